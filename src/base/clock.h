@@ -1,0 +1,12 @@
+/* The clocks of the machine. Nothing below the server, the engines and the edges may include
+ * this: the core is told what time it is. */
+#pragma once
+
+#include <stdint.h>
+
+/* Milliseconds since the Unix epoch; may jump when somebody sets the clock. */
+int64_t clock_wall_ms(void);
+/* Milliseconds of a clock that never goes back and does not stop in suspend (CLOCK_BOOTTIME). */
+int64_t clock_boot_ms(void);
+/* Nanoseconds of CLOCK_MONOTONIC, for measuring. */
+int64_t clock_monotonic_ns(void);

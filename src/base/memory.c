@@ -1,0 +1,166 @@
+/* Memory: see memory.h. An arena is a list of blocks, newest first; allocation is a pointer bump,
+ * and a request larger than a block gets a block of its own. */
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ARENA_BLOCK_BYTES = 8 * 1024 };
+
+struct block {
+    struct block *next;
+    size_t size;
+    size_t used;
+    alignas(max_align_t) unsigned char bytes[];
+};
+
+struct arena {
+    struct block *blocks;
+    size_t used;
+};
+
+static _Noreturn void out_of_memory(void)
+{
+    static const char text[] = "muster: out of memory\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)ignored;
+    abort();
+}
+
+void *mem_alloc(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size ? size : 1);
+    if (!memory)
+        out_of_memory();
+    return memory;
+}
+
+void *mem_resize(void *memory, size_t count, size_t size)
+{
+    assert(count > 0 && size > 0);
+    void *resized = reallocarray(memory, count, size);
+    if (!resized)
+        out_of_memory();
+    return resized;
+}
+
+char *mem_strdup(const char *text)
+{
+    if (!text)
+        return NULL;
+    char *copy = strdup(text);
+    if (!copy)
+        out_of_memory();
+    return copy;
+}
+
+void mem_scope(void *pointer)
+{
+    free(*(void **)pointer);
+}
+
+void fd_scope(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+}
+
+static struct block *block_create(size_t size, struct block *next)
+{
+    struct block *block = mem_alloc(1, sizeof *block + size);
+    block->next = next;
+    block->size = size;
+    return block;
+}
+
+struct arena *arena_create(void)
+{
+    struct arena *arena = mem_alloc(1, sizeof *arena);
+    arena->blocks = block_create(ARENA_BLOCK_BYTES, NULL);
+    return arena;
+}
+
+static void blocks_free(struct block *block)
+{
+    while (block) {
+        struct block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
+void arena_destroy(struct arena *arena)
+{
+    if (!arena)
+        return;
+    blocks_free(arena->blocks);
+    free(arena);
+}
+
+void arena_reset(struct arena *arena)
+{
+    struct block *first = arena->blocks;
+    while (first->next) {
+        struct block *next = first->next;
+        free(first);
+        first = next;
+    }
+    memset(first->bytes, 0, first->used);
+    first->used = 0;
+    arena->blocks = first;
+    arena->used = 0;
+}
+
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
+        out_of_memory();
+    bytes = (bytes + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+    struct block *block = arena->blocks;
+    if (block->size - block->used < bytes) {
+        size_t want = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
+        block = arena->blocks = block_create(want, block);
+    }
+    void *memory = block->bytes + block->used;
+    block->used += bytes;
+    arena->used += bytes;
+    return memory;
+}
+
+char *arena_strndup(struct arena *arena, const char *text, size_t length)
+{
+    char *copy = arena_alloc(arena, length + 1, 1);
+    memcpy(copy, text, length);
+    return copy;
+}
+
+char *arena_strdup(struct arena *arena, const char *text)
+{
+    return text ? arena_strndup(arena, text, strlen(text)) : NULL;
+}
+
+char *arena_printf(struct arena *arena, const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    assert(length >= 0);
+    char *text = arena_alloc(arena, (size_t)length + 1, 1);
+    vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+size_t arena_used(const struct arena *arena)
+{
+    return arena->used;
+}

@@ -1,0 +1,135 @@
+/* A growing string: see strbuf.h. */
+#include "base/strbuf.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void strbuf_reserve(struct strbuf *buf, size_t extra)
+{
+    size_t need = buf->length + extra + 1;
+    if (need <= buf->capacity)
+        return;
+    size_t capacity = buf->capacity ? buf->capacity * 2 : 64;
+    if (capacity < need)
+        capacity = need;
+    buf->text = mem_resize(buf->text, capacity, 1);
+    buf->capacity = capacity;
+}
+
+void strbuf_finish(struct strbuf *buf)
+{
+    free(buf->text);
+    *buf = (struct strbuf){0};
+}
+
+void strbuf_clear(struct strbuf *buf)
+{
+    buf->length = 0;
+    if (buf->text)
+        buf->text[0] = '\0';
+}
+
+void strbuf_append(struct strbuf *buf, const void *bytes, size_t length)
+{
+    strbuf_reserve(buf, length);
+    if (length)
+        memcpy(buf->text + buf->length, bytes, length);
+    buf->length += length;
+    buf->text[buf->length] = '\0';
+}
+
+void strbuf_puts(struct strbuf *buf, const char *text)
+{
+    strbuf_append(buf, text, strlen(text));
+}
+
+void strbuf_putc(struct strbuf *buf, char c)
+{
+    strbuf_append(buf, &c, 1);
+}
+
+void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    assert(length >= 0);
+    strbuf_reserve(buf, (size_t)length);
+    vsnprintf(buf->text + buf->length, (size_t)length + 1, format, again);
+    va_end(again);
+    buf->length += (size_t)length;
+}
+
+void strbuf_printf(struct strbuf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(buf, format, args);
+    va_end(args);
+}
+
+/* The length of the well-formed UTF-8 sequence at s (RFC 3629, no surrogates, no overlong
+ * forms), or 0. s ends with NUL, which no continuation byte equals. */
+static size_t utf8_length(const unsigned char *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4)
+        return 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    bool outside = (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f);
+    return overlong || outside ? 0 : length;
+}
+
+void strbuf_json(struct strbuf *buf, const char *text)
+{
+    strbuf_putc(buf, '"');
+    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+        size_t length = utf8_length(s);
+        if (length == 0) {
+            strbuf_puts(buf, "\xef\xbf\xbd");
+            s++;
+        } else if (*s == '"' || *s == '\\') {
+            strbuf_putc(buf, '\\');
+            strbuf_putc(buf, (char)*s++);
+        } else if (*s < 0x20 || *s == 0x7f) {
+            strbuf_printf(buf, "\\u%04x", *s++);
+        } else {
+            strbuf_append(buf, s, length);
+            s += length;
+        }
+    }
+    strbuf_putc(buf, '"');
+}
+
+void strbuf_consume(struct strbuf *buf, size_t count)
+{
+    assert(count <= buf->length);
+    if (count == 0)
+        return;
+    memmove(buf->text, buf->text + count, buf->length - count + 1);
+    buf->length -= count;
+}
+
+const char *strbuf_text(const struct strbuf *buf)
+{
+    return buf->text ? buf->text : "";
+}
+
+char *strbuf_steal(struct strbuf *buf)
+{
+    char *text = buf->text ? buf->text : mem_strdup("");
+    *buf = (struct strbuf){0};
+    return text;
+}

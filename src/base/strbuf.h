@@ -1,0 +1,28 @@
+/* A growing string. It is always terminated by NUL, which length does not count. */
+#pragma once
+
+#include <stdarg.h>
+#include <stddef.h>
+
+struct strbuf {
+    char *text; /* never NULL once something was appended; owned by the strbuf */
+    size_t length;
+    size_t capacity;
+};
+
+void strbuf_finish(struct strbuf *buf); /* frees the text and zeroes the struct */
+void strbuf_clear(struct strbuf *buf);  /* keeps the memory */
+void strbuf_append(struct strbuf *buf, const void *bytes, size_t length);
+void strbuf_puts(struct strbuf *buf, const char *text);
+void strbuf_putc(struct strbuf *buf, char c);
+void strbuf_printf(struct strbuf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args);
+/* Appends text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void strbuf_json(struct strbuf *buf, const char *text);
+/* Drops the first count bytes. */
+void strbuf_consume(struct strbuf *buf, size_t count);
+/* The text ("" when empty), valid until the next change. */
+const char *strbuf_text(const struct strbuf *buf);
+/* Gives the text to the caller, who frees it; the buffer is empty after it. Never NULL. */
+char *strbuf_steal(struct strbuf *buf);
