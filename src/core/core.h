@@ -1,0 +1,201 @@
+/* The core: a deterministic state machine. Commands and reports go in together with what time it
+ * is; changed rows, decisions and wishes for the engines come out. It has no I/O, no clock, no
+ * threads, no randomness and no floating point: the same inputs give the same outputs to the byte,
+ * with every compiler. The daemon, simulations, forecasts and fault tests run this same code.
+ *
+ * How it is driven (the daemon's tick):
+ *
+ *     core_begin(core, now_ms);            one or more commands and reports:
+ *     core_job_submit(...); ...            each is checked, then done entirely or not at all
+ *     core_schedule(core);                 time passes; decisions are taken
+ *     core_changes(core, ...);             what has to be stored, in one transaction
+ *     core_decisions(core, ...);           what has to be audited, in the same one
+ *     ... commit ...
+ *     core_end(core);                      after the commit: the change lists are forgotten
+ *     core_attempt_each / _wanted(...)     effects: what the engines should be doing
+ *
+ * When the commit fails, the core is destroyed and loaded again from the store: there is no undo.
+ * now_ms never goes back: a smaller one than before counts as the one before. */
+#pragma once
+
+#include "base/error.h"
+#include "core/rows.h"
+#include "spec/kinds.h"
+
+struct core;
+
+struct core_options {
+    int64_t ageing_ms;            /* waiting this long lifts a job by one priority point; 0: default */
+    int64_t usage_half_life_ms;   /* of fair share's memory; 0: default (7 days) */
+    int64_t node_lost_requeue_ms; /* reserved, 0 */
+};
+
+struct core *core_create(const struct core_options *options); /* NULL: defaults */
+void core_destroy(struct core *core);                         /* NULL is fine */
+
+/* ---- loading --------------------------------------------------------------------------- */
+
+/* Takes in one stored row of a live table, types in the order of enum row_kind and ids ascending
+ * within each. -1 with ERR_CORRUPT when it contradicts rows loaded before. */
+MUST_CHECK int core_load_row(
+    struct core *core, enum row_kind kind, const void *row, struct error *err);
+/* Ends loading: builds the indexes and checks every invariant. */
+MUST_CHECK int core_load_end(struct core *core, struct error *err);
+
+/* ---- a tick ---------------------------------------------------------------------------- */
+
+void core_begin(struct core *core, int64_t now_ms);
+
+/* Creates or changes a pool and its nodes. Nodes that are gone from it and hold nothing vanish;
+ * those that hold attempts are cordoned until these end. Capacity 0 is refused here: whoever
+ * knows the machine fills it in. ERR_INVALID, ERR_CONFLICT. */
+MUST_CHECK int core_pool_put(struct core *core, const struct pool *pool, struct error *err);
+/* ERR_NOT_FOUND; ERR_CONFLICT while attempts hold its nodes. */
+MUST_CHECK int core_pool_delete(struct core *core, const char *name, struct error *err);
+/* The parent has to exist, cycles and guarantees above the parent's are refused. */
+MUST_CHECK int core_team_put(struct core *core, const struct team *team, struct error *err);
+/* ERR_CONFLICT while it has live jobs or children. */
+MUST_CHECK int core_team_delete(struct core *core, const char *name, struct error *err);
+
+/* Accepts a job (each element of an array is a job, ids ascending from *ret_id). Job ids are
+ * ordered by time of acceptance. ERR_NOT_FOUND (team, dependency), ERR_INVALID, ERR_CONFLICT (a
+ * live job of the team has that name), ERR_BUSY (jobs_max), ERR_INVALID naming the reason when no
+ * node of any pool, idle, could ever hold it. Live jobs of one team have distinct names. */
+MUST_CHECK int core_job_submit(
+    struct core *core, const struct job *job, uint64_t *ret_id, struct error *err);
+/* All: ERR_NOT_FOUND when it is not live, ERR_CONFLICT when its state forbids it. Cancelling or
+ * holding twice is fine. Holding a running job is refused. */
+MUST_CHECK int core_job_cancel(struct core *core, uint64_t job, struct error *err);
+MUST_CHECK int core_job_hold(struct core *core, uint64_t job, struct error *err);
+MUST_CHECK int core_job_release(struct core *core, uint64_t job, struct error *err);
+
+/* Nodes are named pool/node. Draining stops what runs there, with grace, and requeues it. */
+enum node_wish { NODE_CORDON, NODE_UNCORDON, NODE_DRAIN };
+MUST_CHECK int core_node_wish(struct core *core, const char *pool, const char *node,
+    enum node_wish wish, struct error *err);
+/* Maintenance from begin to end: nothing is placed there that its time limit does not end before
+ * begin, and what still runs at begin is stopped with grace. end_ms 0 takes reservations away. */
+MUST_CHECK int core_node_reserve(struct core *core, const char *pool, const char *node,
+    int64_t begin_ms, int64_t end_ms, struct error *err);
+
+/* What engines say. Reports about attempts that ended or never were change nothing. */
+enum report_kind { REPORT_SUBMITTED, REPORT_STARTED, REPORT_ENDED, REPORT_CHECKPOINT };
+struct core_report {
+    uint64_t attempt;
+    enum report_kind kind;
+    enum end_reason reason; /* REPORT_ENDED: what the engine saw; that it was told to stop is
+                             * known here and wins over EXIT and SIGNAL */
+    int32_t exit_status;
+    int64_t at_ms;          /* REPORT_CHECKPOINT: the checkpoint's time, else ignored */
+    bool complete;          /* REPORT_ENDED: every rank exited with status 0 */
+};
+/* Whether it changed anything. */
+bool core_attempt_report(struct core *core, const struct core_report *report);
+/* A node is there again, or gone with everything on it. Whether it changed anything. */
+bool core_node_report(struct core *core, const char *pool, const char *node, bool up);
+
+/* Time passes (backoffs, deadlines, time limits, maintenance, usage decay), then a scheduling pass
+ * over the queue: placements, claims, preemptions. */
+void core_schedule(struct core *core);
+
+/* The moment at which core_schedule would do something although nothing happened, or INT64_MAX. */
+int64_t core_next_ms(const struct core *core);
+
+enum change_kind {
+    CHANGE_PUT,    /* the row is new or changed */
+    CHANGE_RETIRE, /* the row is written for the last time: the core has forgotten it */
+    CHANGE_DELETE  /* the row is gone (only its id counts) */
+};
+struct core_change {
+    enum change_kind change;
+    enum row_kind kind;
+    const void *row; /* valid until core_end */
+};
+typedef void core_change_fn(void *context, const struct core_change *change);
+/* Calls visit once for each row changed since core_begin, ordered by kind and id, with its final
+ * image. Jobs and attempts that ended are retired; history rows are only ever put. */
+void core_changes(struct core *core, core_change_fn *visit, void *context);
+
+/* A decision or accepted command: what the audit records. */
+enum decision_kind {
+    DECISION_POOL_PUT, DECISION_POOL_DELETE, DECISION_TEAM_PUT, DECISION_TEAM_DELETE,
+    DECISION_JOB_SUBMIT, DECISION_JOB_CANCEL, DECISION_JOB_HOLD, DECISION_JOB_RELEASE,
+    DECISION_NODE_CORDON, DECISION_NODE_UNCORDON, DECISION_NODE_DRAIN, DECISION_NODE_RESERVE,
+    DECISION_NODE_LOST, DECISION_NODE_UP,
+    DECISION_ADMIT,   /* an attempt got its place */
+    DECISION_START,   /* its engine started it */
+    DECISION_STOP,    /* it was told to stop: reason, and for whom */
+    DECISION_END,     /* it ended: reason */
+    DECISION_REQUEUE, /* its job competes again */
+    DECISION_JOB_END,
+    DECISION_CLAIM,   /* a place was set aside for a job after preemptions */
+    DECISION_KIND_COUNT
+};
+extern const char *const decision_names[]; /* "job-submit", .. NULL */
+struct core_decision {
+    enum decision_kind kind;
+    int64_t at_ms;
+    uint64_t job, attempt, node, pool, team; /* 0 where it has none */
+    uint64_t for_job;                        /* DECISION_STOP, _CLAIM: who gets the place */
+    int32_t reason;                          /* enum end_reason */
+    int32_t exit_status;
+    int64_t lost_ms; /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
+};
+typedef void core_decision_fn(void *context, const struct core_decision *decision);
+/* In the order they were taken. */
+void core_decisions(struct core *core, core_decision_fn *visit, void *context);
+
+/* Forgets the lists of changes and decisions. */
+void core_end(struct core *core);
+
+/* ---- what engines should do ------------------------------------------------------------ */
+
+struct attempt_wish {
+    bool stop;        /* it should be stopping (or not be started any more) */
+    int64_t grace_ms; /* from the stop to SIGKILL */
+};
+typedef void core_attempt_fn(
+    void *context, const struct attempt_row *attempt, const struct attempt_wish *wish);
+/* Every live attempt, ids ascending: what is wanted, to be compared with what is observed. */
+void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context);
+
+/* ---- reading --------------------------------------------------------------------------- */
+
+/* Rows of the live state by id, or NULL. Valid until the next command. */
+const struct job_row *core_job(const struct core *core, uint64_t id);
+const struct attempt_row *core_attempt(const struct core *core, uint64_t id);
+const struct node_row *core_node(const struct core *core, uint64_t id);
+const struct pool_row *core_pool(const struct core *core, uint64_t id);
+const struct team_row *core_team(const struct core *core, uint64_t id);
+const struct shape_row *core_shape(const struct core *core, uint64_t id);
+/* The id, or 0. */
+uint64_t core_job_find(const struct core *core, const char *team, const char *name);
+uint64_t core_team_find(const struct core *core, const char *name);
+uint64_t core_pool_find(const struct core *core, const char *name);
+const char *core_symbol(const struct core *core, uint32_t symbol); /* "" for 0; never NULL */
+typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
+/* The placements of an attempt, in order of first rank. */
+void core_placement_each(
+    const struct core *core, uint64_t attempt, core_row_fn *visit, void *context);
+/* Every live row of a kind, ids ascending. */
+void core_row_each(
+    const struct core *core, enum row_kind kind, core_row_fn *visit, void *context);
+
+/* What it costs to hold a live attempt for an hour, in millionths of the currency. */
+int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
+/* What a node costs an hour, whole. */
+int64_t core_node_hour_micro(const struct core *core, uint64_t node);
+
+struct core_counts {
+    int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;
+    int64_t bytes; /* memory that the state takes, counted by the core itself */
+};
+void core_count(const struct core *core, struct core_counts *ret_counts);
+
+/* ---- checking -------------------------------------------------------------------------- */
+
+/* Recomputes every derived index and total from the rows and compares; checks the invariants of
+ * ARCHITECTURE.md that a single state can show. -1 with ERR_CORRUPT naming the first violation. */
+MUST_CHECK int core_check(const struct core *core, struct error *err);
+/* A digest of every live row in order: equal states give equal digests. */
+uint64_t core_digest(const struct core *core);

@@ -1,0 +1,296 @@
+/* The core's tables. See row.h for what a row is, rows.c for the columns.
+ *
+ * Amounts: CPU and accelerators in thousandths, memory and disk in bytes; times in milliseconds
+ * since the epoch, 0 for none; money in millionths of the currency. */
+#pragma once
+
+#include "core/row.h"
+
+enum row_kind {
+    ROW_SYMBOL,      /* interned text: names, labels, types */
+    ROW_POOL,
+    ROW_PRICE,       /* of a pool */
+    ROW_NODE,
+    ROW_NODE_LABEL,  /* labels and taints of a node */
+    ROW_RESERVATION, /* maintenance of a node */
+    ROW_TEAM,
+    ROW_QUOTA,       /* of a team */
+    ROW_SHAPE,       /* what a rank asks for; shared by all jobs that ask the same */
+    ROW_RULE,        /* placement conditions of a shape */
+    ROW_JOB,
+    ROW_JOB_LABEL,   /* labels that other jobs' affinity and the prices go by */
+    ROW_DEPENDENCY,
+    ROW_ATTEMPT,
+    ROW_PLACEMENT,   /* of an attempt on a node */
+    ROW_CLAIM,       /* what a preemption was made for keeps until it starts */
+    ROW_CHARGE,      /* history: what was held, by whom, at what price */
+    ROW_CAPACITY,    /* history: what there was to hold */
+    ROW_KIND_COUNT
+};
+
+/* The description of a table. Never NULL. */
+const struct row_type *row_type(enum row_kind kind);
+
+enum job_state {
+    JOB_HELD,      /* until somebody releases it */
+    JOB_WAITING,   /* for a dependency, a moment, a retry's backoff */
+    JOB_QUEUED,
+    JOB_STARTING,  /* admitted: its attempt holds resources and has not started yet */
+    JOB_RUNNING,
+    JOB_STOPPING,  /* its attempt was told to stop */
+    JOB_SUCCEEDED, /* from here on: ended */
+    JOB_FAILED,
+    JOB_CANCELLED,
+};
+
+static inline bool job_state_ended(int32_t state)
+{
+    return state >= JOB_SUCCEEDED;
+}
+
+enum attempt_state { ATTEMPT_ADMITTED, ATTEMPT_SUBMITTED, ATTEMPT_STARTED, ATTEMPT_ENDED };
+
+/* Why an attempt ended or was told to stop, and why a job ended. */
+enum end_reason {
+    END_NONE,
+    END_SUCCEEDED,
+    END_EXIT,          /* non-zero exit status */
+    END_SIGNAL,
+    END_OUT_OF_MEMORY,
+    END_DISK_QUOTA,
+    END_START_FAILED,  /* the command could not be started */
+    END_PREEMPTED,
+    END_CANCELLED,
+    END_TIME_LIMIT,
+    END_DEADLINE,
+    END_NODE_LOST,
+    END_DRAINED,       /* its node was drained or is under maintenance */
+    END_RESIZED,       /* an elastic gang starts again with another size */
+    END_LOST,          /* the engine does not know what became of it */
+    END_DEPENDENCY,    /* what it depended on did not succeed */
+    END_IMPOSSIBLE,    /* it can never run: no node could ever hold it */
+    END_REASON_COUNT
+};
+extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
+extern const char *const job_state_names[];
+extern const char *const attempt_state_names[];
+
+struct symbol_row {
+    uint64_t id;
+    char text[256];
+};
+
+struct pool_row {
+    uint64_t id;
+    uint32_t name;
+    uint32_t currency;
+    uint32_t jurisdiction;
+    int32_t engine; /* enum engine_kind */
+    uint8_t spot;
+    int64_t cpu_hour_micro;
+    int64_t memory_gib_hour_micro;
+    int64_t disk_gib_hour_micro;
+};
+
+struct price_row {
+    uint64_t id;
+    uint64_t pool;
+    int32_t of; /* 0: node type, 1: accelerator type */
+    uint32_t name;
+    int64_t hour_micro;
+};
+
+enum node_state { NODE_UP, NODE_LOST };
+
+struct node_row {
+    uint64_t id;
+    uint64_t pool;
+    uint32_t name;
+    uint32_t type;
+    uint32_t accelerator;
+    int32_t devices;
+    uint8_t fractional;
+    uint8_t cordoned;
+    uint8_t draining;
+    int32_t state; /* enum node_state */
+    int64_t cpu_milli;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    int64_t since_ms; /* since when this capacity is metered */
+};
+
+struct node_label_row {
+    uint64_t id;
+    uint64_t node;
+    int32_t effect; /* -1: a label; else enum taint_effect */
+    uint32_t key;
+    uint32_t value;
+};
+
+struct reservation_row {
+    uint64_t id;
+    uint64_t node;
+    int64_t begin_ms;
+    int64_t end_ms;
+};
+
+struct team_row {
+    uint64_t id;
+    uint32_t name;
+    uint64_t parent;
+    int64_t weight_micro;
+    int64_t jobs_max;
+    uint8_t borrow;
+    uint8_t host_network;
+    int64_t usage;       /* decayed dominant-share usage, fixed point */
+    int64_t usage_at_ms; /* the moment usage is decayed to */
+};
+
+struct quota_row {
+    uint64_t id;
+    uint64_t team;
+    uint32_t resource; /* "cpu", "memory", "disk", "accelerators" or a type */
+    int64_t guarantee;
+    int64_t limit; /* -1: none */
+};
+
+struct shape_row {
+    uint64_t id;
+    int64_t cpu_milli;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    int64_t accelerator_milli;
+    uint32_t accelerator;
+    uint32_t pool;
+    uint32_t node_type;
+    uint32_t jurisdiction;
+    int32_t spread;
+    uint8_t exclusive;
+};
+
+struct rule_row {
+    uint64_t id;
+    uint64_t shape;
+    int32_t rule; /* enum label_operator; 16: tolerate, 17: near, 18: apart */
+    uint32_t key;
+    uint32_t value;
+};
+
+struct job_row {
+    uint64_t id;
+    uint64_t team;
+    uint64_t shape;
+    uint64_t attempt;      /* the live one, or 0 */
+    uint64_t array;        /* id of the array's first job, or 0 */
+    uint32_t name;
+    uint32_t class_name;
+    int32_t array_index;
+    int32_t array_parallel;
+    int32_t state;
+    int32_t end_reason;
+    int32_t exit_status;
+    int32_t priority;
+    int32_t size, size_min, size_max; /* ranks */
+    int32_t size_now;                 /* ranks of the live or next attempt */
+    int32_t attempts;                 /* started so far */
+    int32_t retries_left;
+    int32_t preemptions;
+    int32_t preemptions_max;
+    uint8_t preemptible;
+    uint8_t shrink_on_node_loss;
+    uint8_t service;
+    uint8_t cancel; /* somebody asked for its end */
+    int64_t submitted_ms;
+    int64_t queued_ms;   /* since when it competes; what ageing counts from */
+    int64_t not_before_ms;
+    int64_t deadline_ms;
+    int64_t time_limit_ms;
+    int64_t min_runtime_ms;
+    int64_t grace_ms;
+    int64_t backoff_ms, backoff_max_ms;
+    int64_t checkpoint_ms; /* the newest checkpoint, or 0 */
+    int64_t ended_ms;
+};
+
+struct job_label_row {
+    uint64_t id;
+    uint64_t job;
+    uint32_t key;
+    uint32_t value;
+};
+
+struct dependency_row {
+    uint64_t id;
+    uint64_t job;
+    uint64_t on_job;
+    int32_t condition; /* enum dependency_condition */
+};
+
+struct attempt_row {
+    uint64_t id;
+    uint64_t job;
+    int32_t number; /* 1, 2, .. within the job */
+    int32_t state;
+    int32_t size;
+    int32_t stop_reason; /* END_NONE: wanted to run */
+    int32_t end_reason;
+    int32_t exit_status; /* exit status, or the signal's number for END_SIGNAL */
+    int64_t admitted_ms;
+    int64_t started_ms;
+    int64_t stop_ms; /* when it was told to stop */
+    int64_t ended_ms;
+    int64_t checkpoint_ms; /* the newest checkpoint seen while it ran */
+};
+
+/* Ranks of an attempt on a node: `ranks` of them hold the same devices pattern. Whole devices of
+ * all these ranks are the bits of `devices`; a fraction has one bit and ranks 1. */
+struct placement_row {
+    uint64_t id;
+    uint64_t attempt;
+    uint64_t node;
+    uint64_t devices; /* bit i: device i of the node */
+    int64_t device_milli; /* held of each device: 1000, or the fraction */
+    int32_t first_rank;
+    int32_t ranks;
+};
+
+struct claim_row {
+    uint64_t id;
+    uint64_t job;  /* for whom */
+    uint64_t node;
+    uint64_t devices;
+    int64_t device_milli;
+    int32_t ranks;
+};
+
+struct charge_row {
+    uint64_t id;
+    uint64_t attempt;
+    uint64_t job;
+    uint64_t team;
+    uint64_t pool;
+    uint64_t node;
+    int64_t begin_ms;
+    int64_t end_ms;
+    int64_t wasted_ms; /* of it, work that was lost to a preemption or failure */
+    int64_t cpu_milli;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    int64_t accelerator_milli;
+    uint32_t accelerator;
+    uint32_t currency;
+    int64_t hour_micro; /* price of all this for an hour */
+    int64_t cost_nano;  /* billionths of the currency, rounded half up */
+    int64_t wasted_nano;
+};
+
+struct capacity_row {
+    uint64_t id;
+    uint64_t pool;
+    uint64_t node;
+    int64_t begin_ms;
+    int64_t end_ms;
+    int64_t hour_micro;
+    int64_t cost_nano;
+    uint32_t currency;
+};
