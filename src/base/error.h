@@ -5,7 +5,8 @@
  * output untouched. Libraries never log an error: they return it, and the edges (the daemon's
  * loop, the command line) decide what to say.
  *
- * An error's text is for people: what is wrong, where, and what to do. It carries no newline. */
+ * An error's text is for people: what is wrong, where, and what to do. It carries no newline or
+ * other control character: those of quoted input become '?'. */
 #pragma once
 
 #define MUST_CHECK          __attribute__((warn_unused_result))
@@ -42,7 +43,8 @@ int error_set(struct error *err, enum error_code code, const char *format, ...) 
  * text of errno, which it leaves as it was. Always returns -1. */
 int error_set_errno(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Puts the formatted text and ": " before the text err already has. Always returns -1. */
+/* Puts the formatted text and ": " before the text err already has, cutting its end to fit; a
+ * prefix that leaves no room is dropped. Always returns -1. */
 int error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The stable lower-case name of a code, as in problem documents: "not-found". Never NULL. */

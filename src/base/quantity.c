@@ -2,12 +2,17 @@
  * overflow; none accepts white space, a sign, or an empty number. */
 #include "base/quantity.h"
 
+#include "base/memory.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+/* 9999-12-31T23:59:59.999Z: later moments have no four-digit year. */
+static const int64_t TIME_MS_MAX = 253402300799999;
 
 struct unit {
     const char *suffix;
@@ -210,8 +215,11 @@ static bool scan_time(const char *s, int64_t *ret_ms)
     if (!scan_zone(s, &offset_ms))
         return false;
     int64_t seconds = days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    *ret_ms = seconds * 1000 + ms - offset_ms;
-    return *ret_ms >= 0;
+    int64_t moment_ms = seconds * 1000 + ms - offset_ms;
+    if (moment_ms < 0 || moment_ms > TIME_MS_MAX)
+        return false;
+    *ret_ms = moment_ms;
+    return true;
 }
 
 int quantity_parse_time(const char *text, int64_t *ret_ms, struct error *err)
@@ -257,20 +265,20 @@ char *quantity_micro(int64_t micro, char out[QUANTITY_TEXT])
     return format_scaled(micro, 1000000, 6, out);
 }
 
+/* At most `parts` units, counted from the largest one that is not zero. */
 static char *format_duration(int64_t ms, int parts, char out[QUANTITY_TEXT])
 {
     static const struct unit units[] = {
         {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     size_t used = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < sizeof units / sizeof *units && parts > 0; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(units) && parts > 0; i++) {
         int64_t whole = ms / units[i].factor;
-        if (whole == 0)
-            continue;
-        used += (size_t)snprintf(
-            out + used, QUANTITY_TEXT - used, "%" PRId64 "%s", whole, units[i].suffix);
+        if (whole > 0)
+            used += (size_t)snprintf(
+                out + used, QUANTITY_TEXT - used, "%" PRId64 "%s", whole, units[i].suffix);
         ms %= units[i].factor;
-        parts--;
+        parts -= used > 0;
     }
     if (used == 0)
         snprintf(out, QUANTITY_TEXT, "0s");
@@ -296,7 +304,7 @@ char *quantity_time(int64_t ms, char out[QUANTITY_TEXT])
 {
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
-    if (ms < 0 || !gmtime_r(&seconds, &tm)) {
+    if (ms < 0 || ms > TIME_MS_MAX || !gmtime_r(&seconds, &tm)) {
         snprintf(out, QUANTITY_TEXT, "-");
         return out;
     }
