@@ -81,8 +81,8 @@ int error_prefix(struct error *err, const char *format, ...)
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof text)
         return -1;
-    snprintf(text + used, sizeof text - (size_t)used, ": %.*s",
-        (int)(sizeof text - (size_t)used), err->text);
+    snprintf(text + used, sizeof text - (size_t)used, ": %.*s", (int)(sizeof text - (size_t)used),
+        err->text);
     memcpy(err->text, text, sizeof text);
     blank_control_characters(err->text);
     return -1;

@@ -9,8 +9,8 @@
  * other control character: those of quoted input become '?'. */
 #pragma once
 
-#define MUST_CHECK          __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)   __attribute__((format(printf, f, a)))
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 enum error_code {
     ERR_NONE = 0,
@@ -18,15 +18,15 @@ enum error_code {
     ERR_UNAUTHENTICATED, /* who asks is not known */
     ERR_DENIED,          /* who asks is known and may not */
     ERR_NOT_FOUND,
-    ERR_CONFLICT,        /* the state of the thing forbids it now */
-    ERR_TOO_LARGE,       /* a stated bound was passed */
-    ERR_BUSY,            /* a queue is full or a rate is passed: try again later */
-    ERR_FULL,            /* no space on the device: nothing was stored */
-    ERR_UNAVAILABLE,     /* not now: nothing was done */
-    ERR_UNKNOWN,         /* the outcome is not known: it may or may not have been done */
-    ERR_IO,              /* the system refused an operation */
-    ERR_CORRUPT,         /* stored data fails its check */
-    ERR_INTERNAL,        /* a defect of muster */
+    ERR_CONFLICT,    /* the state of the thing forbids it now */
+    ERR_TOO_LARGE,   /* a stated bound was passed */
+    ERR_BUSY,        /* a queue is full or a rate is passed: try again later */
+    ERR_FULL,        /* no space on the device: nothing was stored */
+    ERR_UNAVAILABLE, /* not now: nothing was done */
+    ERR_UNKNOWN,     /* the outcome is not known: it may or may not have been done */
+    ERR_IO,          /* the system refused an operation */
+    ERR_CORRUPT,     /* stored data fails its check */
+    ERR_INTERNAL,    /* a defect of muster */
     ERR_COUNT
 };
 

@@ -220,7 +220,8 @@ static int empty_folder(struct removal *removal, int owned_fd, int depth, struct
     if (fstat(owned_fd, &st) < 0)
         return error_set_errno(err, "cannot stat a folder inside %s", removal->path);
     if (st.st_dev != removal->device)
-        return error_set(err, ERR_CONFLICT, "another file system is mounted inside %s", removal->path);
+        return error_set(
+            err, ERR_CONFLICT, "another file system is mounted inside %s", removal->path);
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(dir);

@@ -20,15 +20,30 @@ struct unit {
 };
 
 static const struct unit byte_units[] = {
-    {"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {"T", 1000000000000},
-    {"P", 1000000000000000}, {"Ki", 1LL << 10}, {"Mi", 1LL << 20}, {"Gi", 1LL << 30},
-    {"Ti", 1LL << 40}, {"Pi", 1LL << 50}, {0},
+    {"", 1},
+    {"k", 1000},
+    {"M", 1000000},
+    {"G", 1000000000},
+    {"T", 1000000000000},
+    {"P", 1000000000000000},
+    {"Ki", 1LL << 10},
+    {"Mi", 1LL << 20},
+    {"Gi", 1LL << 30},
+    {"Ti", 1LL << 40},
+    {"Pi", 1LL << 50},
+    {0},
 };
 static const struct unit milli_units[] = {{"", 1000}, {"m", 1}, {0}};
 static const struct unit micro_units[] = {{"", 1000000}, {0}};
 /* Longest suffix first where one is the start of another. */
 static const struct unit duration_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}, {0},
+    {"ms", 1},
+    {"s", 1000},
+    {"m", 60000},
+    {"h", 3600000},
+    {"d", 86400000},
+    {"w", 604800000},
+    {0},
 };
 
 static bool is_digit(char c)
@@ -100,8 +115,8 @@ int quantity_parse_milli(const char *text, int64_t *ret_milli, struct error *err
 
 int quantity_parse_micro(const char *text, int64_t *ret_micro, struct error *err)
 {
-    return parse_with_units(text, micro_units,
-        "a number >= 0 with at most six decimals, such as 2.5", ret_micro, err);
+    return parse_with_units(
+        text, micro_units, "a number >= 0 with at most six decimals, such as 2.5", ret_micro, err);
 }
 
 static const struct unit *scan_duration_unit(const char **text)
@@ -140,8 +155,8 @@ int quantity_parse_duration(const char *text, int64_t *ret_ms, struct error *err
 {
     if (scan_duration(text, ret_ms))
         return 0;
-    return error_set(err, ERR_INVALID,
-        "expected a duration such as 90s, 10m or 1h30m, got \"%.60s\"", text);
+    return error_set(
+        err, ERR_INVALID, "expected a duration such as 90s, 10m or 1h30m, got \"%.60s\"", text);
 }
 
 /* Days since 1970-01-01 of a date of the Gregorian calendar (H. Hinnant, days_from_civil). */
@@ -226,8 +241,8 @@ int quantity_parse_time(const char *text, int64_t *ret_ms, struct error *err)
 {
     if (scan_time(text, ret_ms))
         return 0;
-    return error_set(err, ERR_INVALID,
-        "expected a time such as 2026-01-31T08:30:00Z, got \"%.60s\"", text);
+    return error_set(
+        err, ERR_INVALID, "expected a time such as 2026-01-31T08:30:00Z, got \"%.60s\"", text);
 }
 
 char *quantity_bytes(int64_t bytes, char out[QUANTITY_TEXT])

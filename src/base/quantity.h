@@ -23,11 +23,11 @@ MUST_CHECK int quantity_parse_time(const char *text, int64_t *ret_ms, struct err
 /* Each writes a short text that parses back to the same value, and returns out. Values are what
  * the parser of the kind gives: 0 or more, times within years 1970 to 9999. */
 enum { QUANTITY_TEXT = 48 };
-char *quantity_bytes(int64_t bytes, char out[QUANTITY_TEXT]);     /* "16Gi" */
-char *quantity_milli(int64_t milli, char out[QUANTITY_TEXT]);     /* "0.5" */
-char *quantity_micro(int64_t micro, char out[QUANTITY_TEXT]);     /* "2.5" */
-char *quantity_duration(int64_t ms, char out[QUANTITY_TEXT]);     /* "1h30m" */
-char *quantity_time(int64_t ms, char out[QUANTITY_TEXT]);         /* "2026-01-31T08:30:00Z" */
+char *quantity_bytes(int64_t bytes, char out[QUANTITY_TEXT]); /* "16Gi" */
+char *quantity_milli(int64_t milli, char out[QUANTITY_TEXT]); /* "0.5" */
+char *quantity_micro(int64_t micro, char out[QUANTITY_TEXT]); /* "2.5" */
+char *quantity_duration(int64_t ms, char out[QUANTITY_TEXT]); /* "1h30m" */
+char *quantity_time(int64_t ms, char out[QUANTITY_TEXT]);     /* "2026-01-31T08:30:00Z" */
 
 /* For people, cut to what matters: "1.5 GiB", "3m12s", "2d1h". Not meant to be parsed. A negative
  * duration counts as 0. */

@@ -53,8 +53,8 @@ static void test_errno_decides_the_code_and_is_kept(void **state)
     static const struct {
         int number;
         enum error_code code;
-    } cases[] = {{ENOENT, ERR_IO}, {EIO, ERR_IO}, {ENOSPC, ERR_FULL}, {EDQUOT, ERR_FULL},
-        {EFBIG, ERR_FULL}};
+    } cases[] = {
+        {ENOENT, ERR_IO}, {EIO, ERR_IO}, {ENOSPC, ERR_FULL}, {EDQUOT, ERR_FULL}, {EFBIG, ERR_FULL}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct error err;
         errno = cases[i].number;

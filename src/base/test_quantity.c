@@ -80,7 +80,8 @@ static void test_milli_is_read(void **state)
 static void test_milli_is_refused(void **state)
 {
     (void)state;
-    static const char *const cases[] = {"0.0005", "1M", "1.5mm", "0.5m", "m", "9223372036854775.808"};
+    static const char *const cases[] = {
+        "0.0005", "1M", "1.5mm", "0.5m", "m", "9223372036854775.808"};
     check_invalid(quantity_parse_milli, cases, ARRAY_LEN(cases));
     check_invalid(quantity_parse_milli, nonsense, ARRAY_LEN(nonsense));
 }
@@ -88,8 +89,8 @@ static void test_milli_is_refused(void **state)
 static void test_micro_is_read(void **state)
 {
     (void)state;
-    static const struct valid cases[] = {{"0", 0}, {"2.50", 2500000}, {"0.000001", 1},
-        {"9223372036854.775807", INT64_MAX}};
+    static const struct valid cases[] = {
+        {"0", 0}, {"2.50", 2500000}, {"0.000001", 1}, {"9223372036854.775807", INT64_MAX}};
     check_valid(quantity_parse_micro, cases, ARRAY_LEN(cases));
 }
 
@@ -105,8 +106,8 @@ static void test_durations_are_read(void **state)
 {
     (void)state;
     static const struct valid cases[] = {{"0", 0}, {"0s", 0}, {"90s", 90000}, {"10m", 600000},
-        {"1h30m", 5400000}, {"250ms", 250}, {"2d", 172800000}, {"1w", 604800000},
-        {"1.5h", 5400000}, {"1m1ms", 60001}, {"0.001s", 1}, {"1d2h3m4s5ms", 93784005},
+        {"1h30m", 5400000}, {"250ms", 250}, {"2d", 172800000}, {"1w", 604800000}, {"1.5h", 5400000},
+        {"1m1ms", 60001}, {"0.001s", 1}, {"1d2h3m4s5ms", 93784005},
         {"9223372036854775807ms", INT64_MAX}};
     check_valid(quantity_parse_duration, cases, ARRAY_LEN(cases));
 }
@@ -127,10 +128,9 @@ static void test_times_are_read(void **state)
         {"1970-01-01T02:00:00+02:00", 0}, {"1970-01-01T00:00:00.001Z", 1},
         {"2026-01-31T08:30:00Z", 1769848200000}, {"2026-01-31T08:30:00.5Z", 1769848200500},
         {"2026-01-31T08:30:00.123456789Z", 1769848200123},
-        {"2026-01-31T10:30:00+02:00", 1769848200000},
-        {"2026-01-31T03:00:00-05:30", 1769848200000}, {"2000-02-29T00:00:00Z", 951782400000},
-        {"2024-02-29T23:59:59Z", 1709251199000}, {"2024-12-31T23:59:59Z", 1735689599000},
-        {"2100-03-01T00:00:00Z", 4107542400000},
+        {"2026-01-31T10:30:00+02:00", 1769848200000}, {"2026-01-31T03:00:00-05:30", 1769848200000},
+        {"2000-02-29T00:00:00Z", 951782400000}, {"2024-02-29T23:59:59Z", 1709251199000},
+        {"2024-12-31T23:59:59Z", 1735689599000}, {"2100-03-01T00:00:00Z", 4107542400000},
         {"9999-12-31T23:59:59.999Z", 253402300799999}};
     check_valid(quantity_parse_time, cases, ARRAY_LEN(cases));
 }
