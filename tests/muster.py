@@ -63,29 +63,46 @@ def wait_until(condition, timeout_s, what):
         time.sleep(RETRY_S)
 
 
-def processes_with(variable, value):
-    """Ids of the living processes whose first environment had variable=value."""
-    wanted = f"{variable}={value}".encode()
-    found = []
+def read_proc(pid, name):
+    """The bytes of /proc/PID/NAME, none when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as content:
+            return content.read()
+    except OSError:
+        return b""
+
+
+def living_processes():
+    """The parent of each process that is not a zombie, by process id."""
+    parents = {}
     for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
-            continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as environment:
-                tagged = wanted in environment.read().split(b"\0")
-            with open(f"/proc/{entry}/stat", "rb") as stat:
-                zombie = stat.read().rpartition(b") ")[2].startswith((b"Z", b"X"))
-        except OSError:
-            continue
-        if tagged and not zombie:
-            found.append(int(entry))
-    return found
+        state, _, rest = read_proc(entry, "stat").rpartition(b") ")[2].partition(b" ")
+        if entry.isdigit() and state not in (b"", b"Z", b"X"):
+            parents[int(entry)] = int(rest.split()[0])
+    return parents
+
+
+def processes_of(tag, path):
+    """Processes that inherited the environment entry tag or were started with path among their
+    arguments, and all that descend from those."""
+    parents = living_processes()
+    found = set()
+    for pid in parents:
+        if (tag.encode() in read_proc(pid, "environ").split(b"\0")
+                or path.encode() in read_proc(pid, "cmdline")):
+            found.add(pid)
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {os.getpid()}
+        found |= more
 
 
 class Muster:
     """One instance. `data` is its data directory, `socket_path` the administrator's socket."""
 
-    def __init__(self, data, environment=None):
+    def __init__(self, data, environment=None, binary=BINARY):
+        self.binary = binary
         self.data = str(data)
         self.socket_path = os.path.join(self.data, "muster.sock")
         self.log_path = self.data.rstrip("/") + ".log"
@@ -100,7 +117,7 @@ class Muster:
         assert self.process is None or self.process.poll() is not None, "already running"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "server", "--data", self.data, *arguments], env=self.environment,
+                [self.binary, "server", "--data", self.data, *arguments], env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_until(self._answers, timeout_s, "the server's first answer")
         return self
@@ -137,7 +154,7 @@ class Muster:
     def cli(self, *arguments, stdin=None, ok=True, timeout_s=COMMAND_S, **environment):
         """Runs a verb of the command line; with ok (the default) its failure fails the test.
         Returns the CompletedProcess with text output."""
-        done = subprocess.run([BINARY, *map(str, arguments)], input=stdin, text=True,
+        done = subprocess.run([self.binary, *map(str, arguments)], input=stdin, text=True,
                               capture_output=True, timeout=timeout_s, check=False,
                               env={**self.environment, **environment})
         if ok:
@@ -179,10 +196,9 @@ class Muster:
         wait_until(self._kill_leftovers, STOP_S, "the end of every process of this instance")
 
     def _kill_leftovers(self):
-        """Kills shims (data/run/<attempt>/status names them) and all that carry our tag; true when
-        none is left. A sandbox clears the environment of a job, but the job ends with its shim:
-        its process space ends with its init, which the shim's death signal kills."""
-        left = processes_with(TAG, self.id)
+        """Kills what is left, true when nothing is. A sandbox clears the environment of a job, but
+        the job descends from its shim and its process space ends with the shim's init."""
+        left = processes_of(f"{TAG}={self.id}", self.data)
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
