@@ -1,5 +1,6 @@
 """The rules of the source tree: the order of the layers, what the core may use, documentation."""
 import glob
+import json
 import os
 import re
 import subprocess
@@ -41,6 +42,8 @@ def read_layers():
 
 
 LAYERS = read_layers()
+BUILD = os.environ.get("MUSTER_BUILD", os.path.join(ROOT, "build"))
+MOST_LINES = 800
 
 
 def sources(folder=SRC, endings=(".c", ".h")):
@@ -146,10 +149,9 @@ def symbols(path, which):
 
 
 def test_the_core_calls_nothing_that_is_not_deterministic():
-    build = os.environ.get("MUSTER_BUILD", os.path.join(ROOT, "build"))
-    objects = sorted(glob.glob(os.path.join(build, "src/core/libcore.a.p/*.o")))
+    objects = sorted(glob.glob(os.path.join(BUILD, "src/core/libcore.a.p/*.o")))
     if not objects:
-        assert not sources(os.path.join(SRC, "core"), (".c",)), "the core has no objects in " + build
+        assert not sources(os.path.join(SRC, "core"), (".c",)), "the core has no objects in " + BUILD
         pytest.skip("the core has no sources yet")
     own = set().union(*(symbols(path, "--defined-only") for path in objects))
     faults = [f"{os.path.basename(path)} uses {name}" for path in objects
@@ -204,3 +206,23 @@ def test_an_undocumented_prototype_is_noticed():
 def test_each_source_file_opens_with_its_role():
     faults = [relative(path) for path in sources() if not read(path).startswith("/*")]
     assert not faults, "\n".join(faults)
+
+
+def test_every_source_is_built_and_every_unit_test_is_run():
+    commands = json.loads(read(os.path.join(BUILD, "compile_commands.json")))
+    built = {os.path.normpath(os.path.join(entry["directory"], entry["file"]))
+             for entry in commands}
+    units = [path for path in sources(endings=(".c",)) if not is_fuzz_target(path)]
+    assert [relative(path) for path in units if path not in built] == []
+    registered = read(os.path.join(BUILD, "unit-tests.txt")).split("\n")
+    tests = [path for path in units if os.path.basename(path).startswith("test_")]
+    assert len([line for line in registered if line]) == len(tests)
+
+
+def is_fuzz_target(path):
+    return os.path.basename(path).startswith("fuzz_")
+
+
+def test_no_file_is_too_long_to_read():
+    lengths = {relative(path): read(path).count("\n") for path in sources()}
+    assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
