@@ -67,11 +67,16 @@ def without_comments_and_strings(text):
     return COMMENT_OR_STRING.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
 
 
-def include_faults(layer, text):
+def is_product(path):
+    """Whether a source becomes part of the program: tests may use more than what they test."""
+    return not os.path.basename(path).startswith(("test_", "fuzz_"))
+
+
+def include_faults(layer, text, product=True):
     """What is wrong with the includes of a file of a layer, as a list of sentences."""
     faults = []
     for form, name in INCLUDE.findall(text):
-        if layer == "core" and CORE_FORBIDDEN_INCLUDES.match(name):
+        if layer == "core" and product and CORE_FORBIDDEN_INCLUDES.match(name):
             faults.append(f"the core must not include {name}")
         if form == "<":
             continue
@@ -115,7 +120,8 @@ def test_each_layer_includes_only_itself_and_layers_above_it():
     faults = []
     for path in sources():
         layer = os.path.relpath(path, SRC).split(os.sep)[0]
-        faults += [f"{relative(path)}: {fault}" for fault in include_faults(layer, read(path))]
+        faults += [f"{relative(path)}: {fault}"
+                   for fault in include_faults(layer, read(path), is_product(path))]
     assert not faults, "\n".join(faults)
 
 
@@ -133,7 +139,7 @@ def test_a_wrong_include_is_noticed(layer, line, fault):
 
 def test_the_core_has_no_floating_point():
     faults = []
-    for path in sources(os.path.join(SRC, "core")):
+    for path in filter(is_product, sources(os.path.join(SRC, "core"))):
         code = without_comments_and_strings(read(path))
         for number, line in enumerate(code.splitlines(), 1):
             if re.search(r"\b(double|float|_Float\w+|long double)\b|\b\d+\.\d", line):
@@ -212,15 +218,12 @@ def test_every_source_is_built_and_every_unit_test_is_run():
     commands = json.loads(read(os.path.join(BUILD, "compile_commands.json")))
     built = {os.path.normpath(os.path.join(entry["directory"], entry["file"]))
              for entry in commands}
-    units = [path for path in sources(endings=(".c",)) if not is_fuzz_target(path)]
+    units = [path for path in sources(endings=(".c",))
+             if not os.path.basename(path).startswith("fuzz_")]
     assert [relative(path) for path in units if path not in built] == []
     registered = read(os.path.join(BUILD, "unit-tests.txt")).split("\n")
     tests = [path for path in units if os.path.basename(path).startswith("test_")]
     assert len([line for line in registered if line]) == len(tests)
-
-
-def is_fuzz_target(path):
-    return os.path.basename(path).startswith("fuzz_")
 
 
 def test_no_file_is_too_long_to_read():
