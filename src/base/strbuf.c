@@ -12,6 +12,7 @@
 
 static void strbuf_reserve(struct strbuf *buf, size_t extra)
 {
+    assert(extra < SIZE_MAX / 4 && buf->length < SIZE_MAX / 4);
     size_t need = buf->length + extra + 1;
     if (need <= buf->capacity)
         return;
@@ -37,6 +38,7 @@ void strbuf_clear(struct strbuf *buf)
 
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t length)
 {
+    assert(bytes || length == 0);
     strbuf_reserve(buf, length);
     if (length)
         memcpy(buf->text + buf->length, bytes, length);

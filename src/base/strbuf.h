@@ -12,6 +12,7 @@ struct strbuf {
 
 void strbuf_finish(struct strbuf *buf); /* frees the text and zeroes the struct */
 void strbuf_clear(struct strbuf *buf);  /* keeps the memory */
+/* Appends length bytes, which may contain NUL; text must not be the buffer's own. */
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t length);
 void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_putc(struct strbuf *buf, char c);
