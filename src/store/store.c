@@ -42,6 +42,7 @@ struct store {
     struct writer *writer; /* NULL after a failed reopening */
     int64_t epoch;
     int64_t next_tick;
+    int log_pages_due;
     bool unsettled; /* the last commit's outcome is unknown */
     struct audit_head head;
     struct audit_key key;
@@ -150,6 +151,8 @@ int store_open(const char *dir, const struct store_options *options, struct stor
     store->dir = mem_strdup(dir);
     store->path = strbuf_steal(&path);
     store->vfs = mem_strdup(options ? options->vfs : NULL);
+    store->log_pages_due = options && options->log_pages_due ? options->log_pages_due
+                                                             : LOG_PAGES_DUE;
     if (file_make_dirs(dir, 0700, err) < 0 || take_lock(store, err) < 0)
         return -1;
     if (open_database(store, err) < 0)
@@ -274,7 +277,7 @@ int store_settle(struct store *store, int64_t tick, bool *ret_committed, struct 
 void store_checkpoint(struct store *store)
 {
     if (!store->unsettled && writer_usable(store->writer) &&
-        writer_log_pages(store->writer) >= LOG_PAGES_DUE)
+        writer_log_pages(store->writer) >= store->log_pages_due)
         writer_checkpoint(store->writer);
 }
 

@@ -28,6 +28,7 @@ struct store_backup;
 
 struct store_options {
     const char *vfs; /* SQLite VFS to use; NULL: the system's. Tests name one that fails. */
+    int log_pages_due; /* pages of log that make a checkpoint due; 0: 2000 (8 MB) */
 };
 
 /* ---- opening --------------------------------------------------------------------------- */
