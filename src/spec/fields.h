@@ -149,6 +149,8 @@ struct field_table {
  * is the object itself), at the line that the document has there. */
 void fields_report(struct field_reader *reader, const char *path, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* Text from the document as it may be shown: in quotes, cut, without control characters. */
+const char *fields_quote(const struct field_reader *reader, const char *text);
 /* The arena of the decode, for what a finish function has to keep. */
 struct arena *fields_arena(const struct field_reader *reader);
 

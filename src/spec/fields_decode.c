@@ -70,6 +70,13 @@ struct arena *fields_arena(const struct field_reader *reader)
     return reader->arena;
 }
 
+const char *fields_quote(const struct field_reader *reader, const char *text)
+{
+    SCOPED(strbuf_scope) struct strbuf quoted = {0};
+    write_quoted(text, &quoted);
+    return arena_strdup(reader->arena, strbuf_text(&quoted));
+}
+
 /* "expected .., got ..", and a suggestion where a word was nearly right. */
 static void report_type(struct field_reader *reader, const struct field_path *path,
     const struct field *field, const struct doc *doc)
@@ -78,7 +85,7 @@ static void report_type(struct field_reader *reader, const struct field_path *pa
     strbuf_puts(&text, "expected ");
     field_write_expected(field, &text);
     const struct number_type *number = field_number_type(field->type);
-    if (number && doc->type == DOC_NUMBER && strpbrk(doc->text, ".eE"))
+    if (number && !field->multiple && doc->type == DOC_NUMBER && strpbrk(doc->text, ".eE"))
         strbuf_puts(&text, number->limits);
     strbuf_puts(&text, ", got ");
     doc_write_got(doc, &text);
@@ -269,7 +276,10 @@ static void decode_item(struct field_reader *reader, const struct field_path *pa
         decode_field(reader, path, table_find(table, table->shorthand), doc, item);
         finish_object(reader, path, table, doc, item, errors_before);
     } else {
-        report_type(reader, path, &(struct field){.type = FIELD_OBJECT}, doc);
+        SCOPED(strbuf_scope) struct strbuf got = {0};
+        doc_write_got(doc, &got);
+        report(reader, path, doc, "expected a map%s, got %s", table->shorthand ? " or text" : "",
+            strbuf_text(&got));
     }
 }
 

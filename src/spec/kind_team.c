@@ -34,8 +34,9 @@ static void parse_amount(struct field_reader *reader, const struct quota *quota,
     int result = bytes ? quantity_parse_bytes(text, value, NULL)
                        : quantity_parse_milli(text, value, NULL);
     if (result < 0)
-        fields_report(reader, path, "expected %s, got %.*s",
-            bytes ? "a size such as 512Mi or 16Gi" : "a number such as 4 or 0.5", 40, text);
+        fields_report(reader, path, "expected %s, got %s",
+            bytes ? "a size such as 512Mi or 16Gi" : "a number such as 4 or 0.5",
+            fields_quote(reader, text));
 }
 
 static void finish_quota(struct field_reader *reader, void *object)
