@@ -26,8 +26,8 @@ static struct doc *encode_number(struct arena *arena, const struct field *field,
     const void *object, bool everything)
 {
     int64_t value = field_load(field, object);
-    if (value == field_fallback(field, object) && !(field->flags & FIELD_REQUIRED) &&
-        (!everything || !field_in_bounds(field, value)))
+    bool wanted = everything || (field->flags & FIELD_REQUIRED);
+    if (value == field_fallback(field, object) && (!wanted || !field_in_bounds(field, value)))
         return NULL;
     if (field->type == FIELD_BOOL)
         return doc_bool(arena, value != 0);

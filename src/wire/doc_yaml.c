@@ -236,28 +236,25 @@ static int first_bad_line(const char *text, size_t length)
     return 0;
 }
 
-static int check_text(const char *text, size_t length, struct error *err)
-{
-    if (length > DOC_BYTES_MAX)
-        return error_set(err, ERR_TOO_LARGE, "the text has %zu bytes; at most %d are read", length,
-            DOC_BYTES_MAX);
-    int line = first_bad_line(text, length);
-    if (line)
-        return error_set(err, ERR_INVALID, "line %d: not UTF-8 text", line);
-    return 0;
-}
-
 struct doc *doc_parse_yaml(
     struct arena *arena, const char *text, size_t length, struct error *err)
 {
     assert(arena && (text || length == 0));
-    struct doc *documents = doc_list(arena);
-    if (check_text(text, length, err) < 0)
+    if (length > DOC_BYTES_MAX) {
+        error_set(err, ERR_TOO_LARGE, "the text has %zu bytes; at most %d are read", length,
+            DOC_BYTES_MAX);
         return NULL;
+    }
+    /* A copy ends with NUL, so that looking at what follows a character is safe. */
+    const char *copy = arena_strndup(arena, length ? text : "", length);
+    struct doc *documents = doc_list(arena);
+    int line = first_bad_line(copy, length);
+    if (line) {
+        error_set(err, ERR_INVALID, "line %d: not UTF-8 text", line);
+        return NULL;
+    }
     if (length == 0)
         return documents;
-    /* Our check of UTF-8 looks at what follows, and so does libfyaml: a copy ends with NUL. */
-    const char *copy = arena_strndup(arena, text, length);
     SCOPED(diag_scope) struct fy_diag *diag = create_diag();
     const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 |
             FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
