@@ -21,6 +21,9 @@ void strbuf_printf(struct strbuf *buf, const char *format, ...)
 void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args);
 /* Appends text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void strbuf_json(struct strbuf *buf, const char *text);
+/* The length of the well-formed UTF-8 sequence at text (RFC 3629: no surrogates, no overlong
+ * forms), or 0. text ends with NUL, which is a sequence of length 1. */
+size_t utf8_length(const char *text);
 /* Drops the first count bytes. */
 void strbuf_consume(struct strbuf *buf, size_t count);
 /* The text ("" when empty), valid until the next change. */
