@@ -4,18 +4,21 @@
 #include "base/memory.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <libgen.h>
+#include <limits.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TREE_OPEN_FOLDERS = 32 };
+/* Each level holds a descriptor while it is removed; deeper trees are taken in pieces. */
+enum { TREE_DEPTH_MAX = 128 };
 
 int file_read(const char *path, size_t most, char **ret_text, size_t *ret_size, struct error *err)
 {
@@ -131,16 +134,145 @@ int file_make_dirs(const char *path, mode_t mode, struct error *err)
     return 0;
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *walk)
+/* One level of a removal: the open folder, and its name in the folder above. */
+struct removal {
+    DIR *folder;
+    char name[NAME_MAX + 1];
+    unsigned raised; /* of the first level: deep folders moved up to it */
+    unsigned listed; /* of the first level: those there when it was last read from its start */
+};
+
+/* Opens a folder for removal, if it is one of the same file system. -1 with errno. */
+static int removal_open(
+    int at, const char *name, const dev_t *device, struct removal *ret_removal)
 {
-    (void)st, (void)type, (void)walk;
-    return remove(path);
+    SCOPED(fd_scope) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -1;
+    if (device && st.st_dev != *device) {
+        errno = EXDEV;
+        return -1;
+    }
+    DIR *folder = fdopendir(fd);
+    if (!folder)
+        return -1;
+    fd = -1;
+    ret_removal->folder = folder;
+    snprintf(ret_removal->name, sizeof ret_removal->name, "%s", name);
+    return 0;
+}
+
+/* Lets the owner in whatever the modes say, as far as this process may. */
+static int removal_open_closed(
+    int at, const char *name, const dev_t *device, struct removal *ret_removal)
+{
+    if (removal_open(at, name, device, ret_removal) == 0)
+        return 0;
+    if (errno != EACCES || fchmodat(at, name, 0700, 0) < 0)
+        return -1;
+    return removal_open(at, name, device, ret_removal);
+}
+
+/* Removes an entry that is not a folder; for a folder *ret_is_folder says so. */
+static int remove_leaf(int at, const char *name, bool *ret_is_folder)
+{
+    *ret_is_folder = false;
+    if (unlinkat(at, name, 0) == 0 || errno == ENOENT)
+        return 0;
+    struct stat st;
+    int saved = errno;
+    if (fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
+        *ret_is_folder = true;
+        return 0;
+    }
+    errno = saved;
+    return -1;
+}
+
+/* A tree may be deeper than the stack: its deep end is moved to the top, whose end of the
+ * listing is then looked at again. */
+static int removal_raise(struct removal *stack, const char *name)
+{
+    char raised[64];
+    struct removal *top = &stack[0];
+    snprintf(raised, sizeof raised, ".removal-%u", top->raised + 1);
+    if (renameat(dirfd(stack[TREE_DEPTH_MAX - 1].folder), name, dirfd(top->folder), raised) < 0)
+        return -1;
+    top->raised++;
+    return 0;
+}
+
+/* Empties the folder on top of stack, which may push one below it. 1: it is empty now. */
+static int removal_step(struct removal *stack, size_t *depth, const dev_t *device)
+{
+    DIR *folder = stack[*depth - 1].folder;
+    const struct dirent *entry;
+    while ((entry = readdir(folder))) {
+        bool is_folder;
+        if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+            continue;
+        if (remove_leaf(dirfd(folder), entry->d_name, &is_folder) < 0)
+            return -1;
+        if (!is_folder)
+            continue;
+        if (*depth == TREE_DEPTH_MAX) {
+            if (removal_raise(stack, entry->d_name) < 0)
+                return -1;
+            continue;
+        }
+        if (removal_open_closed(dirfd(folder), entry->d_name, device, &stack[*depth]) < 0)
+            return -1;
+        (*depth)++;
+        return 0;
+    }
+    return 1;
+}
+
+/* Empties the folder that is stack[0]. Each level is emptied before it is removed from the one
+ * above; entries that appear meanwhile make the removal fail, not run on. */
+static int removal_run(struct removal *stack, size_t *depth, const dev_t *device)
+{
+    while (*depth > 0) {
+        int empty = removal_step(stack, depth, device);
+        if (empty < 0)
+            return -1;
+        if (!empty)
+            continue;
+        if (*depth == 1 && stack[0].raised > stack[0].listed) {
+            stack[0].listed = stack[0].raised;
+            rewinddir(stack[0].folder);
+            continue;
+        }
+        struct removal *done = &stack[--*depth];
+        closedir(done->folder);
+        if (*depth > 0 && unlinkat(dirfd(stack[*depth - 1].folder), done->name, AT_REMOVEDIR) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 int file_remove_tree(const char *path, struct error *err)
 {
-    if (nftw(path, remove_entry, TREE_OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 &&
-        errno != ENOENT)
+    struct stat st;
+    bool is_folder;
+    if (remove_leaf(AT_FDCWD, path, &is_folder) < 0)
+        return error_set_errno(err, "cannot remove %s", path);
+    if (!is_folder)
+        return 0;
+    struct removal *stack = mem_alloc(TREE_DEPTH_MAX, sizeof *stack);
+    SCOPED(mem_scope) struct removal *owned = stack;
+    size_t depth = 0;
+    if (removal_open_closed(AT_FDCWD, path, NULL, &stack[0]) < 0 ||
+        fstat(dirfd(stack[0].folder), &st) < 0)
+        return error_set_errno(err, "cannot open %s to remove it", path);
+    depth = 1;
+    int result = removal_run(stack, &depth, &st.st_dev);
+    int saved = errno;
+    while (depth > 0)
+        closedir(stack[--depth].folder);
+    errno = saved;
+    if (result < 0 || rmdir(path) < 0)
         return error_set_errno(err, "cannot remove %s", path);
     return 0;
 }

@@ -16,8 +16,9 @@ MUST_CHECK int file_write(
     const char *path, const void *bytes, size_t size, mode_t mode, struct error *err);
 /* Makes the folder and its parents (mode for each one made); fine when it is there. */
 MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct error *err);
-/* Removes a tree without following symbolic links or crossing to another file system; fine when
- * it is not there. */
+/* Removes a tree, by descriptors: without following a symbolic link or crossing to another file
+ * system, so it can be used on folders a hostile process wrote to, however deep. Fine when it is
+ * not there. -1: ERR_IO. */
 MUST_CHECK int file_remove_tree(const char *path, struct error *err);
 /* Writes all bytes to fd, however often it takes. */
 MUST_CHECK int file_write_all(int fd, const void *bytes, size_t size, struct error *err);

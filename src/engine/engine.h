@@ -277,8 +277,7 @@ struct engine_local_options {
     struct event_base *base;    /* outlives the engine */
     const char *data;           /* absolute path; made when missing */
     const char *node_name;      /* NULL: the host's name */
-    const char *const *program; /* how to run this program's `shim` and `init` verbs: a path and
-                                   leading arguments, NULL at the end; NULL: /proc/self/exe */
+    const char *program;        /* the file with the verbs `shim` and `init`; NULL: this one */
     const char *cgroup_name;    /* NULL: "muster-" and a hash of the data path; "": no cgroups */
     engine_report_fn *report;
     void *context;
