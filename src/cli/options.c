@@ -47,11 +47,6 @@ void arguments_destroy(struct arguments *args)
     free(args);
 }
 
-static void arguments_scope(struct arguments **args)
-{
-    arguments_destroy(*args);
-}
-
 static const struct option_spec *find_option(
     const struct verb *verb, const char *name, size_t length, char letter)
 {

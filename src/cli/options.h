@@ -40,3 +40,8 @@ size_t arguments_operand_count(const struct arguments *args);
 const char *arguments_operand(const struct arguments *args, size_t i); /* NULL beyond the last */
 /* What followed "--", ended by NULL; an empty list when there was none. */
 char *const *arguments_command(const struct arguments *args);
+
+static inline void arguments_scope(struct arguments **args)
+{
+    arguments_destroy(*args);
+}
