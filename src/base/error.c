@@ -29,6 +29,15 @@ static const struct {
     [ERR_INTERNAL] = {"internal", 500, 1},
 };
 
+/* A text may quote hostile input; one that breaks lines could forge lines of a log. */
+static void blank_control_characters(char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+    }
+}
+
 int error_set(struct error *err, enum error_code code, const char *format, ...)
 {
     assert(code > ERR_NONE && code < ERR_COUNT);
@@ -39,6 +48,7 @@ int error_set(struct error *err, enum error_code code, const char *format, ...)
     err->code = code;
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
+    blank_control_characters(err->text);
     return -1;
 }
 
@@ -55,6 +65,7 @@ int error_set_errno(struct error *err, const char *format, ...)
     va_end(args);
     if (used >= 0 && (size_t)used < sizeof err->text)
         snprintf(err->text + used, sizeof err->text - (size_t)used, ": %s", strerror(saved));
+    blank_control_characters(err->text);
     errno = saved;
     return -1;
 }
@@ -70,9 +81,10 @@ int error_prefix(struct error *err, const char *format, ...)
     va_end(args);
     if (used < 0 || (size_t)used >= sizeof text)
         return -1;
-    snprintf(text + used, sizeof text - (size_t)used, ": %.*s",
-        (int)(sizeof text - (size_t)used), err->text);
+    snprintf(text + used, sizeof text - (size_t)used, ": %.*s", (int)(sizeof text - (size_t)used),
+        err->text);
     memcpy(err->text, text, sizeof text);
+    blank_control_characters(err->text);
     return -1;
 }
 

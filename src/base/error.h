@@ -5,11 +5,12 @@
  * output untouched. Libraries never log an error: they return it, and the edges (the daemon's
  * loop, the command line) decide what to say.
  *
- * An error's text is for people: what is wrong, where, and what to do. It carries no newline. */
+ * An error's text is for people: what is wrong, where, and what to do. It carries no newline or
+ * other control character: those of quoted input become '?'. */
 #pragma once
 
-#define MUST_CHECK          __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)   __attribute__((format(printf, f, a)))
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 enum error_code {
     ERR_NONE = 0,
@@ -17,15 +18,15 @@ enum error_code {
     ERR_UNAUTHENTICATED, /* who asks is not known */
     ERR_DENIED,          /* who asks is known and may not */
     ERR_NOT_FOUND,
-    ERR_CONFLICT,        /* the state of the thing forbids it now */
-    ERR_TOO_LARGE,       /* a stated bound was passed */
-    ERR_BUSY,            /* a queue is full or a rate is passed: try again later */
-    ERR_FULL,            /* no space on the device: nothing was stored */
-    ERR_UNAVAILABLE,     /* not now: nothing was done */
-    ERR_UNKNOWN,         /* the outcome is not known: it may or may not have been done */
-    ERR_IO,              /* the system refused an operation */
-    ERR_CORRUPT,         /* stored data fails its check */
-    ERR_INTERNAL,        /* a defect of muster */
+    ERR_CONFLICT,    /* the state of the thing forbids it now */
+    ERR_TOO_LARGE,   /* a stated bound was passed */
+    ERR_BUSY,        /* a queue is full or a rate is passed: try again later */
+    ERR_FULL,        /* no space on the device: nothing was stored */
+    ERR_UNAVAILABLE, /* not now: nothing was done */
+    ERR_UNKNOWN,     /* the outcome is not known: it may or may not have been done */
+    ERR_IO,          /* the system refused an operation */
+    ERR_CORRUPT,     /* stored data fails its check */
+    ERR_INTERNAL,    /* a defect of muster */
     ERR_COUNT
 };
 
@@ -42,7 +43,8 @@ int error_set(struct error *err, enum error_code code, const char *format, ...) 
  * text of errno, which it leaves as it was. Always returns -1. */
 int error_set_errno(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-/* Puts the formatted text and ": " before the text err already has. Always returns -1. */
+/* Puts the formatted text and ": " before the text err already has, cutting its end to fit; a
+ * prefix that leaves no room is dropped. Always returns -1. */
 int error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
 /* The stable lower-case name of a code, as in problem documents: "not-found". Never NULL. */

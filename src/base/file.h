@@ -8,16 +8,19 @@
 #include <sys/types.h>
 
 /* Reads a regular file of at most `most` bytes. The text is terminated with NUL, which the size
- * does not count, and is the caller's to free. -1: ERR_NOT_FOUND, ERR_TOO_LARGE or ERR_IO. */
+ * does not count, and is the caller's to free. -1: ERR_NOT_FOUND, ERR_TOO_LARGE,
+ * ERR_INVALID (not a regular file) or ERR_IO. */
 MUST_CHECK int file_read(
     const char *path, size_t most, char **ret_text, size_t *ret_size, struct error *err);
-/* Replaces path's content: a temporary file beside it, fsync, rename, fsync of the folder. */
+/* Replaces path's content: a temporary file beside it (path.new), fsync, rename, fsync of the
+ * folder. One writer at a time for each path. After -1 the old content may be there or the new. */
 MUST_CHECK int file_write(
     const char *path, const void *bytes, size_t size, mode_t mode, struct error *err);
 /* Makes the folder and its parents (mode for each one made); fine when it is there. */
 MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct error *err);
-/* Removes a tree without following symbolic links or crossing to another file system; fine when
- * it is not there. */
+/* Removes a file, a symbolic link or a whole tree, however deep, without following symbolic links;
+ * fine when it is not there. -1, with part of it gone: ERR_CONFLICT when another file system is
+ * mounted in it, or ERR_IO. */
 MUST_CHECK int file_remove_tree(const char *path, struct error *err);
 /* Writes all bytes to fd, however often it takes. */
 MUST_CHECK int file_write_all(int fd, const void *bytes, size_t size, struct error *err);

@@ -25,8 +25,8 @@ void log_write(enum log_level level, const char *format, ...)
     if (level < least_level)
         return;
     char line[LINE_BYTES], moment[QUANTITY_TEXT];
-    int used = snprintf(line, sizeof line - 1, "%s %s ",
-        quantity_time(clock_wall_ms(), moment), names[level]);
+    int used = snprintf(
+        line, sizeof line - 1, "%s %s ", quantity_time(clock_wall_ms(), moment), names[level]);
     va_list args;
     va_start(args, format);
     int more = vsnprintf(line + used, sizeof line - 1 - (size_t)used, format, args);

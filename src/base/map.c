@@ -141,8 +141,7 @@ static size_t strmap_find(const struct strmap *map, const char *key, uint64_t ha
 {
     size_t mask = map->capacity - 1;
     size_t i = hash & mask;
-    while (map->slots[i].key &&
-           (map->slots[i].hash != hash || strcmp(map->slots[i].key, key) != 0))
+    while (map->slots[i].key && (map->slots[i].hash != hash || strcmp(map->slots[i].key, key) != 0))
         i = (i + 1) & mask;
     return i;
 }

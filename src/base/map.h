@@ -13,6 +13,7 @@ struct idmap {
     size_t capacity;
 };
 
+/* Frees the slots, not the values, and leaves an empty map. */
 void idmap_finish(struct idmap *map);
 /* The value of key, or NULL. */
 void *idmap_get(const struct idmap *map, uint64_t key);
@@ -29,7 +30,11 @@ struct strmap {
     size_t capacity;
 };
 
+/* Frees the slots and keys, not the values, and leaves an empty map. */
 void strmap_finish(struct strmap *map);
+/* The value of key, or NULL. */
 void *strmap_get(const struct strmap *map, const char *key);
+/* Sets or replaces; value is not NULL. */
 void strmap_put(struct strmap *map, const char *key, void *value);
+/* Takes key out and returns its value, or NULL when it was not there. */
 void *strmap_remove(struct strmap *map, const char *key);

@@ -28,13 +28,16 @@ void fd_scope(int *fd);
 /* An arena: many small allocations with one lifetime (a request, a scheduling pass). */
 struct arena;
 
+/* An empty arena; the caller destroys it. */
 struct arena *arena_create(void);
+/* Frees the arena and everything in it. */
 void arena_destroy(struct arena *arena); /* NULL is fine */
 /* Forgets every allocation, keeps the first block for the next use. */
 void arena_reset(struct arena *arena);
 /* Zeroed memory, aligned for any type, valid until reset or destroy. Never NULL. */
 void *arena_alloc(struct arena *arena, size_t count, size_t size);
 char *arena_strdup(struct arena *arena, const char *text); /* NULL gives NULL */
+/* A copy of exactly length bytes, terminated with NUL. */
 char *arena_strndup(struct arena *arena, const char *text, size_t length);
 char *arena_printf(struct arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

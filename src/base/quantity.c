@@ -2,6 +2,8 @@
  * overflow; none accepts white space, a sign, or an empty number. */
 #include "base/quantity.h"
 
+#include "base/memory.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdbool.h>
@@ -9,21 +11,39 @@
 #include <string.h>
 #include <time.h>
 
+/* 9999-12-31T23:59:59.999Z: later moments have no four-digit year. */
+static const int64_t TIME_MS_MAX = 253402300799999;
+
 struct unit {
     const char *suffix;
     int64_t factor;
 };
 
 static const struct unit byte_units[] = {
-    {"", 1}, {"k", 1000}, {"M", 1000000}, {"G", 1000000000}, {"T", 1000000000000},
-    {"P", 1000000000000000}, {"Ki", 1LL << 10}, {"Mi", 1LL << 20}, {"Gi", 1LL << 30},
-    {"Ti", 1LL << 40}, {"Pi", 1LL << 50}, {0},
+    {"", 1},
+    {"k", 1000},
+    {"M", 1000000},
+    {"G", 1000000000},
+    {"T", 1000000000000},
+    {"P", 1000000000000000},
+    {"Ki", 1LL << 10},
+    {"Mi", 1LL << 20},
+    {"Gi", 1LL << 30},
+    {"Ti", 1LL << 40},
+    {"Pi", 1LL << 50},
+    {0},
 };
 static const struct unit milli_units[] = {{"", 1000}, {"m", 1}, {0}};
 static const struct unit micro_units[] = {{"", 1000000}, {0}};
 /* Longest suffix first where one is the start of another. */
 static const struct unit duration_units[] = {
-    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"w", 604800000}, {0},
+    {"ms", 1},
+    {"s", 1000},
+    {"m", 60000},
+    {"h", 3600000},
+    {"d", 86400000},
+    {"w", 604800000},
+    {0},
 };
 
 static bool is_digit(char c)
@@ -95,8 +115,8 @@ int quantity_parse_milli(const char *text, int64_t *ret_milli, struct error *err
 
 int quantity_parse_micro(const char *text, int64_t *ret_micro, struct error *err)
 {
-    return parse_with_units(text, micro_units,
-        "a number >= 0 with at most six decimals, such as 2.5", ret_micro, err);
+    return parse_with_units(
+        text, micro_units, "a number >= 0 with at most six decimals, such as 2.5", ret_micro, err);
 }
 
 static const struct unit *scan_duration_unit(const char **text)
@@ -135,8 +155,8 @@ int quantity_parse_duration(const char *text, int64_t *ret_ms, struct error *err
 {
     if (scan_duration(text, ret_ms))
         return 0;
-    return error_set(err, ERR_INVALID,
-        "expected a duration such as 90s, 10m or 1h30m, got \"%.60s\"", text);
+    return error_set(
+        err, ERR_INVALID, "expected a duration such as 90s, 10m or 1h30m, got \"%.60s\"", text);
 }
 
 /* Days since 1970-01-01 of a date of the Gregorian calendar (H. Hinnant, days_from_civil). */
@@ -210,16 +230,19 @@ static bool scan_time(const char *s, int64_t *ret_ms)
     if (!scan_zone(s, &offset_ms))
         return false;
     int64_t seconds = days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second;
-    *ret_ms = seconds * 1000 + ms - offset_ms;
-    return *ret_ms >= 0;
+    int64_t moment_ms = seconds * 1000 + ms - offset_ms;
+    if (moment_ms < 0 || moment_ms > TIME_MS_MAX)
+        return false;
+    *ret_ms = moment_ms;
+    return true;
 }
 
 int quantity_parse_time(const char *text, int64_t *ret_ms, struct error *err)
 {
     if (scan_time(text, ret_ms))
         return 0;
-    return error_set(err, ERR_INVALID,
-        "expected a time such as 2026-01-31T08:30:00Z, got \"%.60s\"", text);
+    return error_set(
+        err, ERR_INVALID, "expected a time such as 2026-01-31T08:30:00Z, got \"%.60s\"", text);
 }
 
 char *quantity_bytes(int64_t bytes, char out[QUANTITY_TEXT])
@@ -257,20 +280,20 @@ char *quantity_micro(int64_t micro, char out[QUANTITY_TEXT])
     return format_scaled(micro, 1000000, 6, out);
 }
 
+/* At most `parts` units, counted from the largest one that is not zero. */
 static char *format_duration(int64_t ms, int parts, char out[QUANTITY_TEXT])
 {
     static const struct unit units[] = {
         {"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
     size_t used = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < sizeof units / sizeof *units && parts > 0; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(units) && parts > 0; i++) {
         int64_t whole = ms / units[i].factor;
-        if (whole == 0)
-            continue;
-        used += (size_t)snprintf(
-            out + used, QUANTITY_TEXT - used, "%" PRId64 "%s", whole, units[i].suffix);
+        if (whole > 0)
+            used += (size_t)snprintf(
+                out + used, QUANTITY_TEXT - used, "%" PRId64 "%s", whole, units[i].suffix);
         ms %= units[i].factor;
-        parts--;
+        parts -= used > 0;
     }
     if (used == 0)
         snprintf(out, QUANTITY_TEXT, "0s");
@@ -296,7 +319,7 @@ char *quantity_time(int64_t ms, char out[QUANTITY_TEXT])
 {
     time_t seconds = (time_t)(ms / 1000);
     struct tm tm;
-    if (ms < 0 || !gmtime_r(&seconds, &tm)) {
+    if (ms < 0 || ms > TIME_MS_MAX || !gmtime_r(&seconds, &tm)) {
         snprintf(out, QUANTITY_TEXT, "-");
         return out;
     }

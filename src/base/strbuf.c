@@ -12,6 +12,7 @@
 
 static void strbuf_reserve(struct strbuf *buf, size_t extra)
 {
+    assert(extra < SIZE_MAX / 4 && buf->length < SIZE_MAX / 4);
     size_t need = buf->length + extra + 1;
     if (need <= buf->capacity)
         return;
@@ -37,6 +38,7 @@ void strbuf_clear(struct strbuf *buf)
 
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t length)
 {
+    assert(bytes || length == 0);
     strbuf_reserve(buf, length);
     if (length)
         memcpy(buf->text + buf->length, bytes, length);
@@ -74,10 +76,9 @@ void strbuf_printf(struct strbuf *buf, const char *format, ...)
     va_end(args);
 }
 
-/* The length of the well-formed UTF-8 sequence at s (RFC 3629, no surrogates, no overlong
- * forms), or 0. s ends with NUL, which no continuation byte equals. */
-static size_t utf8_length(const unsigned char *s)
+size_t utf8_length(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
@@ -95,16 +96,18 @@ static size_t utf8_length(const unsigned char *s)
 void strbuf_json(struct strbuf *buf, const char *text)
 {
     strbuf_putc(buf, '"');
-    for (const unsigned char *s = (const unsigned char *)text; *s;) {
+    for (const char *s = text; *s;) {
         size_t length = utf8_length(s);
         if (length == 0) {
             strbuf_puts(buf, "\xef\xbf\xbd");
             s++;
         } else if (*s == '"' || *s == '\\') {
             strbuf_putc(buf, '\\');
-            strbuf_putc(buf, (char)*s++);
-        } else if (*s < 0x20 || *s == 0x7f) {
-            strbuf_printf(buf, "\\u%04x", *s++);
+            strbuf_putc(buf, *s++);
+        } else if (*s == '\n' || *s == '\t') {
+            strbuf_puts(buf, *s++ == '\n' ? "\\n" : "\\t");
+        } else if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+            strbuf_printf(buf, "\\u%04x", (unsigned)*s++);
         } else {
             strbuf_append(buf, s, length);
             s += length;

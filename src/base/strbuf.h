@@ -12,6 +12,7 @@ struct strbuf {
 
 void strbuf_finish(struct strbuf *buf); /* frees the text and zeroes the struct */
 void strbuf_clear(struct strbuf *buf);  /* keeps the memory */
+/* Appends length bytes, which may contain NUL; text must not be the buffer's own. */
 void strbuf_append(struct strbuf *buf, const void *bytes, size_t length);
 void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_putc(struct strbuf *buf, char c);
@@ -20,6 +21,9 @@ void strbuf_printf(struct strbuf *buf, const char *format, ...)
 void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args);
 /* Appends text as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
 void strbuf_json(struct strbuf *buf, const char *text);
+/* The length of the well-formed UTF-8 sequence at text (RFC 3629: no surrogates, no overlong
+ * forms), or 0. text ends with NUL, which is a sequence of length 1. */
+size_t utf8_length(const char *text);
 /* Drops the first count bytes. */
 void strbuf_consume(struct strbuf *buf, size_t count);
 /* The text ("" when empty), valid until the next change. */

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +40,8 @@
 /* Takes item i out and keeps the order of the others. */
 #define vec_remove(v, i)                                                                           \
     do {                                                                                           \
-        memmove((v)->items + (i), (v)->items + (i) + 1,                                            \
-            ((v)->count - (i) - 1) * sizeof *(v)->items);                                          \
+        memmove(                                                                                   \
+            (v)->items + (i), (v)->items + (i) + 1, ((v)->count - (i)-1) * sizeof *(v)->items);    \
         (v)->count--;                                                                              \
     } while (0)
 

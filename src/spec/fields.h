@@ -97,6 +97,7 @@ extern const struct text_rule rule_long;      /* 32 KiB of anything */
 extern const struct text_rule rule_line;      /* 1024 bytes without control characters */
 extern const struct text_rule rule_name;      /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
 extern const struct text_rule rule_label_key; /* letters, digits and -_./, at most 63 */
+extern const struct text_rule rule_label_value; /* no control characters, at most 253 bytes */
 extern const struct text_rule rule_variable;  /* [A-Za-z_][A-Za-z0-9_]* */
 extern const struct text_rule rule_file_name; /* no /, not . or .. */
 extern const struct text_rule rule_user;      /* letters, digits and -_.@+ */
@@ -148,6 +149,8 @@ struct field_table {
  * is the object itself), at the line that the document has there. */
 void fields_report(struct field_reader *reader, const char *path, const char *format, ...)
     PRINTF_LIKE(3, 4);
+/* Text from the document as it may be shown: in quotes, cut, without control characters. */
+const char *fields_quote(const struct field_reader *reader, const char *text);
 /* The arena of the decode, for what a finish function has to keep. */
 struct arena *fields_arena(const struct field_reader *reader);
 

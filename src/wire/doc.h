@@ -45,6 +45,8 @@ struct doc *doc_bool(struct arena *arena, bool value);
 struct doc *doc_int(struct arena *arena, int64_t value);
 struct doc *doc_string(struct arena *arena, const char *text);
 struct doc *doc_number(struct arena *arena, const char *text); /* "2.5": text in JSON's grammar */
+/* Whether text is a number in JSON's grammar. */
+bool doc_is_number(const char *text);
 struct doc *doc_list(struct arena *arena);
 struct doc *doc_map(struct arena *arena);
 /* Appends item to a list; returns item. */
@@ -62,14 +64,16 @@ const char *doc_get_string(const struct doc *map, const char *key);
 /* As above; fallback where there is none, it is no integer, or it does not fit. */
 int64_t doc_get_int(const struct doc *map, const char *key, int64_t fallback);
 bool doc_get_bool(const struct doc *map, const char *key, bool fallback);
-/* The value at a path such as "spec.nodes[2].name", or the deepest one on the way there. */
+/* The value at a path such as "spec.nodes[2].name" or "metadata.labels[\"a.b\"]", or the deepest
+ * one on the way there. */
 const struct doc *doc_find(const struct doc *root, const char *path);
-/* Whether a number is an integer in range; sets *ret. */
+/* Whether it is a number written as an integer, in range; sets *ret. */
 bool doc_as_int(const struct doc *value, int64_t *ret);
 
 struct doc *doc_copy(struct arena *arena, const struct doc *value);
 /* Fields of over laid upon base: maps are merged by key, everything else is replaced. */
 struct doc *doc_merge(struct arena *arena, const struct doc *base, const struct doc *over);
+/* Whether both are the same tree; the order in maps does not count, how numbers are written does. */
 bool doc_equal(const struct doc *a, const struct doc *b);
 
 /* Writes the tree as JSON (indent 0: on one line; keys in the order they have) or as YAML that

@@ -1,0 +1,95 @@
+/* Secrets of teams over the API: they go in and never come out again. */
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/handlers.h"
+#include "server/status.h"
+#include "server/vault.h"
+#include "store/store.h"
+
+#include <sodium.h>
+#include <string.h>
+
+static int add_secret(void *context, const struct document *document, struct error *err)
+{
+    struct call *call = context;
+    const char *slash = strchr(document->key, '/');
+    (void)err;
+    if (!slash)
+        return 0;
+    struct doc *item = doc_append(call->data, doc_map(call->arena));
+    doc_set_string(call->arena, item, "name", slash + 1);
+    status_set_time(call->arena, item, "changed", document->at_ms);
+    return 0;
+}
+
+void api_secret_list(struct call *call)
+{
+    struct error err;
+    call->data = doc_list(call->arena);
+    if (reader_documents(call->server->reader, vault_collection, call->team, NULL, 1000, add_secret,
+            call, &err) < 0) {
+        call_fail(call, &err);
+        return;
+    }
+    struct doc *body = doc_map(call->arena);
+    doc_set(call->arena, body, "items", call->data);
+    call_answer(call, 200, body);
+}
+
+static int run_put(struct tick *tick, void *context, struct error *err)
+{
+    struct call *call = context;
+    const char *value = call->data;
+    if (!catalog_team(call->server->catalog, call->team))
+        return error_set(err, ERR_NOT_FOUND, "there is no team %s", call->team);
+    vault_put(call->server->vault, tick, call->team, call->parameters[1], value, strlen(value));
+    return 0;
+}
+
+static void answer_put(struct call *call)
+{
+    sodium_memzero(call->data, strlen(call->data));
+    call_answer_empty(call);
+}
+
+static void on_secret_body(struct call *call, const struct doc *body)
+{
+    const char *value = doc_get_string(body, "value");
+    struct error err;
+    if (!value || strlen(value) > SECRET_BYTES_MAX) {
+        error_set(&err, ERR_INVALID, "value: expected text of at most %d bytes", SECRET_BYTES_MAX);
+        call_fail(call, &err);
+        return;
+    }
+    if (!name_valid(call->parameters[1])) {
+        error_set(&err, ERR_INVALID,
+            "the name of a secret has lower-case letters, digits, - and . only");
+        call_fail(call, &err);
+        return;
+    }
+    call->data = arena_strdup(call->arena, value);
+    call_command(call, run_put, answer_put);
+}
+
+void api_secret_put(struct call *call)
+{
+    call_body(call, 4 * SECRET_BYTES_MAX, on_secret_body);
+}
+
+static int run_secret_delete(struct tick *tick, void *context, struct error *err)
+{
+    struct call *call = context;
+    SCOPED(mem_scope) char *json = NULL;
+    char key[300];
+    vault_key(call->team, call->parameters[1], key, sizeof key);
+    if (reader_document(call->server->reader, vault_collection, key, &json, NULL, NULL) < 0)
+        return error_set(
+            err, ERR_NOT_FOUND, "the team %s has no secret %s", call->team, call->parameters[1]);
+    vault_delete(tick, call->team, call->parameters[1]);
+    return 0;
+}
+
+void api_secret_delete(struct call *call)
+{
+    call_command(call, run_secret_delete, call_answer_empty);
+}

@@ -1,0 +1,117 @@
+/* Bearer tokens over the API. */
+#include "base/quantity.h"
+#include "server/context.h"
+#include "server/handlers.h"
+#include "server/status.h"
+#include "server/tokens.h"
+
+#include <sodium.h>
+#include <string.h>
+
+enum { USER_TEXT_MAX = 100, DESCRIPTION_MAX = 200 };
+
+struct token_request {
+    const char *user;
+    const char *description;
+    int64_t expires_ms;
+    char text[TOKEN_TEXT];
+    char id[TOKEN_TEXT];
+};
+
+static int run_issue(struct tick *tick, void *context, struct error *err)
+{
+    struct call *call = context;
+    struct token_request *request = call->data;
+    (void)err;
+    tokens_issue(call->server->tokens, tick, request->user, request->expires_ms,
+        request->description, request->text, request->id);
+    return 0;
+}
+
+static void answer_issue(struct call *call)
+{
+    struct token_request *request = call->data;
+    struct doc *body = doc_map(call->arena);
+    doc_set_string(call->arena, body, "id", request->id);
+    doc_set_string(call->arena, body, "user", request->user);
+    doc_set_string(call->arena, body, "token", request->text);
+    status_set_time(call->arena, body, "expires", request->expires_ms);
+    call_answer(call, 201, body);
+}
+
+/* Names that a manifest's members may have, and no more. */
+static bool user_valid(const char *user)
+{
+    static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                     "0123456789-_.@+";
+    size_t length = strlen(user);
+    return length > 0 && length <= USER_TEXT_MAX && strspn(user, characters) == length &&
+           strcmp(user, "root") != 0 && strcmp(user, "scheduler") != 0 &&
+           strcmp(user, "engine") != 0;
+}
+
+static int read_request(
+    const struct doc *body, struct token_request *request, struct error *err)
+{
+    request->user = doc_get_string(body, "user");
+    request->description = doc_get_string(body, "description");
+    const char *expires = doc_get_string(body, "expires");
+    if (!request->user || !user_valid(request->user))
+        return error_set(err, ERR_INVALID,
+            "user: expected a name of letters, digits and -_.@+ that is not one of muster's own");
+    if (request->description && strlen(request->description) > DESCRIPTION_MAX)
+        return error_set(
+            err, ERR_INVALID, "description: expected at most %d bytes", DESCRIPTION_MAX);
+    if (expires && quantity_parse_time(expires, &request->expires_ms, err) < 0)
+        return error_prefix(err, "expires");
+    if (expires && request->expires_ms <= server_now_ms())
+        return error_set(err, ERR_INVALID, "expires: expected a time in the future");
+    return 0;
+}
+
+static void on_token_body(struct call *call, const struct doc *body)
+{
+    struct token_request *request = arena_alloc(call->arena, 1, sizeof *request);
+    struct error err;
+    call->data = request;
+    if (read_request(body, request, &err) < 0)
+        call_fail(call, &err);
+    else
+        call_command(call, run_issue, answer_issue);
+}
+
+void api_token_create(struct call *call)
+{
+    call_body(call, 4096, on_token_body);
+}
+
+static bool is_administrator(const struct call *call)
+{
+    return identity_role(call->server->catalog, &call->identity, ROOT_TEAM) >= ROLE_ADMIN;
+}
+
+void api_token_list(struct call *call)
+{
+    struct doc *body = doc_map(call->arena);
+    const char *user = is_administrator(call) ? NULL : call->identity.user;
+    doc_set(call->arena, body, "items", tokens_list(call->server->tokens, call->arena, user));
+    call_answer(call, 200, body);
+}
+
+static int run_revoke(struct tick *tick, void *context, struct error *err)
+{
+    struct call *call = context;
+    return tokens_revoke(call->server->tokens, tick, call->parameters[0], err);
+}
+
+void api_token_delete(struct call *call)
+{
+    const char *user = tokens_user(call->server->tokens, call->parameters[0]);
+    struct error err;
+    if (!user || (!is_administrator(call) && strcmp(user, call->identity.user) != 0)) {
+        error_set(&err, ERR_NOT_FOUND, "there is no token %s", call->parameters[0]);
+        call_fail(call, &err);
+        return;
+    }
+    call_command(call, run_revoke, call_answer_empty);
+}

@@ -1,0 +1,49 @@
+/* The server's context: the few opaque parts that a request or an effect may need. Private to
+ * src/server; each part's own header says what can be done with it. */
+#pragma once
+
+#include "server/server.h"
+
+struct access;
+struct catalog;
+struct core;
+struct engine;
+struct event_base;
+struct feed;
+struct http_server;
+struct progress;
+struct reconciler;
+struct store;
+struct store_reader;
+struct ticker;
+struct tokens;
+struct uids;
+struct usage;
+struct vault;
+struct worker;
+
+struct server {
+    struct server_config config;
+    struct event_base *base;
+    struct store *store;         /* the commit thread's while a commit is under way */
+    struct store_reader *reader; /* the loop's */
+    struct core *core;           /* replaced when a commit failed: never keep a copy */
+    struct engine *engine;
+    struct catalog *catalog;
+    struct tokens *tokens;
+    struct vault *vault;
+    struct uids *uids;
+    struct usage *usage;
+    struct ticker *ticker;
+    struct worker *commits;
+    struct worker *chores; /* hashing, verifying, copying */
+    struct http_server *http;
+    struct feed *feed;
+    struct progress *progress;
+    struct reconciler *reconciler;
+    int64_t started_ms;
+    bool stopping;
+};
+
+/* The wall clock, as answers use it. */
+int64_t server_now_ms(void);

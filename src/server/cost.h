@@ -1,0 +1,36 @@
+/* What things cost: the core's charges added up, with what is still being held priced to now. */
+#pragma once
+
+#include "base/error.h"
+#include "wire/doc.h"
+
+#include <stdint.h>
+
+struct catalog;
+struct identity;
+struct server;
+
+struct cost_query {
+    const char *by;       /* "job", "team", "pool", "class", "user", "label:KEY"; NULL: "team" */
+    const char *team;     /* NULL: every team the identity may see, and idle capacity */
+    uint64_t job;         /* 0: all */
+    int64_t from_ms;      /* 0: from the start */
+    int64_t to_ms;        /* 0: to now */
+    int64_t now_ms;
+};
+
+/* {currency, items: [{key, cost, wasted, hours, ..}], total: {..}, idle: [..]}; see docs/cost.md.
+ * ERR_INVALID. */
+MUST_CHECK int cost_report(struct server *server, struct arena *arena,
+    const struct identity *identity, const struct cost_query *query, struct doc **ret_report,
+    struct error *err);
+
+/* The attempts of one job with what holding them costs an hour. Lives in the arena. */
+struct cost_attempts;
+struct cost_attempts *cost_attempts_of(struct server *server, struct arena *arena, uint64_t job);
+/* When attempt `number` started (or was admitted), 0 when it is not known. */
+int64_t cost_attempt_start(const struct cost_attempts *attempts, int64_t number);
+/* What holding it for ms costs, in billionths. */
+int64_t cost_attempt_span(const struct cost_attempts *attempts, int64_t number, int64_t ms);
+/* All of a job so far: what it cost and how much of it was lost, in billionths. */
+void cost_job(struct server *server, uint64_t job, int64_t *ret_cost_nano, int64_t *ret_wasted_nano);

@@ -1,0 +1,23 @@
+/* What a tick leads to outside the core: audit events for its decisions, and after the commit the
+ * catalogue's new state, news for watchers, and a look at what the engines should be doing. */
+#pragma once
+
+#include "core/core.h"
+
+struct effects;
+struct server;
+struct tick;
+
+struct effects *effects_create(struct server *server, int64_t tick);
+void effects_destroy(struct effects *effects); /* NULL is fine */
+/* While the tick is being gathered. */
+void effects_change(struct effects *effects, const struct core_change *change);
+/* Adds the decision's audit event to the tick's transaction. */
+void effects_decision(
+    struct effects *effects, struct tick *tick, const struct core_decision *decision);
+/* After the commit. */
+void effects_apply(struct effects *effects);
+
+/* Builds core and catalogue anew from the store, and compares with the engines afterwards. -1 (and
+ * logs why) when the store cannot be read; the old state is kept then, unusable for changes. */
+int effects_reload(struct server *server);

@@ -1,0 +1,33 @@
+/* The handlers of the routes, by file. What each does stands in the route table (routes.c). */
+#pragma once
+
+#include "server/call.h"
+
+/* api_meta.c */
+call_handler api_healthz, api_metrics, api_openapi;
+/* api_apply.c */
+call_handler api_apply;
+/* api_objects.c: pools, teams, classes */
+call_handler api_pool_list, api_pool_get, api_pool_delete;
+call_handler api_team_list, api_team_get, api_team_delete;
+call_handler api_class_list, api_class_get, api_class_delete;
+/* api_jobs.c */
+call_handler api_job_create, api_job_list, api_job_get, api_job_delete;
+call_handler api_job_cancel, api_job_hold, api_job_release, api_job_progress;
+/* api_logs.c, api_exec.c */
+call_handler api_job_logs, api_job_exec;
+/* api_nodes.c */
+call_handler api_node_list, api_node_get, api_node_cordon, api_node_uncordon, api_node_drain,
+    api_node_reserve;
+/* api_cost.c, api_top.c */
+call_handler api_cost, api_top;
+/* api_watch.c */
+call_handler api_watch;
+/* api_audit.c */
+call_handler api_audit_list, api_audit_verify;
+/* api_tokens.c */
+call_handler api_token_create, api_token_list, api_token_delete;
+/* api_secrets.c */
+call_handler api_secret_list, api_secret_put, api_secret_delete;
+/* api_files.c */
+call_handler api_snapshot_create, api_backup;

@@ -1,0 +1,100 @@
+/* Who asks, and what they may do: see identity.h. */
+#include "server/identity.h"
+
+#include "base/clock.h"
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/tokens.h"
+#include "wire/http.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+enum { TEAM_DEPTH_MAX = 64 };
+
+const char *role_name(enum role role)
+{
+    static const char *const names[] = {"none", "viewer", "member", "approver", "admin"};
+    assert(role <= ROLE_ADMIN);
+    return names[role];
+}
+
+int identity_find(const struct server *server, const struct http_peer *peer,
+    const char *authorization, struct identity *ret_identity, struct error *err)
+{
+    struct identity identity = {0};
+    static const char scheme[] = "Bearer ";
+    if (authorization) {
+        if (strncasecmp(authorization, scheme, sizeof scheme - 1) != 0 ||
+            tokens_check(server->tokens, authorization + sizeof scheme - 1, clock_wall_ms(),
+                identity.user, sizeof identity.user) < 0)
+            return error_set(err, ERR_UNAUTHENTICATED,
+                "the bearer token is not valid: unknown, expired or revoked");
+        *ret_identity = identity;
+        return 0;
+    }
+    if (peer->is_unix && (peer->uid == 0 || peer->uid == geteuid())) {
+        snprintf(identity.user, sizeof identity.user, "root");
+        identity.administrator = true;
+        *ret_identity = identity;
+        return 0;
+    }
+    return error_set(err, ERR_UNAUTHENTICATED,
+        "no bearer token: ask an administrator for one (muster token create)");
+}
+
+static enum role member_role(const struct team *team, const char *user)
+{
+    enum role role = ROLE_NONE;
+    for (size_t i = 0; i < team->members.count; i++) {
+        const struct member *member = &team->members.items[i];
+        if (member->role > role && strcmp(member->user, user) == 0)
+            role = member->role;
+    }
+    return role;
+}
+
+enum role identity_role(
+    const struct catalog *catalog, const struct identity *identity, const char *team)
+{
+    if (identity->administrator)
+        return ROLE_ADMIN;
+    const struct team *root = catalog_team(catalog, ROOT_TEAM);
+    const struct team *at = catalog_team(catalog, team);
+    if (!at)
+        return ROLE_NONE;
+    enum role role = root ? member_role(root, identity->user) : ROLE_NONE;
+    for (int depth = 0; at && depth < TEAM_DEPTH_MAX; depth++) {
+        enum role here = member_role(at, identity->user);
+        if (here > role)
+            role = here;
+        at = at->parent ? catalog_team(catalog, at->parent) : NULL;
+    }
+    return role;
+}
+
+enum role identity_role_anywhere(const struct catalog *catalog, const struct identity *identity)
+{
+    if (identity->administrator)
+        return ROLE_ADMIN;
+    enum role role = ROLE_NONE;
+    for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
+        const struct manifest *manifest = catalog_at(catalog, KIND_TEAM, i)->manifest;
+        enum role here = member_role(&manifest->team, identity->user);
+        if (here > role)
+            role = here;
+    }
+    return role;
+}
+
+int identity_require(const struct catalog *catalog, const struct identity *identity,
+    const char *team, enum role least, struct error *err)
+{
+    if (identity_role(catalog, identity, team ? team : ROOT_TEAM) >= least)
+        return 0;
+    return error_set(err, ERR_DENIED, "%s needs the role %s in the team %s for this",
+        identity->user, role_name(least), team ? team : ROOT_TEAM);
+}

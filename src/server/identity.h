@@ -1,0 +1,37 @@
+/* Who asks, and what they may do. Roles are in the Teams' members and hold for a team and all
+ * below it; whoever administers the team "root" administers everything. */
+#pragma once
+
+#include "base/error.h"
+#include "spec/kinds.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct catalog;
+struct http_peer;
+struct server;
+
+#define ROOT_TEAM "root"
+
+struct identity {
+    char user[128];
+    bool administrator; /* through the Unix socket, as root or as the server's own user */
+};
+
+/* Who sent a request: the peer of the Unix socket, or the owner of the bearer token in
+ * `authorization` (the header's value or NULL). ERR_UNAUTHENTICATED, without saying what of it was
+ * wrong. */
+MUST_CHECK int identity_find(const struct server *server, const struct http_peer *peer,
+    const char *authorization, struct identity *ret_identity, struct error *err);
+/* The role in a team, its own or one inherited from above. ROLE_ADMIN everywhere for
+ * administrators; ROLE_NONE for teams that do not exist, but for administrators. */
+enum role identity_role(
+    const struct catalog *catalog, const struct identity *identity, const char *team);
+/* The highest role in any team. */
+enum role identity_role_anywhere(const struct catalog *catalog, const struct identity *identity);
+/* 0, or -1 with ERR_DENIED saying which role in which team is needed. team NULL: all of them. */
+MUST_CHECK int identity_require(const struct catalog *catalog, const struct identity *identity,
+    const char *team, enum role least, struct error *err);
+/* "viewer" .. "admin". */
+const char *role_name(enum role role);

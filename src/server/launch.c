@@ -1,0 +1,195 @@
+/* From an attempt of the core to a launch of an engine: the job's stored manifest says what runs,
+ * the attempt's placements say where. Everything lives in one arena for the time of the call. */
+#include "server/launch.h"
+
+#include "base/vec.h"
+#include "core/core.h"
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/names.h"
+#include "server/snapshots.h"
+#include "server/status.h"
+#include "server/uids.h"
+#include "server/vault.h"
+#include "spec/spec.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+struct launch_builder {
+    struct server *server;
+    struct arena *arena;
+    struct launch launch;
+    const struct job *job;
+    VEC(struct launch_placement) placements;
+    VEC(struct launch_secret) secrets;
+};
+
+uid_t launch_team_uid(struct server *server, const char *team)
+{
+    return geteuid() == 0 ? uids_get(server->uids, team) : 0;
+}
+
+static void add_placement(void *context, enum row_kind kind, const void *data)
+{
+    struct launch_builder *builder = context;
+    const struct placement_row *row = data;
+    assert(kind == ROW_PLACEMENT);
+    (void)kind;
+    const struct node_row *node = core_node(builder->server->core, row->node);
+    uint32_t *devices = arena_alloc(builder->arena, 64, sizeof *devices);
+    size_t count = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        if (row->devices >> i & 1)
+            devices[count++] = i;
+    }
+    struct launch_placement placement = {
+        .node = node ? core_symbol(builder->server->core, node->name) : "",
+        .first_rank = (uint32_t)row->first_rank,
+        .ranks = (uint32_t)row->ranks,
+        .devices = devices,
+        .device_count = count,
+        .device_milli = (uint32_t)row->device_milli,
+    };
+    vec_push(&builder->placements, placement);
+}
+
+static void set_variables(struct launch_builder *builder)
+{
+    const struct label_list *env = &builder->job->env;
+    struct launch_variable *variables =
+        arena_alloc(builder->arena, env->count + 1, sizeof *variables);
+    for (size_t i = 0; i < env->count; i++)
+        variables[i] = (struct launch_variable){env->items[i].key, env->items[i].value};
+    builder->launch.variables = variables;
+    builder->launch.variable_count = env->count;
+}
+
+static int add_secrets(struct launch_builder *builder, struct error *err)
+{
+    for (size_t i = 0; i < builder->job->secrets.count; i++) {
+        const struct secret_ref *reference = &builder->job->secrets.items[i];
+        char *value;
+        size_t size;
+        if (vault_get(builder->server->vault, builder->server->reader,
+                builder->job->metadata.team, reference->name, &value, &size, err) < 0)
+            return -1;
+        struct launch_secret secret = {
+            .name = reference->env ? reference->env : reference->file,
+            .value = value,
+            .size = size,
+            .as_file = reference->env == NULL,
+        };
+        vec_push(&builder->secrets, secret);
+    }
+    return 0;
+}
+
+static void set_numbers(struct launch_builder *builder, const struct attempt_row *attempt)
+{
+    const struct job *job = builder->job;
+    struct launch *launch = &builder->launch;
+    launch->attempt = attempt->id;
+    launch->job = attempt->job;
+    launch->attempt_number = (uint32_t)attempt->number;
+    launch->epoch = (uint64_t)store_epoch(builder->server->store);
+    launch->world_size = (uint32_t)attempt->size;
+    launch->cpu_milli = (uint64_t)job->resources.cpu_milli;
+    launch->memory_bytes = (uint64_t)job->resources.memory_bytes;
+    launch->disk_bytes = (uint64_t)job->resources.disk_bytes;
+    launch->accelerator_type = job->resources.accelerator;
+    launch->network = job->network == NETWORK_HOST   ? ENGINE_NETWORK_HOST
+                      : job->network == NETWORK_GANG ? ENGINE_NETWORK_GANG
+                                                     : ENGINE_NETWORK_NONE;
+    launch->grace_ms = (uint64_t)job->grace_ms;
+    launch->log_file_bytes = (uint64_t)job->log.max_bytes;
+    launch->log_files = (uint32_t)job->log.files;
+    launch->snapshot_fd = -1;
+}
+
+/* The arguments with NULL at the end. */
+static const char *const *argument_vector(struct arena *arena, const struct text_list *command)
+{
+    const char **argv = arena_alloc(arena, command->count + 1, sizeof *argv);
+    for (size_t i = 0; i < command->count; i++)
+        argv[i] = command->items[i];
+    return argv;
+}
+
+static int fill(struct launch_builder *builder, const struct attempt_row *attempt,
+    const struct job_row *row, struct error *err)
+{
+    struct server *server = builder->server;
+    const struct job *job = builder->job;
+    set_numbers(builder, attempt);
+    builder->launch.job_name = core_symbol(server->core, row->name);
+    builder->launch.team_name = job->metadata.team;
+    builder->launch.uid = launch_team_uid(server, job->metadata.team);
+    builder->launch.gid = builder->launch.uid;
+    builder->launch.argv = argument_vector(builder->arena, &job->command);
+    if (geteuid() == 0 && builder->launch.uid == 0)
+        return error_set(
+            err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
+    set_variables(builder);
+    core_placement_each(server->core, attempt->id, add_placement, builder);
+    builder->launch.placements = builder->placements.items;
+    builder->launch.placement_count = builder->placements.count;
+    if (add_secrets(builder, err) < 0)
+        return -1;
+    builder->launch.secrets = builder->secrets.items;
+    builder->launch.secret_count = builder->secrets.count;
+    if (job->workdir) {
+        builder->launch.snapshot_fd = snapshots_open(server->config.data_dir, job->workdir, err);
+        if (builder->launch.snapshot_fd < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void builder_finish(struct launch_builder *builder)
+{
+    for (size_t i = 0; i < builder->secrets.count; i++)
+        vault_free((char *)(uintptr_t)builder->secrets.items[i].value,
+            builder->secrets.items[i].size);
+    vec_free(&builder->secrets);
+    vec_free(&builder->placements);
+    if (builder->launch.snapshot_fd >= 0)
+        close(builder->launch.snapshot_fd);
+}
+
+/* An element of an array is told which one it is. */
+static void add_array_index(struct arena *arena, struct job *job, const struct job_row *row)
+{
+    if (!row->array)
+        return;
+    struct label *items = arena_alloc(arena, job->env.count + 1, sizeof *items);
+    memcpy(items, job->env.items, job->env.count * sizeof *items);
+    items[job->env.count] =
+        (struct label){"MUSTER_ARRAY_INDEX", arena_printf(arena, "%d", (int)row->array_index)};
+    job->env.items = items;
+    job->env.count++;
+}
+
+int launch_attempt(struct server *server, const struct attempt_row *attempt, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct job_row *row = core_job(server->core, attempt->job);
+    assert(row);
+    struct doc *doc = status_job_manifest(server, arena, row->array ? row->array : row->id);
+    struct field_errors *errors = arena_alloc(arena, 1, sizeof *errors);
+    struct manifest manifest;
+    if (!doc)
+        return error_set(err, ERR_CORRUPT, "the job's manifest is missing in the store");
+    if (manifest_decode(arena, doc, NULL, &manifest, errors) < 0)
+        return field_errors_summary(errors, err);
+    add_array_index(arena, &manifest.job, row);
+    struct launch_builder builder = {
+        .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
+    int rc = fill(&builder, attempt, row, err);
+    if (rc == 0)
+        rc = engine_start(server->engine, &builder.launch, err);
+    builder_finish(&builder);
+    return rc;
+}

@@ -1,0 +1,17 @@
+/* Reconciliation: what the core wants to run against what the engines have. It is done after every
+ * commit that decided something, after every reload, and now and then; so an effect is never taken
+ * from a list that a crash could lose, only from the difference between the two. */
+#pragma once
+
+#include "base/error.h"
+#include "engine/engine.h"
+
+struct reconciler;
+struct server;
+
+struct reconciler *reconciler_create(struct server *server);
+void reconciler_destroy(struct reconciler *reconciler); /* NULL is fine */
+/* Only while no commit is under way: the core has to be what the store holds. */
+void reconciler_run(struct reconciler *reconciler);
+/* The engines' reports: context is the server. */
+void reconciler_report(void *context, const struct report *report);

@@ -1,0 +1,223 @@
+/* The routes: see routes.h. Matching is a walk over the table, which is short; the order of two
+ * routes never matters, since no two match the same path. */
+#include "server/routes.h"
+
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/handlers.h"
+#include "server/names.h"
+
+#include <assert.h>
+#include <string.h>
+
+static const struct route table[] = {
+    {"GET", "/healthz", SCOPE_PUBLIC, ROLE_NONE, api_healthz,
+        "Whether the server accepts commands", NULL, "Health"},
+    {"GET", "/openapi.json", SCOPE_PUBLIC, ROLE_NONE, api_openapi, "This document", NULL, NULL},
+    {"GET", "/metrics", SCOPE_ALL, ROLE_VIEWER, api_metrics, "Figures for Prometheus", NULL, NULL},
+
+    {"POST", "/v1/apply", SCOPE_BODY, ROLE_MEMBER, api_apply,
+        "Creates or changes objects, all or none; with dryRun only says what would change", "Apply",
+        "Applied"},
+
+    {"GET", "/v1/pools", SCOPE_ANYWHERE, ROLE_VIEWER, api_pool_list, "Lists pools", NULL, "List"},
+    {"GET", "/v1/pools/{name}", SCOPE_ANYWHERE, ROLE_VIEWER, api_pool_get, "A pool", NULL, "Pool"},
+    {"DELETE", "/v1/pools/{name}", SCOPE_ALL, ROLE_ADMIN, api_pool_delete, "Deletes a pool", NULL,
+        NULL},
+    {"GET", "/v1/teams", SCOPE_ANYWHERE, ROLE_VIEWER, api_team_list, "Lists teams", NULL, "List"},
+    {"GET", "/v1/teams/{name}", SCOPE_TEAM, ROLE_VIEWER, api_team_get, "A team", NULL, "Team"},
+    {"DELETE", "/v1/teams/{name}", SCOPE_ALL, ROLE_ADMIN, api_team_delete, "Deletes a team", NULL,
+        NULL},
+    {"GET", "/v1/classes", SCOPE_ANYWHERE, ROLE_VIEWER, api_class_list, "Lists classes", NULL,
+        "List"},
+    {"GET", "/v1/classes/{name}", SCOPE_ANYWHERE, ROLE_VIEWER, api_class_get, "A class", NULL,
+        "Class"},
+    {"DELETE", "/v1/classes/{name}", SCOPE_ALL, ROLE_ADMIN, api_class_delete, "Deletes a class",
+        NULL, NULL},
+
+    {"POST", "/v1/jobs", SCOPE_BODY, ROLE_MEMBER, api_job_create,
+        "Submits a job; with an Idempotency-Key once only", "Job", "Submitted"},
+    {"GET", "/v1/jobs", SCOPE_QUERY, ROLE_VIEWER, api_job_list,
+        "Lists jobs of a team, or of all that the caller may see", NULL, "List"},
+    {"GET", "/v1/jobs/{job}", SCOPE_JOB, ROLE_VIEWER, api_job_get, "A job", NULL, "Job"},
+    {"DELETE", "/v1/jobs/{job}", SCOPE_JOB, ROLE_MEMBER, api_job_delete,
+        "Forgets a job that has ended, with its files", NULL, NULL},
+    {"POST", "/v1/jobs/{job}/cancel", SCOPE_JOB, ROLE_MEMBER, api_job_cancel, "Cancels a job", NULL,
+        NULL},
+    {"POST", "/v1/jobs/{job}/hold", SCOPE_JOB, ROLE_MEMBER, api_job_hold,
+        "Keeps a job from starting", NULL, NULL},
+    {"POST", "/v1/jobs/{job}/release", SCOPE_JOB, ROLE_MEMBER, api_job_release,
+        "Lets a held job compete again", NULL, NULL},
+    {"GET", "/v1/jobs/{job}/logs", SCOPE_JOB, ROLE_VIEWER, api_job_logs,
+        "The job's output, followed live on demand", NULL, NULL},
+    {"GET", "/v1/jobs/{job}/progress", SCOPE_JOB, ROLE_VIEWER, api_job_progress,
+        "What the job reported of itself, with the price of each epoch", NULL, "List"},
+    {"GET", "/v1/jobs/{job}/exec", SCOPE_JOB, ROLE_MEMBER, api_job_exec,
+        "Runs a command inside the running job (upgrade to muster-exec)", NULL, NULL},
+
+    {"GET", "/v1/nodes", SCOPE_ANYWHERE, ROLE_VIEWER, api_node_list, "Lists nodes", NULL, "List"},
+    {"GET", "/v1/nodes/{pool}/{node}", SCOPE_ANYWHERE, ROLE_VIEWER, api_node_get, "A node", NULL,
+        NULL},
+    {"POST", "/v1/nodes/{pool}/{node}/cordon", SCOPE_ALL, ROLE_ADMIN, api_node_cordon,
+        "Places nothing more on a node", NULL, NULL},
+    {"POST", "/v1/nodes/{pool}/{node}/uncordon", SCOPE_ALL, ROLE_ADMIN, api_node_uncordon,
+        "Takes a node back into use", NULL, NULL},
+    {"POST", "/v1/nodes/{pool}/{node}/drain", SCOPE_ALL, ROLE_ADMIN, api_node_drain,
+        "Cordons a node, stops what runs there and requeues it", NULL, NULL},
+    {"POST", "/v1/nodes/{pool}/{node}/reserve", SCOPE_ALL, ROLE_ADMIN, api_node_reserve,
+        "Reserves a node for maintenance", "Reservation", NULL},
+
+    {"GET", "/v1/watch", SCOPE_ANYWHERE, ROLE_VIEWER, api_watch, "A stream of changes", NULL, NULL},
+    {"GET", "/v1/cost", SCOPE_QUERY, ROLE_VIEWER, api_cost, "What things cost", NULL, "Cost"},
+    {"GET", "/v1/top", SCOPE_QUERY, ROLE_VIEWER, api_top, "What runs now and what it uses", NULL,
+        "List"},
+
+    {"GET", "/v1/audit", SCOPE_QUERY, ROLE_ADMIN, api_audit_list, "The audit log", NULL, "List"},
+    {"POST", "/v1/audit/verify", SCOPE_ALL, ROLE_ADMIN, api_audit_verify,
+        "Checks the audit log's chain of hashes", NULL, NULL},
+
+    {"POST", "/v1/tokens", SCOPE_ALL, ROLE_ADMIN, api_token_create,
+        "Makes a bearer token, which is shown once", "TokenRequest", "Token"},
+    {"GET", "/v1/tokens", SCOPE_KNOWN, ROLE_NONE, api_token_list,
+        "Lists the caller's tokens, or everybody's for administrators", NULL, "List"},
+    {"DELETE", "/v1/tokens/{id}", SCOPE_KNOWN, ROLE_NONE, api_token_delete,
+        "Revokes a token: one's own, or anybody's for administrators", NULL, NULL},
+
+    {"GET", "/v1/secrets/{team}", SCOPE_TEAM, ROLE_MEMBER, api_secret_list,
+        "Names of a team's secrets", NULL, "List"},
+    {"PUT", "/v1/secrets/{team}/{name}", SCOPE_TEAM, ROLE_MEMBER, api_secret_put,
+        "Stores a secret, which is never shown again", "Secret", NULL},
+    {"DELETE", "/v1/secrets/{team}/{name}", SCOPE_TEAM, ROLE_MEMBER, api_secret_delete,
+        "Deletes a secret", NULL, NULL},
+
+    {"POST", "/v1/snapshots", SCOPE_ANYWHERE, ROLE_MEMBER, api_snapshot_create,
+        "Uploads a packed work directory", NULL, "Snapshot"},
+    {"POST", "/v1/backup", SCOPE_ALL, ROLE_ADMIN, api_backup,
+        "Writes a copy of the store below the data directory", "BackupRequest", NULL},
+};
+
+const struct route *routes(size_t *ret_count)
+{
+    *ret_count = ARRAY_LEN(table);
+    return table;
+}
+
+/* Matches a path against a pattern; segments in braces go to parameters, allocated from arena. */
+static bool path_matches(const char *pattern, const char *path, struct arena *arena,
+    const char *parameters[CALL_PARAMETERS_MAX])
+{
+    size_t count = 0;
+    while (*pattern && *path) {
+        if (*pattern != '{') {
+            if (*pattern++ != *path++)
+                return false;
+            continue;
+        }
+        size_t length = strcspn(path, "/");
+        if (length == 0 || length >= CALL_NAME_MAX)
+            return false;
+        assert(count < CALL_PARAMETERS_MAX);
+        parameters[count++] = arena_strndup(arena, path, length);
+        path += length;
+        pattern = strchr(pattern, '}') + 1;
+    }
+    return *pattern == '\0' && *path == '\0';
+}
+
+static const struct route *find_route(struct call *call, bool *ret_path_known)
+{
+    const char *method = http_request_method(call->request);
+    const char *path = http_request_path(call->request);
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    *ret_path_known = false;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (!path_matches(table[i].path, path, call->arena, call->parameters))
+            continue;
+        *ret_path_known = true;
+        if (strcmp(table[i].method, wanted) == 0)
+            return &table[i];
+    }
+    return NULL;
+}
+
+static int require_anywhere(struct call *call, enum role least, struct error *err)
+{
+    if (identity_role_anywhere(call->server->catalog, &call->identity) >= least)
+        return 0;
+    return error_set(err, ERR_DENIED, "%s needs the role %s in a team for this",
+        call->identity.user, role_name(least));
+}
+
+/* A job that the caller may not see is not told apart from one that does not exist. */
+static int require_job(struct call *call, enum role least, struct error *err)
+{
+    char team[CALL_NAME_MAX];
+    if (names_find_job(call->server, call->parameters[0], &call->job, team, err) < 0)
+        return -1;
+    call->team = arena_strdup(call->arena, team);
+    if (identity_role(call->server->catalog, &call->identity, team) < ROLE_VIEWER)
+        return error_set(err, ERR_NOT_FOUND, "there is no job %s", call->parameters[0]);
+    return identity_require(call->server->catalog, &call->identity, team, least, err);
+}
+
+static int require_query(struct call *call, enum role least, struct error *err)
+{
+    call->team = http_request_query(call->request, "team");
+    if (call->team || least > ROLE_VIEWER)
+        return identity_require(call->server->catalog, &call->identity, call->team, least, err);
+    return require_anywhere(call, least, err);
+}
+
+static int require(struct call *call, const struct route *route, struct error *err)
+{
+    const struct catalog *catalog = call->server->catalog;
+    switch (route->scope) {
+    case SCOPE_PUBLIC:
+    case SCOPE_KNOWN: return 0;
+    case SCOPE_ANYWHERE:
+    case SCOPE_BODY: return require_anywhere(call, route->least, err);
+    case SCOPE_ALL: return identity_require(catalog, &call->identity, NULL, route->least, err);
+    case SCOPE_TEAM:
+        call->team = call->parameters[0];
+        return identity_require(catalog, &call->identity, call->team, route->least, err);
+    case SCOPE_QUERY: return require_query(call, route->least, err);
+    case SCOPE_JOB: return require_job(call, route->least, err);
+    }
+    return error_set(err, ERR_DENIED, "no rule lets anybody use this route");
+}
+
+static void fail_unrouted(struct call *call, bool path_known)
+{
+    struct error err;
+    error_set(&err, ERR_NOT_FOUND, "there is no %s %s; see /openapi.json",
+        http_request_method(call->request), http_request_path(call->request));
+    if (path_known)
+        error_prefix(&err, "the path exists with another method");
+    call_fail(call, &err);
+}
+
+void route_request(struct http_request *request, void *ctx)
+{
+    struct arena *arena = http_request_arena(request);
+    struct call *call = arena_alloc(arena, 1, sizeof *call);
+    *call = (struct call){.server = ctx, .request = request, .arena = arena};
+    bool path_known;
+    const struct route *route = find_route(call, &path_known);
+    struct error err;
+    if (!route || route->scope != SCOPE_PUBLIC) {
+        if (identity_find(call->server, http_request_peer(request),
+                http_request_header(request, "Authorization"), &call->identity, &err) < 0) {
+            call_fail(call, &err);
+            return;
+        }
+    }
+    if (!route) {
+        fail_unrouted(call, path_known);
+        return;
+    }
+    if (require(call, route, &err) < 0) {
+        call_fail(call, &err);
+        return;
+    }
+    route->handler(call);
+}

@@ -1,0 +1,321 @@
+/* Accepting objects: see submit.h. */
+#include "server/submit.h"
+
+#include "base/strbuf.h"
+#include "core/core.h"
+#include "engine/engine.h"
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/names.h"
+#include "server/snapshots.h"
+#include "server/status.h"
+#include "server/ticker.h"
+#include "server/uids.h"
+#include "server/vault.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const submit_action_names[] = {"created", "changed", "unchanged", NULL};
+
+/* ---- who may ------------------------------------------------------------------------------- */
+
+int submit_allowed(struct server *server, const struct identity *identity,
+    const struct manifest *manifest, struct error *err)
+{
+    const struct catalog *catalog = server->catalog;
+    if (manifest->kind == KIND_JOB)
+        return identity_require(catalog, identity, manifest->job.metadata.team, ROLE_MEMBER, err);
+    if (manifest->kind == KIND_TEAM && manifest->team.parent &&
+        catalog_team(catalog, manifest->team.parent)) {
+        const struct team *before = catalog_team(catalog, manifest->team.metadata.name);
+        /* Who moves a team needs to administer where it comes from as well. */
+        if (before && before->parent &&
+            identity_require(catalog, identity, before->parent, ROLE_ADMIN, err) < 0)
+            return -1;
+        if (before && !before->parent)
+            return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
+        return identity_require(catalog, identity, manifest->team.parent, ROLE_ADMIN, err);
+    }
+    return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
+}
+
+/* ---- checks -------------------------------------------------------------------------------- */
+
+struct checker {
+    struct server *server;
+    struct arena *arena;
+    const char *path;
+    struct field_errors *errors;
+};
+
+static void __attribute__((format(printf, 3, 4))) report(
+    struct checker *checker, const char *field, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    struct strbuf text = {0};
+    strbuf_vprintf(&text, format, args);
+    va_end(args);
+    const char *path = checker->path[0]
+                           ? arena_printf(checker->arena, "%s.%s", checker->path, field)
+                           : field;
+    field_errors_add(checker->errors, checker->arena, path, 0, "%s", strbuf_text(&text));
+    strbuf_finish(&text);
+}
+
+/* What a local node does not say itself is what the machine has, shared out over the nodes. */
+static void fill_local_node(const struct engine_node *machine, struct node *node, size_t nodes)
+{
+    int64_t shares = (int64_t)nodes * (node->count > 0 ? node->count : 1);
+    struct resources *capacity = &node->capacity;
+    if (capacity->cpu_milli == 0)
+        capacity->cpu_milli = (int64_t)machine->cpu_milli / shares;
+    if (capacity->memory_bytes == 0)
+        capacity->memory_bytes = (int64_t)machine->memory_bytes / shares;
+    if (capacity->disk_bytes == 0)
+        capacity->disk_bytes = (int64_t)machine->disk_bytes / shares;
+    if (!capacity->accelerator && machine->device_count > 0 && shares == 1) {
+        capacity->accelerator = machine->devices[0].type;
+        capacity->accelerator_milli = (int64_t)machine->device_count * 1000;
+    }
+}
+
+static void check_pool(struct checker *checker, struct pool *pool)
+{
+    if (pool->engine != ENGINE_LOCAL) {
+        report(checker, "spec.engine", "this version runs jobs on \"local\" only");
+        return;
+    }
+    for (size_t i = 0; i < pool->nodes.count; i++)
+        fill_local_node(
+            engine_node(checker->server->engine), &pool->nodes.items[i], pool->nodes.count);
+}
+
+/* The owner is whoever submits, unless the job says otherwise. */
+static void set_owner(struct arena *arena, struct job *job, const char *user)
+{
+    struct label_list *labels = &job->metadata.labels;
+    if (label_find(labels, "owner"))
+        return;
+    struct label *items = arena_alloc(arena, labels->count + 1, sizeof *items);
+    if (labels->count)
+        memcpy(items, labels->items, labels->count * sizeof *items);
+    items[labels->count] = (struct label){"owner", arena_strdup(arena, user)};
+    labels->items = items;
+    labels->count++;
+}
+
+static void check_job_secrets(struct checker *checker, const struct job *job)
+{
+    for (size_t i = 0; i < job->secrets.count; i++) {
+        char key[160];
+        SCOPED(mem_scope) char *json = NULL;
+        struct error why;
+        vault_key(job->metadata.team, job->secrets.items[i].name, key, sizeof key);
+        if (reader_document(
+                checker->server->reader, vault_collection, key, &json, NULL, &why) < 0)
+            report(checker, arena_printf(checker->arena, "spec.secrets[%zu].name", i),
+                "the team %s has no secret \"%s\"; store it first (muster secret set)",
+                job->metadata.team, job->secrets.items[i].name);
+    }
+}
+
+/* Obligatory labels of the team and of those above it. */
+static void check_job_labels(struct checker *checker, const struct job *job)
+{
+    const struct catalog *catalog = checker->server->catalog;
+    const struct team *team = catalog_team(catalog, job->metadata.team);
+    for (int depth = 0; team && depth < 64; depth++) {
+        const char *missing = job_missing_label(job, team);
+        if (missing)
+            report(checker, arena_printf(checker->arena, "metadata.labels.%s", missing),
+                "the team %s requires this label, so that no spend is unattributed",
+                team->metadata.name);
+        team = team->parent ? catalog_team(catalog, team->parent) : NULL;
+    }
+}
+
+static void check_job(struct checker *checker, struct job *job, const char *user)
+{
+    const struct team *team = catalog_team(checker->server->catalog, job->metadata.team);
+    set_owner(checker->arena, job, user);
+    check_job_labels(checker, job);
+    check_job_secrets(checker, job);
+    if (job->network == NETWORK_HOST && team && !team->host_network)
+        report(checker, "spec.network",
+            "the team %s may not use the host's network; an administrator can allow it "
+            "(spec.hostNetwork of the Team)",
+            job->metadata.team);
+    if (job->workdir && !snapshots_exist(checker->server->config.data_dir, job->workdir))
+        report(checker, "spec.workdir", "no such work directory was uploaded");
+    if (job->gang.size > ENGINE_RANKS_MAX)
+        report(checker, "spec.gang.size", "expected at most %d ranks on one machine, got %lld",
+            ENGINE_RANKS_MAX, (long long)job->gang.size);
+}
+
+int submit_check(struct server *server, const struct identity *identity, struct arena *arena,
+    struct manifest *manifest, const char *path, struct field_errors *errors)
+{
+    struct checker checker = {server, arena, path, errors};
+    size_t before = errors->count;
+    if (manifest->kind == KIND_POOL)
+        check_pool(&checker, &manifest->pool);
+    else if (manifest->kind == KIND_JOB)
+        check_job(&checker, &manifest->job, identity->user);
+    return errors->count == before ? 0 : -1;
+}
+
+/* ---- planning ------------------------------------------------------------------------------ */
+
+static int plan_job(struct server *server, struct arena *arena, const struct manifest *manifest,
+    struct submit_plan *ret_plan, struct error *err)
+{
+    char reference[300], team[128];
+    const struct metadata *metadata = &manifest->job.metadata;
+    *ret_plan = (struct submit_plan){.action = SUBMIT_CREATED};
+    snprintf(reference, sizeof reference, "%s:%s", metadata->team, metadata->name);
+    uint64_t id;
+    struct job_row row;
+    if (names_find_job(server, reference, &id, team, NULL) < 0 ||
+        reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
+        return 0;
+    const struct doc *before = status_job_manifest(server, arena, id);
+    const struct doc *after = manifest_encode(arena, manifest);
+    struct doc_changes changes = doc_diff(arena, before, after);
+    if (changes.count == 0) {
+        *ret_plan = (struct submit_plan){.action = SUBMIT_UNCHANGED, .job = id};
+        return 0;
+    }
+    if (job_state_ended(row.state))
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+        "the job %s/%s is live and differs in %s; jobs do not change: cancel it first, or use "
+        "another name",
+        metadata->team, metadata->name, changes.items[0].path);
+}
+
+int submit_plan(struct server *server, struct arena *arena, const struct manifest *manifest,
+    struct submit_plan *ret_plan, struct error *err)
+{
+    if (manifest->kind == KIND_JOB)
+        return plan_job(server, arena, manifest, ret_plan, err);
+    const struct catalog_entry *before =
+        catalog_find(server->catalog, manifest->kind, manifest_metadata(manifest)->name);
+    struct submit_plan plan = {.action = SUBMIT_CREATED};
+    if (before) {
+        plan.changes = doc_diff(arena, before->doc, manifest_encode(arena, manifest));
+        plan.action = plan.changes.count ? SUBMIT_CHANGED : SUBMIT_UNCHANGED;
+    }
+    *ret_plan = plan;
+    return 0;
+}
+
+/* ---- doing --------------------------------------------------------------------------------- */
+
+static void put_document(struct tick *tick, const char *collection, const char *key,
+    const char *scope, const struct doc *doc)
+{
+    struct strbuf json = {0};
+    doc_write_json(doc, 0, &json);
+    store_txn_put_document(
+        tick_txn(tick), collection, key, scope, strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+}
+
+static int put_in_core(struct tick *tick, const struct manifest *manifest, struct error *err)
+{
+    const char *name = manifest_metadata(manifest)->name;
+    switch (manifest->kind) {
+    case KIND_POOL: return core_pool_put(tick_core(tick), &manifest->pool, err);
+    case KIND_TEAM:
+        if (core_team_put(tick_core(tick), &manifest->team, err) < 0)
+            return -1;
+        if (uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid, err) < 0) {
+            tick_spoil(tick);
+            return -1;
+        }
+        return 0;
+    case KIND_CLASS: tick_audit(tick, "class-put", "class", name, "", NULL); return 0;
+    default: return error_set(err, ERR_INTERNAL, "a kind that is not kept in the catalogue");
+    }
+}
+
+static int apply_kept(struct tick *tick, const struct manifest *manifest, struct error *err)
+{
+    struct doc *doc = manifest_encode(tick_arena(tick), manifest);
+    const char *name = manifest_metadata(manifest)->name;
+    if (put_in_core(tick, manifest, err) < 0)
+        return -1;
+    if (catalog_put(tick_server(tick)->catalog, manifest->kind, doc, 0, err) < 0) {
+        tick_spoil(tick);
+        return -1;
+    }
+    put_document(tick, catalog_collection(manifest->kind), name, "", doc);
+    return 0;
+}
+
+/* The core knows live jobs only. A dependency on a job that has ended is settled here: it holds
+ * already, or never will. Ids become names, which are unique among the live jobs of a team. */
+static int settle_dependencies(struct tick *tick, struct job *job, struct error *err)
+{
+    struct server *server = tick_server(tick);
+    struct dependency *kept =
+        arena_alloc(tick_arena(tick), job->depends_on.count + 1, sizeof *kept);
+    size_t count = 0;
+    for (size_t i = 0; i < job->depends_on.count; i++) {
+        struct dependency item = job->depends_on.items[i];
+        char reference[300], team[128];
+        uint64_t id = names_parse_job_id(item.job);
+        const struct job_row *live = core_job(server->core, id);
+        if (live)
+            item.job = arena_strdup(tick_arena(tick), core_symbol(server->core, live->name));
+        if (live || core_job_find(server->core, job->metadata.team, item.job)) {
+            kept[count++] = item;
+            continue;
+        }
+        struct job_row row;
+        snprintf(reference, sizeof reference, "%s:%s", job->metadata.team, item.job);
+        if (names_find_job(server, id ? item.job : reference, &id, team, err) < 0 ||
+            reader_row(server->reader, ROW_JOB, id, &row, err) < 0)
+            return error_prefix(err, "spec.dependsOn[%zu]", i);
+        if (strcmp(team, job->metadata.team) != 0)
+            return error_set(err, ERR_NOT_FOUND,
+                "spec.dependsOn[%zu]: there is no job %s in the team", i, item.job);
+        if (item.condition == DEPENDENCY_SUCCEEDED && row.state != JOB_SUCCEEDED)
+            return error_set(err, ERR_CONFLICT,
+                "spec.dependsOn[%zu]: the job %s has ended without success", i, item.job);
+    }
+    job->depends_on.items = kept;
+    job->depends_on.count = count;
+    return 0;
+}
+
+static int apply_job(
+    struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err)
+{
+    struct job job = manifest->job;
+    uint64_t id;
+    char key[DOCUMENT_KEY_TEXT];
+    if (settle_dependencies(tick, &job, err) < 0 ||
+        core_job_submit(tick_core(tick), &job, &id, err) < 0)
+        return -1;
+    names_document_key(id, NULL, key);
+    put_document(
+        tick, "job-spec", key, job.metadata.team, manifest_encode(tick_arena(tick), manifest));
+    if (ret_job)
+        *ret_job = id;
+    return 0;
+}
+
+int submit_apply(
+    struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err)
+{
+    if (manifest->kind == KIND_JOB)
+        return apply_job(tick, manifest, ret_job, err);
+    return apply_kept(tick, manifest, err);
+}

@@ -1,0 +1,208 @@
+/* Bearer tokens: see tokens.h. Found by a hash of the text, so looking one up takes the same time
+ * whatever is guessed. */
+#include "server/tokens.h"
+
+#include "base/file.h"
+#include "base/map.h"
+#include "base/quantity.h"
+#include "base/vec.h"
+#include "server/ticker.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char collection[] = "token";
+static const char prefix[] = "mst_";
+
+struct token {
+    char id[17];   /* the first 16 digits of the hash */
+    char hash[65]; /* of the text, in hex */
+    char *user;
+    char *description;
+    int64_t created_ms;
+    int64_t expires_ms;
+};
+
+struct tokens {
+    VEC(struct token *) list; /* sorted by id */
+    struct strmap by_hash;
+};
+
+struct tokens *tokens_create(void)
+{
+    return mem_alloc(1, sizeof(struct tokens));
+}
+
+static void token_free(struct token *token)
+{
+    free(token->user);
+    free(token->description);
+    free(token);
+}
+
+static void tokens_clear(struct tokens *tokens)
+{
+    for (size_t i = 0; i < tokens->list.count; i++)
+        token_free(tokens->list.items[i]);
+    vec_free(&tokens->list);
+    strmap_finish(&tokens->by_hash);
+}
+
+void tokens_destroy(struct tokens *tokens)
+{
+    if (!tokens)
+        return;
+    tokens_clear(tokens);
+    free(tokens);
+}
+
+static void tokens_add(struct tokens *tokens, const char *hash, const char *user,
+    const char *description, int64_t created_ms, int64_t expires_ms)
+{
+    struct token *token = mem_alloc(1, sizeof *token);
+    snprintf(token->hash, sizeof token->hash, "%s", hash);
+    snprintf(token->id, sizeof token->id, "%.16s", hash);
+    token->user = mem_strdup(user);
+    token->description = mem_strdup(description ? description : "");
+    token->created_ms = created_ms;
+    token->expires_ms = expires_ms;
+    size_t at = 0;
+    while (at < tokens->list.count && strcmp(tokens->list.items[at]->id, token->id) < 0)
+        at++;
+    vec_push(&tokens->list, token);
+    memmove(tokens->list.items + at + 1, tokens->list.items + at,
+        (tokens->list.count - 1 - at) * sizeof *tokens->list.items);
+    tokens->list.items[at] = token;
+    strmap_put(&tokens->by_hash, token->hash, token);
+}
+
+static int load_token(void *context, const struct document *document, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct doc *doc =
+        doc_parse_json(arena, document->json, strlen(document->json), DOC_BYTES_MAX, err);
+    const char *user = doc_get_string(doc, "user");
+    const char *hash = doc_get_string(doc, "hash");
+    if (!user || !hash || strlen(hash) != 64)
+        return error_set(err, ERR_CORRUPT, "the stored token %s cannot be read", document->key);
+    tokens_add(context, hash, user, doc_get_string(doc, "description"),
+        doc_get_int(doc, "created", 0), doc_get_int(doc, "expires", 0));
+    return 0;
+}
+
+int tokens_load(struct tokens *tokens, struct store_reader *reader, struct error *err)
+{
+    struct tokens *fresh = tokens_create();
+    if (reader_documents(reader, collection, NULL, NULL, 100000, load_token, fresh, err) < 0) {
+        tokens_destroy(fresh);
+        return -1;
+    }
+    tokens_clear(tokens);
+    *tokens = *fresh;
+    free(fresh);
+    return 0;
+}
+
+static struct token *token_find(const struct tokens *tokens, const char *id)
+{
+    for (size_t i = 0; i < tokens->list.count; i++) {
+        if (strcmp(tokens->list.items[i]->id, id) == 0)
+            return tokens->list.items[i];
+    }
+    return NULL;
+}
+
+void tokens_issue(struct tokens *tokens, struct tick *tick, const char *user, int64_t expires_ms,
+    const char *description, char ret_text[TOKEN_TEXT], char ret_id[TOKEN_TEXT])
+{
+    unsigned char secret[32];
+    char encoded[48], hash[65];
+    do {
+        randombytes_buf(secret, sizeof secret);
+        sodium_bin2base64(encoded, sizeof encoded, secret, sizeof secret,
+            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+        snprintf(ret_text, TOKEN_TEXT, "%s%s", prefix, encoded);
+        file_sha256_hex(ret_text, strlen(ret_text), hash);
+        snprintf(ret_id, TOKEN_TEXT, "%.16s", hash);
+    } while (token_find(tokens, ret_id));
+    sodium_memzero(secret, sizeof secret);
+
+    struct arena *arena = tick_arena(tick);
+    struct doc *doc = doc_map(arena);
+    doc_set_string(arena, doc, "user", user);
+    doc_set_string(arena, doc, "hash", hash);
+    doc_set_string(arena, doc, "description", description ? description : "");
+    doc_set_int(arena, doc, "created", tick_now(tick));
+    doc_set_int(arena, doc, "expires", expires_ms);
+    struct strbuf json = {0};
+    doc_write_json(doc, 0, &json);
+    store_txn_put_document(
+        tick_txn(tick), collection, ret_id, "", strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+    struct doc *detail = doc_map(arena);
+    doc_set_string(arena, detail, "user", user);
+    struct strbuf text = {0};
+    doc_write_json(detail, 0, &text);
+    tick_audit(tick, "token-create", "token", ret_id, "", strbuf_text(&text));
+    strbuf_finish(&text);
+    tokens_add(tokens, hash, user, description, tick_now(tick), expires_ms);
+}
+
+int tokens_revoke(struct tokens *tokens, struct tick *tick, const char *id, struct error *err)
+{
+    for (size_t i = 0; i < tokens->list.count; i++) {
+        struct token *token = tokens->list.items[i];
+        if (strcmp(token->id, id) != 0)
+            continue;
+        store_txn_delete_document(tick_txn(tick), collection, id);
+        tick_audit(tick, "token-revoke", "token", id, "", NULL);
+        strmap_remove(&tokens->by_hash, token->hash);
+        vec_remove(&tokens->list, i);
+        token_free(token);
+        return 0;
+    }
+    return error_set(err, ERR_NOT_FOUND, "there is no token %.40s", id);
+}
+
+int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms, char *ret_user,
+    size_t user_size)
+{
+    char hash[65];
+    size_t length = strlen(text);
+    if (length >= TOKEN_TEXT)
+        return -1;
+    file_sha256_hex(text, length, hash);
+    const struct token *token = strmap_get(&tokens->by_hash, hash);
+    if (!token || (token->expires_ms && token->expires_ms <= now_ms))
+        return -1;
+    snprintf(ret_user, user_size, "%s", token->user);
+    return 0;
+}
+
+const char *tokens_user(const struct tokens *tokens, const char *id)
+{
+    const struct token *token = token_find(tokens, id);
+    return token ? token->user : NULL;
+}
+
+struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user)
+{
+    struct doc *list = doc_list(arena);
+    char text[QUANTITY_TEXT];
+    for (size_t i = 0; i < tokens->list.count; i++) {
+        const struct token *token = tokens->list.items[i];
+        if (user && strcmp(user, token->user) != 0)
+            continue;
+        struct doc *item = doc_append(list, doc_map(arena));
+        doc_set_string(arena, item, "id", token->id);
+        doc_set_string(arena, item, "user", token->user);
+        doc_set_string(arena, item, "description", token->description);
+        doc_set_string(arena, item, "created", quantity_time(token->created_ms, text));
+        if (token->expires_ms)
+            doc_set_string(arena, item, "expires", quantity_time(token->expires_ms, text));
+    }
+    return list;
+}

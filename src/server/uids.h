@@ -1,0 +1,21 @@
+/* The uid that each team's jobs run as. A uid is given out once and never again, so that files left
+ * behind never fall to another team. */
+#pragma once
+
+#include "base/error.h"
+
+#include <sys/types.h>
+
+struct store_reader;
+struct tick;
+struct uids;
+
+struct uids *uids_create(void);
+void uids_destroy(struct uids *uids); /* NULL is fine */
+MUST_CHECK int uids_load(struct uids *uids, struct store_reader *reader, struct error *err);
+/* Makes sure that the team has a uid, within a tick: the wanted one (>= 0), the one it has, or a
+ * new one. ERR_INVALID for a wanted uid below 1000, ERR_CONFLICT for another team's. */
+MUST_CHECK int uids_assign(struct uids *uids, struct tick *tick, const char *team, int64_t wanted,
+    struct error *err);
+/* The team's uid, or 0 when it has none. */
+uid_t uids_get(const struct uids *uids, const char *team);

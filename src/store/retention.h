@@ -1,0 +1,9 @@
+/* Removing what is past its time. */
+#pragma once
+
+#include "store/sql.h"
+
+/* Removes at most `most` jobs that ended before the moment, oldest first, with the rows that belong
+ * to them alone and their documents. Runs inside the caller's transaction. */
+MUST_CHECK int retention_prune_jobs(
+    sqlite3 *db, int64_t before_ms, int64_t most, struct error *err);

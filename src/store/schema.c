@@ -1,0 +1,179 @@
+/* The schema: numbered steps for what is written by hand, and columns for what row types say.
+ *
+ * A step, once released, never changes. Row tables need no step to gain a column: whatever column
+ * a type has and its table lacks is added, with 0 or '' for the rows that are there. To rename or
+ * drop a column takes a step. A column that only the table has was written by a newer program. */
+#include "store/schema.h"
+
+#include "base/memory.h"
+#include "core/rows.h"
+#include "store/row_sql.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Step i brings version i to i + 1. */
+static const char *const steps[] = {
+    "CREATE TABLE schema_version(version INTEGER NOT NULL);"
+    "INSERT INTO schema_version VALUES(0);"
+    /* The one row that every transaction changes on condition of the last. */
+    "CREATE TABLE fence(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL,"
+    " tick INTEGER NOT NULL, settled INTEGER NOT NULL, audit_sequence INTEGER NOT NULL,"
+    " audit_hash BLOB NOT NULL);"
+    "INSERT INTO fence VALUES(1, 0, 0, 0, 0, zeroblob(32));"
+    "CREATE TABLE document(collection TEXT NOT NULL, key TEXT NOT NULL, scope TEXT NOT NULL,"
+    " revision INTEGER NOT NULL, at_ms INTEGER NOT NULL, json TEXT NOT NULL,"
+    " UNIQUE(collection, key));"
+    "CREATE INDEX document_scope ON document(collection, scope, key) WHERE scope <> '';"
+    "CREATE TABLE audit(sequence INTEGER PRIMARY KEY, tick INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, kind TEXT NOT NULL,"
+    " name TEXT NOT NULL, team TEXT NOT NULL, detail TEXT, hash BLOB NOT NULL);"
+    "CREATE INDEX audit_team ON audit(team, sequence) WHERE team <> '';"
+    "CREATE TABLE audit_checkpoint(id INTEGER PRIMARY KEY CHECK(id = 1),"
+    " sequence INTEGER NOT NULL, hash BLOB NOT NULL, at_ms INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, public_key BLOB NOT NULL, signature BLOB NOT NULL);",
+};
+
+/* Beside what the columns say. */
+static const char extra_indexes[] =
+    "CREATE INDEX IF NOT EXISTS \"symbol.text\" ON symbol(text);";
+
+int schema_version(void)
+{
+    return ARRAY_LEN(steps);
+}
+
+/* 0 for an empty database. */
+static int read_version(sqlite3 *db, int64_t *ret_version, struct error *err)
+{
+    int64_t tables = 0, known = 0;
+    if (sql_number(db, "SELECT count(*) FROM sqlite_schema", &tables, err) < 0 ||
+        sql_number(db, "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_version'", &known,
+            err) < 0)
+        return -1;
+    if (tables > 0 && known == 0)
+        return error_set(err, ERR_CORRUPT, "the database is not one of muster's");
+    if (known == 0) {
+        *ret_version = 0;
+        return 0;
+    }
+    return sql_number(db, "SELECT version FROM schema_version", ret_version, err);
+}
+
+static int newer(struct error *err, const char *what)
+{
+    return error_set(err, ERR_INVALID,
+        "the store was written by a newer muster (%s): use that version, or restore a backup", what);
+}
+
+static int migrate(sqlite3 *db, struct error *err)
+{
+    int64_t version = 0;
+    if (read_version(db, &version, err) < 0)
+        return -1;
+    if (version > schema_version())
+        return newer(err, "schema version");
+    for (; version < schema_version(); version++) {
+        if (sql_exec(db, steps[version], err) < 0)
+            return error_prefix(err, "schema version %lld", (long long)version + 1);
+    }
+    char sql[80];
+    snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d", schema_version());
+    return sql_exec(db, sql, err);
+}
+
+static bool type_has(const struct row_type *type, const char *column)
+{
+    for (size_t i = 0; i < type->column_count; i++)
+        if (strcmp(type->columns[i].name, column) == 0)
+            return true;
+    return strcmp(column, "live") == 0;
+}
+
+/* Marks the type's columns that the table has. ERR_INVALID: the table has others. count is 0 when
+ * there is no table. */
+static int table_columns(
+    sqlite3 *db, const struct row_type *type, bool *present, size_t *ret_count, struct error *err)
+{
+    SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
+    size_t count = 0;
+    int more;
+
+    if (sql_prepare(db, "SELECT name FROM pragma_table_info(?)", &statement, err) < 0)
+        return -1;
+    sql_bind_text(statement, 1, type->name);
+    while ((more = sql_next(statement, err)) > 0) {
+        const char *name = sql_text(statement, 0);
+        if (!type_has(type, name))
+            return newer(err, name);
+        for (size_t i = 0; i < type->column_count; i++)
+            present[i] |= strcmp(type->columns[i].name, name) == 0;
+        count++;
+    }
+    *ret_count = count;
+    return more;
+}
+
+static int prepare_table(sqlite3 *db, const struct row_type *type, struct error *err)
+{
+    SCOPED(mem_scope) bool *present = mem_alloc(type->column_count, sizeof *present);
+    SCOPED(strbuf_finish) struct strbuf sql = {0};
+    size_t count = 0;
+
+    if (table_columns(db, type, present, &count, err) < 0)
+        return error_prefix(err, "table %s", type->name);
+    if (count == 0)
+        row_sql_create(&sql, type);
+    for (size_t i = 0; count > 0 && i < type->column_count; i++) {
+        if (present[i])
+            continue;
+        strbuf_printf(&sql, "ALTER TABLE \"%s\" ADD COLUMN ", type->name);
+        row_sql_column(&sql, &type->columns[i]);
+        strbuf_puts(&sql, ";");
+    }
+    row_sql_indexes(&sql, type);
+    return sql_exec(db, strbuf_text(&sql), err);
+}
+
+static int upgrade(sqlite3 *db, int64_t *ret_epoch, struct error *err)
+{
+    if (migrate(db, err) < 0)
+        return -1;
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
+        if (prepare_table(db, row_type((enum row_kind)kind), err) < 0)
+            return -1;
+    if (sql_exec(db, extra_indexes, err) < 0 ||
+        sql_exec(db, "UPDATE fence SET epoch = epoch + 1", err) < 0 ||
+        sql_number(db, "SELECT epoch FROM fence", ret_epoch, err) < 0)
+        return -1;
+    return sql_exec(db, "COMMIT", err);
+}
+
+int schema_prepare(sqlite3 *db, int64_t *ret_epoch, struct error *err)
+{
+    int64_t epoch = 0;
+    assert(db && ret_epoch);
+    if (sql_exec(db, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    if (upgrade(db, &epoch, err) < 0) {
+        if (!sqlite3_get_autocommit(db))
+            (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    *ret_epoch = epoch;
+    return 0;
+}
+
+int schema_check(sqlite3 *db, struct error *err)
+{
+    int64_t version = 0;
+    assert(db);
+    if (read_version(db, &version, err) < 0)
+        return -1;
+    if (version == 0)
+        return error_set(err, ERR_CORRUPT, "the database is empty");
+    if (version > schema_version())
+        return newer(err, "schema version");
+    return 0;
+}

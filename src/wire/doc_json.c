@@ -1,0 +1,166 @@
+/* Documents from and to JSON text: see doc.h. jansson reads (it checks UTF-8, refuses NUL, repeated
+ * keys and anything after the value, and has a bound of its own on nesting); its tree is copied
+ * into the arena under our bounds. jansson keeps no lines, so every line is 0. */
+#include "base/memory.h"
+#include "wire/doc.h"
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct json_copy {
+    struct arena *arena;
+    struct error *err;
+    size_t items;
+};
+
+static void json_scope(json_t **json)
+{
+    json_decref(*json);
+}
+
+/* The shortest text that reads back to the same number. */
+static struct doc *copy_real(struct arena *arena, double value)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    return doc_number(arena, text);
+}
+
+static struct doc *copy_value(struct json_copy *copy, json_t *json, int depth);
+
+static struct doc *copy_list(struct json_copy *copy, json_t *json, int depth)
+{
+    struct doc *list = doc_list(copy->arena);
+    size_t index;
+    json_t *value;
+    json_array_foreach(json, index, value)
+    {
+        struct doc *item = copy_value(copy, value, depth + 1);
+        if (!item)
+            return NULL;
+        doc_append(list, item);
+    }
+    return list;
+}
+
+static struct doc *copy_map(struct json_copy *copy, json_t *json, int depth)
+{
+    struct doc *map = doc_map(copy->arena);
+    const char *key;
+    json_t *value;
+    json_object_foreach(json, key, value)
+    {
+        struct doc *item = copy_value(copy, value, depth + 1);
+        if (!item)
+            return NULL;
+        item->key = arena_strdup(copy->arena, key);
+        doc_append(map, item);
+    }
+    return map;
+}
+
+static struct doc *copy_value(struct json_copy *copy, json_t *json, int depth)
+{
+    if (depth > DOC_DEPTH_MAX) {
+        error_set(copy->err, ERR_INVALID, "nested more than %d levels deep", DOC_DEPTH_MAX);
+        return NULL;
+    }
+    if (++copy->items > DOC_ITEMS_MAX) {
+        error_set(copy->err, ERR_TOO_LARGE, "more than %d values", DOC_ITEMS_MAX);
+        return NULL;
+    }
+    switch (json_typeof(json)) {
+    case JSON_OBJECT: return copy_map(copy, json, depth);
+    case JSON_ARRAY: return copy_list(copy, json, depth);
+    case JSON_STRING: return doc_string(copy->arena, json_string_value(json));
+    case JSON_INTEGER: return doc_int(copy->arena, json_integer_value(json));
+    case JSON_REAL: return copy_real(copy->arena, json_real_value(json));
+    case JSON_TRUE: return doc_bool(copy->arena, true);
+    case JSON_FALSE: return doc_bool(copy->arena, false);
+    default: return doc_null(copy->arena);
+    }
+}
+
+/* jansson quotes a piece of the input, which may hold anything. */
+static void clean_text(char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = ' ';
+    }
+}
+
+struct doc *doc_parse_json(struct arena *arena, const char *text, size_t length, size_t bytes_max,
+    struct error *err)
+{
+    assert(arena && (text || length == 0));
+    if (length > bytes_max) {
+        error_set(err, ERR_TOO_LARGE, "the text has %zu bytes; at most %zu are read", length,
+            bytes_max);
+        return NULL;
+    }
+    json_error_t failure;
+    SCOPED(json_scope)
+    json_t *json = json_loadb(
+        text ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
+    if (!json) {
+        clean_text(failure.text);
+        error_set(err, ERR_INVALID, "line %d, column %d: %s", failure.line < 1 ? 1 : failure.line,
+            failure.column < 0 ? 0 : failure.column, failure.text);
+        return NULL;
+    }
+    struct json_copy copy = {.arena = arena, .err = err};
+    return copy_value(&copy, json, 1);
+}
+
+static void write_break(int indent, int depth, struct strbuf *out)
+{
+    if (indent)
+        strbuf_printf(out, "\n%*s", indent * depth, "");
+}
+
+static void write_value(const struct doc *value, int indent, int depth, struct strbuf *out);
+
+static void write_items(const struct doc *value, int indent, int depth, struct strbuf *out)
+{
+    bool map = value->type == DOC_MAP;
+    strbuf_putc(out, map ? '{' : '[');
+    for (const struct doc *item = value->first; item; item = item->next) {
+        write_break(indent, depth + 1, out);
+        if (map) {
+            strbuf_json(out, item->key);
+            strbuf_puts(out, indent ? ": " : ":");
+        }
+        write_value(item, indent, depth + 1, out);
+        if (item->next)
+            strbuf_putc(out, ',');
+    }
+    if (value->first)
+        write_break(indent, depth, out);
+    strbuf_putc(out, map ? '}' : ']');
+}
+
+static void write_value(const struct doc *value, int indent, int depth, struct strbuf *out)
+{
+    switch (value->type) {
+    case DOC_NULL: strbuf_puts(out, "null"); break;
+    case DOC_BOOL: strbuf_puts(out, value->boolean ? "true" : "false"); break;
+    case DOC_NUMBER: strbuf_append(out, value->text, value->length); break;
+    case DOC_STRING: strbuf_json(out, value->text); break;
+    case DOC_LIST:
+    case DOC_MAP: write_items(value, indent, depth, out); break;
+    }
+}
+
+void doc_write_json(const struct doc *value, int indent, struct strbuf *out)
+{
+    assert(value && indent >= 0 && indent <= 8);
+    write_value(value, indent, 0, out);
+}
