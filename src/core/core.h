@@ -145,6 +145,9 @@ typedef void core_decision_fn(void *context, const struct core_decision *decisio
 /* In the order they were taken. */
 void core_decisions(struct core *core, core_decision_fn *visit, void *context);
 
+/* How many there are so far in this tick. */
+size_t core_decision_count(const struct core *core);
+
 /* Forgets the lists of changes and decisions. */
 void core_end(struct core *core);
 

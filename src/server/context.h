@@ -9,6 +9,7 @@ struct catalog;
 struct core;
 struct engine;
 struct event_base;
+struct exec_sessions;
 struct feed;
 struct http_server;
 struct progress;
@@ -29,6 +30,7 @@ struct server {
     struct store_reader *reader; /* the loop's */
     struct core *core;           /* replaced when a commit failed: never keep a copy */
     struct engine *engine;
+    struct exec_sessions *execs;
     struct catalog *catalog;
     struct tokens *tokens;
     struct vault *vault;

@@ -8,7 +8,11 @@
 
 #include "engine/engine.h"
 
+struct exec_sessions;
 struct server;
 
-/* The engine's report that an exec has ended. */
-void exec_ended(struct server *server, const struct report *report);
+struct exec_sessions *exec_sessions_create(struct server *server);
+/* Ends every session; the commands notice that their descriptors are closed. NULL is fine. */
+void exec_sessions_destroy(struct exec_sessions *sessions);
+/* The engine's report that a command has ended. */
+void exec_ended(struct exec_sessions *sessions, const struct report *report);

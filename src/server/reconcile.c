@@ -273,6 +273,6 @@ void reconciler_report(void *context, const struct report *report)
                 .at_ms = report->checkpoint.newest_ms},
             NULL);
         break;
-    case ENGINE_REPORT_EXEC_ENDED: exec_ended(server, report); break;
+    case ENGINE_REPORT_EXEC_ENDED: exec_ended(server->execs, report); break;
     }
 }

@@ -36,14 +36,18 @@ static const char find_collections[] =
     "   WHERE collection > names.name AND collection < 'job.') FROM names WHERE name IS NOT NULL)"
     " SELECT name FROM names WHERE name IS NOT NULL";
 
+static int make_tables(sqlite3 *db, struct error *err)
+{
+    return sql_exec(db,
+        "CREATE TEMP TABLE IF NOT EXISTS pruned(id INTEGER PRIMARY KEY);"
+        "CREATE TEMP TABLE IF NOT EXISTS pruned_in(name TEXT PRIMARY KEY)",
+        err);
+}
+
 static int choose_jobs(sqlite3 *db, int64_t before_ms, int64_t most, struct error *err)
 {
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
-    if (sql_exec(db,
-            "CREATE TEMP TABLE IF NOT EXISTS pruned(id INTEGER PRIMARY KEY);"
-            "CREATE TEMP TABLE IF NOT EXISTS pruned_in(name TEXT PRIMARY KEY)",
-            err) < 0 ||
-        sql_prepare(db,
+    if (sql_prepare(db,
             "INSERT INTO temp.pruned SELECT id FROM job WHERE live = 0 AND state >= ?1"
             " AND ended_ms > 0 AND ended_ms < ?2 ORDER BY ended_ms LIMIT ?3",
             &statement, err) < 0)
@@ -54,13 +58,39 @@ static int choose_jobs(sqlite3 *db, int64_t before_ms, int64_t most, struct erro
     return sql_run(statement, err);
 }
 
-int retention_prune_jobs(sqlite3 *db, int64_t before_ms, int64_t most, struct error *err)
+static int choose_job(sqlite3 *db, uint64_t job, struct error *err)
 {
-    assert(!sqlite3_get_autocommit(db) && most > 0);
-    if (choose_jobs(db, before_ms, most, err) < 0 || sql_exec(db, find_collections, err) < 0)
+    SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
+    if (sql_prepare(db,
+            "INSERT INTO temp.pruned SELECT id FROM job WHERE id = ?1 AND live = 0", &statement,
+            err) < 0)
+        return -1;
+    sqlite3_bind_int64(statement, 1, (int64_t)job);
+    return sql_run(statement, err);
+}
+
+static int remove_chosen(sqlite3 *db, struct error *err)
+{
+    if (sql_exec(db, find_collections, err) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_LEN(prune_steps); i++)
         if (sql_exec(db, prune_steps[i], err) < 0)
             return error_prefix(err, "removing ended jobs");
     return 0;
+}
+
+int retention_prune_jobs(sqlite3 *db, int64_t before_ms, int64_t most, struct error *err)
+{
+    assert(!sqlite3_get_autocommit(db) && most > 0);
+    if (make_tables(db, err) < 0 || choose_jobs(db, before_ms, most, err) < 0)
+        return -1;
+    return remove_chosen(db, err);
+}
+
+int retention_forget_job(sqlite3 *db, uint64_t job, struct error *err)
+{
+    assert(!sqlite3_get_autocommit(db) && job > 0);
+    if (make_tables(db, err) < 0 || choose_job(db, job, err) < 0)
+        return -1;
+    return remove_chosen(db, err);
 }

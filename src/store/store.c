@@ -125,7 +125,10 @@ static int adopt_fence(struct store *store, struct error *err)
 
 static int open_database(struct store *store, struct error *err)
 {
+    /* The last process may have ended on a failed sync: what its log shows us is then not on the
+     * disk, and nothing that is written behind it would survive. */
     if (make_database_file(store, err) < 0 ||
+        log_file_rewrite(store->path, store->vfs, err) < 0 ||
         writer_open(store->path, store->vfs, &store->writer, err) < 0)
         return -1;
     sqlite3 *db = writer_database(store->writer);

@@ -196,6 +196,8 @@ MUST_CHECK int store_txn_audit_prune(struct store *store, struct store_txn *txn,
  * longest ended first, with the rows that belong to them. Charges stay. Their documents go too:
  * those in collections named "job-..." under the key ID or ID/..., ID being the decimal id. */
 void store_txn_jobs_prune(struct store_txn *txn, int64_t before_ms, int64_t most);
+/* Adds to txn what removes one ended job in the same way; nothing happens when it is live. */
+void store_txn_forget_job(struct store_txn *txn, uint64_t job);
 /* Copies the database, whole and consistent, to a new file at path while the store is in use; goes
  * through the writer's connection. ERR_CONFLICT when path exists. */
 MUST_CHECK int store_backup(struct store *store, const char *path, struct error *err);

@@ -288,7 +288,6 @@ static bool settle(struct run *run, const struct model *after)
 
 static void crash(struct run *run)
 {
-    fault_vfs_crash(run->vfs);
     close_all(run);
     open_store(run);
     compare_all(run);

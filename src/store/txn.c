@@ -107,3 +107,10 @@ void store_txn_jobs_prune(struct store_txn *txn, int64_t before_ms, int64_t most
     operation->prune.before_ms = before_ms;
     operation->prune.most = most;
 }
+
+void store_txn_forget_job(struct store_txn *txn, uint64_t job)
+{
+    assert(job > 0);
+    struct operation *operation = store_txn_add(txn, OPERATION_FORGET_JOB);
+    operation->job = job;
+}

@@ -14,6 +14,7 @@ enum operation_kind {
     OPERATION_AUDIT,
     OPERATION_AUDIT_PRUNE,
     OPERATION_JOBS_PRUNE,
+    OPERATION_FORGET_JOB,
     OPERATION_KIND_COUNT
 };
 
@@ -38,6 +39,7 @@ struct operation {
             int64_t before_ms;
             int64_t most;
         } prune;
+        uint64_t job;
     };
 };
 

@@ -248,6 +248,12 @@ static int apply_jobs_prune(
         application->writer->db, operation->prune.before_ms, operation->prune.most, err);
 }
 
+static int apply_forget_job(
+    struct application *application, const struct operation *operation, struct error *err)
+{
+    return retention_forget_job(application->writer->db, operation->job, err);
+}
+
 typedef int apply_fn(
     struct application *application, const struct operation *operation, struct error *err);
 
@@ -259,6 +265,7 @@ static apply_fn *const appliers[] = {
     [OPERATION_AUDIT] = apply_audit,
     [OPERATION_AUDIT_PRUNE] = apply_audit_prune,
     [OPERATION_JOBS_PRUNE] = apply_jobs_prune,
+    [OPERATION_FORGET_JOB] = apply_forget_job,
 };
 _Static_assert(ARRAY_LEN(appliers) == OPERATION_KIND_COUNT, "an operation has no function");
 

@@ -25,7 +25,8 @@ struct doc {
     size_t count;      /* of items */
 };
 
-/* Bounds of what is read; a text beyond one is refused with ERR_TOO_LARGE or ERR_INVALID. */
+/* Bounds of what is read; a text beyond one is refused with ERR_TOO_LARGE or ERR_INVALID. The depth
+ * is that of lists and maps in each other, the items are all values of a text. */
 enum { DOC_BYTES_MAX = 256 * 1024, DOC_DEPTH_MAX = 32, DOC_ITEMS_MAX = 65536 };
 
 /* Parses one JSON text (RFC 8259): no duplicate keys, no NUL in strings, valid UTF-8 only,

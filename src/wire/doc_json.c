@@ -68,7 +68,7 @@ static struct doc *copy_map(struct json_copy *copy, json_t *json, int depth)
 
 static struct doc *copy_value(struct json_copy *copy, json_t *json, int depth)
 {
-    if (depth > DOC_DEPTH_MAX) {
+    if (depth > DOC_DEPTH_MAX && (json_is_object(json) || json_is_array(json))) {
         error_set(copy->err, ERR_INVALID, "nested more than %d levels deep", DOC_DEPTH_MAX);
         return NULL;
     }
@@ -89,12 +89,15 @@ static struct doc *copy_value(struct json_copy *copy, json_t *json, int depth)
 }
 
 /* jansson quotes a piece of the input, which may hold anything. */
-static void clean_text(char *text)
+static void set_parse_error(struct error *err, json_error_t *failure)
 {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
+    for (char *s = failure->text; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = ' ';
     }
+    bool nul = json_error_code(failure) == json_error_null_character;
+    error_set(err, ERR_INVALID, "line %d, column %d: %s", failure->line < 1 ? 1 : failure->line,
+        failure->column < 0 ? 0 : failure->column, nul ? "text with a NUL" : failure->text);
 }
 
 struct doc *doc_parse_json(struct arena *arena, const char *text, size_t length, size_t bytes_max,
@@ -111,9 +114,7 @@ struct doc *doc_parse_json(struct arena *arena, const char *text, size_t length,
     json_t *json = json_loadb(
         text ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
     if (!json) {
-        clean_text(failure.text);
-        error_set(err, ERR_INVALID, "line %d, column %d: %s", failure.line < 1 ? 1 : failure.line,
-            failure.column < 0 ? 0 : failure.column, failure.text);
+        set_parse_error(err, &failure);
         return NULL;
     }
     struct json_copy copy = {.arena = arena, .err = err};

@@ -14,6 +14,7 @@
 struct yaml_frame {
     struct doc *value; /* a list or map that is still open */
     char *key;         /* of a map: read, its value is still to come */
+    int key_line;
 };
 
 struct yaml_reader {
@@ -23,7 +24,8 @@ struct yaml_reader {
     struct yaml_frame frames[DOC_DEPTH_MAX];
     int depth; /* of open frames */
     size_t items;
-    int line; /* of the event at hand */
+    int line;   /* of the event at hand */
+    bool block; /* it is text of several lines, which begins below its key */
 };
 
 static int fail(struct yaml_reader *reader, const char *what)
@@ -111,6 +113,9 @@ static int put_value(struct yaml_reader *reader, struct doc *value)
             return fail(reader, "a key of a map has to be text");
         value->key = frame->key;
         frame->key = NULL;
+        /* What goes over several lines stands where its key does. */
+        if (value->type == DOC_LIST || value->type == DOC_MAP || reader->block)
+            value->line = frame->key_line;
     }
     doc_append(frame->value, value);
     return 0;
@@ -145,11 +150,16 @@ static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
     struct yaml_frame *frame = reader->depth ? &reader->frames[reader->depth - 1] : NULL;
     if (frame && frame->value->type == DOC_MAP && !frame->key) {
         frame->key = text;
+        frame->key_line = reader->line;
         return 0;
     }
-    bool plain = !token || fy_token_scalar_style(token) == FYSS_PLAIN;
-    return put_value(
+    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    bool plain = style == FYSS_PLAIN;
+    reader->block = style == FYSS_LITERAL || style == FYSS_FOLDED;
+    int result = put_value(
         reader, plain ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
+    reader->block = false;
+    return result;
 }
 
 static int read_event(struct yaml_reader *reader, struct fy_event *event)

@@ -75,8 +75,8 @@ struct http_server_options {
     int64_t handshake_ms; /* 10 s for TLS */
     int64_t head_ms;      /* 10 s from a head's first byte to its last */
     int64_t idle_ms;      /* 75 s between requests */
-    int64_t body_ms;      /* 20 s without a byte of a body that is being asked for */
-    int64_t write_ms;     /* 30 s without progress while output waits */
+    int64_t body_ms;      /* 20 s without progress of a body that is being asked for */
+    int64_t write_ms;     /* 30 s without progress while output waits; progress is 1 KiB/s */
 
     /* Token buckets, one a peer address; connections of a Unix socket are not limited by rate.
      * An empty bucket is answered 429 with Retry-After. 0 means no limit. */
@@ -119,10 +119,10 @@ struct http_server_stats {
     uint64_t accepted;      /* connections since creation */
     uint64_t refused;       /* connections turned away by a limit on connections */
     uint64_t requests;      /* handed to the handler since creation */
-    uint64_t rejected;      /* requests that were malformed or past a limit */
+    uint64_t rejected;      /* requests that were malformed, too slow or past a limit */
     uint64_t throttled;     /* requests answered 429 by the rate limit */
     uint64_t timed_out;     /* connections closed by a timeout other than idle */
-    uint64_t cancelled;     /* requests whose client went away before the answer was complete */
+    uint64_t cancelled;     /* requests that ended before their answer was complete */
 };
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
 
@@ -165,7 +165,7 @@ int64_t http_request_body_length(const struct http_request *request);
 void http_request_set_data(struct http_request *request, void *data);
 void *http_request_data(const struct http_request *request);
 
-/* ------- its body: nothing is read from the network until it is asked for ------- */
+/* ------- its body: no more than an input buffer is read until it is asked for ------- */
 
 /* Asks for the whole body, at most limit bytes (0: the server's body_bytes_max). on_body is
  * called once, also when there is no body. If the body is too long (413), malformed (400) or too
@@ -176,7 +176,8 @@ void http_request_collect(
  * bound). The end is reported once. Faults as above. */
 void http_request_read(
     struct http_request *request, size_t limit, http_on_piece *on_piece, void *ctx);
-/* No pieces between pause and resume; the peer is held back by TCP. */
+/* No pieces between pause and resume; the peer is held back by TCP. Who pauses must have set
+ * on_cancel. */
 void http_request_pause(struct http_request *request);
 void http_request_resume(struct http_request *request);
 
@@ -197,7 +198,8 @@ void http_respond(struct http_request *request, int status, const struct http_fi
     size_t field_count, const void *body, size_t length);
 
 /* A streamed answer of length bytes, or of unknown length (-1: chunked; until close for
- * HTTP/1.0). The request stays valid until end, abort or cancellation. */
+ * HTTP/1.0). status is one that has a body. The request stays valid until end, abort or
+ * cancellation. Unsafe fields: a 500 goes out instead, and what is written is dropped. */
 void http_respond_begin(struct http_request *request, int status,
     const struct http_field *fields, size_t field_count, int64_t length);
 /* Appends to the answer. Returns true when more is welcome; false asks the caller to wait for

@@ -35,10 +35,9 @@ bool url_endpoint_is_local(const struct url_endpoint *endpoint);
  * letters, digits, '-', '.', '_', an IPv4 address, or an IPv6 address in brackets. */
 bool url_authority_valid(const char *text, size_t length);
 
-/* Append text percent-encoded: everything but letters, digits and -._~ */
+/* Appends text percent-encoded: everything but letters, digits and -._~ */
 void url_encode_segment(struct strbuf *out, const char *text);
-/* As a query parameter: '?' or '&' (whichever out needs: it looks for a '?' in out), name '='
- * value. */
+/* Appends name=value, percent-encoded, after '?' or, when out has one already, after '&'. */
 void url_add_query(struct strbuf *out, const char *name, const char *value);
 
 /* Decodes a target's path into out (room >= length + 1) and terminates it. -1 (ERR_INVALID)

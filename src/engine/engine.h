@@ -1,0 +1,293 @@
+/* Engines: what starts the attempts of jobs on machines, watches them and says how they ended.
+ *
+ * One interface for every engine; the local one (engine_local_create) runs attempts as isolated
+ * processes of this machine. An engine runs on the loop of whoever made it: every call is made
+ * on that loop's thread, and every report is delivered there, never from inside a call. The
+ * engine knows attempts, not queues: what a job is worth and what happens next is the caller's.
+ *
+ * What can be relied on:
+ *  1. An attempt id runs at most once, whatever crashes: starting it again reports what is.
+ *  2. An attempt that was accepted ends in exactly one reason, kept until engine_forget.
+ *     REPORT_ENDED is repeated after a restart of the caller until the attempt is forgotten.
+ *  3. Attempts outlive the caller. An engine made on the same data directory finds them.
+ *  4. After REPORT_ENDED no process of the attempt is alive. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct event_base;
+struct engine;
+
+/* ---- What is launched ------------------------------------------------------------------- */
+
+enum { ENGINE_RANKS_MAX = 64, ENGINE_DEVICES_MAX = 64, ENGINE_ARGUMENTS_MAX = 4096 };
+
+enum launch_network {
+    NETWORK_NONE, /* loopback only, private to the attempt */
+    NETWORK_GANG, /* the gang's ranks see each other and nobody else */
+    NETWORK_HOST, /* the machine's network */
+};
+
+struct launch_variable {
+    const char *name;
+    const char *value;
+};
+
+/* A secret is set as the variable `name`; with as_file it is a file only the job can read, and
+ * the variable holds its path. It is never written outside the sandbox's memory. */
+struct launch_secret {
+    const char *name;
+    const char *value; /* text for a variable; any bytes for a file */
+    size_t size;
+    bool as_file;
+};
+
+/* Ranks first_rank .. first_rank + ranks - 1 on one node. The devices are shared out to the
+ * ranks evenly and in order; with fewer devices than ranks every rank sees all of them. */
+struct launch_placement {
+    const char *node;
+    uint32_t first_rank;
+    uint32_t ranks;
+    const uint32_t *devices; /* indexes on that node */
+    size_t device_count;
+    uint32_t device_milli;   /* the share of each device, 1000 is all of it */
+};
+
+/* Everything is borrowed for the time of the call. Zero means the default where one is named. */
+struct launch {
+    uint64_t attempt; /* never 0, never used twice in a data directory */
+    uint64_t job;
+    uint32_t attempt_number; /* 1 for a job's first */
+    uint64_t epoch;          /* the caller's incarnation, for the record */
+    const char *job_name;
+    const char *team_name;
+    uid_t uid; /* whom the ranks run as; 0: the caller's own uid, refused when that is root */
+    gid_t gid;
+
+    const char *const *argv; /* NULL at the end */
+    const char *work_subfolder; /* start here, inside the snapshot; NULL: its top */
+    const struct launch_variable *variables;
+    size_t variable_count;
+    const struct launch_secret *secrets;
+    size_t secret_count;
+    /* A work directory as snapshot_pack makes it, read from its start; -1: an empty one. The
+     * caller keeps its descriptor. */
+    int snapshot_fd;
+
+    uint32_t world_size; /* ranks of the whole gang */
+    const struct launch_placement *placements;
+    size_t placement_count;
+
+    /* For each rank; 0: not limited. Limits are those of an attempt's ranks together. */
+    uint64_t cpu_milli;
+    uint64_t memory_bytes;
+    uint64_t disk_bytes; /* the work directory and /tmp */
+    const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
+
+    enum launch_network network;
+    uint64_t grace_ms;         /* between SIGTERM and SIGKILL when a rank failed; default 10 s */
+    uint64_t time_limit_ms;    /* 0: none; after it the attempt is stopped with grace_ms */
+    uint64_t log_file_bytes;   /* default 16 MiB */
+    uint32_t log_files;        /* default 4 */
+    uint64_t sample_ms;        /* how often usage is reported; default 5 s */
+};
+
+/* ---- What is reported -------------------------------------------------------------------- */
+
+enum end_reason {
+    END_NONE,          /* still running */
+    END_SUCCEEDED,     /* every rank exited 0 */
+    END_EXITED,        /* a rank exited with `code` */
+    END_SIGNALLED,     /* a rank was killed by signal `code` */
+    END_OUT_OF_MEMORY,
+    END_DISK_QUOTA,
+    END_TIME_LIMIT,
+    END_START_FAILED,  /* `code` is an errno, `text` says what; no rank ran the command */
+    END_STOPPED,       /* it was told to stop and ended within its grace */
+    END_KILLED,        /* it was killed: on demand, or when the grace was over */
+    END_LOST,          /* the machine restarted or the shim is gone; nothing of it runs */
+    END_COUNT,
+};
+
+/* "succeeded", "out-of-memory", ...: stable names, never NULL. */
+const char *end_reason_name(enum end_reason reason);
+
+struct attempt_end {
+    enum end_reason reason;
+    int code;      /* exit code, signal or errno as the reason says; of `rank` */
+    int32_t rank;  /* the rank that decided, -1: none did */
+    char text[200]; /* one sentence for people, "" when the reason says it all */
+    int64_t started_ms; /* wall clock; 0: never started */
+    int64_t ended_ms;
+    bool stop_asked; /* a stop or kill was asked for before it ended, whatever the reason */
+};
+
+/* Usage since the attempt started, over its ranks on this node. */
+struct attempt_usage {
+    uint64_t cpu_ns;
+    uint64_t memory_bytes;      /* now */
+    uint64_t memory_peak_bytes; /* 0: not known */
+    uint64_t read_bytes;        /* from and to storage */
+    uint64_t written_bytes;
+    uint64_t disk_bytes;        /* work directory and /tmp, at the last walk */
+    int32_t accelerator_milli;  /* mean utilisation of its devices now; -1: not known */
+    uint64_t accelerator_memory_bytes;
+};
+
+enum report_kind {
+    REPORT_STARTED,    /* every rank was executed; repeated after a restart of the caller */
+    REPORT_ENDED,
+    REPORT_SAMPLE,
+    REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
+    REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
+    REPORT_EXEC_ENDED,
+};
+
+struct report {
+    enum report_kind kind;
+    uint64_t attempt;
+    uint64_t job;
+    int64_t at_ms; /* wall clock */
+    union {
+        int64_t started_ms;
+        struct attempt_end ended;
+        struct attempt_usage sample;
+        struct {
+            /* Valid UTF-8 without newline or NUL, at most 4096 bytes. Not checked to be JSON. */
+            const char *line;
+            size_t length;
+            /* The position in the job's file after this line. Lines are reported again after a
+             * restart: ignore those at or before the last one stored. */
+            uint64_t offset;
+        } metrics;
+        struct {
+            int64_t newest_ms; /* modification time of the newest file, wall clock; 0: none */
+            uint64_t bytes;    /* of the whole directory */
+        } checkpoint;
+        struct {
+            uint64_t exec;
+            int wait_status; /* as waitpid gives it; -1: it never ran, see text */
+            const char *text;
+        } exec;
+    };
+};
+
+/* Called on the loop. The report and what it points to are valid for the call only. The callback
+ * may call any engine function but engine_destroy. */
+typedef void engine_report_fn(void *context, const struct report *report);
+
+/* ---- What a node is ---------------------------------------------------------------------- */
+
+struct engine_device {
+    uint32_t index;
+    char type[32];  /* "nvidia", "amd" */
+    char model[64]; /* as the driver names it */
+    char uuid[64];
+    uint64_t memory_bytes;
+};
+
+/* One promise of the sandbox, and whether this machine keeps it. */
+struct engine_fact {
+    const char *name; /* "memory-limit", "uid-per-team", ...: stable */
+    bool enforced;
+    char text[160];   /* how, or why not and what to do */
+};
+
+enum { ENGINE_FACTS_MAX = 16 };
+
+struct engine_node {
+    char name[64];
+    uint64_t cpu_milli;
+    uint64_t memory_bytes;
+    uint64_t disk_bytes; /* free in the data directory's file system */
+    struct engine_device devices[ENGINE_DEVICES_MAX];
+    size_t device_count;
+    struct engine_fact facts[ENGINE_FACTS_MAX];
+    size_t fact_count;
+};
+
+/* ---- The operations, for any engine ------------------------------------------------------- */
+
+/* Accepts an attempt: once it returns 0 the attempt is on disk and a report will follow, also
+ * when the machine fails meanwhile. An id that is known already (running or ended) is not
+ * started: what it is gets reported. -1: nothing was done (ERR_INVALID: the launch is wrong). */
+MUST_CHECK int engine_start(struct engine *engine, const struct launch *launch, struct error *err);
+
+/* SIGTERM to every rank, and SIGKILL to the whole tree grace_ms later. Again with a shorter
+ * grace: the shorter counts. Fine when it has ended. -1: ERR_NOT_FOUND. */
+MUST_CHECK int engine_stop(
+    struct engine *engine, uint64_t attempt, uint64_t grace_ms, struct error *err);
+/* SIGKILL to the whole tree now. -1: ERR_NOT_FOUND. */
+MUST_CHECK int engine_kill(struct engine *engine, uint64_t attempt, struct error *err);
+
+enum attempt_state { ATTEMPT_STARTING, ATTEMPT_RUNNING, ATTEMPT_STOPPING, ATTEMPT_ENDED };
+
+struct attempt_view {
+    uint64_t attempt;
+    uint64_t job;
+    uint32_t attempt_number;
+    enum attempt_state state;
+    struct attempt_end end; /* reason END_NONE unless ended */
+};
+
+/* The attempts the engine knows and has not been told to forget, by ascending id. The array is
+ * the caller's to free. */
+void engine_observe(const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+
+/* The end of the attempt is stored: drops its record and work directory; its log and metrics
+ * stay. -1: ERR_CONFLICT while it runs. Fine when it is not known. */
+MUST_CHECK int engine_forget(struct engine *engine, uint64_t attempt, struct error *err);
+/* Removes everything of a job: checkpoints, logs, metrics. -1: ERR_CONFLICT while an attempt of
+ * it is known. */
+MUST_CHECK int engine_purge(struct engine *engine, uint64_t job, struct error *err);
+
+struct exec_request {
+    uint64_t exec; /* the caller's number, comes back in REPORT_EXEC_ENDED */
+    const char *const *argv;
+    /* Descriptors for the command's 0, 1 and 2; the engine duplicates them. For a terminal pass
+     * the same slave side three times and set terminal: it becomes the controlling one. */
+    int fds[3];
+    bool terminal;
+};
+
+/* Runs a command inside a running attempt, in the environment of its first rank. It ends with
+ * the attempt at the latest. -1: ERR_NOT_FOUND, ERR_CONFLICT when the attempt does not run,
+ * ERR_INVALID, ERR_BUSY. */
+MUST_CHECK int engine_exec(struct engine *engine, uint64_t attempt,
+    const struct exec_request *request, struct error *err);
+
+/* What this node has and what it enforces. Valid until the engine is destroyed. */
+const struct engine_node *engine_node(const struct engine *engine);
+
+/* The folder of an attempt's log, for joblog_open; to be freed by the caller. The folder need
+ * not exist. */
+char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number);
+
+/* Lets go of every attempt (they go on running) and frees the engine. NULL is fine. */
+void engine_destroy(struct engine *engine);
+
+/* ---- The local engine -------------------------------------------------------------------- */
+
+struct engine_local_options {
+    struct event_base *base;    /* outlives the engine */
+    const char *data;           /* absolute path; made when missing */
+    const char *node_name;      /* NULL: the host's name */
+    const char *program;        /* the file with the verbs `shim` and `init`; NULL: this one */
+    const char *cgroup_name;    /* NULL: "muster-" and a hash of the data path; "": no cgroups */
+    engine_report_fn *report;
+    void *context;
+};
+
+/* Finds the attempts of earlier incarnations; their reports come once the loop runs. NULL:
+ * the data directory or the sandbox program is not usable. */
+MUST_CHECK struct engine *engine_local_create(
+    const struct engine_local_options *options, struct error *err);
+
+/* The verbs `shim` and `init` of the program: argv[0] is the verb. They return an exit status. */
+int shim_main(int argc, char **argv);
+int init_main(int argc, char **argv);

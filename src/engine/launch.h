@@ -1,0 +1,19 @@
+/* The launch of an attempt: its checks, and the file that keeps it beside a running attempt. */
+#pragma once
+
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "engine/engine.h"
+
+enum { LAUNCH_BYTES_MAX = 1 << 20 };
+
+/* -1: ERR_INVALID with what is wrong. */
+MUST_CHECK int launch_check(const struct launch *launch, struct error *err);
+/* Appends the launch as a record, without secrets and without the snapshot. */
+void launch_encode(struct strbuf *out, const struct launch *launch);
+/* Everything is in the arena. snapshot_fd is -1 and there are no secrets. -1: ERR_CORRUPT,
+ * ERR_TOO_LARGE or ERR_INVALID. */
+MUST_CHECK int launch_decode(struct arena *arena, const char *text, size_t size,
+    struct launch *ret_launch, struct error *err);
+/* The placement on the node, or NULL when the launch has none there. */
+const struct launch_placement *launch_placement_on(const struct launch *launch, const char *node);

@@ -1,0 +1,26 @@
+/* Where things are in the data directory, and whose they are:
+ *
+ *     run/ATTEMPT/                 the server's user only, mode 0700
+ *         lock, status, launch, control, diagnostics
+ *     jobs/JOB/checkpoint/         the team's user; the same for every attempt
+ *     jobs/JOB/attempt-N/          the server's user only
+ *         work/ tmp/ job/ log/     the team's user
+ *
+ * run/ and jobs/ are closed to everybody but the server's user, so the team's folders are only
+ * reachable through what the shim opened or showed before it gave up its rights. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Each returns a path to be freed by the caller. name may be NULL: the folder itself. */
+char *layout_run(const char *data, uint64_t attempt, const char *name);
+char *layout_job(const char *data, uint64_t job, const char *name);
+char *layout_attempt(
+    const char *data, uint64_t job, uint32_t attempt_number, const char *name);
+
+/* Makes the folders of an attempt; those of the team belong to uid and gid. Fine when there. */
+MUST_CHECK int layout_make(const char *data, uint64_t job, uint32_t attempt_number, uid_t uid,
+    gid_t gid, struct error *err);

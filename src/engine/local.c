@@ -1,0 +1,594 @@
+/* The local engine: attempts as isolated processes of this machine. See README.md for the tour.
+ *
+ * A start goes: the run folder with the launch is made beside its place and renamed there, which
+ * is the moment the attempt exists; then its folders and control group; then its shim, which gets
+ * the lock, a socket, the secrets and the snapshot as descriptors. What fails after the rename is
+ * an end of the attempt (START_FAILED), not of the call. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "engine/launch.h"
+#include "engine/layout.h"
+#include "engine/local.h"
+#include "engine/nvml.h"
+#include "engine/plan.h"
+#include "engine/sandbox.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { POLL_MS = 1000, PIDS_A_RANK = 4096, SHIM_ARGUMENTS = 8 };
+
+static struct local *of_engine(const struct engine *engine)
+{
+    return (struct local *)engine;
+}
+
+/* ---- Starting ---------------------------------------------------------------------------- */
+
+/* What a shim inherits, -1 where there is nothing. */
+struct handed {
+    int lock_fd;
+    int channel_fd;
+    int secrets_fd;
+    int snapshot_fd;
+};
+
+static void handed_finish(struct handed *handed)
+{
+    fd_scope(&handed->lock_fd);
+    fd_scope(&handed->channel_fd);
+    fd_scope(&handed->secrets_fd);
+    fd_scope(&handed->snapshot_fd);
+}
+
+static int check_user(const struct launch *launch, struct error *err)
+{
+    if (geteuid() == 0 && launch->uid == 0)
+        return error_set(err, ERR_INVALID, "no job is run as root: give its team a user");
+    if (geteuid() == 0 && launch->gid == 0)
+        return error_set(err, ERR_INVALID, "no job is run in root's group: give its team a group");
+    if (geteuid() != 0 && launch->uid != 0 && launch->uid != geteuid())
+        return error_set(err, ERR_UNAVAILABLE,
+            "only root can run jobs as other users: user %u was asked for", (unsigned)launch->uid);
+    return 0;
+}
+
+static void encode_launch_file(
+    const struct local *local, const struct launch *launch, struct strbuf *out)
+{
+    struct cgroup group;
+    cgroup_of_attempt(&local->cgroups, launch->attempt, &group);
+    launch_encode(out, launch);
+    record_put(out, "here", local->node.name);
+    record_put(out, "program", local->program);
+    cgroup_encode(out, &group);
+}
+
+/* Makes the run folder under a passing name and puts it in its place: from then on the attempt
+ * exists, whatever happens. */
+static int make_run_folder(const struct local *local, const struct launch *launch, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf passing = {0};
+    SCOPED(strbuf_finish) struct strbuf file = {0};
+    SCOPED(strbuf_finish) struct strbuf text = {0};
+    SCOPED(mem_scope) char *run = layout_run(local->data, launch->attempt, NULL);
+    strbuf_printf(&passing, "%s/run/.%" PRIu64 ".new", local->data, launch->attempt);
+    strbuf_printf(&file, "%s/launch", strbuf_text(&passing));
+    encode_launch_file(local, launch, &text);
+    if (text.length > LAUNCH_BYTES_MAX)
+        return error_set(err, ERR_INVALID, "the launch has more than %d bytes", LAUNCH_BYTES_MAX);
+    if (file_remove_tree(strbuf_text(&passing), err) < 0 ||
+        file_make_dirs(strbuf_text(&passing), 0700, err) < 0 ||
+        file_write(strbuf_text(&file), text.text, text.length, 0600, err) < 0)
+        return -1;
+    if (rename(strbuf_text(&passing), run) < 0)
+        return error_set_errno(err, "cannot make the folder %s", run);
+    SCOPED(mem_scope) char *parent = layout_run(local->data, launch->attempt, "..");
+    SCOPED(fd_scope) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return error_set_errno(err, "cannot sync %s", parent);
+    return 0;
+}
+
+static int make_cgroup(const struct local *local, const struct launch *launch,
+    const struct launch_placement *place, struct error *err)
+{
+    struct cgroup group;
+    const struct cgroup_limits limits = {
+        .memory_bytes = launch->memory_bytes * place->ranks,
+        .cpu_milli = launch->cpu_milli * place->ranks,
+        .pids = (uint64_t)PIDS_A_RANK * place->ranks,
+    };
+    return cgroup_create(&local->cgroups, launch->attempt, &limits, &group, err);
+}
+
+static int take_lock(const struct attempt *attempt, int *ret_fd, struct error *err)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/lock", attempt->run);
+    SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set_errno(err, "cannot lock %s", path);
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+static int make_secrets(const struct launch *launch, int *ret_fd, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf text = {0};
+    if (launch->secret_count == 0)
+        return 0;
+    secrets_encode(&text, launch);
+    int fd = memfd_create("secrets", MFD_CLOEXEC);
+    if (fd < 0)
+        error_set_errno(err, "cannot make a file in memory");
+    else if (file_write_all(fd, text.text, text.length, err) < 0)
+        fd_scope(&fd), fd = -1;
+    explicit_bzero(text.text, text.capacity);
+    if (fd < 0)
+        return -1;
+    *ret_fd = fd;
+    return 0;
+}
+
+/* Runs `muster shim`. A descriptor that is duplicated onto itself loses its close-on-exec mark in
+ * the child only, so no other process started meanwhile inherits it. */
+static int spawn_shim(
+    const struct attempt *attempt, const struct handed *handed, pid_t *ret_pid, struct error *err)
+{
+    const int fds[] = {handed->lock_fd, handed->channel_fd, handed->secrets_fd, handed->snapshot_fd};
+    char numbers[ARRAY_LEN(fds)][12];
+    char *argv[SHIM_ARGUMENTS] = {"muster", "shim", attempt->run};
+    char *const envp[] = {NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes,
+        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        snprintf(numbers[i], sizeof numbers[i], "%d", fds[i]);
+        argv[3 + i] = numbers[i];
+        if (fds[i] >= 0)
+            posix_spawn_file_actions_adddup2(&actions, fds[i], fds[i]);
+    }
+    errno = posix_spawn(ret_pid, attempt->local->program, &actions, &attributes, argv, envp);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    return errno ? error_set_errno(err, "cannot run %s", attempt->local->program) : 0;
+}
+
+static int launch_shim(struct attempt *attempt, const struct launch *launch,
+    const struct launch_placement *place, struct handed *handed, struct error *err)
+{
+    const struct local *local = attempt->local;
+    uid_t uid = launch->uid ? launch->uid : geteuid();
+    gid_t gid = launch->uid ? launch->gid : getegid();
+    int pair[2];
+    pid_t pid;
+    if (layout_make(local->data, launch->job, launch->attempt_number, uid, gid, err) < 0 ||
+        make_cgroup(local, launch, place, err) < 0 ||
+        make_secrets(launch, &handed->secrets_fd, err) < 0 || channel_pair(pair, err) < 0)
+        return -1;
+    handed->channel_fd = pair[1];
+    handed->snapshot_fd =
+        launch->snapshot_fd < 0 ? -1 : fcntl(launch->snapshot_fd, F_DUPFD_CLOEXEC, 3);
+    if (spawn_shim(attempt, handed, &pid, err) < 0) {
+        close(pair[0]);
+        return -1;
+    }
+    attempt_connect(attempt, pair[0]);
+    attempt_watch_child(attempt, pid);
+    return 0;
+}
+
+/* Writes the end of an attempt whose shim could not be started, under the lock this engine has. */
+static void write_start_failed(struct attempt *attempt, const struct error *why)
+{
+    struct error err;
+    char path[PATH_MAX];
+    struct status *status = &attempt->status;
+    snprintf(path, sizeof path, "%s/status", attempt->run);
+    SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    status->end.reason = END_START_FAILED;
+    status->end.ended_ms = clock_wall_ms();
+    status->state = ATTEMPT_ENDED;
+    snprintf(status->boot_id, sizeof status->boot_id, "%s", attempt->local->boot_id);
+    snprintf(status->end.text, sizeof status->end.text, "%.199s", why->text);
+    if (fd < 0 || status_write(fd, status, &err) < 0)
+        log_error("attempt %" PRIu64 " could not be started, and that not be stored: %s",
+            attempt->id, why->text);
+}
+
+static void adopt_launch(struct attempt *attempt, const struct launch *launch,
+    const struct launch_placement *place)
+{
+    struct status *status = &attempt->status;
+    status->job = launch->job;
+    status->attempt_number = launch->attempt_number;
+    status->epoch = launch->epoch;
+    if (!launch->accelerator_type || strcmp(launch->accelerator_type, "nvidia") != 0)
+        return;
+    for (size_t i = 0; i < place->device_count; i++)
+        vec_push(&attempt->devices, place->devices[i]);
+}
+
+static int local_start(struct engine *engine, const struct launch *launch, struct error *err)
+{
+    struct local *local = of_engine(engine);
+    const struct launch_placement *place = launch_placement_on(launch, local->node.name);
+    struct error why = {0};
+    if (attempt_find(local, launch->attempt))
+        return 0; /* its reports have come or will come */
+    if (check_user(launch, err) < 0)
+        return -1;
+    if (!place)
+        return error_set(err, ERR_INVALID, "no rank is placed on %s", local->node.name);
+    if (make_run_folder(local, launch, err) < 0)
+        return -1;
+    struct attempt *attempt = attempt_add(local, launch->attempt);
+    adopt_launch(attempt, launch, place);
+    SCOPED(handed_finish) struct handed handed = {-1, -1, -1, -1};
+    if (take_lock(attempt, &handed.lock_fd, &why) < 0 ||
+        launch_shim(attempt, launch, place, &handed, &why) < 0) {
+        write_start_failed(attempt, &why);
+        attempt_settle_later(attempt, 0);
+    }
+    return 0;
+}
+
+/* ---- Stopping and commands ---------------------------------------------------------------- */
+
+/* The attempt, or NULL with the error that there is none. */
+static struct attempt *find(const struct engine *engine, uint64_t id, struct error *err)
+{
+    struct attempt *attempt = attempt_find(of_engine(engine), id);
+    if (!attempt)
+        error_set(err, ERR_NOT_FOUND, "there is no attempt %" PRIu64, id);
+    return attempt;
+}
+
+static int local_stop(struct engine *engine, uint64_t id, uint64_t grace_ms, struct error *err)
+{
+    struct attempt *attempt = find(engine, id, err);
+    SCOPED(strbuf_finish) struct strbuf message = {0};
+    if (!attempt)
+        return -1;
+    if (attempt->ended)
+        return 0;
+    record_put(&message, "type", "stop");
+    record_put_number(&message, "grace_ms", grace_ms);
+    if (attempt_ask(attempt, &message, NULL, 0, NULL) == 0)
+        return 0;
+    if (!attempt->stop_pending || grace_ms < attempt->stop_grace_ms)
+        attempt->stop_grace_ms = grace_ms;
+    attempt->stop_pending = true;
+    return 0;
+}
+
+static int local_kill(struct engine *engine, uint64_t id, struct error *err)
+{
+    struct attempt *attempt = find(engine, id, err);
+    SCOPED(strbuf_finish) struct strbuf message = {0};
+    if (!attempt)
+        return -1;
+    record_put(&message, "type", "kill");
+    if (!attempt->ended && attempt_ask(attempt, &message, NULL, 0, NULL) < 0)
+        attempt->kill_pending = true;
+    return 0;
+}
+
+static int local_exec(
+    struct engine *engine, uint64_t id, const struct exec_request *request, struct error *err)
+{
+    struct attempt *attempt = find(engine, id, err);
+    SCOPED(strbuf_finish) struct strbuf message = {0};
+    if (!attempt)
+        return -1;
+    if (attempt->ended || attempt->status.state == ATTEMPT_STARTING)
+        return error_set(err, ERR_CONFLICT, "the attempt is not running");
+    record_put(&message, "type", "exec");
+    record_put_number(&message, "exec", request->exec);
+    record_put_number(&message, "terminal", request->terminal);
+    for (size_t i = 0; request->argv[i]; i++)
+        record_put(&message, "argument", request->argv[i]);
+    if (attempt_ask(attempt, &message, request->fds, ARRAY_LEN(request->fds), err) < 0)
+        return -1;
+    vec_push(&attempt->execs, request->exec);
+    return 0;
+}
+
+/* ---- Looking and forgetting --------------------------------------------------------------- */
+
+static void local_observe(
+    const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
+{
+    const struct local *local = of_engine(engine);
+    struct attempt_view *views = mem_alloc(local->attempts.count, sizeof *views);
+    for (size_t i = 0; i < local->attempts.count; i++) {
+        const struct status *status = &local->attempts.items[i]->status;
+        views[i] = (struct attempt_view){.attempt = local->attempts.items[i]->id,
+            .job = status->job, .attempt_number = status->attempt_number, .state = status->state,
+            .end = status->end};
+    }
+    *ret_views = views;
+    *ret_count = local->attempts.count;
+}
+
+/* Removes what only a running attempt needs. */
+static int remove_work(const struct attempt *attempt, struct error *err)
+{
+    static const char *const names[] = {"work", "tmp"};
+    const struct status *status = &attempt->status;
+    for (size_t i = 0; i < ARRAY_LEN(names) && status->job; i++) {
+        SCOPED(mem_scope) char *path = layout_attempt(
+            attempt->local->data, status->job, status->attempt_number, names[i]);
+        if (file_remove_tree(path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The record goes at once, by a rename, so that a crash does not leave a part of it that looks
+ * like an attempt that never began. */
+static int remove_run_folder(const struct attempt *attempt, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf gone = {0};
+    strbuf_printf(&gone, "%s/run/.%" PRIu64 ".gone", attempt->local->data, attempt->id);
+    if (rename(attempt->run, strbuf_text(&gone)) < 0 && errno != ENOENT)
+        return error_set_errno(err, "cannot remove %s", attempt->run);
+    return file_remove_tree(strbuf_text(&gone), err);
+}
+
+static int local_forget(struct engine *engine, uint64_t id, struct error *err)
+{
+    struct local *local = of_engine(engine);
+    struct attempt *attempt = attempt_find(local, id);
+    struct cgroup group;
+    if (!attempt)
+        return 0;
+    if (!attempt->ended)
+        return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " has not ended", id);
+    cgroup_of_attempt(&local->cgroups, id, &group);
+    cgroup_remove(&group);
+    if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
+        return -1;
+    attempt_drop(attempt);
+    return 0;
+}
+
+static int local_purge(struct engine *engine, uint64_t job, struct error *err)
+{
+    const struct local *local = of_engine(engine);
+    for (size_t i = 0; i < local->attempts.count; i++) {
+        if (local->attempts.items[i]->status.job == job)
+            return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " of the job is not forgotten",
+                local->attempts.items[i]->id);
+    }
+    SCOPED(mem_scope) char *path = layout_job(local->data, job, NULL);
+    return file_remove_tree(path, err);
+}
+
+static const struct engine_node *local_node(const struct engine *engine)
+{
+    return &of_engine(engine)->node;
+}
+
+static char *local_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number)
+{
+    return layout_attempt(of_engine(engine)->data, job, attempt_number, "log");
+}
+
+/* ---- Beginning and end -------------------------------------------------------------------- */
+
+static void on_poll(evutil_socket_t fd, short events, void *context)
+{
+    struct local *local = context;
+    (void)fd, (void)events;
+    /* A callback may drop attempts: the list is walked by id. */
+    uint64_t next = 0;
+    for (size_t i = 0; i < local->attempts.count;) {
+        struct attempt *attempt = local->attempts.items[i];
+        if (attempt->id < next) {
+            i++;
+            continue;
+        }
+        next = attempt->id + 1;
+        attempt_read_metrics(attempt);
+        i = i < local->attempts.count && local->attempts.items[i] == attempt ? i + 1 : 0;
+    }
+}
+
+static void on_bury(evutil_socket_t fd, short events, void *context)
+{
+    struct local *local = context;
+    (void)fd, (void)events;
+    for (size_t i = 0; i < local->forgotten.count; i++)
+        attempt_free(local->forgotten.items[i]);
+    vec_clear(&local->forgotten);
+}
+
+/* What the launch file says of an attempt found on disk. */
+static void read_launch_of(struct attempt *attempt)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    SCOPED(mem_scope) char *path = layout_run(attempt->local->data, attempt->id, "launch");
+    struct launch launch;
+    struct error err;
+    char *text;
+    size_t size;
+    if (file_read(path, LAUNCH_BYTES_MAX, &text, &size, &err) < 0) {
+        log_warn("attempt %" PRIu64 ": %s", attempt->id, err.text);
+        return;
+    }
+    int result = launch_decode(arena, text, size, &launch, &err);
+    free(text);
+    const struct launch_placement *place =
+        result < 0 ? NULL : launch_placement_on(&launch, attempt->local->node.name);
+    if (place)
+        adopt_launch(attempt, &launch, place);
+    else
+        log_warn("attempt %" PRIu64 ": its launch file cannot be used", attempt->id);
+}
+
+static bool parse_id(const char *name, uint64_t *ret_id)
+{
+    int used = 0;
+    return strspn(name, "0123456789") == strlen(name) &&
+           sscanf(name, "%20" SCNu64 "%n", ret_id, &used) == 1 && name[used] == '\0' && *ret_id;
+}
+
+/* Finds the attempts of earlier incarnations, and clears what a crash left half-made. */
+static int scan(struct local *local, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    strbuf_printf(&path, "%s/run", local->data);
+    size_t length = path.length;
+    DIR *folder = opendir(path.text);
+    if (!folder)
+        return error_set_errno(err, "cannot read %s", path.text);
+    const struct dirent *entry;
+    while ((entry = readdir(folder))) {
+        uint64_t id;
+        bool leftover = entry->d_name[0] == '.' && entry->d_name[1] != '.' && entry->d_name[1];
+        if (leftover) {
+            path.length = length;
+            strbuf_printf(&path, "/%s", entry->d_name);
+            if (file_remove_tree(path.text, err) < 0)
+                log_warn("%s", err->text);
+        } else if (parse_id(entry->d_name, &id)) {
+            struct attempt *attempt = attempt_add(local, id);
+            read_launch_of(attempt);
+            attempt_settle_later(attempt, 0);
+        }
+    }
+    closedir(folder);
+    return 0;
+}
+
+static int make_data_folders(const struct local *local, struct error *err)
+{
+    static const char *const names[] = {"run", "jobs"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        SCOPED(strbuf_finish) struct strbuf path = {0};
+        strbuf_printf(&path, "%s/%s", local->data, names[i]);
+        if (file_make_dirs(path.text, 0700, err) < 0)
+            return -1;
+        if (chmod(path.text, 0700) < 0)
+            return error_set_errno(err, "cannot close %s to others", path.text);
+    }
+    return 0;
+}
+
+static char *default_program(void)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0)
+        return mem_strdup("/proc/self/exe");
+    path[n] = '\0';
+    return mem_strdup(path);
+}
+
+static void prepare_cgroups(
+    struct local *local, const char *name, struct error *ret_why)
+{
+    char hashed[32], digest[65];
+    file_sha256_hex(local->data, strlen(local->data), digest);
+    snprintf(hashed, sizeof hashed, "muster-%.12s", digest);
+    if (name && !*name)
+        error_set(ret_why, ERR_UNAVAILABLE, "control groups are switched off");
+    else
+        cgroup_prepare(name ? name : hashed, &local->cgroups, ret_why);
+}
+
+static void local_destroy(struct engine *engine);
+
+static const struct engine_operations operations = {
+    .start = local_start,
+    .stop = local_stop,
+    .kill = local_kill,
+    .observe = local_observe,
+    .forget = local_forget,
+    .purge = local_purge,
+    .exec = local_exec,
+    .node = local_node,
+    .log_folder = local_log_folder,
+    .destroy = local_destroy,
+};
+
+static void set_up_events(struct local *local)
+{
+    local->bury = evtimer_new(local->base, on_bury, local);
+    local->poll = event_new(local->base, -1, EV_PERSIST, on_poll, local);
+    assert(local->bury && local->poll);
+    struct timeval every = {POLL_MS / 1000, (POLL_MS % 1000) * 1000};
+    event_add(local->poll, &every);
+}
+
+struct engine *engine_local_create(const struct engine_local_options *options, struct error *err)
+{
+    assert(options->base && options->report && options->data[0] == '/');
+    struct error why = {0};
+    if (access(SANDBOX_PROGRAM, X_OK) < 0) {
+        error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+        return NULL;
+    }
+    struct local *local = mem_alloc(1, sizeof *local);
+    local->engine.operations = &operations;
+    local->base = options->base;
+    local->report = options->report;
+    local->context = options->context;
+    local->data = mem_strdup(options->data);
+    local->program = options->program ? mem_strdup(options->program) : default_program();
+    set_up_events(local);
+    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0) {
+        local_destroy(&local->engine);
+        return NULL;
+    }
+    prepare_cgroups(local, options->cgroup_name, &why);
+    local->nvml = nvml_open();
+    node_discover(local, options->node_name, &why);
+    if (scan(local, err) < 0) {
+        local_destroy(&local->engine);
+        return NULL;
+    }
+    return &local->engine;
+}
+
+static void local_destroy(struct engine *engine)
+{
+    struct local *local = of_engine(engine);
+    while (local->attempts.count > 0)
+        attempt_drop(local->attempts.items[local->attempts.count - 1]);
+    on_bury(-1, 0, local);
+    event_free(local->bury);
+    event_free(local->poll);
+    nvml_close(local->nvml);
+    vec_free(&local->attempts);
+    vec_free(&local->forgotten);
+    idmap_finish(&local->by_id);
+    free(local->data);
+    free(local->program);
+    free(local);
+}

@@ -1,0 +1,87 @@
+/* The local engine's own types, shared by its files. */
+#pragma once
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "engine/cgroup.h"
+#include "engine/channel.h"
+#include "engine/engine_operations.h"
+#include "engine/metrics.h"
+#include "engine/record.h"
+#include "engine/status.h"
+
+struct event;
+struct local;
+
+/* An attempt this engine knows: its run folder is there. */
+struct attempt {
+    struct local *local;
+    uint64_t id;
+    char *run; /* its run folder */
+    struct status status;
+    bool forgotten; /* freed at the next turn of the loop */
+    bool started_reported;
+    bool ended; /* its status is final, all its processes are gone */
+
+    int channel_fd; /* -1: not connected to its shim */
+    struct event *readable;
+    struct event *settle; /* looks into what became of a shim that is not connected */
+    unsigned settle_tries;
+
+    pid_t child; /* the shim, when this engine started it and has not waited for it; else 0 */
+    int child_pidfd;
+    struct event *child_gone;
+
+    bool stop_pending; /* asked for while not connected */
+    uint64_t stop_grace_ms;
+    bool kill_pending;
+
+    struct metrics_reader metrics;
+    int64_t checkpoint_ms;
+    uint64_t checkpoint_bytes;
+    VEC(uint64_t) execs; /* asked for, not ended */
+    VEC(uint32_t) devices; /* of NVIDIA, for its samples */
+};
+
+struct local {
+    struct engine engine;
+    struct event_base *base;
+    engine_report_fn *report;
+    void *context;
+    char *data;
+    char *program;
+    char boot_id[BOOT_ID_SIZE];
+    struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
+    struct engine_node node;
+    struct nvml *nvml; /* NULL: no NVIDIA driver */
+    struct idmap by_id;
+    VEC(struct attempt *) attempts; /* by ascending id */
+    VEC(struct attempt *) forgotten;
+    struct event *bury;
+    struct event *poll; /* reads metrics */
+    struct channel_message message;
+};
+
+/* ---- Attempts: local_attempt.c ----------------------------------------------------------- */
+
+/* Adds an attempt whose run folder is there. It is looked into when the loop runs. */
+struct attempt *attempt_add(struct local *local, uint64_t id);
+struct attempt *attempt_find(const struct local *local, uint64_t id);
+/* Takes over the socket to its shim. */
+void attempt_connect(struct attempt *attempt, int channel_fd);
+/* Waits for the shim process, which this engine has started. */
+void attempt_watch_child(struct attempt *attempt, pid_t child);
+/* Looks into it at the next turn of the loop, or after some time. */
+void attempt_settle_later(struct attempt *attempt, int64_t ms);
+/* Gives its new metrics lines. */
+void attempt_read_metrics(struct attempt *attempt);
+/* -1: ERR_BUSY or ERR_UNAVAILABLE. */
+MUST_CHECK int attempt_ask(struct attempt *attempt, const struct strbuf *message, const int *fds,
+    size_t fd_count, struct error *err);
+/* Takes it out of the engine and frees it at the next turn. */
+void attempt_drop(struct attempt *attempt);
+void attempt_free(struct attempt *attempt);
+
+/* ---- The node: local_node.c -------------------------------------------------------------- */
+
+void node_discover(struct local *local, const char *name, const struct error *no_cgroups);

@@ -1,0 +1,289 @@
+/* The sandbox: see sandbox.h. What is shown of the machine is in tables: a path that is in none
+ * of them is not there. Nothing is writable but the attempt's own folders and small file systems
+ * in memory. */
+#include "engine/sandbox.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STAGE "/mnt" /* the hierarchy standard has it on every machine, for this kind of use */
+
+/* Without a memory limit /dev/shm is bounded all the same: it is memory. */
+enum { DEFAULT_SHM_BYTES = 1 << 30, SECRETS_BYTES = 1 << 20 };
+
+static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+
+static const char *const readable[] = {
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/fonts",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/OpenCL",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/python3.11",
+    "/etc/services",
+    "/etc/ssl",
+    "/etc/timezone",
+    "/etc/vulkan",
+    "/opt",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+};
+
+static const char *const readable_with_host_network[] = {
+    "/etc/resolv.conf", "/etc/hosts", "/etc/gai.conf"};
+
+/* A device of an accelerator: %u stands for its index. Those without are for all devices. */
+static const struct {
+    const char *type;
+    const char *path;
+    unsigned base; /* added to the index */
+} device_nodes[] = {
+    {"nvidia", "/dev/nvidia%u", 0},
+    {"nvidia", "/dev/nvidiactl", 0},
+    {"nvidia", "/dev/nvidia-uvm", 0},
+    {"nvidia", "/dev/nvidia-uvm-tools", 0},
+    {"nvidia", "/dev/nvidia-modeset", 0},
+    {"amd", "/dev/kfd", 0},
+    {"amd", "/dev/dri/renderD%u", 128},
+};
+
+static const char *const accelerator_folders[] = {
+    "/sys/class/kfd", "/sys/class/drm", "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd",
+    "/proc/driver/nvidia"};
+
+/* ---- The stage --------------------------------------------------------------------------- */
+
+void sandbox_sources_finish(struct sandbox_sources *sources)
+{
+    free(sources->work);
+    free(sources->tmp);
+    free(sources->checkpoint);
+    free(sources->job);
+    free(sources->program);
+    *sources = (struct sandbox_sources){0};
+}
+
+/* Shows *source as `/mnt/NAME` and makes that its path. */
+static int stage_source(char **source, const char *name, struct error *err)
+{
+    struct stat st;
+    char path[64];
+    snprintf(path, sizeof path, STAGE "/%s", name);
+    if (stat(*source, &st) < 0)
+        return error_set_errno(err, "cannot stat %s", *source);
+    int made = S_ISDIR(st.st_mode) ? mkdir(path, 0755) : mknod(path, S_IFREG | 0644, 0);
+    if (made < 0 || mount(*source, path, NULL, MS_BIND, NULL) < 0)
+        return error_set_errno(err, "cannot show %s as %s", *source, path);
+    free(*source);
+    *source = mem_strdup(path);
+    return 0;
+}
+
+int sandbox_stage(struct sandbox_sources *sources, const char *data, struct error *err)
+{
+    if (unshare(CLONE_NEWNS) < 0)
+        return error_set_errno(err, "cannot make a mount namespace");
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
+        mount("muster", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k") < 0)
+        return error_set_errno(err, "cannot mount on " STAGE);
+    if (stage_source(&sources->work, "work", err) < 0 ||
+        stage_source(&sources->tmp, "tmp", err) < 0 ||
+        stage_source(&sources->checkpoint, "checkpoint", err) < 0 ||
+        stage_source(&sources->job, "job", err) < 0 ||
+        stage_source(&sources->program, "muster", err) < 0)
+        return -1;
+    if (mount("muster", data, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "mode=0000,size=4k") < 0)
+        return error_set_errno(err, "cannot hide %s", data);
+    return 0;
+}
+
+/* ---- Rights ------------------------------------------------------------------------------ */
+
+static int drop_capabilities(struct error *err)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 ||
+        syscall(SYS_capset, &header, none) < 0)
+        return error_set_errno(err, "cannot give up capabilities");
+    return 0;
+}
+
+int sandbox_drop_rights(uid_t uid, gid_t gid, struct error *err)
+{
+    if (geteuid() == 0) {
+        for (unsigned long cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+            if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+                return error_set_errno(err, "cannot bound capabilities");
+        }
+        if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
+            return error_set_errno(err, "cannot become user %u", (unsigned)uid);
+        if (setresuid(0, 0, 0) == 0)
+            return error_set(err, ERR_INTERNAL, "root's rights came back after they were dropped");
+    }
+    if (drop_capabilities(err) < 0)
+        return -1;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return error_set_errno(err, "cannot forbid new privileges");
+    assert(geteuid() == uid && getegid() == gid);
+    return 0;
+}
+
+/* ---- The command line -------------------------------------------------------------------- */
+
+void argument_list_finish(struct argument_list *arguments)
+{
+    for (size_t i = 0; i < arguments->list.count; i++)
+        free(arguments->list.items[i]);
+    vec_free(&arguments->list);
+}
+
+static void add(struct argument_list *out, const char *text)
+{
+    vec_push(&out->list, mem_strdup(text));
+}
+
+static void add_all(struct argument_list *out, const char *const *texts)
+{
+    for (; *texts; texts++)
+        add(out, *texts);
+}
+
+#define ADD(out, ...) add_all((out), (const char *const[]){__VA_ARGS__, NULL})
+
+static void add_number(struct argument_list *out, uint64_t number)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, number);
+    add(out, text);
+}
+
+static void add_namespaces(const struct launch *launch, struct argument_list *out)
+{
+    ADD(out, "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc",
+        "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--as-pid-1", "--new-session",
+        "--clearenv", "--cap-drop", "ALL");
+    if (launch->network != NETWORK_HOST)
+        add(out, "--unshare-net");
+    char host[HOST_NAME_MAX + 1];
+    snprintf(host, sizeof host, "%s", launch->job_name);
+    ADD(out, "--hostname", host);
+}
+
+/* A system folder may be a link into /usr or a folder of its own. */
+static void add_system_folder(const char *path, struct argument_list *out)
+{
+    char target[256];
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n > 0) {
+        target[n] = '\0';
+        ADD(out, "--symlink", target, path);
+    } else {
+        ADD(out, "--ro-bind-try", path, path);
+    }
+}
+
+static void add_readable(const char *const *paths, size_t count, struct argument_list *out)
+{
+    for (size_t i = 0; i < count; i++)
+        ADD(out, "--ro-bind-try", paths[i], paths[i]);
+}
+
+static void add_system(const struct sandbox *sandbox, struct argument_list *out)
+{
+    ADD(out, "--ro-bind", "/usr", "/usr");
+    for (size_t i = 0; i < ARRAY_LEN(system_folders); i++)
+        add_system_folder(system_folders[i], out);
+    add_readable(readable, ARRAY_LEN(readable), out);
+    if (sandbox->launch->network == NETWORK_HOST)
+        add_readable(readable_with_host_network, ARRAY_LEN(readable_with_host_network), out);
+    ADD(out, "--perms", "0444", "--ro-bind-data");
+    add_number(out, (uint64_t)sandbox->passwd_fd);
+    ADD(out, "/etc/passwd", "--perms", "0444", "--ro-bind-data");
+    add_number(out, (uint64_t)sandbox->group_fd);
+    add(out, "/etc/group");
+    if (sandbox->hosts_fd < 0)
+        return;
+    ADD(out, "--perms", "0444", "--ro-bind-data");
+    add_number(out, (uint64_t)sandbox->hosts_fd);
+    add(out, "/etc/hosts");
+}
+
+static void add_devices(const struct sandbox *sandbox, struct argument_list *out)
+{
+    const char *type = sandbox->launch->accelerator_type;
+    if (!type || sandbox->place->device_count == 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(device_nodes); i++) {
+        bool each = strstr(device_nodes[i].path, "%u") != NULL;
+        if (strcmp(device_nodes[i].type, type) != 0)
+            continue;
+        for (size_t d = 0; d < (each ? sandbox->place->device_count : 1); d++) {
+            char path[64];
+            const char *mark = strstr(device_nodes[i].path, "%u");
+            int head = mark ? (int)(mark - device_nodes[i].path) : (int)sizeof path - 1;
+            int used = snprintf(path, sizeof path, "%.*s", head, device_nodes[i].path);
+            if (mark)
+                snprintf(path + used, sizeof path - (size_t)used, "%u",
+                    device_nodes[i].base + sandbox->place->devices[d]);
+            ADD(out, "--dev-bind-try", path, path);
+        }
+    }
+    if (!strcmp(type, "nvidia") || !strcmp(type, "amd"))
+        add_readable(accelerator_folders, ARRAY_LEN(accelerator_folders), out);
+}
+
+static void add_own_folders(const struct sandbox *sandbox, struct argument_list *out)
+{
+    const struct sandbox_sources *sources = sandbox->sources;
+    uint64_t memory = sandbox->launch->memory_bytes * sandbox->place->ranks;
+    ADD(out, "--perms", "1777", "--size");
+    add_number(out, memory ? memory : DEFAULT_SHM_BYTES);
+    ADD(out, "--tmpfs", "/dev/shm");
+    ADD(out, "--bind", sources->work, SANDBOX_WORK, "--bind", sources->tmp, "/tmp");
+    ADD(out, "--bind", sources->checkpoint, SANDBOX_CHECKPOINT);
+    ADD(out, "--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/run/muster");
+    ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
+    ADD(out, "--perms", "0700", "--size");
+    add_number(out, SECRETS_BYTES);
+    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/", "--chdir", SANDBOX_WORK);
+}
+
+void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)
+{
+    add(out, SANDBOX_PROGRAM);
+    add_namespaces(sandbox->launch, out);
+    add_system(sandbox, out);
+    ADD(out, "--proc", "/proc", "--dev", "/dev");
+    add_devices(sandbox, out);
+    add_own_folders(sandbox, out);
+    ADD(out, "--", SANDBOX_INIT, "init");
+    add_number(out, (uint64_t)sandbox->plan_fd);
+    add_number(out, (uint64_t)sandbox->channel_fd);
+    vec_push(&out->list, NULL);
+}

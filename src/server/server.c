@@ -1,0 +1,334 @@
+/* The server's life: everything is opened in order, the loop runs, everything is closed in reverse.
+ *
+ * Threads: the loop's owns all of it. The commit thread has the store while a commit is under way;
+ * the chores thread works on copies and descriptors of its own. */
+#include "server/server.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "core/core.h"
+#include "engine/engine.h"
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/defaults.h"
+#include "server/effects.h"
+#include "server/exec.h"
+#include "server/feed.h"
+#include "server/progress.h"
+#include "server/reconcile.h"
+#include "server/routes.h"
+#include "server/ticker.h"
+#include "server/tokens.h"
+#include "server/uids.h"
+#include "server/usage.h"
+#include "server/vault.h"
+#include "server/worker.h"
+#include "store/store.h"
+#include "wire/http.h"
+#include "wire/tls.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DRAIN_MS = 2000, REQUESTS_PER_S = 200, RETENTION_PERIOD_S = 3600, PRUNE_JOBS_MAX = 1000 };
+
+/* What only the life itself needs. */
+struct life {
+    struct server server;
+    struct tls_server *tls;
+    struct event *signals[3];
+    struct event *retention;
+};
+
+int64_t server_now_ms(void)
+{
+    return clock_wall_ms();
+}
+
+/* ---- signals and the end --------------------------------------------------------------------- */
+
+static void on_drained(void *context)
+{
+    struct server *server = context;
+    event_base_loopbreak(server->base);
+}
+
+static void on_stop(evutil_socket_t number, short what, void *context)
+{
+    struct life *life = context;
+    (void)what;
+    if (life->server.stopping)
+        return;
+    log_info("signal %d: stopping; jobs go on running", (int)number);
+    life->server.stopping = true;
+    http_server_drain(life->server.http, DRAIN_MS, on_drained, &life->server);
+}
+
+static void on_reload(evutil_socket_t number, short what, void *context)
+{
+    struct life *life = context;
+    struct error err;
+    (void)number, (void)what;
+    if (http_server_reload_tls(life->server.http, &err) < 0)
+        log_error("the certificates stay as they were: %s", err.text);
+    else
+        log_info("certificates were read again");
+}
+
+static void watch_signals(struct life *life)
+{
+    static const struct {
+        int number;
+        event_callback_fn callback;
+    } wanted[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        life->signals[i] =
+            evsignal_new(life->server.base, wanted[i].number, wanted[i].callback, life);
+        assert(life->signals[i]);
+        event_add(life->signals[i], NULL);
+    }
+}
+
+/* ---- retention ------------------------------------------------------------------------------- */
+
+static int run_retention(struct tick *tick, void *context, struct error *err)
+{
+    struct server *server = tick_server(tick);
+    int64_t before_ms = tick_now(tick) - server->config.retention_ms;
+    (void)context;
+    store_txn_jobs_prune(tick_txn(tick), before_ms, PRUNE_JOBS_MAX);
+    if (store_txn_audit_prune(server->store, tick_txn(tick), before_ms, err) < 0) {
+        log_error("the audit log was not pruned: %s", err->text);
+        tick_spoil(tick);
+        return -1;
+    }
+    return 0;
+}
+
+static void on_retention(evutil_socket_t fd, short what, void *context)
+{
+    struct life *life = context;
+    (void)fd, (void)what;
+    ticker_report(life->server.ticker, "muster", run_retention, NULL, NULL);
+}
+
+static void start_retention(struct life *life)
+{
+    if (life->server.config.retention_ms <= 0)
+        return;
+    struct timeval period = {.tv_sec = RETENTION_PERIOD_S};
+    life->retention = event_new(life->server.base, -1, EV_PERSIST, on_retention, life);
+    event_add(life->retention, &period);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int make_folders(const char *data_dir, struct error *err)
+{
+    static const char *const folders[] = {"", "/snapshots", "/backup", "/tls"};
+    char path[4096];
+    if (data_dir[0] != '/')
+        return error_set(err, ERR_INVALID, "the data directory %s is not an absolute path", data_dir);
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        snprintf(path, sizeof path, "%s%s", data_dir, folders[i]);
+        if (file_make_dirs(path, i == 0 ? 0711 : 0700, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int load_row(void *context, enum row_kind kind, const void *row, struct error *err)
+{
+    return core_load_row(context, kind, row, err);
+}
+
+static int open_state(struct server *server, struct error *err)
+{
+    const char *data_dir = server->config.data_dir;
+    struct store_options options = {.vfs = server->config.vfs};
+    server->catalog = catalog_create();
+    server->tokens = tokens_create();
+    server->uids = uids_create();
+    server->usage = usage_create();
+    server->core = core_create(NULL);
+    if (store_open(data_dir, &options, &server->store, err) < 0 ||
+        store_reader_open(data_dir, &options, &server->reader, err) < 0)
+        return -1;
+    server->vault = vault_open(data_dir, err);
+    if (!server->vault)
+        return -1;
+    if (store_load(server->store, load_row, server->core, err) < 0 ||
+        core_load_end(server->core, err) < 0 ||
+        catalog_load(server->catalog, server->reader, err) < 0 ||
+        tokens_load(server->tokens, server->reader, err) < 0)
+        return -1;
+    return uids_load(server->uids, server->reader, err);
+}
+
+static int open_parts(struct server *server, struct error *err)
+{
+    server->commits = worker_create(server->base, "commit", err);
+    server->chores = worker_create(server->base, "chores", err);
+    if (!server->commits || !server->chores)
+        return -1;
+    server->ticker = ticker_create(server);
+    server->feed = feed_create(server);
+    server->progress = progress_create(server);
+    server->reconciler = reconciler_create(server);
+    server->execs = exec_sessions_create(server);
+    struct engine_local_options options = {.base = server->base,
+        .data = server->config.data_dir,
+        .report = reconciler_report,
+        .context = server};
+    server->engine = engine_local_create(&options, err);
+    return server->engine ? 0 : -1;
+}
+
+/* The certificate of a first start, so that TLS works before there is a better one. */
+static int own_certificate(
+    struct server_config *config, char cert[4096], char key[4096], struct error *err)
+{
+    snprintf(cert, 4096, "%s/tls/cert.pem", config->data_dir);
+    snprintf(key, 4096, "%s/tls/key.pem", config->data_dir);
+    config->tls_cert = cert;
+    config->tls_key = key;
+    if (access(cert, R_OK) == 0 && access(key, R_OK) == 0)
+        return 0;
+    log_info("no certificate was given: making a self-signed one at %s", cert);
+    return tls_create_self_signed(cert, key, "localhost", err);
+}
+
+static int listen_tls(struct life *life, struct error *err)
+{
+    struct server *server = &life->server;
+    char cert[4096], key[4096];
+    uint16_t port;
+    if (!server->config.tls_cert && own_certificate(&server->config, cert, key, err) < 0)
+        return -1;
+    if (tls_server_create(server->config.tls_cert, server->config.tls_key, &life->tls, err) < 0 ||
+        http_server_listen_tcp(server->http, server->config.listen, life->tls, &port, err) < 0)
+        return -1;
+    log_info("listening on https port %u", port);
+    return 0;
+}
+
+static int open_http(struct life *life, struct error *err)
+{
+    static const struct http_field common[] = {
+        {"X-Content-Type-Options", "nosniff"},
+        {"Cache-Control", "no-store"},
+        {"Content-Security-Policy", "default-src 'none'"},
+    };
+    struct server *server = &life->server;
+    char path[4096];
+    struct http_server_options options = {.handler = route_request,
+        .ctx = server,
+        .common_fields = common,
+        .common_field_count = ARRAY_LEN(common),
+        .requests_per_s = (uint32_t)(server->config.requests_per_s > 0
+                                         ? server->config.requests_per_s
+                                         : REQUESTS_PER_S),
+        .connections_per_peer_max = 512};
+    server->http = http_server_create(server->base, &options);
+    snprintf(path, sizeof path, "%s/muster.sock", server->config.data_dir);
+    if (http_server_listen_unix(server->http,
+            server->config.socket_path ? server->config.socket_path : path, 0600, err) < 0)
+        return -1;
+    return server->config.listen ? listen_tls(life, err) : 0;
+}
+
+static void say_ready(struct server *server)
+{
+    log_info("ready: epoch %lld, data in %s", (long long)store_epoch(server->store),
+        server->config.data_dir);
+    if (server->config.ready_fd >= 0) {
+        ssize_t ignored = write(server->config.ready_fd, "1", 1);
+        (void)ignored;
+        close(server->config.ready_fd);
+    }
+}
+
+static int life_open(struct life *life, struct error *err)
+{
+    struct server *server = &life->server;
+    if (sodium_init() < 0)
+        return error_set(err, ERR_INTERNAL, "libsodium cannot be used here");
+    if (make_folders(server->config.data_dir, err) < 0)
+        return -1;
+    server->base = event_base_new();
+    if (!server->base)
+        return error_set(err, ERR_IO, "the event loop cannot be made");
+    server->started_ms = server_now_ms();
+    if (open_state(server, err) < 0 || open_parts(server, err) < 0 || open_http(life, err) < 0)
+        return -1;
+    watch_signals(life);
+    start_retention(life);
+    defaults_apply(server);
+    ticker_poke(server->ticker);
+    return 0;
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+static void close_events(struct life *life)
+{
+    for (size_t i = 0; i < ARRAY_LEN(life->signals); i++) {
+        if (life->signals[i])
+            event_free(life->signals[i]);
+    }
+    if (life->retention)
+        event_free(life->retention);
+}
+
+static void life_close(struct life *life)
+{
+    struct server *server = &life->server;
+    while (server->ticker && ticker_busy(server->ticker))
+        event_base_loop(server->base, EVLOOP_ONCE);
+    feed_destroy(server->feed);
+    exec_sessions_destroy(server->execs);
+    ticker_destroy(server->ticker);
+    http_server_destroy(server->http);
+    worker_destroy(server->chores);
+    worker_destroy(server->commits);
+    engine_destroy(server->engine);
+    reconciler_destroy(server->reconciler);
+    progress_destroy(server->progress);
+    usage_destroy(server->usage);
+    uids_destroy(server->uids);
+    tokens_destroy(server->tokens);
+    catalog_destroy(server->catalog);
+    core_destroy(server->core);
+    vault_close(server->vault);
+    store_reader_close(server->reader);
+    store_close(server->store);
+    tls_server_destroy(life->tls);
+    close_events(life);
+    if (server->base)
+        event_base_free(server->base);
+}
+
+int server_run(const struct server_config *config, struct error *err)
+{
+    struct life *life = mem_alloc(1, sizeof *life);
+    life->server.config = *config;
+    int rc = life_open(life, err);
+    if (rc == 0) {
+        say_ready(&life->server);
+        event_base_dispatch(life->server.base);
+        log_info("stopped");
+    }
+    life_close(life);
+    free(life);
+    return rc;
+}

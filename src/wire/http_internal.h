@@ -1,0 +1,203 @@
+/* What the server's own files share; nobody else includes it.
+ *
+ *   http_server.c   the server: options, draining, statistics, the queue of connections that
+ *                   want attention
+ *   http_listen.c   listeners and accepting
+ *   http_conn.c     one connection: bytes, states, deadlines; it alone calls callbacks
+ *   http_request.c  what was asked, and asking for the body
+ *   http_answer.c   answers
+ *   http_stream.c   upgraded connections
+ *
+ * Public calls only note what is wanted and queue the connection (conn_attend); conn_service,
+ * called from the loop, does it. That is how no callback is ever called from inside a call. */
+#pragma once
+
+#include "wire/http.h"
+
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "wire/http_body.h"
+#include "wire/http_buffer.h"
+#include "wire/http_parse.h"
+#include "wire/http_peers.h"
+#include "wire/http_socket.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+enum {
+    DISCARD_BYTES_MAX = 64 * 1024,   /* of a body nobody asked for, to keep the connection */
+    LINGER_BYTES_MAX = 1024 * 1024,  /* read and dropped after our last byte */
+    LINGER_MS = 2000,
+    PROGRESS_BYTES_PER_S = 1024,     /* slower bodies and readers use up their time */
+    QUERY_PARAMETERS_MAX = 64,
+};
+
+enum conn_state {
+    CONN_HANDSHAKE, /* TLS */
+    CONN_HEAD,      /* between requests, or receiving a head */
+    CONN_REQUEST,   /* a request is with the handler; its body may be arriving */
+    CONN_DISCARD,   /* answered; the rest of the body is dropped */
+    CONN_STREAM,    /* upgraded */
+    CONN_LINGER,    /* sending the last bytes, then waiting for the peer to close */
+    CONN_DEAD,      /* closed; freed when no request or stream refers to it any more */
+};
+
+/* What the peer has to do before the read deadline. */
+enum conn_wait { WAIT_NOTHING, WAIT_HANDSHAKE, WAIT_IDLE, WAIT_HEAD, WAIT_BODY, WAIT_LINGER };
+
+enum answer_state { ANSWER_NONE, ANSWER_BEGUN, ANSWER_COMPLETE };
+enum body_mode { BODY_UNASKED, BODY_COLLECT, BODY_PIECES };
+
+struct http_request {
+    bool open; /* between the handler's call and its complete answer or its cancellation */
+    const char *method;
+    const char *path;
+    const char *target;
+    struct http_field *fields;
+    size_t field_count;
+    struct http_field *parameters;
+    size_t parameter_count;
+    void *data;
+
+    enum body_mode body_mode;
+    bool body_paused;
+    bool body_delivered; /* on_body was called, or on_piece with the end */
+    size_t body_limit;
+    uint64_t body_bytes; /* received */
+    struct strbuf collected;
+    http_on_body *on_body;
+    http_on_piece *on_piece;
+    void *body_ctx;
+
+    enum answer_state answer;
+    bool is_head;         /* the method is HEAD: no body in the answer */
+    bool answer_chunked;
+    bool answer_counted;  /* answer_left is what is still owed of Content-Length */
+    bool answer_void;     /* a 500 was sent instead; what is written is dropped */
+    uint64_t answer_left;
+    bool close_after;
+    bool aborted;
+    bool wants_drain; /* a write asked the handler to wait */
+    http_on_notice *on_cancel, *on_drain;
+    void *cancel_ctx, *drain_ctx;
+    http_on_upgrade *on_upgrade;
+    void *upgrade_ctx;
+};
+
+struct http_stream {
+    bool open;
+    bool paused, end_delivered, wants_drain;
+    http_stream_on_read *on_read;
+    http_on_notice *on_drain, *on_close;
+    void *ctx;
+};
+
+struct http_conn {
+    LIST_ENTRY(http_conn) link;
+    TAILQ_ENTRY(http_conn) attention;
+    bool attention_queued;
+    bool in_service;
+
+    struct http_server *server;
+    struct http_socket socket;
+    struct http_peer peer;
+    struct http_peer_entry *peer_entry;
+    enum conn_state state;
+    bool readable;     /* a read may bring something */
+    bool input_ended;
+    bool write_blocked;
+    bool write_ended;
+    bool continue_due; /* the client waits for 100 Continue */
+
+    struct http_buffer input;
+    struct http_buffer output;
+    struct event read_event, write_event, timer;
+    bool reading, writing;
+    int64_t timer_ms; /* when the timer fires; 0: not armed */
+    enum conn_wait wait;
+    int64_t read_deadline_ms;  /* 0: none */
+    int64_t write_deadline_ms; /* 0: none */
+    uint64_t lingered_bytes;
+
+    struct arena *arena;
+    struct http_head_parser parser;
+    struct http_field_slice *slices; /* in the arena; NULL before the head's first byte */
+    struct http_body body;
+    struct http_request request; /* one at a time: pipelined ones wait in input */
+    struct http_stream stream;
+};
+
+static inline struct http_conn *request_conn(const struct http_request *request)
+{
+    return (struct http_conn *)((char *)request - offsetof(struct http_conn, request));
+}
+
+static inline struct http_conn *stream_conn(const struct http_stream *stream)
+{
+    return (struct http_conn *)((char *)stream - offsetof(struct http_conn, stream));
+}
+
+struct http_listener;
+
+struct http_server {
+    struct event_base *base;
+    struct http_server_options options;
+    struct http_head_limits head_limits;
+    size_t input_max; /* bytes an input buffer may hold */
+    struct strbuf common_fields; /* as they are sent */
+    LIST_HEAD(, http_listener) listeners;
+    LIST_HEAD(, http_conn) conns;
+    TAILQ_HEAD(, http_conn) attention;
+    size_t attention_count;
+    struct event wake;
+    struct http_peers *peers;
+    struct http_server_stats stats; /* what is counted as it happens */
+    int64_t date_s;
+    char date[32];
+    char *scratch; /* where reads land first */
+    bool draining;
+    bool drained;
+    struct event drain_timer;
+    http_on_notice *on_drained;
+    void *drained_ctx;
+};
+
+enum { SCRATCH_BYTES = 64 * 1024 };
+
+/* http_server.c */
+int64_t http_now_ms(void);
+/* Wakes the loop to look at draining. */
+void http_server_wake(struct http_server *server);
+
+/* http_listen.c */
+void http_listeners_close(struct http_server *server);
+
+/* http_conn.c */
+/* Takes over fd. */
+void conn_create(struct http_server *server, int fd, const struct http_peer *peer,
+    struct http_peer_entry *entry, struct tls_server *tls);
+/* Has conn_service called from the loop, unless it is being called. */
+void conn_attend(struct http_conn *conn);
+/* Does everything that can be done now. May free conn. */
+void conn_service(struct http_conn *conn);
+/* Closes now; what is open is cancelled. Frees conn even if a request is still unanswered. */
+void conn_destroy(struct http_conn *conn);
+/* Closes now; what is open is cancelled. conn is freed by the next service. */
+void conn_kill(struct http_conn *conn);
+
+/* http_request.c */
+/* Makes the request from the head that was parsed. NULL, or what is wrong with its target. */
+const struct http_fault *request_init(struct http_request *request, const char *head);
+void request_finish(struct http_request *request);
+
+/* http_answer.c */
+/* A problem document for what the server itself refuses. The connection is to close after it. */
+void answer_fault(struct http_conn *conn, const struct http_fault *fault);
+void answer_throttled(struct http_conn *conn, uint32_t retry_after_s);
+/* True when the rest of the body is short enough to be read and dropped. */
+bool answer_can_discard(const struct http_conn *conn);
+
+/* http_stream.c */
+void stream_begin(struct http_conn *conn);

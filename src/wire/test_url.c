@@ -1,0 +1,146 @@
+/* Tests of URLs: endpoints there and back, paths that must not pass, encoding. */
+#include "wire/url.h"
+
+#include "base/memory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void endpoints_parse_and_build_to_the_same_text(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"unix:/run/muster.sock", "https://host", "http://host:8080",
+        "https://[::1]:8443", "http://127.0.0.1:80a"};
+    for (size_t i = 0; i + 1 < ARRAY_LEN(texts); i++) {
+        struct url_endpoint endpoint;
+        struct strbuf out = {0};
+        assert_int_equal(url_endpoint_parse(texts[i], &endpoint, NULL), 0);
+        url_endpoint_build(&endpoint, &out);
+        assert_string_equal(strbuf_text(&out), texts[i]);
+        strbuf_finish(&out);
+    }
+}
+
+static void default_ports_are_filled_in(void **state)
+{
+    (void)state;
+    struct url_endpoint endpoint;
+    assert_int_equal(url_endpoint_parse("https://h/", &endpoint, NULL), 0);
+    assert_int_equal(endpoint.port, 443);
+    assert_int_equal(url_endpoint_parse("HTTP://h", &endpoint, NULL), 0);
+    assert_int_equal(endpoint.port, 80);
+}
+
+static void wrong_endpoints_are_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "host:80", "ftp://host", "unix:relative", "unix:",
+        "http://", "http://:80", "http://h:0", "http://h:65536", "http://h:80x", "http://h/path",
+        "http://h?q", "http://u@h", "http://[::1", "http://[zz]", "http://h h", "http://..",
+        "https://h:"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct url_endpoint endpoint = {.port = 7};
+        struct error err = {0};
+        assert_int_equal(url_endpoint_parse(texts[i], &endpoint, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_int_equal(endpoint.port, 7);
+    }
+}
+
+static void only_the_machine_itself_is_local(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool local;
+    } rows[] = {{"unix:/s", true}, {"http://localhost", true}, {"http://127.9.9.9", true},
+        {"http://[::1]", true}, {"http://128.0.0.1", false}, {"http://localhost.evil.org", false},
+        {"http://127.0.0.1.evil.org", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct url_endpoint endpoint;
+        assert_int_equal(url_endpoint_parse(rows[i].text, &endpoint, NULL), 0);
+        assert_int_equal(url_endpoint_is_local(&endpoint), rows[i].local);
+    }
+}
+
+static void safe_paths_are_decoded(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *path;
+    } rows[] = {{"/", "/"}, {"/a/b", "/a/b"}, {"/a/", "/a/"}, {"/a%20b", "/a b"},
+        {"/%C3%A4", "/\xc3\xa4"}, {"/a+b", "/a+b"}, {"/...", "/..."}, {"/.a/b.", "/.a/b."}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char out[64];
+        size_t length;
+        assert_int_equal(
+            url_decode_path(rows[i].text, strlen(rows[i].text), out, &length, NULL), 0);
+        assert_string_equal(out, rows[i].path);
+        assert_int_equal(length, strlen(rows[i].path));
+    }
+}
+
+static void paths_that_mislead_are_refused(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "a", "//", "/a//b", "/.", "/..", "/a/../b", "/a/./b",
+        "/a/..", "/%2e%2e/b", "/%2E/b", "/.%2e/b", "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/%00",
+        "/a%0ab", "/%7f", "/%", "/%2", "/%zz", "/%ff", "/%c0%af", "/%c0%ae%c0%ae/x",
+        "/%ed%a0%80", "/%f4%90%80%80", "/%e0%80%af"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        char out[64];
+        size_t length = 99;
+        struct error err = {0};
+        if (url_decode_path(texts[i], strlen(texts[i]), out, &length, &err) == 0)
+            print_error("passed: %s\n", texts[i]);
+        assert_int_equal(err.code, ERR_INVALID);
+        assert_int_equal(length, 99);
+    }
+}
+
+static void every_text_survives_encoding_and_decoding(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"", "plain", "a b+c&d=e?f#g/h%i", "\xc3\xa4\xe2\x82\xac",
+        "~-._", "\x01\x7f"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct strbuf encoded = {0};
+        char out[64];
+        size_t length;
+        url_encode_segment(&encoded, texts[i]);
+        assert_int_equal(url_decode_query(
+                             strbuf_text(&encoded), encoded.length, out, &length, NULL), 0);
+        assert_string_equal(out, texts[i]);
+        strbuf_finish(&encoded);
+    }
+}
+
+static void query_parameters_are_joined(void **state)
+{
+    (void)state;
+    struct strbuf out = {0};
+    strbuf_puts(&out, "/v1/jobs");
+    url_add_query(&out, "team", "a&b");
+    url_add_query(&out, "page", "2");
+    assert_string_equal(out.text, "/v1/jobs?team=a%26b&page=2");
+    strbuf_finish(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(endpoints_parse_and_build_to_the_same_text),
+        cmocka_unit_test(default_ports_are_filled_in),
+        cmocka_unit_test(wrong_endpoints_are_refused),
+        cmocka_unit_test(only_the_machine_itself_is_local),
+        cmocka_unit_test(safe_paths_are_decoded),
+        cmocka_unit_test(paths_that_mislead_are_refused),
+        cmocka_unit_test(every_text_survives_encoding_and_decoding),
+        cmocka_unit_test(query_parameters_are_joined),
+    };
+    return cmocka_run_group_tests_name("url", tests, NULL, NULL);
+}
