@@ -20,3 +20,8 @@ void core_decisions(struct core *core, core_decision_fn *visit, void *context)
     for (size_t i = 0; i < core->decisions.count; i++)
         visit(context, &core->decisions.items[i]);
 }
+
+size_t core_decision_count(const struct core *core)
+{
+    return core->decisions.count;
+}
