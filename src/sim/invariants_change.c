@@ -271,7 +271,8 @@ static struct account *account_of(struct invariants *inv, uint64_t attempt)
     return account;
 }
 
-static int check_charge(struct invariants *inv, const struct charge_row *charge, struct error *err)
+static int check_charge(struct invariants *inv, const struct sim_store *before,
+    const struct charge_row *charge, struct error *err)
 {
     int64_t length_ms = charge->end_ms - charge->begin_ms;
     struct account *account = account_of(inv, charge->attempt);
@@ -282,6 +283,8 @@ static int check_charge(struct invariants *inv, const struct charge_row *charge,
         charge->wasted_nano != cost_nano(charge->hour_micro, charge->wasted_ms))
         return broken(err, 8, "charge %llu: %lld for %lld ms at %lld an hour", (ull)charge->id,
             (long long)charge->cost_nano, (long long)length_ms, (long long)charge->hour_micro);
+    if (invariants_price(before, charge, err) < 0)
+        return -1;
     account->cpu += (__int128)charge->cpu_milli * length_ms;
     account->memory += (__int128)charge->memory_bytes * length_ms;
     account->disk += (__int128)charge->disk_bytes * length_ms;
@@ -299,6 +302,8 @@ static int check_account(struct invariants *inv, const struct sim_store *before,
     const struct account *account = account_of(inv, attempt->id);
     if (!shape)
         return broken(err, 8, "attempt %llu has no shape", (ull)attempt->id);
+    if (shape->exclusive)
+        return 0; /* pays for whole nodes, whatever it asked for */
     __int128 length_ms = attempt->ended_ms - attempt->admitted_ms;
     length_ms *= attempt->size;
     if (account->cpu != length_ms * shape->cpu_milli ||
@@ -326,7 +331,7 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_JOB: return check_job_change(txn, old, change, now_ms, err);
     case ROW_ATTEMPT: return check_attempt_change(before, txn, old, change, now_ms, err);
     case ROW_NODE: return check_node_change(txn, old, change, err);
-    case ROW_CHARGE: return check_charge(inv, change->row, err);
+    case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     default: return check_other_change(txn, old, change, err);
     }
 }

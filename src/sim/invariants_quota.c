@@ -79,17 +79,19 @@ int invariants_quota_kept(
     return 0;
 }
 
-/* A team that may not borrow and has no word on a resource is guaranteed none of it. */
-static bool borrowing_is_clear(const struct sim_store *store, const struct job_row *job)
+/* What can not be preempted may only borrow what nobody is guaranteed: with guarantees about, it
+ * may wait rightly. */
+static bool may_wait_for_guarantees(const struct sim_store *store, const struct job_row *job)
 {
-    uint64_t id = job->team;
-    for (int depth = 0; id && depth < TEAM_DEPTH_MAX; depth++) {
-        const struct team_row *team = sim_store_row(store, ROW_TEAM, id);
-        if (!team->borrow)
-            return false;
-        id = team->parent;
-    }
-    return true;
+    const struct quota_row *quota;
+    bool firm = !job->preemptible || job->service || job->min_runtime_ms > 0 ||
+                job->preemptions_max >= 0;
+    if (!firm)
+        return false;
+    for (each_row(quota_row, quota, store, ROW_QUOTA))
+        if (quota->guarantee > 0)
+            return true;
+    return false;
 }
 
 bool invariants_quota_allows(
@@ -97,7 +99,7 @@ bool invariants_quota_allows(
 {
     const struct shape_row *shape = sim_store_row(store, ROW_SHAPE, job->shape);
     const struct quota_row *quota;
-    if (!borrowing_is_clear(store, job))
+    if (may_wait_for_guarantees(store, job))
         return false;
     for (each_row(quota_row, quota, store, ROW_QUOTA)) {
         int64_t most = quota_most(store, quota);

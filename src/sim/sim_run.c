@@ -433,13 +433,26 @@ static int run_dry(struct sim *sim, struct error *err)
         DRAIN_ROUNDS_MAX);
 }
 
+/* Without faults, jobs preempt each other a few times at most and then run to their ends. */
+static int check_preemptions(
+    const struct sim *sim, uint64_t before, size_t jobs, struct error *err)
+{
+    uint64_t preemptions = invariants_count(sim->inv)->preemptions - before;
+    if (preemptions <= 2 * jobs + 8)
+        return 0;
+    return error_set(err, ERR_CORRUPT, "invariant 6: %llu preemptions among %zu jobs",
+        (unsigned long long)preemptions, jobs);
+}
+
 static int drain(struct sim *sim, struct error *err)
 {
+    uint64_t preemptions = invariants_count(sim->inv)->preemptions;
+    size_t jobs = sim_store_count(sim->store, ROW_JOB);
     sim_trace_note(&sim->trace, sim->now_ms, "the faults end");
     sim->calm = true;
     sim_engine_calm(sim->engine, sim->now_ms);
     gather_relief(sim);
-    if (run_dry(sim, err) < 0)
+    if (run_dry(sim, err) < 0 || check_preemptions(sim, preemptions, jobs, err) < 0)
         return -1;
     if (invariants_idle(sim->store, sim->now_ms, err) < 0)
         return -1;

@@ -537,13 +537,26 @@ static void time_that_is_not_charged_is_caught(void **context)
     assert_broken(transaction_end(&transaction, state, &err), &err, 8);
 }
 
+static void a_charge_at_a_wrong_price_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct transaction transaction;
+    struct error err = {0};
+    struct charge_row charge = {.id = 1, .attempt = 1, .job = 1, .pool = 1, .node = 1,
+        .begin_ms = NOW - 3600, .end_ms = NOW, .cpu_milli = 4000, .hour_micro = 1000,
+        .cost_nano = 1000};
+    transaction_begin(&transaction);
+    sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_CHARGE, &charge);
+    assert_broken(transaction_end(&transaction, state, &err), &err, 8);
+}
+
 static void a_charge_with_a_wrong_sum_is_caught(void **context)
 {
     struct state *state = *context;
     struct transaction transaction;
     struct error err = {0};
-    struct charge_row charge = {.id = 1, .attempt = 1, .job = 1, .begin_ms = NOW - 3600,
-        .end_ms = NOW, .cpu_milli = 4000, .hour_micro = 1000, .cost_nano = 1001};
+    struct charge_row charge = {.id = 1, .attempt = 1, .job = 1, .pool = 1, .node = 1,
+        .begin_ms = NOW - 3600, .end_ms = NOW, .cpu_milli = 4000, .hour_micro = 1000, .cost_nano = 1001};
     transaction_begin(&transaction);
     sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_CHARGE, &charge);
     assert_broken(transaction_end(&transaction, state, &err), &err, 8);
@@ -614,6 +627,7 @@ int main(void)
         TEST(an_id_used_again_is_caught),
         TEST(a_preemption_of_the_untouchable_is_caught),
         TEST(time_that_is_not_charged_is_caught),
+        TEST(a_charge_at_a_wrong_price_is_caught),
         TEST(a_charge_with_a_wrong_sum_is_caught),
         TEST(an_accepted_job_that_is_not_stored_is_caught),
         TEST(a_job_that_never_ends_is_caught),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "sim/sim_reclaim.h"
 #include "sim/sim_run.h"
 
 #include <inttypes.h>
@@ -29,6 +30,17 @@ static void every_seed_keeps_the_invariants(void **context)
     /* A run in which nothing happens proves nothing. */
     assert_true(placed > SEEDS_EACH * 5);
     assert_true(loads > 0 || !profile->faults.crash);
+}
+
+static void a_guarantee_comes_back(void **context)
+{
+    (void)context;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct sim_reclaim_result result;
+        struct error err = {0};
+        if (sim_reclaim(seed, &result, &err) < 0)
+            fail_msg("seed %" PRIu64 ": %s", seed, err.text);
+    }
 }
 
 static void a_seed_gives_the_same_bytes_again(void **context)
@@ -70,6 +82,7 @@ int main(void)
         WORLD(5, "seeds: a store that fails and machines that stop"),
         WORLD(6, "seeds: pools and teams that change"),
         WORLD(7, "seeds: a crowded cluster"),
+        cmocka_unit_test(a_guarantee_comes_back),
         cmocka_unit_test(a_seed_gives_the_same_bytes_again),
         cmocka_unit_test(seeds_differ),
     };
