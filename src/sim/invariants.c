@@ -41,14 +41,22 @@ static const struct {
     const char *column;
     enum row_kind to;
 } references[] = {
-    {ROW_PRICE, "pool", ROW_POOL},       {ROW_NODE, "pool", ROW_POOL},
-    {ROW_NODE_LABEL, "node", ROW_NODE},  {ROW_RESERVATION, "node", ROW_NODE},
-    {ROW_TEAM, "parent", ROW_TEAM},      {ROW_QUOTA, "team", ROW_TEAM},
-    {ROW_RULE, "shape", ROW_SHAPE},      {ROW_JOB, "team", ROW_TEAM},
-    {ROW_JOB, "shape", ROW_SHAPE},       {ROW_JOB, "attempt", ROW_ATTEMPT},
-    {ROW_JOB_LABEL, "job", ROW_JOB},     {ROW_DEPENDENCY, "job", ROW_JOB},
-    {ROW_ATTEMPT, "job", ROW_JOB},       {ROW_PLACEMENT, "attempt", ROW_ATTEMPT},
-    {ROW_PLACEMENT, "node", ROW_NODE},   {ROW_CLAIM, "job", ROW_JOB},
+    {ROW_PRICE, "pool", ROW_POOL},
+    {ROW_NODE, "pool", ROW_POOL},
+    {ROW_NODE_LABEL, "node", ROW_NODE},
+    {ROW_RESERVATION, "node", ROW_NODE},
+    {ROW_TEAM, "parent", ROW_TEAM},
+    {ROW_QUOTA, "team", ROW_TEAM},
+    {ROW_RULE, "shape", ROW_SHAPE},
+    {ROW_JOB, "team", ROW_TEAM},
+    {ROW_JOB, "shape", ROW_SHAPE},
+    {ROW_JOB, "attempt", ROW_ATTEMPT},
+    {ROW_JOB_LABEL, "job", ROW_JOB},
+    {ROW_DEPENDENCY, "job", ROW_JOB},
+    {ROW_ATTEMPT, "job", ROW_JOB},
+    {ROW_PLACEMENT, "attempt", ROW_ATTEMPT},
+    {ROW_PLACEMENT, "node", ROW_NODE},
+    {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
 };
 
@@ -137,8 +145,8 @@ static int check_gang(
         ranks += placement->ranks;
     }
     if (ranks != attempt->size)
-        return broken(err, 3, "attempt %llu has places for %lld of its %d ranks",
-            (ull)attempt->id, (long long)ranks, attempt->size);
+        return broken(err, 3, "attempt %llu has places for %lld of its %d ranks", (ull)attempt->id,
+            (long long)ranks, attempt->size);
     return 0;
 }
 
@@ -149,11 +157,10 @@ static int check_attempt(
     if (attempt->state == ATTEMPT_ENDED)
         return broken(err, 2, "attempt %llu has ended and is still live", (ull)attempt->id);
     if (!job || job->attempt != attempt->id)
-        return broken(err, 2, "attempt %llu is live and not its job's attempt",
-            (ull)attempt->id);
+        return broken(err, 2, "attempt %llu is live and not its job's attempt", (ull)attempt->id);
     if (attempt->number != job->attempts)
-        return broken(err, 2, "attempt %llu has number %d, its job counts %d",
-            (ull)attempt->id, attempt->number, job->attempts);
+        return broken(err, 2, "attempt %llu has number %d, its job counts %d", (ull)attempt->id,
+            attempt->number, job->attempts);
     return check_gang(store, attempt, err);
 }
 
@@ -168,8 +175,9 @@ static int check_placement(
     if (!shape)
         return broken(err, 5, "placement %llu has no shape", (ull)placement->id);
     if (!shape->accelerator_milli)
-        return count == 0 ? 0 : broken(err, 5, "placement %llu holds devices nobody asked for",
-            (ull)placement->id);
+        return count == 0 ? 0
+                          : broken(err, 5, "placement %llu holds devices nobody asked for",
+                                (ull)placement->id);
     if (node->devices < 64 && placement->devices >> node->devices)
         return broken(err, 5, "placement %llu holds a device that node %llu has not",
             (ull)placement->id, (ull)node->id);
@@ -200,8 +208,8 @@ struct load {
     bool shared;        /* more than one attempt */
 };
 
-static void load_add(const struct sim_store *store, const struct placement_row *placement,
-    struct load *load)
+static void load_add(
+    const struct sim_store *store, const struct placement_row *placement, struct load *load)
 {
     const struct shape_row *shape = invariants_shape(store, placement->attempt);
     struct holding held = invariants_holding(shape, placement->ranks);
@@ -221,9 +229,10 @@ static int check_load(const struct node_row *node, const struct load *load, stru
 {
     if (load->held.cpu_milli > node->cpu_milli || load->held.memory_bytes > node->memory_bytes ||
         load->held.disk_bytes > node->disk_bytes)
-        return broken(err, 5, "node %llu gives out cpu %lld of %lld, memory %lld of %lld, disk %lld"
-                              " of %lld", (ull)node->id,
-            (long long)load->held.cpu_milli, (long long)node->cpu_milli,
+        return broken(err, 5,
+            "node %llu gives out cpu %lld of %lld, memory %lld of %lld, disk %lld"
+            " of %lld",
+            (ull)node->id, (long long)load->held.cpu_milli, (long long)node->cpu_milli,
             (long long)load->held.memory_bytes, (long long)node->memory_bytes,
             (long long)load->held.disk_bytes, (long long)node->disk_bytes);
     for (int device = 0; device < 64; device++)
@@ -231,8 +240,8 @@ static int check_load(const struct node_row *node, const struct load *load, stru
             return broken(err, 5, "node %llu: %lld thousandths of device %d are given out",
                 (ull)node->id, (long long)load->devices[device], device);
     if (load->exclusive && load->shared)
-        return broken(err, 5, "node %llu is shared, attempt %llu has it for itself",
-            (ull)node->id, (ull)load->exclusive);
+        return broken(err, 5, "node %llu is shared, attempt %llu has it for itself", (ull)node->id,
+            (ull)load->exclusive);
     return 0;
 }
 
@@ -246,8 +255,8 @@ static int check_node(const struct sim_store *store, const struct node_row *node
     if (!load.attempt)
         return 0;
     if (node->state == NODE_LOST)
-        return broken(err, 5, "node %llu is lost and holds attempt %llu", (ull)node->id,
-            (ull)load.attempt);
+        return broken(
+            err, 5, "node %llu is lost and holds attempt %llu", (ull)node->id, (ull)load.attempt);
     return check_load(node, &load, err);
 }
 
@@ -264,8 +273,7 @@ static int check_claim(
     const struct claim_row *other;
     for (each_row(claim_row, other, store, ROW_CLAIM))
         if (other->id != claim->id && other->node == claim->node &&
-            (other->devices & claim->devices) &&
-            other->device_milli + claim->device_milli > 1000)
+            (other->devices & claim->devices) && other->device_milli + claim->device_milli > 1000)
             return broken(err, 6, "claims %llu and %llu promise the same device of node %llu",
                 (ull)claim->id, (ull)other->id, (ull)claim->node);
     return 0;
@@ -281,8 +289,8 @@ static int check_name(const struct sim_store *store, const struct job_row *job, 
     for (each_row(job_row, other, store, ROW_JOB)) {
         if (other->id != job->id && other->team == job->team && other->name == job->name &&
             !(job->array && other->array == job->array))
-            return broken(err, 1, "jobs %llu and %llu have the same name", (ull)job->id,
-                (ull)other->id);
+            return broken(
+                err, 1, "jobs %llu and %llu have the same name", (ull)job->id, (ull)other->id);
         running += job->array && other->array == job->array && other->attempt;
     }
     if (job->array && job->array_parallel > 0 && running > job->array_parallel)

@@ -45,8 +45,8 @@ const struct invariants_counts *invariants_count(const struct invariants *inv)
 
 /* ---- decisions ------------------------------------------------------------------------- */
 
-static int need_decision(const struct sim_txn *txn, enum decision_kind kind,
-    enum decision_field of, uint64_t id, struct error *err)
+static int need_decision(const struct sim_txn *txn, enum decision_kind kind, enum decision_field of,
+    uint64_t id, struct error *err)
 {
     if (sim_txn_decision(txn, kind, of, id))
         return 0;
@@ -81,13 +81,12 @@ static int check_decision(
         [DECISION_REQUEUE] = {ROW_JOB, DECISION_OF_JOB, true},
         [DECISION_JOB_END] = {ROW_JOB, DECISION_OF_JOB, true},
     };
-    uint64_t id = changes[decision->kind].of == DECISION_OF_JOB ? decision->job
-        : changes[decision->kind].of == DECISION_OF_ATTEMPT     ? decision->attempt
-                                                                : decision->node;
-    if (changes[decision->kind].one &&
-        !find_change(txn, changes[decision->kind].kind, id))
-        return broken(err, 8, "decision %s of %llu changed nothing",
-            decision_names[decision->kind], (ull)id);
+    uint64_t id = changes[decision->kind].of == DECISION_OF_JOB       ? decision->job
+                  : changes[decision->kind].of == DECISION_OF_ATTEMPT ? decision->attempt
+                                                                      : decision->node;
+    if (changes[decision->kind].one && !find_change(txn, changes[decision->kind].kind, id))
+        return broken(
+            err, 8, "decision %s of %llu changed nothing", decision_names[decision->kind], (ull)id);
     return 0;
 }
 
@@ -197,9 +196,9 @@ static int check_attempt_change(const struct sim_store *before, const struct sim
         return broken(err, 2, "attempt %llu is deleted", (ull)attempt->id);
     if (!old && check_attempt_new(before, txn, attempt, now_ms, err) < 0)
         return -1;
-    if (old && (old->job != attempt->job || old->size != attempt->size ||
-                   old->number != attempt->number || old->state > attempt->state ||
-                   old->admitted_ms != attempt->admitted_ms))
+    if (old &&
+        (old->job != attempt->job || old->size != attempt->size || old->number != attempt->number ||
+            old->state > attempt->state || old->admitted_ms != attempt->admitted_ms))
         return broken(err, 2, "attempt %llu is another one than before", (ull)attempt->id);
     bool started = attempt->started_ms && !(old && old->started_ms);
     if (started && need_decision(txn, DECISION_START, DECISION_OF_ATTEMPT, attempt->id, err) < 0)
@@ -224,9 +223,11 @@ static int check_node_change(const struct sim_txn *txn, const struct node_row *o
 {
     const struct node_row *node = change->row;
     if (change->change != CHANGE_PUT || !old)
-        return sim_txn_decision(txn, DECISION_POOL_PUT, DECISION_OF_POOL,
-                   old ? old->pool : node->pool) || change->change != CHANGE_PUT
-            ? 0 : broken(err, 8, "node %llu appeared without a pool's change", (ull)node->id);
+        return sim_txn_decision(
+                   txn, DECISION_POOL_PUT, DECISION_OF_POOL, old ? old->pool : node->pool) ||
+                       change->change != CHANGE_PUT
+                   ? 0
+                   : broken(err, 8, "node %llu appeared without a pool's change", (ull)node->id);
     if (old->state != node->state)
         return need_decision(txn, node->state == NODE_LOST ? DECISION_NODE_LOST : DECISION_NODE_UP,
             DECISION_OF_NODE, node->id, err);
@@ -235,17 +236,17 @@ static int check_node_change(const struct sim_txn *txn, const struct node_row *o
     return 0;
 }
 
-static int check_other_change(const struct sim_txn *txn, const void *old,
-    const struct core_change *change, struct error *err)
+static int check_other_change(
+    const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
     bool gone = change->change == CHANGE_DELETE;
     if (change->kind == ROW_POOL)
-        return need_decision(txn, gone ? DECISION_POOL_DELETE : DECISION_POOL_PUT,
-            DECISION_OF_POOL, id, err);
+        return need_decision(
+            txn, gone ? DECISION_POOL_DELETE : DECISION_POOL_PUT, DECISION_OF_POOL, id, err);
     if (change->kind == ROW_TEAM && (gone || !old))
-        return need_decision(txn, gone ? DECISION_TEAM_DELETE : DECISION_TEAM_PUT,
-            DECISION_OF_TEAM, id, err);
+        return need_decision(
+            txn, gone ? DECISION_TEAM_DELETE : DECISION_TEAM_PUT, DECISION_OF_TEAM, id, err);
     if (change->kind == ROW_CLAIM && !gone && !old)
         return need_decision(txn, DECISION_CLAIM, DECISION_OF_JOB,
             ((const struct claim_row *)change->row)->job, err);
@@ -253,12 +254,6 @@ static int check_other_change(const struct sim_txn *txn, const void *old,
 }
 
 /* ---- charges --------------------------------------------------------------------------- */
-
-/* Millionths an hour, held for a length, in billionths, rounded half up. */
-static int64_t cost_nano(int64_t hour_micro, int64_t length_ms)
-{
-    return (int64_t)(((__int128)hour_micro * length_ms + 1800) / 3600);
-}
 
 static struct account *account_of(struct invariants *inv, uint64_t attempt)
 {
@@ -276,14 +271,7 @@ static int check_charge(struct invariants *inv, const struct sim_store *before,
 {
     int64_t length_ms = charge->end_ms - charge->begin_ms;
     struct account *account = account_of(inv, charge->attempt);
-    if (length_ms < 0 || charge->wasted_ms < 0 || charge->wasted_ms > length_ms)
-        return broken(err, 8, "charge %llu: %lld ms, %lld of them wasted", (ull)charge->id,
-            (long long)length_ms, (long long)charge->wasted_ms);
-    if (charge->cost_nano != cost_nano(charge->hour_micro, length_ms) ||
-        charge->wasted_nano != cost_nano(charge->hour_micro, charge->wasted_ms))
-        return broken(err, 8, "charge %llu: %lld for %lld ms at %lld an hour", (ull)charge->id,
-            (long long)charge->cost_nano, (long long)length_ms, (long long)charge->hour_micro);
-    if (invariants_price(before, charge, err) < 0)
+    if (invariants_charge(before, charge, err) < 0)
         return -1;
     account->cpu += (__int128)charge->cpu_milli * length_ms;
     account->memory += (__int128)charge->memory_bytes * length_ms;
@@ -319,18 +307,18 @@ static int check_account(struct invariants *inv, const struct sim_store *before,
 /* ---- transactions ---------------------------------------------------------------------- */
 
 static int check_change(struct invariants *inv, const struct sim_store *before,
-    const struct sim_txn *txn, const struct core_change *change, int64_t now_ms,
-    struct error *err)
+    const struct sim_txn *txn, const struct core_change *change, int64_t now_ms, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
     const void *old = sim_store_row(before, change->kind, id);
     if (!old && change->change != CHANGE_DELETE && id <= sim_store_last_id(before, change->kind))
-        return broken(err, 1, "%s %llu: the id was used before", row_type(change->kind)->name,
-            (ull)id);
+        return broken(
+            err, 1, "%s %llu: the id was used before", row_type(change->kind)->name, (ull)id);
     switch (change->kind) {
     case ROW_JOB: return check_job_change(txn, old, change, now_ms, err);
     case ROW_ATTEMPT: return check_attempt_change(before, txn, old, change, now_ms, err);
     case ROW_NODE: return check_node_change(txn, old, change, err);
+    case ROW_CAPACITY: return invariants_capacity(before, change->row, err);
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     default: return check_other_change(txn, old, change, err);
     }
@@ -374,8 +362,8 @@ int invariants_change(struct invariants *inv, const struct sim_store *before,
 
 /* ---- answers --------------------------------------------------------------------------- */
 
-static void accept_elements(struct invariants *inv, const struct sim_store *store, uint64_t array,
-    int64_t *count)
+static void accept_elements(
+    struct invariants *inv, const struct sim_store *store, uint64_t array, int64_t *count)
 {
     const struct job_row *job;
     for (each_row(job_row, job, store, ROW_JOB))
@@ -468,8 +456,8 @@ static int answered_pool(
     for (each_row(node_row, node, store, ROW_NODE))
         stored += node->pool == pool->id;
     if (stored < asked)
-        return broken(err, 7, "pool %s has %lld nodes, %lld are stored",
-            input->pool.metadata.name, (long long)asked, (long long)stored);
+        return broken(err, 7, "pool %s has %lld nodes, %lld are stored", input->pool.metadata.name,
+            (long long)asked, (long long)stored);
     return 0;
 }
 
@@ -484,13 +472,13 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
     case INPUT_POOL_PUT: return answered_pool(store, input, err);
     case INPUT_TEAM_PUT:
         return team_stored(store, input->team.metadata.name)
-            ? 0 : broken(err, 7, "team %s was put and is not stored", input->team.metadata.name);
+                   ? 0
+                   : broken(err, 7, "team %s was put and is not stored", input->team.metadata.name);
     default: return 0;
     }
 }
 
-int invariants_final(
-    const struct invariants *inv, const struct sim_store *store, struct error *err)
+int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {
         ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_CLAIM};
@@ -501,8 +489,8 @@ int invariants_final(
     for (size_t i = 0; i < inv->accepted.count; i++) {
         const struct job_row *job = sim_store_retired(store, ROW_JOB, inv->accepted.items[i]);
         if (!job || !job_state_ended(job->state))
-            return broken(err, 1, "job %llu was accepted and has no end",
-                (ull)inv->accepted.items[i]);
+            return broken(
+                err, 1, "job %llu was accepted and has no end", (ull)inv->accepted.items[i]);
     }
     return 0;
 }

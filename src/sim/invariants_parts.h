@@ -50,6 +50,8 @@ bool invariants_quota_allows(
 /* Whether any limit that counts for the job is passed. -1: which. */
 int invariants_quota_kept(
     const struct sim_store *store, const struct job_row *job, struct error *err);
-/* That a charge has the price that the prices before the transaction give. */
-int invariants_price(
+/* That a charge, or a node's capacity, costs what the prices before the transaction say. */
+int invariants_charge(
     const struct sim_store *before, const struct charge_row *charge, struct error *err);
+int invariants_capacity(
+    const struct sim_store *before, const struct capacity_row *capacity, struct error *err);

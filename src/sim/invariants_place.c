@@ -35,21 +35,19 @@ static int check_taints(
     for (each_row(node_label_row, taint, store, ROW_NODE_LABEL))
         if (taint->node == node && taint->effect != EFFECT_LABEL &&
             !taint_tolerated(store, shape, taint))
-            return broken(err, 5, "taint %s is not tolerated",
-                sim_store_symbol(store, taint->key));
+            return broken(err, 5, "taint %s is not tolerated", sim_store_symbol(store, taint->key));
     return 0;
 }
 
 /* Another job with that label holds a place on the node. */
-static bool node_runs_label(const struct sim_store *store, uint64_t node, uint64_t but_job,
-    uint32_t key, uint32_t value)
+static bool node_runs_label(
+    const struct sim_store *store, uint64_t node, uint64_t but_job, uint32_t key, uint32_t value)
 {
     const struct placement_row *placement;
     for (each_row(placement_row, placement, store, ROW_PLACEMENT)) {
         if (placement->node != node)
             continue;
-        const struct attempt_row *attempt =
-            sim_store_row(store, ROW_ATTEMPT, placement->attempt);
+        const struct attempt_row *attempt = sim_store_row(store, ROW_ATTEMPT, placement->attempt);
         if (attempt && attempt->job != but_job &&
             invariants_job_has_label(store, attempt->job, key, value))
             return true;
@@ -68,8 +66,7 @@ static bool rule_in_holds(const struct sim_store *store, const struct rule_row *
     return false;
 }
 
-static bool rule_near_holds(
-    const struct sim_store *store, const struct job_row *job, uint64_t node)
+static bool rule_near_holds(const struct sim_store *store, const struct job_row *job, uint64_t node)
 {
     const struct rule_row *rule;
     for (each_row(rule_row, rule, store, ROW_RULE))
@@ -90,16 +87,15 @@ static int check_rule(const struct sim_store *store, const struct job_row *job,
     case LABEL_EXISTS: holds = has != 0; break;
     case LABEL_ABSENT: holds = has == 0; break;
     case RULE_NEAR: holds = rule_near_holds(store, job, node); break;
-    case RULE_APART:
-        holds = !node_runs_label(store, node, job->id, rule->key, rule->value);
-        break;
+    case RULE_APART: holds = !node_runs_label(store, node, job->id, rule->key, rule->value); break;
     }
-    return holds ? 0 : broken(err, 5, "rule %llu (%d, %s) does not hold", (ull)rule->id,
-        rule->rule, sim_store_symbol(store, rule->key));
+    return holds ? 0
+                 : broken(err, 5, "rule %llu (%d, %s) does not hold", (ull)rule->id, rule->rule,
+                       sim_store_symbol(store, rule->key));
 }
 
-static int check_rules(const struct sim_store *store, const struct job_row *job, uint64_t node,
-    struct error *err)
+static int check_rules(
+    const struct sim_store *store, const struct job_row *job, uint64_t node, struct error *err)
 {
     const struct rule_row *rule;
     for (each_row(rule_row, rule, store, ROW_RULE))
@@ -183,18 +179,38 @@ static int check_admitted(const struct sim_store *store, const struct attempt_ro
     return invariants_quota_kept(store, job, err);
 }
 
+/* A team takes in no more jobs than it may have; a bound that was lowered since is no fault. */
+static int check_submitted(const struct sim_store *store, const struct sim_txn *txn,
+    const struct core_decision *decision, struct error *err)
+{
+    const struct job_row *submitted = sim_store_row(store, ROW_JOB, decision->job);
+    const struct team_row *team =
+        submitted ? sim_store_row(store, ROW_TEAM, submitted->team) : NULL;
+    const struct job_row *job;
+    int64_t count = 0;
+    if (!team || sim_txn_decision(txn, DECISION_TEAM_PUT, DECISION_OF_TEAM, team->id))
+        return 0;
+    for (each_row(job_row, job, store, ROW_JOB))
+        count += job->team == team->id;
+    return count <= team->jobs_max
+               ? 0
+               : broken(err, 4, "team %llu has %lld jobs, allowed are %lld", (ull)team->id,
+                     (long long)count, (long long)team->jobs_max);
+}
+
 int invariants_admission(
     const struct sim_store *after, const struct sim_txn *txn, int64_t now_ms, struct error *err)
 {
     for (size_t i = 0; i < txn->decisions.count; i++) {
         const struct core_decision *decision = &txn->decisions.items[i];
+        if (decision->kind == DECISION_JOB_SUBMIT && check_submitted(after, txn, decision, err) < 0)
+            return -1;
         if (decision->kind != DECISION_ADMIT)
             continue;
-        const struct attempt_row *attempt =
-            sim_store_row(after, ROW_ATTEMPT, decision->attempt);
+        const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);
         if (!attempt)
-            return broken(err, 8, "attempt %llu got a place and is not stored",
-                (ull)decision->attempt);
+            return broken(
+                err, 8, "attempt %llu got a place and is not stored", (ull)decision->attempt);
         if (check_admitted(after, attempt, now_ms, err) < 0)
             return -1;
     }
@@ -222,13 +238,12 @@ static int64_t node_ranks(const struct node_row *node, const struct shape_row *s
     if (shape->accelerator_milli >= 1000)
         return least(ranks, node->devices * (int64_t)1000 / shape->accelerator_milli);
     if (shape->accelerator_milli > 0)
-        return node->fractional
-            ? least(ranks, node->devices * (1000 / shape->accelerator_milli)) : 0;
+        return node->fractional ? least(ranks, node->devices * (1000 / shape->accelerator_milli))
+                                : 0;
     return ranks;
 }
 
-static bool could_start(
-    const struct sim_store *store, const struct job_row *job, int64_t now_ms)
+static bool could_start(const struct sim_store *store, const struct job_row *job, int64_t now_ms)
 {
     const struct shape_row *shape = sim_store_row(store, ROW_SHAPE, job->shape);
     const struct node_row *node;
@@ -248,8 +263,10 @@ int invariants_idle(const struct sim_store *store, int64_t now_ms, struct error 
         return 0;
     for (each_row(job_row, job, store, ROW_JOB))
         if (could_start(store, job, now_ms))
-            return broken(err, 4, "job %llu fits into the idle cluster and its team's limits, and"
-                                  " does not start", (ull)job->id);
+            return broken(err, 4,
+                "job %llu fits into the idle cluster and its team's limits, and"
+                " does not start",
+                (ull)job->id);
     return 0;
 }
 
@@ -265,8 +282,8 @@ int invariants_time(const struct sim_store *store, int64_t now_ms, struct error 
             return broken(err, 1, "attempt %llu is beyond its time limit and not told to stop",
                 (ull)attempt->id);
         if (job->cancel)
-            return broken(err, 1, "attempt %llu of a cancelled job is not told to stop",
-                (ull)attempt->id);
+            return broken(
+                err, 1, "attempt %llu of a cancelled job is not told to stop", (ull)attempt->id);
     }
     const struct job_row *job;
     for (each_row(job_row, job, store, ROW_JOB))

@@ -71,8 +71,9 @@ int invariants_quota_kept(
             continue;
         int64_t usage = team_usage(store, quota->team, quota->resource);
         if (usage > most)
-            return broken(err, 4, "job %llu got a place and team %llu holds %lld of %s, allowed"
-                                  " are %lld",
+            return broken(err, 4,
+                "job %llu got a place and team %llu holds %lld of %s, allowed"
+                " are %lld",
                 (ull)job->id, (ull)quota->team, (long long)usage,
                 sim_store_symbol(store, quota->resource), (long long)most);
     }
@@ -84,8 +85,8 @@ int invariants_quota_kept(
 static bool may_wait_for_guarantees(const struct sim_store *store, const struct job_row *job)
 {
     const struct quota_row *quota;
-    bool firm = !job->preemptible || job->service || job->min_runtime_ms > 0 ||
-                job->preemptions_max >= 0;
+    bool firm =
+        !job->preemptible || job->service || job->min_runtime_ms > 0 || job->preemptions_max >= 0;
     if (!firm)
         return false;
     for (each_row(quota_row, quota, store, ROW_QUOTA))

@@ -13,22 +13,39 @@ enum { PASSES_MAX = 1000 };
 static const struct {
     int64_t cpu_milli, memory_gib, accelerator_milli;
 } shapes[] = {
-    {1000, 2, 0}, {2000, 4, 0}, {4000, 8, 0}, {8000, 16, 0}, {500, 1, 0},
-    {4000, 16, 1000}, {8000, 32, 2000}, {16000, 64, 4000}, {32000, 128, 8000}, {2000, 8, 1000},
+    {1000, 2, 0},
+    {2000, 4, 0},
+    {4000, 8, 0},
+    {8000, 16, 0},
+    {500, 1, 0},
+    {4000, 16, 1000},
+    {8000, 32, 2000},
+    {16000, 64, 4000},
+    {32000, 128, 8000},
+    {2000, 8, 1000},
 };
 
 static int put_cluster(struct core *core, int64_t nodes, struct error *err)
 {
     struct node kinds[] = {
-        {.name = "gpu", .count = (nodes + 1) / 2, .type = "gpu",
+        {.name = "gpu",
+            .count = (nodes + 1) / 2,
+            .type = "gpu",
             .capacity = {64000, 512 * GIB, 1000 * GIB, "a100", 8000}},
-        {.name = "cpu", .count = nodes / 2, .type = "cpu",
+        {.name = "cpu",
+            .count = nodes / 2,
+            .type = "cpu",
             .capacity = {64000, 256 * GIB, 1000 * GIB, NULL, 0}},
     };
-    struct pool pool = {.metadata = {.name = "bench"}, .engine = ENGINE_SLURM,
-        .nodes = {kinds, nodes > 1 ? 2 : 1}, .prices = {.currency = "EUR"}};
-    struct team team = {.metadata = {.name = "bench"}, .weight_micro = 1000 * 1000,
-        .borrow = true, .uid = -1, .jobs_max = INT64_C(100) * 1000 * 1000};
+    struct pool pool = {.metadata = {.name = "bench"},
+        .engine = ENGINE_SLURM,
+        .nodes = {kinds, nodes > 1 ? 2 : 1},
+        .prices = {.currency = "EUR"}};
+    struct team team = {.metadata = {.name = "bench"},
+        .weight_micro = 1000 * 1000,
+        .borrow = true,
+        .uid = -1,
+        .jobs_max = INT64_C(100) * 1000 * 1000};
     if (core_pool_put(core, &pool, err) < 0)
         return -1;
     return core_team_put(core, &team, err);
@@ -41,8 +58,12 @@ static int submit(struct core *core, int64_t number, struct error *err)
     uint64_t id;
     size_t shape = (size_t)number % ARRAY_LEN(shapes);
     snprintf(name, sizeof name, "job-%lld", (long long)number);
-    struct job job = {.metadata = {.name = name, .team = "bench"}, .command = {command, 1},
-        .gang = {1, 1, 1}, .priority = PRIORITY_NORMAL, .preemptions_max = -1, .preemptible = true,
+    struct job job = {.metadata = {.name = name, .team = "bench"},
+        .command = {command, 1},
+        .gang = {1, 1, 1},
+        .priority = PRIORITY_NORMAL,
+        .preemptions_max = -1,
+        .preemptible = true,
         .resources = {.cpu_milli = shapes[shape].cpu_milli,
             .memory_bytes = shapes[shape].memory_gib * GIB,
             .accelerator = shapes[shape].accelerator_milli ? "a100" : NULL,

@@ -11,7 +11,7 @@ struct sim_bench_result {
     int64_t submit_ns;   /* time to take the jobs in */
     int64_t schedule_ns; /* time of the passes that placed them */
     int64_t jobs_live;
-    int64_t bytes;       /* memory of the state with all jobs in it */
+    int64_t bytes; /* memory of the state with all jobs in it */
 };
 
 /* Submits `jobs` jobs to `nodes` nodes and schedules until nothing more is placed. clock_ns says

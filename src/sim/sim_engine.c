@@ -27,14 +27,14 @@ struct run {
     uint64_t attempt;
     uint64_t job;
     enum run_state state;
-    bool wanted;        /* seen in this reconciliation */
+    bool wanted; /* seen in this reconciliation */
     bool told_to_stop;
     bool ignores_term;
     bool astray;
-    int64_t start_ms;   /* STARTING: when it will run */
-    int64_t end_ms;     /* when it ends by itself, as below */
-    int64_t kill_ms;    /* told to stop: when SIGKILL comes */
-    int64_t said_ms;    /* when its state was last told */
+    int64_t start_ms; /* STARTING: when it will run */
+    int64_t end_ms;   /* when it ends by itself, as below */
+    int64_t kill_ms;  /* told to stop: when SIGKILL comes */
+    int64_t said_ms;  /* when its state was last told */
     int64_t checkpoint_every_ms, checkpoint_ms;
     struct core_report end;
     struct held *held;
@@ -148,8 +148,8 @@ static void report_send(struct sim_engine *engine, int64_t now_ms, const struct 
         return;
     int copies = sim_chance(&engine->prng, faults->report_twice) ? 2 : 1;
     for (int i = 0; i < copies; i++)
-        queue_put(engine, now_ms + sim_between(&engine->prng, 0, faults->report_delay_ms_max),
-            input);
+        queue_put(
+            engine, now_ms + sim_between(&engine->prng, 0, faults->report_delay_ms_max), input);
 }
 
 static void report_attempt(struct sim_engine *engine, int64_t now_ms, struct core_report report)
@@ -232,8 +232,11 @@ static void run_over(struct run *run, enum end_reason reason, int32_t exit_statu
 {
     run->state = RUN_OVER;
     run->said_ms = 0;
-    run->end = (struct core_report){.attempt = run->attempt, .kind = REPORT_ENDED,
-        .reason = reason, .exit_status = exit_status, .complete = complete};
+    run->end = (struct core_report){.attempt = run->attempt,
+        .kind = REPORT_ENDED,
+        .reason = reason,
+        .exit_status = exit_status,
+        .complete = complete};
 }
 
 static bool run_touches(const struct run *run, uint64_t node)
@@ -313,8 +316,8 @@ static void check_start(struct sim_engine *engine, const struct run *run)
             (unsigned long long)run->attempt);
     for (size_t i = 0; i < engine->runs.count; i++) {
         const struct run *other = &engine->runs.items[i];
-        if (other->job != run->job || other->attempt == run->attempt ||
-            other->state == RUN_OVER || other->astray || engine->fault.code)
+        if (other->job != run->job || other->attempt == run->attempt || other->state == RUN_OVER ||
+            other->astray || engine->fault.code)
             continue;
         error_set(&engine->fault, ERR_CORRUPT,
             "invariant 2: job %llu runs twice: attempt %llu started while %llu runs",
@@ -390,8 +393,9 @@ static void run_step(struct sim_engine *engine, struct run *run, int64_t now_ms)
     }
     while (run->state == RUN_RUNNING && run->checkpoint_every_ms && run->checkpoint_ms <= now_ms &&
            run->checkpoint_ms < run->end_ms) {
-        report_attempt(engine, run->checkpoint_ms, (struct core_report){.attempt = run->attempt,
-            .kind = REPORT_CHECKPOINT, .at_ms = run->checkpoint_ms});
+        report_attempt(engine, run->checkpoint_ms,
+            (struct core_report){
+                .attempt = run->attempt, .kind = REPORT_CHECKPOINT, .at_ms = run->checkpoint_ms});
         run->checkpoint_ms += run->checkpoint_every_ms;
     }
     if (run->state == RUN_OVER)
@@ -416,8 +420,7 @@ static void node_say(struct sim_engine *engine, struct world_node *node,
     if (!pool)
         return;
     struct sim_input input = {.kind = INPUT_NODE_REPORT, .id = node->id, .up = up};
-    snprintf(input.pool_name, sizeof input.pool_name, "%.63s",
-        sim_store_symbol(store, pool->name));
+    snprintf(input.pool_name, sizeof input.pool_name, "%.63s", sim_store_symbol(store, pool->name));
     snprintf(input.node_name, sizeof input.node_name, "%.63s", sim_store_symbol(store, row->name));
     node->said_ms = now_ms;
     report_send(engine, now_ms, &input);
@@ -459,7 +462,8 @@ static void nodes_learn(struct sim_engine *engine, const struct sim_store *store
 static void world_lie(struct sim_engine *engine, const struct sim_store *store, int64_t now_ms)
 {
     struct run *run = engine->runs.count
-        ? &engine->runs.items[prng_below(&engine->prng, engine->runs.count)] : NULL;
+                          ? &engine->runs.items[prng_below(&engine->prng, engine->runs.count)]
+                          : NULL;
     struct core_report report = {.attempt = run ? run->attempt : 1};
     switch (prng_below(&engine->prng, 6)) {
     case 0: report.kind = REPORT_STARTED; break;
@@ -579,8 +583,7 @@ static void reconcile_nodes(
     for (size_t i = 0; i < engine->nodes.count; i++) {
         struct world_node *node = &engine->nodes.items[i];
         const struct node_row *row = sim_store_row(store, ROW_NODE, node->id);
-        if (!row || (row->state == NODE_LOST) == node->down ||
-            node->said_ms + RESEND_MS > now_ms)
+        if (!row || (row->state == NODE_LOST) == node->down || node->said_ms + RESEND_MS > now_ms)
             continue;
         node_say(engine, node, store, !node->down, now_ms);
     }

@@ -14,18 +14,18 @@ struct sim_faults {
     int64_t report_lost;
     int64_t report_twice;
     int64_t report_delay_ms_max;
-    int64_t lie;           /* per step: a report of something that did not happen */
-    int64_t stale;         /* per step: an old report once more */
-    int64_t start_lost;    /* a start is taken and forgotten */
+    int64_t lie;        /* per step: a report of something that did not happen */
+    int64_t stale;      /* per step: an old report once more */
+    int64_t start_lost; /* a start is taken and forgotten */
     int64_t start_fails;
-    int64_t job_fails;     /* exit, signal, out of memory, disk quota */
-    int64_t ignores_term;  /* runs on until SIGKILL */
-    int64_t node_lost;     /* per step */
-    int64_t engine_dies;   /* per step: everything that ran is gone without a word */
+    int64_t job_fails;    /* exit, signal, out of memory, disk quota */
+    int64_t ignores_term; /* runs on until SIGKILL */
+    int64_t node_lost;    /* per step */
+    int64_t engine_dies;  /* per step: everything that ran is gone without a word */
     int64_t commit_fails;
     int64_t commit_unknown;
-    int64_t crash;         /* per step, at one of the points of sim_run.c */
-    int64_t clock_back;    /* per step: the clock is set back */
+    int64_t crash;      /* per step, at one of the points of sim_run.c */
+    int64_t clock_back; /* per step: the clock is set back */
 };
 
 struct sim_engine;
@@ -38,8 +38,7 @@ void sim_engine_calm(struct sim_engine *engine, int64_t now_ms);
 void sim_engine_set_run_max(struct sim_engine *engine, int64_t run_ms_max);
 
 /* The world goes on until now. */
-void sim_engine_advance(
-    struct sim_engine *engine, const struct sim_store *store, int64_t now_ms);
+void sim_engine_advance(struct sim_engine *engine, const struct sim_store *store, int64_t now_ms);
 /* Takes the next report that is due, in order of arrival. */
 bool sim_engine_report(struct sim_engine *engine, int64_t now_ms, struct sim_input *ret_input);
 /* After a commit: starts what is wanted, stops what is not, reports again what was not heard. */

@@ -18,8 +18,8 @@ static int input_command(
     case INPUT_NODE_WISH:
         return core_node_wish(core, input->pool_name, input->node_name, input->wish, err);
     case INPUT_NODE_RESERVE:
-        return core_node_reserve(core, input->pool_name, input->node_name, input->begin_ms,
-            input->end_ms, err);
+        return core_node_reserve(
+            core, input->pool_name, input->node_name, input->begin_ms, input->end_ms, err);
     case INPUT_ATTEMPT_REPORT:
     case INPUT_NODE_REPORT: break;
     }
@@ -34,8 +34,7 @@ void sim_input_apply(
     if (input->kind == INPUT_ATTEMPT_REPORT)
         ret_answer->changed = core_attempt_report(core, &input->report);
     else if (input->kind == INPUT_NODE_REPORT)
-        ret_answer->changed =
-            core_node_report(core, input->pool_name, input->node_name, input->up);
+        ret_answer->changed = core_node_report(core, input->pool_name, input->node_name, input->up);
     else
         ret_answer->result = input_command(core, input, &ret_answer->id, &ret_answer->error);
 }
@@ -87,32 +86,34 @@ static void print_job_placement(const struct placement *placement, struct strbuf
         strbuf_printf(out, " tolerate:%s=%s", placement->tolerations.items[i].key,
             placement->tolerations.items[i].value ? placement->tolerations.items[i].value : "*");
     for (size_t i = 0; i < placement->near.count; i++)
-        strbuf_printf(out, " near:%s=%s", placement->near.items[i].key,
-            placement->near.items[i].value);
+        strbuf_printf(
+            out, " near:%s=%s", placement->near.items[i].key, placement->near.items[i].value);
     for (size_t i = 0; i < placement->apart.count; i++)
-        strbuf_printf(out, " apart:%s=%s", placement->apart.items[i].key,
-            placement->apart.items[i].value);
+        strbuf_printf(
+            out, " apart:%s=%s", placement->apart.items[i].key, placement->apart.items[i].value);
 }
 
 static void print_job(const struct job *job, struct strbuf *out)
 {
     const struct resources *asks = &job->resources;
-    strbuf_printf(out, "job-submit %s/%s size=%lld:%lld:%lld cpu=%lld memory=%lld disk=%lld %s=%lld",
-        job->metadata.team, job->metadata.name, (long long)job->gang.size,
-        (long long)job->gang.min, (long long)job->gang.max, (long long)asks->cpu_milli,
-        (long long)asks->memory_bytes, (long long)asks->disk_bytes,
-        asks->accelerator ? asks->accelerator : "none", (long long)asks->accelerator_milli);
-    strbuf_printf(out, " priority=%lld preemptible=%d:%lld:%lld grace=%lld retries=%lld"
-                       " after=%lld deadline=%lld limit=%lld array=%lld:%lld hold=%d service=%d"
-                       " shrink=%d",
+    strbuf_printf(out,
+        "job-submit %s/%s size=%lld:%lld:%lld cpu=%lld memory=%lld disk=%lld %s=%lld",
+        job->metadata.team, job->metadata.name, (long long)job->gang.size, (long long)job->gang.min,
+        (long long)job->gang.max, (long long)asks->cpu_milli, (long long)asks->memory_bytes,
+        (long long)asks->disk_bytes, asks->accelerator ? asks->accelerator : "none",
+        (long long)asks->accelerator_milli);
+    strbuf_printf(out,
+        " priority=%lld preemptible=%d:%lld:%lld grace=%lld retries=%lld"
+        " after=%lld deadline=%lld limit=%lld array=%lld:%lld hold=%d service=%d"
+        " shrink=%d",
         (long long)job->priority, job->preemptible, (long long)job->min_runtime_ms,
         (long long)job->preemptions_max, (long long)job->grace_ms, (long long)job->retries.limit,
-        (long long)job->start_after_ms, (long long)job->deadline_ms,
-        (long long)job->time_limit_ms, (long long)job->array.count,
-        (long long)job->array.parallel, job->hold, job->service, job->shrink_on_node_loss);
+        (long long)job->start_after_ms, (long long)job->deadline_ms, (long long)job->time_limit_ms,
+        (long long)job->array.count, (long long)job->array.parallel, job->hold, job->service,
+        job->shrink_on_node_loss);
     for (size_t i = 0; i < job->metadata.labels.count; i++)
-        strbuf_printf(out, " %s=%s", job->metadata.labels.items[i].key,
-            job->metadata.labels.items[i].value);
+        strbuf_printf(
+            out, " %s=%s", job->metadata.labels.items[i].key, job->metadata.labels.items[i].value);
     for (size_t i = 0; i < job->depends_on.count; i++)
         strbuf_printf(out, " depends:%s:%d", job->depends_on.items[i].job,
             job->depends_on.items[i].condition);
@@ -122,8 +123,8 @@ static void print_job(const struct job *job, struct strbuf *out)
 static void print_attempt_report(const struct core_report *report, struct strbuf *out)
 {
     static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
-    strbuf_printf(out, "report attempt=%llu %s", (unsigned long long)report->attempt,
-        names[report->kind]);
+    strbuf_printf(
+        out, "report attempt=%llu %s", (unsigned long long)report->attempt, names[report->kind]);
     if (report->kind == REPORT_ENDED)
         strbuf_printf(out, " reason=%s status=%d complete=%d", end_reason_names[report->reason],
             report->exit_status, report->complete);
@@ -135,8 +136,10 @@ void sim_input_print(
     const struct sim_input *input, const struct sim_answer *answer, struct strbuf *out)
 {
     static const char *const plain[] = {[INPUT_POOL_DELETE] = "pool-delete",
-        [INPUT_TEAM_DELETE] = "team-delete", [INPUT_JOB_CANCEL] = "job-cancel",
-        [INPUT_JOB_HOLD] = "job-hold", [INPUT_JOB_RELEASE] = "job-release"};
+        [INPUT_TEAM_DELETE] = "team-delete",
+        [INPUT_JOB_CANCEL] = "job-cancel",
+        [INPUT_JOB_HOLD] = "job-hold",
+        [INPUT_JOB_RELEASE] = "job-release"};
     static const char *const wishes[] = {"cordon", "uncordon", "drain"};
     switch (input->kind) {
     case INPUT_POOL_PUT: print_pool(&input->pool, out); break;
@@ -150,8 +153,8 @@ void sim_input_print(
         strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
         break;
     case INPUT_NODE_WISH:
-        strbuf_printf(out, "node-%s %s/%s", wishes[input->wish], input->pool_name,
-            input->node_name);
+        strbuf_printf(
+            out, "node-%s %s/%s", wishes[input->wish], input->pool_name, input->node_name);
         break;
     case INPUT_NODE_RESERVE:
         strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,

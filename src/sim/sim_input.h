@@ -6,24 +6,33 @@
 #include "core/core.h"
 
 enum input_kind {
-    INPUT_POOL_PUT, INPUT_POOL_DELETE, INPUT_TEAM_PUT, INPUT_TEAM_DELETE,
-    INPUT_JOB_SUBMIT, INPUT_JOB_CANCEL, INPUT_JOB_HOLD, INPUT_JOB_RELEASE,
-    INPUT_NODE_WISH, INPUT_NODE_RESERVE, INPUT_ATTEMPT_REPORT, INPUT_NODE_REPORT,
+    INPUT_POOL_PUT,
+    INPUT_POOL_DELETE,
+    INPUT_TEAM_PUT,
+    INPUT_TEAM_DELETE,
+    INPUT_JOB_SUBMIT,
+    INPUT_JOB_CANCEL,
+    INPUT_JOB_HOLD,
+    INPUT_JOB_RELEASE,
+    INPUT_NODE_WISH,
+    INPUT_NODE_RESERVE,
+    INPUT_ATTEMPT_REPORT,
+    INPUT_NODE_REPORT,
 };
 
 struct sim_input {
     enum input_kind kind;
-    struct pool pool;           /* POOL_PUT */
-    struct team team;           /* TEAM_PUT */
-    struct job job;             /* JOB_SUBMIT */
-    const char *name;           /* POOL_DELETE, TEAM_DELETE */
-    uint64_t id;                /* JOB_CANCEL, _HOLD, _RELEASE */
-    char pool_name[64];         /* NODE_* */
+    struct pool pool;   /* POOL_PUT */
+    struct team team;   /* TEAM_PUT */
+    struct job job;     /* JOB_SUBMIT */
+    const char *name;   /* POOL_DELETE, TEAM_DELETE */
+    uint64_t id;        /* JOB_CANCEL, _HOLD, _RELEASE */
+    char pool_name[64]; /* NODE_* */
     char node_name[64];
-    enum node_wish wish;        /* NODE_WISH */
-    int64_t begin_ms, end_ms;   /* NODE_RESERVE */
-    struct core_report report;  /* ATTEMPT_REPORT */
-    bool up;                    /* NODE_REPORT */
+    enum node_wish wish;       /* NODE_WISH */
+    int64_t begin_ms, end_ms;  /* NODE_RESERVE */
+    struct core_report report; /* ATTEMPT_REPORT */
+    bool up;                   /* NODE_REPORT */
 };
 
 struct sim_answer {

@@ -11,8 +11,8 @@ static const char *const job_labels[] = {"train", "serve", "etl"};
 static void make_resources(struct sim_world *world, struct resources *asks)
 {
     struct prng *prng = &world->prng;
-    asks->cpu_milli = sim_chance(prng, 300) ? sim_between(prng, 1, 1000)
-                                            : sim_between(prng, 1, 6) * 1000;
+    asks->cpu_milli =
+        sim_chance(prng, 300) ? sim_between(prng, 1, 1000) : sim_between(prng, 1, 6) * 1000;
     asks->memory_bytes = sim_between(prng, 1, 12) * GIB;
     asks->disk_bytes = sim_chance(prng, 500) ? sim_between(prng, 1, 20) * GIB : 0;
     if (!sim_chance(prng, world->profile->accelerators))
@@ -52,8 +52,7 @@ static void make_requirements(
         .key = "disk", .operation = sim_chance(prng, 500) ? LABEL_EXISTS : LABEL_ABSENT};
 }
 
-static void make_affinity(
-    struct sim_world *world, struct arena *arena, struct placement *placement)
+static void make_affinity(struct sim_world *world, struct arena *arena, struct placement *placement)
 {
     struct prng *prng = &world->prng;
     struct label *label = arena_alloc(arena, 1, sizeof *label);
@@ -103,8 +102,8 @@ static void make_times(struct sim_world *world, int64_t now_ms, struct job *job)
         job->min_runtime_ms = sim_between(prng, 0, 10 * MINUTE_MS);
 }
 
-static void make_dependencies(struct sim_world *world, struct arena *arena,
-    const struct sim_store *store, struct job *job)
+static void make_dependencies(
+    struct sim_world *world, struct arena *arena, const struct sim_store *store, struct job *job)
 {
     struct prng *prng = &world->prng;
     size_t count = sim_store_count(store, ROW_JOB);
@@ -115,9 +114,9 @@ static void make_dependencies(struct sim_world *world, struct arena *arena,
         arena_alloc(arena, job->depends_on.count, sizeof *job->depends_on.items);
     for (size_t i = 0; i < job->depends_on.count; i++) {
         uint64_t id = sim_row_id(sim_store_at(store, ROW_JOB, prng_below(prng, count)));
-        job->depends_on.items[i] = (struct dependency){
-            arena_printf(arena, "%llu", (unsigned long long)id),
-            sim_chance(prng, 500) ? DEPENDENCY_SUCCEEDED : DEPENDENCY_ENDED};
+        job->depends_on.items[i] =
+            (struct dependency){arena_printf(arena, "%llu", (unsigned long long)id),
+                sim_chance(prng, 500) ? DEPENDENCY_SUCCEEDED : DEPENDENCY_ENDED};
     }
     if (job->depends_on.count == 2 &&
         strcmp(job->depends_on.items[0].job, job->depends_on.items[1].job) == 0)
@@ -155,8 +154,8 @@ void sim_job_make(struct sim_world *world, struct arena *arena, const struct sim
     make_gang(world, &job->gang);
     make_resources(world, &job->resources);
     make_placement(world, arena, &job->placement);
-    job->priority = sim_chance(prng, 800)
-        ? priorities[prng_below(prng, ARRAY_LEN(priorities))] : sim_between(prng, 0, 1000);
+    job->priority = sim_chance(prng, 800) ? priorities[prng_below(prng, ARRAY_LEN(priorities))]
+                                          : sim_between(prng, 0, 1000);
     job->preemptible = sim_chance(prng, 800);
     job->preemptions_max = sim_chance(prng, 300) ? sim_between(prng, 0, 3) : -1;
     job->shrink_on_node_loss = sim_chance(prng, 300);

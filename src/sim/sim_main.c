@@ -1,10 +1,10 @@
 /* The verb `sim`: runs seeds, and says of each that fails how to see it again. */
 #include "sim/sim_main.h"
 
+#include "base/clock.h"
 #include "base/quantity.h"
 #include "sim/sim_bench.h"
 #include "sim/sim_run.h"
-#include "base/clock.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -115,12 +115,11 @@ static int parse_option(int option, struct sim_arguments *arguments)
 /* 0, or -1 after saying what is wrong. */
 static int parse_arguments(int argc, char **argv, struct sim_arguments *arguments)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'},   {"profile", required_argument, NULL, 'p'},
-        {"steps", required_argument, NULL, 'n'},   {"jobs-at-once", required_argument, NULL, 'j'},
-        {"trace", required_argument, NULL, 't'},   {"digest", no_argument, NULL, 'd'},
-        {"keep-going", no_argument, NULL, 'k'},    {"bench", required_argument, NULL, 'b'},
-        {0}};
+    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+        {"profile", required_argument, NULL, 'p'}, {"steps", required_argument, NULL, 'n'},
+        {"jobs-at-once", required_argument, NULL, 'j'}, {"trace", required_argument, NULL, 't'},
+        {"digest", no_argument, NULL, 'd'}, {"keep-going", no_argument, NULL, 'k'},
+        {"bench", required_argument, NULL, 'b'}, {0}};
     int option;
     optind = 1;
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -202,14 +201,13 @@ static int run_bench(const struct sim_arguments *arguments)
 {
     struct sim_bench_result result;
     struct error err;
-    if (sim_bench(arguments->bench_nodes, arguments->bench_jobs, clock_monotonic_ns, &result,
-            &err) < 0) {
+    if (sim_bench(
+            arguments->bench_nodes, arguments->bench_jobs, clock_monotonic_ns, &result, &err) < 0) {
         fprintf(stderr, "muster sim: %s\n", err.text);
         return 1;
     }
     printf("%" PRId64 " placements in %" PRId64 " ns, %" PRId64 " bytes a live job\n",
-        result.placed, result.schedule_ns,
-        result.jobs_live ? result.bytes / result.jobs_live : 0);
+        result.placed, result.schedule_ns, result.jobs_live ? result.bytes / result.jobs_live : 0);
     return 0;
 }
 

@@ -28,17 +28,25 @@ static const char *const team_names[] = {"borrower", "owner"};
 
 static int put_cluster(struct reclaim *reclaim, struct error *err)
 {
-    struct node node = {.name = "n", .count = reclaim->nodes, .type = "gpu",
+    struct node node = {.name = "n",
+        .count = reclaim->nodes,
+        .type = "gpu",
         .capacity = {64000, 256 * GIB, 256 * GIB, "a100", reclaim->devices * 1000}};
-    struct pool pool = {.metadata = {.name = "pool"}, .engine = ENGINE_SLURM,
-        .nodes = {&node, 1}, .prices = {.currency = "EUR"}};
+    struct pool pool = {.metadata = {.name = "pool"},
+        .engine = ENGINE_SLURM,
+        .nodes = {&node, 1},
+        .prices = {.currency = "EUR"}};
     if (core_pool_put(reclaim->core, &pool, err) < 0)
         return -1;
     for (int i = 0; i < 2; i++) {
-        struct quota quota = {.resource = "accelerators",
-            .guarantee = reclaim->guarantees[i] * 1000, .limit = -1};
-        struct team team = {.metadata = {.name = team_names[i]}, .weight_micro = 1000 * 1000,
-            .borrow = true, .quotas = {&quota, 1}, .uid = -1, .jobs_max = 100000};
+        struct quota quota = {
+            .resource = "accelerators", .guarantee = reclaim->guarantees[i] * 1000, .limit = -1};
+        struct team team = {.metadata = {.name = team_names[i]},
+            .weight_micro = 1000 * 1000,
+            .borrow = true,
+            .quotas = {&quota, 1},
+            .uid = -1,
+            .jobs_max = 100000};
         if (core_team_put(reclaim->core, &team, err) < 0)
             return -1;
     }
@@ -54,9 +62,15 @@ static int submit(struct reclaim *reclaim, int team, int64_t devices, struct err
     for (int64_t i = 0; i < devices; i++) {
         snprintf(name, sizeof name, "job-%lld", (long long)reclaim->named++);
         struct job job = {.metadata = {.name = name, .team = team_names[team]},
-            .command = {command, 1}, .gang = {1, 1, 1}, .priority = PRIORITY_NORMAL,
-            .preemptible = true, .preemptions_max = -1, .grace_ms = GRACE_MS,
-            .resources = {.cpu_milli = 1000, .memory_bytes = GIB, .accelerator = "a100",
+            .command = {command, 1},
+            .gang = {1, 1, 1},
+            .priority = PRIORITY_NORMAL,
+            .preemptible = true,
+            .preemptions_max = -1,
+            .grace_ms = GRACE_MS,
+            .resources = {.cpu_milli = 1000,
+                .memory_bytes = GIB,
+                .accelerator = "a100",
                 .accelerator_milli = 1000}};
         if (core_job_submit(reclaim->core, &job, &id, err) < 0)
             return -1;
@@ -140,8 +154,9 @@ static int64_t reclaim_guarantee(struct reclaim *reclaim, struct error *err)
         if (rounds(reclaim, 1, err) < 0)
             return -1;
     }
-    return error_set(err, ERR_CORRUPT, "invariant 4: after %d rounds %lld of %lld devices came back",
-        ROUNDS_MAX, (long long)held(reclaim, 1), (long long)reclaim->guarantees[1]);
+    return error_set(err, ERR_CORRUPT,
+        "invariant 4: after %d rounds %lld of %lld devices came back", ROUNDS_MAX,
+        (long long)held(reclaim, 1), (long long)reclaim->guarantees[1]);
 }
 
 static int run(struct reclaim *reclaim, struct sim_reclaim_result *result, struct error *err)
@@ -154,7 +169,8 @@ static int run(struct reclaim *reclaim, struct sim_reclaim_result *result, struc
     int64_t needed = reclaim->guarantees[1];
     result->preempted = reclaim->preempted;
     if (reclaim->preempted > needed)
-        return error_set(err, ERR_CORRUPT, "invariant 6: %lld attempts are stopped for %lld devices",
+        return error_set(err, ERR_CORRUPT,
+            "invariant 6: %lld attempts are stopped for %lld devices",
             (long long)reclaim->preempted, (long long)needed);
     if (held(reclaim, 0) < reclaim->guarantees[0] || held(reclaim, 1) < reclaim->guarantees[1])
         return error_set(err, ERR_CORRUPT, "invariant 4: in the end %lld and %lld devices are held",

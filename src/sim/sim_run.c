@@ -16,9 +16,9 @@
 #include <string.h>
 
 enum {
-    INPUTS_MAX = 256,      /* of one step */
-    CHECK_EVERY = 8,       /* steps between two full looks into the core */
-    SHADOW_EVERY = 24,     /* steps between two comparisons with a core loaded anew */
+    INPUTS_MAX = 256,  /* of one step */
+    CHECK_EVERY = 8,   /* steps between two full looks into the core */
+    SHADOW_EVERY = 24, /* steps between two comparisons with a core loaded anew */
     DRAIN_ROUNDS_MAX = 4000,
     SETTLE_ROUNDS_MAX = 50,
 };
@@ -49,10 +49,10 @@ struct sim {
     VEC(struct sim_input) inputs;
     VEC(struct sim_answer) answers;
     int64_t now_ms;
-    int64_t core_ms;   /* what time the core believes it is: the greatest it was told */
+    int64_t core_ms; /* what time the core believes it is: the greatest it was told */
     int64_t steps;
     int64_t loads;
-    bool fresh;        /* the core was loaded and has not stored anything since */
+    bool fresh;      /* the core was loaded and has not stored anything since */
     uint64_t digest; /* of the committed state, when the step can fail */
     enum cut cut;
     enum commit_fate fate;
@@ -132,14 +132,15 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
     struct sim_answer answer, shadow_answer;
     bool look = sim_chance(&sim->prng, 60);
     uint64_t before = look ? core_digest(sim->core) : 0;
-    bool stale = input->kind == INPUT_ATTEMPT_REPORT &&
-                 !core_attempt(sim->core, input->report.attempt);
+    bool stale =
+        input->kind == INPUT_ATTEMPT_REPORT && !core_attempt(sim->core, input->report.attempt);
     sim_input_apply(sim->core, input, &answer);
     sim_trace_input(&sim->trace, sim->now_ms, input, &answer);
     vec_push(&sim->answers, answer);
     if (stale && answer.changed)
-        return error_set(err, ERR_CORRUPT, "invariant 2: a report of attempt %llu, which is not"
-                                           " live, changed something",
+        return error_set(err, ERR_CORRUPT,
+            "invariant 2: a report of attempt %llu, which is not"
+            " live, changed something",
             (unsigned long long)input->report.attempt);
     if (look && check_nothing_done(sim, input, &answer, before, err) < 0)
         return -1;
@@ -299,7 +300,8 @@ static int look_inside(struct sim *sim, struct error *err)
     if (!sim->shadow)
         return error_prefix(err, "invariant 7: loading");
     return core_digest(sim->shadow) == core_digest(sim->core)
-        ? 0 : error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew is another one");
+               ? 0
+               : error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew is another one");
 }
 
 /* From the commit on. */
@@ -428,14 +430,14 @@ static int run_dry(struct sim *sim, struct error *err)
         else
             sim->now_ms++;
     }
-    return error_set(err, ERR_CORRUPT, "invariant 1: %zu jobs are left after %d rounds without"
-                                       " faults", sim_store_count(sim->store, ROW_JOB),
-        DRAIN_ROUNDS_MAX);
+    return error_set(err, ERR_CORRUPT,
+        "invariant 1: %zu jobs are left after %d rounds without"
+        " faults",
+        sim_store_count(sim->store, ROW_JOB), DRAIN_ROUNDS_MAX);
 }
 
 /* Without faults, jobs preempt each other a few times at most and then run to their ends. */
-static int check_preemptions(
-    const struct sim *sim, uint64_t before, size_t jobs, struct error *err)
+static int check_preemptions(const struct sim *sim, uint64_t before, size_t jobs, struct error *err)
 {
     uint64_t preemptions = invariants_count(sim->inv)->preemptions - before;
     if (preemptions <= 2 * jobs + 8)
@@ -534,8 +536,10 @@ int sim_run(const struct sim_options *options, struct sim_result *ret_result, st
         error_prefix(err, "step %lld", (long long)sim.steps);
         sim_trace_note(&sim.trace, sim.now_ms, "%s", err ? err->text : "failed");
     }
-    *ret_result = (struct sim_result){.digest = sim.trace.digest, .steps = sim.steps,
-        .loads = sim.loads, .counts = *invariants_count(sim.inv)};
+    *ret_result = (struct sim_result){.digest = sim.trace.digest,
+        .steps = sim.steps,
+        .loads = sim.loads,
+        .counts = *invariants_count(sim.inv)};
     sim_finish(&sim);
     return result;
 }

@@ -18,7 +18,7 @@ struct sim_options {
 struct sim_result {
     uint64_t digest; /* of all inputs, answers, changes and decisions */
     int64_t steps;
-    int64_t loads;   /* how often the core was dropped and loaded again */
+    int64_t loads; /* how often the core was dropped and loaded again */
     struct invariants_counts counts;
 };
 

@@ -83,8 +83,8 @@ static uint64_t decision_id(const struct core_decision *decision, enum decision_
     return 0;
 }
 
-const struct core_decision *sim_txn_decision(const struct sim_txn *txn, enum decision_kind kind,
-    enum decision_field of, uint64_t id)
+const struct core_decision *sim_txn_decision(
+    const struct sim_txn *txn, enum decision_kind kind, enum decision_field of, uint64_t id)
 {
     for (size_t i = 0; i < txn->decisions.count; i++) {
         const struct core_decision *decision = &txn->decisions.items[i];
@@ -192,12 +192,12 @@ static void store_apply(struct sim_store *store, const struct core_change *chang
         table_put(&store->retired[change->kind], change->row);
 }
 
-int sim_store_commit(struct sim_store *store, const struct sim_txn *txn, enum commit_fate fate,
-    struct error *err)
+int sim_store_commit(
+    struct sim_store *store, const struct sim_txn *txn, enum commit_fate fate, struct error *err)
 {
     if (txn->tick != store->tick + 1)
-        return error_set(err, ERR_CONFLICT, "tick %lld does not follow %lld",
-            (long long)txn->tick, (long long)store->tick);
+        return error_set(err, ERR_CONFLICT, "tick %lld does not follow %lld", (long long)txn->tick,
+            (long long)store->tick);
     if (fate == COMMIT_FAILS)
         return error_set(err, ERR_IO, "the simulated store refuses to commit");
     if (fate != COMMIT_UNKNOWN_LOST) {

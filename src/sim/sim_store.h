@@ -34,10 +34,15 @@ void sim_txn_collect(struct sim_txn *txn, struct core *core, int64_t tick);
 /* Adds one change; the row is copied. */
 void sim_txn_add(struct sim_txn *txn, enum change_kind change, enum row_kind kind, const void *row);
 /* Whether a decision of that kind names this id: the field of the decision that `of` says. */
-enum decision_field { DECISION_OF_JOB, DECISION_OF_ATTEMPT, DECISION_OF_NODE, DECISION_OF_POOL,
-    DECISION_OF_TEAM };
-const struct core_decision *sim_txn_decision(const struct sim_txn *txn, enum decision_kind kind,
-    enum decision_field of, uint64_t id);
+enum decision_field {
+    DECISION_OF_JOB,
+    DECISION_OF_ATTEMPT,
+    DECISION_OF_NODE,
+    DECISION_OF_POOL,
+    DECISION_OF_TEAM
+};
+const struct core_decision *sim_txn_decision(
+    const struct sim_txn *txn, enum decision_kind kind, enum decision_field of, uint64_t id);
 
 struct sim_store;
 
@@ -48,8 +53,8 @@ int64_t sim_store_next_tick(const struct sim_store *store);
 /* How a commit goes. After the two unknown ones only sim_store_settle says which it was. */
 enum commit_fate { COMMIT_DONE, COMMIT_FAILS, COMMIT_UNKNOWN_DONE, COMMIT_UNKNOWN_LOST };
 /* 0 or -1: ERR_IO (nothing is stored), ERR_UNKNOWN, ERR_CONFLICT (not the next tick). */
-MUST_CHECK int sim_store_commit(struct sim_store *store, const struct sim_txn *txn,
-    enum commit_fate fate, struct error *err);
+MUST_CHECK int sim_store_commit(
+    struct sim_store *store, const struct sim_txn *txn, enum commit_fate fate, struct error *err);
 /* Whether the transaction of that tick is stored. */
 bool sim_store_settle(const struct sim_store *store, int64_t tick);
 

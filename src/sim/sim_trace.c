@@ -84,8 +84,8 @@ static void trace_change(struct sim_trace *trace, const struct sim_store *store,
     trace->digest = sim_hash_number(trace->digest, change->change * 64u + change->kind);
     size_t count = change->change == CHANGE_DELETE ? 1 : type->column_count;
     for (size_t i = 0; i < count; i++)
-        trace->digest = sim_hash_number(
-            trace->digest, sim_column_value(&type->columns[i], change->row));
+        trace->digest =
+            sim_hash_number(trace->digest, sim_column_value(&type->columns[i], change->row));
     if (!trace->out)
         return;
     strbuf_printf(&trace->line, "  %s %s", names[change->change], type->name);

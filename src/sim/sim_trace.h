@@ -20,8 +20,8 @@ void sim_trace_input(struct sim_trace *trace, int64_t now_ms, const struct sim_i
     const struct sim_answer *answer);
 /* What the tick changed and decided; symbols are spelled out as the store and the transaction
  * know them. */
-void sim_trace_txn(struct sim_trace *trace, const struct sim_store *store,
-    const struct sim_txn *txn);
+void sim_trace_txn(
+    struct sim_trace *trace, const struct sim_store *store, const struct sim_txn *txn);
 /* Anything else worth a line: crashes, failed commits. */
 void sim_trace_note(struct sim_trace *trace, int64_t now_ms, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -12,20 +12,30 @@
 enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define GIB ((int64_t)1 << 30)
 
-#define CALM_FAULTS {.report_delay_ms_max = 500, .job_fails = 100, .ignores_term = 100}
+#define CALM_FAULTS                                                                                \
+    {                                                                                              \
+        .report_delay_ms_max = 500, .job_fails = 100, .ignores_term = 100                          \
+    }
 #define SOME_FAULTS                                                                                \
-    {.report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20, .stale = 50,   \
-     .start_lost = 20, .start_fails = 30, .job_fails = 200, .ignores_term = 200, .node_lost = 15,  \
-     .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20, .clock_back = 10}
+    {                                                                                              \
+        .report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20,             \
+        .stale = 50, .start_lost = 20, .start_fails = 30, .job_fails = 200, .ignores_term = 200,   \
+        .node_lost = 15, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20,  \
+        .clock_back = 10                                                                           \
+    }
 #define ENGINE_FAULTS                                                                              \
-    {.report_lost = 200, .report_twice = 200, .report_delay_ms_max = 30000, .lie = 150,            \
-     .stale = 200, .start_lost = 100, .start_fails = 100, .job_fails = 300, .ignores_term = 400,   \
-     .node_lost = 60, .engine_dies = 15, .commit_fails = 5, .commit_unknown = 5, .crash = 5,       \
-     .clock_back = 30}
+    {                                                                                              \
+        .report_lost = 200, .report_twice = 200, .report_delay_ms_max = 30000, .lie = 150,         \
+        .stale = 200, .start_lost = 100, .start_fails = 100, .job_fails = 300,                     \
+        .ignores_term = 400, .node_lost = 60, .engine_dies = 15, .commit_fails = 5,                \
+        .commit_unknown = 5, .crash = 5, .clock_back = 30                                          \
+    }
 #define STORE_FAULTS                                                                               \
-    {.report_lost = 20, .report_twice = 20, .report_delay_ms_max = 2000, .lie = 10, .stale = 20,   \
-     .start_lost = 10, .start_fails = 10, .job_fails = 100, .ignores_term = 100, .node_lost = 5,   \
-     .commit_fails = 120, .commit_unknown = 120, .crash = 120, .clock_back = 10}
+    {                                                                                              \
+        .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 2000, .lie = 10,             \
+        .stale = 20, .start_lost = 10, .start_fails = 10, .job_fails = 100, .ignores_term = 100,   \
+        .node_lost = 5, .commit_fails = 120, .commit_unknown = 120, .crash = 120, .clock_back = 10 \
+    }
 
 /* clang-format off */
 /* Counts are the most there can be; shares are thousandths; times are minutes of virtual time. */
@@ -130,8 +140,8 @@ static void make_prices(struct sim_world *world, struct arena *arena, struct pri
     prices->disk_gib_hour_micro = sim_between(prng, 0, 1000);
     prices->accelerators.items = arena_alloc(arena, 2, sizeof *prices->accelerators.items);
     for (size_t i = 0; i < ARRAY_LEN(accelerator_types); i++)
-        prices->accelerators.items[prices->accelerators.count++] = (struct named_price){
-            accelerator_types[i], sim_between(prng, 100 * 1000, 5000 * 1000)};
+        prices->accelerators.items[prices->accelerators.count++] =
+            (struct named_price){accelerator_types[i], sim_between(prng, 100 * 1000, 5000 * 1000)};
     if (!sim_chance(prng, 300))
         return;
     prices->nodes.items = arena_alloc(arena, 1, sizeof *prices->nodes.items);
@@ -246,8 +256,7 @@ static bool command_reconfigure(
     } else if (what < 8) {
         make_team(world, arena, team, ret_input);
     } else {
-        *ret_input = (struct sim_input){
-            .kind = what == 8 ? INPUT_POOL_DELETE : INPUT_TEAM_DELETE,
+        *ret_input = (struct sim_input){.kind = what == 8 ? INPUT_POOL_DELETE : INPUT_TEAM_DELETE,
             .name = what == 8 ? pool_names[pool] : team_names[team]};
     }
     return true;
@@ -288,8 +297,8 @@ static bool command_node(struct sim_world *world, const struct sim_store *store,
     return true;
 }
 
-bool sim_world_command(struct sim_world *world, struct arena *arena,
-    const struct sim_store *store, int64_t now_ms, struct sim_input *ret_input)
+bool sim_world_command(struct sim_world *world, struct arena *arena, const struct sim_store *store,
+    int64_t now_ms, struct sim_input *ret_input)
 {
     if (sim_chance(&world->prng, world->profile->reconfigures))
         return command_reconfigure(world, arena, ret_input);
@@ -298,8 +307,8 @@ bool sim_world_command(struct sim_world *world, struct arena *arena,
     return command_node(world, store, now_ms, ret_input);
 }
 
-bool sim_world_submit(struct sim_world *world, struct arena *arena,
-    const struct sim_store *store, int64_t now_ms, struct sim_input *ret_input)
+bool sim_world_submit(struct sim_world *world, struct arena *arena, const struct sim_store *store,
+    int64_t now_ms, struct sim_input *ret_input)
 {
     if (sim_store_count(store, ROW_JOB) >= (size_t)world->profile->jobs_live_max)
         return false;

@@ -14,8 +14,21 @@
 #define GIB ((int64_t)1 << 30)
 #define NOW INT64_C(1700000000000)
 
-enum { SYM_POOL = 1, SYM_NODE, SYM_TYPE, SYM_A100, SYM_TEAM, SYM_JOB, SYM_OTHER_JOB, SYM_ZONE,
-    SYM_Z1, SYM_CPU, SYM_KIND, SYM_TRAIN, SYM_COUNT };
+enum {
+    SYM_POOL = 1,
+    SYM_NODE,
+    SYM_TYPE,
+    SYM_A100,
+    SYM_TEAM,
+    SYM_JOB,
+    SYM_OTHER_JOB,
+    SYM_ZONE,
+    SYM_Z1,
+    SYM_CPU,
+    SYM_KIND,
+    SYM_TRAIN,
+    SYM_COUNT
+};
 
 /* One pool with two nodes, one team, two jobs of one shape: the first runs two ranks on node 1,
  * the second waits. Tests change one row of it and put it back. */
@@ -33,8 +46,8 @@ struct state {
 
 static void put_symbols(struct sim_store *store)
 {
-    static const char *const texts[SYM_COUNT] = {"", "pool", "node", "small", "a100", "team",
-        "job", "other", "zone", "z1", "cpu", "kind", "train"};
+    static const char *const texts[SYM_COUNT] = {"", "pool", "node", "small", "a100", "team", "job",
+        "other", "zone", "z1", "cpu", "kind", "train"};
     for (uint64_t id = 1; id < SYM_COUNT; id++) {
         struct symbol_row row = {.id = id};
         snprintf(row.text, sizeof row.text, "%s", texts[id]);
@@ -63,21 +76,54 @@ static int state_setup(void **context)
     struct state *state = test_calloc(1, sizeof *state);
     state->store = sim_store_create();
     state->pool = (struct pool_row){.id = 1, .name = SYM_POOL};
-    state->node = (struct node_row){.id = 1, .pool = 1, .name = SYM_NODE, .type = SYM_TYPE,
-        .accelerator = SYM_A100, .devices = 4, .cpu_milli = 8000, .memory_bytes = 16 * GIB,
+    state->node = (struct node_row){.id = 1,
+        .pool = 1,
+        .name = SYM_NODE,
+        .type = SYM_TYPE,
+        .accelerator = SYM_A100,
+        .devices = 4,
+        .cpu_milli = 8000,
+        .memory_bytes = 16 * GIB,
         .disk_bytes = 16 * GIB};
     state->team = (struct team_row){.id = 1, .name = SYM_TEAM, .borrow = 1, .jobs_max = 100};
     state->quota = (struct quota_row){.id = 1, .team = 1, .resource = SYM_CPU, .limit = 6000};
-    state->shape = (struct shape_row){.id = 1, .cpu_milli = 2000, .memory_bytes = GIB,
-        .accelerator = SYM_A100, .accelerator_milli = 1000};
-    state->job = (struct job_row){.id = 1, .team = 1, .shape = 1, .attempt = 1, .name = SYM_JOB,
-        .state = JOB_RUNNING, .size = 2, .size_min = 2, .size_max = 2, .size_now = 2,
-        .attempts = 1, .preemptions_max = -1, .preemptible = 1, .submitted_ms = NOW};
-    state->waiting = (struct job_row){.id = 2, .team = 1, .shape = 1, .name = SYM_OTHER_JOB,
-        .state = JOB_QUEUED, .size = 1, .size_min = 1, .size_max = 1, .size_now = 1,
-        .preemptions_max = -1, .submitted_ms = NOW};
-    state->attempt = (struct attempt_row){.id = 1, .job = 1, .number = 1,
-        .state = ATTEMPT_STARTED, .size = 2, .admitted_ms = NOW, .started_ms = NOW};
+    state->shape = (struct shape_row){.id = 1,
+        .cpu_milli = 2000,
+        .memory_bytes = GIB,
+        .accelerator = SYM_A100,
+        .accelerator_milli = 1000};
+    state->job = (struct job_row){.id = 1,
+        .team = 1,
+        .shape = 1,
+        .attempt = 1,
+        .name = SYM_JOB,
+        .state = JOB_RUNNING,
+        .size = 2,
+        .size_min = 2,
+        .size_max = 2,
+        .size_now = 2,
+        .attempts = 1,
+        .preemptions_max = -1,
+        .preemptible = 1,
+        .submitted_ms = NOW};
+    state->waiting = (struct job_row){.id = 2,
+        .team = 1,
+        .shape = 1,
+        .name = SYM_OTHER_JOB,
+        .state = JOB_QUEUED,
+        .size = 1,
+        .size_min = 1,
+        .size_max = 1,
+        .size_now = 1,
+        .preemptions_max = -1,
+        .submitted_ms = NOW};
+    state->attempt = (struct attempt_row){.id = 1,
+        .job = 1,
+        .number = 1,
+        .state = ATTEMPT_STARTED,
+        .size = 2,
+        .admitted_ms = NOW,
+        .started_ms = NOW};
     state->placement = (struct placement_row){
         .id = 1, .attempt = 1, .node = 1, .devices = 3, .device_milli = 1000, .ranks = 2};
     put_symbols(state->store);
@@ -153,8 +199,13 @@ static void a_rank_without_a_place_is_caught(void **context)
 static void a_rank_with_two_places_is_caught(void **context)
 {
     struct state *state = *context;
-    struct placement_row second = {.id = 2, .attempt = 1, .node = 2, .devices = 1,
-        .device_milli = 1000, .first_rank = 0, .ranks = 1};
+    struct placement_row second = {.id = 2,
+        .attempt = 1,
+        .node = 2,
+        .devices = 1,
+        .device_milli = 1000,
+        .first_rank = 0,
+        .ranks = 1};
     sim_store_put(state->store, ROW_PLACEMENT, &second);
     assert_state_broken(state, 3);
 }
@@ -188,8 +239,8 @@ static void a_device_given_out_twice_is_caught(void **context)
 {
     struct state *state = *context;
     struct attempt_row attempt = state->attempt;
-    struct placement_row placement = {.id = 2, .attempt = 2, .node = 1, .devices = 2,
-        .device_milli = 1000, .ranks = 1};
+    struct placement_row placement = {
+        .id = 2, .attempt = 2, .node = 1, .devices = 2, .device_milli = 1000, .ranks = 1};
     state->waiting.state = JOB_RUNNING;
     state->waiting.attempt = 2;
     state->waiting.attempts = 1;
@@ -401,8 +452,7 @@ static void decide(struct transaction *transaction, enum decision_kind kind, uin
 {
     struct decision_list *list = &transaction->txn.decisions;
     list->items = mem_resize(list->items, list->count + 1, sizeof *list->items);
-    list->items[list->count++] =
-        (struct core_decision){.kind = kind, .job = id, .attempt = id};
+    list->items[list->count++] = (struct core_decision){.kind = kind, .job = id, .attempt = id};
     list->capacity = list->count;
 }
 
@@ -542,8 +592,15 @@ static void a_charge_at_a_wrong_price_is_caught(void **context)
     struct state *state = *context;
     struct transaction transaction;
     struct error err = {0};
-    struct charge_row charge = {.id = 1, .attempt = 1, .job = 1, .pool = 1, .node = 1,
-        .begin_ms = NOW - 3600, .end_ms = NOW, .cpu_milli = 4000, .hour_micro = 1000,
+    struct charge_row charge = {.id = 1,
+        .attempt = 1,
+        .job = 1,
+        .pool = 1,
+        .node = 1,
+        .begin_ms = NOW - 3600,
+        .end_ms = NOW,
+        .cpu_milli = 4000,
+        .hour_micro = 1000,
         .cost_nano = 1000};
     transaction_begin(&transaction);
     sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_CHARGE, &charge);
@@ -555,8 +612,16 @@ static void a_charge_with_a_wrong_sum_is_caught(void **context)
     struct state *state = *context;
     struct transaction transaction;
     struct error err = {0};
-    struct charge_row charge = {.id = 1, .attempt = 1, .job = 1, .pool = 1, .node = 1,
-        .begin_ms = NOW - 3600, .end_ms = NOW, .cpu_milli = 4000, .hour_micro = 1000, .cost_nano = 1001};
+    struct charge_row charge = {.id = 1,
+        .attempt = 1,
+        .job = 1,
+        .pool = 1,
+        .node = 1,
+        .begin_ms = NOW - 3600,
+        .end_ms = NOW,
+        .cpu_milli = 4000,
+        .hour_micro = 1000,
+        .cost_nano = 1001};
     transaction_begin(&transaction);
     sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_CHARGE, &charge);
     assert_broken(transaction_end(&transaction, state, &err), &err, 8);

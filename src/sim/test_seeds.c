@@ -69,7 +69,9 @@ static void seeds_differ(void **context)
 }
 
 #define WORLD(number, title)                                                                       \
-    {title, every_seed_keeps_the_invariants, NULL, NULL, (void *)&sim_profiles[number]}
+    {                                                                                              \
+        title, every_seed_keeps_the_invariants, NULL, NULL, (void *)&sim_profiles[number]          \
+    }
 
 int main(void)
 {
