@@ -142,18 +142,38 @@ int invariants_node_allowed(const struct sim_store *store, const struct job_row 
 
 /* ---- admissions ------------------------------------------------------------------------ */
 
-static int check_dependencies(
-    const struct sim_store *store, const struct job_row *job, struct error *err)
+static int check_dependency(const struct sim_store *store, const struct dependency_row *dependency,
+    uint64_t job, struct error *err)
+{
+    if (dependency->job != job)
+        return 0;
+    const struct job_row *on = sim_store_retired(store, ROW_JOB, dependency->on_job);
+    if (on && (dependency->condition == DEPENDENCY_ENDED || on->state == JOB_SUCCEEDED))
+        return 0;
+    return broken(err, 1, "job %llu got a place before job %llu, on which it depends", (ull)job,
+        (ull)dependency->on_job);
+}
+
+/* Dependencies are retired when what they waited for has ended: both kinds count. */
+static int check_dependencies(const struct sim_store *store, uint64_t job, struct error *err)
 {
     const struct dependency_row *dependency;
-    for (each_row(dependency_row, dependency, store, ROW_DEPENDENCY)) {
-        if (dependency->job != job->id)
-            continue;
-        const struct job_row *on = sim_store_retired(store, ROW_JOB, dependency->on_job);
-        if (!on || (dependency->condition == DEPENDENCY_SUCCEEDED && on->state != JOB_SUCCEEDED))
-            return broken(err, 1, "job %llu got a place before job %llu, on which it depends",
-                (ull)job->id, (ull)dependency->on_job);
-    }
+    for (each_row(dependency_row, dependency, store, ROW_DEPENDENCY))
+        if (check_dependency(store, dependency, job, err) < 0)
+            return -1;
+    for (size_t i = 0; i < sim_store_retired_count(store, ROW_DEPENDENCY); i++)
+        if (check_dependency(store, sim_store_retired_at(store, ROW_DEPENDENCY, i), job, err) < 0)
+            return -1;
+    return 0;
+}
+
+static int check_one_pool(const struct sim_store *store, const struct attempt_row *attempt,
+    const struct node_row *node, uint64_t *pool, struct error *err)
+{
+    if (*pool && node->pool != *pool)
+        return broken(err, 3, "attempt %llu is spread over pools %llu and %llu", (ull)attempt->id,
+            (ull)*pool, (ull)node->pool);
+    *pool = node->pool;
     return 0;
 }
 
@@ -162,16 +182,19 @@ static int check_admitted(const struct sim_store *store, const struct attempt_ro
 {
     const struct job_row *job = sim_store_row(store, ROW_JOB, attempt->job);
     const struct placement_row *placement;
+    uint64_t pool = 0;
     if (job->not_before_ms > now_ms)
         return broken(err, 1, "job %llu got a place before its moment", (ull)job->id);
     if (job->cancel)
         return broken(err, 1, "job %llu got a place although it is cancelled", (ull)job->id);
-    if (check_dependencies(store, job, err) < 0)
+    if (check_dependencies(store, job->id, err) < 0)
         return -1;
     for (each_row(placement_row, placement, store, ROW_PLACEMENT)) {
         if (placement->attempt != attempt->id)
             continue;
         const struct node_row *node = sim_store_row(store, ROW_NODE, placement->node);
+        if (check_one_pool(store, attempt, node, &pool, err) < 0)
+            return -1;
         if (invariants_node_allowed(store, job, node, now_ms, err) < 0)
             return error_prefix(err, "attempt %llu of job %llu on node %llu", (ull)attempt->id,
                 (ull)job->id, (ull)node->id);
@@ -243,17 +266,29 @@ static int64_t node_ranks(const struct node_row *node, const struct shape_row *s
     return ranks;
 }
 
-static bool could_start(const struct sim_store *store, const struct job_row *job, int64_t now_ms)
+/* How many ranks the idle nodes of a pool could hold. */
+static int64_t pool_ranks(
+    const struct sim_store *store, const struct job_row *job, uint64_t pool, int64_t now_ms)
 {
     const struct shape_row *shape = sim_store_row(store, ROW_SHAPE, job->shape);
     const struct node_row *node;
     int64_t ranks = 0;
-    if (job->state != JOB_QUEUED || job->not_before_ms > now_ms || job->cancel)
-        return false;
     for (each_row(node_row, node, store, ROW_NODE))
-        if (invariants_node_allowed(store, job, node, now_ms, NULL) == 0)
+        if (node->pool == pool && invariants_node_allowed(store, job, node, now_ms, NULL) == 0)
             ranks += least(node_ranks(node, shape), 1 << 20);
-    return ranks >= job->size && invariants_quota_allows(store, job, job->size);
+    return ranks;
+}
+
+/* A gang stays within one pool. */
+static bool could_start(const struct sim_store *store, const struct job_row *job, int64_t now_ms)
+{
+    const struct pool_row *pool;
+    if (job->state != JOB_QUEUED || job->cancel || !invariants_quota_allows(store, job, job->size))
+        return false;
+    for (each_row(pool_row, pool, store, ROW_POOL))
+        if (pool_ranks(store, job, pool->id, now_ms) >= job->size)
+            return true;
+    return false;
 }
 
 int invariants_idle(const struct sim_store *store, int64_t now_ms, struct error *err)
