@@ -167,8 +167,8 @@ static int check_dependencies(const struct sim_store *store, uint64_t job, struc
     return 0;
 }
 
-static int check_one_pool(const struct sim_store *store, const struct attempt_row *attempt,
-    const struct node_row *node, uint64_t *pool, struct error *err)
+static int check_one_pool(const struct attempt_row *attempt, const struct node_row *node,
+    uint64_t *pool, struct error *err)
 {
     if (*pool && node->pool != *pool)
         return broken(err, 3, "attempt %llu is spread over pools %llu and %llu", (ull)attempt->id,
@@ -193,7 +193,7 @@ static int check_admitted(const struct sim_store *store, const struct attempt_ro
         if (placement->attempt != attempt->id)
             continue;
         const struct node_row *node = sim_store_row(store, ROW_NODE, placement->node);
-        if (check_one_pool(store, attempt, node, &pool, err) < 0)
+        if (check_one_pool(attempt, node, &pool, err) < 0)
             return -1;
         if (invariants_node_allowed(store, job, node, now_ms, err) < 0)
             return error_prefix(err, "attempt %llu of job %llu on node %llu", (ull)attempt->id,

@@ -52,6 +52,7 @@ struct sim {
     int64_t core_ms; /* what time the core believes it is: the greatest it was told */
     int64_t steps;
     int64_t loads;
+    int64_t next_ms; /* when the core wanted to be woken, when it was last asked; 0: not known */
     bool fresh;      /* the core was loaded and has not stored anything since */
     uint64_t digest; /* of the committed state, when the step can fail */
     enum cut cut;
@@ -76,6 +77,7 @@ static int sim_reload(struct sim *sim, const char *why, struct error *err)
     sim->core = sim_store_load(sim->store, NULL, err);
     sim->loads++;
     sim->fresh = true;
+    sim->next_ms = 0;
     if (!sim->core)
         return error_prefix(err, "invariant 7: loading");
     if (core_digest(sim->core) != sim->digest)
@@ -167,14 +169,29 @@ static int apply_inputs(struct sim *sim, int64_t told_ms, struct error *err)
 
 /* ---- schedule and commit ----------------------------------------------------------------- */
 
+/* Nothing happened, and it is not yet the moment that the core named: it decides nothing. */
+static int check_quiet(const struct sim *sim, struct error *err)
+{
+    if (sim->inputs.count || !sim->next_ms || sim->core_ms >= sim->next_ms ||
+        !sim->txn.decisions.count)
+        return 0;
+    return error_set(err, ERR_CORRUPT, "the core decides %s at %lld, it named %lld",
+        decision_names[sim->txn.decisions.items[0].kind], (long long)sim->core_ms,
+        (long long)sim->next_ms);
+}
+
 static int schedule(struct sim *sim, struct error *err)
 {
     core_schedule(sim->core);
-    if (core_next_ms(sim->core) <= sim->core_ms)
+    int64_t next_ms = core_next_ms(sim->core);
+    if (next_ms <= sim->core_ms)
         return error_set(err, ERR_CORRUPT, "it is %lld and the core wants to be woken at %lld",
-            (long long)sim->core_ms, (long long)core_next_ms(sim->core));
+            (long long)sim->core_ms, (long long)next_ms);
     sim_txn_collect(&sim->txn, sim->core, sim_store_next_tick(sim->store));
     sim_trace_txn(&sim->trace, sim->store, &sim->txn);
+    if (check_quiet(sim, err) < 0)
+        return -1;
+    sim->next_ms = next_ms;
     if (!sim->shadow)
         return 0;
     core_schedule(sim->shadow);
