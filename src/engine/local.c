@@ -424,7 +424,7 @@ static void on_bury(evutil_socket_t fd, short events, void *context)
     struct local *local = context;
     (void)fd, (void)events;
     for (size_t i = 0; i < local->forgotten.count; i++)
-        attempt_free(local->forgotten.items[i]);
+        local_attempt_free(local->forgotten.items[i]);
     vec_clear(&local->forgotten);
 }
 

@@ -441,7 +441,7 @@ void attempt_drop(struct attempt *attempt)
     set_timer(local->bury, 0);
 }
 
-void attempt_free(struct attempt *attempt)
+void local_attempt_free(struct attempt *attempt)
 {
     disconnect(attempt);
     event_free(attempt->settle);

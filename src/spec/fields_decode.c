@@ -274,7 +274,7 @@ static void decode_item(struct field_reader *reader, const struct field_path *pa
     if (doc->type == DOC_MAP) {
         decode_object(reader, path, table, 0, doc, item);
     } else if (table->shorthand && doc->type == DOC_STRING) {
-        decode_field(reader, path, table_find(table, table->shorthand), doc, item);
+        decode_field(reader, path, field_table_find(table, table->shorthand), doc, item);
         finish_object(reader, path, table, doc, item, errors_before);
     } else {
         SCOPED(strbuf_scope) struct strbuf got = {0};
@@ -444,7 +444,7 @@ static void decode_object(struct field_reader *reader, const struct field_path *
     assert(doc->type == DOC_MAP);
     size_t errors_before = reader->error_count;
     for (const struct doc *item = doc->first; item; item = item->next) {
-        const struct field *field = table_find(table, item->key);
+        const struct field *field = field_table_find(table, item->key);
         if (!field || field < table->fields + from)
             report_unknown(reader, path, table, from, item);
     }

@@ -198,7 +198,7 @@ const char *job_missing_label(const struct job *job, const struct team *team)
 const char *priority_name(int64_t priority)
 {
     const struct field_word *word =
-        word_of(table_find(&job_spec_table, "priority")->words, priority);
+        word_of(field_table_find(&job_spec_table, "priority")->words, priority);
     return word ? word->word : NULL;
 }
 
