@@ -183,7 +183,8 @@ int api_list(struct api *api, struct arena *arena, const char *target,
         const struct doc *list = doc_get(answer, "items");
         for (const struct doc *item = list ? list->first : NULL; item; item = item->next)
             doc_append(items, doc_copy(arena, item));
-        const char *next = doc_get_string(answer, "next");
+        const struct doc *cursor = doc_get(answer, "next");
+        const char *next = cursor && cursor->type != DOC_NULL ? cursor->text : NULL;
         /* A cursor that does not move would never end. */
         if (next && after && !strcmp(next, after))
             next = NULL;

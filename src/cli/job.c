@@ -136,7 +136,7 @@ int job_log_sink(const void *bytes, size_t length, void *ctx)
 static void note_state(struct cli *cli, const struct doc *job, const char **last)
 {
     const char *state = job_state(job);
-    const char *why = view_text(job, "status.why|status.reason");
+    const char *why = view_text(job, "status.reason");
     if (!strcmp(state, *last))
         return;
     cli_note(cli, "%s is %s%s%s", view_text(job, "metadata.name|name"), state, why ? ": " : "",

@@ -2,7 +2,7 @@
  * depends on the day or the machine, so that a committed copy can be compared. */
 #include "cli/help.h"
 
-#include "cli/version.h"
+#include "base/version.h"
 
 #include <stdio.h>
 #include <string.h>

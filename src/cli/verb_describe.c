@@ -25,7 +25,6 @@ static const struct view_column job_lines[] = {
     {"Labels", "metadata.labels", VIEW_LIST},
     {"State", "status.state", VIEW_STATE},
     {"Reason", "status.reason"},
-    {"Waits for", "status.why"},
     {"Exit status", "status.exitStatus"},
     {"Signal", "status.signal"},
     {"Class", "spec.class"},
@@ -71,16 +70,9 @@ static const struct view_column epoch_columns[] = {
     {NULL},
 };
 
-static const struct view_column decision_columns[] = {
-    {"AT", "at", VIEW_TIME},
-    {"WHAT", "what|text|action"},
-    {NULL},
-};
-
 static const struct section job_sections[] = {
     {NULL, NULL, job_lines},
-    {"Attempts", "status.attemptList|status.history", attempt_columns},
-    {"Decisions", "status.decisions", decision_columns},
+    {"Attempts", "status.attemptList", attempt_columns},
     {"Progress", "progress.items", epoch_columns},
     {NULL},
 };
@@ -171,7 +163,7 @@ static const struct view_column fact_columns[] = {
 
 static const struct section node_sections[] = {
     {NULL, NULL, node_lines},
-    {"Isolation", "facts", fact_columns},
+    {"Isolation", "enforcement", fact_columns},
     {NULL},
 };
 
@@ -247,11 +239,14 @@ static int describe(struct cli *cli, struct api *api, const struct view *view, c
     if (!failed && job)
         doc = with_progress(cli, api, target.text, doc);
     strbuf_finish(&target);
-    for (size_t i = 0; !failed && i < ARRAY_LEN(kinds); i++) {
+    const char *format = arguments_text(cli->args, "output");
+    if (failed || (format && strcmp(format, "table") != 0))
+        return failed ? -1 : cli_write_doc(cli, doc, format, err);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         if (!strcmp(kinds[i].view, view->name))
             write_sections(cli, kinds[i].sections, doc, out);
     }
-    return failed;
+    return 0;
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -275,6 +270,7 @@ static int run(struct cli *cli, struct error *err)
 
 static const struct option_spec options[] = {
     JOB_TEAM_OPTION,
+    {"output", 'o', OPTION_CHOICE, "FORMAT", "the same as a document", "table|json|yaml"},
     {NULL},
 };
 

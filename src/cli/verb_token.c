@@ -13,7 +13,7 @@ static const struct view_column columns[] = {
     {"ID", "id"},
     {"USER", "user"},
     {"EXPIRES", "expires", VIEW_TIME},
-    {"LAST USED", "lastUsed", VIEW_TIME},
+    {"CREATED", "created", VIEW_TIME},
     {"TEAMS", "teams", VIEW_LIST},
     {"DESCRIPTION", "description"},
     {NULL},

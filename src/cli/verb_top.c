@@ -9,18 +9,19 @@
 enum { REFRESH_MS_DEFAULT = 2000, REFRESH_MS_MIN = 200 };
 
 static const struct view_column columns[] = {
-    {"JOB", "job"},
+    {"TEAM", "team"},
+    {"JOB", "name"},
     {"STATE", "state", VIEW_STATE},
-    {"NODES", "nodes", VIEW_LIST},
-    {"RANKS", "ranks", .right = true},
-    {"CPU", "cpu", .right = true},
-    {"MEMORY", "memoryBytes", VIEW_BYTES, .right = true},
-    {"PEAK", "memoryPeakBytes", VIEW_BYTES, .right = true},
-    {"ACCEL", "accelerator", .right = true},
+    {"ATTEMPT", "attempt", .right = true},
+    {"RANKS", "size", .right = true},
+    {"RUNS FOR", "started", VIEW_AGE, .right = true},
+    {"CPU TIME", "usage.cpuSeconds", VIEW_SECONDS, .right = true},
+    {"MEMORY", "usage.memoryBytes", VIEW_BYTES, .right = true},
+    {"PEAK", "usage.memoryPeakBytes", VIEW_BYTES, .right = true},
+    {"ACCELERATORS", "usage.acceleratorUse", .right = true},
     {"EPOCH", "progress.epoch", .right = true},
     {"LOSS", "progress.loss", .right = true},
-    {"COST", "cost", .right = true},
-    {"RUNS FOR", "started", VIEW_AGE, .right = true},
+    {"AN HOUR", "costPerHour", .right = true},
     {NULL},
 };
 

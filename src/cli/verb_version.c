@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "cli/api.h"
 #include "cli/verbs.h"
-#include "cli/version.h"
+#include "base/version.h"
 #include "cli/view.h"
 
 #include <string.h>

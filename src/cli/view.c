@@ -96,10 +96,11 @@ const struct view *view_find(const char *text, struct error *err)
         names[count++] = view->name;
     }
     const char *meant = verb_suggest(text, names, count);
-    error_set(err, ERR_INVALID,
-        "there is no kind \"%.40s\"; %s%s", text,
-        meant ? "did you mean " : "there are jobs, pools, teams, classes and nodes",
-        meant ? meant : "");
+    if (meant)
+        error_set(err, ERR_INVALID, "there is no kind \"%.40s\"; did you mean %s?", text, meant);
+    else
+        error_set(err, ERR_INVALID,
+            "there is no kind \"%.40s\"; there are jobs, pools, teams, classes and nodes", text);
     return NULL;
 }
 
