@@ -61,7 +61,8 @@ struct http_server_options {
     size_t common_field_count;
 
     /* Told of every answer when its head is decided: for metrics and the access log. request is
-     * NULL where a request was refused before its head was complete. */
+     * NULL where the server itself refused what came. The one callback made from within the calls
+     * that answer: it takes note and does nothing else. */
     void (*on_answer)(const struct http_request *request, int status, void *ctx);
 
     size_t connections_max;          /* 1024 */
@@ -102,7 +103,7 @@ MUST_CHECK int http_server_listen_unix(
 MUST_CHECK int http_server_listen_tcp(struct http_server *server, const char *address,
     struct tls_server *tls, uint16_t *ret_port, struct error *err);
 /* Reads certificates and keys of all TLS listeners again. New connections use them; old ones go
- * on. On failure everything stays as it was. */
+ * on. Stops at the first pair that fails, which stays as it was. */
 MUST_CHECK int http_server_reload_tls(struct http_server *server, struct error *err);
 /* Stops listening, closes idle connections, lets running requests finish (their answers say
  * Connection: close) and cuts what is left after grace_ms. on_drained is called once, from the

@@ -257,8 +257,7 @@ bool http_respond_write(struct http_request *request, const void *bytes, size_t 
         else
             http_buffer_append(&conn->output, bytes, length);
     }
-    request->wants_drain =
-        http_buffer_length(&conn->output) >= conn->server->options.output_bytes_high;
+    request->wants_drain = output_is_high(conn);
     conn_attend(conn);
     return !request->wants_drain;
 }

@@ -3,7 +3,8 @@
  *   http_server.c   the server: options, draining, statistics, the queue of connections that
  *                   want attention
  *   http_listen.c   listeners and accepting
- *   http_conn.c     one connection: bytes, states, deadlines; it alone calls callbacks
+ *   http_conn.c     one connection: bytes, deadlines, life and end
+ *   http_steps.c    its states, and the calling of callbacks
  *   http_request.c  what was asked, and asking for the body
  *   http_answer.c   answers
  *   http_stream.c   upgraded connections
@@ -139,6 +140,12 @@ static inline struct http_conn *stream_conn(const struct http_stream *stream)
     return (struct http_conn *)((char *)stream - offsetof(struct http_conn, stream));
 }
 
+/* The handler waits for more of the body. */
+static inline bool body_is_wanted(const struct http_request *request)
+{
+    return request->body_mode != BODY_UNASKED && !request->body_delivered && !request->body_paused;
+}
+
 struct http_listener;
 
 struct http_server {
@@ -166,6 +173,18 @@ struct http_server {
 
 enum { SCRATCH_BYTES = 64 * 1024 };
 
+/* Enough waits to be sent that nothing more should be made. */
+static inline bool output_is_high(const struct http_conn *conn)
+{
+    return http_buffer_length(&conn->output) >= conn->server->options.output_bytes_high;
+}
+
+/* So little waits that who was told to wait may go on. */
+static inline bool output_is_low(const struct http_conn *conn)
+{
+    return http_buffer_length(&conn->output) <= conn->server->options.output_bytes_high / 2;
+}
+
 /* http_server.c */
 int64_t http_now_ms(void);
 /* Wakes the loop to look at draining. */
@@ -186,6 +205,17 @@ void conn_service(struct http_conn *conn);
 void conn_destroy(struct http_conn *conn);
 /* Closes now; what is open is cancelled. conn is freed by the next service. */
 void conn_kill(struct http_conn *conn);
+
+/* No further requests: what waits to be sent is sent, then the connection ends. */
+void conn_linger(struct http_conn *conn);
+/* Gives up on what the client sends: says why if it still can, cancels, and lingers. */
+void conn_refuse(struct http_conn *conn, const struct http_fault *fault);
+/* True when closing the connection now takes nothing from anybody. */
+bool conn_is_idle(const struct http_conn *conn);
+
+/* http_steps.c */
+/* Takes one step. False when nothing can be done until something happens. */
+bool conn_step(struct http_conn *conn);
 
 /* http_request.c */
 /* Makes the request from the head that was parsed. NULL, or what is wrong with its target. */

@@ -285,6 +285,13 @@ int http_server_listen_tcp(struct http_server *server, const char *address,
         return error_set(err, ERR_INVALID,
             "expected a numeric address and a port, as in 127.0.0.1:8080, got \"%.80s\"", address);
     int fd = tcp_bind(&where, size, address, err);
+    if (fd < 0 && errno == EAFNOSUPPORT && address[0] == ':') {
+        /* A machine without IPv6: every address is every IPv4 address. */
+        in_port_t port = ((struct sockaddr_in6 *)&where)->sin6_port;
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = port};
+        memcpy(&where, &any, size = sizeof any);
+        fd = tcp_bind(&where, size, address, err);
+    }
     if (fd < 0)
         return -1;
     if (!listener_start(server, fd, tls, err))
