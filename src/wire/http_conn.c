@@ -247,20 +247,15 @@ static void conn_input_ended(struct http_conn *conn)
 static enum conn_wait conn_awaits(const struct http_conn *conn)
 {
     switch (conn->state) {
-    case CONN_HANDSHAKE:
-        return WAIT_HANDSHAKE;
+    case CONN_HANDSHAKE: return WAIT_HANDSHAKE;
     case CONN_HEAD:
         if (output_is_high(conn))
             return WAIT_NOTHING; /* it is us who do not look: see invariant 3 */
         return http_buffer_length(&conn->input) ? WAIT_HEAD : WAIT_IDLE;
-    case CONN_REQUEST:
-        return body_is_wanted(&conn->request) ? WAIT_BODY : WAIT_NOTHING;
-    case CONN_DISCARD:
-        return WAIT_BODY;
-    case CONN_LINGER:
-        return WAIT_LINGER;
-    default:
-        return WAIT_NOTHING;
+    case CONN_REQUEST: return body_is_wanted(&conn->request) ? WAIT_BODY : WAIT_NOTHING;
+    case CONN_DISCARD: return WAIT_BODY;
+    case CONN_LINGER: return WAIT_LINGER;
+    default: return WAIT_NOTHING;
     }
 }
 

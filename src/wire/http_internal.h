@@ -28,10 +28,10 @@
 #include <sys/queue.h>
 
 enum {
-    DISCARD_BYTES_MAX = 64 * 1024,   /* of a body nobody asked for, to keep the connection */
-    LINGER_BYTES_MAX = 1024 * 1024,  /* read and dropped after our last byte */
+    DISCARD_BYTES_MAX = 64 * 1024,  /* of a body nobody asked for, to keep the connection */
+    LINGER_BYTES_MAX = 1024 * 1024, /* read and dropped after our last byte */
     LINGER_MS = 2000,
-    PROGRESS_BYTES_PER_S = 1024,     /* slower bodies and readers use up their time */
+    PROGRESS_BYTES_PER_S = 1024, /* slower bodies and readers use up their time */
     QUERY_PARAMETERS_MAX = 64,
 };
 
@@ -73,10 +73,10 @@ struct http_request {
     void *body_ctx;
 
     enum answer_state answer;
-    bool is_head;         /* the method is HEAD: no body in the answer */
+    bool is_head; /* the method is HEAD: no body in the answer */
     bool answer_chunked;
-    bool answer_counted;  /* answer_left is what is still owed of Content-Length */
-    bool answer_void;     /* a 500 was sent instead; what is written is dropped */
+    bool answer_counted; /* answer_left is what is still owed of Content-Length */
+    bool answer_void;    /* a 500 was sent instead; what is written is dropped */
     uint64_t answer_left;
     bool close_after;
     bool aborted;
@@ -106,7 +106,7 @@ struct http_conn {
     struct http_peer peer;
     struct http_peer_entry *peer_entry;
     enum conn_state state;
-    bool readable;     /* a read may bring something */
+    bool readable; /* a read may bring something */
     bool input_ended;
     bool write_blocked;
     bool write_ended;
@@ -152,7 +152,7 @@ struct http_server {
     struct event_base *base;
     struct http_server_options options;
     struct http_head_limits head_limits;
-    size_t input_max; /* bytes an input buffer may hold */
+    size_t input_max;            /* bytes an input buffer may hold */
     struct strbuf common_fields; /* as they are sent */
     LIST_HEAD(, http_listener) listeners;
     LIST_HEAD(, http_conn) conns;

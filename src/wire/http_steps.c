@@ -28,8 +28,7 @@ static bool step_handshake(struct http_conn *conn)
 static void head_begin(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
-    conn->slices =
-        arena_alloc(conn->arena, server->head_limits.field_count, sizeof *conn->slices);
+    conn->slices = arena_alloc(conn->arena, server->head_limits.field_count, sizeof *conn->slices);
     http_head_parser_init(&conn->parser, HTTP_REQUEST, &server->head_limits, conn->slices);
 }
 
@@ -37,8 +36,7 @@ static bool rate_allows(struct http_conn *conn)
 {
     if (conn->peer.is_unix)
         return true;
-    uint32_t retry_after_s =
-        http_peers_take(conn->server->peers, conn->peer_entry, http_now_ms());
+    uint32_t retry_after_s = http_peers_take(conn->server->peers, conn->peer_entry, http_now_ms());
     if (retry_after_s == 0)
         return true;
     conn->server->stats.throttled++;
@@ -77,14 +75,9 @@ static bool step_head(struct http_conn *conn)
     if (!conn->slices)
         head_begin(conn);
     switch (http_head_parse(&conn->parser, http_buffer_bytes(&conn->input), length)) {
-    case HTTP_PARSE_MORE:
-        return false;
-    case HTTP_PARSE_FAULT:
-        conn_refuse(conn, conn->parser.fault);
-        return true;
-    default:
-        request_begin(conn);
-        return true;
+    case HTTP_PARSE_MORE: return false;
+    case HTTP_PARSE_FAULT: conn_refuse(conn, conn->parser.fault); return true;
+    default: request_begin(conn); return true;
     }
 }
 
