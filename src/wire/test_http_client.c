@@ -126,8 +126,7 @@ static struct fixture *fixture_create(void)
     assert_int_equal(tls_create_self_signed(fix->cert, fix->key, "muster.test", NULL), 0);
     assert_int_equal(tls_server_create(fix->cert, fix->key, &fix->tls, NULL), 0);
     assert_int_equal(http_server_listen_unix(fix->server, fix->socket, 0600, NULL), 0);
-    assert_int_equal(
-        http_server_listen_tcp(fix->server, "127.0.0.1:0", NULL, &plain, NULL), 0);
+    assert_int_equal(http_server_listen_tcp(fix->server, "127.0.0.1:0", NULL, &plain, NULL), 0);
     assert_int_equal(
         http_server_listen_tcp(fix->server, "127.0.0.1:0", fix->tls, &secure, NULL), 0);
     snprintf(fix->http_endpoint, sizeof fix->http_endpoint, "http://127.0.0.1:%u", plain);
@@ -229,12 +228,14 @@ static void a_large_body_goes_there_and_back(void **state)
         struct http_client *client = client_by(fix, way);
         struct http_client_response response;
         struct pattern pattern = {0};
-        const struct http_client_request chunked = {.method = "POST", .target = "/echo",
-            .source = pattern_source, .source_ctx = &pattern};
+        const struct http_client_request chunked = {
+            .method = "POST", .target = "/echo", .source = pattern_source, .source_ctx = &pattern};
         assert_int_equal(http_client_exchange(client, &chunked, &response, NULL), 0);
         assert_int_equal(response.body_length, BIG);
-        const struct http_client_request whole = {.method = "PUT", .target = "/echo",
-            .body = response.body, .body_length = response.body_length};
+        const struct http_client_request whole = {.method = "PUT",
+            .target = "/echo",
+            .body = response.body,
+            .body_length = response.body_length};
         struct http_client_response again;
         assert_int_equal(http_client_exchange(client, &whole, &again, NULL), 0);
         assert_int_equal(again.body_length, BIG);
@@ -267,8 +268,7 @@ static void an_answer_can_be_followed_and_left(void **state)
     struct http_client_response response;
     size_t total = 0;
     int pieces = 0;
-    struct http_client_request request = {
-        .target = "/big", .sink = count_sink, .sink_ctx = &total};
+    struct http_client_request request = {.target = "/big", .sink = count_sink, .sink_ctx = &total};
     assert_int_equal(http_client_exchange(client, &request, &response, NULL), 0);
     assert_int_equal(total, BIG);
     http_client_response_finish(&response);
@@ -285,8 +285,8 @@ static void an_answer_can_be_followed_and_left(void **state)
     fixture_destroy(fix);
 }
 
-static void assert_fails(struct http_client *client, const struct http_client_request *request,
-    enum error_code code)
+static void assert_fails(
+    struct http_client *client, const struct http_client_request *request, enum error_code code)
 {
     struct http_client_response response = {.status = 7};
     struct error err = {0};
@@ -305,13 +305,14 @@ static void failures_say_whether_anything_was_done(void **state)
     assert_fails(client, &(struct http_client_request){.target = "/cut"}, ERR_UNKNOWN);
     assert_fails(
         client, &(struct http_client_request){.target = "/silent", .io_ms = 30}, ERR_UNKNOWN);
-    assert_fails(
-        client, &(struct http_client_request){.target = "/big", .collect_max = 1000}, ERR_TOO_LARGE);
+    assert_fails(client, &(struct http_client_request){.target = "/big", .collect_max = 1000},
+        ERR_TOO_LARGE);
     assert_fails(client, &(struct http_client_request){.target = "no slash"}, ERR_INVALID);
     assert_fails(client, &(struct http_client_request){.target = "/a\r\nX: y"}, ERR_INVALID);
     const struct http_field bad = {"X", "a\r\nY: b"};
     assert_fails(client,
-        &(struct http_client_request){.target = "/", .fields = &bad, .field_count = 1}, ERR_INVALID);
+        &(struct http_client_request){.target = "/", .fields = &bad, .field_count = 1},
+        ERR_INVALID);
     http_client_destroy(client);
     client = client_to("unix:/nonexistent/socket", NULL);
     assert_fails(client, &(struct http_client_request){.target = "/"}, ERR_UNAVAILABLE);
@@ -443,8 +444,9 @@ static void plain_text_on_the_tls_port_gets_no_answer(void **state)
     struct http_client *client = client_to(endpoint, NULL);
     struct http_client_response response;
     struct error err = {0};
-    assert_int_equal(http_client_exchange(client,
-                         &(struct http_client_request){.target = "/"}, &response, &err), -1);
+    assert_int_equal(
+        http_client_exchange(client, &(struct http_client_request){.target = "/"}, &response, &err),
+        -1);
     http_client_destroy(client);
     fixture_destroy(fix);
 }
