@@ -27,8 +27,7 @@ static const char *pick(struct prng *prng, const char *const *texts, size_t coun
     return texts[prng_below(prng, count)];
 }
 
-static const char *random_text(
-    struct arena *arena, struct prng *prng, const struct text_rule *rule)
+static const char *random_text(struct arena *arena, struct prng *prng, const struct text_rule *rule)
 {
     static const char *const anything[] = {
         "x", "no", "1", "two words", "a\nb\n", " ", "\xc3\xa9", "- x", "#", "{}", "\t\"\\"};
@@ -69,11 +68,13 @@ static struct doc *random_amount(struct arena *arena, struct prng *prng, const s
     case FIELD_BYTES: return doc_int(arena, value);
     case FIELD_MILLI: return doc_string(arena, arena_printf(arena, "%lldm", value));
     case FIELD_MICRO:
-        return doc_number(arena, arena_printf(arena, "%lld.%06lld", value / 1000000, value % 1000000));
+        return doc_number(
+            arena, arena_printf(arena, "%lld.%06lld", value / 1000000, value % 1000000));
     case FIELD_DURATION: return doc_string(arena, arena_printf(arena, "%lldms", value));
     case FIELD_TIME:
-        return doc_string(arena, arena_printf(arena, "2026-0%d-1%dT00:00:0%dZ",
-            1 + (int)prng_below(prng, 9), (int)prng_below(prng, 10), (int)prng_below(prng, 10)));
+        return doc_string(
+            arena, arena_printf(arena, "2026-0%d-1%dT00:00:0%dZ", 1 + (int)prng_below(prng, 9),
+                       (int)prng_below(prng, 10), (int)prng_below(prng, 10)));
     default: return doc_int(arena, value);
     }
 }
@@ -97,8 +98,8 @@ static struct doc *random_list(struct arena *arena, struct prng *prng, const str
     size_t count = (size_t)field->min + prng_below(prng, 3);
     for (size_t i = 0; i < count; i++) {
         doc_append(list, field->type == FIELD_TEXTS
-                ? doc_string(arena, random_text(arena, prng, field->rule))
-                : random_object(arena, prng, field->table, 0, false));
+                             ? doc_string(arena, random_text(arena, prng, field->rule))
+                             : random_object(arena, prng, field->table, 0, false));
     }
     return list;
 }
@@ -173,7 +174,8 @@ static void try_property(property_fn *property)
             property(arena, &prng, doc, &manifest);
         }
         if (valid < SEEDS / 10)
-            fail_msg("only %d of %d manifests of kind %s were valid", valid, SEEDS, kind_name(kind));
+            fail_msg(
+                "only %d of %d manifests of kind %s were valid", valid, SEEDS, kind_name(kind));
     }
 }
 
@@ -196,8 +198,8 @@ static void check_encoding(
     (void)doc;
     const struct doc *encoded = manifest_encode(arena, manifest);
     assert_same(arena, manifest, encoded);
-    assert_same(arena, manifest,
-        fields_encode(kind_table(manifest->kind), arena, &manifest->pool, true));
+    assert_same(
+        arena, manifest, fields_encode(kind_table(manifest->kind), arena, &manifest->pool, true));
     SCOPED(strbuf_scope) struct strbuf text = {0};
     doc_write_yaml(encoded, &text);
     const struct doc *read = doc_parse_yaml(arena, text.text, text.length, NULL);
@@ -220,7 +222,7 @@ static bool break_one(struct arena *arena, struct prng *prng, struct doc *doc)
 {
     for (struct doc *item = doc->first; item; item = item->next) {
         bool open = doc->type == DOC_MAP &&
-            (strcmp(item->key, "status") == 0 || strcmp(item->key, "env") == 0);
+                    (strcmp(item->key, "status") == 0 || strcmp(item->key, "env") == 0);
         if (open || item->type == DOC_NULL)
             continue;
         if (item->first && break_one(arena, prng, item))
@@ -309,7 +311,7 @@ static void check_table(const struct field_table *table, int depth)
     for (size_t i = 0; i < table->count; i++) {
         const struct field *field = &table->fields[i];
         bool nested = field->type == FIELD_OBJECT || field->type == FIELD_OBJECTS ||
-            field->type == FIELD_MAP || field->type == FIELD_DOC;
+                      field->type == FIELD_MAP || field->type == FIELD_DOC;
         assert_non_null(field->doc);
         assert_true(field->offset < table->size);
         assert_int_equal(nested, field->table != NULL);
@@ -337,8 +339,8 @@ static void text_rules_agree_with_their_patterns(void **state)
     static const struct text_rule *const rules[] = {&rule_name, &rule_label_key, &rule_variable,
         &rule_file_name, &rule_user, &rule_digest, &rule_currency, &rule_reference};
     static const char letters[] = "aZ09-_./@[]: +\x7f\xc3";
-    static const char *const fixed[] = {"", "a", "a[3]", "a[]", "a[123456]", "EUR", "eur", "..", ".",
-        "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    static const char *const fixed[] = {"", "a", "a[3]", "a[]", "a[123456]", "EUR", "eur", "..",
+        ".", "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
         "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeefg"};
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         regex_t regex;
