@@ -1,7 +1,8 @@
 /* Documents from YAML text: see doc.h. libfyaml gives events, and the tree is built from them here,
  * so that what we refuse (anchors, aliases, tags, repeated keys, depth) is refused as it comes and
  * nothing is ever expanded. Of YAML's many ways to write a value only JSON's are not text: null (or
- * nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in JSON's grammar. */
+ * nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in JSON's grammar.
+ */
 #include "base/memory.h"
 #include "wire/doc.h"
 
@@ -246,8 +247,7 @@ static int first_bad_line(const char *text, size_t length)
     return 0;
 }
 
-struct doc *doc_parse_yaml(
-    struct arena *arena, const char *text, size_t length, struct error *err)
+struct doc *doc_parse_yaml(struct arena *arena, const char *text, size_t length, struct error *err)
 {
     assert(arena && (text || length == 0));
     if (length > DOC_BYTES_MAX) {
@@ -266,8 +266,8 @@ struct doc *doc_parse_yaml(
     if (length == 0)
         return documents;
     SCOPED(diag_scope) struct fy_diag *diag = create_diag();
-    const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 |
-            FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
+    const struct fy_parse_cfg config = {
+        .flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
         .diag = diag};
     SCOPED(parser_scope) struct fy_parser *parser = diag ? fy_parser_create(&config) : NULL;
     if (!parser || fy_parser_set_string(parser, copy, length) != 0) {

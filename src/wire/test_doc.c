@@ -360,19 +360,19 @@ static void assert_same_after_json(struct arena *arena, const struct doc *doc)
     SCOPED(strbuf_scope) struct strbuf text = {0};
     struct error err = {0};
     doc_write_json(doc, 2, &text);
-    const struct doc *again =
-        doc_parse_json(arena, text.text, text.length, DOC_BYTES_MAX, &err);
+    const struct doc *again = doc_parse_json(arena, text.text, text.length, DOC_BYTES_MAX, &err);
     if (!again || !doc_equal(doc, again))
         fail_msg("%s: read back differs from:\n%s", err.text, text.text);
 }
 
 static const char *const awkward_texts[] = {"", " ", "no", "Yes", "null", "~", "true", "1", "1e3",
     "-", "- x", "? a", ": b", "a: b", "a:", "a #b", "#c", "&a", "*a", "!t", "|", ">", "%", "@", "`",
-    "---", "...", "--- x", "{}", "[", "]", ",", "'", "\"", "\\", "a\nb", "a\nb\n", "a\n\nb\n\n", "\n",
-    "\n\n", " a\nb", "a \nb", "a\n b\n", "a\n---\nb", "\ta", "a\tb", "a\n\tb\n", "0x1f", "1_000", "12:30:00",
-    "2026-01-31", ".inf", "<<", "=", "\r", "a\r\nb", "\x01", "\x7f", "\xc2\x85", "\xe2\x80\xa8",
-    "\xef\xbb\xbf", "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "\xc3\xa9", "a  b", " a", "a ", "a,b", "16Gi",
-    "5d", "3e2", "1h30m", "/bin/sh", "a/b.c", "key with spaces", "#!/bin/sh\nset -e\n# x\n", "| \n a"};
+    "---", "...", "--- x", "{}", "[", "]", ",", "'", "\"", "\\", "a\nb", "a\nb\n", "a\n\nb\n\n",
+    "\n", "\n\n", " a\nb", "a \nb", "a\n b\n", "a\n---\nb", "\ta", "a\tb", "a\n\tb\n", "0x1f",
+    "1_000", "12:30:00", "2026-01-31", ".inf", "<<", "=", "\r", "a\r\nb", "\x01", "\x7f",
+    "\xc2\x85", "\xe2\x80\xa8", "\xef\xbb\xbf", "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "\xc3\xa9",
+    "a  b", " a", "a ", "a,b", "16Gi", "5d", "3e2", "1h30m", "/bin/sh", "a/b.c", "key with spaces",
+    "#!/bin/sh\nset -e\n# x\n", "| \n a"};
 
 static void awkward_texts_survive_yaml_and_json(void **state)
 {
