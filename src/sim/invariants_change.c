@@ -166,7 +166,7 @@ static int check_preemption(const struct sim_store *before, const struct sim_txn
     if (!decision->for_job || decision->for_job == job->id)
         return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
             (ull)decision->for_job);
-    if (!job->preemptible || job->service)
+    if (!job->preemptible)
         return broken(err, 6, "job %llu is not preemptible and is preempted", (ull)job->id);
     if (job->preemptions_max >= 0 && job->preemptions >= job->preemptions_max)
         return broken(err, 6, "job %llu is preempted once more than it allows", (ull)job->id);
@@ -240,7 +240,7 @@ static int check_other_change(
     const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
-    bool gone = change->change == CHANGE_DELETE;
+    bool gone = change->change != CHANGE_PUT;
     if (change->kind == ROW_POOL)
         return need_decision(
             txn, gone ? DECISION_POOL_DELETE : DECISION_POOL_PUT, DECISION_OF_POOL, id, err);

@@ -124,7 +124,7 @@ static int check_nothing_done(struct sim *sim, const struct sim_input *input,
     const struct sim_answer *answer, uint64_t before, struct error *err)
 {
     bool done = sim_input_is_report(input) ? answer->changed : answer->result == 0;
-    if (done || before == core_digest(sim->core))
+    if (done || before == sim_core_digest(sim->core))
         return 0;
     return error_set(err, ERR_CORRUPT, "invariant 2: an input that was refused changed the state");
 }
@@ -133,7 +133,7 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
 {
     struct sim_answer answer, shadow_answer;
     bool look = sim_chance(&sim->prng, 60);
-    uint64_t before = look ? core_digest(sim->core) : 0;
+    uint64_t before = look ? sim_core_digest(sim->core) : 0;
     bool stale =
         input->kind == INPUT_ATTEMPT_REPORT && !core_attempt(sim->core, input->report.attempt);
     sim_input_apply(sim->core, input, &answer);
