@@ -35,8 +35,9 @@ static const char *const fixed_sql[] = {
         " scope = excluded.scope, revision = excluded.revision, at_ms = excluded.at_ms,"
         " json = excluded.json",
     [STATEMENT_DELETE_DOCUMENT] = "DELETE FROM document WHERE collection = ? AND key = ?",
-    [STATEMENT_AUDIT] = "INSERT INTO audit(sequence, tick, at_ms, actor, action, kind, name, team,"
-                        " detail, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_AUDIT] =
+        ("INSERT INTO audit(sequence, tick, at_ms, actor, action, kind, name, team, detail, hash)"
+         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 };
 
 struct writer {
