@@ -182,7 +182,7 @@ static void what_the_server_says_is_found_in_the_files(void **state)
     load_locate_problem(&world->list, doc, &world->complaints);
     assert_string_equal(world->complaints.text, "two.yaml:7: spec.gang.size: too many\n"
                                                 "two.yaml:11: metadata.team: no such team\n"
-                                                "two.yaml:13: spec.absent: missing\n"
+                                                "two.yaml:12: spec.absent: missing\n"
                                                 "objects[7].spec: who\n"
                                                 "all wrong\n");
 }
