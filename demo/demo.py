@@ -211,20 +211,30 @@ def checkpoint_files(muster):
     return sorted(found)
 
 
-def living(tag):
-    """Processes that have our variable in their environment, or whose parents had."""
-    wanted = f"MUSTER_DEMO={tag}".encode()
-    found = []
+def read_process(pid, name):
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def living(muster):
+    """Processes of this demo: those with our variable or our data directory, and all below them."""
+    parents, found = {}, set()
     for entry in os.listdir("/proc"):
-        if not entry.isdigit() or int(entry) == os.getpid():
+        stat = read_process(entry, "stat").rpartition(b") ")[2].split() if entry.isdigit() else []
+        if len(stat) < 2 or stat[0] in (b"Z", b"X") or int(entry) == os.getpid():
             continue
-        try:
-            with open(f"/proc/{entry}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
-                    found.append(int(entry))
-        except OSError:
-            pass
-    return found
+        parents[int(entry)] = int(stat[1])
+        if f"MUSTER_DEMO={muster.tag}".encode() in read_process(entry, "environ").split(b"\0") \
+                or muster.data.encode() in read_process(entry, "cmdline"):
+            found.add(int(entry))
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        if not more:
+            return sorted(found)
+        found |= more
 
 
 # ---- the steps -----------------------------------------------------------------------------
@@ -366,9 +376,9 @@ def step_leave(muster, report):
     """Nothing of ours may be left running."""
     muster.stop()
     end = time.monotonic() + 10
-    while living(muster.tag) and time.monotonic() < end:
+    while living(muster) and time.monotonic() < end:
         time.sleep(RETRY_S)
-    left = living(muster.tag)
+    left = living(muster)
     for pid in left:
         try:
             os.kill(pid, signal.SIGKILL)
