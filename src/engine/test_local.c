@@ -38,9 +38,9 @@ static void test_a_command_that_exits_0_succeeds(void **state)
     struct world *world = *state;
     world_start(world, world_script(world, 1, "echo to out; echo to err >&2"));
     const struct attempt_end *end = world_wait_end(world, 1);
-    if (end->reason != END_SUCCEEDED)
-        fail_msg("%s: %s", end_reason_name(end->reason), end->text);
-    assert_int_equal(world_count(world, REPORT_STARTED, 1), 1);
+    if (end->reason != ENGINE_END_SUCCEEDED)
+        fail_msg("%s: %s", engine_end_reason_name(end->reason), end->text);
+    assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 1);
     assert_true(end->started_ms > 0 && end->ended_ms >= end->started_ms);
     assert_log_has(world, 1, "0 o to out\n");
     assert_log_has(world, 1, "0 e to err\n");

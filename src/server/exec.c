@@ -401,7 +401,7 @@ void api_job_exec(struct call *call)
 {
     struct exec_sessions *sessions = call->server->execs;
     struct error err;
-    uint64_t attempt;
+    uint64_t attempt = 0;
     if (!http_request_wants_upgrade(call->request, "muster-exec")) {
         error_set(&err, ERR_INVALID, "this route takes Upgrade: muster-exec (see docs/api.md)");
         call_fail(call, &err);

@@ -114,7 +114,7 @@ static int store_line(struct tick *tick, void *context, struct error *err)
 {
     const struct line_note *note = context;
     struct server *server = tick_server(tick);
-    char key[DOCUMENT_KEY_TEXT], epoch[16];
+    char key[DOCUMENT_KEY_TEXT], epoch[24];
     (void)err;
     const struct job_row *job = core_job(server->core, note->job);
     if (!job)

@@ -161,7 +161,7 @@ static void end_unstarted(
     struct server *server, uint64_t attempt, enum engine_end_reason reason, const char *text)
 {
     struct attempt_end end = {.reason = reason, .rank = -1};
-    snprintf(end.text, sizeof end.text, "%s", text);
+    snprintf(end.text, sizeof end.text, "%.*s", (int)sizeof end.text - 1, text);
     tell_end(server, attempt, &end);
 }
 

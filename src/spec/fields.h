@@ -121,6 +121,8 @@ struct field {
     const struct text_rule *rule;   /* FIELD_TEXT, items of FIELD_TEXTS; NULL: rule_any */
     const struct field_word *words; /* FIELD_ENUM, FIELD_INT */
     const struct field_table *table;
+    const char *also; /* what people may write instead, separated by spaces: not taken, but then
+                       * this field is suggested */
     const char *doc; /* one or two sentences, Markdown */
 };
 

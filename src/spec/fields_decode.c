@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 struct field_reader {
     struct arena *arena;
@@ -117,15 +118,15 @@ static const char *decode_text(struct field_reader *reader, const struct field_p
         report(reader, path, doc, "expected %s, got %s", rule->expected, strbuf_text(&got));
         return NULL;
     }
-    if (doc->length > rule->length_max) {
-        report(reader, path, doc, "expected at most %zu bytes, got %zu", rule->length_max,
-            doc->length);
-        return NULL;
-    }
     if (rule->matches && !rule->matches(doc->text)) {
         SCOPED(strbuf_scope) struct strbuf got = {0};
         doc_write_got(doc, &got);
         report(reader, path, doc, "expected %s, got %s", rule->expected, strbuf_text(&got));
+        return NULL;
+    }
+    if (doc->length > rule->length_max) {
+        report(reader, path, doc, "expected at most %zu bytes, got %zu", rule->length_max,
+            doc->length);
         return NULL;
     }
     return doc->text;
@@ -273,7 +274,7 @@ static void decode_item(struct field_reader *reader, const struct field_path *pa
     if (doc->type == DOC_MAP) {
         decode_object(reader, path, table, 0, doc, item);
     } else if (table->shorthand && doc->type == DOC_STRING) {
-        decode_field(reader, path, table_find(table, table->shorthand), doc, item);
+        decode_field(reader, path, field_table_find(table, table->shorthand), doc, item);
         finish_object(reader, path, table, doc, item, errors_before);
     } else {
         SCOPED(strbuf_scope) struct strbuf got = {0};
@@ -390,6 +391,28 @@ static void decode_field(struct field_reader *reader, const struct field_path *p
         decoders[field->type](reader, path, field, doc, object);
 }
 
+/* Whether word is one of the words that a text lists, separated by spaces. */
+static bool lists_word(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    while (list && *list) {
+        size_t step = strcspn(list, " ");
+        if (step == length && strncasecmp(list, word, length) == 0)
+            return true;
+        list += step + strspn(list + step, " ");
+    }
+    return false;
+}
+
+static const char *find_also(const struct field_table *table, size_t from, const char *key)
+{
+    for (size_t i = from; i < table->count; i++) {
+        if (lists_word(table->fields[i].also, key))
+            return table->fields[i].name;
+    }
+    return NULL;
+}
+
 static void report_unknown(struct field_reader *reader, const struct field_path *up,
     const struct field_table *table, size_t from, const struct doc *item)
 {
@@ -398,7 +421,9 @@ static void report_unknown(struct field_reader *reader, const struct field_path 
     assert(table->count < ARRAY_LEN(names));
     for (size_t i = from; i < table->count; i++)
         names[i - from] = table->fields[i].name;
-    const char *name = fields_suggest(item->key, names);
+    const char *name = find_also(table, from, item->key);
+    if (!name)
+        name = fields_suggest(item->key, names);
     if (name)
         report(reader, &path, item, "unknown field; did you mean \"%s\"?", name);
     else
@@ -419,7 +444,7 @@ static void decode_object(struct field_reader *reader, const struct field_path *
     assert(doc->type == DOC_MAP);
     size_t errors_before = reader->error_count;
     for (const struct doc *item = doc->first; item; item = item->next) {
-        const struct field *field = table_find(table, item->key);
+        const struct field *field = field_table_find(table, item->key);
         if (!field || field < table->fields + from)
             report_unknown(reader, path, table, from, item);
     }

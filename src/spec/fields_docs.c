@@ -107,7 +107,7 @@ static struct doc *list_schema(struct schema_writer *writer, const struct field 
         items = reference(writer, field->table, "");
         if (field->table->shorthand)
             items = any_of(writer, items,
-                text_schema(writer, table_find(field->table, field->table->shorthand)));
+                text_schema(writer, field_table_find(field->table, field->table->shorthand)));
     }
     doc_set(writer->arena, schema, "items", items);
     set_items_bounds(writer, field, schema, false);

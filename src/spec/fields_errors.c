@@ -3,6 +3,7 @@
 #include "spec/fields_internal.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,8 +182,13 @@ void path_write(const struct field_path *path, struct strbuf *out)
         path_append_index(out, path->index);
 }
 
+static bool same_letter(char a, char b)
+{
+    return tolower((unsigned char)a) == tolower((unsigned char)b);
+}
+
 /* Insertions, deletions, replacements and swaps of neighbours between two short texts (optimal
- * string alignment). */
+ * string alignment), whatever the case of letters. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b);
@@ -194,10 +200,11 @@ static size_t edit_distance(const char *a, const char *b)
     for (size_t i = 1; i <= la; i++) {
         row[0] = i;
         for (size_t j = 1; j <= lb; j++) {
-            size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
+            size_t best = above[j - 1] + !same_letter(a[i - 1], b[j - 1]);
             best = above[j] + 1 < best ? above[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-            bool swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            bool swap = i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
+                same_letter(a[i - 2], b[j - 1]);
             if (swap && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;
@@ -220,8 +227,6 @@ const char *fields_suggest(const char *text, const char *const *names)
     for (; *names; names++) {
         if (strlen(*names) > SUGGEST_BYTES)
             continue;
-        if (strcasecmp(text, *names) == 0)
-            return *names;
         size_t distance = edit_distance(text, *names);
         if (distance < best_distance || (distance == best_distance && !best)) {
             best = *names;

@@ -38,7 +38,7 @@ bool field_in_bounds(const struct field *field, int64_t value);
 /* A field's default, which may follow from the rest of object. */
 int64_t field_fallback(const struct field *field, const void *object);
 void field_set_default(const struct field *field, void *object);
-const struct field *table_find(const struct field_table *table, const char *name);
+const struct field *field_table_find(const struct field_table *table, const char *name);
 size_t field_items_max(const struct field *field);
 const struct text_rule *field_rule(const struct field *field);
 const struct field_word *word_of(const struct field_word *words, int64_t value);

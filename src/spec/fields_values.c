@@ -90,7 +90,7 @@ const struct text_rule *field_rule(const struct field *field)
     return field->rule ? field->rule : &rule_any;
 }
 
-const struct field *table_find(const struct field_table *table, const char *name)
+const struct field *field_table_find(const struct field_table *table, const char *name)
 {
     for (size_t i = 0; i < table->count; i++) {
         if (strcmp(table->fields[i].name, name) == 0)

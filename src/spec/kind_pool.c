@@ -60,7 +60,7 @@ static const struct field node_fields[] = {
     {.name = "disk", .type = FIELD_BYTES, .max = 1LL << 54,
         .offset = offsetof(struct node, capacity.disk_bytes), .doc = "Room for jobs' files."},
     {.name = "accelerators", .type = FIELD_OBJECT, .table = &devices_table,
-        .offset = offsetof(struct node, capacity), .doc = "The accelerators of each node."},
+        .offset = offsetof(struct node, capacity), .also = "gpu gpus", .doc = "The accelerators of each node."},
     {.name = "fractional", .type = FIELD_BOOL, .offset = offsetof(struct node, fractional),
         .doc = "Whether a device may be shared by several jobs."},
     {.name = "labels", .type = FIELD_MAP, .table = &label_table, .max = LABELS_MAX,

@@ -89,7 +89,7 @@ static const struct field team_spec_fields[] = {
     {.name = "borrow", .type = FIELD_BOOL, .fallback = true, .offset = offsetof(struct team, borrow),
         .doc = "Whether it may use what others leave idle, up to its limit."},
     {.name = "quota", .type = FIELD_MAP, .table = &quota_table, .max = 64,
-        .offset = offsetof(struct team, quotas), .doc = "Its guarantees and limits by resource."},
+        .offset = offsetof(struct team, quotas), .also = "limits guarantees", .doc = "Its guarantees and limits by resource."},
     {.name = "members", .type = FIELD_OBJECTS, .table = &member_table,
         .offset = offsetof(struct team, members), .doc = "Who may do what."},
     {.name = "requiredLabels", .type = FIELD_TEXTS, .rule = &rule_label_key, .max = 32,

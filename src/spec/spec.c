@@ -198,7 +198,7 @@ const char *job_missing_label(const struct job *job, const struct team *team)
 const char *priority_name(int64_t priority)
 {
     const struct field_word *word =
-        word_of(table_find(&job_spec_table, "priority")->words, priority);
+        word_of(field_table_find(&job_spec_table, "priority")->words, priority);
     return word ? word->word : NULL;
 }
 
@@ -247,7 +247,7 @@ void spec_write_markdown(struct strbuf *out)
     strbuf_puts(out,
         "# Kinds\n\n"
         "What manifests may say. This page is made from the field tables in `src/spec`; change "
-        "those, then run `muster docs kinds > docs/kinds.md`.\n\n"
+        "those, then run the unit test `spec_manifest` with `MUSTER_WRITE_DOCS=1`.\n\n"
         "A manifest is YAML or JSON of at most 256 KiB; several are separated by `---`. Anchors, "
         "aliases and tags are not taken. A field with nothing or `null` in it counts as not given. "
         "Sizes are written as `512Mi` or `16G`, durations as `90s` or `1h30m`, times as "

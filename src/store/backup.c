@@ -156,7 +156,7 @@ int store_backup_step(struct store_backup *backup, bool *ret_done, struct error 
 
 static int check_backup(sqlite3 *db, struct error *err)
 {
-    if (sql_check(db, true, err) < 0 || schema_check(db, err) < 0)
+    if (sql_check(db, true, err) < 0 || schema_check(db, &schema_current, err) < 0)
         return -1;
     return audit_verify(db, NULL, NULL, err);
 }

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Step i brings version i to i + 1. */
 static const char *const steps[] = {
     "CREATE TABLE schema_version(version INTEGER NOT NULL);"
     "INSERT INTO schema_version VALUES(0);"
@@ -39,10 +38,17 @@ static const char *const steps[] = {
 static const char extra_indexes[] =
     "CREATE INDEX IF NOT EXISTS \"symbol.text\" ON symbol(text);";
 
-int schema_version(void)
+static const struct row_type *type_of(int kind)
 {
-    return ARRAY_LEN(steps);
+    return row_type((enum row_kind)kind);
 }
+
+const struct schema schema_current = {
+    .steps = steps,
+    .step_count = ARRAY_LEN(steps),
+    .type = type_of,
+    .kind_count = ROW_KIND_COUNT,
+};
 
 /* 0 for an empty database. */
 static int read_version(sqlite3 *db, int64_t *ret_version, struct error *err)
@@ -67,19 +73,21 @@ static int newer(struct error *err, const char *what)
         "the store was written by a newer muster (%s): use that version, or restore a backup", what);
 }
 
-static int migrate(sqlite3 *db, struct error *err)
+static int migrate(sqlite3 *db, const struct schema *schema, struct error *err)
 {
     int64_t version = 0;
+    char sql[80];
+
     if (read_version(db, &version, err) < 0)
         return -1;
-    if (version > schema_version())
+    if (version > schema->step_count)
         return newer(err, "schema version");
-    for (; version < schema_version(); version++) {
-        if (sql_exec(db, steps[version], err) < 0)
+    if (version == schema->step_count)
+        return 0;
+    for (; version < schema->step_count; version++)
+        if (sql_exec(db, schema->steps[version], err) < 0)
             return error_prefix(err, "schema version %lld", (long long)version + 1);
-    }
-    char sql[80];
-    snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d", schema_version());
+    snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d", schema->step_count);
     return sql_exec(db, sql, err);
 }
 
@@ -136,12 +144,13 @@ static int prepare_table(sqlite3 *db, const struct row_type *type, struct error 
     return sql_exec(db, strbuf_text(&sql), err);
 }
 
-static int upgrade(sqlite3 *db, int64_t *ret_epoch, struct error *err)
+static int upgrade(
+    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
 {
-    if (migrate(db, err) < 0)
+    if (migrate(db, schema, err) < 0)
         return -1;
-    for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
-        if (prepare_table(db, row_type((enum row_kind)kind), err) < 0)
+    for (int kind = 0; kind < schema->kind_count; kind++)
+        if (prepare_table(db, schema->type(kind), err) < 0)
             return -1;
     if (sql_exec(db, extra_indexes, err) < 0 ||
         sql_exec(db, "UPDATE fence SET epoch = epoch + 1", err) < 0 ||
@@ -150,13 +159,14 @@ static int upgrade(sqlite3 *db, int64_t *ret_epoch, struct error *err)
     return sql_exec(db, "COMMIT", err);
 }
 
-int schema_prepare(sqlite3 *db, int64_t *ret_epoch, struct error *err)
+int schema_prepare(
+    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
 {
     int64_t epoch = 0;
-    assert(db && ret_epoch);
+    assert(db && schema && ret_epoch);
     if (sql_exec(db, "BEGIN IMMEDIATE", err) < 0)
         return -1;
-    if (upgrade(db, &epoch, err) < 0) {
+    if (upgrade(db, schema, &epoch, err) < 0) {
         if (!sqlite3_get_autocommit(db))
             (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
@@ -165,15 +175,22 @@ int schema_prepare(sqlite3 *db, int64_t *ret_epoch, struct error *err)
     return 0;
 }
 
-int schema_check(sqlite3 *db, struct error *err)
+int schema_check(sqlite3 *db, const struct schema *schema, struct error *err)
 {
     int64_t version = 0;
-    assert(db);
+    assert(db && schema);
     if (read_version(db, &version, err) < 0)
         return -1;
     if (version == 0)
         return error_set(err, ERR_CORRUPT, "the database is empty");
-    if (version > schema_version())
+    if (version > schema->step_count)
         return newer(err, "schema version");
+    for (int kind = 0; kind < schema->kind_count; kind++) {
+        const struct row_type *type = schema->type(kind);
+        SCOPED(mem_scope) bool *present = mem_alloc(type->column_count, sizeof *present);
+        size_t count = 0;
+        if (table_columns(db, type, present, &count, err) < 0)
+            return error_prefix(err, "table %s", type->name);
+    }
     return 0;
 }

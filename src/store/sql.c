@@ -51,10 +51,24 @@ static const struct sql_failure {
     {SQLITE_NOTADB, ERR_CORRUPT},
 };
 
+/* SQLite keeps no errno for a COMMIT that failed; the log's file does. 0: none is known. */
+static int system_errno(sqlite3 *db)
+{
+    sqlite3_file *log = NULL;
+    int last = sqlite3_system_errno(db);
+
+    if (last || (sqlite3_errcode(db) & 0xff) != SQLITE_IOERR)
+        return last;
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+        log && log->pMethods)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &last);
+    return last;
+}
+
 static enum error_code code_of(sqlite3 *db)
 {
     int primary = sqlite3_errcode(db) & 0xff;
-    int system = sqlite3_system_errno(db);
+    int system = system_errno(db);
 
     /* A quota or a file size limit that stops a write is a full disk to us; SQLite knows ENOSPC
      * alone as one. A sync that fails so is another matter: the write was accepted. */
@@ -69,7 +83,7 @@ static enum error_code code_of(sqlite3 *db)
 int sql_error(sqlite3 *db, struct error *err, const char *doing)
 {
     assert(db);
-    int system = sqlite3_system_errno(db);
+    int system = system_errno(db);
     int primary = sqlite3_errcode(db) & 0xff;
     bool from_system = system && (primary == SQLITE_IOERR || primary == SQLITE_CANTOPEN);
     return error_set(err, code_of(db), "the store cannot %s: %s (SQLite %d)%s%s", doing,

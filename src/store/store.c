@@ -132,7 +132,7 @@ static int open_database(struct store *store, struct error *err)
         writer_open(store->path, store->vfs, &store->writer, err) < 0)
         return -1;
     sqlite3 *db = writer_database(store->writer);
-    if (check_whole(db, err) < 0 || schema_prepare(db, &store->epoch, err) < 0)
+    if (check_whole(db, err) < 0 || schema_prepare(db, &schema_current, &store->epoch, err) < 0)
         return -1;
     return adopt_fence(store, err);
 }

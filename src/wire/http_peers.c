@@ -119,5 +119,5 @@ uint32_t http_peers_take(struct http_peers *peers, struct http_peer_entry *entry
         return 0;
     }
     uint64_t missing_ms = (TOKEN_MILLI - entry->tokens_milli) / peers->requests_per_s;
-    return (uint32_t)(missing_ms / 1000 + 1);
+    return (uint32_t)((missing_ms + 999) / 1000 + (missing_ms == 0));
 }

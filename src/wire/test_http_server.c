@@ -23,7 +23,7 @@
 
 #include <cmocka.h>
 
-enum { TURNS_MAX = 20000, STREAM_TOTAL = 8 * 1024 * 1024, PIECE = 16 * 1024 };
+enum { TURNS_MAX = 20000, STREAM_TOTAL = 16 * 1024 * 1024, PIECE = 16 * 1024 };
 
 #define HOST  "Host: a\r\n"
 #define HELLO "GET /hello HTTP/1.1\r\n" HOST "\r\n"
@@ -654,7 +654,7 @@ static void a_slow_reader_holds_the_writer_back(void **state)
     (void)state;
     struct fixture *fix = fixture_create(NULL);
     struct strbuf got = {0};
-    int fd = dial(fix), small = 4096;
+    int fd = dial(fix), small = 256 * 1024;
     setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     send_text(fix, fd, "GET /stream HTTP/1.1\r\n" HOST CLOSE "\r\n");
     for (int i = 0; i < 100; i++)

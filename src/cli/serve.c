@@ -1,0 +1,76 @@
+/* The server in this process: options to configuration. */
+#include "cli/serve.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "cli/paths.h"
+#include "server/server.h"
+
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *variable(const char *name)
+{
+    return getenv(name);
+}
+
+const char *serve_data_dir(struct cli *cli, struct error *err)
+{
+    const char *data = arguments_text(cli->args, "data");
+    data = data ? path_absolute(cli->arena, data) : path_data_dir(cli->arena, variable);
+    if (!data)
+        error_set(err, ERR_INVALID, "say where to keep data: --data DIR");
+    return data;
+}
+
+static const char *absolute_option(struct cli *cli, const char *name)
+{
+    const char *path = arguments_text(cli->args, name);
+    return path ? path_absolute(cli->arena, path) : NULL;
+}
+
+static void set_log_level(const struct cli *cli)
+{
+    static const struct {
+        const char *name;
+        enum log_level level;
+    } levels[] = {{"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN},
+        {"error", LOG_ERROR}};
+    const char *name = arguments_text(cli->args, "log");
+    for (size_t i = 0; name && i < ARRAY_LEN(levels); i++) {
+        if (!strcmp(levels[i].name, name))
+            log_set_level(levels[i].level);
+    }
+}
+
+int serve(struct cli *cli, bool embedded_defaults, struct error *err)
+{
+    const char *data = serve_data_dir(cli, err);
+    if (!data)
+        return -1;
+    const char *socket = absolute_option(cli, "socket");
+    if (!socket)
+        socket = path_socket(cli->arena, data);
+    SCOPED(mem_scope) char *folder = mem_strdup(socket);
+    if (file_make_dirs(data, 0755, err) < 0 || file_make_dirs(dirname(folder), 0755, err) < 0)
+        return -1;
+    set_log_level(cli);
+    struct server_config config = {
+        .data_dir = data,
+        .socket_path = socket,
+        .listen = arguments_text(cli->args, "listen"),
+        .tls_cert = absolute_option(cli, "cert"),
+        .tls_key = absolute_option(cli, "key"),
+        .embedded_defaults = embedded_defaults,
+        .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
+        .retention_ms = arguments_number(cli->args, "retention", 0),
+        .ready_fd = -1,
+    };
+    if (!config.tls_cert != !config.tls_key)
+        return error_set(err, ERR_INVALID, "--cert and --key belong together");
+    cli_note(cli, "data in %s, socket %s%s%s; Ctrl-C ends the server, jobs go on", data, socket,
+        config.listen ? ", https on " : "", config.listen ? config.listen : "");
+    return server_run(&config, err);
+}

@@ -1,0 +1,101 @@
+/* muster cost: what results cost, and what was idle or lost. */
+#include "base/memory.h"
+#include "base/quantity.h"
+#include "cli/api.h"
+#include "cli/verbs.h"
+#include "cli/view.h"
+#include "wire/url.h"
+
+#include <string.h>
+
+static const struct view_column columns[] = {
+    {"NAME", "name|key"},
+    {"TEAM", "team"},
+    {"STATE", "state", VIEW_STATE},
+    {"RUNS", "attempts", .right = true},
+    {"COST", "cost", .right = true},
+    {"WASTED", "wasted", .right = true},
+    {"HELD", "heldSeconds", VIEW_SECONDS, .right = true},
+    {"ACCELERATORS", "acceleratorSeconds", VIEW_SECONDS, .right = true},
+    {"KEY", "key", .wide = true},
+    {NULL},
+};
+
+static const struct option_spec options[] = {
+    {"by", 'b', OPTION_TEXT, "WHAT",
+        "job, team, class, pool, user or label:KEY; by job unless said otherwise"},
+    {"team", 't', OPTION_TEXT, "TEAM", "only this team and those below"},
+    {"job", 'j', OPTION_TEXT, "JOB", "only this job"},
+    {"from", 0, OPTION_MOMENT, "TIME", "only what was held after, such as 2026-01-01T00:00:00Z"},
+    {"to", 0, OPTION_MOMENT, "TIME", "only what was held before"},
+    {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|wide|json|yaml|csv"},
+    {NULL},
+};
+
+static void append_filters(const struct cli *cli, struct strbuf *target)
+{
+    static const char *const names[] = {"team", "job", "from", "to"};
+    const char *by = arguments_text(cli->args, "by");
+    url_add_query(target, "by", by ? by : "job");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *text = arguments_text(cli->args, names[i]);
+        if (text)
+            url_add_query(target, names[i], text);
+    }
+}
+
+/* The total as the last row of the table. */
+static const struct doc *with_total(struct arena *arena, const struct doc *answer)
+{
+    const struct doc *given = view_at(answer, "items"), *sum = view_at(answer, "total");
+    struct doc *items = given ? doc_copy(arena, given) : doc_list(arena);
+    if (sum && sum->type == DOC_MAP) {
+        struct doc *total = doc_copy(arena, sum);
+        const char *currency = view_text(answer, "currency");
+        doc_set_string(arena, total, "name",
+            currency ? arena_printf(arena, "total %s", currency) : "total");
+        doc_append(items, total);
+    }
+    const char *idle = view_text(answer, "idle");
+    if (idle) {
+        struct doc *rest = doc_append(items, doc_map(arena));
+        doc_set_string(arena, rest, "name", "idle capacity");
+        doc_set(arena, rest, "cost", doc_number(arena, idle));
+    }
+    return items;
+}
+
+static int run(struct cli *cli, struct error *err)
+{
+    struct api *api = cli_api(cli, err);
+    if (!api)
+        return -1;
+    struct strbuf target = {0};
+    strbuf_puts(&target, "/v1/cost");
+    append_filters(cli, &target);
+    const struct doc *answer = NULL;
+    int failed = api_get(api, cli->arena, target.text, &answer, err);
+    strbuf_finish(&target);
+    if (failed)
+        return -1;
+    const char *format = arguments_text(cli->args, "output");
+    if (format && (!strcmp(format, "json") || !strcmp(format, "yaml")))
+        return cli_write_doc(cli, answer, format, err);
+    return view_write_items(cli, columns, with_total(cli->arena, answer), format, err);
+}
+
+const struct verb verb_cost = {
+    .name = "cost",
+    .operands = "",
+    .summary = "show what jobs, teams and labels cost",
+    .description =
+        "Everything a job holds is metered by the second at its pool's prices. Wasted is what was "
+        "held for work that a preemption or a failure lost: from the last checkpoint on. Idle is "
+        "capacity that nobody held. What each epoch of a job cost is shown by muster "
+        "describe job.",
+    .examples = "muster cost --by team\n"
+                "muster cost --by label:model --from 2026-01-01T00:00:00Z -o csv",
+    .options = options,
+    .scope = VERB_REMOTE,
+    .run = run,
+};

@@ -1,0 +1,12 @@
+/* The verbs' entries, one from each verb_*.c. Only the table in verbs.c needs them. */
+#pragma once
+
+#include "cli/verb.h"
+
+extern const struct verb verb_up, verb_server;
+extern const struct verb verb_apply, verb_plan, verb_get, verb_describe, verb_delete;
+extern const struct verb verb_run, verb_logs, verb_exec, verb_cancel, verb_hold, verb_release;
+extern const struct verb verb_top, verb_cost, verb_node;
+extern const struct verb verb_audit, verb_token, verb_secret, verb_backup, verb_restore;
+extern const struct verb verb_schema, verb_completion, verb_version, verb_help;
+extern const struct verb verb_shim, verb_init, verb_sim;

@@ -1,0 +1,57 @@
+/* Shared between the files of the invariant checker. */
+#pragma once
+
+#include "sim/invariants.h"
+
+typedef unsigned long long ull;
+
+static inline int broken(struct error *err, int invariant, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+/* The failing answer of a check: the number of the invariant, then the text. Always -1. */
+#include <stdarg.h>
+#include <stdio.h>
+static inline int broken(struct error *err, int invariant, const char *format, ...)
+{
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return error_set(err, ERR_CORRUPT, "invariant %d: %s", invariant, text);
+}
+
+/* Iterates over the live rows of a kind. */
+#define each_row(type, row, store, kind)                                                           \
+    size_t row##_i = 0, row##_n = sim_store_count((store), (kind));                                \
+    row##_i < row##_n && ((row) = sim_store_at((store), (kind), row##_i), true);                   \
+    row##_i++
+
+/* What a placement holds of its node. */
+struct holding {
+    int64_t cpu_milli, memory_bytes, disk_bytes, accelerator_milli;
+};
+
+/* The shape of an attempt's job, live or retired; NULL when there is none. */
+const struct job_row *invariants_job(const struct sim_store *store, uint64_t job);
+const struct shape_row *invariants_shape(const struct sim_store *store, uint64_t attempt);
+struct holding invariants_holding(const struct shape_row *shape, int64_t ranks);
+/* The labels, taints and rules of the store. */
+bool invariants_job_has_label(
+    const struct sim_store *store, uint64_t job, uint32_t key, uint32_t value);
+
+/* Whether a rank of this shape may be on the node now, by everything but what is free there. 0 or
+ * -1 with the condition that is not met. */
+int invariants_node_allowed(const struct sim_store *store, const struct job_row *job,
+    const struct node_row *node, int64_t now_ms, struct error *err);
+/* Whether the team of the job and those above it may hold `ranks` more of its shape. */
+bool invariants_quota_allows(
+    const struct sim_store *store, const struct job_row *job, int64_t ranks);
+/* Whether any limit that counts for the job is passed. -1: which. */
+int invariants_quota_kept(
+    const struct sim_store *store, const struct job_row *job, struct error *err);
+/* That a charge, or a node's capacity, costs what the prices before the transaction say. */
+int invariants_charge(
+    const struct sim_store *before, const struct charge_row *charge, struct error *err);
+int invariants_capacity(
+    const struct sim_store *before, const struct capacity_row *capacity, struct error *err);

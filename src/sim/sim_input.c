@@ -1,0 +1,177 @@
+/* Feeding one input to a core, and saying it in a line of the trace. */
+#include "sim/sim_input.h"
+
+#include <assert.h>
+
+static int input_command(
+    struct core *core, const struct sim_input *input, uint64_t *ret_id, struct error *err)
+{
+    switch (input->kind) {
+    case INPUT_POOL_PUT: return core_pool_put(core, &input->pool, err);
+    case INPUT_POOL_DELETE: return core_pool_delete(core, input->name, err);
+    case INPUT_TEAM_PUT: return core_team_put(core, &input->team, err);
+    case INPUT_TEAM_DELETE: return core_team_delete(core, input->name, err);
+    case INPUT_JOB_SUBMIT: return core_job_submit(core, &input->job, ret_id, err);
+    case INPUT_JOB_CANCEL: return core_job_cancel(core, input->id, err);
+    case INPUT_JOB_HOLD: return core_job_hold(core, input->id, err);
+    case INPUT_JOB_RELEASE: return core_job_release(core, input->id, err);
+    case INPUT_NODE_WISH:
+        return core_node_wish(core, input->pool_name, input->node_name, input->wish, err);
+    case INPUT_NODE_RESERVE:
+        return core_node_reserve(
+            core, input->pool_name, input->node_name, input->begin_ms, input->end_ms, err);
+    case INPUT_ATTEMPT_REPORT:
+    case INPUT_NODE_REPORT: break;
+    }
+    assert(!"a report is no command");
+    return -1;
+}
+
+void sim_input_apply(
+    struct core *core, const struct sim_input *input, struct sim_answer *ret_answer)
+{
+    *ret_answer = (struct sim_answer){0};
+    if (input->kind == INPUT_ATTEMPT_REPORT)
+        ret_answer->changed = core_attempt_report(core, &input->report);
+    else if (input->kind == INPUT_NODE_REPORT)
+        ret_answer->changed = core_node_report(core, input->pool_name, input->node_name, input->up);
+    else
+        ret_answer->result = input_command(core, input, &ret_answer->id, &ret_answer->error);
+}
+
+static void print_pool(const struct pool *pool, struct strbuf *out)
+{
+    strbuf_printf(out, "pool-put %s engine=%d spot=%d jurisdiction=%s", pool->metadata.name,
+        pool->engine, pool->spot, pool->jurisdiction ? pool->jurisdiction : "-");
+    for (size_t i = 0; i < pool->nodes.count; i++) {
+        const struct node *node = &pool->nodes.items[i];
+        const struct resources *has = &node->capacity;
+        strbuf_printf(out, " [%s x%lld type=%s cpu=%lld memory=%lld disk=%lld %s=%lld shared=%d",
+            node->name, (long long)node->count, node->type, (long long)has->cpu_milli,
+            (long long)has->memory_bytes, (long long)has->disk_bytes,
+            has->accelerator ? has->accelerator : "none", (long long)has->accelerator_milli,
+            node->fractional);
+        for (size_t k = 0; k < node->labels.count; k++)
+            strbuf_printf(out, " %s=%s", node->labels.items[k].key, node->labels.items[k].value);
+        for (size_t k = 0; k < node->taints.count; k++)
+            strbuf_printf(out, " taint:%s=%s:%d", node->taints.items[k].key,
+                node->taints.items[k].value, node->taints.items[k].effect);
+        strbuf_putc(out, ']');
+    }
+}
+
+static void print_team(const struct team *team, struct strbuf *out)
+{
+    strbuf_printf(out, "team-put %s parent=%s weight=%lld borrow=%d jobs_max=%lld",
+        team->metadata.name, team->parent ? team->parent : "-", (long long)team->weight_micro,
+        team->borrow, (long long)team->jobs_max);
+    for (size_t i = 0; i < team->quotas.count; i++)
+        strbuf_printf(out, " [%s %lld..%lld]", team->quotas.items[i].resource,
+            (long long)team->quotas.items[i].guarantee, (long long)team->quotas.items[i].limit);
+}
+
+static void print_job_placement(const struct placement *placement, struct strbuf *out)
+{
+    strbuf_printf(out, " pool=%s type=%s jurisdiction=%s spread=%d exclusive=%d",
+        placement->pool ? placement->pool : "-", placement->node_type ? placement->node_type : "-",
+        placement->jurisdiction ? placement->jurisdiction : "-", placement->spread,
+        placement->exclusive);
+    for (size_t i = 0; i < placement->require.count; i++) {
+        const struct node_requirement *require = &placement->require.items[i];
+        strbuf_printf(out, " require:%s:%d", require->key, require->operation);
+        for (size_t k = 0; k < require->values.count; k++)
+            strbuf_printf(out, ",%s", require->values.items[k]);
+    }
+    for (size_t i = 0; i < placement->tolerations.count; i++)
+        strbuf_printf(out, " tolerate:%s=%s", placement->tolerations.items[i].key,
+            placement->tolerations.items[i].value ? placement->tolerations.items[i].value : "*");
+    for (size_t i = 0; i < placement->near.count; i++)
+        strbuf_printf(
+            out, " near:%s=%s", placement->near.items[i].key, placement->near.items[i].value);
+    for (size_t i = 0; i < placement->apart.count; i++)
+        strbuf_printf(
+            out, " apart:%s=%s", placement->apart.items[i].key, placement->apart.items[i].value);
+}
+
+static void print_job(const struct job *job, struct strbuf *out)
+{
+    const struct resources *asks = &job->resources;
+    strbuf_printf(out,
+        "job-submit %s/%s size=%lld:%lld:%lld cpu=%lld memory=%lld disk=%lld %s=%lld",
+        job->metadata.team, job->metadata.name, (long long)job->gang.size, (long long)job->gang.min,
+        (long long)job->gang.max, (long long)asks->cpu_milli, (long long)asks->memory_bytes,
+        (long long)asks->disk_bytes, asks->accelerator ? asks->accelerator : "none",
+        (long long)asks->accelerator_milli);
+    strbuf_printf(out,
+        " priority=%lld preemptible=%d:%lld:%lld grace=%lld retries=%lld"
+        " after=%lld deadline=%lld limit=%lld array=%lld:%lld hold=%d service=%d"
+        " shrink=%d",
+        (long long)job->priority, job->preemptible, (long long)job->min_runtime_ms,
+        (long long)job->preemptions_max, (long long)job->grace_ms, (long long)job->retries.limit,
+        (long long)job->start_after_ms, (long long)job->deadline_ms, (long long)job->time_limit_ms,
+        (long long)job->array.count, (long long)job->array.parallel, job->hold, job->service,
+        job->shrink_on_node_loss);
+    for (size_t i = 0; i < job->metadata.labels.count; i++)
+        strbuf_printf(
+            out, " %s=%s", job->metadata.labels.items[i].key, job->metadata.labels.items[i].value);
+    for (size_t i = 0; i < job->depends_on.count; i++)
+        strbuf_printf(out, " depends:%s:%d", job->depends_on.items[i].job,
+            job->depends_on.items[i].condition);
+    print_job_placement(&job->placement, out);
+}
+
+static void print_attempt_report(const struct core_report *report, struct strbuf *out)
+{
+    static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
+    strbuf_printf(
+        out, "report attempt=%llu %s", (unsigned long long)report->attempt, names[report->kind]);
+    if (report->kind == REPORT_ENDED)
+        strbuf_printf(out, " reason=%s status=%d complete=%d", end_reason_names[report->reason],
+            report->exit_status, report->complete);
+    if (report->kind == REPORT_CHECKPOINT)
+        strbuf_printf(out, " at=%lld", (long long)report->at_ms);
+}
+
+void sim_input_print(
+    const struct sim_input *input, const struct sim_answer *answer, struct strbuf *out)
+{
+    static const char *const plain[] = {[INPUT_POOL_DELETE] = "pool-delete",
+        [INPUT_TEAM_DELETE] = "team-delete",
+        [INPUT_JOB_CANCEL] = "job-cancel",
+        [INPUT_JOB_HOLD] = "job-hold",
+        [INPUT_JOB_RELEASE] = "job-release"};
+    static const char *const wishes[] = {"cordon", "uncordon", "drain"};
+    switch (input->kind) {
+    case INPUT_POOL_PUT: print_pool(&input->pool, out); break;
+    case INPUT_TEAM_PUT: print_team(&input->team, out); break;
+    case INPUT_JOB_SUBMIT: print_job(&input->job, out); break;
+    case INPUT_POOL_DELETE:
+    case INPUT_TEAM_DELETE: strbuf_printf(out, "%s %s", plain[input->kind], input->name); break;
+    case INPUT_JOB_CANCEL:
+    case INPUT_JOB_HOLD:
+    case INPUT_JOB_RELEASE:
+        strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
+        break;
+    case INPUT_NODE_WISH:
+        strbuf_printf(
+            out, "node-%s %s/%s", wishes[input->wish], input->pool_name, input->node_name);
+        break;
+    case INPUT_NODE_RESERVE:
+        strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,
+            (long long)input->begin_ms, (long long)input->end_ms);
+        break;
+    case INPUT_ATTEMPT_REPORT: print_attempt_report(&input->report, out); break;
+    case INPUT_NODE_REPORT:
+        strbuf_printf(out, "report node=%s/%s %s", input->pool_name, input->node_name,
+            input->up ? "up" : "lost");
+        break;
+    }
+    if (sim_input_is_report(input))
+        strbuf_puts(out, answer->changed ? " -> changed" : " -> nothing");
+    else if (answer->result < 0)
+        strbuf_printf(out, " -> %s: %s", error_name(answer->error.code), answer->error.text);
+    else if (answer->id)
+        strbuf_printf(out, " -> %llu", (unsigned long long)answer->id);
+    else
+        strbuf_puts(out, " -> done");
+}

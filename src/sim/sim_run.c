@@ -1,0 +1,562 @@
+/* One seeded run.
+ *
+ * A step is what the daemon's tick is: inputs, schedule, commit, answers, effects. The seed may
+ * stop the machine between any two of these: then the core in memory is gone, reports under way
+ * are lost, commands without an answer may or may not be done, and a new core is loaded from what
+ * is committed while the engine's world goes on.
+ *
+ * Invariants of the run itself: the engine sees only what is committed; a command is answered only
+ * after its commit; the digest of a loaded core is the one the last committed state had. */
+#include "sim/sim_run.h"
+
+#include "base/vec.h"
+#include "sim/sim_trace.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    INPUTS_MAX = 256,  /* of one step */
+    CHECK_EVERY = 8,   /* steps between two full looks into the core */
+    SHADOW_EVERY = 24, /* steps between two comparisons with a core loaded anew */
+    DRAIN_ROUNDS_MAX = 4000,
+    SETTLE_ROUNDS_MAX = 50,
+};
+
+/* Where a step is cut off. */
+enum cut {
+    CUT_NONE,
+    CUT_BEFORE_SCHEDULE,
+    CUT_BEFORE_COMMIT,
+    CUT_BEFORE_ANSWER, /* committed, and nobody was told */
+    CUT_BEFORE_EFFECTS,
+    CUT_COUNT
+};
+
+struct sim {
+    const struct sim_options *options;
+    struct sim_profile profile;
+    struct prng prng;
+    struct sim_world world;
+    struct sim_engine *engine;
+    struct sim_store *store;
+    struct core *core;
+    struct core *shadow; /* loaded anew before this step, or NULL */
+    struct invariants *inv;
+    struct sim_trace trace;
+    struct sim_txn txn;
+    struct arena *arena; /* of this step's inputs */
+    VEC(struct sim_input) inputs;
+    VEC(struct sim_answer) answers;
+    int64_t now_ms;
+    int64_t core_ms; /* what time the core believes it is: the greatest it was told */
+    int64_t steps;
+    int64_t loads;
+    int64_t next_ms; /* when the core wanted to be woken, when it was last asked; 0: not known */
+    bool fresh;      /* the core was loaded and has not stored anything since */
+    uint64_t digest; /* of the committed state, when the step can fail */
+    enum cut cut;
+    enum commit_fate fate;
+    bool calm; /* the drain has begun */
+};
+
+/* ---- loading --------------------------------------------------------------------------- */
+
+static int check_core(const struct sim *sim, const struct core *core, struct error *err)
+{
+    if (core_check(core, err) < 0)
+        return error_prefix(err, "core_check");
+    return sim_store_compare(sim->store, core, err);
+}
+
+/* The machine was stopped or a commit failed: everything in memory is gone. */
+static int sim_reload(struct sim *sim, const char *why, struct error *err)
+{
+    sim_trace_note(&sim->trace, sim->now_ms, "load again: %s", why);
+    core_destroy(sim->core);
+    sim->core = sim_store_load(sim->store, NULL, err);
+    sim->loads++;
+    sim->fresh = true;
+    sim->next_ms = 0;
+    if (!sim->core)
+        return error_prefix(err, "invariant 7: loading");
+    if (core_digest(sim->core) != sim->digest)
+        return error_set(err, ERR_CORRUPT, "invariant 7: the reloaded state is another one");
+    if (check_core(sim, sim->core, err) < 0)
+        return error_prefix(err, "invariant 7: after loading");
+    return 0;
+}
+
+/* ---- inputs ---------------------------------------------------------------------------- */
+
+static void add_input(struct sim *sim, const struct sim_input *input)
+{
+    if (sim->inputs.count < INPUTS_MAX)
+        vec_push(&sim->inputs, *input);
+}
+
+static void gather_commands(struct sim *sim)
+{
+    struct sim_input input;
+    int commands = sim_chance(&sim->prng, sim->profile.commands) ? 1 : 0;
+    int submits = sim_chance(&sim->prng, sim->profile.submits) ? 1 : 0;
+    if (submits && sim_chance(&sim->prng, 200))
+        submits += (int)prng_below(&sim->prng, 4);
+    for (int i = 0; i < submits; i++)
+        if (sim_world_submit(&sim->world, sim->arena, sim->store, sim->now_ms, &input))
+            add_input(sim, &input);
+    if (commands && sim_chance(&sim->prng, 200))
+        commands += (int)prng_below(&sim->prng, 3);
+    for (int i = 0; i < commands; i++)
+        if (sim_world_command(&sim->world, sim->arena, sim->store, sim->now_ms, &input))
+            add_input(sim, &input);
+}
+
+static void gather_reports(struct sim *sim)
+{
+    struct sim_input input;
+    while (sim->inputs.count < INPUTS_MAX && sim_engine_report(sim->engine, sim->now_ms, &input))
+        add_input(sim, &input);
+}
+
+/* What a refused command and a stale report leave behind: nothing. */
+static int check_nothing_done(struct sim *sim, const struct sim_input *input,
+    const struct sim_answer *answer, uint64_t before, struct error *err)
+{
+    bool done = sim_input_is_report(input) ? answer->changed : answer->result == 0;
+    if (done || before == core_digest(sim->core))
+        return 0;
+    return error_set(err, ERR_CORRUPT, "invariant 2: an input that was refused changed the state");
+}
+
+static int apply_input(struct sim *sim, const struct sim_input *input, struct error *err)
+{
+    struct sim_answer answer, shadow_answer;
+    bool look = sim_chance(&sim->prng, 60);
+    uint64_t before = look ? core_digest(sim->core) : 0;
+    bool stale =
+        input->kind == INPUT_ATTEMPT_REPORT && !core_attempt(sim->core, input->report.attempt);
+    sim_input_apply(sim->core, input, &answer);
+    sim_trace_input(&sim->trace, sim->now_ms, input, &answer);
+    vec_push(&sim->answers, answer);
+    if (stale && answer.changed)
+        return error_set(err, ERR_CORRUPT,
+            "invariant 2: a report of attempt %llu, which is not"
+            " live, changed something",
+            (unsigned long long)input->report.attempt);
+    if (look && check_nothing_done(sim, input, &answer, before, err) < 0)
+        return -1;
+    if (!sim->shadow)
+        return 0;
+    sim_input_apply(sim->shadow, input, &shadow_answer);
+    if (shadow_answer.result != answer.result || shadow_answer.id != answer.id ||
+        shadow_answer.changed != answer.changed)
+        return error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew answers otherwise");
+    return 0;
+}
+
+static int apply_inputs(struct sim *sim, int64_t told_ms, struct error *err)
+{
+    vec_clear(&sim->answers);
+    core_begin(sim->core, told_ms);
+    if (sim->shadow)
+        core_begin(sim->shadow, told_ms);
+    for (size_t i = 0; i < sim->inputs.count; i++)
+        if (apply_input(sim, &sim->inputs.items[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- schedule and commit ----------------------------------------------------------------- */
+
+/* Nothing happened, and it is not yet the moment that the core named: it decides nothing. */
+static int check_quiet(const struct sim *sim, struct error *err)
+{
+    if (sim->inputs.count || !sim->next_ms || sim->core_ms >= sim->next_ms ||
+        !sim->txn.decisions.count)
+        return 0;
+    return error_set(err, ERR_CORRUPT, "the core decides %s at %lld, it named %lld",
+        decision_names[sim->txn.decisions.items[0].kind], (long long)sim->core_ms,
+        (long long)sim->next_ms);
+}
+
+static int schedule(struct sim *sim, struct error *err)
+{
+    core_schedule(sim->core);
+    int64_t next_ms = core_next_ms(sim->core);
+    if (next_ms <= sim->core_ms)
+        return error_set(err, ERR_CORRUPT, "it is %lld and the core wants to be woken at %lld",
+            (long long)sim->core_ms, (long long)next_ms);
+    sim_txn_collect(&sim->txn, sim->core, sim_store_next_tick(sim->store));
+    sim_trace_txn(&sim->trace, sim->store, &sim->txn);
+    if (check_quiet(sim, err) < 0)
+        return -1;
+    sim->next_ms = next_ms;
+    if (!sim->shadow)
+        return 0;
+    core_schedule(sim->shadow);
+    uint64_t live = core_digest(sim->core), anew = core_digest(sim->shadow);
+    core_destroy(sim->shadow);
+    sim->shadow = NULL;
+    if (live != anew)
+        return error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew decides otherwise");
+    return 0;
+}
+
+/* The two looks at a transaction that is, or turns out to be, stored. */
+static int look_before(struct sim *sim, struct error *err)
+{
+    if (sim->fate == COMMIT_FAILS || sim->fate == COMMIT_UNKNOWN_LOST)
+        return 0;
+    return invariants_change(sim->inv, sim->store, &sim->txn, sim->core_ms, err);
+}
+
+static int look_after(struct sim *sim, struct error *err)
+{
+    if (invariants_state(sim->store, err) < 0)
+        return -1;
+    if (invariants_admission(sim->store, &sim->txn, sim->core_ms, err) < 0)
+        return -1;
+    return invariants_time(sim->store, sim->core_ms, err);
+}
+
+/* 1: the tick is stored and the core lives on; 0: the core was loaded again. *ret_stored says
+ * whether the tick is stored, which answers may say. */
+static int commit(struct sim *sim, bool *ret_stored, struct error *err)
+{
+    struct error outcome = {0};
+    if (look_before(sim, err) < 0)
+        return -1;
+    if (sim_store_commit(sim->store, &sim->txn, sim->fate, &outcome) == 0) {
+        *ret_stored = true;
+        sim->fresh = false;
+        core_end(sim->core);
+        return look_after(sim, err) < 0 ? -1 : 1;
+    }
+    *ret_stored = outcome.code == ERR_UNKNOWN && sim_store_settle(sim->store, sim->txn.tick);
+    if (*ret_stored) {
+        core_end(sim->core);
+        sim->digest = core_digest(sim->core);
+        if (look_after(sim, err) < 0)
+            return -1;
+    }
+    return sim_reload(sim, outcome.text, err) < 0 ? -1 : 0;
+}
+
+/* ---- answers --------------------------------------------------------------------------- */
+
+static const char *input_subject(const struct sim_input *input)
+{
+    if (input->kind == INPUT_POOL_PUT)
+        return input->pool.metadata.name;
+    if (input->kind == INPUT_TEAM_PUT)
+        return input->team.metadata.name;
+    return input->name ? input->name : "";
+}
+
+/* Whether a later command of the same step is about the same thing. */
+static bool is_overtaken(const struct sim *sim, size_t i)
+{
+    const struct sim_input *input = &sim->inputs.items[i];
+    for (size_t k = i + 1; k < sim->inputs.count; k++) {
+        const struct sim_input *later = &sim->inputs.items[k];
+        if (!sim_input_is_report(later) && later->id == input->id &&
+            strcmp(input_subject(later), input_subject(input)) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int answer_commands(struct sim *sim, struct error *err)
+{
+    for (size_t i = 0; i < sim->inputs.count; i++) {
+        const struct sim_input *input = &sim->inputs.items[i];
+        if (sim_input_is_report(input) || sim->answers.items[i].result < 0 ||
+            (input->kind != INPUT_JOB_SUBMIT && is_overtaken(sim, i)))
+            continue;
+        if (invariants_answered(sim->inv, sim->store, input, &sim->answers.items[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- a step ---------------------------------------------------------------------------- */
+
+static void choose_cut(struct sim *sim)
+{
+    const struct sim_faults *faults = &sim->profile.faults;
+    sim->cut = CUT_NONE;
+    sim->fate = COMMIT_DONE;
+    if (sim->calm || sim->steps == 0)
+        return;
+    if (sim_chance(&sim->prng, faults->crash))
+        sim->cut = (enum cut)sim_between(&sim->prng, CUT_NONE + 1, CUT_COUNT - 1);
+    else if (sim_chance(&sim->prng, faults->commit_fails))
+        sim->fate = COMMIT_FAILS;
+    else if (sim_chance(&sim->prng, faults->commit_unknown))
+        sim->fate = sim_chance(&sim->prng, 500) ? COMMIT_UNKNOWN_DONE : COMMIT_UNKNOWN_LOST;
+}
+
+static int crash(struct sim *sim, const char *where, struct error *err)
+{
+    core_destroy(sim->shadow);
+    sim->shadow = NULL;
+    sim_engine_disconnect(sim->engine);
+    return sim_reload(sim, where, err);
+}
+
+static int look_inside(struct sim *sim, struct error *err)
+{
+    if (sim->steps % CHECK_EVERY != 0)
+        return 0;
+    if (check_core(sim, sim->core, err) < 0)
+        return -1;
+    if (sim->steps % SHADOW_EVERY != 0)
+        return 0;
+    sim->shadow = sim_store_load(sim->store, NULL, err);
+    if (!sim->shadow)
+        return error_prefix(err, "invariant 7: loading");
+    return core_digest(sim->shadow) == core_digest(sim->core)
+               ? 0
+               : error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew is another one");
+}
+
+/* From the commit on. */
+static int step_finish(struct sim *sim, struct error *err)
+{
+    bool stored = false;
+    int alive = commit(sim, &stored, err);
+    if (alive < 0)
+        return -1;
+    if (sim->cut == CUT_BEFORE_ANSWER) {
+        sim->digest = core_digest(sim->core);
+        return crash(sim, "crash before the answers", err);
+    }
+    if (stored && answer_commands(sim, err) < 0)
+        return -1;
+    if (sim->cut == CUT_BEFORE_EFFECTS) {
+        sim->digest = core_digest(sim->core);
+        return crash(sim, "crash before the effects", err);
+    }
+    sim_engine_reconcile(sim->engine, sim->core, sim->store, sim->now_ms);
+    return sim_engine_check(sim->engine, err);
+}
+
+static int step_run(struct sim *sim, struct error *err)
+{
+    int64_t told_ms = sim->now_ms;
+    choose_cut(sim);
+    if (look_inside(sim, err) < 0)
+        return -1;
+    if (sim->cut != CUT_NONE || sim->fate != COMMIT_DONE)
+        sim->digest = core_digest(sim->core);
+    if (!sim->calm && !sim->fresh && !sim->shadow &&
+        sim_chance(&sim->prng, sim->profile.faults.clock_back))
+        told_ms -= sim_between(&sim->prng, 1, 3600 * 1000);
+    if (told_ms > sim->core_ms)
+        sim->core_ms = told_ms;
+    sim_engine_advance(sim->engine, sim->store, sim->now_ms);
+    gather_reports(sim);
+    if (apply_inputs(sim, told_ms, err) < 0)
+        return -1;
+    if (sim->cut == CUT_BEFORE_SCHEDULE)
+        return crash(sim, "crash before the schedule", err);
+    if (schedule(sim, err) < 0)
+        return -1;
+    if (sim->cut == CUT_BEFORE_COMMIT)
+        return crash(sim, "crash before the commit", err);
+    return step_finish(sim, err);
+}
+
+/* Runs one step with the inputs gathered so far. */
+static int step(struct sim *sim, struct error *err)
+{
+    int result = step_run(sim, err);
+    vec_clear(&sim->inputs);
+    arena_reset(sim->arena);
+    sim->steps++;
+    return result;
+}
+
+static void pass_time(struct sim *sim)
+{
+    int64_t next_ms = core_next_ms(sim->core);
+    uint64_t how = prng_below(&sim->prng, 100);
+    if (how < 15)
+        return;
+    if (how < 40 && next_ms < sim->now_ms + 15 * sim->profile.step_ms_max) {
+        if (next_ms > sim->now_ms)
+            sim->now_ms = next_ms;
+    } else if (how < 95)
+        sim->now_ms += sim_between(&sim->prng, 0, sim->profile.step_ms_max);
+    else
+        sim->now_ms += sim_between(&sim->prng, 0, 15 * sim->profile.step_ms_max);
+}
+
+/* ---- the drain ------------------------------------------------------------------------- */
+
+/* Every obstacle that people put up is taken away. */
+static void gather_relief(struct sim *sim)
+{
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_NODE); i++) {
+        const struct node_row *node = sim_store_at(sim->store, ROW_NODE, i);
+        const struct pool_row *pool = sim_store_row(sim->store, ROW_POOL, node->pool);
+        struct sim_input input = {.kind = INPUT_NODE_RESERVE};
+        snprintf(input.pool_name, sizeof input.pool_name, "%.63s",
+            sim_store_symbol(sim->store, pool->name));
+        snprintf(input.node_name, sizeof input.node_name, "%.63s",
+            sim_store_symbol(sim->store, node->name));
+        add_input(sim, &input);
+        input.kind = INPUT_NODE_WISH;
+        input.wish = NODE_UNCORDON;
+        add_input(sim, &input);
+    }
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_JOB); i++) {
+        const struct job_row *job = sim_store_at(sim->store, ROW_JOB, i);
+        struct sim_input input = {.kind = INPUT_JOB_RELEASE, .id = job->id};
+        if (job->service)
+            input.kind = INPUT_JOB_CANCEL;
+        if (job->service || job->state == JOB_HELD)
+            add_input(sim, &input);
+    }
+}
+
+static void gather_cancels(struct sim *sim)
+{
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_JOB); i++) {
+        struct sim_input input = {
+            .kind = INPUT_JOB_CANCEL, .id = sim_row_id(sim_store_at(sim->store, ROW_JOB, i))};
+        add_input(sim, &input);
+    }
+}
+
+/* Goes from event to event until nothing more happens. */
+static int run_dry(struct sim *sim, struct error *err)
+{
+    for (int round = 0; round < DRAIN_ROUNDS_MAX; round++) {
+        if (step(sim, err) < 0)
+            return -1;
+        int64_t next_ms = core_next_ms(sim->core);
+        int64_t world_ms = sim_engine_next_ms(sim->engine);
+        if (world_ms < next_ms)
+            next_ms = world_ms;
+        if (next_ms == INT64_MAX || !sim_store_count(sim->store, ROW_JOB))
+            return 0;
+        if (next_ms > sim->now_ms)
+            sim->now_ms = next_ms;
+        else
+            sim->now_ms++;
+    }
+    return error_set(err, ERR_CORRUPT,
+        "invariant 1: %zu jobs are left after %d rounds without"
+        " faults",
+        sim_store_count(sim->store, ROW_JOB), DRAIN_ROUNDS_MAX);
+}
+
+/* Without faults, jobs preempt each other a few times at most and then run to their ends. */
+static int check_preemptions(const struct sim *sim, uint64_t before, size_t jobs, struct error *err)
+{
+    uint64_t preemptions = invariants_count(sim->inv)->preemptions - before;
+    if (preemptions <= 2 * jobs + 8)
+        return 0;
+    return error_set(err, ERR_CORRUPT, "invariant 6: %llu preemptions among %zu jobs",
+        (unsigned long long)preemptions, jobs);
+}
+
+static int drain(struct sim *sim, struct error *err)
+{
+    uint64_t preemptions = invariants_count(sim->inv)->preemptions;
+    size_t jobs = sim_store_count(sim->store, ROW_JOB);
+    sim_trace_note(&sim->trace, sim->now_ms, "the faults end");
+    sim->calm = true;
+    sim_engine_calm(sim->engine, sim->now_ms);
+    gather_relief(sim);
+    if (run_dry(sim, err) < 0 || check_preemptions(sim, preemptions, jobs, err) < 0)
+        return -1;
+    if (invariants_idle(sim->store, sim->now_ms, err) < 0)
+        return -1;
+    gather_cancels(sim);
+    if (run_dry(sim, err) < 0)
+        return -1;
+    if (check_core(sim, sim->core, err) < 0)
+        return -1;
+    return invariants_final(sim->inv, sim->store, err);
+}
+
+/* ---- a run ----------------------------------------------------------------------------- */
+
+static const struct sim_profile *choose_profile(const struct sim_options *options)
+{
+    size_t count = 0;
+    if (options->profile)
+        return options->profile;
+    while (sim_profiles[count].name)
+        count++;
+    return &sim_profiles[options->seed % count];
+}
+
+static void sim_init(struct sim *sim, const struct sim_options *options)
+{
+    *sim = (struct sim){.options = options, .profile = *choose_profile(options)};
+    if (options->jobs_live_max)
+        sim->profile.jobs_live_max = options->jobs_live_max;
+    struct prng seeds = {options->seed};
+    sim->prng.state = prng_next(&seeds);
+    sim_world_init(&sim->world, &sim->profile, prng_next(&seeds));
+    sim->engine = sim_engine_create(prng_next(&seeds), &sim->profile.faults);
+    sim_engine_set_run_max(sim->engine, sim->profile.run_ms_max);
+    sim->store = sim_store_create();
+    sim->inv = invariants_create();
+    sim->arena = arena_create();
+    sim_txn_init(&sim->txn);
+    sim_trace_init(&sim->trace, options->trace);
+    sim->now_ms = INT64_C(1700000000000);
+}
+
+static void sim_finish(struct sim *sim)
+{
+    core_destroy(sim->shadow);
+    core_destroy(sim->core);
+    sim_store_destroy(sim->store);
+    sim_engine_destroy(sim->engine);
+    invariants_destroy(sim->inv);
+    sim_txn_finish(&sim->txn);
+    sim_trace_finish(&sim->trace);
+    arena_destroy(sim->arena);
+    vec_free(&sim->inputs);
+    vec_free(&sim->answers);
+}
+
+static int sim_steps(struct sim *sim, struct error *err)
+{
+    struct sim_input input;
+    int steps = sim->options->steps ? sim->options->steps : sim->profile.steps;
+    for (int i = 0; sim_world_setup(&sim->world, sim->arena, i, &input); i++)
+        add_input(sim, &input);
+    for (int i = 0; i < steps; i++) {
+        if (i > 0)
+            gather_commands(sim);
+        if (step(sim, err) < 0)
+            return -1;
+        pass_time(sim);
+    }
+    return drain(sim, err);
+}
+
+int sim_run(const struct sim_options *options, struct sim_result *ret_result, struct error *err)
+{
+    struct sim sim;
+    sim_init(&sim, options);
+    sim.core = sim_store_load(sim.store, NULL, err);
+    int result = sim.core ? sim_steps(&sim, err) : -1;
+    if (result < 0) {
+        error_prefix(err, "step %lld", (long long)sim.steps);
+        sim_trace_note(&sim.trace, sim.now_ms, "%s", err ? err->text : "failed");
+    }
+    *ret_result = (struct sim_result){.digest = sim.trace.digest,
+        .steps = sim.steps,
+        .loads = sim.loads,
+        .counts = *invariants_count(sim.inv)};
+    sim_finish(&sim);
+    return result;
+}

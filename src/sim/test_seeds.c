@@ -1,0 +1,92 @@
+/* Two thousand seeded runs, split by the kind of world. A seed that fails says how to see it
+ * again; the same seed gives the same digest. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "sim/sim_reclaim.h"
+#include "sim/sim_run.h"
+
+#include <inttypes.h>
+
+enum { SEEDS_EACH = 250 };
+
+static void every_seed_keeps_the_invariants(void **context)
+{
+    const struct sim_profile *profile = *context;
+    uint64_t placed = 0, loads = 0;
+    for (uint64_t seed = 1; seed <= SEEDS_EACH; seed++) {
+        struct sim_options options = {.seed = seed, .profile = profile};
+        struct sim_result result;
+        struct error err = {0};
+        if (sim_run(&options, &result, &err) < 0)
+            fail_msg("%s\nagain: muster sim --seeds %" PRIu64 " --profile %s --trace -", err.text,
+                seed, profile->name);
+        placed += result.counts.attempts;
+        loads += (uint64_t)result.loads;
+    }
+    /* A run in which nothing happens proves nothing. */
+    assert_true(placed > SEEDS_EACH * 5);
+    assert_true(loads > 0 || !profile->faults.crash);
+}
+
+static void a_guarantee_comes_back(void **context)
+{
+    (void)context;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct sim_reclaim_result result;
+        struct error err = {0};
+        if (sim_reclaim(seed, &result, &err) < 0)
+            fail_msg("seed %" PRIu64 ": %s", seed, err.text);
+    }
+}
+
+static void a_seed_gives_the_same_bytes_again(void **context)
+{
+    (void)context;
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        struct sim_options options = {.seed = seed};
+        struct sim_result first, second;
+        struct error err = {0};
+        assert_int_equal(sim_run(&options, &first, &err), 0);
+        assert_int_equal(sim_run(&options, &second, &err), 0);
+        assert_true(first.digest == second.digest);
+    }
+}
+
+static void seeds_differ(void **context)
+{
+    (void)context;
+    struct sim_options options = {.seed = 1, .profile = sim_profiles};
+    struct sim_result first, second;
+    struct error err = {0};
+    assert_int_equal(sim_run(&options, &first, &err), 0);
+    options.seed = 2;
+    assert_int_equal(sim_run(&options, &second, &err), 0);
+    assert_true(first.digest != second.digest);
+}
+
+#define WORLD(number, title)                                                                       \
+    {                                                                                              \
+        title, every_seed_keeps_the_invariants, NULL, NULL, (void *)&sim_profiles[number]          \
+    }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD(0, "seeds: a small cluster"),
+        WORLD(1, "seeds: accelerators, whole and shared"),
+        WORLD(2, "seeds: quotas"),
+        WORLD(3, "seeds: placement conditions"),
+        WORLD(4, "seeds: engines that lie and die"),
+        WORLD(5, "seeds: a store that fails and machines that stop"),
+        WORLD(6, "seeds: pools and teams that change"),
+        WORLD(7, "seeds: a crowded cluster"),
+        cmocka_unit_test(a_guarantee_comes_back),
+        cmocka_unit_test(a_seed_gives_the_same_bytes_again),
+        cmocka_unit_test(seeds_differ),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
