@@ -43,6 +43,7 @@ def muster(tmp_path):
         yield instance
     finally:
         instance.teardown()
+        print(instance.log())  # pytest shows it when the test failed
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def muster_stopped(tmp_path):
         yield instance
     finally:
         instance.teardown()
+        print(instance.log())  # pytest shows it when the test failed
 
 
 @pytest.fixture
