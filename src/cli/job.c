@@ -35,10 +35,15 @@ static bool is_id(const char *text)
 void job_append_target(
     const struct cli *cli, struct strbuf *target, const char *job, const char *suffix)
 {
+    /* In a path a job of a team is one segment: team:name. */
+    const char *slash = strchr(job, '/');
+    const char *name = job;
+    if (slash)
+        name = arena_printf(cli->arena, "%.*s:%s", (int)(slash - job), job, slash + 1);
+    else if (!is_id(job))
+        name = arena_printf(cli->arena, "%s:%s", job_team(cli), job);
     strbuf_puts(target, "/v1/jobs");
-    if (!strchr(job, '/') && !is_id(job))
-        view_append_name(target, job_team(cli));
-    view_append_name(target, job);
+    view_append_name(target, name);
     strbuf_puts(target, suffix);
 }
 

@@ -56,7 +56,7 @@ static const struct view_column attempt_columns[] = {
     {"ENDED", "ended", VIEW_TIME},
     {"CHECKPOINT", "checkpoint", VIEW_TIME},
     {"NODES", "placements", VIEW_LIST},
-    {"SAYS", "text"},
+    {"SAYS", "detail"},
     {NULL},
 };
 

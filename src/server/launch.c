@@ -38,7 +38,6 @@ static void add_placement(void *context, enum row_kind kind, const void *data)
     const struct placement_row *row = data;
     assert(kind == ROW_PLACEMENT);
     (void)kind;
-    const struct node_row *node = core_node(builder->server->core, row->node);
     uint32_t *devices = arena_alloc(builder->arena, 64, sizeof *devices);
     size_t count = 0;
     for (uint32_t i = 0; i < 64; i++) {
@@ -46,7 +45,8 @@ static void add_placement(void *context, enum row_kind kind, const void *data)
             devices[count++] = i;
     }
     struct launch_placement placement = {
-        .node = node ? core_symbol(builder->server->core, node->name) : "",
+        /* The nodes of local pools are parts of this machine. */
+        .node = engine_node(builder->server->engine)->name,
         .first_rank = (uint32_t)row->first_rank,
         .ranks = (uint32_t)row->ranks,
         .devices = devices,
