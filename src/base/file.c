@@ -260,8 +260,7 @@ int file_remove_tree(const char *path, struct error *err)
         return error_set_errno(err, "cannot remove %s", path);
     if (!is_folder)
         return 0;
-    struct removal *stack = mem_alloc(TREE_DEPTH_MAX, sizeof *stack);
-    SCOPED(mem_scope) struct removal *owned = stack;
+    SCOPED(mem_scope) struct removal *stack = mem_alloc(TREE_DEPTH_MAX, sizeof *stack);
     size_t depth = 0;
     if (removal_open_closed(AT_FDCWD, path, NULL, &stack[0]) < 0 ||
         fstat(dirfd(stack[0].folder), &st) < 0)
