@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <dirent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
