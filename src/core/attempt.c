@@ -86,6 +86,15 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
                      .pool = plan->parts.items[0].node->row.pool});
 }
 
+void attempt_set_away(struct live_attempt *attempt, bool away)
+{
+    assert(attempt->away != away);
+    attempt->away = away;
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        node_hold(one->node, &attempt->job->shape->row, one->row.devices, one->row.device_milli,
+            one->row.ranks, away ? -1 : 1);
+}
+
 /* From when on the work would be lost. */
 static int64_t lost_since_ms(const struct core *core, const struct live_attempt *attempt)
 {
