@@ -132,7 +132,7 @@ void node_vanish(struct core *core, struct live_node *node)
 
 void node_vanish_if_left(struct core *core, struct live_node *node)
 {
-    if (node->row.leaving && node->placements.count == 0)
+    if (!node->item.gone && node->row.leaving && node->placements.count == 0)
         node_vanish(core, node);
 }
 
