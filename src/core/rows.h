@@ -7,6 +7,7 @@
 #include "core/row.h"
 
 enum row_kind {
+    ROW_COUNTER,     /* the core's own scalars: the last id of each table, the clock */
     ROW_SYMBOL,      /* interned text: names, labels, types */
     ROW_POOL,
     ROW_PRICE,       /* of a pool */
@@ -75,6 +76,14 @@ extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
 extern const char *const job_state_names[];
 extern const char *const attempt_state_names[];
 
+/* Ids are never used again, not even after the rows that had them were retired or the clock was
+ * set back: what was given out last is itself a row. Named after the table, or "clock". */
+struct counter_row {
+    uint64_t id;
+    char name[32];
+    int64_t last;
+};
+
 struct symbol_row {
     uint64_t id;
     char text[256];
@@ -112,7 +121,8 @@ struct node_row {
     uint8_t fractional;
     uint8_t cordoned;
     uint8_t draining;
-    int32_t state; /* enum node_state */
+    uint8_t leaving; /* gone from its pool; vanishes when the last attempt on it has ended */
+    int32_t state;   /* enum node_state */
     int64_t cpu_milli;
     int64_t memory_bytes;
     int64_t disk_bytes;
@@ -194,6 +204,7 @@ struct job_row {
     int32_t size_now;                 /* ranks of the live or next attempt */
     int32_t attempts;                 /* started so far */
     int32_t retries_left;
+    int32_t failures; /* attempts that used a retry; what the backoff grows with */
     int32_t preemptions;
     int32_t preemptions_max;
     uint8_t preemptible;
@@ -252,6 +263,7 @@ struct placement_row {
     int64_t device_milli; /* held of each device: 1000, or the fraction */
     int32_t first_rank;
     int32_t ranks;
+    int64_t since_ms; /* since when this is not charged yet */
 };
 
 struct claim_row {

@@ -1,0 +1,291 @@
+/* Attempts: a job's gang on its nodes, from admission to its end.
+ *
+ * Invariants: an attempt holds all ranks of its size from admission until its end, whatever it was
+ * told; a job has at most one attempt that has not ended; what an attempt is stopped for first
+ * stays the reason, but for a cancellation, which is final. */
+#include "core/core_state.h"
+
+void placement_amounts(const struct live_placement *placement, struct amounts *ret)
+{
+    amounts_of_shape(placement->attempt->job->shape, placement->row.ranks,
+        placement->node->resource, ret);
+}
+
+void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret)
+{
+    *ret = (struct amounts){0};
+    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
+        struct amounts part;
+        placement_amounts(one, &part);
+        for (int i = 0; i < RESOURCE_MAX; i++)
+            ret->of[i] += part.of[i];
+    }
+}
+
+void placement_link(struct core *core, struct live_placement *placement)
+{
+    (void)core;
+    LIST_APPEND(placement->attempt->placements, placement, next);
+    vec_push(&placement->node->placements, placement);
+    node_hold(placement->node, &placement->attempt->job->shape->row, placement->row.devices,
+        placement->row.device_milli, placement->row.ranks, 1);
+}
+
+static void placements_make(
+    struct core *core, struct live_attempt *attempt, const struct plan *plan)
+{
+    int32_t rank = 0;
+    for (size_t i = 0; i < plan->parts.count; i++) {
+        const struct plan_part *part = &plan->parts.items[i];
+        struct live_placement *placement = mem_alloc(1, sizeof *placement);
+        placement->row = (struct placement_row){
+            .attempt = attempt->row.id,
+            .node = part->node->row.id,
+            .devices = part->devices,
+            .device_milli = part->device_milli,
+            .first_rank = rank,
+            .ranks = part->ranks,
+            .since_ms = core->now_ms,
+        };
+        placement->attempt = attempt;
+        placement->node = part->node;
+        change_new(core, ROW_PLACEMENT, &placement->item);
+        placement_link(core, placement);
+        rank += part->ranks;
+    }
+    assert(rank == plan->size);
+}
+
+void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan)
+{
+    assert(!job->attempt && !job->claims && job->row.state == JOB_QUEUED);
+    struct live_attempt *attempt = mem_alloc(1, sizeof *attempt);
+    attempt->job = job;
+    attempt->row = (struct attempt_row){
+        .job = job->row.id,
+        .number = ++job->row.attempts,
+        .state = ATTEMPT_ADMITTED,
+        .size = plan->size,
+        .admitted_ms = core->now_ms,
+    };
+    change_new(core, ROW_ATTEMPT, &attempt->item);
+    placements_make(core, attempt, plan);
+    job->attempt = attempt;
+    job->row.attempt = attempt->row.id;
+    job->row.size_now = plan->size;
+    struct amounts amounts;
+    attempt_amounts(attempt, &amounts);
+    quota_hold(core, job->team, &amounts, job_firm(job), 1);
+    array_count(job, 1);
+    job_set_state(core, job, JOB_STARTING);
+    decide(core, (struct core_decision){.kind = DECISION_ADMIT,
+                     .job = job->row.id,
+                     .attempt = attempt->row.id,
+                     .team = job->row.team,
+                     .node = plan->parts.items[0].node->row.id,
+                     .pool = plan->parts.items[0].node->row.pool});
+}
+
+void attempt_set_away(struct live_attempt *attempt, bool away)
+{
+    assert(attempt->away != away);
+    attempt->away = away;
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        node_hold(one->node, &attempt->job->shape->row, one->row.devices, one->row.device_milli,
+            one->row.ranks, away ? -1 : 1);
+}
+
+/* From when on the work would be lost. */
+static int64_t lost_since_ms(const struct core *core, const struct live_attempt *attempt)
+{
+    if (!attempt->row.started_ms)
+        return core->now_ms;
+    return most(attempt->row.started_ms, attempt->row.checkpoint_ms);
+}
+
+int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *attempt)
+{
+    return most(core->now_ms - lost_since_ms(core, attempt), 0);
+}
+
+int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt)
+{
+    struct amounts amounts;
+    attempt_amounts(attempt, &amounts);
+    int64_t share = dominant_share(core, amounts.of);
+    __int128 loss = (__int128)attempt_loss_ms(core, attempt) * share;
+    return loss > INT64_MAX / 1024 ? INT64_MAX / 1024 : (int64_t)loss;
+}
+
+/* Device-milliseconds, for people: without devices a rank counts as one. */
+static int64_t device_loss_ms(const struct core *core, const struct live_attempt *attempt)
+{
+    int64_t milli = attempt->job->shape->row.accelerator_milli;
+    milli = (milli ? milli : DEVICE_MILLI) * attempt->row.size;
+    return scale_round(attempt_loss_ms(core, attempt), milli, DEVICE_MILLI);
+}
+
+void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
+    const struct live_job *for_job)
+{
+    assert(reason != END_NONE && attempt->row.state != ATTEMPT_ENDED);
+    struct live_job *job = attempt->job;
+    bool stopping = attempt->row.stop_reason != END_NONE;
+    if (stopping && (reason != END_CANCELLED || attempt->row.stop_reason == END_CANCELLED))
+        return;
+    attempt->row.stop_reason = (int32_t)reason;
+    if (!stopping)
+        attempt->row.stop_ms = core->now_ms;
+    change_put(core, &attempt->item);
+    job_set_state(core, job, JOB_STOPPING);
+    decide(core, (struct core_decision){.kind = DECISION_STOP,
+                     .job = job->row.id,
+                     .attempt = attempt->row.id,
+                     .team = job->row.team,
+                     .for_job = for_job ? for_job->row.id : 0,
+                     .reason = (int32_t)reason,
+                     .lost_ms = reason == END_PREEMPTED ? device_loss_ms(core, attempt) : 0});
+}
+
+/* Whether the job goes on for free after an end like that. */
+static bool ends_innocently(const struct live_job *job, enum end_reason reason)
+{
+    return reason == END_PREEMPTED || reason == END_DRAINED || reason == END_RESIZED ||
+           (reason == END_NODE_LOST && job->row.shrink_on_node_loss);
+}
+
+/* From when on work counts as wasted, MOMENT_NEVER: none does. */
+static int64_t wasted_since_ms(const struct live_attempt *attempt, enum end_reason reason)
+{
+    if (reason == END_SUCCEEDED || reason == END_CANCELLED)
+        return MOMENT_NEVER;
+    return most(attempt->row.admitted_ms, attempt->row.checkpoint_ms);
+}
+
+static void placements_release(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason)
+{
+    struct live_job *job = attempt->job;
+    struct amounts amounts;
+    attempt_amounts(attempt, &amounts);
+    quota_hold(core, job->team, &amounts, job_firm(job), -1);
+    int64_t since_ms = wasted_since_ms(attempt, reason);
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        charge_placement(core, one, since_ms);
+    for (struct live_placement *one = attempt->placements, *next; one; one = next) {
+        next = one->next;
+        struct live_node *node = one->node;
+        size_t at = 0;
+        while (node->placements.items[at] != one)
+            at++;
+        vec_remove(&node->placements, at);
+        node_hold(node, &job->shape->row, one->row.devices, one->row.device_milli,
+            one->row.ranks, -1);
+        change_retire(core, &one->item);
+    }
+}
+
+/* Nodes that were only waiting for this attempt. Its placements are still readable here. */
+static void leave_nodes(struct core *core, const struct live_attempt *attempt)
+{
+    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
+        if (one->node->row.leaving && !one->node->item.gone)
+            node_vanish_if_left(core, one->node);
+    }
+}
+
+static int64_t backoff_ms(const struct job_row *row)
+{
+    int64_t delay = row->backoff_ms;
+    for (int32_t i = 1; i < row->failures && delay < row->backoff_max_ms; i++)
+        delay *= 2;
+    return row->backoff_max_ms ? least(delay, row->backoff_max_ms) : row->backoff_ms;
+}
+
+static void job_requeue(struct core *core, struct live_job *job, enum end_reason reason)
+{
+    job_decide(core, DECISION_REQUEUE, job, (int32_t)reason);
+    job_ready(core, job);
+}
+
+static void job_retry(struct core *core, struct live_job *job, enum end_reason reason)
+{
+    job->row.retries_left--;
+    job->row.failures++;
+    job->row.not_before_ms = core->now_ms + backoff_ms(&job->row);
+    job->row.queued_ms = 0;
+    job_requeue(core, job, reason);
+}
+
+static void job_after_attempt(struct core *core, struct live_job *job, enum end_reason reason,
+    int32_t exit_status)
+{
+    if (job->row.cancel)
+        job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
+    else if (reason == END_SUCCEEDED)
+        job_end(core, job, JOB_SUCCEEDED, END_SUCCEEDED, 0);
+    else if (ends_innocently(job, reason))
+        job_requeue(core, job, reason);
+    else if (reason == END_DEADLINE || reason == END_TIME_LIMIT || job->row.retries_left <= 0)
+        job_end(core, job, JOB_FAILED, reason, exit_status);
+    else
+        job_retry(core, job, reason);
+}
+
+void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
+    int32_t exit_status)
+{
+    assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
+    struct live_job *job = attempt->job;
+    placements_release(core, attempt, reason);
+    attempt->row.state = ATTEMPT_ENDED;
+    attempt->row.end_reason = (int32_t)reason;
+    attempt->row.exit_status = exit_status;
+    attempt->row.ended_ms = core->now_ms;
+    decide(core, (struct core_decision){.kind = DECISION_END,
+                     .job = job->row.id,
+                     .attempt = attempt->row.id,
+                     .team = job->row.team,
+                     .reason = (int32_t)reason,
+                     .exit_status = exit_status});
+    change_retire(core, &attempt->item);
+    job->attempt = NULL;
+    job->row.attempt = 0;
+    job->row.preemptions += reason == END_PREEMPTED;
+    array_count(job, -1);
+    core->free_version++;
+    core->pass_wanted = true;
+    leave_nodes(core, attempt);
+    job_after_attempt(core, job, reason, exit_status);
+}
+
+void attempt_free(struct live_attempt *attempt)
+{
+    free(attempt);
+}
+
+void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context)
+{
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+        struct attempt_wish wish = {
+            .stop = attempt->row.stop_reason != END_NONE,
+            .grace_ms = attempt->job->row.grace_ms,
+        };
+        visit(context, &attempt->row, &wish);
+    }
+}
+
+const struct attempt_row *core_attempt(const struct core *core, uint64_t id)
+{
+    const struct item *item = table_find(core, ROW_ATTEMPT, id);
+    return item ? &((const struct live_attempt *)item)->row : NULL;
+}
+
+void core_placement_each(
+    const struct core *core, uint64_t attempt, core_row_fn *visit, void *context)
+{
+    const struct live_attempt *of =
+        (const struct live_attempt *)table_find(core, ROW_ATTEMPT, attempt);
+    for (const struct live_placement *one = of ? of->placements : NULL; one; one = one->next)
+        visit(context, ROW_PLACEMENT, &one->row);
+}

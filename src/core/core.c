@@ -1,0 +1,147 @@
+/* Creating and reading the state. */
+#include "core/core_state.h"
+
+enum { AGEING_MS_DEFAULT = 60000 };
+#define USAGE_HALF_LIFE_MS_DEFAULT ((int64_t)7 * 24 * 3600 * 1000)
+
+struct core *core_create(const struct core_options *options)
+{
+    struct core *core = mem_alloc(1, sizeof *core);
+    if (options)
+        core->options = *options;
+    if (core->options.ageing_ms <= 0)
+        core->options.ageing_ms = AGEING_MS_DEFAULT;
+    if (core->options.usage_half_life_ms <= 0)
+        core->options.usage_half_life_ms = USAGE_HALF_LIFE_MS_DEFAULT;
+    core->reservation_next_ms = MOMENT_NEVER;
+    core->wake_ms = MOMENT_NEVER;
+    core->topology_version = 1;
+    core->free_version = 1;
+    core->images = arena_create();
+    return core;
+}
+
+static void object_free(struct item *item)
+{
+    switch (item->kind) {
+    case ROW_POOL: vec_free(&((struct live_pool *)item)->nodes); free(item); break;
+    case ROW_NODE: node_free((struct live_node *)item); break;
+    case ROW_TEAM: team_free((struct live_team *)item); break;
+    case ROW_SHAPE: shape_free((struct live_shape *)item); break;
+    default: free(item);
+    }
+}
+
+static void lanes_free(struct core *core)
+{
+    TABLE_EACH (core, ROW_TEAM, struct live_team, team) {
+        for (size_t i = 0; i < team->lanes.count; i++)
+            free(team->lanes.items[i]);
+        vec_clear(&team->lanes);
+    }
+}
+
+static void arrays_free(struct core *core)
+{
+    TABLE_EACH (core, ROW_JOB, struct live_job, job)
+        array_leave(core, job);
+}
+
+static void tables_free(struct core *core)
+{
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
+        size_t at = 0;
+        for (struct item *item; (item = table_next(&core->tables[kind], &at));)
+            object_free(item);
+        vec_free(&core->tables[kind].entries);
+    }
+}
+
+void core_destroy(struct core *core)
+{
+    if (!core)
+        return;
+    core_end(core);
+    lanes_free(core);
+    arrays_free(core);
+    tables_free(core);
+    strmap_finish(&core->symbols);
+    idmap_finish(&core->teams_by_name);
+    idmap_finish(&core->pools_by_name);
+    idmap_finish(&core->jobs_by_name);
+    idmap_finish(&core->arrays_by_name);
+    idmap_finish(&core->arrays);
+    idmap_finish(&core->shapes_by_hash);
+    idmap_finish(&core->lanes_by_hash);
+    vec_free(&core->accelerator_types);
+    vec_free(&core->roots);
+    vec_free(&core->claimants);
+    vec_free(&core->timers);
+    vec_free(&core->changes);
+    vec_free(&core->decisions);
+    vec_free(&core->gone);
+    arena_destroy(core->images);
+    free(core);
+}
+
+void core_begin(struct core *core, int64_t now_ms)
+{
+    core->now_ms = most(core->now_ms, least(now_ms, TIME_MS_MAX));
+}
+
+const struct shape_row *core_shape(const struct core *core, uint64_t id)
+{
+    const struct item *item = table_find(core, ROW_SHAPE, id);
+    return item ? &((const struct live_shape *)item)->row : NULL;
+}
+
+void core_row_each(
+    const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
+{
+    assert((unsigned)kind < ROW_KIND_COUNT);
+    size_t at = 0;
+    struct symbol_row image;
+    for (struct item *item; (item = table_next(&core->tables[kind], &at));)
+        visit(context, kind, item_image(item, &image));
+}
+
+static int64_t table_bytes(const struct core *core, int kind)
+{
+    static const size_t sizes[ROW_KIND_COUNT] = {
+        [ROW_COUNTER] = sizeof(struct live_counter),
+        [ROW_SYMBOL] = sizeof(struct live_symbol) + 64,
+        [ROW_POOL] = sizeof(struct live_pool),
+        [ROW_PRICE] = sizeof(struct live_price),
+        [ROW_NODE] = sizeof(struct live_node) + 4 * DEVICES_MAX,
+        [ROW_NODE_LABEL] = sizeof(struct live_node_label),
+        [ROW_RESERVATION] = sizeof(struct live_reservation),
+        [ROW_TEAM] = sizeof(struct live_team),
+        [ROW_QUOTA] = sizeof(struct live_quota),
+        [ROW_SHAPE] = sizeof(struct live_shape),
+        [ROW_RULE] = sizeof(struct live_rule),
+        [ROW_JOB] = sizeof(struct live_job) + 24,
+        [ROW_JOB_LABEL] = sizeof(struct live_job_label),
+        [ROW_DEPENDENCY] = sizeof(struct live_dependency),
+        [ROW_ATTEMPT] = sizeof(struct live_attempt),
+        [ROW_PLACEMENT] = sizeof(struct live_placement),
+        [ROW_CLAIM] = sizeof(struct live_claim),
+    };
+    const struct table *table = &core->tables[kind];
+    return (int64_t)(table->live * sizes[kind] +
+                     table->entries.capacity * sizeof *table->entries.items);
+}
+
+void core_count(const struct core *core, struct core_counts *ret_counts)
+{
+    struct core_counts counts = {
+        .jobs_live = (int64_t)core->tables[ROW_JOB].live,
+        .jobs_queued = core->jobs_queued,
+        .jobs_running = core->jobs_running,
+        .attempts_live = (int64_t)core->tables[ROW_ATTEMPT].live,
+        .nodes_up = core->nodes_up,
+        .bytes = (int64_t)sizeof *core,
+    };
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
+        counts.bytes += table_bytes(core, kind);
+    *ret_counts = counts;
+}

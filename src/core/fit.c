@@ -1,0 +1,265 @@
+/* Whether and how well ranks of a shape fit a node.
+ *
+ * Three questions, from what changes rarely to what changes always: does the node match at all
+ * (type, labels, taints: remembered for each shape until nodes change), what is free on it, and
+ * who is there already (affinity, anti-affinity, exclusive use). Only the first two depend on the
+ * shape alone. Anti-affinity holds both ways: a job does not come to a node whose jobs want to be
+ * apart from it. */
+#include "core/core_state.h"
+
+static const struct live_node_label *label_of(const struct live_node *node, uint32_t key)
+{
+    for (const struct live_node_label *label = node->labels; label; label = label->next) {
+        if (label->row.effect < 0 && label->row.key == key)
+            return label;
+    }
+    return NULL;
+}
+
+static bool value_listed(
+    const struct live_shape *shape, int32_t operation, uint32_t key, uint32_t value)
+{
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
+        if (rule->row.rule == operation && rule->row.key == key && rule->row.value == value)
+            return true;
+    }
+    return false;
+}
+
+static bool rule_matches(
+    const struct live_shape *shape, const struct live_rule *rule, const struct live_node *node)
+{
+    if (rule->row.rule > LABEL_ABSENT)
+        return true;
+    const struct live_node_label *label = label_of(node, rule->row.key);
+    switch (rule->row.rule) {
+    case LABEL_IN:
+        return label && label->row.value &&
+               value_listed(shape, LABEL_IN, rule->row.key, label->row.value);
+    case LABEL_NOT_IN: return !label || label->row.value != rule->row.value;
+    case LABEL_EXISTS: return label != NULL;
+    default: return label == NULL;
+    }
+}
+
+static bool tolerated(const struct live_shape *shape, const struct live_node_label *taint)
+{
+    return value_listed(shape, RULE_TOLERATE, taint->row.key, taint->row.value) ||
+           value_listed(shape, RULE_TOLERATE, taint->row.key, 0);
+}
+
+bool fit_tolerates(
+    const struct live_shape *shape, const struct live_node *node, enum taint_effect effect)
+{
+    for (const struct live_node_label *label = node->labels; label; label = label->next) {
+        if (label->row.effect == (int32_t)effect && !tolerated(shape, label))
+            return false;
+    }
+    return true;
+}
+
+static bool taints_allow(const struct live_shape *shape, const struct live_node *node)
+{
+    return fit_tolerates(shape, node, TAINT_NO_SCHEDULE) &&
+           fit_tolerates(shape, node, TAINT_NO_EXECUTE);
+}
+
+static bool type_matches(const struct shape_row *shape, const struct live_node *node)
+{
+    const struct pool_row *pool = &node->pool->row;
+    if (shape->pool && shape->pool != pool->name)
+        return false;
+    if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
+        return false;
+    if (shape->node_type && shape->node_type != node->row.type)
+        return false;
+    if (!shape->accelerator_milli)
+        return true;
+    if (shape->accelerator && shape->accelerator != node->row.accelerator)
+        return false;
+    return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
+}
+
+bool fit_matches(
+    const struct core *core, const struct live_shape *shape, const struct live_node *node)
+{
+    (void)core;
+    if (!type_matches(&shape->row, node) || !taints_allow(shape, node))
+        return false;
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
+        if (!rule_matches(shape, rule, node))
+            return false;
+    }
+    return fit_idle_ranks(&shape->row, node, 1) == 1;
+}
+
+void shape_candidates(struct core *core, struct live_shape *shape)
+{
+    if (shape->candidates_version == core->topology_version)
+        return;
+    vec_clear(&shape->candidates);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        for (size_t i = 0; i < pool->nodes.count; i++) {
+            struct live_node *node = pool->nodes.items[i];
+            if (node_takes_work(node) && fit_matches(core, shape, node))
+                vec_push(&shape->candidates, node);
+        }
+    }
+    shape->candidates_version = core->topology_version;
+}
+
+/* How often the ask goes into what is free. */
+static int64_t times(int64_t available, int64_t ask, int64_t most_ranks)
+{
+    if (ask <= 0)
+        return most_ranks;
+    return available <= 0 ? 0 : least(available / ask, most_ranks);
+}
+
+static int32_t bundle_ranks(
+    const struct bundle *available, const struct shape_row *shape, int32_t ranks)
+{
+    int64_t fit = times(available->cpu_milli, shape->cpu_milli, ranks);
+    fit = times(available->memory_bytes, shape->memory_bytes, fit);
+    return (int32_t)times(available->disk_bytes, shape->disk_bytes, fit);
+}
+
+int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks)
+{
+    struct bundle all = {node->row.cpu_milli, node->row.memory_bytes, node->row.disk_bytes};
+    int64_t fit = bundle_ranks(&all, shape, ranks);
+    int64_t devices = (int64_t)node->row.devices;
+    if (shape->accelerator_milli >= DEVICE_MILLI)
+        fit = least(fit, devices * DEVICE_MILLI / shape->accelerator_milli);
+    else if (shape->accelerator_milli > 0)
+        fit = least(fit, devices * (DEVICE_MILLI / shape->accelerator_milli));
+    return (int32_t)fit;
+}
+
+static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)
+{
+    for (const struct live_job_label *label = job->labels; label; label = label->next) {
+        if (label->row.key == key && label->row.value == value)
+            return true;
+    }
+    return false;
+}
+
+/* Whether a rule of that kind of the shape names a label of the job. */
+static bool names_job(const struct live_shape *shape, int32_t kind, const struct live_job *job)
+{
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
+        if (rule->row.rule == kind && job_has_label(job, rule->row.key, rule->row.value))
+            return true;
+    }
+    return false;
+}
+
+static bool keeps_apart(const struct live_job *a, const struct live_job *b)
+{
+    return (a->shape->apart && names_job(a->shape, RULE_APART, b)) ||
+           (b->shape->apart && names_job(b->shape, RULE_APART, a));
+}
+
+static bool neighbours_allow(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
+{
+    if (core->apart_shapes == 0 && !job->shape->near)
+        return true;
+    bool near = !job->shape->near;
+    for (size_t i = 0; i < node->placements.count; i++) {
+        const struct live_attempt *attempt = node->placements.items[i]->attempt;
+        const struct live_job *other = attempt->job;
+        if (attempt->away)
+            continue;
+        if (keeps_apart(job, other))
+            return false;
+        near = near || names_job(job->shape, RULE_NEAR, other);
+    }
+    for (size_t i = 0; i < node->claims.count; i++) {
+        const struct live_job *other = node->claims.items[i]->job;
+        if (other != job && keeps_apart(job, other))
+            return false;
+    }
+    return near;
+}
+
+static bool node_empty(const struct live_node *node)
+{
+    for (size_t i = 0; i < node->placements.count; i++) {
+        if (!node->placements.items[i]->attempt->away)
+            return false;
+    }
+    return node->claims.count == 0;
+}
+
+bool fit_company(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
+{
+    if (node->exclusive_held)
+        return false;
+    for (size_t i = 0; job->shape->row.exclusive && i < node->placements.count; i++) {
+        if (!node->placements.items[i]->attempt->away)
+            return false;
+    }
+    return neighbours_allow(core, job, node);
+}
+
+static bool shares_node(const struct live_job *job, const struct live_node *node)
+{
+    if (node->exclusive_held || node->exclusive_claimed)
+        return false;
+    return !job->shape->row.exclusive || node_empty(node);
+}
+
+int32_t fit_ranks(const struct core *core, const struct live_job *job,
+    const struct live_node *node, int32_t ranks)
+{
+    const struct shape_row *shape = &job->shape->row;
+    struct bundle available = {
+        node->row.cpu_milli - node->held.cpu_milli - node->claimed.cpu_milli,
+        node->row.memory_bytes - node->held.memory_bytes - node->claimed.memory_bytes,
+        node->row.disk_bytes - node->held.disk_bytes - node->claimed.disk_bytes,
+    };
+    int32_t fit = bundle_ranks(&available, shape, ranks);
+    if (fit > 0)
+        fit = device_ranks(node, shape, fit);
+    if (fit <= 0 || !shares_node(job, node) || !neighbours_allow(core, job, node))
+        return 0;
+    return reservation_allows(core, node, job->row.time_limit_ms) ? fit : 0;
+}
+
+static int64_t per_mille(int64_t part, int64_t whole)
+{
+    return whole > 0 ? scale_round(part > 0 ? part : 0, 1000, whole) : 0;
+}
+
+/* Thousandths of devices that stay free; what is open already counts more than what is not. */
+static int64_t devices_left(
+    const struct live_shape *shape, const struct live_node *node, int32_t ranks)
+{
+    int64_t whole = 0, shares = 0;
+    for (int32_t i = 0; i < node->row.devices; i++) {
+        int64_t left = device_free(node, i);
+        whole += left == DEVICE_MILLI;
+        shares += left > 0 && left < DEVICE_MILLI ? left : 0;
+    }
+    int64_t milli = shape->row.accelerator_milli;
+    if (milli == 0 || milli >= DEVICE_MILLI)
+        return whole * DEVICE_MILLI - milli * ranks;
+    /* A share: opening a whole device costs a whole one. */
+    int64_t opens = shares >= milli * ranks ? 0 : DEVICE_MILLI;
+    return opens * DEVICES_MAX + shares;
+}
+
+int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks)
+{
+    struct bundle ask = bundle_of_shape(&shape->row, ranks);
+    int64_t left = per_mille(node->row.cpu_milli - node->held.cpu_milli - ask.cpu_milli,
+        node->row.cpu_milli);
+    left += per_mille(node->row.memory_bytes - node->held.memory_bytes - ask.memory_bytes,
+        node->row.memory_bytes);
+    left += per_mille(node->row.disk_bytes - node->held.disk_bytes - ask.disk_bytes,
+        node->row.disk_bytes);
+    return devices_left(shape, node, ranks) * 4096 + left;
+}

@@ -1,0 +1,413 @@
+/* Loading stored rows: each is linked to rows that came before it; what is derived from all of them
+ * is built at the end, and then everything is checked. A row that contradicts the others is
+ * reported, never trusted: the store may be damaged. */
+#include "core/core_state.h"
+
+#include <inttypes.h>
+
+struct loader {
+    struct core *core;
+    const void *row;
+    struct error *err;
+};
+
+static int corrupt(const struct loader *in, enum row_kind kind, const char *what)
+{
+    return error_set(in->err, ERR_CORRUPT, "%s %" PRIu64 ": %s", row_type(kind)->name,
+        *(const uint64_t *)in->row, what);
+}
+
+/* A new object of the kind with the row copied in and the table told. */
+static void *object_load(const struct loader *in, enum row_kind kind, size_t size)
+{
+    struct item *item = mem_alloc(1, size);
+    memcpy(item_row(item), in->row, row_type(kind)->size);
+    table_add(in->core, kind, item);
+    return item;
+}
+
+#define LOAD(in, kind, type) ((type *)object_load((in), (kind), sizeof(type)))
+#define FIND(in, kind, type, id) ((type *)table_find((in)->core, (kind), (id)))
+
+static int load_counter(const struct loader *in)
+{
+    struct core *core = in->core;
+    const struct counter_row *row = in->row;
+    if (!memchr(row->name, '\0', sizeof row->name) || row->last < 0)
+        return corrupt(in, ROW_COUNTER, "not a counter");
+    struct live_counter *counter = LOAD(in, ROW_COUNTER, struct live_counter);
+    if (strcmp(row->name, "clock") == 0) {
+        core->clock = counter;
+        core->now_ms = most(core->now_ms, least(row->last, TIME_MS_MAX));
+    }
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
+        if (strcmp(row->name, row_type((enum row_kind)kind)->name) == 0)
+            core->counters[kind] = counter;
+    }
+    return 0;
+}
+
+static int load_symbol(const struct loader *in)
+{
+    const struct symbol_row *row = in->row;
+    if (!memchr(row->text, '\0', sizeof row->text) || !row->text[0] || row->id > UINT32_MAX)
+        return corrupt(in, ROW_SYMBOL, "not a text");
+    if (strmap_get(&in->core->symbols, row->text))
+        return corrupt(in, ROW_SYMBOL, "its text is there twice");
+    size_t length = strlen(row->text);
+    struct live_symbol *symbol = mem_alloc(1, sizeof *symbol + length + 1);
+    symbol->id = row->id;
+    memcpy(symbol->text, row->text, length + 1);
+    table_add(in->core, ROW_SYMBOL, &symbol->item);
+    strmap_put(&in->core->symbols, symbol->text, symbol);
+    return 0;
+}
+
+static int load_pool(const struct loader *in)
+{
+    const struct pool_row *row = in->row;
+    if (!row->name || idmap_get(&in->core->pools_by_name, row->name))
+        return corrupt(in, ROW_POOL, "its name is missing or taken");
+    struct live_pool *pool = LOAD(in, ROW_POOL, struct live_pool);
+    idmap_put(&in->core->pools_by_name, pool->row.name, pool);
+    return 0;
+}
+
+static int load_price(const struct loader *in)
+{
+    const struct price_row *row = in->row;
+    struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
+    if (!pool || row->hour_micro < 0)
+        return corrupt(in, ROW_PRICE, "no pool or a negative price");
+    struct live_price *price = LOAD(in, ROW_PRICE, struct live_price);
+    LIST_APPEND(pool->prices, price, next);
+    return 0;
+}
+
+static bool amount_sane(int64_t amount)
+{
+    return amount >= 0 && amount <= AMOUNT_MAX;
+}
+
+static int load_node(const struct loader *in)
+{
+    const struct node_row *row = in->row;
+    struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
+    if (!pool)
+        return corrupt(in, ROW_NODE, "no pool");
+    if (row->devices < 0 || row->devices > DEVICES_MAX || !amount_sane(row->cpu_milli) ||
+        !amount_sane(row->memory_bytes) || !amount_sane(row->disk_bytes) ||
+        (unsigned)row->state > NODE_LOST)
+        return corrupt(in, ROW_NODE, "amounts out of range");
+    if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
+        return corrupt(in, ROW_NODE, "too many accelerator types");
+    struct live_node *node = LOAD(in, ROW_NODE, struct live_node);
+    node->pool = pool;
+    node_prepare(in->core, node);
+    vec_push(&pool->nodes, node);
+    if (node->row.state == NODE_UP)
+        capacity_count(in->core, node, 1);
+    return 0;
+}
+
+static int load_node_label(const struct loader *in)
+{
+    const struct node_label_row *row = in->row;
+    struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
+    if (!node)
+        return corrupt(in, ROW_NODE_LABEL, "no node");
+    struct live_node_label *label = LOAD(in, ROW_NODE_LABEL, struct live_node_label);
+    LIST_APPEND(node->labels, label, next);
+    return 0;
+}
+
+static int load_reservation(const struct loader *in)
+{
+    const struct reservation_row *row = in->row;
+    struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
+    if (!node || row->end_ms <= row->begin_ms)
+        return corrupt(in, ROW_RESERVATION, "no node or no length");
+    struct live_reservation *one = LOAD(in, ROW_RESERVATION, struct live_reservation);
+    LIST_APPEND(node->reservations, one, next);
+    return 0;
+}
+
+static int load_team(const struct loader *in)
+{
+    const struct team_row *row = in->row;
+    if (!row->name || idmap_get(&in->core->teams_by_name, row->name))
+        return corrupt(in, ROW_TEAM, "its name is missing or taken");
+    if (row->id > UINT32_MAX || row->usage < 0 || row->weight_micro < 0)
+        return corrupt(in, ROW_TEAM, "numbers out of range");
+    struct live_team *team = LOAD(in, ROW_TEAM, struct live_team);
+    idmap_put(&in->core->teams_by_name, team->row.name, team);
+    return 0;
+}
+
+static int load_quota(const struct loader *in)
+{
+    const struct quota_row *row = in->row;
+    struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
+    if (!team || row->guarantee < 0 || row->limit < -1 ||
+        resource_of_quota(in->core, row->resource) < 0)
+        return corrupt(in, ROW_QUOTA, "no team or amounts out of range");
+    struct live_quota *quota = LOAD(in, ROW_QUOTA, struct live_quota);
+    LIST_APPEND(team->quotas, quota, next);
+    return 0;
+}
+
+static int load_shape(const struct loader *in)
+{
+    const struct shape_row *row = in->row;
+    if (!amount_sane(row->cpu_milli) || !amount_sane(row->memory_bytes) ||
+        !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
+        row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
+        return corrupt(in, ROW_SHAPE, "amounts out of range");
+    if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
+        return corrupt(in, ROW_SHAPE, "too many accelerator types");
+    LOAD(in, ROW_SHAPE, struct live_shape);
+    return 0;
+}
+
+static int load_rule(const struct loader *in)
+{
+    const struct rule_row *row = in->row;
+    struct live_shape *shape = FIND(in, ROW_SHAPE, struct live_shape, row->shape);
+    if (!shape)
+        return corrupt(in, ROW_RULE, "no shape");
+    struct live_rule *rule = LOAD(in, ROW_RULE, struct live_rule);
+    LIST_APPEND(shape->rules, rule, next);
+    return 0;
+}
+
+static bool job_sane(const struct job_row *row)
+{
+    return row->size_min >= 1 && row->size_min <= row->size_max &&
+           row->size_max <= GANG_SIZE_MAX && row->state >= JOB_HELD &&
+           row->state <= JOB_STOPPING && row->backoff_ms >= 0 && row->time_limit_ms >= 0;
+}
+
+static int load_job(const struct loader *in)
+{
+    const struct job_row *row = in->row;
+    struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
+    struct live_shape *shape = FIND(in, ROW_SHAPE, struct live_shape, row->shape);
+    if (!team || !shape || !row->name)
+        return corrupt(in, ROW_JOB, "no team, shape or name");
+    if (!job_sane(row))
+        return corrupt(in, ROW_JOB, "numbers out of range");
+    if (idmap_get(&in->core->jobs_by_name, name_key(team, row->name)))
+        return corrupt(in, ROW_JOB, "its name is taken");
+    struct live_job *job = LOAD(in, ROW_JOB, struct live_job);
+    job->team = team;
+    job->shape = shape;
+    job->timer_ms = MOMENT_NEVER;
+    shape_ref(in->core, shape);
+    team->jobs++;
+    idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
+    if (row->array) {
+        if (!strchr(core_symbol(in->core, row->name), '-'))
+            return corrupt(in, ROW_JOB, "not an element of an array");
+        array_join(in->core, job);
+    }
+    return 0;
+}
+
+static int load_job_label(const struct loader *in)
+{
+    const struct job_label_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job)
+        return corrupt(in, ROW_JOB_LABEL, "no job");
+    struct live_job_label *label = LOAD(in, ROW_JOB_LABEL, struct live_job_label);
+    LIST_APPEND(job->labels, label, next);
+    return 0;
+}
+
+static int load_dependency(const struct loader *in)
+{
+    const struct dependency_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    struct live_job *on = FIND(in, ROW_JOB, struct live_job, row->on_job);
+    if (!job || !on || row->on_job >= row->job)
+        return corrupt(in, ROW_DEPENDENCY, "no job, or none that was there before");
+    struct live_dependency *dependency = LOAD(in, ROW_DEPENDENCY, struct live_dependency);
+    dependency_link(dependency, job, on);
+    return 0;
+}
+
+static int load_attempt(const struct loader *in)
+{
+    const struct attempt_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job || job->row.attempt != row->id || row->size < 1 || row->size > GANG_SIZE_MAX ||
+        row->state < ATTEMPT_ADMITTED || row->state >= ATTEMPT_ENDED)
+        return corrupt(in, ROW_ATTEMPT, "not its job's live attempt");
+    struct live_attempt *attempt = LOAD(in, ROW_ATTEMPT, struct live_attempt);
+    attempt->job = job;
+    job->attempt = attempt;
+    array_count(job, 1);
+    return 0;
+}
+
+/* Devices and ranks within what the node has; sums are checked at the end. */
+static bool held_sane(const struct live_node *node, uint64_t devices, int64_t milli, int32_t ranks)
+{
+    uint64_t there = node->row.devices >= 64 ? UINT64_MAX : ((uint64_t)1 << node->row.devices) - 1;
+    return (devices & ~there) == 0 && milli >= 0 && milli <= DEVICE_MILLI && ranks >= 1 &&
+           ranks <= GANG_SIZE_MAX;
+}
+
+static int load_placement(const struct loader *in)
+{
+    const struct placement_row *row = in->row;
+    struct live_attempt *attempt = FIND(in, ROW_ATTEMPT, struct live_attempt, row->attempt);
+    struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
+    if (!attempt || !node)
+        return corrupt(in, ROW_PLACEMENT, "no attempt or node");
+    if (!held_sane(node, row->devices, row->device_milli, row->ranks))
+        return corrupt(in, ROW_PLACEMENT, "devices or ranks out of range");
+    struct live_placement *placement = LOAD(in, ROW_PLACEMENT, struct live_placement);
+    placement->attempt = attempt;
+    placement->node = node;
+    placement_link(in->core, placement);
+    return 0;
+}
+
+static int load_claim(const struct loader *in)
+{
+    const struct claim_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
+    if (!job || !node || job->attempt)
+        return corrupt(in, ROW_CLAIM, "no waiting job or no node");
+    if (!held_sane(node, row->devices, row->device_milli, row->ranks))
+        return corrupt(in, ROW_CLAIM, "devices or ranks out of range");
+    struct live_claim *claim = LOAD(in, ROW_CLAIM, struct live_claim);
+    claim->job = job;
+    claim->node = node;
+    if (!job->claims) {
+        vec_push(&in->core->claimants, job);
+        array_count(job, 1);
+    }
+    LIST_APPEND(job->claims, claim, next);
+    vec_push(&node->claims, claim);
+    node_claim(node, &job->shape->row, row->devices, row->device_milli, row->ranks, 1);
+    return 0;
+}
+
+typedef int load_fn(const struct loader *in);
+
+static load_fn *const loaders[ROW_KIND_COUNT] = {
+    [ROW_COUNTER] = load_counter,
+    [ROW_SYMBOL] = load_symbol,
+    [ROW_POOL] = load_pool,
+    [ROW_PRICE] = load_price,
+    [ROW_NODE] = load_node,
+    [ROW_NODE_LABEL] = load_node_label,
+    [ROW_RESERVATION] = load_reservation,
+    [ROW_TEAM] = load_team,
+    [ROW_QUOTA] = load_quota,
+    [ROW_SHAPE] = load_shape,
+    [ROW_RULE] = load_rule,
+    [ROW_JOB] = load_job,
+    [ROW_JOB_LABEL] = load_job_label,
+    [ROW_DEPENDENCY] = load_dependency,
+    [ROW_ATTEMPT] = load_attempt,
+    [ROW_PLACEMENT] = load_placement,
+    [ROW_CLAIM] = load_claim,
+};
+
+int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)
+{
+    assert((unsigned)kind < ROW_KIND_COUNT);
+    struct loader in = {core, row, err};
+    core->loading = true;
+    if (!loaders[kind])
+        return corrupt(&in, kind, "a history row is not live");
+    if (*(const uint64_t *)row <= core->tables[kind].last_id)
+        return corrupt(&in, kind, "ids do not ascend");
+    return loaders[kind](&in);
+}
+
+static int link_teams(struct core *core, struct error *err)
+{
+    TABLE_EACH (core, ROW_TEAM, struct live_team, team) {
+        team->parent = (struct live_team *)table_find(core, ROW_TEAM, team->row.parent);
+        if (team->row.parent && !team->parent)
+            return error_set(err, ERR_CORRUPT, "team %" PRIu64 ": no parent", team->row.id);
+    }
+    TABLE_EACH (core, ROW_TEAM, struct live_team, team) {
+        int depth = 0;
+        for (const struct live_team *at = team; at; at = at->parent) {
+            if (++depth > TEAM_DEPTH_MAX * 2)
+                return error_set(err, ERR_CORRUPT, "team %" PRIu64 ": a cycle", team->row.id);
+        }
+        team_link(core, team);
+    }
+    /* Children have to be derived before their parents: deriving goes up from each. */
+    TABLE_EACH (core, ROW_TEAM, struct live_team, team)
+        quota_derive(core, team);
+    return 0;
+}
+
+static int link_counters(struct core *core, struct error *err)
+{
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
+        const struct table *table = &core->tables[kind];
+        const struct live_counter *counter = core->counters[kind];
+        if (kind == ROW_COUNTER || !table->last_id)
+            continue;
+        if (!counter || (uint64_t)counter->row.last < table->last_id)
+            return error_set(err, ERR_CORRUPT, "table %s: ids beyond its counter",
+                row_type((enum row_kind)kind)->name);
+    }
+    return 0;
+}
+
+static void hold_all(struct core *core)
+{
+    struct amounts amounts;
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+        attempt_amounts(attempt, &amounts);
+        quota_hold(core, attempt->job->team, &amounts, job_firm(attempt->job), 1);
+    }
+    TABLE_EACH (core, ROW_CLAIM, struct live_claim, claim) {
+        claim_amounts(claim, &amounts);
+        quota_hold(core, claim->job->team, &amounts, job_firm(claim->job), 1);
+    }
+}
+
+static int link_jobs(struct core *core, struct error *err)
+{
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        int32_t state = job->row.state;
+        bool active = state >= JOB_STARTING;
+        bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
+        if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
+            (job->claims && state != JOB_QUEUED) || (job->depends && state > JOB_WAITING))
+            return error_set(err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows",
+                job->row.id);
+        core->jobs_queued += state == JOB_QUEUED;
+        core->jobs_running += state == JOB_RUNNING;
+        if (state == JOB_QUEUED && !job->claims)
+            queue_add(core, job);
+        timer_set(core, job);
+    }
+    return 0;
+}
+
+int core_load_end(struct core *core, struct error *err)
+{
+    TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape)
+        shape_index(core, shape);
+    if (link_counters(core, err) < 0 || link_teams(core, err) < 0)
+        return -1;
+    hold_all(core);
+    if (link_jobs(core, err) < 0)
+        return -1;
+    reservations_index(core);
+    topology_changed(core);
+    core->loading = false;
+    return core_check(core, err);
+}

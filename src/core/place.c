@@ -1,0 +1,230 @@
+/* Where a gang goes. A gang stays within one pool, since one engine runs it; there it takes as few
+ * nodes as it can (pack) or as many as it can (spread), and of equal choices the one that leaves
+ * the least behind. Every comparison ends with the node's place in the list of candidates, which
+ * is in order of ids: nothing depends on addresses.
+ *
+ * Nothing is held while a plan is made: either all parts of it are admitted afterwards or none. */
+#include "core/core_state.h"
+
+struct choice {
+    struct live_node *node;
+    int64_t score;
+    int32_t ranks; /* that fit */
+    int32_t use;   /* that it gets */
+    uint32_t order;
+};
+
+struct choices {
+    VEC(struct choice) list;
+    int64_t total; /* ranks that fit, all nodes together */
+};
+
+void plan_finish(struct plan *plan)
+{
+    vec_free(&plan->parts);
+    *plan = (struct plan){0};
+}
+
+static int by_ranks(const void *a, const void *b, const void *context)
+{
+    (void)context;
+    const struct choice *left = a, *right = b;
+    int order = -compare_i64(left->ranks, right->ranks);
+    if (!order)
+        order = compare_i64(left->score, right->score);
+    return order ? order : compare_u64(left->order, right->order);
+}
+
+/* Spread: the emptiest first. */
+static int by_room(const void *a, const void *b, const void *context)
+{
+    (void)context;
+    const struct choice *left = a, *right = b;
+    int order = -compare_i64(left->score, right->score);
+    return order ? order : compare_u64(left->order, right->order);
+}
+
+/* Where in the sorted list the node is that should take all that remains: the tightest of those
+ * that can; SIZE_MAX when none can alone. */
+static size_t pick_last(struct choice **sorted, size_t begin, size_t end, int32_t remaining)
+{
+    size_t best = SIZE_MAX;
+    for (size_t i = begin; i < end && sorted[i]->ranks >= remaining; i++) {
+        if (best == SIZE_MAX || sorted[i]->ranks < sorted[best]->ranks)
+            best = i;
+    }
+    return best;
+}
+
+static void use_packed(struct choice **sorted, size_t count, int32_t size)
+{
+    size_t next = 0;
+    for (int32_t remaining = size; remaining > 0;) {
+        assert(next < count);
+        size_t last = pick_last(sorted, next, count, remaining);
+        struct choice *choice = last != SIZE_MAX ? sorted[last] : sorted[next++];
+        choice->use = (int32_t)least(choice->ranks, remaining);
+        remaining -= choice->use;
+    }
+}
+
+static void use_spread(struct choice **sorted, size_t count, int32_t size)
+{
+    for (int32_t remaining = size; remaining > 0;) {
+        int32_t before = remaining;
+        for (size_t i = 0; i < count && remaining > 0; i++) {
+            if (sorted[i]->use == sorted[i]->ranks)
+                continue;
+            sorted[i]->use++;
+            remaining--;
+        }
+        assert(remaining < before);
+        (void)before;
+    }
+}
+
+static void distribute(struct choices *choices, int32_t size, bool spread)
+{
+    size_t count = choices->list.count;
+    SCOPED(mem_scope) struct choice **sorted = mem_alloc(count, sizeof *sorted);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = &choices->list.items[i];
+    sort_pointers((void **)sorted, count, spread ? by_room : by_ranks, NULL);
+    if (spread)
+        use_spread(sorted, count, size);
+    else
+        use_packed(sorted, count, size);
+}
+
+/* A gang of one rank: the best node, without sorting. */
+static void use_best(struct choices *choices, bool spread)
+{
+    struct choice *best = NULL;
+    for (size_t i = 0; i < choices->list.count; i++) {
+        struct choice *choice = &choices->list.items[i];
+        int64_t gain = best ? best->score - choice->score : 1;
+        if (spread && best)
+            gain = -gain;
+        if (gain > 0)
+            best = choice;
+    }
+    assert(best);
+    best->use = 1;
+}
+
+static void part_shares(struct plan *plan, const struct choice *choice, int64_t milli)
+{
+    int16_t taken[DEVICES_MAX] = {0};
+    for (int32_t rank = 0; rank < choice->use; rank++) {
+        int32_t device = device_pick_share(choice->node, milli, taken);
+        assert(device >= 0);
+        taken[device] = (int16_t)(taken[device] + milli);
+        vec_push(&plan->parts,
+            ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
+    }
+}
+
+static void part_add(
+    struct plan *plan, const struct choice *choice, const struct shape_row *shape)
+{
+    if (shape->accelerator_milli > 0 && shape->accelerator_milli < DEVICE_MILLI) {
+        part_shares(plan, choice, shape->accelerator_milli);
+        return;
+    }
+    struct plan_part part = {.node = choice->node, .ranks = choice->use};
+    if (shape->accelerator_milli) {
+        part.devices = device_pick_whole(choice->node, shape, choice->use);
+        part.device_milli = DEVICE_MILLI;
+    }
+    vec_push(&plan->parts, part);
+}
+
+static void choices_collect(struct core *core, const struct live_job *job,
+    struct live_node *const *nodes, size_t count, int32_t size_max, struct choices *choices)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct live_node *node = nodes[i];
+        int32_t ranks = fit_ranks(core, job, node, size_max);
+        if (ranks == 0)
+            continue;
+        struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
+        choice.score = fit_score(job->shape, node, job->shape->row.spread ? 1 : ranks);
+        vec_push(&choices->list, choice);
+        choices->total += ranks;
+    }
+}
+
+bool plan_make_pool(struct core *core, const struct live_job *job,
+    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
+    struct plan *plan)
+{
+    struct choices choices = {0};
+    bool spread = job->shape->row.spread == SPREAD_SPREAD;
+    choices_collect(core, job, nodes, count, size_max, &choices);
+    bool fits = choices.total >= size_min;
+    if (fits) {
+        plan->size = (int32_t)least(choices.total, size_max);
+        if (plan->size == 1)
+            use_best(&choices, spread);
+        else
+            distribute(&choices, plan->size, spread);
+        for (size_t i = 0; i < choices.list.count; i++) {
+            if (choices.list.items[i].use > 0)
+                part_add(plan, &choices.list.items[i], &job->shape->row);
+        }
+    }
+    vec_free(&choices.list);
+    return fits;
+}
+
+size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count)
+{
+    size_t end = begin;
+    while (end < count && nodes[end]->pool == nodes[begin]->pool)
+        end++;
+    return end;
+}
+
+static bool plan_better(const struct plan *plan, const struct plan *than)
+{
+    if (plan->size != than->size)
+        return plan->size > than->size;
+    return plan->parts.count < than->parts.count;
+}
+
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
+    int32_t size_max, struct plan *plan)
+{
+    assert(size_min >= 1 && size_min <= size_max);
+    struct live_shape *shape = job->shape;
+    shape_candidates(core, shape);
+    bool found = false;
+    size_t count = shape->candidates.count;
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        struct live_node *const *nodes = shape->candidates.items;
+        end = plan_pool_end(nodes, begin, count);
+        struct plan other = {0};
+        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
+            continue;
+        if (found && !plan_better(&other, plan)) {
+            plan_finish(&other);
+            continue;
+        }
+        plan_finish(plan);
+        *plan = other;
+        found = true;
+    }
+    return found;
+}
+
+void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret)
+{
+    *ret = (struct amounts){0};
+    for (size_t i = 0; i < plan->parts.count; i++) {
+        struct amounts part;
+        amounts_of_shape(
+            job->shape, plan->parts.items[i].ranks, plan->parts.items[i].node->resource, &part);
+        for (int r = 0; r < RESOURCE_MAX; r++)
+            ret->of[r] += part.of[r];
+    }
+}

@@ -1,0 +1,88 @@
+/* Resources as one short vector: CPU, memory, disk, accelerators of all types, then each type.
+ * The index of a type depends on which came first and must not decide anything: sums, minima and
+ * maxima over the vector are all that is ever taken. */
+#include "core/core_state.h"
+
+static_assert(RESOURCE_TYPES < RESOURCE_MAX, "room for types");
+
+int resource_find_type(const struct core *core, uint32_t type)
+{
+    for (size_t i = 0; i < core->accelerator_types.count; i++) {
+        if (core->accelerator_types.items[i] == type)
+            return RESOURCE_TYPES + (int)i;
+    }
+    return -1;
+}
+
+int resource_of_type(struct core *core, uint32_t type)
+{
+    assert(type != 0);
+    int found = resource_find_type(core, type);
+    if (found >= 0)
+        return found;
+    if (core->accelerator_types.count + RESOURCE_TYPES >= RESOURCE_MAX)
+        return -1;
+    vec_push(&core->accelerator_types, type);
+    return RESOURCE_TYPES + (int)core->accelerator_types.count - 1;
+}
+
+int resource_of_quota(struct core *core, uint32_t name)
+{
+    static const char *const plain[] = {"cpu", "memory", "disk", "accelerators"};
+    static_assert(ARRAY_LEN(plain) == RESOURCE_TYPES, "a name for each");
+    const char *text = core_symbol(core, name);
+    for (int i = 0; i < RESOURCE_TYPES; i++) {
+        if (strcmp(text, plain[i]) == 0)
+            return i;
+    }
+    return resource_of_type(core, name);
+}
+
+struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks)
+{
+    return (struct bundle){shape->cpu_milli * ranks, shape->memory_bytes * ranks,
+        shape->disk_bytes * ranks};
+}
+
+void amounts_of_shape(
+    const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret)
+{
+    assert(ranks >= 0 && resource < RESOURCE_MAX);
+    *ret = (struct amounts){0};
+    ret->of[RESOURCE_CPU] = shape->row.cpu_milli * ranks;
+    ret->of[RESOURCE_MEMORY] = shape->row.memory_bytes * ranks;
+    ret->of[RESOURCE_DISK] = shape->row.disk_bytes * ranks;
+    ret->of[RESOURCE_ACCELERATORS] = shape->row.accelerator_milli * ranks;
+    if (resource >= 0)
+        ret->of[resource] = shape->row.accelerator_milli * ranks;
+}
+
+void amounts_of_node(const struct live_node *node, struct amounts *ret)
+{
+    *ret = (struct amounts){0};
+    ret->of[RESOURCE_CPU] = node->row.cpu_milli;
+    ret->of[RESOURCE_MEMORY] = node->row.memory_bytes;
+    ret->of[RESOURCE_DISK] = node->row.disk_bytes;
+    ret->of[RESOURCE_ACCELERATORS] = (int64_t)node->row.devices * DEVICE_MILLI;
+    if (node->resource >= 0)
+        ret->of[node->resource] = (int64_t)node->row.devices * DEVICE_MILLI;
+}
+
+void capacity_count(struct core *core, const struct live_node *node, int sign)
+{
+    assert(sign == 1 || sign == -1);
+    struct amounts has;
+    amounts_of_node(node, &has);
+    for (int i = 0; i < RESOURCE_MAX; i++) {
+        core->capacity[i] += sign * has.of[i];
+        assert(core->capacity[i] >= 0);
+    }
+    core->nodes_up += sign;
+}
+
+int64_t scale_round(int64_t value, int64_t numerator, int64_t denominator)
+{
+    assert(denominator > 0 && value >= 0 && numerator >= 0);
+    __int128 scaled = ((__int128)value * numerator * 2 + denominator) / ((__int128)denominator * 2);
+    return scaled > INT64_MAX ? INT64_MAX : (int64_t)scaled;
+}

@@ -1,0 +1,304 @@
+/* The columns of every table, as data. A column is described once, here; its name in SQL, in the
+ * API and in digests is that of the struct's member. */
+#include "core/rows.h"
+
+#include "base/memory.h"
+#include "spec/kinds.h"
+
+#include <assert.h>
+
+const char *const job_state_names[] = {
+    "held", "waiting", "queued", "starting", "running", "stopping", "succeeded", "failed",
+    "cancelled", NULL,
+};
+const char *const attempt_state_names[] = {"admitted", "submitted", "started", "ended", NULL};
+const char *const end_reason_names[] = {
+    "none", "succeeded", "exit", "signal", "out-of-memory", "disk-quota", "start-failed",
+    "preempted", "cancelled", "time-limit", "deadline", "node-lost", "drained", "resized", "lost",
+    "dependency", "impossible", NULL,
+};
+static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
+static_assert(ARRAY_LEN(job_state_names) == JOB_CANCELLED + 2, "a name for each state");
+static_assert(ARRAY_LEN(attempt_state_names) == ATTEMPT_ENDED + 2, "a name for each state");
+
+static const char *const engine_names[] = {"local", "slurm", "kubernetes", NULL};
+static const char *const node_state_names[] = {"up", "lost", NULL};
+static const char *const price_of_names[] = {"node", "accelerator", NULL};
+static const char *const condition_names[] = {"succeeded", "ended", NULL};
+
+#define COLUMN_(row, member, type_, ...)                                                           \
+    {.name = #member, .type = type_, .offset = offsetof(struct row, member),                       \
+        .size = sizeof(((struct row *)0)->member), __VA_ARGS__}
+#define ID(row, member, ...)     COLUMN_(row, member, COLUMN_ID, __VA_ARGS__)
+#define TIME(row, member, ...)   COLUMN_(row, member, COLUMN_TIME, __VA_ARGS__)
+#define ENUM(row, member, list)  COLUMN_(row, member, COLUMN_ENUM, .names = (list))
+#define SYMBOL(row, member, ...) COLUMN_(row, member, COLUMN_SYMBOL, __VA_ARGS__)
+#define INDEXED                  .indexed = true
+#define PLAIN                    .indexed = false
+#define INT(row, member)    COLUMN_(row, member, COLUMN_INT, PLAIN)
+#define LENGTH(row, member) COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
+#define INT32(row, member)  COLUMN_(row, member, COLUMN_INT32, PLAIN)
+#define FLAG(row, member)   COLUMN_(row, member, COLUMN_FLAG, PLAIN)
+#define TEXT(row, member)   COLUMN_(row, member, COLUMN_TEXT, PLAIN)
+
+static const struct column counter_columns[] = {
+    ID(counter_row, id, PLAIN),
+    TEXT(counter_row, name),
+    INT(counter_row, last),
+};
+
+static const struct column symbol_columns[] = {
+    ID(symbol_row, id, PLAIN),
+    TEXT(symbol_row, text),
+};
+
+static const struct column pool_columns[] = {
+    ID(pool_row, id, PLAIN),
+    SYMBOL(pool_row, name, PLAIN),
+    SYMBOL(pool_row, currency, PLAIN),
+    SYMBOL(pool_row, jurisdiction, PLAIN),
+    ENUM(pool_row, engine, engine_names),
+    FLAG(pool_row, spot),
+    INT(pool_row, cpu_hour_micro),
+    INT(pool_row, memory_gib_hour_micro),
+    INT(pool_row, disk_gib_hour_micro),
+};
+
+static const struct column price_columns[] = {
+    ID(price_row, id, PLAIN),
+    ID(price_row, pool, PLAIN),
+    ENUM(price_row, of, price_of_names),
+    SYMBOL(price_row, name, PLAIN),
+    INT(price_row, hour_micro),
+};
+
+static const struct column node_columns[] = {
+    ID(node_row, id, PLAIN),
+    ID(node_row, pool, INDEXED),
+    SYMBOL(node_row, name, PLAIN),
+    SYMBOL(node_row, type, PLAIN),
+    SYMBOL(node_row, accelerator, PLAIN),
+    INT32(node_row, devices),
+    FLAG(node_row, fractional),
+    FLAG(node_row, cordoned),
+    FLAG(node_row, draining),
+    FLAG(node_row, leaving),
+    ENUM(node_row, state, node_state_names),
+    INT(node_row, cpu_milli),
+    INT(node_row, memory_bytes),
+    INT(node_row, disk_bytes),
+    TIME(node_row, since_ms, PLAIN),
+};
+
+static const struct column node_label_columns[] = {
+    ID(node_label_row, id, PLAIN),
+    ID(node_label_row, node, PLAIN),
+    INT32(node_label_row, effect),
+    SYMBOL(node_label_row, key, PLAIN),
+    SYMBOL(node_label_row, value, PLAIN),
+};
+
+static const struct column reservation_columns[] = {
+    ID(reservation_row, id, PLAIN),
+    ID(reservation_row, node, PLAIN),
+    TIME(reservation_row, begin_ms, PLAIN),
+    TIME(reservation_row, end_ms, PLAIN),
+};
+
+static const struct column team_columns[] = {
+    ID(team_row, id, PLAIN),
+    SYMBOL(team_row, name, PLAIN),
+    ID(team_row, parent, PLAIN),
+    INT(team_row, weight_micro),
+    INT(team_row, jobs_max),
+    FLAG(team_row, borrow),
+    FLAG(team_row, host_network),
+    INT(team_row, usage),
+    TIME(team_row, usage_at_ms, PLAIN),
+};
+
+static const struct column quota_columns[] = {
+    ID(quota_row, id, PLAIN),
+    ID(quota_row, team, PLAIN),
+    SYMBOL(quota_row, resource, PLAIN),
+    INT(quota_row, guarantee),
+    INT(quota_row, limit),
+};
+
+static const struct column shape_columns[] = {
+    ID(shape_row, id, PLAIN),
+    INT(shape_row, cpu_milli),
+    INT(shape_row, memory_bytes),
+    INT(shape_row, disk_bytes),
+    INT(shape_row, accelerator_milli),
+    SYMBOL(shape_row, accelerator, PLAIN),
+    SYMBOL(shape_row, pool, PLAIN),
+    SYMBOL(shape_row, node_type, PLAIN),
+    SYMBOL(shape_row, jurisdiction, PLAIN),
+    INT32(shape_row, spread),
+    FLAG(shape_row, exclusive),
+};
+
+static const struct column rule_columns[] = {
+    ID(rule_row, id, PLAIN),
+    ID(rule_row, shape, PLAIN),
+    INT32(rule_row, rule),
+    SYMBOL(rule_row, key, PLAIN),
+    SYMBOL(rule_row, value, PLAIN),
+};
+
+static const struct column job_columns[] = {
+    ID(job_row, id, PLAIN),
+    ID(job_row, team, INDEXED),
+    ID(job_row, shape, PLAIN),
+    ID(job_row, attempt, PLAIN),
+    ID(job_row, array, PLAIN),
+    SYMBOL(job_row, name, INDEXED),
+    SYMBOL(job_row, class_name, PLAIN),
+    INT32(job_row, array_index),
+    INT32(job_row, array_parallel),
+    ENUM(job_row, state, job_state_names),
+    ENUM(job_row, end_reason, end_reason_names),
+    INT32(job_row, exit_status),
+    INT32(job_row, priority),
+    INT32(job_row, size),
+    INT32(job_row, size_min),
+    INT32(job_row, size_max),
+    INT32(job_row, size_now),
+    INT32(job_row, attempts),
+    INT32(job_row, retries_left),
+    INT32(job_row, failures),
+    INT32(job_row, preemptions),
+    INT32(job_row, preemptions_max),
+    FLAG(job_row, preemptible),
+    FLAG(job_row, shrink_on_node_loss),
+    FLAG(job_row, service),
+    FLAG(job_row, cancel),
+    TIME(job_row, submitted_ms, PLAIN),
+    TIME(job_row, queued_ms, PLAIN),
+    TIME(job_row, not_before_ms, PLAIN),
+    TIME(job_row, deadline_ms, PLAIN),
+    LENGTH(job_row, time_limit_ms),
+    LENGTH(job_row, min_runtime_ms),
+    LENGTH(job_row, grace_ms),
+    LENGTH(job_row, backoff_ms),
+    LENGTH(job_row, backoff_max_ms),
+    TIME(job_row, checkpoint_ms, PLAIN),
+    TIME(job_row, ended_ms, INDEXED),
+};
+
+static const struct column job_label_columns[] = {
+    ID(job_label_row, id, PLAIN),
+    ID(job_label_row, job, INDEXED),
+    SYMBOL(job_label_row, key, PLAIN),
+    SYMBOL(job_label_row, value, PLAIN),
+};
+
+static const struct column dependency_columns[] = {
+    ID(dependency_row, id, PLAIN),
+    ID(dependency_row, job, INDEXED),
+    ID(dependency_row, on_job, PLAIN),
+    ENUM(dependency_row, condition, condition_names),
+};
+
+static const struct column attempt_columns[] = {
+    ID(attempt_row, id, PLAIN),
+    ID(attempt_row, job, INDEXED),
+    INT32(attempt_row, number),
+    ENUM(attempt_row, state, attempt_state_names),
+    INT32(attempt_row, size),
+    ENUM(attempt_row, stop_reason, end_reason_names),
+    ENUM(attempt_row, end_reason, end_reason_names),
+    INT32(attempt_row, exit_status),
+    TIME(attempt_row, admitted_ms, PLAIN),
+    TIME(attempt_row, started_ms, PLAIN),
+    TIME(attempt_row, stop_ms, PLAIN),
+    TIME(attempt_row, ended_ms, INDEXED),
+    TIME(attempt_row, checkpoint_ms, PLAIN),
+};
+
+static const struct column placement_columns[] = {
+    ID(placement_row, id, PLAIN),
+    ID(placement_row, attempt, INDEXED),
+    ID(placement_row, node, PLAIN),
+    COLUMN_(placement_row, devices, COLUMN_INT, PLAIN),
+    INT(placement_row, device_milli),
+    INT32(placement_row, first_rank),
+    INT32(placement_row, ranks),
+    TIME(placement_row, since_ms, PLAIN),
+};
+
+static const struct column claim_columns[] = {
+    ID(claim_row, id, PLAIN),
+    ID(claim_row, job, PLAIN),
+    ID(claim_row, node, PLAIN),
+    COLUMN_(claim_row, devices, COLUMN_INT, PLAIN),
+    INT(claim_row, device_milli),
+    INT32(claim_row, ranks),
+};
+
+static const struct column charge_columns[] = {
+    ID(charge_row, id, PLAIN),
+    ID(charge_row, attempt, INDEXED),
+    ID(charge_row, job, INDEXED),
+    ID(charge_row, team, INDEXED),
+    ID(charge_row, pool, PLAIN),
+    ID(charge_row, node, PLAIN),
+    TIME(charge_row, begin_ms, PLAIN),
+    TIME(charge_row, end_ms, INDEXED),
+    LENGTH(charge_row, wasted_ms),
+    INT(charge_row, cpu_milli),
+    INT(charge_row, memory_bytes),
+    INT(charge_row, disk_bytes),
+    INT(charge_row, accelerator_milli),
+    SYMBOL(charge_row, accelerator, PLAIN),
+    SYMBOL(charge_row, currency, PLAIN),
+    INT(charge_row, hour_micro),
+    INT(charge_row, cost_nano),
+    INT(charge_row, wasted_nano),
+};
+
+static const struct column capacity_columns[] = {
+    ID(capacity_row, id, PLAIN),
+    ID(capacity_row, pool, INDEXED),
+    ID(capacity_row, node, PLAIN),
+    TIME(capacity_row, begin_ms, PLAIN),
+    TIME(capacity_row, end_ms, INDEXED),
+    INT(capacity_row, hour_micro),
+    INT(capacity_row, cost_nano),
+    SYMBOL(capacity_row, currency, PLAIN),
+};
+
+#define TABLE(text, row, list)                                                                     \
+    {.name = (text), .size = sizeof(struct row), .columns = (list), .column_count = ARRAY_LEN(list)}
+#define HISTORY(text, row, list)                                                                   \
+    {.name = (text), .size = sizeof(struct row), .columns = (list),                                \
+        .column_count = ARRAY_LEN(list), .history = true}
+
+static const struct row_type row_types[ROW_KIND_COUNT] = {
+    [ROW_COUNTER] = TABLE("counter", counter_row, counter_columns),
+    [ROW_SYMBOL] = TABLE("symbol", symbol_row, symbol_columns),
+    [ROW_POOL] = TABLE("pool", pool_row, pool_columns),
+    [ROW_PRICE] = TABLE("price", price_row, price_columns),
+    [ROW_NODE] = TABLE("node", node_row, node_columns),
+    [ROW_NODE_LABEL] = TABLE("node_label", node_label_row, node_label_columns),
+    [ROW_RESERVATION] = TABLE("reservation", reservation_row, reservation_columns),
+    [ROW_TEAM] = TABLE("team", team_row, team_columns),
+    [ROW_QUOTA] = TABLE("quota", quota_row, quota_columns),
+    [ROW_SHAPE] = TABLE("shape", shape_row, shape_columns),
+    [ROW_RULE] = TABLE("rule", rule_row, rule_columns),
+    [ROW_JOB] = TABLE("job", job_row, job_columns),
+    [ROW_JOB_LABEL] = TABLE("job_label", job_label_row, job_label_columns),
+    [ROW_DEPENDENCY] = TABLE("dependency", dependency_row, dependency_columns),
+    [ROW_ATTEMPT] = TABLE("attempt", attempt_row, attempt_columns),
+    [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
+    [ROW_CLAIM] = TABLE("claim", claim_row, claim_columns),
+    [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
+    [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
+};
+
+const struct row_type *row_type(enum row_kind kind)
+{
+    assert((unsigned)kind < ROW_KIND_COUNT);
+    return &row_types[kind];
+}

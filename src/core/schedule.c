@@ -1,0 +1,277 @@
+/* The scheduling pass: which job next, and what becomes of it.
+ *
+ * Order: jobs that keep their team (or one above it) within its guarantee come first; then the
+ * higher band of named priorities, waiting counted; then, down the tree, the team that has used
+ * least for its weight (a team's own jobs before its children's); within a team the higher priority,
+ * then who has waited longer.
+ *
+ * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
+ * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
+ * stays so and every step either admits a job or blocks a lane: the pass ends. */
+#include "core/core_state.h"
+
+enum {
+    RANK_NONE = 0,
+    RANK_ENTITLED = 16,  /* added to the band */
+    PLACEMENTS_PER_PASS = 100000,
+    SIMILAR_TRIES = 16,  /* jobs of a lane that differ in labels only */
+    PREEMPTIONS_PER_PASS = 256,
+};
+
+struct pass {
+    struct core *core;
+    int32_t placements;
+    int32_t preemptions;
+    int32_t lowest;    /* base priority that may be preempted.. */
+    bool lowest_known; /* ..once it was asked for */
+};
+
+static int32_t lane_rank(const struct core *core, const struct lane *lane)
+{
+    if (lane->blocked || !lane->cursor)
+        return RANK_NONE;
+    struct amounts ask;
+    amounts_of_shape(lane->key.shape, lane->key.size_min, lane->key.shape->resource, &ask);
+    int32_t band = 1 + priority_band(priority_now(core, lane->cursor));
+    return band + (quota_entitled_path(lane->key.team, &ask) ? RANK_ENTITLED : 0);
+}
+
+static bool lane_before(const struct core *core, const struct lane *a, const struct lane *b)
+{
+    int64_t priority_a = priority_now(core, a->cursor);
+    int64_t priority_b = priority_now(core, b->cursor);
+    if (priority_a != priority_b)
+        return priority_a > priority_b;
+    if (a->cursor->row.queued_ms != b->cursor->row.queued_ms)
+        return a->cursor->row.queued_ms < b->cursor->row.queued_ms;
+    return a->cursor->row.id < b->cursor->row.id;
+}
+
+/* Finds the team's own best lane. */
+static void team_rank_own(const struct core *core, struct live_team *team)
+{
+    team->pass_own_rank = RANK_NONE;
+    team->pass_lane = NULL;
+    for (size_t i = 0; i < team->lanes.count; i++) {
+        struct lane *lane = team->lanes.items[i];
+        int32_t rank = lane_rank(core, lane);
+        if (rank == RANK_NONE || rank < team->pass_own_rank)
+            continue;
+        if (rank > team->pass_own_rank || lane_before(core, lane, team->pass_lane)) {
+            team->pass_own_rank = rank;
+            team->pass_lane = lane;
+        }
+    }
+}
+
+static void team_rank_all(struct live_team *team)
+{
+    team->pass_rank = team->pass_own_rank;
+    for (size_t i = 0; i < team->children.count; i++) {
+        int32_t rank = team->children.items[i]->pass_rank;
+        team->pass_rank = rank > team->pass_rank ? rank : team->pass_rank;
+    }
+}
+
+/* The depth is at most TEAM_DEPTH_MAX. */
+static void team_prepare(const struct core *core, struct live_team *team)
+{
+    for (size_t i = 0; i < team->lanes.count; i++) {
+        struct lane *lane = team->lanes.items[i];
+        lane->cursor = lane->first;
+        lane->blocked = false;
+        lane->tries = 0;
+    }
+    for (size_t i = 0; i < team->children.count; i++)
+        team_prepare(core, team->children.items[i]);
+    team->pass_key = fair_key(core, team);
+    team_rank_own(core, team);
+    team_rank_all(team);
+}
+
+/* After the team gained something or one of its lanes was blocked. */
+static void team_refresh(const struct core *core, struct live_team *team)
+{
+    team_rank_own(core, team);
+    for (; team; team = team->parent) {
+        team->pass_key = fair_key(core, team);
+        team_rank_all(team);
+    }
+}
+
+static struct live_team *best_team(struct live_team *const *teams, size_t count)
+{
+    struct live_team *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct live_team *team = teams[i];
+        if (team->pass_rank == RANK_NONE)
+            continue;
+        if (!best || team->pass_rank > best->pass_rank ||
+            (team->pass_rank == best->pass_rank && team->pass_key < best->pass_key))
+            best = team;
+    }
+    return best;
+}
+
+static struct lane *next_lane(const struct core *core)
+{
+    struct live_team *team = best_team(core->roots.items, core->roots.count);
+    while (team && team->pass_own_rank < team->pass_rank)
+        team = best_team(team->children.items, team->children.count);
+    assert(!team || team->pass_lane);
+    return team ? team->pass_lane : NULL;
+}
+
+/* Whether failing says nothing about the next job of the lane. */
+static bool lane_varies(const struct core *core, const struct lane *lane)
+{
+    return core->apart_shapes > 0 && lane->cursor && lane->cursor->labels;
+}
+
+static void lane_fail(const struct core *core, struct lane *lane)
+{
+    if (lane_varies(core, lane) && ++lane->tries < SIMILAR_TRIES)
+        lane->cursor = lane->cursor->lane_next;
+    else
+        lane->blocked = true;
+    if (!lane->cursor)
+        lane->blocked = true;
+}
+
+/* What did not fit before does not fit now, if nothing was freed since. */
+static bool known_not_to_fit(const struct core *core, const struct live_job *job)
+{
+    const struct live_shape *shape = job->shape;
+    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min;
+}
+
+static void remember_not_fit(struct core *core, const struct live_job *job)
+{
+    struct live_shape *shape = job->shape;
+    if (shape->near || core->apart_shapes > 0 || core->reservation_next_ms != MOMENT_NEVER)
+        return;
+    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min)
+        return;
+    shape->nofit_version = core->free_version;
+    shape->nofit_ranks = job->row.size_min;
+}
+
+/* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
+static bool quota_permits(
+    const struct core *core, const struct live_job *job, int32_t *ret_ranks)
+{
+    int32_t ranks = quota_ranks(core, job, job->row.size_max);
+    if (ranks < job->row.size_min)
+        return false;
+    struct amounts ask;
+    if (job_firm(job)) {
+        for (; ranks >= job->row.size_min; ranks--) {
+            amounts_of_shape(job->shape, ranks, job->shape->resource, &ask);
+            if (quota_firm_allows(core, job->team, &ask))
+                break;
+        }
+    }
+    *ret_ranks = ranks;
+    return ranks >= job->row.size_min;
+}
+
+static bool job_place(struct core *core, struct live_job *job, int32_t size_max)
+{
+    if (known_not_to_fit(core, job))
+        return false;
+    struct plan plan = {0};
+    if (!plan_make(core, job, job->row.size_min, size_max, &plan)) {
+        remember_not_fit(core, job);
+        return false;
+    }
+    struct amounts amounts;
+    plan_amounts(&plan, job, &amounts);
+    bool allowed = quota_allows(job->team, &amounts);
+    if (allowed)
+        attempt_admit(core, job, &plan);
+    plan_finish(&plan);
+    return allowed;
+}
+
+static bool array_full(const struct live_job *job)
+{
+    return job->array && job->array->parallel > 0 && job->array->active >= job->array->parallel;
+}
+
+/* Whether a search for victims can find any: nobody of lower priority, no guarantee, no search. */
+static bool may_preempt(struct pass *pass, const struct live_job *job)
+{
+    struct core *core = pass->core;
+    if (!pass->lowest_known) {
+        pass->lowest = INT32_MAX;
+        TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+            if (!job_firm(attempt->job))
+                pass->lowest = (int32_t)least(pass->lowest, attempt->job->row.priority);
+        }
+        pass->lowest_known = true;
+    }
+    struct amounts ask;
+    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &ask);
+    return pass->lowest < job->row.priority || quota_entitled_path(job->team, &ask);
+}
+
+/* Tries the lane's next job; whether it left the lane. */
+static bool lane_try(struct pass *pass, struct lane *lane)
+{
+    struct core *core = pass->core;
+    struct live_job *job = lane->cursor;
+    int32_t size_max;
+    if (array_full(job) || !quota_permits(core, job, &size_max))
+        return false;
+    if (job_place(core, job, size_max)) {
+        pass->placements++;
+        return true;
+    }
+    if (pass->preemptions >= PREEMPTIONS_PER_PASS || !may_preempt(pass, job))
+        return false;
+    pass->preemptions++;
+    return preempt_for(core, job);
+}
+
+static void pass_run(struct core *core)
+{
+    struct pass pass = {.core = core};
+    for (size_t i = 0; i < core->roots.count; i++)
+        team_prepare(core, core->roots.items[i]);
+    for (struct lane *lane; (lane = next_lane(core));) {
+        struct live_team *team = lane->key.team;
+        int32_t rank = lane_rank(core, lane);
+        assert(rank <= team->pass_own_rank);
+        if (rank == team->pass_own_rank && !lane_try(&pass, lane))
+            lane_fail(core, lane);
+        team_refresh(core, team);
+        if (pass.placements >= PLACEMENTS_PER_PASS) {
+            core->pass_wanted = true;
+            return;
+        }
+    }
+}
+
+void core_schedule(struct core *core)
+{
+    timers_run(core);
+    reservations_run(core);
+    if (core->wake_ms <= core->now_ms)
+        core->pass_wanted = true;
+    if (!core->pass_wanted)
+        return;
+    core->wake_ms = MOMENT_NEVER;
+    claims_settle(core);
+    core->pass_wanted = false;
+    pass_run(core);
+}
+
+int64_t core_next_ms(const struct core *core)
+{
+    if (core->pass_wanted)
+        return core->now_ms;
+    int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
+    if (core->timers.count)
+        next_ms = least(next_ms, core->timers.items[0]->timer_ms);
+    return next_ms;
+}

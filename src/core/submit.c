@@ -1,0 +1,395 @@
+/* Accepting jobs. Everything is checked before anything is made; what the checks had to make (texts,
+ * a shape) is taken back when the job is refused. */
+#include "core/core_state.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct submission {
+    const struct job *job;
+    struct live_team *team;
+    int64_t count; /* elements; 1 without an array */
+    VEC(struct live_job *) on;
+    VEC(int32_t) conditions;
+};
+
+static int check_range(const char *what, int64_t value, int64_t low, int64_t high,
+    struct error *err)
+{
+    if (value < low || value > high)
+        return error_set(err, ERR_INVALID,
+            "%s: expected %" PRId64 " to %" PRId64 ", got %" PRId64, what, low, high, value);
+    return 0;
+}
+
+static int64_t or_one(int64_t value)
+{
+    return value == 0 ? 1 : value;
+}
+
+static int check_gang(const struct gang *gang, struct error *err)
+{
+    int64_t size = or_one(gang->size);
+    if (check_range("spec.gang.size", size, 1, GANG_SIZE_MAX, err) < 0 ||
+        check_range("spec.gang.min", gang->min, 0, size, err) < 0)
+        return -1;
+    if (gang->max == 0)
+        return 0;
+    return check_range("spec.gang.max", gang->max, size, GANG_SIZE_MAX, err);
+}
+
+static int check_resources(const struct resources *ask, struct error *err)
+{
+    if (check_range("spec.resources.cpu", ask->cpu_milli, 0, AMOUNT_MAX, err) < 0 ||
+        check_range("spec.resources.memory", ask->memory_bytes, 0, AMOUNT_MAX, err) < 0 ||
+        check_range("spec.resources.disk", ask->disk_bytes, 0, AMOUNT_MAX, err) < 0 ||
+        check_range("spec.resources.accelerators", ask->accelerator_milli, 0,
+            DEVICES_MAX * DEVICE_MILLI, err) < 0)
+        return -1;
+    int64_t milli = ask->accelerator_milli;
+    if (milli > DEVICE_MILLI && milli % DEVICE_MILLI != 0)
+        return error_set(err, ERR_INVALID,
+            "spec.resources.accelerators: expected whole devices or a share of one, got %" PRId64
+            " thousandths", milli);
+    return symbol_check(ask->accelerator, "spec.resources.accelerator", err);
+}
+
+static int check_times(const struct job *job, struct error *err)
+{
+    const struct {
+        const char *what;
+        int64_t value;
+    } times[] = {
+        {"spec.minRuntime", job->min_runtime_ms},
+        {"spec.grace", job->grace_ms},
+        {"spec.retries.backoff", job->retries.backoff_ms},
+        {"spec.retries.backoffMax", job->retries.backoff_max_ms},
+        {"spec.startAfter", job->start_after_ms},
+        {"spec.deadline", job->deadline_ms},
+        {"spec.timeLimit", job->time_limit_ms},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        if (check_range(times[i].what, times[i].value, 0, TIME_MS_MAX, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check_numbers(const struct job *job, struct error *err)
+{
+    if (check_gang(&job->gang, err) < 0 || check_resources(&job->resources, err) < 0 ||
+        check_times(job, err) < 0 ||
+        check_range("spec.priority", job->priority, 0, 1000000, err) < 0 ||
+        check_range("spec.preemptionsMax", job->preemptions_max, -1, INT32_MAX, err) < 0 ||
+        check_range("spec.retries.limit", job->retries.limit, 0, 1000000, err) < 0 ||
+        check_range("spec.array.count", job->array.count, 0, ARRAY_COUNT_MAX, err) < 0)
+        return -1;
+    return check_range("spec.array.parallel", job->array.parallel, 0, ARRAY_COUNT_MAX, err);
+}
+
+static int check_texts(const struct job *job, struct error *err)
+{
+    const struct placement *place = &job->placement;
+    if (!job->metadata.name || !*job->metadata.name || strlen(job->metadata.name) > 200)
+        return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
+    if (symbol_check(job->class_name, "spec.class", err) < 0 ||
+        symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
+        symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
+        symbol_check(place->jurisdiction, "spec.placement.jurisdiction", err) < 0 ||
+        symbol_check_labels(&job->metadata.labels, "metadata.labels", err) < 0 ||
+        symbol_check_labels(&place->near, "spec.placement.near", err) < 0)
+        return -1;
+    return symbol_check_labels(&place->apart, "spec.placement.apart", err);
+}
+
+static int check_rules(const struct placement *place, struct error *err)
+{
+    size_t rules = place->near.count + place->apart.count + place->tolerations.count;
+    for (size_t i = 0; i < place->require.count; i++) {
+        const struct node_requirement *require = &place->require.items[i];
+        rules += 1 + require->values.count;
+        if (!require->key || (unsigned)require->operation > LABEL_ABSENT)
+            return error_set(err, ERR_INVALID, "spec.placement.require: no key or operator");
+        if (symbol_check(require->key, "spec.placement.require", err) < 0)
+            return -1;
+        for (size_t v = 0; v < require->values.count; v++) {
+            if (symbol_check(require->values.items[v], "spec.placement.require", err) < 0)
+                return -1;
+        }
+    }
+    for (size_t i = 0; i < place->tolerations.count; i++) {
+        const struct toleration *one = &place->tolerations.items[i];
+        if (!one->key || symbol_check(one->key, "spec.placement.tolerations", err) < 0 ||
+            symbol_check(one->value, "spec.placement.tolerations", err) < 0)
+            return error_set(err, ERR_INVALID, "spec.placement.tolerations: no or a long key");
+    }
+    if (rules > 256)
+        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than 256 conditions");
+    return 0;
+}
+
+/* The name of element `index`, or of the job itself. */
+static void element_name(const struct submission *in, int64_t index, char *out, size_t size)
+{
+    if (in->job->array.count)
+        snprintf(out, size, "%s-%" PRId64, in->job->metadata.name, index);
+    else
+        snprintf(out, size, "%s", in->job->metadata.name);
+}
+
+static int check_names(const struct core *core, const struct submission *in, struct error *err)
+{
+    const char *team = core_symbol(core, in->team->row.name);
+    char name[256];
+    snprintf(name, sizeof name, "%s", in->job->metadata.name);
+    if (array_find(core, in->team, symbol_find(core, name)))
+        return error_set(
+            err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
+    for (int64_t i = 0; i < in->count; i++) {
+        element_name(in, i, name, sizeof name);
+        if (core_job_find(core, team, name))
+            return error_set(
+                err, ERR_CONFLICT, "team %s has a live job of the name %s", team, name);
+    }
+    return 0;
+}
+
+static void add_dependency(struct submission *in, struct live_job *on, int32_t condition)
+{
+    for (size_t i = 0; i < in->on.count; i++) {
+        if (in->on.items[i] != on)
+            continue;
+        /* Asked for twice: the stricter one holds. */
+        if (condition == DEPENDENCY_SUCCEEDED)
+            in->conditions.items[i] = condition;
+        return;
+    }
+    vec_push(&in->on, on);
+    vec_push(&in->conditions, condition);
+}
+
+static bool add_array(const struct core *core, struct submission *in, const char *name,
+    int32_t condition)
+{
+    const struct live_array *array = array_find(core, in->team, symbol_find(core, name));
+    if (!array)
+        return false;
+    for (uint64_t id = array->id; id < array->id + ARRAY_COUNT_MAX; id++) {
+        struct live_job *on = (struct live_job *)table_find(core, ROW_JOB, id);
+        if (!on || on->array != array)
+            continue;
+        if (in->on.count > DEPENDENCIES_MAX)
+            break;
+        add_dependency(in, on, condition);
+    }
+    return true;
+}
+
+/* A name of the team's, an array's, or an id. */
+static struct live_job *find_dependency(
+    const struct core *core, const struct submission *in, const char *text)
+{
+    uint64_t id = core_job_find(core, core_symbol(core, in->team->row.name), text);
+    char *end = NULL;
+    if (!id && *text >= '0' && *text <= '9') {
+        id = strtoull(text, &end, 10);
+        id = *end ? 0 : id;
+    }
+    return (struct live_job *)table_find(core, ROW_JOB, id);
+}
+
+static int check_dependencies(
+    const struct core *core, struct submission *in, struct error *err)
+{
+    for (size_t i = 0; i < in->job->depends_on.count; i++) {
+        const struct dependency *want = &in->job->depends_on.items[i];
+        if (!want->job || !*want->job)
+            return error_set(err, ERR_INVALID, "spec.dependsOn: no job");
+        struct live_job *on = find_dependency(core, in, want->job);
+        if (on)
+            add_dependency(in, on, (int32_t)want->condition);
+        else if (!add_array(core, in, want->job, (int32_t)want->condition))
+            return error_set(err, ERR_NOT_FOUND, "spec.dependsOn: there is no live job %.64s in team %s",
+                want->job, core_symbol(core, in->team->row.name));
+        if ((int64_t)in->on.count * in->count > DEPENDENCIES_MAX)
+            return error_set(err, ERR_TOO_LARGE, "spec.dependsOn: more than %d dependencies",
+                DEPENDENCIES_MAX);
+    }
+    return 0;
+}
+
+/* Whether one pool, all its nodes idle, could hold the smallest gang that the job takes. */
+static bool possible(const struct core *core, const struct live_shape *shape, int64_t size_min)
+{
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        int64_t ranks = 0;
+        for (size_t i = 0; i < pool->nodes.count && ranks < size_min; i++) {
+            const struct live_node *node = pool->nodes.items[i];
+            if (!node->row.leaving && fit_matches(core, shape, node))
+                ranks += fit_idle_ranks(&shape->row, node, (int32_t)size_min);
+        }
+        if (ranks >= size_min)
+            return true;
+    }
+    return false;
+}
+
+static int check_possible(const struct core *core, const struct submission *in,
+    const struct live_shape *shape, struct error *err)
+{
+    const struct gang *gang = &in->job->gang;
+    int64_t size_min = gang->min ? gang->min : or_one(gang->size);
+    if (possible(core, shape, size_min))
+        return 0;
+    if (size_min > 1 && possible(core, shape, 1))
+        return error_set(err, ERR_INVALID,
+            "no pool, idle, could hold %" PRId64 " ranks of this size at once", size_min);
+    return error_set(err, ERR_INVALID,
+        "no node of any pool, idle, could hold a rank: check spec.resources and spec.placement");
+}
+
+static void make_row(const struct core *core, const struct job *job, struct job_row *row)
+{
+    int64_t size = or_one(job->gang.size);
+    *row = (struct job_row){
+        .state = JOB_WAITING,
+        .priority = (int32_t)job->priority,
+        .size = (int32_t)size,
+        .size_min = (int32_t)(job->gang.min ? job->gang.min : size),
+        .size_max = (int32_t)(job->gang.max ? job->gang.max : size),
+        .size_now = (int32_t)size,
+        .array_parallel = (int32_t)job->array.parallel,
+        .retries_left = (int32_t)job->retries.limit,
+        .preemptions_max = (int32_t)job->preemptions_max,
+        .preemptible = job->preemptible,
+        .shrink_on_node_loss = job->shrink_on_node_loss,
+        .service = job->service,
+        .submitted_ms = core->now_ms,
+        .not_before_ms = job->start_after_ms,
+        .deadline_ms = job->deadline_ms,
+        .time_limit_ms = job->time_limit_ms,
+        .min_runtime_ms = job->min_runtime_ms,
+        .grace_ms = job->grace_ms,
+        .backoff_ms = job->retries.backoff_ms,
+        .backoff_max_ms = job->retries.backoff_max_ms,
+    };
+}
+
+static void add_labels(struct core *core, struct live_job *job, const struct label_list *labels)
+{
+    for (size_t i = 0; i < labels->count; i++) {
+        struct live_job_label *label = mem_alloc(1, sizeof *label);
+        label->row = (struct job_label_row){
+            .job = job->row.id,
+            .key = symbol_intern(core, labels->items[i].key),
+            .value = symbol_intern(core, labels->items[i].value),
+        };
+        change_new(core, ROW_JOB_LABEL, &label->item);
+        LIST_APPEND(job->labels, label, next);
+    }
+}
+
+static void add_dependencies(
+    struct core *core, struct live_job *job, const struct submission *in)
+{
+    for (size_t i = 0; i < in->on.count; i++) {
+        struct live_dependency *dependency = mem_alloc(1, sizeof *dependency);
+        dependency->row = (struct dependency_row){
+            .job = job->row.id,
+            .on_job = in->on.items[i]->row.id,
+            .condition = in->conditions.items[i],
+        };
+        change_new(core, ROW_DEPENDENCY, &dependency->item);
+        dependency_link(dependency, job, in->on.items[i]);
+    }
+}
+
+/* Makes element `index`; `first` is the array's first id, 0 for the first itself. */
+static uint64_t make_job(struct core *core, const struct submission *in,
+    struct live_shape *shape, int64_t index, uint64_t first)
+{
+    const struct job *job = in->job;
+    struct live_job *live = mem_alloc(1, sizeof *live);
+    char name[256];
+    element_name(in, index, name, sizeof name);
+    make_row(core, job, &live->row);
+    live->timer_ms = MOMENT_NEVER;
+    live->team = in->team;
+    live->shape = shape;
+    shape_ref(core, shape);
+    live->row.team = in->team->row.id;
+    live->row.shape = shape->row.id;
+    live->row.name = symbol_intern(core, name);
+    live->row.class_name = symbol_intern(core, job->class_name);
+    change_new(core, ROW_JOB, &live->item);
+    if (job->array.count) {
+        live->row.array = first ? first : live->row.id;
+        live->row.array_index = (int32_t)index;
+        symbol_intern(core, job->metadata.name);
+        array_join(core, live);
+    }
+    idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
+    live->team->jobs++;
+    add_labels(core, live, &job->metadata.labels);
+    add_dependencies(core, live, in);
+    job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
+    if (job->hold)
+        job_set_state(core, live, JOB_HELD);
+    else
+        job_ready(core, live);
+    return live->row.id;
+}
+
+static int check_all(const struct core *core, struct submission *in, struct error *err)
+{
+    const struct job *job = in->job;
+    if (check_texts(job, err) < 0 || check_numbers(job, err) < 0 ||
+        check_rules(&job->placement, err) < 0)
+        return -1;
+    in->count = or_one(job->array.count);
+    in->team = idmap_get(&core->teams_by_name, symbol_find(core, job->metadata.team));
+    if (!in->team)
+        return error_set(err, ERR_NOT_FOUND, "metadata.team: there is no team %.64s",
+            job->metadata.team ? job->metadata.team : "(none)");
+    if (in->team->jobs + in->count > in->team->row.jobs_max)
+        return error_set(err, ERR_BUSY, "team %s has %" PRId64 " live jobs, of %" PRId64 " at most",
+            job->metadata.team, in->team->jobs, in->team->row.jobs_max);
+    if (job->deadline_ms && job->deadline_ms <= core->now_ms)
+        return error_set(err, ERR_INVALID, "spec.deadline: it has passed already");
+    if (check_names(core, in, err) < 0)
+        return -1;
+    return check_dependencies(core, in, err);
+}
+
+static int submit(
+    struct core *core, struct submission *in, uint64_t *ret_id, struct error *err)
+{
+    if (check_all(core, in, err) < 0)
+        return -1;
+    uint64_t last_symbol = core->tables[ROW_SYMBOL].last_id;
+    struct live_shape *shape = shape_intern(core, in->job);
+    if (check_possible(core, in, shape, err) < 0) {
+        shape_unref(core, shape);
+        symbol_undo(core, last_symbol);
+        return -1;
+    }
+    uint64_t first = 0;
+    for (int64_t i = 0; i < in->count; i++) {
+        uint64_t id = make_job(core, in, shape, i, first);
+        first = first ? first : id;
+    }
+    shape_unref(core, shape);
+    *ret_id = first;
+    return 0;
+}
+
+int core_job_submit(
+    struct core *core, const struct job *job, uint64_t *ret_id, struct error *err)
+{
+    assert(job && ret_id);
+    struct submission in = {.job = job};
+    int rc = submit(core, &in, ret_id, err);
+    vec_free(&in.on);
+    vec_free(&in.conditions);
+    return rc;
+}

@@ -1,0 +1,115 @@
+/* The moments at which something happens to a job by itself: the end of a wait, a deadline, a time
+ * limit. A binary heap by (moment, id), a total order. */
+#include "core/core_state.h"
+
+static bool before(const struct live_job *a, const struct live_job *b)
+{
+    if (a->timer_ms != b->timer_ms)
+        return a->timer_ms < b->timer_ms;
+    return a->row.id < b->row.id;
+}
+
+static void heap_set(struct core *core, size_t position, struct live_job *job)
+{
+    core->timers.items[position] = job;
+    job->timer_position = position;
+}
+
+static void heap_up(struct core *core, size_t at)
+{
+    struct live_job *job = core->timers.items[at];
+    while (at > 0 && before(job, core->timers.items[(at - 1) / 2])) {
+        heap_set(core, at, core->timers.items[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    heap_set(core, at, job);
+}
+
+static void heap_down(struct core *core, size_t at)
+{
+    struct live_job *job = core->timers.items[at];
+    for (size_t child; (child = at * 2 + 1) < core->timers.count; at = child) {
+        if (child + 1 < core->timers.count &&
+            before(core->timers.items[child + 1], core->timers.items[child]))
+            child++;
+        if (!before(core->timers.items[child], job))
+            break;
+        heap_set(core, at, core->timers.items[child]);
+    }
+    heap_set(core, at, job);
+}
+
+void timer_clear(struct core *core, struct live_job *job)
+{
+    if (job->timer_ms == MOMENT_NEVER)
+        return;
+    size_t at = job->timer_position;
+    assert(core->timers.items[at] == job);
+    struct live_job *last = core->timers.items[--core->timers.count];
+    if (last != job) {
+        heap_set(core, at, last);
+        heap_up(core, at);
+        heap_down(core, last->timer_position);
+    }
+    job->timer_ms = MOMENT_NEVER;
+}
+
+static int64_t sum_ms(int64_t a, int64_t b)
+{
+    return a > MOMENT_NEVER - b ? MOMENT_NEVER : a + b;
+}
+
+static int64_t moment_of(const struct live_job *job)
+{
+    const struct job_row *row = &job->row;
+    int64_t moment = MOMENT_NEVER;
+    if (row->state == JOB_STOPPING || job_state_ended(row->state))
+        return moment;
+    if (row->deadline_ms)
+        moment = row->deadline_ms;
+    if (row->state == JOB_WAITING && !job->depends)
+        moment = least(moment, row->not_before_ms);
+    if (row->state == JOB_RUNNING && row->time_limit_ms > 0)
+        moment = least(moment, sum_ms(job->attempt->row.started_ms, row->time_limit_ms));
+    return moment;
+}
+
+void timer_set(struct core *core, struct live_job *job)
+{
+    int64_t moment = moment_of(job);
+    if (moment == job->timer_ms)
+        return;
+    timer_clear(core, job);
+    job->timer_ms = moment;
+    if (moment == MOMENT_NEVER)
+        return;
+    vec_push(&core->timers, job);
+    heap_up(core, core->timers.count - 1);
+}
+
+static void timer_fire(struct core *core, struct live_job *job)
+{
+    const struct job_row *row = &job->row;
+    bool late = row->deadline_ms && row->deadline_ms <= core->now_ms;
+    if (late && job->attempt)
+        attempt_stop(core, job->attempt, END_DEADLINE, NULL);
+    else if (late)
+        job_end(core, job, JOB_FAILED, END_DEADLINE, 0);
+    else if (row->state == JOB_RUNNING)
+        attempt_stop(core, job->attempt, END_TIME_LIMIT, NULL);
+    else
+        job_ready(core, job);
+}
+
+void timers_run(struct core *core)
+{
+    while (core->timers.count && core->timers.items[0]->timer_ms <= core->now_ms) {
+        struct live_job *job = core->timers.items[0];
+        int64_t moment = job->timer_ms;
+        timer_fire(core, job);
+        /* Each firing moves the job's moment on or ends the job: the loop ends. */
+        assert(core->timers.count == 0 || core->timers.items[0] != job ||
+               job->timer_ms > moment);
+        (void)moment;
+    }
+}
