@@ -211,7 +211,8 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
     if (!up) {
         claims_release_node(core, node);
         node_lose_attempts(core, node);
-        node_vanish_if_left(core, node);
+        if (!node->item.gone) /* the end of its last attempt may have taken it away already */
+            node_vanish_if_left(core, node);
     }
     return true;
 }
