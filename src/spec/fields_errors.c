@@ -52,7 +52,7 @@ struct doc *field_errors_doc(const struct field_errors *errors, struct arena *ar
         doc_set_string(arena, item, "path", errors->items[i].path);
         if (errors->items[i].line)
             doc_set_int(arena, item, "line", errors->items[i].line);
-        doc_set_string(arena, item, "text", errors->items[i].text);
+        doc_set_string(arena, item, "detail", errors->items[i].text);
     }
     return list;
 }
