@@ -227,6 +227,21 @@ static void say_ready(struct server *server)
     }
 }
 
+/* What a new store starts with is durable before the first request is taken. */
+static int open_defaults(struct server *server, struct error *err)
+{
+    struct ticker_stats stats;
+    defaults_apply(server);
+    ticker_stats(server->ticker, &stats);
+    while (stats.queued > 0 || ticker_busy(server->ticker)) {
+        event_base_loop(server->base, EVLOOP_ONCE);
+        ticker_stats(server->ticker, &stats);
+    }
+    if (catalog_find(server->catalog, KIND_TEAM, ROOT_TEAM))
+        return 0;
+    return error_set(err, ERR_UNAVAILABLE, "the first objects could not be stored, see above");
+}
+
 static int life_open(struct life *life, struct error *err)
 {
     struct server *server = &life->server;
@@ -238,11 +253,11 @@ static int life_open(struct life *life, struct error *err)
     if (!server->base)
         return error_set(err, ERR_IO, "the event loop cannot be made");
     server->started_ms = server_now_ms();
-    if (open_state(server, err) < 0 || open_parts(server, err) < 0 || open_http(life, err) < 0)
+    if (open_state(server, err) < 0 || open_parts(server, err) < 0 ||
+        open_defaults(server, err) < 0 || open_http(life, err) < 0)
         return -1;
     watch_signals(life);
     life->retention = retention_create(server);
-    defaults_apply(server);
     ticker_poke(server->ticker);
     return 0;
 }
