@@ -371,7 +371,7 @@ static void random_faults_lose_nothing_and_lie_about_nothing(void **state)
 {
     const char *first = getenv("MUSTER_STORE_SEED"), *count = getenv("MUSTER_STORE_SEEDS");
     uint64_t seed = first ? strtoull(first, NULL, 10) : 1;
-    uint64_t end = seed + (count ? strtoull(count, NULL, 10) : first ? 1 : 300);
+    uint64_t end = seed + (count ? strtoull(count, NULL, 10) : first ? 1 : 250);
     for (; seed < end; seed++)
         run_seed(*state, seed);
 }
