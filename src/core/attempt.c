@@ -188,10 +188,8 @@ static void placements_release(
 /* Nodes that were only waiting for this attempt. Its placements are still readable here. */
 static void leave_nodes(struct core *core, const struct live_attempt *attempt)
 {
-    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
-        if (one->node->row.leaving && !one->node->item.gone)
-            node_vanish_if_left(core, one->node);
-    }
+    for (const struct live_placement *one = attempt->placements; one; one = one->next)
+        node_vanish_if_left(core, one->node);
 }
 
 static int64_t backoff_ms(const struct job_row *row)

@@ -247,11 +247,18 @@ struct live_job {
     size_t timer_position;
 };
 
+struct live_span {
+    struct item item;
+    struct span_row row;
+    struct live_span *next;
+};
+
 struct live_placement {
     struct item item;
     struct placement_row row;
     struct live_attempt *attempt;
     struct live_node *node;
+    struct live_span *spans; /* at earlier prices, oldest first */
     struct live_placement *next;
 };
 
@@ -668,13 +675,14 @@ void victim_choose(const struct live_attempt *attempt, int sign);
 
 int64_t placement_hour_micro(const struct live_placement *placement);
 int64_t node_hour_micro(const struct live_node *node);
-/* Charges a placement from since_ms to now; lost_since_ms: from when on the work was lost, or
- * MOMENT_NEVER. */
+/* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
+ * when on the work was lost, or MOMENT_NEVER. */
 void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);
-/* Closes the metered span of what the pool's attempts hold and of its nodes, before prices or
- * capacities change. */
-void charge_pool(struct core *core, struct live_pool *pool);
-void charge_node_capacity(struct core *core, struct live_node *node);
+/* Before a price or what a node has changes: ends the metered span of the node, and of what
+ * attempts hold of it. */
+void charge_split(struct core *core, struct live_node *node);
+/* Writes what there was of the node since it was metered last. */
+void charge_capacity(struct core *core, struct live_node *node);
 
 /* ---- decision.c -------------------------------------------------------------------------- */
 
