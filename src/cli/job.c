@@ -36,15 +36,17 @@ void job_append_target(
     const struct cli *cli, struct strbuf *target, const char *job, const char *suffix)
 {
     /* In a path a job of a team is one segment: team:name. */
-    const char *slash = strchr(job, '/');
-    const char *name = job;
+    struct strbuf name = {0};
+    if (!strchr(job, '/') && !is_id(job))
+        strbuf_printf(&name, "%s:", job_team(cli));
+    strbuf_puts(&name, job);
+    char *slash = strchr(name.text, '/');
     if (slash)
-        name = arena_printf(cli->arena, "%.*s:%s", (int)(slash - job), job, slash + 1);
-    else if (!is_id(job))
-        name = arena_printf(cli->arena, "%s:%s", job_team(cli), job);
+        *slash = ':';
     strbuf_puts(target, "/v1/jobs");
-    view_append_name(target, name);
+    view_append_name(target, name.text);
     strbuf_puts(target, suffix);
+    strbuf_finish(&name);
 }
 
 int job_post_each(struct cli *cli, const char *action, const char *done, struct error *err)

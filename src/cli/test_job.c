@@ -52,11 +52,11 @@ static void target(const char *job, const char *expected)
 static void a_job_is_named_by_team_and_name_or_by_id(void **state)
 {
     (void)state;
-    target("vision/train", "/v1/jobs/vision/train/cancel");
-    target("train", "/v1/jobs/own/train/cancel");
-    target("train[3]", "/v1/jobs/own/train%5B3%5D/cancel");
+    target("vision/train", "/v1/jobs/vision%3Atrain/cancel");
+    target("train", "/v1/jobs/own%3Atrain/cancel");
+    target("train[3]", "/v1/jobs/own%3Atrain%5B3%5D/cancel");
     target("j0123456789abc", "/v1/jobs/j0123456789abc/cancel");
-    target("j0123456789ab", "/v1/jobs/own/j0123456789ab/cancel");
+    target("j0123456789ab", "/v1/jobs/own%3Aj0123456789ab/cancel");
 }
 
 int main(void)

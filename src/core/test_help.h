@@ -33,6 +33,8 @@ struct world {
 #define HOUR_MS   ((int64_t)3600000)
 #define START_MS  ((int64_t)1700000000000)
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
 int world_setup(void **state);
 int world_teardown(void **state);
 

@@ -54,7 +54,6 @@ static void admits_a_gang_whole_or_not_at_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
         TEST(takes_the_node_that_is_left_fullest),
         TEST(keeps_accelerator_nodes_free_of_other_work),
         TEST(admits_a_gang_whole_or_not_at_all),

@@ -128,7 +128,8 @@ static void test_the_system_cannot_be_written(void **state)
         "for f in / /usr /usr/bin /etc /dev /run /run/muster /var /opt /sys /proc/sys/kernel; do "
         "touch $f/mark 2>/dev/null && echo wrote $f; done; "
         "echo 1 > /proc/sys/vm/drop_caches && echo wrote sysctl; "
-        ": >> /run/muster/init && echo wrote init; : >> /etc/passwd && echo wrote passwd; echo done");
+        "echo x >> /run/muster/init && echo wrote init; echo x >> /etc/passwd && echo wrote passwd; "
+        "echo done");
     SCOPED(mem_scope) char *log = world_log(world, 1);
     assert_null(strstr(log, "o wrote"));
     assert_non_null(strstr(log, "o done"));
@@ -172,11 +173,11 @@ static void test_another_teams_files_are_out_of_reach(void **state)
     struct world *world = *state;
     if (!world_enforces(world, "uid-per-team"))
         skip();
-    world_run(world, 1, "echo weights > $MUSTER_CHECKPOINT_DIR/model; chmod 777 "
-                        "$MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model");
+    world_run(world, 1, "echo weights > $MUSTER_CHECKPOINT_DIR/model-of-red; "
+                        "chmod 777 $MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model-of-red");
     SCOPED(strbuf_finish) struct strbuf script = {0};
-    strbuf_printf(&script, "find / -name model 2>/dev/null; cat %s/jobs/1/checkpoint/model; "
-        "cat /proc/*/root%s/jobs/1/checkpoint/model; echo done", world->data, world->data);
+    strbuf_printf(&script, "find / -name model-of-red 2>/dev/null; cat %s/jobs/1/checkpoint/model-of-red; "
+        "cat /proc/*/root%s/jobs/1/checkpoint/model-of-red; echo done", world->data, world->data);
     struct launch *launch = world_script(world, 2, strbuf_text(&script));
     launch->uid = launch->gid = WORLD_OTHER_TEAM;
     world_start(world, launch);
@@ -251,6 +252,8 @@ static void test_filling_the_disk_quota_ends_the_job(void **state)
         "while :; do cat /dev/zero > f$((i=i+1)) 2>/dev/null; done",
         "cd /tmp; while :; do head -c 1M /dev/zero > $((i=i+1)); done",
         "while :; do mkdir $((i=i+1)); done",
+        "while :; do head -c 1M /dev/zero > $MUSTER_CHECKPOINT_DIR/$((i=i+1)); done",
+        "while :; do head -c 1M /dev/zero >> $MUSTER_METRICS; done",
         "while :; do mkdir -p d/d/d/d/d/d/d/d; cd d/d/d/d/d/d/d/d; done",
     };
     struct world *world = *state;
@@ -268,8 +271,7 @@ static void test_one_file_cannot_pass_the_disk_quota(void **state)
     struct launch *launch = world_script(world, 1, "exec head -c 1G /dev/zero > big");
     launch->disk_bytes = 1 << 20;
     world_start(world, launch);
-    const struct attempt_end *end = world_wait_end(world, 1);
-    assert_true(end->reason == ENGINE_END_DISK_QUOTA || end->reason == ENGINE_END_SIGNALLED);
+    world_assert_end(world, 1, ENGINE_END_DISK_QUOTA, 0);
 }
 
 static void test_a_flood_of_output_leaves_a_bounded_log(void **state)

@@ -308,7 +308,7 @@ static void test_secrets_reach_the_job_and_no_file(void **state)
     };
     struct world *world = *state;
     struct launch *launch = world_script(world, 1,
-        "echo $API_KEY | tr a-z A-Z; stat -c %a $CERT; tail -1 $CERT | tr 0-9 a-j; sleep 1000");
+        "echo $API_KEY | tr a-z A-Z; stat -c %a $CERT; tail -1 $CERT | tr 0-9 a-j; echo; sleep 1000");
     launch->secrets = secrets;
     launch->secret_count = 2;
     world_start(world, launch);

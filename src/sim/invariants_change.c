@@ -161,8 +161,13 @@ static int check_preemption(const struct sim_store *before, const struct sim_txn
     const struct core_decision *decision =
         sim_txn_decision(txn, DECISION_STOP, DECISION_OF_ATTEMPT, attempt->id);
     const struct job_row *job = sim_store_row(before, ROW_JOB, attempt->job);
-    if (!decision || !job)
+    if (!decision)
         return broken(err, 6, "attempt %llu is preempted by nobody", (ull)attempt->id);
+    if (!sim_store_row(before, ROW_ATTEMPT, attempt->id))
+        return broken(err, 6, "attempt %llu is preempted in the tick that gave it its place",
+            (ull)attempt->id);
+    if (!job)
+        return broken(err, 6, "attempt %llu is of no job", (ull)attempt->id);
     if (!decision->for_job || decision->for_job == job->id)
         return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
             (ull)decision->for_job);

@@ -180,6 +180,42 @@ static int check_quiet(const struct sim *sim, struct error *err)
         (long long)sim->next_ms);
 }
 
+/* How the decisions of the core that was loaded anew differ, for the message. */
+static int shadow_differs(const struct sim *sim, const struct sim_txn *anew, struct error *err)
+{
+    const struct decision_list *live = &sim->txn.decisions, *other = &anew->decisions;
+    size_t i = 0;
+    while (i < live->count && i < other->count &&
+           memcmp(&live->items[i], &other->items[i], sizeof live->items[i]) == 0)
+        i++;
+    const struct core_decision none = {0};
+    const struct core_decision *a = i < live->count ? &live->items[i] : &none;
+    const struct core_decision *b = i < other->count ? &other->items[i] : &none;
+    return error_set(err, ERR_CORRUPT,
+        "invariant 7: a core loaded anew decides otherwise: %zu decisions and %zu, the first that"
+        " differs %s of job %llu and %s of job %llu",
+        live->count, other->count, a->at_ms ? decision_names[a->kind] : "nothing",
+        (unsigned long long)a->job, b->at_ms ? decision_names[b->kind] : "nothing",
+        (unsigned long long)b->job);
+}
+
+/* The shadow ends here: it has to have decided the same. */
+static int schedule_shadow(struct sim *sim, struct error *err)
+{
+    struct sim_txn anew;
+    int result = 0;
+    core_schedule(sim->shadow);
+    if (core_digest(sim->core) != core_digest(sim->shadow)) {
+        sim_txn_init(&anew);
+        sim_txn_collect(&anew, sim->shadow, sim->txn.tick);
+        result = shadow_differs(sim, &anew, err);
+        sim_txn_finish(&anew);
+    }
+    core_destroy(sim->shadow);
+    sim->shadow = NULL;
+    return result;
+}
+
 static int schedule(struct sim *sim, struct error *err)
 {
     core_schedule(sim->core);
@@ -192,15 +228,7 @@ static int schedule(struct sim *sim, struct error *err)
     if (check_quiet(sim, err) < 0)
         return -1;
     sim->next_ms = next_ms;
-    if (!sim->shadow)
-        return 0;
-    core_schedule(sim->shadow);
-    uint64_t live = core_digest(sim->core), anew = core_digest(sim->shadow);
-    core_destroy(sim->shadow);
-    sim->shadow = NULL;
-    if (live != anew)
-        return error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew decides otherwise");
-    return 0;
+    return sim->shadow ? schedule_shadow(sim, err) : 0;
 }
 
 /* The two looks at a transaction that is, or turns out to be, stored. */

@@ -41,7 +41,7 @@ void field_errors_add(struct field_errors *errors, struct arena *arena, const ch
  * line starts with "line 12: ". */
 void field_errors_write(
     const struct field_errors *errors, const char *file, struct strbuf *out);
-/* For programs: [{path, line, text}], line left out where it is not known. */
+/* For programs: [{path, line, detail}], line left out where it is not known. */
 struct doc *field_errors_doc(const struct field_errors *errors, struct arena *arena);
 /* The first error and how many more there are, as ERR_INVALID. Always returns -1. */
 int field_errors_summary(const struct field_errors *errors, struct error *err);

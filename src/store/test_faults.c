@@ -216,9 +216,11 @@ static void compare_all(struct run *run)
 
 static void plan_fault(struct run *run, uint64_t operations)
 {
-    enum fault_kind kind = (enum fault_kind)(FAULT_FULL + prng_below(&run->prng, 3));
+    enum fault_kind kind = (enum fault_kind)(FAULT_FULL + prng_below(&run->prng, 4));
     uint64_t after = prng_below(&run->prng, operations);
-    fault_vfs_plan(run->vfs, kind, after, 1 + prng_below(&run->prng, 4));
+    /* Syncs are rare among operations: their faults last longer, so as to meet one. */
+    fault_vfs_plan(
+        run->vfs, kind, after, 1 + prng_below(&run->prng, kind == FAULT_SYNC ? 60 : 4));
 }
 
 static void close_all(struct run *run)

@@ -189,9 +189,12 @@ static void conn_fill(struct http_conn *conn)
         size_t room = server->input_max - held;
         room = room < SCRATCH_BYTES ? room : SCRATCH_BYTES;
         ssize_t n = http_socket_read(&conn->socket, server->scratch, room, &need, NULL);
-        if (n < 0 || (n == 0 && need == TLS_NEED_NOTHING))
-            conn->input_ended = true;
-        if (n <= 0) {
+        if (n < 0) {
+            conn_kill(conn);
+            return;
+        }
+        if (n == 0) {
+            conn->input_ended = need == TLS_NEED_NOTHING;
             conn->readable = false;
             conn->write_blocked |= need == TLS_NEED_WRITE;
             return;

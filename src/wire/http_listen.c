@@ -80,12 +80,28 @@ static void turn_away(struct http_listener *listener, int fd)
     close(fd);
 }
 
+/* Answers go out as they are written; a peer that vanished without a word, while nothing is sent
+ * to it, is noticed after two minutes. */
+static void tcp_prepare(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } settings[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        (void)setsockopt(fd, settings[i].level, settings[i].name, &settings[i].value, sizeof(int));
+}
+
 static void welcome(struct http_listener *listener, int fd, const struct sockaddr_storage *from)
 {
     struct http_server *server = listener->server;
     struct http_peer peer;
     char key[INET6_ADDRSTRLEN + 8];
-    int one = 1;
     if (listener->is_unix)
         peer_of_unix(fd, &peer, key, sizeof key);
     else
@@ -99,7 +115,7 @@ static void welcome(struct http_listener *listener, int fd, const struct sockadd
         return;
     }
     if (!listener->is_unix)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        tcp_prepare(fd);
     conn_create(server, fd, &peer, entry, listener->tls);
 }
 

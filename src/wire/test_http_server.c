@@ -321,6 +321,29 @@ static void an_upgraded_connection_carries_bytes_both_ways(void **state)
     fixture_destroy(fix);
 }
 
+static void a_stream_whose_peer_breaks_off_is_closed_once(void **state)
+{
+    (void)state;
+    struct fixture *fix = fixture_create(NULL);
+    const struct linger at_once = {.l_onoff = 1};
+    struct http_server_stats stats;
+    struct strbuf got = {0};
+    int fd = dial(fix);
+    send_text(
+        fix, fd, "GET /upgrade HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_true(receive(fix, fd, &got, "\r\n\r\n"));
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd); /* a reset */
+    turn_until(fix, &fix->closed, 1);
+    turn(fix);
+    http_server_stats(fix->server, &stats);
+    assert_int_equal(fix->closed, 1);
+    assert_int_equal(stats.streams, 0);
+    assert_int_equal(stats.connections, 0);
+    strbuf_finish(&got);
+    fixture_destroy(fix);
+}
+
 static void destroying_the_server_closes_streams_and_cancels_requests(void **state)
 {
     (void)state;
@@ -448,6 +471,7 @@ int main(void)
         cmocka_unit_test(a_request_without_on_cancel_may_be_answered_into_the_void),
         cmocka_unit_test(injected_fields_become_a_500),
         cmocka_unit_test(an_upgraded_connection_carries_bytes_both_ways),
+        cmocka_unit_test(a_stream_whose_peer_breaks_off_is_closed_once),
         cmocka_unit_test(destroying_the_server_closes_streams_and_cancels_requests),
         cmocka_unit_test(a_unix_socket_tells_who_asks),
         cmocka_unit_test(only_a_stale_socket_is_replaced),
