@@ -20,6 +20,7 @@ static void a_job_ends_the_program_as_it_ended_itself(void **state)
         {"{\"state\": \"succeeded\"}", true, 0},
         {"{\"state\": \"failed\", \"reason\": \"exit\", \"exitStatus\": 3}", true, 3},
         {"{\"state\": \"failed\", \"reason\": \"signal\", \"signal\": 9}", true, 137},
+        {"{\"state\": \"failed\", \"reason\": \"start-failed\"}", true, 127},
         {"{\"state\": \"failed\", \"reason\": \"out-of-memory\"}", true, 1},
         {"{\"state\": \"failed\", \"exitStatus\": 0}", true, 1},
         {"{\"state\": \"failed\", \"exitStatus\": 4711}", true, 1},
@@ -42,7 +43,8 @@ static void target(const char *job, const char *expected)
     struct error err = {0};
     SCOPED(arguments_scope) struct arguments *args = arguments_parse(4, argv, &err);
     assert_non_null(args);
-    struct cli cli = {.args = args};
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct cli cli = {.args = args, .arena = arena};
     struct strbuf out = {0};
     job_append_target(&cli, &out, job, "/cancel");
     assert_string_equal(out.text, expected);
@@ -52,11 +54,11 @@ static void target(const char *job, const char *expected)
 static void a_job_is_named_by_team_and_name_or_by_id(void **state)
 {
     (void)state;
-    target("vision/train", "/v1/jobs/vision/train/cancel");
-    target("train", "/v1/jobs/own/train/cancel");
-    target("train[3]", "/v1/jobs/own/train%5B3%5D/cancel");
+    target("vision/train", "/v1/jobs/vision%3Atrain/cancel");
+    target("train", "/v1/jobs/own%3Atrain/cancel");
+    target("train[3]", "/v1/jobs/own%3Atrain%5B3%5D/cancel");
     target("j0123456789abc", "/v1/jobs/j0123456789abc/cancel");
-    target("j0123456789ab", "/v1/jobs/own/j0123456789ab/cancel");
+    target("j0123456789ab", "/v1/jobs/own%3Aj0123456789ab/cancel");
 }
 
 int main(void)
