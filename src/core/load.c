@@ -207,7 +207,7 @@ static int load_job(const struct loader *in)
     team->jobs++;
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array) {
-        if (!strchr(core_symbol(in->core, row->name), '-'))
+        if (!strchr(core_symbol(in->core, row->name), '['))
             return corrupt(in, ROW_JOB, "not an element of an array");
         array_join(in->core, job);
     }

@@ -132,7 +132,7 @@ static int check_rules(const struct placement *place, struct error *err)
 static void element_name(const struct submission *in, int64_t index, char *out, size_t size)
 {
     if (in->job->array.count)
-        snprintf(out, size, "%s-%" PRId64, in->job->metadata.name, index);
+        snprintf(out, size, "%s[%" PRId64 "]", in->job->metadata.name, index);
     else
         snprintf(out, size, "%s", in->job->metadata.name);
 }
