@@ -186,7 +186,8 @@ static int write_secret(const struct record_field *name, const struct record_fie
 {
     char path[512];
     snprintf(path, sizeof path, SANDBOX_SECRETS "/%s", name->value);
-    SCOPED(fd_scope) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+    SCOPED(fd_scope)
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
     if (fd < 0)
         return -1;
     return file_write_all(fd, content->value, content->size, NULL);
@@ -454,8 +455,8 @@ static void take_request(struct init *init)
 static void run(struct init *init)
 {
     while (!init->over) {
-        struct pollfd fds[] = {{.fd = init->channel_fd, .events = POLLIN},
-            {.fd = init->signal_fd, .events = POLLIN}};
+        struct pollfd fds[] = {
+            {.fd = init->channel_fd, .events = POLLIN}, {.fd = init->signal_fd, .events = POLLIN}};
         if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
             _exit(1);
         if (fds[1].revents)

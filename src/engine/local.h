@@ -39,7 +39,7 @@ struct attempt {
     struct metrics_reader metrics;
     int64_t checkpoint_ms;
     uint64_t checkpoint_bytes;
-    VEC(uint64_t) execs; /* asked for, not ended */
+    VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
 };
 

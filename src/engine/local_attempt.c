@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "engine/init_usage.h"
 #include "engine/layout.h"
 #include "engine/local.h"
-#include "engine/init_usage.h"
 #include "engine/nvml.h"
 
 #include <assert.h>
@@ -41,8 +41,7 @@ static void report(struct attempt *attempt, struct report *report)
 
 static void report_started(struct attempt *attempt)
 {
-    struct report started = {
-        .kind = REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
+    struct report started = {.kind = REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
     if (attempt->started_reported || started.started_ms == 0)
         return;
     attempt->started_reported = true;
@@ -79,8 +78,9 @@ static void on_metrics(void *context, const char *line, size_t length, uint64_t 
 static bool read_metrics(struct attempt *attempt, bool last)
 {
     const struct status *status = &attempt->status;
-    SCOPED(mem_scope) char *path = layout_attempt(
-        attempt->local->data, status->job, status->attempt_number, "job/metrics");
+    SCOPED(mem_scope)
+    char *path =
+        layout_attempt(attempt->local->data, status->job, status->attempt_number, "job/metrics");
     return metrics_read(&attempt->metrics, path, last, on_metrics, attempt);
 }
 
@@ -167,15 +167,14 @@ static void take_exec_ended(struct attempt *attempt, const struct record *messag
     int wait_status = -1;
     if (status)
         sscanf(status, "%d", &wait_status);
-    report_exec_ended(attempt, record_number(message, "exec", 0), wait_status,
-        record_text(message, "text"));
+    report_exec_ended(
+        attempt, record_number(message, "exec", 0), wait_status, record_text(message, "text"));
 }
 
 static const struct {
     const char *type;
     void (*take)(struct attempt *attempt, const struct record *message);
-} messages[] = {
-    {"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
+} messages[] = {{"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
 
 static void take_message(struct attempt *attempt)
 {
@@ -232,8 +231,8 @@ void attempt_connect(struct attempt *attempt, int channel_fd)
 {
     assert(attempt->channel_fd < 0);
     attempt->channel_fd = channel_fd;
-    attempt->readable = event_new(
-        attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
+    attempt->readable =
+        event_new(attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
     assert(attempt->readable);
     event_add(attempt->readable, NULL);
     attempt->settle_tries = 0;
@@ -336,8 +335,8 @@ static void settle_lost(struct attempt *attempt, int status_fd)
         return;
     }
     if (write_lost(attempt, status_fd, &err) < 0) {
-        log_error("attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id,
-            err.text);
+        log_error(
+            "attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id, err.text);
         settle_again(attempt);
         return;
     }

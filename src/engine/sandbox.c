@@ -28,7 +28,8 @@
 /* Without a memory limit /dev/shm is bounded all the same: it is memory. */
 enum { DEFAULT_SHM_BYTES = 1 << 30, SECRETS_BYTES = 1 << 20 };
 
-static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+static const char *const system_folders[] = {
+    "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 
 static const char *const readable[] = {
     "/etc/alternatives",
@@ -72,9 +73,8 @@ static const struct {
     {"amd", "/dev/dri/renderD%u", 128},
 };
 
-static const char *const accelerator_folders[] = {
-    "/sys/class/kfd", "/sys/class/drm", "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd",
-    "/proc/driver/nvidia"};
+static const char *const accelerator_folders[] = {"/sys/class/kfd", "/sys/class/drm",
+    "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd", "/proc/driver/nvidia"};
 
 /* ---- The stage --------------------------------------------------------------------------- */
 
@@ -271,7 +271,8 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
     ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
     ADD(out, "--perms", "0700", "--size");
     add_number(out, SECRETS_BYTES);
-    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SANDBOX_WORK);
+    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir",
+        SANDBOX_WORK);
 }
 
 void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)
