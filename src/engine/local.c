@@ -240,8 +240,11 @@ static int local_start(struct engine *engine, const struct launch *launch, struc
     struct local *local = of_engine(engine);
     const struct launch_placement *place = launch_placement_on(launch, local->node.name);
     struct error why = {0};
-    if (attempt_find(local, launch->attempt))
-        return 0; /* its reports have come or will come */
+    struct attempt *known = attempt_find(local, launch->attempt);
+    if (known) {
+        attempt_report_again(known);
+        return 0;
+    }
     if (check_user(launch, err) < 0)
         return -1;
     if (!place)
@@ -375,6 +378,7 @@ static int local_forget(struct engine *engine, uint64_t id, struct error *err)
     if (!attempt->ended)
         return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " has not ended", id);
     cgroup_of_attempt(&local->cgroups, id, &group);
+    cgroup_kill(&group); /* nothing is there, unless its shim had lied about the end */
     cgroup_remove(&group);
     if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
         return -1;

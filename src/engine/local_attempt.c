@@ -98,16 +98,44 @@ static void read_last_metrics(struct attempt *attempt)
         continue;
 }
 
-static void report_ended(struct attempt *attempt)
+static void repeat_ended(struct attempt *attempt)
 {
     struct report ended = {.kind = REPORT_ENDED, .ended = attempt->status.end};
+    report(attempt, &ended);
+}
+
+static void report_ended(struct attempt *attempt)
+{
     if (attempt->ended)
         return;
     report_started(attempt);
     read_last_metrics(attempt);
     attempt->ended = true;
     give_up_execs(attempt, "the attempt has ended");
-    report(attempt, &ended);
+    repeat_ended(attempt);
+}
+
+/* Takes over what the shim wrote or told, but not who the attempt is: that is in the launch file,
+ * which no process of the team could ever write. False: it is of another attempt. */
+static bool adopt_status(struct attempt *attempt, const struct status *status)
+{
+    struct status own = attempt->status;
+    if (status->attempt != attempt->id)
+        return false;
+    attempt->status = *status;
+    if (own.job == 0)
+        return true; /* the launch file is gone: this is all there is to know */
+    attempt->status.job = own.job;
+    attempt->status.attempt_number = own.attempt_number;
+    attempt->status.epoch = own.epoch;
+    return true;
+}
+
+/* Reads the status file. True: it has a status. */
+static bool read_status(struct attempt *attempt, int fd)
+{
+    struct status status;
+    return status_read(fd, &status, NULL) == 0 && adopt_status(attempt, &status);
 }
 
 /* ---- What the shim says ------------------------------------------------------------------ */
@@ -118,12 +146,10 @@ static void take_status(struct attempt *attempt, const struct record *message)
     struct status status;
     struct error err;
     (void)message;
-    if (status_decode(raw->text, raw->size, &status, &err) < 0 || status.attempt != attempt->id) {
+    if (status_decode(raw->text, raw->size, &status, &err) < 0 || !adopt_status(attempt, &status)) {
         log_warn("attempt %" PRIu64 ": its shim told something else than its status", attempt->id);
         return;
     }
-    status.sequence = attempt->status.sequence;
-    attempt->status = status;
     if (status.state == ATTEMPT_ENDED)
         report_ended(attempt);
     else
@@ -325,8 +351,7 @@ static void settle_lost(struct attempt *attempt, int status_fd)
 {
     struct error err;
     /* The shim may have written the end between the first look and the lock. */
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ATTEMPT_ENDED) {
+    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED) {
         report_ended(attempt);
         return;
     }
@@ -343,10 +368,27 @@ static void settle_lost(struct attempt *attempt, int status_fd)
     report_ended(attempt);
 }
 
+void attempt_report_again(struct attempt *attempt)
+{
+    attempt->again = true;
+    attempt_settle_later(attempt, 0);
+}
+
+static void report_what_is(struct attempt *attempt)
+{
+    attempt->again = false;
+    attempt->started_reported = false;
+    report_started(attempt);
+    if (attempt->ended)
+        repeat_ended(attempt);
+}
+
 static void on_settle(evutil_socket_t unused, short events, void *context)
 {
     struct attempt *attempt = context;
     (void)unused, (void)events;
+    if (attempt->again)
+        report_what_is(attempt);
     if (attempt->ended || attempt->forgotten || attempt->channel_fd >= 0)
         return;
     SCOPED(fd_scope) int status_fd = open_in_run(attempt, "status", O_RDWR | O_CREAT);
@@ -356,8 +398,7 @@ static void on_settle(evutil_socket_t unused, short events, void *context)
         settle_again(attempt);
         return;
     }
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ATTEMPT_ENDED)
+    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED)
         report_ended(attempt);
     else if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
         reconnect(attempt);

@@ -59,6 +59,16 @@ static void test_a_command_that_does_not_exist_fails_to_start(void **state)
     assert_int_equal(world_count(world, REPORT_STARTED, 1), 0);
 }
 
+static void test_a_work_folder_that_does_not_exist_fails_to_start(void **state)
+{
+    struct world *world = *state;
+    struct launch *launch = world_script(world, 1, "true");
+    launch->work_subfolder = "src/missing";
+    world_start(world, launch);
+    world_assert_end(world, 1, END_START_FAILED, ENOENT);
+    assert_non_null(strstr(world_wait_end(world, 1)->text, "/work/src/missing"));
+}
+
 static void test_a_file_that_is_not_a_program_fails_to_start(void **state)
 {
     static const char *const argv[] = {"/etc/passwd", NULL};
@@ -472,7 +482,10 @@ static void test_an_attempt_started_twice_runs_once(void **state)
     world_start(world, world_script(world, 1, script));
     world_start(world, world_script(world, 1, script));
     world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_clear_reports(world);
     world_start(world, world_script(world, 1, script));
+    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, REPORT_STARTED, 1), 1);
     world_restart_engine(world);
     world_start(world, world_script(world, 1, script));
     world_clear_reports(world);
@@ -608,6 +621,7 @@ static int run_suite(void)
         TEST(test_an_exit_code_is_reported),
         TEST(test_a_signal_is_reported),
         TEST(test_a_command_that_does_not_exist_fails_to_start),
+        TEST(test_a_work_folder_that_does_not_exist_fails_to_start),
         TEST(test_a_file_that_is_not_a_program_fails_to_start),
         TEST(test_the_time_limit_ends_a_job),
         TEST(test_any_exit_within_the_grace_after_a_stop_is_a_stop),

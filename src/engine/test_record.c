@@ -290,6 +290,9 @@ static void test_the_end_follows_from_the_facts(void **state)
             0},
         {{.failed_rank = 0, .failed_status = 15, .cause = CAUSE_TIME, .all_ended = true},
             END_TIME_LIMIT, 0},
+        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true}, END_TIME_LIMIT, 0},
+        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true, .complete = true},
+            END_SUCCEEDED, 0},
         {{.failed_rank = -1, .killed = true}, END_LOST, 0},
     };
     (void)state;
