@@ -214,12 +214,10 @@ static void node_label_add(struct core *core, struct live_node *live, int32_t ef
     const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
-    label->row = (struct node_label_row){
-        .node = live->row.id,
-        .effect = effect,
-        .key = symbol_intern(core, key),
-        .value = symbol_intern(core, value),
-    };
+    label->row.node = live->row.id;
+    label->row.effect = effect;
+    label->row.key = symbol_intern(core, key);
+    label->row.value = symbol_intern(core, value);
     change_new(core, ROW_NODE_LABEL, &label->item);
     LIST_APPEND(live->labels, label, next);
 }
