@@ -117,15 +117,6 @@ static int check_pool(const struct pool *pool, struct error *err)
     return check_price_list(&prices->accelerators, err);
 }
 
-static struct live_node *pool_node(const struct live_pool *live, uint32_t name)
-{
-    for (size_t i = 0; live && name && i < live->nodes.count; i++) {
-        if (live->nodes.items[i]->row.name == name)
-            return live->nodes.items[i];
-    }
-    return NULL;
-}
-
 /* What the node holds has to fit into what it is to have. */
 static int check_shrink(const struct core *core, const struct live_node *node,
     const struct node *want, struct error *err)
@@ -154,7 +145,7 @@ static int check_changes(struct core *core, const struct live_pool *live,
     int64_t fresh = 0;
     for (size_t i = 0; i < specs->count; i++) {
         const struct node_spec *spec = &specs->items[i];
-        const struct live_node *node = pool_node(live, symbol_find(core, spec->name));
+        const struct live_node *node = node_named(core, live, symbol_find(core, spec->name));
         fresh += node == NULL;
         if (node && check_shrink(core, node, spec->of, err) < 0)
             return -1;
@@ -308,6 +299,7 @@ static void node_create(struct core *core, struct live_pool *pool, const struct 
     node_prepare(core, live);
     change_new(core, ROW_NODE, &live->item);
     vec_push(&pool->nodes, live);
+    idmap_put(&core->nodes_by_name, pool->row.id << 32 | live->row.name, live);
     labels_replace(core, live, spec->of);
     capacity_count(core, live, 1);
 }
@@ -378,7 +370,8 @@ static void pool_apply(
     }
     change_put(core, &live->item);
     for (size_t i = 0; i < specs->count; i++) {
-        struct live_node *node = pool_node(live, symbol_find(core, specs->items[i].name));
+        struct live_node *node = node_named(
+            core, live, symbol_find(core, specs->items[i].name));
         if (node)
             node_update(core, node, specs->items[i].of);
         else

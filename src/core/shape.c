@@ -241,11 +241,13 @@ void shape_unref(struct core *core, struct live_shape *shape)
         change_delete(core, &rule->item);
     }
     vec_free(&shape->candidates);
+    score_forget(core, shape);
     change_delete(core, &shape->item);
 }
 
 void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
+    free(shape->scores);
     free(shape);
 }
