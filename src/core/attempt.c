@@ -137,6 +137,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     attempt->row.stop_reason = (int32_t)reason;
     if (!stopping)
         attempt->row.stop_ms = core->now_ms;
+    if (reason != END_PREEMPTED)
+        core->pass_wanted = true; /* others may claim the place that it leaves */
     change_put(core, &attempt->item);
     job_set_state(core, job, JOB_STOPPING);
     decide(core, (struct core_decision){.kind = DECISION_STOP,

@@ -79,6 +79,8 @@ static int check_placement(const struct live_placement *one, struct error *err)
         return wrong(err, "placement", one->row.id, "its devices are not what its ranks ask for");
     if (shape->accelerator && shape->accelerator != one->node->row.accelerator)
         return wrong(err, "placement", one->row.id, "its node has another accelerator type");
+    if (one->attempt->row.stop_reason != END_NONE)
+        return 0; /* perhaps because its node or pool was changed */
     if ((shape->pool && shape->pool != one->node->pool->row.name) ||
         (shape->jurisdiction && shape->jurisdiction != one->node->pool->row.jurisdiction))
         return wrong(err, "placement", one->row.id, "it is in a pool that it does not allow");

@@ -276,6 +276,21 @@ static void taints_evict(struct core *core, struct live_node *live)
     }
 }
 
+/* The pool is in another jurisdiction now: what has to be in the one before is put out. */
+static void jurisdiction_evict(struct core *core, struct live_pool *live)
+{
+    for (size_t i = 0; i < live->nodes.count; i++) {
+        struct live_node *node = live->nodes.items[i];
+        claims_release_node(core, node);
+        for (size_t p = 0; p < node->placements.count; p++) {
+            struct live_attempt *attempt = node->placements.items[p]->attempt;
+            uint32_t asks = attempt->job->shape->row.jurisdiction;
+            if (asks && asks != live->row.jurisdiction)
+                attempt_stop(core, attempt, END_DRAINED, NULL);
+        }
+    }
+}
+
 static void node_fill(struct core *core, struct node_row *row, const struct node *node)
 {
     const struct resources *has = &node->capacity;
@@ -361,7 +376,11 @@ static void pool_apply(
 {
     usage_settle_all(core);
     live->row.engine = (int32_t)pool->engine;
-    live->row.jurisdiction = symbol_intern(core, pool->jurisdiction);
+    uint32_t jurisdiction = symbol_intern(core, pool->jurisdiction);
+    bool moves = jurisdiction != live->row.jurisdiction;
+    live->row.jurisdiction = jurisdiction;
+    if (moves)
+        jurisdiction_evict(core, live);
     live->row.spot = pool->spot;
     if (!prices_same(core, live, &pool->prices)) {
         for (size_t i = 0; i < live->nodes.count; i++)

@@ -24,6 +24,8 @@ struct pass {
     int32_t preemptions;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
+    bool near_waits;   /* a job that has to be near others found no place.. */
+    bool near_gains;   /* ..and one that has labels got one */
 };
 
 static int32_t lane_rank(const struct core *core, const struct lane *lane)
@@ -225,15 +227,18 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         return false;
     if (job_place(core, job, size_max)) {
         pass->placements++;
+        pass->near_gains |= job->labels != NULL;
         return true;
     }
+    pass->near_waits |= job->shape->near;
     if (pass->preemptions >= PREEMPTIONS_PER_PASS || !may_preempt(pass, job))
         return false;
     pass->preemptions++;
     return preempt_for(core, job);
 }
 
-static void pass_run(struct core *core)
+/* Whether another pass may find a place for a job that has to be near one placed in this. */
+static bool pass_run(struct core *core)
 {
     struct pass pass = {.core = core};
     for (size_t i = 0; i < core->roots.count; i++)
@@ -247,9 +252,10 @@ static void pass_run(struct core *core)
         team_refresh(core, team);
         if (pass.placements >= PLACEMENTS_PER_PASS) {
             core->pass_wanted = true;
-            return;
+            return false;
         }
     }
+    return pass.near_waits && pass.near_gains;
 }
 
 void core_schedule(struct core *core)
@@ -263,7 +269,9 @@ void core_schedule(struct core *core)
     core->wake_ms = MOMENT_NEVER;
     claims_settle(core);
     core->pass_wanted = false;
-    pass_run(core);
+    while (pass_run(core)) {
+        /* Each pass but the last has placed a job. */
+    }
 }
 
 int64_t core_next_ms(const struct core *core)

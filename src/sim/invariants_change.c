@@ -154,21 +154,24 @@ static int check_attempt_new(const struct sim_store *before, const struct sim_tx
     return need_decision(txn, DECISION_ADMIT, DECISION_OF_ATTEMPT, attempt->id, err);
 }
 
+/* The job as it was before, or as the transaction makes it. */
+static const struct job_row *job_of(
+    const struct sim_store *before, const struct sim_txn *txn, uint64_t id)
+{
+    const struct job_row *job = sim_store_row(before, ROW_JOB, id);
+    const struct core_change *change = job ? NULL : find_change(txn, ROW_JOB, id);
+    return change ? change->row : job;
+}
+
 /* A preemption: for whom, and whether its victim could be one. */
 static int check_preemption(const struct sim_store *before, const struct sim_txn *txn,
     const struct attempt_row *attempt, int64_t now_ms, struct error *err)
 {
     const struct core_decision *decision =
         sim_txn_decision(txn, DECISION_STOP, DECISION_OF_ATTEMPT, attempt->id);
-    const struct job_row *job = sim_store_row(before, ROW_JOB, attempt->job);
-    if (!decision)
+    const struct job_row *job = job_of(before, txn, attempt->job);
+    if (!decision || !job)
         return broken(err, 6, "attempt %llu is preempted by nobody", (ull)attempt->id);
-    if (0 && !sim_store_row(before, ROW_ATTEMPT, attempt->id))
-        return broken(err, 6, "attempt %llu is preempted in the tick that gave it its place",
-            (ull)attempt->id);
-    if (!job) return 0;
-    if (!job)
-        return broken(err, 6, "attempt %llu is of no job", (ull)attempt->id);
     if (!decision->for_job || decision->for_job == job->id)
         return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
             (ull)decision->for_job);
@@ -325,6 +328,8 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_ATTEMPT: return check_attempt_change(before, txn, old, change, now_ms, err);
     case ROW_NODE: return check_node_change(txn, old, change, err);
     case ROW_CAPACITY: return invariants_capacity(before, change->row, err);
+    case ROW_SPAN:
+        return change->change == CHANGE_PUT ? invariants_span(before, change->row, err) : 0;
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     default: return check_other_change(txn, old, change, err);
     }
@@ -391,7 +396,8 @@ static int answered_submit(struct invariants *inv, const struct sim_store *store
 {
     const struct job_row *job = invariants_job(store, answer->id);
     int64_t count = 0;
-    if (!job) return 0;
+    if (!job)
+        return 0;
     if (!job)
         return broken(err, 7, "job %llu was accepted and is not stored", (ull)answer->id);
     if (job->array) {
@@ -412,7 +418,8 @@ static int answered_job(
     const struct sim_store *store, const struct sim_input *input, struct error *err)
 {
     const struct job_row *job = invariants_job(store, input->id);
-    if (!job) return 0;
+    if (!job)
+        return 0;
     if (!job)
         return broken(err, 7, "job %llu was changed and is not stored", (ull)input->id);
     if (input->kind == INPUT_JOB_CANCEL && !job->cancel && !job_state_ended(job->state))
@@ -489,7 +496,7 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {
-        ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_CLAIM};
+        ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

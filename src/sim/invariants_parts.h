@@ -50,8 +50,10 @@ bool invariants_quota_allows(
 /* Whether any limit that counts for the job is passed. -1: which. */
 int invariants_quota_kept(
     const struct sim_store *store, const struct job_row *job, struct error *err);
-/* That a charge, or a node's capacity, costs what the prices before the transaction say. */
+/* That a charge, a span of one that was closed early, or a node's capacity, costs what the prices
+ * before the transaction say. */
 int invariants_charge(
     const struct sim_store *before, const struct charge_row *charge, struct error *err);
+int invariants_span(const struct sim_store *before, const struct span_row *span, struct error *err);
 int invariants_capacity(
     const struct sim_store *before, const struct capacity_row *capacity, struct error *err);
