@@ -6,6 +6,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import manifests  # noqa: E402
 from muster import Muster  # noqa: E402
 
 
@@ -42,6 +43,7 @@ def muster(tmp_path):
         yield instance
     finally:
         instance.teardown()
+        print(instance.log())  # pytest shows it when the test failed
 
 
 @pytest.fixture
@@ -52,3 +54,11 @@ def muster_stopped(tmp_path):
         yield instance
     finally:
         instance.teardown()
+        print(instance.log())  # pytest shows it when the test failed
+
+
+@pytest.fixture
+def site(muster):
+    """As muster, with a pool of four CPUs and a team to run jobs for."""
+    muster.apply(manifests.team(), manifests.pool())
+    return muster

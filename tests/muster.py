@@ -7,6 +7,7 @@ import socket
 import subprocess
 import time
 import uuid
+from urllib.parse import quote, urlencode
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BINARY = os.path.abspath(os.environ.get("MUSTER_BIN", os.path.join(ROOT, "build", "muster")))
@@ -17,6 +18,9 @@ STOP_S = 60
 COMMAND_S = 120
 REQUEST_S = 60
 RETRY_S = 0.02
+
+# The states that a job does not leave.
+ENDED = ("succeeded", "failed", "cancelled")
 
 # Every process of an instance inherits this variable, which finds the ones that lost their parent.
 TAG = "MUSTER_TEST_INSTANCE"
@@ -112,12 +116,12 @@ class Muster:
         self.environment["MUSTER_ENDPOINT"] = f"unix:{self.socket_path}"
         self.process = None
 
-    def start(self, *arguments, timeout_s=START_S):
+    def start(self, *arguments, verb="server", timeout_s=START_S):
         """Starts the server and returns when it answers; fails with its log when it does not."""
         assert self.process is None or self.process.poll() is not None, "already running"
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "server", "--data", self.data, *arguments], env=self.environment,
+                [self.binary, verb, "--data", self.data, *arguments], env=self.environment,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         wait_until(self._answers, timeout_s, "the server's first answer")
         return self
@@ -151,6 +155,72 @@ class Muster:
         finally:
             connection.close()
 
+    def call(self, method, path, body=None, **options):
+        """As api, for what has to succeed: the answer's JSON."""
+        answer = self.api(method, path, body, **options)
+        assert 200 <= answer.status < 300, f"{method} {path}: {answer}"
+        return answer.json
+
+    def apply(self, *objects, dry_run=False, **options):
+        """Applies manifests, which has to succeed; the action for each, in their order."""
+        body = {"objects": list(objects), "dryRun": dry_run}
+        results = self.call("POST", "/v1/apply", body, **options)["results"]
+        actions = {(r["kind"], r["name"]): r["action"] for r in results}
+        return [actions[item["kind"], item["metadata"]["name"]] for item in objects]
+
+    def submit(self, job, key=None, **options):
+        """Submits a job, which has to be accepted; its id."""
+        headers = {"Idempotency-Key": key} if key else None
+        return self.call("POST", "/v1/jobs", job, headers=headers, **options)["id"]
+
+    def job(self, reference):
+        """A job by its id or as `team:name`: manifest and status."""
+        return self.call("GET", f"/v1/jobs/{quote(reference)}")
+
+    def wait_job(self, reference, *states, timeout_s=COMMAND_S):
+        """The job once it is in one of the states; fails at once when it ended in another."""
+        def reached():
+            job = self.job(reference)
+            state = job["status"]["state"]
+            assert state in states or state not in ENDED, (
+                f"waited for {states}: {json.dumps(job['status'], indent=1)}\n"
+                f"{self.logs(reference)[-2000:]}")
+            return job if state in states else None
+        return self.wait_for(reached, f"{reference} to be {' or '.join(states)}", timeout_s)
+
+    def wait_ended(self, reference, timeout_s=COMMAND_S):
+        """The job once it has ended, however."""
+        return self.wait_job(reference, *ENDED, timeout_s=timeout_s)
+
+    def run(self, job, **options):
+        """Submits a job and gives it once it has ended."""
+        return self.wait_ended(self.submit(job, **options))
+
+    def logs(self, reference, **query):
+        """The log of a job as the API gives it."""
+        answer = self.api("GET", f"/v1/jobs/{quote(reference)}/logs?{urlencode(query)}")
+        assert answer.status == 200, answer
+        return answer.text
+
+    def wait_log(self, reference, text, **query):
+        """The log once it contains the text; fails at once when the job ended without it."""
+        def seen():
+            status = self.job(reference)["status"]
+            log = self.logs(reference, **query)
+            assert text in log or status["state"] not in ENDED, f"{json.dumps(status)}\n{log}"
+            return log if text in log else None
+        return self.wait_for(seen, f"{text!r} in the log of {reference}")
+
+    def audit(self):
+        """Every audit event, oldest first."""
+        events, after = [], 0
+        while True:
+            page = self.call("GET", f"/v1/audit?limit=1000&after={after}")["items"]
+            if not page:
+                return events
+            events += page
+            after = page[-1]["sequence"]
+
     def cli(self, *arguments, stdin=None, ok=True, timeout_s=COMMAND_S, **environment):
         """Runs a verb of the command line; with ok (the default) its failure fails the test.
         Returns the CompletedProcess with text output."""
@@ -180,10 +250,10 @@ class Muster:
         self.process.terminate()
         return self.process.wait(timeout=STOP_S)
 
-    def restart(self, *arguments):
+    def restart(self, *arguments, **options):
         """Stops it in order and starts it on the same data."""
         self.stop()
-        return self.start(*arguments)
+        return self.start(*arguments, **options)
 
     def teardown(self):
         """Ends the server, then kills what is left of it: shims, jobs, their children."""

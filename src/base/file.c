@@ -188,6 +188,20 @@ static int move_to_top(struct removal *removal, int fd, const char *name, struct
 
 static int empty_folder(struct removal *removal, int owned_fd, int depth, struct error *err);
 
+/* Opens a folder for emptying it. Its owner may have closed it to himself; root needs no mode. */
+static int open_folder(int fd, const char *name)
+{
+    static const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int child = openat(fd, name, flags);
+    if (child < 0 && errno == EACCES && fchmodat(fd, name, 0700, 0) == 0)
+        child = openat(fd, name, flags);
+    if (child >= 0 && fchmod(child, 0700) < 0 && errno != EPERM) {
+        close(child);
+        return -1;
+    }
+    return child;
+}
+
 static int remove_entry(
     struct removal *removal, int fd, const char *name, int depth, struct error *err)
 {
@@ -199,7 +213,7 @@ static int remove_entry(
         return 0;
     if (depth == TREE_OPEN_FOLDERS)
         return move_to_top(removal, fd, name, err);
-    int child = openat(fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int child = open_folder(fd, name);
     if (child < 0)
         return error_set_errno(err, "cannot open %s inside %s", name, removal->path);
     if (empty_folder(removal, child, depth + 1, err) < 0)

@@ -86,6 +86,15 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
                      .pool = plan->parts.items[0].node->row.pool});
 }
 
+void attempt_set_away(struct live_attempt *attempt, bool away)
+{
+    assert(attempt->away != away);
+    attempt->away = away;
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        node_hold(one->node, &attempt->job->shape->row, one->row.devices, one->row.device_milli,
+            one->row.ranks, away ? -1 : 1);
+}
+
 /* From when on the work would be lost. */
 static int64_t lost_since_ms(const struct core *core, const struct live_attempt *attempt)
 {
@@ -179,10 +188,8 @@ static void placements_release(
 /* Nodes that were only waiting for this attempt. Its placements are still readable here. */
 static void leave_nodes(struct core *core, const struct live_attempt *attempt)
 {
-    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
-        if (one->node->row.leaving && !one->node->item.gone)
-            node_vanish_if_left(core, one->node);
-    }
+    for (const struct live_placement *one = attempt->placements; one; one = one->next)
+        node_vanish_if_left(core, one->node);
 }
 
 static int64_t backoff_ms(const struct job_row *row)

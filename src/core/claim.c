@@ -95,96 +95,102 @@ void claims_release_node(struct core *core, struct live_node *node)
         claims_release(core, node->claims.items[0]->job);
 }
 
-/* Whether what the claim keeps is free of attempts (leaving: or held by ones that are stopping). */
-static bool claim_met(const struct live_claim *claim, bool leaving)
-{
-    const struct live_node *node = claim->node;
-    struct bundle held = node->held;
-    int16_t devices[DEVICES_MAX];
-    memcpy(devices, node->device_held, sizeof devices);
-    for (size_t i = 0; leaving && i < node->placements.count; i++) {
-        const struct live_placement *one = node->placements.items[i];
-        if (one->attempt->row.stop_reason == END_NONE)
-            continue;
-        struct bundle part = bundle_of_shape(&one->attempt->job->shape->row, one->row.ranks);
-        held.cpu_milli -= part.cpu_milli;
-        held.memory_bytes -= part.memory_bytes;
-        held.disk_bytes -= part.disk_bytes;
-        for (int d = 0; d < DEVICES_MAX; d++)
-            devices[d] -= (int16_t)((one->row.devices >> d & 1) ? one->row.device_milli : 0);
-    }
-    for (int d = 0; d < DEVICES_MAX; d++) {
-        if ((claim->row.devices >> d & 1) && devices[d] + claim->row.device_milli > DEVICE_MILLI)
-            return false;
-    }
-    struct bundle ask = bundle_of_shape(&claim->job->shape->row, claim->row.ranks);
-    return held.cpu_milli + ask.cpu_milli <= node->row.cpu_milli &&
-           held.memory_bytes + ask.memory_bytes <= node->row.memory_bytes &&
-           held.disk_bytes + ask.disk_bytes <= node->row.disk_bytes;
-}
-
-/* Taken together, on each node: several claims of one job may share it. */
-static bool claims_met(const struct live_job *job, bool leaving)
-{
-    for (const struct live_claim *claim = job->claims; claim; claim = claim->next) {
-        if (!node_takes_work(claim->node) || !claim_met(claim, leaving))
-            return false;
-    }
-    return true;
-}
-
-static int32_t claims_plan(const struct live_job *job, struct plan *plan)
+/* The place that the claims keep, as a plan. */
+static void claims_plan(const struct live_job *job, struct plan *plan)
 {
     for (const struct live_claim *claim = job->claims; claim; claim = claim->next) {
         vec_push(&plan->parts, ((struct plan_part){claim->node, claim->row.devices,
                                    claim->row.device_milli, claim->row.ranks}));
         plan->size += claim->row.ranks;
     }
-    return plan->size;
 }
 
-/* Whether the plan, made just now, still fits when nothing but attempts counts: plain sums over
- * its parts were checked one by one, so they are checked together here. */
-static bool plan_fits_now(struct core *core, const struct live_job *job, const struct plan *plan)
+static void plan_hold(const struct live_job *job, const struct plan *plan, int sign)
 {
-    bool fits = true;
     for (size_t i = 0; i < plan->parts.count; i++) {
         const struct plan_part *part = &plan->parts.items[i];
-        node_hold(part->node, &job->shape->row, part->devices, part->device_milli, part->ranks, 1);
+        node_hold(
+            part->node, &job->shape->row, part->devices, part->device_milli, part->ranks, sign);
     }
+}
+
+static bool node_overfull(const struct live_node *node)
+{
+    for (int32_t d = 0; d < node->row.devices; d++) {
+        if (node->device_held[d] > DEVICE_MILLI)
+            return true;
+    }
+    return node->held.cpu_milli > node->row.cpu_milli ||
+           node->held.memory_bytes > node->row.memory_bytes ||
+           node->held.disk_bytes > node->row.disk_bytes;
+}
+
+/* Whether the job could start at its place now, other claims apart. */
+static bool place_free(struct core *core, const struct live_job *job, const struct plan *plan)
+{
+    bool is_free = true;
+    for (size_t i = 0; i < plan->parts.count && is_free; i++) {
+        const struct live_node *node = plan->parts.items[i].node;
+        is_free = node_takes_work(node) && fit_company(core, job, node) &&
+                  reservation_allows(core, node, job->row.time_limit_ms);
+    }
+    plan_hold(job, plan, 1);
+    for (size_t i = 0; i < plan->parts.count; i++)
+        is_free = is_free && !node_overfull(plan->parts.items[i].node);
+    plan_hold(job, plan, -1);
+    return is_free;
+}
+
+typedef VEC(struct live_attempt *) attempt_vec;
+
+static void leaving_collect(const struct plan *plan, attempt_vec *leaving)
+{
     for (size_t i = 0; i < plan->parts.count; i++) {
         const struct live_node *node = plan->parts.items[i].node;
-        fits = fits && node->held.cpu_milli <= node->row.cpu_milli &&
-               node->held.memory_bytes <= node->row.memory_bytes &&
-               node->held.disk_bytes <= node->row.disk_bytes;
-        for (int32_t d = 0; d < node->row.devices; d++)
-            fits = fits && node->device_held[d] <= DEVICE_MILLI;
+        for (size_t p = 0; p < node->placements.count; p++) {
+            struct live_attempt *attempt = node->placements.items[p]->attempt;
+            if (attempt->row.stop_reason == END_NONE || attempt->away)
+                continue;
+            attempt_set_away(attempt, true);
+            vec_push(leaving, attempt);
+        }
     }
-    for (size_t i = 0; i < plan->parts.count; i++) {
-        const struct plan_part *part = &plan->parts.items[i];
-        node_hold(part->node, &job->shape->row, part->devices, part->device_milli, part->ranks, -1);
-    }
-    (void)core;
-    return fits;
 }
 
-/* One claimant: admitted where its claims are, or elsewhere, or it waits on, or gives up. */
+/* The same when everything that is stopping will have left. */
+static bool place_will_be_free(
+    struct core *core, const struct live_job *job, const struct plan *plan)
+{
+    attempt_vec leaving = {0};
+    leaving_collect(plan, &leaving);
+    bool is_free = place_free(core, job, plan);
+    for (size_t i = leaving.count; i-- > 0;)
+        attempt_set_away(leaving.items[i], false);
+    vec_free(&leaving);
+    return is_free;
+}
+
+/* One claimant: admitted at its place, or elsewhere, or it waits on, or it gives up its place and
+ * competes again. A place elsewhere is of the same size: the quota has let that much through. */
 static void claim_settle(struct core *core, struct live_job *job)
 {
-    struct plan plan = {0};
-    bool admit = claims_met(job, false) && claims_plan(job, &plan) >= job->row.size_min &&
-                 plan_fits_now(core, job, &plan);
-    if (!admit) {
-        plan_finish(&plan);
-        bool waits = claims_met(job, true);
-        admit = waits && plan_make(core, job, job->row.size_min, job->row.size_max, &plan);
-        if (waits && !admit)
-            return;
-    }
-    claims_release(core, job);
-    if (admit)
+    struct plan plan = {0}, other = {0};
+    claims_plan(job, &plan);
+    int32_t size = plan.size;
+    if (place_free(core, job, &plan)) {
+        claims_release(core, job);
         attempt_admit(core, job, &plan);
+    } else if (plan_make(core, job, size, size, &other)) {
+        struct amounts amounts;
+        plan_amounts(&other, job, &amounts);
+        claims_release(core, job);
+        if (quota_allows(job->team, &amounts))
+            attempt_admit(core, job, &other);
+    } else if (!place_will_be_free(core, job, &plan)) {
+        claims_release(core, job);
+    }
     plan_finish(&plan);
+    plan_finish(&other);
 }
 
 void claims_settle(struct core *core)

@@ -124,6 +124,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_DEPENDENCY] = sizeof(struct live_dependency),
         [ROW_ATTEMPT] = sizeof(struct live_attempt),
         [ROW_PLACEMENT] = sizeof(struct live_placement),
+        [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
     };
     const struct table *table = &core->tables[kind];

@@ -127,6 +127,9 @@ struct live_node {
     int16_t *device_claimed;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
+    /* Valid within a preemption search only. */
+    uint64_t search_mark;
+    size_t search_at;
 };
 
 struct live_quota {
@@ -149,6 +152,7 @@ struct live_team {
     int64_t firm[RESOURCE_MAX];      /* of it, what can not be taken back by preemption */
     int64_t guarantee[RESOURCE_MAX]; /* its quota, or else the sum of its children's */
     int64_t limit[RESOURCE_MAX];     /* INT64_MAX: none */
+    int64_t chosen[RESOURCE_MAX];    /* of held, what a preemption search would take; else 0 */
     /* Valid within a scheduling pass only. */
     int64_t pass_key;
     struct lane *pass_lane;
@@ -243,11 +247,18 @@ struct live_job {
     size_t timer_position;
 };
 
+struct live_span {
+    struct item item;
+    struct span_row row;
+    struct live_span *next;
+};
+
 struct live_placement {
     struct item item;
     struct placement_row row;
     struct live_attempt *attempt;
     struct live_node *node;
+    struct live_span *spans; /* at earlier prices, oldest first */
     struct live_placement *next;
 };
 
@@ -257,6 +268,7 @@ struct live_attempt {
     struct live_job *job;
     struct live_placement *placements;
     uint64_t mark; /* of the preemption search that saw it last */
+    bool away;     /* a preemption search tries what would be without it */
 };
 
 struct live_claim {
@@ -556,6 +568,9 @@ bool fit_tolerates(
 /* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
 int32_t fit_ranks(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks);
+/* Whether those that run on the node and the job bear each other, claims apart. */
+bool fit_company(
+    const struct core *core, const struct live_job *job, const struct live_node *node);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* How well `ranks` fit: less is better. */
@@ -592,6 +607,12 @@ struct plan {
  * as possible, then the earlier pool. False: there is none now. The caller frees with plan_finish. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
     int32_t size_max, struct plan *plan);
+/* The same for one pool, whose matching nodes are given. */
+bool plan_make_pool(struct core *core, const struct live_job *job,
+    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
+    struct plan *plan);
+/* Where the run of nodes of one pool that starts at begin ends. */
+size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
 /* What the plan would hold, by accelerator types of its nodes. */
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret);
@@ -604,6 +625,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     const struct live_job *for_job);
 void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
     int32_t exit_status);
+/* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
+void attempt_set_away(struct live_attempt *attempt, bool away);
 /* What its end would lose: milliseconds of work since the newest checkpoint. */
 int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *attempt);
 /* The same, weighed by the dominant share it holds: what victims are compared by. */
@@ -629,20 +652,37 @@ void claim_amounts(const struct live_claim *claim, struct amounts *ret);
 /* ---- preempt.c --------------------------------------------------------------------------- */
 
 /* Makes a place for a job that does not fit: stops the set of attempts that loses least among
- * those compared and claims what they leave. False: nothing may be stopped for it. */
+ * those compared and claims what they leave. False: there is no such set. */
 bool preempt_for(struct core *core, struct live_job *job);
+
+/* ---- victim.c ---------------------------------------------------------------------------- */
+
+/* What may be stopped for a job, with what is chosen already counted in team->chosen. */
+struct victim_rules {
+    struct live_job *job;
+    struct amounts ask;       /* of the smallest gang */
+    int64_t protected_ms;     /* the first moment at which a minimum run time ends */
+};
+void victim_rules_init(struct victim_rules *rules, struct live_job *job);
+bool victim_allowed(
+    struct core *core, struct victim_rules *rules, const struct live_attempt *attempt);
+/* Whether none of those chosen could take its place back at once: asked when the set is whole. */
+bool victim_stays_out(const struct victim_rules *rules, const struct live_attempt *attempt);
+/* Counts the attempt as chosen (1) or not any more (-1). */
+void victim_choose(const struct live_attempt *attempt, int sign);
 
 /* ---- charge.c ---------------------------------------------------------------------------- */
 
 int64_t placement_hour_micro(const struct live_placement *placement);
 int64_t node_hour_micro(const struct live_node *node);
-/* Charges a placement from since_ms to now; lost_since_ms: from when on the work was lost, or
- * MOMENT_NEVER. */
+/* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
+ * when on the work was lost, or MOMENT_NEVER. */
 void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);
-/* Closes the metered span of what the pool's attempts hold and of its nodes, before prices or
- * capacities change. */
-void charge_pool(struct core *core, struct live_pool *pool);
-void charge_node_capacity(struct core *core, struct live_node *node);
+/* Before a price or what a node has changes: ends the metered span of the node, and of what
+ * attempts hold of it. */
+void charge_split(struct core *core, struct live_node *node);
+/* Writes what there was of the node since it was metered last. */
+void charge_capacity(struct core *core, struct live_node *node);
 
 /* ---- decision.c -------------------------------------------------------------------------- */
 

@@ -168,7 +168,10 @@ static bool neighbours_allow(
         return true;
     bool near = !job->shape->near;
     for (size_t i = 0; i < node->placements.count; i++) {
-        const struct live_job *other = node->placements.items[i]->attempt->job;
+        const struct live_attempt *attempt = node->placements.items[i]->attempt;
+        const struct live_job *other = attempt->job;
+        if (attempt->away)
+            continue;
         if (keeps_apart(job, other))
             return false;
         near = near || names_job(job->shape, RULE_NEAR, other);
@@ -181,11 +184,32 @@ static bool neighbours_allow(
     return near;
 }
 
+static bool node_empty(const struct live_node *node)
+{
+    for (size_t i = 0; i < node->placements.count; i++) {
+        if (!node->placements.items[i]->attempt->away)
+            return false;
+    }
+    return node->claims.count == 0;
+}
+
+bool fit_company(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
+{
+    if (node->exclusive_held)
+        return false;
+    for (size_t i = 0; job->shape->row.exclusive && i < node->placements.count; i++) {
+        if (!node->placements.items[i]->attempt->away)
+            return false;
+    }
+    return neighbours_allow(core, job, node);
+}
+
 static bool shares_node(const struct live_job *job, const struct live_node *node)
 {
     if (node->exclusive_held || node->exclusive_claimed)
         return false;
-    return !job->shape->row.exclusive || (node->placements.count == 0 && node->claims.count == 0);
+    return !job->shape->row.exclusive || node_empty(node);
 }
 
 int32_t fit_ranks(const struct core *core, const struct live_job *job,

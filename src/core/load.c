@@ -274,6 +274,18 @@ static int load_placement(const struct loader *in)
     return 0;
 }
 
+static int load_span(const struct loader *in)
+{
+    const struct span_row *row = in->row;
+    struct live_placement *placement =
+        FIND(in, ROW_PLACEMENT, struct live_placement, row->placement);
+    if (!placement || row->end_ms < row->begin_ms || row->hour_micro < 0)
+        return corrupt(in, ROW_SPAN, "no placement, or numbers out of range");
+    struct live_span *span = LOAD(in, ROW_SPAN, struct live_span);
+    LIST_APPEND(placement->spans, span, next);
+    return 0;
+}
+
 static int load_claim(const struct loader *in)
 {
     const struct claim_row *row = in->row;
@@ -315,6 +327,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_DEPENDENCY] = load_dependency,
     [ROW_ATTEMPT] = load_attempt,
     [ROW_PLACEMENT] = load_placement,
+    [ROW_SPAN] = load_span,
     [ROW_CLAIM] = load_claim,
 };
 

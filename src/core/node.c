@@ -111,7 +111,7 @@ void node_vanish(struct core *core, struct live_node *node)
     claims_release_node(core, node);
     if (node->row.state == NODE_UP) {
         usage_settle_all(core);
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     labels_retire(core, node);
@@ -132,7 +132,7 @@ void node_vanish(struct core *core, struct live_node *node)
 
 void node_vanish_if_left(struct core *core, struct live_node *node)
 {
-    if (node->row.leaving && node->placements.count == 0)
+    if (!node->item.gone && node->row.leaving && node->placements.count == 0)
         node_vanish(core, node);
 }
 
@@ -198,7 +198,7 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
         return false;
     usage_settle_all(core);
     if (!up) {
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     node->row.state = up ? NODE_UP : NODE_LOST;
@@ -211,7 +211,8 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
     if (!up) {
         claims_release_node(core, node);
         node_lose_attempts(core, node);
-        node_vanish_if_left(core, node);
+        if (!node->item.gone) /* the end of its last attempt may have taken it away already */
+            node_vanish_if_left(core, node);
     }
     return true;
 }

@@ -154,8 +154,7 @@ static void choices_collect(struct core *core, const struct live_job *job,
     }
 }
 
-/* The plan within one pool, whose candidates are given. */
-static bool plan_pool(struct core *core, const struct live_job *job,
+bool plan_make_pool(struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
     struct plan *plan)
 {
@@ -178,7 +177,7 @@ static bool plan_pool(struct core *core, const struct live_job *job,
     return fits;
 }
 
-static size_t pool_end(struct live_node *const *nodes, size_t begin, size_t count)
+size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
     while (end < count && nodes[end]->pool == nodes[begin]->pool)
@@ -203,9 +202,9 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
     size_t count = shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
-        end = pool_end(nodes, begin, count);
+        end = plan_pool_end(nodes, begin, count);
         struct plan other = {0};
-        if (!plan_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
+        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
             continue;
         if (found && !plan_better(&other, plan)) {
             plan_finish(&other);

@@ -223,12 +223,10 @@ static void node_label_add(struct core *core, struct live_node *live, int32_t ef
     const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
-    label->row = (struct node_label_row){
-        .node = live->row.id,
-        .effect = effect,
-        .key = symbol_intern(core, key),
-        .value = symbol_intern(core, value),
-    };
+    /* One statement each: the order within an initializer is the compiler's. */
+    label->row = (struct node_label_row){.node = live->row.id, .effect = effect};
+    label->row.key = symbol_intern(core, key);
+    label->row.value = symbol_intern(core, value);
     change_new(core, ROW_NODE_LABEL, &label->item);
     LIST_APPEND(live->labels, label, next);
 }
@@ -314,7 +312,6 @@ static void node_create(struct core *core, struct live_pool *pool, const struct 
     capacity_count(core, live, 1);
 }
 
-/* Charges are closed already when anything that has a price changes (see pool_charge). */
 static void node_update(struct core *core, struct live_node *live, const struct node *node)
 {
     struct node_row row = live->row;
@@ -327,6 +324,8 @@ static void node_update(struct core *core, struct live_node *live, const struct 
     if (same)
         return;
     claims_release_node(core, live);
+    charge_split(core, live);
+    row.since_ms = live->row.since_ms;
     if (live->row.state == NODE_UP)
         capacity_count(core, live, -1);
     live->row = row;
@@ -369,12 +368,14 @@ static void pool_apply(
     struct core *core, struct live_pool *live, const struct pool *pool, const node_specs *specs)
 {
     usage_settle_all(core);
-    charge_pool(core, live);
     live->row.engine = (int32_t)pool->engine;
     live->row.jurisdiction = symbol_intern(core, pool->jurisdiction);
     live->row.spot = pool->spot;
-    if (!prices_same(core, live, &pool->prices))
+    if (!prices_same(core, live, &pool->prices)) {
+        for (size_t i = 0; i < live->nodes.count; i++)
+            charge_split(core, live->nodes.items[i]);
         prices_replace(core, live, &pool->prices);
+    }
     change_put(core, &live->item);
     for (size_t i = 0; i < specs->count; i++) {
         struct live_node *node = pool_node(live, symbol_find(core, specs->items[i].name));

@@ -22,6 +22,8 @@ struct pass {
     struct core *core;
     int32_t placements;
     int32_t preemptions;
+    int32_t lowest;    /* base priority that may be preempted.. */
+    bool lowest_known; /* ..once it was asked for */
 };
 
 static int32_t lane_rank(const struct core *core, const struct lane *lane)
@@ -196,6 +198,23 @@ static bool array_full(const struct live_job *job)
     return job->array && job->array->parallel > 0 && job->array->active >= job->array->parallel;
 }
 
+/* Whether a search for victims can find any: nobody of lower priority, no guarantee, no search. */
+static bool may_preempt(struct pass *pass, const struct live_job *job)
+{
+    struct core *core = pass->core;
+    if (!pass->lowest_known) {
+        pass->lowest = INT32_MAX;
+        TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+            if (!job_firm(attempt->job))
+                pass->lowest = (int32_t)least(pass->lowest, attempt->job->row.priority);
+        }
+        pass->lowest_known = true;
+    }
+    struct amounts ask;
+    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &ask);
+    return pass->lowest < job->row.priority || quota_entitled_path(job->team, &ask);
+}
+
 /* Tries the lane's next job; whether it left the lane. */
 static bool lane_try(struct pass *pass, struct lane *lane)
 {
@@ -208,7 +227,7 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         pass->placements++;
         return true;
     }
-    if (pass->preemptions >= PREEMPTIONS_PER_PASS)
+    if (pass->preemptions >= PREEMPTIONS_PER_PASS || !may_preempt(pass, job))
         return false;
     pass->preemptions++;
     return preempt_for(core, job);

@@ -4,6 +4,7 @@
 #include "engine/end.h"
 
 #include <assert.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -51,6 +52,13 @@ static void set_failed_rank(const struct end_facts *facts, struct attempt_end *e
             end->code);
 }
 
+/* The kernel's signal for a file that passes the limit of one file, which is the disk limit. */
+static bool failed_by_file_size(const struct end_facts *facts)
+{
+    return facts->failed_rank >= 0 && WIFSIGNALED(facts->failed_status) &&
+           WTERMSIG(facts->failed_status) == SIGXFSZ && !facts->stop_asked;
+}
+
 static bool all_succeeded(const struct end_facts *facts)
 {
     return facts->all_ended && facts->failed_rank < 0;
@@ -72,8 +80,8 @@ void end_decide(const struct end_facts *facts, struct attempt_end *ret_end)
     if (facts->start_failed && facts->cause != CAUSE_STOP && facts->cause != CAUSE_KILL) {
         set(ret_end, ENGINE_END_START_FAILED, facts->start_text);
         ret_end->code = facts->start_errno;
-    } else if (facts->cause == CAUSE_DISK) {
-        set(ret_end, ENGINE_END_DISK_QUOTA, "its work directory and /tmp passed the disk limit");
+    } else if (facts->cause == CAUSE_DISK || failed_by_file_size(facts)) {
+        set(ret_end, ENGINE_END_DISK_QUOTA, "its files passed the disk limit");
     } else if (facts->cause == CAUSE_MEMORY || (facts->out_of_memory && !all_succeeded(facts))) {
         set(ret_end, ENGINE_END_OUT_OF_MEMORY, "it passed the memory limit");
     } else if (facts->cause == CAUSE_STOP || facts->cause == CAUSE_KILL) {

@@ -86,7 +86,7 @@ struct launch {
     /* For each rank; 0: not limited. Limits are those of an attempt's ranks together. */
     uint64_t cpu_milli;
     uint64_t memory_bytes;
-    uint64_t disk_bytes; /* the work directory and /tmp */
+    uint64_t disk_bytes; /* the work directory, /tmp, metrics and checkpoints */
     const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
 
     enum launch_network network;
@@ -134,7 +134,7 @@ struct attempt_usage {
     uint64_t memory_peak_bytes; /* 0: not known */
     uint64_t read_bytes;        /* from and to storage */
     uint64_t written_bytes;
-    uint64_t disk_bytes;        /* work directory and /tmp, at the last walk */
+    uint64_t disk_bytes;        /* what counts against the disk limit, at the last walk */
     int32_t accelerator_milli;  /* mean utilisation of its devices now; -1: not known */
     uint64_t accelerator_memory_bytes;
 };

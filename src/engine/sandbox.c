@@ -271,7 +271,7 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
     ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
     ADD(out, "--perms", "0700", "--size");
     add_number(out, SECRETS_BYTES);
-    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/", "--chdir", SANDBOX_WORK);
+    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SANDBOX_WORK);
 }
 
 void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)

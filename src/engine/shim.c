@@ -46,7 +46,6 @@ enum {
     WATCH_MS = 1000,          /* how often disk and memory are looked at, at least */
     WATCH_SHARE = 20,         /* and at most this part of the time is spent on it */
     TREE_ENTRIES_MAX = 1000000,
-    CHECKPOINT_ENTRIES_MAX = 100000,
     DRAIN_MS = 5000,          /* for output of an attempt whose processes are gone */
 };
 
@@ -288,6 +287,7 @@ static void tell_sample(struct shim *shim)
     shim->sample_at_ms = clock_boot_ms() + (int64_t)shim->files.launch.sample_ms;
 }
 
+/* Everything the job can write to that is not memory counts, old checkpoints too. */
 static void watch_disk(struct shim *shim)
 {
     const struct shim_files *files = &shim->files;
@@ -295,10 +295,11 @@ static void watch_disk(struct shim *shim)
     struct tree_measure used = {0}, checkpoint = {0};
     tree_measure_add(files->work_fd, TREE_ENTRIES_MAX, &used);
     tree_measure_add(files->tmp_fd, TREE_ENTRIES_MAX, &used);
-    shim->disk_bytes = used.bytes;
-    if (most > 0 && (used.bytes > most || used.cut))
+    tree_measure_add(files->job_fd, TREE_ENTRIES_MAX, &used);
+    tree_measure_add(files->checkpoint_fd, TREE_ENTRIES_MAX, &checkpoint);
+    shim->disk_bytes = used.bytes + checkpoint.bytes;
+    if (most > 0 && (shim->disk_bytes > most || used.cut || checkpoint.cut))
         end_now(shim, CAUSE_DISK);
-    tree_measure_add(files->checkpoint_fd, CHECKPOINT_ENTRIES_MAX, &checkpoint);
     bool changed = checkpoint.newest_ms != shim->checkpoint.newest_ms;
     shim->checkpoint = checkpoint;
     if (changed)

@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <grp.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -232,4 +234,70 @@ bool world_enforces(const struct world *world, const char *fact)
     }
     fail_msg("there is no fact %s", fact);
     return false;
+}
+
+const struct attempt_end *world_run(struct world *world, uint64_t id, const char *script)
+{
+    world_start(world, world_script(world, id, script));
+    return world_wait_end(world, id);
+}
+
+void world_assert_end(struct world *world, uint64_t id, enum engine_end_reason reason, int code)
+{
+    const struct attempt_end *end = world_wait_end(world, id);
+    if (end->reason == reason && end->code == code)
+        return;
+    SCOPED(mem_scope) char *log = world_log(world, id);
+    fail_msg("attempt %lu ended as %s %d (%s), not %s %d; its log:\n%s", (unsigned long)id,
+        engine_end_reason_name(end->reason), end->code, end->text, engine_end_reason_name(reason), code, log);
+}
+
+void world_assert_log(struct world *world, uint64_t id, const char *text)
+{
+    SCOPED(mem_scope) char *log = world_log(world, id);
+    if (!strstr(log, text))
+        fail_msg("the log has no \"%s\":\n%s", text, log);
+}
+
+int world_set_up(void **state)
+{
+    *state = world_create(NULL);
+    return 0;
+}
+
+int world_tear_down(void **state)
+{
+    world_destroy(*state);
+    return 0;
+}
+
+/* The child: an ordinary user, without any other group. */
+static _Noreturn void run_as_ordinary_user(char **argv)
+{
+    enum { ORDINARY = 61009, CANNOT = 77 };
+    if (setgroups(0, NULL) < 0 || setresgid(ORDINARY, ORDINARY, ORDINARY) < 0 ||
+        setresuid(ORDINARY, ORDINARY, ORDINARY) < 0 || access("/proc/self/exe", X_OK) < 0)
+        _exit(CANNOT);
+    printf("the same as an ordinary user\n");
+    fflush(stdout);
+    execv("/proc/self/exe", argv);
+    _exit(CANNOT);
+}
+
+int world_main(int argc, char **argv, int (*run_suite)(void))
+{
+    if (argc > 1 && !strcmp(argv[1], "shim"))
+        return shim_main(argc - 1, argv + 1);
+    if (argc > 1 && !strcmp(argv[1], "init"))
+        return init_main(argc - 1, argv + 1);
+    int failed = run_suite(), status;
+    if (geteuid() != 0)
+        return failed;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0)
+        run_as_ordinary_user(argv);
+    if (child < 0 || waitpid(child, &status, 0) < 0)
+        return 1;
+    return failed || status != 0;
 }

@@ -49,5 +49,15 @@ size_t world_count(const struct world *world, enum engine_report_kind kind, uint
 void world_clear_reports(struct world *world);
 /* The whole log of attempt `id`, as "RANK o|e TEXT" lines; the caller frees it. */
 char *world_log(struct world *world, uint64_t id);
-/* Is a control group kind usable here? */
+/* Runs `sh -c script` to its end as attempt `id`. */
+const struct attempt_end *world_run(struct world *world, uint64_t id, const char *script);
+void world_assert_end(struct world *world, uint64_t id, enum engine_end_reason reason, int code);
+void world_assert_log(struct world *world, uint64_t id, const char *text);
+/* Runs a cmocka main as this user and, when that is root, once more as an ordinary one. Handles
+ * the verbs `shim` and `init`, for which the engine runs this same program. */
+int world_main(int argc, char **argv, int (*run_suite)(void));
+/* Cmocka's set-up and tear-down of a world with the machine's control groups. */
+int world_set_up(void **state);
+int world_tear_down(void **state);
+/* Does the node enforce that fact? */
 bool world_enforces(const struct world *world, const char *fact);

@@ -15,7 +15,7 @@ static const char own_schemas[] =
     "\"title\",\"status\"],\"properties\":{\"type\":{\"type\":\"string\"},\"title\":{\"type\":"
     "\"string\"},\"status\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"},\"errors\":"
     "{\"type\":\"array\",\"items\":{\"type\":\"object\",\"properties\":{\"path\":{\"type\":"
-    "\"string\"},\"line\":{\"type\":\"integer\"},\"text\":{\"type\":\"string\"}}}}}},"
+    "\"string\"},\"line\":{\"type\":\"integer\"},\"detail\":{\"type\":\"string\"}}}}}},"
     "\"Health\":{\"type\":\"object\",\"properties\":{\"status\":{\"type\":\"string\"},"
     "\"version\":{\"type\":\"string\"}}},"
     "\"List\":{\"type\":\"object\",\"required\":[\"items\"],\"properties\":{\"items\":{\"type\":"

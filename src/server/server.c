@@ -17,6 +17,7 @@
 #include "server/feed.h"
 #include "server/progress.h"
 #include "server/reconcile.h"
+#include "server/retention.h"
 #include "server/routes.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
@@ -39,14 +40,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DRAIN_MS = 2000, REQUESTS_PER_S = 200, RETENTION_PERIOD_S = 3600, PRUNE_JOBS_MAX = 1000 };
+enum { DRAIN_MS = 2000, REQUESTS_PER_S = 200 };
 
 /* What only the life itself needs. */
 struct life {
     struct server server;
     struct tls_server *tls;
     struct event *signals[3];
-    struct event *retention;
+    struct retention *retention;
 };
 
 int64_t server_now_ms(void)
@@ -97,38 +98,6 @@ static void watch_signals(struct life *life)
         assert(life->signals[i]);
         event_add(life->signals[i], NULL);
     }
-}
-
-/* ---- retention ------------------------------------------------------------------------------- */
-
-static int run_retention(struct tick *tick, void *context, struct error *err)
-{
-    struct server *server = tick_server(tick);
-    int64_t before_ms = tick_now(tick) - server->config.retention_ms;
-    (void)context;
-    store_txn_jobs_prune(tick_txn(tick), before_ms, PRUNE_JOBS_MAX);
-    if (store_txn_audit_prune(server->store, tick_txn(tick), before_ms, err) < 0) {
-        log_error("the audit log was not pruned: %s", err->text);
-        tick_spoil(tick);
-        return -1;
-    }
-    return 0;
-}
-
-static void on_retention(evutil_socket_t fd, short what, void *context)
-{
-    struct life *life = context;
-    (void)fd, (void)what;
-    ticker_report(life->server.ticker, "muster", run_retention, NULL, NULL);
-}
-
-static void start_retention(struct life *life)
-{
-    if (life->server.config.retention_ms <= 0)
-        return;
-    struct timeval period = {.tv_sec = RETENTION_PERIOD_S};
-    life->retention = event_new(life->server.base, -1, EV_PERSIST, on_retention, life);
-    event_add(life->retention, &period);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -258,6 +227,21 @@ static void say_ready(struct server *server)
     }
 }
 
+/* What a new store starts with is durable before the first request is taken. */
+static int open_defaults(struct server *server, struct error *err)
+{
+    struct ticker_stats stats;
+    defaults_apply(server);
+    ticker_stats(server->ticker, &stats);
+    while (stats.queued > 0 || ticker_busy(server->ticker)) {
+        event_base_loop(server->base, EVLOOP_ONCE);
+        ticker_stats(server->ticker, &stats);
+    }
+    if (catalog_find(server->catalog, KIND_TEAM, ROOT_TEAM))
+        return 0;
+    return error_set(err, ERR_UNAVAILABLE, "the first objects could not be stored, see above");
+}
+
 static int life_open(struct life *life, struct error *err)
 {
     struct server *server = &life->server;
@@ -269,11 +253,11 @@ static int life_open(struct life *life, struct error *err)
     if (!server->base)
         return error_set(err, ERR_IO, "the event loop cannot be made");
     server->started_ms = server_now_ms();
-    if (open_state(server, err) < 0 || open_parts(server, err) < 0 || open_http(life, err) < 0)
+    if (open_state(server, err) < 0 || open_parts(server, err) < 0 ||
+        open_defaults(server, err) < 0 || open_http(life, err) < 0)
         return -1;
     watch_signals(life);
-    start_retention(life);
-    defaults_apply(server);
+    life->retention = retention_create(server);
     ticker_poke(server->ticker);
     return 0;
 }
@@ -286,8 +270,6 @@ static void close_events(struct life *life)
         if (life->signals[i])
             event_free(life->signals[i]);
     }
-    if (life->retention)
-        event_free(life->retention);
 }
 
 static void life_close(struct life *life)
@@ -295,6 +277,7 @@ static void life_close(struct life *life)
     struct server *server = &life->server;
     while (server->ticker && ticker_busy(server->ticker))
         event_base_loop(server->base, EVLOOP_ONCE);
+    retention_destroy(life->retention);
     feed_destroy(server->feed);
     exec_sessions_destroy(server->execs);
     ticker_destroy(server->ticker);

@@ -124,11 +124,9 @@ static int add_placement(void *context, const void *data, struct error *err)
     struct doc *item = doc_append(listing->list, doc_map(listing->arena));
     if (reader_row(reader, ROW_NODE, row->node, &node, NULL) == 0 &&
         reader_row(reader, ROW_POOL, node.pool, &pool, NULL) == 0) {
-        /* Copied one by one: a symbol's text is only good until the next is asked for. */
-        char *pool_name = arena_strdup(listing->arena, reader_symbol(reader, pool.name));
         doc_set_string(listing->arena, item, "node",
-            arena_printf(
-                listing->arena, "%s/%s", pool_name, reader_symbol(reader, node.name)));
+            arena_printf(listing->arena, "%s/%s", reader_symbol(reader, pool.name),
+                reader_symbol(reader, node.name)));
     }
     doc_set_int(listing->arena, item, "firstRank", row->first_rank);
     doc_set_int(listing->arena, item, "ranks", row->ranks);

@@ -125,19 +125,29 @@ static void check_job_secrets(struct checker *checker, const struct job *job)
     }
 }
 
-/* Obligatory labels of the team and of those above it. */
-static void check_job_labels(struct checker *checker, const struct job *job)
+/* The first label that the job's team or one above it demands and the job has not, or NULL; and
+ * which team that is. */
+static const char *missing_label(
+    const struct catalog *catalog, const struct job *job, const char **ret_team)
 {
-    const struct catalog *catalog = checker->server->catalog;
     const struct team *team = catalog_team(catalog, job->metadata.team);
     for (int depth = 0; team && depth < 64; depth++) {
         const char *missing = job_missing_label(job, team);
+        *ret_team = team->metadata.name;
         if (missing)
-            report(checker, arena_printf(checker->arena, "metadata.labels.%s", missing),
-                "the team %s requires this label, so that no spend is unattributed",
-                team->metadata.name);
+            return missing;
         team = team->parent ? catalog_team(catalog, team->parent) : NULL;
     }
+    return NULL;
+}
+
+static void check_job_labels(struct checker *checker, const struct job *job)
+{
+    const char *team;
+    const char *missing = missing_label(checker->server->catalog, job, &team);
+    if (missing)
+        report(checker, arena_printf(checker->arena, "metadata.labels.%s", missing),
+            "the team %s requires this label, so that no spend is unattributed", team);
 }
 
 static void check_job(struct checker *checker, struct job *job, const char *user)
@@ -301,6 +311,12 @@ static int apply_job(
     struct job job = manifest->job;
     uint64_t id;
     char key[DOCUMENT_KEY_TEXT];
+    /* Asked again: the team may have come or changed since the request was checked. */
+    const char *team;
+    const char *missing = missing_label(tick_server(tick)->catalog, &job, &team);
+    if (missing)
+        return error_set(err, ERR_INVALID,
+            "metadata.labels.%s: the team %s requires this label", missing, team);
     if (settle_dependencies(tick, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;

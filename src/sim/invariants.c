@@ -192,7 +192,7 @@ static int check_placement(
                 (long long)shape->accelerator_milli);
         return 0;
     }
-    if (count != 1 || placement->ranks != 1 || !node->fractional ||
+    if (count != 1 || placement->ranks != 1 ||
         placement->device_milli != shape->accelerator_milli)
         return broken(err, 5, "placement %llu: a share of %lld is held as %d devices of %lld",
             (ull)placement->id, (long long)shape->accelerator_milli, count,
@@ -205,6 +205,7 @@ struct load {
     int64_t devices[64];
     uint64_t exclusive; /* an attempt that wants the node alone */
     uint64_t attempt;   /* any that is there */
+    uint64_t staying;   /* one that was not told to stop */
     bool shared;        /* more than one attempt */
 };
 
@@ -223,6 +224,9 @@ static void load_add(
         load->exclusive = placement->attempt;
     load->shared |= load->attempt && load->attempt != placement->attempt;
     load->attempt = placement->attempt;
+    const struct attempt_row *attempt = sim_store_row(store, ROW_ATTEMPT, placement->attempt);
+    if (attempt->stop_reason == END_NONE)
+        load->staying = attempt->id;
 }
 
 static int check_load(const struct node_row *node, const struct load *load, struct error *err)
@@ -254,9 +258,9 @@ static int check_node(const struct sim_store *store, const struct node_row *node
             load_add(store, placement, &load);
     if (!load.attempt)
         return 0;
-    if (node->state == NODE_LOST)
+    if (node->state == NODE_LOST && load.staying)
         return broken(
-            err, 5, "node %llu is lost and holds attempt %llu", (ull)node->id, (ull)load.attempt);
+            err, 5, "node %llu is lost and keeps attempt %llu", (ull)node->id, (ull)load.staying);
     return check_load(node, &load, err);
 }
 

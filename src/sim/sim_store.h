@@ -82,6 +82,10 @@ struct core *sim_store_load(
 MUST_CHECK int sim_store_compare(
     const struct sim_store *store, const struct core *core, struct error *err);
 
+/* A digest of the core's live rows of all kinds but the counters: ids that were given out in vain
+ * are no change. */
+uint64_t sim_core_digest(const struct core *core);
+
 /* Whether two rows of a kind have equal columns; ret_column (may be NULL) gets the first that
  * differs. */
 bool sim_row_equal(

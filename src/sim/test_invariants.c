@@ -273,6 +273,17 @@ static void a_share_of_an_undivided_device_is_caught(void **context)
     state->placement.devices = 1;
     state->placement.ranks = 1;
     state->attempt.size = state->job.size = state->job.size_min = state->job.size_max = 1;
+    assert_admission_broken(state, 5);
+}
+
+static void a_share_of_another_size_is_caught(void **context)
+{
+    struct state *state = *context;
+    state->shape.accelerator_milli = 500;
+    state->placement.device_milli = 400;
+    state->placement.devices = 1;
+    state->placement.ranks = 1;
+    state->attempt.size = state->job.size = state->job.size_min = state->job.size_max = 1;
     assert_state_broken(state, 5);
 }
 
@@ -664,6 +675,7 @@ int main(void)
         TEST(a_device_that_a_node_has_not_is_caught),
         TEST(fewer_devices_than_asked_for_are_caught),
         TEST(a_share_of_an_undivided_device_is_caught),
+        TEST(a_share_of_another_size_is_caught),
         TEST(a_node_beyond_its_cpus_is_caught),
         TEST(a_lost_node_that_holds_something_is_caught),
         TEST(a_job_preempted_too_often_is_caught),

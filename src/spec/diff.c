@@ -25,14 +25,14 @@ static void add_change(
         changes->items = items;
         difference->capacity = capacity;
     }
-    changes->items[changes->count++] = (struct doc_change){
-        .path = arena_strdup(difference->arena, strbuf_text(&difference->path)),
-        .before = before,
-        .after = after};
+    changes->items[changes->count++] =
+        (struct doc_change){.path = arena_strdup(difference->arena, strbuf_text(&difference->path)),
+            .before = before,
+            .after = after};
 }
 
-static void compare(struct difference *difference, const struct doc *before,
-    const struct doc *after);
+static void compare(
+    struct difference *difference, const struct doc *before, const struct doc *after);
 
 static void restore_path(struct difference *difference, size_t length)
 {
@@ -86,8 +86,7 @@ static void compare(
         add_change(difference, before, after);
 }
 
-struct doc_changes doc_diff(
-    struct arena *arena, const struct doc *before, const struct doc *after)
+struct doc_changes doc_diff(struct arena *arena, const struct doc *before, const struct doc *after)
 {
     struct difference difference = {.arena = arena};
     if (before || after)

@@ -26,7 +26,7 @@ struct field_error {
 
 enum { FIELD_ERRORS_MAX = 100 };
 
-/* All that is wrong with a document, in the order found; texts live in the decoder's arena. Zero
+/* All that is wrong with a document, in the order of lines; texts live in the decoder's arena. Zero
  * it before the first use; several documents may add to one list. */
 struct field_errors {
     struct field_error items[FIELD_ERRORS_MAX];
@@ -41,7 +41,7 @@ void field_errors_add(struct field_errors *errors, struct arena *arena, const ch
  * line starts with "line 12: ". */
 void field_errors_write(
     const struct field_errors *errors, const char *file, struct strbuf *out);
-/* For programs: [{path, line, text}], line left out where it is not known. */
+/* For programs: [{path, line, detail}], line left out where it is not known. */
 struct doc *field_errors_doc(const struct field_errors *errors, struct arena *arena);
 /* The first error and how many more there are, as ERR_INVALID. Always returns -1. */
 int field_errors_summary(const struct field_errors *errors, struct error *err);
@@ -159,7 +159,7 @@ struct arena *fields_arena(const struct field_reader *reader);
 /* ---- what is made from tables ---------------------------------------------------------- */
 
 /* Fills object (zeroed by the caller or not) from a document at path (NULL: its root). Everything
- * that is wrong goes to errors; returns how many errors were added. With partial, required fields
+ * that is wrong goes to errors, ordered by line; returns how many errors were added. With partial, required fields
  * are not demanded and finish functions are not called. With errors, object has defaults where the
  * document is wrong and must not be used further than for messages. */
 MUST_CHECK size_t fields_decode(const struct field_table *table, struct arena *arena,

@@ -146,7 +146,7 @@ static void decode_quantity(struct field_reader *reader, const struct field_path
     const struct field *field, const struct doc *doc, void *object)
 {
     bool fits = (doc->type == DOC_STRING || doc->type == DOC_NUMBER) && doc->length > 0 &&
-        doc->length < QUANTITY_TEXT;
+                doc->length < QUANTITY_TEXT;
     if (fits)
         *(const char **)field_at(field, object) = doc->text;
     else
@@ -308,8 +308,8 @@ static void decode_key(struct field_reader *reader, const struct field_path *pat
         return;
     SCOPED(strbuf_scope) struct strbuf got = {0};
     write_quoted(item->key, &got);
-    report(reader, path, item, "expected the key to be %s, got %s", rule->expected,
-        strbuf_text(&got));
+    report(
+        reader, path, item, "expected the key to be %s, got %s", rule->expected, strbuf_text(&got));
 }
 
 /* One entry of a FIELD_MAP: the key is the table's first field. */
@@ -465,16 +465,35 @@ static void decode_object(struct field_reader *reader, const struct field_path *
     finish_object(reader, path, table, doc, object, errors_before);
 }
 
+/* Puts the errors from number `from` on into the order of their lines; those without a line come
+ * last. Stable: errors of one line stay in the order of the tables. */
+static void sort_errors(struct field_errors *errors, size_t from)
+{
+    for (size_t i = from + 1; i < errors->count; i++) {
+        struct field_error error = errors->items[i];
+        size_t at = i;
+        for (; at > from && error.line; at--) {
+            int line = errors->items[at - 1].line;
+            if (line && line <= error.line)
+                break;
+            errors->items[at] = errors->items[at - 1];
+        }
+        errors->items[at] = error;
+    }
+}
+
 size_t fields_decode(const struct field_table *table, struct arena *arena, const struct doc *doc,
     const char *path, bool partial, void *object, struct field_errors *errors)
 {
     assert(table && arena && doc && object && errors);
     struct field_reader reader = {
         .arena = arena, .errors = errors, .base = path ? path : "", .partial = partial};
+    size_t errors_before = errors->count;
     fields_default(table, object);
     if (doc->type == DOC_MAP)
         decode_object(&reader, NULL, table, 0, doc, object);
     else
         report_type(&reader, NULL, &(struct field){.type = FIELD_OBJECT}, doc);
+    sort_errors(errors, errors_before);
     return reader.error_count;
 }

@@ -89,8 +89,8 @@ static void set_items_bounds(
 {
     if (field->min)
         doc_set_int(writer->arena, schema, map ? "minProperties" : "minItems", field->min);
-    doc_set_int(writer->arena, schema, map ? "maxProperties" : "maxItems",
-        (int64_t)field_items_max(field));
+    doc_set_int(
+        writer->arena, schema, map ? "maxProperties" : "maxItems", (int64_t)field_items_max(field));
 }
 
 static struct doc *field_schema(struct schema_writer *writer, const struct field *field);
@@ -123,8 +123,7 @@ static struct doc *map_schema(struct schema_writer *writer, const struct field *
         add_component(writer, field->table, "", 1, false);
         value = reference(writer, field->table, "");
     }
-    doc_set(writer->arena, schema, "propertyNames",
-        text_schema(writer, &field->table->fields[0]));
+    doc_set(writer->arena, schema, "propertyNames", text_schema(writer, &field->table->fields[0]));
     doc_set(writer->arena, schema, "additionalProperties", value);
     set_items_bounds(writer, field, schema, true);
     return schema;
@@ -170,12 +169,14 @@ static struct doc *type_schema(struct schema_writer *writer, const struct field 
     }
 }
 
-
-
 static struct doc *field_schema(struct schema_writer *writer, const struct field *field)
 {
     struct doc *schema = type_schema(writer, field);
     doc_set_string(writer->arena, schema, "description", field->doc);
+    if (field_is_number(field) && !field->fallback_of && !(field->flags & FIELD_REQUIRED) &&
+        field_in_bounds(field, field->fallback) && field->type != FIELD_TIME)
+        doc_set(writer->arena, schema, "default",
+            field_value_doc(writer->arena, field, field->fallback));
     return schema;
 }
 
@@ -193,8 +194,8 @@ static void add_component(struct schema_writer *writer, const struct field_table
     for (size_t i = from; i < table->count; i++) {
         const struct field *field = &table->fields[i];
         bool object = field->type == FIELD_OBJECT;
-        struct doc *value = object && partial ? object_schema(writer, field, true)
-                                              : field_schema(writer, field);
+        struct doc *value =
+            object && partial ? object_schema(writer, field, true) : field_schema(writer, field);
         doc_set(arena, properties, field->name, value);
         if (field->flags & FIELD_REQUIRED)
             doc_append(required, doc_string(arena, field->name));
@@ -217,11 +218,21 @@ void fields_schema(const struct field_table *table, struct arena *arena,
 static void write_type(const struct field *field, struct strbuf *out)
 {
     static const char *const names[FIELD_TYPE_COUNT] = {
-        [FIELD_TEXT] = "text", [FIELD_QUANTITY] = "amount", [FIELD_BOOL] = "true or false",
-        [FIELD_INT] = "whole number", [FIELD_BYTES] = "size", [FIELD_MILLI] = "number",
-        [FIELD_MICRO] = "number", [FIELD_DURATION] = "duration", [FIELD_TIME] = "time",
-        [FIELD_TEXTS] = "list of texts", [FIELD_OBJECT] = "map", [FIELD_OBJECTS] = "list of maps",
-        [FIELD_MAP] = "map", [FIELD_DOC] = "map", [FIELD_CONSTANT] = "text",
+        [FIELD_TEXT] = "text",
+        [FIELD_QUANTITY] = "amount",
+        [FIELD_BOOL] = "true or false",
+        [FIELD_INT] = "whole number",
+        [FIELD_BYTES] = "size",
+        [FIELD_MILLI] = "number",
+        [FIELD_MICRO] = "number",
+        [FIELD_DURATION] = "duration",
+        [FIELD_TIME] = "time",
+        [FIELD_TEXTS] = "list of texts",
+        [FIELD_OBJECT] = "map",
+        [FIELD_OBJECTS] = "list of maps",
+        [FIELD_MAP] = "map",
+        [FIELD_DOC] = "map",
+        [FIELD_CONSTANT] = "text",
         [FIELD_IGNORED] = "anything",
     };
     if (field->type == FIELD_ENUM || field->words) {
@@ -252,7 +263,7 @@ static void write_default(const struct field *field, struct strbuf *out)
     } else if (field->fallback_text) {
         strbuf_printf(out, "`%s`", field->fallback_text);
     } else if (field_is_number(field) && field_in_bounds(field, field->fallback) &&
-        field->type != FIELD_TIME) {
+               field->type != FIELD_TIME) {
         strbuf_putc(out, '`');
         field_write_value(field, field->fallback, out);
         strbuf_putc(out, '`');
@@ -273,20 +284,30 @@ static void write_row(const struct field *field, const char *prefix, struct strb
         field->flags & FIELD_IMMUTABLE ? " Cannot be changed later." : "");
 }
 
+/* How a path names any item of a list or map. */
+static const char *item_mark(const struct field *field)
+{
+    if (field->type == FIELD_OBJECTS || field->type == FIELD_TEXTS)
+        return "[]";
+    return field->type == FIELD_MAP ? ".*" : "";
+}
+
+/* Partial objects are described where they are whole. */
+static bool has_rows_below(const struct field *field)
+{
+    return field->table && !field->table->pair && field->type != FIELD_DOC;
+}
+
 static void write_rows(
     const struct field_table *table, size_t from, const char *prefix, struct strbuf *out)
 {
     for (size_t i = from; i < table->count; i++) {
         const struct field *field = &table->fields[i];
         write_row(field, prefix, out);
-        const char *inside = field->type == FIELD_OBJECT ? "."
-            : field->type == FIELD_OBJECTS               ? "[]."
-            : field->type == FIELD_MAP && !field->table->pair ? ".*."
-                                                              : NULL;
-        if (!inside)
+        if (!has_rows_below(field))
             continue;
         SCOPED(strbuf_scope) struct strbuf below = {0};
-        strbuf_printf(&below, "%s%s%s", prefix, field->name, inside);
+        strbuf_printf(&below, "%s%s%s.", prefix, field->name, item_mark(field));
         write_rows(field->table, field->type == FIELD_MAP, strbuf_text(&below), out);
     }
 }
@@ -308,9 +329,7 @@ static void write_paths(
         if (field->type == FIELD_IGNORED)
             continue;
         SCOPED(strbuf_scope) struct strbuf path = {0};
-        bool list = field->type == FIELD_OBJECTS || field->type == FIELD_TEXTS;
-        strbuf_printf(&path, "%s%s%s%s", prefix, field->name, list ? "[]" : "",
-            field->type == FIELD_MAP ? ".*" : "");
+        strbuf_printf(&path, "%s%s%s", prefix, field->name, item_mark(field));
         strbuf_printf(out, "%s\t", strbuf_text(&path));
         for (const struct field_word *word = field->words; word && word->word; word++)
             strbuf_printf(out, "%s%s", word == field->words ? "" : " ", word->word);

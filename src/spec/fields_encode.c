@@ -12,8 +12,8 @@ static struct doc *amount_doc(struct arena *arena, const char *text)
     return doc_is_number(text) ? doc_number(arena, text) : doc_string(arena, text);
 }
 
-static struct doc *encode_text(struct arena *arena, const struct field *field, const void *object,
-    bool everything)
+static struct doc *encode_text(
+    struct arena *arena, const struct field *field, const void *object, bool everything)
 {
     const char *text = *(const char **)field_at(field, object);
     bool is_default = text && field->fallback_text && strcmp(text, field->fallback_text) == 0;
@@ -22,13 +22,18 @@ static struct doc *encode_text(struct arena *arena, const struct field *field, c
     return field->type == FIELD_QUANTITY ? amount_doc(arena, text) : doc_string(arena, text);
 }
 
-static struct doc *encode_number(struct arena *arena, const struct field *field,
-    const void *object, bool everything)
+static struct doc *encode_number(
+    struct arena *arena, const struct field *field, const void *object, bool everything)
 {
     int64_t value = field_load(field, object);
     bool wanted = everything || (field->flags & FIELD_REQUIRED);
     if (value == field_fallback(field, object) && (!wanted || !field_in_bounds(field, value)))
         return NULL;
+    return field_value_doc(arena, field, value);
+}
+
+struct doc *field_value_doc(struct arena *arena, const struct field *field, int64_t value)
+{
     if (field->type == FIELD_BOOL)
         return doc_bool(arena, value != 0);
     const struct field_word *word = word_of(field->words, value);
@@ -58,8 +63,7 @@ static struct doc *encode_object(struct arena *arena, const struct field_table *
 static struct doc *encode_object_field(
     struct arena *arena, const struct field *field, const void *object, bool everything)
 {
-    struct doc *map =
-        encode_object(arena, field->table, 0, field_at(field, object), everything);
+    struct doc *map = encode_object(arena, field->table, 0, field_at(field, object), everything);
     return map->count > 0 || (field->flags & FIELD_REQUIRED) ? map : NULL;
 }
 

@@ -52,7 +52,7 @@ struct doc *field_errors_doc(const struct field_errors *errors, struct arena *ar
         doc_set_string(arena, item, "path", errors->items[i].path);
         if (errors->items[i].line)
             doc_set_int(arena, item, "line", errors->items[i].line);
-        doc_set_string(arena, item, "text", errors->items[i].text);
+        doc_set_string(arena, item, "detail", errors->items[i].text);
     }
     return list;
 }
@@ -65,8 +65,8 @@ int field_errors_summary(const struct field_errors *errors, struct error *err)
     char rest[48] = "";
     if (more)
         snprintf(rest, sizeof rest, " (and %zu more error%s)", more, more == 1 ? "" : "s");
-    return error_set(err, ERR_INVALID, "%s%s%s%s", first->path, *first->path ? ": " : "",
-        first->text, rest);
+    return error_set(
+        err, ERR_INVALID, "%s%s%s%s", first->path, *first->path ? ": " : "", first->text, rest);
 }
 
 void write_quoted(const char *text, struct strbuf *out)
@@ -151,7 +151,8 @@ void field_write_expected(const struct field *field, struct strbuf *out)
 
 static bool is_plain_name(const char *name)
 {
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
+    size_t length =
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_");
     return length > 0 && name[length] == '\0' && length <= 64;
 }
 
@@ -204,7 +205,7 @@ static size_t edit_distance(const char *a, const char *b)
             best = above[j] + 1 < best ? above[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
             bool swap = i > 1 && j > 1 && same_letter(a[i - 1], b[j - 2]) &&
-                same_letter(a[i - 2], b[j - 1]);
+                        same_letter(a[i - 2], b[j - 1]);
             if (swap && before[j - 2] + 1 < best)
                 best = before[j - 2] + 1;
             row[j] = best;

@@ -43,6 +43,8 @@ size_t field_items_max(const struct field *field);
 const struct text_rule *field_rule(const struct field *field);
 const struct field_word *word_of(const struct field_word *words, int64_t value);
 const struct field_word *word_find(const struct field_word *words, const char *text);
+/* A value as it stands in a document. */
+struct doc *field_value_doc(struct arena *arena, const struct field *field, int64_t value);
 /* A value as a person would write it: "1Gi", "low"; "" where it has no words. */
 void field_write_value(const struct field *field, int64_t value, struct strbuf *out);
 

@@ -18,10 +18,10 @@ static char *format_int(int64_t value, char out[QUANTITY_TEXT])
 
 static const struct number_type number_types[FIELD_TYPE_COUNT] = {
     [FIELD_INT] = {"a whole number", "", "", NULL, true, NULL, format_int},
-    [FIELD_BYTES] = {"a size", " such as 512Mi or 16Gi", "", "^[0-9]+(\\.[0-9]+)?([kMGTP]|[KMGTP]i)?$",
-        true, quantity_parse_bytes, quantity_bytes},
-    [FIELD_MILLI] = {"a number", "", ", with at most 3 decimals", "^[0-9]+(\\.[0-9]{1,3}|m)?$", true,
-        quantity_parse_milli, quantity_milli},
+    [FIELD_BYTES] = {"a size", " such as 512Mi or 16Gi", "",
+        "^[0-9]+(\\.[0-9]+)?([kMGTP]|[KMGTP]i)?$", true, quantity_parse_bytes, quantity_bytes},
+    [FIELD_MILLI] = {"a number", "", ", with at most 3 decimals", "^[0-9]+(\\.[0-9]{1,3}|m)?$",
+        true, quantity_parse_milli, quantity_milli},
     [FIELD_MICRO] = {"a number", "", ", with at most 6 decimals", "^[0-9]+(\\.[0-9]{1,6})?$", true,
         quantity_parse_micro, quantity_micro},
     [FIELD_DURATION] = {"a duration", " such as 90s, 10m or 1h30m", "",
@@ -72,7 +72,7 @@ bool field_in_bounds(const struct field *field, int64_t value)
     if (field->type == FIELD_BOOL || field->type == FIELD_ENUM)
         return true;
     return value >= field->min && (field->max == 0 || value <= field->max) &&
-        (field->multiple == 0 || value % field->multiple == 0);
+           (field->multiple == 0 || value % field->multiple == 0);
 }
 
 int64_t field_fallback(const struct field *field, const void *object)

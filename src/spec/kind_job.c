@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off: a field is a paragraph, not a column */
+
 enum { COMMAND_BYTES_MAX = 64 * 1024, GANG_MAX = 4096, ARRAY_MAX = 10000 };
 
 #define SECONDS(n) ((n) * 1000LL)
@@ -71,9 +73,11 @@ static void finish_variable(struct field_reader *reader, void *object)
 
 static const struct field variable_fields[] = {
     {.name = "name", .type = FIELD_TEXT, .rule = &rule_variable,
-        .offset = offsetof(struct label, key), .doc = "The variable."},
+        .offset = offsetof(struct label, key),
+        .doc = "The variable."},
     {.name = "value", .type = FIELD_TEXT, .rule = &rule_long,
-        .offset = offsetof(struct label, value), .doc = "Its value."},
+        .offset = offsetof(struct label, value),
+        .doc = "Its value."},
 };
 static const struct field_table variable_table = FIELD_TABLE("Variable", struct label,
     variable_fields, .pair = true, .finish = finish_variable, .doc = "An environment variable.");
@@ -90,9 +94,11 @@ static void finish_secret(struct field_reader *reader, void *object)
 
 static const struct field secret_fields[] = {
     {.name = "name", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
-        .offset = offsetof(struct secret_ref, name), .doc = "Of a secret of the team."},
+        .offset = offsetof(struct secret_ref, name),
+        .doc = "Of a secret of the team."},
     {.name = "env", .type = FIELD_TEXT, .rule = &rule_variable,
-        .offset = offsetof(struct secret_ref, env), .also = "environment variables", .doc = "The variable it is put into."},
+        .offset = offsetof(struct secret_ref, env),
+        .doc = "The variable it is put into."},
     {.name = "file", .type = FIELD_TEXT, .rule = &rule_file_name,
         .offset = offsetof(struct secret_ref, file),
         .doc = "The file below `/run/secrets` it is put into. Either this or `env`."},
@@ -113,11 +119,14 @@ static void finish_gang(struct field_reader *reader, void *object)
 
 static const struct field gang_fields[] = {
     {.name = "size", .type = FIELD_INT, .fallback = 1, .min = 1, .max = GANG_MAX,
-        .offset = offsetof(struct gang, size), .doc = "Ranks, started together or not at all."},
+        .offset = offsetof(struct gang, size),
+        .doc = "Ranks, started together or not at all."},
     {.name = "min", .type = FIELD_INT, .min = 1, .max = GANG_MAX, .fallback_doc = "`size`",
-        .offset = offsetof(struct gang, min), .doc = "Ranks that are enough to go on with."},
+        .offset = offsetof(struct gang, min),
+        .doc = "Ranks that are enough to go on with."},
     {.name = "max", .type = FIELD_INT, .min = 1, .max = GANG_MAX, .fallback_doc = "`size`",
-        .offset = offsetof(struct gang, max), .doc = "Ranks that can be made use of."},
+        .offset = offsetof(struct gang, max),
+        .doc = "Ranks that can be made use of."},
 };
 static const struct field_table gang_table = FIELD_TABLE("Gang", struct gang, gang_fields,
     .finish = finish_gang, .doc = "How many ranks a job has.");
@@ -137,7 +146,8 @@ static void finish_devices(struct field_reader *reader, void *object)
 
 static const struct field devices_fields[] = {
     {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
-        .offset = offsetof(struct resources, accelerator), .doc = "Such as `a100`."},
+        .offset = offsetof(struct resources, accelerator),
+        .doc = "Such as `a100`."},
     {.name = "count", .type = FIELD_MILLI, .min = 1, .max = 64 * 1000,
         .fallback_of = devices_fallback, .fallback_doc = "1",
         .offset = offsetof(struct resources, accelerator_milli),
@@ -148,13 +158,17 @@ static const struct field_table devices_table = FIELD_TABLE("JobAccelerator", st
 
 static const struct field resources_fields[] = {
     {.name = "cpu", .type = FIELD_MILLI, .fallback = 1000, .min = 1, .max = 1024 * 1000,
-        .offset = offsetof(struct resources, cpu_milli), .also = "cpus cores", .doc = "CPUs."},
+        .offset = offsetof(struct resources, cpu_milli), .also = "cpus cores",
+        .doc = "CPUs."},
     {.name = "memory", .type = FIELD_BYTES, .fallback = 1LL << 30, .min = 1 << 20, .max = 1LL << 44,
-        .offset = offsetof(struct resources, memory_bytes), .also = "mem ram", .doc = "Memory."},
+        .offset = offsetof(struct resources, memory_bytes), .also = "mem ram",
+        .doc = "Memory."},
     {.name = "disk", .type = FIELD_BYTES, .fallback = 1LL << 30, .max = 1LL << 50,
-        .offset = offsetof(struct resources, disk_bytes), .doc = "Room for its files."},
+        .offset = offsetof(struct resources, disk_bytes),
+        .doc = "Room for its files."},
     {.name = "accelerator", .type = FIELD_OBJECT, .table = &devices_table,
-        .also = "gpu gpus accelerators", .doc = "Accelerators."},
+        .also = "gpu gpus accelerators",
+        .doc = "Accelerators."},
 };
 static const struct field_table resources_table = FIELD_TABLE(
     "Resources", struct resources, resources_fields, .doc = "What each rank of a job gets.");
@@ -172,11 +186,14 @@ static void finish_requirement(struct field_reader *reader, void *object)
 
 static const struct field requirement_fields[] = {
     {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_label_key,
-        .offset = offsetof(struct node_requirement, key), .doc = "A label of the node."},
+        .offset = offsetof(struct node_requirement, key),
+        .doc = "A label of the node."},
     {.name = "operator", .type = FIELD_ENUM, .words = operator_words, .fallback = LABEL_IN,
-        .offset = offsetof(struct node_requirement, operation), .doc = "What has to hold."},
+        .offset = offsetof(struct node_requirement, operation),
+        .doc = "What has to hold."},
     {.name = "values", .type = FIELD_TEXTS, .rule = &rule_label_value, .max = 64,
-        .offset = offsetof(struct node_requirement, values), .doc = "For `in` and `notIn`."},
+        .offset = offsetof(struct node_requirement, values),
+        .doc = "For `in` and `notIn`."},
 };
 static const struct field_table requirement_table =
     FIELD_TABLE("NodeRequirement", struct node_requirement, requirement_fields,
@@ -184,9 +201,11 @@ static const struct field_table requirement_table =
 
 static const struct field toleration_fields[] = {
     {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_label_key,
-        .offset = offsetof(struct toleration, key), .doc = "The taint's key."},
+        .offset = offsetof(struct toleration, key),
+        .doc = "The taint's key."},
     {.name = "value", .type = FIELD_TEXT, .rule = &rule_label_value, .fallback_doc = "any",
-        .offset = offsetof(struct toleration, value), .doc = "The taint's value."},
+        .offset = offsetof(struct toleration, value),
+        .doc = "The taint's value."},
 };
 static const struct field_table toleration_table =
     FIELD_TABLE("Toleration", struct toleration, toleration_fields, .shorthand = "key",
@@ -201,9 +220,11 @@ static void finish_placement(struct field_reader *reader, void *object)
 
 static const struct field placement_fields[] = {
     {.name = "pool", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
-        .offset = offsetof(struct placement, pool), .doc = "Only in this pool."},
+        .offset = offsetof(struct placement, pool),
+        .doc = "Only in this pool."},
     {.name = "nodeType", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
-        .offset = offsetof(struct placement, node_type), .doc = "Only on nodes of this type."},
+        .offset = offsetof(struct placement, node_type),
+        .doc = "Only on nodes of this type."},
     {.name = "jurisdiction", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
         .offset = offsetof(struct placement, jurisdiction),
         .doc = "Only in pools of this jurisdiction."},
@@ -220,7 +241,8 @@ static const struct field placement_fields[] = {
         .offset = offsetof(struct placement, apart),
         .doc = "Never on nodes that run a job with one of these labels."},
     {.name = "spread", .type = FIELD_ENUM, .words = spread_words, .fallback = SPREAD_PACK,
-        .offset = offsetof(struct placement, spread), .doc = "How its ranks lie over nodes."},
+        .offset = offsetof(struct placement, spread),
+        .doc = "How its ranks lie over nodes."},
     {.name = "exclusive", .type = FIELD_BOOL, .offset = offsetof(struct placement, exclusive),
         .doc = "Whether its nodes run nothing else meanwhile."},
 };
@@ -229,7 +251,8 @@ static const struct field_table placement_table = FIELD_TABLE("Placement", struc
 
 static const struct field dependency_fields[] = {
     {.name = "job", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_reference,
-        .offset = offsetof(struct dependency, job), .doc = "A job of the team, by name or id."},
+        .offset = offsetof(struct dependency, job),
+        .doc = "A job of the team, by name or id."},
     {.name = "condition", .type = FIELD_ENUM, .words = condition_words,
         .fallback = DEPENDENCY_SUCCEEDED, .offset = offsetof(struct dependency, condition),
         .doc = "What it has to have come to."},
@@ -260,7 +283,8 @@ static const struct field retries_fields[] = {
         .doc = "The wait before the first retry; it doubles from one to the next."},
     {.name = "backoffMax", .type = FIELD_DURATION, .max = DAYS(7),
         .fallback_of = backoff_max_fallback, .fallback_doc = "10m, or `backoff` if longer",
-        .offset = offsetof(struct job, retries.backoff_max_ms), .doc = "The longest wait."},
+        .offset = offsetof(struct job, retries.backoff_max_ms),
+        .doc = "The longest wait."},
 };
 static const struct field_table retries_table = FIELD_TABLE("Retries", struct job, retries_fields,
     .finish = finish_retries, .doc = "What happens when an attempt fails.");
@@ -278,16 +302,19 @@ static const struct field array_fields[] = {
         .offset = offsetof(struct job, array.count),
         .doc = "Elements; each is a job, and knows its index."},
     {.name = "parallel", .type = FIELD_INT, .min = 1, .max = ARRAY_MAX, .fallback_doc = "all",
-        .offset = offsetof(struct job, array.parallel), .doc = "Elements that run at once."},
+        .offset = offsetof(struct job, array.parallel),
+        .doc = "Elements that run at once."},
 };
 static const struct field_table array_table = FIELD_TABLE("Array", struct job, array_fields,
     .finish = finish_array, .doc = "The same job many times.");
 
 static const struct field log_fields[] = {
     {.name = "maxBytes", .type = FIELD_BYTES, .fallback = 16 << 20, .min = 64 << 10, .max = 1 << 30,
-        .offset = offsetof(struct job, log.max_bytes), .doc = "Size of a file of a rank's log."},
+        .offset = offsetof(struct job, log.max_bytes),
+        .doc = "Size of a file of a rank's log."},
     {.name = "files", .type = FIELD_INT, .fallback = 4, .min = 1, .max = 100,
-        .offset = offsetof(struct job, log.files), .doc = "Files kept; older ones are dropped."},
+        .offset = offsetof(struct job, log.files),
+        .doc = "Files kept; older ones are dropped."},
 };
 static const struct field_table log_table =
     FIELD_TABLE("Log", struct job, log_fields, .doc = "How much of the log is kept.");
@@ -376,21 +403,26 @@ static const struct field job_spec_fields[] = {
         .offset = offsetof(struct job, class_name),
         .doc = "A Class that says what is not said here."},
     {.name = "command", .type = FIELD_TEXTS, .flags = FIELD_REQUIRED, .rule = &rule_long, .min = 1,
-        .max = 256, .offset = offsetof(struct job, command),
-        .also = "args cmd script", .doc = "The program and its arguments. There is no shell unless it is named here."},
+        .max = 256, .offset = offsetof(struct job, command), .also = "args cmd script",
+        .doc = "The program and its arguments. There is no shell unless it is named here."},
     {.name = "env", .type = FIELD_MAP, .table = &variable_table, .max = 256,
-        .offset = offsetof(struct job, env), .doc = "Environment variables."},
+        .offset = offsetof(struct job, env), .also = "environment variables",
+        .doc = "Environment variables."},
     {.name = "secrets", .type = FIELD_OBJECTS, .table = &secret_table, .max = 64,
-        .offset = offsetof(struct job, secrets), .doc = "Secrets of the team that it sees."},
+        .offset = offsetof(struct job, secrets),
+        .doc = "Secrets of the team that it sees."},
     {.name = "workdir", .type = FIELD_TEXT, .rule = &rule_digest, .fallback_doc = "empty",
         .offset = offsetof(struct job, workdir),
         .doc = "The snapshot that its working directory starts from."},
-    {.name = "gang", .type = FIELD_OBJECT, .table = &gang_table, .offset = offsetof(struct job, gang),
-        .also = "ranks replicas nodes worldSize", .doc = "How many ranks it has."},
+    {.name = "gang", .type = FIELD_OBJECT, .table = &gang_table,
+        .offset = offsetof(struct job, gang), .also = "ranks replicas nodes worldSize",
+        .doc = "How many ranks it has."},
     {.name = "resources", .type = FIELD_OBJECT, .table = &resources_table,
-        .offset = offsetof(struct job, resources), .doc = "What each rank gets."},
+        .offset = offsetof(struct job, resources),
+        .doc = "What each rank gets."},
     {.name = "placement", .type = FIELD_OBJECT, .table = &placement_table,
-        .offset = offsetof(struct job, placement), .doc = "Where it may run."},
+        .offset = offsetof(struct job, placement),
+        .doc = "Where it may run."},
     {.name = "priority", .type = FIELD_INT, .words = priority_words, .fallback = PRIORITY_NORMAL,
         .max = 1000, .offset = offsetof(struct job, priority),
         .doc = "Who goes first: low is 100, normal 500, high 800, urgent 1000."},
@@ -404,29 +436,36 @@ static const struct field job_spec_fields[] = {
         .offset = offsetof(struct job, preemptions_max),
         .doc = "How often it may be preempted; -1: any number of times."},
     {.name = "grace", .type = FIELD_DURATION, .fallback = SECONDS(30), .max = MINUTES(60),
-        .offset = offsetof(struct job, grace_ms), .also = "terminationGracePeriodSeconds", .doc = "The time from SIGTERM to SIGKILL."},
-    {.name = "shrinkOnNodeLoss", .type = FIELD_BOOL, .offset = offsetof(struct job, shrink_on_node_loss),
+        .offset = offsetof(struct job, grace_ms), .also = "terminationGracePeriodSeconds",
+        .doc = "The time from SIGTERM to SIGKILL."},
+    {.name = "shrinkOnNodeLoss", .type = FIELD_BOOL,
+        .offset = offsetof(struct job, shrink_on_node_loss),
         .doc = "Whether it goes on with fewer ranks, down to `gang.min`, when a node is lost."},
     {.name = "retries", .type = FIELD_OBJECT, .table = &retries_table,
-        .also = "restarts backoffLimit", .doc = "What happens when an attempt fails."},
-    {.name = "startAfter", .type = FIELD_TIME, .min = 1, .offset = offsetof(struct job, start_after_ms),
+        .also = "restarts backoffLimit",
+        .doc = "What happens when an attempt fails."},
+    {.name = "startAfter", .type = FIELD_TIME, .min = 1,
+        .offset = offsetof(struct job, start_after_ms),
         .doc = "It does not start before."},
     {.name = "deadline", .type = FIELD_TIME, .min = 1, .offset = offsetof(struct job, deadline_ms),
         .doc = "It fails if it has not ended by then."},
     {.name = "timeLimit", .type = FIELD_DURATION, .min = 1, .max = DAYS(366),
         .fallback_doc = "none", .offset = offsetof(struct job, time_limit_ms),
-        .also = "timeout walltime", .doc = "How long an attempt may run."},
+        .also = "timeout walltime",
+        .doc = "How long an attempt may run."},
     {.name = "dependsOn", .type = FIELD_OBJECTS, .table = &dependency_table, .max = 64,
-        .offset = offsetof(struct job, depends_on),
-        .also = "after needs dependencies", .doc = "Jobs that have to end first; a plain name is enough."},
-    {.name = "array", .type = FIELD_OBJECT, .table = &array_table, .doc = "The same job many times."},
+        .offset = offsetof(struct job, depends_on), .also = "after needs dependencies",
+        .doc = "Jobs that have to end first; a plain name is enough."},
+    {.name = "array", .type = FIELD_OBJECT, .table = &array_table,
+        .doc = "The same job many times."},
     {.name = "hold", .type = FIELD_BOOL, .offset = offsetof(struct job, hold),
         .doc = "Whether it waits until it is released."},
     {.name = "service", .type = FIELD_BOOL, .offset = offsetof(struct job, service),
         .doc = "Whether it runs until it is stopped."},
-    {.name = "network", .type = FIELD_ENUM, .words = network_words,
-        .fallback_of = network_fallback, .fallback_doc = "`gang` with several ranks, else `none`",
-        .offset = offsetof(struct job, network), .doc = "What it can reach."},
+    {.name = "network", .type = FIELD_ENUM, .words = network_words, .fallback_of = network_fallback,
+        .fallback_doc = "`gang` with several ranks, else `none`",
+        .offset = offsetof(struct job, network),
+        .doc = "What it can reach."},
     {.name = "log", .type = FIELD_OBJECT, .table = &log_table,
         .doc = "How much of the log is kept."},
     {.name = "checkpoint", .type = FIELD_OBJECT, .table = &checkpoint_table,
@@ -440,7 +479,8 @@ static const struct field job_metadata_fields[] = {
         .offset = offsetof(struct metadata, name),
         .doc = "Unique among the team's jobs that have not ended."},
     {.name = "team", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
-        .offset = offsetof(struct metadata, team), .doc = "The team whose quota it uses."},
+        .offset = offsetof(struct metadata, team),
+        .doc = "The team whose quota it uses."},
     {.name = "labels", .type = FIELD_MAP, .table = &label_table, .max = LABELS_MAX,
         .offset = offsetof(struct metadata, labels),
         .doc = "Labels by which jobs are found and costs are told apart."},
@@ -461,10 +501,12 @@ static void finish_job(struct field_reader *reader, void *object)
 
 static const struct field job_fields[] = {
     ENVELOPE_FIELDS("Job"),
-    {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &job_metadata_table,
-        .offset = offsetof(struct job, metadata), .doc = "Its name, team and labels."},
+    {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED,
+        .table = &job_metadata_table, .offset = offsetof(struct job, metadata),
+        .doc = "Its name, team and labels."},
     {.name = "spec", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED | FIELD_IMMUTABLE,
-        .table = &job_spec_table, .doc = "What it runs."},
+        .table = &job_spec_table,
+        .doc = "What it runs."},
     STATUS_FIELD,
 };
 const struct field_table job_table = FIELD_TABLE("Job", struct job, job_fields,

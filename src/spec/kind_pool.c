@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off: a field is a paragraph, not a column */
+
 enum { NODES_MAX = 20000 };
 
 static const struct field_word engine_words[] = {
@@ -24,18 +26,22 @@ static const struct field_word taint_words[] = {
 
 static const struct field taint_fields[] = {
     {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_label_key,
-        .offset = offsetof(struct taint, key), .doc = "Its name."},
+        .offset = offsetof(struct taint, key),
+        .doc = "Its name."},
     {.name = "value", .type = FIELD_TEXT, .rule = &rule_label_value,
-        .offset = offsetof(struct taint, value), .doc = "What tolerations may ask for."},
+        .offset = offsetof(struct taint, value),
+        .doc = "What tolerations may ask for."},
     {.name = "effect", .type = FIELD_ENUM, .words = taint_words, .fallback = TAINT_NO_SCHEDULE,
-        .offset = offsetof(struct taint, effect), .doc = "What it keeps away."},
+        .offset = offsetof(struct taint, effect),
+        .doc = "What it keeps away."},
 };
 static const struct field_table taint_table = FIELD_TABLE("Taint", struct taint, taint_fields,
     .shorthand = "key", .doc = "Keeps jobs away that do not tolerate it.");
 
 static const struct field devices_fields[] = {
     {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
-        .offset = offsetof(struct resources, accelerator), .doc = "Such as `a100`."},
+        .offset = offsetof(struct resources, accelerator),
+        .doc = "Such as `a100`."},
     {.name = "count", .type = FIELD_MILLI, .flags = FIELD_REQUIRED, .min = 1000, .max = 1024 * 1000,
         .multiple = 1000, .offset = offsetof(struct resources, accelerator_milli),
         .doc = "Whole devices."},
@@ -48,7 +54,8 @@ static const struct field node_fields[] = {
         .offset = offsetof(struct node, name),
         .doc = "Unique in the pool. With a count above 1, nodes are named `name-1` and so on."},
     {.name = "count", .type = FIELD_INT, .fallback = 1, .min = 1, .max = 10000,
-        .offset = offsetof(struct node, count), .doc = "How many such nodes there are."},
+        .offset = offsetof(struct node, count),
+        .doc = "How many such nodes there are."},
     {.name = "type", .type = FIELD_TEXT, .rule = &rule_name, .offset = offsetof(struct node, type),
         .doc = "The node type: jobs may ask for it, and prices refer to it."},
     {.name = "cpu", .type = FIELD_MILLI, .max = 4096 * 1000,
@@ -58,41 +65,51 @@ static const struct field node_fields[] = {
         .offset = offsetof(struct node, capacity.memory_bytes),
         .doc = "Memory. 0 in a local pool: what the machine has."},
     {.name = "disk", .type = FIELD_BYTES, .max = 1LL << 54,
-        .offset = offsetof(struct node, capacity.disk_bytes), .doc = "Room for jobs' files."},
+        .offset = offsetof(struct node, capacity.disk_bytes),
+        .doc = "Room for jobs' files."},
     {.name = "accelerators", .type = FIELD_OBJECT, .table = &devices_table,
-        .offset = offsetof(struct node, capacity), .also = "gpu gpus", .doc = "The accelerators of each node."},
+        .offset = offsetof(struct node, capacity), .also = "gpu gpus",
+        .doc = "The accelerators of each node."},
     {.name = "fractional", .type = FIELD_BOOL, .offset = offsetof(struct node, fractional),
         .doc = "Whether a device may be shared by several jobs."},
     {.name = "labels", .type = FIELD_MAP, .table = &label_table, .max = LABELS_MAX,
-        .offset = offsetof(struct node, labels), .doc = "Labels that jobs may require."},
+        .offset = offsetof(struct node, labels),
+        .doc = "Labels that jobs may require."},
     {.name = "taints", .type = FIELD_OBJECTS, .table = &taint_table, .max = 16,
-        .offset = offsetof(struct node, taints), .doc = "What keeps jobs away."},
+        .offset = offsetof(struct node, taints),
+        .doc = "What keeps jobs away."},
 };
 static const struct field_table node_table =
     FIELD_TABLE("Node", struct node, node_fields, .doc = "A node, or several alike.");
 
 static const struct field price_fields[] = {
     {.name = "name", .type = FIELD_TEXT, .rule = &rule_name,
-        .offset = offsetof(struct named_price, name), .doc = "A type."},
+        .offset = offsetof(struct named_price, name),
+        .doc = "A type."},
     {.name = "price", .type = FIELD_MICRO, .max = 1000000000000,
-        .offset = offsetof(struct named_price, hour_micro), .doc = "Its price an hour."},
+        .offset = offsetof(struct named_price, hour_micro),
+        .doc = "Its price an hour."},
 };
 static const struct field_table price_table = FIELD_TABLE(
     "NamedPrice", struct named_price, price_fields, .pair = true, .doc = "Prices an hour by type.");
 
 static const struct field prices_fields[] = {
     {.name = "currency", .type = FIELD_TEXT, .rule = &rule_currency, .fallback_text = "EUR",
-        .offset = offsetof(struct prices, currency), .doc = "Of all prices here (ISO 4217)."},
+        .offset = offsetof(struct prices, currency),
+        .doc = "Of all prices here (ISO 4217)."},
     {.name = "nodes", .type = FIELD_MAP, .table = &price_table,
         .offset = offsetof(struct prices, nodes),
         .doc = "By node type: a whole node for an hour. A job pays the share of the resource of "
                "which it holds most. Nodes of such a type have no other price."},
     {.name = "cpu", .type = FIELD_MICRO, .max = 1000000000000,
-        .offset = offsetof(struct prices, cpu_hour_micro), .doc = "A CPU for an hour."},
+        .offset = offsetof(struct prices, cpu_hour_micro),
+        .doc = "A CPU for an hour."},
     {.name = "memoryGiB", .type = FIELD_MICRO, .max = 1000000000000,
-        .offset = offsetof(struct prices, memory_gib_hour_micro), .doc = "A GiB for an hour."},
+        .offset = offsetof(struct prices, memory_gib_hour_micro),
+        .doc = "A GiB for an hour."},
     {.name = "diskGiB", .type = FIELD_MICRO, .max = 1000000000000,
-        .offset = offsetof(struct prices, disk_gib_hour_micro), .doc = "A GiB for an hour."},
+        .offset = offsetof(struct prices, disk_gib_hour_micro),
+        .doc = "A GiB for an hour."},
     {.name = "accelerators", .type = FIELD_MAP, .table = &price_table,
         .offset = offsetof(struct prices, accelerators),
         .doc = "By accelerator type: a whole device for an hour."},
@@ -157,9 +174,11 @@ static const struct field pool_spec_fields[] = {
     {.name = "spot", .type = FIELD_BOOL, .offset = offsetof(struct pool, spot),
         .doc = "Whether nodes may be taken away at any time."},
     {.name = "nodes", .type = FIELD_OBJECTS, .table = &node_table,
-        .offset = offsetof(struct pool, nodes), .doc = "The nodes."},
+        .offset = offsetof(struct pool, nodes),
+        .doc = "The nodes."},
     {.name = "prices", .type = FIELD_OBJECT, .table = &prices_table,
-        .offset = offsetof(struct pool, prices), .doc = "What its resources cost."},
+        .offset = offsetof(struct pool, prices),
+        .doc = "What its resources cost."},
 };
 static const struct field_table pool_spec_table = FIELD_TABLE("PoolSpec", struct pool,
     pool_spec_fields, .finish = finish_pool, .doc = "What a pool is made of.");
@@ -167,7 +186,8 @@ static const struct field_table pool_spec_table = FIELD_TABLE("PoolSpec", struct
 static const struct field pool_fields[] = {
     ENVELOPE_FIELDS("Pool"),
     {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &metadata_table,
-        .offset = offsetof(struct pool, metadata), .doc = "Its name and labels."},
+        .offset = offsetof(struct pool, metadata),
+        .doc = "Its name and labels."},
     {.name = "spec", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &pool_spec_table,
         .doc = "What it is made of."},
     STATUS_FIELD,

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off: a field is a paragraph, not a column */
+
 static const struct field_word role_words[] = {
     {"viewer", ROLE_VIEWER, "may look"},
     {"member", ROLE_MEMBER, "may run jobs"},
@@ -16,7 +18,8 @@ static const struct field_word role_words[] = {
 
 static const struct field member_fields[] = {
     {.name = "user", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_user,
-        .offset = offsetof(struct member, user), .doc = "The user's name."},
+        .offset = offsetof(struct member, user),
+        .doc = "The user's name."},
     {.name = "role", .type = FIELD_ENUM, .flags = FIELD_REQUIRED, .words = role_words,
         .fallback = ROLE_VIEWER, .offset = offsetof(struct member, role),
         .doc = "What the user may do in this team."},
@@ -86,23 +89,26 @@ static const struct field team_spec_fields[] = {
     {.name = "weight", .type = FIELD_MICRO, .fallback = 1000000, .min = 1, .max = 1000000000,
         .offset = offsetof(struct team, weight_micro),
         .doc = "Its share, against other teams', of what no guarantee takes."},
-    {.name = "borrow", .type = FIELD_BOOL, .fallback = true, .offset = offsetof(struct team, borrow),
+    {.name = "borrow", .type = FIELD_BOOL, .fallback = true,
+        .offset = offsetof(struct team, borrow),
         .doc = "Whether it may use what others leave idle, up to its limit."},
     {.name = "quota", .type = FIELD_MAP, .table = &quota_table, .max = 64,
-        .offset = offsetof(struct team, quotas), .also = "limits guarantees", .doc = "Its guarantees and limits by resource."},
+        .offset = offsetof(struct team, quotas), .also = "limits guarantees",
+        .doc = "Its guarantees and limits by resource."},
     {.name = "members", .type = FIELD_OBJECTS, .table = &member_table,
-        .offset = offsetof(struct team, members), .doc = "Who may do what."},
+        .offset = offsetof(struct team, members),
+        .doc = "Who may do what."},
     {.name = "requiredLabels", .type = FIELD_TEXTS, .rule = &rule_label_key, .max = 32,
         .offset = offsetof(struct team, required_labels),
         .doc = "Labels that every job of the team has to carry."},
     {.name = "uid", .type = FIELD_INT, .flags = FIELD_IMMUTABLE, .fallback = -1, .min = 1000,
-        .max = 4294967293, .offset = offsetof(struct team, uid),
-        .fallback_doc = "one is given out",
+        .max = 4294967293, .offset = offsetof(struct team, uid), .fallback_doc = "one is given out",
         .doc = "The user id of its jobs' processes on local nodes."},
     {.name = "hostNetwork", .type = FIELD_BOOL, .offset = offsetof(struct team, host_network),
         .doc = "Whether its jobs may ask for `network: host`."},
     {.name = "jobsMax", .type = FIELD_INT, .fallback = 100000, .max = 10000000,
-        .offset = offsetof(struct team, jobs_max), .doc = "Jobs that have not ended, at most."},
+        .offset = offsetof(struct team, jobs_max),
+        .doc = "Jobs that have not ended, at most."},
 };
 static const struct field_table team_spec_table = FIELD_TABLE("TeamSpec", struct team,
     team_spec_fields, .finish = finish_team, .doc = "What a team is entitled to.");
@@ -110,7 +116,8 @@ static const struct field_table team_spec_table = FIELD_TABLE("TeamSpec", struct
 static const struct field team_fields[] = {
     ENVELOPE_FIELDS("Team"),
     {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &metadata_table,
-        .offset = offsetof(struct team, metadata), .doc = "Its name and labels."},
+        .offset = offsetof(struct team, metadata),
+        .doc = "Its name and labels."},
     {.name = "spec", .type = FIELD_OBJECT, .table = &team_spec_table,
         .doc = "What it is entitled to."},
     STATUS_FIELD,
@@ -139,7 +146,8 @@ static const struct field_table class_spec_table = FIELD_TABLE("ClassSpec", stru
 static const struct field class_fields[] = {
     ENVELOPE_FIELDS("Class"),
     {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &metadata_table,
-        .offset = offsetof(struct class_kind, metadata), .doc = "Its name and labels."},
+        .offset = offsetof(struct class_kind, metadata),
+        .doc = "Its name and labels."},
     {.name = "spec", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &class_spec_table,
         .doc = "What its jobs have in common."},
     STATUS_FIELD,

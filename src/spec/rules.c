@@ -62,7 +62,7 @@ static bool is_user(const char *text)
 static bool is_digest(const char *text)
 {
     return strncmp(text, "sha256:", 7) == 0 && strlen(text) == 71 &&
-        strspn(text + 7, DIGITS "abcdef") == 64;
+           strspn(text + 7, DIGITS "abcdef") == 64;
 }
 
 static bool is_currency(const char *text)
@@ -88,22 +88,22 @@ static bool is_reference(const char *text)
 
 const struct text_rule rule_any = {"text", NULL, 4096, NULL};
 const struct text_rule rule_long = {"text", NULL, 32 * 1024, NULL};
-const struct text_rule rule_line = {"one line of text", "^[^\\u0000-\\u001f\\u007f]*$", 1024, is_line};
+const struct text_rule rule_line = {
+    "one line of text", "^[^\\u0000-\\u001f\\u007f]*$", 1024, is_line};
 const struct text_rule rule_name = {"a name of lower-case letters, digits, - and .",
     "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", 63, is_name};
 const struct text_rule rule_label_key = {"a name of letters, digits, -, _, . and /",
     "^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$", 63, is_label_key};
 const struct text_rule rule_label_value = {
     "one line of text", "^[^\\u0000-\\u001f\\u007f]*$", 253, is_line};
-const struct text_rule rule_variable = {"a variable name of letters, digits and _",
-    "^[A-Za-z_][A-Za-z0-9_]*$", 128, is_variable};
+const struct text_rule rule_variable = {
+    "a variable name of letters, digits and _", "^[A-Za-z_][A-Za-z0-9_]*$", 128, is_variable};
 const struct text_rule rule_file_name = {"a file name of letters, digits, -, _ and .",
     "^[A-Za-z0-9_][-A-Za-z0-9_.]*$", 128, is_file_name};
 const struct text_rule rule_user = {"a user name of letters, digits and -_.@+:",
     "^[A-Za-z0-9_]([-A-Za-z0-9_.@+:]*[A-Za-z0-9_])?$", 128, is_user};
 const struct text_rule rule_digest = {
     "a digest, sha256: and 64 hex digits", "^sha256:[0-9a-f]{64}$", 71, is_digest};
-const struct text_rule rule_currency = {
-    "a currency such as EUR", "^[A-Z]{3}$", 3, is_currency};
+const struct text_rule rule_currency = {"a currency such as EUR", "^[A-Z]{3}$", 3, is_currency};
 const struct text_rule rule_reference = {"a job's name, or name[3] for an element of an array",
     "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(\\[[0-9]{1,5}\\])?$", 71, is_reference};

@@ -71,16 +71,16 @@ int kind_find(const char *text, enum kind *ret, struct error *err)
 
 /* ---- decoding -------------------------------------------------------------------------- */
 
-static bool read_kind(struct arena *arena, const struct doc *doc, enum kind *ret,
-    struct field_errors *errors)
+static bool read_kind(
+    struct arena *arena, const struct doc *doc, enum kind *ret, struct field_errors *errors)
 {
     const struct doc *kind = doc_get(doc, "kind");
     struct error err;
     if (doc->type != DOC_MAP) {
         SCOPED(strbuf_scope) struct strbuf got = {0};
         doc_write_got(doc, &got);
-        field_errors_add(errors, arena, "", doc->line, "expected a manifest, a map, got %s",
-            strbuf_text(&got));
+        field_errors_add(
+            errors, arena, "", doc->line, "expected a manifest, a map, got %s", strbuf_text(&got));
     } else if (!kind || kind->type == DOC_NULL) {
         field_errors_add(errors, arena, "kind", doc->line, "required, but not given");
     } else if (kind_find(kind->type == DOC_STRING ? kind->text : "", ret, &err) < 0) {
@@ -136,8 +136,8 @@ int manifest_decode(struct arena *arena, const struct doc *doc, const struct cla
         return -1;
     if (manifest.kind == KIND_JOB)
         doc = lay_class(arena, doc, classes, errors);
-    size_t added = fields_decode(
-        kind_table(manifest.kind), arena, doc, NULL, false, &manifest.pool, errors);
+    size_t added =
+        fields_decode(kind_table(manifest.kind), arena, doc, NULL, false, &manifest.pool, errors);
     if (added > 0 || errors->count + errors->left_out > before)
         return -1;
     *ret = manifest;
@@ -156,15 +156,15 @@ int manifest_check_update(struct arena *arena, const struct manifest *before,
 {
     assert(before->kind == after->kind);
     size_t count = errors->count + errors->left_out;
-    fields_check_immutable(kind_table(before->kind), arena, manifest_object(before),
-        manifest_object(after), errors);
+    fields_check_immutable(
+        kind_table(before->kind), arena, manifest_object(before), manifest_object(after), errors);
     return errors->count + errors->left_out > count ? -1 : 0;
 }
 
 bool manifest_equal(const struct manifest *a, const struct manifest *b)
 {
     return a->kind == b->kind &&
-        fields_equal(kind_table(a->kind), manifest_object(a), manifest_object(b));
+           fields_equal(kind_table(a->kind), manifest_object(a), manifest_object(b));
 }
 
 const struct metadata *manifest_metadata(const struct manifest *manifest)
@@ -249,7 +249,8 @@ void spec_write_markdown(struct strbuf *out)
         "What manifests may say. This page is made from the field tables in `src/spec`; change "
         "those, then run the unit test `spec_manifest` with `MUSTER_WRITE_DOCS=1`.\n\n"
         "A manifest is YAML or JSON of at most 256 KiB; several are separated by `---`. Anchors, "
-        "aliases and tags are not taken. A field with nothing or `null` in it counts as not given. "
+        "aliases, tags and directives are not taken. A field with nothing or `null` in it counts "
+        "as not given. "
         "Sizes are written as `512Mi` or `16G`, durations as `90s` or `1h30m`, times as "
         "`2026-01-31T08:30:00Z`.\n");
     for (size_t i = 0; i < KIND_COUNT; i++)

@@ -45,23 +45,23 @@ static void assert_errors(const char *text, const char *expected)
     struct field_errors errors = {0};
     struct manifest manifest = {.kind = KIND_COUNT};
     struct class_lookup classes = class_lookup_in(spec_builtin_classes_doc(arena));
-    assert_int_equal(
-        manifest_decode(arena, parse(arena, text), &classes, &manifest, &errors), -1);
+    assert_int_equal(manifest_decode(arena, parse(arena, text), &classes, &manifest, &errors), -1);
     assert_int_equal(manifest.kind, KIND_COUNT);
     field_errors_write(&errors, "t.yaml", &out);
     assert_string_equal(strbuf_text(&out), expected);
 }
 
-static void assert_encoded(struct arena *arena, const struct manifest *manifest, const char *expected)
+static void assert_encoded(
+    struct arena *arena, const struct manifest *manifest, const char *expected)
 {
     SCOPED(strbuf_scope) struct strbuf out = {0};
     doc_write_yaml(manifest_encode(arena, manifest), &out);
     assert_string_equal(strbuf_text(&out), expected);
 }
 
-#define JOB_HEAD "apiVersion: muster/v1\nkind: Job\nmetadata: {name: a, team: t}\nspec:\n"
-#define POOL_HEAD "apiVersion: muster/v1\nkind: Pool\nmetadata: {name: p}\nspec:\n"
-#define TEAM_HEAD "apiVersion: muster/v1\nkind: Team\nmetadata: {name: t}\nspec:\n"
+#define JOB_HEAD   "apiVersion: muster/v1\nkind: Job\nmetadata: {name: a, team: t}\nspec:\n"
+#define POOL_HEAD  "apiVersion: muster/v1\nkind: Pool\nmetadata: {name: p}\nspec:\n"
+#define TEAM_HEAD  "apiVersion: muster/v1\nkind: Team\nmetadata: {name: t}\nspec:\n"
 #define CLASS_HEAD "apiVersion: muster/v1\nkind: Class\nmetadata: {name: c}\nspec:\n"
 
 static void a_job_has_sensible_defaults(void **state)
@@ -108,8 +108,7 @@ static void a_whole_job_is_read(void **state)
 {
     (void)state;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    struct manifest manifest = decode(arena,
-        JOB_HEAD
+    struct manifest manifest = decode(arena, JOB_HEAD
         "  command: [python3, train.py]\n"
         "  env: {EPOCHS: \"10\"}\n"
         "  secrets: [{name: hub, env: TOKEN}, {name: key, file: key.pem}]\n"
@@ -171,14 +170,14 @@ static void a_pool_and_a_team_are_read(void **state)
 {
     (void)state;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    struct manifest pool = decode(arena,
-        POOL_HEAD
+    struct manifest pool = decode(arena, POOL_HEAD
         "  jurisdiction: ch\n"
         "  nodes:\n"
         "  - {name: n, count: 3, type: big, cpu: 64, memory: 512Gi,\n"
         "     accelerators: {type: a100, count: 8}, fractional: true,\n"
         "     labels: {zone: a}, taints: [gpu, {key: x, value: \"1\", effect: noExecute}]}\n"
-        "  prices: {currency: CHF, nodes: {big: 31.5}, cpu: \"0.05\", accelerators: {a100: \"2.5\"}}\n");
+        "  prices: {currency: CHF, nodes: {big: 31.5}, cpu: \"0.05\", accelerators: {a100: "
+        "\"2.5\"}}\n");
     const struct node *node = &pool.pool.nodes.items[0];
     assert_int_equal(pool.pool.engine, ENGINE_LOCAL);
     assert_int_equal(node->capacity.cpu_milli, 64000);
@@ -187,8 +186,7 @@ static void a_pool_and_a_team_are_read(void **state)
     assert_int_equal(pool.pool.prices.cpu_hour_micro, 50000);
     assert_int_equal(pool.pool.prices.nodes.items[0].hour_micro, 31500000);
 
-    struct manifest team = decode(arena,
-        TEAM_HEAD
+    struct manifest team = decode(arena, TEAM_HEAD
         "  parent: research\n"
         "  quota: {cpu: {guarantee: 4, limit: 8.5}, memory: {guarantee: 16Gi}, a100: {limit: 8}}\n"
         "  members: [{user: ada@example.org, role: admin}]\n"
@@ -224,7 +222,8 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:6: spec.resources.memory: expected a size from 1Mi to 16Ti such as 512Mi or "
             "16Gi, got \"1TB\"\n"},
         {JOB_HEAD "  command: [x]\n  resources: {accelerator: {type: a100, count: 1.5}}\n",
-            "t.yaml:6: spec.resources.accelerator.count: expected whole devices, or a share below 1 "
+            "t.yaml:6: spec.resources.accelerator.count: expected whole devices, or a share below "
+            "1 "
             "of one\n"},
         {JOB_HEAD "  command: [x]\n  resources: {accelerator: {count: 1}}\n",
             "t.yaml:6: spec.resources.accelerator.type: required, but not given\n"},
@@ -245,19 +244,21 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
         {JOB_HEAD "  command: [x]\n  \"a\\nb.c\": 1\n",
             "t.yaml:6: spec[\"a\\nb.c\"]: unknown field\n"},
         {JOB_HEAD "  command: [x]\n  priority: hihg\n",
-            "t.yaml:6: spec.priority: expected a whole number from 0 to 1000, or one of low, normal, "
+            "t.yaml:6: spec.priority: expected a whole number from 0 to 1000, or one of low, "
+            "normal, "
             "high, urgent, got \"hihg\"; did you mean \"high\"?\n"},
         {JOB_HEAD "  command: [x]\n  priority: 1001\n",
-            "t.yaml:6: spec.priority: expected a whole number from 0 to 1000, or one of low, normal, "
+            "t.yaml:6: spec.priority: expected a whole number from 0 to 1000, or one of low, "
+            "normal, "
             "high, urgent, got 1001\n"},
         {JOB_HEAD "  command: [x]\n  network: hots\n",
             "t.yaml:6: spec.network: expected one of none, gang, host, got \"hots\"; did you mean "
             "\"host\"?\n"},
         {JOB_HEAD "  command: [x]\n  hold: \"yes\"\n",
             "t.yaml:6: spec.hold: expected true or false, got \"yes\"\n"},
-        {JOB_HEAD "  command: [x]\n  grace: 90\n",
-            "t.yaml:6: spec.grace: expected a duration from 0s to 1h such as 90s, 10m or 1h30m, got "
-            "90\n"},
+        {JOB_HEAD "  command: [x]\n  grace: 90\n", "t.yaml:6: spec.grace: expected a duration from "
+                                                   "0s to 1h such as 90s, 10m or 1h30m, got "
+                                                   "90\n"},
         {JOB_HEAD "  command: [x]\n  deadline: tomorrow\n",
             "t.yaml:6: spec.deadline: expected a time such as 2026-01-31T08:30:00Z, got "
             "\"tomorrow\"\n"},
@@ -274,7 +275,8 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
         {JOB_HEAD "  command: [x]\n  env: {RANK: \"1\", MUSTER_X: \"\", 1x: y}\n",
             "t.yaml:6: spec.env.RANK: RANK is set by muster\n"
             "t.yaml:6: spec.env.MUSTER_X: MUSTER_X is set by muster\n"
-            "t.yaml:6: spec.env.1x: expected the key to be a variable name of letters, digits and _, "
+            "t.yaml:6: spec.env.1x: expected the key to be a variable name of letters, digits and "
+            "_, "
             "got \"1x\"\n"},
         {JOB_HEAD "  command: [x]\n  secrets:\n  - {name: a}\n  - {name: b, env: X, file: y}\n",
             "t.yaml:7: spec.secrets[0]: expected either env or file, got neither\n"
@@ -282,7 +284,8 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
         {JOB_HEAD "  command: [x]\n  env: {A: b}\n  secrets: [{name: a, env: A}]\n",
             "t.yaml:7: spec.secrets[0].env: is set twice\n"},
         {JOB_HEAD "  command: [x]\n  secrets: [{name: a, file: ../x}]\n",
-            "t.yaml:6: spec.secrets[0].file: expected a file name of letters, digits, -, _ and ., got "
+            "t.yaml:6: spec.secrets[0].file: expected a file name of letters, digits, -, _ and ., "
+            "got "
             "\"../x\"\n"},
         {JOB_HEAD "  command: [x]\n  dependsOn: [{job: x, condition: succeded}, 3, a]\n",
             "t.yaml:6: spec.dependsOn[0].condition: expected one of succeeded, ended, got "
@@ -296,12 +299,14 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:6: spec.array.parallel: expected at most count, 3, got 4\n"},
         {JOB_HEAD "  command: [x]\n  retries: {backoff: 1h, backoffMax: 1m}\n",
             "t.yaml:6: spec.retries.backoffMax: expected at least as long as backoff\n"},
-        {JOB_HEAD "  command: [x]\n  retries: 3\n", "t.yaml:6: spec.retries: expected a map, got 3\n"},
+        {JOB_HEAD "  command: [x]\n  retries: 3\n",
+            "t.yaml:6: spec.retries: expected a map, got 3\n"},
         {JOB_HEAD "  command: [x]\n  placement: {exclusive: true, near: {a: b}}\n",
             "t.yaml:6: spec.placement.near: a job with nodes of its own cannot be near others\n"},
         {JOB_HEAD "  command: [x]\n  placement: {require: [{key: a}, {key: b, operator: exists, "
                   "values: [x]}]}\n",
-            "t.yaml:6: spec.placement.require[0].values: expected at least 1 item with this operator, "
+            "t.yaml:6: spec.placement.require[0].values: expected at least 1 item with this "
+            "operator, "
             "got 0\n"
             "t.yaml:6: spec.placement.require[1].values: expected none with this operator\n"},
         {JOB_HEAD "  command: [x]\n  workdir: /tmp\n",
@@ -310,15 +315,18 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:6: spec.class: there is no class \"experment\"\n"},
         {POOL_HEAD "  engine: local\n",
             "t.yaml:4: spec.nodes: a local pool has at least one node\n"},
-        {POOL_HEAD "  nodes:\n  - {name: a, count: 2}\n  - {name: a-1}\n  - {name: a}\n  - {name: a}\n",
+        {POOL_HEAD
+            "  nodes:\n  - {name: a, count: 2}\n  - {name: a-1}\n  - {name: a}\n  - {name: a}\n",
             "t.yaml:7: spec.nodes[1].name: nodes[0] already has a node of this name\n"
             "t.yaml:9: spec.nodes[3].name: nodes[2] already has a node of this name\n"},
         {POOL_HEAD "  nodes: [{name: a, accelerators: {type: x, count: 0.5}}]\n",
-            "t.yaml:5: spec.nodes[0].accelerators.count: expected a whole number from 1 to 1024, got "
+            "t.yaml:5: spec.nodes[0].accelerators.count: expected a whole number from 1 to 1024, "
+            "got "
             "0.5\n"},
         {POOL_HEAD "  nodes: [{name: a, count: 10000}, {name: b, count: 10000}, {name: c}]\n",
             "t.yaml:5: spec.nodes: expected at most 20000 nodes in all, got 20001\n"},
-        {POOL_HEAD "  nodes: [{name: a}]\n  prices: {cpu: free, nodes: {big: -1}, currency: euro}\n",
+        {POOL_HEAD
+            "  nodes: [{name: a}]\n  prices: {cpu: free, nodes: {big: -1}, currency: euro}\n",
             "t.yaml:6: spec.prices.currency: expected a currency such as EUR, got \"euro\"\n"
             "t.yaml:6: spec.prices.nodes.big: expected a number from 0 to 1000000, got -1\n"
             "t.yaml:6: spec.prices.cpu: expected a number from 0 to 1000000, got \"free\"\n"},
@@ -341,8 +349,9 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:5: spec.template.class: a class is not built on another class\n"},
         {"[x]", "t.yaml:1: expected a manifest, a map, got a list\n"},
         {"metadata: {}\n", "t.yaml:1: kind: required, but not given\n"},
-        {"kind: Jub\n", "t.yaml:1: kind: expected one of Pool, Team, Class, Job, got \"Jub\"; did you "
-                        "mean \"Job\"?\n"},
+        {"kind: Jub\n",
+            "t.yaml:1: kind: expected one of Pool, Team, Class, Job, got \"Jub\"; did you "
+            "mean \"Job\"?\n"},
         {"kind: pool\nmetadata: {name: p}\nspec: {nodes: [{name: a}]}\n",
             "t.yaml:1: apiVersion: required, but not given\n"
             "t.yaml:1: kind: expected Pool, got \"pool\"\n"},
@@ -350,9 +359,11 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:1: apiVersion: expected muster/v1, got \"muster/v2\"\n"
             "t.yaml:3: metadata.name: expected a name of lower-case letters, digits, - and ., got "
             "\"Vision Team\"\n"},
-        {"apiVersion: muster/v1\nkind: Team\nmetadata: {name: t, team: x, labels: {a b: c, d: 3}}\n",
+        {"apiVersion: muster/v1\nkind: Team\nmetadata: {name: t, team: x, labels: {a b: c, d: "
+         "3}}\n",
             "t.yaml:3: metadata.team: unknown field\n"
-            "t.yaml:3: metadata.labels[\"a b\"]: expected the key to be a name of letters, digits, -, "
+            "t.yaml:3: metadata.labels[\"a b\"]: expected the key to be a name of letters, digits, "
+            "-, "
             "_, . and /, got \"a b\"\n"
             "t.yaml:3: metadata.labels.d: expected text, got 3; in quotes it is text: \"3\"\n"},
     };
@@ -374,14 +385,15 @@ static void all_errors_come_at_once(void **state)
                   "    memory: lots\n"
                   "  hold: 1\n",
         "t.yaml:1: apiVersion: required, but not given\n"
+        "t.yaml:2: metadata.team: required, but not given\n"
         "t.yaml:3: metadata.name: expected a name of lower-case letters, digits, - and ., got "
         "\"Train\"\n"
-        "t.yaml:2: metadata.team: required, but not given\n"
-        "t.yaml:5: spec.comand: unknown field; did you mean \"command\"?\n"
         "t.yaml:4: spec.command: required, but not given\n"
+        "t.yaml:5: spec.comand: unknown field; did you mean \"command\"?\n"
         "t.yaml:6: spec.gang.size: expected a whole number from 1 to 4096, got \"none\"\n"
         "t.yaml:8: spec.resources.gpu: unknown field; did you mean \"accelerator\"?\n"
-        "t.yaml:9: spec.resources.memory: expected a size from 1Mi to 16Ti such as 512Mi or 16Gi, got "
+        "t.yaml:9: spec.resources.memory: expected a size from 1Mi to 16Ti such as 512Mi or 16Gi, "
+        "got "
         "\"lots\"\n"
         "t.yaml:10: spec.hold: expected true or false, got 1\n");
 }
@@ -396,8 +408,7 @@ static void errors_are_bounded(void **state)
         strbuf_printf(&text, "  x%d: 1\n", i);
     struct field_errors errors = {0};
     struct manifest manifest;
-    assert_int_equal(
-        manifest_decode(arena, parse(arena, text.text), NULL, &manifest, &errors), -1);
+    assert_int_equal(manifest_decode(arena, parse(arena, text.text), NULL, &manifest, &errors), -1);
     assert_int_equal(errors.count, FIELD_ERRORS_MAX);
     assert_int_equal(errors.left_out, 150);
     struct error err;
@@ -423,10 +434,12 @@ static void sizes_of_lists_and_texts_are_bounded(void **state)
     strbuf_puts(&text, JOB_HEAD "  command:\n");
     for (int i = 0; i < 3; i++)
         strbuf_printf(&text, "  - \"%030000d\"\n", i);
-    assert_errors(text.text, "t.yaml:5: spec.command: expected at most 65536 bytes in all, got 90003\n");
+    assert_errors(
+        text.text, "t.yaml:5: spec.command: expected at most 65536 bytes in all, got 90003\n");
     strbuf_clear(&text);
     strbuf_printf(&text, JOB_HEAD "  command: [\"%040000d\"]\n", 1);
-    assert_errors(text.text, "t.yaml:5: spec.command[0]: expected at most 32768 bytes, got 40000\n");
+    assert_errors(
+        text.text, "t.yaml:5: spec.command[0]: expected at most 32768 bytes, got 40000\n");
     strbuf_clear(&text);
     strbuf_printf(&text, "kind: Team\napiVersion: muster/v1\nmetadata: {name: n%063d}\n", 1);
     assert_errors(text.text, "t.yaml:3: metadata.name: expected at most 63 bytes, got 64\n");
@@ -436,12 +449,11 @@ static void a_class_is_laid_under_its_jobs(void **state)
 {
     (void)state;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    struct manifest manifest = decode(arena,
-        JOB_HEAD "  class: production-training\n"
-                 "  command: [x]\n"
-                 "  priority: low\n"
-                 "  retries: {limit: 9}\n"
-                 "  checkpoint: null\n");
+    struct manifest manifest = decode(arena, JOB_HEAD "  class: production-training\n"
+                                                      "  command: [x]\n"
+                                                      "  priority: low\n"
+                                                      "  retries: {limit: 9}\n"
+                                                      "  checkpoint: null\n");
     const struct job *job = &manifest.job;
     assert_string_equal(job->class_name, "production-training");
     assert_int_equal(job->priority, PRIORITY_LOW);
@@ -586,11 +598,13 @@ static void docs_kinds_md_is_up_to_date(void **state)
     if (file_read(KINDS_MD, 1 << 20, &text, &size, &err) < 0)
         fail_msg("%s", err.text);
     if (strcmp(text, out.text) != 0)
-        fail_msg("docs/kinds.md is not what the tables say: run this test with MUSTER_WRITE_DOCS=1");
+        fail_msg(
+            "docs/kinds.md is not what the tables say: run this test with MUSTER_WRITE_DOCS=1");
 }
 
 /* Every $ref in a schema leads somewhere. */
-static void check_references(const struct doc *doc, const char *prefix, const struct doc *components)
+static void check_references(
+    const struct doc *doc, const char *prefix, const struct doc *components)
 {
     for (const struct doc *item = doc->first; item; item = item->next) {
         if (item->key && strcmp(item->key, "$ref") == 0) {

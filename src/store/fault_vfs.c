@@ -289,11 +289,11 @@ static int disk_sync(sqlite3_file *base, int flags)
         return SQLITE_IOERR_FSYNC;
     enum fault_kind fault = next_fault(file->vfs);
 
-    if (fault == FAULT_IO)
-        node_sync_in_part(file->vfs, file->node);
-    else if (fault == FAULT_CRASH)
+    if (fault == FAULT_CRASH)
         fault_vfs_crash(file->vfs);
-    if (fault == FAULT_IO || fault == FAULT_CRASH)
+    else if (fault == FAULT_IO || fault == FAULT_SYNC)
+        node_sync_in_part(file->vfs, file->node);
+    if (fault != FAULT_NONE && fault != FAULT_FULL)
         return SQLITE_IOERR_FSYNC;
     node_sync(file->node);
     if (file->folder_due)

@@ -18,6 +18,7 @@ enum fault_kind {
     FAULT_NONE,
     FAULT_FULL,  /* writes that make a file longer fail with SQLITE_FULL */
     FAULT_IO,    /* writes, syncs, truncations, openings and deletions fail with SQLITE_IOERR */
+    FAULT_SYNC,  /* syncs alone fail */
     FAULT_CRASH, /* the machine stops in the middle of the operation */
 };
 

@@ -21,7 +21,7 @@ static const struct sql_setting {
     [SQL_WRITER] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
         "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
         "PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=67108864;"
-        "PRAGMA cache_spill=OFF; PRAGMA cache_size=-2048;"},
+        "PRAGMA cache_spill=OFF; PRAGMA cache_size=-4096;"},
     [SQL_READER] = {SQLITE_OPEN_READONLY, "PRAGMA query_only=ON; PRAGMA cache_size=-512;"},
     [SQL_SOLITARY] = {SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
         "PRAGMA journal_mode=DELETE; PRAGMA synchronous=FULL; PRAGMA cache_size=-1024;"},

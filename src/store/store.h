@@ -79,12 +79,14 @@ struct audit_event {
 void store_txn_audit(struct store_txn *txn, const struct audit_event *event);
 bool store_txn_empty(const struct store_txn *txn);
 
-/* Makes the transaction durable. 0: it is. -1: ERR_FULL, ERR_IO, ERR_UNAVAILABLE: certainly nothing
- * of it is stored. ERR_UNKNOWN: ask store_settle. After any -1 the caller reopens or settles before
- * it commits again. Blocks for as long as the disk does. */
+/* Makes the transaction durable. 0: it is. -1 with ERR_UNKNOWN: it may be, whole, or not at all: the
+ * store refuses to write until store_settle has said which. -1 with any other code: certainly
+ * nothing of it is stored; ERR_FULL, ERR_IO, ERR_UNAVAILABLE, ERR_CORRUPT, or ERR_CONFLICT: epoch
+ * and tick are not the next ones, somebody else leads. Blocks for as long as the disk does. */
 MUST_CHECK int store_commit(struct store *store, struct store_txn *txn, struct error *err);
-/* After ERR_UNKNOWN: closes and opens the database anew and says whether the transaction of that
- * tick is in it. The epoch stays. -1 when that cannot be found out now. */
+/* Closes and opens the database anew and says whether the transaction of that tick is in it, for
+ * good: its answer outlives a stop of the machine. The epoch stays. -1: that cannot be found out
+ * now, try again; ERR_CONFLICT: somebody else leads. Breaks a backup off. */
 MUST_CHECK int store_settle(
     struct store *store, int64_t tick, bool *ret_committed, struct error *err);
 /* Lets the write-ahead log be folded into the database when it is due; called between commits. */

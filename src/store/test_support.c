@@ -53,8 +53,8 @@ struct job_row test_job(uint64_t id, int32_t state)
         .size_min = 1,
         .size_max = 4,
         .preemptible = 1,
-        .submitted_ms = 1700000000000 + (int64_t)id,
-        .ended_ms = job_state_ended(state) ? 1700000100000 + (int64_t)id : 0,
+        .submitted_ms = 1700000000000 + (int64_t)(id % 1000000),
+        .ended_ms = job_state_ended(state) ? 1700000100000 + (int64_t)(id % 1000000) : 0,
     };
 }
 

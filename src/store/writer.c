@@ -35,13 +35,15 @@ static const char *const fixed_sql[] = {
         " scope = excluded.scope, revision = excluded.revision, at_ms = excluded.at_ms,"
         " json = excluded.json",
     [STATEMENT_DELETE_DOCUMENT] = "DELETE FROM document WHERE collection = ? AND key = ?",
-    [STATEMENT_AUDIT] = "INSERT INTO audit(sequence, tick, at_ms, actor, action, kind, name, team,"
-                        " detail, hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [STATEMENT_AUDIT] =
+        ("INSERT INTO audit(sequence, tick, at_ms, actor, action, kind, name, team, detail, hash)"
+         " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
 };
 
 struct writer {
     sqlite3 *db;
     int log_pages;
+    int tried_pages; /* of the log when a checkpoint was last tried */
     sqlite3_stmt *fixed[STATEMENT_COUNT];
     sqlite3_stmt *put[ROW_KIND_COUNT];
     sqlite3_stmt *delete[ROW_KIND_COUNT];
@@ -60,18 +62,35 @@ static int count_log_pages(void *context, sqlite3 *db, const char *database, int
     struct writer *writer = context;
     (void)db, (void)database;
     writer->log_pages = pages;
+    if (pages < writer->tried_pages) /* the log began anew */
+        writer->tried_pages = 0;
     return SQLITE_OK;
+}
+
+/* Where there is no shared memory SQLite falls back to a journal, and readers would block us. */
+static int check_log_mode(sqlite3 *db, struct error *err)
+{
+    SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
+    if (sql_prepare(db, "PRAGMA journal_mode", &statement, err) < 0 ||
+        sql_next(statement, err) < 0)
+        return -1;
+    if (strcmp(sql_text(statement, 0), "wal") != 0)
+        return error_set(err, ERR_UNAVAILABLE,
+            "the file system of the store cannot keep a write-ahead log (it has mode %s)",
+            sql_text(statement, 0));
+    return 0;
 }
 
 int writer_open(const char *path, const char *vfs, struct writer **ret, struct error *err)
 {
     assert(path && ret);
-    sqlite3 *db = NULL;
-    if (sql_open(path, vfs, SQL_WRITER, &db, err) < 0)
+    SCOPED(sql_scope) sqlite3 *db = NULL;
+    if (sql_open(path, vfs, SQL_WRITER, &db, err) < 0 || check_log_mode(db, err) < 0)
         return -1;
     struct writer *writer = mem_alloc(1, sizeof *writer);
     writer->db = db;
-    sqlite3_wal_hook(db, count_log_pages, writer);
+    db = NULL;
+    sqlite3_wal_hook(writer->db, count_log_pages, writer);
     *ret = writer;
     return 0;
 }
@@ -103,17 +122,16 @@ bool writer_usable(const struct writer *writer)
 
 int writer_log_pages(const struct writer *writer)
 {
-    return writer->log_pages;
+    return writer->log_pages - writer->tried_pages;
 }
 
 void writer_checkpoint(struct writer *writer)
 {
     assert(writer_usable(writer));
-    int pages = 0, folded = 0;
-    int rc = sqlite3_wal_checkpoint_v2(
-        writer->db, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &folded);
-    if (rc == SQLITE_OK && folded >= pages)
-        writer->log_pages = 0;
+    /* Whatever comes of it, the next try waits for more: a reader that stays long would otherwise
+     * make every commit try in vain. */
+    (void)sqlite3_wal_checkpoint_v2(writer->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    writer->tried_pages = writer->log_pages;
 }
 
 /* ---- statements, prepared at first use ------------------------------------------------------ */

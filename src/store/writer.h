@@ -23,7 +23,7 @@ MUST_CHECK int writer_touch_fence(struct writer *writer, int64_t epoch, struct e
 /* False when the connection is not fit for another transaction and has to be opened anew. */
 bool writer_usable(const struct writer *writer);
 
-/* Pages in the write-ahead log after the last commit. */
+/* Pages that came to the write-ahead log since a checkpoint was last tried. */
 int writer_log_pages(const struct writer *writer);
 /* Folds what no reader holds back into the database. Failing is harmless: it is tried again. */
 void writer_checkpoint(struct writer *writer);

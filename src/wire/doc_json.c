@@ -100,19 +100,19 @@ static void set_parse_error(struct error *err, json_error_t *failure)
         failure->column < 0 ? 0 : failure->column, nul ? "text with a NUL" : failure->text);
 }
 
-struct doc *doc_parse_json(struct arena *arena, const char *text, size_t length, size_t bytes_max,
-    struct error *err)
+struct doc *doc_parse_json(
+    struct arena *arena, const char *text, size_t length, size_t bytes_max, struct error *err)
 {
     assert(arena && (text || length == 0));
     if (length > bytes_max) {
-        error_set(err, ERR_TOO_LARGE, "the text has %zu bytes; at most %zu are read", length,
-            bytes_max);
+        error_set(
+            err, ERR_TOO_LARGE, "the text has %zu bytes; at most %zu are read", length, bytes_max);
         return NULL;
     }
     json_error_t failure;
     SCOPED(json_scope)
-    json_t *json = json_loadb(
-        text ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
+    json_t *json =
+        json_loadb(text ? text : "", length, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &failure);
     if (!json) {
         set_parse_error(err, &failure);
         return NULL;

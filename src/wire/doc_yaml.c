@@ -1,7 +1,8 @@
 /* Documents from YAML text: see doc.h. libfyaml gives events, and the tree is built from them here,
  * so that what we refuse (anchors, aliases, tags, repeated keys, depth) is refused as it comes and
  * nothing is ever expanded. Of YAML's many ways to write a value only JSON's are not text: null (or
- * nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in JSON's grammar. */
+ * nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in JSON's grammar.
+ */
 #include "base/memory.h"
 #include "wire/doc.h"
 
@@ -144,6 +145,12 @@ static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
 {
     size_t length = 0;
     const char *bytes = token ? fy_token_get_text(token, &length) : "";
+    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
+    bool block = style == FYSS_LITERAL || style == FYSS_FOLDED;
+    /* At the end of the input libfyaml gives an empty block the NUL behind it. No block holds one
+     * of its own: the input has none, and blocks have no escapes. */
+    if (block && bytes)
+        length = strnlen(bytes, length);
     if (!bytes || !utf8_valid(bytes, length))
         return fail(reader, "text with a NUL or malformed UTF-8");
     char *text = arena_strndup(reader->arena, bytes, length);
@@ -153,11 +160,9 @@ static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
         frame->key_line = reader->line;
         return 0;
     }
-    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
-    bool plain = style == FYSS_PLAIN;
-    reader->block = style == FYSS_LITERAL || style == FYSS_FOLDED;
-    int result = put_value(
-        reader, plain ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
+    reader->block = block;
+    int result = put_value(reader,
+        style == FYSS_PLAIN ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
     reader->block = false;
     return result;
 }
@@ -233,21 +238,34 @@ static struct fy_diag *create_diag(void)
     return diag;
 }
 
-static int first_bad_line(const char *text, size_t length)
+/* Whether a line is a directive. libfyaml takes quadratic time over a long one it does not know. */
+static bool is_directive(const char *line)
+{
+    static const char mark[] = "\xef\xbb\xbf"; /* may stand before anything */
+    while (strncmp(line, mark, sizeof mark - 1) == 0)
+        line += sizeof mark - 1;
+    return *line == '%';
+}
+
+/* Refuses what the parser must not see. text ends with NUL, which length does not count. */
+static int check_text(const char *text, size_t length, struct error *err)
 {
     int line = 1;
+    bool at_start = true;
     for (size_t i = 0; i < length;) {
         size_t step = text[i] ? utf8_length(text + i) : 0;
         if (step == 0)
-            return line;
+            return error_set(err, ERR_INVALID, "line %d: not UTF-8 text", line);
+        if (at_start && is_directive(text + i))
+            return error_set(err, ERR_INVALID, "line %d: directives (%%) are not taken", line);
+        at_start = text[i] == '\n' || text[i] == '\r';
         line += text[i] == '\n';
         i += step;
     }
     return 0;
 }
 
-struct doc *doc_parse_yaml(
-    struct arena *arena, const char *text, size_t length, struct error *err)
+struct doc *doc_parse_yaml(struct arena *arena, const char *text, size_t length, struct error *err)
 {
     assert(arena && (text || length == 0));
     if (length > DOC_BYTES_MAX) {
@@ -258,16 +276,13 @@ struct doc *doc_parse_yaml(
     /* A copy ends with NUL, so that looking at what follows a character is safe. */
     const char *copy = arena_strndup(arena, length ? text : "", length);
     struct doc *documents = doc_list(arena);
-    int line = first_bad_line(copy, length);
-    if (line) {
-        error_set(err, ERR_INVALID, "line %d: not UTF-8 text", line);
+    if (check_text(copy, length, err) < 0)
         return NULL;
-    }
     if (length == 0)
         return documents;
     SCOPED(diag_scope) struct fy_diag *diag = create_diag();
-    const struct fy_parse_cfg config = {.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 |
-            FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
+    const struct fy_parse_cfg config = {
+        .flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
         .diag = diag};
     SCOPED(parser_scope) struct fy_parser *parser = diag ? fy_parser_create(&config) : NULL;
     if (!parser || fy_parser_set_string(parser, copy, length) != 0) {

@@ -24,7 +24,8 @@ static bool is_amount(const char *text)
 
 static bool is_special_word(const char *text)
 {
-    static const char *const words[] = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"};
+    static const char *const words[] = {
+        "true", "false", "yes", "no", "on", "off", "y", "n", "null"};
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (strcasecmp(text, words[i]) == 0)
             return true;
@@ -40,7 +41,7 @@ static bool is_plain(const char *text)
         return false;
     for (const char *s = text; *s; s++) {
         bool fine = is_alpha(*s) || strchr("0123456789_-./@+=", *s) ||
-            (*s == ' ' && s[1] && s[1] != ' ') || (*s == ':' && s[1] && s[1] != ' ');
+                    (*s == ' ' && s[1] && s[1] != ' ') || (*s == ':' && s[1] && s[1] != ' ');
         if (!fine)
             return false;
     }
@@ -62,7 +63,7 @@ static unsigned decode_utf8(const char *text, size_t length)
 static bool needs_escape(unsigned point)
 {
     return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 ||
-        point == 0xfeff || point == 0xfffe || point == 0xffff;
+           point == 0xfeff || point == 0xfffe || point == 0xffff;
 }
 
 static void write_quoted(const char *text, struct strbuf *out)

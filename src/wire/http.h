@@ -2,9 +2,9 @@
  *
  * Rules that hold for the whole server side:
  * - Everything happens on the thread that runs the event base. Nothing here blocks.
- * - No callback is ever called from inside a call into this interface: answers, pauses and body
- *   requests take effect when the caller has returned to the loop. A handler needs no defence
- *   against being entered twice.
+ * - No callback is ever called from inside a call into this interface (on_answer and
+ *   http_server_destroy apart): answers, pauses and body requests take effect when the caller has
+ *   returned to the loop. A handler needs no defence against being entered twice.
  * - Texts and bytes passed in are copied before the call returns; those handed out live as long
  *   as their request, except body pieces, which live until the callback returns.
  * - What a peer sends is parsed by wire/http_parse.h; what it rejects never reaches a handler.
@@ -43,8 +43,7 @@ struct http_stream;
  * may first ask for the body. */
 typedef void http_handler(struct http_request *request, void *ctx);
 /* The whole body; NUL follows it, which length does not count. */
-typedef void http_on_body(
-    struct http_request *request, const char *body, size_t length, void *ctx);
+typedef void http_on_body(struct http_request *request, const char *body, size_t length, void *ctx);
 /* A piece of the body, or its end: bytes == NULL, length == 0. */
 typedef void http_on_piece(
     struct http_request *request, const char *bytes, size_t length, void *ctx);
@@ -61,7 +60,8 @@ struct http_server_options {
     size_t common_field_count;
 
     /* Told of every answer when its head is decided: for metrics and the access log. request is
-     * NULL where a request was refused before its head was complete. */
+     * NULL where the server itself refused what came. The one callback made from within the calls
+     * that answer: it takes note and does nothing else. */
     void (*on_answer)(const struct http_request *request, int status, void *ctx);
 
     size_t connections_max;          /* 1024 */
@@ -102,7 +102,7 @@ MUST_CHECK int http_server_listen_unix(
 MUST_CHECK int http_server_listen_tcp(struct http_server *server, const char *address,
     struct tls_server *tls, uint16_t *ret_port, struct error *err);
 /* Reads certificates and keys of all TLS listeners again. New connections use them; old ones go
- * on. On failure everything stays as it was. */
+ * on. Stops at the first pair that fails, which stays as it was. */
 MUST_CHECK int http_server_reload_tls(struct http_server *server, struct error *err);
 /* Stops listening, closes idle connections, lets running requests finish (their answers say
  * Connection: close) and cuts what is left after grace_ms. on_drained is called once, from the
@@ -111,18 +111,18 @@ void http_server_drain(
     struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx);
 
 struct http_server_stats {
-    size_t connections;     /* open now */
-    size_t requests_open;   /* handed to the handler and not answered in full */
-    size_t streams;         /* upgraded connections open now */
-    size_t input_bytes;     /* held in input buffers and bodies being collected */
-    size_t output_bytes;    /* answered and not yet taken by the system */
-    uint64_t accepted;      /* connections since creation */
-    uint64_t refused;       /* connections turned away by a limit on connections */
-    uint64_t requests;      /* handed to the handler since creation */
-    uint64_t rejected;      /* requests that were malformed, too slow or past a limit */
-    uint64_t throttled;     /* requests answered 429 by the rate limit */
-    uint64_t timed_out;     /* connections closed by a timeout other than idle */
-    uint64_t cancelled;     /* requests that ended before their answer was complete */
+    size_t connections;   /* open now */
+    size_t requests_open; /* handed to the handler and not answered in full */
+    size_t streams;       /* upgraded connections open now */
+    size_t input_bytes;   /* held in input buffers and bodies being collected */
+    size_t output_bytes;  /* answered and not yet taken by the system */
+    uint64_t accepted;    /* connections since creation */
+    uint64_t refused;     /* connections turned away by a limit on connections */
+    uint64_t requests;    /* handed to the handler since creation */
+    uint64_t rejected;    /* requests that were malformed, too slow or past a limit */
+    uint64_t throttled;   /* requests answered 429 by the rate limit */
+    uint64_t timed_out;   /* connections closed by a timeout other than idle */
+    uint64_t cancelled;   /* requests that ended before their answer was complete */
 };
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
 
@@ -200,8 +200,8 @@ void http_respond(struct http_request *request, int status, const struct http_fi
 /* A streamed answer of length bytes, or of unknown length (-1: chunked; until close for
  * HTTP/1.0). status is one that has a body. The request stays valid until end, abort or
  * cancellation. Unsafe fields: a 500 goes out instead, and what is written is dropped. */
-void http_respond_begin(struct http_request *request, int status,
-    const struct http_field *fields, size_t field_count, int64_t length);
+void http_respond_begin(struct http_request *request, int status, const struct http_field *fields,
+    size_t field_count, int64_t length);
 /* Appends to the answer. Returns true when more is welcome; false asks the caller to wait for
  * on_drain: output_bytes_high bytes are waiting. The bytes are taken in either case. */
 bool http_respond_write(struct http_request *request, const void *bytes, size_t length);
@@ -250,8 +250,8 @@ struct http_client;
 
 /* A zero or NULL means the default given in the comment. */
 struct http_client_options {
-    const char *endpoint;     /* "unix:/path", "https://host:port", "http://host:port"; obligatory */
-    const char *ca_path;      /* PEM file to trust instead of the system's CAs */
+    const char *endpoint; /* "unix:/path", "https://host:port", "http://host:port"; obligatory */
+    const char *ca_path;  /* PEM file to trust instead of the system's CAs */
     const char *bearer_token; /* sent as Authorization: Bearer; only over TLS, a Unix socket or
                                  to a loopback address */
     const char *user_agent;   /* "muster" */
@@ -300,8 +300,8 @@ const char *http_client_response_header(
     const struct http_client_response *response, const char *name);
 
 /* Checks the options and loads trust; does not connect yet. */
-MUST_CHECK int http_client_create(const struct http_client_options *options,
-    struct http_client **ret_client, struct error *err);
+MUST_CHECK int http_client_create(
+    const struct http_client_options *options, struct http_client **ret_client, struct error *err);
 void http_client_destroy(struct http_client *client); /* NULL is fine */
 
 /* Sends a request and reads its answer. 0 whenever a complete answer came, whatever its status.
@@ -319,8 +319,8 @@ MUST_CHECK int http_client_upgrade(struct http_client *client,
     struct http_client_response *ret_response, struct error *err);
 /* Waits up to timeout_ms (-1: for ever) for bytes: their number, 0 at the end of the stream, -1
  * on error; ERR_BUSY when the time passed without any. */
-MUST_CHECK ssize_t http_client_read(struct http_client *client, void *out, size_t room,
-    int64_t timeout_ms, struct error *err);
+MUST_CHECK ssize_t http_client_read(
+    struct http_client *client, void *out, size_t room, int64_t timeout_ms, struct error *err);
 /* Writes everything, waiting up to io_ms without progress. */
 MUST_CHECK int http_client_write(
     struct http_client *client, const void *bytes, size_t length, struct error *err);

@@ -72,8 +72,8 @@ static void put_start(struct http_conn *conn, int status)
     struct http_server *server = conn->server;
     struct http_buffer *out = &conn->output;
     char line[64];
-    int length = snprintf(
-        line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_phrase(status));
+    int length =
+        snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_phrase(status));
     http_buffer_append(out, line, (size_t)length);
     put_field(out, "Date", date_now(server));
     http_buffer_append(out, strbuf_text(&server->common_fields), server->common_fields.length);
@@ -212,8 +212,8 @@ static void respond_void(struct http_request *request)
     conn_attend(conn);
 }
 
-void http_respond_begin(struct http_request *request, int status,
-    const struct http_field *fields, size_t field_count, int64_t length)
+void http_respond_begin(struct http_request *request, int status, const struct http_field *fields,
+    size_t field_count, int64_t length)
 {
     struct http_conn *conn = request_conn(request);
     assert(request->open && request->answer == ANSWER_NONE);
@@ -257,8 +257,7 @@ bool http_respond_write(struct http_request *request, const void *bytes, size_t 
         else
             http_buffer_append(&conn->output, bytes, length);
     }
-    request->wants_drain =
-        http_buffer_length(&conn->output) >= conn->server->options.output_bytes_high;
+    request->wants_drain = output_is_high(conn);
     conn_attend(conn);
     return !request->wants_drain;
 }

@@ -7,7 +7,7 @@
 #include <assert.h>
 
 enum {
-    SIZE_DIGITS_MAX = 15,     /* 60 bits: sums of sizes cannot overflow before a limit is met */
+    SIZE_DIGITS_MAX = 15,      /* 60 bits: sums of sizes cannot overflow before a limit is met */
     OVERHEAD_BYTES_MAX = 1024, /* extensions of all chunks together */
     TRAILER_BYTES_MAX = 4096,
 };
@@ -69,16 +69,25 @@ enum state {
 static const unsigned char transitions[STATE_COUNT][CLASS_COUNT] = {
     [SIZE_FIRST] = {[HEX] = SIZE},
     [SIZE] = {[HEX] = SIZE, [SEMICOLON] = EXTENSION, [CR] = SIZE_LF},
-    [EXTENSION] = {[HEX] = EXTENSION, [COLON] = EXTENSION, [SEMICOLON] = EXTENSION,
-        [TOKEN] = EXTENSION, [BLANK] = EXTENSION, [OTHER] = EXTENSION, [CR] = SIZE_LF},
+    [EXTENSION] = {[HEX] = EXTENSION,
+        [COLON] = EXTENSION,
+        [SEMICOLON] = EXTENSION,
+        [TOKEN] = EXTENSION,
+        [BLANK] = EXTENSION,
+        [OTHER] = EXTENSION,
+        [CR] = SIZE_LF},
     [SIZE_LF] = {[LF] = DATA},
     [DATA_CR] = {[CR] = DATA_LF},
     [DATA_LF] = {[LF] = SIZE_FIRST},
     [TRAILER_FIRST] = {[HEX] = TRAILER_NAME, [TOKEN] = TRAILER_NAME, [CR] = END_LF},
     [TRAILER_NAME] = {[HEX] = TRAILER_NAME, [TOKEN] = TRAILER_NAME, [COLON] = TRAILER_VALUE},
-    [TRAILER_VALUE] = {[HEX] = TRAILER_VALUE, [COLON] = TRAILER_VALUE,
-        [SEMICOLON] = TRAILER_VALUE, [TOKEN] = TRAILER_VALUE, [BLANK] = TRAILER_VALUE,
-        [OTHER] = TRAILER_VALUE, [CR] = TRAILER_LF},
+    [TRAILER_VALUE] = {[HEX] = TRAILER_VALUE,
+        [COLON] = TRAILER_VALUE,
+        [SEMICOLON] = TRAILER_VALUE,
+        [TOKEN] = TRAILER_VALUE,
+        [BLANK] = TRAILER_VALUE,
+        [OTHER] = TRAILER_VALUE,
+        [CR] = TRAILER_LF},
     [TRAILER_LF] = {[LF] = TRAILER_FIRST},
     [END_LF] = {[LF] = END},
 };
@@ -107,18 +116,14 @@ static unsigned hex_value(unsigned char c)
 static const struct http_fault *count_byte(struct http_body *body, enum state entered, char byte)
 {
     switch (entered) {
-    case FAULT_SYNTAX:
-        return &fault_syntax;
+    case FAULT_SYNTAX: return &fault_syntax;
     case SIZE:
         body->remaining = body->remaining * 16 + hex_value((unsigned char)byte);
         return ++body->size_digits > SIZE_DIGITS_MAX ? &fault_size : NULL;
-    case EXTENSION:
-        return ++body->overhead_bytes > OVERHEAD_BYTES_MAX ? &fault_overhead : NULL;
+    case EXTENSION: return ++body->overhead_bytes > OVERHEAD_BYTES_MAX ? &fault_overhead : NULL;
     case TRAILER_NAME:
-    case TRAILER_VALUE:
-        return ++body->trailer_bytes > TRAILER_BYTES_MAX ? &fault_trailer : NULL;
-    default:
-        return NULL;
+    case TRAILER_VALUE: return ++body->trailer_bytes > TRAILER_BYTES_MAX ? &fault_trailer : NULL;
+    default: return NULL;
     }
 }
 
@@ -144,8 +149,8 @@ static void take_content(struct http_body *body, size_t length, size_t *ret_used
     *ret_piece = piece;
 }
 
-static enum http_parse_result chunked_next(struct http_body *body, const char *bytes,
-    size_t length, size_t *ret_used, size_t *ret_piece)
+static enum http_parse_result chunked_next(
+    struct http_body *body, const char *bytes, size_t length, size_t *ret_used, size_t *ret_piece)
 {
     size_t used = 0;
     while (used < length && body->state != DATA) {
@@ -167,22 +172,19 @@ static enum http_parse_result chunked_next(struct http_body *body, const char *b
     return HTTP_PARSE_MORE;
 }
 
-enum http_parse_result http_body_next(struct http_body *body, const char *bytes, size_t length,
-    size_t *ret_used, size_t *ret_piece)
+enum http_parse_result http_body_next(
+    struct http_body *body, const char *bytes, size_t length, size_t *ret_used, size_t *ret_piece)
 {
     assert(!body->fault);
     *ret_used = *ret_piece = 0;
     if (body->complete)
         return HTTP_PARSE_DONE;
     switch (body->framing) {
-    case HTTP_BODY_CHUNKED:
-        return chunked_next(body, bytes, length, ret_used, ret_piece);
+    case HTTP_BODY_CHUNKED: return chunked_next(body, bytes, length, ret_used, ret_piece);
     case HTTP_BODY_LENGTH:
         take_content(body, length, ret_used, ret_piece);
         body->complete = body->remaining == 0;
         return body->complete ? HTTP_PARSE_DONE : HTTP_PARSE_MORE;
-    default:
-        *ret_used = *ret_piece = length;
-        return HTTP_PARSE_MORE;
+    default: *ret_used = *ret_piece = length; return HTTP_PARSE_MORE;
     }
 }

@@ -6,10 +6,10 @@
 
 struct http_body {
     enum http_framing framing;
-    uint64_t remaining;         /* of the length, or of the chunk */
-    uint32_t overhead_bytes;    /* of chunk extensions, since the message began */
+    uint64_t remaining;      /* of the length, or of the chunk */
+    uint32_t overhead_bytes; /* of chunk extensions, since the message began */
     uint32_t trailer_bytes;
-    uint8_t state;              /* of the chunked coding */
+    uint8_t state; /* of the chunked coding */
     uint8_t size_digits;
     bool complete;
     const struct http_fault *fault; /* set with HTTP_PARSE_FAULT */
@@ -21,5 +21,5 @@ void http_body_init(struct http_body *body, enum http_framing framing, uint64_t 
  * HTTP_PARSE_MORE: go on with what follows (when all was taken: wait for more).
  * HTTP_PARSE_DONE: the body is complete; what follows is the next message.
  * A body until close is never done: its caller sees the end of the connection. */
-enum http_parse_result http_body_next(struct http_body *body, const char *bytes, size_t length,
-    size_t *ret_used, size_t *ret_piece);
+enum http_parse_result http_body_next(
+    struct http_body *body, const char *bytes, size_t length, size_t *ret_used, size_t *ret_piece);

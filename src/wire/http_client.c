@@ -80,8 +80,8 @@ static int set_token(struct http_client *client, const char *token, struct error
     if (!token)
         return 0;
     if (client->endpoint.scheme == URL_HTTP && !url_endpoint_is_local(&client->endpoint))
-        return error_set(err, ERR_DENIED,
-            "a token is not sent in the clear: use https:// for %s", client->endpoint.host);
+        return error_set(err, ERR_DENIED, "a token is not sent in the clear: use https:// for %s",
+            client->endpoint.host);
     if (token[0] == '\0' || !http_value_valid(token, strlen(token)))
         return error_set(err, ERR_INVALID, "the token is empty or has a control character");
     size_t size = strlen(token) + sizeof "Bearer ";
@@ -90,8 +90,8 @@ static int set_token(struct http_client *client, const char *token, struct error
     return 0;
 }
 
-int http_client_create(const struct http_client_options *options,
-    struct http_client **ret_client, struct error *err)
+int http_client_create(
+    const struct http_client_options *options, struct http_client **ret_client, struct error *err)
 {
     SCOPED(client_scope) struct http_client *client = mem_alloc(1, sizeof *client);
     client->socket.fd = -1;
@@ -145,8 +145,8 @@ static int fill(struct http_client *client, int64_t timeout_ms, struct error *er
         if (ready < 0)
             return -1;
         if (ready == 0)
-            return error_set(err, ERR_BUSY, "the server sent nothing for %lld ms",
-                (long long)timeout_ms);
+            return error_set(
+                err, ERR_BUSY, "the server sent nothing for %lld ms", (long long)timeout_ms);
     }
     return 0;
 }
@@ -169,8 +169,8 @@ static int send_watching(
         if (ready < 0)
             return -1;
         if (ready == 0)
-            return error_set(err, ERR_UNKNOWN, "the server took no bytes for %lld ms",
-                (long long)client->io_ms);
+            return error_set(
+                err, ERR_UNKNOWN, "the server took no bytes for %lld ms", (long long)client->io_ms);
         if (fill_now(client, &need, err) < 0)
             return 1;
         if (http_buffer_length(&client->input) > 0 || client->input_ended)
@@ -181,8 +181,7 @@ static int send_watching(
 
 /* ------- the request ------- */
 
-static int put_field(
-    struct strbuf *out, const char *name, const char *value, struct error *err)
+static int put_field(struct strbuf *out, const char *name, const char *value, struct error *err)
 {
     if (!http_token_valid(name, strlen(name)) || !http_value_valid(value, strlen(value)))
         return error_set(err, ERR_INVALID, "the field %.60s has a value that cannot be sent", name);
@@ -235,8 +234,8 @@ static int head_build(const struct http_client *client, const struct http_client
 }
 
 /* The body from its source, a chunk at a time. Returns as send_watching. */
-static int send_source(struct http_client *client, const struct http_client_request *request,
-    struct error *err)
+static int send_source(
+    struct http_client *client, const struct http_client_request *request, struct error *err)
 {
     SCOPED(mem_scope) char *piece = mem_alloc(1, SOURCE_BYTES);
     struct strbuf chunk = {0};
@@ -318,8 +317,7 @@ static int ended_early(struct error *err)
 }
 
 /* One head, final or not. On success its bytes are still in the input. */
-static int read_head(
-    struct http_client *client, struct http_head_parser *parser, struct error *err)
+static int read_head(struct http_client *client, struct http_head_parser *parser, struct error *err)
 {
     for (;;) {
         size_t length = http_buffer_length(&client->input);
@@ -380,8 +378,8 @@ static int sink_take(struct body_sink *sink, const char *bytes, size_t length, s
     return 0;
 }
 
-static int read_body(struct http_client *client, struct http_body *body, struct body_sink *sink,
-    struct error *err)
+static int read_body(
+    struct http_client *client, struct http_body *body, struct body_sink *sink, struct error *err)
 {
     while (!sink->stopped) {
         size_t used, piece, length = http_buffer_length(&client->input);
@@ -504,8 +502,8 @@ int http_client_upgrade(struct http_client *client, const struct http_client_req
 
 /* ------- after an upgrade ------- */
 
-ssize_t http_client_read(struct http_client *client, void *out, size_t room, int64_t timeout_ms,
-    struct error *err)
+ssize_t http_client_read(
+    struct http_client *client, void *out, size_t room, int64_t timeout_ms, struct error *err)
 {
     assert(client->upgraded && room > 0);
     if (http_buffer_length(&client->input) == 0 && fill(client, timeout_ms, err) < 0)
@@ -533,8 +531,8 @@ int http_client_write(
         if (ready < 0)
             return -1;
         if (ready == 0)
-            return error_set(err, ERR_IO, "the server took no bytes for %lld ms",
-                (long long)client->io_ms);
+            return error_set(
+                err, ERR_IO, "the server took no bytes for %lld ms", (long long)client->io_ms);
     }
     return 0;
 }

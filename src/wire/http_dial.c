@@ -88,8 +88,8 @@ static int dial_tcp(const struct url_endpoint *endpoint, int64_t timeout_ms, str
     snprintf(what, sizeof what, "%s port %s", endpoint->host, port);
     int found = getaddrinfo(endpoint->host, port, &hints, &list);
     if (found != 0)
-        return error_set(err, ERR_UNAVAILABLE, "cannot find the address of %s: %s",
-            endpoint->host, gai_strerror(found));
+        return error_set(err, ERR_UNAVAILABLE, "cannot find the address of %s: %s", endpoint->host,
+            gai_strerror(found));
     for (struct addrinfo *at = list; at && fd < 0; at = at->ai_next)
         fd = connect_address(at->ai_addr, at->ai_addrlen, timeout_ms, what, err);
     if (fd >= 0)
@@ -104,8 +104,7 @@ static int handshake(struct http_socket *sock, int64_t timeout_ms, struct error 
         int done = tls_session_handshake(sock->tls, &need, err);
         if (done != 0)
             return done > 0 ? 0 : -1;
-        int ready =
-            http_wait(sock->fd, need == TLS_NEED_WRITE ? POLLOUT : POLLIN, timeout_ms, err);
+        int ready = http_wait(sock->fd, need == TLS_NEED_WRITE ? POLLOUT : POLLIN, timeout_ms, err);
         if (ready < 0)
             return -1;
         if (ready == 0)

@@ -3,7 +3,8 @@
  *   http_server.c   the server: options, draining, statistics, the queue of connections that
  *                   want attention
  *   http_listen.c   listeners and accepting
- *   http_conn.c     one connection: bytes, states, deadlines; it alone calls callbacks
+ *   http_conn.c     one connection: bytes, deadlines, life and end
+ *   http_steps.c    its states, and the calling of callbacks
  *   http_request.c  what was asked, and asking for the body
  *   http_answer.c   answers
  *   http_stream.c   upgraded connections
@@ -27,10 +28,10 @@
 #include <sys/queue.h>
 
 enum {
-    DISCARD_BYTES_MAX = 64 * 1024,   /* of a body nobody asked for, to keep the connection */
-    LINGER_BYTES_MAX = 1024 * 1024,  /* read and dropped after our last byte */
+    DISCARD_BYTES_MAX = 64 * 1024,  /* of a body nobody asked for, to keep the connection */
+    LINGER_BYTES_MAX = 1024 * 1024, /* read and dropped after our last byte */
     LINGER_MS = 2000,
-    PROGRESS_BYTES_PER_S = 1024,     /* slower bodies and readers use up their time */
+    PROGRESS_BYTES_PER_S = 1024, /* slower bodies and readers use up their time */
     QUERY_PARAMETERS_MAX = 64,
 };
 
@@ -72,10 +73,10 @@ struct http_request {
     void *body_ctx;
 
     enum answer_state answer;
-    bool is_head;         /* the method is HEAD: no body in the answer */
+    bool is_head; /* the method is HEAD: no body in the answer */
     bool answer_chunked;
-    bool answer_counted;  /* answer_left is what is still owed of Content-Length */
-    bool answer_void;     /* a 500 was sent instead; what is written is dropped */
+    bool answer_counted; /* answer_left is what is still owed of Content-Length */
+    bool answer_void;    /* a 500 was sent instead; what is written is dropped */
     uint64_t answer_left;
     bool close_after;
     bool aborted;
@@ -105,7 +106,7 @@ struct http_conn {
     struct http_peer peer;
     struct http_peer_entry *peer_entry;
     enum conn_state state;
-    bool readable;     /* a read may bring something */
+    bool readable; /* a read may bring something */
     bool input_ended;
     bool write_blocked;
     bool write_ended;
@@ -139,13 +140,19 @@ static inline struct http_conn *stream_conn(const struct http_stream *stream)
     return (struct http_conn *)((char *)stream - offsetof(struct http_conn, stream));
 }
 
+/* The handler waits for more of the body. */
+static inline bool body_is_wanted(const struct http_request *request)
+{
+    return request->body_mode != BODY_UNASKED && !request->body_delivered && !request->body_paused;
+}
+
 struct http_listener;
 
 struct http_server {
     struct event_base *base;
     struct http_server_options options;
     struct http_head_limits head_limits;
-    size_t input_max; /* bytes an input buffer may hold */
+    size_t input_max;            /* bytes an input buffer may hold */
     struct strbuf common_fields; /* as they are sent */
     LIST_HEAD(, http_listener) listeners;
     LIST_HEAD(, http_conn) conns;
@@ -165,6 +172,18 @@ struct http_server {
 };
 
 enum { SCRATCH_BYTES = 64 * 1024 };
+
+/* Enough waits to be sent that nothing more should be made. */
+static inline bool output_is_high(const struct http_conn *conn)
+{
+    return http_buffer_length(&conn->output) >= conn->server->options.output_bytes_high;
+}
+
+/* So little waits that who was told to wait may go on. */
+static inline bool output_is_low(const struct http_conn *conn)
+{
+    return http_buffer_length(&conn->output) <= conn->server->options.output_bytes_high / 2;
+}
 
 /* http_server.c */
 int64_t http_now_ms(void);
@@ -186,6 +205,17 @@ void conn_service(struct http_conn *conn);
 void conn_destroy(struct http_conn *conn);
 /* Closes now; what is open is cancelled. conn is freed by the next service. */
 void conn_kill(struct http_conn *conn);
+
+/* No further requests: what waits to be sent is sent, then the connection ends. */
+void conn_linger(struct http_conn *conn);
+/* Gives up on what the client sends: says why if it still can, cancels, and lingers. */
+void conn_refuse(struct http_conn *conn, const struct http_fault *fault);
+/* True when closing the connection now takes nothing from anybody. */
+bool conn_is_idle(const struct http_conn *conn);
+
+/* http_steps.c */
+/* Takes one step. False when nothing can be done until something happens. */
+bool conn_step(struct http_conn *conn);
 
 /* http_request.c */
 /* Makes the request from the head that was parsed. NULL, or what is wrong with its target. */

@@ -23,7 +23,7 @@ struct http_listener {
     bool is_unix;
     struct event event;
     struct event resume; /* after a pause for want of descriptors */
-    char *path; /* of the Unix socket, to be removed if it is still ours */
+    char *path;          /* of the Unix socket, to be removed if it is still ours */
     dev_t device;
     ino_t inode;
 };
@@ -34,8 +34,8 @@ static void peer_of_unix(int fd, struct http_peer *ret_peer, char *key, size_t k
 {
     struct ucred who = {0};
     socklen_t size = sizeof who;
-    *ret_peer = (struct http_peer){
-        .is_unix = true, .uid = (uid_t)-1, .gid = (gid_t)-1, .address = "unix"};
+    *ret_peer =
+        (struct http_peer){.is_unix = true, .uid = (uid_t)-1, .gid = (gid_t)-1, .address = "unix"};
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0) {
         ret_peer->uid = who.uid;
         ret_peer->gid = who.gid;
@@ -57,8 +57,8 @@ static void peer_of_tcp(
         struct in6_addr net = v6->sin6_addr;
         memset(net.s6_addr + 8, 0, 8);
         inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-        snprintf(ret_peer->address, sizeof ret_peer->address, "[%s]:%u", text,
-            ntohs(v6->sin6_port));
+        snprintf(
+            ret_peer->address, sizeof ret_peer->address, "[%s]:%u", text, ntohs(v6->sin6_port));
         inet_ntop(AF_INET6, &net, key, (socklen_t)key_size);
         return;
     }
@@ -80,12 +80,28 @@ static void turn_away(struct http_listener *listener, int fd)
     close(fd);
 }
 
+/* Answers go out as they are written; a peer that vanished without a word, while nothing is sent
+ * to it, is noticed after two minutes. */
+static void tcp_prepare(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } settings[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 60},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+        {IPPROTO_TCP, TCP_KEEPCNT, 4},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++)
+        (void)setsockopt(fd, settings[i].level, settings[i].name, &settings[i].value, sizeof(int));
+}
+
 static void welcome(struct http_listener *listener, int fd, const struct sockaddr_storage *from)
 {
     struct http_server *server = listener->server;
     struct http_peer peer;
     char key[INET6_ADDRSTRLEN + 8];
-    int one = 1;
     if (listener->is_unix)
         peer_of_unix(fd, &peer, key, sizeof key);
     else
@@ -99,7 +115,7 @@ static void welcome(struct http_listener *listener, int fd, const struct sockadd
         return;
     }
     if (!listener->is_unix)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        tcp_prepare(fd);
     conn_create(server, fd, &peer, entry, listener->tls);
 }
 
@@ -154,8 +170,7 @@ static struct http_listener *listener_start(
     listener->server = server;
     listener->tls = tls;
     listener->fd = fd;
-    event_assign(
-        &listener->event, server->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
+    event_assign(&listener->event, server->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     event_assign(&listener->resume, server->base, -1, 0, on_resume, listener);
     event_add(&listener->event, NULL);
     LIST_INSERT_HEAD(&server->listeners, listener, link);
@@ -171,8 +186,8 @@ void http_listeners_close(struct http_server *server)
         event_del(&listener->event);
         event_del(&listener->resume);
         close(listener->fd);
-        if (listener->path && lstat(listener->path, &st) == 0 &&
-            st.st_dev == listener->device && st.st_ino == listener->inode)
+        if (listener->path && lstat(listener->path, &st) == 0 && st.st_dev == listener->device &&
+            st.st_ino == listener->inode)
             (void)unlink(listener->path);
         free(listener->path);
         free(listener);
@@ -258,8 +273,8 @@ static int address_parse(const char *text, struct sockaddr_storage *ret, socklen
     return 0;
 }
 
-static int tcp_bind(const struct sockaddr_storage *address, socklen_t size, const char *text,
-    struct error *err)
+static int tcp_bind(
+    const struct sockaddr_storage *address, socklen_t size, const char *text, struct error *err)
 {
     int one = 1, off = 0;
     SCOPED(fd_scope)
@@ -276,8 +291,8 @@ static int tcp_bind(const struct sockaddr_storage *address, socklen_t size, cons
     return bound;
 }
 
-int http_server_listen_tcp(struct http_server *server, const char *address,
-    struct tls_server *tls, uint16_t *ret_port, struct error *err)
+int http_server_listen_tcp(struct http_server *server, const char *address, struct tls_server *tls,
+    uint16_t *ret_port, struct error *err)
 {
     struct sockaddr_storage where = {0};
     socklen_t size;
@@ -285,6 +300,13 @@ int http_server_listen_tcp(struct http_server *server, const char *address,
         return error_set(err, ERR_INVALID,
             "expected a numeric address and a port, as in 127.0.0.1:8080, got \"%.80s\"", address);
     int fd = tcp_bind(&where, size, address, err);
+    if (fd < 0 && errno == EAFNOSUPPORT && address[0] == ':') {
+        /* A machine without IPv6: every address is every IPv4 address. */
+        in_port_t port = ((struct sockaddr_in6 *)&where)->sin6_port;
+        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = port};
+        memcpy(&where, &any, size = sizeof any);
+        fd = tcp_bind(&where, size, address, err);
+    }
     if (fd < 0)
         return -1;
     if (!listener_start(server, fd, tls, err))

@@ -276,8 +276,7 @@ struct value {
     size_t length;
 };
 
-typedef enum http_parse_result field_handler(
-    struct http_head_parser *parser, struct value value);
+typedef enum http_parse_result field_handler(struct http_head_parser *parser, struct value value);
 
 static enum http_parse_result host_parse(struct http_head_parser *parser, struct value value)
 {
@@ -357,8 +356,7 @@ static enum http_parse_result expect_parse(struct http_head_parser *parser, stru
 #define SEEN_KEEP_ALIVE         (1u << 30)
 #define SEEN_CONNECTION_UPGRADE (1u << 31)
 
-static enum http_parse_result connection_parse(
-    struct http_head_parser *parser, struct value value)
+static enum http_parse_result connection_parse(struct http_head_parser *parser, struct value value)
 {
     static const struct {
         const char *token;
@@ -473,8 +471,7 @@ static enum http_parse_result framing_decide(struct http_head_parser *parser)
     else if (has_length)
         head->framing = head->content_length > 0 ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
     else
-        head->framing =
-            parser->message == HTTP_RESPONSE ? HTTP_BODY_UNTIL_CLOSE : HTTP_BODY_NONE;
+        head->framing = parser->message == HTTP_RESPONSE ? HTTP_BODY_UNTIL_CLOSE : HTTP_BODY_NONE;
     return HTTP_PARSE_DONE;
 }
 
@@ -502,8 +499,8 @@ static enum http_parse_result head_complete(struct http_head_parser *parser, con
     bool modern = head->minor_version == 1;
     uint32_t seen = parser->seen;
     head->bytes = parser->line_offset;
-    head->keep_alive = modern ? !(seen & SEEN_CLOSE)
-                              : (seen & SEEN_KEEP_ALIVE) && !(seen & SEEN_CLOSE);
+    head->keep_alive =
+        modern ? !(seen & SEEN_CLOSE) : (seen & SEEN_KEEP_ALIVE) && !(seen & SEEN_CLOSE);
     head->expect_continue = modern && (seen & SEEN(KNOWN_EXPECT));
     head->connection_upgrade =
         modern && (seen & SEEN_CONNECTION_UPGRADE) && (seen & SEEN(KNOWN_UPGRADE));

@@ -35,7 +35,7 @@ enum http_message { HTTP_REQUEST, HTTP_RESPONSE };
 enum http_framing { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED, HTTP_BODY_UNTIL_CLOSE };
 
 struct http_head_limits {
-    uint32_t line_bytes; /* of the request or status line */
+    uint32_t line_bytes;  /* of the request or status line */
     uint32_t field_bytes; /* of all field lines together, line ends included */
     uint32_t field_count;
 };
@@ -45,10 +45,10 @@ struct http_head {
     struct http_slice target; /* the whole target as sent */
     struct http_slice path;   /* the part of it that is the path, and the one after '?' */
     struct http_slice query;
-    bool target_is_asterisk;  /* "OPTIONS *": no path */
-    int status; /* responses */
+    bool target_is_asterisk; /* "OPTIONS *": no path */
+    int status;              /* responses */
 
-    int minor_version; /* 0 or 1 */
+    int minor_version;               /* 0 or 1 */
     struct http_field_slice *fields; /* the caller's, limits.field_count of them */
     uint32_t field_count;
     uint32_t bytes; /* of the whole head, its empty line included */
@@ -68,7 +68,7 @@ struct http_head_parser {
     uint32_t line_offset; /* of the line being received */
     uint32_t scanned;     /* bytes that hold no line end we have not handled */
     uint32_t fields_offset;
-    uint32_t seen;        /* known fields, one bit each */
+    uint32_t seen; /* known fields, one bit each */
 };
 
 /* fields: room for limits->field_count, kept by the caller as long as the parser. */

@@ -98,8 +98,9 @@ void http_peers_disconnect(struct http_peers *peers, struct http_peer_entry *ent
 static void refill(const struct http_peers *peers, struct http_peer_entry *entry, int64_t now_ms)
 {
     uint64_t full = (uint64_t)peers->requests_burst * TOKEN_MILLI;
-    uint64_t elapsed_ms =
-        entry->refilled_ms && now_ms > entry->refilled_ms ? (uint64_t)(now_ms - entry->refilled_ms) : 0;
+    uint64_t elapsed_ms = entry->refilled_ms && now_ms > entry->refilled_ms
+                              ? (uint64_t)(now_ms - entry->refilled_ms)
+                              : 0;
     entry->refilled_ms = now_ms;
     if (elapsed_ms > full / peers->requests_per_s)
         entry->tokens_milli = full;

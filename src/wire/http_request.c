@@ -10,8 +10,8 @@
 static const struct http_fault fault_path = {400,
     "the path has an empty or dotted segment, an encoded slash, a control character, a malformed "
     "escape or is not UTF-8"};
-static const struct http_fault fault_query = {400,
-    "the query has a malformed escape, a NUL or is not UTF-8"};
+static const struct http_fault fault_query = {
+    400, "the query has a malformed escape, a NUL or is not UTF-8"};
 static const struct http_fault fault_parameters = {400, "the query has too many parameters"};
 
 static char *terminated(char *head, struct http_slice slice)
@@ -99,8 +99,7 @@ const struct http_fault *request_init(struct http_request *request, const char *
     request->close_after = !head->keep_alive;
     fields_init(request, head, copy);
     const struct http_fault *fault = path_init(request, head, bytes);
-    return fault ? fault
-                 : query_init(request, bytes + head->query.offset, head->query.length);
+    return fault ? fault : query_init(request, bytes + head->query.offset, head->query.length);
 }
 
 void request_finish(struct http_request *request)
@@ -194,8 +193,7 @@ void *http_request_data(const struct http_request *request)
 
 /* ------- the body ------- */
 
-static void body_ask(
-    struct http_request *request, enum body_mode mode, size_t limit, void *ctx)
+static void body_ask(struct http_request *request, enum body_mode mode, size_t limit, void *ctx)
 {
     struct http_conn *conn = request_conn(request);
     assert(request->open && request->answer != ANSWER_COMPLETE);

@@ -154,10 +154,7 @@ void http_server_drain(
     http_listeners_close(server);
     for (conn = LIST_FIRST(&server->conns); conn; conn = next) {
         next = LIST_NEXT(conn, link);
-        bool idle = conn->state == CONN_HANDSHAKE ||
-                    (conn->state == CONN_HEAD && http_buffer_length(&conn->input) == 0 &&
-                        http_buffer_length(&conn->output) == 0);
-        if (idle)
+        if (conn_is_idle(conn))
             conn_kill(conn);
     }
     struct timeval grace = {grace_ms / 1000, grace_ms % 1000 * 1000};

@@ -12,8 +12,8 @@ static bool would_block(void)
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-ssize_t http_socket_read(struct http_socket *sock, void *out, size_t room,
-    enum tls_need *ret_need, struct error *err)
+ssize_t http_socket_read(
+    struct http_socket *sock, void *out, size_t room, enum tls_need *ret_need, struct error *err)
 {
     assert(sock->fd >= 0 && room > 0);
     if (sock->tls)

@@ -35,8 +35,7 @@ bool http_stream_write(struct http_stream *stream, const void *bytes, size_t len
     if (conn->state == CONN_DEAD || length == 0)
         return !stream->wants_drain;
     http_buffer_append(&conn->output, bytes, length);
-    stream->wants_drain =
-        http_buffer_length(&conn->output) >= conn->server->options.output_bytes_high;
+    stream->wants_drain = output_is_high(conn);
     conn_attend(conn);
     return !stream->wants_drain;
 }

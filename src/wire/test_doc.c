@@ -146,6 +146,12 @@ static void yaml_is_read(void **state)
         {"a:\nb: ''\n", "[{\"a\":null,\"b\":\"\"}]"},
         {"a: |\n  x\n   y\nb: >-\n  c\n  d\n", "[{\"a\":\"x\\n y\\n\",\"b\":\"c d\"}]"},
         {"{\n\t\"a\": 1,\n\t\"b\": [1, 2]\n}\n", "[{\"a\":1,\"b\":[1,2]}]"},
+        {"a: |\nb: >-\nc: |\n\n", "[{\"a\":\"\",\"b\":\"\",\"c\":\"\"}]"},
+        {"\xef\xbb\xbf"
+         "a: 1\n",
+            "[{\"a\":1}]"},
+        {"a: |\n", "[{\"a\":\"\"}]"},
+        {"? >\n", "[{\"\":null}]"},
         {"true: 1\n2: x\n", "[{\"true\":1,\"2\":\"x\"}]"},
         {"t: 2026-01-31T08:30:00Z", "[{\"t\":\"2026-01-31T08:30:00Z\"}]"},
     };
@@ -163,6 +169,8 @@ static void yaml_is_refused(void **state)
         {"a: 1\nb: *x\n", "line 2: anchors (&) and aliases (*) are not taken: write the value out"},
         {"a: !!str 1\n", "line 1: tags (!) are not taken"},
         {"- !x {}\n", "line 1: tags (!) are not taken"},
+        {"%YAML 1.2\n---\na: 1\n", "line 1: directives (%) are not taken"},
+        {"a: 1\n\xef\xbb\xbf%X\n", "line 2: directives (%) are not taken"},
         {"? [a]\n: b\n", "line 1: a key of a map has to be text"},
         {"a:\n\tb: 1\n", "line 2: tab character may not be used as indentation"},
         {"a: \"\\0\"\n", "line 1: text with a NUL or malformed UTF-8"},
@@ -360,19 +368,19 @@ static void assert_same_after_json(struct arena *arena, const struct doc *doc)
     SCOPED(strbuf_scope) struct strbuf text = {0};
     struct error err = {0};
     doc_write_json(doc, 2, &text);
-    const struct doc *again =
-        doc_parse_json(arena, text.text, text.length, DOC_BYTES_MAX, &err);
+    const struct doc *again = doc_parse_json(arena, text.text, text.length, DOC_BYTES_MAX, &err);
     if (!again || !doc_equal(doc, again))
         fail_msg("%s: read back differs from:\n%s", err.text, text.text);
 }
 
 static const char *const awkward_texts[] = {"", " ", "no", "Yes", "null", "~", "true", "1", "1e3",
     "-", "- x", "? a", ": b", "a: b", "a:", "a #b", "#c", "&a", "*a", "!t", "|", ">", "%", "@", "`",
-    "---", "...", "--- x", "{}", "[", "]", ",", "'", "\"", "\\", "a\nb", "a\nb\n", "a\n\nb\n\n", "\n",
-    "\n\n", " a\nb", "a \nb", "a\n b\n", "a\n---\nb", "\ta", "a\tb", "a\n\tb\n", "0x1f", "1_000", "12:30:00",
-    "2026-01-31", ".inf", "<<", "=", "\r", "a\r\nb", "\x01", "\x7f", "\xc2\x85", "\xe2\x80\xa8",
-    "\xef\xbb\xbf", "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "\xc3\xa9", "a  b", " a", "a ", "a,b", "16Gi",
-    "5d", "3e2", "1h30m", "/bin/sh", "a/b.c", "key with spaces", "#!/bin/sh\nset -e\n# x\n", "| \n a"};
+    "---", "...", "--- x", "{}", "[", "]", ",", "'", "\"", "\\", "a\nb", "a\nb\n", "a\n\nb\n\n",
+    "\n", "\n\n", " a\nb", "a \nb", "a\n b\n", "a\n---\nb", "\ta", "a\tb", "a\n\tb\n", "0x1f",
+    "1_000", "12:30:00", "2026-01-31", ".inf", "<<", "=", "\r", "a\r\nb", "\x01", "\x7f",
+    "\xc2\x85", "\xe2\x80\xa8", "\xef\xbb\xbf", "\xef\xbf\xbf", "\xf0\x9f\x98\x80", "\xc3\xa9",
+    "a  b", " a", "a ", "a,b", "16Gi", "5d", "3e2", "1h30m", "/bin/sh", "a/b.c", "key with spaces",
+    "#!/bin/sh\nset -e\n# x\n", "| \n a"};
 
 static void awkward_texts_survive_yaml_and_json(void **state)
 {

@@ -9,6 +9,8 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,8 +128,7 @@ static struct fixture *fixture_create(void)
     assert_int_equal(tls_create_self_signed(fix->cert, fix->key, "muster.test", NULL), 0);
     assert_int_equal(tls_server_create(fix->cert, fix->key, &fix->tls, NULL), 0);
     assert_int_equal(http_server_listen_unix(fix->server, fix->socket, 0600, NULL), 0);
-    assert_int_equal(
-        http_server_listen_tcp(fix->server, "127.0.0.1:0", NULL, &plain, NULL), 0);
+    assert_int_equal(http_server_listen_tcp(fix->server, "127.0.0.1:0", NULL, &plain, NULL), 0);
     assert_int_equal(
         http_server_listen_tcp(fix->server, "127.0.0.1:0", fix->tls, &secure, NULL), 0);
     snprintf(fix->http_endpoint, sizeof fix->http_endpoint, "http://127.0.0.1:%u", plain);
@@ -229,12 +230,14 @@ static void a_large_body_goes_there_and_back(void **state)
         struct http_client *client = client_by(fix, way);
         struct http_client_response response;
         struct pattern pattern = {0};
-        const struct http_client_request chunked = {.method = "POST", .target = "/echo",
-            .source = pattern_source, .source_ctx = &pattern};
+        const struct http_client_request chunked = {
+            .method = "POST", .target = "/echo", .source = pattern_source, .source_ctx = &pattern};
         assert_int_equal(http_client_exchange(client, &chunked, &response, NULL), 0);
         assert_int_equal(response.body_length, BIG);
-        const struct http_client_request whole = {.method = "PUT", .target = "/echo",
-            .body = response.body, .body_length = response.body_length};
+        const struct http_client_request whole = {.method = "PUT",
+            .target = "/echo",
+            .body = response.body,
+            .body_length = response.body_length};
         struct http_client_response again;
         assert_int_equal(http_client_exchange(client, &whole, &again, NULL), 0);
         assert_int_equal(again.body_length, BIG);
@@ -267,8 +270,7 @@ static void an_answer_can_be_followed_and_left(void **state)
     struct http_client_response response;
     size_t total = 0;
     int pieces = 0;
-    struct http_client_request request = {
-        .target = "/big", .sink = count_sink, .sink_ctx = &total};
+    struct http_client_request request = {.target = "/big", .sink = count_sink, .sink_ctx = &total};
     assert_int_equal(http_client_exchange(client, &request, &response, NULL), 0);
     assert_int_equal(total, BIG);
     http_client_response_finish(&response);
@@ -285,8 +287,8 @@ static void an_answer_can_be_followed_and_left(void **state)
     fixture_destroy(fix);
 }
 
-static void assert_fails(struct http_client *client, const struct http_client_request *request,
-    enum error_code code)
+static void assert_fails(
+    struct http_client *client, const struct http_client_request *request, enum error_code code)
 {
     struct http_client_response response = {.status = 7};
     struct error err = {0};
@@ -305,13 +307,14 @@ static void failures_say_whether_anything_was_done(void **state)
     assert_fails(client, &(struct http_client_request){.target = "/cut"}, ERR_UNKNOWN);
     assert_fails(
         client, &(struct http_client_request){.target = "/silent", .io_ms = 30}, ERR_UNKNOWN);
-    assert_fails(
-        client, &(struct http_client_request){.target = "/big", .collect_max = 1000}, ERR_TOO_LARGE);
+    assert_fails(client, &(struct http_client_request){.target = "/big", .collect_max = 1000},
+        ERR_TOO_LARGE);
     assert_fails(client, &(struct http_client_request){.target = "no slash"}, ERR_INVALID);
     assert_fails(client, &(struct http_client_request){.target = "/a\r\nX: y"}, ERR_INVALID);
     const struct http_field bad = {"X", "a\r\nY: b"};
     assert_fails(client,
-        &(struct http_client_request){.target = "/", .fields = &bad, .field_count = 1}, ERR_INVALID);
+        &(struct http_client_request){.target = "/", .fields = &bad, .field_count = 1},
+        ERR_INVALID);
     http_client_destroy(client);
     client = client_to("unix:/nonexistent/socket", NULL);
     assert_fails(client, &(struct http_client_request){.target = "/"}, ERR_UNAVAILABLE);
@@ -407,7 +410,6 @@ static void a_certificate_for_another_host_is_not_trusted(void **state)
 {
     (void)state;
     struct fixture *fix = fixture_create();
-    char endpoint[64];
     struct tls_client *tls = NULL;
     struct tls_session *session = NULL;
     int pair[2];
@@ -430,7 +432,42 @@ static void a_certificate_for_another_host_is_not_trusted(void **state)
     tls_client_destroy(tls);
     close(pair[0]);
     close(pair[1]);
-    (void)endpoint;
+    fixture_destroy(fix);
+}
+
+/* Whether a TLS client of that version, offering that protocol, gets through the handshake. */
+static bool greets(const struct fixture *fix, int version, const char *protocol, size_t length)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)atoi(strrchr(fix->https_endpoint, ':') + 1)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_security_level(context, 0);
+    SSL_CTX_set_min_proto_version(context, version);
+    SSL_CTX_set_max_proto_version(context, version);
+    SSL_CTX_set_alpn_protos(context, (const unsigned char *)protocol, (unsigned)length);
+    SSL *ssl = SSL_new(context);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    SSL_set_fd(ssl, fd);
+    bool done = SSL_connect(ssl) == 1;
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+    return done;
+}
+
+static void old_versions_and_other_protocols_get_no_session(void **state)
+{
+    (void)state;
+    static const char http11[] = "\x08http/1.1", h2[] = "\x02h2";
+    struct fixture *fix = fixture_create();
+    assert_true(greets(fix, TLS1_3_VERSION, http11, sizeof http11 - 1));
+    assert_true(greets(fix, TLS1_2_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_1_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_3_VERSION, h2, sizeof h2 - 1));
     fixture_destroy(fix);
 }
 
@@ -443,8 +480,9 @@ static void plain_text_on_the_tls_port_gets_no_answer(void **state)
     struct http_client *client = client_to(endpoint, NULL);
     struct http_client_response response;
     struct error err = {0};
-    assert_int_equal(http_client_exchange(client,
-                         &(struct http_client_request){.target = "/"}, &response, &err), -1);
+    assert_int_equal(
+        http_client_exchange(client, &(struct http_client_request){.target = "/"}, &response, &err),
+        -1);
     http_client_destroy(client);
     fixture_destroy(fix);
 }
@@ -526,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_refused_upgrade_is_an_ordinary_answer),
         cmocka_unit_test(an_unknown_certificate_is_not_trusted),
         cmocka_unit_test(a_certificate_for_another_host_is_not_trusted),
+        cmocka_unit_test(old_versions_and_other_protocols_get_no_session),
         cmocka_unit_test(plain_text_on_the_tls_port_gets_no_answer),
         cmocka_unit_test(a_reload_serves_the_new_certificate_and_keeps_old_connections),
         cmocka_unit_test(keys_are_private_and_belong_to_their_certificate),

@@ -123,12 +123,14 @@ static const struct attack attacks[] = {
     {"a negative length", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length: -1\r\n\r\n", 0},
     {"a hexadecimal length", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length: 0x1\r\n\r\n", 0},
     {"an empty length", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length: \r\n\r\n", 0},
-    {"a length with a space in it", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length: 1 1\r\n\r\n", 0},
+    {"a length with a space in it", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length: 1 1\r\n\r\n",
+        0},
     {"a length past 63 bits", 400,
         "POST / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551617\r\n\r\n", 0},
     {"a space before the colon", 400, "POST / HTTP/1.1\r\n" HOST "Content-Length : 1\r\n\r\nx", 0},
     {"a tab before the colon", 400, "GET / HTTP/1.1\r\n" HOST "X\t: 1\r\n\r\n", 0},
-    {"gzip, chunked", 501, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n", 0},
+    {"gzip, chunked", 501, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n",
+        0},
     {"chunked, chunked", 501,
         "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, chunked\r\n\r\n", 0},
     {"chunked, identity", 501,
@@ -142,7 +144,8 @@ static const struct attack attacks[] = {
     {"an empty coding", 501, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\r\n", 0},
     {"two codings", 400,
         "POST / HTTP/1.1\r\n" HOST
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 0},
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+        0},
     {"chunked in HTTP/1.0", 400,
         "POST / HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 0},
     /* Line ends. */
@@ -218,7 +221,7 @@ static const struct attack attacks[] = {
         "GET / HTTP/1.1\r\n" HOST "Connection: close, (x\r\n\r\n", 0},
     {"an empty element in Connection", 400,
         "GET / HTTP/1.1\r\n" HOST "Connection: close,,x\r\n\r\n", 0},
-    /* The chunked coding. */
+/* The chunked coding. */
 #define CHUNKED "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"
     {"a chunk size of 0x5", 400, CHUNKED "0x5\r\nhello\r\n0\r\n\r\n", 0},
     {"a chunk size of +5", 400, CHUNKED "+5\r\nhello\r\n0\r\n\r\n", 0},
@@ -249,7 +252,8 @@ static const struct attack attacks[] = {
     {"an empty value", 0, "GET / HTTP/1.1\r\n" HOST "X:\r\nY: \t \r\n\r\n", 0},
     {"UTF-8 in a value", 0, "GET / HTTP/1.1\r\n" HOST "X: \xc3\xa4\r\n\r\n", 0},
     {"an address with a port", 0, "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 0},
-    {"Chunked in capitals", 0, "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", 0},
+    {"Chunked in capitals", 0,
+        "POST / HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n", 0},
     {"a chunk extension", 0, CHUNKED "5;a=\"b\" ; c\r\nhello\r\n0\r\n\r\n", 0},
     {"a trailer", 0, CHUNKED "5\r\nhello\r\n0\r\nA: b\r\n\r\n", 0},
 };
@@ -264,8 +268,8 @@ static void every_attack_gets_its_status(void **state)
         struct outcome outcome = read_whole(HTTP_REQUEST, attack->bytes, length);
         bool right = outcome.status == attack->status && (attack->status || outcome.done);
         if (!right)
-            print_error("%s: expected %d, got %d%s\n", attack->what, attack->status,
-                outcome.status, outcome.done ? "" : " (incomplete)");
+            print_error("%s: expected %d, got %d%s\n", attack->what, attack->status, outcome.status,
+                outcome.done ? "" : " (incomplete)");
         wrong += !right;
         outcome_finish(&outcome);
     }

@@ -38,10 +38,10 @@ static void default_ports_are_filled_in(void **state)
 static void wrong_endpoints_are_refused(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "host:80", "ftp://host", "unix:relative", "unix:",
-        "http://", "http://:80", "http://h:0", "http://h:65536", "http://h:80x", "http://h/path",
-        "http://h?q", "http://u@h", "http://[::1", "http://[zz]", "http://h h", "http://..",
-        "https://h:"};
+    static const char *const texts[] = {"", "host:80", "ftp://host", "unix:relative",
+        "unix:", "http://", "http://:80", "http://h:0", "http://h:65536", "http://h:80x",
+        "http://h/path", "http://h?q", "http://u@h", "http://[::1", "http://[zz]", "http://h h",
+        "http://..", "https://h:"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct url_endpoint endpoint = {.port = 7};
         struct error err = {0};
@@ -89,8 +89,8 @@ static void paths_that_mislead_are_refused(void **state)
     (void)state;
     static const char *const texts[] = {"", "a", "//", "/a//b", "/.", "/..", "/a/../b", "/a/./b",
         "/a/..", "/%2e%2e/b", "/%2E/b", "/.%2e/b", "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/%00",
-        "/a%0ab", "/%7f", "/%", "/%2", "/%zz", "/%ff", "/%c0%af", "/%c0%ae%c0%ae/x",
-        "/%ed%a0%80", "/%f4%90%80%80", "/%e0%80%af"};
+        "/a%0ab", "/%7f", "/%", "/%2", "/%zz", "/%ff", "/%c0%af", "/%c0%ae%c0%ae/x", "/%ed%a0%80",
+        "/%f4%90%80%80", "/%e0%80%af"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         char out[64];
         size_t length = 99;
@@ -105,15 +105,15 @@ static void paths_that_mislead_are_refused(void **state)
 static void every_text_survives_encoding_and_decoding(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"", "plain", "a b+c&d=e?f#g/h%i", "\xc3\xa4\xe2\x82\xac",
-        "~-._", "\x01\x7f"};
+    static const char *const texts[] = {
+        "", "plain", "a b+c&d=e?f#g/h%i", "\xc3\xa4\xe2\x82\xac", "~-._", "\x01\x7f"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct strbuf encoded = {0};
         char out[64];
         size_t length;
         url_encode_segment(&encoded, texts[i]);
-        assert_int_equal(url_decode_query(
-                             strbuf_text(&encoded), encoded.length, out, &length, NULL), 0);
+        assert_int_equal(
+            url_decode_query(strbuf_text(&encoded), encoded.length, out, &length, NULL), 0);
         assert_string_equal(out, texts[i]);
         strbuf_finish(&encoded);
     }

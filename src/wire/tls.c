@@ -141,8 +141,8 @@ static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_l
 {
     (void)ssl, (void)ctx;
     unsigned char *chosen;
-    int found = SSL_select_next_proto(&chosen, out_length, alpn_http11, sizeof alpn_http11 - 1,
-        offered, offered_length);
+    int found = SSL_select_next_proto(
+        &chosen, out_length, alpn_http11, sizeof alpn_http11 - 1, offered, offered_length);
     if (found != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
@@ -185,8 +185,8 @@ static int server_context_create(
     return 0;
 }
 
-int tls_server_create(const char *cert_path, const char *key_path, struct tls_server **ret_tls,
-    struct error *err)
+int tls_server_create(
+    const char *cert_path, const char *key_path, struct tls_server **ret_tls, struct error *err)
 {
     SSL_CTX *context;
     if (server_context_create(cert_path, key_path, &context, err) < 0)
@@ -273,7 +273,8 @@ int tls_session_connect(struct tls_client *tls, int fd, const char *host,
     unsigned char address[sizeof(struct in6_addr)];
     struct tls_session *session = session_create(tls->context, fd);
     SSL_set_connect_state(session->ssl);
-    bool numeric = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+    bool numeric =
+        inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     int done = numeric ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session->ssl), host)
                        : SSL_set1_host(session->ssl, host) == 1 &&
                              SSL_set_tlsext_host_name(session->ssl, host) == 1;
@@ -299,22 +300,14 @@ static int judge(struct tls_session *session, int result, enum tls_need *ret_nee
     struct error *err)
 {
     switch (SSL_get_error(session->ssl, result)) {
-    case SSL_ERROR_WANT_READ:
-        *ret_need = TLS_NEED_READ;
-        return 0;
-    case SSL_ERROR_WANT_WRITE:
-        *ret_need = TLS_NEED_WRITE;
-        return 0;
-    case SSL_ERROR_ZERO_RETURN:
-        *ret_need = TLS_NEED_NOTHING;
-        return 0;
+    case SSL_ERROR_WANT_READ: *ret_need = TLS_NEED_READ; return 0;
+    case SSL_ERROR_WANT_WRITE: *ret_need = TLS_NEED_WRITE; return 0;
+    case SSL_ERROR_ZERO_RETURN: *ret_need = TLS_NEED_NOTHING; return 0;
     case SSL_ERROR_SYSCALL:
         session->broken = true;
         return errno ? error_set_errno(err, "%s", what)
                      : error_set(err, ERR_IO, "%s: the connection broke", what);
-    default:
-        session->broken = true;
-        return fail(err, ERR_IO, what);
+    default: session->broken = true; return fail(err, ERR_IO, what);
     }
 }
 
@@ -346,8 +339,8 @@ static int int_size(size_t size)
     return size > INT_MAX ? INT_MAX : (int)size;
 }
 
-ssize_t tls_session_read(struct tls_session *session, void *out, size_t room,
-    enum tls_need *ret_need, struct error *err)
+ssize_t tls_session_read(
+    struct tls_session *session, void *out, size_t room, enum tls_need *ret_need, struct error *err)
 {
     assert(room > 0);
     if (session->broken)

@@ -16,8 +16,8 @@ struct tls_server;
 
 /* ERR_INVALID where a file is no certificate or key or they do not belong together, ERR_DENIED
  * where others than the owner and the group may read the key. */
-MUST_CHECK int tls_server_create(const char *cert_path, const char *key_path,
-    struct tls_server **ret_tls, struct error *err);
+MUST_CHECK int tls_server_create(
+    const char *cert_path, const char *key_path, struct tls_server **ret_tls, struct error *err);
 void tls_server_destroy(struct tls_server *tls); /* NULL is fine; sessions may live on */
 /* Reads both files again. Sessions from now on use them; on failure the old ones stay. */
 MUST_CHECK int tls_server_reload(struct tls_server *tls, struct error *err);

@@ -46,7 +46,8 @@ static bool host_valid(const char *host)
 {
     size_t length = strlen(host);
     return length > 0 && length <= 253 &&
-           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.:") == length;
+           strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.:") ==
+               length;
 }
 
 static bool add_extension(X509 *cert, int nid, const char *value)
@@ -64,13 +65,14 @@ static bool add_names(X509 *cert, const char *host)
 {
     unsigned char address[16];
     char names[400];
-    bool numeric = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
+    bool numeric =
+        inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     snprintf(names, sizeof names, "%s:%s,DNS:localhost,IP:127.0.0.1,IP:::1", numeric ? "IP" : "DNS",
         host);
     X509_NAME *subject = X509_get_subject_name(cert);
     const char *common = strlen(host) <= COMMON_NAME_MAX ? host : "muster";
-    return X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)common,
-               -1, -1, 0) == 1 &&
+    return X509_NAME_add_entry_by_txt(
+               subject, "CN", MBSTRING_UTF8, (const unsigned char *)common, -1, -1, 0) == 1 &&
            X509_set_issuer_name(cert, subject) == 1 &&
            add_extension(cert, NID_subject_alt_name, names) &&
            add_extension(cert, NID_basic_constraints, "critical,CA:FALSE") &&
@@ -116,7 +118,8 @@ int tls_create_self_signed(
     const char *cert_path, const char *key_path, const char *host, struct error *err)
 {
     if (!host_valid(host))
-        return error_set(err, ERR_INVALID, "expected a DNS name or an address, got \"%.80s\"", host);
+        return error_set(
+            err, ERR_INVALID, "expected a DNS name or an address, got \"%.80s\"", host);
     ERR_clear_error();
     SCOPED(key_scope) EVP_PKEY *key = EVP_EC_gen("P-256");
     if (!key)

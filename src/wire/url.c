@@ -116,7 +116,8 @@ static int unix_parse(const char *path, struct url_endpoint *ret, struct error *
 {
     size_t length = strlen(path);
     if (path[0] != '/')
-        return error_set(err, ERR_INVALID, "expected unix:/absolute/path, got \"unix:%.80s\"", path);
+        return error_set(
+            err, ERR_INVALID, "expected unix:/absolute/path, got \"unix:%.80s\"", path);
     if (length > URL_UNIX_PATH_MAX)
         return error_set(err, ERR_INVALID, "a Unix socket's path has at most %d bytes, got %zu",
             URL_UNIX_PATH_MAX, length);
@@ -131,8 +132,8 @@ static int network_parse(
     size_t length = strcspn(text, "/?#");
     struct authority authority;
     if (text[length] != '\0' && strcmp(text + length, "/") != 0)
-        return error_set(err, ERR_INVALID, "expected nothing after host and port, got \"%.80s\"",
-            text + length);
+        return error_set(
+            err, ERR_INVALID, "expected nothing after host and port, got \"%.80s\"", text + length);
     if (!authority_split(text, length, &authority))
         return error_set(err, ERR_INVALID, "expected host or host:port, got \"%.*s\"",
             length > 80 ? 80 : (int)length, text);
@@ -256,7 +257,8 @@ static size_t utf8_sequence(const unsigned char *s, size_t left)
         if (s[0] < forms[i].lead_low || s[0] > forms[i].lead_high)
             continue;
         size_t length = forms[i].length;
-        if (length > left || (length > 1 && (s[1] < forms[i].second_low || s[1] > forms[i].second_high)))
+        if (length > left ||
+            (length > 1 && (s[1] < forms[i].second_low || s[1] > forms[i].second_high)))
             return 0;
         for (size_t k = 2; k < length; k++) {
             if ((s[k] & 0xc0) != 0x80)

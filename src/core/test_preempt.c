@@ -1,0 +1,238 @@
+/* Preemption: who goes, who gets the place, and that it is kept. */
+#include "core/test_help.h"
+
+static uint64_t submit_running(
+    struct world *world, const char *team, const char *name, int64_t devices, int32_t priority)
+{
+    struct job job = job_make(team, name, 1, devices);
+    job.priority = priority;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_STARTING);
+    world_start(world, id);
+    return id;
+}
+
+static uint64_t submit_urgent(struct world *world, const char *team, const char *name,
+    int64_t devices)
+{
+    struct job job = job_make(team, name, 1, devices);
+    job.priority = PRIORITY_URGENT;
+    return world_submit(world, &job);
+}
+
+/* Two training jobs of one device each. One wrote a checkpoint a minute ago, the other's is ten
+ * minutes old: the first loses less, although it is the bigger share of nothing else. */
+static void stops_the_one_that_loses_least(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 2)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t a = submit_running(world, "t", "a", 1, PRIORITY_NORMAL);
+    uint64_t b = submit_running(world, "t", "b", 1, PRIORITY_NORMAL);
+    world_tick(world, 20 * MINUTE_MS);
+    world_checkpoint(world, a, world->now_ms - 10 * MINUTE_MS);
+    world_checkpoint(world, b, world->now_ms - MINUTE_MS);
+    uint64_t urgent = submit_urgent(world, "t", "urgent", 1);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, a), JOB_RUNNING);
+    assert_int_equal(world_state(world, b), JOB_STOPPING);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+    const struct core_decision *stop = NULL;
+    for (size_t i = 0; i < world->decisions.count; i++) {
+        if (world->decisions.items[i].kind == DECISION_STOP)
+            stop = &world->decisions.items[i];
+    }
+    assert_non_null(stop);
+    assert_int_equal(stop->job, b);
+    assert_int_equal(stop->for_job, urgent);
+    assert_int_equal(stop->reason, END_PREEMPTED);
+    assert_int_equal(stop->lost_ms, MINUTE_MS);
+    assert_int_equal(world_decided(world, DECISION_CLAIM), 1);
+    assert_int_equal(world_row_count(world, ROW_CLAIM), 1);
+}
+
+/* Two devices are wanted. One job of two devices lost 3 minutes x 2, two jobs of one device each
+ * 2 minutes and 5 minutes: 6 against 7, so the bigger one goes. */
+static void compares_whole_sets(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 4)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t small1 = submit_running(world, "t", "s1", 1, PRIORITY_NORMAL);
+    uint64_t small2 = submit_running(world, "t", "s2", 1, PRIORITY_NORMAL);
+    uint64_t big = submit_running(world, "t", "big", 2, PRIORITY_NORMAL);
+    world_tick(world, 10 * MINUTE_MS);
+    world_checkpoint(world, small1, world->now_ms - 2 * MINUTE_MS);
+    world_checkpoint(world, small2, world->now_ms - 5 * MINUTE_MS);
+    world_checkpoint(world, big, world->now_ms - 3 * MINUTE_MS);
+    submit_urgent(world, "t", "urgent", 2);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small1), JOB_RUNNING);
+    assert_int_equal(world_state(world, small2), JOB_RUNNING);
+    assert_int_equal(world_state(world, big), JOB_STOPPING);
+}
+
+static void keeps_the_place_for_the_one_it_was_made_for(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 2)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t a = submit_running(world, "t", "a", 1, PRIORITY_LOW);
+    uint64_t b = submit_running(world, "t", "b", 1, PRIORITY_LOW);
+    uint64_t urgent = submit_urgent(world, "t", "urgent", 2);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, a), JOB_STOPPING);
+    assert_int_equal(world_state(world, b), JOB_STOPPING);
+    world_end(world, a, END_SIGNAL);
+    struct job other = job_make("t", "other", 1, 1);
+    other.priority = PRIORITY_HIGH;
+    uint64_t thief = world_submit(world, &other);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, a), JOB_QUEUED);
+    assert_int_equal(world_state(world, thief), JOB_QUEUED);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+    world_reload(world);
+    world_end(world, b, END_SIGNAL);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, urgent), JOB_STARTING);
+    assert_int_equal(world_state(world, thief), JOB_QUEUED);
+    const struct job_row *victim = world_job(world, a);
+    assert_int_equal(victim->preemptions, 1);
+    assert_int_equal(victim->retries_left, 0);
+}
+
+static void gives_the_place_back_when_nobody_wants_it(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t a = submit_running(world, "t", "a", 1, PRIORITY_LOW);
+    uint64_t urgent = submit_urgent(world, "t", "urgent", 1);
+    world_tick(world, 1000);
+    assert_int_equal(core_job_cancel(world->core, urgent, NULL), 0);
+    world_end(world, a, END_EXIT);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, urgent), JOB_CANCELLED);
+    assert_int_equal(world_state(world, a), JOB_STARTING);
+}
+
+static void never_stops_equal_or_higher_priority(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t a = submit_running(world, "t", "a", 1, PRIORITY_URGENT);
+    uint64_t urgent = submit_urgent(world, "t", "urgent", 1);
+    world_tick(world, 48 * HOUR_MS);
+    assert_int_equal(world_state(world, a), JOB_RUNNING);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+}
+
+static void waits_for_the_minimum_run_time(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    struct job job = job_make("t", "a", 1, 1);
+    job.min_runtime_ms = 10 * MINUTE_MS;
+    uint64_t a = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, a);
+    uint64_t urgent = submit_urgent(world, "t", "urgent", 1);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, a), JOB_RUNNING);
+    assert_int_equal(core_next_ms(world->core), START_MS + 10 * MINUTE_MS);
+    world_tick(world, 9 * MINUTE_MS);
+    assert_int_equal(world_state(world, a), JOB_STOPPING);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+}
+
+static void stops_nobody_more_often_than_it_allows(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    struct job job = job_make("t", "a", 1, 1);
+    job.preemptions_max = 1;
+    uint64_t a = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, a);
+    uint64_t first = submit_urgent(world, "t", "first", 1);
+    world_tick(world, MINUTE_MS);
+    world_end(world, a, END_SIGNAL);
+    world_tick(world, 0);
+    world_end(world, first, END_SUCCEEDED);
+    world_tick(world, 0);
+    world_start(world, a);
+    uint64_t second = submit_urgent(world, "t", "second", 1);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, a), JOB_RUNNING);
+    assert_int_equal(world_state(world, second), JOB_QUEUED);
+}
+
+static void a_preempted_job_that_says_it_is_complete_has_succeeded(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t a = submit_running(world, "t", "a", 1, PRIORITY_LOW);
+    submit_urgent(world, "t", "urgent", 1);
+    world_tick(world, 1000);
+    world_end_complete(world, a, true);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, a), JOB_SUCCEEDED);
+}
+
+/* Four jobs of two GPUs on two nodes of four; a gang of four GPUs on one node has to take two of
+ * the same node, also where the cheapest two are on different ones. */
+static void frees_one_node_rather_than_scattered_devices(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("x", 8, 32, 4), node_make("y", 8, 32, 4)};
+    world_pool(world, "p", nodes, 2);
+    world_team(world, "t");
+    uint64_t jobs[4];
+    static const char *const names[] = {"a", "b", "c", "d"};
+    for (int i = 0; i < 4; i++)
+        jobs[i] = submit_running(world, "t", names[i], 2, PRIORITY_LOW);
+    assert_string_equal(world_node_of(world, jobs[0]), "x");
+    assert_string_equal(world_node_of(world, jobs[1]), "x");
+    assert_string_equal(world_node_of(world, jobs[2]), "y");
+    world_tick(world, 10 * MINUTE_MS);
+    /* Losses in minutes: a 1, b 8 on x; c 2, d 4 on y. */
+    world_checkpoint(world, jobs[0], world->now_ms - 1 * MINUTE_MS);
+    world_checkpoint(world, jobs[1], world->now_ms - 8 * MINUTE_MS);
+    world_checkpoint(world, jobs[2], world->now_ms - 2 * MINUTE_MS);
+    world_checkpoint(world, jobs[3], world->now_ms - 4 * MINUTE_MS);
+    submit_urgent(world, "t", "urgent", 4);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, jobs[0]), JOB_RUNNING);
+    assert_int_equal(world_state(world, jobs[1]), JOB_RUNNING);
+    assert_int_equal(world_state(world, jobs[2]), JOB_STOPPING);
+    assert_int_equal(world_state(world, jobs[3]), JOB_STOPPING);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(stops_the_one_that_loses_least),
+        TEST(compares_whole_sets),
+        TEST(keeps_the_place_for_the_one_it_was_made_for),
+        TEST(gives_the_place_back_when_nobody_wants_it),
+        TEST(never_stops_equal_or_higher_priority),
+        TEST(waits_for_the_minimum_run_time),
+        TEST(stops_nobody_more_often_than_it_allows),
+        TEST(a_preempted_job_that_says_it_is_complete_has_succeeded),
+        TEST(frees_one_node_rather_than_scattered_devices),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

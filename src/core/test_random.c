@@ -1,0 +1,245 @@
+/* Seeded random commands and reports, wise and foolish, with everything checked after every tick:
+ * the invariants of one state, that reloading gives the same digest, and over time that ended jobs
+ * stay ended, that ids are never used twice and that what is told to stop is never more than it
+ * was allowed. CORE_SEEDS in the environment sets how many seeds, CORE_SEED runs one. */
+#include "base/prng.h"
+#include "core/test_help.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TICKS = 60, JOBS_MAX = 256 };
+
+struct run {
+    struct world *world;
+    struct prng prng;
+    uint64_t jobs[JOBS_MAX];
+    size_t job_count;
+    int names;
+};
+
+static uint64_t below(struct run *run, uint64_t bound)
+{
+    return prng_below(&run->prng, bound);
+}
+
+static bool chance(struct run *run, uint64_t percent)
+{
+    return below(run, 100) < percent;
+}
+
+static const char *const team_names[] = {"root-a", "root-b", "a-one", "a-two", "b-one"};
+static const char *const team_parents[] = {NULL, NULL, "root-a", "root-a", "root-b"};
+static const char *const resources[] = {"cpu", "accelerators", "gpu", "memory"};
+
+static void put_team(struct run *run)
+{
+    size_t i = below(run, ARRAY_LEN(team_names));
+    struct team team = team_make(team_names[i], team_parents[i]);
+    struct quota quotas[2];
+    team.weight_micro = (int64_t)below(run, 4) * 1000000;
+    team.borrow = chance(run, 85);
+    team.quotas.items = quotas;
+    team.quotas.count = below(run, 3);
+    for (size_t q = 0; q < team.quotas.count; q++) {
+        int64_t guarantee = (int64_t)below(run, 5) * 1000;
+        quotas[q] = (struct quota){
+            .resource = resources[below(run, 2) + 2 * q],
+            .guarantee = guarantee,
+            .limit = chance(run, 50) ? -1 : guarantee + (int64_t)below(run, 8) * 1000,
+        };
+        if (q == 1 && strcmp(quotas[q].resource, "memory") == 0)
+            quotas[q].guarantee = 0, quotas[q].limit = (int64_t)below(run, 64) * GIB;
+    }
+    if (core_team_put(run->world->core, &team, NULL) < 0 && chance(run, 50)) {
+        team.quotas.count = 0;
+        (void)!core_team_put(run->world->core, &team, NULL);
+    }
+}
+
+static void put_pool(struct run *run)
+{
+    struct label labels[] = {{"zone", chance(run, 50) ? "east" : "west"}};
+    struct taint taints[] = {{"spot", "yes", chance(run, 50) ? TAINT_NO_EXECUTE : TAINT_NO_SCHEDULE}};
+    struct node nodes[] = {
+        node_make("g", 8, 32, 4), node_make("c", 16, 64, 0), node_make("h", 4, 16, 2)};
+    nodes[0].count = 1 + (int64_t)below(run, 3);
+    nodes[1].labels.items = labels;
+    nodes[1].labels.count = 1;
+    nodes[2].count = (int64_t)below(run, 3);
+    nodes[2].fractional = chance(run, 50);
+    if (chance(run, 20)) {
+        nodes[2].taints.items = taints;
+        nodes[2].taints.count = 1;
+    }
+    struct named_price price = {"gpu", 1000000 + (int64_t)below(run, 5)};
+    struct pool pool = {
+        .metadata.name = chance(run, 70) ? "here" : "there",
+        .nodes = {nodes, 1 + below(run, 3)},
+        .prices = {.currency = "EUR", .cpu_hour_micro = (int64_t)below(run, 3) * 1000,
+            .accelerators = {&price, 1}},
+    };
+    (void)!core_pool_put(run->world->core, &pool, NULL);
+}
+
+static void submit(struct run *run)
+{
+    char name[32], before[32];
+    snprintf(name, sizeof name, "job%d", run->names++);
+    snprintf(before, sizeof before, "job%d", (int)below(run, (uint64_t)run->names));
+    static const int64_t milli[] = {0, 0, 250, 500, 700, 1000, 1000, 2000, 4000};
+    static const int32_t priorities[] = {100, 500, 500, 800, 1000, 650};
+    struct label labels[] = {{"app", chance(run, 50) ? "x" : "y"}};
+    struct node_requirement require[] = {
+        {"zone", (enum label_operator)below(run, 4), {(const char *[]){"east"}, 1}}};
+    struct dependency dependency = {before, (enum dependency_condition)below(run, 2)};
+    struct job job = job_make(team_names[below(run, ARRAY_LEN(team_names))], name,
+        1 + (int64_t)below(run, 4), 0);
+    job.resources.accelerator_milli = milli[below(run, ARRAY_LEN(milli))];
+    job.resources.accelerator = job.resources.accelerator_milli && chance(run, 80) ? "gpu" : NULL;
+    job.priority = priorities[below(run, ARRAY_LEN(priorities))];
+    job.gang.size = 1 + (int64_t)below(run, 4);
+    job.gang.min = chance(run, 30) ? 1 : 0;
+    job.gang.max = chance(run, 30) ? job.gang.size + (int64_t)below(run, 3) : 0;
+    job.preemptible = chance(run, 85);
+    job.preemptions_max = chance(run, 70) ? -1 : (int64_t)below(run, 3);
+    job.min_runtime_ms = chance(run, 30) ? (int64_t)below(run, 600000) : 0;
+    job.shrink_on_node_loss = chance(run, 50);
+    job.retries.limit = (int64_t)below(run, 3);
+    job.retries.backoff_ms = (int64_t)below(run, 60000);
+    job.retries.backoff_max_ms = chance(run, 50) ? 120000 : 0;
+    job.time_limit_ms = chance(run, 40) ? 1 + (int64_t)below(run, 3600000) : 0;
+    job.deadline_ms = chance(run, 15) ? run->world->now_ms + (int64_t)below(run, 7200000) : 0;
+    job.start_after_ms = chance(run, 15) ? run->world->now_ms + (int64_t)below(run, 600000) : 0;
+    job.hold = chance(run, 5);
+    job.metadata.labels = (struct label_list){labels, chance(run, 50)};
+    job.placement.spread = chance(run, 30) ? SPREAD_SPREAD : SPREAD_PACK;
+    job.placement.exclusive = chance(run, 10);
+    if (chance(run, 10))
+        job.placement.apart = (struct label_list){labels, 1};
+    else if (chance(run, 5))
+        job.placement.near = (struct label_list){labels, 1};
+    job.placement.require.items = require;
+    job.placement.require.count = chance(run, 10);
+    job.depends_on.items = &dependency;
+    job.depends_on.count = chance(run, 15);
+    if (chance(run, 10)) {
+        job.array.count = 1 + (int64_t)below(run, 5);
+        job.array.parallel = (int64_t)below(run, 3);
+    }
+    uint64_t id;
+    if (core_job_submit(run->world->core, &job, &id, NULL) < 0)
+        return;
+    for (int64_t i = 0; i < (job.array.count ? job.array.count : 1); i++) {
+        if (run->job_count < JOBS_MAX)
+            run->jobs[run->job_count++] = id + (uint64_t)i;
+    }
+}
+
+static uint64_t any_job(struct run *run)
+{
+    return run->job_count ? run->jobs[below(run, run->job_count)] : 1;
+}
+
+static void report(struct run *run)
+{
+    uint64_t job = any_job(run);
+    const struct job_row *row = core_job(run->world->core, job);
+    struct core_report say = {
+        .attempt = row && row->attempt ? row->attempt : below(run, 1000) + job,
+        .kind = (enum report_kind)below(run, 4),
+        .reason = (enum end_reason)below(run, END_REASON_COUNT),
+        .exit_status = (int32_t)below(run, 256),
+        .at_ms = run->world->now_ms - (int64_t)below(run, 100000) + 1000,
+        .complete = chance(run, 20),
+    };
+    if (say.kind == REPORT_ENDED && chance(run, 50))
+        say.reason = END_SUCCEEDED;
+    core_attempt_report(run->world->core, &say);
+}
+
+static const char *any_node(struct run *run)
+{
+    static const char *const names[] = {"g", "g-1", "g-2", "g-3", "c", "h", "h-1", "h-2", "none"};
+    return names[below(run, ARRAY_LEN(names))];
+}
+
+static void node_event(struct run *run)
+{
+    struct core *core = run->world->core;
+    const char *pool = chance(run, 70) ? "here" : "there";
+    const char *node = any_node(run);
+    int64_t begin_ms = run->world->now_ms + (int64_t)below(run, 1200000) - 60000;
+    switch (below(run, 5)) {
+    case 0: (void)!core_node_wish(core, pool, node, (enum node_wish)below(run, 3), NULL); break;
+    case 1: (void)!core_node_wish(core, pool, node, NODE_UNCORDON, NULL); break;
+    case 2:
+        (void)!core_node_reserve(core, pool, node, begin_ms,
+            chance(run, 30) ? 0 : begin_ms + (int64_t)below(run, 600000), NULL);
+        break;
+    default: core_node_report(core, pool, node, chance(run, 60));
+    }
+}
+
+static void command(struct run *run)
+{
+    struct core *core = run->world->core;
+    switch (below(run, 20)) {
+    case 0: put_team(run); break;
+    case 1: node_event(run); break;
+    case 2: (void)!core_job_cancel(core, any_job(run), NULL); break;
+    case 3: (void)!core_job_hold(core, any_job(run), NULL); break;
+    case 4: (void)!core_job_release(core, any_job(run), NULL); break;
+    case 5: (void)!core_team_delete(core, team_names[below(run, 5)], NULL); break;
+    case 6: put_pool(run); break;
+    case 7:
+        if (chance(run, 20))
+            (void)!core_pool_delete(core, chance(run, 50) ? "here" : "there", NULL);
+        break;
+    case 8: case 9: case 10: case 11: case 12: submit(run); break;
+    default: report(run);
+    }
+}
+
+static void run_seed(uint64_t seed)
+{
+    void *state = NULL;
+    world_setup(&state);
+    struct run run = {.world = state, .prng = {seed}};
+    for (size_t i = 0; i < ARRAY_LEN(team_names); i++) {
+        struct team team = team_make(team_names[i], team_parents[i]);
+        assert_int_equal(core_team_put(run.world->core, &team, NULL), 0);
+    }
+    put_pool(&run);
+    for (int tick = 0; tick < TICKS; tick++) {
+        uint64_t commands = below(&run, 12);
+        for (uint64_t i = 0; i < commands; i++)
+            command(&run);
+        world_tick(run.world, chance(&run, 20) ? 0 : (int64_t)below(&run, 300000));
+        assert_true(core_next_ms(run.world->core) > run.world->now_ms);
+        if (chance(&run, 5))
+            world_reload(run.world);
+    }
+    world_teardown(&state);
+}
+
+static void holds_its_invariants_whatever_is_sent(void **state)
+{
+    (void)state;
+    const char *one = getenv("CORE_SEED"), *many = getenv("CORE_SEEDS");
+    uint64_t first = one ? strtoull(one, NULL, 10) : 1;
+    uint64_t count = one ? 1 : many ? strtoull(many, NULL, 10) : 100;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        if (many || one)
+            fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+        run_seed(seed);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(holds_its_invariants_whatever_is_sent),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
