@@ -14,8 +14,8 @@
 #include "spec/kinds.h"
 
 struct loaded {
-    const char *file;    /* as it was named; "standard input" for "-" */
-    struct doc *doc;     /* with its lines */
+    const char *file; /* as it was named; "standard input" for "-" */
+    struct doc *doc;  /* with its lines */
     enum kind kind;
     const char *name;
     const char *team;    /* jobs only */

@@ -63,8 +63,9 @@ static void a_folder_gives_its_manifests_by_name_and_kind(void **state)
     struct world *world = *state;
     add_file(world, "b.yaml", TEAM("b"));
     add_file(world, "a.yaml", JOB("job", ""));
-    add_file(world, "c.json", "{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\","
-                              "\"metadata\":{\"name\":\"c\"}}");
+    add_file(world, "c.json",
+        "{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\","
+        "\"metadata\":{\"name\":\"c\"}}");
     add_file(world, "notes.txt", "not a manifest");
     add_file(world, ".hidden.yaml", "nor this");
     struct error err = {0};
@@ -157,8 +158,8 @@ static void a_folder_as_workdir_is_kept_for_packing(void **state)
         0);
     assert_string_equal(world->list.items[1].workdir, "/abs");
     const char *packed = arena_printf(world->arena, JOB("c", "  workdir: %s\n"), digest);
-    assert_int_equal(load_text(world->arena, "c.yaml", packed, strlen(packed), &world->list,
-                         &world->complaints),
+    assert_int_equal(
+        load_text(world->arena, "c.yaml", packed, strlen(packed), &world->list, &world->complaints),
         0);
     assert_null(world->list.items[2].workdir);
     assert_string_equal(
@@ -168,9 +169,10 @@ static void a_folder_as_workdir_is_kept_for_packing(void **state)
 static void what_the_server_says_is_found_in_the_files(void **state)
 {
     struct world *world = *state;
-    static const char both[] = JOB("a", "  gang:\n    size: 2\n") "---\n" JOB("b", "  hold: true\n");
-    assert_int_equal(load_text(world->arena, "two.yaml", both, strlen(both), &world->list,
-                         &world->complaints),
+    static const char both[] =
+        JOB("a", "  gang:\n    size: 2\n") "---\n" JOB("b", "  hold: true\n");
+    assert_int_equal(
+        load_text(world->arena, "two.yaml", both, strlen(both), &world->list, &world->complaints),
         0);
     static const char problem[] =
         "{\"errors\": [{\"path\": \"objects[0].spec.gang.size\", \"detail\": \"too many\"},"

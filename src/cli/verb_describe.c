@@ -184,8 +184,7 @@ static void write_lines(const struct cli *cli, const struct view_column *lines,
         width = title > width ? title : width;
     }
     for (const struct view_column *line = lines; line->title; line++) {
-        const char *text =
-            view_value(cli->arena, view_at(doc, line->path), line->format, now_ms);
+        const char *text = view_value(cli->arena, view_at(doc, line->path), line->format, now_ms);
         text = text ? text : line->fallback;
         if (!text || !*text)
             continue;
