@@ -12,6 +12,8 @@
 
 /* The verb's team: --team, else $MUSTER_TEAM, else JOB_TEAM_DEFAULT. */
 const char *job_team(const struct cli *cli);
+/* A job as the API wants it in paths and queries: "team:name", or an id; in the arena. */
+const char *job_reference(const struct cli *cli, const char *job);
 /* Appends "/v1/jobs/..." for a job as it is named by people ("team/name", "name", an id), and then
  * suffix ("/logs", ""). */
 void job_append_target(
@@ -22,7 +24,7 @@ MUST_CHECK int job_post_each(
 /* Whether a job's document says that it has ended. */
 bool job_ended(const struct doc *job);
 /* What the program exits with after a job: the job's own exit status, 128 and the signal's number,
- * or 1 where it ended otherwise. 0 for one that succeeded. */
+ * 127 where its command could not be started, or 1 where it ended otherwise. 0 for success. */
 int job_exit_status(const struct doc *job);
 /* Writes the log of a job, attempt after attempt, until the job has ended, over restarts of the
  * server; notes on standard error what happens to it meanwhile. *ret_job is the job as it ended, or

@@ -80,7 +80,7 @@ static const struct section job_sections[] = {
 static const struct view_column pool_lines[] = {
     {"Name", "metadata.name"},
     {"Description", "spec.description"},
-    {"Engine", "spec.engine"},
+    {"Engine", "spec.engine", .fallback = "local"},
     {"Jurisdiction", "spec.jurisdiction"},
     {"Spot", "spec.spot"},
     {"Currency", "spec.prices.currency"},
@@ -186,6 +186,7 @@ static void write_lines(const struct cli *cli, const struct view_column *lines,
     for (const struct view_column *line = lines; line->title; line++) {
         const char *text =
             view_value(cli->arena, view_at(doc, line->path), line->format, now_ms);
+        text = text ? text : line->fallback;
         if (!text || !*text)
             continue;
         strbuf_printf(out, "%s:%*s", line->title, (int)(width - text_width(line->title)) + 2, "");

@@ -214,7 +214,8 @@ const struct verb verb_run = {
     .summary = "run a command as a job, and follow it to its end",
     .description =
         "Makes a job of the command, shows its log, and ends as the job ends: with its exit "
-        "status, 128 and the number of the signal that killed it, or 1 when it ended otherwise. "
+        "status, 128 and the number of the signal that killed it, 127 when the command could not be "
+        "started, or 1 when it ended otherwise. "
         "Ctrl-C cancels the job unless --keep says to leave it; a second Ctrl-C does not wait.\n\n"
         "The job is an ordinary one: it shows in muster get jobs, is priced, and can be preempted; "
         "its log is then followed on in the next attempt.",

@@ -16,7 +16,7 @@
 
 static const struct view_column pool_columns[] = {
     {"NAME", "metadata.name"},
-    {"ENGINE", "spec.engine"},
+    {"ENGINE", "spec.engine", .fallback = "local"},
     {"NODES", "status.nodes|spec.nodes", VIEW_COUNT, .right = true},
     {"SPOT", "spec.spot"},
     {"JURISDICTION", "spec.jurisdiction"},
@@ -28,7 +28,6 @@ static const struct view_column pool_columns[] = {
 static const struct view_column team_columns[] = {
     {"NAME", "metadata.name"},
     {"PARENT", "spec.parent"},
-    {"LIVE JOBS", "status.liveJobs", .right = true},
     {"WEIGHT", "spec.weight", .wide = true, .right = true},
     {"QUOTA", "spec.quota", VIEW_COUNT, .wide = true, .right = true},
     {"MEMBERS", "spec.members", VIEW_COUNT, .wide = true, .right = true},
@@ -160,7 +159,7 @@ static const char *format_moment(
         return text;
     char out[QUANTITY_TEXT];
     if (format == VIEW_AGE)
-        return arena_strdup(arena, quantity_human_duration(now_ms - at_ms, out));
+        return arena_strdup(arena, quantity_human_duration((now_ms - at_ms) / 1000 * 1000, out));
     time_t seconds = (time_t)(at_ms / 1000);
     struct tm tm;
     if (!localtime_r(&seconds, &tm))
@@ -282,6 +281,7 @@ void view_write_table(const struct cli *cli, const struct view_column *columns,
                 continue;
             const char *text =
                 view_value(cli->arena, view_at(item, column->path), column->format, now_ms);
+            text = text ? text : column->fallback;
             bool state = column->format == VIEW_STATE;
             table_add_cell_coloured(
                 table, text, state && cli->colour ? view_state_colour(text) : NULL);

@@ -28,6 +28,7 @@ struct view_column {
     enum view_format format;
     bool wide;  /* only with -o wide */
     bool right; /* a number */
+    const char *fallback; /* what stands where the document says nothing; NULL: "-" */
 };
 
 struct view {

@@ -75,6 +75,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     job->row.size_now = plan->size;
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
+    assert(quota_allows(job->team, &amounts));
     quota_hold(core, job->team, &amounts, job_firm(job), 1);
     array_count(job, 1);
     job_set_state(core, job, JOB_STARTING);

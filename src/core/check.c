@@ -187,6 +187,8 @@ static int check_shapes(const struct core *core, struct error *err)
     TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
         if (shape->references <= 0)
             return wrong(err, "shape", shape->row.id, "nobody uses it");
+        if (!score_check(core, shape))
+            return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
     return 0;
 }

@@ -68,6 +68,7 @@ void core_destroy(struct core *core)
     strmap_finish(&core->symbols);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
+    idmap_finish(&core->nodes_by_name);
     idmap_finish(&core->jobs_by_name);
     idmap_finish(&core->arrays_by_name);
     idmap_finish(&core->arrays);
@@ -75,6 +76,8 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
+    vec_free(&core->journal.nodes);
+    vec_free(&core->by_ordinal);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->changes);
@@ -124,6 +127,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_DEPENDENCY] = sizeof(struct live_dependency),
         [ROW_ATTEMPT] = sizeof(struct live_attempt),
         [ROW_PLACEMENT] = sizeof(struct live_placement),
+        [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
     };
     const struct table *table = &core->tables[kind];

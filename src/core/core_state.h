@@ -112,6 +112,12 @@ struct bundle {
     int64_t disk_bytes;
 };
 
+/* Nodes of which something changed, in order; entry i has the number base + i. */
+struct journal {
+    VEC(struct live_node *) nodes;
+    uint64_t base;
+};
+
 struct live_node {
     struct item item;
     struct node_row row;
@@ -127,6 +133,8 @@ struct live_node {
     int16_t *device_claimed;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
+    struct journal *journal; /* of the core */
+    size_t ordinal;          /* in the order of candidates */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;
@@ -179,6 +187,9 @@ struct live_shape {
     bool near, apart;
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
+    int64_t *scores; /* by node ordinal, or NULL */
+    uint64_t scores_version;
+    uint64_t scores_at;     /* in the journal */
     uint64_t nofit_version; /* at that version of what is free.. */
     int32_t nofit_ranks;    /* ..so many ranks did not fit */
 };
@@ -247,11 +258,18 @@ struct live_job {
     size_t timer_position;
 };
 
+struct live_span {
+    struct item item;
+    struct span_row row;
+    struct live_span *next;
+};
+
 struct live_placement {
     struct item item;
     struct placement_row row;
     struct live_attempt *attempt;
     struct live_node *node;
+    struct live_span *spans; /* at earlier prices, oldest first */
     struct live_placement *next;
 };
 
@@ -292,6 +310,7 @@ struct core {
 
     struct strmap symbols;
     struct idmap teams_by_name, pools_by_name; /* by symbol */
+    struct idmap nodes_by_name;                /* by pool << 32 | symbol */
     struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
     struct idmap arrays;                       /* by the first job's id */
     struct idmap shapes_by_hash, lanes_by_hash;
@@ -304,6 +323,10 @@ struct core {
     int64_t jobs_queued, jobs_running, nodes_up;
     int64_t apart_shapes; /* live shapes with anti-affinity */
     int64_t reservation_next_ms;
+    struct journal journal;
+    VEC(struct live_node *) by_ordinal;
+    uint64_t ordinals_version;
+    int64_t scored_shapes;
     uint64_t topology_version; /* of nodes and whether they take work */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t mark;
@@ -430,6 +453,8 @@ void shape_free(struct live_shape *shape);
 /* ---- node.c ------------------------------------------------------------------------------ */
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node);
+struct live_node *node_named(
+    const struct core *core, const struct live_pool *pool, uint32_t name); /* or NULL */
 /* Whether new work may come to it, reservations apart. */
 bool node_takes_work(const struct live_node *node);
 /* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
@@ -569,6 +594,19 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
 /* How well `ranks` fit: less is better. */
 int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
 
+/* ---- score.c ----------------------------------------------------------------------------- */
+
+/* Something that is held or claimed of the node changed. */
+void journal_note(struct live_node *node);
+/* Forgets all entries; what was brought up to date before is stale. */
+void journal_restart(struct journal *journal);
+/* Whether one rank of the job may be placed by remembered scores. */
+bool score_usable(const struct core *core, const struct live_job *job);
+/* The node that one rank of the job goes to, or NULL: as plan_make would find it. */
+struct live_node *score_best(struct core *core, const struct live_job *job);
+void score_forget(struct core *core, struct live_shape *shape);
+bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
+
 /* ---- device.c ---------------------------------------------------------------------------- */
 
 /* Thousandths of device i that are neither held nor claimed; may be negative. */
@@ -668,13 +706,14 @@ void victim_choose(const struct live_attempt *attempt, int sign);
 
 int64_t placement_hour_micro(const struct live_placement *placement);
 int64_t node_hour_micro(const struct live_node *node);
-/* Charges a placement from since_ms to now; lost_since_ms: from when on the work was lost, or
- * MOMENT_NEVER. */
+/* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
+ * when on the work was lost, or MOMENT_NEVER. */
 void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);
-/* Closes the metered span of what the pool's attempts hold and of its nodes, before prices or
- * capacities change. */
-void charge_pool(struct core *core, struct live_pool *pool);
-void charge_node_capacity(struct core *core, struct live_node *node);
+/* Before a price or what a node has changes: ends the metered span of the node, and of what
+ * attempts hold of it. */
+void charge_split(struct core *core, struct live_node *node);
+/* Writes what there was of the node since it was metered last. */
+void charge_capacity(struct core *core, struct live_node *node);
 
 /* ---- decision.c -------------------------------------------------------------------------- */
 

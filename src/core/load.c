@@ -93,8 +93,8 @@ static int load_node(const struct loader *in)
 {
     const struct node_row *row = in->row;
     struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
-    if (!pool)
-        return corrupt(in, ROW_NODE, "no pool");
+    if (!pool || pool->row.id > UINT32_MAX || node_named(in->core, pool, row->name))
+        return corrupt(in, ROW_NODE, "no pool, or its name is taken");
     if (row->devices < 0 || row->devices > DEVICES_MAX || !amount_sane(row->cpu_milli) ||
         !amount_sane(row->memory_bytes) || !amount_sane(row->disk_bytes) ||
         (unsigned)row->state > NODE_LOST)
@@ -105,6 +105,7 @@ static int load_node(const struct loader *in)
     node->pool = pool;
     node_prepare(in->core, node);
     vec_push(&pool->nodes, node);
+    idmap_put(&in->core->nodes_by_name, pool->row.id << 32 | row->name, node);
     if (node->row.state == NODE_UP)
         capacity_count(in->core, node, 1);
     return 0;
@@ -274,6 +275,18 @@ static int load_placement(const struct loader *in)
     return 0;
 }
 
+static int load_span(const struct loader *in)
+{
+    const struct span_row *row = in->row;
+    struct live_placement *placement =
+        FIND(in, ROW_PLACEMENT, struct live_placement, row->placement);
+    if (!placement || row->end_ms < row->begin_ms || row->hour_micro < 0)
+        return corrupt(in, ROW_SPAN, "no placement, or numbers out of range");
+    struct live_span *span = LOAD(in, ROW_SPAN, struct live_span);
+    LIST_APPEND(placement->spans, span, next);
+    return 0;
+}
+
 static int load_claim(const struct loader *in)
 {
     const struct claim_row *row = in->row;
@@ -315,6 +328,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_DEPENDENCY] = load_dependency,
     [ROW_ATTEMPT] = load_attempt,
     [ROW_PLACEMENT] = load_placement,
+    [ROW_SPAN] = load_span,
     [ROW_CLAIM] = load_claim,
 };
 

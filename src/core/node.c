@@ -13,6 +13,7 @@ bool node_takes_work(const struct live_node *node)
 void topology_changed(struct core *core)
 {
     core->topology_version++;
+    journal_restart(&core->journal);
     core->free_version++;
     core->pass_wanted = true;
 }
@@ -20,6 +21,7 @@ void topology_changed(struct core *core)
 void node_prepare(struct core *core, struct live_node *node)
 {
     assert(node->row.devices >= 0 && node->row.devices <= DEVICES_MAX);
+    node->journal = &core->journal;
     free(node->device_held);
     free(node->device_claimed);
     node->device_held = mem_alloc(DEVICES_MAX, sizeof *node->device_held);
@@ -61,6 +63,7 @@ void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t d
     devices_add(node->device_held, devices, device_milli, sign);
     node->exclusive_held += sign * shape->exclusive;
     assert(node->exclusive_held >= 0);
+    journal_note(node);
 }
 
 void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
@@ -72,17 +75,19 @@ void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t 
     devices_add(node->device_claimed, devices, device_milli, sign);
     node->exclusive_claimed += sign * shape->exclusive;
     assert(node->exclusive_claimed >= 0);
+    journal_note(node);
 }
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node)
 {
-    struct live_pool *in = idmap_get(&core->pools_by_name, symbol_find(core, pool));
-    uint32_t name = symbol_find(core, node);
-    for (size_t i = 0; in && name && i < in->nodes.count; i++) {
-        if (in->nodes.items[i]->row.name == name)
-            return in->nodes.items[i];
-    }
-    return NULL;
+    return node_named(core, idmap_get(&core->pools_by_name, symbol_find(core, pool)),
+        symbol_find(core, node));
+}
+
+struct live_node *node_named(
+    const struct core *core, const struct live_pool *pool, uint32_t name)
+{
+    return pool && name ? idmap_get(&core->nodes_by_name, pool->row.id << 32 | name) : NULL;
 }
 
 void node_stop_attempts(struct core *core, struct live_node *node, enum end_reason reason)
@@ -111,11 +116,12 @@ void node_vanish(struct core *core, struct live_node *node)
     claims_release_node(core, node);
     if (node->row.state == NODE_UP) {
         usage_settle_all(core);
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     labels_retire(core, node);
     struct live_pool *pool = node->pool;
+    idmap_remove(&core->nodes_by_name, pool->row.id << 32 | node->row.name);
     size_t at = 0;
     while (pool->nodes.items[at] != node)
         at++;
@@ -198,7 +204,7 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
         return false;
     usage_settle_all(core);
     if (!up) {
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     node->row.state = up ? NODE_UP : NODE_LOST;

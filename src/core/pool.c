@@ -117,15 +117,6 @@ static int check_pool(const struct pool *pool, struct error *err)
     return check_price_list(&prices->accelerators, err);
 }
 
-static struct live_node *pool_node(const struct live_pool *live, uint32_t name)
-{
-    for (size_t i = 0; live && name && i < live->nodes.count; i++) {
-        if (live->nodes.items[i]->row.name == name)
-            return live->nodes.items[i];
-    }
-    return NULL;
-}
-
 /* What the node holds has to fit into what it is to have. */
 static int check_shrink(const struct core *core, const struct live_node *node,
     const struct node *want, struct error *err)
@@ -154,7 +145,7 @@ static int check_changes(struct core *core, const struct live_pool *live,
     int64_t fresh = 0;
     for (size_t i = 0; i < specs->count; i++) {
         const struct node_spec *spec = &specs->items[i];
-        const struct live_node *node = pool_node(live, symbol_find(core, spec->name));
+        const struct live_node *node = node_named(core, live, symbol_find(core, spec->name));
         fresh += node == NULL;
         if (node && check_shrink(core, node, spec->of, err) < 0)
             return -1;
@@ -223,12 +214,10 @@ static void node_label_add(struct core *core, struct live_node *live, int32_t ef
     const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
-    label->row = (struct node_label_row){
-        .node = live->row.id,
-        .effect = effect,
-        .key = symbol_intern(core, key),
-        .value = symbol_intern(core, value),
-    };
+    /* One statement each: the order within an initializer is the compiler's. */
+    label->row = (struct node_label_row){.node = live->row.id, .effect = effect};
+    label->row.key = symbol_intern(core, key);
+    label->row.value = symbol_intern(core, value);
     change_new(core, ROW_NODE_LABEL, &label->item);
     LIST_APPEND(live->labels, label, next);
 }
@@ -310,11 +299,11 @@ static void node_create(struct core *core, struct live_pool *pool, const struct 
     node_prepare(core, live);
     change_new(core, ROW_NODE, &live->item);
     vec_push(&pool->nodes, live);
+    idmap_put(&core->nodes_by_name, pool->row.id << 32 | live->row.name, live);
     labels_replace(core, live, spec->of);
     capacity_count(core, live, 1);
 }
 
-/* Charges are closed already when anything that has a price changes (see pool_charge). */
 static void node_update(struct core *core, struct live_node *live, const struct node *node)
 {
     struct node_row row = live->row;
@@ -327,6 +316,8 @@ static void node_update(struct core *core, struct live_node *live, const struct 
     if (same)
         return;
     claims_release_node(core, live);
+    charge_split(core, live);
+    row.since_ms = live->row.since_ms;
     if (live->row.state == NODE_UP)
         capacity_count(core, live, -1);
     live->row = row;
@@ -369,15 +360,18 @@ static void pool_apply(
     struct core *core, struct live_pool *live, const struct pool *pool, const node_specs *specs)
 {
     usage_settle_all(core);
-    charge_pool(core, live);
     live->row.engine = (int32_t)pool->engine;
     live->row.jurisdiction = symbol_intern(core, pool->jurisdiction);
     live->row.spot = pool->spot;
-    if (!prices_same(core, live, &pool->prices))
+    if (!prices_same(core, live, &pool->prices)) {
+        for (size_t i = 0; i < live->nodes.count; i++)
+            charge_split(core, live->nodes.items[i]);
         prices_replace(core, live, &pool->prices);
+    }
     change_put(core, &live->item);
     for (size_t i = 0; i < specs->count; i++) {
-        struct live_node *node = pool_node(live, symbol_find(core, specs->items[i].name));
+        struct live_node *node = node_named(
+            core, live, symbol_find(core, specs->items[i].name));
         if (node)
             node_update(core, node, specs->items[i].of);
         else

@@ -228,6 +228,20 @@ static const struct column placement_columns[] = {
     TIME(placement_row, since_ms, PLAIN),
 };
 
+static const struct column span_columns[] = {
+    ID(span_row, id, PLAIN),
+    ID(span_row, placement, PLAIN),
+    TIME(span_row, begin_ms, PLAIN),
+    TIME(span_row, end_ms, PLAIN),
+    INT(span_row, cpu_milli),
+    INT(span_row, memory_bytes),
+    INT(span_row, disk_bytes),
+    INT(span_row, accelerator_milli),
+    SYMBOL(span_row, accelerator, PLAIN),
+    SYMBOL(span_row, currency, PLAIN),
+    INT(span_row, hour_micro),
+};
+
 static const struct column claim_columns[] = {
     ID(claim_row, id, PLAIN),
     ID(claim_row, job, PLAIN),
@@ -292,6 +306,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_DEPENDENCY] = TABLE("dependency", dependency_row, dependency_columns),
     [ROW_ATTEMPT] = TABLE("attempt", attempt_row, attempt_columns),
     [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
+    [ROW_SPAN] = TABLE("span", span_row, span_columns),
     [ROW_CLAIM] = TABLE("claim", claim_row, claim_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),

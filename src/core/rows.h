@@ -23,6 +23,7 @@ enum row_kind {
     ROW_DEPENDENCY,
     ROW_ATTEMPT,
     ROW_PLACEMENT,   /* of an attempt on a node */
+    ROW_SPAN,        /* what a placement held at an earlier price; charged when it ends */
     ROW_CLAIM,       /* what a preemption was made for keeps until it starts */
     ROW_CHARGE,      /* history: what was held, by whom, at what price */
     ROW_CAPACITY,    /* history: what there was to hold */
@@ -263,7 +264,21 @@ struct placement_row {
     int64_t device_milli; /* held of each device: 1000, or the fraction */
     int32_t first_rank;
     int32_t ranks;
-    int64_t since_ms; /* since when this is not charged yet */
+    int64_t since_ms; /* of its spans' end, or its admission */
+};
+
+struct span_row {
+    uint64_t id;
+    uint64_t placement;
+    int64_t begin_ms;
+    int64_t end_ms;
+    int64_t cpu_milli;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    int64_t accelerator_milli;
+    uint32_t accelerator;
+    uint32_t currency;
+    int64_t hour_micro;
 };
 
 struct claim_row {

@@ -75,9 +75,12 @@ static void draft_require(
 static void draft_labels(
     struct core *core, struct draft *draft, int32_t rule, const struct label_list *labels)
 {
-    for (size_t i = 0; i < labels->count; i++)
-        draft_rule(draft, rule, symbol_intern(core, labels->items[i].key),
-            symbol_intern(core, labels->items[i].value));
+    for (size_t i = 0; i < labels->count; i++) {
+        /* One statement each: the order of arguments is the compiler's. */
+        uint32_t key = symbol_intern(core, labels->items[i].key);
+        uint32_t value = symbol_intern(core, labels->items[i].value);
+        draft_rule(draft, rule, key, value);
+    }
 }
 
 static void draft_make(struct core *core, const struct job *job, struct draft *draft)
@@ -89,18 +92,22 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
         .memory_bytes = ask->memory_bytes,
         .disk_bytes = ask->disk_bytes,
         .accelerator_milli = ask->accelerator_milli,
-        .accelerator = ask->accelerator_milli ? symbol_intern(core, ask->accelerator) : 0,
-        .pool = symbol_intern(core, place->pool),
-        .node_type = symbol_intern(core, place->node_type),
-        .jurisdiction = symbol_intern(core, place->jurisdiction),
         .spread = (int32_t)place->spread,
         .exclusive = place->exclusive,
     };
+    /* One statement each: the order within an initializer is the compiler's. */
+    draft->row.accelerator =
+        ask->accelerator_milli ? symbol_intern(core, ask->accelerator) : 0;
+    draft->row.pool = symbol_intern(core, place->pool);
+    draft->row.node_type = symbol_intern(core, place->node_type);
+    draft->row.jurisdiction = symbol_intern(core, place->jurisdiction);
     for (size_t i = 0; i < place->require.count; i++)
         draft_require(core, draft, &place->require.items[i]);
-    for (size_t i = 0; i < place->tolerations.count; i++)
-        draft_rule(draft, RULE_TOLERATE, symbol_intern(core, place->tolerations.items[i].key),
-            symbol_intern(core, place->tolerations.items[i].value));
+    for (size_t i = 0; i < place->tolerations.count; i++) {
+        uint32_t key = symbol_intern(core, place->tolerations.items[i].key);
+        uint32_t value = symbol_intern(core, place->tolerations.items[i].value);
+        draft_rule(draft, RULE_TOLERATE, key, value);
+    }
     draft_labels(core, draft, RULE_NEAR, &place->near);
     draft_labels(core, draft, RULE_APART, &place->apart);
 }
@@ -234,11 +241,13 @@ void shape_unref(struct core *core, struct live_shape *shape)
         change_delete(core, &rule->item);
     }
     vec_free(&shape->candidates);
+    score_forget(core, shape);
     change_delete(core, &shape->item);
 }
 
 void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
+    free(shape->scores);
     free(shape);
 }

@@ -279,11 +279,9 @@ static void add_labels(struct core *core, struct live_job *job, const struct lab
 {
     for (size_t i = 0; i < labels->count; i++) {
         struct live_job_label *label = mem_alloc(1, sizeof *label);
-        label->row = (struct job_label_row){
-            .job = job->row.id,
-            .key = symbol_intern(core, labels->items[i].key),
-            .value = symbol_intern(core, labels->items[i].value),
-        };
+        label->row.job = job->row.id;
+        label->row.key = symbol_intern(core, labels->items[i].key);
+        label->row.value = symbol_intern(core, labels->items[i].value);
         change_new(core, ROW_JOB_LABEL, &label->item);
         LIST_APPEND(job->labels, label, next);
     }

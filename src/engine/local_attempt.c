@@ -8,9 +8,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "engine/init_usage.h"
 #include "engine/layout.h"
 #include "engine/local.h"
-#include "engine/init_usage.h"
 #include "engine/nvml.h"
 
 #include <assert.h>
@@ -41,8 +41,7 @@ static void report(struct attempt *attempt, struct report *report)
 
 static void report_started(struct attempt *attempt)
 {
-    struct report started = {
-        .kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
+    struct report started = {.kind = REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
     if (attempt->started_reported || started.started_ms == 0)
         return;
     attempt->started_reported = true;
@@ -52,7 +51,7 @@ static void report_started(struct attempt *attempt)
 static void report_exec_ended(
     struct attempt *attempt, uint64_t exec, int wait_status, const char *text)
 {
-    struct report ended = {.kind = ENGINE_REPORT_EXEC_ENDED,
+    struct report ended = {.kind = REPORT_EXEC_ENDED,
         .exec = {.exec = exec, .wait_status = wait_status, .text = text ? text : ""}};
     for (size_t i = 0; i < attempt->execs.count; i++) {
         if (attempt->execs.items[i] != exec)
@@ -72,15 +71,16 @@ static void give_up_execs(struct attempt *attempt, const char *why)
 static void on_metrics(void *context, const char *line, size_t length, uint64_t offset)
 {
     struct report metrics = {
-        .kind = ENGINE_REPORT_METRICS, .metrics = {.line = line, .length = length, .offset = offset}};
+        .kind = REPORT_METRICS, .metrics = {.line = line, .length = length, .offset = offset}};
     report(context, &metrics);
 }
 
 static bool read_metrics(struct attempt *attempt, bool last)
 {
     const struct status *status = &attempt->status;
-    SCOPED(mem_scope) char *path = layout_attempt(
-        attempt->local->data, status->job, status->attempt_number, "job/metrics");
+    SCOPED(mem_scope)
+    char *path =
+        layout_attempt(attempt->local->data, status->job, status->attempt_number, "job/metrics");
     return metrics_read(&attempt->metrics, path, last, on_metrics, attempt);
 }
 
@@ -98,16 +98,44 @@ static void read_last_metrics(struct attempt *attempt)
         continue;
 }
 
+static void repeat_ended(struct attempt *attempt)
+{
+    struct report ended = {.kind = REPORT_ENDED, .ended = attempt->status.end};
+    report(attempt, &ended);
+}
+
 static void report_ended(struct attempt *attempt)
 {
-    struct report ended = {.kind = ENGINE_REPORT_ENDED, .ended = attempt->status.end};
     if (attempt->ended)
         return;
     report_started(attempt);
     read_last_metrics(attempt);
     attempt->ended = true;
     give_up_execs(attempt, "the attempt has ended");
-    report(attempt, &ended);
+    repeat_ended(attempt);
+}
+
+/* Takes over what the shim wrote or told, but not who the attempt is: that is in the launch file,
+ * which no process of the team could ever write. False: it is of another attempt. */
+static bool adopt_status(struct attempt *attempt, const struct status *status)
+{
+    struct status own = attempt->status;
+    if (status->attempt != attempt->id)
+        return false;
+    attempt->status = *status;
+    if (own.job == 0)
+        return true; /* the launch file is gone: this is all there is to know */
+    attempt->status.job = own.job;
+    attempt->status.attempt_number = own.attempt_number;
+    attempt->status.epoch = own.epoch;
+    return true;
+}
+
+/* Reads the status file. True: it has a status. */
+static bool read_status(struct attempt *attempt, int fd)
+{
+    struct status status;
+    return status_read(fd, &status, NULL) == 0 && adopt_status(attempt, &status);
 }
 
 /* ---- What the shim says ------------------------------------------------------------------ */
@@ -118,13 +146,11 @@ static void take_status(struct attempt *attempt, const struct record *message)
     struct status status;
     struct error err;
     (void)message;
-    if (status_decode(raw->text, raw->size, &status, &err) < 0 || status.attempt != attempt->id) {
+    if (status_decode(raw->text, raw->size, &status, &err) < 0 || !adopt_status(attempt, &status)) {
         log_warn("attempt %" PRIu64 ": its shim told something else than its status", attempt->id);
         return;
     }
-    status.sequence = attempt->status.sequence;
-    attempt->status = status;
-    if (status.state == ENGINE_ATTEMPT_ENDED)
+    if (status.state == ATTEMPT_ENDED)
         report_ended(attempt);
     else
         report_started(attempt);
@@ -135,7 +161,7 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
     int64_t newest = (int64_t)record_number(message, "checkpoint_ms", 0);
     uint64_t bytes = record_number(message, "checkpoint_bytes", 0);
     struct report checkpoint = {
-        .kind = ENGINE_REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
+        .kind = REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
     if (newest == attempt->checkpoint_ms && bytes == attempt->checkpoint_bytes)
         return;
     attempt->checkpoint_ms = newest;
@@ -146,7 +172,7 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
 static void take_sample(struct attempt *attempt, const struct record *message)
 {
     struct usage_total usage = {0};
-    struct report sample = {.kind = ENGINE_REPORT_SAMPLE, .sample = {.accelerator_milli = -1}};
+    struct report sample = {.kind = REPORT_SAMPLE, .sample = {.accelerator_milli = -1}};
     usage_decode(message, &usage);
     sample.sample.cpu_ns = usage.cpu_ns;
     sample.sample.memory_bytes = usage.memory_bytes;
@@ -167,15 +193,14 @@ static void take_exec_ended(struct attempt *attempt, const struct record *messag
     int wait_status = -1;
     if (status)
         sscanf(status, "%d", &wait_status);
-    report_exec_ended(attempt, record_number(message, "exec", 0), wait_status,
-        record_text(message, "text"));
+    report_exec_ended(
+        attempt, record_number(message, "exec", 0), wait_status, record_text(message, "text"));
 }
 
 static const struct {
     const char *type;
     void (*take)(struct attempt *attempt, const struct record *message);
-} messages[] = {
-    {"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
+} messages[] = {{"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
 
 static void take_message(struct attempt *attempt)
 {
@@ -232,8 +257,8 @@ void attempt_connect(struct attempt *attempt, int channel_fd)
 {
     assert(attempt->channel_fd < 0);
     attempt->channel_fd = channel_fd;
-    attempt->readable = event_new(
-        attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
+    attempt->readable =
+        event_new(attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
     assert(attempt->readable);
     event_add(attempt->readable, NULL);
     attempt->settle_tries = 0;
@@ -291,8 +316,8 @@ static int write_lost(struct attempt *attempt, int status_fd, struct error *err)
     struct status lost = attempt->status;
     bool restarted = *lost.boot_id && strcmp(lost.boot_id, attempt->local->boot_id) != 0;
     lost.attempt = attempt->id;
-    lost.state = ENGINE_ATTEMPT_ENDED;
-    lost.end.reason = ENGINE_END_LOST;
+    lost.state = ATTEMPT_ENDED;
+    lost.end.reason = END_LOST;
     lost.end.rank = -1;
     lost.end.ended_ms = clock_wall_ms();
     snprintf(lost.end.text, sizeof lost.end.text, "%s",
@@ -326,8 +351,7 @@ static void settle_lost(struct attempt *attempt, int status_fd)
 {
     struct error err;
     /* The shim may have written the end between the first look and the lock. */
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ENGINE_ATTEMPT_ENDED) {
+    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED) {
         report_ended(attempt);
         return;
     }
@@ -336,18 +360,35 @@ static void settle_lost(struct attempt *attempt, int status_fd)
         return;
     }
     if (write_lost(attempt, status_fd, &err) < 0) {
-        log_error("attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id,
-            err.text);
+        log_error(
+            "attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id, err.text);
         settle_again(attempt);
         return;
     }
     report_ended(attempt);
 }
 
+void attempt_report_again(struct attempt *attempt)
+{
+    attempt->again = true;
+    attempt_settle_later(attempt, 0);
+}
+
+static void report_what_is(struct attempt *attempt)
+{
+    attempt->again = false;
+    attempt->started_reported = false;
+    report_started(attempt);
+    if (attempt->ended)
+        repeat_ended(attempt);
+}
+
 static void on_settle(evutil_socket_t unused, short events, void *context)
 {
     struct attempt *attempt = context;
     (void)unused, (void)events;
+    if (attempt->again)
+        report_what_is(attempt);
     if (attempt->ended || attempt->forgotten || attempt->channel_fd >= 0)
         return;
     SCOPED(fd_scope) int status_fd = open_in_run(attempt, "status", O_RDWR | O_CREAT);
@@ -357,8 +398,7 @@ static void on_settle(evutil_socket_t unused, short events, void *context)
         settle_again(attempt);
         return;
     }
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ENGINE_ATTEMPT_ENDED)
+    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED)
         report_ended(attempt);
     else if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
         reconnect(attempt);
@@ -441,7 +481,7 @@ void attempt_drop(struct attempt *attempt)
     set_timer(local->bury, 0);
 }
 
-void local_attempt_free(struct attempt *attempt)
+void attempt_free(struct attempt *attempt)
 {
     disconnect(attempt);
     event_free(attempt->settle);

@@ -28,7 +28,8 @@
 /* Without a memory limit /dev/shm is bounded all the same: it is memory. */
 enum { DEFAULT_SHM_BYTES = 1 << 30, SECRETS_BYTES = 1 << 20 };
 
-static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+static const char *const system_folders[] = {
+    "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 
 static const char *const readable[] = {
     "/etc/alternatives",
@@ -72,9 +73,8 @@ static const struct {
     {"amd", "/dev/dri/renderD%u", 128},
 };
 
-static const char *const accelerator_folders[] = {
-    "/sys/class/kfd", "/sys/class/drm", "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd",
-    "/proc/driver/nvidia"};
+static const char *const accelerator_folders[] = {"/sys/class/kfd", "/sys/class/drm",
+    "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd", "/proc/driver/nvidia"};
 
 /* ---- The stage --------------------------------------------------------------------------- */
 
@@ -188,7 +188,7 @@ static void add_namespaces(const struct launch *launch, struct argument_list *ou
     ADD(out, "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc",
         "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--as-pid-1", "--new-session",
         "--clearenv", "--cap-drop", "ALL");
-    if (launch->network != ENGINE_NETWORK_HOST)
+    if (launch->network != NETWORK_HOST)
         add(out, "--unshare-net");
     char host[HOST_NAME_MAX + 1];
     snprintf(host, sizeof host, "%s", launch->job_name);
@@ -220,7 +220,7 @@ static void add_system(const struct sandbox *sandbox, struct argument_list *out)
     for (size_t i = 0; i < ARRAY_LEN(system_folders); i++)
         add_system_folder(system_folders[i], out);
     add_readable(readable, ARRAY_LEN(readable), out);
-    if (sandbox->launch->network == ENGINE_NETWORK_HOST)
+    if (sandbox->launch->network == NETWORK_HOST)
         add_readable(readable_with_host_network, ARRAY_LEN(readable_with_host_network), out);
     ADD(out, "--perms", "0444", "--ro-bind-data");
     add_number(out, (uint64_t)sandbox->passwd_fd);
@@ -271,7 +271,8 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
     ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
     ADD(out, "--perms", "0700", "--size");
     add_number(out, SECRETS_BYTES);
-    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SANDBOX_WORK);
+    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir",
+        SANDBOX_WORK);
 }
 
 void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)

@@ -545,7 +545,7 @@ int cost_report(struct server *server, struct arena *arena, const struct identit
     }
     write_group(&report, &report.total, total);
     if (rc == 0 && everything)
-        rc = write_idle(&report, &walk, total, err);
+        rc = write_idle(&report, &walk, doc, err);
     report_finish(&report);
     if (rc == 0)
         *ret_report = doc;

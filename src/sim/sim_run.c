@@ -186,7 +186,7 @@ static int shadow_differs(const struct sim *sim, const struct sim_txn *anew, str
     const struct decision_list *live = &sim->txn.decisions, *other = &anew->decisions;
     size_t i = 0;
     while (i < live->count && i < other->count &&
-           memcmp(&live->items[i], &other->items[i], sizeof live->items[i]) == 0)
+           sim_trace_decision(0, &live->items[i]) == sim_trace_decision(0, &other->items[i]))
         i++;
     const struct core_decision none = {0};
     const struct core_decision *a = i < live->count ? &live->items[i] : &none;

@@ -22,6 +22,8 @@ void sim_trace_input(struct sim_trace *trace, int64_t now_ms, const struct sim_i
  * know them. */
 void sim_trace_txn(
     struct sim_trace *trace, const struct sim_store *store, const struct sim_txn *txn);
+/* The digest of one decision, mixed into `digest`: its fields, without the padding between. */
+uint64_t sim_trace_decision(uint64_t digest, const struct core_decision *decision);
 /* Anything else worth a line: crashes, failed commits. */
 void sim_trace_note(struct sim_trace *trace, int64_t now_ms, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

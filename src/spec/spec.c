@@ -249,7 +249,8 @@ void spec_write_markdown(struct strbuf *out)
         "What manifests may say. This page is made from the field tables in `src/spec`; change "
         "those, then run the unit test `spec_manifest` with `MUSTER_WRITE_DOCS=1`.\n\n"
         "A manifest is YAML or JSON of at most 256 KiB; several are separated by `---`. Anchors, "
-        "aliases, tags and directives are not taken. A field with nothing or `null` in it counts as not given. "
+        "aliases, tags and directives are not taken. A field with nothing or `null` in it counts "
+        "as not given. "
         "Sizes are written as `512Mi` or `16G`, durations as `90s` or `1h30m`, times as "
         "`2026-01-31T08:30:00Z`.\n");
     for (size_t i = 0; i < KIND_COUNT; i++)

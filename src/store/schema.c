@@ -5,6 +5,7 @@
  * drop a column takes a step. A column that only the table has was written by a newer program. */
 #include "store/schema.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "core/rows.h"
 #include "store/row_sql.h"
@@ -14,8 +15,8 @@
 #include <string.h>
 
 static const char *const steps[] = {
-    "CREATE TABLE schema_version(version INTEGER NOT NULL);"
-    "INSERT INTO schema_version VALUES(0);"
+    "CREATE TABLE schema_version(version INTEGER NOT NULL, tables TEXT NOT NULL);"
+    "INSERT INTO schema_version VALUES(0, '');"
     /* The one row that every transaction changes on condition of the last. */
     "CREATE TABLE fence(id INTEGER PRIMARY KEY CHECK(id = 1), epoch INTEGER NOT NULL,"
     " tick INTEGER NOT NULL, settled INTEGER NOT NULL, audit_sequence INTEGER NOT NULL,"
@@ -73,22 +74,19 @@ static int newer(struct error *err, const char *what)
         "the store was written by a newer muster (%s): use that version, or restore a backup", what);
 }
 
-static int migrate(sqlite3 *db, const struct schema *schema, struct error *err)
+/* Brings the version forward. *ret_current: nothing was to do. */
+static int migrate(sqlite3 *db, const struct schema *schema, bool *ret_current, struct error *err)
 {
     int64_t version = 0;
-    char sql[80];
-
     if (read_version(db, &version, err) < 0)
         return -1;
     if (version > schema->step_count)
         return newer(err, "schema version");
-    if (version == schema->step_count)
-        return 0;
+    *ret_current = version == schema->step_count;
     for (; version < schema->step_count; version++)
         if (sql_exec(db, schema->steps[version], err) < 0)
             return error_prefix(err, "schema version %lld", (long long)version + 1);
-    snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d", schema->step_count);
-    return sql_exec(db, sql, err);
+    return 0;
 }
 
 static bool type_has(const struct row_type *type, const char *column)
@@ -144,16 +142,53 @@ static int prepare_table(sqlite3 *db, const struct row_type *type, struct error 
     return sql_exec(db, strbuf_text(&sql), err);
 }
 
-static int upgrade(
-    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
+/* What the row types' tables and indexes are to be, in 64 digits. The database keeps those it was
+ * last made to fit, so that most openings need not look at any table. */
+static void tables_digest(const struct schema *schema, char out[65])
 {
-    if (migrate(db, schema, err) < 0)
+    SCOPED(strbuf_finish) struct strbuf sql = {0};
+    for (int kind = 0; kind < schema->kind_count; kind++) {
+        row_sql_create(&sql, schema->type(kind));
+        row_sql_indexes(&sql, schema->type(kind));
+    }
+    strbuf_puts(&sql, extra_indexes);
+    file_sha256_hex(sql.text, sql.length, out);
+}
+
+static int digest_matches(sqlite3 *db, const char *digest, bool *ret_matches, struct error *err)
+{
+    SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
+    if (sql_prepare(db, "SELECT tables FROM schema_version", &statement, err) < 0 ||
+        sql_next(statement, err) < 0)
         return -1;
+    *ret_matches = strcmp(sql_text(statement, 0), digest) == 0;
+    return 0;
+}
+
+static int prepare_tables(
+    sqlite3 *db, const struct schema *schema, const char *digest, struct error *err)
+{
+    char sql[160];
     for (int kind = 0; kind < schema->kind_count; kind++)
         if (prepare_table(db, schema->type(kind), err) < 0)
             return -1;
-    if (sql_exec(db, extra_indexes, err) < 0 ||
-        sql_exec(db, "UPDATE fence SET epoch = epoch + 1", err) < 0 ||
+    snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d, tables = '%s'",
+        schema->step_count, digest);
+    return sql_exec(db, extra_indexes, err) < 0 ? -1 : sql_exec(db, sql, err);
+}
+
+static int upgrade(
+    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
+{
+    char digest[65];
+    bool current = false, matches = false;
+
+    tables_digest(schema, digest);
+    if (migrate(db, schema, &current, err) < 0 || digest_matches(db, digest, &matches, err) < 0)
+        return -1;
+    if (!(current && matches) && prepare_tables(db, schema, digest, err) < 0)
+        return -1;
+    if (sql_exec(db, "UPDATE fence SET epoch = epoch + 1", err) < 0 ||
         sql_number(db, "SELECT epoch FROM fence", ret_epoch, err) < 0)
         return -1;
     return sql_exec(db, "COMMIT", err);

@@ -2,9 +2,9 @@
  *
  * Rules that hold for the whole server side:
  * - Everything happens on the thread that runs the event base. Nothing here blocks.
- * - No callback is ever called from inside a call into this interface: answers, pauses and body
- *   requests take effect when the caller has returned to the loop. A handler needs no defence
- *   against being entered twice.
+ * - No callback is ever called from inside a call into this interface (on_answer and
+ *   http_server_destroy apart): answers, pauses and body requests take effect when the caller has
+ *   returned to the loop. A handler needs no defence against being entered twice.
  * - Texts and bytes passed in are copied before the call returns; those handed out live as long
  *   as their request, except body pieces, which live until the callback returns.
  * - What a peer sends is parsed by wire/http_parse.h; what it rejects never reaches a handler.

@@ -9,6 +9,8 @@
 
 #include <arpa/inet.h>
 #include <event2/event.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -408,7 +410,6 @@ static void a_certificate_for_another_host_is_not_trusted(void **state)
 {
     (void)state;
     struct fixture *fix = fixture_create();
-    char endpoint[64];
     struct tls_client *tls = NULL;
     struct tls_session *session = NULL;
     int pair[2];
@@ -431,7 +432,42 @@ static void a_certificate_for_another_host_is_not_trusted(void **state)
     tls_client_destroy(tls);
     close(pair[0]);
     close(pair[1]);
-    (void)endpoint;
+    fixture_destroy(fix);
+}
+
+/* Whether a TLS client of that version, offering that protocol, gets through the handshake. */
+static bool greets(const struct fixture *fix, int version, const char *protocol, size_t length)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+        .sin_port = htons((uint16_t)atoi(strrchr(fix->https_endpoint, ':') + 1)),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_security_level(context, 0);
+    SSL_CTX_set_min_proto_version(context, version);
+    SSL_CTX_set_max_proto_version(context, version);
+    SSL_CTX_set_alpn_protos(context, (const unsigned char *)protocol, (unsigned)length);
+    SSL *ssl = SSL_new(context);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    SSL_set_fd(ssl, fd);
+    bool done = SSL_connect(ssl) == 1;
+    ERR_clear_error();
+    SSL_free(ssl);
+    SSL_CTX_free(context);
+    close(fd);
+    return done;
+}
+
+static void old_versions_and_other_protocols_get_no_session(void **state)
+{
+    (void)state;
+    static const char http11[] = "\x08http/1.1", h2[] = "\x02h2";
+    struct fixture *fix = fixture_create();
+    assert_true(greets(fix, TLS1_3_VERSION, http11, sizeof http11 - 1));
+    assert_true(greets(fix, TLS1_2_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_1_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_VERSION, http11, sizeof http11 - 1));
+    assert_false(greets(fix, TLS1_3_VERSION, h2, sizeof h2 - 1));
     fixture_destroy(fix);
 }
 
@@ -528,6 +564,7 @@ int main(void)
         cmocka_unit_test(a_refused_upgrade_is_an_ordinary_answer),
         cmocka_unit_test(an_unknown_certificate_is_not_trusted),
         cmocka_unit_test(a_certificate_for_another_host_is_not_trusted),
+        cmocka_unit_test(old_versions_and_other_protocols_get_no_session),
         cmocka_unit_test(plain_text_on_the_tls_port_gets_no_answer),
         cmocka_unit_test(a_reload_serves_the_new_certificate_and_keeps_old_connections),
         cmocka_unit_test(keys_are_private_and_belong_to_their_certificate),
