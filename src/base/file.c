@@ -191,16 +191,17 @@ static int remove_leaf(int at, const char *name, bool *ret_is_folder)
 }
 
 /* A tree may be deeper than the stack: its deep end is moved to the top, whose end of the
- * listing is then looked at again. */
+ * listing is then looked at again. Whoever made the tree may have taken some of the names. */
 static int removal_raise(struct removal *stack, const char *name)
 {
     char raised[64];
     struct removal *top = &stack[0];
-    snprintf(raised, sizeof raised, ".removal-%u", top->raised + 1);
-    if (renameat(dirfd(stack[TREE_DEPTH_MAX - 1].folder), name, dirfd(top->folder), raised) < 0)
-        return -1;
-    top->raised++;
-    return 0;
+    int deep = dirfd(stack[TREE_DEPTH_MAX - 1].folder), result;
+    do {
+        snprintf(raised, sizeof raised, ".removal-%u", ++top->raised);
+        result = renameat2(deep, name, dirfd(top->folder), raised, RENAME_NOREPLACE);
+    } while (result < 0 && errno == EEXIST && top->raised < UINT_MAX);
+    return result;
 }
 
 /* Empties the folder on top of stack, which may push one below it. 1: it is empty now. */
@@ -252,27 +253,43 @@ static int removal_run(struct removal *stack, size_t *depth, const dev_t *device
     return 0;
 }
 
-int file_remove_tree(const char *path, struct error *err)
+/* Empties the folder that was opened as stack[0], and closes it. */
+static int remove_content(struct removal *stack)
 {
     struct stat st;
+    size_t depth = 1;
+    int result = fstat(dirfd(stack[0].folder), &st);
+    if (result == 0)
+        result = removal_run(stack, &depth, &st.st_dev);
+    int saved = errno;
+    while (depth > 0)
+        closedir(stack[--depth].folder);
+    errno = saved;
+    return result;
+}
+
+int file_remove_tree(const char *path, struct error *err)
+{
     bool is_folder;
     if (remove_leaf(AT_FDCWD, path, &is_folder) < 0)
         return error_set_errno(err, "cannot remove %s", path);
     if (!is_folder)
         return 0;
     SCOPED(mem_scope) struct removal *stack = mem_alloc(TREE_DEPTH_MAX, sizeof *stack);
-    size_t depth = 0;
-    if (removal_open_closed(AT_FDCWD, path, NULL, &stack[0]) < 0 ||
-        fstat(dirfd(stack[0].folder), &st) < 0)
+    if (removal_open_closed(AT_FDCWD, path, NULL, &stack[0]) < 0)
         return error_set_errno(err, "cannot open %s to remove it", path);
-    depth = 1;
-    int result = removal_run(stack, &depth, &st.st_dev);
-    int saved = errno;
-    while (depth > 0)
-        closedir(stack[--depth].folder);
-    errno = saved;
-    if (result < 0 || rmdir(path) < 0)
+    if (remove_content(stack) < 0 || rmdir(path) < 0)
         return error_set_errno(err, "cannot remove %s", path);
+    return 0;
+}
+
+int file_remove_content(int folder_fd, struct error *err)
+{
+    SCOPED(mem_scope) struct removal *stack = mem_alloc(TREE_DEPTH_MAX, sizeof *stack);
+    if (removal_open(folder_fd, ".", NULL, &stack[0]) < 0)
+        return error_set_errno(err, "cannot open a folder to empty it");
+    if (remove_content(stack) < 0)
+        return error_set_errno(err, "cannot empty a folder");
     return 0;
 }
 
