@@ -554,14 +554,33 @@ static void set_up_events(struct local *local)
     event_add(local->poll, &every);
 }
 
+/* Can an ordinary user make the namespaces of a sandbox here? */
+static int check_sandbox(struct error *err)
+{
+    static const char *const switches[] = {
+        "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"};
+    if (access(SANDBOX_PROGRAM, X_OK) < 0)
+        return error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+        char *text;
+        size_t size;
+        if (file_read(switches[i], 64, &text, &size, NULL) < 0)
+            continue; /* this kernel has no such switch */
+        bool off = !strcmp(text, "0\n");
+        free(text);
+        if (off)
+            return error_set(err, ERR_UNAVAILABLE,
+                "user namespaces are switched off: set %s to a value above 0", switches[i]);
+    }
+    return 0;
+}
+
 struct engine *engine_local_create(const struct engine_local_options *options, struct error *err)
 {
     assert(options->base && options->report && options->data[0] == '/');
     struct error why = {0};
-    if (access(SANDBOX_PROGRAM, X_OK) < 0) {
-        error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    if (check_sandbox(err) < 0)
         return NULL;
-    }
     struct local *local = mem_alloc(1, sizeof *local);
     local->engine.operations = &operations;
     local->base = options->base;

@@ -553,6 +553,16 @@ static void gather_facts(struct shim *shim)
         facts->all_ended &= shim->status.ranks[i] >= 0;
 }
 
+/* The work directory goes here and not in the server, whose loop must not wait for a million
+ * files; and as the user who made them, with descriptors only. */
+static void remove_work(const struct shim *shim)
+{
+    struct error err;
+    if (file_remove_content(shim->files.work_fd, &err) < 0 ||
+        file_remove_content(shim->files.tmp_fd, &err) < 0)
+        log_warn("%s", err.text);
+}
+
 static void finish_if_over(struct shim *shim)
 {
     if (shim->bubblewrap_alive || shim->sandbox_alive || shim->open_streams > 0 ||
@@ -562,6 +572,7 @@ static void finish_if_over(struct shim *shim)
     gather_facts(shim);
     watch_disk(shim);
     tell_sample(shim);
+    remove_work(shim);
     end_decide(&shim->facts, &shim->status.end);
     shim->status.end.ended_ms = clock_wall_ms();
     shim->status.state = ATTEMPT_ENDED;

@@ -257,6 +257,24 @@ static void test_a_network_of_its_own_reaches_nobody(void **state)
     world_assert_log(world, 1, "0 o     lo\n0 o 1\n");
 }
 
+static void test_only_the_network_host_shows_the_machines(void **state)
+{
+    struct world *world = *state;
+    char *text, expected[64];
+    size_t size, lines = 0;
+    struct launch *launch =
+        world_script(world, 1, "echo $(wc -l < /proc/net/dev) interfaces; echo port $MASTER_PORT");
+    assert_int_equal(file_read("/proc/net/dev", 65536, &text, &size, NULL), 0);
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    free(text);
+    launch->network = NETWORK_HOST;
+    world_start(world, launch);
+    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    snprintf(expected, sizeof expected, "0 o %zu interfaces\n", lines);
+    world_assert_log(world, 1, expected);
+}
+
 /* ---- Bounds ------------------------------------------------------------------------------ */
 
 static void test_filling_the_disk_quota_ends_the_job(void **state)
@@ -401,6 +419,7 @@ static int run_suite(void)
         TEST(test_an_escaped_process_cannot_touch_the_record_of_its_team),
         TEST(test_rights_are_gone),
         TEST(test_a_network_of_its_own_reaches_nobody),
+        TEST(test_only_the_network_host_shows_the_machines),
         TEST(test_filling_the_disk_quota_ends_the_job),
         TEST(test_one_file_cannot_pass_the_disk_quota),
         TEST(test_a_flood_of_output_leaves_a_bounded_log),

@@ -591,6 +591,18 @@ static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
     assert_int_equal(stat(job, &st), -1);
 }
 
+static void test_the_data_directory_can_be_where_the_stage_is(void **state)
+{
+    (void)state;
+    if (access("/mnt", W_OK) < 0)
+        skip();
+    struct world *world = world_create_in("/mnt", NULL);
+    world_run(world, 1, "echo works; echo 1 > $MUSTER_CHECKPOINT_DIR/x");
+    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_log(world, 1, "works");
+    world_destroy(world);
+}
+
 static void test_a_running_attempt_cannot_be_forgotten(void **state)
 {
     struct world *world = *state;
@@ -653,6 +665,7 @@ static int run_suite(void)
         TEST(test_an_attempt_of_an_earlier_boot_is_lost),
         TEST(test_an_attempt_whose_shim_never_began_is_lost_and_not_run),
         TEST(test_forgetting_keeps_logs_and_purging_removes_all),
+        cmocka_unit_test(test_the_data_directory_can_be_where_the_stage_is),
         TEST(test_a_running_attempt_cannot_be_forgotten),
         TEST(test_nobody_runs_as_root),
     };

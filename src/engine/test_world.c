@@ -51,8 +51,14 @@ void world_make_engine(struct world *world)
 
 struct world *world_create(const char *cgroup_name)
 {
+    return world_create_in("/tmp", cgroup_name);
+}
+
+struct world *world_create_in(const char *parent, const char *cgroup_name)
+{
     struct world *world = mem_alloc(1, sizeof *world);
-    char folder[] = "/tmp/muster-test-XXXXXX";
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/muster-test-XXXXXX", parent);
     assert_non_null(mkdtemp(folder));
     world->data = mem_strdup(folder);
     world->cgroup_name = cgroup_name;

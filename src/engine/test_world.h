@@ -25,6 +25,7 @@ struct world {
 };
 
 struct world *world_create(const char *cgroup_name);
+struct world *world_create_in(const char *parent, const char *cgroup_name);
 void world_destroy(struct world *world); /* kills what runs, removes everything */
 /* The server dies and comes back: the engine is destroyed and made again. */
 void world_restart_engine(struct world *world);
