@@ -231,6 +231,13 @@ int64_t core_attempt_hour_micro(const struct core *core, uint64_t id)
     return sum;
 }
 
+int64_t core_placement_hour_micro(const struct core *core, uint64_t id)
+{
+    const struct live_placement *placement =
+        (const struct live_placement *)table_find(core, ROW_PLACEMENT, id);
+    return placement ? placement_hour_micro(placement) : 0;
+}
+
 int64_t core_node_hour_micro(const struct core *core, uint64_t id)
 {
     const struct live_node *node = (const struct live_node *)table_find(core, ROW_NODE, id);
