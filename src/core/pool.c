@@ -214,8 +214,8 @@ static void node_label_add(struct core *core, struct live_node *live, int32_t ef
     const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
-    /* One statement each: the order within an initializer is the compiler's. */
-    label->row = (struct node_label_row){.node = live->row.id, .effect = effect};
+    label->row.node = live->row.id;
+    label->row.effect = effect;
     label->row.key = symbol_intern(core, key);
     label->row.value = symbol_intern(core, value);
     change_new(core, ROW_NODE_LABEL, &label->item);

@@ -44,11 +44,9 @@ static void put_team(struct run *run)
     team.quotas.count = below(run, 3);
     for (size_t q = 0; q < team.quotas.count; q++) {
         int64_t guarantee = (int64_t)below(run, 5) * 1000;
-        quotas[q] = (struct quota){
-            .resource = resources[below(run, 2) + 2 * q],
-            .guarantee = guarantee,
-            .limit = chance(run, 50) ? -1 : guarantee + (int64_t)below(run, 8) * 1000,
-        };
+        quotas[q].resource = resources[below(run, 2) + 2 * q];
+        quotas[q].guarantee = guarantee;
+        quotas[q].limit = chance(run, 50) ? -1 : guarantee + (int64_t)below(run, 8) * 1000;
         if (q == 1 && strcmp(quotas[q].resource, "memory") == 0)
             quotas[q].guarantee = 0, quotas[q].limit = (int64_t)below(run, 64) * GIB;
     }
@@ -74,12 +72,11 @@ static void put_pool(struct run *run)
         nodes[2].taints.count = 1;
     }
     struct named_price price = {"gpu", 1000000 + (int64_t)below(run, 5)};
-    struct pool pool = {
-        .metadata.name = chance(run, 70) ? "here" : "there",
-        .nodes = {nodes, 1 + below(run, 3)},
-        .prices = {.currency = "EUR", .cpu_hour_micro = (int64_t)below(run, 3) * 1000,
-            .accelerators = {&price, 1}},
-    };
+    struct pool pool = {.prices = {.currency = "EUR", .accelerators = {&price, 1}}};
+    pool.metadata.name = chance(run, 70) ? "here" : "there";
+    pool.nodes.items = nodes;
+    pool.nodes.count = 1 + below(run, 3);
+    pool.prices.cpu_hour_micro = (int64_t)below(run, 3) * 1000;
     (void)!core_pool_put(run->world->core, &pool, NULL);
 }
 
@@ -94,8 +91,8 @@ static void submit(struct run *run)
     struct node_requirement require[] = {
         {"zone", (enum label_operator)below(run, 4), {(const char *[]){"east"}, 1}}};
     struct dependency dependency = {before, (enum dependency_condition)below(run, 2)};
-    struct job job = job_make(team_names[below(run, ARRAY_LEN(team_names))], name,
-        1 + (int64_t)below(run, 4), 0);
+    const char *team = team_names[below(run, ARRAY_LEN(team_names))];
+    struct job job = job_make(team, name, 1 + (int64_t)below(run, 4), 0);
     job.resources.accelerator_milli = milli[below(run, ARRAY_LEN(milli))];
     job.resources.accelerator = job.resources.accelerator_milli && chance(run, 80) ? "gpu" : NULL;
     job.priority = priorities[below(run, ARRAY_LEN(priorities))];
@@ -148,14 +145,12 @@ static void report(struct run *run)
 {
     uint64_t job = any_job(run);
     const struct job_row *row = core_job(run->world->core, job);
-    struct core_report say = {
-        .attempt = row && row->attempt ? row->attempt : below(run, 1000) + job,
-        .kind = (enum report_kind)below(run, 4),
-        .reason = (enum end_reason)below(run, END_REASON_COUNT),
-        .exit_status = (int32_t)below(run, 256),
-        .at_ms = run->world->now_ms - (int64_t)below(run, 100000) + 1000,
-        .complete = chance(run, 20),
-    };
+    struct core_report say = {.attempt = row && row->attempt ? row->attempt : job + 1};
+    say.kind = (enum report_kind)below(run, 4);
+    say.reason = (enum end_reason)below(run, END_REASON_COUNT);
+    say.exit_status = (int32_t)below(run, 256);
+    say.at_ms = run->world->now_ms - (int64_t)below(run, 100000) + 1000;
+    say.complete = chance(run, 20);
     if (say.kind == REPORT_ENDED && chance(run, 50))
         say.reason = END_SUCCEEDED;
     core_attempt_report(run->world->core, &say);
@@ -173,14 +168,15 @@ static void node_event(struct run *run)
     const char *pool = chance(run, 70) ? "here" : "there";
     const char *node = any_node(run);
     int64_t begin_ms = run->world->now_ms + (int64_t)below(run, 1200000) - 60000;
+    int64_t end_ms;
     switch (below(run, 5)) {
     case 0: (void)!core_node_wish(core, pool, node, (enum node_wish)below(run, 3), NULL); break;
     case 1: (void)!core_node_wish(core, pool, node, NODE_UNCORDON, NULL); break;
     case 2:
         if (run->plain)
             break;
-        (void)!core_node_reserve(core, pool, node, begin_ms,
-            chance(run, 30) ? 0 : begin_ms + (int64_t)below(run, 600000), NULL);
+        end_ms = chance(run, 30) ? 0 : begin_ms + (int64_t)below(run, 600000);
+        (void)!core_node_reserve(core, pool, node, begin_ms, end_ms, NULL);
         break;
     default: core_node_report(core, pool, node, chance(run, 60));
     }
