@@ -330,15 +330,18 @@ static void try_orders(struct search *search, struct verdict *verdict, size_t fi
     SCOPED(mem_scope) struct victim **sorted = mem_alloc(count + 1, sizeof *sorted);
     for (size_t i = 0; i < count; i++)
         sorted[i] = &search->victims.items[i];
-    sort_pointers((void **)sorted, count, by_loss, NULL);
-    follow(search, sorted, count);
-    bool possible = fits(search);
-    trial_clear(search);
-    if (!possible)
-        return;
-    measure_gains(search);
+    if (search->size > 1) {
+        sort_pointers((void **)sorted, count, by_loss, NULL);
+        follow(search, sorted, count);
+        bool possible = fits(search);
+        trial_clear(search);
+        if (!possible)
+            return;
+        measure_gains(search);
+    }
     order_nodes(search);
-    for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+    /* For a single rank every node has been tried by itself: the other orders add nothing. */
+    for (size_t o = search->size > 1 ? 0 : 2; o < ARRAY_LEN(orders); o++) {
         sort_pointers((void **)sorted, count, orders[o], NULL);
         follow(search, sorted, count);
         prune(search);

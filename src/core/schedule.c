@@ -15,13 +15,14 @@ enum {
     RANK_ENTITLED = 16,  /* added to the band */
     PLACEMENTS_PER_PASS = 100000,
     SIMILAR_TRIES = 16,  /* jobs of a lane that differ in labels only */
-    PREEMPTIONS_PER_PASS = 256,
+    SEARCHES_PER_PASS = 64,
 };
 
 struct pass {
     struct core *core;
     int32_t placements;
-    int32_t preemptions;
+    int32_t searches; /* for victims */
+    bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
 };
@@ -227,10 +228,12 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         pass->placements++;
         return true;
     }
-    if (pass->preemptions >= PREEMPTIONS_PER_PASS || !may_preempt(pass, job))
+    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
         return false;
-    pass->preemptions++;
-    return preempt_for(core, job);
+    bool preempted = preempt_for(core, job);
+    pass->searches++;
+    pass->preempted |= preempted;
+    return preempted;
 }
 
 static void pass_run(struct core *core)
@@ -245,11 +248,12 @@ static void pass_run(struct core *core)
         if (rank == team->pass_own_rank && !lane_try(&pass, lane))
             lane_fail(core, lane);
         team_refresh(core, team);
-        if (pass.placements >= PLACEMENTS_PER_PASS) {
-            core->pass_wanted = true;
-            return;
-        }
+        if (pass.placements >= PLACEMENTS_PER_PASS)
+            break;
     }
+    /* The rest has its turn in the next pass, right away if this one got anywhere. */
+    core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
+                        (pass.searches >= SEARCHES_PER_PASS && pass.preempted);
 }
 
 void core_schedule(struct core *core)

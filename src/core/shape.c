@@ -173,8 +173,9 @@ void shape_index(struct core *core, struct live_shape *shape)
     shape->hash = hash ? hash : 1;
     shape->same_hash = idmap_get(&core->shapes_by_hash, shape->hash);
     idmap_put(&core->shapes_by_hash, shape->hash, shape);
+    /* A type that no node has gets no index: jobs could use the indexes up. */
     shape->resource =
-        shape->row.accelerator ? resource_of_type(core, shape->row.accelerator) : -1;
+        shape->row.accelerator ? resource_find_type(core, shape->row.accelerator) : -1;
     core->apart_shapes += shape->apart;
 }
 

@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { LABELS_MAX = 256, RULES_MAX = 256 };
+
 struct submission {
     const struct job *job;
     struct live_team *team;
@@ -92,6 +94,8 @@ static int check_texts(const struct job *job, struct error *err)
     const struct placement *place = &job->placement;
     if (!job->metadata.name || !*job->metadata.name || strlen(job->metadata.name) > 200)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
+    if (job->metadata.labels.count > LABELS_MAX)
+        return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
         symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
@@ -123,8 +127,8 @@ static int check_rules(const struct placement *place, struct error *err)
             symbol_check(one->value, "spec.placement.tolerations", err) < 0)
             return error_set(err, ERR_INVALID, "spec.placement.tolerations: no or a long key");
     }
-    if (rules > 256)
-        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than 256 conditions");
+    if (rules > RULES_MAX)
+        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than %d conditions", RULES_MAX);
     return 0;
 }
 

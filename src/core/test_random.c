@@ -226,6 +226,64 @@ static uint64_t run_seed(uint64_t seed)
     return digest;
 }
 
+/* One column of one row gets another value: a byte changed, a number off by one or enormous. */
+static void damage(struct prng *prng, enum row_kind kind, void *row)
+{
+    const struct row_type *type = row_type(kind);
+    const struct column *column = &type->columns[prng_below(prng, type->column_count)];
+    char *at = (char *)row + column->offset;
+    int64_t value = 0;
+    switch (prng_below(prng, 4)) {
+    case 0: at[prng_below(prng, column->size)] ^= (char)(1 << prng_below(prng, 8)); return;
+    case 1: value = (int64_t)prng_next(prng); break;
+    case 2: value = (int64_t)prng_below(prng, 5) - 2; break;
+    default: memcpy(&value, at, column->size < 8 ? column->size : 8); value++;
+    }
+    memcpy(at, &value, column->size < 8 ? column->size : 8);
+}
+
+static void load_damaged(struct world *world, struct prng *prng)
+{
+    struct core *core = core_create(NULL);
+    size_t victim = prng_below(prng, world->rows.count);
+    bool loaded = true;
+    for (int kind = 0; kind < ROW_KIND_COUNT && loaded; kind++) {
+        for (size_t i = 0; i < world->rows.count && loaded; i++) {
+            const struct stored_row *row = &world->rows.items[i];
+            if ((int)row->kind != kind || !row->live)
+                continue;
+            SCOPED(mem_scope) void *copy = mem_alloc(1, row_type(row->kind)->size);
+            memcpy(copy, row->bytes, row_type(row->kind)->size);
+            if (i == victim)
+                damage(prng, row->kind, copy);
+            loaded = core_load_row(core, row->kind, copy, NULL) == 0;
+        }
+    }
+    if (loaded && core_load_end(core, NULL) == 0) {
+        core_begin(core, world->now_ms + 1000);
+        core_schedule(core);
+        core_end(core);
+    }
+    core_destroy(core);
+}
+
+static void damaged_rows_are_refused_or_harmless(void **state)
+{
+    struct run run = {.world = *state, .prng = {4711}};
+    for (size_t i = 0; i < ARRAY_LEN(team_names); i++) {
+        struct team team = team_make(team_names[i], team_parents[i]);
+        assert_int_equal(core_team_put(run.world->core, &team, NULL), 0);
+    }
+    put_pool(&run);
+    for (int tick = 0; tick < 30; tick++) {
+        for (int i = 0; i < 10; i++)
+            command(&run);
+        world_tick(run.world, 1000);
+        for (int i = 0; i < 40; i++)
+            load_damaged(run.world, &run.prng);
+    }
+}
+
 static void holds_its_invariants_whatever_is_sent(void **state)
 {
     (void)state;
@@ -244,6 +302,7 @@ static void holds_its_invariants_whatever_is_sent(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(damaged_rows_are_refused_or_harmless),
         cmocka_unit_test(holds_its_invariants_whatever_is_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
