@@ -337,11 +337,11 @@ static void try_orders(struct search *search, struct verdict *verdict, size_t fi
         trial_clear(search);
         if (!possible)
             return;
-        measure_gains(search);
     }
+    measure_gains(search);
     order_nodes(search);
-    /* For a single rank every node has been tried by itself: the other orders add nothing. */
-    for (size_t o = search->size > 1 ? 0 : 2; o < ARRAY_LEN(orders); o++) {
+    /* For a single rank the order of nodes covers that of losses. */
+    for (size_t o = search->size > 1 ? 0 : 1; o < ARRAY_LEN(orders); o++) {
         sort_pointers((void **)sorted, count, orders[o], NULL);
         follow(search, sorted, count);
         prune(search);
