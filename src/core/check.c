@@ -69,7 +69,7 @@ static int check_node(const struct live_node *node, struct error *err)
     return 0;
 }
 
-/* The devices of a placement are as many as its ranks ask for, and shapes ask for what nodes have. */
+/* The devices of a placement are as many as its ranks ask for. */
 static int check_placement(const struct live_placement *one, struct error *err)
 {
     const struct shape_row *shape = &one->attempt->job->shape->row;
@@ -114,8 +114,7 @@ static int check_job(const struct live_job *job, struct error *err)
         return wrong(err, "job", job->row.id, "it has ended and is still live");
     if ((state >= JOB_STARTING) != (job->attempt != NULL))
         return wrong(err, "job", job->row.id, "its state contradicts its attempt");
-    if ((state == JOB_STOPPING) !=
-        (job->attempt && job->attempt->row.stop_reason != END_NONE))
+    if ((state == JOB_STOPPING) != (job->attempt && job->attempt->row.stop_reason != END_NONE))
         return wrong(err, "job", job->row.id, "it is stopping and its attempt is not");
     bool competes = state == JOB_QUEUED && !job->claims;
     if (competes != (job->lane != NULL))
@@ -132,8 +131,8 @@ static int check_job(const struct live_job *job, struct error *err)
     return 0;
 }
 
-static void team_add(struct amounts *held, const struct live_team *team,
-    struct live_team *owner, const struct amounts *amounts)
+static void team_add(struct amounts *held, const struct live_team *team, struct live_team *owner,
+    const struct amounts *amounts)
 {
     for (const struct live_team *at = owner; at; at = at->parent) {
         for (int i = 0; at == team && i < RESOURCE_MAX; i++)
@@ -278,8 +277,8 @@ static int check_tables(const struct core *core, struct error *err)
                 return wrong(err, row_type((enum row_kind)kind)->name, last, "misplaced");
         }
         if (live != table->live)
-            return error_set(err, ERR_CORRUPT, "table %s: wrong count",
-                row_type((enum row_kind)kind)->name);
+            return error_set(
+                err, ERR_CORRUPT, "table %s: wrong count", row_type((enum row_kind)kind)->name);
     }
     return 0;
 }
@@ -287,9 +286,8 @@ static int check_tables(const struct core *core, struct error *err)
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
-        check_shapes(core, err) < 0 || check_idle(core, err) < 0 ||
-        check_timers(core, err) < 0 || check_counts(core, err) < 0 ||
-        check_arrays(core, err) < 0)
+        check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
+        check_counts(core, err) < 0 || check_arrays(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

@@ -2,8 +2,8 @@
  *
  * Order: jobs that keep their team (or one above it) within its guarantee come first; then the
  * higher band of named priorities, waiting counted; then, down the tree, the team that has used
- * least for its weight (a team's own jobs before its children's); within a team the higher priority,
- * then who has waited longer.
+ * least for its weight (a team's own jobs before its children's); within a team the higher
+ * priority, then who has waited longer.
  *
  * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
  * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
@@ -12,9 +12,9 @@
 
 enum {
     RANK_NONE = 0,
-    RANK_ENTITLED = 16,  /* added to the band */
+    RANK_ENTITLED = 16, /* added to the band */
     PLACEMENTS_PER_PASS = 100000,
-    SIMILAR_TRIES = 16,  /* jobs of a lane that differ in labels only */
+    SIMILAR_TRIES = 16, /* jobs of a lane that differ in labels only */
     SEARCHES_PER_PASS = 64,
 };
 
@@ -158,8 +158,7 @@ static void remember_not_fit(struct core *core, const struct live_job *job)
 }
 
 /* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
-static bool quota_permits(
-    const struct core *core, const struct live_job *job, int32_t *ret_ranks)
+static bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks)
 {
     int32_t ranks = quota_ranks(core, job, job->row.size_max);
     if (ranks < job->row.size_min)

@@ -143,9 +143,9 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
 {
     return a->cpu_milli == b->cpu_milli && a->memory_bytes == b->memory_bytes &&
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
-           a->accelerator == b->accelerator && a->pool == b->pool &&
-           a->node_type == b->node_type && a->jurisdiction == b->jurisdiction &&
-           a->spread == b->spread && a->exclusive == b->exclusive;
+           a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
+           a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
+           a->exclusive == b->exclusive;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)

@@ -59,7 +59,8 @@ static void put_team(struct run *run)
 static void put_pool(struct run *run)
 {
     struct label labels[] = {{"zone", chance(run, 50) ? "east" : "west"}};
-    struct taint taints[] = {{"spot", "yes", chance(run, 50) ? TAINT_NO_EXECUTE : TAINT_NO_SCHEDULE}};
+    struct taint taints[] = {
+        {"spot", "yes", chance(run, 50) ? TAINT_NO_EXECUTE : TAINT_NO_SCHEDULE}};
     struct node nodes[] = {
         node_make("g", 8, 32, 4), node_make("c", 16, 64, 0), node_make("h", 4, 16, 2)};
     nodes[0].count = 1 + (int64_t)below(run, 3);
@@ -197,9 +198,43 @@ static void command(struct run *run)
         if (chance(run, 20))
             (void)!core_pool_delete(core, chance(run, 50) ? "here" : "there", NULL);
         break;
-    case 8: case 9: case 10: case 11: case 12: submit(run); break;
+    case 8:
+    case 9:
+    case 10:
+    case 11:
+    case 12: submit(run); break;
     default: report(run);
     }
+}
+
+typedef VEC(struct core_report) report_vec;
+
+static void obey(void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
+{
+    report_vec *reports = context;
+    struct core_report report = {.attempt = attempt->id, .reason = END_SIGNAL};
+    report.kind = wish->stop ? REPORT_ENDED : REPORT_STARTED;
+    if (wish->stop || attempt->state < ATTEMPT_STARTED)
+        vec_push(reports, report);
+}
+
+/* With an engine that does what it is told and no further command, the core comes to rest: nobody
+ * is stopped for somebody who is stopped for the first. Time stands all but still, so that no limit
+ * or wait ends meanwhile. */
+static void comes_to_rest(struct run *run)
+{
+    for (int round = 0; round < 100; round++) {
+        report_vec reports = {0};
+        core_attempt_each(run->world->core, obey, &reports);
+        size_t count = reports.count;
+        for (size_t i = 0; i < count; i++)
+            core_attempt_report(run->world->core, &reports.items[i]);
+        vec_free(&reports);
+        world_tick(run->world, 0);
+        if (count == 0)
+            return;
+    }
+    fail_msg("still moving after 100 rounds");
 }
 
 static uint64_t run_seed(uint64_t seed)
@@ -221,6 +256,7 @@ static uint64_t run_seed(uint64_t seed)
         if (chance(&run, 5))
             world_reload(run.world);
     }
+    comes_to_rest(&run);
     uint64_t digest = core_digest(run.world->core);
     world_teardown(&state);
     return digest;

@@ -77,8 +77,8 @@ static bool within_guarantee(
     return guaranteed;
 }
 
-static bool guaranteed_place(const struct victim_rules *rules,
-    const struct live_attempt *attempt, const struct amounts *victim, bool chosen)
+static bool guaranteed_place(const struct victim_rules *rules, const struct live_attempt *attempt,
+    const struct amounts *victim, bool chosen)
 {
     struct live_team *owner = attempt->job->team;
     const struct live_team *common = team_common(rules->job->team, owner);
@@ -89,8 +89,8 @@ static bool guaranteed_place(const struct victim_rules *rules,
     return false;
 }
 
-static bool runs_long_enough(const struct core *core, struct victim_rules *rules,
-    const struct live_attempt *attempt)
+static bool runs_long_enough(
+    const struct core *core, struct victim_rules *rules, const struct live_attempt *attempt)
 {
     const struct attempt_row *row = &attempt->row;
     int64_t since_ms = row->started_ms ? row->started_ms : row->admitted_ms;
