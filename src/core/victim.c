@@ -20,6 +20,7 @@ void victim_rules_init(struct victim_rules *rules, struct live_job *job)
     rules->job = job;
     rules->protected_ms = MOMENT_NEVER;
     amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &rules->ask);
+    rules->reclaims = quota_entitled_path(job->team, &rules->ask);
 }
 
 void victim_choose(const struct live_attempt *attempt, int sign)
@@ -63,7 +64,7 @@ static bool may_reclaim(const struct victim_rules *rules, const struct live_atte
     return true;
 }
 
-/* Whether the team could claim back what the victim holds if `left` of it stayed away. */
+/* Whether the team could take back what the victim holds; chosen: it is counted as chosen. */
 static bool within_guarantee(
     const struct live_team *team, const struct amounts *victim, bool chosen)
 {
@@ -79,8 +80,8 @@ static bool within_guarantee(
     return guaranteed;
 }
 
-static bool guaranteed_place(const struct victim_rules *rules,
-    const struct live_attempt *attempt, const struct amounts *victim, bool chosen)
+static bool guaranteed_place(const struct victim_rules *rules, const struct live_attempt *attempt,
+    const struct amounts *victim, bool chosen)
 {
     struct live_team *owner = attempt->job->team;
     const struct live_team *common = team_common(rules->job->team, owner);
@@ -102,8 +103,8 @@ static int64_t left_alone_ms(const struct job_row *row)
     return most(row->min_runtime_ms, calm_ms);
 }
 
-static bool runs_long_enough(const struct core *core, struct victim_rules *rules,
-    const struct live_attempt *attempt)
+static bool runs_long_enough(
+    const struct core *core, struct victim_rules *rules, const struct live_attempt *attempt)
 {
     const struct attempt_row *row = &attempt->row;
     int64_t since_ms = row->started_ms ? row->started_ms : row->admitted_ms;
@@ -120,10 +121,12 @@ bool victim_allowed(
     const struct live_job *victim = attempt->job;
     if (attempt->row.stop_reason != END_NONE || job_firm(victim))
         return false;
+    bool outranked = victim->row.priority < rules->job->row.priority;
+    if (!outranked && !rules->reclaims)
+        return false;
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
-    bool outranked = victim->row.priority < rules->job->row.priority &&
-                     !guaranteed_place(rules, attempt, &amounts, false);
+    outranked = outranked && !guaranteed_place(rules, attempt, &amounts, false);
     if (!outranked && !may_reclaim(rules, attempt, &amounts))
         return false;
     return runs_long_enough(core, rules, attempt);
