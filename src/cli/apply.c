@@ -129,6 +129,9 @@ static int send_list(struct cli *cli, struct loaded_list *list, bool dry_run, st
     const struct doc *request = make_request(cli->arena, list, dry_run);
     if (api_call(api, cli->arena, "POST", "/v1/apply", request, key, &answer, err) < 0) {
         load_locate_problem(list, api_problem(api), &cli->problem);
+        load_locate_error(list, err);
+        if (cli->problem.length > 0)
+            error_set(err, err->code, "the server refused it: nothing was changed");
         return -1;
     }
     return show_answer(cli, answer, dry_run, err);

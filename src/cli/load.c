@@ -240,3 +240,27 @@ void load_locate_problem(
             complaints, "%s%s%s\n", path, *path ? ": " : "", detail ? detail : "is refused");
     }
 }
+
+void load_locate_error(const struct loaded_list *list, struct error *err)
+{
+    unsigned long index;
+    int used = 0;
+    if (sscanf(err->text, "objects[%lu]%n", &index, &used) != 1 || used == 0 ||
+        index >= list->count)
+        return;
+    const struct loaded *loaded = &list->items[index];
+    const char *text = strstr(err->text + used, ": ");
+    if (!text)
+        return;
+    text += 2;
+    /* "metadata.team: there is no .." begins with a path; a sentence has spaces first. */
+    char path[128];
+    size_t length = strcspn(text, ": ");
+    bool is_path = text[length] == ':' && length < sizeof path;
+    snprintf(path, sizeof path, "%.*s", is_path ? (int)length : 0, text);
+    const struct doc *at = doc_find(loaded->doc, path);
+    struct error located = {.code = err->code};
+    error_set(
+        &located, err->code, "%s:%d: %s", loaded->file, at ? at->line : loaded->doc->line, text);
+    *err = located;
+}

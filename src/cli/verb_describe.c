@@ -28,7 +28,7 @@ static const struct view_column job_lines[] = {
     {"Exit status", "status.exitStatus"},
     {"Signal", "status.signal"},
     {"Class", "spec.class"},
-    {"Command", "spec.command", VIEW_LIST},
+    {"Command", "spec.command", VIEW_COMMAND},
     {"Ranks", "status.size"},
     {"Each has", "spec.resources", VIEW_RESOURCES},
     {"Priority", "status.priority|spec.priority"},

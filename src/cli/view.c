@@ -185,6 +185,25 @@ static const char *format_list(struct arena *arena, const struct doc *value)
     return copy;
 }
 
+/* Quoted where a shell would need it, and cut where it becomes a program. */
+static const char *format_command(struct arena *arena, const struct doc *value)
+{
+    enum { COMMAND_SHOWN_MAX = 200 };
+    struct strbuf text = {0};
+    for (const struct doc *item = value->type == DOC_LIST ? value->first : NULL; item;
+         item = item->next) {
+        const char *word = scalar(item);
+        word = word ? word : "";
+        const char *quote = !*word || strpbrk(word, " \t\n\"$&;|<>*?()'") ? "'" : "";
+        strbuf_printf(&text, "%s%s%s%s", text.length ? " " : "", quote, word, quote);
+    }
+    bool cut = text.length > COMMAND_SHOWN_MAX;
+    const char *copy = arena_printf(arena, "%.*s%s", cut ? COMMAND_SHOWN_MAX : (int)text.length,
+        strbuf_text(&text), cut ? " .." : "");
+    strbuf_finish(&text);
+    return copy;
+}
+
 /* "cpu": "4" and "memory": "16Gi" need no more than their names; accelerators go by type. */
 static const char *format_resources(struct arena *arena, const struct doc *value)
 {
@@ -241,6 +260,7 @@ const char *view_value(
     case VIEW_MILLISECONDS:
     case VIEW_BYTES: return format_amount(arena, value, format);
     case VIEW_LIST: return format_list(arena, value);
+    case VIEW_COMMAND: return format_command(arena, value);
     case VIEW_RESOURCES: return format_resources(arena, value);
     case VIEW_COUNT:
         return value->type == DOC_LIST || value->type == DOC_MAP
