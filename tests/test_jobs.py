@@ -73,12 +73,13 @@ def test_a_cancelled_job_gets_sigterm_and_ends_as_cancelled(site):
     assert "bye" in site.logs(running).splitlines()
 
 
-def test_cancelling_twice_is_fine_and_a_queued_job_ends_without_an_attempt(site):
+def test_a_held_job_is_cancelled_without_an_attempt_and_only_once(site):
     held = site.submit(job("held", "true", hold=True))
     site.call("POST", f"/v1/jobs/{held}/cancel")
     done = site.wait_ended(held)["status"]
     assert (done["state"], done["attempts"]) == ("cancelled", 0)
-    assert site.api("POST", f"/v1/jobs/{held}/cancel").status in (200, 404, 409)
+    answer = site.api("POST", f"/v1/jobs/{held}/cancel")
+    assert answer.status == 409 and "ended" in answer.json["detail"]
 
 
 def test_the_time_limit_ends_an_attempt(site):
