@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdbool.h>
@@ -69,7 +70,7 @@ static size_t job_text(const struct run *run, char *out, size_t size)
     return (size_t)snprintf(out, size,
         "{\"apiVersion\":\"muster/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"%s-%lld\","
         "\"team\":\"%s\"},\"spec\":{\"command\":[\"python3\",\"train.py\",\"--epochs\",\"10\"],"
-        "\"environment\":{\"SEED\":\"17\"},\"resources\":{\"cpu\":1,\"memory\":\"64Mi\"},"
+        "\"env\":{\"SEED\":\"17\"},\"resources\":{\"cpu\":1,\"memory\":\"64Mi\"},"
         "\"placement\":{\"pool\":\"%s\"}}}",
         plan->prefix, (long long)run->sent, plan->team, plan->pool);
 }
@@ -197,8 +198,7 @@ static void open_client(struct run *run, struct client *client)
         SSL_set_fd(client->tls, client->fd);
         if (SSL_connect(client->tls) != 1)
             die("the TLS handshake failed");
-        struct timeval soon = {.tv_usec = 1}; /* a read that finds nothing comes back */
-        setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
+        fcntl(client->fd, F_SETFL, O_NONBLOCK); /* a read that finds nothing comes back */
     }
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
