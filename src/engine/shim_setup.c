@@ -26,7 +26,6 @@
 #include <unistd.h>
 
 enum { SECRETS_BYTES_MAX = 16 << 20, PIPE_BYTES = 1 << 20, MASTER_PORT = 29500 };
-enum { SNAPSHOT_BYTES_DEFAULT = 1 << 30 };
 
 static int open_at(int folder, const char *name, int flags, int *ret_fd, struct error *err)
 {
@@ -363,11 +362,8 @@ static void handover_finish(const struct shim_files *files, struct handover *han
 int shim_spawn(const struct shim_arguments *arguments, const struct shim_files *files,
     struct shim_child *ret_child, struct error *err)
 {
-    struct handover handover = {.sandbox = {.launch = &files->launch,
-                                    .place = files->place,
-                                    .sources = &files->sources,
-                                    .uid = files->uid,
-                                    .gid = files->gid},
+    struct handover handover = {
+        .sandbox = {.launch = &files->launch, .place = files->place, .sources = &files->sources},
         .snapshot_fd = arguments->snapshot_fd};
     struct shim_child child = {0};
     if (make_system_files(files, &handover.sandbox, err) < 0 ||
