@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -305,6 +306,10 @@ static bool kill_rest(struct attempt *attempt)
     SCOPED(fd_scope) int pidfd = pidfd_open(status->sandbox_pid, 0);
     /* The start time is read after the descriptor is open, so both are of the same process. */
     if (pidfd < 0 || process_start_time(status->sandbox_pid) != status->sandbox_start)
+        return alive;
+    /* It may have ended and wait for a parent that does not look: that is dead enough. */
+    struct pollfd exited = {.fd = pidfd, .events = POLLIN};
+    if (poll(&exited, 1, 0) == 1)
         return alive;
     pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     return true;
