@@ -47,8 +47,6 @@ struct sandbox {
     const struct launch *launch;
     const struct launch_placement *place;
     const struct sandbox_sources *sources;
-    uid_t uid;
-    gid_t gid;
     /* Descriptors bubblewrap inherits: the text of /etc/passwd, group and hosts. */
     int passwd_fd;
     int group_fd;
