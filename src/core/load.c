@@ -149,7 +149,7 @@ static int load_quota(const struct loader *in)
 {
     const struct quota_row *row = in->row;
     struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
-    if (!team || row->guarantee < 0 || row->limit < -1 ||
+    if (!team || !row->resource || row->guarantee < 0 || row->limit < -1 ||
         resource_of_quota(in->core, row->resource) < 0)
         return corrupt(in, ROW_QUOTA, "no team or amounts out of range");
     struct live_quota *quota = LOAD(in, ROW_QUOTA, struct live_quota);

@@ -150,8 +150,8 @@ static void an_array_runs_so_many_at_once(void **state)
     job.array.parallel = 2;
     uint64_t first = world_submit(world, &job);
     world_tick(world, 0);
-    assert_int_equal(core_job_find(world->core, "t", "sweep-0"), first);
-    assert_int_equal(core_job_find(world->core, "t", "sweep-3"), first + 3);
+    assert_int_equal(core_job_find(world->core, "t", "sweep[0]"), first);
+    assert_int_equal(core_job_find(world->core, "t", "sweep[3]"), first + 3);
     assert_int_equal(world_state(world, first + 1), JOB_STARTING);
     assert_int_equal(world_state(world, first + 2), JOB_QUEUED);
     struct dependency needs = {"sweep", DEPENDENCY_SUCCEEDED};

@@ -212,9 +212,9 @@ static void write_start_failed(struct attempt *attempt, const struct error *why)
     struct status *status = &attempt->status;
     snprintf(path, sizeof path, "%s/status", attempt->run);
     SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    status->end.reason = END_START_FAILED;
+    status->end.reason = ENGINE_END_START_FAILED;
     status->end.ended_ms = clock_wall_ms();
-    status->state = ATTEMPT_ENDED;
+    status->state = ENGINE_ATTEMPT_ENDED;
     snprintf(status->boot_id, sizeof status->boot_id, "%s", attempt->local->boot_id);
     snprintf(status->end.text, sizeof status->end.text, "%.199s", why->text);
     if (fd < 0 || status_write(fd, status, &err) < 0)
@@ -310,7 +310,7 @@ static int local_exec(
     SCOPED(strbuf_finish) struct strbuf message = {0};
     if (!attempt)
         return -1;
-    if (attempt->ended || attempt->status.state == ATTEMPT_STARTING)
+    if (attempt->ended || attempt->status.state == ENGINE_ATTEMPT_STARTING)
         return error_set(err, ERR_CONFLICT, "the attempt is not running");
     record_put(&message, "type", "exec");
     record_put_number(&message, "exec", request->exec);
@@ -433,7 +433,7 @@ static void on_bury(evutil_socket_t fd, short events, void *context)
     struct local *local = context;
     (void)fd, (void)events;
     for (size_t i = 0; i < local->forgotten.count; i++)
-        attempt_free(local->forgotten.items[i]);
+        local_attempt_free(local->forgotten.items[i]);
     vec_clear(&local->forgotten);
 }
 

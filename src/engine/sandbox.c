@@ -225,7 +225,7 @@ static void add_namespaces(const struct launch *launch, struct argument_list *ou
     ADD(out, "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc",
         "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent", "--as-pid-1", "--new-session",
         "--clearenv", "--cap-drop", "ALL");
-    if (launch->network != NETWORK_HOST)
+    if (launch->network != ENGINE_NETWORK_HOST)
         add(out, "--unshare-net");
     char host[HOST_NAME_MAX + 1];
     snprintf(host, sizeof host, "%s", launch->job_name);
@@ -257,7 +257,7 @@ static void add_system(const struct sandbox *sandbox, struct argument_list *out)
     for (size_t i = 0; i < ARRAY_LEN(system_folders); i++)
         add_system_folder(system_folders[i], out);
     add_readable(readable, ARRAY_LEN(readable), out);
-    if (sandbox->launch->network == NETWORK_HOST)
+    if (sandbox->launch->network == ENGINE_NETWORK_HOST)
         add_readable(readable_with_host_network, ARRAY_LEN(readable_with_host_network), out);
     ADD(out, "--perms", "0444", "--ro-bind-data");
     add_number(out, (uint64_t)sandbox->passwd_fd);

@@ -190,7 +190,7 @@ static int make_system_files(
         memory_file("group", group.text, group.length, &sandbox->group_fd, err) < 0)
         return -1;
     sandbox->hosts_fd = -1;
-    if (files->launch.network == NETWORK_HOST)
+    if (files->launch.network == ENGINE_NETWORK_HOST)
         return 0;
     return memory_file("hosts", hosts.text, hosts.length, &sandbox->hosts_fd, err);
 }
@@ -214,7 +214,7 @@ static int read_secrets(int fd, struct arena *arena, struct record *ret, struct 
 /* A port nobody listens on; inside a network of its own any is. */
 static uint16_t choose_port(const struct launch *launch)
 {
-    if (launch->network != NETWORK_HOST)
+    if (launch->network != ENGINE_NETWORK_HOST)
         return MASTER_PORT;
     SCOPED(fd_scope) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

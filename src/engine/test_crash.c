@@ -62,11 +62,11 @@ static void test_an_attempt_runs_once_whenever_the_server_is_killed(void **state
         world_start(world, world_script(world, id, script));
         const struct attempt_end *end = world_wait_end(world, id);
         size_t runs = count_runs(world, id);
-        if (end->reason == END_SUCCEEDED)
+        if (end->reason == ENGINE_END_SUCCEEDED)
             assert_int_equal(runs, 1);
-        else if (end->reason != END_LOST || runs > 1)
+        else if (end->reason != ENGINE_END_LOST || runs > 1)
             fail_msg("killed after %lu us it ended as %s (%s) with %zu runs",
-                (unsigned long)id * STEP_US, end_reason_name(end->reason), end->text, runs);
+                (unsigned long)id * STEP_US, engine_end_reason_name(end->reason), end->text, runs);
         world_drop_engine(world);
     }
 }
