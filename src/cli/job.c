@@ -184,11 +184,10 @@ static int stream_attempt(struct follow *follow, int64_t attempt, struct error *
         follow->attempt = attempt;
     }
     follow->log->skip = follow->log->written;
-    const char *target = arena_printf(cli->arena, "%s/logs?attempt=%lld&follow=true",
-        follow->target, (long long)attempt);
+    const char *target = arena_printf(
+        cli->arena, "%s/logs?attempt=%lld&follow=true", follow->target, (long long)attempt);
     cli_catch_interrupts(http_client_fd(api_http(follow->api)));
-    int failed =
-        api_stream(follow->api, cli->arena, target, -1, job_log_sink, follow->log, err);
+    int failed = api_stream(follow->api, cli->arena, target, -1, job_log_sink, follow->log, err);
     cli_catch_interrupts(-1);
     return failed;
 }

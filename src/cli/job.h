@@ -6,8 +6,10 @@
 
 /* The option that says which team a job without one in its name belongs to. */
 #define JOB_TEAM_OPTION                                                                            \
-    {"team", 0, OPTION_TEXT, "TEAM", "the team of a job that is named without one", NULL,          \
-        "MUSTER_TEAM"}
+    {                                                                                              \
+        "team", 0, OPTION_TEXT, "TEAM", "the team of a job that is named without one", NULL,       \
+            "MUSTER_TEAM"                                                                          \
+    }
 #define JOB_TEAM_DEFAULT "default"
 
 /* The verb's team: --team, else $MUSTER_TEAM, else JOB_TEAM_DEFAULT. */
@@ -18,7 +20,8 @@ const char *job_reference(const struct cli *cli, const char *job);
  * suffix ("/logs", ""). */
 void job_append_target(
     const struct cli *cli, struct strbuf *target, const char *job, const char *suffix);
-/* The verbs that are one POST: cancel, hold, release. Every operand is a job; says what was done. */
+/* The verbs that are one POST: cancel, hold, release. Every operand is a job; says what was done.
+ */
 MUST_CHECK int job_post_each(
     struct cli *cli, const char *action, const char *done, struct error *err);
 /* Whether a job's document says that it has ended. */

@@ -30,8 +30,7 @@ static void a_job_ends_the_program_as_it_ended_itself(void **state)
     SCOPED(arena_scope) struct arena *arena = arena_create();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *json = arena_printf(arena, "{\"status\": %s}", cases[i].status);
-        const struct doc *job =
-            doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
+        const struct doc *job = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
         assert_int_equal(job_ended(job), cases[i].ended);
         assert_int_equal(job_exit_status(job), cases[i].expected);
     }

@@ -77,8 +77,9 @@ static int run_set(struct cli *cli, struct error *err)
     /* The newline that an editor or echo puts at the end is not part of it. */
     if (size > 0 && value[size - 1] == '\n')
         value[--size] = '\0';
-    int failed = memchr(value, '\0', size)
-        ? error_set(err, ERR_INVALID, "a secret is text: this one has a NUL byte in it") : 0;
+    int failed = memchr(value, '\0', size) ? error_set(err, ERR_INVALID,
+                                                 "a secret is text: this one has a NUL byte in it")
+                                           : 0;
     if (!failed && size == 0)
         failed = error_set(err, ERR_INVALID, "the value is empty");
     struct api *api = failed ? NULL : cli_api(cli, err);
@@ -93,8 +94,10 @@ static int run_set(struct cli *cli, struct error *err)
     free(value);
     if (failed)
         return -1;
-    return cli_puts(cli, arena_printf(cli->arena, "secret %s/%s set\n", job_team(cli),
-        arguments_operand(cli->args, 0)), err);
+    return cli_puts(cli,
+        arena_printf(
+            cli->arena, "secret %s/%s set\n", job_team(cli), arguments_operand(cli->args, 0)),
+        err);
 }
 
 static int run_list(struct cli *cli, struct error *err)
@@ -110,21 +113,33 @@ static int run_delete(struct cli *cli, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     const char *name = arguments_operand(cli->args, 0);
-    if (!api || api_call(api, cli->arena, "DELETE", secret_target(cli, name), NULL, NULL, NULL,
-                    err) < 0)
+    if (!api ||
+        api_call(api, cli->arena, "DELETE", secret_target(cli, name), NULL, NULL, NULL, err) < 0)
         return -1;
     return cli_puts(
         cli, arena_printf(cli->arena, "secret %s/%s deleted\n", job_team(cli), name), err);
 }
 
 static const struct verb actions[] = {
-    {.name = "set", .operands = "NAME", .summary = "store a value from a file or standard input",
+    {.name = "set",
+        .operands = "NAME",
+        .summary = "store a value from a file or standard input",
         .examples = "muster secret set hub-token --team vision --file token.txt",
-        .options = set_options, .scope = VERB_REMOTE, .run = run_set},
-    {.name = "list", .operands = "", .summary = "list a team's secrets, names and times only",
-        .options = team_options, .scope = VERB_REMOTE, .run = run_list},
-    {.name = "delete", .operands = "NAME", .summary = "forget a secret",
-        .options = team_options, .scope = VERB_REMOTE, .run = run_delete},
+        .options = set_options,
+        .scope = VERB_REMOTE,
+        .run = run_set},
+    {.name = "list",
+        .operands = "",
+        .summary = "list a team's secrets, names and times only",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = run_list},
+    {.name = "delete",
+        .operands = "NAME",
+        .summary = "forget a secret",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = run_delete},
     {NULL},
 };
 

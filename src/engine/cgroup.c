@@ -392,6 +392,8 @@ int cgroup_create(const struct cgroup *parent, uint64_t attempt, const struct cg
     struct cgroup group;
     cgroup_of_attempt(parent, attempt, &group);
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
+        if (*parent->folder[kind])
+            mkdir(parent->folder[kind], 0755); /* an engine that ended may have removed it */
         if (*group.folder[kind] && mkdir(group.folder[kind], 0755) < 0 && errno != EEXIST) {
             error_set_errno(err, "cannot make the control group %s", group.folder[kind]);
             cgroup_remove(&group);

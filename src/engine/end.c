@@ -9,27 +9,27 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static const char *const reason_names[END_COUNT] = {
-    [END_NONE] = "running",
-    [END_SUCCEEDED] = "succeeded",
-    [END_EXITED] = "exited",
-    [END_SIGNALLED] = "signalled",
-    [END_OUT_OF_MEMORY] = "out-of-memory",
-    [END_DISK_QUOTA] = "disk-quota",
-    [END_TIME_LIMIT] = "time-limit",
-    [END_START_FAILED] = "start-failed",
-    [END_STOPPED] = "stopped",
-    [END_KILLED] = "killed",
-    [END_LOST] = "lost",
+static const char *const reason_names[ENGINE_END_COUNT] = {
+    [ENGINE_END_NONE] = "running",
+    [ENGINE_END_SUCCEEDED] = "succeeded",
+    [ENGINE_END_EXITED] = "exited",
+    [ENGINE_END_SIGNALLED] = "signalled",
+    [ENGINE_END_OUT_OF_MEMORY] = "out-of-memory",
+    [ENGINE_END_DISK_QUOTA] = "disk-quota",
+    [ENGINE_END_TIME_LIMIT] = "time-limit",
+    [ENGINE_END_START_FAILED] = "start-failed",
+    [ENGINE_END_STOPPED] = "stopped",
+    [ENGINE_END_KILLED] = "killed",
+    [ENGINE_END_LOST] = "lost",
 };
 
-const char *end_reason_name(enum end_reason reason)
+const char *engine_end_reason_name(enum engine_end_reason reason)
 {
-    assert(reason < END_COUNT);
+    assert(reason < ENGINE_END_COUNT);
     return reason_names[reason];
 }
 
-static void set(struct attempt_end *end, enum end_reason reason, const char *text)
+static void set(struct attempt_end *end, enum engine_end_reason reason, const char *text)
 {
     end->reason = reason;
     end->code = 0;
@@ -41,7 +41,7 @@ static void set_failed_rank(const struct end_facts *facts, struct attempt_end *e
 {
     int status = facts->failed_status;
     bool signalled = WIFSIGNALED(status);
-    set(end, signalled ? END_SIGNALLED : END_EXITED, "");
+    set(end, signalled ? ENGINE_END_SIGNALLED : ENGINE_END_EXITED, "");
     end->code = signalled ? WTERMSIG(status) : WEXITSTATUS(status);
     end->rank = facts->failed_rank;
     if (signalled)
@@ -67,32 +67,32 @@ static bool all_succeeded(const struct end_facts *facts)
 static void decide_stopped(const struct end_facts *facts, struct attempt_end *end)
 {
     if (all_succeeded(facts) && facts->complete)
-        set(end, END_SUCCEEDED, "it was told to stop when it was complete");
+        set(end, ENGINE_END_SUCCEEDED, "it was told to stop when it was complete");
     else if (facts->killed || facts->cause == CAUSE_KILL)
-        set(end, END_KILLED, facts->cause == CAUSE_KILL ? "" : "it did not end within its grace");
+        set(end, ENGINE_END_KILLED, facts->cause == CAUSE_KILL ? "" : "it did not end within its grace");
     else
-        set(end, END_STOPPED, "");
+        set(end, ENGINE_END_STOPPED, "");
 }
 
 void end_decide(const struct end_facts *facts, struct attempt_end *ret_end)
 {
     ret_end->stop_asked = facts->stop_asked;
     if (facts->start_failed && facts->cause != CAUSE_STOP && facts->cause != CAUSE_KILL) {
-        set(ret_end, END_START_FAILED, facts->start_text);
+        set(ret_end, ENGINE_END_START_FAILED, facts->start_text);
         ret_end->code = facts->start_errno;
     } else if (facts->cause == CAUSE_DISK || failed_by_file_size(facts)) {
-        set(ret_end, END_DISK_QUOTA, "its files passed the disk limit");
+        set(ret_end, ENGINE_END_DISK_QUOTA, "its files passed the disk limit");
     } else if (facts->cause == CAUSE_MEMORY || (facts->out_of_memory && !all_succeeded(facts))) {
-        set(ret_end, END_OUT_OF_MEMORY, "it passed the memory limit");
+        set(ret_end, ENGINE_END_OUT_OF_MEMORY, "it passed the memory limit");
     } else if (facts->cause == CAUSE_STOP || facts->cause == CAUSE_KILL) {
         decide_stopped(facts, ret_end);
     } else if (facts->cause == CAUSE_TIME && !(all_succeeded(facts) && facts->complete)) {
-        set(ret_end, END_TIME_LIMIT, "it passed its time limit");
+        set(ret_end, ENGINE_END_TIME_LIMIT, "it passed its time limit");
     } else if (facts->failed_rank >= 0) {
         set_failed_rank(facts, ret_end);
     } else if (facts->all_ended) {
-        set(ret_end, END_SUCCEEDED, "");
+        set(ret_end, ENGINE_END_SUCCEEDED, "");
     } else {
-        set(ret_end, END_LOST, "its sandbox was destroyed from outside");
+        set(ret_end, ENGINE_END_LOST, "its sandbox was destroyed from outside");
     }
 }

@@ -8,9 +8,9 @@
  * What can be relied on:
  *  1. An attempt id runs at most once, whatever crashes: starting it again reports what is.
  *  2. An attempt that was accepted ends in exactly one reason, kept until engine_forget.
- *     REPORT_ENDED is repeated after a restart of the caller until the attempt is forgotten.
+ *     ENGINE_REPORT_ENDED is repeated after a restart of the caller until the attempt is forgotten.
  *  3. Attempts outlive the caller. An engine made on the same data directory finds them.
- *  4. After REPORT_ENDED no process of the attempt is alive. */
+ *  4. After ENGINE_REPORT_ENDED no process of the attempt is alive. */
 #pragma once
 
 #include "base/error.h"
@@ -28,9 +28,9 @@ struct engine;
 enum { ENGINE_RANKS_MAX = 64, ENGINE_DEVICES_MAX = 64, ENGINE_ARGUMENTS_MAX = 4096 };
 
 enum launch_network {
-    NETWORK_NONE, /* loopback only, private to the attempt */
-    NETWORK_GANG, /* the gang's ranks see each other and nobody else */
-    NETWORK_HOST, /* the machine's network */
+    ENGINE_NETWORK_NONE, /* loopback only, private to the attempt */
+    ENGINE_NETWORK_GANG, /* the gang's ranks see each other and nobody else */
+    ENGINE_NETWORK_HOST, /* the machine's network */
 };
 
 struct launch_variable {
@@ -99,26 +99,26 @@ struct launch {
 
 /* ---- What is reported -------------------------------------------------------------------- */
 
-enum end_reason {
-    END_NONE,      /* still running */
-    END_SUCCEEDED, /* every rank exited 0 */
-    END_EXITED,    /* a rank exited with `code` */
-    END_SIGNALLED, /* a rank was killed by signal `code` */
-    END_OUT_OF_MEMORY,
-    END_DISK_QUOTA,
-    END_TIME_LIMIT,
-    END_START_FAILED, /* `code` is an errno, `text` says what; no rank ran the command */
-    END_STOPPED,      /* it was told to stop and ended within its grace */
-    END_KILLED,       /* it was killed: on demand, or when the grace was over */
-    END_LOST,         /* the machine restarted or the shim is gone; nothing of it runs */
-    END_COUNT,
+enum engine_end_reason {
+    ENGINE_END_NONE,      /* still running */
+    ENGINE_END_SUCCEEDED, /* every rank exited 0 */
+    ENGINE_END_EXITED,    /* a rank exited with `code` */
+    ENGINE_END_SIGNALLED, /* a rank was killed by signal `code` */
+    ENGINE_END_OUT_OF_MEMORY,
+    ENGINE_END_DISK_QUOTA,
+    ENGINE_END_TIME_LIMIT,
+    ENGINE_END_START_FAILED, /* `code` is an errno, `text` says what; no rank ran the command */
+    ENGINE_END_STOPPED,      /* it was told to stop and ended within its grace */
+    ENGINE_END_KILLED,       /* it was killed: on demand, or when the grace was over */
+    ENGINE_END_LOST,         /* the machine restarted or the shim is gone; nothing of it runs */
+    ENGINE_END_COUNT,
 };
 
 /* "succeeded", "out-of-memory", ...: stable names, never NULL. */
-const char *end_reason_name(enum end_reason reason);
+const char *engine_end_reason_name(enum engine_end_reason reason);
 
 struct attempt_end {
-    enum end_reason reason;
+    enum engine_end_reason reason;
     int code;           /* exit code, signal or errno as the reason says; of `rank` */
     int32_t rank;       /* the rank that decided, -1: none did */
     char text[200];     /* one sentence for people, "" when the reason says it all */
@@ -139,17 +139,17 @@ struct attempt_usage {
     uint64_t accelerator_memory_bytes;
 };
 
-enum report_kind {
-    REPORT_STARTED, /* every rank was executed; repeated after a restart of the caller */
-    REPORT_ENDED,
-    REPORT_SAMPLE,
-    REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
-    REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
-    REPORT_EXEC_ENDED,
+enum engine_report_kind {
+    ENGINE_REPORT_STARTED, /* every rank was executed; repeated after a restart of the caller */
+    ENGINE_REPORT_ENDED,
+    ENGINE_REPORT_SAMPLE,
+    ENGINE_REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
+    ENGINE_REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
+    ENGINE_REPORT_EXEC_ENDED,
 };
 
 struct report {
-    enum report_kind kind;
+    enum engine_report_kind kind;
     uint64_t attempt;
     uint64_t job;
     int64_t at_ms; /* wall clock */
@@ -225,14 +225,14 @@ MUST_CHECK int engine_stop(
 /* SIGKILL to the whole tree now. -1: ERR_NOT_FOUND. */
 MUST_CHECK int engine_kill(struct engine *engine, uint64_t attempt, struct error *err);
 
-enum attempt_state { ATTEMPT_STARTING, ATTEMPT_RUNNING, ATTEMPT_STOPPING, ATTEMPT_ENDED };
+enum engine_attempt_state { ENGINE_ATTEMPT_STARTING, ENGINE_ATTEMPT_RUNNING, ENGINE_ATTEMPT_STOPPING, ENGINE_ATTEMPT_ENDED };
 
 struct attempt_view {
     uint64_t attempt;
     uint64_t job;
     uint32_t attempt_number;
-    enum attempt_state state;
-    struct attempt_end end; /* reason END_NONE unless ended */
+    enum engine_attempt_state state;
+    struct attempt_end end; /* reason ENGINE_END_NONE unless ended */
 };
 
 /* The attempts the engine knows and has not been told to forget, by ascending id. The array is
@@ -248,7 +248,7 @@ MUST_CHECK int engine_forget(struct engine *engine, uint64_t attempt, struct err
 MUST_CHECK int engine_purge(struct engine *engine, uint64_t job, struct error *err);
 
 struct exec_request {
-    uint64_t exec; /* the caller's number, comes back in REPORT_EXEC_ENDED */
+    uint64_t exec; /* the caller's number, comes back in ENGINE_REPORT_EXEC_ENDED */
     const char *const *argv;
     /* Descriptors for the command's 0, 1 and 2; the engine duplicates them. For a terminal pass
      * the same slave side three times and set terminal: it becomes the controlling one. */

@@ -111,7 +111,7 @@ int launch_check(const struct launch *launch, struct error *err)
     if (arguments > ENGINE_ARGUMENTS_MAX)
         return error_set(
             err, ERR_INVALID, "the command has more than %d arguments", ENGINE_ARGUMENTS_MAX);
-    if (launch->network > NETWORK_HOST)
+    if (launch->network > ENGINE_NETWORK_HOST)
         return error_set(err, ERR_INVALID, "the network is none, gang or host");
     if (launch->log_files > MOST_LOG_FILES)
         return error_set(err, ERR_INVALID, "at most %d log files are possible", MOST_LOG_FILES);
@@ -232,7 +232,7 @@ int launch_decode(struct arena *arena, const char *text, size_t size, struct lau
     if (record_parse(arena, text, size, &record, err) < 0 ||
         record_decode(&record, members, ARRAY_LEN(members), &launch, err) < 0)
         return -1;
-    launch.network = (enum launch_network)record_number(&record, "network", NETWORK_NONE);
+    launch.network = (enum launch_network)record_number(&record, "network", ENGINE_NETWORK_NONE);
     if (decode_lists(arena, &record, &launch) < 0)
         return error_set(err, ERR_CORRUPT, "a placement of the launch file is not valid");
     if (launch_check(&launch, err) < 0)

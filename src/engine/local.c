@@ -212,9 +212,9 @@ static void write_start_failed(struct attempt *attempt, const struct error *why)
     struct status *status = &attempt->status;
     snprintf(path, sizeof path, "%s/status", attempt->run);
     SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    status->end.reason = END_START_FAILED;
+    status->end.reason = ENGINE_END_START_FAILED;
     status->end.ended_ms = clock_wall_ms();
-    status->state = ATTEMPT_ENDED;
+    status->state = ENGINE_ATTEMPT_ENDED;
     snprintf(status->boot_id, sizeof status->boot_id, "%s", attempt->local->boot_id);
     snprintf(status->end.text, sizeof status->end.text, "%.199s", why->text);
     if (fd < 0 || status_write(fd, status, &err) < 0)
@@ -310,7 +310,7 @@ static int local_exec(
     SCOPED(strbuf_finish) struct strbuf message = {0};
     if (!attempt)
         return -1;
-    if (attempt->ended || attempt->status.state == ATTEMPT_STARTING)
+    if (attempt->ended || attempt->status.state == ENGINE_ATTEMPT_STARTING)
         return error_set(err, ERR_CONFLICT, "the attempt is not running");
     record_put(&message, "type", "exec");
     record_put_number(&message, "exec", request->exec);
@@ -433,7 +433,7 @@ static void on_bury(evutil_socket_t fd, short events, void *context)
     struct local *local = context;
     (void)fd, (void)events;
     for (size_t i = 0; i < local->forgotten.count; i++)
-        attempt_free(local->forgotten.items[i]);
+        local_attempt_free(local->forgotten.items[i]);
     vec_clear(&local->forgotten);
 }
 
@@ -554,14 +554,33 @@ static void set_up_events(struct local *local)
     event_add(local->poll, &every);
 }
 
+/* Can an ordinary user make the namespaces of a sandbox here? */
+static int check_sandbox(struct error *err)
+{
+    static const char *const switches[] = {
+        "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"};
+    if (access(SANDBOX_PROGRAM, X_OK) < 0)
+        return error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+        char *text;
+        size_t size;
+        if (file_read(switches[i], 64, &text, &size, NULL) < 0)
+            continue; /* this kernel has no such switch */
+        bool off = !strcmp(text, "0\n");
+        free(text);
+        if (off)
+            return error_set(err, ERR_UNAVAILABLE,
+                "user namespaces are switched off: set %s to a value above 0", switches[i]);
+    }
+    return 0;
+}
+
 struct engine *engine_local_create(const struct engine_local_options *options, struct error *err)
 {
     assert(options->base && options->report && options->data[0] == '/');
     struct error why = {0};
-    if (access(SANDBOX_PROGRAM, X_OK) < 0) {
-        error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    if (check_sandbox(err) < 0)
         return NULL;
-    }
     struct local *local = mem_alloc(1, sizeof *local);
     local->engine.operations = &operations;
     local->base = options->base;

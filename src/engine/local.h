@@ -83,7 +83,7 @@ MUST_CHECK int attempt_ask(struct attempt *attempt, const struct strbuf *message
     size_t fd_count, struct error *err);
 /* Takes it out of the engine and frees it at the next turn. */
 void attempt_drop(struct attempt *attempt);
-void attempt_free(struct attempt *attempt);
+void local_attempt_free(struct attempt *attempt);
 
 /* ---- The node: local_node.c -------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +42,7 @@ static void report(struct attempt *attempt, struct report *report)
 
 static void report_started(struct attempt *attempt)
 {
-    struct report started = {.kind = REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
+    struct report started = {.kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
     if (attempt->started_reported || started.started_ms == 0)
         return;
     attempt->started_reported = true;
@@ -51,7 +52,7 @@ static void report_started(struct attempt *attempt)
 static void report_exec_ended(
     struct attempt *attempt, uint64_t exec, int wait_status, const char *text)
 {
-    struct report ended = {.kind = REPORT_EXEC_ENDED,
+    struct report ended = {.kind = ENGINE_REPORT_EXEC_ENDED,
         .exec = {.exec = exec, .wait_status = wait_status, .text = text ? text : ""}};
     for (size_t i = 0; i < attempt->execs.count; i++) {
         if (attempt->execs.items[i] != exec)
@@ -71,7 +72,7 @@ static void give_up_execs(struct attempt *attempt, const char *why)
 static void on_metrics(void *context, const char *line, size_t length, uint64_t offset)
 {
     struct report metrics = {
-        .kind = REPORT_METRICS, .metrics = {.line = line, .length = length, .offset = offset}};
+        .kind = ENGINE_REPORT_METRICS, .metrics = {.line = line, .length = length, .offset = offset}};
     report(context, &metrics);
 }
 
@@ -100,7 +101,7 @@ static void read_last_metrics(struct attempt *attempt)
 
 static void repeat_ended(struct attempt *attempt)
 {
-    struct report ended = {.kind = REPORT_ENDED, .ended = attempt->status.end};
+    struct report ended = {.kind = ENGINE_REPORT_ENDED, .ended = attempt->status.end};
     report(attempt, &ended);
 }
 
@@ -150,7 +151,7 @@ static void take_status(struct attempt *attempt, const struct record *message)
         log_warn("attempt %" PRIu64 ": its shim told something else than its status", attempt->id);
         return;
     }
-    if (status.state == ATTEMPT_ENDED)
+    if (status.state == ENGINE_ATTEMPT_ENDED)
         report_ended(attempt);
     else
         report_started(attempt);
@@ -161,7 +162,7 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
     int64_t newest = (int64_t)record_number(message, "checkpoint_ms", 0);
     uint64_t bytes = record_number(message, "checkpoint_bytes", 0);
     struct report checkpoint = {
-        .kind = REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
+        .kind = ENGINE_REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
     if (newest == attempt->checkpoint_ms && bytes == attempt->checkpoint_bytes)
         return;
     attempt->checkpoint_ms = newest;
@@ -172,7 +173,7 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
 static void take_sample(struct attempt *attempt, const struct record *message)
 {
     struct usage_total usage = {0};
-    struct report sample = {.kind = REPORT_SAMPLE, .sample = {.accelerator_milli = -1}};
+    struct report sample = {.kind = ENGINE_REPORT_SAMPLE, .sample = {.accelerator_milli = -1}};
     usage_decode(message, &usage);
     sample.sample.cpu_ns = usage.cpu_ns;
     sample.sample.memory_bytes = usage.memory_bytes;
@@ -306,6 +307,10 @@ static bool kill_rest(struct attempt *attempt)
     /* The start time is read after the descriptor is open, so both are of the same process. */
     if (pidfd < 0 || process_start_time(status->sandbox_pid) != status->sandbox_start)
         return alive;
+    /* It may have ended and wait for a parent that does not look: that is dead enough. */
+    struct pollfd exited = {.fd = pidfd, .events = POLLIN};
+    if (poll(&exited, 1, 0) == 1)
+        return alive;
     pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     return true;
 }
@@ -316,8 +321,8 @@ static int write_lost(struct attempt *attempt, int status_fd, struct error *err)
     struct status lost = attempt->status;
     bool restarted = *lost.boot_id && strcmp(lost.boot_id, attempt->local->boot_id) != 0;
     lost.attempt = attempt->id;
-    lost.state = ATTEMPT_ENDED;
-    lost.end.reason = END_LOST;
+    lost.state = ENGINE_ATTEMPT_ENDED;
+    lost.end.reason = ENGINE_END_LOST;
     lost.end.rank = -1;
     lost.end.ended_ms = clock_wall_ms();
     snprintf(lost.end.text, sizeof lost.end.text, "%s",
@@ -351,7 +356,7 @@ static void settle_lost(struct attempt *attempt, int status_fd)
 {
     struct error err;
     /* The shim may have written the end between the first look and the lock. */
-    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED) {
+    if (read_status(attempt, status_fd) && attempt->status.state == ENGINE_ATTEMPT_ENDED) {
         report_ended(attempt);
         return;
     }
@@ -398,7 +403,7 @@ static void on_settle(evutil_socket_t unused, short events, void *context)
         settle_again(attempt);
         return;
     }
-    if (read_status(attempt, status_fd) && attempt->status.state == ATTEMPT_ENDED)
+    if (read_status(attempt, status_fd) && attempt->status.state == ENGINE_ATTEMPT_ENDED)
         report_ended(attempt);
     else if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
         reconnect(attempt);
@@ -481,7 +486,7 @@ void attempt_drop(struct attempt *attempt)
     set_timer(local->bury, 0);
 }
 
-void attempt_free(struct attempt *attempt)
+void local_attempt_free(struct attempt *attempt)
 {
     disconnect(attempt);
     event_free(attempt->settle);

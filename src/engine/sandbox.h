@@ -12,7 +12,7 @@
 #define SANDBOX_WORK       "/work"
 #define SANDBOX_CHECKPOINT "/checkpoint"
 #define SANDBOX_JOB        "/run/muster/job"
-#define SANDBOX_SECRETS    "/run/secrets"
+#define SANDBOX_SECRETS    "/run/muster/secrets"
 #define SANDBOX_INIT       "/run/muster/init"
 #define SANDBOX_METRICS    SANDBOX_JOB "/metrics"
 #define SANDBOX_COMPLETE   SANDBOX_JOB "/complete"
@@ -47,8 +47,6 @@ struct sandbox {
     const struct launch *launch;
     const struct launch_placement *place;
     const struct sandbox_sources *sources;
-    uid_t uid;
-    gid_t gid;
     /* Descriptors bubblewrap inherits: the text of /etc/passwd, group and hosts. */
     int passwd_fd;
     int group_fd;

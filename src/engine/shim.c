@@ -157,8 +157,8 @@ static void note_cause(struct shim *shim, enum end_cause cause)
 {
     if (shim->facts.cause == CAUSE_NONE)
         shim->facts.cause = cause;
-    if (shim->status.state == ATTEMPT_RUNNING) {
-        shim->status.state = ATTEMPT_STOPPING;
+    if (shim->status.state == ENGINE_ATTEMPT_RUNNING) {
+        shim->status.state = ENGINE_ATTEMPT_STOPPING;
         (void)!publish(shim);
     }
 }
@@ -177,7 +177,7 @@ static void end_gently(struct shim *shim, enum end_cause cause, uint64_t grace_m
     int64_t now = clock_boot_ms();
     int64_t kill_at = grace_ms > INT32_MAX ? now + INT32_MAX : now + (int64_t)grace_ms;
     bool first = shim->kill_at_ms == 0;
-    bool running = shim->status.state == ATTEMPT_RUNNING;
+    bool running = shim->status.state == ENGINE_ATTEMPT_RUNNING;
     note_cause(shim, cause);
     if (first || kill_at < shim->kill_at_ms) {
         shim->kill_at_ms = kill_at;
@@ -397,7 +397,7 @@ static void take_executed(struct shim *shim, const struct record *message)
     shim->status.ranks[i] = RANK_RUNNING;
     if (++shim->executed < shim->files.place->ranks)
         return;
-    shim->status.state = shim->kill_at_ms ? ATTEMPT_STOPPING : ATTEMPT_RUNNING;
+    shim->status.state = shim->kill_at_ms ? ENGINE_ATTEMPT_STOPPING : ENGINE_ATTEMPT_RUNNING;
     shim->status.end.started_ms = clock_wall_ms();
     (void)!publish(shim);
     if (shim->kill_at_ms)
@@ -553,18 +553,29 @@ static void gather_facts(struct shim *shim)
         facts->all_ended &= shim->status.ranks[i] >= 0;
 }
 
+/* The work directory goes here and not in the server, whose loop must not wait for a million
+ * files; and as the user who made them, with descriptors only. */
+static void remove_work(const struct shim *shim)
+{
+    struct error err;
+    if (file_remove_content(shim->files.work_fd, &err) < 0 ||
+        file_remove_content(shim->files.tmp_fd, &err) < 0)
+        log_warn("%s", err.text);
+}
+
 static void finish_if_over(struct shim *shim)
 {
     if (shim->bubblewrap_alive || shim->sandbox_alive || shim->open_streams > 0 ||
-        shim->status.state == ATTEMPT_ENDED)
+        shim->status.state == ENGINE_ATTEMPT_ENDED)
         return;
     on_channel(shim->child.channel_fd, 0, shim);
     gather_facts(shim);
     watch_disk(shim);
     tell_sample(shim);
+    remove_work(shim);
     end_decide(&shim->facts, &shim->status.end);
     shim->status.end.ended_ms = clock_wall_ms();
-    shim->status.state = ATTEMPT_ENDED;
+    shim->status.state = ENGINE_ATTEMPT_ENDED;
     (void)!publish(shim);
     event_base_loopbreak(shim->base);
 }
@@ -610,7 +621,7 @@ static int begin_status(struct shim *shim, struct error *err)
         .job = launch->job,
         .attempt_number = launch->attempt_number,
         .epoch = launch->epoch,
-        .state = ATTEMPT_STARTING,
+        .state = ENGINE_ATTEMPT_STARTING,
         .shim_pid = getpid(),
         .end = {.rank = -1},
         .rank_count = shim->files.place->ranks};
@@ -669,10 +680,10 @@ static int end_unstarted(struct shim *shim, const struct error *why)
     struct error err;
     struct attempt_end *end = &shim->status.end;
     log_error("%s", why->text);
-    end->reason = END_START_FAILED;
+    end->reason = ENGINE_END_START_FAILED;
     end->ended_ms = clock_wall_ms();
     snprintf(end->text, sizeof end->text, "%.199s", why->text);
-    shim->status.state = ATTEMPT_ENDED;
+    shim->status.state = ENGINE_ATTEMPT_ENDED;
     if (status_write(shim->files.status_fd, &shim->status, &err) < 0)
         log_error("%s", err.text);
     return 1;
@@ -694,7 +705,7 @@ static void run(struct shim *shim, const struct shim_arguments *arguments)
         .greet = encode_status,
         .context = shim});
     event_base_dispatch(shim->base);
-    assert(shim->status.state == ATTEMPT_ENDED);
+    assert(shim->status.state == ENGINE_ATTEMPT_ENDED);
 }
 
 static int parse_fd(const char *text)

@@ -26,7 +26,6 @@
 #include <unistd.h>
 
 enum { SECRETS_BYTES_MAX = 16 << 20, PIPE_BYTES = 1 << 20, MASTER_PORT = 29500 };
-enum { SNAPSHOT_BYTES_DEFAULT = 1 << 30 };
 
 static int open_at(int folder, const char *name, int flags, int *ret_fd, struct error *err)
 {
@@ -191,7 +190,7 @@ static int make_system_files(
         memory_file("group", group.text, group.length, &sandbox->group_fd, err) < 0)
         return -1;
     sandbox->hosts_fd = -1;
-    if (files->launch.network == NETWORK_HOST)
+    if (files->launch.network == ENGINE_NETWORK_HOST)
         return 0;
     return memory_file("hosts", hosts.text, hosts.length, &sandbox->hosts_fd, err);
 }
@@ -215,7 +214,7 @@ static int read_secrets(int fd, struct arena *arena, struct record *ret, struct 
 /* A port nobody listens on; inside a network of its own any is. */
 static uint16_t choose_port(const struct launch *launch)
 {
-    if (launch->network != NETWORK_HOST)
+    if (launch->network != ENGINE_NETWORK_HOST)
         return MASTER_PORT;
     SCOPED(fd_scope) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -363,11 +362,8 @@ static void handover_finish(const struct shim_files *files, struct handover *han
 int shim_spawn(const struct shim_arguments *arguments, const struct shim_files *files,
     struct shim_child *ret_child, struct error *err)
 {
-    struct handover handover = {.sandbox = {.launch = &files->launch,
-                                    .place = files->place,
-                                    .sources = &files->sources,
-                                    .uid = files->uid,
-                                    .gid = files->gid},
+    struct handover handover = {
+        .sandbox = {.launch = &files->launch, .place = files->place, .sources = &files->sources},
         .snapshot_fd = arguments->snapshot_fd};
     struct shim_child child = {0};
     if (make_system_files(files, &handover.sandbox, err) < 0 ||

@@ -74,12 +74,12 @@ int status_decode(const char *text, size_t size, struct status *ret, struct erro
         return -1;
     uint64_t state = record_number(&record, "state", UINT64_MAX);
     uint64_t reason = record_number(&record, "reason", UINT64_MAX);
-    if (state > ATTEMPT_ENDED || reason >= END_COUNT ||
-        (state == ATTEMPT_ENDED) != (reason != END_NONE) ||
+    if (state > ENGINE_ATTEMPT_ENDED || reason >= ENGINE_END_COUNT ||
+        (state == ENGINE_ATTEMPT_ENDED) != (reason != ENGINE_END_NONE) ||
         decode_ranks(record_text(&record, "ranks"), &status) < 0)
         return error_set(err, ERR_CORRUPT, "a status has an impossible state, reason or rank");
-    status.state = (enum attempt_state)state;
-    status.end.reason = (enum end_reason)reason;
+    status.state = (enum engine_attempt_state)state;
+    status.end.reason = (enum engine_end_reason)reason;
     *ret = status;
     return 0;
 }

@@ -22,7 +22,7 @@ struct status {
     uint32_t attempt_number;
     uint64_t epoch;
     char boot_id[BOOT_ID_SIZE];
-    enum attempt_state state;
+    enum engine_attempt_state state;
     int32_t shim_pid;
     int32_t sandbox_pid;    /* process 1 of the sandbox, as the machine numbers it; 0: none yet */
     uint64_t sandbox_start; /* its start time in clock ticks since boot: pids are used again */

@@ -30,7 +30,7 @@ static void test_daemons_left_behind_end_with_the_job(void **state)
     world_run(world, 1,
         "setsid flock $MUSTER_CHECKPOINT_DIR/alive sh -c 'touch started; sleep 1000' & "
         "while [ ! -e started ]; do sleep 0.01; done; exit 0");
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     SCOPED(mem_scope) char *path = layout_job(world->data, 1, "checkpoint/alive");
     char command[300];
     snprintf(command, sizeof command, "flock -n %s true", path);
@@ -45,7 +45,7 @@ static void test_daemons_that_ignore_sigterm_do_not_outlive_a_stop(void **state)
                            "while :; do sleep 0.05; done"));
     world_wait_log(world, 1, "ready");
     assert_int_equal(engine_stop(world->engine, 1, 50000, NULL), 0);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
 
 static void test_a_fork_bomb_is_bounded(void **state)
@@ -65,7 +65,7 @@ static void test_a_fork_bomb_is_bounded(void **state)
         skip();
     launch->argv = argv;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(world, 1, "stopped by 11");
 }
 
@@ -92,7 +92,7 @@ static void test_another_job_of_the_team_is_out_of_sight(void **state)
     world_assert_log(world, 2, "looked");
     SCOPED(mem_scope) char *log = world_log(world, 2);
     assert_null(strstr(log, "12345"));
-    assert_int_equal(world_count(world, REPORT_ENDED, 1), 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_ENDED, 1), 0);
 }
 
 static void test_init_cannot_be_traced_or_killed_from_inside(void **state)
@@ -102,7 +102,7 @@ static void test_init_cannot_be_traced_or_killed_from_inside(void **state)
         "kill -9 1; kill -TERM 1; kill -STOP 1; cat /proc/1/environ >/dev/null 2>&1 && echo read;"
         "ls /proc/1/fd >/dev/null 2>&1 && echo listed; cat /proc/1/mem >/dev/null 2>&1 && echo mem;"
         "ls -l /proc/1/exe >/dev/null 2>&1 && echo exe; exit 3");
-    world_assert_end(world, 1, END_EXITED, 3);
+    world_assert_end(world, 1, ENGINE_END_EXITED, 3);
     SCOPED(mem_scope) char *log = world_log(world, 1);
     assert_string_equal(log, "");
 }
@@ -119,7 +119,7 @@ static void test_tracing_its_init_is_refused(void **state)
     struct launch *launch = world_script(world, 1, "");
     launch->argv = argv;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(world, 1, "0 o -1 1\n0 o -1 1\n");
 }
 
@@ -190,7 +190,7 @@ static void test_another_teams_files_are_out_of_reach(void **state)
     struct launch *launch = world_script(world, 2, strbuf_text(&script));
     launch->uid = launch->gid = WORLD_OTHER_TEAM;
     world_start(world, launch);
-    world_assert_end(world, 2, END_SUCCEEDED, 0);
+    world_assert_end(world, 2, ENGINE_END_SUCCEEDED, 0);
     SCOPED(mem_scope) char *log = world_log(world, 2);
     assert_null(strstr(log, "weights"));
     assert_null(strstr(log, "o /"));
@@ -230,7 +230,7 @@ static void test_an_escaped_process_cannot_touch_the_record_of_its_team(void **s
     /* Killing it is possible, and reported as what it is. */
     snprintf(command, sizeof command, "kill -9 %d", status.shim_pid);
     assert_int_equal(try_as_team(command), 0);
-    world_assert_end(world, 1, END_LOST, 0);
+    world_assert_end(world, 1, ENGINE_END_LOST, 0);
 }
 
 static void test_rights_are_gone(void **state)
@@ -257,6 +257,24 @@ static void test_a_network_of_its_own_reaches_nobody(void **state)
     world_assert_log(world, 1, "0 o     lo\n0 o 1\n");
 }
 
+static void test_only_the_network_host_shows_the_machines(void **state)
+{
+    struct world *world = *state;
+    char *text, expected[64];
+    size_t size, lines = 0;
+    struct launch *launch =
+        world_script(world, 1, "echo $(wc -l < /proc/net/dev) interfaces; echo port $MASTER_PORT");
+    assert_int_equal(file_read("/proc/net/dev", 65536, &text, &size, NULL), 0);
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    free(text);
+    launch->network = ENGINE_NETWORK_HOST;
+    world_start(world, launch);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    snprintf(expected, sizeof expected, "0 o %zu interfaces\n", lines);
+    world_assert_log(world, 1, expected);
+}
+
 /* ---- Bounds ------------------------------------------------------------------------------ */
 
 static void test_filling_the_disk_quota_ends_the_job(void **state)
@@ -274,7 +292,7 @@ static void test_filling_the_disk_quota_ends_the_job(void **state)
         struct launch *launch = world_script(world, i + 1, scripts[i]);
         launch->disk_bytes = 8 << 20;
         world_start(world, launch);
-        world_assert_end(world, i + 1, END_DISK_QUOTA, 0);
+        world_assert_end(world, i + 1, ENGINE_END_DISK_QUOTA, 0);
     }
 }
 
@@ -284,7 +302,7 @@ static void test_one_file_cannot_pass_the_disk_quota(void **state)
     struct launch *launch = world_script(world, 1, "exec head -c 1G /dev/zero > big");
     launch->disk_bytes = 1 << 20;
     world_start(world, launch);
-    world_assert_end(world, 1, END_DISK_QUOTA, 0);
+    world_assert_end(world, 1, ENGINE_END_DISK_QUOTA, 0);
 }
 
 static void test_a_flood_of_output_leaves_a_bounded_log(void **state)
@@ -297,7 +315,7 @@ static void test_a_flood_of_output_leaves_a_bounded_log(void **state)
     launch->log_file_bytes = FILE_BYTES;
     launch->log_files = FILES;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(world, 1, "0 o the end\n");
     SCOPED(mem_scope) char *folder = engine_log_folder(world->engine, 1, 1);
     char command[300];
@@ -321,7 +339,7 @@ static void test_eating_memory_ends_the_job(void **state)
     launch->argv = memory_eater;
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
-    world_assert_end(world, 1, END_OUT_OF_MEMORY, 0);
+    world_assert_end(world, 1, ENGINE_END_OUT_OF_MEMORY, 0);
 }
 
 static void test_eating_memory_ends_the_job_without_control_groups(void **state)
@@ -333,7 +351,7 @@ static void test_eating_memory_ends_the_job_without_control_groups(void **state)
     launch->argv = memory_eater;
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
-    world_assert_end(world, 1, END_OUT_OF_MEMORY, 0);
+    world_assert_end(world, 1, ENGINE_END_OUT_OF_MEMORY, 0);
     world_destroy(world);
 }
 
@@ -346,7 +364,7 @@ static void test_files_in_memory_count_as_memory(void **state)
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
     const struct attempt_end *end = world_wait_end(world, 1);
-    assert_true(end->reason == END_OUT_OF_MEMORY || end->reason == END_EXITED);
+    assert_true(end->reason == ENGINE_END_OUT_OF_MEMORY || end->reason == ENGINE_END_EXITED);
 }
 
 /* ---- Lies -------------------------------------------------------------------------------- */
@@ -360,8 +378,8 @@ static void test_metrics_cannot_be_made_to_point_elsewhere(void **state)
         "mkfifo $MUSTER_METRICS",
         world->data);
     world_run(world, 1, strbuf_text(&script));
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    assert_int_equal(world_count(world, REPORT_METRICS, 1), 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_METRICS, 1), 0);
 }
 
 static void test_a_flood_of_metrics_is_bounded(void **state)
@@ -370,8 +388,8 @@ static void test_a_flood_of_metrics_is_bounded(void **state)
     world_run(world, 1,
         "head -c 50M /dev/zero | tr '\\0' x >> $MUSTER_METRICS; echo >> $MUSTER_METRICS;"
         "yes '{}' | head -c 10M >> $MUSTER_METRICS");
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    assert_true(world_count(world, REPORT_METRICS, 1) < 1 << 20);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_true(world_count(world, ENGINE_REPORT_METRICS, 1) < 1 << 20);
 }
 
 static void test_log_lines_cannot_be_forged(void **state)
@@ -401,6 +419,7 @@ static int run_suite(void)
         TEST(test_an_escaped_process_cannot_touch_the_record_of_its_team),
         TEST(test_rights_are_gone),
         TEST(test_a_network_of_its_own_reaches_nobody),
+        TEST(test_only_the_network_host_shows_the_machines),
         TEST(test_filling_the_disk_quota_ends_the_job),
         TEST(test_one_file_cannot_pass_the_disk_quota),
         TEST(test_a_flood_of_output_leaves_a_bounded_log),

@@ -29,8 +29,8 @@ static void test_a_command_that_exits_0_succeeds(void **state)
     struct world *world = *state;
     const struct attempt_end *end = world_run(world, 1, "echo to out; echo to err >&2");
     assert_true(end->started_ms > 0 && end->ended_ms >= end->started_ms);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    assert_int_equal(world_count(world, REPORT_STARTED, 1), 1);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 1);
     world_assert_log(world, 1, "0 o to out\n");
     world_assert_log(world, 1, "0 e to err\n");
 }
@@ -38,13 +38,13 @@ static void test_a_command_that_exits_0_succeeds(void **state)
 static void test_an_exit_code_is_reported(void **state)
 {
     world_run(*state, 1, "exit 3");
-    world_assert_end(*state, 1, END_EXITED, 3);
+    world_assert_end(*state, 1, ENGINE_END_EXITED, 3);
 }
 
 static void test_a_signal_is_reported(void **state)
 {
     world_run(*state, 1, "kill -SEGV $$");
-    world_assert_end(*state, 1, END_SIGNALLED, SIGSEGV);
+    world_assert_end(*state, 1, ENGINE_END_SIGNALLED, SIGSEGV);
 }
 
 static void test_a_command_that_does_not_exist_fails_to_start(void **state)
@@ -54,9 +54,9 @@ static void test_a_command_that_does_not_exist_fails_to_start(void **state)
     struct launch *launch = world_script(world, 1, "");
     launch->argv = argv;
     world_start(world, launch);
-    world_assert_end(world, 1, END_START_FAILED, ENOENT);
+    world_assert_end(world, 1, ENGINE_END_START_FAILED, ENOENT);
     assert_non_null(strstr(world_wait_end(world, 1)->text, "no-such-command"));
-    assert_int_equal(world_count(world, REPORT_STARTED, 1), 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 0);
 }
 
 static void test_a_work_folder_that_does_not_exist_fails_to_start(void **state)
@@ -65,7 +65,7 @@ static void test_a_work_folder_that_does_not_exist_fails_to_start(void **state)
     struct launch *launch = world_script(world, 1, "true");
     launch->work_subfolder = "src/missing";
     world_start(world, launch);
-    world_assert_end(world, 1, END_START_FAILED, ENOENT);
+    world_assert_end(world, 1, ENGINE_END_START_FAILED, ENOENT);
     assert_non_null(strstr(world_wait_end(world, 1)->text, "/work/src/missing"));
 }
 
@@ -76,7 +76,7 @@ static void test_a_file_that_is_not_a_program_fails_to_start(void **state)
     struct launch *launch = world_script(world, 1, "");
     launch->argv = argv;
     world_start(world, launch);
-    world_assert_end(world, 1, END_START_FAILED, EACCES);
+    world_assert_end(world, 1, ENGINE_END_START_FAILED, EACCES);
 }
 
 static void test_the_time_limit_ends_a_job(void **state)
@@ -85,7 +85,7 @@ static void test_the_time_limit_ends_a_job(void **state)
     struct launch *launch = world_script(world, 1, "sleep 1000");
     launch->time_limit_ms = 50;
     world_start(world, launch);
-    world_assert_end(world, 1, END_TIME_LIMIT, 0);
+    world_assert_end(world, 1, ENGINE_END_TIME_LIMIT, 0);
 }
 
 /* ---- Stopping ---------------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ static void test_any_exit_within_the_grace_after_a_stop_is_a_stop(void **state)
         world, world_script(world, 1,
                    "trap 'echo saving; exit 9' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 50000);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
     assert_true(world_wait_end(world, 1)->stop_asked);
     world_assert_log(world, 1, "saving");
 }
@@ -117,7 +117,7 @@ static void test_a_job_that_says_it_is_complete_has_succeeded_when_stopped(void 
                            "trap 'touch $MUSTER_COMPLETE; exit 0' TERM; echo ready; while :; do "
                            "sleep 0.05; done"));
     stop_when_ready(world, 50000);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
 }
 
 static void test_a_job_that_ignores_sigterm_is_killed_after_its_grace(void **state)
@@ -126,7 +126,7 @@ static void test_a_job_that_ignores_sigterm_is_killed_after_its_grace(void **sta
     world_start(
         world, world_script(world, 1, "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 100);
-    world_assert_end(world, 1, END_KILLED, 0);
+    world_assert_end(world, 1, ENGINE_END_KILLED, 0);
 }
 
 static void test_a_second_stop_can_only_shorten_the_grace(void **state)
@@ -136,7 +136,7 @@ static void test_a_second_stop_can_only_shorten_the_grace(void **state)
         world, world_script(world, 1, "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 3600000);
     assert_int_equal(engine_stop(world->engine, 1, 10, NULL), 0);
-    world_assert_end(world, 1, END_KILLED, 0);
+    world_assert_end(world, 1, ENGINE_END_KILLED, 0);
 }
 
 static void test_a_stop_before_it_runs_is_a_stop(void **state)
@@ -144,16 +144,16 @@ static void test_a_stop_before_it_runs_is_a_stop(void **state)
     struct world *world = *state;
     world_start(world, world_script(world, 1, "sleep 1000"));
     assert_int_equal(engine_stop(world->engine, 1, 50000, NULL), 0);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
 
 static void test_a_kill_ends_it_at_once(void **state)
 {
     struct world *world = *state;
     world_start(world, world_script(world, 1, "sleep 1000"));
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     assert_int_equal(engine_kill(world->engine, 1, NULL), 0);
-    world_assert_end(world, 1, END_KILLED, 0);
+    world_assert_end(world, 1, ENGINE_END_KILLED, 0);
 }
 
 /* ---- Gangs ------------------------------------------------------------------------------- */
@@ -186,7 +186,7 @@ static void test_ranks_of_a_gang_meet_on_their_network(void **state)
     struct launch *launch = gang_of_two(world, "");
     launch->argv = argv;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(world, 1, "0 o got hello of rank 1\n");
 }
 
@@ -194,7 +194,7 @@ static void test_when_one_rank_fails_the_others_are_stopped(void **state)
 {
     struct world *world = *state;
     world_start(world, gang_of_two(world, "[ $RANK = 1 ] && exit 5; sleep 1000"));
-    world_assert_end(world, 1, END_EXITED, 5);
+    world_assert_end(world, 1, ENGINE_END_EXITED, 5);
     assert_int_equal(world_wait_end(world, 1)->rank, 1);
 }
 
@@ -207,7 +207,7 @@ static void test_ranks_may_end_differently_after_a_stop(void **state)
             "touch /tmp/$RANK; while [ ! -e /tmp/0 ] || [ ! -e /tmp/1 ]; do sleep 0.01; done; "
             "echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 50000);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
 
 static void test_ranks_see_the_contract(void **state)
@@ -226,7 +226,7 @@ static void test_ranks_see_the_contract(void **state)
     launch->variable_count = 2;
     launch->cpu_milli = 1500;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(
         world, 1, "0 o 0/2 0/2 127.0.0.1 trial red 1 4 2 blue sky /work /work trial job\n");
     world_assert_log(
@@ -245,14 +245,14 @@ static void test_the_checkpoint_folder_lasts_over_attempts(void **state)
 {
     struct world *world = *state;
     world_run(world, 1, "echo epoch 4 > $MUSTER_CHECKPOINT_DIR/state");
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    const struct world_report *checkpoint = world_wait(world, REPORT_CHECKPOINT, 1);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    const struct world_report *checkpoint = world_wait(world, ENGINE_REPORT_CHECKPOINT, 1);
     assert_true(checkpoint->report.checkpoint.newest_ms > 0);
     struct launch *launch = world_script(world, 2, "cat $MUSTER_CHECKPOINT_DIR/state");
     launch->job = 1;
     launch->attempt_number = 2;
     world_start(world, launch);
-    world_assert_end(world, 2, END_SUCCEEDED, 0);
+    world_assert_end(world, 2, ENGINE_END_SUCCEEDED, 0);
     SCOPED(mem_scope) char *folder = engine_log_folder(world->engine, 1, 2);
     struct strbuf command = {0};
     strbuf_printf(&command, "grep -q 'epoch 4' %s/*", folder);
@@ -266,9 +266,9 @@ static void test_metrics_lines_are_reported(void **state)
     world_run(world, 1,
         "echo '{\"loss\": 0.21}' >> $MUSTER_METRICS; printf '{\"bad\": \"\\377\"}' "
         ">> $MUSTER_METRICS");
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    assert_int_equal(world_count(world, REPORT_METRICS, 1), 2);
-    assert_string_equal(world_wait(world, REPORT_METRICS, 1)->text, "{\"loss\": 0.21}");
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_METRICS, 1), 2);
+    assert_string_equal(world_wait(world, ENGINE_REPORT_METRICS, 1)->text, "{\"loss\": 0.21}");
     assert_string_equal(
         world->reports[world->report_count - 2].text, "{\"bad\": \"\xef\xbf\xbd\"}");
 }
@@ -299,7 +299,7 @@ static void test_the_work_folder_is_the_snapshot(void **state)
     launch->argv = argv;
     launch->snapshot_fd = fd;
     world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_assert_log(world, 1, "trained in /work");
 }
 
@@ -312,7 +312,7 @@ static void test_a_broken_snapshot_fails_to_start(void **state)
     launch->snapshot_fd = fd;
     world_start(world, launch);
     const struct attempt_end *end = world_wait_end(world, 1);
-    assert_int_equal(end->reason, END_START_FAILED);
+    assert_int_equal(end->reason, ENGINE_END_START_FAILED);
     assert_non_null(strstr(end->text, "not a snapshot"));
 }
 
@@ -343,10 +343,10 @@ static void test_usage_is_sampled(void **state)
     world_run(world, 1,
         "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; "
         "dd if=/dev/zero of=big bs=1M count=2 2>/dev/null");
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     const struct world_report *last = NULL;
     for (size_t i = 0; i < world->report_count; i++) {
-        if (world->reports[i].report.kind == REPORT_SAMPLE)
+        if (world->reports[i].report.kind == ENGINE_REPORT_SAMPLE)
             last = &world->reports[i];
     }
     assert_non_null(last);
@@ -366,7 +366,7 @@ static void test_a_command_runs_inside_a_running_job(void **state)
     char text[100];
     struct error err;
     world_start(world, world_script(world, 1, "sleep 1000"));
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     assert_int_equal(pipe(in) | pipe(out), 0);
     const struct exec_request request = {.exec = 77, .argv = argv, .fds = {in[0], out[1], out[1]}};
     if (engine_exec(world->engine, 1, &request, &err) < 0)
@@ -375,7 +375,7 @@ static void test_a_command_runs_inside_a_running_job(void **state)
     close(out[1]);
     assert_int_equal(write(in[1], "typed\n", 6), 6);
     close(in[1]);
-    const struct world_report *ended = world_wait(world, REPORT_EXEC_ENDED, 1);
+    const struct world_report *ended = world_wait(world, ENGINE_REPORT_EXEC_ENDED, 1);
     assert_int_equal(ended->report.exec.exec, 77);
     assert_int_equal(WEXITSTATUS(ended->report.exec.wait_status), 4);
     ssize_t n = read(out[0], text, sizeof text - 1);
@@ -392,7 +392,7 @@ static void test_a_command_can_have_a_terminal(void **state)
     struct world *world = *state;
     char text[100];
     world_start(world, world_script(world, 1, "sleep 1000"));
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     assert_int_equal(grantpt(master) | unlockpt(master), 0);
     int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -400,7 +400,7 @@ static void test_a_command_can_have_a_terminal(void **state)
         .exec = 5, .argv = argv, .fds = {slave, slave, slave}, .terminal = true};
     assert_int_equal(engine_exec(world->engine, 1, &request, NULL), 0);
     close(slave);
-    assert_int_equal(world_wait(world, REPORT_EXEC_ENDED, 1)->report.exec.wait_status, 0);
+    assert_int_equal(world_wait(world, ENGINE_REPORT_EXEC_ENDED, 1)->report.exec.wait_status, 0);
     ssize_t n = read(master, text, sizeof text - 1);
     close(master);
     assert_true(n > 0);
@@ -412,10 +412,10 @@ static void test_a_command_that_does_not_exist_is_reported_to_who_asked(void **s
     static const char *const argv[] = {"no-such-command", NULL};
     struct world *world = *state;
     world_start(world, world_script(world, 1, "sleep 1000"));
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     const struct exec_request request = {.exec = 78, .argv = argv, .fds = {0, 1, 2}};
     assert_int_equal(engine_exec(world->engine, 1, &request, NULL), 0);
-    const struct world_report *ended = world_wait(world, REPORT_EXEC_ENDED, 1);
+    const struct world_report *ended = world_wait(world, ENGINE_REPORT_EXEC_ENDED, 1);
     assert_int_equal(ended->report.exec.wait_status, -1);
     assert_non_null(strstr(ended->text, "No such file"));
 }
@@ -430,19 +430,19 @@ static void test_a_new_engine_finds_the_running_job(void **state)
     world_wait_log(world, 1, "ready");
     world_restart_engine(world);
     world_clear_reports(world);
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     stop_when_ready(world, 50000);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
 
 static void test_a_stop_given_before_the_shim_is_found_again_arrives(void **state)
 {
     struct world *world = *state;
     world_start(world, world_script(world, 1, "sleep 1000"));
-    world_wait(world, REPORT_STARTED, 1);
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
     world_restart_engine(world);
     assert_int_equal(engine_stop(world->engine, 1, 50000, NULL), 0);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
 
 static void test_an_end_nobody_saw_is_reported_until_it_is_forgotten(void **state)
@@ -459,7 +459,7 @@ static void test_an_end_nobody_saw_is_reported_until_it_is_forgotten(void **stat
     for (int i = 0; i < 2; i++) {
         world_make_engine(world);
         world_clear_reports(world);
-        world_assert_end(world, 1, END_EXITED, 6);
+        world_assert_end(world, 1, ENGINE_END_EXITED, 6);
         world_drop_engine(world);
     }
     world_make_engine(world);
@@ -481,15 +481,15 @@ static void test_an_attempt_started_twice_runs_once(void **state)
         "echo run >> $MUSTER_CHECKPOINT_DIR/runs; wc -l < $MUSTER_CHECKPOINT_DIR/runs";
     world_start(world, world_script(world, 1, script));
     world_start(world, world_script(world, 1, script));
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     world_clear_reports(world);
     world_start(world, world_script(world, 1, script));
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    assert_int_equal(world_count(world, REPORT_STARTED, 1), 1);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 1);
     world_restart_engine(world);
     world_start(world, world_script(world, 1, script));
     world_clear_reports(world);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     SCOPED(mem_scope) char *log = world_log(world, 1);
     assert_string_equal(log, "0 o 1\n");
 }
@@ -504,6 +504,22 @@ static void read_status(struct world *world, struct status *ret)
         fail_msg("%s", err.text);
 }
 
+/* Is it that process still, and not one that was given its pid, nor a dead one nobody waited for?
+ */
+static bool is_running(pid_t pid, uint64_t start)
+{
+    char path[64];
+    char *text;
+    size_t size;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (process_start_time(pid) != start || file_read(path, 4096, &text, &size, NULL) < 0)
+        return false;
+    const char *state = strrchr(text, ')');
+    bool dead = !state || state[2] == 'Z' || state[2] == 'X';
+    free(text);
+    return !dead;
+}
+
 static void test_a_killed_shim_takes_its_job_along_and_it_is_lost(void **state)
 {
     struct world *world = *state;
@@ -511,11 +527,10 @@ static void test_a_killed_shim_takes_its_job_along_and_it_is_lost(void **state)
     world_start(world, world_script(world, 1, "echo ready; sleep 1000"));
     world_wait_log(world, 1, "ready");
     read_status(world, &status);
-    assert_true(process_start_time(status.sandbox_pid) == status.sandbox_start);
+    assert_true(is_running(status.sandbox_pid, status.sandbox_start));
     assert_int_equal(kill(status.shim_pid, SIGKILL), 0);
-    world_assert_end(world, 1, END_LOST, 0);
-    /* The pid may have been given to another process by now, but not with the same start. */
-    assert_true(process_start_time(status.sandbox_pid) != status.sandbox_start);
+    world_assert_end(world, 1, ENGINE_END_LOST, 0);
+    assert_false(is_running(status.sandbox_pid, status.sandbox_start));
 }
 
 static void test_a_shutdown_of_the_machine_is_a_stop(void **state)
@@ -528,7 +543,7 @@ static void test_a_shutdown_of_the_machine_is_a_stop(void **state)
     world_wait_log(world, 1, "ready");
     read_status(world, &status);
     assert_int_equal(kill(status.shim_pid, SIGTERM), 0);
-    world_assert_end(world, 1, END_STOPPED, 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
     world_assert_log(world, 1, "saved");
 }
 
@@ -542,14 +557,12 @@ static void test_an_attempt_of_an_earlier_boot_is_lost(void **state)
     world_drop_engine(world);
     read_status(world, &status);
     assert_int_equal(kill(status.shim_pid, SIGKILL), 0);
-    while (process_start_time(status.sandbox_pid) == status.sandbox_start)
-        usleep(1000);
     SCOPED(mem_scope) char *path = layout_run(world->data, 1, "status");
     SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CLOEXEC);
     memset(status.boot_id, 'a', sizeof status.boot_id - 1);
     assert_int_equal(status_write(fd, &status, &err), 0);
     world_make_engine(world);
-    world_assert_end(world, 1, END_LOST, 0);
+    world_assert_end(world, 1, ENGINE_END_LOST, 0);
     assert_string_equal(world_wait_end(world, 1)->text, "the machine was restarted");
 }
 
@@ -564,7 +577,7 @@ static void test_an_attempt_whose_shim_never_began_is_lost_and_not_run(void **st
     assert_int_equal(truncate(path, 0), 0);
     world_make_engine(world);
     world_clear_reports(world);
-    world_assert_end(world, 1, END_LOST, 0);
+    world_assert_end(world, 1, ENGINE_END_LOST, 0);
     if (engine_forget(world->engine, 1, &err) < 0)
         fail_msg("%s", err.text);
 }
@@ -589,6 +602,18 @@ static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
     assert_int_equal(stat(run, &st), -1);
     assert_int_equal(engine_purge(world->engine, 1, &err), 0);
     assert_int_equal(stat(job, &st), -1);
+}
+
+static void test_the_data_directory_can_be_where_the_stage_is(void **state)
+{
+    (void)state;
+    if (access("/mnt", W_OK) < 0)
+        skip();
+    struct world *world = world_create_in("/mnt", NULL);
+    world_run(world, 1, "echo works; echo 1 > $MUSTER_CHECKPOINT_DIR/x");
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    world_assert_log(world, 1, "works");
+    world_destroy(world);
 }
 
 static void test_a_running_attempt_cannot_be_forgotten(void **state)
@@ -653,6 +678,7 @@ static int run_suite(void)
         TEST(test_an_attempt_of_an_earlier_boot_is_lost),
         TEST(test_an_attempt_whose_shim_never_began_is_lost_and_not_run),
         TEST(test_forgetting_keeps_logs_and_purging_removes_all),
+        cmocka_unit_test(test_the_data_directory_can_be_where_the_stage_is),
         TEST(test_a_running_attempt_cannot_be_forgotten),
         TEST(test_nobody_runs_as_root),
     };

@@ -108,7 +108,7 @@ static struct launch example(void)
         .placements = places,
         .placement_count = 2,
         .memory_bytes = 1 << 30,
-        .network = NETWORK_HOST,
+        .network = ENGINE_NETWORK_HOST,
         .grace_ms = 77};
 }
 
@@ -123,7 +123,7 @@ static void test_a_launch_comes_back_without_its_secrets(void **state)
     assert_null(strstr(text.text, "hush"));
     if (launch_decode(arena, text.text, text.length, &back, &err) < 0)
         fail_msg("%s", err.text);
-    assert_true(back.attempt == UINT64_MAX && back.uid == 1000 && back.network == NETWORK_HOST);
+    assert_true(back.attempt == UINT64_MAX && back.uid == 1000 && back.network == ENGINE_NETWORK_HOST);
     assert_int_equal(back.secret_count, 0);
     assert_int_equal(back.snapshot_fd, -1);
     assert_int_equal(back.grace_ms, 77);
@@ -171,12 +171,12 @@ static struct status example_status(void)
         .job = 6,
         .attempt_number = 1,
         .boot_id = "boot",
-        .state = ATTEMPT_ENDED,
+        .state = ENGINE_ATTEMPT_ENDED,
         .rank_count = 2,
         .ranks = {RANK_RUNNING, 256},
         .shim_pid = 44,
         .end = {
-            .reason = END_EXITED, .code = 1, .rank = 1, .text = "rank 1 exited", .ended_ms = 9}};
+            .reason = ENGINE_END_EXITED, .code = 1, .rank = 1, .text = "rank 1 exited", .ended_ms = 9}};
 }
 
 static int status_file(void)
@@ -200,7 +200,7 @@ static void test_the_newest_status_is_read(void **state)
         assert_int_equal(status_read(fd, &back, &err), 0);
         assert_int_equal(back.shim_pid, i);
     }
-    assert_int_equal(back.end.reason, END_EXITED);
+    assert_int_equal(back.end.reason, ENGINE_END_EXITED);
     assert_string_equal(back.end.text, "rank 1 exited");
     assert_int_equal(back.ranks[0], RANK_RUNNING);
     assert_int_equal(back.ranks[1], 256);
@@ -255,52 +255,52 @@ static void test_the_end_follows_from_the_facts(void **state)
     enum { EXIT_1 = 1 << 8 };
     static const struct {
         struct end_facts facts;
-        enum end_reason reason;
+        enum engine_end_reason reason;
         int code;
     } cases[] = {
-        {{.failed_rank = -1, .all_ended = true}, END_SUCCEEDED, 0},
-        {{.failed_rank = 2, .failed_status = EXIT_1, .cause = CAUSE_RANK_FAILED}, END_EXITED, 1},
+        {{.failed_rank = -1, .all_ended = true}, ENGINE_END_SUCCEEDED, 0},
+        {{.failed_rank = 2, .failed_status = EXIT_1, .cause = CAUSE_RANK_FAILED}, ENGINE_END_EXITED, 1},
         {{.failed_rank = 0, .failed_status = SIGSEGV, .killed = true, .cause = CAUSE_RANK_FAILED},
-            END_SIGNALLED, SIGSEGV},
-        {{.failed_rank = -1, .start_failed = true, .start_errno = 2}, END_START_FAILED, 2},
+            ENGINE_END_SIGNALLED, SIGSEGV},
+        {{.failed_rank = -1, .start_failed = true, .start_errno = 2}, ENGINE_END_START_FAILED, 2},
         {{.failed_rank = -1, .start_failed = true, .cause = CAUSE_STOP, .stop_asked = true},
-            END_STOPPED, 0},
+            ENGINE_END_STOPPED, 0},
         {{.failed_rank = 0, .failed_status = EXIT_1, .cause = CAUSE_STOP, .all_ended = true},
-            END_STOPPED, 0},
-        {{.failed_rank = -1, .cause = CAUSE_STOP, .all_ended = true}, END_STOPPED, 0},
+            ENGINE_END_STOPPED, 0},
+        {{.failed_rank = -1, .cause = CAUSE_STOP, .all_ended = true}, ENGINE_END_STOPPED, 0},
         {{.failed_rank = -1, .cause = CAUSE_STOP, .all_ended = true, .complete = true},
-            END_SUCCEEDED, 0},
+            ENGINE_END_SUCCEEDED, 0},
         {{.failed_rank = 0,
              .failed_status = EXIT_1,
              .cause = CAUSE_STOP,
              .all_ended = true,
              .complete = true},
-            END_STOPPED, 0},
-        {{.failed_rank = -1, .cause = CAUSE_STOP, .killed = true}, END_KILLED, 0},
-        {{.failed_rank = -1, .cause = CAUSE_KILL, .killed = true}, END_KILLED, 0},
+            ENGINE_END_STOPPED, 0},
+        {{.failed_rank = -1, .cause = CAUSE_STOP, .killed = true}, ENGINE_END_KILLED, 0},
+        {{.failed_rank = -1, .cause = CAUSE_KILL, .killed = true}, ENGINE_END_KILLED, 0},
         {{.failed_rank = 0,
              .failed_status = SIGKILL,
              .out_of_memory = true,
              .cause = CAUSE_RANK_FAILED},
-            END_OUT_OF_MEMORY, 0},
-        {{.failed_rank = -1, .out_of_memory = true, .all_ended = true}, END_SUCCEEDED, 0},
+            ENGINE_END_OUT_OF_MEMORY, 0},
+        {{.failed_rank = -1, .out_of_memory = true, .all_ended = true}, ENGINE_END_SUCCEEDED, 0},
         {{.failed_rank = 0, .failed_status = EXIT_1, .cause = CAUSE_DISK, .killed = true},
-            END_DISK_QUOTA, 0},
-        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED}, END_DISK_QUOTA,
+            ENGINE_END_DISK_QUOTA, 0},
+        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED}, ENGINE_END_DISK_QUOTA,
             0},
         {{.failed_rank = 0, .failed_status = 15, .cause = CAUSE_TIME, .all_ended = true},
-            END_TIME_LIMIT, 0},
-        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true}, END_TIME_LIMIT, 0},
+            ENGINE_END_TIME_LIMIT, 0},
+        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true}, ENGINE_END_TIME_LIMIT, 0},
         {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true, .complete = true},
-            END_SUCCEEDED, 0},
-        {{.failed_rank = -1, .killed = true}, END_LOST, 0},
+            ENGINE_END_SUCCEEDED, 0},
+        {{.failed_rank = -1, .killed = true}, ENGINE_END_LOST, 0},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct attempt_end end = {0};
         end_decide(&cases[i].facts, &end);
         if (end.reason != cases[i].reason || end.code != cases[i].code)
-            fail_msg("case %zu ended as %s %d", i, end_reason_name(end.reason), end.code);
+            fail_msg("case %zu ended as %s %d", i, engine_end_reason_name(end.reason), end.code);
     }
 }
 

@@ -96,6 +96,17 @@ static void test_a_tree_of_any_depth_and_mode_is_removed(void **state)
     assert_int_equal(file_remove_tree(path, &err), 0);
 }
 
+static void test_an_open_folder_is_emptied(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    shell(fixture, "mkdir -p a/b && touch a/b/c d && ln -s /usr e");
+    SCOPED(fd_scope) int fd = open(fixture->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file_remove_content(fd, &err) < 0)
+        fail_msg("%s", err.text);
+    shell(fixture, "[ -z \"$(ls -A)\" ]");
+}
+
 static void test_removing_a_link_removes_the_link(void **state)
 {
     struct fixture *fixture = *state;
@@ -193,6 +204,7 @@ int main(void)
         TEST(test_a_tree_is_measured),
         TEST(test_measuring_stops_at_its_bounds),
         TEST(test_a_tree_of_any_depth_and_mode_is_removed),
+        TEST(test_an_open_folder_is_emptied),
         TEST(test_removing_a_link_removes_the_link),
         TEST(test_new_lines_are_read_once),
         TEST(test_lines_that_are_too_long_are_passed),

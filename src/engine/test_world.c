@@ -26,10 +26,10 @@ static void on_report(void *context, const struct report *report)
     world->reports = mem_resize(world->reports, world->report_count + 1, sizeof *world->reports);
     struct world_report *copy = &world->reports[world->report_count++];
     *copy = (struct world_report){.report = *report};
-    if (report->kind == REPORT_METRICS) {
+    if (report->kind == ENGINE_REPORT_METRICS) {
         memcpy(copy->text, report->metrics.line, report->metrics.length);
         copy->report.metrics.line = NULL;
-    } else if (report->kind == REPORT_EXEC_ENDED) {
+    } else if (report->kind == ENGINE_REPORT_EXEC_ENDED) {
         snprintf(copy->text, sizeof copy->text, "%s", report->exec.text);
         copy->report.exec.text = NULL;
     }
@@ -51,8 +51,14 @@ void world_make_engine(struct world *world)
 
 struct world *world_create(const char *cgroup_name)
 {
+    return world_create_in("/tmp", cgroup_name);
+}
+
+struct world *world_create_in(const char *parent, const char *cgroup_name)
+{
     struct world *world = mem_alloc(1, sizeof *world);
-    char folder[] = "/tmp/muster-test-XXXXXX";
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/muster-test-XXXXXX", parent);
     assert_non_null(mkdtemp(folder));
     world->data = mem_strdup(folder);
     world->cgroup_name = cgroup_name;
@@ -80,7 +86,7 @@ static bool all_ended(struct world *world)
     bool ended = true;
     engine_observe(world->engine, &views, &count);
     for (size_t i = 0; i < count; i++)
-        ended &= views[i].state == ATTEMPT_ENDED;
+        ended &= views[i].state == ENGINE_ATTEMPT_ENDED;
     free(views);
     return ended;
 }
@@ -145,7 +151,7 @@ struct launch *world_script(struct world *world, uint64_t id, const char *script
         .world_size = 1,
         .placements = &place,
         .placement_count = 1,
-        .network = NETWORK_GANG,
+        .network = ENGINE_NETWORK_GANG,
         .grace_ms = 200,
         .sample_ms = 100};
     return &launch;
@@ -171,7 +177,7 @@ void world_turn(struct world *world)
 }
 
 static const struct world_report *find_report(
-    const struct world *world, enum report_kind kind, uint64_t attempt)
+    const struct world *world, enum engine_report_kind kind, uint64_t attempt)
 {
     for (size_t i = 0; i < world->report_count; i++) {
         const struct world_report *report = &world->reports[i];
@@ -181,7 +187,7 @@ static const struct world_report *find_report(
     return NULL;
 }
 
-const struct world_report *world_wait(struct world *world, enum report_kind kind, uint64_t attempt)
+const struct world_report *world_wait(struct world *world, enum engine_report_kind kind, uint64_t attempt)
 {
     int64_t until = clock_boot_ms() + PATIENCE_MS;
     const struct world_report *report;
@@ -195,7 +201,7 @@ const struct world_report *world_wait(struct world *world, enum report_kind kind
 
 const struct attempt_end *world_wait_end(struct world *world, uint64_t attempt)
 {
-    return &world_wait(world, REPORT_ENDED, attempt)->report.ended;
+    return &world_wait(world, ENGINE_REPORT_ENDED, attempt)->report.ended;
 }
 
 void world_wait_log(struct world *world, uint64_t attempt, const char *text)
@@ -211,7 +217,7 @@ void world_wait_log(struct world *world, uint64_t attempt, const char *text)
     }
 }
 
-size_t world_count(const struct world *world, enum report_kind kind, uint64_t attempt)
+size_t world_count(const struct world *world, enum engine_report_kind kind, uint64_t attempt)
 {
     size_t count = 0;
     for (size_t i = 0; i < world->report_count; i++)
@@ -254,14 +260,14 @@ const struct attempt_end *world_run(struct world *world, uint64_t id, const char
     return world_wait_end(world, id);
 }
 
-void world_assert_end(struct world *world, uint64_t id, enum end_reason reason, int code)
+void world_assert_end(struct world *world, uint64_t id, enum engine_end_reason reason, int code)
 {
     const struct attempt_end *end = world_wait_end(world, id);
     if (end->reason == reason && end->code == code)
         return;
     SCOPED(mem_scope) char *log = world_log(world, id);
     fail_msg("attempt %lu ended as %s %d (%s), not %s %d; its log:\n%s", (unsigned long)id,
-        end_reason_name(end->reason), end->code, end->text, end_reason_name(reason), code, log);
+        engine_end_reason_name(end->reason), end->code, end->text, engine_end_reason_name(reason), code, log);
 }
 
 void world_assert_log(struct world *world, uint64_t id, const char *text)

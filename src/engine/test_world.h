@@ -25,6 +25,7 @@ struct world {
 };
 
 struct world *world_create(const char *cgroup_name);
+struct world *world_create_in(const char *parent, const char *cgroup_name);
 void world_destroy(struct world *world); /* kills what runs, removes everything */
 /* The server dies and comes back: the engine is destroyed and made again. */
 void world_restart_engine(struct world *world);
@@ -38,19 +39,19 @@ void world_start(struct world *world, const struct launch *launch);
 
 /* Runs the loop until a report of that kind came for the attempt. It fails the test when that
  * takes more than a minute: far longer than anything here, so not a timed assertion. */
-const struct world_report *world_wait(struct world *world, enum report_kind kind, uint64_t attempt);
+const struct world_report *world_wait(struct world *world, enum engine_report_kind kind, uint64_t attempt);
 const struct attempt_end *world_wait_end(struct world *world, uint64_t attempt);
 /* Runs the loop until the attempt's log has the text. */
 void world_wait_log(struct world *world, uint64_t attempt, const char *text);
 /* Runs the loop once, for at most 50 ms. */
 void world_turn(struct world *world);
-size_t world_count(const struct world *world, enum report_kind kind, uint64_t attempt);
+size_t world_count(const struct world *world, enum engine_report_kind kind, uint64_t attempt);
 void world_clear_reports(struct world *world);
 /* The whole log of attempt `id`, as "RANK o|e TEXT" lines; the caller frees it. */
 char *world_log(struct world *world, uint64_t id);
 /* Runs `sh -c script` to its end as attempt `id`. */
 const struct attempt_end *world_run(struct world *world, uint64_t id, const char *script);
-void world_assert_end(struct world *world, uint64_t id, enum end_reason reason, int code);
+void world_assert_end(struct world *world, uint64_t id, enum engine_end_reason reason, int code);
 void world_assert_log(struct world *world, uint64_t id, const char *text);
 /* Runs a cmocka main as this user and, when that is root, once more as an ordinary one. Handles
  * the verbs `shim` and `init`, for which the engine runs this same program. */
