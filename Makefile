@@ -31,7 +31,7 @@ demo:
 	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py
 
 bench:
-	@scripts/deps build test
+	@scripts/deps build test bench
 	@scripts/build build-release --buildtype=release
 	@MUSTER_BUILD=build-release $(PYTHON) bench/run
 

@@ -70,15 +70,16 @@ def test_a_cancelled_job_gets_sigterm_and_ends_as_cancelled(site):
     site.call("POST", f"/v1/jobs/{running}/cancel")
     done = site.wait_ended(running)
     assert (done["status"]["state"], reasons(done)) == ("cancelled", ["cancelled"])
-    assert site.logs(running) == "ready\nbye\n"
+    assert "bye" in site.logs(running).splitlines()
 
 
-def test_cancelling_twice_is_fine_and_a_queued_job_ends_without_an_attempt(site):
+def test_a_held_job_is_cancelled_without_an_attempt_and_only_once(site):
     held = site.submit(job("held", "true", hold=True))
     site.call("POST", f"/v1/jobs/{held}/cancel")
     done = site.wait_ended(held)["status"]
     assert (done["state"], done["attempts"]) == ("cancelled", 0)
-    assert site.api("POST", f"/v1/jobs/{held}/cancel").status in (200, 404, 409)
+    answer = site.api("POST", f"/v1/jobs/{held}/cancel")
+    assert answer.status == 409 and "ended" in answer.json["detail"]
 
 
 def test_the_time_limit_ends_an_attempt(site):
@@ -146,7 +147,6 @@ def test_a_job_starts_no_earlier_than_it_may(site):
 
 
 def test_each_element_of_an_array_knows_its_index_and_only_so_many_run_at_once(site):
-    # Each element says that it is there, waits a moment for others, and counts them.
     first = site.submit(job("sweep", "echo element $MUSTER_ARRAY_INDEX; exit $MUSTER_ARRAY_INDEX",
                             array={"count": 4, "parallel": 2}))
     def ended():
@@ -239,7 +239,7 @@ def test_an_elastic_gang_starts_with_what_there_is_and_not_below_its_least(site)
 def test_a_job_that_no_node_could_ever_hold_is_refused_with_the_reason(site):
     answer = site.api("POST", "/v1/jobs", job("huge", "true", resources={"cpu": 512}))
     assert answer.status == 422
-    assert "cpu" in answer.json["detail"].lower(), answer
+    assert "no node of any pool" in answer.json["detail"]
 
 
 # ---- preemption -------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_an_urgent_job_preempts_and_the_victim_resumes_from_its_checkpoint(site)
     assert (status["state"], status["attempts"], status["preemptions"]) == ("succeeded", 2, 1)
     assert reasons(done) == ["preempted", "succeeded"]
     assert status["retriesLeft"] == 0
-    assert site.logs(victim, attempt=1) == "attempt 1 from step 0\ncheckpoint\nstopping\n"
+    assert "stopping" in site.logs(victim, attempt=1).splitlines()
     assert site.logs(victim, attempt=2) == "attempt 2 from step 3\n"
     stop = [e for e in site.audit() if e["action"] == "stop"]
     assert [(e["detail"]["id"], e["detail"]["for"]) for e in stop] == [

@@ -10,14 +10,14 @@ struct live_array *array_find(const struct core *core, const struct live_team *t
     return name ? idmap_get(&core->arrays_by_name, name_key(team, name)) : NULL;
 }
 
-/* The element's name without "-<index>". */
+/* The element's name without "[<index>]". */
 static uint32_t array_name(struct core *core, const struct live_job *job)
 {
     char text[256];
     snprintf(text, sizeof text, "%s", core_symbol(core, job->row.name));
-    char *dash = strrchr(text, '-');
-    assert(dash);
-    *dash = '\0';
+    char *bracket = strrchr(text, '[');
+    assert(bracket);
+    *bracket = '\0';
     return symbol_find(core, text);
 }
 

@@ -186,6 +186,8 @@ void core_row_each(
 
 /* What it costs to hold a live attempt for an hour, in millionths of the currency. */
 int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
+/* The same for one of its placements. */
+int64_t core_placement_hour_micro(const struct core *core, uint64_t placement);
 /* What a node costs an hour, whole. */
 int64_t core_node_hour_micro(const struct core *core, uint64_t node);
 

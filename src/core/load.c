@@ -26,7 +26,7 @@ static void *object_load(const struct loader *in, enum row_kind kind, size_t siz
     return item;
 }
 
-#define LOAD(in, kind, type) ((type *)object_load((in), (kind), sizeof(type)))
+#define LOAD(in, kind, type)     ((type *)object_load((in), (kind), sizeof(type)))
 #define FIND(in, kind, type, id) ((type *)table_find((in)->core, (kind), (id)))
 
 static int load_counter(const struct loader *in)
@@ -93,8 +93,8 @@ static int load_node(const struct loader *in)
 {
     const struct node_row *row = in->row;
     struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
-    if (!pool)
-        return corrupt(in, ROW_NODE, "no pool");
+    if (!pool || pool->row.id > UINT32_MAX || node_named(in->core, pool, row->name))
+        return corrupt(in, ROW_NODE, "no pool, or its name is taken");
     if (row->devices < 0 || row->devices > DEVICES_MAX || !amount_sane(row->cpu_milli) ||
         !amount_sane(row->memory_bytes) || !amount_sane(row->disk_bytes) ||
         (unsigned)row->state > NODE_LOST)
@@ -105,6 +105,7 @@ static int load_node(const struct loader *in)
     node->pool = pool;
     node_prepare(in->core, node);
     vec_push(&pool->nodes, node);
+    idmap_put(&in->core->nodes_by_name, pool->row.id << 32 | row->name, node);
     if (node->row.state == NODE_UP)
         capacity_count(in->core, node, 1);
     return 0;
@@ -148,7 +149,7 @@ static int load_quota(const struct loader *in)
 {
     const struct quota_row *row = in->row;
     struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
-    if (!team || row->guarantee < 0 || row->limit < -1 ||
+    if (!team || !row->resource || row->guarantee < 0 || row->limit < -1 ||
         resource_of_quota(in->core, row->resource) < 0)
         return corrupt(in, ROW_QUOTA, "no team or amounts out of range");
     struct live_quota *quota = LOAD(in, ROW_QUOTA, struct live_quota);
@@ -182,9 +183,9 @@ static int load_rule(const struct loader *in)
 
 static bool job_sane(const struct job_row *row)
 {
-    return row->size_min >= 1 && row->size_min <= row->size_max &&
-           row->size_max <= GANG_SIZE_MAX && row->state >= JOB_HELD &&
-           row->state <= JOB_STOPPING && row->backoff_ms >= 0 && row->time_limit_ms >= 0;
+    return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
+           row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
+           row->time_limit_ms >= 0;
 }
 
 static int load_job(const struct loader *in)
@@ -206,7 +207,7 @@ static int load_job(const struct loader *in)
     team->jobs++;
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array) {
-        if (!strchr(core_symbol(in->core, row->name), '-'))
+        if (!strchr(core_symbol(in->core, row->name), '['))
             return corrupt(in, ROW_JOB, "not an element of an array");
         array_join(in->core, job);
     }
@@ -399,8 +400,8 @@ static int link_jobs(struct core *core, struct error *err)
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
         if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
             (job->claims && state != JOB_QUEUED) || (job->depends && state > JOB_WAITING))
-            return error_set(err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows",
-                job->row.id);
+            return error_set(
+                err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);
         core->jobs_queued += state == JOB_QUEUED;
         core->jobs_running += state == JOB_RUNNING;
         if (state == JOB_QUEUED && !job->claims)

@@ -150,8 +150,8 @@ static void an_array_runs_so_many_at_once(void **state)
     job.array.parallel = 2;
     uint64_t first = world_submit(world, &job);
     world_tick(world, 0);
-    assert_int_equal(core_job_find(world->core, "t", "sweep-0"), first);
-    assert_int_equal(core_job_find(world->core, "t", "sweep-3"), first + 3);
+    assert_int_equal(core_job_find(world->core, "t", "sweep[0]"), first);
+    assert_int_equal(core_job_find(world->core, "t", "sweep[3]"), first + 3);
     assert_int_equal(world_state(world, first + 1), JOB_STARTING);
     assert_int_equal(world_state(world, first + 2), JOB_QUEUED);
     struct dependency needs = {"sweep", DEPENDENCY_SUCCEEDED};
@@ -252,8 +252,10 @@ static void stale_and_senseless_reports_change_nothing(void **state)
     job.retries.limit = 1;
     uint64_t a = world_submit(world, &job);
     world_tick(world, 0);
-    struct core_report report = {.attempt = world_job(world, a)->attempt, .kind = REPORT_ENDED,
-        .reason = END_EXIT, .exit_status = 3};
+    struct core_report report = {.attempt = world_job(world, a)->attempt,
+        .kind = REPORT_ENDED,
+        .reason = END_EXIT,
+        .exit_status = 3};
     assert_true(core_attempt_report(world->core, &report));
     assert_false(core_attempt_report(world->core, &report));
     world_tick(world, 0); /* the second attempt */

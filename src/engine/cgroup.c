@@ -57,7 +57,8 @@ static bool find_own_path(const char *text, const char *controller, char *ret, s
         bool found = *controller ? list_has(list + 1, listed, ",", controller) : listed == 0;
         if (!found)
             continue;
-        return (size_t)snprintf(ret, size, "%.*s", (int)(line + length - path - 1), path + 1) < size;
+        return (size_t)snprintf(ret, size, "%.*s", (int)(line + length - path - 1), path + 1) <
+               size;
     }
     return false;
 }
@@ -103,9 +104,10 @@ static bool find_folder(
         struct mount_line mount;
         if (!parse_mount(line, strcspn(line, "\n"), &mount))
             continue;
-        bool wanted = *controller ? !strcmp(mount.type, "cgroup") &&
-                list_has(mount.options, strlen(mount.options), ",", controller)
-                                  : !strcmp(mount.type, "cgroup2");
+        bool wanted = *controller
+                          ? !strcmp(mount.type, "cgroup") &&
+                                list_has(mount.options, strlen(mount.options), ",", controller)
+                          : !strcmp(mount.type, "cgroup2");
         if (wanted && mounted_folder(&mount, path, ret_folder))
             return true;
     }
@@ -125,8 +127,8 @@ void cgroup_locate(const char *cgroup_text, const char *mounts_text,
         if (find_own_path(cgroup_text, kind_names[kind], path, sizeof path) &&
             find_folder(mounts_text, kind_names[kind], path, ret->folder[kind]))
             continue;
-        ret->unified[kind] = *unified &&
-            list_has(unified_controllers, strlen(unified_controllers), " \n", name);
+        ret->unified[kind] =
+            *unified && list_has(unified_controllers, strlen(unified_controllers), " \n", name);
         if (ret->unified[kind])
             memcpy(ret->folder[kind], unified, sizeof unified);
     }
@@ -146,8 +148,8 @@ bool cgroup_keyed_value(const char *text, const char *key, uint64_t *ret_value)
 
 /* ---- Files of a group -------------------------------------------------------------------- */
 
-static bool read_file(const struct cgroup *group, enum cgroup_kind kind, const char *file,
-    char **ret_text)
+static bool read_file(
+    const struct cgroup *group, enum cgroup_kind kind, const char *file, char **ret_text)
 {
     char path[CGROUP_PATH_SIZE + 64];
     size_t size;
@@ -197,8 +199,8 @@ static bool read_value(const struct cgroup *group, enum reading reading, uint64_
     uint64_t value;
     if (!read_file(group, kind, readings[reading].version[version].file, &text))
         return false;
-    bool known = key ? cgroup_keyed_value(text, key, &value)
-                     : sscanf(text, "%" SCNu64, &value) == 1;
+    bool known =
+        key ? cgroup_keyed_value(text, key, &value) : sscanf(text, "%" SCNu64, &value) == 1;
     free(text);
     if (known)
         *ret = value * readings[reading].version[version].scale;
@@ -241,7 +243,8 @@ static void child_of(const struct cgroup *parent, const char *name, struct cgrou
     *ret = *parent;
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
         int used = !*parent->folder[kind] ? 0
-            : snprintf(ret->folder[kind], CGROUP_PATH_SIZE, "%s/%s", parent->folder[kind], name);
+                                          : snprintf(ret->folder[kind], CGROUP_PATH_SIZE, "%s/%s",
+                                                parent->folder[kind], name);
         if (used < 0 || used >= CGROUP_PATH_SIZE)
             ret->folder[kind][0] = '\0';
     }
@@ -383,12 +386,14 @@ void cgroup_of_attempt(const struct cgroup *parent, uint64_t attempt, struct cgr
     child_of(parent, name, ret);
 }
 
-int cgroup_create(const struct cgroup *parent, uint64_t attempt,
-    const struct cgroup_limits *limits, struct cgroup *ret, struct error *err)
+int cgroup_create(const struct cgroup *parent, uint64_t attempt, const struct cgroup_limits *limits,
+    struct cgroup *ret, struct error *err)
 {
     struct cgroup group;
     cgroup_of_attempt(parent, attempt, &group);
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
+        if (*parent->folder[kind])
+            mkdir(parent->folder[kind], 0755); /* an engine that ended may have removed it */
         if (*group.folder[kind] && mkdir(group.folder[kind], 0755) < 0 && errno != EEXIST) {
             error_set_errno(err, "cannot make the control group %s", group.folder[kind]);
             cgroup_remove(&group);

@@ -17,7 +17,7 @@ enum cgroup_kind {
     CGROUP_CPU,
     CGROUP_CPUACCT, /* the same folder as CPU in version 2 */
     CGROUP_PIDS,
-    CGROUP_TREE,    /* the version 2 folder, for cgroup.kill, whatever controls it has */
+    CGROUP_TREE, /* the version 2 folder, for cgroup.kill, whatever controls it has */
     CGROUP_KINDS,
 };
 

@@ -18,8 +18,7 @@
 /* Each returns a path to be freed by the caller. name may be NULL: the folder itself. */
 char *layout_run(const char *data, uint64_t attempt, const char *name);
 char *layout_job(const char *data, uint64_t job, const char *name);
-char *layout_attempt(
-    const char *data, uint64_t job, uint32_t attempt_number, const char *name);
+char *layout_attempt(const char *data, uint64_t job, uint32_t attempt_number, const char *name);
 
 /* Makes the folders of an attempt; those of the team belong to uid and gid. Fine when there. */
 MUST_CHECK int layout_make(const char *data, uint64_t job, uint32_t attempt_number, uid_t uid,

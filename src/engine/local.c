@@ -4,12 +4,12 @@
  * is the moment the attempt exists; then its folders and control group; then its shim, which gets
  * the lock, a socket, the secrets and the snapshot as descriptors. What fails after the rename is
  * an end of the attempt (START_FAILED), not of the call. */
+#include "engine/local.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/launch.h"
 #include "engine/layout.h"
-#include "engine/local.h"
 #include "engine/nvml.h"
 #include "engine/plan.h"
 #include "engine/sandbox.h"
@@ -80,7 +80,8 @@ static void encode_launch_file(
 
 /* Makes the run folder under a passing name and puts it in its place: from then on the attempt
  * exists, whatever happens. */
-static int make_run_folder(const struct local *local, const struct launch *launch, struct error *err)
+static int make_run_folder(
+    const struct local *local, const struct launch *launch, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf passing = {0};
     SCOPED(strbuf_finish) struct strbuf file = {0};
@@ -151,7 +152,8 @@ static int make_secrets(const struct launch *launch, int *ret_fd, struct error *
 static int spawn_shim(
     const struct attempt *attempt, const struct handed *handed, pid_t *ret_pid, struct error *err)
 {
-    const int fds[] = {handed->lock_fd, handed->channel_fd, handed->secrets_fd, handed->snapshot_fd};
+    const int fds[] = {
+        handed->lock_fd, handed->channel_fd, handed->secrets_fd, handed->snapshot_fd};
     char numbers[ARRAY_LEN(fds)][12];
     char *argv[SHIM_ARGUMENTS] = {"muster", "shim", attempt->run};
     char *const envp[] = {NULL};
@@ -162,8 +164,8 @@ static int spawn_shim(
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes,
-        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -220,8 +222,8 @@ static void write_start_failed(struct attempt *attempt, const struct error *why)
             attempt->id, why->text);
 }
 
-static void adopt_launch(struct attempt *attempt, const struct launch *launch,
-    const struct launch_placement *place)
+static void adopt_launch(
+    struct attempt *attempt, const struct launch *launch, const struct launch_placement *place)
 {
     struct status *status = &attempt->status;
     status->job = launch->job;
@@ -238,8 +240,11 @@ static int local_start(struct engine *engine, const struct launch *launch, struc
     struct local *local = of_engine(engine);
     const struct launch_placement *place = launch_placement_on(launch, local->node.name);
     struct error why = {0};
-    if (attempt_find(local, launch->attempt))
-        return 0; /* its reports have come or will come */
+    struct attempt *known = attempt_find(local, launch->attempt);
+    if (known) {
+        attempt_report_again(known);
+        return 0;
+    }
     if (check_user(launch, err) < 0)
         return -1;
     if (!place)
@@ -328,7 +333,9 @@ static void local_observe(
     for (size_t i = 0; i < local->attempts.count; i++) {
         const struct status *status = &local->attempts.items[i]->status;
         views[i] = (struct attempt_view){.attempt = local->attempts.items[i]->id,
-            .job = status->job, .attempt_number = status->attempt_number, .state = status->state,
+            .job = status->job,
+            .attempt_number = status->attempt_number,
+            .state = status->state,
             .end = status->end};
     }
     *ret_views = views;
@@ -341,8 +348,9 @@ static int remove_work(const struct attempt *attempt, struct error *err)
     static const char *const names[] = {"work", "tmp"};
     const struct status *status = &attempt->status;
     for (size_t i = 0; i < ARRAY_LEN(names) && status->job; i++) {
-        SCOPED(mem_scope) char *path = layout_attempt(
-            attempt->local->data, status->job, status->attempt_number, names[i]);
+        SCOPED(mem_scope)
+        char *path =
+            layout_attempt(attempt->local->data, status->job, status->attempt_number, names[i]);
         if (file_remove_tree(path, err) < 0)
             return -1;
     }
@@ -370,6 +378,7 @@ static int local_forget(struct engine *engine, uint64_t id, struct error *err)
     if (!attempt->ended)
         return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " has not ended", id);
     cgroup_of_attempt(&local->cgroups, id, &group);
+    cgroup_kill(&group); /* nothing is there, unless its shim had lied about the end */
     cgroup_remove(&group);
     if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
         return -1;
@@ -510,8 +519,7 @@ static char *default_program(void)
     return mem_strdup(path);
 }
 
-static void prepare_cgroups(
-    struct local *local, const char *name, struct error *ret_why)
+static void prepare_cgroups(struct local *local, const char *name, struct error *ret_why)
 {
     char hashed[32], digest[65];
     file_sha256_hex(local->data, strlen(local->data), digest);
@@ -546,14 +554,33 @@ static void set_up_events(struct local *local)
     event_add(local->poll, &every);
 }
 
+/* Can an ordinary user make the namespaces of a sandbox here? */
+static int check_sandbox(struct error *err)
+{
+    static const char *const switches[] = {
+        "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"};
+    if (access(SANDBOX_PROGRAM, X_OK) < 0)
+        return error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+        char *text;
+        size_t size;
+        if (file_read(switches[i], 64, &text, &size, NULL) < 0)
+            continue; /* this kernel has no such switch */
+        bool off = !strcmp(text, "0\n");
+        free(text);
+        if (off)
+            return error_set(err, ERR_UNAVAILABLE,
+                "user namespaces are switched off: set %s to a value above 0", switches[i]);
+    }
+    return 0;
+}
+
 struct engine *engine_local_create(const struct engine_local_options *options, struct error *err)
 {
     assert(options->base && options->report && options->data[0] == '/');
     struct error why = {0};
-    if (access(SANDBOX_PROGRAM, X_OK) < 0) {
-        error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    if (check_sandbox(err) < 0)
         return NULL;
-    }
     struct local *local = mem_alloc(1, sizeof *local);
     local->engine.operations = &operations;
     local->base = options->base;
@@ -584,6 +611,7 @@ static void local_destroy(struct engine *engine)
     on_bury(-1, 0, local);
     event_free(local->bury);
     event_free(local->poll);
+    cgroup_remove(&local->cgroups); /* the parent: it stays while an attempt has a group in it */
     nvml_close(local->nvml);
     vec_free(&local->attempts);
     vec_free(&local->forgotten);

@@ -22,6 +22,7 @@ struct attempt {
     bool forgotten; /* freed at the next turn of the loop */
     bool started_reported;
     bool ended; /* its status is final, all its processes are gone */
+    bool again; /* what it is shall be reported again */
 
     int channel_fd; /* -1: not connected to its shim */
     struct event *readable;
@@ -39,7 +40,7 @@ struct attempt {
     struct metrics_reader metrics;
     int64_t checkpoint_ms;
     uint64_t checkpoint_bytes;
-    VEC(uint64_t) execs; /* asked for, not ended */
+    VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
 };
 
@@ -73,6 +74,8 @@ void attempt_connect(struct attempt *attempt, int channel_fd);
 void attempt_watch_child(struct attempt *attempt, pid_t child);
 /* Looks into it at the next turn of the loop, or after some time. */
 void attempt_settle_later(struct attempt *attempt, int64_t ms);
+/* Reports what it is at the next turn of the loop, though that was reported before. */
+void attempt_report_again(struct attempt *attempt);
 /* Gives its new metrics lines. */
 void attempt_read_metrics(struct attempt *attempt);
 /* -1: ERR_BUSY or ERR_UNAVAILABLE. */

@@ -52,17 +52,19 @@ static void find_facts(struct local *local, const struct error *no_cgroups)
 {
     struct engine_node *node = &local->node;
     bool root = geteuid() == 0;
-    add_fact(node, "uid-per-team", root, "%s", root ? "each team's jobs run as its own user"
-        : "every job runs as the server's user: run the server as root to part teams");
+    add_fact(node, "uid-per-team", root, "%s",
+        root ? "each team's jobs run as its own user"
+             : "every job runs as the server's user: run the server as root to part teams");
     add_fact(node, "namespaces", true, "own processes, network, IPC and file system view");
-    add_fact(node, "data-hidden", true, root ? "the data directory is in no job's view, nor its shim's"
-        : "the data directory is in no job's view");
+    add_fact(node, "data-hidden", true,
+        root ? "the data directory is in no job's view, nor its shim's"
+             : "the data directory is in no job's view");
     add_cgroup_fact(local, "memory-limit", CGROUP_MEMORY,
         "looked at every second instead, a fast job can pass it", no_cgroups);
     add_cgroup_fact(local, "cpu-share", CGROUP_CPU, "jobs compete as equals", no_cgroups);
     add_cgroup_fact(local, "process-limit", CGROUP_PIDS, "bounded by RLIMIT_NPROC", no_cgroups);
-    add_fact(node, "disk-limit", true,
-        "looked at every second; files deleted while open are not seen");
+    add_fact(
+        node, "disk-limit", true, "looked at every second; files deleted while open are not seen");
     add_fact(node, "cpu-pinning", false, "jobs share the cores by weight");
     add_fact(node, "device-fractions", false,
         "shares of an accelerator are not enforced: jobs see the whole device");
@@ -95,8 +97,8 @@ static void find_amd(struct engine_node *node)
         *device = (struct engine_device){
             .index = i, .memory_bytes = read_number(card, "mem_info_vram_total", 10)};
         snprintf(device->type, sizeof device->type, "amd");
-        snprintf(device->model, sizeof device->model, "%04x",
-            (unsigned)read_number(card, "device", 16));
+        snprintf(
+            device->model, sizeof device->model, "%04x", (unsigned)read_number(card, "device", 16));
         snprintf(device->uuid, sizeof device->uuid, "%s", card);
         node->device_count++;
     }

@@ -60,12 +60,12 @@ struct record_member {
 
 #define RECORD_MEMBER(type, member, kind)                                                          \
     {                                                                                              \
-        #member, kind, offsetof(type, member), sizeof(((type *)0)->member)                         \
+#member, kind, offsetof(type, member), sizeof(((type *)0)->member)                         \
     }
 
 /* Appends every member of the struct. */
-void record_encode(struct strbuf *out, const struct record_member *members, size_t count,
-    const void *from);
+void record_encode(
+    struct strbuf *out, const struct record_member *members, size_t count, const void *from);
 /* Sets the members the record has; the others stay as they are. -1: ERR_CORRUPT, a value is not
  * of its kind. Texts point into the record. */
 MUST_CHECK int record_decode(const struct record *record, const struct record_member *members,

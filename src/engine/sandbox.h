@@ -31,8 +31,7 @@ void sandbox_sources_finish(struct sandbox_sources *sources);
 /* For a shim that is root: gives it a view of the machine of its own, in which the sources are
  * below /mnt, where any user can reach them, and the data directory is an empty folder. Replaces
  * the paths in *sources. -1: the machine does not allow it; nothing has changed. */
-MUST_CHECK int sandbox_stage(
-    struct sandbox_sources *sources, const char *data, struct error *err);
+MUST_CHECK int sandbox_stage(struct sandbox_sources *sources, const char *data, struct error *err);
 
 /* Becomes the user for good: no supplementary groups, no capabilities, and no way to new ones. */
 MUST_CHECK int sandbox_drop_rights(uid_t uid, gid_t gid, struct error *err);
@@ -48,8 +47,6 @@ struct sandbox {
     const struct launch *launch;
     const struct launch_placement *place;
     const struct sandbox_sources *sources;
-    uid_t uid;
-    gid_t gid;
     /* Descriptors bubblewrap inherits: the text of /etc/passwd, group and hosts. */
     int passwd_fd;
     int group_fd;

@@ -19,9 +19,9 @@ typedef void shim_greet_fn(void *context, struct strbuf *out);
 
 struct shim_clients_options {
     struct event_base *base;
-    int listen_fd;   /* taken over */
-    int first_fd;    /* a connected client; taken over */
-    uid_t owner;     /* only this user and root are answered */
+    int listen_fd; /* taken over */
+    int first_fd;  /* a connected client; taken over */
+    uid_t owner;   /* only this user and root are answered */
     shim_request_fn *on_request;
     shim_greet_fn *greet;
     void *context;

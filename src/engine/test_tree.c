@@ -57,8 +57,9 @@ static struct tree_measure measure(const struct fixture *fixture, uint64_t most)
 static void test_a_tree_is_measured(void **state)
 {
     struct fixture *fixture = *state;
-    shell(fixture, "mkdir a; head -c 1M /dev/zero > a/big; touch -d '2001-02-03 04:05:06 UTC' old a/big;"
-                   "ln -s /usr link");
+    shell(fixture,
+        "mkdir a; head -c 1M /dev/zero > a/big; touch -d '2001-02-03 04:05:06 UTC' old a/big;"
+        "ln -s /usr link");
     struct tree_measure found = measure(fixture, 1000);
     assert_int_equal(found.entries, 4);
     assert_true(found.bytes >= 1 << 20 && found.bytes < 2 << 20);
@@ -81,9 +82,10 @@ static void test_a_tree_of_any_depth_and_mode_is_removed(void **state)
     struct fixture *fixture = *state;
     struct error err;
     struct stat st;
-    shell(fixture, "mkdir outside t && echo kept > outside/file && cd t && ln -s ../outside link && "
-                   "mkdir x && touch x/f && chmod 0 x && mkfifo pipe && "
-                   "i=0; while [ $i -lt 600 ]; do mkdir d e && touch f && cd d && i=$((i+1)); done");
+    shell(fixture,
+        "mkdir outside t && echo kept > outside/file && cd t && ln -s ../outside link && "
+        "mkdir x && touch x/f && chmod 0 x && mkfifo pipe && "
+        "i=0; while [ $i -lt 600 ]; do mkdir d e && touch f && cd d && i=$((i+1)); done");
     char path[64];
     snprintf(path, sizeof path, "%s/t", fixture->folder);
     if (file_remove_tree(path, &err) < 0)
@@ -92,6 +94,17 @@ static void test_a_tree_of_any_depth_and_mode_is_removed(void **state)
     shell(fixture, "[ $(cat outside/file) = kept ]");
     snprintf(path, sizeof path, "%s/not-there", fixture->folder);
     assert_int_equal(file_remove_tree(path, &err), 0);
+}
+
+static void test_an_open_folder_is_emptied(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    shell(fixture, "mkdir -p a/b && touch a/b/c d && ln -s /usr e");
+    SCOPED(fd_scope) int fd = open(fixture->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file_remove_content(fd, &err) < 0)
+        fail_msg("%s", err.text);
+    shell(fixture, "[ -z \"$(ls -A)\" ]");
 }
 
 static void test_removing_a_link_removes_the_link(void **state)
@@ -118,8 +131,8 @@ static void on_line(void *context, const char *line, size_t length, uint64_t off
     heard->offset = offset;
 }
 
-static void assert_heard(struct fixture *fixture, struct metrics_reader *reader, bool last,
-    const char *expected)
+static void assert_heard(
+    struct fixture *fixture, struct metrics_reader *reader, bool last, const char *expected)
 {
     struct heard heard = {0};
     while (metrics_read(reader, fixture->file, last, on_line, &heard))
@@ -150,8 +163,9 @@ static void test_lines_that_are_too_long_are_passed(void **state)
 {
     struct fixture *fixture = *state;
     struct metrics_reader reader = {0};
-    shell(fixture, "{ head -c 300000 /dev/zero | tr '\\0' x; echo; echo after; "
-                   "head -c 5000 /dev/zero | tr '\\0' y; echo; printf 'a\\0b\\n'; echo end; } > metrics");
+    shell(fixture,
+        "{ head -c 300000 /dev/zero | tr '\\0' x; echo; echo after; "
+        "head -c 5000 /dev/zero | tr '\\0' y; echo; printf 'a\\0b\\n'; echo end; } > metrics");
     struct heard heard = {0};
     while (metrics_read(&reader, fixture->file, false, on_line, &heard))
         continue;
@@ -190,6 +204,7 @@ int main(void)
         TEST(test_a_tree_is_measured),
         TEST(test_measuring_stops_at_its_bounds),
         TEST(test_a_tree_of_any_depth_and_mode_is_removed),
+        TEST(test_an_open_folder_is_emptied),
         TEST(test_removing_a_link_removes_the_link),
         TEST(test_new_lines_are_read_once),
         TEST(test_lines_that_are_too_long_are_passed),

@@ -277,19 +277,36 @@ void api_job_progress(struct call *call)
 
 /* ---- changing ------------------------------------------------------------------------------ */
 
+/* The core knows live jobs only; that the job was there, the route has found. */
+static int require_live(struct tick *tick, const struct call *call, struct error *err)
+{
+    if (core_job(tick_core(tick), call->job))
+        return 0;
+    return error_set(err, ERR_CONFLICT, "the job has ended already");
+}
+
 static int run_cancel(struct tick *tick, void *context, struct error *err)
 {
-    return core_job_cancel(tick_core(tick), ((struct call *)context)->job, err);
+    const struct call *call = context;
+    if (require_live(tick, call, err) < 0)
+        return -1;
+    return core_job_cancel(tick_core(tick), call->job, err);
 }
 
 static int run_hold(struct tick *tick, void *context, struct error *err)
 {
-    return core_job_hold(tick_core(tick), ((struct call *)context)->job, err);
+    const struct call *call = context;
+    if (require_live(tick, call, err) < 0)
+        return -1;
+    return core_job_hold(tick_core(tick), call->job, err);
 }
 
 static int run_release(struct tick *tick, void *context, struct error *err)
 {
-    return core_job_release(tick_core(tick), ((struct call *)context)->job, err);
+    const struct call *call = context;
+    if (require_live(tick, call, err) < 0)
+        return -1;
+    return core_job_release(tick_core(tick), call->job, err);
 }
 
 void api_job_cancel(struct call *call)

@@ -1,8 +1,8 @@
 /* What things cost: see cost.h.
  *
- * The core writes a charge when an attempt gives back what it held (and when prices change while
- * it holds it). What an attempt holds now has no charge yet: it is priced from the end of its last
- * charge, or its admission, to the moment of the question. Idle capacity is what the nodes cost
+ * The core writes charges when an attempt gives back what it held. What an attempt holds now has no
+ * charge yet: it is priced from its spans (what it held at earlier prices) and, since the last
+ * change, at today's price to the moment of the question. Idle capacity is what the nodes cost
  * less what was charged on them. */
 #include "server/cost.h"
 
@@ -27,12 +27,11 @@ struct segment {
     uint64_t attempt;
     uint64_t job;
     uint64_t team;
-    uint64_t pool; /* 0: not known (open ones) */
+    uint64_t pool;
     int64_t begin_ms;
     int64_t end_ms;
     int64_t cost_nano;
     int64_t wasted_nano;
-    int64_t cpu_milli;
     int64_t accelerator_milli;
 };
 
@@ -90,7 +89,6 @@ static int visit_charge(void *context, const struct charge_row *row, struct erro
         .end_ms = row->end_ms,
         .cost_nano = row->cost_nano,
         .wasted_nano = row->wasted_nano,
-        .cpu_milli = row->cpu_milli,
         .accelerator_milli = row->accelerator_milli,
     };
     if (clip(walk, &segment))
@@ -98,29 +96,52 @@ static int visit_charge(void *context, const struct charge_row *row, struct erro
     return 0;
 }
 
-/* The end of an attempt's last charge. */
-static int take_end(void *context, const void *data, struct error *err)
+/* A live attempt and what its placements have held so far: at earlier prices (spans) and since the
+ * last change of prices. */
+struct open_walk {
+    struct segment_walk *walk;
+    struct segment segment; /* of the placement that is looked at */
+};
+
+static void visit_open_part(struct open_walk *open, int64_t begin_ms, int64_t end_ms,
+    int64_t hour_micro)
 {
-    int64_t *end_ms = context;
-    const struct charge_row *row = data;
+    struct segment segment = open->segment;
+    segment.begin_ms = begin_ms;
+    segment.end_ms = end_ms;
+    if (end_ms <= begin_ms)
+        return;
+    segment.cost_nano = span_nano(hour_micro, end_ms - begin_ms);
+    if (clip(open->walk, &segment))
+        open->walk->visit(open->walk->context, &segment);
+}
+
+static int visit_span(void *context, const void *data, struct error *err)
+{
+    struct open_walk *open = context;
+    const struct span_row *row = data;
     (void)err;
-    if (row->end_ms > *end_ms)
-        *end_ms = row->end_ms;
+    visit_open_part(open, row->begin_ms, row->end_ms, row->hour_micro);
     return 0;
 }
 
-static int64_t open_since(struct server *server, const struct attempt_row *attempt)
+static int visit_placement(void *context, const void *data, struct error *err)
 {
-    int64_t since_ms = attempt->admitted_ms;
-    struct row_condition condition = {"attempt", ROW_EQUAL, (int64_t)attempt->id};
-    struct row_query query = {.kind = ROW_CHARGE,
-        .conditions = &condition,
-        .condition_count = 1,
-        .descending = true,
-        .limit = 64};
-    if (reader_rows(server->reader, &query, take_end, &since_ms, NULL) < 0)
-        return attempt->admitted_ms;
-    return since_ms;
+    struct open_walk *open = context;
+    const struct placement_row *row = data;
+    struct store_reader *reader = open->walk->server->reader;
+    struct node_row node;
+    open->segment.pool = reader_row(reader, ROW_NODE, row->node, &node, NULL) == 0 ? node.pool : 0;
+    open->segment.accelerator_milli = __builtin_popcountll(row->devices) * row->device_milli;
+    struct row_condition conditions[] = {
+        {"placement", ROW_EQUAL, (int64_t)row->id}, {"live", ROW_EQUAL, 1}};
+    struct row_query spans = {.kind = ROW_SPAN,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
+        .limit = ROWS_MAX};
+    visit_open_part(open, row->since_ms, open->walk->to_ms,
+        core_placement_hour_micro(open->walk->server->core, row->id));
+    return reader_rows(reader, &spans, visit_span, open, err);
 }
 
 static int visit_open(void *context, const void *data, struct error *err)
@@ -128,25 +149,18 @@ static int visit_open(void *context, const void *data, struct error *err)
     struct segment_walk *walk = context;
     const struct attempt_row *row = data;
     struct job_row job;
-    (void)err;
     if (row->state == ATTEMPT_ENDED ||
         reader_row(walk->server->reader, ROW_JOB, row->job, &job, NULL) < 0)
         return 0;
-    int64_t since_ms = open_since(walk->server, row);
-    if (since_ms >= walk->to_ms)
-        return 0;
-    struct segment segment = {
-        .attempt = row->id,
-        .job = row->job,
-        .team = job.team,
-        .begin_ms = since_ms,
-        .end_ms = walk->to_ms,
-        .cost_nano = span_nano(
-            core_attempt_hour_micro(walk->server->core, row->id), walk->to_ms - since_ms),
-    };
-    if (clip(walk, &segment))
-        walk->visit(walk->context, &segment);
-    return 0;
+    struct open_walk open = {.walk = walk,
+        .segment = {.attempt = row->id, .job = row->job, .team = job.team}};
+    struct row_condition conditions[] = {
+        {"attempt", ROW_EQUAL, (int64_t)row->id}, {"live", ROW_EQUAL, 1}};
+    struct row_query placements = {.kind = ROW_PLACEMENT,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
+        .limit = ROWS_MAX};
+    return reader_rows(walk->server->reader, &placements, visit_placement, &open, err);
 }
 
 /* Visits everything held between from and to; of one job when job is not 0. */
@@ -545,7 +559,7 @@ int cost_report(struct server *server, struct arena *arena, const struct identit
     }
     write_group(&report, &report.total, total);
     if (rc == 0 && everything)
-        rc = write_idle(&report, &walk, total, err);
+        rc = write_idle(&report, &walk, doc, err);
     report_finish(&report);
     if (rc == 0)
         *ret_report = doc;

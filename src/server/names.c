@@ -112,6 +112,11 @@ int names_find_job(const struct server *server, const char *text, uint64_t *ret_
             return 0;
         }
     }
+    return names_job_missing(text, err);
+}
+
+int names_job_missing(const char *text, struct error *err)
+{
     return error_set(err, ERR_NOT_FOUND,
         "there is no job %.80s (a job is named by its id, or as team:name)", text);
 }

@@ -156,7 +156,7 @@ static int require_job(struct call *call, enum role least, struct error *err)
         return -1;
     call->team = arena_strdup(call->arena, team);
     if (identity_role(call->server->catalog, &call->identity, team) < ROLE_VIEWER)
-        return error_set(err, ERR_NOT_FOUND, "there is no job %s", call->parameters[0]);
+        return names_job_missing(call->parameters[0], err);
     return identity_require(call->server->catalog, &call->identity, team, least, err);
 }
 

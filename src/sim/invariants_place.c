@@ -230,6 +230,9 @@ int invariants_admission(
         const struct core_decision *decision = &txn->decisions.items[i];
         if (decision->kind == DECISION_JOB_SUBMIT && check_submitted(after, txn, decision, err) < 0)
             return -1;
+        if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
+            invariants_preempted(after, decision, now_ms, err) < 0)
+            return -1;
         if (decision->kind != DECISION_ADMIT)
             continue;
         const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);

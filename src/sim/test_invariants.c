@@ -156,18 +156,44 @@ static void assert_state_broken(struct state *state, int invariant)
     assert_broken(invariants_state(state->store, &err), &err, invariant);
 }
 
-/* The tick admitted attempt 1. */
-static int admission(struct state *state, struct error *err)
+/* The tick took one decision. */
+static int decided(struct state *state, const struct core_decision *decision, struct error *err)
 {
     struct sim_txn txn;
-    struct core_decision admit = {.kind = DECISION_ADMIT, .job = 1, .attempt = 1};
     sim_txn_init(&txn);
-    txn.decisions.items = mem_alloc(1, sizeof admit);
-    txn.decisions.items[0] = admit;
+    txn.decisions.items = mem_alloc(1, sizeof *decision);
+    txn.decisions.items[0] = *decision;
     txn.decisions.count = txn.decisions.capacity = 1;
     int result = invariants_admission(state->store, &txn, NOW, err);
     sim_txn_finish(&txn);
     return result;
+}
+
+/* The tick admitted attempt 1. */
+static int admission(struct state *state, struct error *err)
+{
+    struct core_decision admit = {.kind = DECISION_ADMIT, .job = 1, .attempt = 1};
+    return decided(state, &admit, err);
+}
+
+/* The tick preempts attempt 1 for job 2, which claims node 2; nothing is lost, it just started. */
+static int preemption(struct state *state, struct error *err)
+{
+    struct core_decision stop = {
+        .kind = DECISION_STOP, .reason = END_PREEMPTED, .job = 1, .attempt = 1, .for_job = 2};
+    struct claim_row claim = {
+        .id = 1, .job = 2, .node = 2, .devices = 1, .device_milli = 1000, .ranks = 1};
+    sim_store_put(state->store, ROW_CLAIM, &claim);
+    state->attempt.stop_reason = END_PREEMPTED;
+    state->job.state = JOB_STOPPING;
+    put_all(state);
+    return decided(state, &stop, err);
+}
+
+static void assert_preemption_broken(struct state *state, int invariant)
+{
+    struct error err = {0};
+    assert_broken(preemption(state, &err), &err, invariant);
 }
 
 static void assert_admission_broken(struct state *state, int invariant)
@@ -422,6 +448,52 @@ static void a_place_before_its_moment_is_caught(void **context)
     assert_admission_broken(state, 1);
 }
 
+static void a_right_preemption_passes(void **context)
+{
+    struct error err = {0};
+    assert_int_equal(preemption(*context, &err), 0);
+}
+
+static void a_preemption_of_the_untouchable_is_caught(void **context)
+{
+    struct state *state = *context;
+    state->job.preemptible = 0;
+    assert_preemption_broken(state, 6);
+}
+
+static void a_preemption_before_the_least_run_time_is_caught(void **context)
+{
+    struct state *state = *context;
+    state->job.min_runtime_ms = 1;
+    assert_preemption_broken(state, 6);
+}
+
+static void a_preemption_once_too_often_is_caught(void **context)
+{
+    struct state *state = *context;
+    state->job.preemptions = state->job.preemptions_max = 1;
+    assert_preemption_broken(state, 6);
+}
+
+static void a_preemption_that_hides_its_loss_is_caught(void **context)
+{
+    struct state *state = *context;
+    state->attempt.started_ms = NOW - 1000;
+    assert_preemption_broken(state, 6);
+}
+
+static void a_preemption_for_nobody_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct core_decision stop = {
+        .kind = DECISION_STOP, .reason = END_PREEMPTED, .job = 1, .attempt = 1, .for_job = 2};
+    struct error err = {0};
+    state->attempt.stop_reason = END_PREEMPTED;
+    state->job.state = JOB_STOPPING;
+    put_all(state);
+    assert_broken(decided(state, &stop, &err), &err, 6);
+}
+
 static void an_attempt_beyond_its_time_limit_is_caught(void **context)
 {
     struct state *state = *context;
@@ -570,19 +642,52 @@ static void an_id_used_again_is_caught(void **context)
     assert_broken(transaction_end(&transaction, state, &err), &err, 1);
 }
 
-static void a_preemption_of_the_untouchable_is_caught(void **context)
+static void a_second_start_is_caught(void **context)
 {
     struct state *state = *context;
     struct transaction transaction;
     struct error err = {0};
-    state->job.preemptible = 0;
-    put_all(state);
-    state->attempt.stop_reason = END_PREEMPTED;
+    state->attempt.started_ms++;
     transaction_begin(&transaction);
-    decide(&transaction, DECISION_STOP, 1);
-    transaction.txn.decisions.items[0].for_job = 2;
     sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_ATTEMPT, &state->attempt);
-    assert_broken(transaction_end(&transaction, state, &err), &err, 6);
+    assert_broken(transaction_end(&transaction, state, &err), &err, 2);
+}
+
+static void a_retry_that_is_not_made_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct transaction transaction;
+    struct error err = {0};
+    transaction_begin(&transaction);
+    state->job.retries_left = 1;
+    state->job.state = JOB_FAILED;
+    state->job.attempt = 0;
+    state->job.ended_ms = NOW;
+    state->job.end_reason = END_EXIT;
+    sim_txn_add(&transaction.txn, CHANGE_RETIRE, ROW_JOB, &state->job);
+    decide(&transaction, DECISION_JOB_END, 1);
+    assert_broken(transaction_end(&transaction, state, &err), &err, 1);
+}
+
+static void a_preemption_that_costs_a_retry_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct transaction transaction;
+    struct error err = {0};
+    state->job.retries_left = 2;
+    put_all(state);
+    transaction_begin(&transaction);
+    state->job.retries_left = 1;
+    state->job.attempt = 0;
+    state->job.state = JOB_QUEUED;
+    state->attempt.state = ATTEMPT_ENDED;
+    state->attempt.end_reason = END_PREEMPTED;
+    state->attempt.ended_ms = NOW;
+    sim_txn_add(&transaction.txn, CHANGE_PUT, ROW_JOB, &state->job);
+    sim_txn_add(&transaction.txn, CHANGE_RETIRE, ROW_ATTEMPT, &state->attempt);
+    decide(&transaction, DECISION_END, 1);
+    decide(&transaction, DECISION_REQUEUE, 1);
+    assert_broken(transaction_end(&transaction, state, &err), &err, 1);
 }
 
 static void time_that_is_not_charged_is_caught(void **context)
@@ -693,6 +798,12 @@ int main(void)
         TEST(a_team_that_borrows_without_leave_is_caught),
         TEST(a_place_before_a_dependency_ended_is_caught),
         TEST(a_place_before_its_moment_is_caught),
+        TEST(a_right_preemption_passes),
+        TEST(a_preemption_of_the_untouchable_is_caught),
+        TEST(a_preemption_before_the_least_run_time_is_caught),
+        TEST(a_preemption_once_too_often_is_caught),
+        TEST(a_preemption_that_hides_its_loss_is_caught),
+        TEST(a_preemption_for_nobody_is_caught),
         TEST(an_attempt_beyond_its_time_limit_is_caught),
         TEST(a_job_that_starves_is_caught),
         TEST(a_right_end_passes),
@@ -702,7 +813,9 @@ int main(void)
         TEST(an_end_without_an_end_state_is_caught),
         TEST(an_attempt_number_used_twice_is_caught),
         TEST(an_id_used_again_is_caught),
-        TEST(a_preemption_of_the_untouchable_is_caught),
+        TEST(a_second_start_is_caught),
+        TEST(a_retry_that_is_not_made_is_caught),
+        TEST(a_preemption_that_costs_a_retry_is_caught),
         TEST(time_that_is_not_charged_is_caught),
         TEST(a_charge_at_a_wrong_price_is_caught),
         TEST(a_charge_with_a_wrong_sum_is_caught),

@@ -1,0 +1,291 @@
+/* A client that costs little: so many connections, each with one request under way at any time.
+ *
+ *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
+ *        (--get PATH | --jobs PREFIX TEAM POOL) --connections N --seconds S
+ *
+ * Connections are kept and requests are not pipelined: the next one goes out when the answer has
+ * come whole. A --jobs request submits a job of its own name, PREFIX-1, PREFIX-2 and so on. One
+ * line of JSON says what came of it; an answer other than 2xx counts as refused.
+ *
+ * One thread, one epoll. Answers must carry a Content-Length; anything else ends the run. */
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAX = 1024, BUFFER_BYTES = 8192, SAMPLES_MAX = 1 << 21 };
+
+struct plan {
+    const char *unix_path, *get_path, *prefix, *team, *pool, *token;
+    uint16_t port;
+    bool tls;
+    int connections;
+    double seconds;
+};
+
+struct client {
+    int fd;
+    SSL *tls;
+    int64_t begin_ns;
+    char out[1024];
+    size_t out_length;
+    char in[BUFFER_BYTES];
+    size_t in_length;
+};
+
+struct run {
+    struct plan plan;
+    SSL_CTX *tls;
+    int epoll;
+    struct client *clients;
+    int64_t sent, answered, refused;
+    int64_t end_ns;
+    uint32_t *latency_us; /* of the first SAMPLES_MAX answers */
+};
+
+static void __attribute__((noreturn)) die(const char *what)
+{
+    fprintf(stderr, "load: %s%s%s\n", what, errno ? ": " : "", errno ? strerror(errno) : "");
+    exit(1);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static size_t job_text(const struct run *run, char *out, size_t size)
+{
+    const struct plan *plan = &run->plan;
+    return (size_t)snprintf(out, size,
+        "{\"apiVersion\":\"muster/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"%s-%lld\","
+        "\"team\":\"%s\"},\"spec\":{\"command\":[\"python3\",\"train.py\",\"--epochs\",\"10\"],"
+        "\"env\":{\"SEED\":\"17\"},\"resources\":{\"cpu\":1,\"memory\":\"64Mi\"},"
+        "\"placement\":{\"pool\":\"%s\"}}}",
+        plan->prefix, (long long)run->sent, plan->team, plan->pool);
+}
+
+static void write_request(struct run *run, struct client *client)
+{
+    const struct plan *plan = &run->plan;
+    char body[512] = "", token[256] = "";
+    size_t length = plan->prefix ? job_text(run, body, sizeof body) : 0;
+    assert(length < sizeof body);
+    if (plan->token)
+        snprintf(token, sizeof token, "Authorization: Bearer %s\r\n", plan->token);
+    int written = plan->prefix
+                      ? snprintf(client->out, sizeof client->out,
+                            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: "
+                            "application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                            token, length, body)
+                      : snprintf(client->out, sizeof client->out,
+                            "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", plan->get_path, token);
+    assert(written > 0 && (size_t)written < sizeof client->out);
+    client->out_length = (size_t)written;
+}
+
+/* A request is smaller than any socket buffer, so it goes out at once or something is wrong. */
+static void send_request(struct run *run, struct client *client)
+{
+    run->sent++;
+    write_request(run, client);
+    client->in_length = 0;
+    client->begin_ns = clock_monotonic_ns();
+    ssize_t sent = client->tls
+                       ? SSL_write(client->tls, client->out, (int)client->out_length)
+                       : send(client->fd, client->out, client->out_length, MSG_NOSIGNAL);
+    if (sent != (ssize_t)client->out_length)
+        die("a request could not be sent");
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+/* Whether the answer is there; its status goes to ret_status. */
+static bool answer_whole(const struct client *client, int *ret_status)
+{
+    const char *end = memmem(client->in, client->in_length, "\r\n\r\n", 4);
+    if (!end)
+        return false;
+    const char *field = strcasestr(client->in, "\r\nContent-Length:");
+    if (!field || field > end || strncmp(client->in, "HTTP/1.1 ", 9) != 0) {
+        errno = 0;
+        die("an answer is not as expected");
+    }
+    *ret_status = atoi(client->in + 9);
+    size_t body = strtoul(field + strlen("\r\nContent-Length:"), NULL, 10);
+    return client->in_length >= (size_t)(end - client->in) + 4 + body;
+}
+
+static void take_answer(struct run *run, const struct client *client, int status)
+{
+    if (run->answered < SAMPLES_MAX)
+        run->latency_us[run->answered] =
+            (uint32_t)((clock_monotonic_ns() - client->begin_ns) / 1000);
+    run->answered++;
+    run->refused += status / 100 != 2;
+    if (status / 100 != 2 && run->refused == 1)
+        fprintf(stderr, "load: first refusal: %s\n", client->in);
+}
+
+static bool receive(struct client *client)
+{
+    size_t room = BUFFER_BYTES - 1 - client->in_length;
+    char *to = client->in + client->in_length;
+    ssize_t got = client->tls ? SSL_read(client->tls, to, (int)room)
+                              : recv(client->fd, to, room, MSG_DONTWAIT);
+    if (client->tls && got <= 0 &&
+        SSL_get_error(client->tls, (int)got) == SSL_ERROR_WANT_READ)
+        return false;
+    if (!client->tls && got < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (got <= 0)
+        die("the server closed a connection");
+    client->in_length += (size_t)got;
+    client->in[client->in_length] = 0;
+    return true;
+}
+
+static void on_readable(struct run *run, struct client *client)
+{
+    int status;
+    while (receive(client)) {
+        if (!answer_whole(client, &status))
+            continue;
+        take_answer(run, client, status);
+        if (clock_monotonic_ns() >= run->end_ns)
+            return;
+        send_request(run, client);
+    }
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static int dial(const struct plan *plan)
+{
+    struct sockaddr_un local = {.sun_family = AF_UNIX};
+    struct sockaddr_in loopback = {.sin_family = AF_INET,
+        .sin_port = htons(plan->port),
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(plan->unix_path ? AF_UNIX : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1, rc;
+    if (plan->unix_path) {
+        snprintf(local.sun_path, sizeof local.sun_path, "%s", plan->unix_path);
+        rc = connect(fd, (struct sockaddr *)&local, sizeof local);
+    } else {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        rc = connect(fd, (struct sockaddr *)&loopback, sizeof loopback);
+    }
+    if (fd < 0 || rc < 0)
+        die("cannot connect");
+    return fd;
+}
+
+static void open_client(struct run *run, struct client *client)
+{
+    client->fd = dial(&run->plan);
+    if (run->tls) {
+        client->tls = SSL_new(run->tls);
+        SSL_set_fd(client->tls, client->fd);
+        if (SSL_connect(client->tls) != 1)
+            die("the TLS handshake failed");
+        fcntl(client->fd, F_SETFL, O_NONBLOCK); /* a read that finds nothing comes back */
+    }
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, client->fd, &event) < 0)
+        die("epoll_ctl");
+}
+
+static int compare(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_result(struct run *run, double seconds)
+{
+    size_t count = run->answered < SAMPLES_MAX ? (size_t)run->answered : SAMPLES_MAX;
+    qsort(run->latency_us, count, sizeof *run->latency_us, compare);
+    printf("{\"answered\": %lld, \"refused\": %lld, \"seconds\": %.6f, \"per_s\": %.1f, "
+           "\"p50_us\": %u, \"p99_us\": %u}\n",
+        (long long)run->answered, (long long)run->refused, seconds,
+        (double)run->answered / seconds, run->latency_us[count / 2],
+        run->latency_us[count * 99 / 100]);
+}
+
+static void run_load(struct run *run)
+{
+    struct epoll_event events[CONNECTIONS_MAX];
+    for (int i = 0; i < run->plan.connections; i++)
+        open_client(run, &run->clients[i]);
+    int64_t begin_ns = clock_monotonic_ns();
+    run->end_ns = begin_ns + (int64_t)(run->plan.seconds * 1e9);
+    for (int i = 0; i < run->plan.connections; i++)
+        send_request(run, &run->clients[i]);
+    while (run->answered < run->sent) {
+        int count = epoll_wait(run->epoll, events, CONNECTIONS_MAX, 10000);
+        if (count <= 0 && errno != EINTR)
+            die("no answer for 10 s");
+        for (int i = 0; i < count; i++)
+            on_readable(run, events[i].data.ptr);
+    }
+    print_result(run, (double)(clock_monotonic_ns() - begin_ns) / 1e9);
+}
+
+static int parse(int argc, char **argv, struct plan *plan)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+        i += strcmp(name, "--tls") != 0;
+        if (!strcmp(name, "--unix"))
+            plan->unix_path = value;
+        else if (!strcmp(name, "--port"))
+            plan->port = (uint16_t)atoi(value);
+        else if (!strcmp(name, "--tls"))
+            plan->tls = true;
+        else if (!strcmp(name, "--token"))
+            plan->token = value;
+        else if (!strcmp(name, "--get"))
+            plan->get_path = value;
+        else if (!strcmp(name, "--connections"))
+            plan->connections = atoi(value);
+        else if (!strcmp(name, "--seconds"))
+            plan->seconds = atof(value);
+        else if (!strcmp(name, "--jobs") && i + 2 < argc) {
+            plan->prefix = value;
+            plan->team = argv[++i];
+            plan->pool = argv[++i];
+        } else {
+            return -1;
+        }
+    }
+    bool what = !plan->get_path != !plan->prefix, where = !plan->unix_path != !plan->port;
+    bool some = plan->connections > 0 && plan->connections <= CONNECTIONS_MAX;
+    return what && where && some && plan->seconds > 0 ? 0 : -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct run run = {0};
+    if (parse(argc, argv, &run.plan) < 0) {
+        fprintf(stderr, "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
+                        "            (--get PATH | --jobs PREFIX TEAM POOL)"
+                        " --connections N --seconds S\n");
+        return 2;
+    }
+    run.clients = mem_alloc((size_t)run.plan.connections, sizeof *run.clients);
+    run.latency_us = mem_alloc(SAMPLES_MAX, sizeof *run.latency_us);
+    run.tls = run.plan.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
+    run.epoll = epoll_create1(EPOLL_CLOEXEC);
+    run_load(&run); /* the end of the process gives everything back */
+    return 0;
+}

@@ -1,0 +1,148 @@
+"""What a benchmark needs: a daemon of its own, the clients, the disk, and figures with a spread."""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / os.environ.get("MUSTER_BUILD", "build-release")
+WORK = pathlib.Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
+START_LIMIT_S = 20
+
+
+class Sample:
+    """Values of one figure over the rounds."""
+
+    def __init__(self):
+        self.values = []
+
+    def add(self, value):
+        self.values.append(float(value))
+
+    def median(self):
+        return statistics.median(self.values)
+
+    def range(self):
+        return min(self.values), max(self.values)
+
+
+def program(name):
+    return str(BUILD / name)
+
+
+def run_json(*command):
+    """The last line a program prints, which is JSON."""
+    done = subprocess.run([str(c) for c in command], check=True, capture_output=True, text=True,
+                          timeout=300)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@contextlib.contextmanager
+def folder():
+    """An empty folder on the file system under measurement (BENCH_DIR, else the system's)."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="muster-bench-", dir=WORK))
+    path.chmod(0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def get(path, target):
+    """The answer to a GET over a Unix socket, head and body; "" while nobody listens."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except OSError:
+            return ""
+        client.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n"
+                       "Connection: close\r\n\r\n".encode())
+        return b"".join(iter(lambda: client.recv(65536), b"")).decode()
+
+
+def healthy(path):
+    return get(path, "/healthz").startswith("HTTP/1.1 200")
+
+
+class Daemon:
+    """`muster up` on a data directory; stop() ends it and waits for it."""
+
+    def __init__(self, data, *options):
+        self.data = data
+        self.socket = data / "muster.sock"
+        self.environment = dict(os.environ, MUSTER_DATA=str(data))
+        log = os.open(data.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        command = [program("muster"), "up", "--data", str(data), *options]
+        begin = time.monotonic()
+        self.pid = os.posix_spawn(command[0], command, os.environ, file_actions=[
+            (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)])
+        os.close(log)
+        while not healthy(self.socket):
+            if time.monotonic() - begin > START_LIMIT_S:
+                self.stop()
+                raise RuntimeError("the server does not answer: " +
+                                   (data.parent / "log").read_text())
+            time.sleep(0.0002)
+        self.first_answer_ms = (time.monotonic() - begin) * 1000
+
+    def stop(self):
+        os.kill(self.pid, signal.SIGTERM)
+        os.waitpid(self.pid, 0)
+
+    def muster(self, *arguments, stdin=None):
+        done = subprocess.run([program("muster"), *arguments], env=self.environment, input=stdin,
+                              capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"muster {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def live_jobs(self):
+        text = get(self.socket, "/metrics")
+        return int(re.search(r"^muster_jobs_live (\d+)$", text, re.MULTILINE).group(1))
+
+    def memory_kb(self):
+        """Resident and proportional size."""
+        found = {}
+        for line in pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, value = line.split(":")
+            found[name] = int(value.split()[0])
+        return found["Rss"], found["Pss"]
+
+    def cpu_s(self):
+        """Processor time of the server itself so far, user and system."""
+        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def daemon(*options):
+    """A server with the embedded defaults on a new data directory."""
+    with folder() as path:
+        server = Daemon(path / "data", *options)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def sync_us(path, rounds=100):
+    """Mean time of a 4 KiB write and its fdatasync over a file that has its size already."""
+    descriptor = os.open(path / "sync", os.O_RDWR | os.O_CREAT, 0o600)
+    page = bytes(4096)
+    os.pwrite(descriptor, bytes(4096 * rounds), 0)
+    os.fsync(descriptor)
+    begin = time.perf_counter_ns()
+    for i in range(rounds):
+        os.pwrite(descriptor, page, i * 4096)
+        os.fdatasync(descriptor)
+    took = time.perf_counter_ns() - begin
+    os.close(descriptor)
+    return took / rounds / 1000
