@@ -7,8 +7,8 @@
 
 void placement_amounts(const struct live_placement *placement, struct amounts *ret)
 {
-    amounts_of_shape(placement->attempt->job->shape, placement->row.ranks,
-        placement->node->resource, ret);
+    amounts_of_shape(
+        placement->attempt->job->shape, placement->row.ranks, placement->node->resource, ret);
 }
 
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret)
@@ -182,8 +182,8 @@ static void placements_release(
         while (node->placements.items[at] != one)
             at++;
         vec_remove(&node->placements, at);
-        node_hold(node, &job->shape->row, one->row.devices, one->row.device_milli,
-            one->row.ranks, -1);
+        node_hold(
+            node, &job->shape->row, one->row.devices, one->row.device_milli, one->row.ranks, -1);
         change_retire(core, &one->item);
     }
 }
@@ -218,8 +218,8 @@ static void job_retry(struct core *core, struct live_job *job, enum end_reason r
     job_requeue(core, job, reason);
 }
 
-static void job_after_attempt(struct core *core, struct live_job *job, enum end_reason reason,
-    int32_t exit_status)
+static void job_after_attempt(
+    struct core *core, struct live_job *job, enum end_reason reason, int32_t exit_status)
 {
     if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
@@ -233,8 +233,8 @@ static void job_after_attempt(struct core *core, struct live_job *job, enum end_
         job_retry(core, job, reason);
 }
 
-void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
-    int32_t exit_status)
+void attempt_end(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status)
 {
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;

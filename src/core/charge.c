@@ -2,14 +2,14 @@
  *
  * A charge has one price. When a price or a capacity changes while an attempt runs, what it held so
  * far is kept as a span, and is charged like the rest when the attempt ends: only then is it known
- * how much of the work was lost. Amounts: hour_micro * 1000 * milliseconds / 3600000 billionths, rounded half up once. */
+ * how much of the work was lost. Amounts: hour_micro * 1000 * milliseconds / 3600000 billionths,
+ * rounded half up once. */
 #include "core/core_state.h"
 
-#define HOUR_MS  3600000
-#define GIB      ((int64_t)1 << 30)
+#define HOUR_MS 3600000
+#define GIB     ((int64_t)1 << 30)
 
-static const struct live_price *price_find(
-    const struct live_pool *pool, int32_t of, uint32_t name)
+static const struct live_price *price_find(const struct live_pool *pool, int32_t of, uint32_t name)
 {
     for (const struct live_price *price = pool->prices; price; price = price->next) {
         if (name && price->row.of == of && price->row.name == name)
@@ -53,8 +53,8 @@ static int64_t held_hour_micro(
     share_raise(held->cpu_milli, node->row.cpu_milli, &numerator, &denominator);
     share_raise(held->memory_bytes, node->row.memory_bytes, &numerator, &denominator);
     share_raise(held->disk_bytes, node->row.disk_bytes, &numerator, &denominator);
-    share_raise(accelerator_milli, (int64_t)node->row.devices * DEVICE_MILLI, &numerator,
-        &denominator);
+    share_raise(
+        accelerator_milli, (int64_t)node->row.devices * DEVICE_MILLI, &numerator, &denominator);
     return scale_round(price->row.hour_micro, numerator, denominator);
 }
 
@@ -84,9 +84,9 @@ static void placement_held(
     if (!exclusive)
         return;
     bool pays = pays_whole(placement);
-    *ret_held = pays ? (struct bundle){node->row.cpu_milli, node->row.memory_bytes,
-                           node->row.disk_bytes}
-                     : (struct bundle){0};
+    *ret_held =
+        pays ? (struct bundle){node->row.cpu_milli, node->row.memory_bytes, node->row.disk_bytes}
+             : (struct bundle){0};
     *ret_milli = pays ? (int64_t)node->row.devices * DEVICE_MILLI : 0;
 }
 

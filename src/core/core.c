@@ -24,7 +24,10 @@ struct core *core_create(const struct core_options *options)
 static void object_free(struct item *item)
 {
     switch (item->kind) {
-    case ROW_POOL: vec_free(&((struct live_pool *)item)->nodes); free(item); break;
+    case ROW_POOL:
+        vec_free(&((struct live_pool *)item)->nodes);
+        free(item);
+        break;
     case ROW_NODE: node_free((struct live_node *)item); break;
     case ROW_TEAM: team_free((struct live_team *)item); break;
     case ROW_SHAPE: shape_free((struct live_shape *)item); break;
@@ -98,8 +101,7 @@ const struct shape_row *core_shape(const struct core *core, uint64_t id)
     return item ? &((const struct live_shape *)item)->row : NULL;
 }
 
-void core_row_each(
-    const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
+void core_row_each(const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
 {
     assert((unsigned)kind < ROW_KIND_COUNT);
     size_t at = 0;

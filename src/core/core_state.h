@@ -22,13 +22,13 @@ enum {
 };
 
 enum {
-    DEVICES_MAX = 64,           /* bits of a mask */
-    DEVICE_MILLI = 1000,        /* a whole one */
+    DEVICES_MAX = 64,    /* bits of a mask */
+    DEVICE_MILLI = 1000, /* a whole one */
     TEAM_DEPTH_MAX = 16,
-    NODES_MAX = 32768,          /* of all pools */
-    GANG_SIZE_MAX = 16384,      /* times AMOUNT_MAX: no sum of amounts overflows */
+    NODES_MAX = 32768,     /* of all pools */
+    GANG_SIZE_MAX = 16384, /* times AMOUNT_MAX: no sum of amounts overflows */
     ARRAY_COUNT_MAX = 100000,
-    DEPENDENCIES_MAX = 4096,    /* of one submission */
+    DEPENDENCIES_MAX = 4096, /* of one submission */
     JOBS_MAX_DEFAULT = 100000,
     NEVER_PREEMPTED_MORE = -1,
 };
@@ -129,7 +129,7 @@ struct live_node {
     VEC(struct live_claim *) claims;
     struct bundle held;
     struct bundle claimed;
-    int16_t *device_held;    /* thousandths, of each device */
+    int16_t *device_held; /* thousandths, of each device */
     int16_t *device_claimed;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
@@ -361,7 +361,7 @@ struct item *table_next(const struct table *table, size_t *position);
 
 #define TABLE_EACH(core, row_kind_, type, name)                                                    \
     for (size_t name##_at_ = 0, name##_once_ = 1; name##_once_; name##_once_ = 0)                  \
-        for (type *name; (name = (type *)table_next(&(core)->tables[row_kind_], &name##_at_));)
+        for (type * name; (name = (type *)table_next(&(core)->tables[row_kind_], &name##_at_));)
 
 /* Appends to a singly linked list and keeps its order. */
 #define LIST_APPEND(head, node, next)                                                              \
@@ -531,8 +531,8 @@ void job_set_state(struct core *core, struct live_job *job, enum job_state state
 /* Waiting or queued, whichever it is now. */
 void job_ready(struct core *core, struct live_job *job);
 /* Ends a job without an attempt, and what depended on its success with it. */
-void job_end(struct core *core, struct live_job *job, enum job_state state,
-    enum end_reason reason, int32_t exit_status);
+void job_end(struct core *core, struct live_job *job, enum job_state state, enum end_reason reason,
+    int32_t exit_status);
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
 void job_free(struct live_job *job);
@@ -552,8 +552,7 @@ void array_count(struct live_job *job, int sign);
 
 /* ---- depend.c ---------------------------------------------------------------------------- */
 
-void dependency_link(
-    struct live_dependency *dependency, struct live_job *job, struct live_job *on);
+void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
 /* Retires it: it is satisfied, or one of its ends is gone. */
 void dependency_drop(struct core *core, struct live_dependency *dependency);
 
@@ -584,11 +583,10 @@ bool fit_matches(
 bool fit_tolerates(
     const struct live_shape *shape, const struct live_node *node, enum taint_effect effect);
 /* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
-int32_t fit_ranks(const struct core *core, const struct live_job *job,
-    const struct live_node *node, int32_t ranks);
+int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
+    int32_t ranks);
 /* Whether those that run on the node and the job bear each other, claims apart. */
-bool fit_company(
-    const struct core *core, const struct live_job *job, const struct live_node *node);
+bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* How well `ranks` fit: less is better. */
@@ -635,13 +633,12 @@ struct plan {
 };
 
 /* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
- * as possible, then the earlier pool. False: there is none now. The caller frees with plan_finish. */
-bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
-    int32_t size_max, struct plan *plan);
-/* The same for one pool, whose matching nodes are given. */
-bool plan_make_pool(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
+ * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
+/* The same for one pool, whose matching nodes are given. */
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan);
 /* Where the run of nodes of one pool that starts at begin ends. */
 size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
@@ -654,8 +651,8 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
 /* Tells it to stop. A later reason changes nothing, but for a cancellation. */
 void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
     const struct live_job *for_job);
-void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
-    int32_t exit_status);
+void attempt_end(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status);
 /* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
 void attempt_set_away(struct live_attempt *attempt, bool away);
 /* What its end would lose: milliseconds of work since the newest checkpoint. */
@@ -691,8 +688,9 @@ bool preempt_for(struct core *core, struct live_job *job);
 /* What may be stopped for a job, with what is chosen already counted in team->chosen. */
 struct victim_rules {
     struct live_job *job;
-    struct amounts ask;       /* of the smallest gang */
-    int64_t protected_ms;     /* the first moment at which a minimum run time ends */
+    struct amounts ask;   /* of the smallest gang */
+    bool reclaims;        /* some branch of its team is entitled to that */
+    int64_t protected_ms; /* the first moment at which a minimum run time ends */
 };
 void victim_rules_init(struct victim_rules *rules, struct live_job *job);
 bool victim_allowed(

@@ -26,7 +26,7 @@ static void *object_load(const struct loader *in, enum row_kind kind, size_t siz
     return item;
 }
 
-#define LOAD(in, kind, type) ((type *)object_load((in), (kind), sizeof(type)))
+#define LOAD(in, kind, type)     ((type *)object_load((in), (kind), sizeof(type)))
 #define FIND(in, kind, type, id) ((type *)table_find((in)->core, (kind), (id)))
 
 static int load_counter(const struct loader *in)
@@ -183,9 +183,9 @@ static int load_rule(const struct loader *in)
 
 static bool job_sane(const struct job_row *row)
 {
-    return row->size_min >= 1 && row->size_min <= row->size_max &&
-           row->size_max <= GANG_SIZE_MAX && row->state >= JOB_HELD &&
-           row->state <= JOB_STOPPING && row->backoff_ms >= 0 && row->time_limit_ms >= 0;
+    return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
+           row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
+           row->time_limit_ms >= 0;
 }
 
 static int load_job(const struct loader *in)
@@ -400,8 +400,8 @@ static int link_jobs(struct core *core, struct error *err)
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
         if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
             (job->claims && state != JOB_QUEUED) || (job->depends && state > JOB_WAITING))
-            return error_set(err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows",
-                job->row.id);
+            return error_set(
+                err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);
         core->jobs_queued += state == JOB_QUEUED;
         core->jobs_running += state == JOB_RUNNING;
         if (state == JOB_QUEUED && !job->claims)

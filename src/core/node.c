@@ -26,8 +26,7 @@ void node_prepare(struct core *core, struct live_node *node)
     free(node->device_claimed);
     node->device_held = mem_alloc(DEVICES_MAX, sizeof *node->device_held);
     node->device_claimed = mem_alloc(DEVICES_MAX, sizeof *node->device_claimed);
-    node->resource =
-        node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
+    node->resource = node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
 }
 
 void node_free(struct live_node *node)
@@ -80,12 +79,11 @@ void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t 
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node)
 {
-    return node_named(core, idmap_get(&core->pools_by_name, symbol_find(core, pool)),
-        symbol_find(core, node));
+    return node_named(
+        core, idmap_get(&core->pools_by_name, symbol_find(core, pool)), symbol_find(core, node));
 }
 
-struct live_node *node_named(
-    const struct core *core, const struct live_pool *pool, uint32_t name)
+struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name)
 {
     return pool && name ? idmap_get(&core->nodes_by_name, pool->row.id << 32 | name) : NULL;
 }
@@ -142,15 +140,14 @@ void node_vanish_if_left(struct core *core, struct live_node *node)
         node_vanish(core, node);
 }
 
-static void node_decide(
-    struct core *core, enum decision_kind kind, const struct live_node *node)
+static void node_decide(struct core *core, enum decision_kind kind, const struct live_node *node)
 {
-    decide(core,
-        (struct core_decision){.kind = kind, .node = node->row.id, .pool = node->row.pool});
+    decide(
+        core, (struct core_decision){.kind = kind, .node = node->row.id, .pool = node->row.pool});
 }
 
-int core_node_wish(struct core *core, const char *pool, const char *name, enum node_wish wish,
-    struct error *err)
+int core_node_wish(
+    struct core *core, const char *pool, const char *name, enum node_wish wish, struct error *err)
 {
     static const enum decision_kind kinds[] = {
         DECISION_NODE_CORDON, DECISION_NODE_UNCORDON, DECISION_NODE_DRAIN};

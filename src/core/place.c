@@ -119,13 +119,11 @@ static void part_shares(struct plan *plan, const struct choice *choice, int64_t 
         int32_t device = device_pick_share(choice->node, milli, taken);
         assert(device >= 0);
         taken[device] = (int16_t)(taken[device] + milli);
-        vec_push(&plan->parts,
-            ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
+        vec_push(&plan->parts, ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
     }
 }
 
-static void part_add(
-    struct plan *plan, const struct choice *choice, const struct shape_row *shape)
+static void part_add(struct plan *plan, const struct choice *choice, const struct shape_row *shape)
 {
     if (shape->accelerator_milli > 0 && shape->accelerator_milli < DEVICE_MILLI) {
         part_shares(plan, choice, shape->accelerator_milli);
@@ -154,9 +152,8 @@ static void choices_collect(struct core *core, const struct live_job *job,
     }
 }
 
-bool plan_make_pool(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
-    struct plan *plan)
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
 {
     struct choices choices = {0};
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
@@ -227,8 +224,8 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
     return found;
 }
 
-bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
-    int32_t size_max, struct plan *plan)
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
+    struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
     if (size_max == 1 && score_usable(core, job))

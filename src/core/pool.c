@@ -13,8 +13,7 @@ struct node_spec {
 
 typedef VEC(struct node_spec) node_specs;
 
-static int unfold_name(
-    const struct node *node, int64_t index, char out[256], struct error *err)
+static int unfold_name(const struct node *node, int64_t index, char out[256], struct error *err)
 {
     int length = node->count > 1 ? snprintf(out, 256, "%s-%" PRId64, node->name, index)
                                  : snprintf(out, 256, "%s", node->name);
@@ -45,10 +44,9 @@ static int check_node(const struct node *node, struct error *err)
     if (!node->name || !*node->name)
         return error_set(err, ERR_INVALID, "spec.nodes: a node has no name");
     if (node->count < 0 || node->count > NODES_MAX)
-        return error_set(err, ERR_INVALID, "spec.nodes: %s: count: expected 1 to %d", node->name,
-            NODES_MAX);
-    if (check_capacity(node, err) < 0 ||
-        symbol_check(node->type, "spec.nodes.type", err) < 0 ||
+        return error_set(
+            err, ERR_INVALID, "spec.nodes: %s: count: expected 1 to %d", node->name, NODES_MAX);
+    if (check_capacity(node, err) < 0 || symbol_check(node->type, "spec.nodes.type", err) < 0 ||
         symbol_check(node->capacity.accelerator, "spec.nodes.accelerator", err) < 0 ||
         symbol_check_labels(&node->labels, "spec.nodes.labels", err) < 0)
         return -1;
@@ -134,13 +132,12 @@ static int check_shrink(const struct core *core, const struct live_node *node,
     uint32_t type = devices ? symbol_find(core, has->accelerator) : 0;
     if (fits && (!in_use || type == node->row.accelerator))
         return 0;
-    return error_set(err, ERR_CONFLICT,
-        "node %s holds more than its new capacity: drain it first",
+    return error_set(err, ERR_CONFLICT, "node %s holds more than its new capacity: drain it first",
         core_symbol(core, node->row.name));
 }
 
-static int check_changes(struct core *core, const struct live_pool *live,
-    const node_specs *specs, struct error *err)
+static int check_changes(
+    struct core *core, const struct live_pool *live, const node_specs *specs, struct error *err)
 {
     int64_t fresh = 0;
     for (size_t i = 0; i < specs->count; i++) {
@@ -175,8 +172,8 @@ static void prices_add(
     }
 }
 
-static bool prices_same(const struct core *core, const struct live_pool *live,
-    const struct prices *prices)
+static bool prices_same(
+    const struct core *core, const struct live_pool *live, const struct prices *prices)
 {
     const struct live_price *price = live->prices;
     const struct price_list *lists[] = {&prices->nodes, &prices->accelerators};
@@ -210,8 +207,8 @@ static void prices_replace(struct core *core, struct live_pool *live, const stru
     live->row.disk_gib_hour_micro = prices->disk_gib_hour_micro;
 }
 
-static void node_label_add(struct core *core, struct live_node *live, int32_t effect,
-    const char *key, const char *value)
+static void node_label_add(
+    struct core *core, struct live_node *live, int32_t effect, const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
     label->row.node = live->row.id;
@@ -255,8 +252,7 @@ static void labels_replace(struct core *core, struct live_node *live, const stru
     }
     live->labels = NULL;
     for (size_t i = 0; i < node->labels.count; i++)
-        node_label_add(
-            core, live, -1, node->labels.items[i].key, node->labels.items[i].value);
+        node_label_add(core, live, -1, node->labels.items[i].key, node->labels.items[i].value);
     for (size_t i = 0; i < node->taints.count; i++) {
         const struct taint *taint = &node->taints.items[i];
         node_label_add(core, live, (int32_t)taint->effect, taint->key, taint->value);
@@ -389,8 +385,7 @@ static void pool_apply(
     }
     change_put(core, &live->item);
     for (size_t i = 0; i < specs->count; i++) {
-        struct live_node *node = node_named(
-            core, live, symbol_find(core, specs->items[i].name));
+        struct live_node *node = node_named(core, live, symbol_find(core, specs->items[i].name));
         if (node)
             node_update(core, node, specs->items[i].of);
         else

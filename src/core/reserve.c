@@ -71,8 +71,8 @@ int core_node_reserve(struct core *core, const char *pool, const char *name, int
         reservation_remove(core, node, node->reservations);
     if (end_ms != 0) {
         struct live_reservation *one = mem_alloc(1, sizeof *one);
-        one->row = (struct reservation_row){
-            .node = node->row.id, .begin_ms = begin_ms, .end_ms = end_ms};
+        one->row =
+            (struct reservation_row){.node = node->row.id, .begin_ms = begin_ms, .end_ms = end_ms};
         change_new(core, ROW_RESERVATION, &one->item);
         LIST_APPEND(node->reservations, one, next);
         core->reservation_next_ms = least(core->reservation_next_ms, most(begin_ms, 0));

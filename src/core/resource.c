@@ -40,8 +40,8 @@ int resource_of_quota(struct core *core, uint32_t name)
 
 struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks)
 {
-    return (struct bundle){shape->cpu_milli * ranks, shape->memory_bytes * ranks,
-        shape->disk_bytes * ranks};
+    return (struct bundle){
+        shape->cpu_milli * ranks, shape->memory_bytes * ranks, shape->disk_bytes * ranks};
 }
 
 void amounts_of_shape(

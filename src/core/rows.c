@@ -8,14 +8,37 @@
 #include <assert.h>
 
 const char *const job_state_names[] = {
-    "held", "waiting", "queued", "starting", "running", "stopping", "succeeded", "failed",
-    "cancelled", NULL,
+    "held",
+    "waiting",
+    "queued",
+    "starting",
+    "running",
+    "stopping",
+    "succeeded",
+    "failed",
+    "cancelled",
+    NULL,
 };
 const char *const attempt_state_names[] = {"admitted", "submitted", "started", "ended", NULL};
 const char *const end_reason_names[] = {
-    "none", "succeeded", "exit", "signal", "out-of-memory", "disk-quota", "start-failed",
-    "preempted", "cancelled", "time-limit", "deadline", "node-lost", "drained", "resized", "lost",
-    "dependency", "impossible", NULL,
+    "none",
+    "succeeded",
+    "exit",
+    "signal",
+    "out-of-memory",
+    "disk-quota",
+    "start-failed",
+    "preempted",
+    "cancelled",
+    "time-limit",
+    "deadline",
+    "node-lost",
+    "drained",
+    "resized",
+    "lost",
+    "dependency",
+    "impossible",
+    NULL,
 };
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(job_state_names) == JOB_CANCELLED + 2, "a name for each state");
@@ -27,19 +50,21 @@ static const char *const price_of_names[] = {"node", "accelerator", NULL};
 static const char *const condition_names[] = {"succeeded", "ended", NULL};
 
 #define COLUMN_(row, member, type_, ...)                                                           \
-    {.name = #member, .type = type_, .offset = offsetof(struct row, member),                       \
-        .size = sizeof(((struct row *)0)->member), __VA_ARGS__}
+    {                                                                                              \
+        .name = #member, .type = type_, .offset = offsetof(struct row, member),                    \
+        .size = sizeof(((struct row *)0)->member), __VA_ARGS__                                     \
+    }
 #define ID(row, member, ...)     COLUMN_(row, member, COLUMN_ID, __VA_ARGS__)
 #define TIME(row, member, ...)   COLUMN_(row, member, COLUMN_TIME, __VA_ARGS__)
 #define ENUM(row, member, list)  COLUMN_(row, member, COLUMN_ENUM, .names = (list))
 #define SYMBOL(row, member, ...) COLUMN_(row, member, COLUMN_SYMBOL, __VA_ARGS__)
 #define INDEXED                  .indexed = true
 #define PLAIN                    .indexed = false
-#define INT(row, member)    COLUMN_(row, member, COLUMN_INT, PLAIN)
-#define LENGTH(row, member) COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
-#define INT32(row, member)  COLUMN_(row, member, COLUMN_INT32, PLAIN)
-#define FLAG(row, member)   COLUMN_(row, member, COLUMN_FLAG, PLAIN)
-#define TEXT(row, member)   COLUMN_(row, member, COLUMN_TEXT, PLAIN)
+#define INT(row, member)         COLUMN_(row, member, COLUMN_INT, PLAIN)
+#define LENGTH(row, member)      COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
+#define INT32(row, member)       COLUMN_(row, member, COLUMN_INT32, PLAIN)
+#define FLAG(row, member)        COLUMN_(row, member, COLUMN_FLAG, PLAIN)
+#define TEXT(row, member)        COLUMN_(row, member, COLUMN_TEXT, PLAIN)
 
 static const struct column counter_columns[] = {
     ID(counter_row, id, PLAIN),
@@ -284,10 +309,15 @@ static const struct column capacity_columns[] = {
 };
 
 #define TABLE(text, row, list)                                                                     \
-    {.name = (text), .size = sizeof(struct row), .columns = (list), .column_count = ARRAY_LEN(list)}
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list)                                                            \
+    }
 #define HISTORY(text, row, list)                                                                   \
-    {.name = (text), .size = sizeof(struct row), .columns = (list),                                \
-        .column_count = ARRAY_LEN(list), .history = true}
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list), .history = true                                           \
+    }
 
 static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_COUNTER] = TABLE("counter", counter_row, counter_columns),

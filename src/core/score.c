@@ -5,7 +5,7 @@
  * brings its scores up to date from the journal before it uses them. When nodes come, go, or stop
  * taking work, the journal starts anew and every shape computes all its scores again. Only shapes
  * whose fit depends on nothing else (no affinity anywhere, no reservations) use this; others are
- * placed by looking at every node. Both ways give the same place, and core_check compares scores. */
+ * placed by looking at every node. Both ways give the same place, and core_check compares. */
 #include "core/core_state.h"
 
 enum { JOURNAL_MAX = 1 << 16, SCORED_SHAPES_MAX = 512 };
@@ -45,8 +45,7 @@ static void number_nodes(struct core *core)
 bool score_usable(const struct core *core, const struct live_job *job)
 {
     const struct live_shape *shape = job->shape;
-    return core->apart_shapes == 0 && !shape->near &&
-           core->reservation_next_ms == MOMENT_NEVER &&
+    return core->apart_shapes == 0 && !shape->near && core->reservation_next_ms == MOMENT_NEVER &&
            shape->row.spread == SPREAD_PACK &&
            (shape->scores || core->scored_shapes < SCORED_SHAPES_MAX);
 }

@@ -143,9 +143,9 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
 {
     return a->cpu_milli == b->cpu_milli && a->memory_bytes == b->memory_bytes &&
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
-           a->accelerator == b->accelerator && a->pool == b->pool &&
-           a->node_type == b->node_type && a->jurisdiction == b->jurisdiction &&
-           a->spread == b->spread && a->exclusive == b->exclusive;
+           a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
+           a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
+           a->exclusive == b->exclusive;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)
@@ -173,8 +173,9 @@ void shape_index(struct core *core, struct live_shape *shape)
     shape->hash = hash ? hash : 1;
     shape->same_hash = idmap_get(&core->shapes_by_hash, shape->hash);
     idmap_put(&core->shapes_by_hash, shape->hash, shape);
+    /* A type that no node has gets no index: jobs could use the indexes up. */
     shape->resource =
-        shape->row.accelerator ? resource_of_type(core, shape->row.accelerator) : -1;
+        shape->row.accelerator ? resource_find_type(core, shape->row.accelerator) : -1;
     core->apart_shapes += shape->apart;
 }
 

@@ -1,9 +1,11 @@
-/* Accepting jobs. Everything is checked before anything is made; what the checks had to make (texts,
- * a shape) is taken back when the job is refused. */
+/* Accepting jobs. Everything is checked before anything is made; what the checks had to make
+ * (texts, a shape) is taken back when the job is refused. */
 #include "core/core_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+enum { LABELS_MAX = 256, RULES_MAX = 256 };
 
 struct submission {
     const struct job *job;
@@ -13,12 +15,12 @@ struct submission {
     VEC(int32_t) conditions;
 };
 
-static int check_range(const char *what, int64_t value, int64_t low, int64_t high,
-    struct error *err)
+static int check_range(
+    const char *what, int64_t value, int64_t low, int64_t high, struct error *err)
 {
     if (value < low || value > high)
-        return error_set(err, ERR_INVALID,
-            "%s: expected %" PRId64 " to %" PRId64 ", got %" PRId64, what, low, high, value);
+        return error_set(err, ERR_INVALID, "%s: expected %" PRId64 " to %" PRId64 ", got %" PRId64,
+            what, low, high, value);
     return 0;
 }
 
@@ -50,7 +52,8 @@ static int check_resources(const struct resources *ask, struct error *err)
     if (milli > DEVICE_MILLI && milli % DEVICE_MILLI != 0)
         return error_set(err, ERR_INVALID,
             "spec.resources.accelerators: expected whole devices or a share of one, got %" PRId64
-            " thousandths", milli);
+            " thousandths",
+            milli);
     return symbol_check(ask->accelerator, "spec.resources.accelerator", err);
 }
 
@@ -92,6 +95,8 @@ static int check_texts(const struct job *job, struct error *err)
     const struct placement *place = &job->placement;
     if (!job->metadata.name || !*job->metadata.name || strlen(job->metadata.name) > 200)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
+    if (job->metadata.labels.count > LABELS_MAX)
+        return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
         symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
@@ -123,8 +128,8 @@ static int check_rules(const struct placement *place, struct error *err)
             symbol_check(one->value, "spec.placement.tolerations", err) < 0)
             return error_set(err, ERR_INVALID, "spec.placement.tolerations: no or a long key");
     }
-    if (rules > 256)
-        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than 256 conditions");
+    if (rules > RULES_MAX)
+        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than %d conditions", RULES_MAX);
     return 0;
 }
 
@@ -143,8 +148,7 @@ static int check_names(const struct core *core, const struct submission *in, str
     char name[256];
     snprintf(name, sizeof name, "%s", in->job->metadata.name);
     if (array_find(core, in->team, symbol_find(core, name)))
-        return error_set(
-            err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
+        return error_set(err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
     for (int64_t i = 0; i < in->count; i++) {
         element_name(in, i, name, sizeof name);
         if (core_job_find(core, team, name))
@@ -168,8 +172,8 @@ static void add_dependency(struct submission *in, struct live_job *on, int32_t c
     vec_push(&in->conditions, condition);
 }
 
-static bool add_array(const struct core *core, struct submission *in, const char *name,
-    int32_t condition)
+static bool add_array(
+    const struct core *core, struct submission *in, const char *name, int32_t condition)
 {
     const struct live_array *array = array_find(core, in->team, symbol_find(core, name));
     if (!array)
@@ -198,8 +202,7 @@ static struct live_job *find_dependency(
     return (struct live_job *)table_find(core, ROW_JOB, id);
 }
 
-static int check_dependencies(
-    const struct core *core, struct submission *in, struct error *err)
+static int check_dependencies(const struct core *core, struct submission *in, struct error *err)
 {
     for (size_t i = 0; i < in->job->depends_on.count; i++) {
         const struct dependency *want = &in->job->depends_on.items[i];
@@ -209,11 +212,12 @@ static int check_dependencies(
         if (on)
             add_dependency(in, on, (int32_t)want->condition);
         else if (!add_array(core, in, want->job, (int32_t)want->condition))
-            return error_set(err, ERR_NOT_FOUND, "spec.dependsOn: there is no live job %.64s in team %s",
-                want->job, core_symbol(core, in->team->row.name));
+            return error_set(err, ERR_NOT_FOUND,
+                "spec.dependsOn: there is no live job %.64s in team %s", want->job,
+                core_symbol(core, in->team->row.name));
         if ((int64_t)in->on.count * in->count > DEPENDENCIES_MAX)
-            return error_set(err, ERR_TOO_LARGE, "spec.dependsOn: more than %d dependencies",
-                DEPENDENCIES_MAX);
+            return error_set(
+                err, ERR_TOO_LARGE, "spec.dependsOn: more than %d dependencies", DEPENDENCIES_MAX);
     }
     return 0;
 }
@@ -287,8 +291,7 @@ static void add_labels(struct core *core, struct live_job *job, const struct lab
     }
 }
 
-static void add_dependencies(
-    struct core *core, struct live_job *job, const struct submission *in)
+static void add_dependencies(struct core *core, struct live_job *job, const struct submission *in)
 {
     for (size_t i = 0; i < in->on.count; i++) {
         struct live_dependency *dependency = mem_alloc(1, sizeof *dependency);
@@ -303,8 +306,8 @@ static void add_dependencies(
 }
 
 /* Makes element `index`; `first` is the array's first id, 0 for the first itself. */
-static uint64_t make_job(struct core *core, const struct submission *in,
-    struct live_shape *shape, int64_t index, uint64_t first)
+static uint64_t make_job(struct core *core, const struct submission *in, struct live_shape *shape,
+    int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
     struct live_job *live = mem_alloc(1, sizeof *live);
@@ -359,8 +362,7 @@ static int check_all(const struct core *core, struct submission *in, struct erro
     return check_dependencies(core, in, err);
 }
 
-static int submit(
-    struct core *core, struct submission *in, uint64_t *ret_id, struct error *err)
+static int submit(struct core *core, struct submission *in, uint64_t *ret_id, struct error *err)
 {
     if (check_all(core, in, err) < 0)
         return -1;
@@ -381,8 +383,7 @@ static int submit(
     return 0;
 }
 
-int core_job_submit(
-    struct core *core, const struct job *job, uint64_t *ret_id, struct error *err)
+int core_job_submit(struct core *core, const struct job *job, uint64_t *ret_id, struct error *err)
 {
     assert(job && ret_id);
     struct submission in = {.job = job};

@@ -49,9 +49,8 @@ const char *core_symbol(const struct core *core, uint32_t symbol)
 int symbol_check(const char *text, const char *what, struct error *err)
 {
     if (text && strlen(text) > SYMBOL_BYTES_MAX)
-        return error_set(
-            err, ERR_INVALID, "%s: expected at most %d bytes, got %zu", what, SYMBOL_BYTES_MAX,
-            strlen(text));
+        return error_set(err, ERR_INVALID, "%s: expected at most %d bytes, got %zu", what,
+            SYMBOL_BYTES_MAX, strlen(text));
     return 0;
 }
 

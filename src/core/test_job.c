@@ -252,8 +252,10 @@ static void stale_and_senseless_reports_change_nothing(void **state)
     job.retries.limit = 1;
     uint64_t a = world_submit(world, &job);
     world_tick(world, 0);
-    struct core_report report = {.attempt = world_job(world, a)->attempt, .kind = REPORT_ENDED,
-        .reason = END_EXIT, .exit_status = 3};
+    struct core_report report = {.attempt = world_job(world, a)->attempt,
+        .kind = REPORT_ENDED,
+        .reason = END_EXIT,
+        .exit_status = 3};
     assert_true(core_attempt_report(world->core, &report));
     assert_false(core_attempt_report(world->core, &report));
     world_tick(world, 0); /* the second attempt */

@@ -194,12 +194,57 @@ static void who_used_much_waits_behind_who_did_not(void **state)
     assert_int_equal(core_team(world->core, team)->usage, 500000000);
 }
 
+/* top is guaranteed four devices, of which its child x is guaranteed one; other took everything.
+ * y, without a guarantee of its own, gets back what top is guaranteed; x takes its one from y, but
+ * y, being a sibling without a guarantee, nothing from x. */
+static void guarantees_work_level_by_level(void **state)
+{
+    struct world *world = *state;
+    pool_of_devices(world, 4);
+    world_team_quota(world, "top", NULL, "accelerators", 4000, -1);
+    world_team_quota(world, "x", "top", "accelerators", 1000, -1);
+    struct team team = team_make("y", "top");
+    assert_int_equal(core_team_put(world->core, &team, NULL), 0);
+    world_team(world, "other");
+    static const char *const names[] = {"a", "b", "c", "d"};
+    uint64_t taken[4], wanted[4];
+    for (int i = 0; i < 4; i++)
+        taken[i] = submit(world, "other", names[i], 1);
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++)
+        wanted[i] = submit(world, "y", names[i], 1);
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(world_state(world, taken[i]), JOB_STOPPING);
+        world_end(world, taken[i], END_SIGNAL);
+    }
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world_state(world, wanted[i]), JOB_STARTING);
+    uint64_t own = submit(world, "x", "own", 1);
+    uint64_t second = submit(world, "x", "second", 1);
+    world_tick(world, 1000);
+    int stopping = 0;
+    for (int i = 0; i < 4; i++) {
+        stopping += world_state(world, wanted[i]) == JOB_STOPPING;
+        if (world_state(world, wanted[i]) == JOB_STOPPING)
+            world_end(world, wanted[i], END_SIGNAL);
+    }
+    assert_int_equal(stopping, 1);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, own), JOB_STARTING);
+    assert_int_equal(world_state(world, second), JOB_QUEUED);
+    world_tick(world, HOUR_MS);
+    assert_int_equal(world_decided(world, DECISION_STOP), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_limit_is_never_passed),
         TEST(a_parents_limit_counts_its_children_together),
         TEST(what_is_guaranteed_is_borrowed_and_taken_back),
+        TEST(guarantees_work_level_by_level),
         TEST(priority_does_not_break_a_guarantee),
         TEST(what_can_not_be_preempted_borrows_nobodys_guarantee),
         TEST(a_team_that_may_not_borrow_stays_within_its_guarantee),
