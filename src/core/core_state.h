@@ -431,6 +431,10 @@ int resource_of_quota(struct core *core, uint32_t name);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);
+/* What they could hold at most of each: a shape that takes accelerators of any type counts for all
+ * of them. Guarantees go by this, so that what is entitled to a place before it is known is still
+ * within the guarantee after it got it. */
+void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret);
 struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks);
 /* What a node has. */
 void amounts_of_node(const struct live_node *node, struct amounts *ret);

@@ -18,7 +18,7 @@ void victim_rules_init(struct victim_rules *rules, struct live_job *job)
 {
     rules->job = job;
     rules->protected_ms = MOMENT_NEVER;
-    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &rules->ask);
+    amounts_possible(job->shape, job->row.size_min, &rules->ask);
     rules->reclaims = quota_entitled_path(job->team, &rules->ask);
 }
 
