@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200 };
+enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200, LOOKED_AT_MAX = 2000 };
 
 /* ---- submitting ---------------------------------------------------------------------------- */
 
@@ -148,7 +148,8 @@ struct job_listing {
     const char *label_key;
     const char *label_value;
     size_t limit;
-    uint64_t last;
+    size_t looked_at;
+    uint64_t last; /* the last that was looked at, shown or not: the next page begins after it */
     bool more;
 };
 
@@ -172,6 +173,7 @@ static int add_job(void *context, const void *data, struct error *err)
         return 0;
     }
     listing->last = row->id;
+    listing->looked_at++;
     if (listing->state && strcmp(listing->state, job_state_names[row->state]) != 0)
         return 0;
     if (!call->team && identity_role(call->server->catalog, &call->identity,
@@ -205,7 +207,7 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
         .conditions = conditions,
         .descending = true,
         .after = after ? names_parse_job_id(after) : 0,
-        .limit = 10000};
+        .limit = LOOKED_AT_MAX};
     if (call_limit(call, &listing->limit, err) < 0 || parse_label(call, listing, err) < 0)
         return -1;
     if (after && query.after == 0)
@@ -222,7 +224,11 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
     /* One more than asked for tells whether there are more. */
     if (!listing->label_key && !listing->state && call->team)
         query.limit = listing->limit + 1;
-    return reader_rows(call->server->reader, &query, add_job, listing, err);
+    if (reader_rows(call->server->reader, &query, add_job, listing, err) < 0)
+        return -1;
+    /* A page may be short, or empty, and not the last: it ends where enough was looked at. */
+    listing->more |= listing->looked_at == query.limit;
+    return 0;
 }
 
 void api_job_list(struct call *call)
