@@ -43,8 +43,9 @@ void ticker_report(
     void *context);
 /* Makes a tick happen soon although nobody asked for anything. */
 void ticker_poke(struct ticker *ticker);
-/* Whether commands are accepted. */
-bool ticker_healthy(const struct ticker *ticker);
+/* NULL while commands are accepted, else why not: "storage-full" (until a write succeeds again, which
+ * is tried every second), "unavailable", "stopping". */
+const char *ticker_trouble(const struct ticker *ticker);
 
 struct ticker_stats {
     int64_t ticks;
