@@ -12,7 +12,7 @@
 #define SANDBOX_WORK       "/work"
 #define SANDBOX_CHECKPOINT "/checkpoint"
 #define SANDBOX_JOB        "/run/muster/job"
-#define SANDBOX_SECRETS    "/run/muster/secrets"
+#define SANDBOX_SECRETS    "/run/secrets"
 #define SANDBOX_INIT       "/run/muster/init"
 #define SANDBOX_METRICS    SANDBOX_JOB "/metrics"
 #define SANDBOX_COMPLETE   SANDBOX_JOB "/complete"
