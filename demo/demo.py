@@ -254,6 +254,9 @@ def step_start(muster, report):
     report.step("manifests", actions == ["unchanged"],
                 "pool local, teams research and fraud, class demo-training; applied twice, the "
                 f"second time {', '.join(actions)}")
+    facts = muster.json("get", "node", "local/here").get("enforcement", [])
+    missing = [fact["name"] for fact in facts if not fact["enforced"]]
+    report.tell(f"not enforced on this machine: {', '.join(missing) or 'nothing'}")
 
 
 def step_submit(muster, report):

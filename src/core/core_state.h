@@ -431,6 +431,10 @@ int resource_of_quota(struct core *core, uint32_t name);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);
+/* What they could hold at most of each: a shape that takes accelerators of any type counts for all
+ * of them. Guarantees go by this, so that what is entitled to a place before it is known is still
+ * within the guarantee after it got it. */
+void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret);
 struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks);
 /* What a node has. */
 void amounts_of_node(const struct live_node *node, struct amounts *ret);
@@ -535,7 +539,6 @@ void job_end(struct core *core, struct live_job *job, enum job_state state, enum
     int32_t exit_status);
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
-void job_free(struct live_job *job);
 static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 {
     return team->row.id << 32 | name;
@@ -661,7 +664,6 @@ int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *atte
 int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt);
 void placement_amounts(const struct live_placement *placement, struct amounts *ret);
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret);
-void attempt_free(struct live_attempt *attempt);
 /* Loading: takes the placement into the accounts. */
 void placement_link(struct core *core, struct live_placement *placement);
 
@@ -716,7 +718,3 @@ void charge_capacity(struct core *core, struct live_node *node);
 /* ---- decision.c -------------------------------------------------------------------------- */
 
 void decide(struct core *core, struct core_decision decision);
-
-/* ---- load.c ------------------------------------------------------------------------------ */
-
-void core_free_objects(struct core *core);

@@ -57,6 +57,15 @@ void amounts_of_shape(
         ret->of[resource] = shape->row.accelerator_milli * ranks;
 }
 
+void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret)
+{
+    amounts_of_shape(shape, ranks, shape->resource, ret);
+    if (shape->resource >= 0)
+        return;
+    for (int i = RESOURCE_TYPES; i < RESOURCE_MAX; i++)
+        ret->of[i] = shape->row.accelerator_milli * ranks;
+}
+
 void amounts_of_node(const struct live_node *node, struct amounts *ret)
 {
     *ret = (struct amounts){0};

@@ -34,7 +34,7 @@ static int32_t lane_rank(const struct core *core, const struct lane *lane)
     if (lane->blocked || !lane->cursor)
         return RANK_NONE;
     struct amounts ask;
-    amounts_of_shape(lane->key.shape, lane->key.size_min, lane->key.shape->resource, &ask);
+    amounts_possible(lane->key.shape, lane->key.size_min, &ask);
     int32_t band = 1 + priority_band(priority_now(core, lane->cursor));
     return band + (quota_entitled_path(lane->key.team, &ask) ? RANK_ENTITLED : 0);
 }
@@ -168,7 +168,7 @@ static bool quota_permits(const struct core *core, const struct live_job *job, i
     struct amounts ask;
     if (job_firm(job)) {
         for (; ranks >= job->row.size_min; ranks--) {
-            amounts_of_shape(job->shape, ranks, job->shape->resource, &ask);
+            amounts_possible(job->shape, ranks, &ask);
             if (quota_firm_allows(core, job->team, &ask))
                 break;
         }
@@ -213,7 +213,7 @@ static bool may_preempt(struct pass *pass, const struct live_job *job)
         pass->lowest_known = true;
     }
     struct amounts ask;
-    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &ask);
+    amounts_possible(job->shape, job->row.size_min, &ask);
     return pass->lowest < job->row.priority || quota_entitled_path(job->team, &ask);
 }
 

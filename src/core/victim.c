@@ -11,12 +11,8 @@
  * gives way only to a job that would have the place by the same guarantee.
  *
  * Why there is no loop: a place goes from borrowed to guaranteed, never back, and among places of
- * one sort from lower to higher priority. And should a cycle be left in that, who was preempted again
- * and again is left alone for longer each time, so its members come to run to their ends. */
+ * one sort from lower to higher priority. */
 #include "core/core_state.h"
-
-enum { CALM_AFTER = 3, CALM_DOUBLINGS = 12 }; /* preemptions; 12: 68 hours at most */
-#define CALM_MS INT64_C(60000)
 
 void victim_rules_init(struct victim_rules *rules, struct live_job *job)
 {
@@ -111,23 +107,12 @@ static bool guaranteed_place(const struct victim_rules *rules, const struct live
     return false;
 }
 
-/* How long an attempt is left alone. Who was preempted again and again is so for longer each time:
- * whatever cycle rules (a) and (b) might still form, its members come to run to their ends. */
-static int64_t left_alone_ms(const struct job_row *row)
-{
-    if (row->preemptions < CALM_AFTER)
-        return row->min_runtime_ms;
-    int32_t doublings = row->preemptions - CALM_AFTER;
-    int64_t calm_ms = CALM_MS << (doublings < CALM_DOUBLINGS ? doublings : CALM_DOUBLINGS);
-    return most(row->min_runtime_ms, calm_ms);
-}
-
 static bool runs_long_enough(
     const struct core *core, struct victim_rules *rules, const struct live_attempt *attempt)
 {
     const struct attempt_row *row = &attempt->row;
     int64_t since_ms = row->started_ms ? row->started_ms : row->admitted_ms;
-    int64_t until_ms = since_ms + left_alone_ms(&attempt->job->row);
+    int64_t until_ms = since_ms + attempt->job->row.min_runtime_ms;
     if (until_ms <= core->now_ms)
         return true;
     rules->protected_ms = least(rules->protected_ms, until_ms);
