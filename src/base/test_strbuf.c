@@ -92,7 +92,7 @@ static void test_json_escapes(void **state)
         {"", "\"\""},
         {"plain", "\"plain\""},
         {"say \"hi\" \\ /", "\"say \\\"hi\\\" \\\\ /\""},
-        {"\n\t\x01\x1f\x7f", "\"\\u000a\\u0009\\u0001\\u001f\\u007f\""},
+        {"\n\t\x01\x1f\x7f", "\"\\n\\t\\u0001\\u001f\\u007f\""},
         {"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80", "\"\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\""},
         {"\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\""},
         /* a lone continuation, bytes that never occur, a sequence cut short */
