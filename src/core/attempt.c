@@ -260,11 +260,6 @@ void attempt_end(
     job_after_attempt(core, job, reason, exit_status);
 }
 
-void attempt_free(struct live_attempt *attempt)
-{
-    free(attempt);
-}
-
 void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context)
 {
     TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {

@@ -539,7 +539,6 @@ void job_end(struct core *core, struct live_job *job, enum job_state state, enum
     int32_t exit_status);
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
-void job_free(struct live_job *job);
 static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 {
     return team->row.id << 32 | name;
@@ -665,7 +664,6 @@ int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *atte
 int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt);
 void placement_amounts(const struct live_placement *placement, struct amounts *ret);
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret);
-void attempt_free(struct live_attempt *attempt);
 /* Loading: takes the placement into the accounts. */
 void placement_link(struct core *core, struct live_placement *placement);
 
@@ -720,7 +718,3 @@ void charge_capacity(struct core *core, struct live_node *node);
 /* ---- decision.c -------------------------------------------------------------------------- */
 
 void decide(struct core *core, struct core_decision decision);
-
-/* ---- load.c ------------------------------------------------------------------------------ */
-
-void core_free_objects(struct core *core);

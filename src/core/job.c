@@ -178,11 +178,6 @@ int core_job_release(struct core *core, uint64_t id, struct error *err)
     return 0;
 }
 
-void job_free(struct live_job *job)
-{
-    free(job);
-}
-
 const struct job_row *core_job(const struct core *core, uint64_t id)
 {
     const struct item *item = table_find(core, ROW_JOB, id);

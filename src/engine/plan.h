@@ -25,6 +25,7 @@ struct plan_input {
     uint16_t master_port;
 };
 
+/* Writes the plan that init reads, secrets included. */
 void plan_encode(struct strbuf *out, const struct plan_input *input);
 
 /* The secrets of a launch as the server hands them to the shim: fields `variable` or `file`, each

@@ -29,6 +29,7 @@ MUST_CHECK int cost_report(struct server *server, struct arena *arena,
 
 /* The attempts of one job with what they held, when and at which price. Lives in the arena. */
 struct cost_attempts;
+/* Never NULL; without attempts when they cannot be read. */
 struct cost_attempts *cost_attempts_of(struct server *server, struct arena *arena, uint64_t job);
 /* When attempt `number` started (or was admitted), 0 when it is not known. */
 int64_t cost_attempt_start(const struct cost_attempts *attempts, int64_t number);

@@ -263,9 +263,9 @@ int submit_plan(struct server *server, struct arena *arena, const struct manifes
         catalog_find(server->catalog, manifest->kind, manifest_metadata(manifest)->name);
     struct submit_plan plan = {.action = SUBMIT_CREATED};
     if (before) {
-        /* Copied, since the change itself takes the catalogue's document away before the answer. */
-        plan.changes =
-            doc_diff(arena, doc_copy(arena, before->doc), manifest_encode(arena, manifest));
+        /* A copy, since applying replaces what is before, and the answer comes after that. */
+        const struct doc *old = doc_copy(arena, before->doc);
+        plan.changes = doc_diff(arena, old, manifest_encode(arena, manifest));
         plan.action = plan.changes.count ? SUBMIT_CHANGED : SUBMIT_UNCHANGED;
     }
     *ret_plan = plan;

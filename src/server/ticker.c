@@ -18,11 +18,14 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
 
 enum {
     QUEUE_MAX = 20000,     /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
+    ROOM_RETRY_MS = 1000,
+    ROOM_BYTES = 16 * 1024,
     WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
 };
 
@@ -78,6 +81,7 @@ struct ticker {
     struct arena *arena;
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
+    bool full; /* the last commit failed for want of room: looked for again now and then */
     struct ticker_stats stats;
 };
 
@@ -309,11 +313,16 @@ static void commit_done(void *context)
     ticker->stats.commits_unknown += commit->unknown;
     if (commit->stored && commit->settled) {
         ticker->stats.last_tick = commit->tick;
+        if (ticker->full)
+            log_info("there is room in the store again");
+        ticker->full = false;
         tick_done(ticker);
         return;
     }
     ticker->stats.commits_failed++;
-    log_error("commit of tick %lld failed: %s", (long long)commit->tick, commit->error.text);
+    if (!ticker->full || commit->error.code != ERR_FULL)
+        log_error("commit of tick %lld failed: %s", (long long)commit->tick, commit->error.text);
+    ticker->full = commit->error.code == ERR_FULL;
     struct error err = commit->error;
     tick_failed(ticker, &err);
 }
@@ -365,6 +374,17 @@ static void rerun_spoiled(struct ticker *ticker)
     ticker_poke(ticker);
 }
 
+/* Makes the tick write something although it may have nothing to say, about as much as a busy one. */
+static void look_for_room(struct tick *tick)
+{
+    char text[ROOM_BYTES + 3];
+    memset(text, ' ', sizeof text);
+    text[0] = '"';
+    text[ROOM_BYTES + 1] = '"';
+    text[ROOM_BYTES + 2] = '\0';
+    store_txn_put_document(tick->txn, "store", "room", "", text, tick->now_ms);
+}
+
 static void run_tick(struct ticker *ticker)
 {
     struct server *server = ticker->server;
@@ -390,6 +410,8 @@ static void run_tick(struct ticker *ticker)
     core_changes(server->core, on_change, &tick);
     core_decisions(server->core, on_decision, &(struct decision_walk){.tick = &tick});
     core_end(server->core);
+    if (ticker->full)
+        look_for_room(&tick);
     if (store_txn_empty(tick.txn)) {
         store_txn_destroy(tick.txn);
         tick_done(ticker);
@@ -434,6 +456,10 @@ static void recover(struct ticker *ticker)
     commit_free(commit);
     ticker->commit = NULL;
     ticker->state = TICKER_IDLE;
+    if (ticker->full) {
+        wake_in(ticker, ROOM_RETRY_MS);
+        return;
+    }
     log_info("the state was loaded again from the store");
     ticker_poke(ticker);
 }
@@ -491,9 +517,13 @@ void ticker_destroy(struct ticker *ticker)
     free(ticker);
 }
 
-bool ticker_healthy(const struct ticker *ticker)
+const char *ticker_trouble(const struct ticker *ticker)
 {
-    return ticker->state != TICKER_RECOVERING && !ticker->server->stopping;
+    if (ticker->server->stopping)
+        return "stopping";
+    if (ticker->full)
+        return "storage-full";
+    return ticker->state == TICKER_RECOVERING ? "unavailable" : NULL;
 }
 
 bool ticker_busy(const struct ticker *ticker)

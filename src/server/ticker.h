@@ -27,6 +27,7 @@ typedef int command_run_fn(struct tick *tick, void *context, struct error *err);
  * context is the callee's to free. */
 typedef void command_answer_fn(void *context, const struct error *err);
 
+/* Idle until the first command or poke. */
 struct ticker *ticker_create(struct server *server);
 /* Whether a commit is under way: the loop goes on until it is not, before anything is destroyed. */
 bool ticker_busy(const struct ticker *ticker);
@@ -43,8 +44,9 @@ void ticker_report(
     void *context);
 /* Makes a tick happen soon although nobody asked for anything. */
 void ticker_poke(struct ticker *ticker);
-/* Whether commands are accepted. */
-bool ticker_healthy(const struct ticker *ticker);
+/* NULL while commands are accepted, else why not: "storage-full" (until a write succeeds again, which
+ * is tried every second), "unavailable", "stopping". */
+const char *ticker_trouble(const struct ticker *ticker);
 
 struct ticker_stats {
     int64_t ticks;
@@ -56,6 +58,7 @@ struct ticker_stats {
     int64_t last_tick;     /* the newest committed */
     int64_t commit_ns;     /* summed */
 };
+/* Figures since the start. */
 void ticker_stats(const struct ticker *ticker, struct ticker_stats *ret_stats);
 
 /* ---- for commands, while they run ------------------------------------------------------- */

@@ -13,6 +13,7 @@ struct store_reader;
 struct tick;
 struct tokens;
 
+/* Without tokens until they are loaded. */
 struct tokens *tokens_create(void);
 void tokens_destroy(struct tokens *tokens); /* NULL is fine */
 MUST_CHECK int tokens_load(struct tokens *tokens, struct store_reader *reader, struct error *err);

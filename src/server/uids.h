@@ -10,6 +10,7 @@ struct store_reader;
 struct tick;
 struct uids;
 
+/* Without uids until they are loaded. */
 struct uids *uids_create(void);
 void uids_destroy(struct uids *uids); /* NULL is fine */
 MUST_CHECK int uids_load(struct uids *uids, struct store_reader *reader, struct error *err);
