@@ -60,6 +60,7 @@ bool cgroup_kill(const struct cgroup *group);
 void cgroup_remove(const struct cgroup *group);
 bool cgroup_is_empty(const struct cgroup *group); /* of folders: nothing is controlled */
 
+/* To and from the launch record, for the shim to join. */
 void cgroup_encode(struct strbuf *out, const struct cgroup *group);
 void cgroup_decode(const struct record *record, struct cgroup *ret);
 

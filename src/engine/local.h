@@ -87,4 +87,5 @@ void local_attempt_free(struct attempt *attempt);
 
 /* ---- The node: local_node.c -------------------------------------------------------------- */
 
+/* Fills in what this machine has and enforces; no_cgroups says why there are none, or NULL. */
 void node_discover(struct local *local, const char *name, const struct error *no_cgroups);
