@@ -5,6 +5,7 @@
 #include "base/vec.h"
 #include "engine/cgroup.h"
 #include "engine/channel.h"
+#include "engine/cores.h"
 #include "engine/engine_operations.h"
 #include "engine/metrics.h"
 #include "engine/record.h"
@@ -42,6 +43,7 @@ struct attempt {
     uint64_t checkpoint_bytes;
     VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
+    VEC(uint32_t) cores;   /* pinned: its own until it has ended */
 };
 
 struct local {
@@ -55,6 +57,8 @@ struct local {
     struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
     struct engine_node node;
     struct nvml *nvml; /* NULL: no NVIDIA driver */
+    struct core cores[CORES_MAX];
+    size_t core_count;
     struct idmap by_id;
     VEC(struct attempt *) attempts; /* by ascending id */
     VEC(struct attempt *) forgotten;

@@ -498,6 +498,7 @@ void attempt_free(struct attempt *attempt)
     fd_scope(&attempt->child_pidfd);
     vec_free(&attempt->execs);
     vec_free(&attempt->devices);
+    vec_free(&attempt->cores);
     free(attempt->run);
     free(attempt);
 }

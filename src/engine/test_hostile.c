@@ -61,8 +61,10 @@ static void test_a_fork_bomb_is_bounded(void **state)
         NULL};
     struct world *world = *state;
     struct launch *launch = world_script(world, 1, "");
-    if (!world_enforces(world, "process-limit"))
+    if (!world_enforces(world, "process-limit")) {
+        print_message("there is no pids controller this user can write to\n");
         skip();
+    }
     launch->argv = argv;
     world_start(world, launch);
     world_assert_end(world, 1, END_SUCCEEDED, 0);
@@ -177,8 +179,10 @@ static void test_the_data_directory_and_system_secrets_are_not_there(void **stat
 static void test_another_teams_files_are_out_of_reach(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "uid-per-team"))
+    if (!world_enforces(world, "uid-per-team")) {
+        print_message("only root can give each team a user\n");
         skip();
+    }
     world_run(world, 1,
         "echo weights > $MUSTER_CHECKPOINT_DIR/model-of-red; "
         "chmod 777 $MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model-of-red");
@@ -211,8 +215,10 @@ static void test_an_escaped_process_cannot_touch_the_record_of_its_team(void **s
     struct world *world = *state;
     struct status status;
     char command[300];
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        print_message("only root can act as a team's user\n");
         skip();
+    }
     world_start(world, world_script(world, 1, "echo ready; sleep 1000"));
     world_wait_log(world, 1, "ready");
     SCOPED(mem_scope) char *path = layout_run(world->data, 1, "status");
@@ -358,8 +364,10 @@ static void test_eating_memory_ends_the_job_without_control_groups(void **state)
 static void test_files_in_memory_count_as_memory(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "memory-limit"))
+    if (!world_enforces(world, "memory-limit")) {
+        print_message("there is no memory controller this user can write to\n");
         skip();
+    }
     struct launch *launch = world_script(world, 1, "head -c 1G /dev/zero > /dev/shm/big; exit 1");
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
