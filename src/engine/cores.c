@@ -15,8 +15,8 @@ static uint32_t physical_of(uint32_t number)
     char path[96], *text;
     size_t size;
     uint32_t first = number;
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list",
-        number);
+    snprintf(
+        path, sizeof path, "/sys/devices/system/cpu/cpu%u/topology/thread_siblings_list", number);
     if (file_read(path, 4096, &text, &size, NULL) < 0)
         return number;
     if (sscanf(text, "%9u", &first) != 1 || first > number)

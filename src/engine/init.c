@@ -341,7 +341,8 @@ static void start_ranks(struct init *init)
     adopt_path(init->ranks[0].env);
     for (size_t i = 0; i < init->rank_count; i++) {
         struct rank *rank = &init->ranks[i];
-        struct start start = {init->argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
+        struct start start = {
+            init->argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
         rank->pid = start_process(init, &start, &why);
         if (rank->pid < 0) {
             say_failed(init, why.folder ? init->folder : init->argv[0], why.error);

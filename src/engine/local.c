@@ -93,8 +93,8 @@ static void choose_cores(const struct local *local, const struct launch *launch,
         launch->cpu_milli / CORE_MILLI * place->ranks, ret_cores);
 }
 
-static void encode_launch_file(const struct local *local, const struct launch *launch,
-    const char *cores, struct strbuf *out)
+static void encode_launch_file(
+    const struct local *local, const struct launch *launch, const char *cores, struct strbuf *out)
 {
     struct cgroup group;
     cgroup_of_attempt(&local->cgroups, launch->attempt, &group);
@@ -109,8 +109,8 @@ static void encode_launch_file(const struct local *local, const struct launch *l
 
 /* Makes the run folder under a passing name and puts it in its place: from then on the attempt
  * exists, whatever happens. */
-static int make_run_folder(const struct local *local, const struct launch *launch,
-    const char *cores, struct error *err)
+static int make_run_folder(
+    const struct local *local, const struct launch *launch, const char *cores, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf passing = {0};
     SCOPED(strbuf_finish) struct strbuf file = {0};
@@ -389,21 +389,10 @@ static int remove_work(const struct attempt *attempt, struct error *err)
         SCOPED(mem_scope)
         char *path =
             layout_attempt(attempt->local->data, status->job, status->attempt_number, names[i]);
-        if (file_remove_tree(path, err) < 0)
+        if (trash_put(attempt->local->trash, path, err) < 0)
             return -1;
     }
     return 0;
-}
-
-/* The record goes at once, by a rename, so that a crash does not leave a part of it that looks
- * like an attempt that never began. */
-static int remove_run_folder(const struct attempt *attempt, struct error *err)
-{
-    SCOPED(strbuf_finish) struct strbuf gone = {0};
-    strbuf_printf(&gone, "%s/run/.%" PRIu64 ".gone", attempt->local->data, attempt->id);
-    if (rename(attempt->run, strbuf_text(&gone)) < 0 && errno != ENOENT)
-        return error_set_errno(err, "cannot remove %s", attempt->run);
-    return file_remove_tree(strbuf_text(&gone), err);
 }
 
 static int local_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -418,7 +407,9 @@ static int local_forget(struct engine *engine, uint64_t id, struct error *err)
     cgroup_of_attempt(&local->cgroups, id, &group);
     cgroup_kill(&group); /* nothing is there, unless its shim had lied about the end */
     cgroup_remove(&group);
-    if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
+    /* The record goes last, and at once: no part of it is left that looks like an attempt that
+     * never began. */
+    if (remove_work(attempt, err) < 0 || trash_put(local->trash, attempt->run, err) < 0)
         return -1;
     attempt_drop(attempt);
     return 0;
@@ -433,7 +424,7 @@ static int local_purge(struct engine *engine, uint64_t job, struct error *err)
                 local->attempts.items[i]->id);
     }
     SCOPED(mem_scope) char *path = layout_job(local->data, job, NULL);
-    return file_remove_tree(path, err);
+    return trash_put(local->trash, path, err);
 }
 
 static const struct engine_node *local_node(const struct engine *engine)
@@ -526,7 +517,7 @@ static int scan(struct local *local, struct error *err)
         if (leftover) {
             path.length = length;
             strbuf_printf(&path, "/%s", entry->d_name);
-            if (file_remove_tree(path.text, err) < 0)
+            if (trash_put(local->trash, path.text, err) < 0)
                 log_warn("%s", err->text);
         } else if (parse_id(entry->d_name, &id)) {
             struct attempt *attempt = attempt_add(local, id);
@@ -550,6 +541,14 @@ static int make_data_folders(const struct local *local, struct error *err)
             return error_set_errno(err, "cannot close %s to others", path.text);
     }
     return 0;
+}
+
+static int open_trash(struct local *local, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    strbuf_printf(&path, "%s/trash", local->data);
+    local->trash = trash_create(local->base, path.text, err);
+    return local->trash ? 0 : -1;
 }
 
 static char *default_program(void)
@@ -632,7 +631,8 @@ struct engine *engine_local_create(const struct engine_local_options *options, s
     local->data = mem_strdup(options->data);
     local->program = options->program ? mem_strdup(options->program) : default_program();
     set_up_events(local);
-    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0) {
+    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0 ||
+        open_trash(local, err) < 0) {
         local_destroy(&local->engine);
         return NULL;
     }
@@ -655,6 +655,7 @@ static void local_destroy(struct engine *engine)
     on_bury(-1, 0, local);
     event_free(local->bury);
     event_free(local->poll);
+    trash_destroy(local->trash);
     cgroup_remove(&local->cgroups); /* the parent: it stays while an attempt has a group in it */
     nvml_close(local->nvml);
     vec_free(&local->attempts);

@@ -10,6 +10,7 @@
 #include "engine/metrics.h"
 #include "engine/record.h"
 #include "engine/status.h"
+#include "engine/trash.h"
 
 struct event;
 struct local;
@@ -55,6 +56,7 @@ struct local {
     char *program;
     char boot_id[BOOT_ID_SIZE];
     struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
+    struct trash *trash;
     struct engine_node node;
     struct nvml *nvml; /* NULL: no NVIDIA driver */
     struct core cores[CORES_MAX];
