@@ -400,6 +400,25 @@ static void test_a_flood_of_metrics_is_bounded(void **state)
     assert_true(world_count(world, REPORT_METRICS, 1) < 1 << 20);
 }
 
+static void test_a_checkpoint_folder_of_anything_is_harmless(void **state)
+{
+    struct world *world = *state;
+    world_run(world, 1,
+        "cd $MUSTER_CHECKPOINT_DIR; mkfifo pipe; ln -s loop loop; mkdir d; ln -s .. d/up; "
+        "ln -s /dev/zero zero; touch $(seq 2000); touch -d '2200-01-01' 1; mkdir closed; "
+        "chmod 0 closed d; touch -h -d '2300-01-01' loop");
+    world_assert_end(world, 1, END_SUCCEEDED, 0);
+    int64_t newest_ms = 0;
+    for (size_t i = 0; i < world->report_count; i++) {
+        const struct report *report = &world->reports[i].report;
+        if (report->kind != REPORT_CHECKPOINT)
+            continue;
+        newest_ms = report->checkpoint.newest_ms;
+        assert_true(newest_ms <= report->at_ms);
+    }
+    assert_true(newest_ms > 0);
+}
+
 static void test_log_lines_cannot_be_forged(void **state)
 {
     struct world *world = *state;
@@ -436,6 +455,7 @@ static int run_suite(void)
         TEST(test_files_in_memory_count_as_memory),
         TEST(test_metrics_cannot_be_made_to_point_elsewhere),
         TEST(test_a_flood_of_metrics_is_bounded),
+        TEST(test_a_checkpoint_folder_of_anything_is_harmless),
         TEST(test_log_lines_cannot_be_forged),
     };
     return cmocka_run_group_tests_name("hostile jobs", tests, NULL, NULL);

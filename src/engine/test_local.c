@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -238,144 +237,6 @@ static void test_standard_input_is_empty(void **state)
 {
     world_run(*state, 1, "cat; echo end of input");
     world_assert_log(*state, 1, "end of input");
-}
-
-/* ---- Cores ------------------------------------------------------------------------------- */
-
-/* What the system says a rank may run on, which the rank has printed as "cores 0-2,5". */
-static cpu_set_t cores_of(struct world *world, uint64_t attempt, uint32_t rank)
-{
-    char wanted[32];
-    unsigned first, last;
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    snprintf(wanted, sizeof wanted, "%u o cores", rank);
-    world_wait_log(world, attempt, wanted);
-    SCOPED(mem_scope) char *log = world_log(world, attempt);
-    const char *at = strstr(log, wanted) + strlen(wanted);
-    for (int used; *at == ' ' || *at == ','; at += used) {
-        used = 0;
-        assert_int_equal(sscanf(at + 1, "%u%n", &first, &used), 1);
-        last = first;
-        at += 1 + used;
-        used = 0;
-        if (*at == '-')
-            assert_int_equal(sscanf(at, "-%u%n", &last, &used), 1);
-        for (; first <= last && first < CPU_SETSIZE; first++)
-            CPU_SET(first, &set);
-    }
-    return set;
-}
-
-static const char print_cores[] =
-    "echo cores $(grep Cpus_allowed_list /proc/self/status | cut -f2); sleep 1000";
-
-static void start_on_cores(struct world *world, uint64_t attempt, int cores)
-{
-    struct launch *launch = world_script(world, attempt, print_cores);
-    launch->cpu_milli = (uint64_t)cores * 1000;
-    world_start(world, launch);
-}
-
-static int count_own_cores(cpu_set_t *ret_own)
-{
-    assert_int_equal(sched_getaffinity(0, sizeof *ret_own, ret_own), 0);
-    return CPU_COUNT(ret_own);
-}
-
-static void skip_without_two_cores(void)
-{
-    cpu_set_t own;
-    if (count_own_cores(&own) > 1)
-        return;
-    print_message("one core cannot be parted between two\n");
-    skip();
-}
-
-static void check_attempts_get_cores_of_their_own(struct world *world)
-{
-    cpu_set_t own, common;
-    int count = count_own_cores(&own);
-    start_on_cores(world, 1, 1);
-    start_on_cores(world, 2, count - 1);
-    cpu_set_t first = cores_of(world, 1, 0), second = cores_of(world, 2, 0);
-    CPU_AND(&common, &first, &second);
-    assert_int_equal(CPU_COUNT(&first), 1);
-    assert_int_equal(CPU_COUNT(&second), count - 1);
-    assert_int_equal(CPU_COUNT(&common), 0);
-    /* A server that comes back knows which are taken. */
-    world_restart_engine(world);
-    start_on_cores(world, 3, 1);
-    cpu_set_t third = cores_of(world, 3, 0);
-    assert_true(CPU_EQUAL(&third, &own));
-    assert_int_equal(engine_kill(world->engine, 1, NULL), 0);
-    world_wait_end(world, 1);
-    start_on_cores(world, 4, 1);
-    cpu_set_t fourth = cores_of(world, 4, 0);
-    assert_true(CPU_EQUAL(&fourth, &first));
-}
-
-static void test_attempts_get_cores_of_their_own(void **state)
-{
-    skip_without_two_cores();
-    check_attempts_get_cores_of_their_own(*state);
-}
-
-static void test_attempts_get_cores_of_their_own_without_control_groups(void **state)
-{
-    (void)state;
-    skip_without_two_cores();
-    struct world *world = world_create("");
-    assert_false(world_enforces(world, "core-pinning"));
-    check_attempts_get_cores_of_their_own(world);
-    world_destroy(world);
-}
-
-static void test_each_rank_gets_its_share_of_the_cores(void **state)
-{
-    struct world *world = *state;
-    cpu_set_t common;
-    skip_without_two_cores();
-    struct launch *launch = gang_of_two(world, print_cores);
-    launch->cpu_milli = 1000;
-    world_start(world, launch);
-    cpu_set_t first = cores_of(world, 1, 0), second = cores_of(world, 1, 1);
-    CPU_AND(&common, &first, &second);
-    assert_int_equal(CPU_COUNT(&first), 1);
-    assert_int_equal(CPU_COUNT(&second), 1);
-    assert_int_equal(CPU_COUNT(&common), 0);
-}
-
-static void test_parts_of_a_cpu_are_not_pinned(void **state)
-{
-    struct world *world = *state;
-    cpu_set_t own;
-    struct launch *launch = world_script(world, 1, print_cores);
-    launch->cpu_milli = 500;
-    world_start(world, launch);
-    count_own_cores(&own);
-    cpu_set_t found = cores_of(world, 1, 0);
-    assert_true(CPU_EQUAL(&found, &own));
-}
-
-/* A job may ask to leave its cores; with a control group it does not get any other. */
-static void test_a_job_cannot_leave_its_cores(void **state)
-{
-    struct world *world = *state;
-    skip_without_two_cores();
-    if (!world_enforces(world, "core-pinning")) {
-        print_message("there is no cpuset controller this user can write to\n");
-        skip();
-    }
-    struct launch *launch = world_script(world, 1,
-        "taskset -pc 0-1023 $$ >/dev/null 2>&1; taskset -pc 0 $$ >/dev/null 2>&1; "
-        "taskset -pc 0-1023 $$ >/dev/null 2>&1; "
-        "echo cores $(grep Cpus_allowed_list /proc/self/status | cut -f2)");
-    launch->cpu_milli = 1000;
-    world_start(world, launch);
-    world_assert_end(world, 1, END_SUCCEEDED, 0);
-    cpu_set_t found = cores_of(world, 1, 0);
-    assert_int_equal(CPU_COUNT(&found), 1);
 }
 
 /* ---- Data -------------------------------------------------------------------------------- */
@@ -723,12 +584,36 @@ static void test_an_attempt_whose_shim_never_began_is_lost_and_not_run(void **st
 
 /* ---- What is left ------------------------------------------------------------------------- */
 
+/* What was removed is gone from the disk in the end. */
+static void wait_for_empty_trash(struct world *world)
+{
+    enum { TURNS_MAX = 1000 };
+    char command[200];
+    snprintf(command, sizeof command, "[ -z \"$(ls -A %s/trash)\" ]", world->data);
+    for (int i = 0; i < TURNS_MAX && system(command) != 0; i++)
+        world_turn(world);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_a_purge_goes_on_after_a_restart(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    world_run(world, 1, "cd $MUSTER_CHECKPOINT_DIR; touch $(seq 1000)");
+    if (engine_forget(world->engine, 1, &err) < 0 || engine_purge(world->engine, 1, &err) < 0)
+        fail_msg("%s", err.text);
+    world_restart_engine(world);
+    wait_for_empty_trash(world);
+}
+
 static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
 {
     struct world *world = *state;
     struct error err;
     struct stat st;
-    world_run(world, 1, "mkdir -p a/b; chmod 0 a; ln -s / a-link; echo kept");
+    world_run(world, 1,
+        "mkdir -p a/b; chmod 0 a; ln -s / a-link; echo kept; cd $MUSTER_CHECKPOINT_DIR; "
+        "mkdir -p a/b; touch a/b/c; chmod 0 a/b a .");
     assert_int_equal(engine_purge(world->engine, 1, &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
     if (engine_forget(world->engine, 1, &err) < 0)
@@ -741,6 +626,7 @@ static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
     assert_int_equal(stat(run, &st), -1);
     assert_int_equal(engine_purge(world->engine, 1, &err), 0);
     assert_int_equal(stat(job, &st), -1);
+    wait_for_empty_trash(world);
 }
 
 static void test_the_data_directory_can_be_where_the_stage_is(void **state)
@@ -801,11 +687,6 @@ static int run_suite(void)
         TEST(test_ranks_may_end_differently_after_a_stop),
         TEST(test_ranks_see_the_contract),
         TEST(test_standard_input_is_empty),
-        TEST(test_attempts_get_cores_of_their_own),
-        cmocka_unit_test(test_attempts_get_cores_of_their_own_without_control_groups),
-        TEST(test_each_rank_gets_its_share_of_the_cores),
-        TEST(test_parts_of_a_cpu_are_not_pinned),
-        TEST(test_a_job_cannot_leave_its_cores),
         TEST(test_the_checkpoint_folder_lasts_over_attempts),
         TEST(test_metrics_lines_are_reported),
         TEST(test_the_work_folder_is_the_snapshot),
@@ -824,6 +705,7 @@ static int run_suite(void)
         TEST(test_an_attempt_of_an_earlier_boot_is_lost),
         TEST(test_an_attempt_whose_shim_never_began_is_lost_and_not_run),
         TEST(test_forgetting_keeps_logs_and_purging_removes_all),
+        TEST(test_a_purge_goes_on_after_a_restart),
         cmocka_unit_test(test_the_data_directory_can_be_where_the_stage_is),
         TEST(test_a_running_attempt_cannot_be_forgotten),
         TEST(test_nobody_runs_as_root),

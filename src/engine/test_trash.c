@@ -164,12 +164,11 @@ static void test_links_are_removed_and_not_what_they_point_to(void **state)
     shell(fixture, "[ $(cat kept/file) = kept ]");
 }
 
-/* As a job whose processes would still be there. */
 static void test_what_cannot_be_removed_ends_the_pass_and_not_more(void **state)
 {
     struct fixture *fixture = *state;
     shell(fixture, "mkdir -p t/busy && touch t/a t/b");
-    if (geteuid() != 0 || system("true") != 0) {
+    if (geteuid() != 0) {
         print_message("only root can mount something\n");
         skip();
     }
