@@ -1,8 +1,6 @@
-/* Jobs over the API: submitting one, reading, cancelling, holding, forgetting. */
+/* Jobs over the API: submitting and reading. */
 #include "base/file.h"
-#include "base/log.h"
 #include "core/core.h"
-#include "engine/engine.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
@@ -258,6 +256,10 @@ void api_job_get(struct call *call)
         call_fail(call, &err);
         return;
     }
+    if (call->whole_array) {
+        call_answer(call, 200, status_array(call->server, arena, row.id));
+        return;
+    }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
     int64_t cost_nano, wasted_nano;
@@ -279,80 +281,4 @@ void api_job_progress(struct call *call)
     if (last)
         doc_set(call->arena, body, "last", doc_copy(call->arena, last));
     call_answer(call, 200, body);
-}
-
-/* ---- changing ------------------------------------------------------------------------------ */
-
-/* The core knows live jobs only; that the job was there, the route has found. */
-static int require_live(struct tick *tick, const struct call *call, struct error *err)
-{
-    if (core_job(tick_core(tick), call->job))
-        return 0;
-    return error_set(err, ERR_CONFLICT, "the job has ended already");
-}
-
-static int run_cancel(struct tick *tick, void *context, struct error *err)
-{
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_cancel(tick_core(tick), call->job, err);
-}
-
-static int run_hold(struct tick *tick, void *context, struct error *err)
-{
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_hold(tick_core(tick), call->job, err);
-}
-
-static int run_release(struct tick *tick, void *context, struct error *err)
-{
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_release(tick_core(tick), call->job, err);
-}
-
-void api_job_cancel(struct call *call)
-{
-    call_command(call, run_cancel, call_answer_empty);
-}
-
-void api_job_hold(struct call *call)
-{
-    call_command(call, run_hold, call_answer_empty);
-}
-
-void api_job_release(struct call *call)
-{
-    call_command(call, run_release, call_answer_empty);
-}
-
-static int run_forget(struct tick *tick, void *context, struct error *err)
-{
-    struct call *call = context;
-    struct job_row row;
-    if (core_job(tick_core(tick), call->job))
-        return error_set(err, ERR_CONFLICT, "the job is live; cancel it first");
-    if (reader_row(call->server->reader, ROW_JOB, call->job, &row, err) < 0)
-        return -1;
-    store_txn_forget_job(tick_txn(tick), call->job);
-    tick_audit(tick, "job-forget", "job", reader_symbol(call->server->reader, row.name),
-        call->team, NULL);
-    return 0;
-}
-
-static void answer_forget(struct call *call)
-{
-    struct error err;
-    if (engine_purge(call->server->engine, call->job, &err) < 0)
-        log_warn("the files of a forgotten job stay: %s", err.text);
-    call_answer_empty(call);
-}
-
-void api_job_delete(struct call *call)
-{
-    call_command(call, run_forget, answer_forget);
 }

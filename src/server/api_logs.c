@@ -175,7 +175,8 @@ static int read_parameters(struct call *call, struct log_stream *stream, int64_t
 {
     struct job_row job;
     int64_t attempt;
-    if (reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0 ||
+    if (call_one_job(call, err) < 0 ||
+        reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0 ||
         call_query_int(call, "attempt", 0, &attempt, err) < 0 ||
         call_query_int(call, "rank", -1, &stream->rank, err) < 0 ||
         call_query_int(call, "tail", -1, ret_tail, err) < 0)

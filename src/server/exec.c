@@ -439,7 +439,7 @@ static int check_start(struct call *call, uint64_t *ret_attempt, struct error *e
     if (call->server->execs->list.count >= SESSIONS_MAX)
         return error_set(
             err, ERR_BUSY, "%d commands run in jobs already; try again later", SESSIONS_MAX);
-    if (check_rank(call, err) < 0)
+    if (call_one_job(call, err) < 0 || check_rank(call, err) < 0)
         return -1;
     return find_attempt(call, ret_attempt, err);
 }

@@ -235,8 +235,9 @@ static int plan_job(struct server *server, struct arena *arena, const struct man
     snprintf(reference, sizeof reference, "%s:%s", metadata->team, metadata->name);
     uint64_t id;
     struct job_row row;
-    if (names_find_job(server, reference, &id, team, NULL) < 0 ||
-        reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
+    int rc = manifest->job.array.count ? names_find_array(server, reference, &id, team, NULL)
+                                       : names_find_job(server, reference, &id, team, NULL);
+    if (rc < 0 || reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
         return 0;
     const struct doc *before = status_job_manifest(server, arena, id);
     const struct doc *after = manifest_encode(arena, manifest);
