@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/strbuf.h"
 #include "engine/layout.h"
+#include "engine/sandbox.h"
 #include "engine/snapshot.h"
 #include "engine/status.h"
 
@@ -66,7 +67,7 @@ static void test_a_work_folder_that_does_not_exist_fails_to_start(void **state)
     launch->work_subfolder = "src/missing";
     world_start(world, launch);
     world_assert_end(world, 1, ENGINE_END_START_FAILED, ENOENT);
-    assert_non_null(strstr(world_wait_end(world, 1)->text, "/work/src/missing"));
+    assert_non_null(strstr(world_wait_end(world, 1)->text, SANDBOX_WORK "/src/missing"));
 }
 
 static void test_a_file_that_is_not_a_program_fails_to_start(void **state)

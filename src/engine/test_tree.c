@@ -218,9 +218,8 @@ static void test_the_end_of_a_line_that_is_too_long_is_not_a_line(void **state)
 static void test_what_is_not_a_file_has_no_lines(void **state)
 {
     static const char *const scripts[] = {"mkfifo metrics", "mkdir metrics",
-        "ln -s loop loop; "
-        "ln -s loop metrics",
-        "echo line > other; ln -s other metrics", "ln -s /dev/zero metrics",
+        "ln -s loop loop; ln -s loop metrics", "echo line > other; ln -s other metrics",
+        "ln -s /dev/zero metrics",
         "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"metrics\")'"};
     struct fixture *fixture = *state;
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
