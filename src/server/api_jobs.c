@@ -1,6 +1,7 @@
 /* Jobs over the API: submitting one, reading, cancelling, holding, forgetting. */
 #include "base/file.h"
 #include "base/log.h"
+#include "base/vec.h"
 #include "core/core.h"
 #include "engine/engine.h"
 #include "server/catalog.h"
@@ -13,6 +14,7 @@
 #include "server/submit.h"
 #include "store/store.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -277,36 +279,52 @@ void api_job_progress(struct call *call)
 
 /* ---- changing ------------------------------------------------------------------------------ */
 
-/* The core knows live jobs only; that the job was there, the route has found. */
-static int require_live(struct tick *tick, const struct call *call, struct error *err)
+/* The live jobs that a path means: one, or every element of an array named without an index. */
+struct meant {
+    uint64_t job;   /* the one, or the first element */
+    bool whole;     /* the array that begins with it */
+    VEC(uint64_t) ids;
+};
+
+static void take_meant(void *context, enum row_kind kind, const void *data)
 {
-    if (core_job(tick_core(tick), call->job))
-        return 0;
-    return error_set(err, ERR_CONFLICT, "the job has ended already");
+    struct meant *meant = context;
+    const struct job_row *row = data;
+    assert(kind == ROW_JOB);
+    (void)kind;
+    if (row->id == meant->job || (meant->whole && row->array == meant->job))
+        vec_push(&meant->ids, row->id);
+}
+
+typedef int job_change_fn(struct core *core, uint64_t job, struct error *err);
+
+/* Changes what can be changed so; fails when that is nothing. */
+static int change_meant(
+    struct tick *tick, const struct call *call, job_change_fn *change, struct error *err)
+{
+    struct meant meant = {.job = call->job, .whole = names_array(call->parameters[0])};
+    size_t changed = 0;
+    core_row_each(tick_core(tick), ROW_JOB, take_meant, &meant);
+    error_set(err, ERR_CONFLICT, "the job has ended already");
+    for (size_t i = 0; i < meant.ids.count; i++)
+        changed += change(tick_core(tick), meant.ids.items[i], err) == 0;
+    vec_free(&meant.ids);
+    return changed ? 0 : -1;
 }
 
 static int run_cancel(struct tick *tick, void *context, struct error *err)
 {
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_cancel(tick_core(tick), call->job, err);
+    return change_meant(tick, context, core_job_cancel, err);
 }
 
 static int run_hold(struct tick *tick, void *context, struct error *err)
 {
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_hold(tick_core(tick), call->job, err);
+    return change_meant(tick, context, core_job_hold, err);
 }
 
 static int run_release(struct tick *tick, void *context, struct error *err)
 {
-    const struct call *call = context;
-    if (require_live(tick, call, err) < 0)
-        return -1;
-    return core_job_release(tick_core(tick), call->job, err);
+    return change_meant(tick, context, core_job_release, err);
 }
 
 void api_job_cancel(struct call *call)

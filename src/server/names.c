@@ -91,6 +91,12 @@ static int find_by_name(
     return 0;
 }
 
+bool names_array(const char *text)
+{
+    const char *colon = strchr(text, ':');
+    return colon && !strchr(colon, '[');
+}
+
 int names_find_job(const struct server *server, const char *text, uint64_t *ret_id, char *ret_team,
     struct error *err)
 {
@@ -106,7 +112,10 @@ int names_find_job(const struct server *server, const char *text, uint64_t *ret_
         char team[128];
         snprintf(team, sizeof team, "%.*s", (int)(colon - text), text);
         struct search search;
-        if (find_by_name(server, team, colon + 1, &search) == 0) {
+        char first[128];
+        snprintf(first, sizeof first, "%.120s[0]", colon + 1);
+        if (find_by_name(server, team, colon + 1, &search) == 0 ||
+            (names_array(text) && find_by_name(server, team, first, &search) == 0)) {
             *ret_id = search.id;
             snprintf(ret_team, 128, "%s", team);
             return 0;

@@ -18,7 +18,10 @@ enum { DOCUMENT_KEY_TEXT = 64 };
  * and with under != NULL a slash and that. */
 char *names_document_key(uint64_t job, const char *under, char out[DOCUMENT_KEY_TEXT]);
 
-/* The job that is meant by an id, or by team:name (the newest of that name, live or ended).
+/* Whether the text may name an array as a whole: team:name without an index. */
+bool names_array(const char *text);
+/* The job that is meant by an id, or by team:name (the newest of that name, live or ended); of an
+ * array named without an index, the first element.
  * ret_team (128 bytes) gets its team. ERR_NOT_FOUND. */
 MUST_CHECK int names_find_job(
     const struct server *server, const char *text, uint64_t *ret_id, char *ret_team, struct error *err);
