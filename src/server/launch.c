@@ -168,7 +168,8 @@ static void add_array_index(struct arena *arena, struct job *job, const struct j
     if (!row->array)
         return;
     struct label *items = arena_alloc(arena, job->env.count + 1, sizeof *items);
-    memcpy(items, job->env.items, job->env.count * sizeof *items);
+    if (job->env.count > 0)
+        memcpy(items, job->env.items, job->env.count * sizeof *items);
     items[job->env.count] =
         (struct label){"MUSTER_ARRAY_INDEX", arena_printf(arena, "%d", (int)row->array_index)};
     job->env.items = items;
