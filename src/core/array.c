@@ -1,8 +1,13 @@
 /* Arrays: jobs submitted together, of which at most `parallel` are active at once. The array itself
  * has no row: its id is the first element's, its name that of its elements without the index, which
  * it keeps as a symbol. It lives as long as one of them. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/team.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name)

@@ -44,6 +44,7 @@ MUST_CHECK int core_load_end(struct core *core, struct error *err);
 
 /* ---- a tick ---------------------------------------------------------------------------- */
 
+/* Begins a tick at that moment. */
 void core_begin(struct core *core, int64_t now_ms);
 
 /* Creates or changes a pool and its nodes. Nodes that are gone from it and hold nothing vanish;

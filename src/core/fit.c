@@ -5,7 +5,19 @@
  * who is there already (affinity, anti-affinity, exclusive use). Only the first two depend on the
  * shape alone. Anti-affinity holds both ways: a job does not come to a node whose jobs want to be
  * apart from it. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 static const struct live_node_label *label_of(const struct live_node *node, uint32_t key)
 {

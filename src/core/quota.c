@@ -7,7 +7,14 @@
  *
  * What can not be preempted may only borrow what nobody is guaranteed: otherwise a guarantee would
  * be a promise that preemption can not keep. */
-#include "core/core_state.h"
+#include "core/job.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 static void derive_own(struct core *core, struct live_team *team)
 {
