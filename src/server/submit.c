@@ -400,8 +400,7 @@ static int apply_job(
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;
     names_document_key(id, NULL, key);
-    put_document(
-        tick, "job-spec", key, job.metadata.team, manifest_encode(tick_arena(tick), manifest));
+    put_document(tick, "job-spec", key, "", manifest_encode(tick_arena(tick), manifest));
     if (ret_job)
         *ret_job = id;
     return 0;

@@ -285,6 +285,8 @@ static void take_commands(struct ticker *ticker)
 {
     assert(ticker->running.count == 0);
     size_t count = ticker->queue.count < TICK_COMMANDS_MAX ? ticker->queue.count : TICK_COMMANDS_MAX;
+    if (count == 0)
+        return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
     if (count > 0)

@@ -63,6 +63,7 @@ void ticker_stats(const struct ticker *ticker, struct ticker_stats *ret_stats);
 
 /* ---- for commands, while they run ------------------------------------------------------- */
 
+/* What the tick works on. The arena lives until the next tick. */
 struct server *tick_server(const struct tick *tick);
 struct core *tick_core(const struct tick *tick);
 struct store_txn *tick_txn(const struct tick *tick);

@@ -356,6 +356,16 @@ static void an_attempt_beyond_its_time_limit_is_caught(void **context)
     assert_broken(invariants_time(state->store, NOW + 1000, &err), &err, 1);
 }
 
+static void an_attempt_that_runs_into_maintenance_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct error err = {0};
+    struct reservation_row reservation = {
+        .id = 1, .node = 1, .begin_ms = NOW, .end_ms = NOW + 1000};
+    sim_store_put(state->store, ROW_RESERVATION, &reservation);
+    assert_broken(invariants_time(state->store, NOW, &err), &err, 5);
+}
+
 static void a_job_that_starves_is_caught(void **context)
 {
     struct state *state = *context;
@@ -409,6 +419,7 @@ int main(void)
         STATE_TEST(a_preemption_that_hides_its_loss_is_caught),
         STATE_TEST(a_preemption_for_nobody_is_caught),
         STATE_TEST(an_attempt_beyond_its_time_limit_is_caught),
+        STATE_TEST(an_attempt_that_runs_into_maintenance_is_caught),
         STATE_TEST(a_job_that_starves_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
