@@ -25,6 +25,7 @@ static const struct view_column job_lines[] = {
     {"Labels", "metadata.labels", VIEW_LIST},
     {"State", "status.state", VIEW_STATE},
     {"Reason", "status.reason"},
+    {"Waits because", "status.why"},
     {"Exit status", "status.exitStatus"},
     {"Signal", "status.signal"},
     {"Class", "spec.class"},
