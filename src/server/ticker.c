@@ -20,12 +20,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NS_PER_S 1000000000LL
+
 enum {
     QUEUE_MAX = 20000,     /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
     ROOM_RETRY_MS = 1000,
     ROOM_BYTES = 16 * 1024,
+    SPOILS_A_SECOND = 4,
     WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
 };
 
@@ -82,6 +85,8 @@ struct ticker {
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
     bool full; /* the last commit failed for want of room: looked for again now and then */
+    int64_t spoil_ns;   /* since when spoiled ticks are counted */
+    int64_t spoil_count;
     struct ticker_stats stats;
 };
 
@@ -137,6 +142,23 @@ void tick_spoil(struct tick *tick)
     assert(tick->command);
     tick->spoiled = true;
     tick->command->spoiled = true;
+}
+
+bool tick_may_spoil(const struct tick *tick)
+{
+    const struct ticker *ticker = tick->ticker;
+    return ticker->spoil_count < SPOILS_A_SECOND ||
+           clock_monotonic_ns() - ticker->spoil_ns >= NS_PER_S;
+}
+
+static void count_spoiled(struct ticker *ticker)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns - ticker->spoil_ns >= NS_PER_S) {
+        ticker->spoil_ns = now_ns;
+        ticker->spoil_count = 0;
+    }
+    ticker->spoil_count++;
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -267,8 +289,9 @@ static void take_commands(struct ticker *ticker)
         return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
-    memmove(ticker->queue.items, ticker->queue.items + count,
-        (ticker->queue.count - count) * sizeof *ticker->queue.items);
+    if (count > 0)
+        memmove(ticker->queue.items, ticker->queue.items + count,
+            (ticker->queue.count - count) * sizeof *ticker->queue.items);
     ticker->queue.count -= count;
 }
 
@@ -354,6 +377,7 @@ static void rerun_spoiled(struct ticker *ticker)
     command_list again = ticker->running;
     ticker->running = (command_list){0};
     ticker->stats.reloads++;
+    count_spoiled(ticker);
     if (effects_reload(ticker->server) < 0) {
         ticker->running = again;
         struct error err;
