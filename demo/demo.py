@@ -360,13 +360,14 @@ def step_price(muster, report):
                     f"{epoch.get('milliseconds', 0) / 1000:5.1f} s  {epoch.get('cost')} {currency}"
                     f"  accuracy {epoch['data'].get('accuracy')}")
     sums = cost["total"]
-    report.tell(f"idle: {sums.get('idle')} {currency} of a capacity worth {sums.get('capacity')}")
+    report.tell(f"idle: {cost.get('idle')} {currency} of a capacity worth {cost.get('capacity')}")
     total = float(sums["cost"])
     difference = abs(total - sum(float(item["cost"]) for item in cost["items"]))
-    held = (total > 0 and "idle" in sums and difference < 0.00001 * len(cost["items"])
+    held = (total > 0 and "idle" in cost and difference < 0.00001 * len(cost["items"])
             and len(epochs) == EPOCHS and all("cost" in epoch for epoch in epochs)
             and all(float(jobs.get(name, {}).get("cost", 0)) > 0 for name in (TRAINING, URGENT)))
-    report.prices = {"currency": currency, "jobs": jobs, "epochs": epochs, "total": sums}
+    report.prices = {"currency": currency, "jobs": jobs, "epochs": epochs, "total": sums,
+                     "idle": cost.get("idle"), "capacity": cost.get("capacity")}
     report.step("prices", held, f"{total} {currency} for everything; the jobs' sum differs by "
                 f"{difference:.6f}; {len(epochs)} epochs have a price")
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PRINTF_ROOM = 32 }; /* most of what is printed fits, and is formatted once */
+
 static void strbuf_reserve(struct strbuf *buf, size_t extra)
 {
     assert(extra < SIZE_MAX / 4 && buf->length < SIZE_MAX / 4);
@@ -60,10 +62,14 @@ void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args)
 {
     va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
+    strbuf_reserve(buf, PRINTF_ROOM);
+    size_t room = buf->capacity - buf->length;
+    int length = vsnprintf(buf->text + buf->length, room, format, args);
     assert(length >= 0);
-    strbuf_reserve(buf, (size_t)length);
-    vsnprintf(buf->text + buf->length, (size_t)length + 1, format, again);
+    if ((size_t)length >= room) {
+        strbuf_reserve(buf, (size_t)length);
+        vsnprintf(buf->text + buf->length, (size_t)length + 1, format, again);
+    }
     va_end(again);
     buf->length += (size_t)length;
 }
@@ -93,10 +99,25 @@ size_t utf8_length(const char *text)
     return overlong || outside ? 0 : length;
 }
 
+/* How many bytes from here on stand for themselves in JSON and are ASCII. */
+static size_t plain_length(const char *text)
+{
+    const char *s = text;
+    while (*s >= 0x20 && *s < 0x7f && *s != '"' && *s != '\\')
+        s++;
+    return (size_t)(s - text);
+}
+
 void strbuf_json(struct strbuf *buf, const char *text)
 {
     strbuf_putc(buf, '"');
     for (const char *s = text; *s;) {
+        size_t plain = plain_length(s);
+        if (plain > 0) {
+            strbuf_append(buf, s, plain);
+            s += plain;
+            continue;
+        }
         size_t length = utf8_length(s);
         if (length == 0) {
             strbuf_puts(buf, "\xef\xbf\xbd");

@@ -180,7 +180,7 @@ int api_list(struct api *api, struct arena *arena, const char *target, const str
         const struct doc *answer = NULL;
         strbuf_clear(&page);
         strbuf_puts(&page, target);
-        url_add_query(&page, "limit", "500");
+        url_add_query(&page, "limit", arena_printf(arena, "%d", API_PAGE));
         if (after)
             url_add_query(&page, "after", after);
         failed = api_get(api, arena, page.text, &answer, err);

@@ -24,7 +24,9 @@ struct cli {
     struct strbuf problem; /* what the server had to say besides the error, a line each */
 };
 
+/* Sets everything up for one call; args are borrowed. */
 void cli_init(struct cli *cli, const struct arguments *args);
+/* Frees what the call made, the connection included. */
 void cli_finish(struct cli *cli);
 
 /* The server that the options, the environment and the configuration name; connects when it is

@@ -34,8 +34,11 @@ int job_exit_status(const struct doc *job);
  * as it was when an interrupt came. */
 MUST_CHECK int job_follow(
     struct cli *cli, const char *job, const struct doc **ret_job, struct error *err);
-/* Where a piece of a log goes: neutralised for a terminal. ctx is a struct job_log. */
+/* Where the pieces of one attempt's log go: to standard output, neutralised for a terminal. */
 struct job_log;
+/* An empty one; destroyed by the caller. cli is borrowed. */
 struct job_log *job_log_create(struct cli *cli);
+/* NULL is fine. */
 void job_log_destroy(struct job_log *log);
+/* The sink for api_stream; ctx is a struct job_log. */
 int job_log_sink(const void *bytes, size_t length, void *ctx);

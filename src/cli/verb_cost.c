@@ -60,7 +60,7 @@ static const struct doc *with_total(struct arena *arena, const struct doc *answe
             arena, total, "name", currency ? arena_printf(arena, "total %s", currency) : "total");
         doc_append(items, total);
     }
-    const char *idle = view_text(answer, "total.idle");
+    const char *idle = view_text(answer, "idle");
     if (idle) {
         struct doc *rest = doc_append(items, doc_map(arena));
         doc_set_string(arena, rest, "name", "idle capacity");

@@ -34,12 +34,19 @@ static const char *secret_target(struct cli *cli, const char *name)
 {
     struct strbuf target = {0};
     strbuf_puts(&target, "/v1/secrets");
-    view_append_name(&target, job_team(cli));
+    if (!name || !strchr(name, '/'))
+        view_append_name(&target, job_team(cli));
     if (name)
         view_append_name(&target, name);
     const char *copy = arena_strdup(cli->arena, target.text);
     strbuf_finish(&target);
     return copy;
+}
+
+/* As team/name, which is also how it may be given. */
+static const char *secret_name(struct cli *cli, const char *name)
+{
+    return strchr(name, '/') ? name : arena_printf(cli->arena, "%s/%s", job_team(cli), name);
 }
 
 static int read_standard_input(char **ret_text, size_t *ret_size, struct error *err)
@@ -96,7 +103,7 @@ static int run_set(struct cli *cli, struct error *err)
         return -1;
     return cli_puts(cli,
         arena_printf(
-            cli->arena, "secret %s/%s set\n", job_team(cli), arguments_operand(cli->args, 0)),
+            cli->arena, "secret %s set\n", secret_name(cli, arguments_operand(cli->args, 0))),
         err);
 }
 
@@ -117,7 +124,7 @@ static int run_delete(struct cli *cli, struct error *err)
         api_call(api, cli->arena, "DELETE", secret_target(cli, name), NULL, NULL, NULL, err) < 0)
         return -1;
     return cli_puts(
-        cli, arena_printf(cli->arena, "secret %s/%s deleted\n", job_team(cli), name), err);
+        cli, arena_printf(cli->arena, "secret %s deleted\n", secret_name(cli, name)), err);
 }
 
 static const struct verb actions[] = {

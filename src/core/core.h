@@ -71,6 +71,7 @@ MUST_CHECK int core_job_release(struct core *core, uint64_t job, struct error *e
 
 /* Nodes are named pool/node. Draining stops what runs there, with grace, and requeues it. */
 enum node_wish { NODE_CORDON, NODE_UNCORDON, NODE_DRAIN };
+/* ERR_NOT_FOUND. Wishing what is so already is fine. */
 MUST_CHECK int core_node_wish(struct core *core, const char *pool, const char *node,
     enum node_wish wish, struct error *err);
 /* Maintenance from begin to end: nothing is placed there that its time limit does not end before
@@ -195,6 +196,7 @@ struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;
     int64_t bytes; /* memory that the state takes, counted by the core itself */
 };
+/* How much there is of everything; cheap. */
 void core_count(const struct core *core, struct core_counts *ret_counts);
 
 /* ---- checking -------------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
 
 void reservations_index(struct core *core)
 {
+    if (core->reservation_next_ms <= core->now_ms && !core->loading)
+        return; /* one is due: what begins in this tick has not begun before reservations_run */
     core->reservation_next_ms = MOMENT_NEVER;
     TABLE_EACH (core, ROW_RESERVATION, struct live_reservation, one) {
         bool begun = one->row.begin_ms <= core->now_ms;
@@ -52,6 +54,7 @@ void reservations_run(struct core *core)
             reservation_begins(core, node);
         }
     }
+    core->reservation_next_ms = MOMENT_NEVER;
     reservations_index(core);
 }
 

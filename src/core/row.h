@@ -28,6 +28,7 @@ struct column {
     uint16_t size;
     const char *const *names; /* COLUMN_ENUM: NULL-terminated */
     bool indexed;             /* the store keeps an index on it */
+    bool fixed;               /* stays as it was when the row was first written */
 };
 
 /* Every row begins with `uint64_t id`, unique within its type and never used again. */
@@ -37,4 +38,5 @@ struct row_type {
     const struct column *columns;
     size_t column_count;
     bool history; /* append-only: written once, never loaded back into the core */
+    bool deleted; /* goes by being deleted, never retired: every stored row is live */
 };

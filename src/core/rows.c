@@ -59,6 +59,7 @@ static const char *const condition_names[] = {"succeeded", "ended", NULL};
 #define ENUM(row, member, list)  COLUMN_(row, member, COLUMN_ENUM, .names = (list))
 #define SYMBOL(row, member, ...) COLUMN_(row, member, COLUMN_SYMBOL, __VA_ARGS__)
 #define INDEXED                  .indexed = true
+#define RELATION                 .indexed = true, .fixed = true
 #define PLAIN                    .indexed = false
 #define INT(row, member)         COLUMN_(row, member, COLUMN_INT, PLAIN)
 #define LENGTH(row, member)      COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
@@ -99,7 +100,7 @@ static const struct column price_columns[] = {
 
 static const struct column node_columns[] = {
     ID(node_row, id, PLAIN),
-    ID(node_row, pool, INDEXED),
+    ID(node_row, pool, RELATION),
     SYMBOL(node_row, name, PLAIN),
     SYMBOL(node_row, type, PLAIN),
     SYMBOL(node_row, accelerator, PLAIN),
@@ -174,11 +175,11 @@ static const struct column rule_columns[] = {
 
 static const struct column job_columns[] = {
     ID(job_row, id, PLAIN),
-    ID(job_row, team, INDEXED),
+    ID(job_row, team, RELATION),
     ID(job_row, shape, PLAIN),
     ID(job_row, attempt, PLAIN),
     ID(job_row, array, PLAIN),
-    SYMBOL(job_row, name, INDEXED),
+    SYMBOL(job_row, name, RELATION),
     SYMBOL(job_row, class_name, PLAIN),
     INT32(job_row, array_index),
     INT32(job_row, array_parallel),
@@ -214,21 +215,21 @@ static const struct column job_columns[] = {
 
 static const struct column job_label_columns[] = {
     ID(job_label_row, id, PLAIN),
-    ID(job_label_row, job, INDEXED),
+    ID(job_label_row, job, RELATION),
     SYMBOL(job_label_row, key, PLAIN),
     SYMBOL(job_label_row, value, PLAIN),
 };
 
 static const struct column dependency_columns[] = {
     ID(dependency_row, id, PLAIN),
-    ID(dependency_row, job, INDEXED),
+    ID(dependency_row, job, RELATION),
     ID(dependency_row, on_job, PLAIN),
     ENUM(dependency_row, condition, condition_names),
 };
 
 static const struct column attempt_columns[] = {
     ID(attempt_row, id, PLAIN),
-    ID(attempt_row, job, INDEXED),
+    ID(attempt_row, job, RELATION),
     INT32(attempt_row, number),
     ENUM(attempt_row, state, attempt_state_names),
     INT32(attempt_row, size),
@@ -244,7 +245,7 @@ static const struct column attempt_columns[] = {
 
 static const struct column placement_columns[] = {
     ID(placement_row, id, PLAIN),
-    ID(placement_row, attempt, INDEXED),
+    ID(placement_row, attempt, RELATION),
     ID(placement_row, node, PLAIN),
     COLUMN_(placement_row, devices, COLUMN_INT, PLAIN),
     INT(placement_row, device_milli),
@@ -278,9 +279,9 @@ static const struct column claim_columns[] = {
 
 static const struct column charge_columns[] = {
     ID(charge_row, id, PLAIN),
-    ID(charge_row, attempt, INDEXED),
-    ID(charge_row, job, INDEXED),
-    ID(charge_row, team, INDEXED),
+    ID(charge_row, attempt, RELATION),
+    ID(charge_row, job, RELATION),
+    ID(charge_row, team, RELATION),
     ID(charge_row, pool, PLAIN),
     ID(charge_row, node, PLAIN),
     TIME(charge_row, begin_ms, PLAIN),
@@ -299,7 +300,7 @@ static const struct column charge_columns[] = {
 
 static const struct column capacity_columns[] = {
     ID(capacity_row, id, PLAIN),
-    ID(capacity_row, pool, INDEXED),
+    ID(capacity_row, pool, RELATION),
     ID(capacity_row, node, PLAIN),
     TIME(capacity_row, begin_ms, PLAIN),
     TIME(capacity_row, end_ms, INDEXED),
@@ -313,6 +314,12 @@ static const struct column capacity_columns[] = {
         .name = (text), .size = sizeof(struct row), .columns = (list),                             \
         .column_count = ARRAY_LEN(list)                                                            \
     }
+/* A table whose rows are deleted when they go, never retired. */
+#define DELETED(text, row, list)                                                                   \
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list), .deleted = true                                           \
+    }
 #define HISTORY(text, row, list)                                                                   \
     {                                                                                              \
         .name = (text), .size = sizeof(struct row), .columns = (list),                             \
@@ -320,24 +327,24 @@ static const struct column capacity_columns[] = {
     }
 
 static const struct row_type row_types[ROW_KIND_COUNT] = {
-    [ROW_COUNTER] = TABLE("counter", counter_row, counter_columns),
+    [ROW_COUNTER] = DELETED("counter", counter_row, counter_columns),
     [ROW_SYMBOL] = TABLE("symbol", symbol_row, symbol_columns),
     [ROW_POOL] = TABLE("pool", pool_row, pool_columns),
-    [ROW_PRICE] = TABLE("price", price_row, price_columns),
+    [ROW_PRICE] = DELETED("price", price_row, price_columns),
     [ROW_NODE] = TABLE("node", node_row, node_columns),
-    [ROW_NODE_LABEL] = TABLE("node_label", node_label_row, node_label_columns),
-    [ROW_RESERVATION] = TABLE("reservation", reservation_row, reservation_columns),
+    [ROW_NODE_LABEL] = DELETED("node_label", node_label_row, node_label_columns),
+    [ROW_RESERVATION] = DELETED("reservation", reservation_row, reservation_columns),
     [ROW_TEAM] = TABLE("team", team_row, team_columns),
-    [ROW_QUOTA] = TABLE("quota", quota_row, quota_columns),
-    [ROW_SHAPE] = TABLE("shape", shape_row, shape_columns),
-    [ROW_RULE] = TABLE("rule", rule_row, rule_columns),
+    [ROW_QUOTA] = DELETED("quota", quota_row, quota_columns),
+    [ROW_SHAPE] = DELETED("shape", shape_row, shape_columns),
+    [ROW_RULE] = DELETED("rule", rule_row, rule_columns),
     [ROW_JOB] = TABLE("job", job_row, job_columns),
     [ROW_JOB_LABEL] = TABLE("job_label", job_label_row, job_label_columns),
     [ROW_DEPENDENCY] = TABLE("dependency", dependency_row, dependency_columns),
     [ROW_ATTEMPT] = TABLE("attempt", attempt_row, attempt_columns),
     [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
     [ROW_SPAN] = TABLE("span", span_row, span_columns),
-    [ROW_CLAIM] = TABLE("claim", claim_row, claim_columns),
+    [ROW_CLAIM] = DELETED("claim", claim_row, claim_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

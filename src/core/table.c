@@ -157,6 +157,7 @@ static void change_remove(struct core *core, struct item *item, enum change_kind
 
 void change_retire(struct core *core, struct item *item)
 {
+    assert(!row_type((enum row_kind)item->kind)->deleted);
     change_remove(core, item, CHANGE_RETIRE);
 }
 

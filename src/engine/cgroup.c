@@ -23,6 +23,7 @@ static const char *const kind_names[CGROUP_KINDS] = {
     [CGROUP_CPU] = "cpu",
     [CGROUP_CPUACCT] = "cpuacct",
     [CGROUP_PIDS] = "pids",
+    [CGROUP_CPUSET] = "cpuset",
     [CGROUP_TREE] = "tree",
 };
 
@@ -269,7 +270,8 @@ static void unified_leave_root(const struct cgroup *own)
 
 static void unified_enable(const struct cgroup *group)
 {
-    static const enum cgroup_kind wanted[] = {CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS};
+    static const enum cgroup_kind wanted[] = {
+        CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUSET};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         char text[32];
         snprintf(text, sizeof text, "+%s", kind_names[wanted[i]]);
@@ -311,6 +313,26 @@ static void locate_own(struct cgroup *ret)
     }
 }
 
+/* A new cpuset of version 1 has no cores and no memory, and nobody can join it: it gets those of
+ * the group above it. False: it cannot be used. */
+static bool cpuset_inherit(const struct cgroup *group)
+{
+    static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
+    if (!*group->folder[CGROUP_CPUSET] || group->unified[CGROUP_CPUSET])
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char above[32], *text;
+        snprintf(above, sizeof above, "../%s", files[i]);
+        if (!read_file(group, CGROUP_CPUSET, above, &text))
+            return false;
+        int written = write_file(group, CGROUP_CPUSET, files[i], text, NULL);
+        free(text);
+        if (written < 0)
+            return false;
+    }
+    return true;
+}
+
 void cgroup_prepare(const char *name, struct cgroup *ret, struct error *ret_why)
 {
     struct cgroup own;
@@ -331,6 +353,10 @@ void cgroup_prepare(const char *name, struct cgroup *ret, struct error *ret_why)
             error_set_errno(ret_why, "cannot write to the control group %s", folder);
             folder[0] = '\0';
         }
+    }
+    if (!cpuset_inherit(ret)) {
+        rmdir(ret->folder[CGROUP_CPUSET]);
+        ret->folder[CGROUP_CPUSET][0] = '\0';
     }
     unified_enable(ret);
 }
@@ -376,7 +402,11 @@ static int set_limits(
         return -1;
     if (limits->pids && set_limit(group, CGROUP_PIDS, pids, limits->pids, err) < 0)
         return -1;
-    return 0;
+    if (!*group->folder[CGROUP_CPUSET])
+        return 0;
+    if (!cpuset_inherit(group))
+        return error_set(err, ERR_IO, "%s cannot be used", group->folder[CGROUP_CPUSET]);
+    return write_file(group, CGROUP_CPUSET, "cpuset.cpus", limits->cpus, err);
 }
 
 void cgroup_of_attempt(const struct cgroup *parent, uint64_t attempt, struct cgroup *ret)
@@ -391,9 +421,13 @@ int cgroup_create(const struct cgroup *parent, uint64_t attempt, const struct cg
 {
     struct cgroup group;
     cgroup_of_attempt(parent, attempt, &group);
+    if (!limits->cpus || !*limits->cpus)
+        group.folder[CGROUP_CPUSET][0] = '\0';
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
-        if (*parent->folder[kind])
-            mkdir(parent->folder[kind], 0755); /* an engine that ended may have removed it */
+        /* An engine that ended may have removed the parent. */
+        if (*parent->folder[kind] && mkdir(parent->folder[kind], 0755) == 0 &&
+            kind == CGROUP_CPUSET)
+            cpuset_inherit(parent);
         if (*group.folder[kind] && mkdir(group.folder[kind], 0755) < 0 && errno != EEXIST) {
             error_set_errno(err, "cannot make the control group %s", group.folder[kind]);
             cgroup_remove(&group);

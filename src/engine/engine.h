@@ -166,7 +166,8 @@ struct report {
             uint64_t offset;
         } metrics;
         struct {
-            int64_t newest_ms; /* modification time of the newest file, wall clock; 0: none */
+            int64_t newest_ms; /* modification time of the newest file, wall clock; 0: none; never
+                                * in the future */
             uint64_t bytes;    /* of the whole directory */
         } checkpoint;
         struct {
@@ -241,10 +242,11 @@ void engine_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
 
 /* The end of the attempt is stored: drops its record and work directory; its log and metrics
- * stay. -1: ERR_CONFLICT while it runs. Fine when it is not known. */
+ * stay. What is dropped is out of reach at once, its space is free a little later. -1: ERR_CONFLICT
+ * while it runs. Fine when it is not known. */
 MUST_CHECK int engine_forget(struct engine *engine, uint64_t attempt, struct error *err);
-/* Removes everything of a job: checkpoints, logs, metrics. -1: ERR_CONFLICT while an attempt of
- * it is known. */
+/* Removes everything of a job in the same way: checkpoints, logs, metrics. -1: ERR_CONFLICT while
+ * an attempt of it is known. */
 MUST_CHECK int engine_purge(struct engine *engine, uint64_t job, struct error *err);
 
 struct exec_request {

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/vec.h"
 #include "engine/channel.h"
+#include "engine/cores.h"
 #include "engine/engine.h"
 #include "engine/init_usage.h"
 #include "engine/record.h"
@@ -40,7 +41,8 @@ struct rank {
     int out;
     int err;
     char **env;
-    pid_t pid; /* 0: not running */
+    const char *cores; /* NULL: those of init */
+    pid_t pid;         /* 0: not running */
 };
 
 struct init {
@@ -179,6 +181,7 @@ static void read_rank(
         .out = (int)record_number(&part, "out", 0),
         .err = (int)record_number(&part, "err", 0),
         .env = merge_env(init, common, own),
+        .cores = record_text(&part, "cores"),
     };
 }
 
@@ -237,6 +240,7 @@ struct start {
     char **env;
     int fds[3];
     bool terminal;
+    const char *cores;
 };
 
 static void set_limit(int resource, uint64_t most)
@@ -260,6 +264,15 @@ static void set_limits(const struct init *init)
         set_limit(RLIMIT_NPROC, init->nproc);
 }
 
+/* All that keeps a rank from the cores of another is this; what does not work is no reason not to
+ * run, since the attempt as a whole is on its cores already. */
+static void narrow_cores(const char *text)
+{
+    struct core_list list;
+    if (text && cores_parse(text, &list) && list.count > 0)
+        (void)!cores_pin(list.numbers, list.count, NULL);
+}
+
 /* Why a command was not executed. */
 struct refusal {
     int error;
@@ -277,6 +290,7 @@ static _Noreturn void become(const struct init *init, const struct start *start,
     if (start->terminal)
         ioctl(0, TIOCSCTTY, 0);
     set_limits(init);
+    narrow_cores(start->cores);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     struct refusal refusal = {.folder = chdir(init->folder) < 0};
@@ -327,7 +341,8 @@ static void start_ranks(struct init *init)
     adopt_path(init->ranks[0].env);
     for (size_t i = 0; i < init->rank_count; i++) {
         struct rank *rank = &init->ranks[i];
-        struct start start = {init->argv, rank->env, {null_fd, rank->out, rank->err}, false};
+        struct start start = {
+            init->argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
         rank->pid = start_process(init, &start, &why);
         if (rank->pid < 0) {
             say_failed(init, why.folder ? init->folder : init->argv[0], why.error);

@@ -2,6 +2,7 @@
  *
  *     run/ATTEMPT/                 the server's user only, mode 0700
  *         lock, status, launch, control, diagnostics
+ *     trash/                       the server's user only: what is being removed, see trash.h
  *     jobs/JOB/checkpoint/         the team's user; the same for every attempt
  *     jobs/JOB/attempt-N/          the server's user only
  *         work/ tmp/ job/ log/     the team's user

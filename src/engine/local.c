@@ -30,7 +30,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { POLL_MS = 1000, PIDS_A_RANK = 4096, SHIM_ARGUMENTS = 8 };
+enum { POLL_MS = 1000, PIDS_A_RANK = 4096, SHIM_ARGUMENTS = 8, CORE_MILLI = 1000 };
 
 static struct local *of_engine(const struct engine *engine)
 {
@@ -67,21 +67,50 @@ static int check_user(const struct launch *launch, struct error *err)
     return 0;
 }
 
+/* Cores for an attempt that asks for whole CPUs: none that a pinned attempt has, which has not
+ * ended. Nothing is chosen, and it runs unpinned, when so many are not free. */
+static void choose_cores(const struct local *local, const struct launch *launch,
+    const struct launch_placement *place, struct core_list *ret_cores)
+{
+    cpu_set_t allowed, taken;
+    ret_cores->count = 0;
+    if (launch->cpu_milli == 0 || launch->cpu_milli % CORE_MILLI != 0 ||
+        launch->cpu_milli / CORE_MILLI > local->core_count ||
+        sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+        return;
+    CPU_ZERO(&taken);
+    /* The server may have lost cores since it began. */
+    for (size_t i = 0; i < local->core_count; i++) {
+        if (!CPU_ISSET(local->cores[i].number, &allowed))
+            CPU_SET(local->cores[i].number, &taken);
+    }
+    for (size_t i = 0; i < local->attempts.count; i++) {
+        const struct attempt *attempt = local->attempts.items[i];
+        for (size_t j = 0; j < attempt->cores.count && !attempt->ended; j++)
+            CPU_SET(attempt->cores.items[j], &taken);
+    }
+    cores_choose(local->cores, local->core_count, &taken,
+        launch->cpu_milli / CORE_MILLI * place->ranks, ret_cores);
+}
+
 static void encode_launch_file(
-    const struct local *local, const struct launch *launch, struct strbuf *out)
+    const struct local *local, const struct launch *launch, const char *cores, struct strbuf *out)
 {
     struct cgroup group;
     cgroup_of_attempt(&local->cgroups, launch->attempt, &group);
     launch_encode(out, launch);
     record_put(out, "here", local->node.name);
     record_put(out, "program", local->program);
+    record_put(out, "cores", cores);
+    if (!*cores)
+        group.folder[CGROUP_CPUSET][0] = '\0';
     cgroup_encode(out, &group);
 }
 
 /* Makes the run folder under a passing name and puts it in its place: from then on the attempt
  * exists, whatever happens. */
 static int make_run_folder(
-    const struct local *local, const struct launch *launch, struct error *err)
+    const struct local *local, const struct launch *launch, const char *cores, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf passing = {0};
     SCOPED(strbuf_finish) struct strbuf file = {0};
@@ -89,7 +118,7 @@ static int make_run_folder(
     SCOPED(mem_scope) char *run = layout_run(local->data, launch->attempt, NULL);
     strbuf_printf(&passing, "%s/run/.%" PRIu64 ".new", local->data, launch->attempt);
     strbuf_printf(&file, "%s/launch", strbuf_text(&passing));
-    encode_launch_file(local, launch, &text);
+    encode_launch_file(local, launch, cores, &text);
     if (text.length > LAUNCH_BYTES_MAX)
         return error_set(err, ERR_INVALID, "the launch has more than %d bytes", LAUNCH_BYTES_MAX);
     if (file_remove_tree(strbuf_text(&passing), err) < 0 ||
@@ -106,13 +135,14 @@ static int make_run_folder(
 }
 
 static int make_cgroup(const struct local *local, const struct launch *launch,
-    const struct launch_placement *place, struct error *err)
+    const struct launch_placement *place, const char *cores, struct error *err)
 {
     struct cgroup group;
     const struct cgroup_limits limits = {
         .memory_bytes = launch->memory_bytes * place->ranks,
         .cpu_milli = launch->cpu_milli * place->ranks,
         .pids = (uint64_t)PIDS_A_RANK * place->ranks,
+        .cpus = cores,
     };
     return cgroup_create(&local->cgroups, launch->attempt, &limits, &group, err);
 }
@@ -181,7 +211,8 @@ static int spawn_shim(
 }
 
 static int launch_shim(struct attempt *attempt, const struct launch *launch,
-    const struct launch_placement *place, struct handed *handed, struct error *err)
+    const struct launch_placement *place, const char *cores, struct handed *handed,
+    struct error *err)
 {
     const struct local *local = attempt->local;
     uid_t uid = launch->uid ? launch->uid : geteuid();
@@ -189,7 +220,7 @@ static int launch_shim(struct attempt *attempt, const struct launch *launch,
     int pair[2];
     pid_t pid;
     if (layout_make(local->data, launch->job, launch->attempt_number, uid, gid, err) < 0 ||
-        make_cgroup(local, launch, place, err) < 0 ||
+        make_cgroup(local, launch, place, cores, err) < 0 ||
         make_secrets(launch, &handed->secrets_fd, err) < 0 || channel_pair(pair, err) < 0)
         return -1;
     handed->channel_fd = pair[1];
@@ -222,13 +253,15 @@ static void write_start_failed(struct attempt *attempt, const struct error *why)
             attempt->id, why->text);
 }
 
-static void adopt_launch(
-    struct attempt *attempt, const struct launch *launch, const struct launch_placement *place)
+static void adopt_launch(struct attempt *attempt, const struct launch *launch,
+    const struct launch_placement *place, const struct core_list *cores)
 {
     struct status *status = &attempt->status;
     status->job = launch->job;
     status->attempt_number = launch->attempt_number;
     status->epoch = launch->epoch;
+    for (size_t i = 0; i < cores->count; i++)
+        vec_push(&attempt->cores, cores->numbers[i]);
     if (!launch->accelerator_type || strcmp(launch->accelerator_type, "nvidia") != 0)
         return;
     for (size_t i = 0; i < place->device_count; i++)
@@ -239,6 +272,8 @@ static int local_start(struct engine *engine, const struct launch *launch, struc
 {
     struct local *local = of_engine(engine);
     const struct launch_placement *place = launch_placement_on(launch, local->node.name);
+    SCOPED(strbuf_finish) struct strbuf cores_text = {0};
+    struct core_list cores;
     struct error why = {0};
     struct attempt *known = attempt_find(local, launch->attempt);
     if (known) {
@@ -249,13 +284,16 @@ static int local_start(struct engine *engine, const struct launch *launch, struc
         return -1;
     if (!place)
         return error_set(err, ERR_INVALID, "no rank is placed on %s", local->node.name);
-    if (make_run_folder(local, launch, err) < 0)
+    choose_cores(local, launch, place, &cores);
+    cores_print(&cores_text, cores.numbers, cores.count);
+    const char *pinned = strbuf_text(&cores_text);
+    if (make_run_folder(local, launch, pinned, err) < 0)
         return -1;
     struct attempt *attempt = attempt_add(local, launch->attempt);
-    adopt_launch(attempt, launch, place);
+    adopt_launch(attempt, launch, place, &cores);
     SCOPED(handed_finish) struct handed handed = {-1, -1, -1, -1};
     if (take_lock(attempt, &handed.lock_fd, &why) < 0 ||
-        launch_shim(attempt, launch, place, &handed, &why) < 0) {
+        launch_shim(attempt, launch, place, pinned, &handed, &why) < 0) {
         write_start_failed(attempt, &why);
         attempt_settle_later(attempt, 0);
     }
@@ -351,21 +389,10 @@ static int remove_work(const struct attempt *attempt, struct error *err)
         SCOPED(mem_scope)
         char *path =
             layout_attempt(attempt->local->data, status->job, status->attempt_number, names[i]);
-        if (file_remove_tree(path, err) < 0)
+        if (trash_put(attempt->local->trash, path, err) < 0)
             return -1;
     }
     return 0;
-}
-
-/* The record goes at once, by a rename, so that a crash does not leave a part of it that looks
- * like an attempt that never began. */
-static int remove_run_folder(const struct attempt *attempt, struct error *err)
-{
-    SCOPED(strbuf_finish) struct strbuf gone = {0};
-    strbuf_printf(&gone, "%s/run/.%" PRIu64 ".gone", attempt->local->data, attempt->id);
-    if (rename(attempt->run, strbuf_text(&gone)) < 0 && errno != ENOENT)
-        return error_set_errno(err, "cannot remove %s", attempt->run);
-    return file_remove_tree(strbuf_text(&gone), err);
 }
 
 static int local_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -380,7 +407,9 @@ static int local_forget(struct engine *engine, uint64_t id, struct error *err)
     cgroup_of_attempt(&local->cgroups, id, &group);
     cgroup_kill(&group); /* nothing is there, unless its shim had lied about the end */
     cgroup_remove(&group);
-    if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
+    /* The record goes last, and at once: no part of it is left that looks like an attempt that
+     * never began. */
+    if (remove_work(attempt, err) < 0 || trash_put(local->trash, attempt->run, err) < 0)
         return -1;
     attempt_drop(attempt);
     return 0;
@@ -395,7 +424,7 @@ static int local_purge(struct engine *engine, uint64_t job, struct error *err)
                 local->attempts.items[i]->id);
     }
     SCOPED(mem_scope) char *path = layout_job(local->data, job, NULL);
-    return file_remove_tree(path, err);
+    return trash_put(local->trash, path, err);
 }
 
 static const struct engine_node *local_node(const struct engine *engine)
@@ -450,12 +479,17 @@ static void read_launch_of(struct attempt *attempt)
         log_warn("attempt %" PRIu64 ": %s", attempt->id, err.text);
         return;
     }
+    struct record record;
+    struct core_list cores;
     int result = launch_decode(arena, text, size, &launch, &err);
+    if (record_parse(arena, text, size, &record, &err) < 0 ||
+        !cores_parse(record_text(&record, "cores"), &cores))
+        cores.count = 0;
     free(text);
     const struct launch_placement *place =
         result < 0 ? NULL : launch_placement_on(&launch, attempt->local->node.name);
     if (place)
-        adopt_launch(attempt, &launch, place);
+        adopt_launch(attempt, &launch, place, &cores);
     else
         log_warn("attempt %" PRIu64 ": its launch file cannot be used", attempt->id);
 }
@@ -483,7 +517,7 @@ static int scan(struct local *local, struct error *err)
         if (leftover) {
             path.length = length;
             strbuf_printf(&path, "/%s", entry->d_name);
-            if (file_remove_tree(path.text, err) < 0)
+            if (trash_put(local->trash, path.text, err) < 0)
                 log_warn("%s", err->text);
         } else if (parse_id(entry->d_name, &id)) {
             struct attempt *attempt = attempt_add(local, id);
@@ -507,6 +541,14 @@ static int make_data_folders(const struct local *local, struct error *err)
             return error_set_errno(err, "cannot close %s to others", path.text);
     }
     return 0;
+}
+
+static int open_trash(struct local *local, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    strbuf_printf(&path, "%s/trash", local->data);
+    local->trash = trash_create(local->base, path.text, err);
+    return local->trash ? 0 : -1;
 }
 
 static char *default_program(void)
@@ -589,12 +631,14 @@ struct engine *engine_local_create(const struct engine_local_options *options, s
     local->data = mem_strdup(options->data);
     local->program = options->program ? mem_strdup(options->program) : default_program();
     set_up_events(local);
-    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0) {
+    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0 ||
+        open_trash(local, err) < 0) {
         local_destroy(&local->engine);
         return NULL;
     }
     prepare_cgroups(local, options->cgroup_name, &why);
     local->nvml = nvml_open();
+    local->core_count = cores_find(local->cores);
     node_discover(local, options->node_name, &why);
     if (scan(local, err) < 0) {
         local_destroy(&local->engine);
@@ -611,6 +655,7 @@ static void local_destroy(struct engine *engine)
     on_bury(-1, 0, local);
     event_free(local->bury);
     event_free(local->poll);
+    trash_destroy(local->trash);
     cgroup_remove(&local->cgroups); /* the parent: it stays while an attempt has a group in it */
     nvml_close(local->nvml);
     vec_free(&local->attempts);

@@ -5,10 +5,12 @@
 #include "base/vec.h"
 #include "engine/cgroup.h"
 #include "engine/channel.h"
+#include "engine/cores.h"
 #include "engine/engine_operations.h"
 #include "engine/metrics.h"
 #include "engine/record.h"
 #include "engine/status.h"
+#include "engine/trash.h"
 
 struct event;
 struct local;
@@ -42,6 +44,7 @@ struct attempt {
     uint64_t checkpoint_bytes;
     VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
+    VEC(uint32_t) cores;   /* pinned: its own until it has ended */
 };
 
 struct local {
@@ -53,8 +56,11 @@ struct local {
     char *program;
     char boot_id[BOOT_ID_SIZE];
     struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
+    struct trash *trash;
     struct engine_node node;
     struct nvml *nvml; /* NULL: no NVIDIA driver */
+    struct core cores[CORES_MAX];
+    size_t core_count;
     struct idmap by_id;
     VEC(struct attempt *) attempts; /* by ascending id */
     VEC(struct attempt *) forgotten;
@@ -87,4 +93,5 @@ void local_attempt_free(struct attempt *attempt);
 
 /* ---- The node: local_node.c -------------------------------------------------------------- */
 
+/* Fills in what this machine has and enforces; no_cgroups says why there are none, or NULL. */
 void node_discover(struct local *local, const char *name, const struct error *no_cgroups);

@@ -161,8 +161,10 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
 {
     int64_t newest = (int64_t)record_number(message, "checkpoint_ms", 0);
     uint64_t bytes = record_number(message, "checkpoint_bytes", 0);
-    struct report checkpoint = {
-        .kind = ENGINE_REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
+    int64_t now = clock_wall_ms();
+    /* The job can date its files into the future, where nothing would ever be lost. */
+    struct report checkpoint = {.kind = ENGINE_REPORT_CHECKPOINT,
+        .checkpoint = {.newest_ms = newest < now ? newest : now, .bytes = bytes}};
     if (newest == attempt->checkpoint_ms && bytes == attempt->checkpoint_bytes)
         return;
     attempt->checkpoint_ms = newest;
@@ -498,6 +500,7 @@ void local_attempt_free(struct attempt *attempt)
     fd_scope(&attempt->child_pidfd);
     vec_free(&attempt->execs);
     vec_free(&attempt->devices);
+    vec_free(&attempt->cores);
     free(attempt->run);
     free(attempt);
 }

@@ -59,19 +59,22 @@ size_t metrics_clean(const char *text, size_t size, char *out, size_t out_size)
 struct giving {
     metrics_line_fn *on_line;
     void *context;
+    bool passing; /* up to the next newline */
 };
 
-static void give(const struct giving *giving, const char *line, size_t size, uint64_t offset)
+static void give(struct giving *giving, const char *line, size_t size, uint64_t offset)
 {
     char clean[METRICS_LINE_MAX];
-    if (size == 0 || size > METRICS_LINE_MAX || memchr(line, '\0', size))
+    bool rest = giving->passing;
+    giving->passing = false;
+    if (rest || size == 0 || size > METRICS_LINE_MAX || memchr(line, '\0', size))
         return;
     giving->on_line(giving->context, clean, metrics_clean(line, size, clean, sizeof clean), offset);
 }
 
 /* Gives the lines of a chunk and says how much of it was used up. */
 static size_t give_lines(
-    const struct giving *giving, const char *chunk, size_t size, uint64_t offset, bool whole)
+    struct giving *giving, const char *chunk, size_t size, uint64_t offset, bool whole)
 {
     size_t used = 0;
     for (const char *newline; (newline = memchr(chunk + used, '\n', size - used));) {
@@ -88,21 +91,24 @@ bool metrics_read(struct metrics_reader *reader, const char *path, bool last,
     metrics_line_fn *on_line, void *context)
 {
     char chunk[METRICS_TURN_BYTES];
-    const struct giving giving = {on_line, context};
     struct stat st;
     SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     if ((uint64_t)st.st_size < reader->offset)
-        reader->offset = 0;
+        *reader = (struct metrics_reader){0};
+    struct giving giving = {on_line, context, reader->passing};
     ssize_t n = pread(fd, chunk, sizeof chunk, (off_t)reader->offset);
     if (n <= 0)
         return false;
     bool full = (size_t)n == sizeof chunk;
     size_t used = give_lines(&giving, chunk, (size_t)n, reader->offset, last && !full);
+    reader->passing = giving.passing;
     /* A chunk without any newline is a line that is too long: its parts are passed over. */
-    if (used == 0 && full)
+    if (used == 0 && full) {
         used = sizeof chunk;
+        reader->passing = true;
+    }
     reader->offset += used;
     return full;
 }

@@ -92,12 +92,24 @@ static void put_devices(struct strbuf *out, const struct plan_input *input, uint
         put_variable(out, names[i], strbuf_text(&list));
 }
 
+/* The rank's part of the attempt's cores: as many for each, in order. */
+static void put_cores(struct strbuf *out, const struct plan_input *input, uint32_t local_rank)
+{
+    size_t share = input->cores->count / input->place->ranks;
+    SCOPED(strbuf_finish) struct strbuf list = {0};
+    if (share == 0)
+        return;
+    cores_print(&list, input->cores->numbers + share * local_rank, share);
+    record_put(out, "cores", strbuf_text(&list));
+}
+
 static void put_rank(struct strbuf *out, const struct plan_input *input, uint32_t local_rank)
 {
     uint32_t rank = input->place->first_rank + local_rank;
     record_put_number(out, "rank", rank);
     record_put_number(out, "out", (uint64_t)input->streams->out[local_rank]);
     record_put_number(out, "err", (uint64_t)input->streams->err[local_rank]);
+    put_cores(out, input, local_rank);
     put_variable_number(out, "RANK", rank);
     put_variable_number(out, "LOCAL_RANK", local_rank);
     put_devices(out, input, local_rank);

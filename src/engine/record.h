@@ -36,6 +36,7 @@ const char *record_text(const struct record *record, const char *name);
 /* The first value of that name as a decimal number; `missing` when it is absent or not one. */
 uint64_t record_number(const struct record *record, const char *name, uint64_t missing);
 
+/* Appends a field. */
 void record_put(struct strbuf *out, const char *name, const char *value);
 void record_put_bytes(struct strbuf *out, const char *name, const void *value, size_t size);
 void record_put_number(struct strbuf *out, const char *name, uint64_t value);

@@ -26,6 +26,7 @@ struct sandbox_sources {
     char *program; /* this program's file */
 };
 
+/* Frees the paths. */
 void sandbox_sources_finish(struct sandbox_sources *sources);
 
 /* For a shim that is root: gives it a view of the machine of its own, in which the sources are
@@ -41,6 +42,7 @@ struct argument_list {
     VEC(char *) list;
 };
 
+/* Frees the arguments. */
 void argument_list_finish(struct argument_list *arguments);
 
 struct sandbox {

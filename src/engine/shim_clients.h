@@ -27,6 +27,7 @@ struct shim_clients_options {
     void *context;
 };
 
+/* Listens at once; never NULL. */
 struct shim_clients *shim_clients_create(const struct shim_clients_options *options);
 void shim_clients_destroy(struct shim_clients *clients); /* NULL is fine */
 /* Sends to every client. One that does not read is let go: it connects again and is told what

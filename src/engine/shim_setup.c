@@ -1,7 +1,8 @@
 /* Setting up an attempt: see shim_setup.h. The order matters and is this:
  *  1. as the server's user: read the launch; open status, control socket and folders;
  *  2. as root only: a mount namespace of the shim's own, in which the data directory is empty;
- *  3. fork: the child joins the control groups, which needs the rights the server has;
+ *  3. fork: the child joins the control groups, which needs the rights the server has, and goes to
+ *     its cores;
  *  4. both become the team's user for good; the child unpacks what the team sent, then runs
  *     bubblewrap, and so has nothing left that root had when it first reads the team's bytes. */
 #include "engine/shim_setup.h"
@@ -76,6 +77,8 @@ static int take_surroundings(
     if (!files->place)
         return error_set(err, ERR_INVALID, "no rank of the launch is placed on %s", node);
     cgroup_decode(record, &files->cgroup);
+    if (!cores_parse(record_text(record, "cores"), &files->cores))
+        return error_set(err, ERR_CORRUPT, "the launch file's list of cores is not one");
     files->sources.program = mem_strdup(program);
     files->server_uid = geteuid();
     files->uid = files->launch.uid ? files->launch.uid : geteuid();
@@ -237,6 +240,7 @@ static int make_plan(const struct shim_arguments *arguments, const struct shim_f
         .place = files->place,
         .secrets = &secrets,
         .streams = &handover->streams,
+        .cores = &files->cores,
         .master_port = choose_port(&files->launch)};
     plan_encode(&plan, &input);
     int result = memory_file("plan", plan.text, plan.length, &handover->sandbox.plan_fd, err);
@@ -318,12 +322,17 @@ static int unpack(const struct shim_files *files, int snapshot_fd, struct error 
     return snapshot_unpack(snapshot_fd, files->work_fd, &limits, err);
 }
 
+static int pin(const struct core_list *cores, struct error *err)
+{
+    return cores->count ? cores_pin(cores->numbers, cores->count, err) : 0;
+}
+
 static _Noreturn void become_sandbox(
     const struct shim_files *files, const struct handover *handover, pid_t shim)
 {
     struct error err = {0};
     errno = 0;
-    if (cgroup_join(&files->cgroup, &err) < 0 ||
+    if (cgroup_join(&files->cgroup, &err) < 0 || pin(&files->cores, &err) < 0 ||
         sandbox_drop_rights(files->uid, files->gid, &err) < 0 ||
         unpack(files, handover->snapshot_fd, &err) < 0)
         give_up(handover, errno, err.text);

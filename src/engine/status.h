@@ -32,6 +32,7 @@ struct status {
     uint64_t sequence; /* of the slot it was read from or written to last */
 };
 
+/* To and from the text of a status file. decode: ERR_CORRUPT. */
 void status_encode(struct strbuf *out, const struct status *status);
 MUST_CHECK int status_decode(const char *text, size_t size, struct status *ret, struct error *err);
 

@@ -61,8 +61,10 @@ static void test_a_fork_bomb_is_bounded(void **state)
         NULL};
     struct world *world = *state;
     struct launch *launch = world_script(world, 1, "");
-    if (!world_enforces(world, "process-limit"))
+    if (!world_enforces(world, "process-limit")) {
+        print_message("there is no pids controller this user can write to\n");
         skip();
+    }
     launch->argv = argv;
     world_start(world, launch);
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
@@ -177,8 +179,10 @@ static void test_the_data_directory_and_system_secrets_are_not_there(void **stat
 static void test_another_teams_files_are_out_of_reach(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "uid-per-team"))
+    if (!world_enforces(world, "uid-per-team")) {
+        print_message("only root can give each team a user\n");
         skip();
+    }
     world_run(world, 1,
         "echo weights > $MUSTER_CHECKPOINT_DIR/model-of-red; "
         "chmod 777 $MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model-of-red");
@@ -211,8 +215,10 @@ static void test_an_escaped_process_cannot_touch_the_record_of_its_team(void **s
     struct world *world = *state;
     struct status status;
     char command[300];
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        print_message("only root can act as a team's user\n");
         skip();
+    }
     world_start(world, world_script(world, 1, "echo ready; sleep 1000"));
     world_wait_log(world, 1, "ready");
     SCOPED(mem_scope) char *path = layout_run(world->data, 1, "status");
@@ -358,8 +364,10 @@ static void test_eating_memory_ends_the_job_without_control_groups(void **state)
 static void test_files_in_memory_count_as_memory(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "memory-limit"))
+    if (!world_enforces(world, "memory-limit")) {
+        print_message("there is no memory controller this user can write to\n");
         skip();
+    }
     struct launch *launch = world_script(world, 1, "head -c 1G /dev/zero > /dev/shm/big; exit 1");
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
@@ -390,6 +398,25 @@ static void test_a_flood_of_metrics_is_bounded(void **state)
         "yes '{}' | head -c 10M >> $MUSTER_METRICS");
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     assert_true(world_count(world, ENGINE_REPORT_METRICS, 1) < 1 << 20);
+}
+
+static void test_a_checkpoint_folder_of_anything_is_harmless(void **state)
+{
+    struct world *world = *state;
+    world_run(world, 1,
+        "cd $MUSTER_CHECKPOINT_DIR; mkfifo pipe; ln -s loop loop; mkdir d; ln -s .. d/up; "
+        "ln -s /dev/zero zero; touch $(seq 2000); touch -d '2200-01-01' 1; mkdir closed; "
+        "chmod 0 closed d; touch -h -d '2300-01-01' loop");
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    int64_t newest_ms = 0;
+    for (size_t i = 0; i < world->report_count; i++) {
+        const struct report *report = &world->reports[i].report;
+        if (report->kind != ENGINE_REPORT_CHECKPOINT)
+            continue;
+        newest_ms = report->checkpoint.newest_ms;
+        assert_true(newest_ms <= report->at_ms);
+    }
+    assert_true(newest_ms > 0);
 }
 
 static void test_log_lines_cannot_be_forged(void **state)
@@ -428,6 +455,7 @@ static int run_suite(void)
         TEST(test_files_in_memory_count_as_memory),
         TEST(test_metrics_cannot_be_made_to_point_elsewhere),
         TEST(test_a_flood_of_metrics_is_bounded),
+        TEST(test_a_checkpoint_folder_of_anything_is_harmless),
         TEST(test_log_lines_cannot_be_forged),
     };
     return cmocka_run_group_tests_name("hostile jobs", tests, NULL, NULL);

@@ -82,7 +82,8 @@ static void test_a_folder_comes_back(void **state)
             "mkdir -p a/b a-b empty && echo one > a/b/file && printf x > a-b/x && echo run > a/run "
             "&& "
             "chmod 755 a/run && ln -s ../a/run a-b/link && head -c 1000000 /dev/urandom > big && "
-            "head -c 512 /dev/zero > block && : > none && echo u > 'ünïcode name'"),
+            "head -c 512 /dev/zero > block && : > none && echo u > '\xc3\xbcn\xc3\xaf"
+            "code name'"),
         0);
     assert_unpacks_the_same(fixture);
     struct stat st;

@@ -1,9 +1,6 @@
-/* Jobs over the API: submitting one, reading, cancelling, holding, forgetting. */
+/* Jobs over the API: submitting and reading. */
 #include "base/file.h"
-#include "base/log.h"
-#include "base/vec.h"
 #include "core/core.h"
-#include "engine/engine.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
@@ -14,12 +11,11 @@
 #include "server/submit.h"
 #include "store/store.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200 };
+enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200, LOOKED_AT_MAX = 2000 };
 
 /* ---- submitting ---------------------------------------------------------------------------- */
 
@@ -150,7 +146,8 @@ struct job_listing {
     const char *label_key;
     const char *label_value;
     size_t limit;
-    uint64_t last;
+    size_t looked_at;
+    uint64_t last; /* the last that was looked at, shown or not: the next page begins after it */
     bool more;
 };
 
@@ -174,6 +171,7 @@ static int add_job(void *context, const void *data, struct error *err)
         return 0;
     }
     listing->last = row->id;
+    listing->looked_at++;
     if (listing->state && strcmp(listing->state, job_state_names[row->state]) != 0)
         return 0;
     if (!call->team && identity_role(call->server->catalog, &call->identity,
@@ -207,7 +205,7 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
         .conditions = conditions,
         .descending = true,
         .after = after ? names_parse_job_id(after) : 0,
-        .limit = 10000};
+        .limit = LOOKED_AT_MAX};
     if (call_limit(call, &listing->limit, err) < 0 || parse_label(call, listing, err) < 0)
         return -1;
     if (after && query.after == 0)
@@ -224,7 +222,11 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
     /* One more than asked for tells whether there are more. */
     if (!listing->label_key && !listing->state && call->team)
         query.limit = listing->limit + 1;
-    return reader_rows(call->server->reader, &query, add_job, listing, err);
+    if (reader_rows(call->server->reader, &query, add_job, listing, err) < 0)
+        return -1;
+    /* A page may be short, or empty, and not the last: it ends where enough was looked at. */
+    listing->more |= listing->looked_at == query.limit;
+    return 0;
 }
 
 void api_job_list(struct call *call)
@@ -254,6 +256,10 @@ void api_job_get(struct call *call)
         call_fail(call, &err);
         return;
     }
+    if (call->whole_array) {
+        call_answer(call, 200, status_array(call->server, arena, row.id));
+        return;
+    }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
     int64_t cost_nano, wasted_nano;
@@ -275,96 +281,4 @@ void api_job_progress(struct call *call)
     if (last)
         doc_set(call->arena, body, "last", doc_copy(call->arena, last));
     call_answer(call, 200, body);
-}
-
-/* ---- changing ------------------------------------------------------------------------------ */
-
-/* The live jobs that a path means: one, or every element of an array named without an index. */
-struct meant {
-    uint64_t job;   /* the one, or the first element */
-    bool whole;     /* the array that begins with it */
-    VEC(uint64_t) ids;
-};
-
-static void take_meant(void *context, enum row_kind kind, const void *data)
-{
-    struct meant *meant = context;
-    const struct job_row *row = data;
-    assert(kind == ROW_JOB);
-    (void)kind;
-    if (row->id == meant->job || (meant->whole && row->array == meant->job))
-        vec_push(&meant->ids, row->id);
-}
-
-typedef int job_change_fn(struct core *core, uint64_t job, struct error *err);
-
-/* Changes what can be changed so; fails when that is nothing. */
-static int change_meant(
-    struct tick *tick, const struct call *call, job_change_fn *change, struct error *err)
-{
-    struct meant meant = {.job = call->job, .whole = names_array(call->parameters[0])};
-    size_t changed = 0;
-    core_row_each(tick_core(tick), ROW_JOB, take_meant, &meant);
-    error_set(err, ERR_CONFLICT, "the job has ended already");
-    for (size_t i = 0; i < meant.ids.count; i++)
-        changed += change(tick_core(tick), meant.ids.items[i], err) == 0;
-    vec_free(&meant.ids);
-    return changed ? 0 : -1;
-}
-
-static int run_cancel(struct tick *tick, void *context, struct error *err)
-{
-    return change_meant(tick, context, core_job_cancel, err);
-}
-
-static int run_hold(struct tick *tick, void *context, struct error *err)
-{
-    return change_meant(tick, context, core_job_hold, err);
-}
-
-static int run_release(struct tick *tick, void *context, struct error *err)
-{
-    return change_meant(tick, context, core_job_release, err);
-}
-
-void api_job_cancel(struct call *call)
-{
-    call_command(call, run_cancel, call_answer_empty);
-}
-
-void api_job_hold(struct call *call)
-{
-    call_command(call, run_hold, call_answer_empty);
-}
-
-void api_job_release(struct call *call)
-{
-    call_command(call, run_release, call_answer_empty);
-}
-
-static int run_forget(struct tick *tick, void *context, struct error *err)
-{
-    struct call *call = context;
-    struct job_row row;
-    if (core_job(tick_core(tick), call->job))
-        return error_set(err, ERR_CONFLICT, "the job is live; cancel it first");
-    if (reader_row(call->server->reader, ROW_JOB, call->job, &row, err) < 0)
-        return -1;
-    store_txn_forget_job(tick_txn(tick), call->job);
-    tick_audit(tick, "job-forget", "job", reader_symbol(call->server->reader, row.name),
-        call->team, NULL);
-    return 0;
-}
-
-static void answer_forget(struct call *call)
-{
-    struct error err;
-    if (engine_purge(call->server->engine, call->job, &err) < 0)
-        log_warn("the files of a forgotten job stay: %s", err.text);
-    call_answer_empty(call);
-}
-
-void api_job_delete(struct call *call)
-{
-    call_command(call, run_forget, answer_forget);
 }

@@ -72,7 +72,7 @@ static bool may_see(const struct watcher *watcher, const struct feed_event *even
 static bool watcher_send(struct watcher *watcher)
 {
     struct feed *feed = watcher->feed;
-    if (watcher->next < ring_start(feed)) {
+    if (watcher->next < ring_start(feed) || !identity_holds(feed->server, &watcher->identity)) {
         http_request_abort(watcher->request);
         watcher_remove(watcher);
         return false;

@@ -162,18 +162,19 @@ static void builder_finish(struct launch_builder *builder)
         close(builder->launch.snapshot_fd);
 }
 
-/* An element of an array is told which one it is. */
+/* An element of an array is told which one it is, and of how many. */
 static void add_array_index(struct arena *arena, struct job *job, const struct job_row *row)
 {
     if (!row->array)
         return;
-    struct label *items = arena_alloc(arena, job->env.count + 1, sizeof *items);
-    if (job->env.count > 0)
+    struct label *items = arena_alloc(arena, job->env.count + 2, sizeof *items);
+    if (job->env.count)
         memcpy(items, job->env.items, job->env.count * sizeof *items);
-    items[job->env.count] =
+    items[job->env.count++] =
         (struct label){"MUSTER_ARRAY_INDEX", arena_printf(arena, "%d", (int)row->array_index)};
+    items[job->env.count++] = (struct label){
+        "MUSTER_ARRAY_COUNT", arena_printf(arena, "%lld", (long long)job->array.count)};
     job->env.items = items;
-    job->env.count++;
 }
 
 int launch_attempt(struct server *server, const struct attempt_row *attempt, struct error *err)

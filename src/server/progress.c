@@ -119,14 +119,12 @@ static int store_line(struct tick *tick, void *context, struct error *err)
     const struct job_row *job = core_job(server->core, note->job);
     if (!job)
         return 0;
-    const struct team_row *team = core_team(server->core, job->team);
-    const char *scope = team ? core_symbol(server->core, team->name) : "";
     last_key(note->job, key);
-    store_txn_put_document(tick_txn(tick), collection, key, scope, note->json, note->at_ms);
+    store_txn_put_document(tick_txn(tick), collection, key, "", note->json, note->at_ms);
     if (note->epoch >= 0) {
         snprintf(epoch, sizeof epoch, "%06" PRId64, note->epoch);
         names_document_key(note->job, epoch, key);
-        store_txn_put_document(tick_txn(tick), collection, key, scope, note->json, note->at_ms);
+        store_txn_put_document(tick_txn(tick), collection, key, "", note->json, note->at_ms);
     }
     return 0;
 }
@@ -193,7 +191,7 @@ static int add_epoch(void *context, const struct document *document, struct erro
     if (began_ms > 0 && at_ms >= began_ms) {
         doc_set_int(arena, item, "milliseconds", at_ms - began_ms);
         status_set_money(
-            arena, item, "cost", cost_attempt_span(walk->attempts, attempt, at_ms - began_ms));
+            arena, item, "cost", cost_attempt_between(walk->attempts, attempt, began_ms, at_ms));
     }
     const struct doc *data = doc_get(stored, "data");
     doc_set(arena, item, "data", data ? doc_copy(arena, data) : doc_map(arena));

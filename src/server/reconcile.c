@@ -66,13 +66,12 @@ static void store_detail(struct tick *tick, const struct note *note)
     char key[DOCUMENT_KEY_TEXT], number[16];
     const struct attempt_row *attempt = core_attempt(tick_core(tick), note->report.attempt);
     const struct job_row *job = attempt ? core_job(tick_core(tick), attempt->job) : NULL;
-    const struct team_row *team = job ? core_team(tick_core(tick), job->team) : NULL;
-    if (!team)
+    if (!job)
         return;
     snprintf(number, sizeof number, "%d", (int)attempt->number);
     names_document_key(job->id, number, key);
-    store_txn_put_document(tick_txn(tick), "job-attempt", key,
-        core_symbol(tick_core(tick), team->name), note->detail, tick_now(tick));
+    store_txn_put_document(
+        tick_txn(tick), "job-attempt", key, "", note->detail, tick_now(tick));
 }
 
 static int run_note(struct tick *tick, void *context, struct error *err)

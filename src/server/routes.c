@@ -152,8 +152,11 @@ static int require_anywhere(struct call *call, enum role least, struct error *er
 static int require_job(struct call *call, enum role least, struct error *err)
 {
     char team[CALL_NAME_MAX];
-    if (names_find_job(call->server, call->parameters[0], &call->job, team, err) < 0)
-        return -1;
+    if (names_find_job(call->server, call->parameters[0], &call->job, team, NULL) < 0) {
+        call->whole_array = true;
+        if (names_find_array(call->server, call->parameters[0], &call->job, team, err) < 0)
+            return -1;
+    }
     call->team = arena_strdup(call->arena, team);
     if (identity_role(call->server->catalog, &call->identity, team) < ROLE_VIEWER)
         return names_job_missing(call->parameters[0], err);

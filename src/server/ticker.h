@@ -27,6 +27,7 @@ typedef int command_run_fn(struct tick *tick, void *context, struct error *err);
  * context is the callee's to free. */
 typedef void command_answer_fn(void *context, const struct error *err);
 
+/* Idle until the first command or poke. */
 struct ticker *ticker_create(struct server *server);
 /* Whether a commit is under way: the loop goes on until it is not, before anything is destroyed. */
 bool ticker_busy(const struct ticker *ticker);
@@ -57,10 +58,12 @@ struct ticker_stats {
     int64_t last_tick;     /* the newest committed */
     int64_t commit_ns;     /* summed */
 };
+/* Figures since the start. */
 void ticker_stats(const struct ticker *ticker, struct ticker_stats *ret_stats);
 
 /* ---- for commands, while they run ------------------------------------------------------- */
 
+/* What the tick works on. The arena lives until the next tick. */
 struct server *tick_server(const struct tick *tick);
 struct core *tick_core(const struct tick *tick);
 struct store_txn *tick_txn(const struct tick *tick);

@@ -14,8 +14,10 @@ struct sim_trace {
     struct strbuf line;
 };
 
+/* Writes to out, which stays the caller's; NULL: only the digest is kept. */
 void sim_trace_init(struct sim_trace *trace, FILE *out);
 void sim_trace_finish(struct sim_trace *trace);
+/* One line for what the core was told. */
 void sim_trace_input(struct sim_trace *trace, int64_t now_ms, const struct sim_input *input,
     const struct sim_answer *answer);
 /* What the tick changed and decided; symbols are spelled out as the store and the transaction

@@ -189,7 +189,8 @@ const char *label_find(const struct label_list *labels, const char *key)
 const char *job_missing_label(const struct job *job, const struct team *team)
 {
     for (size_t i = 0; i < team->required_labels.count; i++) {
-        if (!label_find(&job->metadata.labels, team->required_labels.items[i]))
+        const char *value = label_find(&job->metadata.labels, team->required_labels.items[i]);
+        if (!value || !value[0])
             return team->required_labels.items[i];
     }
     return NULL;

@@ -60,7 +60,7 @@ static void submit(struct store_txn *txn, uint64_t id)
     char key[24];
     snprintf(key, sizeof key, "%llu", (unsigned long long)id);
     store_txn_put_row(txn, ROW_JOB, &job);
-    store_txn_put_document(txn, "job-spec", key, "red", spec, 1700000000000);
+    store_txn_put_document(txn, "job-spec", key, "", spec, 1700000000000);
     audit(txn, "job-submit", key);
 }
 

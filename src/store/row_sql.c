@@ -44,13 +44,28 @@ void row_sql_indexes(struct strbuf *sql, const struct row_type *type)
         if (type->columns[i].indexed)
             strbuf_printf(sql, "CREATE INDEX IF NOT EXISTS \"%s.%s\" ON \"%s\"(\"%s\");",
                 type->name, type->columns[i].name, type->name, type->columns[i].name);
-    if (!type->history)
-        strbuf_printf(sql,
-            "CREATE INDEX IF NOT EXISTS \"%s.live\" ON \"%s\"(id) WHERE live = 1;", type->name,
-            type->name);
+    if (!type->history && !type->deleted)
+        strbuf_printf(sql, "CREATE INDEX IF NOT EXISTS \"%s.live\" ON \"%s\"(id) WHERE live = 1;",
+            type->name, type->name);
 }
 
-void row_sql_put(struct strbuf *sql, const struct row_type *type)
+/* SQLite writes each index anew that has a column of the list, whether its value differs or not: so
+ * the list has no more than what may change. A live row is live already. */
+static void row_sql_update(struct strbuf *sql, const struct row_type *type, bool live)
+{
+    const char *between = " ON CONFLICT(id) DO UPDATE SET ";
+    for (size_t i = 1; i < type->column_count; i++) {
+        const struct column *column = &type->columns[i];
+        if (column->fixed)
+            continue;
+        strbuf_printf(sql, "%s\"%s\"=excluded.\"%s\"", between, column->name, column->name);
+        between = ", ";
+    }
+    if (!live)
+        strbuf_printf(sql, "%slive=0", between);
+}
+
+void row_sql_put(struct strbuf *sql, const struct row_type *type, bool live)
 {
     /* Named, since a column that came later stands behind `live` in the table. */
     strbuf_printf(sql, "INSERT INTO \"%s\"(", type->name);
@@ -59,10 +74,8 @@ void row_sql_put(struct strbuf *sql, const struct row_type *type)
     strbuf_puts(sql, "live) VALUES(");
     for (size_t i = 0; i < type->column_count; i++)
         strbuf_puts(sql, "?,");
-    strbuf_puts(sql, "?) ON CONFLICT(id) DO UPDATE SET ");
-    for (size_t i = 1; i < type->column_count; i++)
-        strbuf_printf(sql, "\"%s\"=excluded.\"%s\",", type->columns[i].name, type->columns[i].name);
-    strbuf_puts(sql, "live=excluded.live");
+    strbuf_puts(sql, live ? "1)" : "0)");
+    row_sql_update(sql, type, live);
 }
 
 void row_sql_select(struct strbuf *sql, const struct row_type *type)
@@ -84,7 +97,7 @@ static int64_t field_number(const struct column *column, const void *field)
     return *(const int64_t *)field;
 }
 
-void row_bind(sqlite3_stmt *statement, const struct row_type *type, const void *row, bool live)
+void row_bind(sqlite3_stmt *statement, const struct row_type *type, const void *row)
 {
     assert(*(const uint64_t *)row > 0 && *(const uint64_t *)row <= INT64_MAX);
     for (size_t i = 0; i < type->column_count; i++) {
@@ -95,7 +108,6 @@ void row_bind(sqlite3_stmt *statement, const struct row_type *type, const void *
         else
             sqlite3_bind_int64(statement, (int)i + 1, field_number(column, field));
     }
-    sqlite3_bind_int(statement, (int)type->column_count + 1, live);
 }
 
 static int read_text(
@@ -139,8 +151,8 @@ int row_read(sqlite3_stmt *statement, const struct row_type *type, void *row, st
                          ? read_text(statement, (int)i, column, field, err)
                          : read_number(statement, (int)i, column, field, err);
         if (failed)
-            return error_prefix(err, "%s %lld", type->name,
-                (long long)sqlite3_column_int64(statement, 0));
+            return error_prefix(
+                err, "%s %lld", type->name, (long long)sqlite3_column_int64(statement, 0));
     }
     return 0;
 }

@@ -68,6 +68,8 @@ static void step_job(struct run *run, struct store_txn *txn, struct model *model
 
     row.exit_status = (int32_t)prng_next(&run->prng);
     row.deadline_ms = (int64_t)prng_next(&run->prng);
+    if (how > 1 && model->jobs[id].exists && !model->jobs[id].live)
+        how = 1; /* what was retired is never live again */
     if (how == 0)
         store_txn_delete_row(txn, ROW_JOB, id);
     else if (how == 1)

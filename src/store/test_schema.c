@@ -154,15 +154,15 @@ static void a_store_without_a_column_gains_it(void **state)
     test_commit(store, txn);
     store_close(store);
     test_tamper(*state,
-        "DROP INDEX \"job.team\"; ALTER TABLE job DROP COLUMN team;"
+        "DROP INDEX \"job.ended_ms\"; ALTER TABLE job DROP COLUMN ended_ms;"
         "ALTER TABLE job DROP COLUMN exit_status; UPDATE schema_version SET tables = 'older'");
     assert_done(store_open(*state, NULL, &store, err));
     assert_done(store_reader_open(*state, NULL, &reader, err));
     assert_done(reader_row(reader, ROW_JOB, 3, &read, err));
-    job.team = 0;
+    job.ended_ms = 0;
     job.exit_status = 0;
     assert_memory_equal(&read, &job, sizeof job);
-    job.team = 11;
+    job.ended_ms = 11;
     txn = test_txn(store);
     store_txn_put_row(txn, ROW_JOB, &job);
     test_commit(store, txn);

@@ -54,6 +54,7 @@ void store_txn_put_row(struct store_txn *txn, enum row_kind kind, const void *ro
 
 void store_txn_retire_row(struct store_txn *txn, enum row_kind kind, const void *row)
 {
+    assert(!row_type(kind)->deleted);
     add_row(txn, kind, row, false);
 }
 

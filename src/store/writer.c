@@ -45,7 +45,7 @@ struct writer {
     int log_pages;
     int tried_pages; /* of the log when a checkpoint was last tried */
     sqlite3_stmt *fixed[STATEMENT_COUNT];
-    sqlite3_stmt *put[ROW_KIND_COUNT];
+    sqlite3_stmt *put[ROW_KIND_COUNT][2]; /* of rows that are not live, of live ones */
     sqlite3_stmt *delete[ROW_KIND_COUNT];
 };
 
@@ -71,8 +71,7 @@ static int count_log_pages(void *context, sqlite3 *db, const char *database, int
 static int check_log_mode(sqlite3 *db, struct error *err)
 {
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
-    if (sql_prepare(db, "PRAGMA journal_mode", &statement, err) < 0 ||
-        sql_next(statement, err) < 0)
+    if (sql_prepare(db, "PRAGMA journal_mode", &statement, err) < 0 || sql_next(statement, err) < 0)
         return -1;
     if (strcmp(sql_text(statement, 0), "wal") != 0)
         return error_set(err, ERR_UNAVAILABLE,
@@ -102,7 +101,8 @@ void writer_close(struct writer *writer)
     for (size_t i = 0; i < STATEMENT_COUNT; i++)
         sqlite3_finalize(writer->fixed[i]);
     for (size_t i = 0; i < ROW_KIND_COUNT; i++) {
-        sqlite3_finalize(writer->put[i]);
+        sqlite3_finalize(writer->put[i][false]);
+        sqlite3_finalize(writer->put[i][true]);
         sqlite3_finalize(writer->delete[i]);
     }
     sql_close(writer->db);
@@ -147,15 +147,16 @@ static int fixed_statement(
 }
 
 static int put_statement(
-    struct writer *writer, enum row_kind kind, sqlite3_stmt **ret, struct error *err)
+    struct writer *writer, enum row_kind kind, bool live, sqlite3_stmt **ret, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf sql = {0};
-    if (!writer->put[kind]) {
-        row_sql_put(&sql, row_type(kind));
-        if (sql_prepare(writer->db, strbuf_text(&sql), &writer->put[kind], err) < 0)
+    sqlite3_stmt **slot = &writer->put[kind][live];
+    if (!*slot) {
+        row_sql_put(&sql, row_type(kind), live);
+        if (sql_prepare(writer->db, strbuf_text(&sql), slot, err) < 0)
             return -1;
     }
-    *ret = writer->put[kind];
+    *ret = *slot;
     return 0;
 }
 
@@ -186,9 +187,10 @@ static int apply_put_row(
     struct application *application, const struct operation *operation, struct error *err)
 {
     sqlite3_stmt *statement = NULL;
-    if (put_statement(application->writer, operation->row.kind, &statement, err) < 0)
+    enum row_kind kind = operation->row.kind;
+    if (put_statement(application->writer, kind, operation->row.live, &statement, err) < 0)
         return -1;
-    row_bind(statement, row_type(operation->row.kind), operation->row.bytes, operation->row.live);
+    row_bind(statement, row_type(kind), operation->row.bytes);
     return sql_run(statement, err);
 }
 
