@@ -167,26 +167,6 @@ def test_each_element_of_an_array_knows_its_index_and_only_so_many_run_at_once(s
     assert all(later[0] >= earlier[1] for earlier, later in zip(spans, spans[2:]))
 
 
-def test_an_array_is_held_released_and_cancelled_as_a_whole_or_by_element(site):
-    site.submit(job("sweep", WAITING, hold=True, array={"count": 3}))
-    site.submit(job("other", "true", hold=True))
-    def states():
-        items = site.call("GET", "/v1/jobs")["items"]
-        return {item["metadata"]["name"]: item["status"]["state"] for item in items}
-    site.call("POST", "/v1/jobs/vision:sweep[1]/cancel")
-    site.wait_job("vision:sweep[1]", "cancelled")
-    assert states() == {"sweep[0]": "held", "sweep[1]": "cancelled", "sweep[2]": "held",
-                        "other": "held"}
-    site.call("POST", "/v1/jobs/vision:sweep/release")
-    for name in ("sweep[0]", "sweep[2]"):
-        site.wait_job(f"vision:{name}", "running")
-    site.call("POST", "/v1/jobs/vision:sweep/cancel")
-    for name in ("sweep[0]", "sweep[2]"):
-        site.wait_job(f"vision:{name}", "cancelled")
-    assert states()["other"] == "held"
-    assert site.api("POST", "/v1/jobs/vision:sweep/cancel").status == 409
-
-
 # ---- gangs ------------------------------------------------------------------------------------
 
 def test_a_gang_of_two_sees_its_contract(site):
