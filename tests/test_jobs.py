@@ -1,9 +1,11 @@
 """The life of a job: how it ends, when it starts, and what it is told."""
+import json
 import time
 
 import pytest
 
 import manifests
+import muster as helper
 from manifests import WAITING, job, moment, pool, team
 
 
@@ -326,6 +328,20 @@ def test_the_same_idempotency_key_gives_the_same_job_even_after_it_ended_and_a_r
     assert (first.status, again.status) == (201, 200)
     assert first.json == again.json
     assert len(site.call("GET", "/v1/jobs")["items"]) == 1
+
+
+def test_one_of_many_requests_with_the_same_key_at_once_makes_the_job(site):
+    one = job("once", "true", hold=True)
+    for number in range(10):
+        body = json.dumps({**one, "metadata": {**one["metadata"], "name": f"once{number}"}})
+        connections = [helper.UnixConnection(site.socket_path, 60) for _ in range(8)]
+        for connection in connections:
+            connection.request("POST", "/v1/jobs", body, {"Idempotency-Key": f"k{number}"})
+        answers = [helper.Answer(connection.getresponse()) for connection in connections]
+        for connection in connections:
+            connection.close()
+        assert sorted(answer.status for answer in answers) == [200] * 7 + [201], answers
+        assert len({answer.json["id"] for answer in answers}) == 1
 
 
 def test_an_idempotency_key_is_not_taken_for_another_job(site):
