@@ -77,10 +77,16 @@ class Daemon:
 
     def __init__(self, data, *options):
         self.data = data
+        self.options = options
         self.socket = data / "muster.sock"
         self.environment = dict(os.environ, MUSTER_DATA=str(data))
-        log = os.open(data.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        command = [program("muster"), "up", "--data", str(data), *options]
+        self.start()
+
+    def start(self):
+        """Starts it and waits until it answers."""
+        log_path = self.data.parent / "log"
+        log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        command = [program("muster"), "up", "--data", str(self.data), *self.options]
         begin = time.monotonic()
         self.pid = os.posix_spawn(command[0], command, os.environ, file_actions=[
             (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)])
@@ -88,8 +94,7 @@ class Daemon:
         while not healthy(self.socket):
             if time.monotonic() - begin > START_LIMIT_S:
                 self.stop()
-                raise RuntimeError("the server does not answer: " +
-                                   (data.parent / "log").read_text())
+                raise RuntimeError("the server does not answer: " + log_path.read_text())
             time.sleep(0.0002)
         self.first_answer_ms = (time.monotonic() - begin) * 1000
 

@@ -228,9 +228,13 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
     return reservation_allows(core, node, job->row.time_limit_ms) ? fit : 0;
 }
 
+/* Rounded half up. A thousand AMOUNT_MAX fit 64 bits, where a division is several times as fast as
+ * scale_round's: this is done three times for each node a job may go to. */
 static int64_t per_mille(int64_t part, int64_t whole)
 {
-    return whole > 0 ? scale_round(part > 0 ? part : 0, 1000, whole) : 0;
+    static_assert(AMOUNT_MAX < INT64_MAX / 2048, "no overflow");
+    assert(part <= AMOUNT_MAX && whole <= AMOUNT_MAX);
+    return whole > 0 && part > 0 ? (part * 1000 + whole / 2) / whole : 0;
 }
 
 /* Thousandths of devices that stay free; what is open already counts more than what is not. */

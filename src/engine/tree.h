@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 struct tree_measure {
-    uint64_t bytes; /* allocated on disk; every entry counts at least one block of 4 KiB */
-    uint64_t entries; /* looked at */
+    uint64_t bytes;    /* allocated on disk; every entry counts at least one block of 4 KiB */
+    uint64_t entries;  /* looked at */
     int64_t newest_ms; /* modification time of the newest regular file; 0: there is none */
     bool cut;          /* a bound was met: the numbers are too low */
 };
