@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/effects.h"
@@ -82,6 +83,7 @@ struct ticker {
     struct event *soon;
     struct event *timer;
     struct arena *arena;
+    struct strmap notes; /* of the tick that runs: what its commands left for each other */
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
     bool full; /* the last commit failed for want of room: looked for again now and then */
@@ -135,6 +137,17 @@ void tick_audit(struct tick *tick, const char *action, const char *kind, const c
         .detail = detail,
     };
     store_txn_audit(tick->txn, &event);
+}
+
+void tick_note(struct tick *tick, const char *key, void *value)
+{
+    assert(value);
+    strmap_put(&tick->ticker->notes, key, value);
+}
+
+void *tick_noted(const struct tick *tick, const char *key)
+{
+    return strmap_get(&tick->ticker->notes, key);
 }
 
 void tick_spoil(struct tick *tick)
@@ -420,6 +433,7 @@ static void run_tick(struct ticker *ticker)
         .arena = ticker->arena,
         .now_ms = clock_wall_ms()};
     arena_reset(ticker->arena);
+    strmap_finish(&ticker->notes);
     ticker->stats.ticks++;
     take_commands(ticker);
     ticker->effects = effects_create(server, number);
@@ -540,6 +554,7 @@ void ticker_destroy(struct ticker *ticker)
     event_free(ticker->soon);
     event_free(ticker->timer);
     arena_destroy(ticker->arena);
+    strmap_finish(&ticker->notes);
     free(ticker);
 }
 
