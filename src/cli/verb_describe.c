@@ -30,6 +30,8 @@ static const struct view_column job_lines[] = {
     {"Signal", "status.signal"},
     {"Class", "spec.class"},
     {"Command", "spec.command", VIEW_COMMAND},
+    {"Elements", "status.elements"},
+    {"Of them", "status.elementStates", VIEW_LIST},
     {"Ranks", "status.size"},
     {"Each has", "spec.resources", VIEW_RESOURCES},
     {"Priority", "status.priority|spec.priority"},
