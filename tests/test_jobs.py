@@ -1,9 +1,11 @@
 """The life of a job: how it ends, when it starts, and what it is told."""
+import json
 import time
 
 import pytest
 
 import manifests
+import muster as helper
 from manifests import WAITING, job, moment, pool, team
 
 
@@ -167,26 +169,6 @@ def test_each_element_of_an_array_knows_its_index_and_only_so_many_run_at_once(s
     assert all(later[0] >= earlier[1] for earlier, later in zip(spans, spans[2:]))
 
 
-def test_an_array_is_held_released_and_cancelled_as_a_whole_or_by_element(site):
-    site.submit(job("sweep", WAITING, hold=True, array={"count": 3}))
-    site.submit(job("other", "true", hold=True))
-    def states():
-        items = site.call("GET", "/v1/jobs")["items"]
-        return {item["metadata"]["name"]: item["status"]["state"] for item in items}
-    site.call("POST", "/v1/jobs/vision:sweep[1]/cancel")
-    site.wait_job("vision:sweep[1]", "cancelled")
-    assert states() == {"sweep[0]": "held", "sweep[1]": "cancelled", "sweep[2]": "held",
-                        "other": "held"}
-    site.call("POST", "/v1/jobs/vision:sweep/release")
-    for name in ("sweep[0]", "sweep[2]"):
-        site.wait_job(f"vision:{name}", "running")
-    site.call("POST", "/v1/jobs/vision:sweep/cancel")
-    for name in ("sweep[0]", "sweep[2]"):
-        site.wait_job(f"vision:{name}", "cancelled")
-    assert states()["other"] == "held"
-    assert site.api("POST", "/v1/jobs/vision:sweep/cancel").status == 409
-
-
 # ---- gangs ------------------------------------------------------------------------------------
 
 def test_a_gang_of_two_sees_its_contract(site):
@@ -346,6 +328,20 @@ def test_the_same_idempotency_key_gives_the_same_job_even_after_it_ended_and_a_r
     assert (first.status, again.status) == (201, 200)
     assert first.json == again.json
     assert len(site.call("GET", "/v1/jobs")["items"]) == 1
+
+
+def test_one_of_many_requests_with_the_same_key_at_once_makes_the_job(site):
+    one = job("once", "true", hold=True)
+    for number in range(10):
+        body = json.dumps({**one, "metadata": {**one["metadata"], "name": f"once{number}"}})
+        connections = [helper.UnixConnection(site.socket_path, 60) for _ in range(8)]
+        for connection in connections:
+            connection.request("POST", "/v1/jobs", body, {"Idempotency-Key": f"k{number}"})
+        answers = [helper.Answer(connection.getresponse()) for connection in connections]
+        for connection in connections:
+            connection.close()
+        assert sorted(answer.status for answer in answers) == [200] * 7 + [201], answers
+        assert len({answer.json["id"] for answer in answers}) == 1
 
 
 def test_an_idempotency_key_is_not_taken_for_another_job(site):

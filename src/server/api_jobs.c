@@ -9,6 +9,7 @@
 #include "server/progress.h"
 #include "server/status.h"
 #include "server/submit.h"
+#include "server/why.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -39,41 +40,52 @@ static void answer_submission(struct call *call)
     call_answer(call, submission->repeated ? 200 : 201, body);
 }
 
-/* Whether the key was used before. The store is current here: no commit is under way while commands
- * run; what the same tick added is refused by the job's name. */
-static int find_repeated(struct server *server, struct submission *submission, struct error *err)
+/* Takes over the job of an earlier submission, which has to be of the same body. */
+static int repeat(
+    struct submission *submission, uint64_t job, const char *digest, struct error *err)
 {
+    if (!digest || strcmp(digest, submission->digest) != 0)
+        return error_set(err, ERR_CONFLICT,
+            "this Idempotency-Key was used for another job; use a new key for a new job");
+    submission->job = job;
+    submission->repeated = job != 0;
+    return 0;
+}
+
+/* Whether the key was used before: in this tick, or as the store has it, which is current, since no
+ * commit is under way while commands run. */
+static int find_repeated(struct tick *tick, struct submission *submission, struct error *err)
+{
+    const struct submission *earlier = tick_noted(tick, submission->key);
+    if (earlier)
+        return repeat(submission, earlier->job, earlier->digest, err);
     SCOPED(mem_scope) char *json = NULL;
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct error why;
-    if (reader_document(server->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
+    if (reader_document(tick_server(tick)->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
         return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
         return -1;
-    const char *digest = doc_get_string(doc, "digest");
-    if (!digest || strcmp(digest, submission->digest) != 0)
-        return error_set(err, ERR_CONFLICT,
-            "this Idempotency-Key was used for another job; use a new key for a new job");
-    submission->job = (uint64_t)doc_get_int(doc, "job", 0);
-    submission->repeated = submission->job != 0;
-    return 0;
+    return repeat(
+        submission, (uint64_t)doc_get_int(doc, "job", 0), doc_get_string(doc, "digest"), err);
 }
 
-static void remember_key(struct tick *tick, const struct submission *submission)
+static void remember_key(struct tick *tick, struct submission *submission)
 {
     char json[160];
     snprintf(json, sizeof json, "{\"job\":%llu,\"digest\":\"%s\"}",
         (unsigned long long)submission->job, submission->digest);
     store_txn_put_document(
         tick_txn(tick), "idempotency", submission->key, "", json, tick_now(tick));
+    tick_note(tick, submission->key, submission);
 }
 
 static int run_submission(struct tick *tick, void *context, struct error *err)
 {
     struct call *call = context;
     struct submission *submission = call->data;
-    if (submission->key[0] && find_repeated(call->server, submission, err) < 0)
+    if (submission->key[0] && find_repeated(tick, submission, err) < 0)
         return -1;
     if (submission->repeated)
         return 0;
@@ -262,6 +274,7 @@ void api_job_get(struct call *call)
     }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
+    doc_set_string(arena, status, "why", why_job_waits(call->server, arena, &row));
     int64_t cost_nano, wasted_nano;
     cost_job(call->server, row.id, &cost_nano, &wasted_nano);
     status_set_money(arena, status, "cost", cost_nano);

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/effects.h"
@@ -20,12 +21,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NS_PER_S 1000000000LL
+
 enum {
     QUEUE_MAX = 20000,     /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
     ROOM_RETRY_MS = 1000,
     ROOM_BYTES = 16 * 1024,
+    SPOILS_A_SECOND = 4,
     WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
 };
 
@@ -79,9 +83,12 @@ struct ticker {
     struct event *soon;
     struct event *timer;
     struct arena *arena;
+    struct strmap notes; /* of the tick that runs: what its commands left for each other */
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
     bool full; /* the last commit failed for want of room: looked for again now and then */
+    int64_t spoil_ns;   /* since when spoiled ticks are counted */
+    int64_t spoil_count;
     struct ticker_stats stats;
 };
 
@@ -132,11 +139,39 @@ void tick_audit(struct tick *tick, const char *action, const char *kind, const c
     store_txn_audit(tick->txn, &event);
 }
 
+void tick_note(struct tick *tick, const char *key, void *value)
+{
+    assert(value);
+    strmap_put(&tick->ticker->notes, key, value);
+}
+
+void *tick_noted(const struct tick *tick, const char *key)
+{
+    return strmap_get(&tick->ticker->notes, key);
+}
+
 void tick_spoil(struct tick *tick)
 {
     assert(tick->command);
     tick->spoiled = true;
     tick->command->spoiled = true;
+}
+
+bool tick_may_spoil(const struct tick *tick)
+{
+    const struct ticker *ticker = tick->ticker;
+    return ticker->spoil_count < SPOILS_A_SECOND ||
+           clock_monotonic_ns() - ticker->spoil_ns >= NS_PER_S;
+}
+
+static void count_spoiled(struct ticker *ticker)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns - ticker->spoil_ns >= NS_PER_S) {
+        ticker->spoil_ns = now_ns;
+        ticker->spoil_count = 0;
+    }
+    ticker->spoil_count++;
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -267,8 +302,9 @@ static void take_commands(struct ticker *ticker)
         return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
-    memmove(ticker->queue.items, ticker->queue.items + count,
-        (ticker->queue.count - count) * sizeof *ticker->queue.items);
+    if (count > 0)
+        memmove(ticker->queue.items, ticker->queue.items + count,
+            (ticker->queue.count - count) * sizeof *ticker->queue.items);
     ticker->queue.count -= count;
 }
 
@@ -354,6 +390,7 @@ static void rerun_spoiled(struct ticker *ticker)
     command_list again = ticker->running;
     ticker->running = (command_list){0};
     ticker->stats.reloads++;
+    count_spoiled(ticker);
     if (effects_reload(ticker->server) < 0) {
         ticker->running = again;
         struct error err;
@@ -396,6 +433,7 @@ static void run_tick(struct ticker *ticker)
         .arena = ticker->arena,
         .now_ms = clock_wall_ms()};
     arena_reset(ticker->arena);
+    strmap_finish(&ticker->notes);
     ticker->stats.ticks++;
     take_commands(ticker);
     ticker->effects = effects_create(server, number);
@@ -516,6 +554,7 @@ void ticker_destroy(struct ticker *ticker)
     event_free(ticker->soon);
     event_free(ticker->timer);
     arena_destroy(ticker->arena);
+    strmap_finish(&ticker->notes);
     free(ticker);
 }
 

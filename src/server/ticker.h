@@ -73,6 +73,14 @@ const char *tick_actor(const struct tick *tick);
 /* Adds an event to the audit chain, by the command's actor. */
 void tick_audit(struct tick *tick, const char *action, const char *kind, const char *name,
     const char *team, const char *detail);
+/* Leaves a value (not NULL, valid until the commands are answered) for later commands of the same
+ * tick, which do not see in the store what this one did. */
+void tick_note(struct tick *tick, const char *key, void *value);
+/* What an earlier command of this tick left under the key, or NULL. */
+void *tick_noted(const struct tick *tick, const char *key);
 /* The command failed half done: the tick will be thrown away, everything loaded again, and the
  * tick's other commands run anew without this one. */
 void tick_spoil(struct tick *tick);
+/* Whether a command that might have to spoil the tick may go ahead. Loading everything again is dear,
+ * and a caller can provoke it: a few times a second, no more. */
+bool tick_may_spoil(const struct tick *tick);
