@@ -148,6 +148,22 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
     return (int32_t)fit;
 }
 
+bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
+{
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        int64_t fit = 0;
+        for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
+            const struct live_node *node = pool->nodes.items[i];
+            bool counts = open ? node_takes_work(node) : !node->row.leaving;
+            if (counts && fit_matches(core, shape, node))
+                fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
+        }
+        if (fit >= ranks)
+            return true;
+    }
+    return false;
+}
+
 static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)
 {
     for (const struct live_job_label *label = job->labels; label; label = label->next) {

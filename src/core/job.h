@@ -74,6 +74,8 @@ struct live_array *array_find(const struct core *core, const struct live_team *t
  * name. */
 bool array_join(struct core *core, struct live_job *job);
 void array_leave(struct core *core, struct live_job *job);
+/* Whether the job's array has as many active elements as it may. */
+bool array_full(const struct live_job *job);
 /* Counts an element as active (1) or not any more (-1). */
 void array_count(struct live_job *job, int sign);
 

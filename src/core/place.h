@@ -27,6 +27,10 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
+/* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no
+ * work now. */
+bool fit_possible(
+    const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
 /* How well `ranks` fit: less is better. */
 int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
 

@@ -31,6 +31,8 @@ int resource_of_type(struct core *core, uint32_t type);
 int resource_find_type(const struct core *core, uint32_t type); /* -1: never seen */
 /* The index of a quota's resource ("cpu", .. or a type); -1 when there are too many types. */
 int resource_of_quota(struct core *core, uint32_t name);
+/* Its name, as quotas spell it. */
+const char *resource_name(const struct core *core, int resource);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);

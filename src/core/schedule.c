@@ -210,11 +210,6 @@ static bool job_place(struct core *core, struct live_job *job, int32_t size_max)
     return allowed;
 }
 
-static bool array_full(const struct live_job *job)
-{
-    return job->array && job->array->parallel > 0 && job->array->active >= job->array->parallel;
-}
-
 /* Whether a search for victims can find any: nobody of lower priority, no guarantee, no search. */
 static bool may_preempt(struct pass *pass, const struct live_job *job)
 {

@@ -53,6 +53,12 @@ bool quota_entitled_path(const struct live_team *team, const struct amounts *amo
 /* Whether what can not be taken back leaves everybody's guarantees possible. */
 bool quota_firm_allows(
     const struct core *core, const struct live_team *team, const struct amounts *amounts);
+/* The team, `team` or one above it, that would have more of a resource than that allows, or NULL. */
+const struct live_team *quota_firm_over(const struct core *core, const struct live_team *team,
+    const struct amounts *amounts, int *ret_resource);
+/* The team whose limit leaves no room for amounts more, and the resource; NULL: none. */
+const struct live_team *quota_limit_over(
+    const struct live_team *team, const struct amounts *amounts, int *ret_resource);
 /* The child of `above` (NULL: the root) on the path from team, or NULL when above is team. */
 struct live_team *team_below(struct live_team *team, const struct live_team *above);
 struct live_team *team_common(struct live_team *a, struct live_team *b); /* NULL: the root */
