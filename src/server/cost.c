@@ -367,10 +367,10 @@ static struct subject *find_subject(struct server *server, struct arena *arena, 
         find_kept(server, arena, job, subject);
         return subject;
     }
-    subject->name = reader_symbol(server->reader, row.name);
-    subject->team = names_team(server, row.team);
+    subject->name = arena_strdup(arena, reader_symbol(server->reader, row.name));
+    subject->team = arena_strdup(arena, names_team(server, row.team));
     subject->state = job_state_names[row.state];
-    subject->class_name = reader_symbol(server->reader, row.class_name);
+    subject->class_name = arena_strdup(arena, reader_symbol(server->reader, row.class_name));
     subject->labels = labels_of(server, arena, &row);
     return subject;
 }
@@ -458,13 +458,13 @@ static const char *pool_key(struct report *report, uint64_t pool)
     struct pool_row row;
     if (pool == 0 || reader_row(report->server->reader, ROW_POOL, pool, &row, NULL) < 0)
         return "";
-    return reader_symbol(report->server->reader, row.name);
+    return arena_strdup(report->arena, reader_symbol(report->server->reader, row.name));
 }
 
 static const char *segment_key(struct report *report, const struct segment *segment)
 {
     if (strcmp(report->query->by, "team") == 0)
-        return names_team(report->server, segment->team);
+        return arena_strdup(report->arena, names_team(report->server, segment->team));
     if (strcmp(report->query->by, "pool") == 0)
         return pool_key(report, segment->pool);
     return job_key(report, segment->job);

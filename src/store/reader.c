@@ -22,13 +22,19 @@ struct cached_statement {
     sqlite3_stmt *statement;
 };
 
+struct cached_text {
+    uint32_t symbol;
+    char *text;
+};
+
 struct store_reader {
     char *dir;
     sqlite3 *db;
     struct strmap statements;
     VEC(struct cached_statement) cached;
     struct idmap symbols;
-    VEC(char *) texts;
+    VEC(struct cached_text) texts; /* a ring once it is full */
+    size_t texts_next;
 };
 
 /* Drops the statements that nobody is using, or all. */
@@ -76,7 +82,7 @@ void store_reader_close(struct store_reader *reader)
     drop_statements(reader, true);
     vec_free(&reader->cached);
     for (size_t i = 0; i < reader->texts.count; i++)
-        free(reader->texts.items[i]);
+        free(reader->texts.items[i].text);
     vec_free(&reader->texts);
     strmap_finish(&reader->statements);
     idmap_finish(&reader->symbols);
@@ -308,6 +314,22 @@ int reader_charges(struct store_reader *reader, const struct charge_filter *filt
 
 /* ---- symbols ------------------------------------------------------------------------------------ */
 
+/* Each job that ever was may bring a symbol: the oldest text in the cache makes room. */
+static void keep_text(struct store_reader *reader, uint32_t symbol, char *text)
+{
+    struct cached_text kept = {symbol, text};
+    idmap_put(&reader->symbols, symbol, text);
+    if (reader->texts.count < READER_TEXTS) {
+        vec_push(&reader->texts, kept);
+        return;
+    }
+    struct cached_text *oldest = &reader->texts.items[reader->texts_next];
+    idmap_remove(&reader->symbols, oldest->symbol);
+    free(oldest->text);
+    *oldest = kept;
+    reader->texts_next = (reader->texts_next + 1) % READER_TEXTS;
+}
+
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
 {
     struct symbol_row row;
@@ -319,8 +341,7 @@ const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
     if (reader_row(reader, ROW_SYMBOL, symbol, &row, &ignored) < 0)
         return "";
     char *text = mem_strdup(row.text);
-    vec_push(&reader->texts, text);
-    idmap_put(&reader->symbols, symbol, text);
+    keep_text(reader, symbol, text);
     return text;
 }
 

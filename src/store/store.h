@@ -144,7 +144,9 @@ typedef int reader_charge_fn(void *context, const struct charge_row *charge, str
 MUST_CHECK int reader_charges(struct store_reader *reader, const struct charge_filter *filter,
     reader_charge_fn *visit, void *context, struct error *err);
 
-/* The text of a symbol, "" when there is none; valid until the reader is closed (cached). */
+/* The text of a symbol, "" when there is none. It is cached: valid until READER_TEXTS others were
+ * read, or the reader is closed. */
+enum { READER_TEXTS = 16384 };
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol);
 
 struct document {

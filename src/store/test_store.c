@@ -284,6 +284,28 @@ static void symbols_are_read_once(void **state)
     store_reader_close(reader);
 }
 
+static void symbols_that_were_read_long_ago_are_read_again(void **state)
+{
+    enum { FIRST = 1000, COUNT = READER_TEXTS + 10 };
+    struct fixture *fixture = *state;
+    struct store_txn *txn = test_txn(fixture->store);
+    char text[32];
+    for (uint32_t i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof text, "name-%u", i);
+        struct symbol_row symbol = test_symbol(FIRST + i, text);
+        store_txn_put_row(txn, ROW_SYMBOL, &symbol);
+    }
+    test_commit(fixture->store, txn);
+    struct store_reader *reader = open_reader(fixture);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            snprintf(text, sizeof text, "name-%u", i);
+            assert_string_equal(reader_symbol(reader, FIRST + i), text);
+        }
+    }
+    store_reader_close(reader);
+}
+
 static int join_keys(void *context, const struct document *document, struct error *err)
 {
     struct strbuf *keys = context;
@@ -445,6 +467,7 @@ int main(void)
         TEST(rows_are_found_by_conditions_and_in_pages),
         TEST(charges_are_found_by_team_job_and_overlap),
         TEST(symbols_are_read_once),
+        TEST(symbols_that_were_read_long_ago_are_read_again),
         TEST(documents_have_revisions_scopes_and_prefixes),
         TEST(a_reader_sees_one_moment_between_begin_and_end),
         TEST(many_different_queries_do_not_fill_the_reader),
