@@ -3,7 +3,20 @@
  * Invariants: an attempt holds all ranks of its size from admission until its end, whatever it was
  * told; a job has at most one attempt that has not ended; what an attempt is stopped for first
  * stays the reason, but for a cancellation, which is final. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 void placement_amounts(const struct live_placement *placement, struct amounts *ret)
 {

@@ -1,5 +1,18 @@
 /* Creating and reading the state. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 enum { AGEING_MS_DEFAULT = 60000 };
 #define USAGE_HALF_LIFE_MS_DEFAULT ((int64_t)7 * 24 * 3600 * 1000)

@@ -44,6 +44,7 @@ MUST_CHECK int core_load_end(struct core *core, struct error *err);
 
 /* ---- a tick ---------------------------------------------------------------------------- */
 
+/* Begins a tick at that moment. */
 void core_begin(struct core *core, int64_t now_ms);
 
 /* Creates or changes a pool and its nodes. Nodes that are gone from it and hold nothing vanish;
@@ -192,6 +193,32 @@ int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
 int64_t core_placement_hour_micro(const struct core *core, uint64_t placement);
 /* What a node costs an hour, whole. */
 int64_t core_node_hour_micro(const struct core *core, uint64_t node);
+
+/* What keeps a job from having an attempt, looked at in this order: the first that holds. */
+enum block_kind {
+    BLOCK_NONE,       /* it has an attempt, or is not live */
+    BLOCK_HELD,
+    BLOCK_DEPENDENCY, /* the oldest job it waits for, and other_jobs more */
+    BLOCK_MOMENT,     /* until_ms: its start, or the end of a backoff */
+    BLOCK_CLAIM,      /* a place is kept for it on node, and those who are stopped have not left */
+    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change */
+    BLOCK_CLOSED,     /* those that could are cordoned, draining or lost */
+    BLOCK_ARRAY,      /* held elements are active of limit at once */
+    BLOCK_LIMIT,      /* team holds held of limit of a resource, and the job needs need */
+    BLOCK_GUARANTEE,  /* it can not be preempted, and what team might borrow is guaranteed to others */
+    BLOCK_ROOM,       /* held ranks would fit of need */
+    BLOCK_TURN        /* it fits, and others have their turn before it */
+};
+struct core_block {
+    enum block_kind kind;
+    uint64_t job, team, node; /* 0 where the kind has none */
+    const char *resource;     /* "cpu", .. or an accelerator type; valid until the next command */
+    int64_t held, need, limit; /* in the resource's unit */
+    int64_t until_ms;
+    int64_t other_jobs;
+};
+/* Why the job waits, by the state as it is; takes a look at every node and decides nothing. */
+void core_job_blocked(const struct core *core, uint64_t job, struct core_block *ret);
 
 struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;

@@ -70,7 +70,6 @@ enum end_reason {
     END_RESIZED,       /* an elastic gang starts again with another size */
     END_LOST,          /* the engine does not know what became of it */
     END_DEPENDENCY,    /* what it depended on did not succeed */
-    END_IMPOSSIBLE,    /* it can never run: no node could ever hold it */
     END_REASON_COUNT
 };
 extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */

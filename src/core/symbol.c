@@ -9,7 +9,14 @@
  * Invariants: live symbols have distinct texts; each has users or is pinned, but for those made by
  * the command that is being carried out. */
 #include "base/hash.h"
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 enum { SYMBOL_BYTES_MAX = 255 };
 

@@ -9,6 +9,7 @@
 #include "server/progress.h"
 #include "server/status.h"
 #include "server/submit.h"
+#include "server/why.h"
 #include "store/store.h"
 
 #include <stdio.h>
@@ -273,6 +274,7 @@ void api_job_get(struct call *call)
     }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
+    doc_set_string(arena, status, "why", why_job_waits(call->server, arena, &row));
     int64_t cost_nano, wasted_nano;
     cost_job(call->server, row.id, &cost_nano, &wasted_nano);
     status_set_money(arena, status, "cost", cost_nano);

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 const char *const submit_action_names[] = {"created", "changed", "unchanged", NULL};
 
@@ -89,9 +90,20 @@ static void __attribute__((format(printf, 3, 4))) report(
     strbuf_finish(&text);
 }
 
-/* What a local node does not say itself is what the machine has, shared out over the nodes. */
-static void fill_local_node(const struct engine_node *machine, struct node *node, size_t nodes)
+/* The size of the volume the jobs' files are on. Not what is free of it, which changes all the time:
+ * the same manifest is to mean the same pool. */
+static int64_t volume_bytes(const struct server *server)
 {
+    struct statvfs volume;
+    if (statvfs(server->config.data_dir, &volume) < 0)
+        return (int64_t)engine_node(server->engine)->disk_bytes;
+    return (int64_t)volume.f_blocks * (int64_t)volume.f_frsize;
+}
+
+/* What a local node does not say itself is what the machine has, shared out over the nodes. */
+static void fill_local_node(const struct server *server, struct node *node, size_t nodes)
+{
+    const struct engine_node *machine = engine_node(server->engine);
     int64_t shares = (int64_t)nodes * (node->count > 0 ? node->count : 1);
     struct resources *capacity = &node->capacity;
     if (capacity->cpu_milli == 0)
@@ -99,7 +111,7 @@ static void fill_local_node(const struct engine_node *machine, struct node *node
     if (capacity->memory_bytes == 0)
         capacity->memory_bytes = (int64_t)machine->memory_bytes / shares;
     if (capacity->disk_bytes == 0)
-        capacity->disk_bytes = (int64_t)machine->disk_bytes / shares;
+        capacity->disk_bytes = volume_bytes(server) / shares;
     if (!capacity->accelerator && machine->device_count > 0 && shares == 1) {
         capacity->accelerator = machine->devices[0].type;
         capacity->accelerator_milli = (int64_t)machine->device_count * 1000;
@@ -136,8 +148,7 @@ static void check_pool(struct checker *checker, struct pool *pool)
         return;
     }
     for (size_t i = 0; i < pool->nodes.count; i++)
-        fill_local_node(
-            engine_node(checker->server->engine), &pool->nodes.items[i], pool->nodes.count);
+        fill_local_node(checker->server, &pool->nodes.items[i], pool->nodes.count);
 }
 
 /* The owner is whoever submits, unless the job says otherwise. */
