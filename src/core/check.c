@@ -285,11 +285,18 @@ static int check_tables(const struct core *core, struct error *err)
     return 0;
 }
 
+static int check_symbols(const struct core *core, struct error *err)
+{
+    uint64_t id = 0;
+    const char *fault = symbols_fault(core, &id);
+    return fault ? wrong(err, "symbol", id, fault) : 0;
+}
+
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
-        check_counts(core, err) < 0 || check_arrays(core, err) < 0)
+        check_counts(core, err) < 0 || check_arrays(core, err) < 0 || check_symbols(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

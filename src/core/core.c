@@ -18,6 +18,7 @@ struct core *core_create(const struct core_options *options)
     core->topology_version = 1;
     core->free_version = 1;
     core->images = arena_create();
+    symbols_prepare(core);
     return core;
 }
 
@@ -46,8 +47,10 @@ static void lanes_free(struct core *core)
 
 static void arrays_free(struct core *core)
 {
-    TABLE_EACH (core, ROW_JOB, struct live_job, job)
-        array_leave(core, job);
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        if (job->array && --job->array->live == 0)
+            free(job->array);
+    }
 }
 
 static void tables_free(struct core *core)
@@ -68,7 +71,7 @@ void core_destroy(struct core *core)
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
-    strmap_finish(&core->symbols);
+    idmap_finish(&core->symbols);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
     idmap_finish(&core->nodes_by_name);
@@ -114,7 +117,6 @@ static int64_t table_bytes(const struct core *core, int kind)
 {
     static const size_t sizes[ROW_KIND_COUNT] = {
         [ROW_COUNTER] = sizeof(struct live_counter),
-        [ROW_SYMBOL] = sizeof(struct live_symbol) + 64,
         [ROW_POOL] = sizeof(struct live_pool),
         [ROW_PRICE] = sizeof(struct live_price),
         [ROW_NODE] = sizeof(struct live_node) + 4 * DEVICES_MAX,
@@ -145,7 +147,7 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
         .jobs_running = core->jobs_running,
         .attempts_live = (int64_t)core->tables[ROW_ATTEMPT].live,
         .nodes_up = core->nodes_up,
-        .bytes = (int64_t)sizeof *core,
+        .bytes = (int64_t)sizeof *core + core->symbol_bytes,
     };
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);

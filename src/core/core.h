@@ -176,7 +176,8 @@ const struct shape_row *core_shape(const struct core *core, uint64_t id);
 uint64_t core_job_find(const struct core *core, const char *team, const char *name);
 uint64_t core_team_find(const struct core *core, const char *name);
 uint64_t core_pool_find(const struct core *core, const char *name);
-const char *core_symbol(const struct core *core, uint32_t symbol); /* "" for 0; never NULL */
+/* Its text, also of one that was retired since core_begin; "" for 0 and what is not there. */
+const char *core_symbol(const struct core *core, uint32_t symbol);
 typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
 /* The placements of an attempt, in order of first rank. */
 void core_placement_each(

@@ -77,6 +77,10 @@ struct live_counter {
 struct live_symbol {
     struct item item;
     uint64_t id;
+    struct live_symbol *same_hash;
+    uint32_t users; /* columns of jobs' rows that name it, and arrays of that name */
+    uint8_t pinned;
+    uint8_t kept; /* a row that the store keeps names it */
     char text[];
 };
 
@@ -308,7 +312,10 @@ struct core {
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
 
-    struct strmap symbols;
+    struct idmap symbols;      /* by hash_text of their text */
+    struct idmap symbols_gone; /* by id, until core_end */
+    int64_t symbol_bytes;
+    uint64_t symbol_columns[ROW_KIND_COUNT]; /* bit i: column i of the kind is a symbol */
     struct idmap teams_by_name, pools_by_name; /* by symbol */
     struct idmap nodes_by_name;                /* by pool << 32 | symbol */
     struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
@@ -410,8 +417,26 @@ static inline int64_t most(int64_t a, int64_t b)
  * check with symbol_check first. */
 uint32_t symbol_intern(struct core *core, const char *text);
 uint32_t symbol_find(const struct core *core, const char *text);
-/* Forgets every symbol newer than id `last`: they were made for an input that is refused. */
-void symbol_undo(struct core *core, uint64_t last);
+/* Forgets the symbols newer than id `last` that no row names: they were made for an input that was
+ * refused, or said the same twice. */
+void symbol_sweep(struct core *core, uint64_t last);
+/* Loading: a symbol that was stored; no other has its text. */
+void symbol_load(struct core *core, const struct symbol_row *row);
+/* Counts one more, or one less, who needs the symbol; kept: the store keeps what needed it. */
+void symbol_hold(struct core *core, uint32_t symbol);
+void symbol_release(struct core *core, uint32_t symbol, bool kept);
+/* Whether rows of the kind count as users of what they name. They are those that jobs bring along,
+ * and their symbols stay as they were made. What rows of any other kind name is pinned. */
+bool symbol_counts(enum row_kind kind);
+/* A new row's symbols: counted or pinned. Loading: they have to be pinned already. */
+void symbols_hold(struct core *core, const struct item *item);
+void symbols_release(struct core *core, const struct item *item, bool kept);
+/* Finds out which columns of each kind are symbols. */
+void symbols_prepare(struct core *core);
+/* Whether all the symbols that a row names are there, and pinned if they have to be. */
+bool symbols_known(const struct core *core, enum row_kind kind, const void *row);
+/* For core_check: NULL, or what is wrong, with the symbol's id. */
+const char *symbols_fault(const struct core *core, uint64_t *ret_id);
 MUST_CHECK int symbol_check(const char *text, const char *what, struct error *err);
 /* Labels: lengths of keys and values. */
 MUST_CHECK int symbol_check_labels(
@@ -547,8 +572,9 @@ static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 /* ---- array.c ----------------------------------------------------------------------------- */
 
 struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name);
-/* Puts an element into its array, which its first element makes. */
-void array_join(struct core *core, struct live_job *job);
+/* Puts an element into its array, which its first element makes. False: no symbol has the array's
+ * name. */
+bool array_join(struct core *core, struct live_job *job);
 void array_leave(struct core *core, struct live_job *job);
 /* Counts an element as active (1) or not any more (-1). */
 void array_count(struct live_job *job, int sign);

@@ -1,6 +1,7 @@
 /* Loading stored rows: each is linked to rows that came before it; what is derived from all of them
  * is built at the end, and then everything is checked. A row that contradicts the others is
  * reported, never trusted: the store may be damaged. */
+#include "base/hash.h"
 #include "core/core_state.h"
 
 #include <inttypes.h>
@@ -23,6 +24,7 @@ static void *object_load(const struct loader *in, enum row_kind kind, size_t siz
     struct item *item = mem_alloc(1, size);
     memcpy(item_row(item), in->row, row_type(kind)->size);
     table_add(in->core, kind, item);
+    symbols_hold(in->core, item);
     return item;
 }
 
@@ -52,14 +54,9 @@ static int load_symbol(const struct loader *in)
     const struct symbol_row *row = in->row;
     if (!memchr(row->text, '\0', sizeof row->text) || !row->text[0] || row->id > UINT32_MAX)
         return corrupt(in, ROW_SYMBOL, "not a text");
-    if (strmap_get(&in->core->symbols, row->text))
+    if (symbol_find(in->core, row->text))
         return corrupt(in, ROW_SYMBOL, "its text is there twice");
-    size_t length = strlen(row->text);
-    struct live_symbol *symbol = mem_alloc(1, sizeof *symbol + length + 1);
-    symbol->id = row->id;
-    memcpy(symbol->text, row->text, length + 1);
-    table_add(in->core, ROW_SYMBOL, &symbol->item);
-    strmap_put(&in->core->symbols, symbol->text, symbol);
+    symbol_load(in->core, row);
     return 0;
 }
 
@@ -199,6 +196,8 @@ static int load_job(const struct loader *in)
         return corrupt(in, ROW_JOB, "numbers out of range");
     if (idmap_get(&in->core->jobs_by_name, name_key(team, row->name)))
         return corrupt(in, ROW_JOB, "its name is taken");
+    if (row->name_hash != hash_text(core_symbol(in->core, row->name)))
+        return corrupt(in, ROW_JOB, "not the hash of its name");
     struct live_job *job = LOAD(in, ROW_JOB, struct live_job);
     job->team = team;
     job->shape = shape;
@@ -206,11 +205,8 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
-    if (row->array) {
-        if (!strchr(core_symbol(in->core, row->name), '['))
-            return corrupt(in, ROW_JOB, "not an element of an array");
-        array_join(in->core, job);
-    }
+    if (row->array && !array_join(in->core, job))
+        return corrupt(in, ROW_JOB, "not an element of an array");
     return 0;
 }
 
@@ -341,6 +337,8 @@ int core_load_row(struct core *core, enum row_kind kind, const void *row, struct
         return corrupt(&in, kind, "a history row is not live");
     if (*(const uint64_t *)row <= core->tables[kind].last_id)
         return corrupt(&in, kind, "ids do not ascend");
+    if (!symbols_known(core, kind, row))
+        return corrupt(&in, kind, "it names a symbol that is not there, or not pinned");
     return loaders[kind](&in);
 }
 

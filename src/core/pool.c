@@ -410,7 +410,7 @@ int core_pool_put(struct core *core, const struct pool *pool, struct error *err)
         rc = check_changes(core, live, &specs, err);
     if (rc < 0) {
         core->accelerator_types.count = types;
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         vec_free(&specs);
         return -1;
     }

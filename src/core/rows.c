@@ -75,6 +75,7 @@ static const struct column counter_columns[] = {
 
 static const struct column symbol_columns[] = {
     ID(symbol_row, id, PLAIN),
+    FLAG(symbol_row, pinned),
     TEXT(symbol_row, text),
 };
 
@@ -179,7 +180,8 @@ static const struct column job_columns[] = {
     ID(job_row, shape, PLAIN),
     ID(job_row, attempt, PLAIN),
     ID(job_row, array, PLAIN),
-    SYMBOL(job_row, name, RELATION),
+    COLUMN_(job_row, name_hash, COLUMN_INT, RELATION),
+    SYMBOL(job_row, name, PLAIN),
     SYMBOL(job_row, class_name, PLAIN),
     INT32(job_row, array_index),
     INT32(job_row, array_parallel),

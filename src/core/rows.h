@@ -85,8 +85,11 @@ struct counter_row {
     int64_t last;
 };
 
+/* One text may have had several, one after the other: a symbol that only jobs named is retired
+ * with the last of them, and the text gets a new one when it comes again. */
 struct symbol_row {
     uint64_t id;
+    uint8_t pinned; /* a row that is no job's has named it: it is never retired */
     char text[256];
 };
 
@@ -193,6 +196,7 @@ struct job_row {
     uint64_t shape;
     uint64_t attempt;      /* the live one, or 0 */
     uint64_t array;        /* id of the array's first job, or 0 */
+    int64_t name_hash;     /* hash_text() of the name: what ended jobs are found by */
     uint32_t name;
     uint32_t class_name;
     int32_t array_index;

@@ -1,5 +1,6 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
+#include "base/hash.h"
 #include "core/core_state.h"
 
 #include <inttypes.h>
@@ -321,6 +322,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     live->row.team = in->team->row.id;
     live->row.shape = shape->row.id;
     live->row.name = symbol_intern(core, name);
+    live->row.name_hash = hash_text(name);
     live->row.class_name = symbol_intern(core, job->class_name);
     change_new(core, ROW_JOB, &live->item);
     if (job->array.count) {
@@ -370,7 +372,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
     struct live_shape *shape = shape_intern(core, in->job);
     if (check_possible(core, in, shape, err) < 0) {
         shape_unref(core, shape);
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         return -1;
     }
     uint64_t first = 0;
@@ -379,6 +381,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
         first = first ? first : id;
     }
     shape_unref(core, shape);
+    symbol_sweep(core, last_symbol);
     *ret_id = first;
     return 0;
 }

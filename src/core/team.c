@@ -264,7 +264,7 @@ int core_team_put(struct core *core, const struct team *team, struct error *err)
     struct live_team *live = find(core, team->metadata.name);
     if (check_guarantees(core, team, live, parent, err) < 0) {
         core->accelerator_types.count = types;
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         return -1;
     }
     if (!live)

@@ -2,6 +2,7 @@
 #include "server/names.h"
 
 #include "core/core.h"
+#include "base/hash.h"
 #include "server/context.h"
 #include "spec/spec.h"
 #include "store/store.h"
@@ -10,6 +11,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Of the newest jobs of one team and one hash, how many are looked at: other names with that hash
+ * are not to be had on purpose. */
+enum { SAME_HASH_MOST = 4 };
 
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -52,11 +57,20 @@ const char *names_team(const struct server *server, uint64_t team)
     return reader_symbol(server->reader, row.name);
 }
 
+struct search {
+    struct store_reader *reader;
+    const char *name;
+    uint64_t id;
+};
+
+/* A hash may be shared: the name itself decides. */
 static int take_job(void *context, const void *row, struct error *err)
 {
-    uint64_t *id = context;
+    struct search *search = context;
+    const struct job_row *job = row;
     (void)err;
-    *id = ((const struct job_row *)row)->id;
+    if (!search->id && strcmp(reader_symbol(search->reader, job->name), search->name) == 0)
+        search->id = job->id;
     return 0;
 }
 
@@ -64,18 +78,17 @@ static int take_job(void *context, const void *row, struct error *err)
 static uint64_t find_by_name(const struct server *server, const char *team, const char *name)
 {
     uint64_t team_id = core_team_find(server->core, team);
-    uint32_t symbol = reader_symbol_find(server->reader, name);
-    uint64_t id = 0;
-    if (symbol == 0 || team_id == 0)
+    struct search search = {server->reader, name, 0};
+    if (team_id == 0)
         return 0;
     struct row_condition conditions[] = {
-        {"name", ROW_EQUAL, symbol}, {"team", ROW_EQUAL, (int64_t)team_id}};
+        {"name_hash", ROW_EQUAL, hash_text(name)}, {"team", ROW_EQUAL, (int64_t)team_id}};
     struct row_query query = {.kind = ROW_JOB,
         .conditions = conditions,
         .condition_count = ARRAY_LEN(conditions),
         .descending = true,
-        .limit = 1};
-    return reader_rows(server->reader, &query, take_job, &id, NULL) < 0 ? 0 : id;
+        .limit = SAME_HASH_MOST};
+    return reader_rows(server->reader, &query, take_job, &search, NULL) < 0 ? 0 : search.id;
 }
 
 int names_find_job(const struct server *server, const char *text, uint64_t *ret_id, char *ret_team,

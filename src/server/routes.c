@@ -102,8 +102,7 @@ const struct route *routes(size_t *ret_count)
     return table;
 }
 
-/* Matches a path against a pattern; segments in braces go to parameters, allocated from arena. */
-static bool path_matches(const char *pattern, const char *path, struct arena *arena,
+bool route_matches(const char *pattern, const char *path, struct arena *arena,
     const char *parameters[CALL_PARAMETERS_MAX])
 {
     size_t count = 0;
@@ -131,7 +130,7 @@ static const struct route *find_route(struct call *call, bool *ret_path_known)
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     *ret_path_known = false;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        if (!path_matches(table[i].path, path, call->arena, call->parameters))
+        if (!route_matches(table[i].path, path, call->arena, call->parameters))
             continue;
         *ret_path_known = true;
         if (strcmp(table[i].method, wanted) == 0)

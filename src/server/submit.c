@@ -106,8 +106,31 @@ static void fill_local_node(const struct engine_node *machine, struct node *node
     }
 }
 
+static bool has_prices(const struct prices *prices)
+{
+    return prices->cpu_hour_micro > 0 || prices->memory_gib_hour_micro > 0 ||
+           prices->disk_gib_hour_micro > 0 || prices->nodes.count > 0 ||
+           prices->accelerators.count > 0;
+}
+
+/* Costs are added up over pools, which takes one currency. */
+static void check_currency(struct checker *checker, const struct pool *pool)
+{
+    const struct catalog *catalog = checker->server->catalog;
+    for (size_t i = 0; i < catalog_count(catalog, KIND_POOL); i++) {
+        const struct pool *other = &catalog_at(catalog, KIND_POOL, i)->manifest->pool;
+        if (has_prices(&other->prices) && has_prices(&pool->prices) &&
+            strcmp(other->metadata.name, pool->metadata.name) != 0 &&
+            strcmp(other->prices.currency, pool->prices.currency) != 0)
+            report(checker, "spec.prices.currency",
+                "expected %s, as the pool %s has: costs are added up over all pools",
+                other->prices.currency, other->metadata.name);
+    }
+}
+
 static void check_pool(struct checker *checker, struct pool *pool)
 {
+    check_currency(checker, pool);
     if (pool->engine != ENGINE_LOCAL) {
         report(checker, "spec.engine", "this version runs jobs on \"local\" only");
         return;

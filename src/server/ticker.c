@@ -5,7 +5,7 @@
  *    holds, and during a commit it is that plus exactly one tick.
  * 2. A command is answered once, after the commit of the tick that ran it.
  * 3. A report of the server itself is never answered and never lost: what a failed tick took back
- *    is found again by reconciliation, which follows every reload. */
+ *    is told again after the reload, and reconciliation finds what was not even queued. */
 #include "server/ticker.h"
 
 #include "base/clock.h"
@@ -21,12 +21,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NS_PER_S 1000000000LL
+
 enum {
     QUEUE_MAX = 20000,     /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
     ROOM_RETRY_MS = 1000,
     ROOM_BYTES = 16 * 1024,
+    SPOILS_A_SECOND = 4,
     WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
 };
 
@@ -84,6 +87,8 @@ struct ticker {
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
     bool full; /* the last commit failed for want of room: looked for again now and then */
+    int64_t spoil_ns;   /* since when spoiled ticks are counted */
+    int64_t spoil_count;
     struct ticker_stats stats;
 };
 
@@ -150,6 +155,23 @@ void tick_spoil(struct tick *tick)
     assert(tick->command);
     tick->spoiled = true;
     tick->command->spoiled = true;
+}
+
+bool tick_may_spoil(const struct tick *tick)
+{
+    const struct ticker *ticker = tick->ticker;
+    return ticker->spoil_count < SPOILS_A_SECOND ||
+           clock_monotonic_ns() - ticker->spoil_ns >= NS_PER_S;
+}
+
+static void count_spoiled(struct ticker *ticker)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns - ticker->spoil_ns >= NS_PER_S) {
+        ticker->spoil_ns = now_ns;
+        ticker->spoil_count = 0;
+    }
+    ticker->spoil_count++;
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -280,8 +302,9 @@ static void take_commands(struct ticker *ticker)
         return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
-    memmove(ticker->queue.items, ticker->queue.items + count,
-        (ticker->queue.count - count) * sizeof *ticker->queue.items);
+    if (count > 0)
+        memmove(ticker->queue.items, ticker->queue.items + count,
+            (ticker->queue.count - count) * sizeof *ticker->queue.items);
     ticker->queue.count -= count;
 }
 
@@ -367,6 +390,7 @@ static void rerun_spoiled(struct ticker *ticker)
     command_list again = ticker->running;
     ticker->running = (command_list){0};
     ticker->stats.reloads++;
+    count_spoiled(ticker);
     if (effects_reload(ticker->server) < 0) {
         ticker->running = again;
         struct error err;
@@ -480,16 +504,36 @@ static void recover(struct ticker *ticker)
     ticker_poke(ticker);
 }
 
+/* Takes the server's own reports out of a list: they are told again once the state is loaded. A
+ * report that turns out to be stale then changes nothing. */
+static void take_reports(command_list *list, command_list *reports)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        struct command *command = list->items[i];
+        if (command->answer)
+            list->items[kept++] = command;
+        else
+            vec_push(reports, command);
+    }
+    list->count = kept;
+}
+
 static void tick_failed(struct ticker *ticker, const struct error *err)
 {
+    command_list reports = {0};
     struct error queued;
     error_set(&queued, ERR_UNAVAILABLE,
         "a write to the store failed while this waited, so it was not done: %.300s", err->text);
     effects_destroy(ticker->effects);
     ticker->effects = NULL;
     ticker->state = TICKER_RECOVERING;
+    take_reports(&ticker->running, &reports);
+    take_reports(&ticker->queue, &reports);
     commands_finish(&ticker->running, err);
     commands_finish(&ticker->queue, &queued);
+    vec_free(&ticker->queue);
+    ticker->queue = reports;
     recover(ticker);
 }
 

@@ -81,3 +81,6 @@ void *tick_noted(const struct tick *tick, const char *key);
 /* The command failed half done: the tick will be thrown away, everything loaded again, and the
  * tick's other commands run anew without this one. */
 void tick_spoil(struct tick *tick);
+/* Whether a command that might have to spoil the tick may go ahead. Loading everything again is dear,
+ * and a caller can provoke it: a few times a second, no more. */
+bool tick_may_spoil(const struct tick *tick);

@@ -146,8 +146,6 @@ MUST_CHECK int reader_charges(struct store_reader *reader, const struct charge_f
 
 /* The text of a symbol, "" when there is none; valid until the reader is closed (cached). */
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol);
-/* The id of a symbol, 0 when there is none. */
-uint32_t reader_symbol_find(struct store_reader *reader, const char *text);
 
 struct document {
     const char *key;
