@@ -131,8 +131,16 @@ static char *detail_json(struct server *server, uint64_t attempt, const struct a
     return strbuf_steal(&json);
 }
 
+static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
+{
+    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
+}
+
+/* That it started may not have been heard of: the server was down meanwhile. */
 static void tell_end(struct server *server, uint64_t attempt, const struct attempt_end *end)
 {
+    if (end->started_ms > 0)
+        tell_kind(server, attempt, REPORT_STARTED);
     struct core_report report = {
         .attempt = attempt,
         .kind = REPORT_ENDED,
@@ -141,11 +149,6 @@ static void tell_end(struct server *server, uint64_t attempt, const struct attem
         .complete = end->reason == ENGINE_END_SUCCEEDED,
     };
     tell_core(server, &report, detail_json(server, attempt, end));
-}
-
-static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
-{
-    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
