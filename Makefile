@@ -28,7 +28,7 @@ test:
 demo:
 	@scripts/deps build demo
 	@scripts/build $(BUILD)
-	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/run
+	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py
 
 bench:
 	@scripts/deps build test bench

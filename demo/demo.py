@@ -254,6 +254,9 @@ def step_start(muster, report):
     report.step("manifests", actions == ["unchanged"],
                 "pool local, teams research and fraud, class demo-training; applied twice, the "
                 f"second time {', '.join(actions)}")
+    facts = muster.json("get", "node", "local/here").get("enforcement", [])
+    missing = [fact["name"] for fact in facts if not fact["enforced"]]
+    report.tell(f"not enforced on this machine: {', '.join(missing) or 'nothing'}")
 
 
 def step_submit(muster, report):
@@ -356,13 +359,14 @@ def step_price(muster, report):
         report.tell(f"  epoch {epoch['epoch']:2}  attempt {epoch['attempt']}  "
                     f"{epoch.get('milliseconds', 0) / 1000:5.1f} s  {epoch.get('cost')} {currency}"
                     f"  accuracy {epoch['data'].get('accuracy')}")
+    sums = cost["total"]
     report.tell(f"idle: {cost.get('idle')} {currency} of a capacity worth {cost.get('capacity')}")
-    total = float(cost["total"]["cost"])
+    total = float(sums["cost"])
     difference = abs(total - sum(float(item["cost"]) for item in cost["items"]))
-    held = (total > 0 and difference < 0.00001 * len(cost["items"]) and len(epochs) == EPOCHS
-            and all(float(jobs.get(name, {}).get("cost", 0)) > 0 for name in (TRAINING, URGENT))
-            and all("cost" in epoch for epoch in epochs))
-    report.prices = {"currency": currency, "jobs": jobs, "epochs": epochs, "total": cost["total"],
+    held = (total > 0 and "idle" in cost and difference < 0.00001 * len(cost["items"])
+            and len(epochs) == EPOCHS and all("cost" in epoch for epoch in epochs)
+            and all(float(jobs.get(name, {}).get("cost", 0)) > 0 for name in (TRAINING, URGENT)))
+    report.prices = {"currency": currency, "jobs": jobs, "epochs": epochs, "total": sums,
                      "idle": cost.get("idle"), "capacity": cost.get("capacity")}
     report.step("prices", held, f"{total} {currency} for everything; the jobs' sum differs by "
                 f"{difference:.6f}; {len(epochs)} epochs have a price")

@@ -249,6 +249,29 @@ static int empty_folder(struct removal *removal, int owned_fd, int depth, struct
     return errno ? error_set_errno(err, "cannot list %s", removal->path) : 0;
 }
 
+/* Passes over the folder until nothing was moved to its top. */
+static int empty_top(int fd, const char *path, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return error_set_errno(err, "cannot stat %s", path);
+    struct removal removal = {.path = path, .top_fd = fd, .device = st.st_dev};
+    do {
+        removal.moved = false;
+        int again = open_folder(fd, ".");
+        if (again < 0)
+            return error_set_errno(err, "cannot open %s", path);
+        if (empty_folder(&removal, again, 0, err) < 0)
+            return -1;
+    } while (removal.moved);
+    return 0;
+}
+
+int file_remove_content(int folder_fd, struct error *err)
+{
+    return empty_top(folder_fd, "the folder", err);
+}
+
 int file_remove_tree(const char *path, struct error *err)
 {
     if (unlink(path) == 0 || errno == ENOENT)
@@ -256,18 +279,10 @@ int file_remove_tree(const char *path, struct error *err)
     if (errno != EISDIR)
         return error_set_errno(err, "cannot remove %s", path);
     SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    struct stat st;
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (fd < 0)
         return error_set_errno(err, "cannot open %s", path);
-    struct removal removal = {.path = path, .top_fd = fd, .device = st.st_dev};
-    do {
-        removal.moved = false;
-        int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (again < 0)
-            return error_set_errno(err, "cannot open %s", path);
-        if (empty_folder(&removal, again, 0, err) < 0)
-            return -1;
-    } while (removal.moved);
+    if (empty_top(fd, path, err) < 0)
+        return -1;
     if (rmdir(path) < 0 && errno != ENOENT)
         return error_set_errno(err, "cannot remove %s", path);
     return 0;

@@ -22,6 +22,8 @@ MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct error *err);
  * fine when it is not there. -1, with part of it gone: ERR_CONFLICT when another file system is
  * mounted in it, or ERR_IO. */
 MUST_CHECK int file_remove_tree(const char *path, struct error *err);
+/* Empties an open folder in the same way; the folder and its descriptor stay. */
+MUST_CHECK int file_remove_content(int folder_fd, struct error *err);
 /* Writes all bytes to fd, however often it takes. */
 MUST_CHECK int file_write_all(int fd, const void *bytes, size_t size, struct error *err);
 /* SHA-256 of bytes as 64 lower-case hex digits and NUL. */

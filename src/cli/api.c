@@ -20,7 +20,9 @@ enum { ANSWER_BYTES_MAX = 64 * 1024 * 1024 };
 struct api *api_create(const struct endpoint *endpoint, struct error *err)
 {
     struct http_client_options options = {.endpoint = endpoint->address,
-        .ca_path = endpoint->ca, .bearer_token = endpoint->token, .user_agent = "muster"};
+        .ca_path = endpoint->ca,
+        .bearer_token = endpoint->token,
+        .user_agent = "muster"};
     struct http_client *http;
     if (http_client_create(&options, &http, err) < 0)
         return NULL;
@@ -113,8 +115,8 @@ static int read_answer(struct arena *arena, const struct http_client_response *r
 {
     const struct doc *answer = NULL;
     if (ret_answer && response->body_length > 0) {
-        answer = doc_parse_json(
-            arena, response->body, response->body_length, ANSWER_BYTES_MAX, err);
+        answer =
+            doc_parse_json(arena, response->body, response->body_length, ANSWER_BYTES_MAX, err);
         if (!answer)
             return error_prefix(err, "the server's answer cannot be read");
     }
@@ -148,8 +150,12 @@ int api_call(struct api *api, struct arena *arena, const char *method, const cha
         fields[count++] = (struct http_field){"Content-Type", "application/json"};
     if (key)
         fields[count++] = (struct http_field){"Idempotency-Key", key};
-    struct http_client_request request = {.method = method, .target = target, .fields = fields,
-        .field_count = count, .body = json.text, .body_length = json.length,
+    struct http_client_request request = {.method = method,
+        .target = target,
+        .fields = fields,
+        .field_count = count,
+        .body = json.text,
+        .body_length = json.length,
         .collect_max = ANSWER_BYTES_MAX};
     bool repeatable = key || !strcmp(method, "GET");
     int failed = finish_call(api, arena, &request, repeatable, ret_answer, err);
@@ -157,14 +163,14 @@ int api_call(struct api *api, struct arena *arena, const char *method, const cha
     return failed;
 }
 
-int api_get(struct api *api, struct arena *arena, const char *target,
-    const struct doc **ret_answer, struct error *err)
+int api_get(struct api *api, struct arena *arena, const char *target, const struct doc **ret_answer,
+    struct error *err)
 {
     return api_call(api, arena, "GET", target, NULL, NULL, ret_answer, err);
 }
 
-int api_list(struct api *api, struct arena *arena, const char *target,
-    const struct doc **ret_items, struct error *err)
+int api_list(struct api *api, struct arena *arena, const char *target, const struct doc **ret_items,
+    struct error *err)
 {
     struct doc *items = doc_list(arena);
     struct strbuf page = {0};
@@ -174,7 +180,7 @@ int api_list(struct api *api, struct arena *arena, const char *target,
         const struct doc *answer = NULL;
         strbuf_clear(&page);
         strbuf_puts(&page, target);
-        url_add_query(&page, "limit", "500");
+        url_add_query(&page, "limit", arena_printf(arena, "%d", API_PAGE));
         if (after)
             url_add_query(&page, "after", after);
         failed = api_get(api, arena, page.text, &answer, err);
@@ -205,17 +211,20 @@ int api_stream(struct api *api, struct arena *arena, const char *target, int64_t
     return finish_call(api, arena, &request, false, NULL, err);
 }
 
-int api_upload(struct api *api, struct arena *arena, const char *target,
-    http_client_source *source, void *ctx, const struct doc **ret_answer, struct error *err)
+int api_upload(struct api *api, struct arena *arena, const char *target, http_client_source *source,
+    void *ctx, const struct doc **ret_answer, struct error *err)
 {
     struct http_field type = {"Content-Type", "application/x-tar"};
-    struct http_client_request request = {.method = "POST", .target = target, .fields = &type,
-        .field_count = 1, .source = source, .source_ctx = ctx};
+    struct http_client_request request = {.method = "POST",
+        .target = target,
+        .fields = &type,
+        .field_count = 1,
+        .source = source,
+        .source_ctx = ctx};
     return finish_call(api, arena, &request, false, ret_answer, err);
 }
 
-int api_upgrade(
-    struct api *api, const char *target, const char *protocol, struct error *err)
+int api_upgrade(struct api *api, const char *target, const char *protocol, struct error *err)
 {
     struct http_client_request request = {.method = "GET", .target = target};
     struct http_client_response response = {0};
@@ -237,8 +246,8 @@ void api_problem_write(const struct doc *problem, struct strbuf *out)
     for (const struct doc *item = errors ? errors->first : NULL; item; item = item->next) {
         const char *path = doc_get_string(item, "path");
         const char *detail = doc_get_string(item, "detail");
-        strbuf_printf(out, "%s%s%s\n", path ? path : "", path && *path ? ": " : "",
-            detail ? detail : "");
+        strbuf_printf(
+            out, "%s%s%s\n", path ? path : "", path && *path ? ": " : "", detail ? detail : "");
     }
 }
 

@@ -27,8 +27,8 @@ MUST_CHECK int api_call(struct api *api, struct arena *arena, const char *method
 /* GET. */
 MUST_CHECK int api_get(struct api *api, struct arena *arena, const char *target,
     const struct doc **ret_answer, struct error *err);
-/* GET of a list, page after page, of at most API_ITEMS_MAX items: a DOC_LIST. */
 enum { API_PAGE = 500, API_ITEMS_MAX = 1000000 };
+/* GET of a list, API_PAGE items a page, of at most API_ITEMS_MAX: a DOC_LIST in the arena. */
 MUST_CHECK int api_list(struct api *api, struct arena *arena, const char *target,
     const struct doc **ret_items, struct error *err);
 /* GET of anything, in pieces as they come. io_ms as in http_client_request. */

@@ -10,15 +10,14 @@
 
 #include <string.h>
 
-int apply_file_list(
-    struct cli *cli, const char *const **ret, size_t *ret_count, struct error *err)
+int apply_file_list(struct cli *cli, const char *const **ret, size_t *ret_count, struct error *err)
 {
     size_t count = 0;
     while (arguments_item(cli->args, "file", count))
         count++;
     if (count == 0)
-        return error_set(err, ERR_INVALID, "say which manifests: muster %s -f FILE",
-            arguments_path(cli->args));
+        return error_set(
+            err, ERR_INVALID, "say which manifests: muster %s -f FILE", arguments_path(cli->args));
     const char **files = arena_alloc(cli->arena, count, sizeof *files);
     for (size_t i = 0; i < count; i++)
         files[i] = arguments_item(cli->args, "file", i);
@@ -28,8 +27,7 @@ int apply_file_list(
 }
 
 /* Packs the work directories, and uploads them when they are to be used. */
-static int pack_workdirs(
-    struct cli *cli, struct loaded_list *list, bool dry_run, struct error *err)
+static int pack_workdirs(struct cli *cli, struct loaded_list *list, bool dry_run, struct error *err)
 {
     for (size_t i = 0; i < list->count; i++) {
         struct loaded *loaded = &list->items[i];
@@ -99,8 +97,7 @@ static void append_result(const struct cli *cli, struct strbuf *out, const struc
         append_change(cli, out, change);
 }
 
-static int show_answer(
-    struct cli *cli, const struct doc *answer, bool dry_run, struct error *err)
+static int show_answer(struct cli *cli, const struct doc *answer, bool dry_run, struct error *err)
 {
     const char *format = arguments_text(cli->args, "output");
     if (format && strcmp(format, "table") != 0)
@@ -121,8 +118,7 @@ static int show_answer(
     return failed;
 }
 
-static int send_list(
-    struct cli *cli, struct loaded_list *list, bool dry_run, struct error *err)
+static int send_list(struct cli *cli, struct loaded_list *list, bool dry_run, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     if (!api || pack_workdirs(cli, list, dry_run, err) < 0)
@@ -133,6 +129,9 @@ static int send_list(
     const struct doc *request = make_request(cli->arena, list, dry_run);
     if (api_call(api, cli->arena, "POST", "/v1/apply", request, key, &answer, err) < 0) {
         load_locate_problem(list, api_problem(api), &cli->problem);
+        load_locate_error(list, err);
+        if (cli->problem.length > 0)
+            error_set(err, err->code, "the server refused it: nothing was changed");
         return -1;
     }
     return show_answer(cli, answer, dry_run, err);

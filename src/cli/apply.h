@@ -4,8 +4,10 @@
 #include "cli/cli.h"
 
 #define APPLY_FILE_OPTION                                                                          \
-    {"file", 'f', OPTION_LIST, "FILE",                                                             \
-        "a manifest, a folder of them, or - for standard input; may be repeated"}
+    {                                                                                              \
+        "file", 'f', OPTION_LIST, "FILE",                                                          \
+            "a manifest, a folder of them, or - for standard input; may be repeated"               \
+    }
 
 /* Loads what -f names, sends it, and shows what became of it. With dry_run nothing is changed. */
 MUST_CHECK int apply_files(struct cli *cli, bool dry_run, struct error *err);

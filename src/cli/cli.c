@@ -1,4 +1,5 @@
-/* The surroundings of a verb: see cli.h. The only state of the process is the flag a signal sets. */
+/* The surroundings of a verb: see cli.h. The only state of the process is the flag a signal sets.
+ */
 #include "cli/cli.h"
 
 #include "base/memory.h"
@@ -111,8 +112,7 @@ int cli_puts(struct cli *cli, const char *text, struct error *err)
     return cli_write(cli, text, strlen(text), err);
 }
 
-int cli_write_doc(
-    struct cli *cli, const struct doc *doc, const char *format, struct error *err)
+int cli_write_doc(struct cli *cli, const struct doc *doc, const char *format, struct error *err)
 {
     struct strbuf text = {0};
     if (!strcmp(format, "yaml"))

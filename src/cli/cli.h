@@ -16,15 +16,17 @@ struct api;
 
 struct cli {
     const struct arguments *args;
-    struct arena *arena;  /* as long as the call */
-    bool terminal;        /* standard output is one: colours, progress and refreshing make sense */
-    bool colour;          /* a terminal, and neither NO_COLOR nor TERM=dumb */
-    int exit_status;      /* of a success: 0, or what a job ended with */
-    struct api *api;      /* made by cli_api at first use */
+    struct arena *arena;   /* as long as the call */
+    bool terminal;         /* standard output is one: colours, progress and refreshing make sense */
+    bool colour;           /* a terminal, and neither NO_COLOR nor TERM=dumb */
+    int exit_status;       /* of a success: 0, or what a job ended with */
+    struct api *api;       /* made by cli_api at first use */
     struct strbuf problem; /* what the server had to say besides the error, a line each */
 };
 
+/* Sets everything up for one call; args are borrowed. */
 void cli_init(struct cli *cli, const struct arguments *args);
+/* Frees what the call made, the connection included. */
 void cli_finish(struct cli *cli);
 
 /* The server that the options, the environment and the configuration name; connects when it is
@@ -38,7 +40,8 @@ MUST_CHECK int cli_puts(struct cli *cli, const char *text, struct error *err);
 /* For documents a program reads: `format` is "json" or "yaml". */
 MUST_CHECK int cli_write_doc(
     struct cli *cli, const struct doc *doc, const char *format, struct error *err);
-/* The sentence on standard error when it is a terminal or not; neutralised, "muster: " before it. */
+/* The sentence on standard error when it is a terminal or not; neutralised, "muster: " before it.
+ */
 void cli_note(struct cli *cli, const char *format, ...) PRINTF_LIKE(2, 3);
 /* From here on Ctrl-C and SIGTERM set a flag instead of ending the program; the second one ends it
  * all the same. When fd is not negative it is shut down too, so that a read from it ends. */

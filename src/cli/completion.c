@@ -104,8 +104,10 @@ static void bash_actions(struct strbuf *out, const struct verb *verb)
 
 static const char bash_helpers[] =
     "_muster_words() { COMPREPLY=($(compgen -W \"$1\" -- \"$current\")); }\n"
-    "_muster_files() { COMPREPLY=($(compgen -f -- \"$current\")); compopt -o filenames 2>/dev/null; }\n"
-    "_muster_dirs() { COMPREPLY=($(compgen -d -- \"$current\")); compopt -o filenames 2>/dev/null; }\n"
+    "_muster_files() { COMPREPLY=($(compgen -f -- \"$current\")); compopt -o filenames "
+    "2>/dev/null; }\n"
+    "_muster_dirs() { COMPREPLY=($(compgen -d -- \"$current\")); compopt -o filenames 2>/dev/null; "
+    "}\n"
     "_muster_names() {\n"
     "    _muster_words \"$(timeout 2 \"${words[0]}\" get \"$1\" -o name 2>/dev/null)\"\n"
     "}\n";

@@ -50,8 +50,8 @@ static int take_settings(struct config *config, const struct doc *map, struct er
     const struct {
         const char *name;
         const char **to;
-    } settings[] = {{"endpoint", &config->endpoint}, {"ca", &config->ca},
-        {"tokenFile", &config->token_file}};
+    } settings[] = {
+        {"endpoint", &config->endpoint}, {"ca", &config->ca}, {"tokenFile", &config->token_file}};
     for (const struct doc *item = map->first; item; item = item->next) {
         size_t i = 0;
         while (i < ARRAY_LEN(settings) && strcmp(settings[i].name, item->key) != 0)
@@ -141,8 +141,8 @@ int endpoint_resolve(struct arena *arena, const struct endpoint_sources *sources
     if (url_endpoint_parse(address, &parsed, err) < 0)
         return error_prefix(err, "endpoint \"%.100s\"", address);
     struct endpoint endpoint = {.address = arena_strdup(arena, address)};
-    endpoint.ca = arena_strdup(
-        arena, first_of(sources->ca, sources->variable("MUSTER_CA"), config.ca));
+    endpoint.ca =
+        arena_strdup(arena, first_of(sources->ca, sources->variable("MUSTER_CA"), config.ca));
     if (resolve_token(arena, sources, &config, &endpoint.token, err) < 0)
         return -1;
     *ret = endpoint;

@@ -9,7 +9,8 @@
 #include "base/memory.h"
 #include "cli/paths.h"
 
-/* What the options said, NULL where they did not; getenv-like, so that tests need no environment. */
+/* What the options said, NULL where they did not; getenv-like, so that tests need no environment.
+ */
 struct endpoint_sources {
     const char *endpoint;
     const char *ca;

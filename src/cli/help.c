@@ -91,9 +91,10 @@ static void write_summary(const struct verb *verb, int width, struct strbuf *out
 
 void help_write_overview(struct strbuf *out)
 {
-    strbuf_puts(out, "muster runs AI work on the machines you have: it queues, places, checkpoints,\n"
-                     "preempts and resumes it, and says what each result cost.\n\n"
-                     "usage: muster VERB [options]\n\nVerbs:\n");
+    strbuf_puts(out,
+        "muster runs AI work on the machines you have: it queues, places, checkpoints,\n"
+        "preempts and resumes it, and says what each result cost.\n\n"
+        "usage: muster VERB [options]\n\nVerbs:\n");
     for (size_t i = 0; verbs[i]; i++) {
         if (!verbs[i]->hidden)
             write_summary(verbs[i], VERB_WIDTH, out);

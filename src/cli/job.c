@@ -16,6 +16,7 @@
 
 enum {
     JOB_ID_LENGTH = 14,
+    STATUS_START_FAILED = 127, /* as a shell has it for a command it cannot find */
     FOLLOW_PAUSE_MS = 300,
     FOLLOW_PATIENCE = 200, /* pauses in a row without any server: a minute */
 };
@@ -32,21 +33,20 @@ static bool is_id(const char *text)
            strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz") == JOB_ID_LENGTH;
 }
 
+const char *job_reference(const struct cli *cli, const char *job)
+{
+    const char *slash = strchr(job, '/');
+    if (slash)
+        return arena_printf(cli->arena, "%.*s:%s", (int)(slash - job), job, slash + 1);
+    return is_id(job) ? job : arena_printf(cli->arena, "%s:%s", job_team(cli), job);
+}
+
 void job_append_target(
     const struct cli *cli, struct strbuf *target, const char *job, const char *suffix)
 {
-    /* In a path a job of a team is one segment: team:name. */
-    struct strbuf name = {0};
-    if (!strchr(job, '/') && !is_id(job))
-        strbuf_printf(&name, "%s:", job_team(cli));
-    strbuf_puts(&name, job);
-    char *slash = strchr(name.text, '/');
-    if (slash)
-        *slash = ':';
     strbuf_puts(target, "/v1/jobs");
-    view_append_name(target, name.text);
+    view_append_name(target, job_reference(cli, job));
     strbuf_puts(target, suffix);
-    strbuf_finish(&name);
 }
 
 int job_post_each(struct cli *cli, const char *action, const char *done, struct error *err)
@@ -86,9 +86,12 @@ bool job_ended(const struct doc *job)
 
 int job_exit_status(const struct doc *job)
 {
+    const char *reason = view_text(job, "status.reason");
+    int64_t status = 0;
     if (!strcmp(job_state(job), "succeeded"))
         return 0;
-    int64_t status = 0;
+    if (reason && !strcmp(reason, "start-failed"))
+        return STATUS_START_FAILED;
     if (doc_as_int(view_at(job, "status.signal"), &status) && status > 0 && status < 65)
         return 128 + (int)status;
     if (doc_as_int(view_at(job, "status.exitStatus"), &status) && status > 0 && status < 256)
@@ -139,16 +142,28 @@ int job_log_sink(const void *bytes, size_t length, void *ctx)
     return cli_write(log->cli, strbuf_text(&log->safe), log->safe.length, &log->err);
 }
 
-/* A state that says more than the last one is worth a line. */
+/* The sentence that the engine has for the end of the last attempt, or NULL. */
+static const char *end_detail(const struct doc *job)
+{
+    const struct doc *attempts = view_at(job, "status.attemptList");
+    bool some = attempts && attempts->type == DOC_LIST && attempts->last;
+    return some ? view_text(attempts->last, "detail") : NULL;
+}
+
+/* What has become of the job since the last time, where that is worth a line: that it runs or has
+ * succeeded is plain from its log. */
 static void note_state(struct cli *cli, const struct doc *job, const char **last)
 {
     const char *state = job_state(job);
-    const char *why = view_text(job, "status.reason");
     if (!strcmp(state, *last))
         return;
-    cli_note(cli, "%s is %s%s%s", view_text(job, "metadata.name|name"), state, why ? ": " : "",
-        why ? why : "");
     *last = arena_strdup(cli->arena, state);
+    if (!strcmp(state, "starting") || !strcmp(state, "running") || !strcmp(state, "succeeded"))
+        return;
+    const char *reason = view_text(job, "status.reason");
+    const char *detail = job_ended(job) ? end_detail(job) : NULL;
+    cli_note(cli, "%s is %s%s%s%s%s", view_text(job, "metadata.name|name"), state,
+        reason ? ": " : "", reason ? reason : "", detail ? ": " : "", detail ? detail : "");
 }
 
 struct follow {
@@ -169,11 +184,10 @@ static int stream_attempt(struct follow *follow, int64_t attempt, struct error *
         follow->attempt = attempt;
     }
     follow->log->skip = follow->log->written;
-    const char *target = arena_printf(cli->arena, "%s/logs?attempt=%lld&follow=true",
-        follow->target, (long long)attempt);
+    const char *target = arena_printf(
+        cli->arena, "%s/logs?attempt=%lld&follow=true", follow->target, (long long)attempt);
     cli_catch_interrupts(http_client_fd(api_http(follow->api)));
-    int failed =
-        api_stream(follow->api, cli->arena, target, -1, job_log_sink, follow->log, err);
+    int failed = api_stream(follow->api, cli->arena, target, -1, job_log_sink, follow->log, err);
     cli_catch_interrupts(-1);
     return failed;
 }
@@ -224,6 +238,7 @@ int job_follow(struct cli *cli, const char *job, const struct doc **ret_job, str
     struct strbuf target = {0};
     job_append_target(cli, &target, job, "");
     struct follow follow = {.cli = cli, .api = api, .target = target.text};
+    cli_catch_interrupts(-1);
     const struct doc *ended = NULL;
     int failed = follow_loop(&follow, &ended, err);
     job_log_destroy(follow.log);

@@ -90,8 +90,8 @@ static int read_stdin(char **ret_text, size_t *ret_size, struct error *err)
         if (n < 0 || text.length + (size_t)n > DOC_BYTES_MAX) {
             strbuf_finish(&text);
             return n < 0 ? error_set_errno(err, "cannot read standard input")
-                         : error_set(err, ERR_TOO_LARGE,
-                               "standard input is larger than %d bytes", DOC_BYTES_MAX);
+                         : error_set(err, ERR_TOO_LARGE, "standard input is larger than %d bytes",
+                               DOC_BYTES_MAX);
         }
         if (n == 0)
             break;
@@ -138,8 +138,11 @@ static size_t load_folder(
     int count = scandir(path, &entries, is_manifest_file, by_name);
     size_t errors = 0;
     if (count <= 0 || count > LOAD_FILES_MAX) {
-        strbuf_printf(complaints, count < 0 ? "%s: cannot be read\n" : count == 0
-            ? "%s: no .yaml, .yml or .json file is in it\n" : "%s: too many files\n", path);
+        strbuf_printf(complaints,
+            count < 0    ? "%s: cannot be read\n"
+            : count == 0 ? "%s: no .yaml, .yml or .json file is in it\n"
+                         : "%s: too many files\n",
+            path);
         errors = 1;
     }
     for (int i = 0; i < count; i++) {
@@ -185,23 +188,22 @@ static size_t refuse_twice(const struct loaded_list *list, struct strbuf *compla
     return errors;
 }
 
-int load_paths(struct arena *arena, const char *const *paths, size_t count,
-    struct loaded_list *ret, struct strbuf *complaints, struct error *err)
+int load_paths(struct arena *arena, const char *const *paths, size_t count, struct loaded_list *ret,
+    struct strbuf *complaints, struct error *err)
 {
     struct loaded_list list = {0};
     size_t errors = 0;
     for (size_t i = 0; i < count; i++) {
         struct stat st;
-        bool folder = strcmp(paths[i], "-") != 0 && stat(paths[i], &st) == 0 &&
-                      S_ISDIR(st.st_mode);
+        bool folder = strcmp(paths[i], "-") != 0 && stat(paths[i], &st) == 0 && S_ISDIR(st.st_mode);
         errors += folder ? load_folder(arena, paths[i], &list, complaints)
                          : load_file(arena, paths[i], &list, complaints);
     }
     errors += refuse_twice(&list, complaints);
     if (errors) {
         load_finish(&list);
-        return error_set(err, ERR_INVALID, "%zu error%s: nothing was sent", errors,
-            errors == 1 ? "" : "s");
+        return error_set(
+            err, ERR_INVALID, "%zu error%s: nothing was sent", errors, errors == 1 ? "" : "s");
     }
     sort_by_kind(&list);
     *ret = list;
@@ -237,4 +239,28 @@ void load_locate_problem(
         strbuf_printf(
             complaints, "%s%s%s\n", path, *path ? ": " : "", detail ? detail : "is refused");
     }
+}
+
+void load_locate_error(const struct loaded_list *list, struct error *err)
+{
+    unsigned long index;
+    int used = 0;
+    if (sscanf(err->text, "objects[%lu]%n", &index, &used) != 1 || used == 0 ||
+        index >= list->count)
+        return;
+    const struct loaded *loaded = &list->items[index];
+    const char *text = strstr(err->text + used, ": ");
+    if (!text)
+        return;
+    text += 2;
+    /* "metadata.team: there is no .." begins with a path; a sentence has spaces first. */
+    char path[128];
+    size_t length = strcspn(text, ": ");
+    bool is_path = text[length] == ':' && length < sizeof path;
+    snprintf(path, sizeof path, "%.*s", is_path ? (int)length : 0, text);
+    const struct doc *at = doc_find(loaded->doc, path);
+    struct error located = {.code = err->code};
+    error_set(
+        &located, err->code, "%s:%d: %s", loaded->file, at ? at->line : loaded->doc->line, text);
+    *err = located;
 }

@@ -14,8 +14,8 @@
 #include "spec/kinds.h"
 
 struct loaded {
-    const char *file;    /* as it was named; "standard input" for "-" */
-    struct doc *doc;     /* with its lines */
+    const char *file; /* as it was named; "standard input" for "-" */
+    struct doc *doc;  /* with its lines */
     enum kind kind;
     const char *name;
     const char *team;    /* jobs only */
@@ -47,3 +47,5 @@ size_t load_text(struct arena *arena, const char *file, const char *text, size_t
  * file:line: path: detail, found by the path of each error ("objects[2].spec.gang"). */
 void load_locate_problem(
     const struct loaded_list *list, const struct doc *problem, struct strbuf *complaints);
+/* The same for an error whose text begins with "objects[2]": becomes "file:line: ...". */
+void load_locate_error(const struct loaded_list *list, struct error *err);

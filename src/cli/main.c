@@ -24,7 +24,10 @@ static void complain(struct cli *cli, const struct error *err)
         line = end ? end + 1 : NULL;
     }
     strbuf_finish(&details);
-    const char *advice = api_advice(err->code);
+    /* What the server refused is about roles; what this side refused is about trust. */
+    bool refused_here = err->code == ERR_DENIED && !(cli->api && api_problem(cli->api));
+    const char *advice =
+        refused_here ? "see --ca and --token-file (muster help)" : api_advice(err->code);
     cli_note(cli, "%s%s%s", err->text, advice ? "; " : "", advice ? advice : "");
 }
 

@@ -151,8 +151,8 @@ void manual_write_overview(struct strbuf *out)
     strbuf_puts(out, ".SH ENVIRONMENT AND FILES\n");
     for (size_t i = 0; environment_notes[i]; i++) {
         const char *tab = strchr(environment_notes[i], '\t');
-        strbuf_printf(out, ".TP\n.B %.*s\n", (int)(tab - environment_notes[i]),
-            environment_notes[i]);
+        strbuf_printf(
+            out, ".TP\n.B %.*s\n", (int)(tab - environment_notes[i]), environment_notes[i]);
         roff_text(out, tab + 1);
         strbuf_puts(out, ".\n");
     }
@@ -199,8 +199,8 @@ static void markdown_verb(
 {
     strbuf_printf(out, "\n%s muster %s\n\n", heading, path);
     if (!verb->actions)
-        strbuf_printf(out, "`muster %s [options]%s%s`: %s.\n", path,
-            verb->operands[0] ? " " : "", verb->operands, verb->summary);
+        strbuf_printf(out, "`muster %s [options]%s%s`: %s.\n", path, verb->operands[0] ? " " : "",
+            verb->operands, verb->summary);
     else
         strbuf_printf(out, "`muster %s ACTION`: %s.\n", path, verb->summary);
     if (verb->description)

@@ -76,8 +76,8 @@ static int unknown_option(const struct arguments *args, const char *name, struct
     if (meant)
         return error_set(err, ERR_INVALID, "%s has no option --%.40s; did you mean --%s?",
             args->path, name, meant);
-    return error_set(err, ERR_INVALID, "%s has no option --%.40s; see muster %s --help",
-        args->path, name, args->path);
+    return error_set(err, ERR_INVALID, "%s has no option --%.40s; see muster %s --help", args->path,
+        name, args->path);
 }
 
 static int check_number(const char *text, int64_t *ret_number, struct error *err)
@@ -129,8 +129,8 @@ static int take(struct arguments *args, const struct option_spec *spec, const ch
     return 0;
 }
 
-static int take_long(struct arguments *args, struct reader *reader, const char *word,
-    struct error *err)
+static int take_long(
+    struct arguments *args, struct reader *reader, const char *word, struct error *err)
 {
     const char *name = word + 2;
     size_t length = strcspn(name, "=");
@@ -150,15 +150,15 @@ static int take_long(struct arguments *args, struct reader *reader, const char *
     return take(args, spec, text, whence, err);
 }
 
-static int take_letters(struct arguments *args, struct reader *reader, const char *word,
-    struct error *err)
+static int take_letters(
+    struct arguments *args, struct reader *reader, const char *word, struct error *err)
 {
     for (const char *s = word + 1; *s; s++) {
         const struct option_spec *spec = find_option(args->verb, NULL, 0, *s);
         char whence[3] = {'-', *s, '\0'};
         if (!spec && verb_takes_command(args->verb))
-            return error_set(err, ERR_INVALID,
-                "%s has no option -%.1s; put -- before the command", args->path, s);
+            return error_set(err, ERR_INVALID, "%s has no option -%.1s; put -- before the command",
+                args->path, s);
         if (!spec)
             return error_set(err, ERR_INVALID, "%s has no option -%.1s; see muster %s --help",
                 args->path, s, args->path);

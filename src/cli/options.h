@@ -36,6 +36,7 @@ int64_t arguments_number(const struct arguments *args, const char *name, int64_t
 /* Value i of an option that may be repeated, or NULL. */
 const char *arguments_item(const struct arguments *args, const char *name, size_t i);
 
+/* The operands before "--", in order. */
 size_t arguments_operand_count(const struct arguments *args);
 const char *arguments_operand(const struct arguments *args, size_t i); /* NULL beyond the last */
 /* What followed "--", ended by NULL; an empty list when there was none. */

@@ -36,8 +36,8 @@ static void set_log_level(const struct cli *cli)
     static const struct {
         const char *name;
         enum log_level level;
-    } levels[] = {{"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN},
-        {"error", LOG_ERROR}};
+    } levels[] = {
+        {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
     const char *name = arguments_text(cli->args, "log");
     for (size_t i = 0; name && i < ARRAY_LEN(levels); i++) {
         if (!strcmp(levels[i].name, name))

@@ -5,14 +5,17 @@
 
 #define SERVE_OPTIONS                                                                              \
     {"data", 'D', OPTION_TEXT, "DIR", "where everything is kept", NULL, "MUSTER_DATA"},            \
-    {"socket", 0, OPTION_TEXT, "FILE", "the Unix socket of the machine's administrator"},          \
-    {"listen", 'L', OPTION_TEXT, "HOST:PORT", "listen there too, with TLS and bearer tokens"},     \
-    {"cert", 0, OPTION_TEXT, "FILE", "the certificate chain for TLS (PEM); made when not given"},  \
-    {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},                                      \
-    {"requests-per-second", 0, OPTION_NUMBER, "COUNT", "of one address; 200 by default"},          \
-    {"retention", 0, OPTION_DURATION, "DURATION",                                                  \
-        "forget ended jobs and audit events after so long; never by default"},                     \
-    {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"}
+        {"socket", 0, OPTION_TEXT, "FILE", "the Unix socket of the machine's administrator"},      \
+        {"listen", 'L', OPTION_TEXT, "HOST:PORT", "listen there too, with TLS and bearer tokens"}, \
+        {"cert", 0, OPTION_TEXT, "FILE",                                                           \
+            "the certificate chain for TLS (PEM); made when not given"},                           \
+        {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},                                  \
+        {"requests-per-second", 0, OPTION_NUMBER, "COUNT", "of one address; 200 by default"},      \
+        {"retention", 0, OPTION_DURATION, "DURATION",                                              \
+            "forget ended jobs and audit events after so long; never by default"},                 \
+    {                                                                                              \
+        "log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"      \
+    }
 
 /* Runs until SIGTERM or SIGINT. */
 MUST_CHECK int serve(struct cli *cli, bool embedded_defaults, struct error *err);

@@ -8,6 +8,7 @@
 
 struct table;
 
+/* A table without columns; destroyed by the caller. */
 struct table *table_create(void);
 void table_destroy(struct table *table); /* NULL is fine */
 /* Columns first; numbers are aligned to the right. */

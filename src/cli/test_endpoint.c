@@ -61,8 +61,7 @@ static int tear_down(void **state)
     return failed;
 }
 
-static const char *write_file(
-    struct world *world, const char *name, const char *text, mode_t mode)
+static const char *write_file(struct world *world, const char *name, const char *text, mode_t mode)
 {
     struct error err = {0};
     const char *folder = arena_printf(world->arena, "%s/.config/muster", world->home);
@@ -114,8 +113,8 @@ static void the_closest_source_wins(void **state)
 static void an_address_that_is_none_is_refused(void **state)
 {
     struct world *world = *state;
-    static const char *const bad[] = {"ftp://x", "unix:relative", "https://user@host", "host:80",
-        "https://", "https://h:99999"};
+    static const char *const bad[] = {
+        "ftp://x", "unix:relative", "https://user@host", "host:80", "https://", "https://h:99999"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct error err = refuse(world, (struct endpoint_sources){.endpoint = bad[i]});
         assert_int_equal(err.code, ERR_INVALID);
@@ -137,8 +136,7 @@ static void a_token_comes_from_the_file_or_the_environment(void **state)
     struct world *world = *state;
     const char *path = write_file(world, "token", "from-file\n", 0600);
     give("MUSTER_TOKEN", "from-environment");
-    assert_string_equal(
-        resolve(world, (struct endpoint_sources){0}).token, "from-environment");
+    assert_string_equal(resolve(world, (struct endpoint_sources){0}).token, "from-environment");
     assert_string_equal(
         resolve(world, (struct endpoint_sources){.token_file = path}).token, "from-file");
 }
@@ -164,8 +162,7 @@ static void a_token_file_with_more_or_nothing_is_refused(void **state)
         assert_int_equal(
             refuse(world, (struct endpoint_sources){.token_file = path}).code, ERR_INVALID);
     }
-    assert_int_equal(
-        refuse(world, (struct endpoint_sources){.token_file = "/nowhere/token"}).code,
+    assert_int_equal(refuse(world, (struct endpoint_sources){.token_file = "/nowhere/token"}).code,
         ERR_NOT_FOUND);
 }
 

@@ -20,6 +20,7 @@ static void a_job_ends_the_program_as_it_ended_itself(void **state)
         {"{\"state\": \"succeeded\"}", true, 0},
         {"{\"state\": \"failed\", \"reason\": \"exit\", \"exitStatus\": 3}", true, 3},
         {"{\"state\": \"failed\", \"reason\": \"signal\", \"signal\": 9}", true, 137},
+        {"{\"state\": \"failed\", \"reason\": \"start-failed\"}", true, 127},
         {"{\"state\": \"failed\", \"reason\": \"out-of-memory\"}", true, 1},
         {"{\"state\": \"failed\", \"exitStatus\": 0}", true, 1},
         {"{\"state\": \"failed\", \"exitStatus\": 4711}", true, 1},
@@ -29,8 +30,7 @@ static void a_job_ends_the_program_as_it_ended_itself(void **state)
     SCOPED(arena_scope) struct arena *arena = arena_create();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const char *json = arena_printf(arena, "{\"status\": %s}", cases[i].status);
-        const struct doc *job =
-            doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
+        const struct doc *job = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
         assert_int_equal(job_ended(job), cases[i].ended);
         assert_int_equal(job_exit_status(job), cases[i].expected);
     }
@@ -42,7 +42,8 @@ static void target(const char *job, const char *expected)
     struct error err = {0};
     SCOPED(arguments_scope) struct arguments *args = arguments_parse(4, argv, &err);
     assert_non_null(args);
-    struct cli cli = {.args = args};
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct cli cli = {.args = args, .arena = arena};
     struct strbuf out = {0};
     job_append_target(&cli, &out, job, "/cancel");
     assert_string_equal(out.text, expected);

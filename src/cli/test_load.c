@@ -63,8 +63,9 @@ static void a_folder_gives_its_manifests_by_name_and_kind(void **state)
     struct world *world = *state;
     add_file(world, "b.yaml", TEAM("b"));
     add_file(world, "a.yaml", JOB("job", ""));
-    add_file(world, "c.json", "{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\","
-                              "\"metadata\":{\"name\":\"c\"}}");
+    add_file(world, "c.json",
+        "{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\","
+        "\"metadata\":{\"name\":\"c\"}}");
     add_file(world, "notes.txt", "not a manifest");
     add_file(world, ".hidden.yaml", "nor this");
     struct error err = {0};
@@ -157,8 +158,8 @@ static void a_folder_as_workdir_is_kept_for_packing(void **state)
         0);
     assert_string_equal(world->list.items[1].workdir, "/abs");
     const char *packed = arena_printf(world->arena, JOB("c", "  workdir: %s\n"), digest);
-    assert_int_equal(load_text(world->arena, "c.yaml", packed, strlen(packed), &world->list,
-                         &world->complaints),
+    assert_int_equal(
+        load_text(world->arena, "c.yaml", packed, strlen(packed), &world->list, &world->complaints),
         0);
     assert_null(world->list.items[2].workdir);
     assert_string_equal(
@@ -168,9 +169,10 @@ static void a_folder_as_workdir_is_kept_for_packing(void **state)
 static void what_the_server_says_is_found_in_the_files(void **state)
 {
     struct world *world = *state;
-    static const char both[] = JOB("a", "  gang:\n    size: 2\n") "---\n" JOB("b", "  hold: true\n");
-    assert_int_equal(load_text(world->arena, "two.yaml", both, strlen(both), &world->list,
-                         &world->complaints),
+    static const char both[] =
+        JOB("a", "  gang:\n    size: 2\n") "---\n" JOB("b", "  hold: true\n");
+    assert_int_equal(
+        load_text(world->arena, "two.yaml", both, strlen(both), &world->list, &world->complaints),
         0);
     static const char problem[] =
         "{\"errors\": [{\"path\": \"objects[0].spec.gang.size\", \"detail\": \"too many\"},"
@@ -187,6 +189,29 @@ static void what_the_server_says_is_found_in_the_files(void **state)
                                                 "all wrong\n");
 }
 
+static void an_error_about_one_object_is_found_too(void **state)
+{
+    struct world *world = *state;
+    static const char text[] = JOB("a", "  hold: true\n");
+    assert_int_equal(
+        load_text(world->arena, "one.yaml", text, strlen(text), &world->list, &world->complaints),
+        0);
+    static const char *const cases[][2] = {
+        {"objects[0] (Job a): metadata.team: there is no team t",
+            "one.yaml:3: metadata.team: there is no team t"},
+        {"objects[0]: it is used: delete it later", "one.yaml:1: it is used: delete it later"},
+        {"objects[4]: who", "objects[4]: who"},
+        {"nothing of ours", "nothing of ours"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct error err = {0};
+        assert_int_equal(error_set(&err, ERR_NOT_FOUND, "%s", cases[i][0]), -1);
+        load_locate_error(&world->list, &err);
+        assert_string_equal(err.text, cases[i][1]);
+        assert_int_equal(err.code, ERR_NOT_FOUND);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -200,6 +225,7 @@ int main(void)
         TEST(a_dash_is_standard_input),
         TEST(a_folder_as_workdir_is_kept_for_packing),
         TEST(what_the_server_says_is_found_in_the_files),
+        TEST(an_error_about_one_object_is_found_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

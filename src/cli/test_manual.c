@@ -48,8 +48,8 @@ static void help_fits_a_terminal_and_names_every_option(void **state)
 static void no_line_of_a_manual_page_is_an_unknown_request(void **state)
 {
     (void)state;
-    static const char *const requests[] = {".TH ", ".SH ", ".SS ", ".B ", ".BR ", ".I ", ".TP",
-        ".PP", ".nf", ".fi"};
+    static const char *const requests[] = {
+        ".TH ", ".SH ", ".SS ", ".B ", ".BR ", ".I ", ".TP", ".PP", ".nf", ".fi"};
     for (size_t i = 0; verbs[i]; i++) {
         struct strbuf out = {0};
         if (verbs[i]->hidden)

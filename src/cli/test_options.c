@@ -42,8 +42,9 @@ static void options_may_stand_in_every_way_people_write_them(void **state)
 {
     (void)state;
     struct error err;
-    SCOPED(arguments_scope) struct arguments *args = PARSE(&err, "logs", "-fn5", "team/job",
-        "--rank=2", "--attempt", "3", "--timestamps");
+    SCOPED(arguments_scope)
+    struct arguments *args =
+        PARSE(&err, "logs", "-fn5", "team/job", "--rank=2", "--attempt", "3", "--timestamps");
     assert_non_null(args);
     assert_true(arguments_flag(args, "follow"));
     assert_true(arguments_flag(args, "timestamps"));
@@ -69,8 +70,9 @@ static void the_last_value_wins_and_lists_keep_all(void **state)
 {
     (void)state;
     struct error err;
-    SCOPED(arguments_scope) struct arguments *args = PARSE(&err, "run", "--name", "a", "--name",
-        "b", "-E", "X=1", "--env", "Y=2", "--", "true");
+    SCOPED(arguments_scope)
+    struct arguments *args =
+        PARSE(&err, "run", "--name", "a", "--name", "b", "-E", "X=1", "--env", "Y=2", "--", "true");
     assert_non_null(args);
     assert_string_equal(arguments_text(args, "name"), "b");
     assert_string_equal(arguments_item(args, "env", 0), "X=1");
@@ -82,8 +84,8 @@ static void what_follows_two_dashes_is_the_command_untouched(void **state)
 {
     (void)state;
     struct error err;
-    SCOPED(arguments_scope) struct arguments *args =
-        PARSE(&err, "exec", "job", "--", "ls", "-la", "--", "--help");
+    SCOPED(arguments_scope)
+    struct arguments *args = PARSE(&err, "exec", "job", "--", "ls", "-la", "--", "--help");
     assert_non_null(args);
     assert_false(arguments_help(args));
     char *const *command = arguments_command(args);

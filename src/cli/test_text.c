@@ -17,8 +17,8 @@ static void width_counts_columns_not_bytes(void **state)
     assert_int_equal(text_width(""), 0);
     assert_int_equal(text_width("abc"), 3);
     assert_int_equal(text_width("K\xc3\xb6ln"), 4);
-    assert_int_equal(text_width("e\xcc\x81"), 1);                 /* e and a combining accent */
-    assert_int_equal(text_width("\xe6\x97\xa5\xe6\x9c\xac"), 4);  /* two wide letters */
+    assert_int_equal(text_width("e\xcc\x81"), 1);                /* e and a combining accent */
+    assert_int_equal(text_width("\xe6\x97\xa5\xe6\x9c\xac"), 4); /* two wide letters */
     assert_int_equal(text_width("\xff\xfe"), 2);
 }
 
@@ -37,8 +37,12 @@ static void a_line_has_no_control_characters(void **state)
     safe("a\033[2Jb", "a" BAD "[2Jb");
     safe("a\nb\tc", "a b c");
     safe("a\rb\ab\x7f", "a" BAD "b" BAD "b" BAD);
-    safe("\xc2\x9b" "31m", BAD "31m");         /* the C1 form of ESC [ */
-    safe("a\xe2\x80\xae" "b", "a" BAD "b");    /* right-to-left override */
+    safe("\xc2\x9b"
+         "31m",
+        BAD "31m"); /* the C1 form of ESC [ */
+    safe("a\xe2\x80\xae"
+         "b",
+        "a" BAD "b"); /* right-to-left override */
     safe("\xc0\xaf\xed\xa0\x80", BAD BAD BAD BAD BAD);
     safe("cut \xe6\x97", "cut " BAD BAD);
 }

@@ -61,6 +61,7 @@ static void values_read_as_people_say_them(void **state)
         {"[\"a\", {\"node\": \"p/n\"}, 3]", VIEW_LIST, "a,p/n,3"},
         {"{\"k\": \"v\", \"l\": 2}", VIEW_LIST, "k=v,l=2"},
         {"[1, 2]", VIEW_COUNT, "2"},
+        {"[\"/bin/sh\", \"-c\", \"a b\", \"\"]", VIEW_COMMAND, "/bin/sh -c 'a b' ''"},
         {"{\"cpu\": 2, \"memory\": \"4Gi\", \"disk\": \"0\", "
          "\"accelerator\": {\"type\": \"a100\", \"count\": 2}}",
             VIEW_RESOURCES, "2 cpu, 4 GiB memory, 2 a100"},

@@ -17,8 +17,11 @@ static int decode(const char *text, size_t length, uint32_t *ret_letter)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     unsigned char first = (unsigned char)text[0];
-    int size = first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : first >= 0xe0 && first < 0xf0
-        ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+    int size = first < 0x80                    ? 1
+               : first >= 0xc2 && first < 0xe0 ? 2
+               : first >= 0xe0 && first < 0xf0 ? 3
+               : first >= 0xf0 && first < 0xf5 ? 4
+                                               : 0;
     if (size == 0)
         return BAD;
     uint32_t letter = size == 1 ? first : first & (0x7fu >> size);

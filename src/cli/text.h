@@ -17,12 +17,12 @@ size_t text_width(const char *text);
  * marks that turn the direction of text around, and as valid UTF-8. */
 void text_append_safe(struct strbuf *out, const char *text);
 
-/* For logs, which come in pieces: passes newlines, tabs, carriage returns and colours (ESC [ .. m)
- * and neutralises the rest. Zero it before the first piece. */
+/* A log on its way to a terminal, in pieces. Zero it before the first one. */
 struct text_filter {
     char held[40]; /* the beginning of a letter or a colour whose end has not come yet */
     size_t held_length;
 };
+/* Passes newlines, tabs, carriage returns and colours (ESC [ .. m), and neutralises the rest. */
 void text_filter_piece(
     struct text_filter *filter, const char *bytes, size_t length, struct strbuf *out);
 /* What was held back at the end. */

@@ -15,7 +15,7 @@ struct arguments;
 struct cli;
 
 enum option_type {
-    OPTION_FLAG,     /* given or not */
+    OPTION_FLAG, /* given or not */
     OPTION_TEXT,
     OPTION_LIST,     /* a text that may be given several times */
     OPTION_NUMBER,   /* an integer from 0 */
@@ -25,8 +25,8 @@ enum option_type {
 };
 
 struct option_spec {
-    const char *name;    /* without dashes; NULL ends a list of options */
-    char letter;         /* 0: none */
+    const char *name; /* without dashes; NULL ends a list of options */
+    char letter;      /* 0: none */
     enum option_type type;
     const char *value;   /* what it is called in the help: "FILE"; NULL for a flag */
     const char *help;    /* a sentence without a full stop */
@@ -52,7 +52,7 @@ struct verb {
     const struct option_spec *options; /* NULL: none */
     const struct verb *actions;        /* `muster node cordon`: then run is NULL; or NULL */
     enum verb_scope scope;
-    bool hidden;             /* parts of the program itself: not in the help; gets argv as it is */
+    bool hidden; /* parts of the program itself: not in the help; gets argv as it is */
     verb_work *run;
     int (*run_raw)(int argc, char **argv); /* hidden verbs: argv[0] is the verb */
 };

@@ -55,28 +55,34 @@ static int run_verify(struct cli *cli, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     const struct doc *answer = NULL;
-    if (!api ||
-        api_call(api, cli->arena, "POST", "/v1/audit/verify", NULL, NULL, &answer, err) < 0)
+    if (!api || api_call(api, cli->arena, "POST", "/v1/audit/verify", NULL, NULL, &answer, err) < 0)
         return -1;
     /* A chain that does not hold may be told as an answer or as a problem: both are failures. */
     const struct doc *ok = view_at(answer, "ok");
     if (ok && ok->type == DOC_BOOL && !ok->boolean) {
         const char *detail = view_text(answer, "detail");
-        return error_set(err, ERR_CORRUPT, "the audit chain does not hold%s%s",
-            detail ? ": " : "", detail ? detail : "");
+        return error_set(err, ERR_CORRUPT, "the audit chain does not hold%s%s", detail ? ": " : "",
+            detail ? detail : "");
     }
     const char *count = view_text(answer, "events|count");
-    return cli_puts(cli, arena_printf(cli->arena, "the audit chain holds: %s events\n",
-        count ? count : "all"), err);
+    return cli_puts(cli,
+        arena_printf(cli->arena, "the audit chain holds: %s events\n", count ? count : "all"), err);
 }
 
 static const struct verb actions[] = {
-    {.name = "list", .operands = "", .summary = "list audit events",
-        .options = list_options, .scope = VERB_REMOTE, .run = run_list},
-    {.name = "verify", .operands = "", .summary = "compute the chain of hashes again",
+    {.name = "list",
+        .operands = "",
+        .summary = "list audit events",
+        .options = list_options,
+        .scope = VERB_REMOTE,
+        .run = run_list},
+    {.name = "verify",
+        .operands = "",
+        .summary = "compute the chain of hashes again",
         .description = "Fails when an event was changed, added or taken away since it was "
                        "written, and names the first that does not fit.",
-        .scope = VERB_REMOTE, .run = run_verify},
+        .scope = VERB_REMOTE,
+        .run = run_verify},
     {NULL},
 };
 

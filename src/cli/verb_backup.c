@@ -18,7 +18,10 @@ static int run(struct cli *cli, struct error *err)
         return -1;
     const char *written = view_text(answer, "path");
     return cli_puts(cli,
-        arena_printf(cli->arena, "backup written to %s\n", written ? written : path ? path : "?"),
+        arena_printf(cli->arena, "backup written to %s\n",
+            written ? written
+            : path  ? path
+                    : "?"),
         err);
 }
 

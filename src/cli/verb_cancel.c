@@ -16,7 +16,8 @@ const struct verb verb_cancel = {
     .name = "cancel",
     .operands = "JOB...",
     .summary = "end a job and whatever of it runs",
-    .description = "Every rank gets SIGTERM, then the job's grace period, then SIGKILL. A job that waits ends at once. Elements of an array are cancelled as team/name[3], the whole array as team/name.",
+    .description = "Every rank gets SIGTERM, then the job's grace period, then SIGKILL. A job that "
+                   "waits ends at once. Elements of an array are jobs of their own.",
     .examples = "muster cancel vision/train",
     .options = options,
     .scope = VERB_REMOTE,

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/quantity.h"
 #include "cli/api.h"
+#include "cli/job.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
 #include "wire/url.h"
@@ -34,9 +35,12 @@ static const struct option_spec options[] = {
 
 static void append_filters(const struct cli *cli, struct strbuf *target)
 {
-    static const char *const names[] = {"team", "job", "from", "to"};
+    static const char *const names[] = {"team", "from", "to"};
     const char *by = arguments_text(cli->args, "by");
+    const char *job = arguments_text(cli->args, "job");
     url_add_query(target, "by", by ? by : "job");
+    if (job)
+        url_add_query(target, "job", job_reference(cli, job));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *text = arguments_text(cli->args, names[i]);
         if (text)
@@ -52,8 +56,8 @@ static const struct doc *with_total(struct arena *arena, const struct doc *answe
     if (sum && sum->type == DOC_MAP) {
         struct doc *total = doc_copy(arena, sum);
         const char *currency = view_text(answer, "currency");
-        doc_set_string(arena, total, "name",
-            currency ? arena_printf(arena, "total %s", currency) : "total");
+        doc_set_string(
+            arena, total, "name", currency ? arena_printf(arena, "total %s", currency) : "total");
         doc_append(items, total);
     }
     const char *idle = view_text(answer, "idle");

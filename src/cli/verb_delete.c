@@ -17,8 +17,7 @@ static const struct option_spec options[] = {
     {NULL},
 };
 
-static int delete_one(
-    struct cli *cli, const struct view *view, const char *name, struct error *err)
+static int delete_one(struct cli *cli, const struct view *view, const char *name, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     if (!api)
@@ -31,15 +30,13 @@ static int delete_one(
         view_append_name(&target, name);
     }
     struct error trouble = {0};
-    int failed =
-        api_call(api, cli->arena, "DELETE", target.text, NULL, NULL, NULL, &trouble);
+    int failed = api_call(api, cli->arena, "DELETE", target.text, NULL, NULL, NULL, &trouble);
     strbuf_finish(&target);
     if (failed && trouble.code == ERR_NOT_FOUND && arguments_flag(cli->args, "missing-ok"))
         return 0;
     if (failed)
         return error_set(err, trouble.code, "%s %s: %s", view->singular, name, trouble.text);
-    return cli_puts(
-        cli, arena_printf(cli->arena, "%s %s deleted\n", view->singular, name), err);
+    return cli_puts(cli, arena_printf(cli->arena, "%s %s deleted\n", view->singular, name), err);
 }
 
 /* The opposite order of apply: jobs before the team that owns them. */
@@ -49,7 +46,8 @@ static int delete_loaded(struct cli *cli, const struct loaded_list *list, struct
         const struct loaded *loaded = &list->items[i - 1];
         const struct view *view = view_find(kind_plural(loaded->kind), err);
         const char *name = loaded->team
-            ? arena_printf(cli->arena, "%s/%s", loaded->team, loaded->name) : loaded->name;
+                               ? arena_printf(cli->arena, "%s/%s", loaded->team, loaded->name)
+                               : loaded->name;
         if (!view || delete_one(cli, view, name, err) < 0)
             return -1;
     }

@@ -28,7 +28,7 @@ static const struct view_column job_lines[] = {
     {"Exit status", "status.exitStatus"},
     {"Signal", "status.signal"},
     {"Class", "spec.class"},
-    {"Command", "spec.command", VIEW_LIST},
+    {"Command", "spec.command", VIEW_COMMAND},
     {"Ranks", "status.size"},
     {"Each has", "spec.resources", VIEW_RESOURCES},
     {"Priority", "status.priority|spec.priority"},
@@ -80,7 +80,7 @@ static const struct section job_sections[] = {
 static const struct view_column pool_lines[] = {
     {"Name", "metadata.name"},
     {"Description", "spec.description"},
-    {"Engine", "spec.engine"},
+    {"Engine", "spec.engine", .fallback = "local"},
     {"Jurisdiction", "spec.jurisdiction"},
     {"Spot", "spec.spot"},
     {"Currency", "spec.prices.currency"},
@@ -184,8 +184,8 @@ static void write_lines(const struct cli *cli, const struct view_column *lines,
         width = title > width ? title : width;
     }
     for (const struct view_column *line = lines; line->title; line++) {
-        const char *text =
-            view_value(cli->arena, view_at(doc, line->path), line->format, now_ms);
+        const char *text = view_value(cli->arena, view_at(doc, line->path), line->format, now_ms);
+        text = text ? text : line->fallback;
         if (!text || !*text)
             continue;
         strbuf_printf(out, "%s:%*s", line->title, (int)(width - text_width(line->title)) + 2, "");

@@ -90,8 +90,8 @@ static int send_frame(struct session *session, enum frame_kind kind, const void 
     size_t length, struct error *err)
 {
     assert(length <= PIECE);
-    unsigned char frame[FRAME_HEAD + PIECE] = {(unsigned char)kind,
-        (unsigned char)(length >> 16), (unsigned char)(length >> 8), (unsigned char)length};
+    unsigned char frame[FRAME_HEAD + PIECE] = {(unsigned char)kind, (unsigned char)(length >> 16),
+        (unsigned char)(length >> 8), (unsigned char)length};
     memcpy(frame + FRAME_HEAD, bytes, length);
     return http_client_write(session->http, frame, FRAME_HEAD + length, err);
 }
@@ -148,8 +148,8 @@ static int take_frames(struct session *session, struct error *err)
             return error_set(err, ERR_INVALID, "the server sent a frame that is too long");
         if (received->length < FRAME_HEAD + length)
             break;
-        if (take_frame(session, (enum frame_kind)head[0], received->text + FRAME_HEAD, length,
-                err) < 0)
+        if (take_frame(
+                session, (enum frame_kind)head[0], received->text + FRAME_HEAD, length, err) < 0)
             return -1;
         strbuf_consume(received, FRAME_HEAD + length);
     }

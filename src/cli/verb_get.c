@@ -12,8 +12,7 @@ static const struct option_spec options[] = {
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show them", "table|wide|json|yaml|name"},
     {"label", 'l', OPTION_TEXT, "KEY=VALUE", "only jobs with this label"},
     {"team", 't', OPTION_TEXT, "TEAM",
-        "only jobs of this team; the team of a job that is named without one", NULL,
-        "MUSTER_TEAM"},
+        "only jobs of this team; the team of a job that is named without one", NULL, "MUSTER_TEAM"},
     {"state", 's', OPTION_TEXT, "STATE", "only jobs in this state: queued, running, failed, .."},
     {"all", 'a', OPTION_FLAG, NULL, "ended jobs too"},
     {NULL},
@@ -79,7 +78,8 @@ static int write_items(struct cli *cli, const struct view *view, const struct do
     } else {
         cli_note(cli, "there are no %s%s", view->name,
             strcmp(view->name, "jobs") != 0 || arguments_flag(cli->args, "all")
-                ? "" : " that have not ended; --all shows the others");
+                ? ""
+                : " that have not ended; --all shows the others");
     }
     int failed = cli_puts(cli, strbuf_text(&out), err);
     strbuf_finish(&out);

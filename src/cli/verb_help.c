@@ -13,16 +13,16 @@ static const struct option_spec options[] = {
     {NULL},
 };
 
-static int write_page(struct cli *cli, const char *folder, const struct verb *verb,
-    struct error *err)
+static int write_page(
+    struct cli *cli, const char *folder, const struct verb *verb, struct error *err)
 {
     struct strbuf page = {0};
     if (verb)
         manual_write_verb(verb, &page);
     else
         manual_write_overview(&page);
-    const char *path = arena_printf(cli->arena, "%s/muster%s%s.1", folder, verb ? "-" : "",
-        verb ? verb->name : "");
+    const char *path = arena_printf(
+        cli->arena, "%s/muster%s%s.1", folder, verb ? "-" : "", verb ? verb->name : "");
     int failed = file_write(path, page.text, page.length, 0644, err);
     strbuf_finish(&page);
     return failed;

@@ -4,12 +4,18 @@
 #include "engine/engine.h"
 #include "sim/sim_main.h"
 
-const struct verb verb_shim = {
-    .name = "shim", .operands = "", .summary = "hold a local job", .hidden = true,
+const struct verb verb_shim = {.name = "shim",
+    .operands = "",
+    .summary = "hold a local job",
+    .hidden = true,
     .run_raw = shim_main};
-const struct verb verb_init = {
-    .name = "init", .operands = "", .summary = "process 1 of a local job", .hidden = true,
+const struct verb verb_init = {.name = "init",
+    .operands = "",
+    .summary = "process 1 of a local job",
+    .hidden = true,
     .run_raw = init_main};
-const struct verb verb_sim = {
-    .name = "sim", .operands = "", .summary = "run the core on simulated engines", .hidden = true,
+const struct verb verb_sim = {.name = "sim",
+    .operands = "",
+    .summary = "run the core on simulated engines",
+    .hidden = true,
     .run_raw = sim_main};

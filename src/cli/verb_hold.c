@@ -16,7 +16,8 @@ const struct verb verb_hold = {
     .name = "hold",
     .operands = "JOB...",
     .summary = "keep a job from starting until it is released",
-    .description = "A held job stays in the queue and takes no resources. One that runs already is not touched.",
+    .description = "A held job stays in the queue and takes no resources. One that runs already is "
+                   "not touched.",
     .examples = "muster hold vision/train",
     .options = options,
     .scope = VERB_REMOTE,

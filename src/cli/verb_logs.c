@@ -43,8 +43,7 @@ static int stream(struct cli *cli, const char *job, struct error *err)
     if (arguments_flag(cli->args, "timestamps"))
         url_add_query(&target, "timestamps", "true");
     struct job_log *log = job_log_create(cli);
-    int failed = api_stream(
-        api, cli->arena, target.text, follow ? -1 : 0, job_log_sink, log, err);
+    int failed = api_stream(api, cli->arena, target.text, follow ? -1 : 0, job_log_sink, log, err);
     job_log_destroy(log);
     strbuf_finish(&target);
     return failed;

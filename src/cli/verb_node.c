@@ -14,7 +14,8 @@ static const struct option_spec list_options[] = {
 };
 
 static const struct option_spec reserve_options[] = {
-    {"begin", 0, OPTION_MOMENT, "TIME", "from then on, such as 2026-01-31T08:30:00Z; now by default"},
+    {"begin", 0, OPTION_MOMENT, "TIME",
+        "from then on, such as 2026-01-31T08:30:00Z; now by default"},
     {"end", 0, OPTION_MOMENT, "TIME", "until then"},
     {"for", 0, OPTION_DURATION, "DURATION", "so long, in place of --end"},
     {NULL},
@@ -87,23 +88,39 @@ static int run_reserve(struct cli *cli, struct error *err)
 }
 
 static const struct verb actions[] = {
-    {.name = "list", .operands = "", .summary = "list nodes with what they have and hold",
-        .options = list_options, .scope = VERB_REMOTE, .run = run_list},
-    {.name = "cordon", .operands = "NODE...", .summary = "start nothing more on nodes",
-        .examples = "muster node cordon local/gpu-1", .scope = VERB_REMOTE, .run = run_cordon},
-    {.name = "uncordon", .operands = "NODE...",
-        .summary = "let nodes be used again: the end of cordon and drain", .scope = VERB_REMOTE,
+    {.name = "list",
+        .operands = "",
+        .summary = "list nodes with what they have and hold",
+        .options = list_options,
+        .scope = VERB_REMOTE,
+        .run = run_list},
+    {.name = "cordon",
+        .operands = "NODE...",
+        .summary = "start nothing more on nodes",
+        .examples = "muster node cordon local/gpu-1",
+        .scope = VERB_REMOTE,
+        .run = run_cordon},
+    {.name = "uncordon",
+        .operands = "NODE...",
+        .summary = "let nodes be used again: the end of cordon and drain",
+        .scope = VERB_REMOTE,
         .run = run_uncordon},
-    {.name = "drain", .operands = "NODE...",
+    {.name = "drain",
+        .operands = "NODE...",
         .summary = "start nothing more on nodes, and move away what runs there",
         .description = "Jobs on the node get SIGTERM and their grace period, and are queued again "
                        "with their checkpoints. It costs them no retry.",
-        .scope = VERB_REMOTE, .run = run_drain},
-    {.name = "reserve", .operands = "NODE...", .summary = "keep nodes free for maintenance",
+        .scope = VERB_REMOTE,
+        .run = run_drain},
+    {.name = "reserve",
+        .operands = "NODE...",
+        .summary = "keep nodes free for maintenance",
         .description = "From --begin to --end nothing runs on the node; before it, nothing is "
                        "started there whose time limit reaches into it.",
         .examples = "muster node reserve local/gpu-1 --begin 2026-01-31T22:00:00Z --for 4h",
-        .options = reserve_options, .scope = VERB_REMOTE, .run = run_reserve},
+        .options = reserve_options,
+        .scope = VERB_REMOTE,
+        .run = run_reserve},
     {NULL},
 };
 

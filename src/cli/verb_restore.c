@@ -20,8 +20,10 @@ static int run(struct cli *cli, struct error *err)
     const char *backup = path_absolute(cli->arena, arguments_operand(cli->args, 0));
     if (store_restore(data, backup, err) < 0)
         return -1;
-    return cli_puts(cli, arena_printf(cli->arena,
-        "%s restored into %s; start it with muster server --data %s\n", backup, data, data), err);
+    return cli_puts(cli,
+        arena_printf(cli->arena, "%s restored into %s; start it with muster server --data %s\n",
+            backup, data, data),
+        err);
 }
 
 const struct verb verb_restore = {

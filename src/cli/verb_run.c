@@ -62,7 +62,8 @@ static struct doc *submap(struct arena *arena, struct doc *map, const char *key)
 static struct doc *number_or_text(struct arena *arena, const char *text)
 {
     return text[0] && strspn(text, "0123456789") == strlen(text) && strlen(text) < 16
-        ? doc_number(arena, text) : doc_string(arena, text);
+               ? doc_number(arena, text)
+               : doc_string(arena, text);
 }
 
 /* "a100:2" */
@@ -77,8 +78,8 @@ static void set_accelerator(struct arena *arena, struct doc *spec, const char *t
         doc_set_string(arena, accelerator, "count", colon + 1);
 }
 
-static int set_pairs(struct cli *cli, struct doc *map, const char *option, const char *key,
-    struct error *err)
+static int set_pairs(
+    struct cli *cli, struct doc *map, const char *option, const char *key, struct error *err)
 {
     const char *text;
     for (size_t i = 0; (text = arguments_item(cli->args, option, i)); i++) {
@@ -137,8 +138,8 @@ static struct doc *make_manifest(struct cli *cli, struct error *err)
     doc_set_string(arena, doc, "kind", "Job");
     struct doc *metadata = doc_set(arena, doc, "metadata", doc_map(arena));
     const char *name = arguments_text(cli->args, "name");
-    doc_set_string(arena, metadata, "name",
-        name ? name : make_name(cli, arguments_command(cli->args)[0]));
+    doc_set_string(
+        arena, metadata, "name", name ? name : make_name(cli, arguments_command(cli->args)[0]));
     doc_set_string(arena, metadata, "team", job_team(cli));
     if (set_pairs(cli, metadata, "label", "labels", err) < 0 ||
         fill_spec(cli, doc_set(arena, doc, "spec", doc_map(arena)), err) < 0)
@@ -159,16 +160,15 @@ static int submit(struct cli *cli, struct api *api, struct doc *doc, struct erro
     if (workdir) {
         if (workdir_pack(cli, workdir, true, &digest, err) < 0)
             return error_prefix(err, "--workdir");
-        doc_set_string(
-            cli->arena, (struct doc *)doc_get(doc, "spec"), "workdir", digest);
+        doc_set_string(cli->arena, (struct doc *)doc_get(doc, "spec"), "workdir", digest);
     }
     char key[API_KEY_TEXT];
     api_make_key(key);
     return api_call(api, cli->arena, "POST", "/v1/jobs", doc, key, NULL, err);
 }
 
-static int finish(struct cli *cli, struct api *api, const char *name, const struct doc *job,
-    struct error *err)
+static int finish(
+    struct cli *cli, struct api *api, const char *name, const struct doc *job, struct error *err)
 {
     struct strbuf target = {0};
     int failed = 0;
@@ -197,8 +197,8 @@ static int run(struct cli *cli, struct error *err)
     struct doc *doc = api ? make_manifest(cli, err) : NULL;
     if (!doc || submit(cli, api, doc, err) < 0)
         return -1;
-    const char *name = arena_printf(cli->arena, "%s/%s", view_text(doc, "metadata.team"),
-        view_text(doc, "metadata.name"));
+    const char *name = arena_printf(
+        cli->arena, "%s/%s", view_text(doc, "metadata.team"), view_text(doc, "metadata.name"));
     if (arguments_flag(cli->args, "detach"))
         return cli_puts(cli, arena_printf(cli->arena, "%s\n", name), err);
     cli_note(cli, "job %s", name);
@@ -214,7 +214,9 @@ const struct verb verb_run = {
     .summary = "run a command as a job, and follow it to its end",
     .description =
         "Makes a job of the command, shows its log, and ends as the job ends: with its exit "
-        "status, 128 and the number of the signal that killed it, or 1 when it ended otherwise. "
+        "status, 128 and the number of the signal that killed it, 127 when the command could not "
+        "be "
+        "started, or 1 when it ended otherwise. "
         "Ctrl-C cancels the job unless --keep says to leave it; a second Ctrl-C does not wait.\n\n"
         "The job is an ordinary one: it shows in muster get jobs, is priced, and can be preempted; "
         "its log is then followed on in the next attempt.",

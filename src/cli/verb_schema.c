@@ -33,8 +33,7 @@ static int run(struct cli *cli, struct error *err)
         strbuf_finish(&out);
         return failed;
     }
-    return error_set(
-        err, ERR_INVALID, "expected json, openapi or markdown, got \"%.40s\"", name);
+    return error_set(err, ERR_INVALID, "expected json, openapi or markdown, got \"%.40s\"", name);
 }
 
 const struct verb verb_schema = {

@@ -34,12 +34,19 @@ static const char *secret_target(struct cli *cli, const char *name)
 {
     struct strbuf target = {0};
     strbuf_puts(&target, "/v1/secrets");
-    view_append_name(&target, job_team(cli));
+    if (!name || !strchr(name, '/'))
+        view_append_name(&target, job_team(cli));
     if (name)
         view_append_name(&target, name);
     const char *copy = arena_strdup(cli->arena, target.text);
     strbuf_finish(&target);
     return copy;
+}
+
+/* As team/name, which is also how it may be given. */
+static const char *secret_name(struct cli *cli, const char *name)
+{
+    return strchr(name, '/') ? name : arena_printf(cli->arena, "%s/%s", job_team(cli), name);
 }
 
 static int read_standard_input(char **ret_text, size_t *ret_size, struct error *err)
@@ -77,8 +84,9 @@ static int run_set(struct cli *cli, struct error *err)
     /* The newline that an editor or echo puts at the end is not part of it. */
     if (size > 0 && value[size - 1] == '\n')
         value[--size] = '\0';
-    int failed = memchr(value, '\0', size)
-        ? error_set(err, ERR_INVALID, "a secret is text: this one has a NUL byte in it") : 0;
+    int failed = memchr(value, '\0', size) ? error_set(err, ERR_INVALID,
+                                                 "a secret is text: this one has a NUL byte in it")
+                                           : 0;
     if (!failed && size == 0)
         failed = error_set(err, ERR_INVALID, "the value is empty");
     struct api *api = failed ? NULL : cli_api(cli, err);
@@ -93,8 +101,10 @@ static int run_set(struct cli *cli, struct error *err)
     free(value);
     if (failed)
         return -1;
-    return cli_puts(cli, arena_printf(cli->arena, "secret %s/%s set\n", job_team(cli),
-        arguments_operand(cli->args, 0)), err);
+    return cli_puts(cli,
+        arena_printf(
+            cli->arena, "secret %s set\n", secret_name(cli, arguments_operand(cli->args, 0))),
+        err);
 }
 
 static int run_list(struct cli *cli, struct error *err)
@@ -110,21 +120,33 @@ static int run_delete(struct cli *cli, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     const char *name = arguments_operand(cli->args, 0);
-    if (!api || api_call(api, cli->arena, "DELETE", secret_target(cli, name), NULL, NULL, NULL,
-                    err) < 0)
+    if (!api ||
+        api_call(api, cli->arena, "DELETE", secret_target(cli, name), NULL, NULL, NULL, err) < 0)
         return -1;
     return cli_puts(
-        cli, arena_printf(cli->arena, "secret %s/%s deleted\n", job_team(cli), name), err);
+        cli, arena_printf(cli->arena, "secret %s deleted\n", secret_name(cli, name)), err);
 }
 
 static const struct verb actions[] = {
-    {.name = "set", .operands = "NAME", .summary = "store a value from a file or standard input",
+    {.name = "set",
+        .operands = "NAME",
+        .summary = "store a value from a file or standard input",
         .examples = "muster secret set hub-token --team vision --file token.txt",
-        .options = set_options, .scope = VERB_REMOTE, .run = run_set},
-    {.name = "list", .operands = "", .summary = "list a team's secrets, names and times only",
-        .options = team_options, .scope = VERB_REMOTE, .run = run_list},
-    {.name = "delete", .operands = "NAME", .summary = "forget a secret",
-        .options = team_options, .scope = VERB_REMOTE, .run = run_delete},
+        .options = set_options,
+        .scope = VERB_REMOTE,
+        .run = run_set},
+    {.name = "list",
+        .operands = "",
+        .summary = "list a team's secrets, names and times only",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = run_list},
+    {.name = "delete",
+        .operands = "NAME",
+        .summary = "forget a secret",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = run_delete},
     {NULL},
 };
 

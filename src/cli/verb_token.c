@@ -37,8 +37,8 @@ static struct doc *create_request(struct cli *cli)
 {
     struct arena *arena = cli->arena;
     struct doc *request = doc_map(arena);
-    int64_t length_ms = arguments_number(
-        cli->args, "expires", (int64_t)EXPIRES_DEFAULT_DAYS * 24 * 3600 * 1000);
+    int64_t length_ms =
+        arguments_number(cli->args, "expires", (int64_t)EXPIRES_DEFAULT_DAYS * 24 * 3600 * 1000);
     int64_t expires_ms = (clock_wall_ms() + length_ms) / 1000 * 1000;
     char expires[QUANTITY_TEXT];
     doc_set_string(arena, request, "user", arguments_operand(cli->args, 0));
@@ -99,13 +99,24 @@ static int run_revoke(struct cli *cli, struct error *err)
 }
 
 static const struct verb actions[] = {
-    {.name = "create", .operands = "USER", .summary = "make a token for a user, shown once",
+    {.name = "create",
+        .operands = "USER",
+        .summary = "make a token for a user, shown once",
         .examples = "muster token create ada --expires 30d > ~/.config/muster/token",
-        .options = create_options, .scope = VERB_REMOTE, .run = run_create},
-    {.name = "list", .operands = "", .summary = "list tokens, without their secrets",
-        .options = list_options, .scope = VERB_REMOTE, .run = run_list},
-    {.name = "revoke", .operands = "ID...", .summary = "make tokens worthless at once",
-        .scope = VERB_REMOTE, .run = run_revoke},
+        .options = create_options,
+        .scope = VERB_REMOTE,
+        .run = run_create},
+    {.name = "list",
+        .operands = "",
+        .summary = "list tokens, without their secrets",
+        .options = list_options,
+        .scope = VERB_REMOTE,
+        .run = run_list},
+    {.name = "revoke",
+        .operands = "ID...",
+        .summary = "make tokens worthless at once",
+        .scope = VERB_REMOTE,
+        .run = run_revoke},
     {NULL},
 };
 

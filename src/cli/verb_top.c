@@ -55,8 +55,7 @@ static int refresh(struct cli *cli, struct api *api, int64_t interval_ms, struct
         const struct doc *items = NULL;
         struct arena *outer = cli->arena;
         cli->arena = arena_create();
-        failed = api_list(api, cli->arena, "/v1/top", &items, err) < 0 ||
-                 draw(cli, items, err) < 0;
+        failed = api_list(api, cli->arena, "/v1/top", &items, err) < 0 || draw(cli, items, err) < 0;
         arena_destroy(cli->arena);
         cli->arena = outer;
         if (!failed && !cli_interrupted())

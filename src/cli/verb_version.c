@@ -1,8 +1,8 @@
 /* muster version: of this program, and of the server where one is asked. */
 #include "base/memory.h"
+#include "base/version.h"
 #include "cli/api.h"
 #include "cli/verbs.h"
-#include "base/version.h"
 #include "cli/view.h"
 
 #include <string.h>

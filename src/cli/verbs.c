@@ -7,13 +7,34 @@
 #include <string.h>
 
 const struct verb *const verbs[] = {
-    &verb_up, &verb_server,
-    &verb_apply, &verb_plan, &verb_get, &verb_describe, &verb_delete,
-    &verb_run, &verb_logs, &verb_exec, &verb_cancel, &verb_hold, &verb_release,
-    &verb_top, &verb_cost, &verb_node,
-    &verb_audit, &verb_token, &verb_secret, &verb_backup, &verb_restore,
-    &verb_schema, &verb_completion, &verb_version, &verb_help,
-    &verb_shim, &verb_init, &verb_sim,
+    &verb_up,
+    &verb_server,
+    &verb_apply,
+    &verb_plan,
+    &verb_get,
+    &verb_describe,
+    &verb_delete,
+    &verb_run,
+    &verb_logs,
+    &verb_exec,
+    &verb_cancel,
+    &verb_hold,
+    &verb_release,
+    &verb_top,
+    &verb_cost,
+    &verb_node,
+    &verb_audit,
+    &verb_token,
+    &verb_secret,
+    &verb_backup,
+    &verb_restore,
+    &verb_schema,
+    &verb_completion,
+    &verb_version,
+    &verb_help,
+    &verb_shim,
+    &verb_init,
+    &verb_sim,
     NULL,
 };
 
@@ -23,8 +44,8 @@ const struct option_spec common_options[] = {
 };
 
 const struct option_spec remote_options[] = {
-    {"endpoint", 'e', OPTION_TEXT, "ADDRESS",
-        "the server: unix:PATH or https://HOST:PORT", NULL, "MUSTER_ENDPOINT"},
+    {"endpoint", 'e', OPTION_TEXT, "ADDRESS", "the server: unix:PATH or https://HOST:PORT", NULL,
+        "MUSTER_ENDPOINT"},
     {"ca", 0, OPTION_TEXT, "FILE",
         "trust the certificates in this PEM file instead of the system's", NULL, "MUSTER_CA"},
     {"token-file", 0, OPTION_TEXT, "FILE",
@@ -113,8 +134,8 @@ const char *verb_suggest(const char *text, const char *const *names, size_t coun
         return NULL;
     for (size_t i = 0; i < count; i++) {
         /* The beginning of a name is as good as the name: --acc for --accelerator. */
-        size_t found = length >= 3 && !strncmp(names[i], text, length)
-            ? 1 : edit_distance(text, names[i]);
+        size_t found =
+            length >= 3 && !strncmp(names[i], text, length) ? 1 : edit_distance(text, names[i]);
         if (found < distance && found < length) {
             distance = found;
             nearest = names[i];

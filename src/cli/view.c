@@ -16,7 +16,7 @@
 
 static const struct view_column pool_columns[] = {
     {"NAME", "metadata.name"},
-    {"ENGINE", "spec.engine"},
+    {"ENGINE", "spec.engine", .fallback = "local"},
     {"NODES", "status.nodes|spec.nodes", VIEW_COUNT, .right = true},
     {"SPOT", "spec.spot"},
     {"JURISDICTION", "spec.jurisdiction"},
@@ -28,7 +28,6 @@ static const struct view_column pool_columns[] = {
 static const struct view_column team_columns[] = {
     {"NAME", "metadata.name"},
     {"PARENT", "spec.parent"},
-    {"LIVE JOBS", "status.liveJobs", .right = true},
     {"WEIGHT", "spec.weight", .wide = true, .right = true},
     {"QUOTA", "spec.quota", VIEW_COUNT, .wide = true, .right = true},
     {"MEMBERS", "spec.members", VIEW_COUNT, .wide = true, .right = true},
@@ -160,7 +159,7 @@ static const char *format_moment(
         return text;
     char out[QUANTITY_TEXT];
     if (format == VIEW_AGE)
-        return arena_strdup(arena, quantity_human_duration(now_ms - at_ms, out));
+        return arena_strdup(arena, quantity_human_duration((now_ms - at_ms) / 1000 * 1000, out));
     time_t seconds = (time_t)(at_ms / 1000);
     struct tm tm;
     if (!localtime_r(&seconds, &tm))
@@ -175,13 +174,32 @@ static const char *format_list(struct arena *arena, const struct doc *value)
         return scalar(value);
     struct strbuf text = {0};
     for (const struct doc *item = value->first; item; item = item->next) {
-        const char *name = item->type == DOC_MAP
-            ? view_text(item, "name|key|node|job|user") : scalar(item);
+        const char *name =
+            item->type == DOC_MAP ? view_text(item, "name|key|node|job|user") : scalar(item);
         strbuf_printf(&text, "%s%s%s%s", text.length ? "," : "",
             value->type == DOC_MAP ? item->key : "", value->type == DOC_MAP ? "=" : "",
             name ? name : "");
     }
     const char *copy = text.length ? arena_strdup(arena, text.text) : NULL;
+    strbuf_finish(&text);
+    return copy;
+}
+
+/* Quoted where a shell would need it, and cut where it becomes a program. */
+static const char *format_command(struct arena *arena, const struct doc *value)
+{
+    enum { COMMAND_SHOWN_MAX = 200 };
+    struct strbuf text = {0};
+    for (const struct doc *item = value->type == DOC_LIST ? value->first : NULL; item;
+         item = item->next) {
+        const char *word = scalar(item);
+        word = word ? word : "";
+        const char *quote = !*word || strpbrk(word, " \t\n\"$&;|<>*?()'") ? "'" : "";
+        strbuf_printf(&text, "%s%s%s%s", text.length ? " " : "", quote, word, quote);
+    }
+    bool cut = text.length > COMMAND_SHOWN_MAX;
+    const char *copy = arena_printf(arena, "%.*s%s", cut ? COMMAND_SHOWN_MAX : (int)text.length,
+        strbuf_text(&text), cut ? " .." : "");
     strbuf_finish(&text);
     return copy;
 }
@@ -242,10 +260,12 @@ const char *view_value(
     case VIEW_MILLISECONDS:
     case VIEW_BYTES: return format_amount(arena, value, format);
     case VIEW_LIST: return format_list(arena, value);
+    case VIEW_COMMAND: return format_command(arena, value);
     case VIEW_RESOURCES: return format_resources(arena, value);
     case VIEW_COUNT:
         return value->type == DOC_LIST || value->type == DOC_MAP
-            ? arena_printf(arena, "%zu", value->count) : scalar(value);
+                   ? arena_printf(arena, "%zu", value->count)
+                   : scalar(value);
     }
     assert(!"a format without a reading");
     return NULL;
@@ -282,6 +302,7 @@ void view_write_table(const struct cli *cli, const struct view_column *columns,
                 continue;
             const char *text =
                 view_value(cli->arena, view_at(item, column->path), column->format, now_ms);
+            text = text ? text : column->fallback;
             bool state = column->format == VIEW_STATE;
             table_add_cell_coloured(
                 table, text, state && cli->colour ? view_state_colour(text) : NULL);
@@ -290,8 +311,7 @@ void view_write_table(const struct cli *cli, const struct view_column *columns,
     table_write(table, out);
 }
 
-void view_write_csv(
-    const struct view_column *columns, const struct doc *items, struct strbuf *out)
+void view_write_csv(const struct view_column *columns, const struct doc *items, struct strbuf *out)
 {
     SCOPED(table_scope) struct table *table = table_create();
     SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -300,9 +320,12 @@ void view_write_csv(
     for (const struct doc *item = items->first; item; item = item->next) {
         for (const struct view_column *column = columns; column->title; column++) {
             const struct doc *value = view_at(item, column->path);
-            table_add_cell(table, value ? view_value(arena, value,
-                value->type == DOC_LIST || value->type == DOC_MAP ? VIEW_LIST : VIEW_TEXT, 0)
-                                        : NULL);
+            table_add_cell(table,
+                value
+                    ? view_value(arena, value,
+                          value->type == DOC_LIST || value->type == DOC_MAP ? VIEW_LIST : VIEW_TEXT,
+                          0)
+                    : NULL);
         }
     }
     table_write_csv(table, out);
@@ -345,8 +368,8 @@ void view_append_line(const struct cli *cli, struct strbuf *out, const char *pre
     strbuf_putc(out, '\n');
 }
 
-int view_write_items(struct cli *cli, const struct view_column *columns,
-    const struct doc *items, const char *format, struct error *err)
+int view_write_items(struct cli *cli, const struct view_column *columns, const struct doc *items,
+    const char *format, struct error *err)
 {
     if (format && (!strcmp(format, "json") || !strcmp(format, "yaml"))) {
         struct doc *list = doc_map(cli->arena);

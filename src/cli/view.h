@@ -10,14 +10,15 @@
 #include <stdint.h>
 
 enum view_format {
-    VIEW_TEXT,      /* text and numbers as they are */
-    VIEW_STATE,     /* in its colour */
-    VIEW_AGE,       /* a moment as the time since: "3m12s" */
-    VIEW_TIME,      /* a moment in local time */
-    VIEW_SECONDS,   /* a length of time */
+    VIEW_TEXT,    /* text and numbers as they are */
+    VIEW_STATE,   /* in its colour */
+    VIEW_AGE,     /* a moment as the time since: "3m12s" */
+    VIEW_TIME,    /* a moment in local time */
+    VIEW_SECONDS, /* a length of time */
     VIEW_MILLISECONDS,
     VIEW_BYTES,
     VIEW_LIST,      /* "a,b" of a list, "k=v,k=v" of a map */
+    VIEW_COMMAND,   /* a list as a shell would have it */
     VIEW_COUNT,     /* the number of items */
     VIEW_RESOURCES, /* "4 cpu, 16 GiB, 2 a100" of a map of resources */
 };
@@ -26,8 +27,9 @@ struct view_column {
     const char *title; /* NULL ends the columns */
     const char *path;  /* "status.state"; with '|' between them, the first that is there */
     enum view_format format;
-    bool wide;  /* only with -o wide */
-    bool right; /* a number */
+    bool wide;            /* only with -o wide */
+    bool right;           /* a number */
+    const char *fallback; /* what stands where the document says nothing; NULL: "-" */
 };
 
 struct view {
@@ -53,8 +55,7 @@ const char *view_value(
 void view_write_table(const struct cli *cli, const struct view_column *columns,
     const struct doc *items, bool wide, struct strbuf *out);
 /* The same as CSV, values as programs want them. */
-void view_write_csv(
-    const struct view_column *columns, const struct doc *items, struct strbuf *out);
+void view_write_csv(const struct view_column *columns, const struct doc *items, struct strbuf *out);
 /* The name by which an item of a view is asked for: "team/name", "pool/node", "name". */
 const char *view_item_name(struct arena *arena, const struct view *view, const struct doc *item);
 /* "/v1/jobs/team%2Fname" is never sent: names of jobs and nodes are two segments. Appends "/" and

@@ -52,8 +52,8 @@ static int open_temporary(struct error *err)
     return fd;
 }
 
-int workdir_pack(struct cli *cli, const char *folder, bool send, const char **ret_digest,
-    struct error *err)
+int workdir_pack(
+    struct cli *cli, const char *folder, bool send, const char **ret_digest, struct error *err)
 {
     SCOPED(fd_scope) int from = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (from < 0)

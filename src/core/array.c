@@ -1,6 +1,6 @@
 /* Arrays: jobs submitted together, of which at most `parallel` are active at once. The array itself
- * has no row: its id is the first element's, its name that of its elements without the index. It
- * lives as long as one of them. */
+ * has no row: its id is the first element's, its name that of its elements without the index, which
+ * it keeps as a symbol. It lives as long as one of them. */
 #include "core/core_state.h"
 
 #include <stdio.h>
@@ -10,32 +10,37 @@ struct live_array *array_find(const struct core *core, const struct live_team *t
     return name ? idmap_get(&core->arrays_by_name, name_key(team, name)) : NULL;
 }
 
-/* The element's name without "-<index>". */
+/* The element's name without "[<index>]". */
 static uint32_t array_name(struct core *core, const struct live_job *job)
 {
     char text[256];
     snprintf(text, sizeof text, "%s", core_symbol(core, job->row.name));
-    char *dash = strrchr(text, '-');
-    assert(dash);
-    *dash = '\0';
+    char *bracket = strrchr(text, '[');
+    if (!bracket)
+        return 0;
+    *bracket = '\0';
     return symbol_find(core, text);
 }
 
-void array_join(struct core *core, struct live_job *job)
+bool array_join(struct core *core, struct live_job *job)
 {
     struct live_array *array = idmap_get(&core->arrays, job->row.array);
     if (!array) {
+        uint32_t name = array_name(core, job);
+        if (!name)
+            return false;
         array = mem_alloc(1, sizeof *array);
         array->id = job->row.array;
         array->team = job->team;
         array->parallel = job->row.array_parallel;
-        array->name = array_name(core, job);
+        array->name = name;
+        symbol_hold(core, name);
         idmap_put(&core->arrays, array->id, array);
-        if (array->name)
-            idmap_put(&core->arrays_by_name, name_key(array->team, array->name), array);
+        idmap_put(&core->arrays_by_name, name_key(array->team, array->name), array);
     }
     array->live++;
     job->array = array;
+    return true;
 }
 
 void array_leave(struct core *core, struct live_job *job)
@@ -48,8 +53,8 @@ void array_leave(struct core *core, struct live_job *job)
     if (--array->live)
         return;
     idmap_remove(&core->arrays, array->id);
-    if (array->name)
-        idmap_remove(&core->arrays_by_name, name_key(array->team, array->name));
+    idmap_remove(&core->arrays_by_name, name_key(array->team, array->name));
+    symbol_release(core, array->name, false);
     free(array);
 }
 

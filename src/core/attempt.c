@@ -7,8 +7,8 @@
 
 void placement_amounts(const struct live_placement *placement, struct amounts *ret)
 {
-    amounts_of_shape(placement->attempt->job->shape, placement->row.ranks,
-        placement->node->resource, ret);
+    amounts_of_shape(
+        placement->attempt->job->shape, placement->row.ranks, placement->node->resource, ret);
 }
 
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret)
@@ -75,6 +75,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     job->row.size_now = plan->size;
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
+    assert(quota_allows(job->team, &amounts));
     quota_hold(core, job->team, &amounts, job_firm(job), 1);
     array_count(job, 1);
     job_set_state(core, job, JOB_STARTING);
@@ -136,6 +137,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     attempt->row.stop_reason = (int32_t)reason;
     if (!stopping)
         attempt->row.stop_ms = core->now_ms;
+    if (reason != END_PREEMPTED)
+        core->pass_wanted = true; /* others may claim the place that it leaves */
     change_put(core, &attempt->item);
     job_set_state(core, job, JOB_STOPPING);
     decide(core, (struct core_decision){.kind = DECISION_STOP,
@@ -179,8 +182,8 @@ static void placements_release(
         while (node->placements.items[at] != one)
             at++;
         vec_remove(&node->placements, at);
-        node_hold(node, &job->shape->row, one->row.devices, one->row.device_milli,
-            one->row.ranks, -1);
+        node_hold(
+            node, &job->shape->row, one->row.devices, one->row.device_milli, one->row.ranks, -1);
         change_retire(core, &one->item);
     }
 }
@@ -215,8 +218,8 @@ static void job_retry(struct core *core, struct live_job *job, enum end_reason r
     job_requeue(core, job, reason);
 }
 
-static void job_after_attempt(struct core *core, struct live_job *job, enum end_reason reason,
-    int32_t exit_status)
+static void job_after_attempt(
+    struct core *core, struct live_job *job, enum end_reason reason, int32_t exit_status)
 {
     if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
@@ -230,8 +233,8 @@ static void job_after_attempt(struct core *core, struct live_job *job, enum end_
         job_retry(core, job, reason);
 }
 
-void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
-    int32_t exit_status)
+void attempt_end(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status)
 {
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;
@@ -255,11 +258,6 @@ void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reaso
     core->pass_wanted = true;
     leave_nodes(core, attempt);
     job_after_attempt(core, job, reason, exit_status);
-}
-
-void attempt_free(struct live_attempt *attempt)
-{
-    free(attempt);
 }
 
 void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context)

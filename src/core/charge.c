@@ -1,14 +1,15 @@
 /* Metering: what was held from when to when, by whom, at which price, and what there was to hold.
  *
- * Charges are written when an attempt ends and when a price or a capacity changes, so each has one
- * price. Amounts: hour_micro * 1000 * milliseconds / 3600000 billionths, rounded half up once. */
+ * A charge has one price. When a price or a capacity changes while an attempt runs, what it held so
+ * far is kept as a span, and is charged like the rest when the attempt ends: only then is it known
+ * how much of the work was lost. Amounts: hour_micro * 1000 * milliseconds / 3600000 billionths,
+ * rounded half up once. */
 #include "core/core_state.h"
 
-#define HOUR_MS  3600000
-#define GIB      ((int64_t)1 << 30)
+#define HOUR_MS 3600000
+#define GIB     ((int64_t)1 << 30)
 
-static const struct live_price *price_find(
-    const struct live_pool *pool, int32_t of, uint32_t name)
+static const struct live_price *price_find(const struct live_pool *pool, int32_t of, uint32_t name)
 {
     for (const struct live_price *price = pool->prices; price; price = price->next) {
         if (name && price->row.of == of && price->row.name == name)
@@ -52,8 +53,8 @@ static int64_t held_hour_micro(
     share_raise(held->cpu_milli, node->row.cpu_milli, &numerator, &denominator);
     share_raise(held->memory_bytes, node->row.memory_bytes, &numerator, &denominator);
     share_raise(held->disk_bytes, node->row.disk_bytes, &numerator, &denominator);
-    share_raise(accelerator_milli, (int64_t)node->row.devices * DEVICE_MILLI, &numerator,
-        &denominator);
+    share_raise(
+        accelerator_milli, (int64_t)node->row.devices * DEVICE_MILLI, &numerator, &denominator);
     return scale_round(price->row.hour_micro, numerator, denominator);
 }
 
@@ -83,9 +84,9 @@ static void placement_held(
     if (!exclusive)
         return;
     bool pays = pays_whole(placement);
-    *ret_held = pays ? (struct bundle){node->row.cpu_milli, node->row.memory_bytes,
-                           node->row.disk_bytes}
-                     : (struct bundle){0};
+    *ret_held =
+        pays ? (struct bundle){node->row.cpu_milli, node->row.memory_bytes, node->row.disk_bytes}
+             : (struct bundle){0};
     *ret_milli = pays ? (int64_t)node->row.devices * DEVICE_MILLI : 0;
 }
 
@@ -111,38 +112,74 @@ static int64_t cost_nano(int64_t hour_micro, int64_t ms)
     return rounded > INT64_MAX ? INT64_MAX : (int64_t)rounded;
 }
 
-void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms)
+/* What the placement has held since since_ms, at today's price. */
+static struct span_row span_make(const struct core *core, const struct live_placement *placement)
 {
-    int64_t begin_ms = placement->row.since_ms, end_ms = core->now_ms;
-    placement->row.since_ms = end_ms;
-    if (end_ms <= begin_ms)
-        return;
-    const struct live_attempt *attempt = placement->attempt;
     const struct live_node *node = placement->node;
-    struct history_charge *charge = mem_alloc(1, sizeof *charge);
     struct bundle held;
-    struct charge_row *row = &charge->row;
-    placement_held(placement, &held, &row->accelerator_milli);
-    row->attempt = attempt->row.id;
-    row->job = attempt->job->row.id;
-    row->team = attempt->job->row.team;
-    row->pool = node->row.pool;
-    row->node = node->row.id;
-    row->begin_ms = begin_ms;
-    row->end_ms = end_ms;
-    row->wasted_ms = lost_since_ms >= end_ms ? 0 : end_ms - most(lost_since_ms, begin_ms);
-    row->cpu_milli = held.cpu_milli;
-    row->memory_bytes = held.memory_bytes;
-    row->disk_bytes = held.disk_bytes;
-    row->accelerator = row->accelerator_milli ? node->row.accelerator : 0;
-    row->currency = node->pool->row.currency;
-    row->hour_micro = held_hour_micro(node, &held, row->accelerator_milli);
-    row->cost_nano = cost_nano(row->hour_micro, end_ms - begin_ms);
-    row->wasted_nano = cost_nano(row->hour_micro, row->wasted_ms);
+    struct span_row span = {
+        .placement = placement->row.id,
+        .begin_ms = placement->row.since_ms,
+        .end_ms = core->now_ms,
+        .currency = node->pool->row.currency,
+    };
+    placement_held(placement, &held, &span.accelerator_milli);
+    span.cpu_milli = held.cpu_milli;
+    span.memory_bytes = held.memory_bytes;
+    span.disk_bytes = held.disk_bytes;
+    span.accelerator = span.accelerator_milli ? node->row.accelerator : 0;
+    span.hour_micro = held_hour_micro(node, &held, span.accelerator_milli);
+    return span;
+}
+
+/* Milliseconds of the span in which work was done that got lost. */
+static int64_t span_wasted_ms(const struct span_row *span, int64_t lost_since_ms)
+{
+    return lost_since_ms >= span->end_ms ? 0 : span->end_ms - most(lost_since_ms, span->begin_ms);
+}
+
+static void span_charge(struct core *core, const struct live_placement *placement,
+    const struct span_row *span, int64_t lost_since_ms)
+{
+    if (span->end_ms <= span->begin_ms)
+        return;
+    struct history_charge *charge = mem_alloc(1, sizeof *charge);
+    int64_t wasted_ms = span_wasted_ms(span, lost_since_ms);
+    charge->row = (struct charge_row){
+        .attempt = placement->row.attempt,
+        .job = placement->attempt->row.job,
+        .team = placement->attempt->job->row.team,
+        .pool = placement->node->row.pool,
+        .node = placement->row.node,
+        .begin_ms = span->begin_ms,
+        .end_ms = span->end_ms,
+        .wasted_ms = wasted_ms,
+        .cpu_milli = span->cpu_milli,
+        .memory_bytes = span->memory_bytes,
+        .disk_bytes = span->disk_bytes,
+        .accelerator_milli = span->accelerator_milli,
+        .accelerator = span->accelerator,
+        .currency = span->currency,
+        .hour_micro = span->hour_micro,
+        .cost_nano = cost_nano(span->hour_micro, span->end_ms - span->begin_ms),
+        .wasted_nano = cost_nano(span->hour_micro, wasted_ms),
+    };
     change_history(core, ROW_CHARGE, &charge->item);
 }
 
-void charge_node_capacity(struct core *core, struct live_node *node)
+void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms)
+{
+    for (struct live_span *span = placement->spans, *next; span; span = next) {
+        next = span->next;
+        span_charge(core, placement, &span->row, lost_since_ms);
+        change_delete(core, &span->item);
+    }
+    placement->spans = NULL;
+    struct span_row last = span_make(core, placement);
+    span_charge(core, placement, &last, lost_since_ms);
+}
+
+void charge_capacity(struct core *core, struct live_node *node)
 {
     int64_t begin_ms = node->row.since_ms, end_ms = core->now_ms;
     node->row.since_ms = end_ms;
@@ -161,19 +198,26 @@ void charge_node_capacity(struct core *core, struct live_node *node)
     change_history(core, ROW_CAPACITY, &capacity->item);
 }
 
-void charge_pool(struct core *core, struct live_pool *pool)
+static void placement_split(struct core *core, struct live_placement *placement)
 {
-    for (size_t i = 0; i < pool->nodes.count; i++) {
-        struct live_node *node = pool->nodes.items[i];
-        if (node->row.state == NODE_UP) {
-            charge_node_capacity(core, node);
-            change_put(core, &node->item);
-        }
-        for (size_t p = 0; p < node->placements.count; p++) {
-            charge_placement(core, node->placements.items[p], MOMENT_NEVER);
-            change_put(core, &node->placements.items[p]->item);
-        }
+    if (placement->row.since_ms >= core->now_ms)
+        return;
+    struct live_span *span = mem_alloc(1, sizeof *span);
+    span->row = span_make(core, placement);
+    change_new(core, ROW_SPAN, &span->item);
+    LIST_APPEND(placement->spans, span, next);
+    placement->row.since_ms = core->now_ms;
+    change_put(core, &placement->item);
+}
+
+void charge_split(struct core *core, struct live_node *node)
+{
+    if (node->row.state == NODE_UP) {
+        charge_capacity(core, node);
+        change_put(core, &node->item);
     }
+    for (size_t i = 0; i < node->placements.count; i++)
+        placement_split(core, node->placements.items[i]);
 }
 
 int64_t core_attempt_hour_micro(const struct core *core, uint64_t id)
@@ -185,6 +229,13 @@ int64_t core_attempt_hour_micro(const struct core *core, uint64_t id)
          one = one->next)
         sum += placement_hour_micro(one);
     return sum;
+}
+
+int64_t core_placement_hour_micro(const struct core *core, uint64_t id)
+{
+    const struct live_placement *placement =
+        (const struct live_placement *)table_find(core, ROW_PLACEMENT, id);
+    return placement ? placement_hour_micro(placement) : 0;
 }
 
 int64_t core_node_hour_micro(const struct core *core, uint64_t id)

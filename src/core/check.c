@@ -69,7 +69,7 @@ static int check_node(const struct live_node *node, struct error *err)
     return 0;
 }
 
-/* The devices of a placement are as many as its ranks ask for, and shapes ask for what nodes have. */
+/* The devices of a placement are as many as its ranks ask for. */
 static int check_placement(const struct live_placement *one, struct error *err)
 {
     const struct shape_row *shape = &one->attempt->job->shape->row;
@@ -79,6 +79,8 @@ static int check_placement(const struct live_placement *one, struct error *err)
         return wrong(err, "placement", one->row.id, "its devices are not what its ranks ask for");
     if (shape->accelerator && shape->accelerator != one->node->row.accelerator)
         return wrong(err, "placement", one->row.id, "its node has another accelerator type");
+    if (one->attempt->row.stop_reason != END_NONE)
+        return 0; /* perhaps because its node or pool was changed */
     if ((shape->pool && shape->pool != one->node->pool->row.name) ||
         (shape->jurisdiction && shape->jurisdiction != one->node->pool->row.jurisdiction))
         return wrong(err, "placement", one->row.id, "it is in a pool that it does not allow");
@@ -114,8 +116,7 @@ static int check_job(const struct live_job *job, struct error *err)
         return wrong(err, "job", job->row.id, "it has ended and is still live");
     if ((state >= JOB_STARTING) != (job->attempt != NULL))
         return wrong(err, "job", job->row.id, "its state contradicts its attempt");
-    if ((state == JOB_STOPPING) !=
-        (job->attempt && job->attempt->row.stop_reason != END_NONE))
+    if ((state == JOB_STOPPING) != (job->attempt && job->attempt->row.stop_reason != END_NONE))
         return wrong(err, "job", job->row.id, "it is stopping and its attempt is not");
     bool competes = state == JOB_QUEUED && !job->claims;
     if (competes != (job->lane != NULL))
@@ -132,8 +133,8 @@ static int check_job(const struct live_job *job, struct error *err)
     return 0;
 }
 
-static void team_add(struct amounts *held, const struct live_team *team,
-    struct live_team *owner, const struct amounts *amounts)
+static void team_add(struct amounts *held, const struct live_team *team, struct live_team *owner,
+    const struct amounts *amounts)
 {
     for (const struct live_team *at = owner; at; at = at->parent) {
         for (int i = 0; at == team && i < RESOURCE_MAX; i++)
@@ -167,6 +168,75 @@ static int check_team(const struct core *core, const struct live_team *team, str
     return 0;
 }
 
+/* The trial accounts of preemption are empty between searches. */
+static int check_idle(const struct core *core, struct error *err)
+{
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+        if (attempt->away)
+            return wrong(err, "attempt", attempt->row.id, "it is away on trial");
+    }
+    TABLE_EACH (core, ROW_TEAM, struct live_team, team) {
+        for (int i = 0; i < RESOURCE_MAX; i++) {
+            if (team->chosen[i])
+                return wrong(err, "team", team->row.id, "a trial is not undone");
+        }
+    }
+    return 0;
+}
+
+static int check_timers(const struct core *core, struct error *err)
+{
+    size_t timed = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        if (job->timer_ms == MOMENT_NEVER)
+            continue;
+        timed++;
+        if (job->timer_position >= core->timers.count ||
+            core->timers.items[job->timer_position] != job)
+            return wrong(err, "job", job->row.id, "its timer is lost");
+    }
+    if (timed != core->timers.count)
+        return error_set(err, ERR_CORRUPT, "timers of jobs that are gone");
+    for (size_t i = 1; i < core->timers.count; i++) {
+        if (core->timers.items[i]->timer_ms < core->timers.items[(i - 1) / 2]->timer_ms)
+            return wrong(err, "job", core->timers.items[i]->row.id, "its timer is out of order");
+    }
+    return 0;
+}
+
+static int check_counts(const struct core *core, struct error *err)
+{
+    int64_t queued = 0, running = 0, claimants = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        queued += job->row.state == JOB_QUEUED;
+        running += job->row.state == JOB_RUNNING;
+        claimants += job->claims != NULL;
+    }
+    if (queued != core->jobs_queued || running != core->jobs_running ||
+        claimants != (int64_t)core->claimants.count)
+        return error_set(err, ERR_CORRUPT, "jobs are counted wrong");
+    return 0;
+}
+
+/* Elements that are active, and never more than the array allows. */
+static int check_arrays(const struct core *core, struct error *err)
+{
+    TABLE_EACH (core, ROW_JOB, struct live_job, first) {
+        const struct live_array *array = first->array;
+        int32_t live = 0, active = 0;
+        if (!array || first->row.id != array->id)
+            continue;
+        TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+            live += job->array == array;
+            active += job->array == array && (job->attempt || job->claims);
+        }
+        if (live != array->live || active != array->active ||
+            (array->parallel > 0 && active > array->parallel))
+            return wrong(err, "array", array->id, "too many of it, or counted wrong");
+    }
+    return 0;
+}
+
 static int check_capacity(const struct core *core, struct error *err)
 {
     struct amounts sum = {0}, part;
@@ -187,6 +257,8 @@ static int check_shapes(const struct core *core, struct error *err)
     TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
         if (shape->references <= 0)
             return wrong(err, "shape", shape->row.id, "nobody uses it");
+        if (!score_check(core, shape))
+            return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
     return 0;
 }
@@ -207,16 +279,24 @@ static int check_tables(const struct core *core, struct error *err)
                 return wrong(err, row_type((enum row_kind)kind)->name, last, "misplaced");
         }
         if (live != table->live)
-            return error_set(err, ERR_CORRUPT, "table %s: wrong count",
-                row_type((enum row_kind)kind)->name);
+            return error_set(
+                err, ERR_CORRUPT, "table %s: wrong count", row_type((enum row_kind)kind)->name);
     }
     return 0;
+}
+
+static int check_symbols(const struct core *core, struct error *err)
+{
+    uint64_t id = 0;
+    const char *fault = symbols_fault(core, &id);
+    return fault ? wrong(err, "symbol", id, fault) : 0;
 }
 
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
-        check_shapes(core, err) < 0)
+        check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
+        check_counts(core, err) < 0 || check_arrays(core, err) < 0 || check_symbols(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

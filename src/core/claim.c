@@ -170,25 +170,29 @@ static bool place_will_be_free(
     return is_free;
 }
 
+static void claim_admit(struct core *core, struct live_job *job, const struct plan *plan)
+{
+    struct amounts amounts;
+    plan_amounts(plan, job, &amounts);
+    claims_release(core, job);
+    /* A limit may have been lowered while the place was made. */
+    if (quota_allows(job->team, &amounts))
+        attempt_admit(core, job, plan);
+}
+
 /* One claimant: admitted at its place, or elsewhere, or it waits on, or it gives up its place and
- * competes again. A place elsewhere is of the same size: the quota has let that much through. */
+ * competes again. */
 static void claim_settle(struct core *core, struct live_job *job)
 {
     struct plan plan = {0}, other = {0};
     claims_plan(job, &plan);
     int32_t size = plan.size;
-    if (place_free(core, job, &plan)) {
+    if (place_free(core, job, &plan))
+        claim_admit(core, job, &plan);
+    else if (plan_make(core, job, size, size, &other))
+        claim_admit(core, job, &other);
+    else if (!place_will_be_free(core, job, &plan))
         claims_release(core, job);
-        attempt_admit(core, job, &plan);
-    } else if (plan_make(core, job, size, size, &other)) {
-        struct amounts amounts;
-        plan_amounts(&other, job, &amounts);
-        claims_release(core, job);
-        if (quota_allows(job->team, &amounts))
-            attempt_admit(core, job, &other);
-    } else if (!place_will_be_free(core, job, &plan)) {
-        claims_release(core, job);
-    }
     plan_finish(&plan);
     plan_finish(&other);
 }

@@ -18,13 +18,17 @@ struct core *core_create(const struct core_options *options)
     core->topology_version = 1;
     core->free_version = 1;
     core->images = arena_create();
+    symbols_prepare(core);
     return core;
 }
 
 static void object_free(struct item *item)
 {
     switch (item->kind) {
-    case ROW_POOL: vec_free(&((struct live_pool *)item)->nodes); free(item); break;
+    case ROW_POOL:
+        vec_free(&((struct live_pool *)item)->nodes);
+        free(item);
+        break;
     case ROW_NODE: node_free((struct live_node *)item); break;
     case ROW_TEAM: team_free((struct live_team *)item); break;
     case ROW_SHAPE: shape_free((struct live_shape *)item); break;
@@ -43,8 +47,10 @@ static void lanes_free(struct core *core)
 
 static void arrays_free(struct core *core)
 {
-    TABLE_EACH (core, ROW_JOB, struct live_job, job)
-        array_leave(core, job);
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        if (job->array && --job->array->live == 0)
+            free(job->array);
+    }
 }
 
 static void tables_free(struct core *core)
@@ -65,9 +71,10 @@ void core_destroy(struct core *core)
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
-    strmap_finish(&core->symbols);
+    idmap_finish(&core->symbols);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
+    idmap_finish(&core->nodes_by_name);
     idmap_finish(&core->jobs_by_name);
     idmap_finish(&core->arrays_by_name);
     idmap_finish(&core->arrays);
@@ -75,6 +82,8 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
+    vec_free(&core->journal.nodes);
+    vec_free(&core->by_ordinal);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->changes);
@@ -95,8 +104,7 @@ const struct shape_row *core_shape(const struct core *core, uint64_t id)
     return item ? &((const struct live_shape *)item)->row : NULL;
 }
 
-void core_row_each(
-    const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
+void core_row_each(const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
 {
     assert((unsigned)kind < ROW_KIND_COUNT);
     size_t at = 0;
@@ -109,7 +117,6 @@ static int64_t table_bytes(const struct core *core, int kind)
 {
     static const size_t sizes[ROW_KIND_COUNT] = {
         [ROW_COUNTER] = sizeof(struct live_counter),
-        [ROW_SYMBOL] = sizeof(struct live_symbol) + 64,
         [ROW_POOL] = sizeof(struct live_pool),
         [ROW_PRICE] = sizeof(struct live_price),
         [ROW_NODE] = sizeof(struct live_node) + 4 * DEVICES_MAX,
@@ -124,6 +131,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_DEPENDENCY] = sizeof(struct live_dependency),
         [ROW_ATTEMPT] = sizeof(struct live_attempt),
         [ROW_PLACEMENT] = sizeof(struct live_placement),
+        [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
     };
     const struct table *table = &core->tables[kind];
@@ -139,7 +147,7 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
         .jobs_running = core->jobs_running,
         .attempts_live = (int64_t)core->tables[ROW_ATTEMPT].live,
         .nodes_up = core->nodes_up,
-        .bytes = (int64_t)sizeof *core,
+        .bytes = (int64_t)sizeof *core + core->symbol_bytes,
     };
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);

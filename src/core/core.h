@@ -71,6 +71,7 @@ MUST_CHECK int core_job_release(struct core *core, uint64_t job, struct error *e
 
 /* Nodes are named pool/node. Draining stops what runs there, with grace, and requeues it. */
 enum node_wish { NODE_CORDON, NODE_UNCORDON, NODE_DRAIN };
+/* ERR_NOT_FOUND. Wishing what is so already is fine. */
 MUST_CHECK int core_node_wish(struct core *core, const char *pool, const char *node,
     enum node_wish wish, struct error *err);
 /* Maintenance from begin to end: nothing is placed there that its time limit does not end before
@@ -175,7 +176,8 @@ const struct shape_row *core_shape(const struct core *core, uint64_t id);
 uint64_t core_job_find(const struct core *core, const char *team, const char *name);
 uint64_t core_team_find(const struct core *core, const char *name);
 uint64_t core_pool_find(const struct core *core, const char *name);
-const char *core_symbol(const struct core *core, uint32_t symbol); /* "" for 0; never NULL */
+/* Its text, also of one that was retired since core_begin; "" for 0 and what is not there. */
+const char *core_symbol(const struct core *core, uint32_t symbol);
 typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
 /* The placements of an attempt, in order of first rank. */
 void core_placement_each(
@@ -186,6 +188,8 @@ void core_row_each(
 
 /* What it costs to hold a live attempt for an hour, in millionths of the currency. */
 int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
+/* The same for one of its placements. */
+int64_t core_placement_hour_micro(const struct core *core, uint64_t placement);
 /* What a node costs an hour, whole. */
 int64_t core_node_hour_micro(const struct core *core, uint64_t node);
 
@@ -193,6 +197,7 @@ struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;
     int64_t bytes; /* memory that the state takes, counted by the core itself */
 };
+/* How much there is of everything; cheap. */
 void core_count(const struct core *core, struct core_counts *ret_counts);
 
 /* ---- checking -------------------------------------------------------------------------- */

@@ -22,13 +22,13 @@ enum {
 };
 
 enum {
-    DEVICES_MAX = 64,           /* bits of a mask */
-    DEVICE_MILLI = 1000,        /* a whole one */
+    DEVICES_MAX = 64,    /* bits of a mask */
+    DEVICE_MILLI = 1000, /* a whole one */
     TEAM_DEPTH_MAX = 16,
-    NODES_MAX = 32768,          /* of all pools */
-    GANG_SIZE_MAX = 16384,      /* times AMOUNT_MAX: no sum of amounts overflows */
+    NODES_MAX = 32768,     /* of all pools */
+    GANG_SIZE_MAX = 16384, /* times AMOUNT_MAX: no sum of amounts overflows */
     ARRAY_COUNT_MAX = 100000,
-    DEPENDENCIES_MAX = 4096,    /* of one submission */
+    DEPENDENCIES_MAX = 4096, /* of one submission */
     JOBS_MAX_DEFAULT = 100000,
     NEVER_PREEMPTED_MORE = -1,
 };
@@ -77,6 +77,10 @@ struct live_counter {
 struct live_symbol {
     struct item item;
     uint64_t id;
+    struct live_symbol *same_hash;
+    uint32_t users; /* columns of jobs' rows that name it, and arrays of that name */
+    uint8_t pinned;
+    uint8_t kept; /* a row that the store keeps names it */
     char text[];
 };
 
@@ -112,6 +116,12 @@ struct bundle {
     int64_t disk_bytes;
 };
 
+/* Nodes of which something changed, in order; entry i has the number base + i. */
+struct journal {
+    VEC(struct live_node *) nodes;
+    uint64_t base;
+};
+
 struct live_node {
     struct item item;
     struct node_row row;
@@ -123,10 +133,12 @@ struct live_node {
     VEC(struct live_claim *) claims;
     struct bundle held;
     struct bundle claimed;
-    int16_t *device_held;    /* thousandths, of each device */
+    int16_t *device_held; /* thousandths, of each device */
     int16_t *device_claimed;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
+    struct journal *journal; /* of the core */
+    size_t ordinal;          /* in the order of candidates */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;
@@ -179,6 +191,9 @@ struct live_shape {
     bool near, apart;
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
+    int64_t *scores; /* by node ordinal, or NULL */
+    uint64_t scores_version;
+    uint64_t scores_at;     /* in the journal */
     uint64_t nofit_version; /* at that version of what is free.. */
     int32_t nofit_ranks;    /* ..so many ranks did not fit */
 };
@@ -247,11 +262,18 @@ struct live_job {
     size_t timer_position;
 };
 
+struct live_span {
+    struct item item;
+    struct span_row row;
+    struct live_span *next;
+};
+
 struct live_placement {
     struct item item;
     struct placement_row row;
     struct live_attempt *attempt;
     struct live_node *node;
+    struct live_span *spans; /* at earlier prices, oldest first */
     struct live_placement *next;
 };
 
@@ -290,8 +312,12 @@ struct core {
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
 
-    struct strmap symbols;
+    struct idmap symbols;      /* by hash_text of their text */
+    struct idmap symbols_gone; /* by id, until core_end */
+    int64_t symbol_bytes;
+    uint64_t symbol_columns[ROW_KIND_COUNT]; /* bit i: column i of the kind is a symbol */
     struct idmap teams_by_name, pools_by_name; /* by symbol */
+    struct idmap nodes_by_name;                /* by pool << 32 | symbol */
     struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
     struct idmap arrays;                       /* by the first job's id */
     struct idmap shapes_by_hash, lanes_by_hash;
@@ -304,6 +330,10 @@ struct core {
     int64_t jobs_queued, jobs_running, nodes_up;
     int64_t apart_shapes; /* live shapes with anti-affinity */
     int64_t reservation_next_ms;
+    struct journal journal;
+    VEC(struct live_node *) by_ordinal;
+    uint64_t ordinals_version;
+    int64_t scored_shapes;
     uint64_t topology_version; /* of nodes and whether they take work */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t mark;
@@ -338,7 +368,7 @@ struct item *table_next(const struct table *table, size_t *position);
 
 #define TABLE_EACH(core, row_kind_, type, name)                                                    \
     for (size_t name##_at_ = 0, name##_once_ = 1; name##_once_; name##_once_ = 0)                  \
-        for (type *name; (name = (type *)table_next(&(core)->tables[row_kind_], &name##_at_));)
+        for (type * name; (name = (type *)table_next(&(core)->tables[row_kind_], &name##_at_));)
 
 /* Appends to a singly linked list and keeps its order. */
 #define LIST_APPEND(head, node, next)                                                              \
@@ -387,8 +417,26 @@ static inline int64_t most(int64_t a, int64_t b)
  * check with symbol_check first. */
 uint32_t symbol_intern(struct core *core, const char *text);
 uint32_t symbol_find(const struct core *core, const char *text);
-/* Forgets every symbol newer than id `last`: they were made for an input that is refused. */
-void symbol_undo(struct core *core, uint64_t last);
+/* Forgets the symbols newer than id `last` that no row names: they were made for an input that was
+ * refused, or said the same twice. */
+void symbol_sweep(struct core *core, uint64_t last);
+/* Loading: a symbol that was stored; no other has its text. */
+void symbol_load(struct core *core, const struct symbol_row *row);
+/* Counts one more, or one less, who needs the symbol; kept: the store keeps what needed it. */
+void symbol_hold(struct core *core, uint32_t symbol);
+void symbol_release(struct core *core, uint32_t symbol, bool kept);
+/* Whether rows of the kind count as users of what they name. They are those that jobs bring along,
+ * and their symbols stay as they were made. What rows of any other kind name is pinned. */
+bool symbol_counts(enum row_kind kind);
+/* A new row's symbols: counted or pinned. Loading: they have to be pinned already. */
+void symbols_hold(struct core *core, const struct item *item);
+void symbols_release(struct core *core, const struct item *item, bool kept);
+/* Finds out which columns of each kind are symbols. */
+void symbols_prepare(struct core *core);
+/* Whether all the symbols that a row names are there, and pinned if they have to be. */
+bool symbols_known(const struct core *core, enum row_kind kind, const void *row);
+/* For core_check: NULL, or what is wrong, with the symbol's id. */
+const char *symbols_fault(const struct core *core, uint64_t *ret_id);
 MUST_CHECK int symbol_check(const char *text, const char *what, struct error *err);
 /* Labels: lengths of keys and values. */
 MUST_CHECK int symbol_check_labels(
@@ -408,6 +456,10 @@ int resource_of_quota(struct core *core, uint32_t name);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);
+/* What they could hold at most of each: a shape that takes accelerators of any type counts for all
+ * of them. Guarantees go by this, so that what is entitled to a place before it is known is still
+ * within the guarantee after it got it. */
+void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret);
 struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks);
 /* What a node has. */
 void amounts_of_node(const struct live_node *node, struct amounts *ret);
@@ -430,6 +482,8 @@ void shape_free(struct live_shape *shape);
 /* ---- node.c ------------------------------------------------------------------------------ */
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node);
+struct live_node *node_named(
+    const struct core *core, const struct live_pool *pool, uint32_t name); /* or NULL */
 /* Whether new work may come to it, reservations apart. */
 bool node_takes_work(const struct live_node *node);
 /* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
@@ -506,11 +560,10 @@ void job_set_state(struct core *core, struct live_job *job, enum job_state state
 /* Waiting or queued, whichever it is now. */
 void job_ready(struct core *core, struct live_job *job);
 /* Ends a job without an attempt, and what depended on its success with it. */
-void job_end(struct core *core, struct live_job *job, enum job_state state,
-    enum end_reason reason, int32_t exit_status);
+void job_end(struct core *core, struct live_job *job, enum job_state state, enum end_reason reason,
+    int32_t exit_status);
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
-void job_free(struct live_job *job);
 static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 {
     return team->row.id << 32 | name;
@@ -519,16 +572,16 @@ static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 /* ---- array.c ----------------------------------------------------------------------------- */
 
 struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name);
-/* Puts an element into its array, which its first element makes. */
-void array_join(struct core *core, struct live_job *job);
+/* Puts an element into its array, which its first element makes. False: no symbol has the array's
+ * name. */
+bool array_join(struct core *core, struct live_job *job);
 void array_leave(struct core *core, struct live_job *job);
 /* Counts an element as active (1) or not any more (-1). */
 void array_count(struct live_job *job, int sign);
 
 /* ---- depend.c ---------------------------------------------------------------------------- */
 
-void dependency_link(
-    struct live_dependency *dependency, struct live_job *job, struct live_job *on);
+void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
 /* Retires it: it is satisfied, or one of its ends is gone. */
 void dependency_drop(struct core *core, struct live_dependency *dependency);
 
@@ -559,15 +612,27 @@ bool fit_matches(
 bool fit_tolerates(
     const struct live_shape *shape, const struct live_node *node, enum taint_effect effect);
 /* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
-int32_t fit_ranks(const struct core *core, const struct live_job *job,
-    const struct live_node *node, int32_t ranks);
+int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
+    int32_t ranks);
 /* Whether those that run on the node and the job bear each other, claims apart. */
-bool fit_company(
-    const struct core *core, const struct live_job *job, const struct live_node *node);
+bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* How well `ranks` fit: less is better. */
 int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
+
+/* ---- score.c ----------------------------------------------------------------------------- */
+
+/* Something that is held or claimed of the node changed. */
+void journal_note(struct live_node *node);
+/* Forgets all entries; what was brought up to date before is stale. */
+void journal_restart(struct journal *journal);
+/* Whether one rank of the job may be placed by remembered scores. */
+bool score_usable(const struct core *core, const struct live_job *job);
+/* The node that one rank of the job goes to, or NULL: as plan_make would find it. */
+struct live_node *score_best(struct core *core, const struct live_job *job);
+void score_forget(struct core *core, struct live_shape *shape);
+bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
 
 /* ---- device.c ---------------------------------------------------------------------------- */
 
@@ -597,13 +662,12 @@ struct plan {
 };
 
 /* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
- * as possible, then the earlier pool. False: there is none now. The caller frees with plan_finish. */
-bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
-    int32_t size_max, struct plan *plan);
-/* The same for one pool, whose matching nodes are given. */
-bool plan_make_pool(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
+ * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
+/* The same for one pool, whose matching nodes are given. */
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan);
 /* Where the run of nodes of one pool that starts at begin ends. */
 size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
@@ -616,8 +680,8 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
 /* Tells it to stop. A later reason changes nothing, but for a cancellation. */
 void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
     const struct live_job *for_job);
-void attempt_end(struct core *core, struct live_attempt *attempt, enum end_reason reason,
-    int32_t exit_status);
+void attempt_end(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status);
 /* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
 void attempt_set_away(struct live_attempt *attempt, bool away);
 /* What its end would lose: milliseconds of work since the newest checkpoint. */
@@ -626,7 +690,6 @@ int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *atte
 int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt);
 void placement_amounts(const struct live_placement *placement, struct amounts *ret);
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret);
-void attempt_free(struct live_attempt *attempt);
 /* Loading: takes the placement into the accounts. */
 void placement_link(struct core *core, struct live_placement *placement);
 
@@ -653,8 +716,9 @@ bool preempt_for(struct core *core, struct live_job *job);
 /* What may be stopped for a job, with what is chosen already counted in team->chosen. */
 struct victim_rules {
     struct live_job *job;
-    struct amounts ask;       /* of the smallest gang */
-    int64_t protected_ms;     /* the first moment at which a minimum run time ends */
+    struct amounts ask;   /* of the smallest gang */
+    bool reclaims;        /* some branch of its team is entitled to that */
+    int64_t protected_ms; /* the first moment at which a minimum run time ends */
 };
 void victim_rules_init(struct victim_rules *rules, struct live_job *job);
 bool victim_allowed(
@@ -668,18 +732,15 @@ void victim_choose(const struct live_attempt *attempt, int sign);
 
 int64_t placement_hour_micro(const struct live_placement *placement);
 int64_t node_hour_micro(const struct live_node *node);
-/* Charges a placement from since_ms to now; lost_since_ms: from when on the work was lost, or
- * MOMENT_NEVER. */
+/* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
+ * when on the work was lost, or MOMENT_NEVER. */
 void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);
-/* Closes the metered span of what the pool's attempts hold and of its nodes, before prices or
- * capacities change. */
-void charge_pool(struct core *core, struct live_pool *pool);
-void charge_node_capacity(struct core *core, struct live_node *node);
+/* Before a price or what a node has changes: ends the metered span of the node, and of what
+ * attempts hold of it. */
+void charge_split(struct core *core, struct live_node *node);
+/* Writes what there was of the node since it was metered last. */
+void charge_capacity(struct core *core, struct live_node *node);
 
 /* ---- decision.c -------------------------------------------------------------------------- */
 
 void decide(struct core *core, struct core_decision decision);
-
-/* ---- load.c ------------------------------------------------------------------------------ */
-
-void core_free_objects(struct core *core);

@@ -2,9 +2,28 @@
 #include "core/core_state.h"
 
 const char *const decision_names[] = {
-    "pool-put", "pool-delete", "team-put", "team-delete", "job-submit", "job-cancel", "job-hold",
-    "job-release", "node-cordon", "node-uncordon", "node-drain", "node-reserve", "node-lost",
-    "node-up", "admit", "start", "stop", "end", "requeue", "job-end", "claim", NULL,
+    "pool-put",
+    "pool-delete",
+    "team-put",
+    "team-delete",
+    "job-submit",
+    "job-cancel",
+    "job-hold",
+    "job-release",
+    "node-cordon",
+    "node-uncordon",
+    "node-drain",
+    "node-reserve",
+    "node-lost",
+    "node-up",
+    "admit",
+    "start",
+    "stop",
+    "end",
+    "requeue",
+    "job-end",
+    "claim",
+    NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");
 

@@ -2,8 +2,7 @@
  * dependency's row is retired when what it waited for has ended. */
 #include "core/core_state.h"
 
-void dependency_link(
-    struct live_dependency *dependency, struct live_job *job, struct live_job *on)
+void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on)
 {
     assert(job && on && job != on);
     dependency->job = job;

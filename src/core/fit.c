@@ -193,8 +193,7 @@ static bool node_empty(const struct live_node *node)
     return node->claims.count == 0;
 }
 
-bool fit_company(
-    const struct core *core, const struct live_job *job, const struct live_node *node)
+bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     if (node->exclusive_held)
         return false;
@@ -212,8 +211,8 @@ static bool shares_node(const struct live_job *job, const struct live_node *node
     return !job->shape->row.exclusive || node_empty(node);
 }
 
-int32_t fit_ranks(const struct core *core, const struct live_job *job,
-    const struct live_node *node, int32_t ranks)
+int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
+    int32_t ranks)
 {
     const struct shape_row *shape = &job->shape->row;
     struct bundle available = {
@@ -259,11 +258,11 @@ static int64_t devices_left(
 int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks)
 {
     struct bundle ask = bundle_of_shape(&shape->row, ranks);
-    int64_t left = per_mille(node->row.cpu_milli - node->held.cpu_milli - ask.cpu_milli,
-        node->row.cpu_milli);
+    int64_t left =
+        per_mille(node->row.cpu_milli - node->held.cpu_milli - ask.cpu_milli, node->row.cpu_milli);
     left += per_mille(node->row.memory_bytes - node->held.memory_bytes - ask.memory_bytes,
         node->row.memory_bytes);
-    left += per_mille(node->row.disk_bytes - node->held.disk_bytes - ask.disk_bytes,
-        node->row.disk_bytes);
+    left += per_mille(
+        node->row.disk_bytes - node->held.disk_bytes - ask.disk_bytes, node->row.disk_bytes);
     return devices_left(shape, node, ranks) * 4096 + left;
 }

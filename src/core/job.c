@@ -108,8 +108,8 @@ static void job_end_one(struct core *core, struct live_job *job, enum job_state 
     job_decide(core, DECISION_JOB_END, job, job->row.end_reason);
 }
 
-void job_end(struct core *core, struct live_job *job, enum job_state state,
-    enum end_reason reason, int32_t exit_status)
+void job_end(struct core *core, struct live_job *job, enum job_state state, enum end_reason reason,
+    int32_t exit_status)
 {
     job_vec ending = {0};
     job->row.end_reason = (int32_t)reason;
@@ -170,17 +170,12 @@ int core_job_release(struct core *core, uint64_t id, struct error *err)
     if (!job)
         return -1;
     if (job->row.state != JOB_HELD)
-        return error_set(err, ERR_CONFLICT, "job %llu is %s and not held",
-            (unsigned long long)id, job_state_names[job->row.state]);
+        return error_set(err, ERR_CONFLICT, "job %llu is %s and not held", (unsigned long long)id,
+            job_state_names[job->row.state]);
     job_decide(core, DECISION_JOB_RELEASE, job, END_NONE);
     job->row.queued_ms = 0; /* time spent on hold does not age it */
     job_ready(core, job);
     return 0;
-}
-
-void job_free(struct live_job *job)
-{
-    free(job);
 }
 
 const struct job_row *core_job(const struct core *core, uint64_t id)

@@ -1,6 +1,7 @@
 /* Loading stored rows: each is linked to rows that came before it; what is derived from all of them
  * is built at the end, and then everything is checked. A row that contradicts the others is
  * reported, never trusted: the store may be damaged. */
+#include "base/hash.h"
 #include "core/core_state.h"
 
 #include <inttypes.h>
@@ -23,10 +24,11 @@ static void *object_load(const struct loader *in, enum row_kind kind, size_t siz
     struct item *item = mem_alloc(1, size);
     memcpy(item_row(item), in->row, row_type(kind)->size);
     table_add(in->core, kind, item);
+    symbols_hold(in->core, item);
     return item;
 }
 
-#define LOAD(in, kind, type) ((type *)object_load((in), (kind), sizeof(type)))
+#define LOAD(in, kind, type)     ((type *)object_load((in), (kind), sizeof(type)))
 #define FIND(in, kind, type, id) ((type *)table_find((in)->core, (kind), (id)))
 
 static int load_counter(const struct loader *in)
@@ -52,14 +54,9 @@ static int load_symbol(const struct loader *in)
     const struct symbol_row *row = in->row;
     if (!memchr(row->text, '\0', sizeof row->text) || !row->text[0] || row->id > UINT32_MAX)
         return corrupt(in, ROW_SYMBOL, "not a text");
-    if (strmap_get(&in->core->symbols, row->text))
+    if (symbol_find(in->core, row->text))
         return corrupt(in, ROW_SYMBOL, "its text is there twice");
-    size_t length = strlen(row->text);
-    struct live_symbol *symbol = mem_alloc(1, sizeof *symbol + length + 1);
-    symbol->id = row->id;
-    memcpy(symbol->text, row->text, length + 1);
-    table_add(in->core, ROW_SYMBOL, &symbol->item);
-    strmap_put(&in->core->symbols, symbol->text, symbol);
+    symbol_load(in->core, row);
     return 0;
 }
 
@@ -93,8 +90,8 @@ static int load_node(const struct loader *in)
 {
     const struct node_row *row = in->row;
     struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
-    if (!pool)
-        return corrupt(in, ROW_NODE, "no pool");
+    if (!pool || pool->row.id > UINT32_MAX || node_named(in->core, pool, row->name))
+        return corrupt(in, ROW_NODE, "no pool, or its name is taken");
     if (row->devices < 0 || row->devices > DEVICES_MAX || !amount_sane(row->cpu_milli) ||
         !amount_sane(row->memory_bytes) || !amount_sane(row->disk_bytes) ||
         (unsigned)row->state > NODE_LOST)
@@ -105,6 +102,7 @@ static int load_node(const struct loader *in)
     node->pool = pool;
     node_prepare(in->core, node);
     vec_push(&pool->nodes, node);
+    idmap_put(&in->core->nodes_by_name, pool->row.id << 32 | row->name, node);
     if (node->row.state == NODE_UP)
         capacity_count(in->core, node, 1);
     return 0;
@@ -148,7 +146,7 @@ static int load_quota(const struct loader *in)
 {
     const struct quota_row *row = in->row;
     struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
-    if (!team || row->guarantee < 0 || row->limit < -1 ||
+    if (!team || !row->resource || row->guarantee < 0 || row->limit < -1 ||
         resource_of_quota(in->core, row->resource) < 0)
         return corrupt(in, ROW_QUOTA, "no team or amounts out of range");
     struct live_quota *quota = LOAD(in, ROW_QUOTA, struct live_quota);
@@ -182,9 +180,9 @@ static int load_rule(const struct loader *in)
 
 static bool job_sane(const struct job_row *row)
 {
-    return row->size_min >= 1 && row->size_min <= row->size_max &&
-           row->size_max <= GANG_SIZE_MAX && row->state >= JOB_HELD &&
-           row->state <= JOB_STOPPING && row->backoff_ms >= 0 && row->time_limit_ms >= 0;
+    return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
+           row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
+           row->time_limit_ms >= 0;
 }
 
 static int load_job(const struct loader *in)
@@ -198,6 +196,8 @@ static int load_job(const struct loader *in)
         return corrupt(in, ROW_JOB, "numbers out of range");
     if (idmap_get(&in->core->jobs_by_name, name_key(team, row->name)))
         return corrupt(in, ROW_JOB, "its name is taken");
+    if (row->name_hash != hash_text(core_symbol(in->core, row->name)))
+        return corrupt(in, ROW_JOB, "not the hash of its name");
     struct live_job *job = LOAD(in, ROW_JOB, struct live_job);
     job->team = team;
     job->shape = shape;
@@ -205,11 +205,8 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
-    if (row->array) {
-        if (!strchr(core_symbol(in->core, row->name), '-'))
-            return corrupt(in, ROW_JOB, "not an element of an array");
-        array_join(in->core, job);
-    }
+    if (row->array && !array_join(in->core, job))
+        return corrupt(in, ROW_JOB, "not an element of an array");
     return 0;
 }
 
@@ -274,6 +271,18 @@ static int load_placement(const struct loader *in)
     return 0;
 }
 
+static int load_span(const struct loader *in)
+{
+    const struct span_row *row = in->row;
+    struct live_placement *placement =
+        FIND(in, ROW_PLACEMENT, struct live_placement, row->placement);
+    if (!placement || row->end_ms < row->begin_ms || row->hour_micro < 0)
+        return corrupt(in, ROW_SPAN, "no placement, or numbers out of range");
+    struct live_span *span = LOAD(in, ROW_SPAN, struct live_span);
+    LIST_APPEND(placement->spans, span, next);
+    return 0;
+}
+
 static int load_claim(const struct loader *in)
 {
     const struct claim_row *row = in->row;
@@ -315,6 +324,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_DEPENDENCY] = load_dependency,
     [ROW_ATTEMPT] = load_attempt,
     [ROW_PLACEMENT] = load_placement,
+    [ROW_SPAN] = load_span,
     [ROW_CLAIM] = load_claim,
 };
 
@@ -327,6 +337,8 @@ int core_load_row(struct core *core, enum row_kind kind, const void *row, struct
         return corrupt(&in, kind, "a history row is not live");
     if (*(const uint64_t *)row <= core->tables[kind].last_id)
         return corrupt(&in, kind, "ids do not ascend");
+    if (!symbols_known(core, kind, row))
+        return corrupt(&in, kind, "it names a symbol that is not there, or not pinned");
     return loaders[kind](&in);
 }
 
@@ -386,8 +398,8 @@ static int link_jobs(struct core *core, struct error *err)
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
         if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
             (job->claims && state != JOB_QUEUED) || (job->depends && state > JOB_WAITING))
-            return error_set(err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows",
-                job->row.id);
+            return error_set(
+                err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);
         core->jobs_queued += state == JOB_QUEUED;
         core->jobs_running += state == JOB_RUNNING;
         if (state == JOB_QUEUED && !job->claims)

@@ -13,6 +13,7 @@ bool node_takes_work(const struct live_node *node)
 void topology_changed(struct core *core)
 {
     core->topology_version++;
+    journal_restart(&core->journal);
     core->free_version++;
     core->pass_wanted = true;
 }
@@ -20,12 +21,12 @@ void topology_changed(struct core *core)
 void node_prepare(struct core *core, struct live_node *node)
 {
     assert(node->row.devices >= 0 && node->row.devices <= DEVICES_MAX);
+    node->journal = &core->journal;
     free(node->device_held);
     free(node->device_claimed);
     node->device_held = mem_alloc(DEVICES_MAX, sizeof *node->device_held);
     node->device_claimed = mem_alloc(DEVICES_MAX, sizeof *node->device_claimed);
-    node->resource =
-        node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
+    node->resource = node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
 }
 
 void node_free(struct live_node *node)
@@ -61,6 +62,7 @@ void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t d
     devices_add(node->device_held, devices, device_milli, sign);
     node->exclusive_held += sign * shape->exclusive;
     assert(node->exclusive_held >= 0);
+    journal_note(node);
 }
 
 void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
@@ -72,17 +74,18 @@ void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t 
     devices_add(node->device_claimed, devices, device_milli, sign);
     node->exclusive_claimed += sign * shape->exclusive;
     assert(node->exclusive_claimed >= 0);
+    journal_note(node);
 }
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node)
 {
-    struct live_pool *in = idmap_get(&core->pools_by_name, symbol_find(core, pool));
-    uint32_t name = symbol_find(core, node);
-    for (size_t i = 0; in && name && i < in->nodes.count; i++) {
-        if (in->nodes.items[i]->row.name == name)
-            return in->nodes.items[i];
-    }
-    return NULL;
+    return node_named(
+        core, idmap_get(&core->pools_by_name, symbol_find(core, pool)), symbol_find(core, node));
+}
+
+struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name)
+{
+    return pool && name ? idmap_get(&core->nodes_by_name, pool->row.id << 32 | name) : NULL;
 }
 
 void node_stop_attempts(struct core *core, struct live_node *node, enum end_reason reason)
@@ -111,11 +114,12 @@ void node_vanish(struct core *core, struct live_node *node)
     claims_release_node(core, node);
     if (node->row.state == NODE_UP) {
         usage_settle_all(core);
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     labels_retire(core, node);
     struct live_pool *pool = node->pool;
+    idmap_remove(&core->nodes_by_name, pool->row.id << 32 | node->row.name);
     size_t at = 0;
     while (pool->nodes.items[at] != node)
         at++;
@@ -136,15 +140,14 @@ void node_vanish_if_left(struct core *core, struct live_node *node)
         node_vanish(core, node);
 }
 
-static void node_decide(
-    struct core *core, enum decision_kind kind, const struct live_node *node)
+static void node_decide(struct core *core, enum decision_kind kind, const struct live_node *node)
 {
-    decide(core,
-        (struct core_decision){.kind = kind, .node = node->row.id, .pool = node->row.pool});
+    decide(
+        core, (struct core_decision){.kind = kind, .node = node->row.id, .pool = node->row.pool});
 }
 
-int core_node_wish(struct core *core, const char *pool, const char *name, enum node_wish wish,
-    struct error *err)
+int core_node_wish(
+    struct core *core, const char *pool, const char *name, enum node_wish wish, struct error *err)
 {
     static const enum decision_kind kinds[] = {
         DECISION_NODE_CORDON, DECISION_NODE_UNCORDON, DECISION_NODE_DRAIN};
@@ -198,7 +201,7 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
         return false;
     usage_settle_all(core);
     if (!up) {
-        charge_node_capacity(core, node);
+        charge_capacity(core, node);
         capacity_count(core, node, -1);
     }
     node->row.state = up ? NODE_UP : NODE_LOST;

@@ -119,13 +119,11 @@ static void part_shares(struct plan *plan, const struct choice *choice, int64_t 
         int32_t device = device_pick_share(choice->node, milli, taken);
         assert(device >= 0);
         taken[device] = (int16_t)(taken[device] + milli);
-        vec_push(&plan->parts,
-            ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
+        vec_push(&plan->parts, ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
     }
 }
 
-static void part_add(
-    struct plan *plan, const struct choice *choice, const struct shape_row *shape)
+static void part_add(struct plan *plan, const struct choice *choice, const struct shape_row *shape)
 {
     if (shape->accelerator_milli > 0 && shape->accelerator_milli < DEVICE_MILLI) {
         part_shares(plan, choice, shape->accelerator_milli);
@@ -154,9 +152,8 @@ static void choices_collect(struct core *core, const struct live_job *job,
     }
 }
 
-bool plan_make_pool(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_min, int32_t size_max,
-    struct plan *plan)
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
 {
     struct choices choices = {0};
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
@@ -192,10 +189,20 @@ static bool plan_better(const struct plan *plan, const struct plan *than)
     return plan->parts.count < than->parts.count;
 }
 
-bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
+/* A gang of one: the best of the remembered scores. */
+static bool plan_one(struct core *core, const struct live_job *job, struct plan *plan)
+{
+    struct choice choice = {.node = score_best(core, job), .ranks = 1, .use = 1};
+    if (!choice.node)
+        return false;
+    part_add(plan, &choice, &job->shape->row);
+    plan->size = 1;
+    return true;
+}
+
+static bool plan_any(struct core *core, const struct live_job *job, int32_t size_min,
     int32_t size_max, struct plan *plan)
 {
-    assert(size_min >= 1 && size_min <= size_max);
     struct live_shape *shape = job->shape;
     shape_candidates(core, shape);
     bool found = false;
@@ -215,6 +222,15 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min,
         found = true;
     }
     return found;
+}
+
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
+    struct plan *plan)
+{
+    assert(size_min >= 1 && size_min <= size_max);
+    if (size_max == 1 && score_usable(core, job))
+        return plan_one(core, job, plan);
+    return plan_any(core, job, size_min, size_max, plan);
 }
 
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret)

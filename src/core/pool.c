@@ -13,8 +13,7 @@ struct node_spec {
 
 typedef VEC(struct node_spec) node_specs;
 
-static int unfold_name(
-    const struct node *node, int64_t index, char out[256], struct error *err)
+static int unfold_name(const struct node *node, int64_t index, char out[256], struct error *err)
 {
     int length = node->count > 1 ? snprintf(out, 256, "%s-%" PRId64, node->name, index)
                                  : snprintf(out, 256, "%s", node->name);
@@ -45,10 +44,9 @@ static int check_node(const struct node *node, struct error *err)
     if (!node->name || !*node->name)
         return error_set(err, ERR_INVALID, "spec.nodes: a node has no name");
     if (node->count < 0 || node->count > NODES_MAX)
-        return error_set(err, ERR_INVALID, "spec.nodes: %s: count: expected 1 to %d", node->name,
-            NODES_MAX);
-    if (check_capacity(node, err) < 0 ||
-        symbol_check(node->type, "spec.nodes.type", err) < 0 ||
+        return error_set(
+            err, ERR_INVALID, "spec.nodes: %s: count: expected 1 to %d", node->name, NODES_MAX);
+    if (check_capacity(node, err) < 0 || symbol_check(node->type, "spec.nodes.type", err) < 0 ||
         symbol_check(node->capacity.accelerator, "spec.nodes.accelerator", err) < 0 ||
         symbol_check_labels(&node->labels, "spec.nodes.labels", err) < 0)
         return -1;
@@ -117,15 +115,6 @@ static int check_pool(const struct pool *pool, struct error *err)
     return check_price_list(&prices->accelerators, err);
 }
 
-static struct live_node *pool_node(const struct live_pool *live, uint32_t name)
-{
-    for (size_t i = 0; live && name && i < live->nodes.count; i++) {
-        if (live->nodes.items[i]->row.name == name)
-            return live->nodes.items[i];
-    }
-    return NULL;
-}
-
 /* What the node holds has to fit into what it is to have. */
 static int check_shrink(const struct core *core, const struct live_node *node,
     const struct node *want, struct error *err)
@@ -143,18 +132,17 @@ static int check_shrink(const struct core *core, const struct live_node *node,
     uint32_t type = devices ? symbol_find(core, has->accelerator) : 0;
     if (fits && (!in_use || type == node->row.accelerator))
         return 0;
-    return error_set(err, ERR_CONFLICT,
-        "node %s holds more than its new capacity: drain it first",
+    return error_set(err, ERR_CONFLICT, "node %s holds more than its new capacity: drain it first",
         core_symbol(core, node->row.name));
 }
 
-static int check_changes(struct core *core, const struct live_pool *live,
-    const node_specs *specs, struct error *err)
+static int check_changes(
+    struct core *core, const struct live_pool *live, const node_specs *specs, struct error *err)
 {
     int64_t fresh = 0;
     for (size_t i = 0; i < specs->count; i++) {
         const struct node_spec *spec = &specs->items[i];
-        const struct live_node *node = pool_node(live, symbol_find(core, spec->name));
+        const struct live_node *node = node_named(core, live, symbol_find(core, spec->name));
         fresh += node == NULL;
         if (node && check_shrink(core, node, spec->of, err) < 0)
             return -1;
@@ -184,8 +172,8 @@ static void prices_add(
     }
 }
 
-static bool prices_same(const struct core *core, const struct live_pool *live,
-    const struct prices *prices)
+static bool prices_same(
+    const struct core *core, const struct live_pool *live, const struct prices *prices)
 {
     const struct live_price *price = live->prices;
     const struct price_list *lists[] = {&prices->nodes, &prices->accelerators};
@@ -219,16 +207,14 @@ static void prices_replace(struct core *core, struct live_pool *live, const stru
     live->row.disk_gib_hour_micro = prices->disk_gib_hour_micro;
 }
 
-static void node_label_add(struct core *core, struct live_node *live, int32_t effect,
-    const char *key, const char *value)
+static void node_label_add(
+    struct core *core, struct live_node *live, int32_t effect, const char *key, const char *value)
 {
     struct live_node_label *label = mem_alloc(1, sizeof *label);
-    label->row = (struct node_label_row){
-        .node = live->row.id,
-        .effect = effect,
-        .key = symbol_intern(core, key),
-        .value = symbol_intern(core, value),
-    };
+    label->row.node = live->row.id;
+    label->row.effect = effect;
+    label->row.key = symbol_intern(core, key);
+    label->row.value = symbol_intern(core, value);
     change_new(core, ROW_NODE_LABEL, &label->item);
     LIST_APPEND(live->labels, label, next);
 }
@@ -266,8 +252,7 @@ static void labels_replace(struct core *core, struct live_node *live, const stru
     }
     live->labels = NULL;
     for (size_t i = 0; i < node->labels.count; i++)
-        node_label_add(
-            core, live, -1, node->labels.items[i].key, node->labels.items[i].value);
+        node_label_add(core, live, -1, node->labels.items[i].key, node->labels.items[i].value);
     for (size_t i = 0; i < node->taints.count; i++) {
         const struct taint *taint = &node->taints.items[i];
         node_label_add(core, live, (int32_t)taint->effect, taint->key, taint->value);
@@ -284,6 +269,21 @@ static void taints_evict(struct core *core, struct live_node *live)
         struct live_attempt *attempt = live->placements.items[i]->attempt;
         if (!fit_tolerates(attempt->job->shape, live, TAINT_NO_EXECUTE))
             attempt_stop(core, attempt, END_DRAINED, NULL);
+    }
+}
+
+/* The pool is in another jurisdiction now: what has to be in the one before is put out. */
+static void jurisdiction_evict(struct core *core, struct live_pool *live)
+{
+    for (size_t i = 0; i < live->nodes.count; i++) {
+        struct live_node *node = live->nodes.items[i];
+        claims_release_node(core, node);
+        for (size_t p = 0; p < node->placements.count; p++) {
+            struct live_attempt *attempt = node->placements.items[p]->attempt;
+            uint32_t asks = attempt->job->shape->row.jurisdiction;
+            if (asks && asks != live->row.jurisdiction)
+                attempt_stop(core, attempt, END_DRAINED, NULL);
+        }
     }
 }
 
@@ -310,11 +310,11 @@ static void node_create(struct core *core, struct live_pool *pool, const struct 
     node_prepare(core, live);
     change_new(core, ROW_NODE, &live->item);
     vec_push(&pool->nodes, live);
+    idmap_put(&core->nodes_by_name, pool->row.id << 32 | live->row.name, live);
     labels_replace(core, live, spec->of);
     capacity_count(core, live, 1);
 }
 
-/* Charges are closed already when anything that has a price changes (see pool_charge). */
 static void node_update(struct core *core, struct live_node *live, const struct node *node)
 {
     struct node_row row = live->row;
@@ -327,6 +327,8 @@ static void node_update(struct core *core, struct live_node *live, const struct 
     if (same)
         return;
     claims_release_node(core, live);
+    charge_split(core, live);
+    row.since_ms = live->row.since_ms;
     if (live->row.state == NODE_UP)
         capacity_count(core, live, -1);
     live->row = row;
@@ -369,15 +371,21 @@ static void pool_apply(
     struct core *core, struct live_pool *live, const struct pool *pool, const node_specs *specs)
 {
     usage_settle_all(core);
-    charge_pool(core, live);
     live->row.engine = (int32_t)pool->engine;
-    live->row.jurisdiction = symbol_intern(core, pool->jurisdiction);
+    uint32_t jurisdiction = symbol_intern(core, pool->jurisdiction);
+    bool moves = jurisdiction != live->row.jurisdiction;
+    live->row.jurisdiction = jurisdiction;
+    if (moves)
+        jurisdiction_evict(core, live);
     live->row.spot = pool->spot;
-    if (!prices_same(core, live, &pool->prices))
+    if (!prices_same(core, live, &pool->prices)) {
+        for (size_t i = 0; i < live->nodes.count; i++)
+            charge_split(core, live->nodes.items[i]);
         prices_replace(core, live, &pool->prices);
+    }
     change_put(core, &live->item);
     for (size_t i = 0; i < specs->count; i++) {
-        struct live_node *node = pool_node(live, symbol_find(core, specs->items[i].name));
+        struct live_node *node = node_named(core, live, symbol_find(core, specs->items[i].name));
         if (node)
             node_update(core, node, specs->items[i].of);
         else
@@ -402,7 +410,7 @@ int core_pool_put(struct core *core, const struct pool *pool, struct error *err)
         rc = check_changes(core, live, &specs, err);
     if (rc < 0) {
         core->accelerator_types.count = types;
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         vec_free(&specs);
         return -1;
     }

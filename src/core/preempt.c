@@ -16,7 +16,7 @@ enum { VICTIMS_MAX = 16384 }; /* looked at in a pool */
 struct victim {
     struct live_attempt *attempt;
     int64_t loss;
-    int64_t gain; /* ranks that come free when it goes alone */
+    int64_t gain;       /* ranks that come free when it goes alone */
     int64_t node_order; /* its node's turn; INT64_MAX: none */
 };
 
@@ -330,15 +330,18 @@ static void try_orders(struct search *search, struct verdict *verdict, size_t fi
     SCOPED(mem_scope) struct victim **sorted = mem_alloc(count + 1, sizeof *sorted);
     for (size_t i = 0; i < count; i++)
         sorted[i] = &search->victims.items[i];
-    sort_pointers((void **)sorted, count, by_loss, NULL);
-    follow(search, sorted, count);
-    bool possible = fits(search);
-    trial_clear(search);
-    if (!possible)
-        return;
+    if (search->size > 1) {
+        sort_pointers((void **)sorted, count, by_loss, NULL);
+        follow(search, sorted, count);
+        bool possible = fits(search);
+        trial_clear(search);
+        if (!possible)
+            return;
+    }
     measure_gains(search);
     order_nodes(search);
-    for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+    /* For a single rank the order of nodes covers that of losses. */
+    for (size_t o = search->size > 1 ? 0 : 1; o < ARRAY_LEN(orders); o++) {
         sort_pointers((void **)sorted, count, orders[o], NULL);
         follow(search, sorted, count);
         prune(search);
@@ -347,8 +350,8 @@ static void try_orders(struct search *search, struct verdict *verdict, size_t fi
     }
 }
 
-static struct search search_make(struct core *core, struct live_job *job,
-    struct live_node *const *nodes, size_t count)
+static struct search search_make(
+    struct core *core, struct live_job *job, struct live_node *const *nodes, size_t count)
 {
     struct search search = {.core = core, .job = job, .nodes = nodes, .node_count = count};
     search.size = job->row.size_min;
@@ -356,8 +359,8 @@ static struct search search_make(struct core *core, struct live_job *job,
     return search;
 }
 
-static void search_pool(struct core *core, struct live_job *job, size_t begin, size_t end,
-    struct verdict *verdict)
+static void search_pool(
+    struct core *core, struct live_job *job, size_t begin, size_t end, struct verdict *verdict)
 {
     struct search search =
         search_make(core, job, job->shape->candidates.items + begin, end - begin);
@@ -374,13 +377,13 @@ static void search_pool(struct core *core, struct live_job *job, size_t begin, s
 static bool plan_verdict(
     struct core *core, struct live_job *job, const struct verdict *verdict, struct plan *plan)
 {
-    struct search search = search_make(core, job,
-        job->shape->candidates.items + verdict->first_node, verdict->node_count);
+    struct search search = search_make(
+        core, job, job->shape->candidates.items + verdict->first_node, verdict->node_count);
     search_open(&search);
     for (size_t i = 0; i < verdict->victims.count; i++)
         trial_take(&search, verdict->victims.items[i]);
-    bool made = plan_make_pool(
-        core, job, search.nodes, search.node_count, search.size, search.size, plan);
+    bool made =
+        plan_make_pool(core, job, search.nodes, search.node_count, search.size, search.size, plan);
     search_close(&search);
     struct amounts amounts;
     if (made)

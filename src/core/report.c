@@ -34,8 +34,9 @@ static bool report_started(struct core *core, struct live_attempt *attempt)
 static bool report_checkpoint(struct core *core, struct live_attempt *attempt, int64_t at_ms)
 {
     at_ms = least(at_ms, core->now_ms);
+    /* When it started is when that was heard of, which its first checkpoint may precede. */
     if (attempt->row.state != ATTEMPT_STARTED || at_ms <= attempt->row.checkpoint_ms ||
-        at_ms < attempt->row.started_ms)
+        at_ms < attempt->row.admitted_ms)
         return false;
     attempt->row.checkpoint_ms = at_ms;
     change_put(core, &attempt->item);

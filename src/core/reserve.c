@@ -4,6 +4,8 @@
 
 void reservations_index(struct core *core)
 {
+    if (core->reservation_next_ms <= core->now_ms && !core->loading)
+        return; /* one is due: what begins in this tick has not begun before reservations_run */
     core->reservation_next_ms = MOMENT_NEVER;
     TABLE_EACH (core, ROW_RESERVATION, struct live_reservation, one) {
         bool begun = one->row.begin_ms <= core->now_ms;
@@ -52,6 +54,7 @@ void reservations_run(struct core *core)
             reservation_begins(core, node);
         }
     }
+    core->reservation_next_ms = MOMENT_NEVER;
     reservations_index(core);
 }
 
@@ -71,8 +74,8 @@ int core_node_reserve(struct core *core, const char *pool, const char *name, int
         reservation_remove(core, node, node->reservations);
     if (end_ms != 0) {
         struct live_reservation *one = mem_alloc(1, sizeof *one);
-        one->row = (struct reservation_row){
-            .node = node->row.id, .begin_ms = begin_ms, .end_ms = end_ms};
+        one->row =
+            (struct reservation_row){.node = node->row.id, .begin_ms = begin_ms, .end_ms = end_ms};
         change_new(core, ROW_RESERVATION, &one->item);
         LIST_APPEND(node->reservations, one, next);
         core->reservation_next_ms = least(core->reservation_next_ms, most(begin_ms, 0));

@@ -40,8 +40,8 @@ int resource_of_quota(struct core *core, uint32_t name)
 
 struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks)
 {
-    return (struct bundle){shape->cpu_milli * ranks, shape->memory_bytes * ranks,
-        shape->disk_bytes * ranks};
+    return (struct bundle){
+        shape->cpu_milli * ranks, shape->memory_bytes * ranks, shape->disk_bytes * ranks};
 }
 
 void amounts_of_shape(
@@ -55,6 +55,15 @@ void amounts_of_shape(
     ret->of[RESOURCE_ACCELERATORS] = shape->row.accelerator_milli * ranks;
     if (resource >= 0)
         ret->of[resource] = shape->row.accelerator_milli * ranks;
+}
+
+void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret)
+{
+    amounts_of_shape(shape, ranks, shape->resource, ret);
+    if (shape->resource >= 0)
+        return;
+    for (int i = RESOURCE_TYPES; i < RESOURCE_MAX; i++)
+        ret->of[i] = shape->row.accelerator_milli * ranks;
 }
 
 void amounts_of_node(const struct live_node *node, struct amounts *ret)

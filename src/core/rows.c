@@ -8,14 +8,37 @@
 #include <assert.h>
 
 const char *const job_state_names[] = {
-    "held", "waiting", "queued", "starting", "running", "stopping", "succeeded", "failed",
-    "cancelled", NULL,
+    "held",
+    "waiting",
+    "queued",
+    "starting",
+    "running",
+    "stopping",
+    "succeeded",
+    "failed",
+    "cancelled",
+    NULL,
 };
 const char *const attempt_state_names[] = {"admitted", "submitted", "started", "ended", NULL};
 const char *const end_reason_names[] = {
-    "none", "succeeded", "exit", "signal", "out-of-memory", "disk-quota", "start-failed",
-    "preempted", "cancelled", "time-limit", "deadline", "node-lost", "drained", "resized", "lost",
-    "dependency", "impossible", NULL,
+    "none",
+    "succeeded",
+    "exit",
+    "signal",
+    "out-of-memory",
+    "disk-quota",
+    "start-failed",
+    "preempted",
+    "cancelled",
+    "time-limit",
+    "deadline",
+    "node-lost",
+    "drained",
+    "resized",
+    "lost",
+    "dependency",
+    "impossible",
+    NULL,
 };
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(job_state_names) == JOB_CANCELLED + 2, "a name for each state");
@@ -27,8 +50,10 @@ static const char *const price_of_names[] = {"node", "accelerator", NULL};
 static const char *const condition_names[] = {"succeeded", "ended", NULL};
 
 #define COLUMN_(row, member, type_, ...)                                                           \
-    {.name = #member, .type = type_, .offset = offsetof(struct row, member),                       \
-        .size = sizeof(((struct row *)0)->member), __VA_ARGS__}
+    {                                                                                              \
+        .name = #member, .type = type_, .offset = offsetof(struct row, member),                    \
+        .size = sizeof(((struct row *)0)->member), __VA_ARGS__                                     \
+    }
 #define ID(row, member, ...)     COLUMN_(row, member, COLUMN_ID, __VA_ARGS__)
 #define TIME(row, member, ...)   COLUMN_(row, member, COLUMN_TIME, __VA_ARGS__)
 #define ENUM(row, member, list)  COLUMN_(row, member, COLUMN_ENUM, .names = (list))
@@ -36,11 +61,11 @@ static const char *const condition_names[] = {"succeeded", "ended", NULL};
 #define INDEXED                  .indexed = true
 #define RELATION                 .indexed = true, .fixed = true
 #define PLAIN                    .indexed = false
-#define INT(row, member)    COLUMN_(row, member, COLUMN_INT, PLAIN)
-#define LENGTH(row, member) COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
-#define INT32(row, member)  COLUMN_(row, member, COLUMN_INT32, PLAIN)
-#define FLAG(row, member)   COLUMN_(row, member, COLUMN_FLAG, PLAIN)
-#define TEXT(row, member)   COLUMN_(row, member, COLUMN_TEXT, PLAIN)
+#define INT(row, member)         COLUMN_(row, member, COLUMN_INT, PLAIN)
+#define LENGTH(row, member)      COLUMN_(row, member, COLUMN_LENGTH, PLAIN)
+#define INT32(row, member)       COLUMN_(row, member, COLUMN_INT32, PLAIN)
+#define FLAG(row, member)        COLUMN_(row, member, COLUMN_FLAG, PLAIN)
+#define TEXT(row, member)        COLUMN_(row, member, COLUMN_TEXT, PLAIN)
 
 static const struct column counter_columns[] = {
     ID(counter_row, id, PLAIN),
@@ -50,6 +75,7 @@ static const struct column counter_columns[] = {
 
 static const struct column symbol_columns[] = {
     ID(symbol_row, id, PLAIN),
+    FLAG(symbol_row, pinned),
     TEXT(symbol_row, text),
 };
 
@@ -154,7 +180,8 @@ static const struct column job_columns[] = {
     ID(job_row, shape, PLAIN),
     ID(job_row, attempt, PLAIN),
     ID(job_row, array, PLAIN),
-    SYMBOL(job_row, name, RELATION),
+    COLUMN_(job_row, name_hash, COLUMN_INT, RELATION),
+    SYMBOL(job_row, name, PLAIN),
     SYMBOL(job_row, class_name, PLAIN),
     INT32(job_row, array_index),
     INT32(job_row, array_parallel),
@@ -229,6 +256,20 @@ static const struct column placement_columns[] = {
     TIME(placement_row, since_ms, PLAIN),
 };
 
+static const struct column span_columns[] = {
+    ID(span_row, id, PLAIN),
+    ID(span_row, placement, PLAIN),
+    TIME(span_row, begin_ms, PLAIN),
+    TIME(span_row, end_ms, PLAIN),
+    INT(span_row, cpu_milli),
+    INT(span_row, memory_bytes),
+    INT(span_row, disk_bytes),
+    INT(span_row, accelerator_milli),
+    SYMBOL(span_row, accelerator, PLAIN),
+    SYMBOL(span_row, currency, PLAIN),
+    INT(span_row, hour_micro),
+};
+
 static const struct column claim_columns[] = {
     ID(claim_row, id, PLAIN),
     ID(claim_row, job, PLAIN),
@@ -271,17 +312,25 @@ static const struct column capacity_columns[] = {
 };
 
 #define TABLE(text, row, list)                                                                     \
-    {.name = (text), .size = sizeof(struct row), .columns = (list), .column_count = ARRAY_LEN(list)}
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list)                                                            \
+    }
+/* A table whose rows are deleted when they go, never retired. */
 #define DELETED(text, row, list)                                                                   \
-    {.name = (text), .size = sizeof(struct row), .columns = (list),                                \
-        .column_count = ARRAY_LEN(list), .deleted = true}
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list), .deleted = true                                           \
+    }
 #define HISTORY(text, row, list)                                                                   \
-    {.name = (text), .size = sizeof(struct row), .columns = (list),                                \
-        .column_count = ARRAY_LEN(list), .history = true}
+    {                                                                                              \
+        .name = (text), .size = sizeof(struct row), .columns = (list),                             \
+        .column_count = ARRAY_LEN(list), .history = true                                           \
+    }
 
 static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_COUNTER] = DELETED("counter", counter_row, counter_columns),
-    [ROW_SYMBOL] = DELETED("symbol", symbol_row, symbol_columns),
+    [ROW_SYMBOL] = TABLE("symbol", symbol_row, symbol_columns),
     [ROW_POOL] = TABLE("pool", pool_row, pool_columns),
     [ROW_PRICE] = DELETED("price", price_row, price_columns),
     [ROW_NODE] = TABLE("node", node_row, node_columns),
@@ -296,6 +345,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_DEPENDENCY] = TABLE("dependency", dependency_row, dependency_columns),
     [ROW_ATTEMPT] = TABLE("attempt", attempt_row, attempt_columns),
     [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
+    [ROW_SPAN] = TABLE("span", span_row, span_columns),
     [ROW_CLAIM] = DELETED("claim", claim_row, claim_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),

@@ -23,6 +23,7 @@ enum row_kind {
     ROW_DEPENDENCY,
     ROW_ATTEMPT,
     ROW_PLACEMENT,   /* of an attempt on a node */
+    ROW_SPAN,        /* what a placement held at an earlier price; charged when it ends */
     ROW_CLAIM,       /* what a preemption was made for keeps until it starts */
     ROW_CHARGE,      /* history: what was held, by whom, at what price */
     ROW_CAPACITY,    /* history: what there was to hold */
@@ -84,8 +85,11 @@ struct counter_row {
     int64_t last;
 };
 
+/* One text may have had several, one after the other: a symbol that only jobs named is retired
+ * with the last of them, and the text gets a new one when it comes again. */
 struct symbol_row {
     uint64_t id;
+    uint8_t pinned; /* a row that is no job's has named it: it is never retired */
     char text[256];
 };
 
@@ -192,6 +196,7 @@ struct job_row {
     uint64_t shape;
     uint64_t attempt;      /* the live one, or 0 */
     uint64_t array;        /* id of the array's first job, or 0 */
+    int64_t name_hash;     /* hash_text() of the name: what ended jobs are found by */
     uint32_t name;
     uint32_t class_name;
     int32_t array_index;
@@ -263,7 +268,21 @@ struct placement_row {
     int64_t device_milli; /* held of each device: 1000, or the fraction */
     int32_t first_rank;
     int32_t ranks;
-    int64_t since_ms; /* since when this is not charged yet */
+    int64_t since_ms; /* of its spans' end, or its admission */
+};
+
+struct span_row {
+    uint64_t id;
+    uint64_t placement;
+    int64_t begin_ms;
+    int64_t end_ms;
+    int64_t cpu_milli;
+    int64_t memory_bytes;
+    int64_t disk_bytes;
+    int64_t accelerator_milli;
+    uint32_t accelerator;
+    uint32_t currency;
+    int64_t hour_micro;
 };
 
 struct claim_row {

@@ -2,8 +2,8 @@
  *
  * Order: jobs that keep their team (or one above it) within its guarantee come first; then the
  * higher band of named priorities, waiting counted; then, down the tree, the team that has used
- * least for its weight (a team's own jobs before its children's); within a team the higher priority,
- * then who has waited longer.
+ * least for its weight (a team's own jobs before its children's); within a team the higher
+ * priority, then who has waited longer.
  *
  * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
  * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
@@ -12,18 +12,21 @@
 
 enum {
     RANK_NONE = 0,
-    RANK_ENTITLED = 16,  /* added to the band */
+    RANK_ENTITLED = 16, /* added to the band */
     PLACEMENTS_PER_PASS = 100000,
-    SIMILAR_TRIES = 16,  /* jobs of a lane that differ in labels only */
-    PREEMPTIONS_PER_PASS = 256,
+    SIMILAR_TRIES = 16, /* jobs of a lane that differ in labels only */
+    SEARCHES_PER_PASS = 64,
 };
 
 struct pass {
     struct core *core;
     int32_t placements;
-    int32_t preemptions;
+    int32_t searches; /* for victims */
+    bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
+    bool near_waits;   /* a job that has to be near others found no place.. */
+    bool near_gains;   /* ..and one that has labels got one */
 };
 
 static int32_t lane_rank(const struct core *core, const struct lane *lane)
@@ -31,7 +34,7 @@ static int32_t lane_rank(const struct core *core, const struct lane *lane)
     if (lane->blocked || !lane->cursor)
         return RANK_NONE;
     struct amounts ask;
-    amounts_of_shape(lane->key.shape, lane->key.size_min, lane->key.shape->resource, &ask);
+    amounts_possible(lane->key.shape, lane->key.size_min, &ask);
     int32_t band = 1 + priority_band(priority_now(core, lane->cursor));
     return band + (quota_entitled_path(lane->key.team, &ask) ? RANK_ENTITLED : 0);
 }
@@ -157,8 +160,7 @@ static void remember_not_fit(struct core *core, const struct live_job *job)
 }
 
 /* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
-static bool quota_permits(
-    const struct core *core, const struct live_job *job, int32_t *ret_ranks)
+static bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks)
 {
     int32_t ranks = quota_ranks(core, job, job->row.size_max);
     if (ranks < job->row.size_min)
@@ -166,7 +168,7 @@ static bool quota_permits(
     struct amounts ask;
     if (job_firm(job)) {
         for (; ranks >= job->row.size_min; ranks--) {
-            amounts_of_shape(job->shape, ranks, job->shape->resource, &ask);
+            amounts_possible(job->shape, ranks, &ask);
             if (quota_firm_allows(core, job->team, &ask))
                 break;
         }
@@ -211,7 +213,7 @@ static bool may_preempt(struct pass *pass, const struct live_job *job)
         pass->lowest_known = true;
     }
     struct amounts ask;
-    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &ask);
+    amounts_possible(job->shape, job->row.size_min, &ask);
     return pass->lowest < job->row.priority || quota_entitled_path(job->team, &ask);
 }
 
@@ -225,15 +227,20 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         return false;
     if (job_place(core, job, size_max)) {
         pass->placements++;
+        pass->near_gains |= job->labels != NULL;
         return true;
     }
-    if (pass->preemptions >= PREEMPTIONS_PER_PASS || !may_preempt(pass, job))
+    pass->near_waits |= job->shape->near;
+    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
         return false;
-    pass->preemptions++;
-    return preempt_for(core, job);
+    bool preempted = preempt_for(core, job);
+    pass->searches++;
+    pass->preempted |= preempted;
+    return preempted;
 }
 
-static void pass_run(struct core *core)
+/* Whether another pass may find a place for a job that has to be near one placed in this. */
+static bool pass_run(struct core *core)
 {
     struct pass pass = {.core = core};
     for (size_t i = 0; i < core->roots.count; i++)
@@ -245,11 +252,13 @@ static void pass_run(struct core *core)
         if (rank == team->pass_own_rank && !lane_try(&pass, lane))
             lane_fail(core, lane);
         team_refresh(core, team);
-        if (pass.placements >= PLACEMENTS_PER_PASS) {
-            core->pass_wanted = true;
-            return;
-        }
+        if (pass.placements >= PLACEMENTS_PER_PASS)
+            break;
     }
+    /* The rest has its turn in the next pass, right away if this one got anywhere. */
+    core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
+                        (pass.searches >= SEARCHES_PER_PASS && pass.preempted);
+    return !core->pass_wanted && pass.near_waits && pass.near_gains;
 }
 
 void core_schedule(struct core *core)
@@ -263,7 +272,9 @@ void core_schedule(struct core *core)
     core->wake_ms = MOMENT_NEVER;
     claims_settle(core);
     core->pass_wanted = false;
-    pass_run(core);
+    while (pass_run(core)) {
+        /* Each pass but the last has placed a job. */
+    }
 }
 
 int64_t core_next_ms(const struct core *core)

@@ -72,12 +72,21 @@ static void draft_require(
         draft_rule(draft, LABEL_IN, key, 0);
 }
 
+/* Symbols are made in a stated order, here and everywhere: the order in which arguments and
+ * initialisers are evaluated is the compiler's choice, and ids would depend on it. */
+static void draft_pair(struct core *core, struct draft *draft, int32_t rule, const char *key_text,
+    const char *value_text)
+{
+    uint32_t key = symbol_intern(core, key_text);
+    uint32_t value = symbol_intern(core, value_text);
+    draft_rule(draft, rule, key, value);
+}
+
 static void draft_labels(
     struct core *core, struct draft *draft, int32_t rule, const struct label_list *labels)
 {
     for (size_t i = 0; i < labels->count; i++)
-        draft_rule(draft, rule, symbol_intern(core, labels->items[i].key),
-            symbol_intern(core, labels->items[i].value));
+        draft_pair(core, draft, rule, labels->items[i].key, labels->items[i].value);
 }
 
 static void draft_make(struct core *core, const struct job *job, struct draft *draft)
@@ -89,18 +98,19 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
         .memory_bytes = ask->memory_bytes,
         .disk_bytes = ask->disk_bytes,
         .accelerator_milli = ask->accelerator_milli,
-        .accelerator = ask->accelerator_milli ? symbol_intern(core, ask->accelerator) : 0,
-        .pool = symbol_intern(core, place->pool),
-        .node_type = symbol_intern(core, place->node_type),
-        .jurisdiction = symbol_intern(core, place->jurisdiction),
         .spread = (int32_t)place->spread,
         .exclusive = place->exclusive,
     };
+    if (ask->accelerator_milli)
+        draft->row.accelerator = symbol_intern(core, ask->accelerator);
+    draft->row.pool = symbol_intern(core, place->pool);
+    draft->row.node_type = symbol_intern(core, place->node_type);
+    draft->row.jurisdiction = symbol_intern(core, place->jurisdiction);
     for (size_t i = 0; i < place->require.count; i++)
         draft_require(core, draft, &place->require.items[i]);
     for (size_t i = 0; i < place->tolerations.count; i++)
-        draft_rule(draft, RULE_TOLERATE, symbol_intern(core, place->tolerations.items[i].key),
-            symbol_intern(core, place->tolerations.items[i].value));
+        draft_pair(core, draft, RULE_TOLERATE, place->tolerations.items[i].key,
+            place->tolerations.items[i].value);
     draft_labels(core, draft, RULE_NEAR, &place->near);
     draft_labels(core, draft, RULE_APART, &place->apart);
 }
@@ -133,9 +143,9 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
 {
     return a->cpu_milli == b->cpu_milli && a->memory_bytes == b->memory_bytes &&
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
-           a->accelerator == b->accelerator && a->pool == b->pool &&
-           a->node_type == b->node_type && a->jurisdiction == b->jurisdiction &&
-           a->spread == b->spread && a->exclusive == b->exclusive;
+           a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
+           a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
+           a->exclusive == b->exclusive;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)
@@ -163,8 +173,9 @@ void shape_index(struct core *core, struct live_shape *shape)
     shape->hash = hash ? hash : 1;
     shape->same_hash = idmap_get(&core->shapes_by_hash, shape->hash);
     idmap_put(&core->shapes_by_hash, shape->hash, shape);
+    /* A type that no node has gets no index: jobs could use the indexes up. */
     shape->resource =
-        shape->row.accelerator ? resource_of_type(core, shape->row.accelerator) : -1;
+        shape->row.accelerator ? resource_find_type(core, shape->row.accelerator) : -1;
     core->apart_shapes += shape->apart;
 }
 
@@ -234,11 +245,13 @@ void shape_unref(struct core *core, struct live_shape *shape)
         change_delete(core, &rule->item);
     }
     vec_free(&shape->candidates);
+    score_forget(core, shape);
     change_delete(core, &shape->item);
 }
 
 void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
+    free(shape->scores);
     free(shape);
 }

@@ -2,13 +2,13 @@
  * must not depend on either. */
 #include "core/core_state.h"
 
-static void merge(void **from, void **to, size_t begin, size_t middle, size_t end,
-    order_fn *order, const void *context)
+static void merge(void **from, void **to, size_t begin, size_t middle, size_t end, order_fn *order,
+    const void *context)
 {
     size_t left = begin, right = middle;
     for (size_t out = begin; out < end; out++) {
-        bool take_left = right >= end ||
-                         (left < middle && order(from[left], from[right], context) <= 0);
+        bool take_left =
+            right >= end || (left < middle && order(from[left], from[right], context) <= 0);
         to[out] = take_left ? from[left++] : from[right++];
     }
 }

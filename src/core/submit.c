@@ -1,9 +1,12 @@
-/* Accepting jobs. Everything is checked before anything is made; what the checks had to make (texts,
- * a shape) is taken back when the job is refused. */
+/* Accepting jobs. Everything is checked before anything is made; what the checks had to make
+ * (texts, a shape) is taken back when the job is refused. */
+#include "base/hash.h"
 #include "core/core_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+
+enum { LABELS_MAX = 256, RULES_MAX = 256 };
 
 struct submission {
     const struct job *job;
@@ -13,12 +16,12 @@ struct submission {
     VEC(int32_t) conditions;
 };
 
-static int check_range(const char *what, int64_t value, int64_t low, int64_t high,
-    struct error *err)
+static int check_range(
+    const char *what, int64_t value, int64_t low, int64_t high, struct error *err)
 {
     if (value < low || value > high)
-        return error_set(err, ERR_INVALID,
-            "%s: expected %" PRId64 " to %" PRId64 ", got %" PRId64, what, low, high, value);
+        return error_set(err, ERR_INVALID, "%s: expected %" PRId64 " to %" PRId64 ", got %" PRId64,
+            what, low, high, value);
     return 0;
 }
 
@@ -50,7 +53,8 @@ static int check_resources(const struct resources *ask, struct error *err)
     if (milli > DEVICE_MILLI && milli % DEVICE_MILLI != 0)
         return error_set(err, ERR_INVALID,
             "spec.resources.accelerators: expected whole devices or a share of one, got %" PRId64
-            " thousandths", milli);
+            " thousandths",
+            milli);
     return symbol_check(ask->accelerator, "spec.resources.accelerator", err);
 }
 
@@ -92,6 +96,8 @@ static int check_texts(const struct job *job, struct error *err)
     const struct placement *place = &job->placement;
     if (!job->metadata.name || !*job->metadata.name || strlen(job->metadata.name) > 200)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
+    if (job->metadata.labels.count > LABELS_MAX)
+        return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
         symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
@@ -123,8 +129,8 @@ static int check_rules(const struct placement *place, struct error *err)
             symbol_check(one->value, "spec.placement.tolerations", err) < 0)
             return error_set(err, ERR_INVALID, "spec.placement.tolerations: no or a long key");
     }
-    if (rules > 256)
-        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than 256 conditions");
+    if (rules > RULES_MAX)
+        return error_set(err, ERR_TOO_LARGE, "spec.placement: more than %d conditions", RULES_MAX);
     return 0;
 }
 
@@ -132,7 +138,7 @@ static int check_rules(const struct placement *place, struct error *err)
 static void element_name(const struct submission *in, int64_t index, char *out, size_t size)
 {
     if (in->job->array.count)
-        snprintf(out, size, "%s-%" PRId64, in->job->metadata.name, index);
+        snprintf(out, size, "%s[%" PRId64 "]", in->job->metadata.name, index);
     else
         snprintf(out, size, "%s", in->job->metadata.name);
 }
@@ -143,8 +149,7 @@ static int check_names(const struct core *core, const struct submission *in, str
     char name[256];
     snprintf(name, sizeof name, "%s", in->job->metadata.name);
     if (array_find(core, in->team, symbol_find(core, name)))
-        return error_set(
-            err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
+        return error_set(err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
     for (int64_t i = 0; i < in->count; i++) {
         element_name(in, i, name, sizeof name);
         if (core_job_find(core, team, name))
@@ -168,8 +173,8 @@ static void add_dependency(struct submission *in, struct live_job *on, int32_t c
     vec_push(&in->conditions, condition);
 }
 
-static bool add_array(const struct core *core, struct submission *in, const char *name,
-    int32_t condition)
+static bool add_array(
+    const struct core *core, struct submission *in, const char *name, int32_t condition)
 {
     const struct live_array *array = array_find(core, in->team, symbol_find(core, name));
     if (!array)
@@ -198,8 +203,7 @@ static struct live_job *find_dependency(
     return (struct live_job *)table_find(core, ROW_JOB, id);
 }
 
-static int check_dependencies(
-    const struct core *core, struct submission *in, struct error *err)
+static int check_dependencies(const struct core *core, struct submission *in, struct error *err)
 {
     for (size_t i = 0; i < in->job->depends_on.count; i++) {
         const struct dependency *want = &in->job->depends_on.items[i];
@@ -209,11 +213,12 @@ static int check_dependencies(
         if (on)
             add_dependency(in, on, (int32_t)want->condition);
         else if (!add_array(core, in, want->job, (int32_t)want->condition))
-            return error_set(err, ERR_NOT_FOUND, "spec.dependsOn: there is no live job %.64s in team %s",
-                want->job, core_symbol(core, in->team->row.name));
+            return error_set(err, ERR_NOT_FOUND,
+                "spec.dependsOn: there is no live job %.64s in team %s", want->job,
+                core_symbol(core, in->team->row.name));
         if ((int64_t)in->on.count * in->count > DEPENDENCIES_MAX)
-            return error_set(err, ERR_TOO_LARGE, "spec.dependsOn: more than %d dependencies",
-                DEPENDENCIES_MAX);
+            return error_set(
+                err, ERR_TOO_LARGE, "spec.dependsOn: more than %d dependencies", DEPENDENCIES_MAX);
     }
     return 0;
 }
@@ -279,18 +284,15 @@ static void add_labels(struct core *core, struct live_job *job, const struct lab
 {
     for (size_t i = 0; i < labels->count; i++) {
         struct live_job_label *label = mem_alloc(1, sizeof *label);
-        label->row = (struct job_label_row){
-            .job = job->row.id,
-            .key = symbol_intern(core, labels->items[i].key),
-            .value = symbol_intern(core, labels->items[i].value),
-        };
+        label->row.job = job->row.id;
+        label->row.key = symbol_intern(core, labels->items[i].key);
+        label->row.value = symbol_intern(core, labels->items[i].value);
         change_new(core, ROW_JOB_LABEL, &label->item);
         LIST_APPEND(job->labels, label, next);
     }
 }
 
-static void add_dependencies(
-    struct core *core, struct live_job *job, const struct submission *in)
+static void add_dependencies(struct core *core, struct live_job *job, const struct submission *in)
 {
     for (size_t i = 0; i < in->on.count; i++) {
         struct live_dependency *dependency = mem_alloc(1, sizeof *dependency);
@@ -305,8 +307,8 @@ static void add_dependencies(
 }
 
 /* Makes element `index`; `first` is the array's first id, 0 for the first itself. */
-static uint64_t make_job(struct core *core, const struct submission *in,
-    struct live_shape *shape, int64_t index, uint64_t first)
+static uint64_t make_job(struct core *core, const struct submission *in, struct live_shape *shape,
+    int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
     struct live_job *live = mem_alloc(1, sizeof *live);
@@ -320,6 +322,7 @@ static uint64_t make_job(struct core *core, const struct submission *in,
     live->row.team = in->team->row.id;
     live->row.shape = shape->row.id;
     live->row.name = symbol_intern(core, name);
+    live->row.name_hash = hash_text(name);
     live->row.class_name = symbol_intern(core, job->class_name);
     change_new(core, ROW_JOB, &live->item);
     if (job->array.count) {
@@ -361,8 +364,7 @@ static int check_all(const struct core *core, struct submission *in, struct erro
     return check_dependencies(core, in, err);
 }
 
-static int submit(
-    struct core *core, struct submission *in, uint64_t *ret_id, struct error *err)
+static int submit(struct core *core, struct submission *in, uint64_t *ret_id, struct error *err)
 {
     if (check_all(core, in, err) < 0)
         return -1;
@@ -370,7 +372,7 @@ static int submit(
     struct live_shape *shape = shape_intern(core, in->job);
     if (check_possible(core, in, shape, err) < 0) {
         shape_unref(core, shape);
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         return -1;
     }
     uint64_t first = 0;
@@ -379,12 +381,12 @@ static int submit(
         first = first ? first : id;
     }
     shape_unref(core, shape);
+    symbol_sweep(core, last_symbol);
     *ret_id = first;
     return 0;
 }
 
-int core_job_submit(
-    struct core *core, const struct job *job, uint64_t *ret_id, struct error *err)
+int core_job_submit(struct core *core, const struct job *job, uint64_t *ret_id, struct error *err)
 {
     assert(job && ret_id);
     struct submission in = {.job = job};

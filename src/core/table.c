@@ -135,6 +135,8 @@ void change_new(struct core *core, enum row_kind kind, struct item *item)
     *(uint64_t *)item_row(item) = id_next(core, kind);
     item->fresh = 1;
     table_add(core, kind, item);
+    if (symbol_counts(kind))
+        symbols_hold(core, item);
     change_put(core, item);
 }
 
@@ -143,6 +145,8 @@ void change_put(struct core *core, struct item *item)
     assert(!item->gone);
     clock_mark(core);
     change_list(core, item);
+    if (!symbol_counts((enum row_kind)item->kind))
+        symbols_hold(core, item);
 }
 
 static void change_remove(struct core *core, struct item *item, enum change_kind change)
@@ -153,6 +157,8 @@ static void change_remove(struct core *core, struct item *item, enum change_kind
     item->gone = (uint8_t)(1 + change);
     table_remove(core, item);
     vec_push(&core->gone, item);
+    if (symbol_counts((enum row_kind)item->kind))
+        symbols_release(core, item, change == CHANGE_RETIRE);
 }
 
 void change_retire(struct core *core, struct item *item)
@@ -175,6 +181,7 @@ void change_history(struct core *core, enum row_kind kind, struct item *item)
     item->gone = 1 + CHANGE_PUT;
     clock_mark(core);
     change_list(core, item);
+    symbols_hold(core, item);
     vec_push(&core->gone, item);
 }
 
@@ -183,7 +190,7 @@ const void *item_image(struct item *item, struct symbol_row *image)
     if (item->kind != ROW_SYMBOL)
         return item_row(item);
     const struct live_symbol *symbol = (const struct live_symbol *)item;
-    *image = (struct symbol_row){.id = symbol->id};
+    *image = (struct symbol_row){.id = symbol->id, .pinned = symbol->pinned};
     size_t length = strlen(symbol->text);
     assert(length < sizeof image->text);
     memcpy(image->text, symbol->text, length);
@@ -225,6 +232,7 @@ void core_end(struct core *core)
     for (size_t i = 0; i < core->gone.count; i++)
         free(core->gone.items[i]);
     vec_clear(&core->gone);
+    idmap_finish(&core->symbols_gone);
     vec_clear(&core->decisions);
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         table_compact(&core->tables[kind]);

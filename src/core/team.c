@@ -6,15 +6,16 @@
 static int by_team_id(const void *a, const void *b, const void *context)
 {
     (void)context;
-    return compare_u64(((const struct live_team *)a)->row.id, ((const struct live_team *)b)->row.id);
+    return compare_u64(
+        ((const struct live_team *)a)->row.id, ((const struct live_team *)b)->row.id);
 }
 
 void team_link(struct core *core, struct live_team *team)
 {
     if (team->parent) {
         vec_push(&team->parent->children, team);
-        sort_pointers((void **)team->parent->children.items, team->parent->children.count,
-            by_team_id, NULL);
+        sort_pointers(
+            (void **)team->parent->children.items, team->parent->children.count, by_team_id, NULL);
         return;
     }
     vec_push(&core->roots, team);
@@ -63,7 +64,8 @@ static int check_texts(const struct team *team, struct error *err)
             return -1;
         for (size_t other = 0; other < i; other++) {
             if (strcmp(team->quotas.items[other].resource, quota->resource) == 0)
-                return error_set(err, ERR_INVALID, "spec.quotas: %s is named twice", quota->resource);
+                return error_set(
+                    err, ERR_INVALID, "spec.quotas: %s is named twice", quota->resource);
         }
     }
     return 0;
@@ -78,10 +80,11 @@ static int check_numbers(const struct team *team, struct error *err)
     for (size_t i = 0; i < team->quotas.count; i++) {
         const struct quota *quota = &team->quotas.items[i];
         if (quota->guarantee < 0 || quota->guarantee > AMOUNT_MAX * 1024 || quota->limit < -1)
-            return error_set(err, ERR_INVALID, "spec.quotas: %s: amount out of range", quota->resource);
+            return error_set(
+                err, ERR_INVALID, "spec.quotas: %s: amount out of range", quota->resource);
         if (quota->limit >= 0 && quota->guarantee > quota->limit)
-            return error_set(err, ERR_INVALID,
-                "spec.quotas: %s: the guarantee is above the limit", quota->resource);
+            return error_set(err, ERR_INVALID, "spec.quotas: %s: the guarantee is above the limit",
+                quota->resource);
     }
     return 0;
 }
@@ -103,7 +106,8 @@ static int check_parent(const struct core *core, const struct team *team,
                 team->parent, team->metadata.name);
     }
     if (depth > TEAM_DEPTH_MAX)
-        return error_set(err, ERR_INVALID, "spec.parent: teams nest at most %d deep", TEAM_DEPTH_MAX);
+        return error_set(
+            err, ERR_INVALID, "spec.parent: teams nest at most %d deep", TEAM_DEPTH_MAX);
     *ret_parent = parent;
     return 0;
 }
@@ -260,7 +264,7 @@ int core_team_put(struct core *core, const struct team *team, struct error *err)
     struct live_team *live = find(core, team->metadata.name);
     if (check_guarantees(core, team, live, parent, err) < 0) {
         core->accelerator_types.count = types;
-        symbol_undo(core, last_symbol);
+        symbol_sweep(core, last_symbol);
         return -1;
     }
     if (!live)
@@ -287,8 +291,7 @@ int core_team_delete(struct core *core, const char *name, struct error *err)
     if (!live)
         return error_set(err, ERR_NOT_FOUND, "there is no team %.64s", name ? name : "");
     if (live->jobs)
-        return error_set(
-            err, ERR_CONFLICT, "team %s has %" PRId64 " live jobs", name, live->jobs);
+        return error_set(err, ERR_CONFLICT, "team %s has %" PRId64 " live jobs", name, live->jobs);
     if (live->children.count)
         return error_set(
             err, ERR_CONFLICT, "team %s has %zu teams below it", name, live->children.count);

@@ -13,8 +13,8 @@ static uint64_t submit_running(
     return id;
 }
 
-static uint64_t submit_urgent(struct world *world, const char *team, const char *name,
-    int64_t devices)
+static uint64_t submit_urgent(
+    struct world *world, const char *team, const char *name, int64_t devices)
 {
     struct job job = job_make(team, name, 1, devices);
     job.priority = PRIORITY_URGENT;

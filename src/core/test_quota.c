@@ -194,12 +194,113 @@ static void who_used_much_waits_behind_who_did_not(void **state)
     assert_int_equal(core_team(world->core, team)->usage, 500000000);
 }
 
+/* top is guaranteed four devices, of which its child x is guaranteed one; other took everything.
+ * y, without a guarantee of its own, gets back what top is guaranteed; x takes its one from y, but
+ * y, being a sibling without a guarantee, nothing from x. */
+static void guarantees_work_level_by_level(void **state)
+{
+    struct world *world = *state;
+    pool_of_devices(world, 4);
+    world_team_quota(world, "top", NULL, "accelerators", 4000, -1);
+    world_team_quota(world, "x", "top", "accelerators", 1000, -1);
+    struct team team = team_make("y", "top");
+    assert_int_equal(core_team_put(world->core, &team, NULL), 0);
+    world_team(world, "other");
+    static const char *const names[] = {"a", "b", "c", "d"};
+    uint64_t taken[4], wanted[4];
+    for (int i = 0; i < 4; i++)
+        taken[i] = submit(world, "other", names[i], 1);
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++)
+        wanted[i] = submit(world, "y", names[i], 1);
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(world_state(world, taken[i]), JOB_STOPPING);
+        world_end(world, taken[i], END_SIGNAL);
+    }
+    world_tick(world, 1000);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(world_state(world, wanted[i]), JOB_STARTING);
+    uint64_t own = submit(world, "x", "own", 1);
+    uint64_t second = submit(world, "x", "second", 1);
+    world_tick(world, 1000);
+    int stopping = 0;
+    for (int i = 0; i < 4; i++) {
+        stopping += world_state(world, wanted[i]) == JOB_STOPPING;
+        if (world_state(world, wanted[i]) == JOB_STOPPING)
+            world_end(world, wanted[i], END_SIGNAL);
+    }
+    assert_int_equal(stopping, 1);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, own), JOB_STARTING);
+    assert_int_equal(world_state(world, second), JOB_QUEUED);
+    world_tick(world, HOUR_MS);
+    assert_int_equal(world_decided(world, DECISION_STOP), 0);
+}
+
+/* low has its place by its team's guarantee of one device. A job of the same branch that wants two
+ * would not: if it took the place, others could take it from there, and low take it from them. */
+static void a_guaranteed_place_does_not_become_a_borrowed_one(void **state)
+{
+    struct world *world = *state;
+    pool_of_devices(world, 2);
+    world_team_quota(world, "top", NULL, "accelerators", 1000, -1);
+    struct team team = team_make("child", "top");
+    assert_int_equal(core_team_put(world->core, &team, NULL), 0);
+    struct job job = job_make("top", "low", 1, 1);
+    job.priority = PRIORITY_LOW;
+    uint64_t low = world_submit(world, &job);
+    world_tick(world, 1000);
+    world_start(world, low);
+    job = job_make("child", "gang", 1, 1);
+    job.gang.size = 2;
+    uint64_t gang = world_submit(world, &job);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, low), JOB_RUNNING);
+    assert_int_equal(world_state(world, gang), JOB_QUEUED);
+    job = job_make("child", "one", 1, 1);
+    uint64_t first = world_submit(world, &job);
+    job.metadata.name = "two";
+    uint64_t second = world_submit(world, &job);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, first), JOB_STARTING); /* on the idle device */
+    assert_int_equal(world_state(world, second), JOB_QUEUED);
+}
+
+/* Any type will do for the second job, but all there are would pass its team's guarantee of them.
+ */
+static void asking_for_any_type_is_not_a_way_around_a_guarantee(void **state)
+{
+    struct world *world = *state;
+    pool_of_devices(world, 3);
+    struct team team = team_make("a", NULL);
+    struct quota quotas[] = {{.resource = "accelerators", .guarantee = 4000, .limit = -1},
+        {.resource = "gpu", .guarantee = 1000, .limit = -1}};
+    team.quotas.items = quotas;
+    team.quotas.count = 2;
+    assert_int_equal(core_team_put(world->core, &team, NULL), 0);
+    world_team(world, "other");
+    submit(world, "a", "first", 1);
+    submit(world, "other", "x", 1);
+    submit(world, "other", "y", 1);
+    world_tick(world, 1000);
+    struct job job = job_make("a", "any", 1, 1);
+    job.resources.accelerator = NULL;
+    uint64_t any = world_submit(world, &job);
+    world_tick(world, 1000);
+    assert_int_equal(world_state(world, any), JOB_QUEUED);
+    assert_int_equal(world_decided(world, DECISION_STOP), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_limit_is_never_passed),
         TEST(a_parents_limit_counts_its_children_together),
         TEST(what_is_guaranteed_is_borrowed_and_taken_back),
+        TEST(guarantees_work_level_by_level),
+        TEST(a_guaranteed_place_does_not_become_a_borrowed_one),
+        TEST(asking_for_any_type_is_not_a_way_around_a_guarantee),
         TEST(priority_does_not_break_a_guarantee),
         TEST(what_can_not_be_preempted_borrows_nobodys_guarantee),
         TEST(a_team_that_may_not_borrow_stays_within_its_guarantee),

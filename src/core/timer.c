@@ -108,8 +108,7 @@ void timers_run(struct core *core)
         int64_t moment = job->timer_ms;
         timer_fire(core, job);
         /* Each firing moves the job's moment on or ends the job: the loop ends. */
-        assert(core->timers.count == 0 || core->timers.items[0] != job ||
-               job->timer_ms > moment);
+        assert(core->timers.count == 0 || core->timers.items[0] != job || job->timer_ms > moment);
         (void)moment;
     }
 }

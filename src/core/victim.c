@@ -5,11 +5,13 @@
  *     common ancestor: the asking branch has to be entitled there, and on the other side every team
  *     from that branch down to the victim's has to be above its guarantee in one of the resources
  *     that are asked back.
- * (b) Priority: a job is stopped for one of higher base priority (ageing does not count), unless
- *     its team, or one above it within its branch, is within its guarantee.
+ * (b) Priority: a job is stopped for one of higher base priority; ageing does not count.
  *
- * Why there is no loop: what (a) moves goes from above a guarantee to within one, and (b) leaves
- * alone what (a) could take back, and otherwise replaces lower by higher priority. */
+ * In both, whoever has its place by a guarantee (its team, or one above it, being within its own)
+ * gives way only to a job that would have the place by the same guarantee.
+ *
+ * Why there is no loop: a place goes from borrowed to guaranteed, never back, and among places of
+ * one sort from lower to higher priority. */
 #include "core/core_state.h"
 
 void victim_rules_init(struct victim_rules *rules, struct live_job *job)
@@ -17,6 +19,7 @@ void victim_rules_init(struct victim_rules *rules, struct live_job *job)
     rules->job = job;
     rules->protected_ms = MOMENT_NEVER;
     amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &rules->ask);
+    rules->reclaims = quota_entitled_path(job->team, &rules->ask);
 }
 
 void victim_choose(const struct live_attempt *attempt, int sign)
@@ -60,36 +63,52 @@ static bool may_reclaim(const struct victim_rules *rules, const struct live_atte
     return true;
 }
 
-/* Whether the team could claim back what the victim holds if `left` of it stayed away. */
-static bool within_guarantee(
-    const struct live_team *team, const struct amounts *victim, bool chosen)
+/* What the team holds of a resource without what is chosen; the victim, too, is gone in the end. */
+static int64_t rest_of(
+    const struct live_team *team, const struct amounts *victim, bool chosen, int resource)
+{
+    int64_t rest = team->held[resource] - team->chosen[resource];
+    return chosen ? rest : rest - victim->of[resource];
+}
+
+/* Whether the team, everything chosen being gone, would be within its guarantee with amounts. */
+static bool within_guarantee(const struct live_team *team, const struct amounts *victim,
+    bool chosen, const struct amounts *amounts)
 {
     bool guaranteed = false;
     for (int i = 0; i < RESOURCE_MAX; i++) {
-        if (victim->of[i] == 0 || team->guarantee[i] == 0)
+        if (amounts->of[i] == 0 || team->guarantee[i] == 0)
             continue;
-        int64_t with_it = team->held[i] - team->chosen[i] + (chosen ? victim->of[i] : 0);
-        if (with_it > team->guarantee[i])
+        if (rest_of(team, victim, chosen, i) + amounts->of[i] > team->guarantee[i])
             return false;
         guaranteed = true;
     }
     return guaranteed;
 }
 
-static bool guaranteed_place(const struct victim_rules *rules,
-    const struct live_attempt *attempt, const struct amounts *victim, bool chosen)
+static bool is_above(const struct live_team *team, const struct live_team *below)
 {
-    struct live_team *owner = attempt->job->team;
-    const struct live_team *common = team_common(rules->job->team, owner);
-    for (const struct live_team *at = owner; at != common; at = at->parent) {
-        if (within_guarantee(at, victim, chosen))
+    while (below && below != team)
+        below = below->parent;
+    return below != NULL;
+}
+
+/* Whether the victim has its place by the guarantee of a team from `from` up, and the job would
+ * not have it by the same one. */
+static bool guaranteed_place(const struct victim_rules *rules, const struct live_team *from,
+    const struct amounts *victim, bool chosen)
+{
+    for (const struct live_team *at = from; at; at = at->parent) {
+        if (!within_guarantee(at, victim, chosen, victim))
+            continue;
+        if (!is_above(at, rules->job->team) || !within_guarantee(at, victim, chosen, &rules->ask))
             return true;
     }
     return false;
 }
 
-static bool runs_long_enough(const struct core *core, struct victim_rules *rules,
-    const struct live_attempt *attempt)
+static bool runs_long_enough(
+    const struct core *core, struct victim_rules *rules, const struct live_attempt *attempt)
 {
     const struct attempt_row *row = &attempt->row;
     int64_t since_ms = row->started_ms ? row->started_ms : row->admitted_ms;
@@ -106,24 +125,27 @@ bool victim_allowed(
     const struct live_job *victim = attempt->job;
     if (attempt->row.stop_reason != END_NONE || job_firm(victim))
         return false;
+    bool outranked = victim->row.priority < rules->job->row.priority;
+    if (!outranked && !rules->reclaims)
+        return false;
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
-    bool outranked = victim->row.priority < rules->job->row.priority &&
-                     !guaranteed_place(rules, attempt, &amounts, false);
+    if (guaranteed_place(rules, victim->team, &amounts, false))
+        return false;
     if (!outranked && !may_reclaim(rules, attempt, &amounts))
         return false;
     return runs_long_enough(core, rules, attempt);
 }
 
-/* A victim of (a) is above a guarantee of the asking branch, which it can not take back. Of (b) it
- * has to hold with everything chosen counted: a set may reach below a guarantee together. */
+/* Everything chosen counted: a set may reach below a guarantee together. Below the common ancestor
+ * that does not matter to who is entitled: nobody can take back from within a guarantee. */
 bool victim_stays_out(const struct victim_rules *rules, const struct live_attempt *attempt)
 {
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
-    const struct live_team *common = team_common(rules->job->team, attempt->job->team);
+    struct live_team *owner = attempt->job->team;
+    struct live_team *common = team_common(rules->job->team, owner);
     const struct live_team *asking = team_below(rules->job->team, common);
-    if (asking && quota_entitled(asking, &rules->ask))
-        return true;
-    return !guaranteed_place(rules, attempt, &amounts, true);
+    bool entitled = asking && quota_entitled(asking, &rules->ask);
+    return !guaranteed_place(rules, entitled ? common : owner, &amounts, true);
 }

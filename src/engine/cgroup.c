@@ -23,6 +23,7 @@ static const char *const kind_names[CGROUP_KINDS] = {
     [CGROUP_CPU] = "cpu",
     [CGROUP_CPUACCT] = "cpuacct",
     [CGROUP_PIDS] = "pids",
+    [CGROUP_CPUSET] = "cpuset",
     [CGROUP_TREE] = "tree",
 };
 
@@ -57,7 +58,8 @@ static bool find_own_path(const char *text, const char *controller, char *ret, s
         bool found = *controller ? list_has(list + 1, listed, ",", controller) : listed == 0;
         if (!found)
             continue;
-        return (size_t)snprintf(ret, size, "%.*s", (int)(line + length - path - 1), path + 1) < size;
+        return (size_t)snprintf(ret, size, "%.*s", (int)(line + length - path - 1), path + 1) <
+               size;
     }
     return false;
 }
@@ -103,9 +105,10 @@ static bool find_folder(
         struct mount_line mount;
         if (!parse_mount(line, strcspn(line, "\n"), &mount))
             continue;
-        bool wanted = *controller ? !strcmp(mount.type, "cgroup") &&
-                list_has(mount.options, strlen(mount.options), ",", controller)
-                                  : !strcmp(mount.type, "cgroup2");
+        bool wanted = *controller
+                          ? !strcmp(mount.type, "cgroup") &&
+                                list_has(mount.options, strlen(mount.options), ",", controller)
+                          : !strcmp(mount.type, "cgroup2");
         if (wanted && mounted_folder(&mount, path, ret_folder))
             return true;
     }
@@ -125,8 +128,8 @@ void cgroup_locate(const char *cgroup_text, const char *mounts_text,
         if (find_own_path(cgroup_text, kind_names[kind], path, sizeof path) &&
             find_folder(mounts_text, kind_names[kind], path, ret->folder[kind]))
             continue;
-        ret->unified[kind] = *unified &&
-            list_has(unified_controllers, strlen(unified_controllers), " \n", name);
+        ret->unified[kind] =
+            *unified && list_has(unified_controllers, strlen(unified_controllers), " \n", name);
         if (ret->unified[kind])
             memcpy(ret->folder[kind], unified, sizeof unified);
     }
@@ -146,8 +149,8 @@ bool cgroup_keyed_value(const char *text, const char *key, uint64_t *ret_value)
 
 /* ---- Files of a group -------------------------------------------------------------------- */
 
-static bool read_file(const struct cgroup *group, enum cgroup_kind kind, const char *file,
-    char **ret_text)
+static bool read_file(
+    const struct cgroup *group, enum cgroup_kind kind, const char *file, char **ret_text)
 {
     char path[CGROUP_PATH_SIZE + 64];
     size_t size;
@@ -197,8 +200,8 @@ static bool read_value(const struct cgroup *group, enum reading reading, uint64_
     uint64_t value;
     if (!read_file(group, kind, readings[reading].version[version].file, &text))
         return false;
-    bool known = key ? cgroup_keyed_value(text, key, &value)
-                     : sscanf(text, "%" SCNu64, &value) == 1;
+    bool known =
+        key ? cgroup_keyed_value(text, key, &value) : sscanf(text, "%" SCNu64, &value) == 1;
     free(text);
     if (known)
         *ret = value * readings[reading].version[version].scale;
@@ -241,7 +244,8 @@ static void child_of(const struct cgroup *parent, const char *name, struct cgrou
     *ret = *parent;
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
         int used = !*parent->folder[kind] ? 0
-            : snprintf(ret->folder[kind], CGROUP_PATH_SIZE, "%s/%s", parent->folder[kind], name);
+                                          : snprintf(ret->folder[kind], CGROUP_PATH_SIZE, "%s/%s",
+                                                parent->folder[kind], name);
         if (used < 0 || used >= CGROUP_PATH_SIZE)
             ret->folder[kind][0] = '\0';
     }
@@ -266,7 +270,8 @@ static void unified_leave_root(const struct cgroup *own)
 
 static void unified_enable(const struct cgroup *group)
 {
-    static const enum cgroup_kind wanted[] = {CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS};
+    static const enum cgroup_kind wanted[] = {
+        CGROUP_MEMORY, CGROUP_CPU, CGROUP_PIDS, CGROUP_CPUSET};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
         char text[32];
         snprintf(text, sizeof text, "+%s", kind_names[wanted[i]]);
@@ -308,6 +313,26 @@ static void locate_own(struct cgroup *ret)
     }
 }
 
+/* A new cpuset of version 1 has no cores and no memory, and nobody can join it: it gets those of
+ * the group above it. False: it cannot be used. */
+static bool cpuset_inherit(const struct cgroup *group)
+{
+    static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
+    if (!*group->folder[CGROUP_CPUSET] || group->unified[CGROUP_CPUSET])
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        char above[32], *text;
+        snprintf(above, sizeof above, "../%s", files[i]);
+        if (!read_file(group, CGROUP_CPUSET, above, &text))
+            return false;
+        int written = write_file(group, CGROUP_CPUSET, files[i], text, NULL);
+        free(text);
+        if (written < 0)
+            return false;
+    }
+    return true;
+}
+
 void cgroup_prepare(const char *name, struct cgroup *ret, struct error *ret_why)
 {
     struct cgroup own;
@@ -328,6 +353,10 @@ void cgroup_prepare(const char *name, struct cgroup *ret, struct error *ret_why)
             error_set_errno(ret_why, "cannot write to the control group %s", folder);
             folder[0] = '\0';
         }
+    }
+    if (!cpuset_inherit(ret)) {
+        rmdir(ret->folder[CGROUP_CPUSET]);
+        ret->folder[CGROUP_CPUSET][0] = '\0';
     }
     unified_enable(ret);
 }
@@ -373,7 +402,11 @@ static int set_limits(
         return -1;
     if (limits->pids && set_limit(group, CGROUP_PIDS, pids, limits->pids, err) < 0)
         return -1;
-    return 0;
+    if (!*group->folder[CGROUP_CPUSET])
+        return 0;
+    if (!cpuset_inherit(group))
+        return error_set(err, ERR_IO, "%s cannot be used", group->folder[CGROUP_CPUSET]);
+    return write_file(group, CGROUP_CPUSET, "cpuset.cpus", limits->cpus, err);
 }
 
 void cgroup_of_attempt(const struct cgroup *parent, uint64_t attempt, struct cgroup *ret)
@@ -383,12 +416,18 @@ void cgroup_of_attempt(const struct cgroup *parent, uint64_t attempt, struct cgr
     child_of(parent, name, ret);
 }
 
-int cgroup_create(const struct cgroup *parent, uint64_t attempt,
-    const struct cgroup_limits *limits, struct cgroup *ret, struct error *err)
+int cgroup_create(const struct cgroup *parent, uint64_t attempt, const struct cgroup_limits *limits,
+    struct cgroup *ret, struct error *err)
 {
     struct cgroup group;
     cgroup_of_attempt(parent, attempt, &group);
+    if (!limits->cpus || !*limits->cpus)
+        group.folder[CGROUP_CPUSET][0] = '\0';
     for (int kind = 0; kind < CGROUP_KINDS; kind++) {
+        /* An engine that ended may have removed the parent. */
+        if (*parent->folder[kind] && mkdir(parent->folder[kind], 0755) == 0 &&
+            kind == CGROUP_CPUSET)
+            cpuset_inherit(parent);
         if (*group.folder[kind] && mkdir(group.folder[kind], 0755) < 0 && errno != EEXIST) {
             error_set_errno(err, "cannot make the control group %s", group.folder[kind]);
             cgroup_remove(&group);

@@ -17,7 +17,8 @@ enum cgroup_kind {
     CGROUP_CPU,
     CGROUP_CPUACCT, /* the same folder as CPU in version 2 */
     CGROUP_PIDS,
-    CGROUP_TREE,    /* the version 2 folder, for cgroup.kill, whatever controls it has */
+    CGROUP_CPUSET,
+    CGROUP_TREE, /* the version 2 folder, for cgroup.kill, whatever controls it has */
     CGROUP_KINDS,
 };
 
@@ -33,6 +34,7 @@ struct cgroup_limits {
     uint64_t memory_bytes; /* 0: none */
     uint64_t cpu_milli;    /* a weight against other attempts, not a cap; 0: none */
     uint64_t pids;         /* 0: none */
+    const char *cpus;      /* "0,4,5": it runs on these only; "" or NULL: on any */
 };
 
 /* Where this process is: cgroup_text is /proc/self/cgroup, mounts_text /proc/self/mountinfo, and
@@ -50,7 +52,8 @@ void cgroup_prepare(const char *name, struct cgroup *ret, struct error *ret_why)
  * nothing is left behind. */
 MUST_CHECK int cgroup_create(const struct cgroup *parent, uint64_t attempt,
     const struct cgroup_limits *limits, struct cgroup *ret, struct error *err);
-/* The group of an attempt as cgroup_create names it, whether or not it is there. */
+/* The group of an attempt as cgroup_create names it, whether or not it is there. One that was made
+ * without `cpus` has no folder of the kind CGROUP_CPUSET. */
 void cgroup_of_attempt(const struct cgroup *parent, uint64_t attempt, struct cgroup *ret);
 /* Moves this process into the group. */
 MUST_CHECK int cgroup_join(const struct cgroup *group, struct error *err);
@@ -60,6 +63,7 @@ bool cgroup_kill(const struct cgroup *group);
 void cgroup_remove(const struct cgroup *group);
 bool cgroup_is_empty(const struct cgroup *group); /* of folders: nothing is controlled */
 
+/* To and from the launch record, for the shim to join. */
 void cgroup_encode(struct strbuf *out, const struct cgroup *group);
 void cgroup_decode(const struct record *record, struct cgroup *ret);
 

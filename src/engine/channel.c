@@ -23,8 +23,8 @@ int channel_pair(int ret_fds[2], struct error *err)
 static void address_of(int folder_fd, const char *name, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int used = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s",
-        folder_fd, name);
+    int used = snprintf(
+        address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s", folder_fd, name);
     assert(used > 0 && (size_t)used < sizeof address->sun_path);
     (void)used;
 }
@@ -112,7 +112,9 @@ int channel_receive(int fd, bool wait, struct channel_message *ret)
 {
     _Alignas(struct cmsghdr) char control[CONTROL_BYTES];
     struct iovec part = {ret->text, CHANNEL_MESSAGE_MAX};
-    struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+    struct msghdr header = {.msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control,
         .msg_controllen = sizeof control};
     ssize_t n;
     do {

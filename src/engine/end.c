@@ -86,7 +86,7 @@ void end_decide(const struct end_facts *facts, struct attempt_end *ret_end)
         set(ret_end, ENGINE_END_OUT_OF_MEMORY, "it passed the memory limit");
     } else if (facts->cause == CAUSE_STOP || facts->cause == CAUSE_KILL) {
         decide_stopped(facts, ret_end);
-    } else if (facts->cause == CAUSE_TIME) {
+    } else if (facts->cause == CAUSE_TIME && !(all_succeeded(facts) && facts->complete)) {
         set(ret_end, ENGINE_END_TIME_LIMIT, "it passed its time limit");
     } else if (facts->failed_rank >= 0) {
         set_failed_rank(facts, ret_end);

@@ -13,7 +13,7 @@ enum end_cause {
     CAUSE_STOP,        /* the server asked for it */
     CAUSE_KILL,        /* the server asked for it, without grace */
     CAUSE_DISK,
-    CAUSE_MEMORY,      /* seen by sampling, where no control group limits it */
+    CAUSE_MEMORY, /* seen by sampling, where no control group limits it */
     CAUSE_TIME,
     CAUSE_COUNT,
 };
@@ -23,9 +23,9 @@ struct end_facts {
     int start_errno;
     char start_text[200];
     enum end_cause cause;
-    bool killed;         /* SIGKILL was sent to the tree */
-    bool out_of_memory;  /* the kernel killed something for want of memory */
-    bool complete;       /* the job said it was complete */
+    bool killed;        /* SIGKILL was sent to the tree */
+    bool out_of_memory; /* the kernel killed something for want of memory */
+    bool complete;      /* the job said it was complete */
     bool stop_asked;
     int32_t failed_rank; /* of the launch; -1: none. The first that failed */
     int failed_status;   /* its wait status */

@@ -23,8 +23,7 @@ int engine_kill(struct engine *engine, uint64_t attempt, struct error *err)
     return engine->operations->kill(engine, attempt, err);
 }
 
-void engine_observe(
-    const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
+void engine_observe(const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
 {
     engine->operations->observe(engine, ret_views, ret_count);
 }
@@ -39,8 +38,8 @@ int engine_purge(struct engine *engine, uint64_t job, struct error *err)
     return engine->operations->purge(engine, job, err);
 }
 
-int engine_exec(struct engine *engine, uint64_t attempt, const struct exec_request *request,
-    struct error *err)
+int engine_exec(
+    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
 {
     assert(request->fds[0] >= 0 && request->fds[1] >= 0 && request->fds[2] >= 0);
     if (!request->argv || !request->argv[0] || !*request->argv[0])

@@ -55,7 +55,7 @@ struct launch_placement {
     uint32_t ranks;
     const uint32_t *devices; /* indexes on that node */
     size_t device_count;
-    uint32_t device_milli;   /* the share of each device, 1000 is all of it */
+    uint32_t device_milli; /* the share of each device, 1000 is all of it */
 };
 
 /* Everything is borrowed for the time of the call. Zero means the default where one is named. */
@@ -69,7 +69,7 @@ struct launch {
     uid_t uid; /* whom the ranks run as; 0: the caller's own uid, refused when that is root */
     gid_t gid;
 
-    const char *const *argv; /* NULL at the end */
+    const char *const *argv;    /* NULL at the end */
     const char *work_subfolder; /* start here, inside the snapshot; NULL: its top */
     const struct launch_variable *variables;
     size_t variable_count;
@@ -86,31 +86,31 @@ struct launch {
     /* For each rank; 0: not limited. Limits are those of an attempt's ranks together. */
     uint64_t cpu_milli;
     uint64_t memory_bytes;
-    uint64_t disk_bytes; /* the work directory, /tmp, metrics and checkpoints */
+    uint64_t disk_bytes;          /* the work directory, /tmp, metrics and checkpoints */
     const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
 
     enum launch_network network;
-    uint64_t grace_ms;         /* between SIGTERM and SIGKILL when a rank failed; default 10 s */
-    uint64_t time_limit_ms;    /* 0: none; after it the attempt is stopped with grace_ms */
-    uint64_t log_file_bytes;   /* default 16 MiB */
-    uint32_t log_files;        /* default 4 */
-    uint64_t sample_ms;        /* how often usage is reported; default 5 s */
+    uint64_t grace_ms;       /* between SIGTERM and SIGKILL when a rank failed; default 10 s */
+    uint64_t time_limit_ms;  /* 0: none; after it the attempt is stopped with grace_ms */
+    uint64_t log_file_bytes; /* default 16 MiB */
+    uint32_t log_files;      /* default 4 */
+    uint64_t sample_ms;      /* how often usage is reported; default 5 s */
 };
 
 /* ---- What is reported -------------------------------------------------------------------- */
 
 enum engine_end_reason {
-    ENGINE_END_NONE,          /* still running */
-    ENGINE_END_SUCCEEDED,     /* every rank exited 0 */
-    ENGINE_END_EXITED,        /* a rank exited with `code` */
-    ENGINE_END_SIGNALLED,     /* a rank was killed by signal `code` */
+    ENGINE_END_NONE,      /* still running */
+    ENGINE_END_SUCCEEDED, /* every rank exited 0 */
+    ENGINE_END_EXITED,    /* a rank exited with `code` */
+    ENGINE_END_SIGNALLED, /* a rank was killed by signal `code` */
     ENGINE_END_OUT_OF_MEMORY,
     ENGINE_END_DISK_QUOTA,
     ENGINE_END_TIME_LIMIT,
-    ENGINE_END_START_FAILED,  /* `code` is an errno, `text` says what; no rank ran the command */
-    ENGINE_END_STOPPED,       /* it was told to stop and ended within its grace */
-    ENGINE_END_KILLED,        /* it was killed: on demand, or when the grace was over */
-    ENGINE_END_LOST,          /* the machine restarted or the shim is gone; nothing of it runs */
+    ENGINE_END_START_FAILED, /* `code` is an errno, `text` says what; no rank ran the command */
+    ENGINE_END_STOPPED,      /* it was told to stop and ended within its grace */
+    ENGINE_END_KILLED,       /* it was killed: on demand, or when the grace was over */
+    ENGINE_END_LOST,         /* the machine restarted or the shim is gone; nothing of it runs */
     ENGINE_END_COUNT,
 };
 
@@ -119,9 +119,9 @@ const char *engine_end_reason_name(enum engine_end_reason reason);
 
 struct attempt_end {
     enum engine_end_reason reason;
-    int code;      /* exit code, signal or errno as the reason says; of `rank` */
-    int32_t rank;  /* the rank that decided, -1: none did */
-    char text[200]; /* one sentence for people, "" when the reason says it all */
+    int code;           /* exit code, signal or errno as the reason says; of `rank` */
+    int32_t rank;       /* the rank that decided, -1: none did */
+    char text[200];     /* one sentence for people, "" when the reason says it all */
     int64_t started_ms; /* wall clock; 0: never started */
     int64_t ended_ms;
     bool stop_asked; /* a stop or kill was asked for before it ended, whatever the reason */
@@ -134,13 +134,13 @@ struct attempt_usage {
     uint64_t memory_peak_bytes; /* 0: not known */
     uint64_t read_bytes;        /* from and to storage */
     uint64_t written_bytes;
-    uint64_t disk_bytes;        /* what counts against the disk limit, at the last walk */
-    int32_t accelerator_milli;  /* mean utilisation of its devices now; -1: not known */
+    uint64_t disk_bytes;       /* what counts against the disk limit, at the last walk */
+    int32_t accelerator_milli; /* mean utilisation of its devices now; -1: not known */
     uint64_t accelerator_memory_bytes;
 };
 
 enum engine_report_kind {
-    ENGINE_REPORT_STARTED,    /* every rank was executed; repeated after a restart of the caller */
+    ENGINE_REPORT_STARTED, /* every rank was executed; repeated after a restart of the caller */
     ENGINE_REPORT_ENDED,
     ENGINE_REPORT_SAMPLE,
     ENGINE_REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
@@ -166,7 +166,8 @@ struct report {
             uint64_t offset;
         } metrics;
         struct {
-            int64_t newest_ms; /* modification time of the newest file, wall clock; 0: none */
+            int64_t newest_ms; /* modification time of the newest file, wall clock; 0: none; never
+                                * in the future */
             uint64_t bytes;    /* of the whole directory */
         } checkpoint;
         struct {
@@ -195,7 +196,7 @@ struct engine_device {
 struct engine_fact {
     const char *name; /* "memory-limit", "uid-per-team", ...: stable */
     bool enforced;
-    char text[160];   /* how, or why not and what to do */
+    char text[160]; /* how, or why not and what to do */
 };
 
 enum { ENGINE_FACTS_MAX = 16 };
@@ -237,13 +238,15 @@ struct attempt_view {
 
 /* The attempts the engine knows and has not been told to forget, by ascending id. The array is
  * the caller's to free. */
-void engine_observe(const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+void engine_observe(
+    const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
 
 /* The end of the attempt is stored: drops its record and work directory; its log and metrics
- * stay. -1: ERR_CONFLICT while it runs. Fine when it is not known. */
+ * stay. What is dropped is out of reach at once, its space is free a little later. -1: ERR_CONFLICT
+ * while it runs. Fine when it is not known. */
 MUST_CHECK int engine_forget(struct engine *engine, uint64_t attempt, struct error *err);
-/* Removes everything of a job: checkpoints, logs, metrics. -1: ERR_CONFLICT while an attempt of
- * it is known. */
+/* Removes everything of a job in the same way: checkpoints, logs, metrics. -1: ERR_CONFLICT while
+ * an attempt of it is known. */
 MUST_CHECK int engine_purge(struct engine *engine, uint64_t job, struct error *err);
 
 struct exec_request {
@@ -258,8 +261,8 @@ struct exec_request {
 /* Runs a command inside a running attempt, in the environment of its first rank. It ends with
  * the attempt at the latest. -1: ERR_NOT_FOUND, ERR_CONFLICT when the attempt does not run,
  * ERR_INVALID, ERR_BUSY. */
-MUST_CHECK int engine_exec(struct engine *engine, uint64_t attempt,
-    const struct exec_request *request, struct error *err);
+MUST_CHECK int engine_exec(
+    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err);
 
 /* What this node has and what it enforces. Valid until the engine is destroyed. */
 const struct engine_node *engine_node(const struct engine *engine);
@@ -274,11 +277,11 @@ void engine_destroy(struct engine *engine);
 /* ---- The local engine -------------------------------------------------------------------- */
 
 struct engine_local_options {
-    struct event_base *base;    /* outlives the engine */
-    const char *data;           /* absolute path; made when missing */
-    const char *node_name;      /* NULL: the host's name */
-    const char *program;        /* the file with the verbs `shim` and `init`; NULL: this one */
-    const char *cgroup_name;    /* NULL: "muster-" and a hash of the data path; "": no cgroups */
+    struct event_base *base; /* outlives the engine */
+    const char *data;        /* absolute path; made when missing */
+    const char *node_name;   /* NULL: the host's name */
+    const char *program;     /* the file with the verbs `shim` and `init`; NULL: this one */
+    const char *cgroup_name; /* NULL: "muster-" and a hash of the data path; "": no cgroups */
     engine_report_fn *report;
     void *context;
 };

@@ -8,7 +8,8 @@ struct engine_operations {
     int (*start)(struct engine *engine, const struct launch *launch, struct error *err);
     int (*stop)(struct engine *engine, uint64_t attempt, uint64_t grace_ms, struct error *err);
     int (*kill)(struct engine *engine, uint64_t attempt, struct error *err);
-    void (*observe)(const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+    void (*observe)(
+        const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
     int (*forget)(struct engine *engine, uint64_t attempt, struct error *err);
     int (*purge)(struct engine *engine, uint64_t job, struct error *err);
     int (*exec)(struct engine *engine, uint64_t attempt, const struct exec_request *request,

@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "base/vec.h"
 #include "engine/channel.h"
+#include "engine/cores.h"
 #include "engine/engine.h"
 #include "engine/init_usage.h"
 #include "engine/record.h"
@@ -40,7 +41,8 @@ struct rank {
     int out;
     int err;
     char **env;
-    pid_t pid; /* 0: not running */
+    const char *cores; /* NULL: those of init */
+    pid_t pid;         /* 0: not running */
 };
 
 struct init {
@@ -179,6 +181,7 @@ static void read_rank(
         .out = (int)record_number(&part, "out", 0),
         .err = (int)record_number(&part, "err", 0),
         .env = merge_env(init, common, own),
+        .cores = record_text(&part, "cores"),
     };
 }
 
@@ -186,7 +189,8 @@ static int write_secret(const struct record_field *name, const struct record_fie
 {
     char path[512];
     snprintf(path, sizeof path, SANDBOX_SECRETS "/%s", name->value);
-    SCOPED(fd_scope) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+    SCOPED(fd_scope)
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
     if (fd < 0)
         return -1;
     return file_write_all(fd, content->value, content->size, NULL);
@@ -236,6 +240,7 @@ struct start {
     char **env;
     int fds[3];
     bool terminal;
+    const char *cores;
 };
 
 static void set_limit(int resource, uint64_t most)
@@ -259,6 +264,21 @@ static void set_limits(const struct init *init)
         set_limit(RLIMIT_NPROC, init->nproc);
 }
 
+/* All that keeps a rank from the cores of another is this; what does not work is no reason not to
+ * run, since the attempt as a whole is on its cores already. */
+static void narrow_cores(const char *text)
+{
+    struct core_list list;
+    if (text && cores_parse(text, &list) && list.count > 0)
+        (void)!cores_pin(list.numbers, list.count, NULL);
+}
+
+/* Why a command was not executed. */
+struct refusal {
+    int error;
+    bool folder; /* it is the folder that cannot be entered, not the command */
+};
+
 /* In the child: becomes the command, or says why not through report_fd. */
 static _Noreturn void become(const struct init *init, const struct start *start, int report_fd)
 {
@@ -270,31 +290,36 @@ static _Noreturn void become(const struct init *init, const struct start *start,
     if (start->terminal)
         ioctl(0, TIOCSCTTY, 0);
     set_limits(init);
+    narrow_cores(start->cores);
     sigprocmask(SIG_SETMASK, &none, NULL);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-    if (chdir(init->folder) == 0)
+    struct refusal refusal = {.folder = chdir(init->folder) < 0};
+    if (!refusal.folder)
         execvpe(start->argv[0], start->argv, start->env);
-    int error = errno;
-    ssize_t ignored = write(report_fd, &error, sizeof error);
+    refusal.error = errno;
+    ssize_t ignored = write(report_fd, &refusal, sizeof refusal);
     (void)ignored;
     _exit(127);
 }
 
-/* The pid, once the command has been executed; -1 with errno when it could not be. */
-static pid_t start_process(const struct init *init, const struct start *start)
+/* The pid, once the command has been executed; -1 with the refusal when it could not be. */
+static pid_t start_process(
+    const struct init *init, const struct start *start, struct refusal *ret_refusal)
 {
-    int report[2], error;
+    int report[2];
+    struct refusal refusal;
+    *ret_refusal = (struct refusal){.error = EAGAIN};
     if (pipe2(report, O_CLOEXEC) < 0)
         return -1;
     pid_t pid = fork();
     if (pid == 0)
         become(init, start, report[1]);
     close(report[1]);
-    ssize_t n = pid < 0 ? 0 : read(report[0], &error, sizeof error);
+    ssize_t n = pid < 0 ? 0 : read(report[0], &refusal, sizeof refusal);
     close(report[0]);
-    if (pid > 0 && n == sizeof error) {
+    if (pid > 0 && n == sizeof refusal) {
         waitpid(pid, NULL, 0);
-        errno = error;
+        *ret_refusal = refusal;
         return -1;
     }
     return pid;
@@ -312,13 +337,15 @@ static void adopt_path(char **env)
 static void start_ranks(struct init *init)
 {
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    struct refusal why;
     adopt_path(init->ranks[0].env);
     for (size_t i = 0; i < init->rank_count; i++) {
         struct rank *rank = &init->ranks[i];
-        struct start start = {init->argv, rank->env, {null_fd, rank->out, rank->err}, false};
-        rank->pid = start_process(init, &start);
+        struct start start = {
+            init->argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
+        rank->pid = start_process(init, &start, &why);
         if (rank->pid < 0) {
-            say_failed(init, init->argv[0], errno);
+            say_failed(init, why.folder ? init->folder : init->argv[0], why.error);
             init->over = true;
             return;
         }
@@ -409,9 +436,10 @@ static void do_exec(struct init *init, const struct record *message)
     struct start start = {argv, init->ranks[0].env,
         {init->message.fds[0], init->message.fds[1], init->message.fds[2]},
         record_number(message, "terminal", 0) != 0};
-    pid_t pid = start_process(init, &start);
+    struct refusal why;
+    pid_t pid = start_process(init, &start, &why);
     if (pid < 0) {
-        say_exec_failed(init, id, strerror(errno));
+        say_exec_failed(init, id, strerror(why.error));
         return;
     }
     init->execs[init->exec_count].id = id;
@@ -454,8 +482,8 @@ static void take_request(struct init *init)
 static void run(struct init *init)
 {
     while (!init->over) {
-        struct pollfd fds[] = {{.fd = init->channel_fd, .events = POLLIN},
-            {.fd = init->signal_fd, .events = POLLIN}};
+        struct pollfd fds[] = {
+            {.fd = init->channel_fd, .events = POLLIN}, {.fd = init->signal_fd, .events = POLLIN}};
         if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
             _exit(1);
         if (fds[1].revents)

@@ -44,8 +44,9 @@ static void add_stat(struct usage_total *total, const char *pid)
     SCOPED(mem_scope) char *text = read_process_file(pid, "stat");
     const char *rest = text ? strrchr(text, ')') : NULL;
     uint64_t user, system, user_children, system_children, resident;
-    if (!rest || sscanf(rest, ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64 " %" SCNu64
-                              " %" SCNu64 " %" SCNu64 " %*s %*s %*s %*s %*s %*s %" SCNu64,
+    if (!rest || sscanf(rest,
+                     ") %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %" SCNu64 " %" SCNu64
+                     " %" SCNu64 " %" SCNu64 " %*s %*s %*s %*s %*s %*s %" SCNu64,
                      &user, &system, &user_children, &system_children, &resident) != 5)
         return;
     uint64_t tick_ns = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);

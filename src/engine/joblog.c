@@ -21,7 +21,7 @@ struct joblog_writer {
     int fd; /* of the newest file, -1 before the first line */
     uint64_t file_bytes;
     uint32_t files;
-    uint64_t position;         /* of the next byte */
+    uint64_t position;          /* of the next byte */
     uint64_t starts[FILES_MAX]; /* of the files there are, oldest first */
     uint32_t start_count;
     uint64_t refused;
@@ -68,8 +68,8 @@ static void open_next(struct joblog_writer *writer)
         remove_oldest(writer);
     fd_scope(&writer->fd);
     file_name(writer->position, name);
-    writer->fd = openat(writer->folder_fd, name,
-        O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+    writer->fd = openat(
+        writer->folder_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (writer->fd >= 0)
         writer->starts[writer->start_count++] = writer->position;
 }
@@ -96,11 +96,11 @@ static void flush(struct joblog_writer *writer)
     strbuf_clear(batch);
 }
 
-static void put_line(
-    struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms)
+static void put_line(struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms)
 {
     /* A batch is at most half a file, so that rotation keeps what the bounds promise. */
-    size_t most = writer->file_bytes / 2 < BATCH_BYTES ? (size_t)writer->file_bytes / 2 : BATCH_BYTES;
+    size_t most =
+        writer->file_bytes / 2 < BATCH_BYTES ? (size_t)writer->file_bytes / 2 : BATCH_BYTES;
     strbuf_printf(&writer->batch, "%" PRId64 " %u %c ", at_ms, stream->rank, stream->kind);
     strbuf_append(&writer->batch, stream->text, stream->held);
     strbuf_putc(&writer->batch, '\n');
@@ -129,8 +129,7 @@ void joblog_write(struct joblog_writer *writer, struct joblog_stream *stream, in
     flush(writer);
 }
 
-void joblog_finish_stream(
-    struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms)
+void joblog_finish_stream(struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms)
 {
     if (stream->held > 0)
         put_line(writer, stream, at_ms);

@@ -76,7 +76,7 @@ uint64_t joblog_missed_bytes(const struct joblog_reader *reader);
 typedef bool joblog_line_fn(void *context, const struct joblog_line *line);
 
 /* Follows a log: gives its lines as they come. Takes the reader over. */
-struct joblog_follower *joblog_follow(struct event_base *base, struct joblog_reader *reader,
-    joblog_line_fn *on_line, void *context);
+struct joblog_follower *joblog_follow(
+    struct event_base *base, struct joblog_reader *reader, joblog_line_fn *on_line, void *context);
 void joblog_follower_resume(struct joblog_follower *follower);
 void joblog_follower_destroy(struct joblog_follower *follower); /* NULL is fine */

@@ -60,8 +60,12 @@ bool joblog_parse(const char *line, size_t size, struct joblog_line *ret)
         return false;
     if (end - at < 2 || (*at != 'o' && *at != 'e') || at[1] != ' ')
         return false;
-    *ret = (struct joblog_line){.at_ms = (int64_t)at_ms, .rank = (uint32_t)rank, .kind = *at,
-        .text = at + 2, .size = (size_t)(end - at - 2), .position = ret->position};
+    *ret = (struct joblog_line){.at_ms = (int64_t)at_ms,
+        .rank = (uint32_t)rank,
+        .kind = *at,
+        .text = at + 2,
+        .size = (size_t)(end - at - 2),
+        .position = ret->position};
     return true;
 }
 
@@ -109,8 +113,8 @@ struct neighbours {
 static bool parse_name(const char *name, uint64_t *ret_start)
 {
     const char *at = name;
-    return strlen(name) == NAME_DIGITS && parse_digits(&at, name + NAME_DIGITS, INT64_MAX, ret_start) &&
-           *at == '\0';
+    return strlen(name) == NAME_DIGITS &&
+           parse_digits(&at, name + NAME_DIGITS, INT64_MAX, ret_start) && *at == '\0';
 }
 
 static int find_neighbours(const struct joblog_reader *reader, uint64_t position,
@@ -287,7 +291,8 @@ int joblog_seek_tail(struct joblog_reader *reader, uint64_t lines, struct error 
         struct neighbours before;
         uint64_t start = reader->start;
         position = start;
-        if (start == 0 || find_neighbours(reader, start - 1, &before, err) < 0 || !before.has_before)
+        if (start == 0 || find_neighbours(reader, start - 1, &before, err) < 0 ||
+            !before.has_before)
             break;
         open_file(reader, before.before);
     }
@@ -335,8 +340,8 @@ static void on_follow(evutil_socket_t unused, short events, void *context)
         schedule(follower, result == 0 ? FOLLOW_MS : 0);
 }
 
-struct joblog_follower *joblog_follow(struct event_base *base, struct joblog_reader *reader,
-    joblog_line_fn *on_line, void *context)
+struct joblog_follower *joblog_follow(
+    struct event_base *base, struct joblog_reader *reader, joblog_line_fn *on_line, void *context)
 {
     struct joblog_follower *follower = mem_alloc(1, sizeof *follower);
     *follower = (struct joblog_follower){.reader = reader, .on_line = on_line, .context = context};

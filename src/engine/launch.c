@@ -46,8 +46,8 @@ static int check_name(const char *what, const char *name, struct error *err)
 static int check_variable(const char *name, struct error *err)
 {
     if (!name || !*name || strchr(name, '='))
-        return error_set(err, ERR_INVALID, "\"%.60s\" is not the name of a variable",
-            name ? name : "");
+        return error_set(
+            err, ERR_INVALID, "\"%.60s\" is not the name of a variable", name ? name : "");
     return 0;
 }
 
@@ -62,8 +62,8 @@ static int check_variables(const struct launch *launch, struct error *err)
         if (check_variable(secret->name, err) < 0)
             return -1;
         if (strpbrk(secret->name, "/") || secret->name[0] == '.')
-            return error_set(err, ERR_INVALID, "the secret \"%.60s\" cannot be a file's name",
-                secret->name);
+            return error_set(
+                err, ERR_INVALID, "the secret \"%.60s\" cannot be a file's name", secret->name);
         if (!secret->as_file && memchr(secret->value, '\0', secret->size))
             return error_set(err, ERR_INVALID,
                 "the secret %s has a NUL byte: it can only be a file", secret->name);
@@ -80,12 +80,14 @@ static int check_placements(const struct launch *launch, struct error *err)
             return -1;
         if (place->ranks == 0 || place->ranks > ENGINE_RANKS_MAX ||
             place->device_count > ENGINE_DEVICES_MAX)
-            return error_set(err, ERR_INVALID, "%u ranks with %zu devices on %s: 1 to %d ranks "
-                "and at most %d devices a node are possible", place->ranks, place->device_count,
-                place->node, ENGINE_RANKS_MAX, ENGINE_DEVICES_MAX);
+            return error_set(err, ERR_INVALID,
+                "%u ranks with %zu devices on %s: 1 to %d ranks "
+                "and at most %d devices a node are possible",
+                place->ranks, place->device_count, place->node, ENGINE_RANKS_MAX,
+                ENGINE_DEVICES_MAX);
         if ((uint64_t)place->first_rank + place->ranks > launch->world_size)
-            return error_set(err, ERR_INVALID, "ranks %u to %u of a gang of %u",
-                place->first_rank, place->first_rank + place->ranks - 1, launch->world_size);
+            return error_set(err, ERR_INVALID, "ranks %u to %u of a gang of %u", place->first_rank,
+                place->first_rank + place->ranks - 1, launch->world_size);
         ranks += place->ranks;
     }
     if (ranks != launch->world_size)
@@ -107,8 +109,8 @@ int launch_check(const struct launch *launch, struct error *err)
     while (launch->argv[arguments])
         arguments++;
     if (arguments > ENGINE_ARGUMENTS_MAX)
-        return error_set(err, ERR_INVALID, "the command has more than %d arguments",
-            ENGINE_ARGUMENTS_MAX);
+        return error_set(
+            err, ERR_INVALID, "the command has more than %d arguments", ENGINE_ARGUMENTS_MAX);
     if (launch->network > ENGINE_NETWORK_HOST)
         return error_set(err, ERR_INVALID, "the network is none, gang or host");
     if (launch->log_files > MOST_LOG_FILES)
@@ -174,7 +176,8 @@ static int decode_placement(struct arena *arena, const char *text, struct launch
     int used = 0;
     _Static_assert(sizeof devices == 705, "the format below has its size");
     if (sscanf(text, "%9u %9u %9u %704s %n", &place->first_rank, &place->ranks,
-            &place->device_milli, devices, &used) != 4 || used == 0)
+            &place->device_milli, devices, &used) != 4 ||
+        used == 0)
         return -1;
     place->node = text + used;
     return decode_devices(arena, devices[0] == '-' ? "" : devices, place);

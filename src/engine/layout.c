@@ -13,7 +13,8 @@
 char *layout_run(const char *data, uint64_t attempt, const char *name)
 {
     struct strbuf path = {0};
-    strbuf_printf(&path, "%s/run/%" PRIu64 "%s%s", data, attempt, name ? "/" : "", name ? name : "");
+    strbuf_printf(
+        &path, "%s/run/%" PRIu64 "%s%s", data, attempt, name ? "/" : "", name ? name : "");
     return strbuf_steal(&path);
 }
 

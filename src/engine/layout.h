@@ -2,6 +2,7 @@
  *
  *     run/ATTEMPT/                 the server's user only, mode 0700
  *         lock, status, launch, control, diagnostics
+ *     trash/                       the server's user only: what is being removed, see trash.h
  *     jobs/JOB/checkpoint/         the team's user; the same for every attempt
  *     jobs/JOB/attempt-N/          the server's user only
  *         work/ tmp/ job/ log/     the team's user
@@ -18,8 +19,7 @@
 /* Each returns a path to be freed by the caller. name may be NULL: the folder itself. */
 char *layout_run(const char *data, uint64_t attempt, const char *name);
 char *layout_job(const char *data, uint64_t job, const char *name);
-char *layout_attempt(
-    const char *data, uint64_t job, uint32_t attempt_number, const char *name);
+char *layout_attempt(const char *data, uint64_t job, uint32_t attempt_number, const char *name);
 
 /* Makes the folders of an attempt; those of the team belong to uid and gid. Fine when there. */
 MUST_CHECK int layout_make(const char *data, uint64_t job, uint32_t attempt_number, uid_t uid,

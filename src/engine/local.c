@@ -4,12 +4,12 @@
  * is the moment the attempt exists; then its folders and control group; then its shim, which gets
  * the lock, a socket, the secrets and the snapshot as descriptors. What fails after the rename is
  * an end of the attempt (START_FAILED), not of the call. */
+#include "engine/local.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/launch.h"
 #include "engine/layout.h"
-#include "engine/local.h"
 #include "engine/nvml.h"
 #include "engine/plan.h"
 #include "engine/sandbox.h"
@@ -30,7 +30,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { POLL_MS = 1000, PIDS_A_RANK = 4096, SHIM_ARGUMENTS = 8 };
+enum { POLL_MS = 1000, PIDS_A_RANK = 4096, SHIM_ARGUMENTS = 8, CORE_MILLI = 1000 };
 
 static struct local *of_engine(const struct engine *engine)
 {
@@ -67,20 +67,50 @@ static int check_user(const struct launch *launch, struct error *err)
     return 0;
 }
 
+/* Cores for an attempt that asks for whole CPUs: none that a pinned attempt has, which has not
+ * ended. Nothing is chosen, and it runs unpinned, when so many are not free. */
+static void choose_cores(const struct local *local, const struct launch *launch,
+    const struct launch_placement *place, struct core_list *ret_cores)
+{
+    cpu_set_t allowed, taken;
+    ret_cores->count = 0;
+    if (launch->cpu_milli == 0 || launch->cpu_milli % CORE_MILLI != 0 ||
+        launch->cpu_milli / CORE_MILLI > local->core_count ||
+        sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+        return;
+    CPU_ZERO(&taken);
+    /* The server may have lost cores since it began. */
+    for (size_t i = 0; i < local->core_count; i++) {
+        if (!CPU_ISSET(local->cores[i].number, &allowed))
+            CPU_SET(local->cores[i].number, &taken);
+    }
+    for (size_t i = 0; i < local->attempts.count; i++) {
+        const struct attempt *attempt = local->attempts.items[i];
+        for (size_t j = 0; j < attempt->cores.count && !attempt->ended; j++)
+            CPU_SET(attempt->cores.items[j], &taken);
+    }
+    cores_choose(local->cores, local->core_count, &taken,
+        launch->cpu_milli / CORE_MILLI * place->ranks, ret_cores);
+}
+
 static void encode_launch_file(
-    const struct local *local, const struct launch *launch, struct strbuf *out)
+    const struct local *local, const struct launch *launch, const char *cores, struct strbuf *out)
 {
     struct cgroup group;
     cgroup_of_attempt(&local->cgroups, launch->attempt, &group);
     launch_encode(out, launch);
     record_put(out, "here", local->node.name);
     record_put(out, "program", local->program);
+    record_put(out, "cores", cores);
+    if (!*cores)
+        group.folder[CGROUP_CPUSET][0] = '\0';
     cgroup_encode(out, &group);
 }
 
 /* Makes the run folder under a passing name and puts it in its place: from then on the attempt
  * exists, whatever happens. */
-static int make_run_folder(const struct local *local, const struct launch *launch, struct error *err)
+static int make_run_folder(
+    const struct local *local, const struct launch *launch, const char *cores, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf passing = {0};
     SCOPED(strbuf_finish) struct strbuf file = {0};
@@ -88,7 +118,7 @@ static int make_run_folder(const struct local *local, const struct launch *launc
     SCOPED(mem_scope) char *run = layout_run(local->data, launch->attempt, NULL);
     strbuf_printf(&passing, "%s/run/.%" PRIu64 ".new", local->data, launch->attempt);
     strbuf_printf(&file, "%s/launch", strbuf_text(&passing));
-    encode_launch_file(local, launch, &text);
+    encode_launch_file(local, launch, cores, &text);
     if (text.length > LAUNCH_BYTES_MAX)
         return error_set(err, ERR_INVALID, "the launch has more than %d bytes", LAUNCH_BYTES_MAX);
     if (file_remove_tree(strbuf_text(&passing), err) < 0 ||
@@ -105,13 +135,14 @@ static int make_run_folder(const struct local *local, const struct launch *launc
 }
 
 static int make_cgroup(const struct local *local, const struct launch *launch,
-    const struct launch_placement *place, struct error *err)
+    const struct launch_placement *place, const char *cores, struct error *err)
 {
     struct cgroup group;
     const struct cgroup_limits limits = {
         .memory_bytes = launch->memory_bytes * place->ranks,
         .cpu_milli = launch->cpu_milli * place->ranks,
         .pids = (uint64_t)PIDS_A_RANK * place->ranks,
+        .cpus = cores,
     };
     return cgroup_create(&local->cgroups, launch->attempt, &limits, &group, err);
 }
@@ -151,7 +182,8 @@ static int make_secrets(const struct launch *launch, int *ret_fd, struct error *
 static int spawn_shim(
     const struct attempt *attempt, const struct handed *handed, pid_t *ret_pid, struct error *err)
 {
-    const int fds[] = {handed->lock_fd, handed->channel_fd, handed->secrets_fd, handed->snapshot_fd};
+    const int fds[] = {
+        handed->lock_fd, handed->channel_fd, handed->secrets_fd, handed->snapshot_fd};
     char numbers[ARRAY_LEN(fds)][12];
     char *argv[SHIM_ARGUMENTS] = {"muster", "shim", attempt->run};
     char *const envp[] = {NULL};
@@ -162,8 +194,8 @@ static int spawn_shim(
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes,
-        POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
@@ -179,7 +211,8 @@ static int spawn_shim(
 }
 
 static int launch_shim(struct attempt *attempt, const struct launch *launch,
-    const struct launch_placement *place, struct handed *handed, struct error *err)
+    const struct launch_placement *place, const char *cores, struct handed *handed,
+    struct error *err)
 {
     const struct local *local = attempt->local;
     uid_t uid = launch->uid ? launch->uid : geteuid();
@@ -187,7 +220,7 @@ static int launch_shim(struct attempt *attempt, const struct launch *launch,
     int pair[2];
     pid_t pid;
     if (layout_make(local->data, launch->job, launch->attempt_number, uid, gid, err) < 0 ||
-        make_cgroup(local, launch, place, err) < 0 ||
+        make_cgroup(local, launch, place, cores, err) < 0 ||
         make_secrets(launch, &handed->secrets_fd, err) < 0 || channel_pair(pair, err) < 0)
         return -1;
     handed->channel_fd = pair[1];
@@ -221,12 +254,14 @@ static void write_start_failed(struct attempt *attempt, const struct error *why)
 }
 
 static void adopt_launch(struct attempt *attempt, const struct launch *launch,
-    const struct launch_placement *place)
+    const struct launch_placement *place, const struct core_list *cores)
 {
     struct status *status = &attempt->status;
     status->job = launch->job;
     status->attempt_number = launch->attempt_number;
     status->epoch = launch->epoch;
+    for (size_t i = 0; i < cores->count; i++)
+        vec_push(&attempt->cores, cores->numbers[i]);
     if (!launch->accelerator_type || strcmp(launch->accelerator_type, "nvidia") != 0)
         return;
     for (size_t i = 0; i < place->device_count; i++)
@@ -237,20 +272,28 @@ static int local_start(struct engine *engine, const struct launch *launch, struc
 {
     struct local *local = of_engine(engine);
     const struct launch_placement *place = launch_placement_on(launch, local->node.name);
+    SCOPED(strbuf_finish) struct strbuf cores_text = {0};
+    struct core_list cores;
     struct error why = {0};
-    if (attempt_find(local, launch->attempt))
-        return 0; /* its reports have come or will come */
+    struct attempt *known = attempt_find(local, launch->attempt);
+    if (known) {
+        attempt_report_again(known);
+        return 0;
+    }
     if (check_user(launch, err) < 0)
         return -1;
     if (!place)
         return error_set(err, ERR_INVALID, "no rank is placed on %s", local->node.name);
-    if (make_run_folder(local, launch, err) < 0)
+    choose_cores(local, launch, place, &cores);
+    cores_print(&cores_text, cores.numbers, cores.count);
+    const char *pinned = strbuf_text(&cores_text);
+    if (make_run_folder(local, launch, pinned, err) < 0)
         return -1;
     struct attempt *attempt = attempt_add(local, launch->attempt);
-    adopt_launch(attempt, launch, place);
+    adopt_launch(attempt, launch, place, &cores);
     SCOPED(handed_finish) struct handed handed = {-1, -1, -1, -1};
     if (take_lock(attempt, &handed.lock_fd, &why) < 0 ||
-        launch_shim(attempt, launch, place, &handed, &why) < 0) {
+        launch_shim(attempt, launch, place, pinned, &handed, &why) < 0) {
         write_start_failed(attempt, &why);
         attempt_settle_later(attempt, 0);
     }
@@ -328,7 +371,9 @@ static void local_observe(
     for (size_t i = 0; i < local->attempts.count; i++) {
         const struct status *status = &local->attempts.items[i]->status;
         views[i] = (struct attempt_view){.attempt = local->attempts.items[i]->id,
-            .job = status->job, .attempt_number = status->attempt_number, .state = status->state,
+            .job = status->job,
+            .attempt_number = status->attempt_number,
+            .state = status->state,
             .end = status->end};
     }
     *ret_views = views;
@@ -341,23 +386,13 @@ static int remove_work(const struct attempt *attempt, struct error *err)
     static const char *const names[] = {"work", "tmp"};
     const struct status *status = &attempt->status;
     for (size_t i = 0; i < ARRAY_LEN(names) && status->job; i++) {
-        SCOPED(mem_scope) char *path = layout_attempt(
-            attempt->local->data, status->job, status->attempt_number, names[i]);
-        if (file_remove_tree(path, err) < 0)
+        SCOPED(mem_scope)
+        char *path =
+            layout_attempt(attempt->local->data, status->job, status->attempt_number, names[i]);
+        if (trash_put(attempt->local->trash, path, err) < 0)
             return -1;
     }
     return 0;
-}
-
-/* The record goes at once, by a rename, so that a crash does not leave a part of it that looks
- * like an attempt that never began. */
-static int remove_run_folder(const struct attempt *attempt, struct error *err)
-{
-    SCOPED(strbuf_finish) struct strbuf gone = {0};
-    strbuf_printf(&gone, "%s/run/.%" PRIu64 ".gone", attempt->local->data, attempt->id);
-    if (rename(attempt->run, strbuf_text(&gone)) < 0 && errno != ENOENT)
-        return error_set_errno(err, "cannot remove %s", attempt->run);
-    return file_remove_tree(strbuf_text(&gone), err);
 }
 
 static int local_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -370,8 +405,11 @@ static int local_forget(struct engine *engine, uint64_t id, struct error *err)
     if (!attempt->ended)
         return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " has not ended", id);
     cgroup_of_attempt(&local->cgroups, id, &group);
+    cgroup_kill(&group); /* nothing is there, unless its shim had lied about the end */
     cgroup_remove(&group);
-    if (remove_work(attempt, err) < 0 || remove_run_folder(attempt, err) < 0)
+    /* The record goes last, and at once: no part of it is left that looks like an attempt that
+     * never began. */
+    if (remove_work(attempt, err) < 0 || trash_put(local->trash, attempt->run, err) < 0)
         return -1;
     attempt_drop(attempt);
     return 0;
@@ -386,7 +424,7 @@ static int local_purge(struct engine *engine, uint64_t job, struct error *err)
                 local->attempts.items[i]->id);
     }
     SCOPED(mem_scope) char *path = layout_job(local->data, job, NULL);
-    return file_remove_tree(path, err);
+    return trash_put(local->trash, path, err);
 }
 
 static const struct engine_node *local_node(const struct engine *engine)
@@ -441,12 +479,17 @@ static void read_launch_of(struct attempt *attempt)
         log_warn("attempt %" PRIu64 ": %s", attempt->id, err.text);
         return;
     }
+    struct record record;
+    struct core_list cores;
     int result = launch_decode(arena, text, size, &launch, &err);
+    if (record_parse(arena, text, size, &record, &err) < 0 ||
+        !cores_parse(record_text(&record, "cores"), &cores))
+        cores.count = 0;
     free(text);
     const struct launch_placement *place =
         result < 0 ? NULL : launch_placement_on(&launch, attempt->local->node.name);
     if (place)
-        adopt_launch(attempt, &launch, place);
+        adopt_launch(attempt, &launch, place, &cores);
     else
         log_warn("attempt %" PRIu64 ": its launch file cannot be used", attempt->id);
 }
@@ -474,7 +517,7 @@ static int scan(struct local *local, struct error *err)
         if (leftover) {
             path.length = length;
             strbuf_printf(&path, "/%s", entry->d_name);
-            if (file_remove_tree(path.text, err) < 0)
+            if (trash_put(local->trash, path.text, err) < 0)
                 log_warn("%s", err->text);
         } else if (parse_id(entry->d_name, &id)) {
             struct attempt *attempt = attempt_add(local, id);
@@ -500,6 +543,14 @@ static int make_data_folders(const struct local *local, struct error *err)
     return 0;
 }
 
+static int open_trash(struct local *local, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    strbuf_printf(&path, "%s/trash", local->data);
+    local->trash = trash_create(local->base, path.text, err);
+    return local->trash ? 0 : -1;
+}
+
 static char *default_program(void)
 {
     char path[PATH_MAX];
@@ -510,8 +561,7 @@ static char *default_program(void)
     return mem_strdup(path);
 }
 
-static void prepare_cgroups(
-    struct local *local, const char *name, struct error *ret_why)
+static void prepare_cgroups(struct local *local, const char *name, struct error *ret_why)
 {
     char hashed[32], digest[65];
     file_sha256_hex(local->data, strlen(local->data), digest);
@@ -546,14 +596,33 @@ static void set_up_events(struct local *local)
     event_add(local->poll, &every);
 }
 
+/* Can an ordinary user make the namespaces of a sandbox here? */
+static int check_sandbox(struct error *err)
+{
+    static const char *const switches[] = {
+        "/proc/sys/kernel/unprivileged_userns_clone", "/proc/sys/user/max_user_namespaces"};
+    if (access(SANDBOX_PROGRAM, X_OK) < 0)
+        return error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    for (size_t i = 0; i < ARRAY_LEN(switches); i++) {
+        char *text;
+        size_t size;
+        if (file_read(switches[i], 64, &text, &size, NULL) < 0)
+            continue; /* this kernel has no such switch */
+        bool off = !strcmp(text, "0\n");
+        free(text);
+        if (off)
+            return error_set(err, ERR_UNAVAILABLE,
+                "user namespaces are switched off: set %s to a value above 0", switches[i]);
+    }
+    return 0;
+}
+
 struct engine *engine_local_create(const struct engine_local_options *options, struct error *err)
 {
     assert(options->base && options->report && options->data[0] == '/');
     struct error why = {0};
-    if (access(SANDBOX_PROGRAM, X_OK) < 0) {
-        error_set(err, ERR_UNAVAILABLE, SANDBOX_PROGRAM " is missing: install bubblewrap");
+    if (check_sandbox(err) < 0)
         return NULL;
-    }
     struct local *local = mem_alloc(1, sizeof *local);
     local->engine.operations = &operations;
     local->base = options->base;
@@ -562,12 +631,14 @@ struct engine *engine_local_create(const struct engine_local_options *options, s
     local->data = mem_strdup(options->data);
     local->program = options->program ? mem_strdup(options->program) : default_program();
     set_up_events(local);
-    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0) {
+    if (boot_id_read(local->boot_id, err) < 0 || make_data_folders(local, err) < 0 ||
+        open_trash(local, err) < 0) {
         local_destroy(&local->engine);
         return NULL;
     }
     prepare_cgroups(local, options->cgroup_name, &why);
     local->nvml = nvml_open();
+    local->core_count = cores_find(local->cores);
     node_discover(local, options->node_name, &why);
     if (scan(local, err) < 0) {
         local_destroy(&local->engine);
@@ -584,6 +655,8 @@ static void local_destroy(struct engine *engine)
     on_bury(-1, 0, local);
     event_free(local->bury);
     event_free(local->poll);
+    trash_destroy(local->trash);
+    cgroup_remove(&local->cgroups); /* the parent: it stays while an attempt has a group in it */
     nvml_close(local->nvml);
     vec_free(&local->attempts);
     vec_free(&local->forgotten);

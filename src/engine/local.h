@@ -5,10 +5,12 @@
 #include "base/vec.h"
 #include "engine/cgroup.h"
 #include "engine/channel.h"
+#include "engine/cores.h"
 #include "engine/engine_operations.h"
 #include "engine/metrics.h"
 #include "engine/record.h"
 #include "engine/status.h"
+#include "engine/trash.h"
 
 struct event;
 struct local;
@@ -22,6 +24,7 @@ struct attempt {
     bool forgotten; /* freed at the next turn of the loop */
     bool started_reported;
     bool ended; /* its status is final, all its processes are gone */
+    bool again; /* what it is shall be reported again */
 
     int channel_fd; /* -1: not connected to its shim */
     struct event *readable;
@@ -39,8 +42,9 @@ struct attempt {
     struct metrics_reader metrics;
     int64_t checkpoint_ms;
     uint64_t checkpoint_bytes;
-    VEC(uint64_t) execs; /* asked for, not ended */
+    VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
+    VEC(uint32_t) cores;   /* pinned: its own until it has ended */
 };
 
 struct local {
@@ -52,8 +56,11 @@ struct local {
     char *program;
     char boot_id[BOOT_ID_SIZE];
     struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
+    struct trash *trash;
     struct engine_node node;
     struct nvml *nvml; /* NULL: no NVIDIA driver */
+    struct core cores[CORES_MAX];
+    size_t core_count;
     struct idmap by_id;
     VEC(struct attempt *) attempts; /* by ascending id */
     VEC(struct attempt *) forgotten;
@@ -73,6 +80,8 @@ void attempt_connect(struct attempt *attempt, int channel_fd);
 void attempt_watch_child(struct attempt *attempt, pid_t child);
 /* Looks into it at the next turn of the loop, or after some time. */
 void attempt_settle_later(struct attempt *attempt, int64_t ms);
+/* Reports what it is at the next turn of the loop, though that was reported before. */
+void attempt_report_again(struct attempt *attempt);
 /* Gives its new metrics lines. */
 void attempt_read_metrics(struct attempt *attempt);
 /* -1: ERR_BUSY or ERR_UNAVAILABLE. */
@@ -84,4 +93,5 @@ void local_attempt_free(struct attempt *attempt);
 
 /* ---- The node: local_node.c -------------------------------------------------------------- */
 
+/* Fills in what this machine has and enforces; no_cgroups says why there are none, or NULL. */
 void node_discover(struct local *local, const char *name, const struct error *no_cgroups);

@@ -8,15 +8,16 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "engine/init_usage.h"
 #include "engine/layout.h"
 #include "engine/local.h"
-#include "engine/init_usage.h"
 #include "engine/nvml.h"
 
 #include <assert.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,8 +42,7 @@ static void report(struct attempt *attempt, struct report *report)
 
 static void report_started(struct attempt *attempt)
 {
-    struct report started = {
-        .kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
+    struct report started = {.kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
     if (attempt->started_reported || started.started_ms == 0)
         return;
     attempt->started_reported = true;
@@ -79,8 +79,9 @@ static void on_metrics(void *context, const char *line, size_t length, uint64_t 
 static bool read_metrics(struct attempt *attempt, bool last)
 {
     const struct status *status = &attempt->status;
-    SCOPED(mem_scope) char *path = layout_attempt(
-        attempt->local->data, status->job, status->attempt_number, "job/metrics");
+    SCOPED(mem_scope)
+    char *path =
+        layout_attempt(attempt->local->data, status->job, status->attempt_number, "job/metrics");
     return metrics_read(&attempt->metrics, path, last, on_metrics, attempt);
 }
 
@@ -98,16 +99,44 @@ static void read_last_metrics(struct attempt *attempt)
         continue;
 }
 
-static void report_ended(struct attempt *attempt)
+static void repeat_ended(struct attempt *attempt)
 {
     struct report ended = {.kind = ENGINE_REPORT_ENDED, .ended = attempt->status.end};
+    report(attempt, &ended);
+}
+
+static void report_ended(struct attempt *attempt)
+{
     if (attempt->ended)
         return;
     report_started(attempt);
     read_last_metrics(attempt);
     attempt->ended = true;
     give_up_execs(attempt, "the attempt has ended");
-    report(attempt, &ended);
+    repeat_ended(attempt);
+}
+
+/* Takes over what the shim wrote or told, but not who the attempt is: that is in the launch file,
+ * which no process of the team could ever write. False: it is of another attempt. */
+static bool adopt_status(struct attempt *attempt, const struct status *status)
+{
+    struct status own = attempt->status;
+    if (status->attempt != attempt->id)
+        return false;
+    attempt->status = *status;
+    if (own.job == 0)
+        return true; /* the launch file is gone: this is all there is to know */
+    attempt->status.job = own.job;
+    attempt->status.attempt_number = own.attempt_number;
+    attempt->status.epoch = own.epoch;
+    return true;
+}
+
+/* Reads the status file. True: it has a status. */
+static bool read_status(struct attempt *attempt, int fd)
+{
+    struct status status;
+    return status_read(fd, &status, NULL) == 0 && adopt_status(attempt, &status);
 }
 
 /* ---- What the shim says ------------------------------------------------------------------ */
@@ -118,12 +147,10 @@ static void take_status(struct attempt *attempt, const struct record *message)
     struct status status;
     struct error err;
     (void)message;
-    if (status_decode(raw->text, raw->size, &status, &err) < 0 || status.attempt != attempt->id) {
+    if (status_decode(raw->text, raw->size, &status, &err) < 0 || !adopt_status(attempt, &status)) {
         log_warn("attempt %" PRIu64 ": its shim told something else than its status", attempt->id);
         return;
     }
-    status.sequence = attempt->status.sequence;
-    attempt->status = status;
     if (status.state == ENGINE_ATTEMPT_ENDED)
         report_ended(attempt);
     else
@@ -134,8 +161,10 @@ static void report_checkpoint(struct attempt *attempt, const struct record *mess
 {
     int64_t newest = (int64_t)record_number(message, "checkpoint_ms", 0);
     uint64_t bytes = record_number(message, "checkpoint_bytes", 0);
-    struct report checkpoint = {
-        .kind = ENGINE_REPORT_CHECKPOINT, .checkpoint = {.newest_ms = newest, .bytes = bytes}};
+    int64_t now = clock_wall_ms();
+    /* The job can date its files into the future, where nothing would ever be lost. */
+    struct report checkpoint = {.kind = ENGINE_REPORT_CHECKPOINT,
+        .checkpoint = {.newest_ms = newest < now ? newest : now, .bytes = bytes}};
     if (newest == attempt->checkpoint_ms && bytes == attempt->checkpoint_bytes)
         return;
     attempt->checkpoint_ms = newest;
@@ -167,15 +196,14 @@ static void take_exec_ended(struct attempt *attempt, const struct record *messag
     int wait_status = -1;
     if (status)
         sscanf(status, "%d", &wait_status);
-    report_exec_ended(attempt, record_number(message, "exec", 0), wait_status,
-        record_text(message, "text"));
+    report_exec_ended(
+        attempt, record_number(message, "exec", 0), wait_status, record_text(message, "text"));
 }
 
 static const struct {
     const char *type;
     void (*take)(struct attempt *attempt, const struct record *message);
-} messages[] = {
-    {"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
+} messages[] = {{"status", take_status}, {"sample", take_sample}, {"exec-ended", take_exec_ended}};
 
 static void take_message(struct attempt *attempt)
 {
@@ -232,8 +260,8 @@ void attempt_connect(struct attempt *attempt, int channel_fd)
 {
     assert(attempt->channel_fd < 0);
     attempt->channel_fd = channel_fd;
-    attempt->readable = event_new(
-        attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
+    attempt->readable =
+        event_new(attempt->local->base, channel_fd, EV_READ | EV_PERSIST, on_readable, attempt);
     assert(attempt->readable);
     event_add(attempt->readable, NULL);
     attempt->settle_tries = 0;
@@ -281,6 +309,10 @@ static bool kill_rest(struct attempt *attempt)
     /* The start time is read after the descriptor is open, so both are of the same process. */
     if (pidfd < 0 || process_start_time(status->sandbox_pid) != status->sandbox_start)
         return alive;
+    /* It may have ended and wait for a parent that does not look: that is dead enough. */
+    struct pollfd exited = {.fd = pidfd, .events = POLLIN};
+    if (poll(&exited, 1, 0) == 1)
+        return alive;
     pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     return true;
 }
@@ -326,8 +358,7 @@ static void settle_lost(struct attempt *attempt, int status_fd)
 {
     struct error err;
     /* The shim may have written the end between the first look and the lock. */
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ENGINE_ATTEMPT_ENDED) {
+    if (read_status(attempt, status_fd) && attempt->status.state == ENGINE_ATTEMPT_ENDED) {
         report_ended(attempt);
         return;
     }
@@ -336,18 +367,35 @@ static void settle_lost(struct attempt *attempt, int status_fd)
         return;
     }
     if (write_lost(attempt, status_fd, &err) < 0) {
-        log_error("attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id,
-            err.text);
+        log_error(
+            "attempt %" PRIu64 " is lost, and that cannot be stored: %s", attempt->id, err.text);
         settle_again(attempt);
         return;
     }
     report_ended(attempt);
 }
 
+void attempt_report_again(struct attempt *attempt)
+{
+    attempt->again = true;
+    attempt_settle_later(attempt, 0);
+}
+
+static void report_what_is(struct attempt *attempt)
+{
+    attempt->again = false;
+    attempt->started_reported = false;
+    report_started(attempt);
+    if (attempt->ended)
+        repeat_ended(attempt);
+}
+
 static void on_settle(evutil_socket_t unused, short events, void *context)
 {
     struct attempt *attempt = context;
     (void)unused, (void)events;
+    if (attempt->again)
+        report_what_is(attempt);
     if (attempt->ended || attempt->forgotten || attempt->channel_fd >= 0)
         return;
     SCOPED(fd_scope) int status_fd = open_in_run(attempt, "status", O_RDWR | O_CREAT);
@@ -357,8 +405,7 @@ static void on_settle(evutil_socket_t unused, short events, void *context)
         settle_again(attempt);
         return;
     }
-    if (status_read(status_fd, &attempt->status, NULL) == 0 &&
-        attempt->status.state == ENGINE_ATTEMPT_ENDED)
+    if (read_status(attempt, status_fd) && attempt->status.state == ENGINE_ATTEMPT_ENDED)
         report_ended(attempt);
     else if (flock(lock_fd, LOCK_EX | LOCK_NB) < 0)
         reconnect(attempt);
@@ -453,6 +500,7 @@ void local_attempt_free(struct attempt *attempt)
     fd_scope(&attempt->child_pidfd);
     vec_free(&attempt->execs);
     vec_free(&attempt->devices);
+    vec_free(&attempt->cores);
     free(attempt->run);
     free(attempt);
 }

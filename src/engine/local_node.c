@@ -39,10 +39,10 @@ static const char *version_of(const struct cgroup *group, enum cgroup_kind kind)
 }
 
 static void add_cgroup_fact(struct local *local, const char *name, enum cgroup_kind kind,
-    const char *otherwise, const struct error *why)
+    const char *how, const char *otherwise, const struct error *why)
 {
     if (*local->cgroups.folder[kind])
-        add_fact(&local->node, name, true, "%s", version_of(&local->cgroups, kind));
+        add_fact(&local->node, name, true, "%s%s", how, version_of(&local->cgroups, kind));
     else
         add_fact(&local->node, name, false, "%s (%.80s)", otherwise,
             *why->text ? why->text : "no such control group");
@@ -52,18 +52,25 @@ static void find_facts(struct local *local, const struct error *no_cgroups)
 {
     struct engine_node *node = &local->node;
     bool root = geteuid() == 0;
-    add_fact(node, "uid-per-team", root, "%s", root ? "each team's jobs run as its own user"
-        : "every job runs as the server's user: run the server as root to part teams");
+    add_fact(node, "uid-per-team", root, "%s",
+        root ? "each team's jobs run as its own user"
+             : "every job runs as the server's user: run the server as root to part teams");
     add_fact(node, "namespaces", true, "own processes, network, IPC and file system view");
-    add_fact(node, "data-hidden", true, root ? "the data directory is in no job's view, nor its shim's"
-        : "the data directory is in no job's view");
-    add_cgroup_fact(local, "memory-limit", CGROUP_MEMORY,
+    add_fact(node, "data-hidden", true,
+        root ? "the data directory is in no job's view, nor its shim's"
+             : "the data directory is in no job's view");
+    add_cgroup_fact(local, "memory-limit", CGROUP_MEMORY, "",
         "looked at every second instead, a fast job can pass it", no_cgroups);
-    add_cgroup_fact(local, "cpu-share", CGROUP_CPU, "jobs compete as equals", no_cgroups);
-    add_cgroup_fact(local, "process-limit", CGROUP_PIDS, "bounded by RLIMIT_NPROC", no_cgroups);
-    add_fact(node, "disk-limit", true,
-        "looked at every second; files deleted while open are not seen");
-    add_fact(node, "cpu-pinning", false, "jobs share the cores by weight");
+    add_cgroup_fact(local, "cpu-share", CGROUP_CPU, "by weight, what is idle is free for all; ",
+        "jobs compete as equals", no_cgroups);
+    add_cgroup_fact(local, "process-limit", CGROUP_PIDS, "", "bounded by RLIMIT_NPROC", no_cgroups);
+    add_fact(
+        node, "disk-limit", true, "looked at every second; files deleted while open are not seen");
+    bool cpuset = *local->cgroups.folder[CGROUP_CPUSET];
+    add_fact(node, "core-pinning", cpuset && local->core_count > 0, "%s",
+        local->core_count == 0 ? "the system does not tell which cores there are"
+        : cpuset               ? version_of(&local->cgroups, CGROUP_CPUSET)
+                               : "jobs start on cores of their own, and can leave them");
     add_fact(node, "device-fractions", false,
         "shares of an accelerator are not enforced: jobs see the whole device");
 }
@@ -95,8 +102,8 @@ static void find_amd(struct engine_node *node)
         *device = (struct engine_device){
             .index = i, .memory_bytes = read_number(card, "mem_info_vram_total", 10)};
         snprintf(device->type, sizeof device->type, "amd");
-        snprintf(device->model, sizeof device->model, "%04x",
-            (unsigned)read_number(card, "device", 16));
+        snprintf(
+            device->model, sizeof device->model, "%04x", (unsigned)read_number(card, "device", 16));
         snprintf(device->uuid, sizeof device->uuid, "%s", card);
         node->device_count++;
     }

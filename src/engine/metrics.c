@@ -16,9 +16,14 @@ static size_t character_length(const unsigned char *text, size_t size)
         unsigned char first, last, low, high; /* of the first byte, and of the second */
         size_t length;
     } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+        {0xc2, 0xdf, 0x80, 0xbf, 2},
+        {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3},
+        {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4},
+        {0xf1, 0xf3, 0x80, 0xbf, 4},
+        {0xf4, 0xf4, 0x80, 0x8f, 4},
     };
     if (text[0] < 0x80)
         return 1;
@@ -54,19 +59,22 @@ size_t metrics_clean(const char *text, size_t size, char *out, size_t out_size)
 struct giving {
     metrics_line_fn *on_line;
     void *context;
+    bool passing; /* up to the next newline */
 };
 
-static void give(const struct giving *giving, const char *line, size_t size, uint64_t offset)
+static void give(struct giving *giving, const char *line, size_t size, uint64_t offset)
 {
     char clean[METRICS_LINE_MAX];
-    if (size == 0 || size > METRICS_LINE_MAX || memchr(line, '\0', size))
+    bool rest = giving->passing;
+    giving->passing = false;
+    if (rest || size == 0 || size > METRICS_LINE_MAX || memchr(line, '\0', size))
         return;
     giving->on_line(giving->context, clean, metrics_clean(line, size, clean, sizeof clean), offset);
 }
 
 /* Gives the lines of a chunk and says how much of it was used up. */
 static size_t give_lines(
-    const struct giving *giving, const char *chunk, size_t size, uint64_t offset, bool whole)
+    struct giving *giving, const char *chunk, size_t size, uint64_t offset, bool whole)
 {
     size_t used = 0;
     for (const char *newline; (newline = memchr(chunk + used, '\n', size - used));) {
@@ -82,22 +90,25 @@ static size_t give_lines(
 bool metrics_read(struct metrics_reader *reader, const char *path, bool last,
     metrics_line_fn *on_line, void *context)
 {
-    static char chunk[METRICS_TURN_BYTES];
-    const struct giving giving = {on_line, context};
+    char chunk[METRICS_TURN_BYTES];
     struct stat st;
     SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
         return false;
     if ((uint64_t)st.st_size < reader->offset)
-        reader->offset = 0;
+        *reader = (struct metrics_reader){0};
+    struct giving giving = {on_line, context, reader->passing};
     ssize_t n = pread(fd, chunk, sizeof chunk, (off_t)reader->offset);
     if (n <= 0)
         return false;
     bool full = (size_t)n == sizeof chunk;
     size_t used = give_lines(&giving, chunk, (size_t)n, reader->offset, last && !full);
+    reader->passing = giving.passing;
     /* A chunk without any newline is a line that is too long: its parts are passed over. */
-    if (used == 0 && full)
+    if (used == 0 && full) {
         used = sizeof chunk;
+        reader->passing = true;
+    }
     reader->offset += used;
     return full;
 }

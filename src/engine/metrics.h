@@ -10,6 +10,7 @@ enum { METRICS_LINE_MAX = 4096, METRICS_TURN_BYTES = 64 * 1024 };
 
 struct metrics_reader {
     uint64_t offset; /* in the file, of what was not given yet */
+    bool passing;    /* the offset is inside a line that is too long */
 };
 
 /* line is not terminated; offset is the position after it. */

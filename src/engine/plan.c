@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { FILES_OPEN_MAX = 65536, PROCESSES_MAX = 16384 };
+/* The disk limit is kept by looking; the limit of one file only bounds what a job can write
+ * between two looks, so it leaves room for the look to find the limit passed. */
+enum { FILES_OPEN_MAX = 65536, PROCESSES_MAX = 16384, FILE_SIZE_ROOM = 1 << 20 };
 
 static void put_variable(struct strbuf *out, const char *name, const char *value)
 {
@@ -31,12 +33,8 @@ static void put_defaults(struct strbuf *out, const struct launch *launch)
 {
     static const struct launch_variable defaults[] = {
         {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-        {"HOME", SANDBOX_WORK},
-        {"USER", "job"},
-        {"LOGNAME", "job"},
-        {"SHELL", "/bin/sh"},
-        {"LANG", "C.UTF-8"},
-        {"TMPDIR", "/tmp"},
+        {"HOME", SANDBOX_WORK}, {"USER", "job"}, {"LOGNAME", "job"}, {"SHELL", "/bin/sh"},
+        {"LANG", "C.UTF-8"}, {"TMPDIR", "/tmp"},
         {"PYTHONUNBUFFERED", "1"}, /* a log followed live is of no use when it comes late */
     };
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
@@ -94,12 +92,24 @@ static void put_devices(struct strbuf *out, const struct plan_input *input, uint
         put_variable(out, names[i], strbuf_text(&list));
 }
 
+/* The rank's part of the attempt's cores: as many for each, in order. */
+static void put_cores(struct strbuf *out, const struct plan_input *input, uint32_t local_rank)
+{
+    size_t share = input->cores->count / input->place->ranks;
+    SCOPED(strbuf_finish) struct strbuf list = {0};
+    if (share == 0)
+        return;
+    cores_print(&list, input->cores->numbers + share * local_rank, share);
+    record_put(out, "cores", strbuf_text(&list));
+}
+
 static void put_rank(struct strbuf *out, const struct plan_input *input, uint32_t local_rank)
 {
     uint32_t rank = input->place->first_rank + local_rank;
     record_put_number(out, "rank", rank);
     record_put_number(out, "out", (uint64_t)input->streams->out[local_rank]);
     record_put_number(out, "err", (uint64_t)input->streams->err[local_rank]);
+    put_cores(out, input, local_rank);
     put_variable_number(out, "RANK", rank);
     put_variable_number(out, "LOCAL_RANK", local_rank);
     put_devices(out, input, local_rank);
@@ -110,11 +120,12 @@ void plan_encode(struct strbuf *out, const struct plan_input *input)
     const struct launch *launch = input->launch;
     assert(input->place->ranks <= ENGINE_RANKS_MAX);
     if (launch->disk_bytes)
-        record_put_number(out, "fsize", launch->disk_bytes * input->place->ranks);
+        record_put_number(out, "fsize", launch->disk_bytes * input->place->ranks + FILE_SIZE_ROOM);
     record_put_number(out, "nofile", FILES_OPEN_MAX);
     record_put_number(out, "nproc", PROCESSES_MAX);
     SCOPED(strbuf_finish) struct strbuf folder = {0};
-    strbuf_printf(&folder, SANDBOX_WORK "/%s", launch->work_subfolder ? launch->work_subfolder : "");
+    strbuf_printf(
+        &folder, SANDBOX_WORK "/%s", launch->work_subfolder ? launch->work_subfolder : "");
     record_put(out, "folder", strbuf_text(&folder));
     for (size_t i = 0; launch->argv[i]; i++)
         record_put(out, "argument", launch->argv[i]);

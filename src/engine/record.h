@@ -36,6 +36,7 @@ const char *record_text(const struct record *record, const char *name);
 /* The first value of that name as a decimal number; `missing` when it is absent or not one. */
 uint64_t record_number(const struct record *record, const char *name, uint64_t missing);
 
+/* Appends a field. */
 void record_put(struct strbuf *out, const char *name, const char *value);
 void record_put_bytes(struct strbuf *out, const char *name, const void *value, size_t size);
 void record_put_number(struct strbuf *out, const char *name, uint64_t value);
@@ -60,12 +61,12 @@ struct record_member {
 
 #define RECORD_MEMBER(type, member, kind)                                                          \
     {                                                                                              \
-        #member, kind, offsetof(type, member), sizeof(((type *)0)->member)                         \
+#member, kind, offsetof(type, member), sizeof(((type *)0)->member)                         \
     }
 
 /* Appends every member of the struct. */
-void record_encode(struct strbuf *out, const struct record_member *members, size_t count,
-    const void *from);
+void record_encode(
+    struct strbuf *out, const struct record_member *members, size_t count, const void *from);
 /* Sets the members the record has; the others stay as they are. -1: ERR_CORRUPT, a value is not
  * of its kind. Texts point into the record. */
 MUST_CHECK int record_decode(const struct record *record, const struct record_member *members,

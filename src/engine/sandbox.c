@@ -28,7 +28,8 @@
 /* Without a memory limit /dev/shm is bounded all the same: it is memory. */
 enum { DEFAULT_SHM_BYTES = 1 << 30, SECRETS_BYTES = 1 << 20 };
 
-static const char *const system_folders[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+static const char *const system_folders[] = {
+    "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 
 static const char *const readable[] = {
     "/etc/alternatives",
@@ -72,9 +73,8 @@ static const struct {
     {"amd", "/dev/dri/renderD%u", 128},
 };
 
-static const char *const accelerator_folders[] = {
-    "/sys/class/kfd", "/sys/class/drm", "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd",
-    "/proc/driver/nvidia"};
+static const char *const accelerator_folders[] = {"/sys/class/kfd", "/sys/class/drm",
+    "/sys/devices/pci0000:00", "/sys/devices/virtual/kfd", "/proc/driver/nvidia"};
 
 /* ---- The stage --------------------------------------------------------------------------- */
 
@@ -88,36 +88,73 @@ void sandbox_sources_finish(struct sandbox_sources *sources)
     *sources = (struct sandbox_sources){0};
 }
 
-/* Shows *source as `/mnt/NAME` and makes that its path. */
-static int stage_source(char **source, const char *name, struct error *err)
+/* A source on its way to the stage. It is held by a descriptor, since what is mounted on /mnt
+ * hides it when that is where the data directory is. */
+struct staged {
+    char **source;
+    const char *name;
+    int fd;
+};
+
+static int hold_source(struct staged *staged, struct error *err)
+{
+    staged->fd = open(*staged->source, O_PATH | O_CLOEXEC);
+    return staged->fd < 0 ? error_set_errno(err, "cannot open %s", *staged->source) : 0;
+}
+
+/* Shows the source as `/mnt/NAME` and makes that its path. */
+static int stage_source(const struct staged *staged, struct error *err)
 {
     struct stat st;
-    char path[64];
-    snprintf(path, sizeof path, STAGE "/%s", name);
-    if (stat(*source, &st) < 0)
-        return error_set_errno(err, "cannot stat %s", *source);
+    char held[64], path[64];
+    snprintf(held, sizeof held, "/proc/self/fd/%d", staged->fd);
+    snprintf(path, sizeof path, STAGE "/%s", staged->name);
+    if (fstat(staged->fd, &st) < 0)
+        return error_set_errno(err, "cannot stat %s", *staged->source);
     int made = S_ISDIR(st.st_mode) ? mkdir(path, 0755) : mknod(path, S_IFREG | 0644, 0);
-    if (made < 0 || mount(*source, path, NULL, MS_BIND, NULL) < 0)
-        return error_set_errno(err, "cannot show %s as %s", *source, path);
-    free(*source);
-    *source = mem_strdup(path);
+    if (made < 0 || mount(held, path, NULL, MS_BIND, NULL) < 0)
+        return error_set_errno(err, "cannot show %s as %s", *staged->source, path);
+    free(*staged->source);
+    *staged->source = mem_strdup(path);
+    return 0;
+}
+
+static int stage_all(struct staged *list, size_t count, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (hold_source(&list[i], err) < 0)
+            return -1;
+    }
+    if (mount("muster", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k") < 0)
+        return error_set_errno(err, "cannot mount on " STAGE);
+    for (size_t i = 0; i < count; i++) {
+        if (stage_source(&list[i], err) < 0)
+            return -1;
+    }
     return 0;
 }
 
 int sandbox_stage(struct sandbox_sources *sources, const char *data, struct error *err)
 {
+    struct staged list[] = {
+        {&sources->work, "work", -1},
+        {&sources->tmp, "tmp", -1},
+        {&sources->checkpoint, "checkpoint", -1},
+        {&sources->job, "job", -1},
+        {&sources->program, "muster", -1},
+    };
     if (unshare(CLONE_NEWNS) < 0)
         return error_set_errno(err, "cannot make a mount namespace");
-    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-        mount("muster", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k") < 0)
-        return error_set_errno(err, "cannot mount on " STAGE);
-    if (stage_source(&sources->work, "work", err) < 0 ||
-        stage_source(&sources->tmp, "tmp", err) < 0 ||
-        stage_source(&sources->checkpoint, "checkpoint", err) < 0 ||
-        stage_source(&sources->job, "job", err) < 0 ||
-        stage_source(&sources->program, "muster", err) < 0)
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+        return error_set_errno(err, "cannot part the mount namespace from the machine's");
+    int result = stage_all(list, ARRAY_LEN(list), err);
+    for (size_t i = 0; i < ARRAY_LEN(list); i++)
+        fd_scope(&list[i].fd);
+    if (result < 0)
         return -1;
-    if (mount("muster", data, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "mode=0000,size=4k") < 0)
+    /* A data directory below the stage is hidden by it, and then is not there to be covered. */
+    if (mount("muster", data, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "mode=0000,size=4k") < 0 &&
+        errno != ENOENT)
         return error_set_errno(err, "cannot hide %s", data);
     return 0;
 }
@@ -271,7 +308,8 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
     ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
     ADD(out, "--perms", "0700", "--size");
     add_number(out, SECRETS_BYTES);
-    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", SANDBOX_WORK);
+    ADD(out, "--tmpfs", SANDBOX_SECRETS, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir",
+        SANDBOX_WORK);
 }
 
 void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)

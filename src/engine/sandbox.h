@@ -12,7 +12,7 @@
 #define SANDBOX_WORK       "/work"
 #define SANDBOX_CHECKPOINT "/checkpoint"
 #define SANDBOX_JOB        "/run/muster/job"
-#define SANDBOX_SECRETS    "/run/muster/secrets"
+#define SANDBOX_SECRETS    "/run/secrets"
 #define SANDBOX_INIT       "/run/muster/init"
 #define SANDBOX_METRICS    SANDBOX_JOB "/metrics"
 #define SANDBOX_COMPLETE   SANDBOX_JOB "/complete"
@@ -26,13 +26,13 @@ struct sandbox_sources {
     char *program; /* this program's file */
 };
 
+/* Frees the paths. */
 void sandbox_sources_finish(struct sandbox_sources *sources);
 
 /* For a shim that is root: gives it a view of the machine of its own, in which the sources are
  * below /mnt, where any user can reach them, and the data directory is an empty folder. Replaces
  * the paths in *sources. -1: the machine does not allow it; nothing has changed. */
-MUST_CHECK int sandbox_stage(
-    struct sandbox_sources *sources, const char *data, struct error *err);
+MUST_CHECK int sandbox_stage(struct sandbox_sources *sources, const char *data, struct error *err);
 
 /* Becomes the user for good: no supplementary groups, no capabilities, and no way to new ones. */
 MUST_CHECK int sandbox_drop_rights(uid_t uid, gid_t gid, struct error *err);
@@ -42,14 +42,13 @@ struct argument_list {
     VEC(char *) list;
 };
 
+/* Frees the arguments. */
 void argument_list_finish(struct argument_list *arguments);
 
 struct sandbox {
     const struct launch *launch;
     const struct launch_placement *place;
     const struct sandbox_sources *sources;
-    uid_t uid;
-    gid_t gid;
     /* Descriptors bubblewrap inherits: the text of /etc/passwd, group and hosts. */
     int passwd_fd;
     int group_fd;

@@ -43,10 +43,10 @@
 enum {
     READ_BYTES = 64 * 1024,
     READS_A_TURN = 16,
-    WATCH_MS = 1000,          /* how often disk and memory are looked at, at least */
-    WATCH_SHARE = 20,         /* and at most this part of the time is spent on it */
+    WATCH_MS = 1000,  /* how often disk and memory are looked at, at least */
+    WATCH_SHARE = 20, /* and at most this part of the time is spent on it */
     TREE_ENTRIES_MAX = 1000000,
-    DRAIN_MS = 5000,          /* for output of an attempt whose processes are gone */
+    DRAIN_MS = 5000, /* for output of an attempt whose processes are gone */
 };
 
 struct stream {
@@ -75,6 +75,7 @@ struct shim {
     struct event *grace_over;
     struct event *time_over;
     struct event *watch;
+    struct event *shutdown;
     int bubblewrap_pidfd;
     int sandbox_pidfd; /* -1: not known yet */
     bool bubblewrap_alive;
@@ -131,8 +132,7 @@ static void set_timer(struct event *timer, int64_t ms)
 static void ask_init(struct shim *shim, const struct strbuf *message, const int *fds, size_t count)
 {
     struct error err;
-    if (channel_send(shim->child.channel_fd, message, fds, count, &err) < 0 &&
-        err.code == ERR_BUSY)
+    if (channel_send(shim->child.channel_fd, message, fds, count, &err) < 0 && err.code == ERR_BUSY)
         log_warn("init does not read its messages");
 }
 
@@ -200,6 +200,15 @@ static void on_time_over(evutil_socket_t fd, short events, void *context)
     end_gently(shim, CAUSE_TIME, shim->files.launch.grace_ms);
 }
 
+/* The machine shuts down: the job gets the chance to save its state that a stop gives it. */
+static void on_shutdown(evutil_socket_t number, short events, void *context)
+{
+    struct shim *shim = context;
+    (void)number, (void)events;
+    shim->facts.stop_asked = true;
+    end_gently(shim, CAUSE_STOP, shim->files.launch.grace_ms);
+}
+
 /* ---- Output ------------------------------------------------------------------------------ */
 
 static void end_stream(struct stream *stream)
@@ -215,7 +224,7 @@ static void end_stream(struct stream *stream)
 /* Takes a bounded part, so that one rank's flood does not keep the others or a stop waiting. */
 static void on_output(evutil_socket_t fd, short events, void *context)
 {
-    static char bytes[READ_BYTES];
+    char bytes[READ_BYTES];
     struct stream *stream = context;
     (void)events;
     for (int i = 0; i < READS_A_TURN; i++) {
@@ -475,21 +484,24 @@ static void on_channel(evutil_socket_t fd, short events, void *context)
 
 /* ---- What servers ask -------------------------------------------------------------------- */
 
-static void do_stop(struct shim *shim, const struct record *request, const struct channel_message *m)
+static void do_stop(
+    struct shim *shim, const struct record *request, const struct channel_message *m)
 {
     (void)m;
     shim->facts.stop_asked = true;
     end_gently(shim, CAUSE_STOP, record_number(request, "grace_ms", 0));
 }
 
-static void do_kill(struct shim *shim, const struct record *request, const struct channel_message *m)
+static void do_kill(
+    struct shim *shim, const struct record *request, const struct channel_message *m)
 {
     (void)request, (void)m;
     shim->facts.stop_asked = true;
     end_now(shim, CAUSE_KILL);
 }
 
-static void do_exec(struct shim *shim, const struct record *request, const struct channel_message *m)
+static void do_exec(
+    struct shim *shim, const struct record *request, const struct channel_message *m)
 {
     (void)request;
     SCOPED(strbuf_finish) struct strbuf copy = {0};
@@ -530,7 +542,8 @@ static void gather_facts(struct shim *shim)
     read_trouble(shim);
     if (!facts->start_failed && shim->executed < shim->files.place->ranks) {
         facts->start_failed = true;
-        snprintf(facts->start_text, sizeof facts->start_text, "the sandbox could not be built: %.150s",
+        snprintf(facts->start_text, sizeof facts->start_text,
+            "the sandbox could not be built: %.150s",
             *shim->trouble ? shim->trouble : "bubblewrap gave no reason");
     }
     facts->out_of_memory = cgroup_oom_kills(&shim->files.cgroup, &kills) && kills > 0;
@@ -538,6 +551,16 @@ static void gather_facts(struct shim *shim)
     facts->all_ended = true;
     for (uint32_t i = 0; i < shim->files.place->ranks; i++)
         facts->all_ended &= shim->status.ranks[i] >= 0;
+}
+
+/* The work directory goes here and not in the server, whose loop must not wait for a million
+ * files; and as the user who made them, with descriptors only. */
+static void remove_work(const struct shim *shim)
+{
+    struct error err;
+    if (file_remove_content(shim->files.work_fd, &err) < 0 ||
+        file_remove_content(shim->files.tmp_fd, &err) < 0)
+        log_warn("%s", err.text);
 }
 
 static void finish_if_over(struct shim *shim)
@@ -549,6 +572,7 @@ static void finish_if_over(struct shim *shim)
     gather_facts(shim);
     watch_disk(shim);
     tell_sample(shim);
+    remove_work(shim);
     end_decide(&shim->facts, &shim->status.end);
     shim->status.end.ended_ms = clock_wall_ms();
     shim->status.state = ENGINE_ATTEMPT_ENDED;
@@ -593,9 +617,13 @@ static int begin_status(struct shim *shim, struct error *err)
     struct status before;
     if (status_read(shim->files.status_fd, &before, NULL) == 0)
         return error_set(err, ERR_CONFLICT, "the attempt has begun before");
-    *status = (struct status){.attempt = launch->attempt, .job = launch->job,
-        .attempt_number = launch->attempt_number, .epoch = launch->epoch,
-        .state = ENGINE_ATTEMPT_STARTING, .shim_pid = getpid(), .end = {.rank = -1},
+    *status = (struct status){.attempt = launch->attempt,
+        .job = launch->job,
+        .attempt_number = launch->attempt_number,
+        .epoch = launch->epoch,
+        .state = ENGINE_ATTEMPT_STARTING,
+        .shim_pid = getpid(),
+        .end = {.rank = -1},
         .rank_count = shim->files.place->ranks};
     for (uint32_t i = 0; i < status->rank_count; i++)
         status->ranks[i] = RANK_STARTING;
@@ -625,6 +653,8 @@ static void make_events(struct shim *shim)
     shim->grace_over = new_event(shim, -1, 0, on_grace_over);
     shim->time_over = new_event(shim, -1, 0, on_time_over);
     shim->watch = new_event(shim, -1, 0, on_watch);
+    shim->shutdown = new_event(shim, SIGTERM, EV_SIGNAL | EV_PERSIST, on_shutdown);
+    event_add(shim->shutdown, NULL);
     event_add(shim->channel_readable, NULL);
     event_add(shim->bubblewrap_gone, NULL);
 }
@@ -668,8 +698,11 @@ static void run(struct shim *shim, const struct shim_arguments *arguments)
     make_events(shim);
     open_streams(shim);
     shim->clients = shim_clients_create(&(struct shim_clients_options){.base = shim->base,
-        .listen_fd = shim->files.listen_fd, .first_fd = arguments->control_fd,
-        .owner = shim->files.server_uid, .on_request = on_request, .greet = encode_status,
+        .listen_fd = shim->files.listen_fd,
+        .first_fd = arguments->control_fd,
+        .owner = shim->files.server_uid,
+        .on_request = on_request,
+        .greet = encode_status,
         .context = shim});
     event_base_dispatch(shim->base);
     assert(shim->status.state == ENGINE_ATTEMPT_ENDED);
@@ -709,8 +742,10 @@ int shim_main(int argc, char **argv)
         fprintf(stderr, "muster shim is started by muster server\n");
         return 2;
     }
-    const struct shim_arguments arguments = {.run = argv[1], .lock_fd = parse_fd(argv[2]),
-        .control_fd = parse_fd(argv[3]), .secrets_fd = parse_fd(argv[4]),
+    const struct shim_arguments arguments = {.run = argv[1],
+        .lock_fd = parse_fd(argv[2]),
+        .control_fd = parse_fd(argv[3]),
+        .secrets_fd = parse_fd(argv[4]),
         .snapshot_fd = parse_fd(argv[5])};
     struct shim *shim = mem_alloc(1, sizeof *shim);
     struct error err;

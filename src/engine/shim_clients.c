@@ -100,8 +100,8 @@ struct shim_clients *shim_clients_create(const struct shim_clients_options *opti
     clients->options = *options;
     for (int i = 0; i < CLIENTS_MAX; i++)
         clients->list[i].fd = -1;
-    clients->acceptable = event_new(
-        options->base, options->listen_fd, EV_READ | EV_PERSIST, on_acceptable, clients);
+    clients->acceptable =
+        event_new(options->base, options->listen_fd, EV_READ | EV_PERSIST, on_acceptable, clients);
     assert(clients->acceptable);
     event_add(clients->acceptable, NULL);
     add(clients, options->first_fd);

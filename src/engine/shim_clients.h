@@ -19,14 +19,15 @@ typedef void shim_greet_fn(void *context, struct strbuf *out);
 
 struct shim_clients_options {
     struct event_base *base;
-    int listen_fd;   /* taken over */
-    int first_fd;    /* a connected client; taken over */
-    uid_t owner;     /* only this user and root are answered */
+    int listen_fd; /* taken over */
+    int first_fd;  /* a connected client; taken over */
+    uid_t owner;   /* only this user and root are answered */
     shim_request_fn *on_request;
     shim_greet_fn *greet;
     void *context;
 };
 
+/* Listens at once; never NULL. */
 struct shim_clients *shim_clients_create(const struct shim_clients_options *options);
 void shim_clients_destroy(struct shim_clients *clients); /* NULL is fine */
 /* Sends to every client. One that does not read is let go: it connects again and is told what

@@ -1,7 +1,8 @@
 /* Setting up an attempt: see shim_setup.h. The order matters and is this:
  *  1. as the server's user: read the launch; open status, control socket and folders;
  *  2. as root only: a mount namespace of the shim's own, in which the data directory is empty;
- *  3. fork: the child joins the control groups, which needs the rights the server has;
+ *  3. fork: the child joins the control groups, which needs the rights the server has, and goes to
+ *     its cores;
  *  4. both become the team's user for good; the child unpacks what the team sent, then runs
  *     bubblewrap, and so has nothing left that root had when it first reads the team's bytes. */
 #include "engine/shim_setup.h"
@@ -26,7 +27,6 @@
 #include <unistd.h>
 
 enum { SECRETS_BYTES_MAX = 16 << 20, PIPE_BYTES = 1 << 20, MASTER_PORT = 29500 };
-enum { SNAPSHOT_BYTES_DEFAULT = 1 << 30 };
 
 static int open_at(int folder, const char *name, int flags, int *ret_fd, struct error *err)
 {
@@ -77,6 +77,8 @@ static int take_surroundings(
     if (!files->place)
         return error_set(err, ERR_INVALID, "no rank of the launch is placed on %s", node);
     cgroup_decode(record, &files->cgroup);
+    if (!cores_parse(record_text(record, "cores"), &files->cores))
+        return error_set(err, ERR_CORRUPT, "the launch file's list of cores is not one");
     files->sources.program = mem_strdup(program);
     files->server_uid = geteuid();
     files->uid = files->launch.uid ? files->launch.uid : geteuid();
@@ -100,8 +102,8 @@ static int open_folder(struct shim_files *files, const char *data, const char *n
 {
     const struct launch *launch = &files->launch;
     char *path = !strcmp(name, "checkpoint")
-        ? layout_job(data, launch->job, name)
-        : layout_attempt(data, launch->job, launch->attempt_number, name);
+                     ? layout_job(data, launch->job, name)
+                     : layout_attempt(data, launch->job, launch->attempt_number, name);
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         error_set_errno(err, "cannot open %s", path);
@@ -144,7 +146,8 @@ int shim_open_folders(struct shim_files *files, struct error *err)
         open_folder(files, data, "tmp", &sources->tmp, &files->tmp_fd, err) < 0 ||
         open_folder(files, data, "job", &sources->job, &files->job_fd, err) < 0 ||
         open_folder(files, data, "log", NULL, &files->log_fd, err) < 0 ||
-        open_folder(files, data, "checkpoint", &sources->checkpoint, &files->checkpoint_fd, err) < 0)
+        open_folder(files, data, "checkpoint", &sources->checkpoint, &files->checkpoint_fd, err) <
+            0)
         return -1;
     return geteuid() == 0 ? sandbox_stage(sources, data, err) : 0;
 }
@@ -160,7 +163,8 @@ struct handover {
     int snapshot_fd;
 };
 
-static int memory_file(const char *name, const void *bytes, size_t size, int *ret_fd, struct error *err)
+static int memory_file(
+    const char *name, const void *bytes, size_t size, int *ret_fd, struct error *err)
 {
     SCOPED(fd_scope) int fd = memfd_create(name, MFD_CLOEXEC);
     if (fd < 0)
@@ -179,8 +183,10 @@ static int make_system_files(
     SCOPED(strbuf_finish) struct strbuf passwd = {0};
     SCOPED(strbuf_finish) struct strbuf group = {0};
     SCOPED(strbuf_finish) struct strbuf hosts = {0};
-    strbuf_printf(&passwd, "job:x:%u:%u:job:" SANDBOX_WORK ":/bin/sh\n"
-        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n", files->uid, files->gid);
+    strbuf_printf(&passwd,
+        "job:x:%u:%u:job:" SANDBOX_WORK ":/bin/sh\n"
+        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+        files->uid, files->gid);
     strbuf_printf(&group, "job:x:%u:\nnogroup:x:65534:\n", files->gid);
     strbuf_printf(&hosts, "127.0.0.1 localhost %s\n::1 localhost\n", files->launch.job_name);
     if (memory_file("passwd", passwd.text, passwd.length, &sandbox->passwd_fd, err) < 0 ||
@@ -214,8 +220,7 @@ static uint16_t choose_port(const struct launch *launch)
     if (launch->network != ENGINE_NETWORK_HOST)
         return MASTER_PORT;
     SCOPED(fd_scope) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) < 0 ||
         getsockname(fd, (struct sockaddr *)&address, &size) < 0)
@@ -231,8 +236,11 @@ static int make_plan(const struct shim_arguments *arguments, const struct shim_f
     struct record secrets;
     if (read_secrets(arguments->secrets_fd, arena, &secrets, err) < 0)
         return -1;
-    const struct plan_input input = {.launch = &files->launch, .place = files->place,
-        .secrets = &secrets, .streams = &handover->streams,
+    const struct plan_input input = {.launch = &files->launch,
+        .place = files->place,
+        .secrets = &secrets,
+        .streams = &handover->streams,
+        .cores = &files->cores,
         .master_port = choose_port(&files->launch)};
     plan_encode(&plan, &input);
     int result = memory_file("plan", plan.text, plan.length, &handover->sandbox.plan_fd, err);
@@ -314,12 +322,17 @@ static int unpack(const struct shim_files *files, int snapshot_fd, struct error 
     return snapshot_unpack(snapshot_fd, files->work_fd, &limits, err);
 }
 
+static int pin(const struct core_list *cores, struct error *err)
+{
+    return cores->count ? cores_pin(cores->numbers, cores->count, err) : 0;
+}
+
 static _Noreturn void become_sandbox(
     const struct shim_files *files, const struct handover *handover, pid_t shim)
 {
     struct error err = {0};
     errno = 0;
-    if (cgroup_join(&files->cgroup, &err) < 0 ||
+    if (cgroup_join(&files->cgroup, &err) < 0 || pin(&files->cores, &err) < 0 ||
         sandbox_drop_rights(files->uid, files->gid, &err) < 0 ||
         unpack(files, handover->snapshot_fd, &err) < 0)
         give_up(handover, errno, err.text);
@@ -358,8 +371,8 @@ static void handover_finish(const struct shim_files *files, struct handover *han
 int shim_spawn(const struct shim_arguments *arguments, const struct shim_files *files,
     struct shim_child *ret_child, struct error *err)
 {
-    struct handover handover = {.sandbox = {.launch = &files->launch, .place = files->place,
-        .sources = &files->sources, .uid = files->uid, .gid = files->gid},
+    struct handover handover = {
+        .sandbox = {.launch = &files->launch, .place = files->place, .sources = &files->sources},
         .snapshot_fd = arguments->snapshot_fd};
     struct shim_child child = {0};
     if (make_system_files(files, &handover.sandbox, err) < 0 ||

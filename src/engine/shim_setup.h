@@ -24,6 +24,7 @@ struct shim_files {
     struct launch launch;
     const struct launch_placement *place;
     struct cgroup cgroup;
+    struct core_list cores;
     uid_t server_uid;
     uid_t uid;
     gid_t gid;

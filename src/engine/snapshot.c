@@ -55,8 +55,10 @@ static int pack_header(struct packer *packer)
         return error_set(packer->err, ERR_TOO_LARGE,
             "the work directory has more than %" PRIu64 " files", packer->limits->entries);
     if (!snapshot_entry_encode(&packer->entry, block))
-        return error_set(packer->err, ERR_INVALID, "%s cannot be in a snapshot: its path or the "
-            "target of the link is too long or leads outside", packer->entry.path);
+        return error_set(packer->err, ERR_INVALID,
+            "%s cannot be in a snapshot: its path or the "
+            "target of the link is too long or leads outside",
+            packer->entry.path);
     return pack_bytes(packer, block, sizeof block);
 }
 
@@ -70,8 +72,8 @@ static int pack_content(struct packer *packer, int fd)
         if (n < 0)
             return error_set_errno(packer->err, "cannot read %s", packer->entry.path);
         if (n == 0)
-            return error_set(packer->err, ERR_CONFLICT, "%s changed while it was read",
-                packer->entry.path);
+            return error_set(
+                packer->err, ERR_CONFLICT, "%s changed while it was read", packer->entry.path);
         if (pack_bytes(packer, buffer, (size_t)n) < 0)
             return -1;
         left -= (uint64_t)n;
@@ -87,8 +89,8 @@ static int pack_file(struct packer *packer, int folder, const char *name)
     if (fd < 0 || fstat(fd, &st) < 0)
         return error_set_errno(packer->err, "cannot open %s", packer->entry.path);
     if (!S_ISREG(st.st_mode))
-        return error_set(packer->err, ERR_CONFLICT, "%s changed while it was read",
-            packer->entry.path);
+        return error_set(
+            packer->err, ERR_CONFLICT, "%s changed while it was read", packer->entry.path);
     packer->entry.type = SNAPSHOT_FILE;
     packer->entry.size = (uint64_t)st.st_size;
     packer->entry.executable = st.st_mode & S_IXUSR;
@@ -103,8 +105,10 @@ static int pack_link(struct packer *packer, int folder, const char *name)
     if (n < 0)
         return error_set_errno(packer->err, "cannot read the link %s", entry->path);
     if (n > SNAPSHOT_TARGET_MAX)
-        return error_set(packer->err, ERR_INVALID, "the target of the link %s has more than %d "
-            "bytes", entry->path, SNAPSHOT_TARGET_MAX);
+        return error_set(packer->err, ERR_INVALID,
+            "the target of the link %s has more than %d "
+            "bytes",
+            entry->path, SNAPSHOT_TARGET_MAX);
     memset(entry->target, 0, sizeof entry->target);
     memcpy(entry->target, target, (size_t)n);
     entry->type = SNAPSHOT_LINK;
@@ -169,8 +173,8 @@ static int pack_one(struct packer *packer, int folder, const char *name, size_t 
         return pack_link(packer, folder, name);
     if (S_ISREG(st.st_mode))
         return pack_file(packer, folder, name);
-    return error_set(packer->err, ERR_INVALID,
-        "%s is neither a file, a folder nor a symbolic link", packer->entry.path);
+    return error_set(packer->err, ERR_INVALID, "%s is neither a file, a folder nor a symbolic link",
+        packer->entry.path);
 }
 
 /* Packs what is in the folder whose path is the first path_length bytes of the entry's. It calls
@@ -227,8 +231,8 @@ struct unpacker {
 
 static int refuse(struct unpacker *unpacker, const char *why)
 {
-    return error_set(unpacker->err, ERR_INVALID, "not a snapshot: entry %" PRIu64 " %s",
-        unpacker->entries, why);
+    return error_set(
+        unpacker->err, ERR_INVALID, "not a snapshot: entry %" PRIu64 " %s", unpacker->entries, why);
 }
 
 /* Reads exactly size bytes. */
@@ -284,8 +288,8 @@ static int find_parent(struct unpacker *unpacker, const char *path, const char *
 {
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) : 0;
-    while (unpacker->depth > 0 && (strlen(unpacker->parent) != length ||
-                                      strncmp(unpacker->parent, path, length) != 0))
+    while (unpacker->depth > 0 &&
+           (strlen(unpacker->parent) != length || strncmp(unpacker->parent, path, length) != 0))
         leave_folder(unpacker);
     if (strlen(unpacker->parent) != length)
         return refuse(unpacker, "is in a folder that is not there");
@@ -315,7 +319,8 @@ static int enter_folder(struct unpacker *unpacker, const char *name)
 static int take_content(struct unpacker *unpacker, int fd)
 {
     char buffer[BUFFER_BYTES];
-    uint64_t size = unpacker->last.size, padding = (SNAPSHOT_BLOCK - size % SNAPSHOT_BLOCK) % SNAPSHOT_BLOCK;
+    uint64_t size = unpacker->last.size,
+             padding = (SNAPSHOT_BLOCK - size % SNAPSHOT_BLOCK) % SNAPSHOT_BLOCK;
     for (uint64_t left = size; left > 0;) {
         size_t part = left < sizeof buffer ? (size_t)left : sizeof buffer;
         if (take_bytes(unpacker, buffer, part) < 0)
@@ -403,8 +408,7 @@ static int take_all(struct unpacker *unpacker)
     return result < 0 ? -1 : take_end(unpacker);
 }
 
-int snapshot_unpack(
-    int fd, int folder_fd, const struct snapshot_limits *limits, struct error *err)
+int snapshot_unpack(int fd, int folder_fd, const struct snapshot_limits *limits, struct error *err)
 {
     struct unpacker unpacker = {
         .fd = fd, .write = true, .limits = limits, .folders = {folder_fd}, .err = err};

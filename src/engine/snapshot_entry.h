@@ -17,8 +17,8 @@ enum snapshot_type { SNAPSHOT_FILE = '0', SNAPSHOT_LINK = '2', SNAPSHOT_FOLDER =
 struct snapshot_entry {
     char path[SNAPSHOT_PATH_MAX + 1]; /* relative, without a slash at its end */
     enum snapshot_type type;
-    bool executable; /* of a file */
-    uint64_t size;   /* of a file */
+    bool executable;                      /* of a file */
+    uint64_t size;                        /* of a file */
     char target[SNAPSHOT_TARGET_MAX + 1]; /* of a link */
 };
 

@@ -104,7 +104,8 @@ static int read_slot(int fd, off_t at, struct status *ret, struct error *err)
     size_t size;
     int used = 0;
     if (sscanf(slot, "muster-status 1 %" SCNu64 " %zu %64[0-9a-f]%n", &sequence, &size, claimed,
-            &used) != 3 || used == 0 || slot[used] != '\n' || size > STATUS_BYTES_MAX ||
+            &used) != 3 ||
+        used == 0 || slot[used] != '\n' || size > STATUS_BYTES_MAX ||
         (size_t)used + 1 + size > (size_t)n)
         return error_set(err, ERR_CORRUPT, "a slot of a status file is torn");
     digest_of(slot + used + 1, size, sequence, digest);

@@ -24,7 +24,7 @@ struct status {
     char boot_id[BOOT_ID_SIZE];
     enum engine_attempt_state state;
     int32_t shim_pid;
-    int32_t sandbox_pid; /* process 1 of the sandbox, as the machine numbers it; 0: none yet */
+    int32_t sandbox_pid;    /* process 1 of the sandbox, as the machine numbers it; 0: none yet */
     uint64_t sandbox_start; /* its start time in clock ticks since boot: pids are used again */
     struct attempt_end end; /* started_ms as soon as it is known */
     uint32_t rank_count;
@@ -32,6 +32,7 @@ struct status {
     uint64_t sequence; /* of the slot it was read from or written to last */
 };
 
+/* To and from the text of a status file. decode: ERR_CORRUPT. */
 void status_encode(struct strbuf *out, const struct status *status);
 MUST_CHECK int status_decode(const char *text, size_t size, struct status *ret, struct error *err);
 

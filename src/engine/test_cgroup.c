@@ -16,8 +16,8 @@ static const char v1_mounts[] =
     "32 24 0:28 / /sys/fs/cgroup/cpu,cpuacct rw shared:10 - cgroup cgroup rw,cpu,cpuacct\n"
     "33 24 0:29 / /sys/fs/cgroup/pids rw shared:11 - cgroup cgroup rw,pids\n";
 
-static void assert_folder(const struct cgroup *group, enum cgroup_kind kind, bool unified,
-    const char *folder)
+static void assert_folder(
+    const struct cgroup *group, enum cgroup_kind kind, bool unified, const char *folder)
 {
     assert_string_equal(group->folder[kind], folder);
     if (*folder)
@@ -28,10 +28,11 @@ static void test_version_2_is_found(void **state)
 {
     struct cgroup group;
     (void)state;
-    cgroup_locate("0::/system.slice/muster.service\n", V2_MOUNT, "cpuset cpu io memory pids\n", &group);
+    cgroup_locate(
+        "0::/system.slice/muster.service\n", V2_MOUNT, "cpuset cpu io memory pids\n", &group);
     for (int kind = 0; kind < CGROUP_KINDS; kind++)
-        assert_folder(&group, (enum cgroup_kind)kind, true,
-            "/sys/fs/cgroup/system.slice/muster.service");
+        assert_folder(
+            &group, (enum cgroup_kind)kind, true, "/sys/fs/cgroup/system.slice/muster.service");
 }
 
 static void test_version_2_without_controllers_only_has_the_tree(void **state)
@@ -47,8 +48,8 @@ static void test_version_1_is_found(void **state)
 {
     struct cgroup group;
     (void)state;
-    cgroup_locate("4:memory:/a/b\n3:cpu,cpuacct:/\n2:pids:/p\n1:name=systemd:/x\n", v1_mounts, "",
-        &group);
+    cgroup_locate(
+        "4:memory:/a/b\n3:cpu,cpuacct:/\n2:pids:/p\n1:name=systemd:/x\n", v1_mounts, "", &group);
     assert_folder(&group, CGROUP_MEMORY, false, "/sys/fs/cgroup/memory/a/b");
     assert_folder(&group, CGROUP_CPU, false, "/sys/fs/cgroup/cpu,cpuacct");
     assert_folder(&group, CGROUP_CPUACCT, false, "/sys/fs/cgroup/cpu,cpuacct");
@@ -99,8 +100,8 @@ static void test_keyed_values_are_found_by_whole_keys(void **state)
     (void)state;
     assert_true(cgroup_keyed_value(events, "oom_kill", &value));
     assert_int_equal(value, 2);
-    assert_true(cgroup_keyed_value(
-        "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "oom_kill", &value));
+    assert_true(
+        cgroup_keyed_value("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n", "oom_kill", &value));
     assert_int_equal(value, 1);
     assert_false(cgroup_keyed_value(events, "oom_k", &value));
     assert_false(cgroup_keyed_value("oom_kill x\n", "oom_kill", &value));

@@ -41,8 +41,8 @@ static void test_daemons_that_ignore_sigterm_do_not_outlive_a_stop(void **state)
 {
     struct world *world = *state;
     world_start(world, world_script(world, 1,
-        "trap 'exit 0' TERM; (trap '' TERM; setsid sleep 1000) & echo ready; "
-        "while :; do sleep 0.05; done"));
+                           "trap 'exit 0' TERM; (trap '' TERM; setsid sleep 1000) & echo ready; "
+                           "while :; do sleep 0.05; done"));
     world_wait_log(world, 1, "ready");
     assert_int_equal(engine_stop(world->engine, 1, 50000, NULL), 0);
     world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
@@ -57,11 +57,14 @@ static void test_a_fork_bomb_is_bounded(void **state)
         "    while made < 40000:\n"
         "        if os.fork() == 0: time.sleep(1000)\n"
         "        made += 1\n"
-        "except OSError as e: print('stopped by', e.errno, flush=True)\n", NULL};
+        "except OSError as e: print('stopped by', e.errno, flush=True)\n",
+        NULL};
     struct world *world = *state;
     struct launch *launch = world_script(world, 1, "");
-    if (!world_enforces(world, "process-limit"))
+    if (!world_enforces(world, "process-limit")) {
+        print_message("there is no pids controller this user can write to\n");
         skip();
+    }
     launch->argv = argv;
     world_start(world, launch);
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
@@ -73,8 +76,10 @@ static void test_processes_outside_are_out_of_reach(void **state)
     struct world *world = *state;
     char script[300];
     snprintf(script, sizeof script,
-        "kill -9 %d && echo killed; kill -9 -1; ls -d /proc/[0-9]* | wc -l; [ ! -e /proc/%d/cmdline ] "
-        "&& echo not there; kill -9 1; kill -0 1 && echo init lives", getpid(), getpid());
+        "kill -9 %d && echo killed; kill -9 -1; ls -d /proc/[0-9]* | wc -l; [ ! -e "
+        "/proc/%d/cmdline ] "
+        "&& echo not there; kill -9 1; kill -0 1 && echo init lives",
+        getpid(), getpid());
     world_run(world, 1, script);
     SCOPED(mem_scope) char *log = world_log(world, 1);
     assert_null(strstr(log, "killed"));
@@ -110,7 +115,8 @@ static void test_tracing_its_init_is_refused(void **state)
         "import ctypes\n"
         "libc = ctypes.CDLL(None, use_errno=True)\n"
         "for request in (16, 0x4206):\n" /* PTRACE_ATTACH, PTRACE_SEIZE */
-        "    print(libc.ptrace(request, 1, 0, 0), ctypes.get_errno(), flush=True)\n", NULL};
+        "    print(libc.ptrace(request, 1, 0, 0), ctypes.get_errno(), flush=True)\n",
+        NULL};
     struct world *world = *state;
     struct launch *launch = world_script(world, 1, "");
     launch->argv = argv;
@@ -128,7 +134,8 @@ static void test_the_system_cannot_be_written(void **state)
         "for f in / /usr /usr/bin /etc /dev /run /run/muster /var /opt /sys /proc/sys/kernel; do "
         "touch $f/mark 2>/dev/null && echo wrote $f; done; "
         "echo 1 > /proc/sys/vm/drop_caches && echo wrote sysctl; "
-        "echo x >> /run/muster/init && echo wrote init; echo x >> /etc/passwd && echo wrote passwd; "
+        "echo x >> /run/muster/init && echo wrote init; echo x >> /etc/passwd && echo wrote "
+        "passwd; "
         "echo done");
     SCOPED(mem_scope) char *log = world_log(world, 1);
     assert_null(strstr(log, "o wrote"));
@@ -160,7 +167,8 @@ static void test_the_data_directory_and_system_secrets_are_not_there(void **stat
         "cat /etc/shadow && echo shadow; ls %s && echo data; ls /root /home && echo homes; "
         "ls /mnt && echo stage; cat /etc/ssh/* && echo ssh; cat /proc/kcore && echo kcore; "
         "cat /dev/mem && echo mem; ls /dev/sd* /dev/vd* /dev/nvme* && echo disks; "
-        "ls /var/lib && echo state; echo done", world->data);
+        "ls /var/lib && echo state; echo done",
+        world->data);
     world_run(world, 1, strbuf_text(&script));
     SCOPED(mem_scope) char *log = world_log(world, 1);
     char *line = strstr(log, " o ");
@@ -171,13 +179,18 @@ static void test_the_data_directory_and_system_secrets_are_not_there(void **stat
 static void test_another_teams_files_are_out_of_reach(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "uid-per-team"))
+    if (!world_enforces(world, "uid-per-team")) {
+        print_message("only root can give each team a user\n");
         skip();
-    world_run(world, 1, "echo weights > $MUSTER_CHECKPOINT_DIR/model-of-red; "
-                        "chmod 777 $MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model-of-red");
+    }
+    world_run(world, 1,
+        "echo weights > $MUSTER_CHECKPOINT_DIR/model-of-red; "
+        "chmod 777 $MUSTER_CHECKPOINT_DIR $MUSTER_CHECKPOINT_DIR/model-of-red");
     SCOPED(strbuf_finish) struct strbuf script = {0};
-    strbuf_printf(&script, "find / -name model-of-red 2>/dev/null; cat %s/jobs/1/checkpoint/model-of-red; "
-        "cat /proc/*/root%s/jobs/1/checkpoint/model-of-red; echo done", world->data, world->data);
+    strbuf_printf(&script,
+        "find / -name model-of-red 2>/dev/null; cat %s/jobs/1/checkpoint/model-of-red; "
+        "cat /proc/*/root%s/jobs/1/checkpoint/model-of-red; echo done",
+        world->data, world->data);
     struct launch *launch = world_script(world, 2, strbuf_text(&script));
     launch->uid = launch->gid = WORLD_OTHER_TEAM;
     world_start(world, launch);
@@ -191,8 +204,9 @@ static void test_another_teams_files_are_out_of_reach(void **state)
 static int try_as_team(const char *command)
 {
     char whole[600];
-    snprintf(whole, sizeof whole, "setpriv --reuid %d --regid %d --clear-groups sh -c '%s' 2>/dev/null",
-        WORLD_TEAM, WORLD_TEAM, command);
+    snprintf(whole, sizeof whole,
+        "setpriv --reuid %d --regid %d --clear-groups sh -c '%s' 2>/dev/null", WORLD_TEAM,
+        WORLD_TEAM, command);
     return system(whole);
 }
 
@@ -201,8 +215,10 @@ static void test_an_escaped_process_cannot_touch_the_record_of_its_team(void **s
     struct world *world = *state;
     struct status status;
     char command[300];
-    if (geteuid() != 0)
+    if (geteuid() != 0) {
+        print_message("only root can act as a team's user\n");
         skip();
+    }
     world_start(world, world_script(world, 1, "echo ready; sleep 1000"));
     world_wait_log(world, 1, "ready");
     SCOPED(mem_scope) char *path = layout_run(world->data, 1, "status");
@@ -210,7 +226,8 @@ static void test_an_escaped_process_cannot_touch_the_record_of_its_team(void **s
     assert_int_equal(status_read(fd, &status, NULL), 0);
     assert_int_not_equal(try_as_team("true"), -1);
     assert_int_equal(try_as_team("true"), 0);
-    snprintf(command, sizeof command, "ls %s/run || ls %s/jobs || cat %s", world->data, world->data, path);
+    snprintf(command, sizeof command, "ls %s/run || ls %s/jobs || cat %s", world->data, world->data,
+        path);
     assert_int_not_equal(try_as_team(command), 0);
     /* Not through the shim either, though it is of the same user. */
     snprintf(command, sizeof command, "ls /proc/%d/fd || ls /proc/%d/cwd/ || cat /proc/%d/environ",
@@ -226,10 +243,12 @@ static void test_rights_are_gone(void **state)
 {
     struct world *world = *state;
     char expected[64];
-    world_run(world, 1, "grep -E '^(Cap(Prm|Eff|Inh|Amb)|NoNewPrivs|Groups)' /proc/self/status; id -u; "
-                        "ls /proc/self/fd | wc -l");
-    world_assert_log(world, 1, "0 o CapInh:\t0000000000000000\n0 o CapPrm:\t0000000000000000\n"
-                               "0 o CapEff:\t0000000000000000\n");
+    world_run(world, 1,
+        "grep -E '^(Cap(Prm|Eff|Inh|Amb)|NoNewPrivs|Groups)' /proc/self/status; id -u; "
+        "ls /proc/self/fd | wc -l");
+    world_assert_log(world, 1,
+        "0 o CapInh:\t0000000000000000\n0 o CapPrm:\t0000000000000000\n"
+        "0 o CapEff:\t0000000000000000\n");
     world_assert_log(world, 1, "0 o NoNewPrivs:\t1\n");
     snprintf(expected, sizeof expected, "0 o %u\n", geteuid() == 0 ? WORLD_TEAM : geteuid());
     world_assert_log(world, 1, expected);
@@ -242,6 +261,24 @@ static void test_a_network_of_its_own_reaches_nobody(void **state)
     struct world *world = *state;
     world_run(world, 1, "cat /proc/net/dev | tail -n +3 | cut -d: -f1; cat /proc/net/tcp | wc -l");
     world_assert_log(world, 1, "0 o     lo\n0 o 1\n");
+}
+
+static void test_only_the_network_host_shows_the_machines(void **state)
+{
+    struct world *world = *state;
+    char *text, expected[64];
+    size_t size, lines = 0;
+    struct launch *launch =
+        world_script(world, 1, "echo $(wc -l < /proc/net/dev) interfaces; echo port $MASTER_PORT");
+    assert_int_equal(file_read("/proc/net/dev", 65536, &text, &size, NULL), 0);
+    for (size_t i = 0; i < size; i++)
+        lines += text[i] == '\n';
+    free(text);
+    launch->network = ENGINE_NETWORK_HOST;
+    world_start(world, launch);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    snprintf(expected, sizeof expected, "0 o %zu interfaces\n", lines);
+    world_assert_log(world, 1, expected);
 }
 
 /* ---- Bounds ------------------------------------------------------------------------------ */
@@ -278,9 +315,9 @@ static void test_a_flood_of_output_leaves_a_bounded_log(void **state)
 {
     enum { FILE_BYTES = 1 << 20, FILES = 4 };
     struct world *world = *state;
-    struct launch *launch =
-        world_script(world, 1, "yes 0123456789012345678901234567890123456789 | head -c 200M; "
-                               "head -c 1M /dev/zero; echo; echo the end");
+    struct launch *launch = world_script(world, 1,
+        "yes 0123456789012345678901234567890123456789 | head -c 200M; "
+        "head -c 1M /dev/zero; echo; echo the end");
     launch->log_file_bytes = FILE_BYTES;
     launch->log_files = FILES;
     world_start(world, launch);
@@ -298,7 +335,8 @@ static const char *const memory_eater[] = {"/usr/bin/python3", "-c",
     "while len(held) < 4000:\n"
     "    held.append(b'x' * (1 << 20))\n"
     "    time.sleep(0.0005)\n"
-    "time.sleep(1000)\n", NULL};
+    "time.sleep(1000)\n",
+    NULL};
 
 static void test_eating_memory_ends_the_job(void **state)
 {
@@ -326,8 +364,10 @@ static void test_eating_memory_ends_the_job_without_control_groups(void **state)
 static void test_files_in_memory_count_as_memory(void **state)
 {
     struct world *world = *state;
-    if (!world_enforces(world, "memory-limit"))
+    if (!world_enforces(world, "memory-limit")) {
+        print_message("there is no memory controller this user can write to\n");
         skip();
+    }
     struct launch *launch = world_script(world, 1, "head -c 1G /dev/zero > /dev/shm/big; exit 1");
     launch->memory_bytes = 64 << 20;
     world_start(world, launch);
@@ -341,8 +381,10 @@ static void test_metrics_cannot_be_made_to_point_elsewhere(void **state)
 {
     struct world *world = *state;
     SCOPED(strbuf_finish) struct strbuf script = {0};
-    strbuf_printf(&script, "ln -sf %s/run/1/launch $MUSTER_METRICS; sleep 1; rm $MUSTER_METRICS; "
-        "mkfifo $MUSTER_METRICS", world->data);
+    strbuf_printf(&script,
+        "ln -sf %s/run/1/launch $MUSTER_METRICS; sleep 1; rm $MUSTER_METRICS; "
+        "mkfifo $MUSTER_METRICS",
+        world->data);
     world_run(world, 1, strbuf_text(&script));
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     assert_int_equal(world_count(world, ENGINE_REPORT_METRICS, 1), 0);
@@ -351,10 +393,30 @@ static void test_metrics_cannot_be_made_to_point_elsewhere(void **state)
 static void test_a_flood_of_metrics_is_bounded(void **state)
 {
     struct world *world = *state;
-    world_run(world, 1, "head -c 50M /dev/zero | tr '\\0' x >> $MUSTER_METRICS; echo >> $MUSTER_METRICS;"
-                        "yes '{}' | head -c 10M >> $MUSTER_METRICS");
+    world_run(world, 1,
+        "head -c 50M /dev/zero | tr '\\0' x >> $MUSTER_METRICS; echo >> $MUSTER_METRICS;"
+        "yes '{}' | head -c 10M >> $MUSTER_METRICS");
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     assert_true(world_count(world, ENGINE_REPORT_METRICS, 1) < 1 << 20);
+}
+
+static void test_a_checkpoint_folder_of_anything_is_harmless(void **state)
+{
+    struct world *world = *state;
+    world_run(world, 1,
+        "cd $MUSTER_CHECKPOINT_DIR; mkfifo pipe; ln -s loop loop; mkdir d; ln -s .. d/up; "
+        "ln -s /dev/zero zero; touch $(seq 2000); touch -d '2200-01-01' 1; mkdir closed; "
+        "chmod 0 closed d; touch -h -d '2300-01-01' loop");
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    int64_t newest_ms = 0;
+    for (size_t i = 0; i < world->report_count; i++) {
+        const struct report *report = &world->reports[i].report;
+        if (report->kind != ENGINE_REPORT_CHECKPOINT)
+            continue;
+        newest_ms = report->checkpoint.newest_ms;
+        assert_true(newest_ms <= report->at_ms);
+    }
+    assert_true(newest_ms > 0);
 }
 
 static void test_log_lines_cannot_be_forged(void **state)
@@ -384,6 +446,7 @@ static int run_suite(void)
         TEST(test_an_escaped_process_cannot_touch_the_record_of_its_team),
         TEST(test_rights_are_gone),
         TEST(test_a_network_of_its_own_reaches_nobody),
+        TEST(test_only_the_network_host_shows_the_machines),
         TEST(test_filling_the_disk_quota_ends_the_job),
         TEST(test_one_file_cannot_pass_the_disk_quota),
         TEST(test_a_flood_of_output_leaves_a_bounded_log),
@@ -392,6 +455,7 @@ static int run_suite(void)
         TEST(test_files_in_memory_count_as_memory),
         TEST(test_metrics_cannot_be_made_to_point_elsewhere),
         TEST(test_a_flood_of_metrics_is_bounded),
+        TEST(test_a_checkpoint_folder_of_anything_is_harmless),
         TEST(test_log_lines_cannot_be_forged),
     };
     return cmocka_run_group_tests_name("hostile jobs", tests, NULL, NULL);

@@ -196,7 +196,8 @@ static void test_what_is_not_a_line_is_passed(void **state)
 {
     struct fixture *fixture = *state;
     char path[100];
-    static const char text[] = "garbage\n\n1 2 x text\n99999999999999999999 0 o x\n1 0 o fine\n1 0 o";
+    static const char text[] =
+        "garbage\n\n1 2 x text\n99999999999999999999 0 o x\n1 0 o fine\n1 0 o";
     snprintf(path, sizeof path, "%s/%020d", fixture->folder, 0);
     assert_int_equal(file_write(path, text, sizeof text - 1, 0600, NULL), 0);
     struct joblog_reader *reader = joblog_open(fixture->folder);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/strbuf.h"
 #include "engine/layout.h"
+#include "engine/sandbox.h"
 #include "engine/snapshot.h"
 #include "engine/status.h"
 
@@ -59,6 +60,16 @@ static void test_a_command_that_does_not_exist_fails_to_start(void **state)
     assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 0);
 }
 
+static void test_a_work_folder_that_does_not_exist_fails_to_start(void **state)
+{
+    struct world *world = *state;
+    struct launch *launch = world_script(world, 1, "true");
+    launch->work_subfolder = "src/missing";
+    world_start(world, launch);
+    world_assert_end(world, 1, ENGINE_END_START_FAILED, ENOENT);
+    assert_non_null(strstr(world_wait_end(world, 1)->text, SANDBOX_WORK "/src/missing"));
+}
+
 static void test_a_file_that_is_not_a_program_fails_to_start(void **state)
 {
     static const char *const argv[] = {"/etc/passwd", NULL};
@@ -91,8 +102,9 @@ static void stop_when_ready(struct world *world, uint64_t grace_ms)
 static void test_any_exit_within_the_grace_after_a_stop_is_a_stop(void **state)
 {
     struct world *world = *state;
-    world_start(world, world_script(world, 1,
-        "trap 'echo saving; exit 9' TERM; echo ready; while :; do sleep 0.05; done"));
+    world_start(
+        world, world_script(world, 1,
+                   "trap 'echo saving; exit 9' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 50000);
     world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
     assert_true(world_wait_end(world, 1)->stop_asked);
@@ -103,7 +115,8 @@ static void test_a_job_that_says_it_is_complete_has_succeeded_when_stopped(void 
 {
     struct world *world = *state;
     world_start(world, world_script(world, 1,
-        "trap 'touch $MUSTER_COMPLETE; exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
+                           "trap 'touch $MUSTER_COMPLETE; exit 0' TERM; echo ready; while :; do "
+                           "sleep 0.05; done"));
     stop_when_ready(world, 50000);
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
 }
@@ -111,8 +124,8 @@ static void test_a_job_that_says_it_is_complete_has_succeeded_when_stopped(void 
 static void test_a_job_that_ignores_sigterm_is_killed_after_its_grace(void **state)
 {
     struct world *world = *state;
-    world_start(world, world_script(world, 1,
-        "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
+    world_start(
+        world, world_script(world, 1, "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 100);
     world_assert_end(world, 1, ENGINE_END_KILLED, 0);
 }
@@ -120,8 +133,8 @@ static void test_a_job_that_ignores_sigterm_is_killed_after_its_grace(void **sta
 static void test_a_second_stop_can_only_shorten_the_grace(void **state)
 {
     struct world *world = *state;
-    world_start(world, world_script(world, 1,
-        "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
+    world_start(
+        world, world_script(world, 1, "trap '' TERM; echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 3600000);
     assert_int_equal(engine_stop(world->engine, 1, 10, NULL), 0);
     world_assert_end(world, 1, ENGINE_END_KILLED, 0);
@@ -168,7 +181,8 @@ static void test_ranks_of_a_gang_meet_on_their_network(void **state)
         "    while True:\n"
         "        try:\n"
         "            socket.create_connection(at).sendall(b'hello of rank 1'); break\n"
-        "        except ConnectionRefusedError: time.sleep(0.01)\n", NULL};
+        "        except ConnectionRefusedError: time.sleep(0.01)\n",
+        NULL};
     struct world *world = *state;
     struct launch *launch = gang_of_two(world, "");
     launch->argv = argv;
@@ -188,10 +202,11 @@ static void test_when_one_rank_fails_the_others_are_stopped(void **state)
 static void test_ranks_may_end_differently_after_a_stop(void **state)
 {
     struct world *world = *state;
-    world_start(world, gang_of_two(world,
-        "[ $RANK = 0 ] && trap 'exit 0' TERM; "
-        "touch /tmp/$RANK; while [ ! -e /tmp/0 ] || [ ! -e /tmp/1 ]; do sleep 0.01; done; "
-        "echo ready; while :; do sleep 0.05; done"));
+    world_start(world,
+        gang_of_two(world,
+            "[ $RANK = 0 ] && trap 'exit 0' TERM; "
+            "touch /tmp/$RANK; while [ ! -e /tmp/0 ] || [ ! -e /tmp/1 ]; do sleep 0.01; done; "
+            "echo ready; while :; do sleep 0.05; done"));
     stop_when_ready(world, 50000);
     world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
 }
@@ -199,24 +214,24 @@ static void test_ranks_may_end_differently_after_a_stop(void **state)
 static void test_ranks_see_the_contract(void **state)
 {
     static const uint32_t devices[] = {4, 7};
-    static const struct launch_placement place = {.node = "here", .ranks = 2,
-        .devices = devices, .device_count = 2, .device_milli = 1000};
+    static const struct launch_placement place = {
+        .node = "here", .ranks = 2, .devices = devices, .device_count = 2, .device_milli = 1000};
     static const struct launch_variable variables[] = {{"COLOUR", "blue sky"}, {"RANK", "99"}};
     struct world *world = *state;
-    struct launch *launch = gang_of_two(world,
-        "echo $RANK/$WORLD_SIZE $LOCAL_RANK/$LOCAL_WORLD_SIZE $MASTER_ADDR "
-        "$MUSTER_JOB $MUSTER_TEAM $MUSTER_ATTEMPT $CUDA_VISIBLE_DEVICES "
-        "$OMP_NUM_THREADS $COLOUR $HOME $(pwd) $(hostname) $(id -un)");
+    struct launch *launch =
+        gang_of_two(world, "echo $RANK/$WORLD_SIZE $LOCAL_RANK/$LOCAL_WORLD_SIZE $MASTER_ADDR "
+                           "$MUSTER_JOB $MUSTER_TEAM $MUSTER_ATTEMPT $CUDA_VISIBLE_DEVICES "
+                           "$OMP_NUM_THREADS $COLOUR $HOME $(pwd) $(hostname) $(id -un)");
     launch->placements = &place;
     launch->variables = variables;
     launch->variable_count = 2;
     launch->cpu_milli = 1500;
     world_start(world, launch);
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
-    world_assert_log(world, 1,
-        "0 o 0/2 0/2 127.0.0.1 trial red 1 4 2 blue sky /work /work trial job\n");
-    world_assert_log(world, 1,
-        "1 o 1/2 1/2 127.0.0.1 trial red 1 7 2 blue sky /work /work trial job\n");
+    world_assert_log(
+        world, 1, "0 o 0/2 0/2 127.0.0.1 trial red 1 4 2 blue sky /work /work trial job\n");
+    world_assert_log(
+        world, 1, "1 o 1/2 1/2 127.0.0.1 trial red 1 7 2 blue sky /work /work trial job\n");
 }
 
 static void test_standard_input_is_empty(void **state)
@@ -249,12 +264,14 @@ static void test_the_checkpoint_folder_lasts_over_attempts(void **state)
 static void test_metrics_lines_are_reported(void **state)
 {
     struct world *world = *state;
-    world_run(world, 1, "echo '{\"loss\": 0.21}' >> $MUSTER_METRICS; printf '{\"bad\": \"\\377\"}' "
-                        ">> $MUSTER_METRICS");
+    world_run(world, 1,
+        "echo '{\"loss\": 0.21}' >> $MUSTER_METRICS; printf '{\"bad\": \"\\377\"}' "
+        ">> $MUSTER_METRICS");
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     assert_int_equal(world_count(world, ENGINE_REPORT_METRICS, 1), 2);
     assert_string_equal(world_wait(world, ENGINE_REPORT_METRICS, 1)->text, "{\"loss\": 0.21}");
-    assert_string_equal(world->reports[world->report_count - 2].text, "{\"bad\": \"\xef\xbf\xbd\"}");
+    assert_string_equal(
+        world->reports[world->report_count - 2].text, "{\"bad\": \"\xef\xbf\xbd\"}");
 }
 
 static int pack_example(const char *content)
@@ -308,7 +325,8 @@ static void test_secrets_reach_the_job_and_no_file(void **state)
     };
     struct world *world = *state;
     struct launch *launch = world_script(world, 1,
-        "echo $API_KEY | tr a-z A-Z; stat -c %a $CERT; tail -1 $CERT | tr 0-9 a-j; echo; sleep 1000");
+        "echo $API_KEY | tr a-z A-Z; stat -c %a $CERT; tail -1 $CERT | tr 0-9 a-j; echo; sleep "
+        "1000");
     launch->secrets = secrets;
     launch->secret_count = 2;
     world_start(world, launch);
@@ -323,8 +341,9 @@ static void test_secrets_reach_the_job_and_no_file(void **state)
 static void test_usage_is_sampled(void **state)
 {
     struct world *world = *state;
-    world_run(world, 1, "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; "
-                        "dd if=/dev/zero of=big bs=1M count=2 2>/dev/null");
+    world_run(world, 1,
+        "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; "
+        "dd if=/dev/zero of=big bs=1M count=2 2>/dev/null");
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
     const struct world_report *last = NULL;
     for (size_t i = 0; i < world->report_count; i++) {
@@ -367,6 +386,28 @@ static void test_a_command_runs_inside_a_running_job(void **state)
     assert_string_equal(text, "typed\n0 /work\n");
 }
 
+static void test_a_command_can_have_a_terminal(void **state)
+{
+    static const char *const argv[] = {
+        "/bin/sh", "-c", "test -t 0 && exec 3</dev/tty && echo terminal", NULL};
+    struct world *world = *state;
+    char text[100];
+    world_start(world, world_script(world, 1, "sleep 1000"));
+    world_wait(world, ENGINE_REPORT_STARTED, 1);
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_int_equal(grantpt(master) | unlockpt(master), 0);
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    const struct exec_request request = {
+        .exec = 5, .argv = argv, .fds = {slave, slave, slave}, .terminal = true};
+    assert_int_equal(engine_exec(world->engine, 1, &request, NULL), 0);
+    close(slave);
+    assert_int_equal(world_wait(world, ENGINE_REPORT_EXEC_ENDED, 1)->report.exec.wait_status, 0);
+    ssize_t n = read(master, text, sizeof text - 1);
+    close(master);
+    assert_true(n > 0);
+    assert_memory_equal(text, "terminal", 8);
+}
+
 static void test_a_command_that_does_not_exist_is_reported_to_who_asked(void **state)
 {
     static const char *const argv[] = {"no-such-command", NULL};
@@ -385,8 +426,8 @@ static void test_a_command_that_does_not_exist_is_reported_to_who_asked(void **s
 static void test_a_new_engine_finds_the_running_job(void **state)
 {
     struct world *world = *state;
-    world_start(world, world_script(world, 1,
-        "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
+    world_start(world,
+        world_script(world, 1, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
     world_wait_log(world, 1, "ready");
     world_restart_engine(world);
     world_clear_reports(world);
@@ -409,8 +450,9 @@ static void test_an_end_nobody_saw_is_reported_until_it_is_forgotten(void **stat
 {
     struct world *world = *state;
     char path[200];
-    world_start(world, world_script(world, 1,
-        "echo ready; while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do sleep 0.01; done; exit 6"));
+    world_start(world,
+        world_script(world, 1,
+            "echo ready; while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do sleep 0.01; done; exit 6"));
     world_wait_log(world, 1, "ready");
     world_drop_engine(world);
     snprintf(path, sizeof path, "%s/jobs/1/checkpoint/go", world->data);
@@ -436,11 +478,15 @@ static void test_an_end_nobody_saw_is_reported_until_it_is_forgotten(void **stat
 static void test_an_attempt_started_twice_runs_once(void **state)
 {
     struct world *world = *state;
-    const char *script = "echo run >> $MUSTER_CHECKPOINT_DIR/runs; wc -l < $MUSTER_CHECKPOINT_DIR/runs";
+    const char *script =
+        "echo run >> $MUSTER_CHECKPOINT_DIR/runs; wc -l < $MUSTER_CHECKPOINT_DIR/runs";
     world_start(world, world_script(world, 1, script));
     world_start(world, world_script(world, 1, script));
     world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    world_clear_reports(world);
     world_start(world, world_script(world, 1, script));
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    assert_int_equal(world_count(world, ENGINE_REPORT_STARTED, 1), 1);
     world_restart_engine(world);
     world_start(world, world_script(world, 1, script));
     world_clear_reports(world);
@@ -459,6 +505,22 @@ static void read_status(struct world *world, struct status *ret)
         fail_msg("%s", err.text);
 }
 
+/* Is it that process still, and not one that was given its pid, nor a dead one nobody waited for?
+ */
+static bool is_running(pid_t pid, uint64_t start)
+{
+    char path[64];
+    char *text;
+    size_t size;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    if (process_start_time(pid) != start || file_read(path, 4096, &text, &size, NULL) < 0)
+        return false;
+    const char *state = strrchr(text, ')');
+    bool dead = !state || state[2] == 'Z' || state[2] == 'X';
+    free(text);
+    return !dead;
+}
+
 static void test_a_killed_shim_takes_its_job_along_and_it_is_lost(void **state)
 {
     struct world *world = *state;
@@ -466,11 +528,24 @@ static void test_a_killed_shim_takes_its_job_along_and_it_is_lost(void **state)
     world_start(world, world_script(world, 1, "echo ready; sleep 1000"));
     world_wait_log(world, 1, "ready");
     read_status(world, &status);
-    assert_true(process_start_time(status.sandbox_pid) == status.sandbox_start);
+    assert_true(is_running(status.sandbox_pid, status.sandbox_start));
     assert_int_equal(kill(status.shim_pid, SIGKILL), 0);
     world_assert_end(world, 1, ENGINE_END_LOST, 0);
-    /* The pid may have been given to another process by now, but not with the same start. */
-    assert_true(process_start_time(status.sandbox_pid) != status.sandbox_start);
+    assert_false(is_running(status.sandbox_pid, status.sandbox_start));
+}
+
+static void test_a_shutdown_of_the_machine_is_a_stop(void **state)
+{
+    struct world *world = *state;
+    struct status status;
+    world_start(
+        world, world_script(world, 1,
+                   "trap 'echo saved; exit 0' TERM; echo ready; while :; do sleep 0.05; done"));
+    world_wait_log(world, 1, "ready");
+    read_status(world, &status);
+    assert_int_equal(kill(status.shim_pid, SIGTERM), 0);
+    world_assert_end(world, 1, ENGINE_END_STOPPED, 0);
+    world_assert_log(world, 1, "saved");
 }
 
 static void test_an_attempt_of_an_earlier_boot_is_lost(void **state)
@@ -483,8 +558,6 @@ static void test_an_attempt_of_an_earlier_boot_is_lost(void **state)
     world_drop_engine(world);
     read_status(world, &status);
     assert_int_equal(kill(status.shim_pid, SIGKILL), 0);
-    while (process_start_time(status.sandbox_pid) == status.sandbox_start)
-        usleep(1000);
     SCOPED(mem_scope) char *path = layout_run(world->data, 1, "status");
     SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CLOEXEC);
     memset(status.boot_id, 'a', sizeof status.boot_id - 1);
@@ -512,12 +585,36 @@ static void test_an_attempt_whose_shim_never_began_is_lost_and_not_run(void **st
 
 /* ---- What is left ------------------------------------------------------------------------- */
 
+/* What was removed is gone from the disk in the end. */
+static void wait_for_empty_trash(struct world *world)
+{
+    enum { TURNS_MAX = 1000 };
+    char command[200];
+    snprintf(command, sizeof command, "[ -z \"$(ls -A %s/trash)\" ]", world->data);
+    for (int i = 0; i < TURNS_MAX && system(command) != 0; i++)
+        world_turn(world);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_a_purge_goes_on_after_a_restart(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    world_run(world, 1, "cd $MUSTER_CHECKPOINT_DIR; touch $(seq 1000)");
+    if (engine_forget(world->engine, 1, &err) < 0 || engine_purge(world->engine, 1, &err) < 0)
+        fail_msg("%s", err.text);
+    world_restart_engine(world);
+    wait_for_empty_trash(world);
+}
+
 static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
 {
     struct world *world = *state;
     struct error err;
     struct stat st;
-    world_run(world, 1, "mkdir -p a/b; chmod 0 a; ln -s / a-link; echo kept");
+    world_run(world, 1,
+        "mkdir -p a/b; chmod 0 a; ln -s / a-link; echo kept; cd $MUSTER_CHECKPOINT_DIR; "
+        "mkdir -p a/b; touch a/b/c; chmod 0 a/b a .");
     assert_int_equal(engine_purge(world->engine, 1, &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
     if (engine_forget(world->engine, 1, &err) < 0)
@@ -530,6 +627,21 @@ static void test_forgetting_keeps_logs_and_purging_removes_all(void **state)
     assert_int_equal(stat(run, &st), -1);
     assert_int_equal(engine_purge(world->engine, 1, &err), 0);
     assert_int_equal(stat(job, &st), -1);
+    wait_for_empty_trash(world);
+}
+
+static void test_the_data_directory_can_be_where_the_stage_is(void **state)
+{
+    (void)state;
+    if (access("/mnt", W_OK) < 0) {
+        print_message("/mnt, where the stage is, is root's\n");
+        skip();
+    }
+    struct world *world = world_create_in("/mnt", NULL);
+    world_run(world, 1, "echo works; echo 1 > $MUSTER_CHECKPOINT_DIR/x");
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    world_assert_log(world, 1, "works");
+    world_destroy(world);
 }
 
 static void test_a_running_attempt_cannot_be_forgotten(void **state)
@@ -562,6 +674,7 @@ static int run_suite(void)
         TEST(test_an_exit_code_is_reported),
         TEST(test_a_signal_is_reported),
         TEST(test_a_command_that_does_not_exist_fails_to_start),
+        TEST(test_a_work_folder_that_does_not_exist_fails_to_start),
         TEST(test_a_file_that_is_not_a_program_fails_to_start),
         TEST(test_the_time_limit_ends_a_job),
         TEST(test_any_exit_within_the_grace_after_a_stop_is_a_stop),
@@ -582,6 +695,8 @@ static int run_suite(void)
         TEST(test_secrets_reach_the_job_and_no_file),
         TEST(test_usage_is_sampled),
         TEST(test_a_command_runs_inside_a_running_job),
+        TEST(test_a_command_can_have_a_terminal),
+        TEST(test_a_shutdown_of_the_machine_is_a_stop),
         TEST(test_a_command_that_does_not_exist_is_reported_to_who_asked),
         TEST(test_a_new_engine_finds_the_running_job),
         TEST(test_a_stop_given_before_the_shim_is_found_again_arrives),
@@ -591,6 +706,8 @@ static int run_suite(void)
         TEST(test_an_attempt_of_an_earlier_boot_is_lost),
         TEST(test_an_attempt_whose_shim_never_began_is_lost_and_not_run),
         TEST(test_forgetting_keeps_logs_and_purging_removes_all),
+        TEST(test_a_purge_goes_on_after_a_restart),
+        cmocka_unit_test(test_the_data_directory_can_be_where_the_stage_is),
         TEST(test_a_running_attempt_cannot_be_forgotten),
         TEST(test_nobody_runs_as_root),
     };

@@ -71,7 +71,8 @@ static void test_numbers_are_checked_against_their_member(void **state)
         SCOPED(arena_scope) struct arena *arena = arena_create();
         struct record record;
         struct attempt_end end;
-        assert_int_equal(record_parse(arena, cases[i].text, strlen(cases[i].text), &record, NULL), 0);
+        assert_int_equal(
+            record_parse(arena, cases[i].text, strlen(cases[i].text), &record, NULL), 0);
         assert_int_equal(record_decode(&record, members, 2, &end, NULL), cases[i].result);
     }
 }
@@ -89,11 +90,26 @@ static const struct launch_secret secrets[] = {{"KEY", "hush", 4, false}};
 
 static struct launch example(void)
 {
-    return (struct launch){.attempt = UINT64_MAX, .job = 9, .attempt_number = 2, .epoch = 5,
-        .job_name = "train", .team_name = "red", .uid = 1000, .gid = 1001, .argv = argv,
-        .variables = variables, .variable_count = 2, .secrets = secrets, .secret_count = 1,
-        .snapshot_fd = -1, .world_size = 3, .placements = places, .placement_count = 2,
-        .memory_bytes = 1 << 30, .network = ENGINE_NETWORK_HOST, .grace_ms = 77};
+    return (struct launch){.attempt = UINT64_MAX,
+        .job = 9,
+        .attempt_number = 2,
+        .epoch = 5,
+        .job_name = "train",
+        .team_name = "red",
+        .uid = 1000,
+        .gid = 1001,
+        .argv = argv,
+        .variables = variables,
+        .variable_count = 2,
+        .secrets = secrets,
+        .secret_count = 1,
+        .snapshot_fd = -1,
+        .world_size = 3,
+        .placements = places,
+        .placement_count = 2,
+        .memory_bytes = 1 << 30,
+        .network = ENGINE_NETWORK_HOST,
+        .grace_ms = 77};
 }
 
 static void test_a_launch_comes_back_without_its_secrets(void **state)
@@ -131,8 +147,8 @@ static void test_a_wrong_launch_is_refused(void **state)
     static const struct launch_variable bad_name[] = {{"A=B", "x"}};
     static const struct launch_secret bad_secret[] = {{"../x", "x", 1, true}};
     struct error err;
-    struct launch wrong[] = {example(), example(), example(), example(), example(), example(),
-        example(), example()};
+    struct launch wrong[] = {
+        example(), example(), example(), example(), example(), example(), example(), example()};
     wrong[0].attempt = 0;
     wrong[1].argv = nothing;
     wrong[2].variables = bad_name;
@@ -151,9 +167,16 @@ static void test_a_wrong_launch_is_refused(void **state)
 
 static struct status example_status(void)
 {
-    return (struct status){.attempt = 5, .job = 6, .attempt_number = 1, .boot_id = "boot",
-        .state = ENGINE_ATTEMPT_ENDED, .rank_count = 2, .ranks = {RANK_RUNNING, 256}, .shim_pid = 44,
-        .end = {.reason = ENGINE_END_EXITED, .code = 1, .rank = 1, .text = "rank 1 exited", .ended_ms = 9}};
+    return (struct status){.attempt = 5,
+        .job = 6,
+        .attempt_number = 1,
+        .boot_id = "boot",
+        .state = ENGINE_ATTEMPT_ENDED,
+        .rank_count = 2,
+        .ranks = {RANK_RUNNING, 256},
+        .shim_pid = 44,
+        .end = {
+            .reason = ENGINE_END_EXITED, .code = 1, .rank = 1, .text = "rank 1 exited", .ended_ms = 9}};
 }
 
 static int status_file(void)
@@ -247,19 +270,29 @@ static void test_the_end_follows_from_the_facts(void **state)
         {{.failed_rank = -1, .cause = CAUSE_STOP, .all_ended = true}, ENGINE_END_STOPPED, 0},
         {{.failed_rank = -1, .cause = CAUSE_STOP, .all_ended = true, .complete = true},
             ENGINE_END_SUCCEEDED, 0},
-        {{.failed_rank = 0, .failed_status = EXIT_1, .cause = CAUSE_STOP, .all_ended = true,
-             .complete = true}, ENGINE_END_STOPPED, 0},
+        {{.failed_rank = 0,
+             .failed_status = EXIT_1,
+             .cause = CAUSE_STOP,
+             .all_ended = true,
+             .complete = true},
+            ENGINE_END_STOPPED, 0},
         {{.failed_rank = -1, .cause = CAUSE_STOP, .killed = true}, ENGINE_END_KILLED, 0},
         {{.failed_rank = -1, .cause = CAUSE_KILL, .killed = true}, ENGINE_END_KILLED, 0},
-        {{.failed_rank = 0, .failed_status = SIGKILL, .out_of_memory = true,
-             .cause = CAUSE_RANK_FAILED}, ENGINE_END_OUT_OF_MEMORY, 0},
+        {{.failed_rank = 0,
+             .failed_status = SIGKILL,
+             .out_of_memory = true,
+             .cause = CAUSE_RANK_FAILED},
+            ENGINE_END_OUT_OF_MEMORY, 0},
         {{.failed_rank = -1, .out_of_memory = true, .all_ended = true}, ENGINE_END_SUCCEEDED, 0},
         {{.failed_rank = 0, .failed_status = EXIT_1, .cause = CAUSE_DISK, .killed = true},
             ENGINE_END_DISK_QUOTA, 0},
-        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED},
-            ENGINE_END_DISK_QUOTA, 0},
+        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED}, ENGINE_END_DISK_QUOTA,
+            0},
         {{.failed_rank = 0, .failed_status = 15, .cause = CAUSE_TIME, .all_ended = true},
             ENGINE_END_TIME_LIMIT, 0},
+        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true}, ENGINE_END_TIME_LIMIT, 0},
+        {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true, .complete = true},
+            ENGINE_END_SUCCEEDED, 0},
         {{.failed_rank = -1, .killed = true}, ENGINE_END_LOST, 0},
     };
     (void)state;

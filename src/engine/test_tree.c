@@ -57,8 +57,9 @@ static struct tree_measure measure(const struct fixture *fixture, uint64_t most)
 static void test_a_tree_is_measured(void **state)
 {
     struct fixture *fixture = *state;
-    shell(fixture, "mkdir a; head -c 1M /dev/zero > a/big; touch -d '2001-02-03 04:05:06 UTC' old a/big;"
-                   "ln -s /usr link");
+    shell(fixture,
+        "mkdir a; head -c 1M /dev/zero > a/big; touch -d '2001-02-03 04:05:06 UTC' old a/big;"
+        "ln -s /usr link");
     struct tree_measure found = measure(fixture, 1000);
     assert_int_equal(found.entries, 4);
     assert_true(found.bytes >= 1 << 20 && found.bytes < 2 << 20);
@@ -76,14 +77,39 @@ static void test_measuring_stops_at_its_bounds(void **state)
     assert_true(measure(fixture, 1000).cut);
 }
 
+static void test_what_is_no_folder_or_file_is_measured_and_not_followed(void **state)
+{
+    struct fixture *fixture = *state;
+    shell(fixture, "mkdir a && mkfifo a/pipe && ln -s loop a/loop && ln -s .. a/up && ln -s a b && "
+                   "ln -s /dev/zero zero && touch -h -d '2001-02-03 04:05:06 UTC' b zero a/pipe");
+    struct tree_measure found = measure(fixture, 1000);
+    assert_int_equal(found.entries, 6);
+    assert_int_equal(found.newest_ms, 0);
+    assert_false(found.cut);
+}
+
+static void test_a_time_that_does_not_fit_is_the_greatest_or_none(void **state)
+{
+    struct fixture *fixture = *state;
+    shell(fixture, "touch old && touch -d '1901-01-01' old");
+    assert_int_equal(measure(fixture, 1000).newest_ms, 0);
+    /* The file system may hold less than was asked for; what it does is never negative. */
+    char path[64];
+    snprintf(path, sizeof path, "%s/old", fixture->folder);
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = INT64_MAX}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_true(measure(fixture, 1000).newest_ms > 0);
+}
+
 static void test_a_tree_of_any_depth_and_mode_is_removed(void **state)
 {
     struct fixture *fixture = *state;
     struct error err;
     struct stat st;
-    shell(fixture, "mkdir outside t && echo kept > outside/file && cd t && ln -s ../outside link && "
-                   "mkdir x && touch x/f && chmod 0 x && mkfifo pipe && "
-                   "i=0; while [ $i -lt 600 ]; do mkdir d e && touch f && cd d && i=$((i+1)); done");
+    shell(fixture,
+        "mkdir outside t && echo kept > outside/file && cd t && ln -s ../outside link && "
+        "mkdir x && touch x/f && chmod 0 x && mkfifo pipe && "
+        "i=0; while [ $i -lt 600 ]; do mkdir d e && touch f && cd d && i=$((i+1)); done");
     char path[64];
     snprintf(path, sizeof path, "%s/t", fixture->folder);
     if (file_remove_tree(path, &err) < 0)
@@ -92,6 +118,17 @@ static void test_a_tree_of_any_depth_and_mode_is_removed(void **state)
     shell(fixture, "[ $(cat outside/file) = kept ]");
     snprintf(path, sizeof path, "%s/not-there", fixture->folder);
     assert_int_equal(file_remove_tree(path, &err), 0);
+}
+
+static void test_an_open_folder_is_emptied(void **state)
+{
+    struct fixture *fixture = *state;
+    struct error err;
+    shell(fixture, "mkdir -p a/b && touch a/b/c d && ln -s /usr e");
+    SCOPED(fd_scope) int fd = open(fixture->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file_remove_content(fd, &err) < 0)
+        fail_msg("%s", err.text);
+    shell(fixture, "[ -z \"$(ls -A)\" ]");
 }
 
 static void test_removing_a_link_removes_the_link(void **state)
@@ -118,8 +155,8 @@ static void on_line(void *context, const char *line, size_t length, uint64_t off
     heard->offset = offset;
 }
 
-static void assert_heard(struct fixture *fixture, struct metrics_reader *reader, bool last,
-    const char *expected)
+static void assert_heard(
+    struct fixture *fixture, struct metrics_reader *reader, bool last, const char *expected)
 {
     struct heard heard = {0};
     while (metrics_read(reader, fixture->file, last, on_line, &heard))
@@ -150,14 +187,70 @@ static void test_lines_that_are_too_long_are_passed(void **state)
 {
     struct fixture *fixture = *state;
     struct metrics_reader reader = {0};
-    shell(fixture, "{ head -c 300000 /dev/zero | tr '\\0' x; echo; echo after; "
-                   "head -c 5000 /dev/zero | tr '\\0' y; echo; printf 'a\\0b\\n'; echo end; } > metrics");
+    shell(fixture,
+        "{ head -c 300000 /dev/zero | tr '\\0' x; echo; echo after; "
+        "head -c 5000 /dev/zero | tr '\\0' y; echo; printf 'a\\0b\\n'; echo end; } > metrics");
     struct heard heard = {0};
     while (metrics_read(&reader, fixture->file, false, on_line, &heard))
         continue;
-    const char *after = strstr(strbuf_text(&heard.text), "after|end|");
-    assert_non_null(after);
+    assert_string_equal(strbuf_text(&heard.text), "after|end|");
     strbuf_finish(&heard.text);
+}
+
+static void test_the_end_of_a_line_that_is_too_long_is_not_a_line(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics_reader reader = {0};
+    shell(fixture, "{ head -c 65636 /dev/zero | tr '\\0' x; } > metrics");
+    assert_heard(fixture, &reader, false, "");
+    assert_heard(fixture, &reader, true, "");
+    shell(fixture, "{ head -c 65636 /dev/zero | tr '\\0' x; echo; echo next; } > metrics");
+    reader = (struct metrics_reader){0};
+    assert_heard(fixture, &reader, false, "next|");
+    /* Nor is it forgotten with the old content that the new begins with a whole line. */
+    shell(fixture, "{ head -c 65536 /dev/zero | tr '\\0' x; } > metrics");
+    reader = (struct metrics_reader){0};
+    assert_heard(fixture, &reader, false, "");
+    shell(fixture, "echo new > metrics");
+    assert_heard(fixture, &reader, false, "new|");
+}
+
+static void test_what_is_not_a_file_has_no_lines(void **state)
+{
+    static const char *const scripts[] = {"mkfifo metrics", "mkdir metrics",
+        "ln -s loop loop; ln -s loop metrics", "echo line > other; ln -s other metrics",
+        "ln -s /dev/zero metrics",
+        "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"metrics\")'"};
+    struct fixture *fixture = *state;
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        struct metrics_reader reader = {0};
+        shell(fixture, scripts[i]);
+        assert_heard(fixture, &reader, true, "");
+        shell(fixture, "rm -r metrics");
+    }
+}
+
+static void count_line(void *context, const char *line, size_t length, uint64_t offset)
+{
+    (void)line, (void)length, (void)offset;
+    ++*(size_t *)context;
+}
+
+/* A turn reads no more than its bytes, of a file of any size that grows meanwhile. */
+static void test_a_turn_is_bounded(void **state)
+{
+    struct fixture *fixture = *state;
+    struct metrics_reader reader = {0};
+    size_t lines = 0;
+    shell(fixture, "yes '{}' | head -c 1M > metrics && truncate -s 1T metrics");
+    assert_true(metrics_read(&reader, fixture->file, false, count_line, &lines));
+    assert_true(reader.offset <= METRICS_TURN_BYTES && reader.offset > 0);
+    assert_int_equal(lines, reader.offset / 3);
+    /* The hole is one line that never ends. */
+    reader.offset = 1 << 20;
+    uint64_t before = reader.offset;
+    assert_true(metrics_read(&reader, fixture->file, true, count_line, &lines));
+    assert_int_equal(reader.offset, before + METRICS_TURN_BYTES);
 }
 
 static void test_bytes_that_are_not_utf8_are_replaced(void **state)
@@ -189,10 +282,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_tree_is_measured),
         TEST(test_measuring_stops_at_its_bounds),
+        TEST(test_what_is_no_folder_or_file_is_measured_and_not_followed),
+        TEST(test_a_time_that_does_not_fit_is_the_greatest_or_none),
         TEST(test_a_tree_of_any_depth_and_mode_is_removed),
+        TEST(test_an_open_folder_is_emptied),
         TEST(test_removing_a_link_removes_the_link),
         TEST(test_new_lines_are_read_once),
         TEST(test_lines_that_are_too_long_are_passed),
+        TEST(test_the_end_of_a_line_that_is_too_long_is_not_a_line),
+        TEST(test_what_is_not_a_file_has_no_lines),
+        TEST(test_a_turn_is_bounded),
         cmocka_unit_test(test_bytes_that_are_not_utf8_are_replaced),
     };
     return cmocka_run_group_tests_name("folders and metrics", tests, NULL, NULL);

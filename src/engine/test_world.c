@@ -6,12 +6,12 @@
 #include "base/strbuf.h"
 #include "engine/joblog.h"
 
+#include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <grp.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,8 +23,7 @@ enum { PATIENCE_MS = 60000, TURN_MS = 50 };
 static void on_report(void *context, const struct report *report)
 {
     struct world *world = context;
-    world->reports =
-        mem_resize(world->reports, world->report_count + 1, sizeof *world->reports);
+    world->reports = mem_resize(world->reports, world->report_count + 1, sizeof *world->reports);
     struct world_report *copy = &world->reports[world->report_count++];
     *copy = (struct world_report){.report = *report};
     if (report->kind == ENGINE_REPORT_METRICS) {
@@ -39,8 +38,11 @@ static void on_report(void *context, const struct report *report)
 void world_make_engine(struct world *world)
 {
     struct error err;
-    const struct engine_local_options options = {.base = world->base, .data = world->data,
-        .node_name = "here", .cgroup_name = world->cgroup_name, .report = on_report,
+    const struct engine_local_options options = {.base = world->base,
+        .data = world->data,
+        .node_name = "here",
+        .cgroup_name = world->cgroup_name,
+        .report = on_report,
         .context = world};
     world->engine = engine_local_create(&options, &err);
     if (!world->engine)
@@ -49,8 +51,14 @@ void world_make_engine(struct world *world)
 
 struct world *world_create(const char *cgroup_name)
 {
+    return world_create_in("/tmp", cgroup_name);
+}
+
+struct world *world_create_in(const char *parent, const char *cgroup_name)
+{
     struct world *world = mem_alloc(1, sizeof *world);
-    char folder[] = "/tmp/muster-test-XXXXXX";
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s/muster-test-XXXXXX", parent);
     assert_non_null(mkdtemp(folder));
     world->data = mem_strdup(folder);
     world->cgroup_name = cgroup_name;
@@ -130,10 +138,21 @@ struct launch *world_script(struct world *world, uint64_t id, const char *script
     argv[0] = "/bin/sh";
     argv[1] = "-c";
     argv[2] = script;
-    launch = (struct launch){.attempt = id, .job = id, .attempt_number = 1, .epoch = 7,
-        .job_name = "trial", .team_name = "red", .uid = geteuid() == 0 ? WORLD_TEAM : 0,
-        .gid = geteuid() == 0 ? WORLD_TEAM : 0, .argv = argv, .snapshot_fd = -1, .world_size = 1,
-        .placements = &place, .placement_count = 1, .network = ENGINE_NETWORK_GANG, .grace_ms = 200,
+    launch = (struct launch){.attempt = id,
+        .job = id,
+        .attempt_number = 1,
+        .epoch = 7,
+        .job_name = "trial",
+        .team_name = "red",
+        .uid = geteuid() == 0 ? WORLD_TEAM : 0,
+        .gid = geteuid() == 0 ? WORLD_TEAM : 0,
+        .argv = argv,
+        .snapshot_fd = -1,
+        .world_size = 1,
+        .placements = &place,
+        .placement_count = 1,
+        .network = ENGINE_NETWORK_GANG,
+        .grace_ms = 200,
         .sample_ms = 100};
     return &launch;
 }
@@ -202,8 +221,8 @@ size_t world_count(const struct world *world, enum engine_report_kind kind, uint
 {
     size_t count = 0;
     for (size_t i = 0; i < world->report_count; i++)
-        count += world->reports[i].report.kind == kind &&
-                 world->reports[i].report.attempt == attempt;
+        count +=
+            world->reports[i].report.kind == kind && world->reports[i].report.attempt == attempt;
     return count;
 }
 
@@ -216,8 +235,7 @@ char *world_log(struct world *world, uint64_t id)
 {
     struct strbuf text = {0};
     struct joblog_line line;
-    SCOPED(mem_scope) char *folder = world->engine
-        ? engine_log_folder(world->engine, id, 1) : NULL;
+    SCOPED(mem_scope) char *folder = world->engine ? engine_log_folder(world->engine, id, 1) : NULL;
     struct joblog_reader *reader = joblog_open(folder);
     while (joblog_next(reader, &line, NULL) == 1)
         strbuf_printf(&text, "%u %c %.*s\n", line.rank, line.kind, (int)line.size, line.text);
@@ -271,16 +289,18 @@ int world_tear_down(void **state)
     return 0;
 }
 
+enum { ORDINARY_USER = 61009, CANNOT = 77 };
+
 /* The child: an ordinary user, without any other group. */
 static _Noreturn void run_as_ordinary_user(char **argv)
 {
-    enum { ORDINARY = 61009, CANNOT = 77 };
-    if (setgroups(0, NULL) < 0 || setresgid(ORDINARY, ORDINARY, ORDINARY) < 0 ||
-        setresuid(ORDINARY, ORDINARY, ORDINARY) < 0 || access("/proc/self/exe", X_OK) < 0)
+    char program[4096];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[n > 0 ? n : 0] = '\0';
+    if (setgroups(0, NULL) < 0 || setresgid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER) < 0 ||
+        setresuid(ORDINARY_USER, ORDINARY_USER, ORDINARY_USER) < 0 || access(program, X_OK) < 0)
         _exit(CANNOT);
-    printf("the same as an ordinary user\n");
-    fflush(stdout);
-    execv("/proc/self/exe", argv);
+    execv(program, argv);
     _exit(CANNOT);
 }
 
@@ -299,5 +319,9 @@ int world_main(int argc, char **argv, int (*run_suite)(void))
         run_as_ordinary_user(argv);
     if (child < 0 || waitpid(child, &status, 0) < 0)
         return 1;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT) {
+        printf("not run as an ordinary user, who cannot reach this program\n");
+        return failed;
+    }
     return failed || status != 0;
 }

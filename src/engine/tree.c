@@ -40,12 +40,19 @@ static void walk_push(struct walk *walk, int at, const char *name)
         walk->stack[walk->depth++] = folder;
 }
 
+/* A file's owner can give it any time, also one that does not fit. */
+static int64_t milliseconds(const struct timespec *time)
+{
+    if (time->tv_sec > INT64_MAX / 1000 - 1)
+        return INT64_MAX;
+    return time->tv_sec < 0 ? 0 : (int64_t)time->tv_sec * 1000 + time->tv_nsec / 1000000;
+}
+
 static void measure_entry(struct tree_measure *measure, const struct stat *st)
 {
     uint64_t bytes = (uint64_t)st->st_blocks * STAT_BLOCK_BYTES;
-    int64_t modified_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
+    int64_t modified_ms = milliseconds(&st->st_mtim);
     measure->bytes += bytes > LEAST_ENTRY_BYTES ? bytes : LEAST_ENTRY_BYTES;
-    measure->entries++;
     if (S_ISREG(st->st_mode) && modified_ms > measure->newest_ms)
         measure->newest_ms = modified_ms;
 }
@@ -61,8 +68,11 @@ static void walk_step(struct walk *walk)
         return;
     }
     struct stat st;
-    if (is_dots(entry->d_name) ||
-        fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+    if (is_dots(entry->d_name))
+        return;
+    /* One that is gone already counts too, or a job that makes and removes them had no bound. */
+    walk->measure->entries++;
+    if (fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return;
     measure_entry(walk->measure, &st);
     if (S_ISDIR(st.st_mode))

@@ -10,7 +10,7 @@
 
 struct tree_measure {
     uint64_t bytes;    /* allocated on disk; every entry counts at least one block of 4 KiB */
-    uint64_t entries;
+    uint64_t entries;  /* looked at */
     int64_t newest_ms; /* modification time of the newest regular file; 0: there is none */
     bool cut;          /* a bound was met: the numbers are too low */
 };

@@ -141,6 +141,9 @@ static int run_apply(struct tick *tick, void *context, struct error *err)
     struct call *call = context;
     struct apply *apply = call->data;
     bool changed = false;
+    if (apply->count > 1 && !tick_may_spoil(tick))
+        return error_set(err, ERR_BUSY,
+            "too many changes of several objects had to be taken back; try again in a moment");
     for (size_t i = 0; i < apply->count; i++) {
         struct apply_item *item = &apply->items[i];
         item->job = item->plan.job;

@@ -14,7 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+enum { ROOM_SHARE = 10 };
 
 /* ---- snapshots ----------------------------------------------------------------------------- */
 
@@ -106,10 +109,28 @@ static void on_upload_piece(
         fail_upload(upload);
 }
 
+/* Uploads are kept for a day at least, so they must not fill the disk that the store is on: a tenth
+ * of it stays free. */
+static int check_room(const char *data_dir, struct error *err)
+{
+    struct statvfs volume;
+    if (statvfs(data_dir, &volume) < 0)
+        return error_set_errno(err, "cannot look at the disk of %s", data_dir);
+    if (volume.f_bavail < volume.f_blocks / ROOM_SHARE)
+        return error_set(err, ERR_FULL,
+            "less than a %dth of the server's disk is free; work directories are not taken now",
+            ROOM_SHARE);
+    return 0;
+}
+
 void api_snapshot_create(struct call *call)
 {
-    struct upload *upload = mem_alloc(1, sizeof *upload);
     struct error err;
+    if (check_room(call->server->config.data_dir, &err) < 0) {
+        call_fail(call, &err);
+        return;
+    }
+    struct upload *upload = mem_alloc(1, sizeof *upload);
     upload->call = call;
     upload->data_dir = mem_strdup(call->server->config.data_dir);
     snprintf(upload->path, sizeof upload->path, "%s/snapshots/upload-XXXXXX", upload->data_dir);

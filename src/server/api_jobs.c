@@ -1,8 +1,6 @@
-/* Jobs over the API: submitting one, reading, cancelling, holding, forgetting. */
+/* Jobs over the API: submitting and reading. */
 #include "base/file.h"
-#include "base/log.h"
 #include "core/core.h"
-#include "engine/engine.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
@@ -17,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200 };
+enum { JOB_BYTES_MAX = 256 * 1024, IDEMPOTENCY_KEY_MAX = 200, LOOKED_AT_MAX = 2000 };
 
 /* ---- submitting ---------------------------------------------------------------------------- */
 
@@ -41,41 +39,52 @@ static void answer_submission(struct call *call)
     call_answer(call, submission->repeated ? 200 : 201, body);
 }
 
-/* Whether the key was used before. The store is current here: no commit is under way while commands
- * run; what the same tick added is refused by the job's name. */
-static int find_repeated(struct server *server, struct submission *submission, struct error *err)
+/* Takes over the job of an earlier submission, which has to be of the same body. */
+static int repeat(
+    struct submission *submission, uint64_t job, const char *digest, struct error *err)
 {
+    if (!digest || strcmp(digest, submission->digest) != 0)
+        return error_set(err, ERR_CONFLICT,
+            "this Idempotency-Key was used for another job; use a new key for a new job");
+    submission->job = job;
+    submission->repeated = job != 0;
+    return 0;
+}
+
+/* Whether the key was used before: in this tick, or as the store has it, which is current, since no
+ * commit is under way while commands run. */
+static int find_repeated(struct tick *tick, struct submission *submission, struct error *err)
+{
+    const struct submission *earlier = tick_noted(tick, submission->key);
+    if (earlier)
+        return repeat(submission, earlier->job, earlier->digest, err);
     SCOPED(mem_scope) char *json = NULL;
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct error why;
-    if (reader_document(server->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
+    if (reader_document(tick_server(tick)->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
         return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
         return -1;
-    const char *digest = doc_get_string(doc, "digest");
-    if (!digest || strcmp(digest, submission->digest) != 0)
-        return error_set(err, ERR_CONFLICT,
-            "this Idempotency-Key was used for another job; use a new key for a new job");
-    submission->job = (uint64_t)doc_get_int(doc, "job", 0);
-    submission->repeated = submission->job != 0;
-    return 0;
+    return repeat(
+        submission, (uint64_t)doc_get_int(doc, "job", 0), doc_get_string(doc, "digest"), err);
 }
 
-static void remember_key(struct tick *tick, const struct submission *submission)
+static void remember_key(struct tick *tick, struct submission *submission)
 {
     char json[160];
     snprintf(json, sizeof json, "{\"job\":%llu,\"digest\":\"%s\"}",
         (unsigned long long)submission->job, submission->digest);
     store_txn_put_document(
         tick_txn(tick), "idempotency", submission->key, "", json, tick_now(tick));
+    tick_note(tick, submission->key, submission);
 }
 
 static int run_submission(struct tick *tick, void *context, struct error *err)
 {
     struct call *call = context;
     struct submission *submission = call->data;
-    if (submission->key[0] && find_repeated(call->server, submission, err) < 0)
+    if (submission->key[0] && find_repeated(tick, submission, err) < 0)
         return -1;
     if (submission->repeated)
         return 0;
@@ -148,7 +157,8 @@ struct job_listing {
     const char *label_key;
     const char *label_value;
     size_t limit;
-    uint64_t last;
+    size_t looked_at;
+    uint64_t last; /* the last that was looked at, shown or not: the next page begins after it */
     bool more;
 };
 
@@ -172,6 +182,7 @@ static int add_job(void *context, const void *data, struct error *err)
         return 0;
     }
     listing->last = row->id;
+    listing->looked_at++;
     if (listing->state && strcmp(listing->state, job_state_names[row->state]) != 0)
         return 0;
     if (!call->team && identity_role(call->server->catalog, &call->identity,
@@ -205,7 +216,7 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
         .conditions = conditions,
         .descending = true,
         .after = after ? names_parse_job_id(after) : 0,
-        .limit = 10000};
+        .limit = LOOKED_AT_MAX};
     if (call_limit(call, &listing->limit, err) < 0 || parse_label(call, listing, err) < 0)
         return -1;
     if (after && query.after == 0)
@@ -222,7 +233,11 @@ static int list_jobs(struct call *call, struct job_listing *listing, struct erro
     /* One more than asked for tells whether there are more. */
     if (!listing->label_key && !listing->state && call->team)
         query.limit = listing->limit + 1;
-    return reader_rows(call->server->reader, &query, add_job, listing, err);
+    if (reader_rows(call->server->reader, &query, add_job, listing, err) < 0)
+        return -1;
+    /* A page may be short, or empty, and not the last: it ends where enough was looked at. */
+    listing->more |= listing->looked_at == query.limit;
+    return 0;
 }
 
 void api_job_list(struct call *call)
@@ -252,6 +267,10 @@ void api_job_get(struct call *call)
         call_fail(call, &err);
         return;
     }
+    if (call->whole_array) {
+        call_answer(call, 200, status_array(call->server, arena, row.id));
+        return;
+    }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
     int64_t cost_nano, wasted_nano;
@@ -273,63 +292,4 @@ void api_job_progress(struct call *call)
     if (last)
         doc_set(call->arena, body, "last", doc_copy(call->arena, last));
     call_answer(call, 200, body);
-}
-
-/* ---- changing ------------------------------------------------------------------------------ */
-
-static int run_cancel(struct tick *tick, void *context, struct error *err)
-{
-    return core_job_cancel(tick_core(tick), ((struct call *)context)->job, err);
-}
-
-static int run_hold(struct tick *tick, void *context, struct error *err)
-{
-    return core_job_hold(tick_core(tick), ((struct call *)context)->job, err);
-}
-
-static int run_release(struct tick *tick, void *context, struct error *err)
-{
-    return core_job_release(tick_core(tick), ((struct call *)context)->job, err);
-}
-
-void api_job_cancel(struct call *call)
-{
-    call_command(call, run_cancel, call_answer_empty);
-}
-
-void api_job_hold(struct call *call)
-{
-    call_command(call, run_hold, call_answer_empty);
-}
-
-void api_job_release(struct call *call)
-{
-    call_command(call, run_release, call_answer_empty);
-}
-
-static int run_forget(struct tick *tick, void *context, struct error *err)
-{
-    struct call *call = context;
-    struct job_row row;
-    if (core_job(tick_core(tick), call->job))
-        return error_set(err, ERR_CONFLICT, "the job is live; cancel it first");
-    if (reader_row(call->server->reader, ROW_JOB, call->job, &row, err) < 0)
-        return -1;
-    store_txn_forget_job(tick_txn(tick), call->job);
-    tick_audit(tick, "job-forget", "job", reader_symbol(call->server->reader, row.name),
-        call->team, NULL);
-    return 0;
-}
-
-static void answer_forget(struct call *call)
-{
-    struct error err;
-    if (engine_purge(call->server->engine, call->job, &err) < 0)
-        log_warn("the files of a forgotten job stay: %s", err.text);
-    call_answer_empty(call);
-}
-
-void api_job_delete(struct call *call)
-{
-    call_command(call, run_forget, answer_forget);
 }

@@ -21,6 +21,8 @@ enum { TAIL_MAX = 100000, LOOK_MS = 500, LINES_A_SLICE = 500 };
 struct log_stream {
     struct server *server;
     struct http_request *request;
+    struct identity identity;
+    char *team;
     uint64_t job;
     int64_t attempt; /* number of the one that is read */
     int64_t rank;    /* -1: all */
@@ -37,7 +39,15 @@ static void log_stream_free(struct log_stream *stream)
 {
     joblog_close(stream->reader);
     event_free(stream->timer);
+    free(stream->team);
     free(stream);
+}
+
+/* Whether the reader's token and role still hold: who lost them is cut off. */
+static bool may_read_on(const struct log_stream *stream)
+{
+    return identity_holds(stream->server, &stream->identity) &&
+           identity_role(stream->server->catalog, &stream->identity, stream->team) >= ROLE_VIEWER;
 }
 
 static void on_log_gone(void *context)
@@ -117,6 +127,11 @@ static void look_again(struct log_stream *stream, int64_t ms)
 
 static void pump(struct log_stream *stream)
 {
+    if (!may_read_on(stream)) {
+        http_request_abort(stream->request);
+        log_stream_free(stream);
+        return;
+    }
     bool end = read_slice(stream);
     if (stream->paused)
         return;
@@ -160,7 +175,8 @@ static int read_parameters(struct call *call, struct log_stream *stream, int64_t
 {
     struct job_row job;
     int64_t attempt;
-    if (reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0 ||
+    if (call_one_job(call, err) < 0 ||
+        reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0 ||
         call_query_int(call, "attempt", 0, &attempt, err) < 0 ||
         call_query_int(call, "rank", -1, &stream->rank, err) < 0 ||
         call_query_int(call, "tail", -1, ret_tail, err) < 0)
@@ -181,6 +197,8 @@ void api_job_logs(struct call *call)
     int64_t tail;
     stream->server = call->server;
     stream->request = call->request;
+    stream->identity = call->identity;
+    stream->team = mem_strdup(call->team);
     stream->job = call->job;
     stream->timer = event_new(call->server->base, -1, 0, on_log_timer, stream);
     if (read_parameters(call, stream, &tail, &err) < 0) {

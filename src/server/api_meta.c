@@ -10,11 +10,11 @@
 
 void api_healthz(struct call *call)
 {
-    bool healthy = ticker_healthy(call->server->ticker);
+    const char *trouble = ticker_trouble(call->server->ticker);
     struct doc *body = doc_map(call->arena);
-    doc_set_string(call->arena, body, "status", healthy ? "ok" : "unavailable");
+    doc_set_string(call->arena, body, "status", trouble ? trouble : "ok");
     doc_set_string(call->arena, body, "version", MUSTER_VERSION);
-    call_answer(call, healthy ? 200 : 503, body);
+    call_answer(call, trouble ? 503 : 200, body);
 }
 
 void api_openapi(struct call *call)

@@ -5,6 +5,7 @@
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/status.h"
+#include "server/vault.h"
 #include "store/store.h"
 
 #include <string.h>
@@ -90,6 +91,28 @@ static void get_object(struct call *call, enum kind kind)
     call_answer(call, 200, object);
 }
 
+static int delete_secret(void *context, const struct document *document, struct error *err)
+{
+    struct tick *tick = context;
+    const char *slash = strchr(document->key, '/');
+    (void)err;
+    if (slash)
+        vault_delete(tick, document->scope, slash + 1);
+    return 0;
+}
+
+/* A later team of the same name, perhaps another's, is not to find the secrets of this one. */
+static int delete_team(struct tick *tick, const char *name, struct error *err)
+{
+    if (core_team_delete(tick_core(tick), name, err) < 0)
+        return -1;
+    if (reader_documents(tick_server(tick)->reader, vault_collection, name, NULL, 100000,
+            delete_secret, tick, err) == 0)
+        return 0;
+    tick_spoil(tick);
+    return -1;
+}
+
 static int run_delete(struct tick *tick, enum kind kind, const char *name, struct error *err)
 {
     struct catalog *catalog = tick_server(tick)->catalog;
@@ -99,7 +122,7 @@ static int run_delete(struct tick *tick, enum kind kind, const char *name, struc
         return error_set(err, ERR_CONFLICT, "the team root holds the administrators and stays");
     if (kind == KIND_POOL && core_pool_delete(tick_core(tick), name, err) < 0)
         return -1;
-    if (kind == KIND_TEAM && core_team_delete(tick_core(tick), name, err) < 0)
+    if (kind == KIND_TEAM && delete_team(tick, name, err) < 0)
         return -1;
     if (kind == KIND_CLASS)
         tick_audit(tick, "class-delete", "class", name, "", NULL);

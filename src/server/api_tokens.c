@@ -1,5 +1,6 @@
 /* Bearer tokens over the API. */
 #include "base/quantity.h"
+#include "server/catalog.h"
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/status.h"
@@ -10,10 +11,8 @@
 
 enum { USER_TEXT_MAX = 100, DESCRIPTION_MAX = 200 };
 
-struct token_request {
-    const char *user;
-    const char *description;
-    int64_t expires_ms;
+struct issue {
+    struct token_request request;
     char text[TOKEN_TEXT];
     char id[TOKEN_TEXT];
 };
@@ -21,21 +20,20 @@ struct token_request {
 static int run_issue(struct tick *tick, void *context, struct error *err)
 {
     struct call *call = context;
-    struct token_request *request = call->data;
+    struct issue *issue = call->data;
     (void)err;
-    tokens_issue(call->server->tokens, tick, request->user, request->expires_ms,
-        request->description, request->text, request->id);
+    tokens_issue(call->server->tokens, tick, &issue->request, issue->text, issue->id);
     return 0;
 }
 
 static void answer_issue(struct call *call)
 {
-    struct token_request *request = call->data;
+    struct issue *issue = call->data;
     struct doc *body = doc_map(call->arena);
-    doc_set_string(call->arena, body, "id", request->id);
-    doc_set_string(call->arena, body, "user", request->user);
-    doc_set_string(call->arena, body, "token", request->text);
-    status_set_time(call->arena, body, "expires", request->expires_ms);
+    doc_set_string(call->arena, body, "id", issue->id);
+    doc_set_string(call->arena, body, "user", issue->request.user);
+    doc_set_string(call->arena, body, "token", issue->text);
+    status_set_time(call->arena, body, "expires", issue->request.expires_ms);
     call_answer(call, 201, body);
 }
 
@@ -50,8 +48,22 @@ static bool user_valid(const char *user)
            strcmp(user, "engine") != 0;
 }
 
-static int read_request(
-    const struct doc *body, struct token_request *request, struct error *err)
+/* A scope with a team that is not there would be a token that is good for nothing. */
+static int read_scope(const struct call *call, const struct doc *body,
+    struct token_request *request, struct error *err)
+{
+    if (token_scope_read(doc_get(body, "teams"), &request->scope, err) < 0)
+        return -1;
+    for (size_t i = 0; i < request->scope.count; i++) {
+        if (!catalog_team(call->server->catalog, request->scope.teams[i]))
+            return error_set(
+                err, ERR_INVALID, "teams: there is no team %s", request->scope.teams[i]);
+    }
+    return 0;
+}
+
+static int read_request(const struct call *call, const struct doc *body,
+    struct token_request *request, struct error *err)
 {
     request->user = doc_get_string(body, "user");
     request->description = doc_get_string(body, "description");
@@ -66,15 +78,15 @@ static int read_request(
         return error_prefix(err, "expires");
     if (expires && request->expires_ms <= server_now_ms())
         return error_set(err, ERR_INVALID, "expires: expected a time in the future");
-    return 0;
+    return read_scope(call, body, request, err);
 }
 
 static void on_token_body(struct call *call, const struct doc *body)
 {
-    struct token_request *request = arena_alloc(call->arena, 1, sizeof *request);
+    struct issue *issue = arena_alloc(call->arena, 1, sizeof *issue);
     struct error err;
-    call->data = request;
-    if (read_request(body, request, &err) < 0)
+    call->data = issue;
+    if (read_request(call, body, &issue->request, &err) < 0)
         call_fail(call, &err);
     else
         call_command(call, run_issue, answer_issue);

@@ -143,6 +143,14 @@ int call_limit(const struct call *call, size_t *ret_limit, struct error *err)
     return 0;
 }
 
+int call_one_job(const struct call *call, struct error *err)
+{
+    if (!call->whole_array)
+        return 0;
+    return error_set(err, ERR_INVALID, "%.150s is an array: name one of its elements, such as %.150s[0]",
+        call->parameters[0], call->parameters[0]);
+}
+
 bool call_query_flag(const struct call *call, const char *name)
 {
     const char *text = http_request_query(call->request, name);

@@ -22,6 +22,7 @@ struct call {
     const char *parameters[CALL_PARAMETERS_MAX]; /* what the route's {} matched */
     const char *team; /* the team that the route's check was about, or NULL */
     uint64_t job;     /* the job that the path names, or 0 */
+    bool whole_array; /* that job is an array's first element, and stands for all of them */
     void *data;       /* the handler's own */
 };
 
@@ -46,6 +47,8 @@ void call_body(struct call *call, size_t limit, call_body_handler *then);
 
 /* The `limit` parameter: 1 .. 1000, 100 when it is not given. -1 with ERR_INVALID. */
 MUST_CHECK int call_limit(const struct call *call, size_t *ret_limit, struct error *err);
+/* ERR_INVALID when the call is about a whole array and has to be about one of its elements. */
+MUST_CHECK int call_one_job(const struct call *call, struct error *err);
 /* A query parameter that is an integer >= 0; fallback when it is not given. */
 MUST_CHECK int call_query_int(const struct call *call, const char *name, int64_t fallback,
     int64_t *ret, struct error *err);

@@ -16,6 +16,7 @@ struct catalog_entry {
     int64_t revision; /* the tick that wrote it; 0 while that is not committed */
 };
 
+/* An empty one. */
 struct catalog *catalog_create(void);
 void catalog_destroy(struct catalog *catalog); /* NULL is fine */
 /* Everything of the store, in place of what was there. */

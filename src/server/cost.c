@@ -1,25 +1,28 @@
 /* What things cost: see cost.h.
  *
- * The core writes a charge when an attempt gives back what it held (and when prices change while
- * it holds it). What an attempt holds now has no charge yet: it is priced from the end of its last
- * charge, or its admission, to the moment of the question. Idle capacity is what the nodes cost
+ * The core writes charges when an attempt gives back what it held. What an attempt holds now has no
+ * charge yet: it is priced from its spans (what it held at earlier prices) and, since the last
+ * change, at today's price to the moment of the question. Idle capacity is what the nodes cost
  * less what was charged on them. */
 #include "server/cost.h"
 
 #include "base/map.h"
+#include "base/strbuf.h"
 #include "base/vec.h"
 #include "core/core.h"
+#include "server/catalog.h"
 #include "server/context.h"
 #include "server/identity.h"
 #include "server/names.h"
 #include "server/status.h"
+#include "server/ticker.h"
 #include "store/store.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_MAX = 100000, ATTEMPTS_MAX = 1000 };
+enum { ROWS_MAX = 100000, ATTEMPTS_MAX = 1000, TEAM_DEPTH_MAX = 64 };
 #define MS_PER_HOUR 3600000
 
 /* Something held for a while, charged already or still open. */
@@ -27,12 +30,12 @@ struct segment {
     uint64_t attempt;
     uint64_t job;
     uint64_t team;
-    uint64_t pool; /* 0: not known (open ones) */
+    uint64_t pool;
     int64_t begin_ms;
     int64_t end_ms;
     int64_t cost_nano;
     int64_t wasted_nano;
-    int64_t cpu_milli;
+    int64_t hour_micro;
     int64_t accelerator_milli;
 };
 
@@ -90,7 +93,7 @@ static int visit_charge(void *context, const struct charge_row *row, struct erro
         .end_ms = row->end_ms,
         .cost_nano = row->cost_nano,
         .wasted_nano = row->wasted_nano,
-        .cpu_milli = row->cpu_milli,
+        .hour_micro = row->hour_micro,
         .accelerator_milli = row->accelerator_milli,
     };
     if (clip(walk, &segment))
@@ -98,29 +101,53 @@ static int visit_charge(void *context, const struct charge_row *row, struct erro
     return 0;
 }
 
-/* The end of an attempt's last charge. */
-static int take_end(void *context, const void *data, struct error *err)
+/* A live attempt and what its placements have held so far: at earlier prices (spans) and since the
+ * last change of prices. */
+struct open_walk {
+    struct segment_walk *walk;
+    struct segment segment; /* of the placement that is looked at */
+};
+
+static void visit_open_part(struct open_walk *open, int64_t begin_ms, int64_t end_ms,
+    int64_t hour_micro)
 {
-    int64_t *end_ms = context;
-    const struct charge_row *row = data;
+    struct segment segment = open->segment;
+    segment.begin_ms = begin_ms;
+    segment.end_ms = end_ms;
+    if (end_ms <= begin_ms)
+        return;
+    segment.hour_micro = hour_micro;
+    segment.cost_nano = span_nano(hour_micro, end_ms - begin_ms);
+    if (clip(open->walk, &segment))
+        open->walk->visit(open->walk->context, &segment);
+}
+
+static int visit_span(void *context, const void *data, struct error *err)
+{
+    struct open_walk *open = context;
+    const struct span_row *row = data;
     (void)err;
-    if (row->end_ms > *end_ms)
-        *end_ms = row->end_ms;
+    visit_open_part(open, row->begin_ms, row->end_ms, row->hour_micro);
     return 0;
 }
 
-static int64_t open_since(struct server *server, const struct attempt_row *attempt)
+static int visit_placement(void *context, const void *data, struct error *err)
 {
-    int64_t since_ms = attempt->admitted_ms;
-    struct row_condition condition = {"attempt", ROW_EQUAL, (int64_t)attempt->id};
-    struct row_query query = {.kind = ROW_CHARGE,
-        .conditions = &condition,
-        .condition_count = 1,
-        .descending = true,
-        .limit = 64};
-    if (reader_rows(server->reader, &query, take_end, &since_ms, NULL) < 0)
-        return attempt->admitted_ms;
-    return since_ms;
+    struct open_walk *open = context;
+    const struct placement_row *row = data;
+    struct store_reader *reader = open->walk->server->reader;
+    struct node_row node;
+    open->segment.pool = reader_row(reader, ROW_NODE, row->node, &node, NULL) == 0 ? node.pool : 0;
+    open->segment.accelerator_milli = __builtin_popcountll(row->devices) * row->device_milli;
+    struct row_condition conditions[] = {
+        {"placement", ROW_EQUAL, (int64_t)row->id}, {"live", ROW_EQUAL, 1}};
+    struct row_query spans = {.kind = ROW_SPAN,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
+        .limit = ROWS_MAX};
+    visit_open_part(open, row->since_ms, open->walk->to_ms,
+        core_placement_hour_micro(open->walk->server->core, row->id));
+    return reader_rows(reader, &spans, visit_span, open, err);
 }
 
 static int visit_open(void *context, const void *data, struct error *err)
@@ -128,25 +155,18 @@ static int visit_open(void *context, const void *data, struct error *err)
     struct segment_walk *walk = context;
     const struct attempt_row *row = data;
     struct job_row job;
-    (void)err;
     if (row->state == ATTEMPT_ENDED ||
         reader_row(walk->server->reader, ROW_JOB, row->job, &job, NULL) < 0)
         return 0;
-    int64_t since_ms = open_since(walk->server, row);
-    if (since_ms >= walk->to_ms)
-        return 0;
-    struct segment segment = {
-        .attempt = row->id,
-        .job = row->job,
-        .team = job.team,
-        .begin_ms = since_ms,
-        .end_ms = walk->to_ms,
-        .cost_nano = span_nano(
-            core_attempt_hour_micro(walk->server->core, row->id), walk->to_ms - since_ms),
-    };
-    if (clip(walk, &segment))
-        walk->visit(walk->context, &segment);
-    return 0;
+    struct open_walk open = {.walk = walk,
+        .segment = {.attempt = row->id, .job = row->job, .team = job.team}};
+    struct row_condition conditions[] = {
+        {"attempt", ROW_EQUAL, (int64_t)row->id}, {"live", ROW_EQUAL, 1}};
+    struct row_query placements = {.kind = ROW_PLACEMENT,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
+        .limit = ROWS_MAX};
+    return reader_rows(walk->server->reader, &placements, visit_placement, &open, err);
 }
 
 /* Visits everything held between from and to; of one job when job is not 0. */
@@ -195,14 +215,14 @@ struct cost_attempt {
     uint64_t id;
     int64_t number;
     int64_t start_ms;
-    int64_t hour_micro;
-    bool live;
 };
 
 struct cost_attempts {
+    struct arena *arena;
     struct cost_attempt items[ATTEMPTS_MAX];
     size_t count;
-    struct server *server;
+    struct segment *held;
+    size_t held_count, held_capacity;
 };
 
 static int take_attempt(void *context, const void *data, struct error *err)
@@ -212,44 +232,40 @@ static int take_attempt(void *context, const void *data, struct error *err)
     (void)err;
     if (attempts->count == ATTEMPTS_MAX)
         return 0;
-    struct cost_attempt *item = &attempts->items[attempts->count++];
-    *item = (struct cost_attempt){.id = row->id,
+    attempts->items[attempts->count++] = (struct cost_attempt){.id = row->id,
         .number = row->number,
-        .start_ms = row->started_ms ? row->started_ms : row->admitted_ms,
-        .live = row->state != ATTEMPT_ENDED};
-    if (item->live)
-        item->hour_micro = core_attempt_hour_micro(attempts->server->core, row->id);
+        .start_ms = row->started_ms ? row->started_ms : row->admitted_ms};
     return 0;
 }
 
-/* An ended attempt's price an hour is the sum over its placements. Segments of one placement after
- * a change of prices differ in their begin: those that began first stand for all. */
-static int take_price(void *context, const void *data, struct error *err)
+static void take_segment(void *context, const struct segment *segment)
 {
     struct cost_attempts *attempts = context;
-    const struct charge_row *row = data;
-    (void)err;
-    for (size_t i = 0; i < attempts->count; i++) {
-        struct cost_attempt *item = &attempts->items[i];
-        if (item->id == row->attempt && !item->live && row->begin_ms <= item->start_ms)
-            item->hour_micro += row->hour_micro;
+    if (attempts->held_count == attempts->held_capacity) {
+        size_t capacity = attempts->held_capacity ? attempts->held_capacity * 2 : 16;
+        struct segment *held = arena_alloc(attempts->arena, capacity, sizeof *held);
+        if (attempts->held_count)
+            memcpy(held, attempts->held, attempts->held_count * sizeof *held);
+        attempts->held = held;
+        attempts->held_capacity = capacity;
     }
-    return 0;
+    attempts->held[attempts->held_count++] = *segment;
 }
 
 struct cost_attempts *cost_attempts_of(struct server *server, struct arena *arena, uint64_t job)
 {
     struct cost_attempts *attempts = arena_alloc(arena, 1, sizeof *attempts);
-    attempts->server = server;
+    attempts->arena = arena;
     struct row_condition condition = {"job", ROW_EQUAL, (int64_t)job};
     struct row_query query = {
         .kind = ROW_ATTEMPT, .conditions = &condition, .condition_count = 1, .limit = ATTEMPTS_MAX};
+    struct segment_walk walk = {.server = server,
+        .visit = take_segment,
+        .context = attempts,
+        .to_ms = server_now_ms()};
     struct error ignored;
-    if (reader_rows(server->reader, &query, take_attempt, attempts, &ignored) < 0)
-        return attempts;
-    query.kind = ROW_CHARGE;
-    query.limit = ROWS_MAX;
-    if (reader_rows(server->reader, &query, take_price, attempts, &ignored) < 0)
+    if (reader_rows(server->reader, &query, take_attempt, attempts, &ignored) < 0 ||
+        walk_segments(&walk, job, &ignored) < 0)
         attempts->count = 0;
     return attempts;
 }
@@ -270,10 +286,93 @@ int64_t cost_attempt_start(const struct cost_attempts *attempts, int64_t number)
     return item ? item->start_ms : 0;
 }
 
-int64_t cost_attempt_span(const struct cost_attempts *attempts, int64_t number, int64_t ms)
+int64_t cost_attempt_between(
+    const struct cost_attempts *attempts, int64_t number, int64_t begin_ms, int64_t end_ms)
 {
     const struct cost_attempt *item = find_attempt(attempts, number);
-    return item ? span_nano(item->hour_micro, ms) : 0;
+    int64_t sum_nano = 0;
+    for (size_t i = 0; item && i < attempts->held_count; i++) {
+        const struct segment *held = &attempts->held[i];
+        int64_t begin = held->begin_ms > begin_ms ? held->begin_ms : begin_ms;
+        int64_t end = held->end_ms < end_ms ? held->end_ms : end_ms;
+        if (held->attempt == item->id && end > begin)
+            sum_nano += span_nano(held->hour_micro, end - begin);
+    }
+    return sum_nano;
+}
+
+/* ---- what a job was ------------------------------------------------------------------------ */
+
+static const char kept_collection[] = "cost-subject";
+
+/* What costs are told apart by. */
+struct subject {
+    const char *name;
+    const char *team;
+    const char *state;
+    const char *class_name;
+    const struct doc *labels; /* or NULL */
+};
+
+static const struct doc *labels_of(
+    struct server *server, struct arena *arena, const struct job_row *row)
+{
+    const struct doc *manifest =
+        status_job_manifest(server, arena, row->array ? row->array : row->id);
+    return doc_get(doc_get(manifest, "metadata"), "labels");
+}
+
+void cost_keep(struct tick *tick, const struct job_row *row)
+{
+    struct server *server = tick_server(tick);
+    struct arena *arena = tick_arena(tick);
+    const struct doc *labels = labels_of(server, arena, row);
+    char key[DOCUMENT_KEY_TEXT];
+    struct doc *doc = doc_map(arena);
+    doc_set_string(arena, doc, "name", reader_symbol(server->reader, row->name));
+    doc_set_string(arena, doc, "team", names_team(server, row->team));
+    doc_set_string(arena, doc, "state", job_state_names[row->state]);
+    doc_set_string(arena, doc, "class", reader_symbol(server->reader, row->class_name));
+    if (labels)
+        doc_set(arena, doc, "labels", doc_copy(arena, labels));
+    struct strbuf json = {0};
+    doc_write_json(doc, 0, &json);
+    names_document_key(row->id, NULL, key);
+    store_txn_put_document(
+        tick_txn(tick), kept_collection, key, "", strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+}
+
+static void find_kept(
+    struct server *server, struct arena *arena, uint64_t job, struct subject *subject)
+{
+    char key[DOCUMENT_KEY_TEXT];
+    SCOPED(mem_scope) char *json = NULL;
+    names_document_key(job, NULL, key);
+    if (reader_document(server->reader, kept_collection, key, &json, NULL, NULL) < 0)
+        return;
+    const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
+    *subject = (struct subject){.name = doc_get_string(doc, "name"),
+        .team = doc_get_string(doc, "team"),
+        .state = doc_get_string(doc, "state"),
+        .class_name = doc_get_string(doc, "class"),
+        .labels = doc_get(doc, "labels")};
+}
+
+static struct subject *find_subject(struct server *server, struct arena *arena, uint64_t job)
+{
+    struct subject *subject = arena_alloc(arena, 1, sizeof *subject);
+    struct job_row row;
+    if (reader_row(server->reader, ROW_JOB, job, &row, NULL) < 0) {
+        find_kept(server, arena, job, subject);
+        return subject;
+    }
+    subject->name = reader_symbol(server->reader, row.name);
+    subject->team = names_team(server, row.team);
+    subject->state = job_state_names[row.state];
+    subject->class_name = reader_symbol(server->reader, row.class_name);
+    subject->labels = labels_of(server, arena, &row);
+    return subject;
 }
 
 /* ---- the report ---------------------------------------------------------------------------- */
@@ -285,7 +384,6 @@ struct group {
     int64_t held_ms;        /* summed over placements */
     __int128 device_milli_ms;
     int64_t attempts;
-    uint64_t last_attempt;
     uint64_t job; /* by job: which */
 };
 
@@ -296,59 +394,63 @@ struct report {
     const struct cost_query *query;
     struct strmap by_key;
     VEC(struct group *) groups;
-    struct idmap keys_of_jobs; /* job id -> key, in the arena */
-    struct idmap seen_teams;   /* team id -> &yes or &no */
+    struct idmap subjects;      /* job id -> struct subject, in the arena */
+    struct idmap seen_teams;    /* team id -> yes or no */
+    struct idmap seen_attempts; /* attempt id -> yes */
     struct group total;
 };
 
 static const char yes[] = "yes", no[] = "no";
 
+/* Whether the team is the one that was asked about, or below it. */
+static bool is_below(const struct catalog *catalog, const char *team, const char *asked)
+{
+    const struct team *at = catalog_team(catalog, team);
+    for (int depth = 0; at && depth < TEAM_DEPTH_MAX; depth++) {
+        if (strcmp(at->metadata.name, asked) == 0)
+            return true;
+        at = at->parent ? catalog_team(catalog, at->parent) : NULL;
+    }
+    return false;
+}
+
 static bool team_counts(struct report *report, uint64_t team)
 {
     const char *answer = idmap_get(&report->seen_teams, team);
+    const struct catalog *catalog = report->server->catalog;
     if (!answer) {
         const char *name = names_team(report->server, team);
-        bool counts = report->query->team ? strcmp(report->query->team, name) == 0
-                                          : identity_role(report->server->catalog,
-                                                report->identity, name) >= ROLE_VIEWER;
+        bool counts = report->query->team
+                          ? is_below(catalog, name, report->query->team)
+                          : identity_role(catalog, report->identity, name) >= ROLE_VIEWER;
         answer = counts ? yes : no;
         idmap_put(&report->seen_teams, team, (void *)(uintptr_t)answer);
     }
     return answer == yes;
 }
 
-static const char *label_of_job(struct report *report, uint64_t job, const char *key)
+static const struct subject *subject_of(struct report *report, uint64_t job)
 {
-    const struct doc *manifest = status_job_manifest(report->server, report->arena, job);
-    const char *value = doc_get_string(doc_get(doc_get(manifest, "metadata"), "labels"), key);
-    return value ? value : "";
-}
-
-static const char *class_of_job(struct report *report, uint64_t job)
-{
-    struct job_row row;
-    if (reader_row(report->server->reader, ROW_JOB, job, &row, NULL) < 0)
-        return "";
-    return arena_strdup(report->arena, reader_symbol(report->server->reader, row.class_name));
+    struct subject *subject = idmap_get(&report->subjects, job);
+    if (!subject) {
+        subject = find_subject(report->server, report->arena, job);
+        idmap_put(&report->subjects, job, subject);
+    }
+    return subject;
 }
 
 static const char *job_key(struct report *report, uint64_t job)
 {
     const char *by = report->query->by;
-    const char *key = idmap_get(&report->keys_of_jobs, job);
-    if (key)
-        return key;
     char id[JOB_ID_TEXT];
     if (strcmp(by, "job") == 0)
-        key = arena_strdup(report->arena, names_job_id(job, id));
-    else if (strcmp(by, "class") == 0)
-        key = class_of_job(report, job);
-    else if (strcmp(by, "user") == 0)
-        key = label_of_job(report, job, "owner");
-    else
-        key = label_of_job(report, job, by + strlen("label:"));
-    idmap_put(&report->keys_of_jobs, job, (void *)(uintptr_t)key);
-    return key;
+        return arena_strdup(report->arena, names_job_id(job, id));
+    const struct subject *subject = subject_of(report, job);
+    const char *key = strcmp(by, "class") == 0  ? subject->class_name
+                      : strcmp(by, "user") == 0 ? doc_get_string(subject->labels, "owner")
+                                                : doc_get_string(
+                                                      subject->labels, by + strlen("label:"));
+    return key ? key : "";
 }
 
 static const char *pool_key(struct report *report, uint64_t pool)
@@ -368,16 +470,14 @@ static const char *segment_key(struct report *report, const struct segment *segm
     return job_key(report, segment->job);
 }
 
-static void group_add(struct group *group, const struct segment *segment)
+static void group_add(struct group *group, const struct segment *segment, bool first)
 {
     group->cost_nano += segment->cost_nano;
     group->wasted_nano += segment->wasted_nano;
     group->held_ms += segment->end_ms - segment->begin_ms;
     group->device_milli_ms +=
         (__int128)segment->accelerator_milli * (segment->end_ms - segment->begin_ms);
-    if (group->last_attempt != segment->attempt)
-        group->attempts++;
-    group->last_attempt = segment->attempt;
+    group->attempts += first;
     group->job = segment->job;
 }
 
@@ -394,8 +494,11 @@ static void add_segment(void *context, const struct segment *segment)
         strmap_put(&report->by_key, key, group);
         vec_push(&report->groups, group);
     }
-    group_add(group, segment);
-    group_add(&report->total, segment);
+    bool first = !idmap_get(&report->seen_attempts, segment->attempt);
+    if (first)
+        idmap_put(&report->seen_attempts, segment->attempt, (void *)(uintptr_t)yes);
+    group_add(group, segment, first);
+    group_add(&report->total, segment, first);
 }
 
 static void write_group(struct report *report, const struct group *group, struct doc *item)
@@ -411,13 +514,10 @@ static void write_group(struct report *report, const struct group *group, struct
 /* Whose job it is, for people. */
 static void write_job_names(struct report *report, uint64_t job, struct doc *item)
 {
-    struct job_row row;
-    if (reader_row(report->server->reader, ROW_JOB, job, &row, NULL) < 0)
-        return;
-    doc_set_string(
-        report->arena, item, "name", reader_symbol(report->server->reader, row.name));
-    doc_set_string(report->arena, item, "team", names_team(report->server, row.team));
-    doc_set_string(report->arena, item, "state", job_state_names[row.state]);
+    const struct subject *subject = subject_of(report, job);
+    doc_set_string(report->arena, item, "name", subject->name);
+    doc_set_string(report->arena, item, "team", subject->team);
+    doc_set_string(report->arena, item, "state", subject->state);
 }
 
 /* ---- idle capacity ------------------------------------------------------------------------- */
@@ -508,8 +608,9 @@ static const char *currency_of(struct server *server)
 static void report_finish(struct report *report)
 {
     strmap_finish(&report->by_key);
-    idmap_finish(&report->keys_of_jobs);
+    idmap_finish(&report->subjects);
     idmap_finish(&report->seen_teams);
+    idmap_finish(&report->seen_attempts);
     vec_free(&report->groups);
 }
 
@@ -545,7 +646,7 @@ int cost_report(struct server *server, struct arena *arena, const struct identit
     }
     write_group(&report, &report.total, total);
     if (rc == 0 && everything)
-        rc = write_idle(&report, &walk, total, err);
+        rc = write_idle(&report, &walk, doc, err);
     report_finish(&report);
     if (rc == 0)
         *ret_report = doc;

@@ -8,11 +8,13 @@
 
 struct catalog;
 struct identity;
+struct job_row;
 struct server;
+struct tick;
 
 struct cost_query {
     const char *by;       /* "job", "team", "pool", "class", "user", "label:KEY"; NULL: "team" */
-    const char *team;     /* NULL: every team the identity may see, and idle capacity */
+    const char *team;     /* with those below it; NULL: every team the identity may see, and idle capacity */
     uint64_t job;         /* 0: all */
     int64_t from_ms;      /* 0: from the start */
     int64_t to_ms;        /* 0: to now */
@@ -25,12 +27,17 @@ MUST_CHECK int cost_report(struct server *server, struct arena *arena,
     const struct identity *identity, const struct cost_query *query, struct doc **ret_report,
     struct error *err);
 
-/* The attempts of one job with what holding them costs an hour. Lives in the arena. */
+/* The attempts of one job with what they held, when and at which price. Lives in the arena. */
 struct cost_attempts;
+/* Never NULL; without attempts when they cannot be read. */
 struct cost_attempts *cost_attempts_of(struct server *server, struct arena *arena, uint64_t job);
 /* When attempt `number` started (or was admitted), 0 when it is not known. */
 int64_t cost_attempt_start(const struct cost_attempts *attempts, int64_t number);
-/* What holding it for ms costs, in billionths. */
-int64_t cost_attempt_span(const struct cost_attempts *attempts, int64_t number, int64_t ms);
+/* What holding it from begin to end cost, in billionths. */
+int64_t cost_attempt_between(
+    const struct cost_attempts *attempts, int64_t number, int64_t begin_ms, int64_t end_ms);
+/* Keeps what a job's cost is told apart by, within the tick that forgets the job: its charges stay,
+ * and so does whom they are put down to. */
+void cost_keep(struct tick *tick, const struct job_row *row);
 /* All of a job so far: what it cost and how much of it was lost, in billionths. */
 void cost_job(struct server *server, uint64_t job, int64_t *ret_cost_nano, int64_t *ret_wasted_nano);

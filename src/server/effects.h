@@ -8,6 +8,7 @@ struct effects;
 struct server;
 struct tick;
 
+/* For the tick of that number. */
 struct effects *effects_create(struct server *server, int64_t tick);
 void effects_destroy(struct effects *effects); /* NULL is fine */
 /* While the tick is being gathered. */

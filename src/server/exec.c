@@ -47,6 +47,8 @@ struct session_pipe {
 
 struct session {
     struct exec_sessions *owner;
+    struct identity identity;
+    char *team;
     uint64_t number;
     struct http_stream *stream;
     struct session_pipe in, out, err;
@@ -96,6 +98,7 @@ static void session_free(struct session *session)
     pipe_close(&session->err);
     strbuf_finish(&session->frames);
     strbuf_finish(&session->waiting);
+    free(session->team);
     free(session);
 }
 
@@ -111,6 +114,21 @@ void exec_sessions_destroy(struct exec_sessions *sessions)
     }
     vec_free(&sessions->list);
     free(sessions);
+}
+
+/* Whether the client's token and role still hold; who lost them neither reads nor writes any more. */
+static bool session_allowed(const struct session *session)
+{
+    const struct server *server = session->owner->server;
+    return identity_holds(server, &session->identity) &&
+           identity_role(server->catalog, &session->identity, session->team) >= ROLE_MEMBER;
+}
+
+static void session_cut(struct session *session)
+{
+    if (session->stream)
+        http_stream_close(session->stream);
+    session_free(session);
 }
 
 /* ---- to the client ------------------------------------------------------------------------- */
@@ -148,6 +166,10 @@ static void on_output(evutil_socket_t fd, short what, void *context)
     struct session *session = pipe->session;
     char bytes[READ_BYTES];
     (void)what;
+    if (!session_allowed(session)) {
+        session_cut(session);
+        return;
+    }
     ssize_t n = read((int)fd, bytes, sizeof bytes);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -258,10 +280,8 @@ static void on_stream_read(
         session->input_ended = true;
     else
         strbuf_append(&session->frames, bytes, length);
-    if (!take_frames(session)) {
-        http_stream_close(stream);
-        session->stream = NULL;
-        session_free(session);
+    if (!session_allowed(session) || !take_frames(session)) {
+        session_cut(session);
         return;
     }
     if (session->waiting.length > INPUT_BYTES_MAX)
@@ -397,27 +417,46 @@ static int find_attempt(struct call *call, uint64_t *ret_attempt, struct error *
     return 0;
 }
 
-void api_job_exec(struct call *call)
+/* All ranks share a sandbox; an environment of another rank than the first is not made up. */
+static int check_rank(struct call *call, struct error *err)
+{
+    int64_t rank;
+    if (call_query_int(call, "rank", 0, &rank, err) < 0)
+        return -1;
+    if (rank != 0)
+        return error_set(err, ERR_INVALID,
+            "?rank=: expected 0: commands run in the sandbox that all ranks share, with the "
+            "environment of the first");
+    return 0;
+}
+
+/* What may keep a command from starting; asked before its audit event is written and again after. */
+static int check_start(struct call *call, uint64_t *ret_attempt, struct error *err)
+{
+    if (!http_request_wants_upgrade(call->request, "muster-exec"))
+        return error_set(
+            err, ERR_INVALID, "this route takes Upgrade: muster-exec (see docs/api.md)");
+    if (call->server->execs->list.count >= SESSIONS_MAX)
+        return error_set(
+            err, ERR_BUSY, "%d commands run in jobs already; try again later", SESSIONS_MAX);
+    if (call_one_job(call, err) < 0 || check_rank(call, err) < 0)
+        return -1;
+    return find_attempt(call, ret_attempt, err);
+}
+
+static void start_session(struct call *call)
 {
     struct exec_sessions *sessions = call->server->execs;
     struct error err;
     uint64_t attempt = 0;
-    if (!http_request_wants_upgrade(call->request, "muster-exec")) {
-        error_set(&err, ERR_INVALID, "this route takes Upgrade: muster-exec (see docs/api.md)");
-        call_fail(call, &err);
-        return;
-    }
-    if (sessions->list.count >= SESSIONS_MAX) {
-        error_set(&err, ERR_BUSY, "%d commands run in jobs already; try again later", SESSIONS_MAX);
-        call_fail(call, &err);
-        return;
-    }
-    if (find_attempt(call, &attempt, &err) < 0) {
+    if (check_start(call, &attempt, &err) < 0) {
         call_fail(call, &err);
         return;
     }
     struct session *session = mem_alloc(1, sizeof *session);
     session->owner = sessions;
+    session->identity = call->identity;
+    session->team = mem_strdup(call->team);
     session->number = ++sessions->last_number;
     session->in.fd = session->out.fd = session->err.fd = -1;
     session->terminal = call_query_flag(call, "tty");
@@ -428,6 +467,29 @@ void api_job_exec(struct call *call)
         return;
     }
     http_respond_upgrade(call->request, "muster-exec", on_upgraded, session);
+}
+
+/* Who went into which job is in the audit log before the command runs; what the command was is not,
+ * for arguments may hold what nobody else should read. */
+static int run_audit(struct tick *tick, void *context, struct error *err)
+{
+    struct call *call = context;
+    struct job_row job;
+    if (reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0)
+        return -1;
+    tick_audit(tick, "job-exec", "job", reader_symbol(call->server->reader, job.name), call->team,
+        NULL);
+    return 0;
+}
+
+void api_job_exec(struct call *call)
+{
+    struct error err;
+    uint64_t attempt;
+    if (check_start(call, &attempt, &err) < 0)
+        call_fail(call, &err);
+    else
+        call_command(call, run_audit, start_session);
 }
 
 void exec_ended(struct exec_sessions *sessions, const struct report *report)

@@ -11,6 +11,7 @@
 struct exec_sessions;
 struct server;
 
+/* Without sessions yet. */
 struct exec_sessions *exec_sessions_create(struct server *server);
 /* Ends every session; the commands notice that their descriptors are closed. NULL is fine. */
 void exec_sessions_destroy(struct exec_sessions *sessions);

@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/identity.h"
+#include "server/ticker.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -33,6 +34,7 @@ struct watcher {
 struct feed {
     struct server *server;
     struct feed_event ring[RING_EVENTS];
+    int64_t begin;  /* the tick after which the feed has every event */
     uint64_t count; /* events ever; the newest RING_EVENTS of them are kept */
     VEC(struct watcher *) watchers;
     struct event *beat;
@@ -70,7 +72,7 @@ static bool may_see(const struct watcher *watcher, const struct feed_event *even
 static bool watcher_send(struct watcher *watcher)
 {
     struct feed *feed = watcher->feed;
-    if (watcher->next < ring_start(feed)) {
+    if (watcher->next < ring_start(feed) || !identity_holds(feed->server, &watcher->identity)) {
         http_request_abort(watcher->request);
         watcher_remove(watcher);
         return false;
@@ -120,7 +122,10 @@ static void on_beat(evutil_socket_t fd, short what, void *ctx)
 struct feed *feed_create(struct server *server)
 {
     struct feed *feed = mem_alloc(1, sizeof *feed);
+    struct ticker_stats stats;
+    ticker_stats(server->ticker, &stats);
     feed->server = server;
+    feed->begin = stats.last_tick;
     feed->beat = event_new(server->base, -1, EV_PERSIST, on_beat, feed);
     struct timeval period = {.tv_sec = BEAT_S};
     assert(feed->beat);
@@ -156,7 +161,8 @@ void feed_publish(struct feed *feed, int64_t tick, const char *team, const char 
     feed_send_all(feed);
 }
 
-/* The first event after a tick, or false when the ring begins later. */
+/* The first event after a tick, or false when the ring begins later: it has moved on, or the server
+ * was started since. */
 static bool find_position(const struct feed *feed, int64_t after, uint64_t *ret_next)
 {
     if (after < 0) {
@@ -168,7 +174,7 @@ static bool find_position(const struct feed *feed, int64_t after, uint64_t *ret_
     while (next > start && feed->ring[(next - 1) % RING_EVENTS].tick > after)
         next--;
     *ret_next = next;
-    return next > start || start == 0;
+    return next > start || (start == 0 && after >= feed->begin);
 }
 
 bool feed_watch(

@@ -12,6 +12,7 @@ struct feed;
 struct identity;
 struct server;
 
+/* An empty ring without watchers. */
 struct feed *feed_create(struct server *server);
 void feed_destroy(struct feed *feed); /* ends every stream; NULL is fine */
 /* Adds an event of a committed tick; team may be "" for what everybody may see. line has no

@@ -12,8 +12,9 @@ call_handler api_pool_list, api_pool_get, api_pool_delete;
 call_handler api_team_list, api_team_get, api_team_delete;
 call_handler api_class_list, api_class_get, api_class_delete;
 /* api_jobs.c */
-call_handler api_job_create, api_job_list, api_job_get, api_job_delete;
-call_handler api_job_cancel, api_job_hold, api_job_release, api_job_progress;
+call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
+/* api_job_changes.c */
+call_handler api_job_cancel, api_job_hold, api_job_release, api_job_delete;
 /* api_logs.c, api_exec.c */
 call_handler api_job_logs, api_job_exec;
 /* api_nodes.c */

@@ -28,11 +28,15 @@ int identity_find(const struct server *server, const struct http_peer *peer,
     struct identity identity = {0};
     static const char scheme[] = "Bearer ";
     if (authorization) {
+        struct token_owner owner;
         if (strncasecmp(authorization, scheme, sizeof scheme - 1) != 0 ||
             tokens_check(server->tokens, authorization + sizeof scheme - 1, clock_wall_ms(),
-                identity.user, sizeof identity.user) < 0)
+                &owner) < 0)
             return error_set(err, ERR_UNAUTHENTICATED,
                 "the bearer token is not valid: unknown, expired or revoked");
+        snprintf(identity.user, sizeof identity.user, "%s", owner.user);
+        snprintf(identity.token, sizeof identity.token, "%s", owner.id);
+        identity.scope = *owner.scope;
         *ret_identity = identity;
         return 0;
     }
@@ -46,6 +50,11 @@ int identity_find(const struct server *server, const struct http_peer *peer,
         "no bearer token: ask an administrator for one (muster token create)");
 }
 
+bool identity_holds(const struct server *server, const struct identity *identity)
+{
+    return !identity->token[0] || tokens_valid(server->tokens, identity->token, clock_wall_ms());
+}
+
 static enum role member_role(const struct team *team, const char *user)
 {
     enum role role = ROLE_NONE;
@@ -57,6 +66,20 @@ static enum role member_role(const struct team *team, const char *user)
     return role;
 }
 
+/* Whether the token counts for the team: no scope, or the team or one above it is in it. */
+static bool in_scope(
+    const struct catalog *catalog, const struct token_scope *scope, const struct team *team)
+{
+    for (int depth = 0; scope->count > 0 && team && depth < TEAM_DEPTH_MAX; depth++) {
+        for (size_t i = 0; i < scope->count; i++) {
+            if (strcmp(scope->teams[i], team->metadata.name) == 0)
+                return true;
+        }
+        team = team->parent ? catalog_team(catalog, team->parent) : NULL;
+    }
+    return scope->count == 0;
+}
+
 enum role identity_role(
     const struct catalog *catalog, const struct identity *identity, const char *team)
 {
@@ -64,7 +87,7 @@ enum role identity_role(
         return ROLE_ADMIN;
     const struct team *root = catalog_team(catalog, ROOT_TEAM);
     const struct team *at = catalog_team(catalog, team);
-    if (!at)
+    if (!at || !in_scope(catalog, &identity->scope, at))
         return ROLE_NONE;
     enum role role = root ? member_role(root, identity->user) : ROLE_NONE;
     for (int depth = 0; at && depth < TEAM_DEPTH_MAX; depth++) {
@@ -82,8 +105,11 @@ enum role identity_role_anywhere(const struct catalog *catalog, const struct ide
         return ROLE_ADMIN;
     enum role role = ROLE_NONE;
     for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
-        const struct manifest *manifest = catalog_at(catalog, KIND_TEAM, i)->manifest;
-        enum role here = member_role(&manifest->team, identity->user);
+        const struct team *team = &catalog_at(catalog, KIND_TEAM, i)->manifest->team;
+        /* With a scope, a role may come from above it; without, every role stands somewhere. */
+        enum role here = identity->scope.count > 0
+                             ? identity_role(catalog, identity, team->metadata.name)
+                             : member_role(team, identity->user);
         if (here > role)
             role = here;
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "server/tokens.h"
 #include "spec/kinds.h"
 
 #include <stdbool.h>
@@ -17,6 +18,8 @@ struct server;
 struct identity {
     char user[128];
     bool administrator; /* through the Unix socket, as root or as the server's own user */
+    char token[20];     /* id of the bearer token, or "" */
+    struct token_scope scope;
 };
 
 /* Who sent a request: the peer of the Unix socket, or the owner of the bearer token in
@@ -24,8 +27,12 @@ struct identity {
  * wrong. */
 MUST_CHECK int identity_find(const struct server *server, const struct http_peer *peer,
     const char *authorization, struct identity *ret_identity, struct error *err);
+/* Whether it still holds: its token was neither revoked nor has it expired. Asked again and again by
+ * what outlives a request: watches, followed logs, sessions. */
+bool identity_holds(const struct server *server, const struct identity *identity);
 /* The role in a team, its own or one inherited from above. ROLE_ADMIN everywhere for
- * administrators; ROLE_NONE for teams that do not exist, but for administrators. */
+ * administrators; ROLE_NONE for teams that do not exist, but for administrators, and for teams that
+ * the token does not count for. */
 enum role identity_role(
     const struct catalog *catalog, const struct identity *identity, const char *team);
 /* The highest role in any team. */

@@ -23,7 +23,8 @@ struct launch_builder {
     struct arena *arena;
     struct launch launch;
     const struct job *job;
-    VEC(struct launch_placement) placements;
+    struct launch_placement here;
+    VEC(uint32_t) devices;
     VEC(struct launch_secret) secrets;
 };
 
@@ -32,28 +33,32 @@ uid_t launch_team_uid(struct server *server, const char *team)
     return geteuid() == 0 ? uids_get(server->uids, team) : 0;
 }
 
+/* The nodes of local pools are parts of this machine, so that all placements of an attempt are one
+ * here: its ranks share a sandbox. The devices come in the order of the ranks, each of which asked
+ * for as many as the others; ranks that share a device name it once each. */
 static void add_placement(void *context, enum row_kind kind, const void *data)
 {
     struct launch_builder *builder = context;
     const struct placement_row *row = data;
+    struct launch_placement *here = &builder->here;
     assert(kind == ROW_PLACEMENT);
     (void)kind;
-    uint32_t *devices = arena_alloc(builder->arena, 64, sizeof *devices);
-    size_t count = 0;
+    here->ranks += (uint32_t)row->ranks;
+    here->device_milli = (uint32_t)row->device_milli;
     for (uint32_t i = 0; i < 64; i++) {
         if (row->devices >> i & 1)
-            devices[count++] = i;
+            vec_push(&builder->devices, i);
     }
-    struct launch_placement placement = {
-        /* The nodes of local pools are parts of this machine. */
-        .node = engine_node(builder->server->engine)->name,
-        .first_rank = (uint32_t)row->first_rank,
-        .ranks = (uint32_t)row->ranks,
-        .devices = devices,
-        .device_count = count,
-        .device_milli = (uint32_t)row->device_milli,
-    };
-    vec_push(&builder->placements, placement);
+}
+
+static void set_placement(struct launch_builder *builder, const struct attempt_row *attempt)
+{
+    builder->here.node = engine_node(builder->server->engine)->name;
+    core_placement_each(builder->server->core, attempt->id, add_placement, builder);
+    builder->here.devices = builder->devices.items;
+    builder->here.device_count = builder->devices.count;
+    builder->launch.placements = &builder->here;
+    builder->launch.placement_count = 1;
 }
 
 static void set_variables(struct launch_builder *builder)
@@ -133,9 +138,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
         return error_set(
             err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
-    core_placement_each(server->core, attempt->id, add_placement, builder);
-    builder->launch.placements = builder->placements.items;
-    builder->launch.placement_count = builder->placements.count;
+    set_placement(builder, attempt);
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;
@@ -154,22 +157,24 @@ static void builder_finish(struct launch_builder *builder)
         vault_free((char *)(uintptr_t)builder->secrets.items[i].value,
             builder->secrets.items[i].size);
     vec_free(&builder->secrets);
-    vec_free(&builder->placements);
+    vec_free(&builder->devices);
     if (builder->launch.snapshot_fd >= 0)
         close(builder->launch.snapshot_fd);
 }
 
-/* An element of an array is told which one it is. */
+/* An element of an array is told which one it is, and of how many. */
 static void add_array_index(struct arena *arena, struct job *job, const struct job_row *row)
 {
     if (!row->array)
         return;
-    struct label *items = arena_alloc(arena, job->env.count + 1, sizeof *items);
-    memcpy(items, job->env.items, job->env.count * sizeof *items);
-    items[job->env.count] =
+    struct label *items = arena_alloc(arena, job->env.count + 2, sizeof *items);
+    if (job->env.count)
+        memcpy(items, job->env.items, job->env.count * sizeof *items);
+    items[job->env.count++] =
         (struct label){"MUSTER_ARRAY_INDEX", arena_printf(arena, "%d", (int)row->array_index)};
+    items[job->env.count++] = (struct label){
+        "MUSTER_ARRAY_COUNT", arena_printf(arena, "%lld", (long long)job->array.count)};
     job->env.items = items;
-    job->env.count++;
 }
 
 int launch_attempt(struct server *server, const struct attempt_row *attempt, struct error *err)

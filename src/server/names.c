@@ -1,6 +1,8 @@
 /* Names of things in the API: see names.h. */
 #include "server/names.h"
 
+#include "core/core.h"
+#include "base/hash.h"
 #include "server/context.h"
 #include "spec/spec.h"
 #include "store/store.h"
@@ -9,6 +11,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Of the newest jobs of one team and one hash, how many are looked at: other names with that hash
+ * are not to be had on purpose. */
+enum { SAME_HASH_MOST = 4 };
 
 static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -52,43 +58,37 @@ const char *names_team(const struct server *server, uint64_t team)
 }
 
 struct search {
-    const struct server *server;
-    const char *team;
+    struct store_reader *reader;
+    const char *name;
     uint64_t id;
-    uint64_t team_id;
 };
 
+/* A hash may be shared: the name itself decides. */
 static int take_job(void *context, const void *row, struct error *err)
 {
     struct search *search = context;
     const struct job_row *job = row;
     (void)err;
-    if (search->id == 0 && strcmp(names_team(search->server, job->team), search->team) == 0) {
+    if (!search->id && strcmp(reader_symbol(search->reader, job->name), search->name) == 0)
         search->id = job->id;
-        search->team_id = job->team;
-    }
     return 0;
 }
 
-/* The newest job of that name in the team. Names are not unique over teams, so a few are looked at;
- * the newest of a thousand namesakes is far enough back. */
-static int find_by_name(
-    const struct server *server, const char *team, const char *name, struct search *search)
+/* The newest job of that name in the team, or 0. */
+static uint64_t find_by_name(const struct server *server, const char *team, const char *name)
 {
-    uint32_t symbol = reader_symbol_find(server->reader, name);
-    uint32_t team_symbol = reader_symbol_find(server->reader, team);
-    if (symbol == 0 || team_symbol == 0)
-        return -1;
-    struct row_condition condition = {"name", ROW_EQUAL, symbol};
+    uint64_t team_id = core_team_find(server->core, team);
+    struct search search = {server->reader, name, 0};
+    if (team_id == 0)
+        return 0;
+    struct row_condition conditions[] = {
+        {"name_hash", ROW_EQUAL, hash_text(name)}, {"team", ROW_EQUAL, (int64_t)team_id}};
     struct row_query query = {.kind = ROW_JOB,
-        .conditions = &condition,
-        .condition_count = 1,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
         .descending = true,
-        .limit = 1000};
-    *search = (struct search){.server = server, .team = team};
-    if (reader_rows(server->reader, &query, take_job, search, NULL) < 0 || search->id == 0)
-        return -1;
-    return 0;
+        .limit = SAME_HASH_MOST};
+    return reader_rows(server->reader, &query, take_job, &search, NULL) < 0 ? 0 : search.id;
 }
 
 int names_find_job(const struct server *server, const char *text, uint64_t *ret_id, char *ret_team,
@@ -105,13 +105,31 @@ int names_find_job(const struct server *server, const char *text, uint64_t *ret_
     if (colon && (size_t)(colon - text) < 128) {
         char team[128];
         snprintf(team, sizeof team, "%.*s", (int)(colon - text), text);
-        struct search search;
-        if (find_by_name(server, team, colon + 1, &search) == 0) {
-            *ret_id = search.id;
+        uint64_t found = find_by_name(server, team, colon + 1);
+        if (found) {
+            *ret_id = found;
             snprintf(ret_team, 128, "%s", team);
             return 0;
         }
     }
+    return names_job_missing(text, err);
+}
+
+int names_find_array(const struct server *server, const char *text, uint64_t *ret_id, char *ret_team,
+    struct error *err)
+{
+    char first[300];
+    struct job_row row;
+    if (strchr(text, ':') &&
+        (size_t)snprintf(first, sizeof first, "%s[0]", text) < sizeof first &&
+        names_find_job(server, first, ret_id, ret_team, NULL) == 0 &&
+        reader_row(server->reader, ROW_JOB, *ret_id, &row, NULL) == 0 && row.array == *ret_id)
+        return 0;
+    return names_job_missing(text, err);
+}
+
+int names_job_missing(const char *text, struct error *err)
+{
     return error_set(err, ERR_NOT_FOUND,
         "there is no job %.80s (a job is named by its id, or as team:name)", text);
 }

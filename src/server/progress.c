@@ -191,7 +191,7 @@ static int add_epoch(void *context, const struct document *document, struct erro
     if (began_ms > 0 && at_ms >= began_ms) {
         doc_set_int(arena, item, "milliseconds", at_ms - began_ms);
         status_set_money(
-            arena, item, "cost", cost_attempt_span(walk->attempts, attempt, at_ms - began_ms));
+            arena, item, "cost", cost_attempt_between(walk->attempts, attempt, began_ms, at_ms));
     }
     const struct doc *data = doc_get(stored, "data");
     doc_set(arena, item, "data", data ? doc_copy(arena, data) : doc_map(arena));

@@ -12,6 +12,7 @@
 struct progress;
 struct server;
 
+/* Knows nothing yet; reads what is stored of a job at its first line. */
 struct progress *progress_create(struct server *server);
 void progress_destroy(struct progress *progress); /* NULL is fine */
 /* Takes in a line of a job's attempt; what is no JSON object is left out. */

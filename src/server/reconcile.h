@@ -9,6 +9,7 @@
 struct reconciler;
 struct server;
 
+/* Does nothing before it is run. */
 struct reconciler *reconciler_create(struct server *server);
 void reconciler_destroy(struct reconciler *reconciler); /* NULL is fine */
 /* Only while no commit is under way: the core has to be what the store holds. */

@@ -11,6 +11,7 @@
 #include "base/vec.h"
 #include "engine/engine.h"
 #include "server/context.h"
+#include "server/cost.h"
 #include "server/snapshots.h"
 #include "server/ticker.h"
 #include "server/worker.h"
@@ -45,15 +46,25 @@ struct retention {
 /* A round: what is removed in one tick. */
 struct round {
     struct server *server;
-    VEC(uint64_t) jobs;
+    VEC(struct job_row) jobs;
 };
 
 static int take_job(void *context, const void *row, struct error *err)
 {
     struct round *round = context;
     (void)err;
-    vec_push(&round->jobs, ((const struct job_row *)row)->id);
+    vec_push(&round->jobs, *(const struct job_row *)row);
     return 0;
+}
+
+/* The elements of an array share the manifest of the first, which therefore goes last. */
+static bool is_needed(const struct server *server, const struct job_row *row)
+{
+    struct row_condition condition = {"array", ROW_EQUAL, (int64_t)row->id};
+    struct row_query query = {.kind = ROW_JOB, .conditions = &condition, .condition_count = 1};
+    int64_t elements;
+    return row->array == row->id &&
+           (reader_count(server->reader, &query, &elements, NULL) < 0 || elements > 1);
 }
 
 static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms, struct error *err)
@@ -66,8 +77,16 @@ static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms
         .limit = JOBS_A_ROUND};
     if (reader_rows(round->server->reader, &query, take_job, round, err) < 0)
         return -1;
-    for (size_t i = 0; i < round->jobs.count; i++)
-        store_txn_forget_job(tick_txn(tick), round->jobs.items[i]);
+    size_t kept = 0;
+    for (size_t i = 0; i < round->jobs.count; i++) {
+        const struct job_row row = round->jobs.items[i];
+        if (is_needed(round->server, &row))
+            continue;
+        cost_keep(tick, &row);
+        store_txn_forget_job(tick_txn(tick), row.id);
+        round->jobs.items[kept++] = row;
+    }
+    round->jobs.count = kept;
     return 0;
 }
 
@@ -102,7 +121,7 @@ static void round_done(void *context, const struct error *err)
     if (err)
         log_warn("nothing was removed by retention this time: %s", err->text);
     for (size_t i = 0; !err && i < round->jobs.count; i++) {
-        if (engine_purge(round->server->engine, round->jobs.items[i], &why) < 0)
+        if (engine_purge(round->server->engine, round->jobs.items[i].id, &why) < 0)
             log_warn("the files of a forgotten job stay: %s", why.text);
     }
     vec_free(&round->jobs);

@@ -102,8 +102,7 @@ const struct route *routes(size_t *ret_count)
     return table;
 }
 
-/* Matches a path against a pattern; segments in braces go to parameters, allocated from arena. */
-static bool path_matches(const char *pattern, const char *path, struct arena *arena,
+bool route_matches(const char *pattern, const char *path, struct arena *arena,
     const char *parameters[CALL_PARAMETERS_MAX])
 {
     size_t count = 0;
@@ -131,7 +130,7 @@ static const struct route *find_route(struct call *call, bool *ret_path_known)
     const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
     *ret_path_known = false;
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        if (!path_matches(table[i].path, path, call->arena, call->parameters))
+        if (!route_matches(table[i].path, path, call->arena, call->parameters))
             continue;
         *ret_path_known = true;
         if (strcmp(table[i].method, wanted) == 0)
@@ -152,11 +151,14 @@ static int require_anywhere(struct call *call, enum role least, struct error *er
 static int require_job(struct call *call, enum role least, struct error *err)
 {
     char team[CALL_NAME_MAX];
-    if (names_find_job(call->server, call->parameters[0], &call->job, team, err) < 0)
-        return -1;
+    if (names_find_job(call->server, call->parameters[0], &call->job, team, NULL) < 0) {
+        call->whole_array = true;
+        if (names_find_array(call->server, call->parameters[0], &call->job, team, err) < 0)
+            return -1;
+    }
     call->team = arena_strdup(call->arena, team);
     if (identity_role(call->server->catalog, &call->identity, team) < ROLE_VIEWER)
-        return error_set(err, ERR_NOT_FOUND, "there is no job %s", call->parameters[0]);
+        return names_job_missing(call->parameters[0], err);
     return identity_require(call->server->catalog, &call->identity, team, least, err);
 }
 

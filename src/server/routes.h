@@ -30,6 +30,9 @@ struct route {
 
 /* The table; ret_count its length. */
 const struct route *routes(size_t *ret_count);
+/* Whether a path is of a pattern; what stands for its braces goes to parameters, from the arena. */
+bool route_matches(const char *pattern, const char *path, struct arena *arena,
+    const char *parameters[CALL_PARAMETERS_MAX]);
 /* Handles a request: finds the route, checks who asks, calls the handler. The http_handler of the
  * server; ctx is the struct server. */
 void route_request(struct http_request *request, void *ctx);

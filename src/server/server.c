@@ -40,7 +40,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DRAIN_MS = 2000, REQUESTS_PER_S = 200 };
+enum { LOCK_TRIES = 20, LOCK_WAIT_US = 100000, DRAIN_MS = 2000, REQUESTS_PER_S = 200 };
 
 /* What only the life itself needs. */
 struct life {
@@ -121,6 +121,20 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
     return core_load_row(context, kind, row, err);
 }
 
+/* A server that was killed lets go of the store when the last process it had just made is on its own
+ * feet: a moment later, which a start right after it waits for. */
+static int open_store(struct server *server, const struct store_options *options, struct error *err)
+{
+    for (int i = 0; i < LOCK_TRIES; i++) {
+        if (store_open(server->config.data_dir, options, &server->store, err) == 0)
+            return 0;
+        if (err->code != ERR_CONFLICT)
+            return -1;
+        usleep(LOCK_WAIT_US);
+    }
+    return -1;
+}
+
 static int open_state(struct server *server, struct error *err)
 {
     const char *data_dir = server->config.data_dir;
@@ -130,7 +144,7 @@ static int open_state(struct server *server, struct error *err)
     server->uids = uids_create();
     server->usage = usage_create();
     server->core = core_create(NULL);
-    if (store_open(data_dir, &options, &server->store, err) < 0 ||
+    if (open_store(server, &options, err) < 0 ||
         store_reader_open(data_dir, &options, &server->reader, err) < 0)
         return -1;
     server->vault = vault_open(data_dir, err);
@@ -165,12 +179,10 @@ static int open_parts(struct server *server, struct error *err)
 
 /* The certificate of a first start, so that TLS works before there is a better one. */
 static int own_certificate(
-    struct server_config *config, char cert[4096], char key[4096], struct error *err)
+    const char *data_dir, char cert[4096], char key[4096], struct error *err)
 {
-    snprintf(cert, 4096, "%s/tls/cert.pem", config->data_dir);
-    snprintf(key, 4096, "%s/tls/key.pem", config->data_dir);
-    config->tls_cert = cert;
-    config->tls_key = key;
+    snprintf(cert, 4096, "%s/tls/cert.pem", data_dir);
+    snprintf(key, 4096, "%s/tls/key.pem", data_dir);
     if (access(cert, R_OK) == 0 && access(key, R_OK) == 0)
         return 0;
     log_info("no certificate was given: making a self-signed one at %s", cert);
@@ -182,9 +194,11 @@ static int listen_tls(struct life *life, struct error *err)
     struct server *server = &life->server;
     char cert[4096], key[4096];
     uint16_t port;
-    if (!server->config.tls_cert && own_certificate(&server->config, cert, key, err) < 0)
+    const struct server_config *config = &server->config;
+    if (!config->tls_cert && own_certificate(config->data_dir, cert, key, err) < 0)
         return -1;
-    if (tls_server_create(server->config.tls_cert, server->config.tls_key, &life->tls, err) < 0 ||
+    if (tls_server_create(config->tls_cert ? config->tls_cert : cert,
+            config->tls_cert ? config->tls_key : key, &life->tls, err) < 0 ||
         http_server_listen_tcp(server->http, server->config.listen, life->tls, &port, err) < 0)
         return -1;
     log_info("listening on https port %u", port);

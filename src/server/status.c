@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATUS_ROWS_MAX = 1000 };
+enum { STATUS_ROWS_MAX = 1000, ARRAY_ELEMENTS_MAX = 10000 };
 
 void status_set_time(struct arena *arena, struct doc *map, const char *key, int64_t ms)
 {
@@ -92,6 +92,89 @@ struct doc *status_job(struct server *server, struct arena *arena, const struct 
     doc_set_string(arena, metadata, "name", reader_symbol(server->reader, row->name));
     doc_set_string(arena, metadata, "team", names_team(server, row->team));
     doc_set(arena, doc, "status", status_job_only(server, arena, row));
+    return doc;
+}
+
+/* ---- arrays -------------------------------------------------------------------------------- */
+
+struct array_count {
+    int64_t states[JOB_CANCELLED + 1];
+    int64_t elements;
+    int64_t submitted_ms;
+    int64_t ended_ms;
+};
+
+static int count_element(void *context, const void *data, struct error *err)
+{
+    struct array_count *count = context;
+    const struct job_row *row = data;
+    (void)err;
+    assert(row->state >= 0 && row->state <= JOB_CANCELLED);
+    count->states[row->state]++;
+    count->elements++;
+    if (count->elements == 1)
+        count->submitted_ms = row->submitted_ms;
+    if (row->ended_ms > count->ended_ms)
+        count->ended_ms = row->ended_ms;
+    return 0;
+}
+
+/* What the array is doing, in the words of a job: the liveliest state that an element has, or the
+ * worst when all have ended. */
+static const char *array_state(const struct array_count *count)
+{
+    static const enum job_state order[] = {JOB_RUNNING, JOB_STARTING, JOB_STOPPING, JOB_QUEUED,
+        JOB_WAITING, JOB_HELD, JOB_FAILED, JOB_CANCELLED, JOB_SUCCEEDED};
+    for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+        if (count->states[order[i]] > 0)
+            return job_state_names[order[i]];
+    }
+    return job_state_names[JOB_SUCCEEDED];
+}
+
+static struct doc *element_states(struct arena *arena, const struct array_count *count)
+{
+    struct doc *states = doc_map(arena);
+    for (int32_t state = 0; state <= JOB_CANCELLED; state++) {
+        if (count->states[state] > 0)
+            doc_set_int(arena, states, job_state_names[state], count->states[state]);
+    }
+    return states;
+}
+
+static bool array_ended(const struct array_count *count)
+{
+    for (int32_t state = 0; !job_state_ended(state); state++) {
+        if (count->states[state] > 0)
+            return false;
+    }
+    return true;
+}
+
+struct doc *status_array(struct server *server, struct arena *arena, uint64_t array)
+{
+    struct array_count count = {0};
+    char id[JOB_ID_TEXT];
+    struct row_condition conditions[] = {{"array", ROW_EQUAL, (int64_t)array},
+        {"id", ROW_LESS, (int64_t)array + ARRAY_ELEMENTS_MAX}};
+    struct row_query query = {.kind = ROW_JOB,
+        .conditions = conditions,
+        .condition_count = ARRAY_LEN(conditions),
+        .after = array - 1,
+        .limit = ARRAY_ELEMENTS_MAX};
+    struct doc *doc = status_job_manifest(server, arena, array);
+    if (!doc)
+        doc = doc_map(arena);
+    if (reader_rows(server->reader, &query, count_element, &count, NULL) < 0)
+        return doc;
+    struct doc *status = doc_set(arena, doc, "status", doc_map(arena));
+    doc_set_string(arena, status, "id", names_job_id(array, id));
+    doc_set_string(arena, status, "state", array_state(&count));
+    doc_set_int(arena, status, "elements", count.elements);
+    doc_set(arena, status, "elementStates", element_states(arena, &count));
+    status_set_time(arena, status, "submitted", count.submitted_ms);
+    if (array_ended(&count))
+        status_set_time(arena, status, "ended", count.ended_ms);
     return doc;
 }
 

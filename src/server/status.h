@@ -8,6 +8,8 @@ struct server;
 
 /* The manifest of a job with its status; NULL when it is not stored any more. */
 struct doc *status_job(struct server *server, struct arena *arena, const struct job_row *row);
+/* An array as one: the manifest, and in its status how many of its elements are in which state. */
+struct doc *status_array(struct server *server, struct arena *arena, uint64_t array);
 /* Only the status. */
 struct doc *status_job_only(struct server *server, struct arena *arena, const struct job_row *row);
 /* The attempts of a job, oldest first, with their placements and usage. */

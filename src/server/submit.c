@@ -24,23 +24,44 @@ const char *const submit_action_names[] = {"created", "changed", "unchanged", NU
 
 /* ---- who may ------------------------------------------------------------------------------- */
 
+/* Which uid jobs run as, and whether they get at the machine's network, is the machine's affair:
+ * whoever administers only a part of the tree of teams cannot give it away. */
+static int machine_allowed(const struct catalog *catalog, const struct identity *identity,
+    const struct team *before, const struct team *team, struct error *err)
+{
+    bool same_uid = team->uid < 0 || (before && before->uid == team->uid);
+    const struct team *parent = catalog_team(catalog, team->parent);
+    bool had_network = (before && before->host_network) || (parent && parent->host_network);
+    if (same_uid && (!team->host_network || had_network))
+        return 0;
+    if (identity_require(catalog, identity, NULL, ROLE_ADMIN, err) < 0)
+        return error_prefix(err, same_uid ? "spec.hostNetwork" : "spec.uid");
+    return 0;
+}
+
+/* Who administers a team may make, change and move the teams below it, not that team itself. */
+static int team_allowed(const struct catalog *catalog, const struct identity *identity,
+    const struct team *team, struct error *err)
+{
+    const struct team *before = catalog_team(catalog, team->metadata.name);
+    bool placed = team->parent && catalog_team(catalog, team->parent);
+    if (!placed || (before && !before->parent))
+        return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
+    if (before && identity_require(catalog, identity, before->parent, ROLE_ADMIN, err) < 0)
+        return -1;
+    if (identity_require(catalog, identity, team->parent, ROLE_ADMIN, err) < 0)
+        return -1;
+    return machine_allowed(catalog, identity, before, team, err);
+}
+
 int submit_allowed(struct server *server, const struct identity *identity,
     const struct manifest *manifest, struct error *err)
 {
     const struct catalog *catalog = server->catalog;
     if (manifest->kind == KIND_JOB)
         return identity_require(catalog, identity, manifest->job.metadata.team, ROLE_MEMBER, err);
-    if (manifest->kind == KIND_TEAM && manifest->team.parent &&
-        catalog_team(catalog, manifest->team.parent)) {
-        const struct team *before = catalog_team(catalog, manifest->team.metadata.name);
-        /* Who moves a team needs to administer where it comes from as well. */
-        if (before && before->parent &&
-            identity_require(catalog, identity, before->parent, ROLE_ADMIN, err) < 0)
-            return -1;
-        if (before && !before->parent)
-            return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
-        return identity_require(catalog, identity, manifest->team.parent, ROLE_ADMIN, err);
-    }
+    if (manifest->kind == KIND_TEAM)
+        return team_allowed(catalog, identity, &manifest->team, err);
     return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
 }
 
@@ -85,8 +106,31 @@ static void fill_local_node(const struct engine_node *machine, struct node *node
     }
 }
 
+static bool has_prices(const struct prices *prices)
+{
+    return prices->cpu_hour_micro > 0 || prices->memory_gib_hour_micro > 0 ||
+           prices->disk_gib_hour_micro > 0 || prices->nodes.count > 0 ||
+           prices->accelerators.count > 0;
+}
+
+/* Costs are added up over pools, which takes one currency. */
+static void check_currency(struct checker *checker, const struct pool *pool)
+{
+    const struct catalog *catalog = checker->server->catalog;
+    for (size_t i = 0; i < catalog_count(catalog, KIND_POOL); i++) {
+        const struct pool *other = &catalog_at(catalog, KIND_POOL, i)->manifest->pool;
+        if (has_prices(&other->prices) && has_prices(&pool->prices) &&
+            strcmp(other->metadata.name, pool->metadata.name) != 0 &&
+            strcmp(other->prices.currency, pool->prices.currency) != 0)
+            report(checker, "spec.prices.currency",
+                "expected %s, as the pool %s has: costs are added up over all pools",
+                other->prices.currency, other->metadata.name);
+    }
+}
+
 static void check_pool(struct checker *checker, struct pool *pool)
 {
+    check_currency(checker, pool);
     if (pool->engine != ENGINE_LOCAL) {
         report(checker, "spec.engine", "this version runs jobs on \"local\" only");
         return;
@@ -141,13 +185,22 @@ static const char *missing_label(
     return NULL;
 }
 
+/* All of them, so that nobody has to try again for each. */
 static void check_job_labels(struct checker *checker, const struct job *job)
 {
-    const char *team;
-    const char *missing = missing_label(checker->server->catalog, job, &team);
-    if (missing)
-        report(checker, arena_printf(checker->arena, "metadata.labels.%s", missing),
-            "the team %s requires this label, so that no spend is unattributed", team);
+    const struct catalog *catalog = checker->server->catalog;
+    const struct team *team = catalog_team(catalog, job->metadata.team);
+    for (int depth = 0; team && depth < 64; depth++) {
+        for (size_t i = 0; i < team->required_labels.count; i++) {
+            const char *label = team->required_labels.items[i];
+            const char *value = label_find(&job->metadata.labels, label);
+            if (!value || !value[0])
+                report(checker, arena_printf(checker->arena, "metadata.labels.%s", label),
+                    "the team %s requires this label, so that no spend is unattributed",
+                    team->metadata.name);
+        }
+        team = team->parent ? catalog_team(catalog, team->parent) : NULL;
+    }
 }
 
 static void check_job(struct checker *checker, struct job *job, const char *user)
@@ -168,11 +221,25 @@ static void check_job(struct checker *checker, struct job *job, const char *user
             ENGINE_RANKS_MAX, (long long)job->gang.size);
 }
 
+/* What cannot be changed later stays as it is. */
+static void check_update(struct checker *checker, const struct manifest *manifest)
+{
+    const struct catalog_entry *before = catalog_find(
+        checker->server->catalog, manifest->kind, manifest_metadata(manifest)->name);
+    struct field_errors *errors = arena_alloc(checker->arena, 1, sizeof *errors);
+    if (!before || manifest_check_update(checker->arena, before->manifest, manifest, errors) == 0)
+        return;
+    for (size_t i = 0; i < errors->count; i++)
+        report(checker, errors->items[i].path, "%s", errors->items[i].text);
+}
+
 int submit_check(struct server *server, const struct identity *identity, struct arena *arena,
     struct manifest *manifest, const char *path, struct field_errors *errors)
 {
     struct checker checker = {server, arena, path, errors};
     size_t before = errors->count;
+    if (manifest->kind != KIND_JOB)
+        check_update(&checker, manifest);
     if (manifest->kind == KIND_POOL)
         check_pool(&checker, &manifest->pool);
     else if (manifest->kind == KIND_JOB)
@@ -191,8 +258,9 @@ static int plan_job(struct server *server, struct arena *arena, const struct man
     snprintf(reference, sizeof reference, "%s:%s", metadata->team, metadata->name);
     uint64_t id;
     struct job_row row;
-    if (names_find_job(server, reference, &id, team, NULL) < 0 ||
-        reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
+    int rc = manifest->job.array.count ? names_find_array(server, reference, &id, team, NULL)
+                                       : names_find_job(server, reference, &id, team, NULL);
+    if (rc < 0 || reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
         return 0;
     const struct doc *before = status_job_manifest(server, arena, id);
     const struct doc *after = manifest_encode(arena, manifest);
@@ -218,7 +286,9 @@ int submit_plan(struct server *server, struct arena *arena, const struct manifes
         catalog_find(server->catalog, manifest->kind, manifest_metadata(manifest)->name);
     struct submit_plan plan = {.action = SUBMIT_CREATED};
     if (before) {
-        plan.changes = doc_diff(arena, before->doc, manifest_encode(arena, manifest));
+        /* A copy, since applying replaces what is before, and the answer comes after that. */
+        const struct doc *old = doc_copy(arena, before->doc);
+        plan.changes = doc_diff(arena, old, manifest_encode(arena, manifest));
         plan.action = plan.changes.count ? SUBMIT_CHANGED : SUBMIT_UNCHANGED;
     }
     *ret_plan = plan;
@@ -243,12 +313,10 @@ static int put_in_core(struct tick *tick, const struct manifest *manifest, struc
     switch (manifest->kind) {
     case KIND_POOL: return core_pool_put(tick_core(tick), &manifest->pool, err);
     case KIND_TEAM:
-        if (core_team_put(tick_core(tick), &manifest->team, err) < 0)
+        if (uids_check(tick_server(tick)->uids, name, manifest->team.uid, err) < 0 ||
+            core_team_put(tick_core(tick), &manifest->team, err) < 0)
             return -1;
-        if (uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid, err) < 0) {
-            tick_spoil(tick);
-            return -1;
-        }
+        uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid);
         return 0;
     case KIND_CLASS: tick_audit(tick, "class-put", "class", name, "", NULL); return 0;
     default: return error_set(err, ERR_INTERNAL, "a kind that is not kept in the catalogue");
@@ -269,6 +337,13 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
     return 0;
 }
 
+/* Another team's job is not told apart from one that never was. */
+static int no_dependency(size_t i, const char *job, struct error *err)
+{
+    return error_set(err, ERR_NOT_FOUND,
+        "spec.dependsOn[%zu]: there is no job %.80s in the team", i, job);
+}
+
 /* The core knows live jobs only. A dependency on a job that has ended is settled here: it holds
  * already, or never will. Ids become names, which are unique among the live jobs of a team. */
 static int settle_dependencies(struct tick *tick, struct job *job, struct error *err)
@@ -282,6 +357,8 @@ static int settle_dependencies(struct tick *tick, struct job *job, struct error 
         char reference[300], team[128];
         uint64_t id = names_parse_job_id(item.job);
         const struct job_row *live = core_job(server->core, id);
+        if (live && live->team != core_team_find(server->core, job->metadata.team))
+            return no_dependency(i, item.job, err);
         if (live)
             item.job = arena_strdup(tick_arena(tick), core_symbol(server->core, live->name));
         if (live || core_job_find(server->core, job->metadata.team, item.job)) {
@@ -290,12 +367,14 @@ static int settle_dependencies(struct tick *tick, struct job *job, struct error 
         }
         struct job_row row;
         snprintf(reference, sizeof reference, "%s:%s", job->metadata.team, item.job);
-        if (names_find_job(server, id ? item.job : reference, &id, team, err) < 0 ||
-            reader_row(server->reader, ROW_JOB, id, &row, err) < 0)
-            return error_prefix(err, "spec.dependsOn[%zu]", i);
-        if (strcmp(team, job->metadata.team) != 0)
-            return error_set(err, ERR_NOT_FOUND,
-                "spec.dependsOn[%zu]: there is no job %s in the team", i, item.job);
+        if (names_find_job(server, id ? item.job : reference, &id, team, NULL) < 0 ||
+            strcmp(team, job->metadata.team) != 0 ||
+            reader_row(server->reader, ROW_JOB, id, &row, NULL) < 0)
+            return no_dependency(i, item.job, err);
+        /* It ended in this very tick: how is not stored yet. */
+        if (!job_state_ended(row.state))
+            return error_set(err, ERR_BUSY,
+                "spec.dependsOn[%zu]: the job %s is ending; try again in a moment", i, item.job);
         if (item.condition == DEPENDENCY_SUCCEEDED && row.state != JOB_SUCCEEDED)
             return error_set(err, ERR_CONFLICT,
                 "spec.dependsOn[%zu]: the job %s has ended without success", i, item.job);

@@ -5,11 +5,12 @@
  *    holds, and during a commit it is that plus exactly one tick.
  * 2. A command is answered once, after the commit of the tick that ran it.
  * 3. A report of the server itself is never answered and never lost: what a failed tick took back
- *    is found again by reconciliation, which follows every reload. */
+ *    is told again after the reload, and reconciliation finds what was not even queued. */
 #include "server/ticker.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/effects.h"
@@ -18,11 +19,17 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
+#include <string.h>
+
+#define NS_PER_S 1000000000LL
 
 enum {
     QUEUE_MAX = 20000,     /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
+    ROOM_RETRY_MS = 1000,
+    ROOM_BYTES = 16 * 1024,
+    SPOILS_A_SECOND = 4,
     WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
 };
 
@@ -76,8 +83,12 @@ struct ticker {
     struct event *soon;
     struct event *timer;
     struct arena *arena;
+    struct strmap notes; /* of the tick that runs: what its commands left for each other */
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
+    bool full; /* the last commit failed for want of room: looked for again now and then */
+    int64_t spoil_ns;   /* since when spoiled ticks are counted */
+    int64_t spoil_count;
     struct ticker_stats stats;
 };
 
@@ -128,11 +139,39 @@ void tick_audit(struct tick *tick, const char *action, const char *kind, const c
     store_txn_audit(tick->txn, &event);
 }
 
+void tick_note(struct tick *tick, const char *key, void *value)
+{
+    assert(value);
+    strmap_put(&tick->ticker->notes, key, value);
+}
+
+void *tick_noted(const struct tick *tick, const char *key)
+{
+    return strmap_get(&tick->ticker->notes, key);
+}
+
 void tick_spoil(struct tick *tick)
 {
     assert(tick->command);
     tick->spoiled = true;
     tick->command->spoiled = true;
+}
+
+bool tick_may_spoil(const struct tick *tick)
+{
+    const struct ticker *ticker = tick->ticker;
+    return ticker->spoil_count < SPOILS_A_SECOND ||
+           clock_monotonic_ns() - ticker->spoil_ns >= NS_PER_S;
+}
+
+static void count_spoiled(struct ticker *ticker)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    if (now_ns - ticker->spoil_ns >= NS_PER_S) {
+        ticker->spoil_ns = now_ns;
+        ticker->spoil_count = 0;
+    }
+    ticker->spoil_count++;
 }
 
 /* ---- commands ------------------------------------------------------------------------------ */
@@ -259,10 +298,13 @@ static void take_commands(struct ticker *ticker)
 {
     assert(ticker->running.count == 0);
     size_t count = ticker->queue.count < TICK_COMMANDS_MAX ? ticker->queue.count : TICK_COMMANDS_MAX;
+    if (count == 0)
+        return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
-    memmove(ticker->queue.items, ticker->queue.items + count,
-        (ticker->queue.count - count) * sizeof *ticker->queue.items);
+    if (count > 0)
+        memmove(ticker->queue.items, ticker->queue.items + count,
+            (ticker->queue.count - count) * sizeof *ticker->queue.items);
     ticker->queue.count -= count;
 }
 
@@ -309,11 +351,16 @@ static void commit_done(void *context)
     ticker->stats.commits_unknown += commit->unknown;
     if (commit->stored && commit->settled) {
         ticker->stats.last_tick = commit->tick;
+        if (ticker->full)
+            log_info("there is room in the store again");
+        ticker->full = false;
         tick_done(ticker);
         return;
     }
     ticker->stats.commits_failed++;
-    log_error("commit of tick %lld failed: %s", (long long)commit->tick, commit->error.text);
+    if (!ticker->full || commit->error.code != ERR_FULL)
+        log_error("commit of tick %lld failed: %s", (long long)commit->tick, commit->error.text);
+    ticker->full = commit->error.code == ERR_FULL;
     struct error err = commit->error;
     tick_failed(ticker, &err);
 }
@@ -343,6 +390,7 @@ static void rerun_spoiled(struct ticker *ticker)
     command_list again = ticker->running;
     ticker->running = (command_list){0};
     ticker->stats.reloads++;
+    count_spoiled(ticker);
     if (effects_reload(ticker->server) < 0) {
         ticker->running = again;
         struct error err;
@@ -365,6 +413,17 @@ static void rerun_spoiled(struct ticker *ticker)
     ticker_poke(ticker);
 }
 
+/* Makes the tick write something although it may have nothing to say, about as much as a busy one. */
+static void look_for_room(struct tick *tick)
+{
+    char text[ROOM_BYTES + 3];
+    memset(text, ' ', sizeof text);
+    text[0] = '"';
+    text[ROOM_BYTES + 1] = '"';
+    text[ROOM_BYTES + 2] = '\0';
+    store_txn_put_document(tick->txn, "store", "room", "", text, tick->now_ms);
+}
+
 static void run_tick(struct ticker *ticker)
 {
     struct server *server = ticker->server;
@@ -374,6 +433,7 @@ static void run_tick(struct ticker *ticker)
         .arena = ticker->arena,
         .now_ms = clock_wall_ms()};
     arena_reset(ticker->arena);
+    strmap_finish(&ticker->notes);
     ticker->stats.ticks++;
     take_commands(ticker);
     ticker->effects = effects_create(server, number);
@@ -390,6 +450,8 @@ static void run_tick(struct ticker *ticker)
     core_changes(server->core, on_change, &tick);
     core_decisions(server->core, on_decision, &(struct decision_walk){.tick = &tick});
     core_end(server->core);
+    if (ticker->full)
+        look_for_room(&tick);
     if (store_txn_empty(tick.txn)) {
         store_txn_destroy(tick.txn);
         tick_done(ticker);
@@ -434,20 +496,44 @@ static void recover(struct ticker *ticker)
     commit_free(commit);
     ticker->commit = NULL;
     ticker->state = TICKER_IDLE;
+    if (ticker->full) {
+        wake_in(ticker, ROOM_RETRY_MS);
+        return;
+    }
     log_info("the state was loaded again from the store");
     ticker_poke(ticker);
 }
 
+/* Takes the server's own reports out of a list: they are told again once the state is loaded. A
+ * report that turns out to be stale then changes nothing. */
+static void take_reports(command_list *list, command_list *reports)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        struct command *command = list->items[i];
+        if (command->answer)
+            list->items[kept++] = command;
+        else
+            vec_push(reports, command);
+    }
+    list->count = kept;
+}
+
 static void tick_failed(struct ticker *ticker, const struct error *err)
 {
+    command_list reports = {0};
     struct error queued;
     error_set(&queued, ERR_UNAVAILABLE,
         "a write to the store failed while this waited, so it was not done: %.300s", err->text);
     effects_destroy(ticker->effects);
     ticker->effects = NULL;
     ticker->state = TICKER_RECOVERING;
+    take_reports(&ticker->running, &reports);
+    take_reports(&ticker->queue, &reports);
     commands_finish(&ticker->running, err);
     commands_finish(&ticker->queue, &queued);
+    vec_free(&ticker->queue);
+    ticker->queue = reports;
     recover(ticker);
 }
 
@@ -488,12 +574,17 @@ void ticker_destroy(struct ticker *ticker)
     event_free(ticker->soon);
     event_free(ticker->timer);
     arena_destroy(ticker->arena);
+    strmap_finish(&ticker->notes);
     free(ticker);
 }
 
-bool ticker_healthy(const struct ticker *ticker)
+const char *ticker_trouble(const struct ticker *ticker)
 {
-    return ticker->state != TICKER_RECOVERING && !ticker->server->stopping;
+    if (ticker->server->stopping)
+        return "stopping";
+    if (ticker->full)
+        return "storage-full";
+    return ticker->state == TICKER_RECOVERING ? "unavailable" : NULL;
 }
 
 bool ticker_busy(const struct ticker *ticker)

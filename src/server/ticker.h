@@ -27,6 +27,7 @@ typedef int command_run_fn(struct tick *tick, void *context, struct error *err);
  * context is the callee's to free. */
 typedef void command_answer_fn(void *context, const struct error *err);
 
+/* Idle until the first command or poke. */
 struct ticker *ticker_create(struct server *server);
 /* Whether a commit is under way: the loop goes on until it is not, before anything is destroyed. */
 bool ticker_busy(const struct ticker *ticker);
@@ -43,8 +44,9 @@ void ticker_report(
     void *context);
 /* Makes a tick happen soon although nobody asked for anything. */
 void ticker_poke(struct ticker *ticker);
-/* Whether commands are accepted. */
-bool ticker_healthy(const struct ticker *ticker);
+/* NULL while commands are accepted, else why not: "storage-full" (until a write succeeds again, which
+ * is tried every second), "unavailable", "stopping". */
+const char *ticker_trouble(const struct ticker *ticker);
 
 struct ticker_stats {
     int64_t ticks;
@@ -56,10 +58,12 @@ struct ticker_stats {
     int64_t last_tick;     /* the newest committed */
     int64_t commit_ns;     /* summed */
 };
+/* Figures since the start. */
 void ticker_stats(const struct ticker *ticker, struct ticker_stats *ret_stats);
 
 /* ---- for commands, while they run ------------------------------------------------------- */
 
+/* What the tick works on. The arena lives until the next tick. */
 struct server *tick_server(const struct tick *tick);
 struct core *tick_core(const struct tick *tick);
 struct store_txn *tick_txn(const struct tick *tick);
@@ -69,6 +73,14 @@ const char *tick_actor(const struct tick *tick);
 /* Adds an event to the audit chain, by the command's actor. */
 void tick_audit(struct tick *tick, const char *action, const char *kind, const char *name,
     const char *team, const char *detail);
+/* Leaves a value (not NULL, valid until the commands are answered) for later commands of the same
+ * tick, which do not see in the store what this one did. */
+void tick_note(struct tick *tick, const char *key, void *value);
+/* What an earlier command of this tick left under the key, or NULL. */
+void *tick_noted(const struct tick *tick, const char *key);
 /* The command failed half done: the tick will be thrown away, everything loaded again, and the
  * tick's other commands run anew without this one. */
 void tick_spoil(struct tick *tick);
+/* Whether a command that might have to spoil the tick may go ahead. Loading everything again is dear,
+ * and a caller can provoke it: a few times a second, no more. */
+bool tick_may_spoil(const struct tick *tick);

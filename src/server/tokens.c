@@ -7,6 +7,7 @@
 #include "base/quantity.h"
 #include "base/vec.h"
 #include "server/ticker.h"
+#include "spec/spec.h"
 
 #include <assert.h>
 #include <sodium.h>
@@ -24,6 +25,7 @@ struct token {
     char *description;
     int64_t created_ms;
     int64_t expires_ms;
+    struct token_scope scope;
 };
 
 struct tokens {
@@ -59,16 +61,17 @@ void tokens_destroy(struct tokens *tokens)
     free(tokens);
 }
 
-static void tokens_add(struct tokens *tokens, const char *hash, const char *user,
-    const char *description, int64_t created_ms, int64_t expires_ms)
+static void tokens_add(
+    struct tokens *tokens, const char *hash, const struct token_request *request, int64_t created_ms)
 {
     struct token *token = mem_alloc(1, sizeof *token);
     snprintf(token->hash, sizeof token->hash, "%s", hash);
     snprintf(token->id, sizeof token->id, "%.16s", hash);
-    token->user = mem_strdup(user);
-    token->description = mem_strdup(description ? description : "");
+    token->user = mem_strdup(request->user);
+    token->description = mem_strdup(request->description ? request->description : "");
     token->created_ms = created_ms;
-    token->expires_ms = expires_ms;
+    token->expires_ms = request->expires_ms;
+    token->scope = request->scope;
     size_t at = 0;
     while (at < tokens->list.count && strcmp(tokens->list.items[at]->id, token->id) < 0)
         at++;
@@ -79,17 +82,46 @@ static void tokens_add(struct tokens *tokens, const char *hash, const char *user
     strmap_put(&tokens->by_hash, token->hash, token);
 }
 
+int token_scope_read(const struct doc *teams, struct token_scope *ret_scope, struct error *err)
+{
+    struct token_scope scope = {0};
+    const struct doc *item = teams ? teams->first : NULL;
+    if (teams && teams->type != DOC_LIST)
+        return error_set(err, ERR_INVALID, "teams: expected a list of names of teams");
+    for (; item; item = item->next) {
+        if (item->type != DOC_STRING || !name_valid(item->text) ||
+            strlen(item->text) >= sizeof scope.teams[0])
+            return error_set(err, ERR_INVALID, "teams: expected a list of names of teams");
+        if (scope.count == TOKEN_TEAMS_MAX)
+            return error_set(
+                err, ERR_INVALID, "teams: expected at most %d of them", TOKEN_TEAMS_MAX);
+        snprintf(scope.teams[scope.count++], sizeof scope.teams[0], "%s", item->text);
+    }
+    *ret_scope = scope;
+    return 0;
+}
+
+static struct doc *scope_doc(struct arena *arena, const struct token_scope *scope)
+{
+    struct doc *list = doc_list(arena);
+    for (size_t i = 0; i < scope->count; i++)
+        doc_append(list, doc_string(arena, scope->teams[i]));
+    return list;
+}
+
 static int load_token(void *context, const struct document *document, struct error *err)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct doc *doc =
         doc_parse_json(arena, document->json, strlen(document->json), DOC_BYTES_MAX, err);
-    const char *user = doc_get_string(doc, "user");
     const char *hash = doc_get_string(doc, "hash");
-    if (!user || !hash || strlen(hash) != 64)
+    struct token_request request = {.user = doc_get_string(doc, "user"),
+        .description = doc_get_string(doc, "description"),
+        .expires_ms = doc_get_int(doc, "expires", 0)};
+    if (!request.user || !hash || strlen(hash) != 64 ||
+        token_scope_read(doc_get(doc, "teams"), &request.scope, NULL) < 0)
         return error_set(err, ERR_CORRUPT, "the stored token %s cannot be read", document->key);
-    tokens_add(context, hash, user, doc_get_string(doc, "description"),
-        doc_get_int(doc, "created", 0), doc_get_int(doc, "expires", 0));
+    tokens_add(context, hash, &request, doc_get_int(doc, "created", 0));
     return 0;
 }
 
@@ -115,8 +147,8 @@ static struct token *token_find(const struct tokens *tokens, const char *id)
     return NULL;
 }
 
-void tokens_issue(struct tokens *tokens, struct tick *tick, const char *user, int64_t expires_ms,
-    const char *description, char ret_text[TOKEN_TEXT], char ret_id[TOKEN_TEXT])
+void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_request *request,
+    char ret_text[TOKEN_TEXT], char ret_id[TOKEN_TEXT])
 {
     unsigned char secret[32];
     char encoded[48], hash[65];
@@ -132,23 +164,26 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const char *user, in
 
     struct arena *arena = tick_arena(tick);
     struct doc *doc = doc_map(arena);
-    doc_set_string(arena, doc, "user", user);
+    doc_set_string(arena, doc, "user", request->user);
     doc_set_string(arena, doc, "hash", hash);
-    doc_set_string(arena, doc, "description", description ? description : "");
+    doc_set_string(arena, doc, "description", request->description ? request->description : "");
     doc_set_int(arena, doc, "created", tick_now(tick));
-    doc_set_int(arena, doc, "expires", expires_ms);
+    doc_set_int(arena, doc, "expires", request->expires_ms);
+    doc_set(arena, doc, "teams", scope_doc(arena, &request->scope));
     struct strbuf json = {0};
     doc_write_json(doc, 0, &json);
     store_txn_put_document(
         tick_txn(tick), collection, ret_id, "", strbuf_text(&json), tick_now(tick));
     strbuf_finish(&json);
     struct doc *detail = doc_map(arena);
-    doc_set_string(arena, detail, "user", user);
+    doc_set_string(arena, detail, "user", request->user);
+    if (request->scope.count > 0)
+        doc_set(arena, detail, "teams", scope_doc(arena, &request->scope));
     struct strbuf text = {0};
     doc_write_json(detail, 0, &text);
     tick_audit(tick, "token-create", "token", ret_id, "", strbuf_text(&text));
     strbuf_finish(&text);
-    tokens_add(tokens, hash, user, description, tick_now(tick), expires_ms);
+    tokens_add(tokens, hash, request, tick_now(tick));
 }
 
 int tokens_revoke(struct tokens *tokens, struct tick *tick, const char *id, struct error *err)
@@ -167,8 +202,13 @@ int tokens_revoke(struct tokens *tokens, struct tick *tick, const char *id, stru
     return error_set(err, ERR_NOT_FOUND, "there is no token %.40s", id);
 }
 
-int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms, char *ret_user,
-    size_t user_size)
+static bool is_valid(const struct token *token, int64_t now_ms)
+{
+    return token && (token->expires_ms == 0 || token->expires_ms > now_ms);
+}
+
+int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms,
+    struct token_owner *ret_owner)
 {
     char hash[65];
     size_t length = strlen(text);
@@ -176,10 +216,15 @@ int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms, 
         return -1;
     file_sha256_hex(text, length, hash);
     const struct token *token = strmap_get(&tokens->by_hash, hash);
-    if (!token || (token->expires_ms && token->expires_ms <= now_ms))
+    if (!is_valid(token, now_ms))
         return -1;
-    snprintf(ret_user, user_size, "%s", token->user);
+    *ret_owner = (struct token_owner){.user = token->user, .id = token->id, .scope = &token->scope};
     return 0;
+}
+
+bool tokens_valid(const struct tokens *tokens, const char *id, int64_t now_ms)
+{
+    return is_valid(token_find(tokens, id), now_ms);
 }
 
 const char *tokens_user(const struct tokens *tokens, const char *id)
@@ -203,6 +248,8 @@ struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const 
         doc_set_string(arena, item, "created", quantity_time(token->created_ms, text));
         if (token->expires_ms)
             doc_set_string(arena, item, "expires", quantity_time(token->expires_ms, text));
+        if (token->scope.count > 0)
+            doc_set(arena, item, "teams", scope_doc(arena, &token->scope));
     }
     return list;
 }

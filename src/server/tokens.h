@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "wire/doc.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,22 +13,47 @@ struct store_reader;
 struct tick;
 struct tokens;
 
+/* Without tokens until they are loaded. */
 struct tokens *tokens_create(void);
 void tokens_destroy(struct tokens *tokens); /* NULL is fine */
 MUST_CHECK int tokens_load(struct tokens *tokens, struct store_reader *reader, struct error *err);
 
-enum { TOKEN_TEXT = 64 };
-/* Makes a token for user within a tick: its text goes to ret_text, its id (for lists and for
- * revoking, no secret) to ret_id. expires_ms 0: never. */
-void tokens_issue(struct tokens *tokens, struct tick *tick, const char *user, int64_t expires_ms,
-    const char *description, char ret_text[TOKEN_TEXT], char ret_id[TOKEN_TEXT]);
+enum { TOKEN_TEXT = 64, TOKEN_TEAMS_MAX = 8 };
+
+/* The teams that a token counts for, with all below them. None: wherever its user has a role. */
+struct token_scope {
+    size_t count;
+    char teams[TOKEN_TEAMS_MAX][64];
+};
+/* Reads a list of names (NULL: none). ERR_INVALID. */
+MUST_CHECK int token_scope_read(
+    const struct doc *teams, struct token_scope *ret_scope, struct error *err);
+
+struct token_request {
+    const char *user;
+    const char *description; /* may be NULL */
+    int64_t expires_ms;      /* 0: never */
+    struct token_scope scope;
+};
+/* Makes a token within a tick: its text goes to ret_text, its id (for lists and for revoking, no
+ * secret) to ret_id. */
+void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_request *request,
+    char ret_text[TOKEN_TEXT], char ret_id[TOKEN_TEXT]);
 /* ERR_NOT_FOUND. */
 MUST_CHECK int tokens_revoke(
     struct tokens *tokens, struct tick *tick, const char *id, struct error *err);
-/* 0 and the user's name when the text is a token that is valid now, else -1. */
+/* Whose a token is; valid until the next change of tokens. */
+struct token_owner {
+    const char *user;
+    const char *id;
+    const struct token_scope *scope;
+};
+/* 0 when the text is a token that is valid now, else -1. */
 MUST_CHECK int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms,
-    char *ret_user, size_t user_size);
+    struct token_owner *ret_owner);
+/* Whether the token with this id is still valid. */
+bool tokens_valid(const struct tokens *tokens, const char *id, int64_t now_ms);
 /* Whom a token belongs to, by id; NULL when there is none. */
 const char *tokens_user(const struct tokens *tokens, const char *id);
-/* [{id, user, description, created, expires}] of one user, or of all (user NULL), by id. */
+/* [{id, user, description, created, expires, teams}] of one user, or of all (user NULL), by id. */
 struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user);

@@ -74,19 +74,29 @@ static struct uid_entry *find_entry(const struct uids *uids, const char *team)
     return NULL;
 }
 
+static bool is_taken(const struct uids *uids, int64_t uid)
+{
+    for (size_t i = 0; i < uids->list.count; i++) {
+        if (uids->list.items[i].uid == uid)
+            return true;
+    }
+    return false;
+}
+
+/* The lowest that nobody ever had: entries stay when their team goes. It does not follow the highest
+ * one asked for, behind which -1 is near: "no change" to the calls that drop privileges. */
 static int64_t next_uid(const struct uids *uids)
 {
     int64_t next = UID_FIRST;
-    for (size_t i = 0; i < uids->list.count; i++) {
-        if (uids->list.items[i].uid >= next)
-            next = uids->list.items[i].uid + 1;
-    }
+    while (is_taken(uids, next))
+        next++;
     return next;
 }
 
-static int check_wanted(
-    const struct uids *uids, const char *team, int64_t wanted, struct error *err)
+int uids_check(const struct uids *uids, const char *team, int64_t wanted, struct error *err)
 {
+    if (wanted < 0)
+        return 0;
     if (wanted < UID_LEAST_WANTED)
         return error_set(err, ERR_INVALID,
             "spec.uid: expected a number from %d up (smaller ones belong to the system), got %" PRId64,
@@ -100,15 +110,12 @@ static int check_wanted(
     return 0;
 }
 
-int uids_assign(struct uids *uids, struct tick *tick, const char *team, int64_t wanted,
-    struct error *err)
+void uids_assign(struct uids *uids, struct tick *tick, const char *team, int64_t wanted)
 {
     struct uid_entry *entry = find_entry(uids, team);
-    if (wanted >= 0 && check_wanted(uids, team, wanted, err) < 0)
-        return -1;
     int64_t uid = wanted >= 0 ? wanted : entry ? entry->uid : next_uid(uids);
     if (entry && entry->uid == uid)
-        return 0;
+        return;
     if (entry) {
         entry->uid = uid;
     } else {
@@ -118,7 +125,6 @@ int uids_assign(struct uids *uids, struct tick *tick, const char *team, int64_t 
     char json[48];
     snprintf(json, sizeof json, "{\"uid\":%" PRId64 "}", uid);
     store_txn_put_document(tick_txn(tick), collection, team, team, json, tick_now(tick));
-    return 0;
 }
 
 uid_t uids_get(const struct uids *uids, const char *team)

@@ -26,4 +26,5 @@ MUST_CHECK int vault_get(const struct vault *vault, struct store_reader *reader,
 void vault_free(char *value, size_t size);
 /* The collection and key a secret is stored under. */
 extern const char vault_collection[];
+/* Writes the key of a secret, "team/name". */
 void vault_key(const char *team, const char *name, char *out, size_t size);

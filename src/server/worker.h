@@ -10,6 +10,7 @@ struct worker;
 /* work runs on the thread; done runs on the loop afterwards. */
 typedef void worker_fn(void *context);
 
+/* Starts the thread. NULL: ERR_IO. */
 MUST_CHECK struct worker *worker_create(struct event_base *base, const char *name, struct error *err);
 /* Finishes what was given, without calling `done` any more, and ends the thread. NULL is fine. */
 void worker_destroy(struct worker *worker);

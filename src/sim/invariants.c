@@ -56,6 +56,7 @@ static const struct {
     {ROW_ATTEMPT, "job", ROW_JOB},
     {ROW_PLACEMENT, "attempt", ROW_ATTEMPT},
     {ROW_PLACEMENT, "node", ROW_NODE},
+    {ROW_SPAN, "placement", ROW_PLACEMENT},
     {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
 };
@@ -192,8 +193,7 @@ static int check_placement(
                 (long long)shape->accelerator_milli);
         return 0;
     }
-    if (count != 1 || placement->ranks != 1 ||
-        placement->device_milli != shape->accelerator_milli)
+    if (count != 1 || placement->ranks != 1 || placement->device_milli != shape->accelerator_milli)
         return broken(err, 5, "placement %llu: a share of %lld is held as %d devices of %lld",
             (ull)placement->id, (long long)shape->accelerator_milli, count,
             (long long)placement->device_milli);

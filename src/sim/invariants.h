@@ -10,6 +10,7 @@
 
 struct invariants;
 
+/* Has seen nothing yet. */
 struct invariants *invariants_create(void);
 void invariants_destroy(struct invariants *inv); /* NULL is fine */
 
@@ -39,4 +40,5 @@ struct invariants_counts {
     uint64_t jobs_accepted, jobs_succeeded, jobs_failed, jobs_cancelled;
     uint64_t attempts, preemptions, charges;
 };
+/* How much was seen and checked so far. */
 const struct invariants_counts *invariants_count(const struct invariants *inv);

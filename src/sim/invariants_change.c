@@ -92,6 +92,19 @@ static int check_decision(
 
 /* ---- jobs ------------------------------------------------------------------------------ */
 
+/* Ends after which a job with retries left tries again. */
+static bool is_retried(int32_t reason)
+{
+    static const bool retried[END_REASON_COUNT] = {[END_EXIT] = true,
+        [END_SIGNAL] = true,
+        [END_OUT_OF_MEMORY] = true,
+        [END_DISK_QUOTA] = true,
+        [END_START_FAILED] = true,
+        [END_NODE_LOST] = true,
+        [END_LOST] = true};
+    return retried[reason];
+}
+
 static int check_job_end(const struct job_row *job, int64_t now_ms, struct error *err)
 {
     if (!job_state_ended(job->state))
@@ -103,11 +116,33 @@ static int check_job_end(const struct job_row *job, int64_t now_ms, struct error
         job->end_reason == END_NONE)
         return broken(err, 1, "job %llu is in state %d for reason %d", (ull)job->id, job->state,
             job->end_reason);
+    if (job->state == JOB_FAILED && job->retries_left > 0 && is_retried(job->end_reason))
+        return broken(
+            err, 1, "job %llu failed with %d retries left", (ull)job->id, job->retries_left);
     return 0;
 }
 
-static int check_job_change(const struct sim_txn *txn, const struct job_row *old,
-    const struct core_change *change, int64_t now_ms, struct error *err)
+/* What a job has used up while it competes again: a retry for a failure, nothing for a
+ * preemption, a drain or a change of size. */
+static int check_requeue(const struct sim_store *before, const struct sim_txn *txn,
+    const struct job_row *old, const struct job_row *job, struct error *err)
+{
+    const struct core_change *end = find_change(txn, ROW_ATTEMPT, old->attempt);
+    if (!end || end->change != CHANGE_RETIRE || !sim_store_row(before, ROW_ATTEMPT, old->attempt))
+        return broken(err, 2, "job %llu let go of attempt %llu, which has not ended", (ull)job->id,
+            (ull)old->attempt);
+    const struct attempt_row *attempt = end->row;
+    int32_t used = old->retries_left - job->retries_left;
+    bool is_free = attempt->end_reason == END_PREEMPTED || attempt->end_reason == END_DRAINED ||
+                   attempt->end_reason == END_RESIZED;
+    if (is_free ? used != 0 : used < 0 || used > 1)
+        return broken(err, 1, "job %llu used %d retries for reason %d", (ull)job->id, used,
+            attempt->end_reason);
+    return need_decision(txn, DECISION_REQUEUE, DECISION_OF_JOB, job->id, err);
+}
+
+static int check_job_change(const struct sim_store *before, const struct sim_txn *txn,
+    const struct job_row *old, const struct core_change *change, int64_t now_ms, struct error *err)
 {
     const struct job_row *job = change->row;
     if (change->change == CHANGE_DELETE)
@@ -119,8 +154,8 @@ static int check_job_change(const struct sim_txn *txn, const struct job_row *old
     uint64_t submitted = job->array ? job->array : job->id;
     if (!old && need_decision(txn, DECISION_JOB_SUBMIT, DECISION_OF_JOB, submitted, err) < 0)
         return -1;
-    if (old && old->attempt && !job->attempt && change->change == CHANGE_PUT &&
-        need_decision(txn, DECISION_REQUEUE, DECISION_OF_JOB, job->id, err) < 0)
+    if (old && old->attempt && old->attempt != job->attempt && change->change == CHANGE_PUT &&
+        check_requeue(before, txn, old, job, err) < 0)
         return -1;
     if (old && !old->cancel && job->cancel &&
         need_decision(txn, DECISION_JOB_CANCEL, DECISION_OF_JOB, job->id, err) < 0)
@@ -154,35 +189,6 @@ static int check_attempt_new(const struct sim_store *before, const struct sim_tx
     return need_decision(txn, DECISION_ADMIT, DECISION_OF_ATTEMPT, attempt->id, err);
 }
 
-/* A preemption: for whom, and whether its victim could be one. */
-static int check_preemption(const struct sim_store *before, const struct sim_txn *txn,
-    const struct attempt_row *attempt, int64_t now_ms, struct error *err)
-{
-    const struct core_decision *decision =
-        sim_txn_decision(txn, DECISION_STOP, DECISION_OF_ATTEMPT, attempt->id);
-    const struct job_row *job = sim_store_row(before, ROW_JOB, attempt->job);
-    if (!decision)
-        return broken(err, 6, "attempt %llu is preempted by nobody", (ull)attempt->id);
-    if (!sim_store_row(before, ROW_ATTEMPT, attempt->id))
-        return broken(err, 6, "attempt %llu is preempted in the tick that gave it its place",
-            (ull)attempt->id);
-    if (!job)
-        return broken(err, 6, "attempt %llu is of no job", (ull)attempt->id);
-    if (!decision->for_job || decision->for_job == job->id)
-        return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
-            (ull)decision->for_job);
-    if (!job->preemptible)
-        return broken(err, 6, "job %llu is not preemptible and is preempted", (ull)job->id);
-    if (job->preemptions_max >= 0 && job->preemptions >= job->preemptions_max)
-        return broken(err, 6, "job %llu is preempted once more than it allows", (ull)job->id);
-    if (attempt->started_ms && attempt->started_ms + job->min_runtime_ms > now_ms)
-        return broken(err, 6, "job %llu is preempted before its minimum run time", (ull)job->id);
-    if (decision->lost_ms < 0)
-        return broken(err, 6, "the preemption of attempt %llu loses %lld", (ull)attempt->id,
-            (long long)decision->lost_ms);
-    return 0;
-}
-
 static int check_attempt_end(const struct attempt_row *attempt, int64_t now_ms, struct error *err)
 {
     if (attempt->state != ATTEMPT_ENDED || attempt->end_reason == END_NONE ||
@@ -203,16 +209,15 @@ static int check_attempt_change(const struct sim_store *before, const struct sim
         return -1;
     if (old &&
         (old->job != attempt->job || old->size != attempt->size || old->number != attempt->number ||
-            old->state > attempt->state || old->admitted_ms != attempt->admitted_ms))
+            old->state > attempt->state || old->admitted_ms != attempt->admitted_ms ||
+            (old->started_ms && old->started_ms != attempt->started_ms) ||
+            (old->stop_ms && old->stop_ms != attempt->stop_ms)))
         return broken(err, 2, "attempt %llu is another one than before", (ull)attempt->id);
     bool started = attempt->started_ms && !(old && old->started_ms);
     if (started && need_decision(txn, DECISION_START, DECISION_OF_ATTEMPT, attempt->id, err) < 0)
         return -1;
     bool stopped = attempt->stop_reason != END_NONE && !(old && old->stop_reason != END_NONE);
     if (stopped && need_decision(txn, DECISION_STOP, DECISION_OF_ATTEMPT, attempt->id, err) < 0)
-        return -1;
-    if (stopped && attempt->stop_reason == END_PREEMPTED &&
-        check_preemption(before, txn, attempt, now_ms, err) < 0)
         return -1;
     if (change->change == CHANGE_PUT)
         return 0;
@@ -320,10 +325,12 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
         return broken(
             err, 1, "%s %llu: the id was used before", row_type(change->kind)->name, (ull)id);
     switch (change->kind) {
-    case ROW_JOB: return check_job_change(txn, old, change, now_ms, err);
+    case ROW_JOB: return check_job_change(before, txn, old, change, now_ms, err);
     case ROW_ATTEMPT: return check_attempt_change(before, txn, old, change, now_ms, err);
     case ROW_NODE: return check_node_change(txn, old, change, err);
     case ROW_CAPACITY: return invariants_capacity(before, change->row, err);
+    case ROW_SPAN:
+        return change->change == CHANGE_PUT ? invariants_span(before, change->row, err) : 0;
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     default: return check_other_change(txn, old, change, err);
     }
@@ -486,7 +493,7 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {
-        ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_CLAIM};
+        ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

@@ -3,14 +3,13 @@
 
 #include "sim/invariants.h"
 
-typedef unsigned long long ull;
-
-static inline int broken(struct error *err, int invariant, const char *format, ...)
-    PRINTF_LIKE(3, 4);
-
-/* The failing answer of a check: the number of the invariant, then the text. Always -1. */
 #include <stdarg.h>
 #include <stdio.h>
+
+typedef unsigned long long ull;
+
+/* The failing answer of a check: the number of the invariant, then the text. Always -1. */
+PRINTF_LIKE(3, 4)
 static inline int broken(struct error *err, int invariant, const char *format, ...)
 {
     char text[400];
@@ -50,8 +49,15 @@ bool invariants_quota_allows(
 /* Whether any limit that counts for the job is passed. -1: which. */
 int invariants_quota_kept(
     const struct sim_store *store, const struct job_row *job, struct error *err);
-/* That a charge, or a node's capacity, costs what the prices before the transaction say. */
+/* A decision to stop an attempt for another job: it could be a victim, and what it loses is said.
+ */
+int invariants_preempted(const struct sim_store *after, const struct core_decision *decision,
+    int64_t now_ms, struct error *err);
+
+/* That a charge, a span of one that was closed early, or a node's capacity, costs what the prices
+ * before the transaction say. */
 int invariants_charge(
     const struct sim_store *before, const struct charge_row *charge, struct error *err);
+int invariants_span(const struct sim_store *before, const struct span_row *span, struct error *err);
 int invariants_capacity(
     const struct sim_store *before, const struct capacity_row *capacity, struct error *err);

@@ -230,6 +230,9 @@ int invariants_admission(
         const struct core_decision *decision = &txn->decisions.items[i];
         if (decision->kind == DECISION_JOB_SUBMIT && check_submitted(after, txn, decision, err) < 0)
             return -1;
+        if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
+            invariants_preempted(after, decision, now_ms, err) < 0)
+            return -1;
         if (decision->kind != DECISION_ADMIT)
             continue;
         const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);
@@ -307,6 +310,22 @@ int invariants_idle(const struct sim_store *store, int64_t now_ms, struct error 
     return 0;
 }
 
+/* Maintenance has begun: whoever is on the node was told to stop. */
+static int check_maintenance(const struct sim_store *store,
+    const struct reservation_row *reservation, int64_t now_ms, struct error *err)
+{
+    const struct placement_row *placement;
+    if (reservation->begin_ms > now_ms || reservation->end_ms <= now_ms)
+        return 0;
+    for (each_row(placement_row, placement, store, ROW_PLACEMENT)) {
+        const struct attempt_row *attempt = sim_store_row(store, ROW_ATTEMPT, placement->attempt);
+        if (placement->node == reservation->node && attempt->stop_reason == END_NONE)
+            return broken(err, 5, "attempt %llu runs on node %llu into its maintenance",
+                (ull)attempt->id, (ull)placement->node);
+    }
+    return 0;
+}
+
 int invariants_time(const struct sim_store *store, int64_t now_ms, struct error *err)
 {
     const struct attempt_row *attempt;
@@ -322,6 +341,10 @@ int invariants_time(const struct sim_store *store, int64_t now_ms, struct error 
             return broken(
                 err, 1, "attempt %llu of a cancelled job is not told to stop", (ull)attempt->id);
     }
+    const struct reservation_row *reservation;
+    for (each_row(reservation_row, reservation, store, ROW_RESERVATION))
+        if (check_maintenance(store, reservation, now_ms, err) < 0)
+            return -1;
     const struct job_row *job;
     for (each_row(job_row, job, store, ROW_JOB))
         if (job->deadline_ms && job->deadline_ms < now_ms && job->state != JOB_STOPPING)

@@ -69,6 +69,39 @@ static int64_t cost_nano(int64_t hour_micro, int64_t length_ms)
     return (int64_t)(((__int128)hour_micro * length_ms + 1800) / 3600);
 }
 
+/* The span that this charge closes: what was held before a price changed. */
+static const struct span_row *charged_span(
+    const struct sim_store *before, const struct charge_row *charge)
+{
+    const struct span_row *span;
+    for (each_row(span_row, span, before, ROW_SPAN)) {
+        const struct placement_row *placement =
+            sim_store_row(before, ROW_PLACEMENT, span->placement);
+        if (placement->attempt == charge->attempt && placement->node == charge->node &&
+            span->begin_ms == charge->begin_ms && span->end_ms == charge->end_ms &&
+            span->hour_micro == charge->hour_micro)
+            return span;
+    }
+    return NULL;
+}
+
+int invariants_span(const struct sim_store *before, const struct span_row *span, struct error *err)
+{
+    const struct placement_row *placement = sim_store_row(before, ROW_PLACEMENT, span->placement);
+    const struct node_row *node =
+        placement ? sim_store_row(before, ROW_NODE, placement->node) : NULL;
+    struct bill bill = {
+        {span->cpu_milli, span->memory_bytes, span->disk_bytes, span->accelerator_milli},
+        span->hour_micro};
+    if (!node || span->begin_ms != placement->since_ms || span->end_ms <= span->begin_ms)
+        return broken(err, 8, "span %llu: from %lld to %lld", (ull)span->id,
+            (long long)span->begin_ms, (long long)span->end_ms);
+    if (price_fits(before, node, &bill))
+        return 0;
+    return broken(err, 8, "span %llu: %lld an hour is not the price", (ull)span->id,
+        (long long)span->hour_micro);
+}
+
 int invariants_charge(
     const struct sim_store *before, const struct charge_row *charge, struct error *err)
 {
@@ -87,10 +120,10 @@ int invariants_charge(
     struct bill bill = {
         {charge->cpu_milli, charge->memory_bytes, charge->disk_bytes, charge->accelerator_milli},
         charge->hour_micro};
-    return price_fits(before, node, &bill)
-               ? 0
-               : broken(err, 8, "charge %llu: %lld an hour is not the price", (ull)charge->id,
-                     (long long)charge->hour_micro);
+    if (charged_span(before, charge) || price_fits(before, node, &bill))
+        return 0;
+    return broken(err, 8, "charge %llu: %lld an hour is not the price", (ull)charge->id,
+        (long long)charge->hour_micro);
 }
 
 int invariants_capacity(

@@ -30,6 +30,7 @@ struct sim_faults {
 
 struct sim_engine;
 
+/* An engine with nothing running. */
 struct sim_engine *sim_engine_create(uint64_t seed, const struct sim_faults *faults);
 void sim_engine_destroy(struct sim_engine *engine); /* NULL is fine */
 /* From now on everything works at the first try, and nodes that are down come back. */

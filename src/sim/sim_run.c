@@ -119,6 +119,23 @@ static void gather_reports(struct sim *sim)
         add_input(sim, &input);
 }
 
+static void node_input(
+    const struct sim *sim, const struct node_row *node, struct sim_input *ret_input)
+{
+    const struct pool_row *pool = sim_store_row(sim->store, ROW_POOL, node->pool);
+    snprintf(ret_input->pool_name, sizeof ret_input->pool_name, "%.63s",
+        sim_store_symbol(sim->store, pool->name));
+    snprintf(ret_input->node_name, sizeof ret_input->node_name, "%.63s",
+        sim_store_symbol(sim->store, node->name));
+}
+
+static void gather_node_wish(struct sim *sim, const struct node_row *node, enum node_wish wish)
+{
+    struct sim_input input = {.kind = INPUT_NODE_WISH, .wish = wish};
+    node_input(sim, node, &input);
+    add_input(sim, &input);
+}
+
 /* What a refused command and a stale report leave behind: nothing. */
 static int check_nothing_done(struct sim *sim, const struct sim_input *input,
     const struct sim_answer *answer, uint64_t before, struct error *err)
@@ -155,6 +172,18 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
     return 0;
 }
 
+/* Loading wakes the core: so that both schedule, the one that lives on is woken as well. */
+static void gather_alarm(struct sim *sim)
+{
+    for (size_t i = 0; sim->shadow && i < sim_store_count(sim->store, ROW_NODE); i++) {
+        const struct node_row *node = sim_store_at(sim->store, ROW_NODE, i);
+        if (node->cordoned || node->draining || node->leaving)
+            continue;
+        gather_node_wish(sim, node, NODE_UNCORDON);
+        return;
+    }
+}
+
 static int apply_inputs(struct sim *sim, int64_t told_ms, struct error *err)
 {
     vec_clear(&sim->answers);
@@ -186,7 +215,7 @@ static int shadow_differs(const struct sim *sim, const struct sim_txn *anew, str
     const struct decision_list *live = &sim->txn.decisions, *other = &anew->decisions;
     size_t i = 0;
     while (i < live->count && i < other->count &&
-           memcmp(&live->items[i], &other->items[i], sizeof live->items[i]) == 0)
+           sim_trace_decision(0, &live->items[i]) == sim_trace_decision(0, &other->items[i]))
         i++;
     const struct core_decision none = {0};
     const struct core_decision *a = i < live->count ? &live->items[i] : &none;
@@ -385,6 +414,7 @@ static int step_run(struct sim *sim, struct error *err)
         sim->core_ms = told_ms;
     sim_engine_advance(sim->engine, sim->store, sim->now_ms);
     gather_reports(sim);
+    gather_alarm(sim);
     if (apply_inputs(sim, told_ms, err) < 0)
         return -1;
     if (sim->cut == CUT_BEFORE_SCHEDULE)
@@ -428,16 +458,10 @@ static void gather_relief(struct sim *sim)
 {
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_NODE); i++) {
         const struct node_row *node = sim_store_at(sim->store, ROW_NODE, i);
-        const struct pool_row *pool = sim_store_row(sim->store, ROW_POOL, node->pool);
         struct sim_input input = {.kind = INPUT_NODE_RESERVE};
-        snprintf(input.pool_name, sizeof input.pool_name, "%.63s",
-            sim_store_symbol(sim->store, pool->name));
-        snprintf(input.node_name, sizeof input.node_name, "%.63s",
-            sim_store_symbol(sim->store, node->name));
+        node_input(sim, node, &input);
         add_input(sim, &input);
-        input.kind = INPUT_NODE_WISH;
-        input.wish = NODE_UNCORDON;
-        add_input(sim, &input);
+        gather_node_wish(sim, node, NODE_UNCORDON);
     }
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_JOB); i++) {
         const struct job_row *job = sim_store_at(sim->store, ROW_JOB, i);

@@ -27,6 +27,7 @@ struct sim_txn {
     struct decision_list decisions;
 };
 
+/* An empty transaction; finish frees what it holds. */
 void sim_txn_init(struct sim_txn *txn);
 void sim_txn_finish(struct sim_txn *txn);
 /* Forgets what was there and takes the core's changes and decisions of this tick. */
@@ -46,6 +47,7 @@ const struct core_decision *sim_txn_decision(
 
 struct sim_store;
 
+/* An empty store. */
 struct sim_store *sim_store_create(void);
 void sim_store_destroy(struct sim_store *store); /* NULL is fine */
 int64_t sim_store_next_tick(const struct sim_store *store);

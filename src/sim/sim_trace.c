@@ -94,28 +94,42 @@ static void trace_change(struct sim_trace *trace, const struct sim_store *store,
     trace_line(trace);
 }
 
-static void trace_decision(struct sim_trace *trace, const struct core_decision *decision)
+uint64_t sim_trace_decision(uint64_t digest, const struct core_decision *decision)
 {
     const uint64_t values[] = {(uint64_t)decision->kind, (uint64_t)decision->at_ms, decision->job,
         decision->attempt, decision->node, decision->pool, decision->team, decision->for_job,
         (uint64_t)(int64_t)decision->reason, (uint64_t)(int64_t)decision->exit_status,
         (uint64_t)decision->lost_ms};
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
-        trace->digest = sim_hash_number(trace->digest, values[i]);
+        digest = sim_hash_number(digest, values[i]);
+    return digest;
+}
+
+static void print_decision(struct strbuf *line, const struct core_decision *decision)
+{
+    const struct {
+        const char *name;
+        uint64_t id;
+    } ids[] = {{"job", decision->job}, {"attempt", decision->attempt}, {"node", decision->node},
+        {"pool", decision->pool}, {"team", decision->team}, {"for_job", decision->for_job}};
+    strbuf_printf(line, "  decision %s", decision_names[decision->kind]);
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        if (ids[i].id)
+            strbuf_printf(line, " %s=%llu", ids[i].name, (ull)ids[i].id);
+    if (decision->reason)
+        strbuf_printf(line, " reason=%s", end_reason_names[decision->reason]);
+    if (decision->exit_status)
+        strbuf_printf(line, " status=%d", decision->exit_status);
+    if (decision->lost_ms)
+        strbuf_printf(line, " lost_ms=%lld", (long long)decision->lost_ms);
+}
+
+static void trace_decision(struct sim_trace *trace, const struct core_decision *decision)
+{
+    trace->digest = sim_trace_decision(trace->digest, decision);
     if (!trace->out)
         return;
-    strbuf_printf(&trace->line, "  decision %s", decision_names[decision->kind]);
-    static const char *const names[] = {
-        "", "", "job", "attempt", "node", "pool", "team", "for_job"};
-    for (size_t i = 2; i < ARRAY_LEN(names); i++)
-        if (values[i])
-            strbuf_printf(&trace->line, " %s=%llu", names[i], (ull)values[i]);
-    if (decision->reason)
-        strbuf_printf(&trace->line, " reason=%s", end_reason_names[decision->reason]);
-    if (decision->exit_status)
-        strbuf_printf(&trace->line, " status=%d", decision->exit_status);
-    if (decision->lost_ms)
-        strbuf_printf(&trace->line, " lost_ms=%lld", (long long)decision->lost_ms);
+    print_decision(&trace->line, decision);
     trace_line(trace);
 }
 

@@ -37,6 +37,7 @@ struct sim_world {
     uint64_t jobs_named;
 };
 
+/* The random world of a seed. */
 void sim_world_init(struct sim_world *world, const struct sim_profile *profile, uint64_t seed);
 
 /* Inputs that build the first pool and team; the step number goes up from 0. False: no more. */

@@ -34,8 +34,15 @@ static void check_manifest(
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    /* Read once: they are the same for every input. */
+    static struct arena *builtin_arena;
+    static const struct doc *builtin;
+    if (!builtin_arena) {
+        builtin_arena = arena_create();
+        builtin = spec_builtin_classes_doc(builtin_arena);
+    }
+    struct class_lookup classes = class_lookup_in(builtin);
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    struct class_lookup classes = class_lookup_in(spec_builtin_classes_doc(arena));
     struct doc *documents = doc_parse_yaml(arena, (const char *)data, size, NULL);
     if (!documents)
         return 0;

@@ -189,7 +189,8 @@ const char *label_find(const struct label_list *labels, const char *key)
 const char *job_missing_label(const struct job *job, const struct team *team)
 {
     for (size_t i = 0; i < team->required_labels.count; i++) {
-        if (!label_find(&job->metadata.labels, team->required_labels.items[i]))
+        const char *value = label_find(&job->metadata.labels, team->required_labels.items[i]);
+        if (!value || !value[0])
             return team->required_labels.items[i];
     }
     return NULL;
@@ -249,7 +250,8 @@ void spec_write_markdown(struct strbuf *out)
         "What manifests may say. This page is made from the field tables in `src/spec`; change "
         "those, then run the unit test `spec_manifest` with `MUSTER_WRITE_DOCS=1`.\n\n"
         "A manifest is YAML or JSON of at most 256 KiB; several are separated by `---`. Anchors, "
-        "aliases, tags and directives are not taken. A field with nothing or `null` in it counts as not given. "
+        "aliases, tags and directives are not taken. A field with nothing or `null` in it counts "
+        "as not given. "
         "Sizes are written as `512Mi` or `16G`, durations as `90s` or `1h30m`, times as "
         "`2026-01-31T08:30:00Z`.\n");
     for (size_t i = 0; i < KIND_COUNT; i++)

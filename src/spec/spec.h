@@ -57,7 +57,7 @@ bool manifest_equal(const struct manifest *a, const struct manifest *b);
 
 /* The value of a label, or NULL. */
 const char *label_find(const struct label_list *labels, const char *key);
-/* The first label that the team demands and the job has not, or NULL. */
+/* The first label that the team demands and the job has not, or has with nothing in it; or NULL. */
 const char *job_missing_label(const struct job *job, const struct team *team);
 /* "low", "normal", "high", "urgent" for their numbers, else NULL. */
 const char *priority_name(int64_t priority);

@@ -324,18 +324,6 @@ const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
     return text;
 }
 
-uint32_t reader_symbol_find(struct store_reader *reader, const char *text)
-{
-    SCOPED(sql_reset_scope) sqlite3_stmt *statement = NULL;
-    struct error ignored;
-
-    assert(reader && text);
-    if (reader_statement(reader, "SELECT id FROM symbol WHERE text = ?", &statement, &ignored) < 0)
-        return 0;
-    sql_bind_text(statement, 1, text);
-    return sql_next(statement, &ignored) > 0 ? (uint32_t)sqlite3_column_int64(statement, 0) : 0;
-}
-
 /* ---- the audit chain's verification ---------------------------------------------------------------- */
 
 int reader_audit_verify(struct store_reader *reader, int64_t *ret_count, struct error *err)

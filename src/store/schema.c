@@ -35,10 +35,6 @@ static const char *const steps[] = {
     " count INTEGER NOT NULL, public_key BLOB NOT NULL, signature BLOB NOT NULL);",
 };
 
-/* Beside what the columns say. */
-static const char extra_indexes[] =
-    "CREATE INDEX IF NOT EXISTS \"symbol.text\" ON symbol(text);";
-
 static const struct row_type *type_of(int kind)
 {
     return row_type((enum row_kind)kind);
@@ -151,7 +147,6 @@ static void tables_digest(const struct schema *schema, char out[65])
         row_sql_create(&sql, schema->type(kind));
         row_sql_indexes(&sql, schema->type(kind));
     }
-    strbuf_puts(&sql, extra_indexes);
     file_sha256_hex(sql.text, sql.length, out);
 }
 
@@ -174,7 +169,7 @@ static int prepare_tables(
             return -1;
     snprintf(sql, sizeof sql, "UPDATE schema_version SET version = %d, tables = '%s'",
         schema->step_count, digest);
-    return sql_exec(db, extra_indexes, err) < 0 ? -1 : sql_exec(db, sql, err);
+    return sql_exec(db, sql, err);
 }
 
 static int upgrade(

@@ -40,6 +40,7 @@ const char *sql_text(sqlite3_stmt *statement, int column);
 /* Binds text that outlives the statement's run; NULL binds NULL. */
 void sql_bind_text(sqlite3_stmt *statement, int index, const char *text);
 
+/* For SCOPED: close and finalize; NULL is fine. */
 void sql_scope(sqlite3 **db);
 void sql_statement_scope(sqlite3_stmt **statement);
 /* Resets a cached statement at the end of a scope, so that no read is left open. */

@@ -56,6 +56,7 @@ struct store_txn *store_txn_create(int64_t epoch, int64_t tick);
 void store_txn_destroy(struct store_txn *txn); /* NULL is fine */
 int64_t store_next_tick(const struct store *store);
 
+/* The row is new or changed, and live. */
 void store_txn_put_row(struct store_txn *txn, enum row_kind kind, const void *row);
 /* Writes the row for the last time: it stays readable and is not loaded again. */
 void store_txn_retire_row(struct store_txn *txn, enum row_kind kind, const void *row);
@@ -96,6 +97,7 @@ int64_t store_free_bytes(const struct store *store);
 
 /* ---- reading what is committed ----------------------------------------------------------- */
 
+/* Opens a reader of the store in dir. ERR_NOT_FOUND, ERR_IO. */
 MUST_CHECK int store_reader_open(
     const char *dir, const struct store_options *options, struct store_reader **ret, struct error *err);
 void store_reader_close(struct store_reader *reader); /* NULL is fine */
@@ -144,8 +146,6 @@ MUST_CHECK int reader_charges(struct store_reader *reader, const struct charge_f
 
 /* The text of a symbol, "" when there is none; valid until the reader is closed (cached). */
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol);
-/* The id of a symbol, 0 when there is none. */
-uint32_t reader_symbol_find(struct store_reader *reader, const char *text);
 
 struct document {
     const char *key;

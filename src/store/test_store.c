@@ -268,7 +268,7 @@ static void charges_are_found_by_team_job_and_overlap(void **state)
     store_reader_close(reader);
 }
 
-static void symbols_are_found_both_ways(void **state)
+static void symbols_are_read_once(void **state)
 {
     struct fixture *fixture = *state;
     struct store_txn *txn = test_txn(fixture->store);
@@ -281,8 +281,6 @@ static void symbols_are_found_both_ways(void **state)
     assert_ptr_equal(reader_symbol(reader, 41), text);
     assert_string_equal(reader_symbol(reader, 42), "");
     assert_string_equal(reader_symbol(reader, 0), "");
-    assert_int_equal(reader_symbol_find(reader, "a100"), 41);
-    assert_int_equal(reader_symbol_find(reader, "h100"), 0);
     store_reader_close(reader);
 }
 
@@ -446,7 +444,7 @@ int main(void)
         TEST(settling_says_what_is_there),
         TEST(rows_are_found_by_conditions_and_in_pages),
         TEST(charges_are_found_by_team_job_and_overlap),
-        TEST(symbols_are_found_both_ways),
+        TEST(symbols_are_read_once),
         TEST(documents_have_revisions_scopes_and_prefixes),
         TEST(a_reader_sees_one_moment_between_begin_and_end),
         TEST(many_different_queries_do_not_fill_the_reader),

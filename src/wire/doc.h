@@ -71,6 +71,7 @@ const struct doc *doc_find(const struct doc *root, const char *path);
 /* Whether it is a number written as an integer, in range; sets *ret. */
 bool doc_as_int(const struct doc *value, int64_t *ret);
 
+/* A deep copy, its texts too. */
 struct doc *doc_copy(struct arena *arena, const struct doc *value);
 /* Fields of over laid upon base: maps are merged by key, everything else is replaced. */
 struct doc *doc_merge(struct arena *arena, const struct doc *base, const struct doc *over);

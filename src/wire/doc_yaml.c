@@ -161,8 +161,8 @@ static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
         return 0;
     }
     reader->block = block;
-    int result = put_value(reader, style == FYSS_PLAIN ? resolve_plain(reader->arena, text)
-                                                       : doc_string(reader->arena, text));
+    int result = put_value(reader,
+        style == FYSS_PLAIN ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
     reader->block = false;
     return result;
 }

@@ -124,6 +124,7 @@ struct http_server_stats {
     uint64_t timed_out;   /* connections closed by a timeout other than idle */
     uint64_t cancelled;   /* requests that ended before their answer was complete */
 };
+/* Figures of now and since creation. */
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats);
 
 /* Who is at the other end. */
@@ -138,6 +139,7 @@ struct http_peer {
 
 /* ------- what was asked: valid until the request is answered or cancelled ------- */
 
+/* As sent: "GET". */
 const char *http_request_method(const struct http_request *request);
 /* The path, percent-decoded and safe: it begins with '/', is valid UTF-8 without control
  * characters, and has no empty (but for a slash at the end), "." or ".." segment. A target that
@@ -294,6 +296,7 @@ struct http_client_response {
     bool stopped; /* the sink ended it early */
 };
 
+/* Frees what it holds and zeroes it. */
 void http_client_response_finish(struct http_client_response *response);
 /* The first value of a field of the answer, or NULL. */
 const char *http_client_response_header(

@@ -15,6 +15,7 @@ struct http_body {
     const struct http_fault *fault; /* set with HTTP_PARSE_FAULT */
 };
 
+/* Before the first byte of a body; content_length counts with that framing only. */
 void http_body_init(struct http_body *body, enum http_framing framing, uint64_t content_length);
 /* Reads on at bytes and stops at the end of the first piece, of the body, or of the input.
  * *ret_used bytes were taken, of which the last ret_piece are content, if any.

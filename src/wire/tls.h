@@ -27,6 +27,7 @@ void tls_server_fingerprint(const struct tls_server *tls, char out[TLS_FINGERPRI
 /* What a client trusts: the PEM file ca_path, or the system's CAs when it is NULL. */
 struct tls_client;
 
+/* ca_path NULL: the system's CAs. ERR_INVALID, ERR_IO. */
 MUST_CHECK int tls_client_create(
     const char *ca_path, struct tls_client **ret_tls, struct error *err);
 void tls_client_destroy(struct tls_client *tls); /* NULL is fine */
@@ -46,6 +47,7 @@ struct tls_session;
 /* What stopped a call that moved no bytes. */
 enum tls_need { TLS_NEED_NOTHING, TLS_NEED_READ, TLS_NEED_WRITE };
 
+/* A session over fd, which stays the caller's; the handshake is still to be done. */
 struct tls_session *tls_session_accept(struct tls_server *tls, int fd);
 /* host: the name or numeric address the certificate must be for. */
 MUST_CHECK int tls_session_connect(struct tls_client *tls, int fd, const char *host,
