@@ -28,6 +28,7 @@ typedef VEC(struct wish) wish_list;
 
 struct reconciler {
     struct server *server;
+    struct idmap launched; /* attempts that this process started: value as below */
     struct idmap stopping; /* attempts that were told to stop: value is not used but for its being */
 };
 
@@ -42,6 +43,7 @@ void reconciler_destroy(struct reconciler *reconciler)
 {
     if (!reconciler)
         return;
+    idmap_finish(&reconciler->launched);
     idmap_finish(&reconciler->stopping);
     free(reconciler);
 }
@@ -129,8 +131,16 @@ static char *detail_json(struct server *server, uint64_t attempt, const struct a
     return strbuf_steal(&json);
 }
 
+static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
+{
+    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
+}
+
+/* That it started may not have been heard of: the server was down meanwhile. */
 static void tell_end(struct server *server, uint64_t attempt, const struct attempt_end *end)
 {
+    if (end->started_ms > 0)
+        tell_kind(server, attempt, REPORT_STARTED);
     struct core_report report = {
         .attempt = attempt,
         .kind = REPORT_ENDED,
@@ -139,11 +149,6 @@ static void tell_end(struct server *server, uint64_t attempt, const struct attem
         .complete = end->reason == ENGINE_END_SUCCEEDED,
     };
     tell_core(server, &report, detail_json(server, attempt, end));
-}
-
-static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
-{
-    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
@@ -177,9 +182,23 @@ static void reconcile_unknown(struct reconciler *reconciler, const struct wish *
     } else if (launch_attempt(server, &wish->attempt, &err) < 0) {
         log_warn("attempt %" PRIx64 " cannot start: %s", wish->attempt.id, err.text);
         end_unstarted(server, wish->attempt.id, ENGINE_END_START_FAILED, err.text);
-    } else if (wish->attempt.state == ATTEMPT_ADMITTED) {
-        tell_kind(server, wish->attempt.id, REPORT_SUBMITTED);
+    } else {
+        idmap_put(&reconciler->launched, wish->attempt.id, reconciler);
+        if (wish->attempt.state == ATTEMPT_ADMITTED)
+            tell_kind(server, wish->attempt.id, REPORT_SUBMITTED);
     }
+}
+
+/* A server that was killed while it launched an attempt leaves one of which nothing ever ran, which
+ * is no reason for a job to fail. Once only: what this process launched itself is not launched
+ * again. */
+static bool never_ran(
+    const struct reconciler *reconciler, uint64_t id, const struct attempt_end *end)
+{
+    const struct attempt_row *attempt = core_attempt(reconciler->server->core, id);
+    return end->reason == ENGINE_END_LOST && end->started_ms == 0 && attempt &&
+           attempt->state != ATTEMPT_STARTED && attempt->stop_reason == END_NONE &&
+           !idmap_get(&reconciler->launched, id);
 }
 
 static void stop_once(struct reconciler *reconciler, const struct wish *wish)
@@ -198,6 +217,13 @@ static void reconcile_known(
     struct reconciler *reconciler, const struct wish *wish, const struct attempt_view *view)
 {
     struct server *server = reconciler->server;
+    struct error err;
+    if (view->state == ENGINE_ATTEMPT_ENDED && !wish->wish.stop &&
+        never_ran(reconciler, view->attempt, &view->end) &&
+        engine_forget(server->engine, view->attempt, &err) == 0) {
+        reconcile_unknown(reconciler, wish);
+        return;
+    }
     if (view->state == ENGINE_ATTEMPT_ENDED) {
         tell_end(server, view->attempt, &view->end);
         return;
@@ -219,6 +245,7 @@ static void reconcile_surplus(struct reconciler *reconciler, const struct attemp
             log_warn("attempt %" PRIx64 " cannot be killed: %s", view->attempt, err.text);
         return;
     }
+    idmap_remove(&reconciler->launched, view->attempt);
     idmap_remove(&reconciler->stopping, view->attempt);
     usage_remove(server->usage, view->attempt);
     progress_forget(server->progress, view->job);
@@ -256,7 +283,12 @@ void reconciler_report(void *context, const struct report *report)
     struct server *server = context;
     switch (report->kind) {
     case ENGINE_REPORT_STARTED: tell_kind(server, report->attempt, REPORT_STARTED); break;
-    case ENGINE_REPORT_ENDED: tell_end(server, report->attempt, &report->ended); break;
+    case ENGINE_REPORT_ENDED:
+        if (never_ran(server->reconciler, report->attempt, &report->ended))
+            ticker_poke(server->ticker); /* the tick's reconciliation launches it again */
+        else
+            tell_end(server, report->attempt, &report->ended);
+        break;
     case ENGINE_REPORT_SAMPLE: usage_put(server->usage, report->attempt, &report->sample); break;
     case ENGINE_REPORT_METRICS: {
         const struct attempt_row *attempt = core_attempt(server->core, report->attempt);

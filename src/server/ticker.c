@@ -5,7 +5,7 @@
  *    holds, and during a commit it is that plus exactly one tick.
  * 2. A command is answered once, after the commit of the tick that ran it.
  * 3. A report of the server itself is never answered and never lost: what a failed tick took back
- *    is found again by reconciliation, which follows every reload. */
+ *    is told again after the reload, and reconciliation finds what was not even queued. */
 #include "server/ticker.h"
 
 #include "base/clock.h"
@@ -504,16 +504,36 @@ static void recover(struct ticker *ticker)
     ticker_poke(ticker);
 }
 
+/* Takes the server's own reports out of a list: they are told again once the state is loaded. A
+ * report that turns out to be stale then changes nothing. */
+static void take_reports(command_list *list, command_list *reports)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        struct command *command = list->items[i];
+        if (command->answer)
+            list->items[kept++] = command;
+        else
+            vec_push(reports, command);
+    }
+    list->count = kept;
+}
+
 static void tick_failed(struct ticker *ticker, const struct error *err)
 {
+    command_list reports = {0};
     struct error queued;
     error_set(&queued, ERR_UNAVAILABLE,
         "a write to the store failed while this waited, so it was not done: %.300s", err->text);
     effects_destroy(ticker->effects);
     ticker->effects = NULL;
     ticker->state = TICKER_RECOVERING;
+    take_reports(&ticker->running, &reports);
+    take_reports(&ticker->queue, &reports);
     commands_finish(&ticker->running, err);
     commands_finish(&ticker->queue, &queued);
+    vec_free(&ticker->queue);
+    ticker->queue = reports;
     recover(ticker);
 }
 
