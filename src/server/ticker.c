@@ -40,6 +40,7 @@ struct command {
     void *context;
     char *actor;
     struct error error;
+    bool report; /* of the server itself */
     bool failed;
     bool spoiled;
     size_t decisions_end; /* decisions taken when it had run */
@@ -244,6 +245,7 @@ void ticker_report(struct ticker *ticker, const char *actor, command_run_fn *run
     void (*free_context)(void *), void *context)
 {
     struct command *command = command_create(actor, run, context);
+    command->report = true;
     command->free_context = free_context;
     vec_push(&ticker->queue, command);
     ticker_poke(ticker);
@@ -511,10 +513,10 @@ static void take_reports(command_list *list, command_list *reports)
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct command *command = list->items[i];
-        if (command->answer)
-            list->items[kept++] = command;
-        else
+        if (command->report)
             vec_push(reports, command);
+        else
+            list->items[kept++] = command;
     }
     list->count = kept;
 }
