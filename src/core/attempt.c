@@ -174,12 +174,12 @@ static bool ends_innocently(const struct live_job *job, enum end_reason reason)
 enum { LOST_UNSTARTED_MAX = 8 };
 
 /* Whether the attempt was lost without having run anything: the engine's caller was stopped between
- * accepting and starting it. The job need not pay for that, but an engine that loses everything must
- * not keep it for ever. */
+ * accepting and starting it. The job need not pay for that, but an engine that loses everything
+ * must not keep it for ever. */
 static bool lost_unstarted(const struct live_attempt *attempt, enum end_reason reason)
 {
     return reason == END_LOST && attempt->row.started_ms == 0 &&
-        attempt->job->row.failures < LOST_UNSTARTED_MAX;
+           attempt->job->row.failures < LOST_UNSTARTED_MAX;
 }
 
 /* From when on work counts as wasted, MOMENT_NEVER: none does. */

@@ -43,7 +43,8 @@ struct history_capacity {
     struct capacity_row row;
 };
 
-/* ---- attempt.c -------------------------------------------------------------------------------- */
+/* ---- attempt.c --------------------------------------------------------------------------------
+ */
 
 /* Gives the job an attempt that holds what the plan says, from now on. */
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan);
@@ -63,7 +64,8 @@ void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret);
 /* Loading: takes the placement into the accounts. */
 void placement_link(struct core *core, struct live_placement *placement);
 
-/* ---- charge.c --------------------------------------------------------------------------------- */
+/* ---- charge.c ---------------------------------------------------------------------------------
+ */
 
 /* What the placement, or the whole node, costs for an hour at its present prices. */
 int64_t placement_hour_micro(const struct live_placement *placement);

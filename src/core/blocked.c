@@ -1,5 +1,5 @@
-/* Why a job waits. The same questions as a scheduling pass asks, in an order that puts first what no
- * amount of waiting changes; the answer is for people and decides nothing.
+/* Why a job waits. The same questions as a scheduling pass asks, in an order that puts first what
+ * no amount of waiting changes; the answer is for people and decides nothing.
  *
  * A job that no pool could hold any more goes on waiting, for pools are changed by people who may
  * not be done: it says BLOCK_IMPOSSIBLE, and its deadline or its owner ends it. */

@@ -1,6 +1,6 @@
 /* Creating and reading the state. */
-#include "core/attempt.h"
 #include "core/core.h"
+#include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/pool.h"

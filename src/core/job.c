@@ -3,9 +3,9 @@
  *
  * Invariants: a job has an attempt in exactly the three states that say so; claims only while it is
  * queued; dependencies only while it is held or waiting. An ended job is retired at once. */
+#include "core/job.h"
 #include "core/attempt.h"
 #include "core/core.h"
-#include "core/job.h"
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/shape.h"

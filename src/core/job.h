@@ -49,7 +49,8 @@ struct live_job {
     size_t timer_position;
 };
 
-/* ---- job.c ------------------------------------------------------------------------------------ */
+/* ---- job.c ------------------------------------------------------------------------------------
+ */
 
 /* Not preempted (any more): what it holds can not be taken back. */
 bool job_firm(const struct live_job *job);
@@ -66,7 +67,8 @@ static inline uint64_t name_key(const struct live_team *team, uint32_t name)
     return team->row.id << 32 | name;
 }
 
-/* ---- array.c ---------------------------------------------------------------------------------- */
+/* ---- array.c ----------------------------------------------------------------------------------
+ */
 
 /* The team's live array of that name, or NULL. */
 struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name);
@@ -79,14 +81,16 @@ bool array_full(const struct live_job *job);
 /* Counts an element as active (1) or not any more (-1). */
 void array_count(struct live_job *job, int sign);
 
-/* ---- depend.c --------------------------------------------------------------------------------- */
+/* ---- depend.c ---------------------------------------------------------------------------------
+ */
 
 /* Hangs the dependency into the lists of the job that waits and of the one it waits for. */
 void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
 /* Retires it: it is satisfied, or one of its ends is gone. */
 void dependency_drop(struct core *core, struct live_dependency *dependency);
 
-/* ---- timer.c ---------------------------------------------------------------------------------- */
+/* ---- timer.c ----------------------------------------------------------------------------------
+ */
 
 /* Puts the job's next moment right after its state changed. */
 void timer_set(struct core *core, struct live_job *job);

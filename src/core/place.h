@@ -10,7 +10,8 @@ struct live_job;
 struct live_node;
 struct live_shape;
 
-/* ---- fit.c ------------------------------------------------------------------------------------ */
+/* ---- fit.c ------------------------------------------------------------------------------------
+ */
 
 /* Nodes that could hold a rank of the shape, pools in order. */
 void shape_candidates(struct core *core, struct live_shape *shape);
@@ -34,7 +35,8 @@ bool fit_possible(
 /* How well `ranks` fit: less is better. */
 int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
 
-/* ---- score.c ---------------------------------------------------------------------------------- */
+/* ---- score.c ----------------------------------------------------------------------------------
+ */
 
 /* Something that is held or claimed of the node changed. */
 void journal_note(struct live_node *node);
@@ -47,7 +49,8 @@ struct live_node *score_best(struct core *core, const struct live_job *job);
 void score_forget(struct core *core, struct live_shape *shape);
 bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
 
-/* ---- device.c --------------------------------------------------------------------------------- */
+/* ---- device.c ---------------------------------------------------------------------------------
+ */
 
 /* Thousandths of device i that are neither held nor claimed; may be negative. */
 int64_t device_free(const struct live_node *node, int32_t device);
@@ -60,7 +63,8 @@ uint64_t device_pick_whole(
  * this plan already) included. -1: none. */
 int32_t device_pick_share(const struct live_node *node, int64_t milli, const int16_t *taken);
 
-/* ---- place.c ---------------------------------------------------------------------------------- */
+/* ---- place.c ----------------------------------------------------------------------------------
+ */
 
 struct plan_part {
     struct live_node *node;

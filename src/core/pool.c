@@ -1,11 +1,11 @@
 /* Pools: capacity at a site. Putting a pool describes it whole: what it names is made or changed,
  * nodes that it does not name any more leave. Everything is checked first. */
+#include "core/pool.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
-#include "core/pool.h"
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"

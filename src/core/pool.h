@@ -62,13 +62,13 @@ struct live_node {
     size_t search_at;
 };
 
-/* ---- node.c ----------------------------------------------------------------------------------- */
+/* ---- node.c -----------------------------------------------------------------------------------
+ */
 
 /* The node of that name in the pool of that name, or NULL. */
 struct live_node *node_find(const struct core *core, const char *pool, const char *node);
 /* The same by symbol. */
-struct live_node *node_named(
-    const struct core *core, const struct live_pool *pool, uint32_t name);
+struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name);
 /* Whether new work may come to it, reservations apart. */
 bool node_takes_work(const struct live_node *node);
 /* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
@@ -88,7 +88,8 @@ void node_prepare(struct core *core, struct live_node *node);
 /* Counts a change of nodes: what shapes remember of them is stale. */
 void topology_changed(struct core *core);
 
-/* ---- reserve.c -------------------------------------------------------------------------------- */
+/* ---- reserve.c --------------------------------------------------------------------------------
+ */
 
 /* Stops what still runs where maintenance begins, and drops reservations that are over. */
 void reservations_run(struct core *core);

@@ -9,11 +9,11 @@
  * What is lost is the time since the newest checkpoint (or the start), times the dominant share of
  * the cluster that the attempt holds. Attempts that are stopping already go for nothing. The trial
  * changes node accounts and puts every one of them back before anything is decided. */
+#include "core/preempt.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/place.h"
 #include "core/pool.h"
-#include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"

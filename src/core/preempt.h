@@ -1,4 +1,5 @@
-/* Making a place by preemption: who may be stopped, whom to stop, and claims on what that leaves. */
+/* Making a place by preemption: who may be stopped, whom to stop, and claims on what that leaves.
+ */
 #pragma once
 
 #include "core/core.h"
@@ -18,7 +19,8 @@ struct live_claim {
     struct live_claim *next;
 };
 
-/* ---- claim.c ---------------------------------------------------------------------------------- */
+/* ---- claim.c ----------------------------------------------------------------------------------
+ */
 
 /* Keeps the plan's place for a queued job, which leaves its lane. */
 void claims_make(struct core *core, struct live_job *job, const struct plan *plan);
@@ -31,13 +33,15 @@ void claims_release_node(struct core *core, struct live_node *node);
 void claim_link(struct core *core, struct live_claim *claim);
 void claim_amounts(const struct live_claim *claim, struct amounts *ret);
 
-/* ---- preempt.c -------------------------------------------------------------------------------- */
+/* ---- preempt.c --------------------------------------------------------------------------------
+ */
 
 /* Makes a place for a job that does not fit: stops the set of attempts that loses least among
  * those compared and claims what they leave. False: there is no such set. */
 bool preempt_for(struct core *core, struct live_job *job);
 
-/* ---- victim.c --------------------------------------------------------------------------------- */
+/* ---- victim.c ---------------------------------------------------------------------------------
+ */
 
 /* What may be stopped for a job, with what is chosen already counted in team->chosen. */
 struct victim_rules {

@@ -3,8 +3,8 @@
  * Invariants: a job is in a lane exactly when it is queued and has no claims; a lane is in order of
  * (queued_ms, id) and is destroyed with its last job. A pass looks at the heads of lanes, so its
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
-#include "core/job.h"
 #include "core/queue.h"
+#include "core/job.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"

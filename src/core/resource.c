@@ -1,10 +1,10 @@
 /* Resources as one short vector: CPU, memory, disk, accelerators of all types, then each type.
  * The index of a type depends on which came first and must not decide anything: sums, minima and
  * maxima over the vector are all that is ever taken. */
+#include "core/resource.h"
 #include "core/core.h"
 #include "core/limits.h"
 #include "core/pool.h"
-#include "core/resource.h"
 #include "core/shape.h"
 #include "core/state.h"
 

@@ -2,9 +2,9 @@
  *
  * Rules of one kind and key belong together: a node matches "in" when its value is one of theirs.
  * Two "in" requirements on one key are therefore intersected before they are stored. */
+#include "core/shape.h"
 #include "core/place.h"
 #include "core/resource.h"
-#include "core/shape.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"

@@ -1,7 +1,7 @@
 /* Sorting: bottom-up merge sort. qsort is not stable and differs between C libraries; a decision
  * must not depend on either. */
-#include "base/memory.h"
 #include "core/sort.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <stdbool.h>

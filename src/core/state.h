@@ -25,7 +25,7 @@ struct core {
     struct idmap symbols;      /* by hash_text of their text */
     struct idmap symbols_gone; /* by id, until core_end */
     int64_t symbol_bytes;
-    uint64_t symbol_columns[ROW_KIND_COUNT]; /* bit i: column i of the kind is a symbol */
+    uint64_t symbol_columns[ROW_KIND_COUNT];   /* bit i: column i of the kind is a symbol */
     struct idmap teams_by_name, pools_by_name; /* by symbol */
     struct idmap nodes_by_name;                /* by pool << 32 | symbol */
     struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */

@@ -45,7 +45,8 @@ struct live_counter {
     struct counter_row row;
 };
 
-/* ---- table.c ---------------------------------------------------------------------------------- */
+/* ---- table.c ----------------------------------------------------------------------------------
+ */
 
 /* The next id of a table; see table.c for what ids are. */
 uint64_t id_next(struct core *core, enum row_kind kind);
@@ -88,7 +89,8 @@ struct item *table_next(const struct table *table, size_t *position);
         *list_at_ = (node)->next;                                                                  \
     } while (0)
 
-/* ---- decision.c ------------------------------------------------------------------------------- */
+/* ---- decision.c -------------------------------------------------------------------------------
+ */
 
 /* Adds to the decisions of this tick; the moment is filled in. */
 void decide(struct core *core, struct core_decision decision);

@@ -1,4 +1,5 @@
 /* Teams: nodes of the quota tree. */
+#include "core/team.h"
 #include "core/core.h"
 #include "core/limits.h"
 #include "core/resource.h"
@@ -6,7 +7,6 @@
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
-#include "core/team.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -35,7 +35,8 @@ struct live_team {
     int32_t pass_rank;
 };
 
-/* ---- quota.c ---------------------------------------------------------------------------------- */
+/* ---- quota.c ----------------------------------------------------------------------------------
+ */
 
 /* Derives guarantees and limits of the team and those above from quota rows. */
 void quota_derive(struct core *core, struct live_team *team);
@@ -53,7 +54,8 @@ bool quota_entitled_path(const struct live_team *team, const struct amounts *amo
 /* Whether what can not be taken back leaves everybody's guarantees possible. */
 bool quota_firm_allows(
     const struct core *core, const struct live_team *team, const struct amounts *amounts);
-/* The team, `team` or one above it, that would have more of a resource than that allows, or NULL. */
+/* The team, `team` or one above it, that would have more of a resource than that allows, or NULL.
+ */
 const struct live_team *quota_firm_over(const struct core *core, const struct live_team *team,
     const struct amounts *amounts, int *ret_resource);
 /* The team whose limit leaves no room for amounts more, and the resource; NULL: none. */
@@ -63,7 +65,8 @@ const struct live_team *quota_limit_over(
 struct live_team *team_below(struct live_team *team, const struct live_team *above);
 struct live_team *team_common(struct live_team *a, struct live_team *b); /* NULL: the root */
 
-/* ---- fairshare.c ------------------------------------------------------------------------------ */
+/* ---- fairshare.c ------------------------------------------------------------------------------
+ */
 
 enum { SHARE_ONE = 1000000000 }; /* fixed point of shares: the whole cluster */
 
@@ -77,7 +80,8 @@ void usage_settle_all(struct core *core);
 /* What teams are ordered by: less is served first. */
 int64_t fair_key(const struct core *core, const struct live_team *team);
 
-/* ---- team.c ----------------------------------------------------------------------------------- */
+/* ---- team.c -----------------------------------------------------------------------------------
+ */
 
 /* Puts the team among the children of its parent, or the roots. */
 void team_link(struct core *core, struct live_team *team);

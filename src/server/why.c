@@ -1,5 +1,5 @@
-/* Why a job waits: see why.h. The core says what it is, here it becomes a sentence; it holds for the
- * moment of the question and promises nothing. */
+/* Why a job waits: see why.h. The core says what it is, here it becomes a sentence; it holds for
+ * the moment of the question and promises nothing. */
 #include "server/why.h"
 
 #include "base/memory.h"
@@ -39,7 +39,8 @@ static void say_held(const struct sentence *say)
 static void say_dependency(const struct sentence *say)
 {
     const struct job_row *on = core_job(say->core, say->block->job);
-    strbuf_printf(say->out, "it waits for %s", on ? core_symbol(say->core, on->name) : "another job");
+    strbuf_printf(
+        say->out, "it waits for %s", on ? core_symbol(say->core, on->name) : "another job");
     if (say->block->other_jobs > 0)
         strbuf_printf(say->out, " and %" PRId64 " more", say->block->other_jobs);
 }
@@ -92,7 +93,8 @@ static void say_guarantee(const struct sentence *say)
     const struct core_block *block = say->block;
     char need[QUANTITY_TEXT];
     strbuf_printf(say->out,
-        "it can not be preempted, and the %s %s that it needs beyond what the team %s is guaranteed "
+        "it can not be preempted, and the %s %s that it needs beyond what the team %s is "
+        "guaranteed "
         "are guaranteed to others",
         amount_text(block->resource, block->need, need), block->resource, team_name(say));
 }

@@ -149,7 +149,8 @@ int reader_tick(struct store_reader *reader, int64_t *ret_tick, struct error *er
     return 0;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------------------------------
+ */
 
 static bool column_comparable(const struct row_type *type, const char *name)
 {
@@ -160,8 +161,7 @@ static bool column_comparable(const struct row_type *type, const char *name)
 }
 
 /* Appends " WHERE ..." for the conditions; each takes one parameter. */
-static int append_conditions(
-    struct strbuf *sql, const struct row_query *query, struct error *err)
+static int append_conditions(struct strbuf *sql, const struct row_query *query, struct error *err)
 {
     static const char *const operators[] = {
         [ROW_EQUAL] = "=", [ROW_LESS] = "<", [ROW_GREATER] = ">"};
@@ -226,8 +226,8 @@ int reader_rows(struct store_reader *reader, const struct row_query *query, read
     return more;
 }
 
-int reader_row(struct store_reader *reader, enum row_kind kind, uint64_t id, void *ret_row,
-    struct error *err)
+int reader_row(
+    struct store_reader *reader, enum row_kind kind, uint64_t id, void *ret_row, struct error *err)
 {
     assert(reader && kind < ROW_KIND_COUNT && ret_row);
     const struct row_type *type = row_type(kind);
@@ -242,8 +242,8 @@ int reader_row(struct store_reader *reader, enum row_kind kind, uint64_t id, voi
     sqlite3_bind_int64(statement, 1, (int64_t)id);
     int more = sql_next(statement, err);
     if (more == 0)
-        return error_set(err, ERR_NOT_FOUND, "there is no %s %llu", type->name,
-            (unsigned long long)id);
+        return error_set(
+            err, ERR_NOT_FOUND, "there is no %s %llu", type->name, (unsigned long long)id);
     if (more < 0 || row_read(statement, type, row, err) < 0)
         return -1;
     memcpy(ret_row, row, type->size);
@@ -312,7 +312,8 @@ int reader_charges(struct store_reader *reader, const struct charge_filter *filt
     return 0;
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------ */
+/* ---- symbols ------------------------------------------------------------------------------------
+ */
 
 /* Each job that ever was may bring a symbol: the oldest text in the cache makes room. */
 static void keep_text(struct store_reader *reader, uint32_t symbol, char *text)
@@ -345,7 +346,8 @@ const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
     return text;
 }
 
-/* ---- the audit chain's verification ---------------------------------------------------------------- */
+/* ---- the audit chain's verification
+ * ---------------------------------------------------------------- */
 
 int reader_audit_verify(struct store_reader *reader, int64_t *ret_count, struct error *err)
 {
