@@ -101,9 +101,8 @@ static void send_request(struct run *run, struct client *client)
     write_request(run, client);
     client->in_length = 0;
     client->begin_ns = clock_monotonic_ns();
-    ssize_t sent = client->tls
-                       ? SSL_write(client->tls, client->out, (int)client->out_length)
-                       : send(client->fd, client->out, client->out_length, MSG_NOSIGNAL);
+    ssize_t sent = client->tls ? SSL_write(client->tls, client->out, (int)client->out_length)
+                               : send(client->fd, client->out, client->out_length, MSG_NOSIGNAL);
     if (sent != (ssize_t)client->out_length)
         die("a request could not be sent");
 }
@@ -143,8 +142,7 @@ static bool receive(struct client *client)
     char *to = client->in + client->in_length;
     ssize_t got = client->tls ? SSL_read(client->tls, to, (int)room)
                               : recv(client->fd, to, room, MSG_DONTWAIT);
-    if (client->tls && got <= 0 &&
-        SSL_get_error(client->tls, (int)got) == SSL_ERROR_WANT_READ)
+    if (client->tls && got <= 0 && SSL_get_error(client->tls, (int)got) == SSL_ERROR_WANT_READ)
         return false;
     if (!client->tls && got < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
@@ -217,9 +215,8 @@ static void print_result(struct run *run, double seconds)
     qsort(run->latency_us, count, sizeof *run->latency_us, compare);
     printf("{\"answered\": %lld, \"refused\": %lld, \"seconds\": %.6f, \"per_s\": %.1f, "
            "\"p50_us\": %u, \"p99_us\": %u}\n",
-        (long long)run->answered, (long long)run->refused, seconds,
-        (double)run->answered / seconds, run->latency_us[count / 2],
-        run->latency_us[count * 99 / 100]);
+        (long long)run->answered, (long long)run->refused, seconds, (double)run->answered / seconds,
+        run->latency_us[count / 2], run->latency_us[count * 99 / 100]);
 }
 
 static void run_load(struct run *run)

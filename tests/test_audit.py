@@ -6,6 +6,8 @@ import pytest
 import manifests
 from manifests import WAITING, job, pool, team
 
+pytestmark = pytest.mark.threaded  # commits, verification and copies have threads
+
 
 def actions(muster, **wanted):
     return [event["action"] for event in muster.audit()

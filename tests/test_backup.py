@@ -3,8 +3,12 @@ import os
 import stat
 import threading
 
+import pytest
+
 import muster as helper
 from manifests import job, team
+
+pytestmark = pytest.mark.threaded  # commits, verification and copies have threads
 
 LISTS = ("teams", "pools", "classes", "jobs?limit=1000", "nodes", "tokens", "secrets/vision",
          "audit?limit=1000", "cost?by=job")

@@ -48,3 +48,13 @@ def test_a_job_that_runs_has_nothing_to_say(site):
     site.submit(manifests.job("j", manifests.WAITING))
     site.wait_job("vision:j", "running")
     assert "why" not in site.job("vision:j")["status"]
+
+
+def test_a_job_that_no_pool_could_hold_any_more_says_so(site):
+    site.submit(manifests.job("one", manifests.WAITING, resources={"cpu": 3}))
+    site.wait_job("vision:one", "running")
+    site.submit(manifests.job("two", "true", resources={"cpu": 4}))
+    site.wait_job("vision:two", "queued")
+    site.apply(manifests.pool(
+        nodes=[{"name": "n1", "cpu": 3, "memory": "16Gi", "disk": "40Gi"}]))
+    assert why(site, "two").startswith("no pool could hold it any more")

@@ -56,8 +56,8 @@ static const struct doc *with_total(struct arena *arena, const struct doc *answe
     if (sum && sum->type == DOC_MAP) {
         struct doc *total = doc_copy(arena, sum);
         const char *currency = view_text(answer, "currency");
-        doc_set_string(
-            arena, total, "name", currency && *currency ? arena_printf(arena, "total %s", currency) : "total");
+        doc_set_string(arena, total, "name",
+            currency && *currency ? arena_printf(arena, "total %s", currency) : "total");
         doc_append(items, total);
     }
     const char *idle = view_text(answer, "idle");

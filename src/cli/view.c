@@ -316,8 +316,8 @@ void view_write_csv(const struct view_column *columns, const struct doc *items, 
     SCOPED(table_scope) struct table *table = table_create();
     SCOPED(arena_scope) struct arena *arena = arena_create();
     for (const struct view_column *column = columns; column->title; column++)
-        table_add_column(table,
-            arena_strndup(arena, column->path, strcspn(column->path, "|")), false);
+        table_add_column(
+            table, arena_strndup(arena, column->path, strcspn(column->path, "|")), false);
     for (const struct doc *item = items->first; item; item = item->next) {
         for (const struct view_column *column = columns; column->title; column++) {
             const struct doc *value = view_at(item, column->path);

@@ -1,8 +1,13 @@
 /* Arrays: jobs submitted together, of which at most `parallel` are active at once. The array itself
  * has no row: its id is the first element's, its name that of its elements without the index, which
  * it keeps as a symbol. It lives as long as one of them. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/team.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name)
@@ -64,4 +69,10 @@ void array_count(struct live_job *job, int sign)
         return;
     job->array->active += sign;
     assert(job->array->active >= 0);
+}
+
+bool array_full(const struct live_job *job)
+{
+    const struct live_array *array = job->array;
+    return array && array->parallel > 0 && array->active >= array->parallel;
 }

@@ -3,7 +3,20 @@
  * Invariants: an attempt holds all ranks of its size from admission until its end, whatever it was
  * told; a job has at most one attempt that has not ended; what an attempt is stopped for first
  * stays the reason, but for a cancellation, which is final. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 void placement_amounts(const struct live_placement *placement, struct amounts *ret)
 {
@@ -157,6 +170,18 @@ static bool ends_innocently(const struct live_job *job, enum end_reason reason)
            (reason == END_NODE_LOST && job->row.shrink_on_node_loss);
 }
 
+/* So often a job goes on for free after attempts that were lost before they started. */
+enum { LOST_UNSTARTED_MAX = 8 };
+
+/* Whether the attempt was lost without having run anything: the engine's caller was stopped between
+ * accepting and starting it. The job need not pay for that, but an engine that loses everything
+ * must not keep it for ever. */
+static bool lost_unstarted(const struct live_attempt *attempt, enum end_reason reason)
+{
+    return reason == END_LOST && attempt->row.started_ms == 0 &&
+           attempt->job->row.failures < LOST_UNSTARTED_MAX;
+}
+
 /* From when on work counts as wasted, MOMENT_NEVER: none does. */
 static int64_t wasted_since_ms(const struct live_attempt *attempt, enum end_reason reason)
 {
@@ -257,6 +282,11 @@ void attempt_end(
     core->free_version++;
     core->pass_wanted = true;
     leave_nodes(core, attempt);
+    if (lost_unstarted(attempt, reason) && !job->row.cancel) {
+        job->row.failures++;
+        job_requeue(core, job, reason);
+        return;
+    }
     job_after_attempt(core, job, reason, exit_status);
 }
 

@@ -4,7 +4,18 @@
  * far is kept as a span, and is charged like the rest when the attempt ends: only then is it known
  * how much of the work was lost. Amounts: hour_micro * 1000 * milliseconds / 3600000 billionths,
  * rounded half up once. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 #define HOUR_MS 3600000
 #define GIB     ((int64_t)1 << 30)

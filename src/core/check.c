@@ -1,6 +1,18 @@
 /* Checking: everything that is derived is computed again from the rows and compared, and the
  * invariants that one state can show are checked. It is slow, thorough, and changes nothing. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
 
 #include <inttypes.h>
 

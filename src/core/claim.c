@@ -4,7 +4,20 @@
  * Invariants: only a queued job has claims, and then for its whole gang; a claim counts against
  * everybody else on its node, and against its team's quota like an attempt. While victims leave,
  * held and claimed together may pass what the node has; held alone never does. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/queue.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 void claim_amounts(const struct live_claim *claim, struct amounts *ret)
 {

@@ -1,5 +1,18 @@
 /* Creating and reading the state. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 enum { AGEING_MS_DEFAULT = 60000 };
 #define USAGE_HALF_LIFE_MS_DEFAULT ((int64_t)7 * 24 * 3600 * 1000)
@@ -126,7 +139,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_QUOTA] = sizeof(struct live_quota),
         [ROW_SHAPE] = sizeof(struct live_shape),
         [ROW_RULE] = sizeof(struct live_rule),
-        [ROW_JOB] = sizeof(struct live_job) + 24,
+        [ROW_JOB] = sizeof(struct live_job),
         [ROW_JOB_LABEL] = sizeof(struct live_job_label),
         [ROW_DEPENDENCY] = sizeof(struct live_dependency),
         [ROW_ATTEMPT] = sizeof(struct live_attempt),
@@ -137,6 +150,12 @@ static int64_t table_bytes(const struct core *core, int kind)
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +
                      table->entries.capacity * sizeof *table->entries.items);
+}
+
+/* Of the maps that grow with jobs; a slot is a key and a pointer. */
+static int64_t map_bytes(const struct idmap *map)
+{
+    return (int64_t)(map->capacity * (sizeof(uint64_t) + sizeof(void *)));
 }
 
 void core_count(const struct core *core, struct core_counts *ret_counts)
@@ -151,5 +170,6 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
     };
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);
+    counts.bytes += map_bytes(&core->symbols) + map_bytes(&core->jobs_by_name);
     *ret_counts = counts;
 }

@@ -25,7 +25,7 @@
 struct core;
 
 struct core_options {
-    int64_t ageing_ms;            /* waiting this long lifts a job by one priority point; 0: default */
+    int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms;   /* of fair share's memory; 0: default (7 days) */
     int64_t node_lost_requeue_ms; /* reserved, 0 */
 };
@@ -44,6 +44,7 @@ MUST_CHECK int core_load_end(struct core *core, struct error *err);
 
 /* ---- a tick ---------------------------------------------------------------------------- */
 
+/* Begins a tick at that moment. */
 void core_begin(struct core *core, int64_t now_ms);
 
 /* Creates or changes a pool and its nodes. Nodes that are gone from it and hold nothing vanish;
@@ -72,8 +73,8 @@ MUST_CHECK int core_job_release(struct core *core, uint64_t job, struct error *e
 /* Nodes are named pool/node. Draining stops what runs there, with grace, and requeues it. */
 enum node_wish { NODE_CORDON, NODE_UNCORDON, NODE_DRAIN };
 /* ERR_NOT_FOUND. Wishing what is so already is fine. */
-MUST_CHECK int core_node_wish(struct core *core, const char *pool, const char *node,
-    enum node_wish wish, struct error *err);
+MUST_CHECK int core_node_wish(
+    struct core *core, const char *pool, const char *node, enum node_wish wish, struct error *err);
 /* Maintenance from begin to end: nothing is placed there that its time limit does not end before
  * begin, and what still runs at begin is stopped with grace. end_ms 0 takes reservations away. */
 MUST_CHECK int core_node_reserve(struct core *core, const char *pool, const char *node,
@@ -87,8 +88,8 @@ struct core_report {
     enum end_reason reason; /* REPORT_ENDED: what the engine saw; that it was told to stop is
                              * known here and wins over EXIT and SIGNAL */
     int32_t exit_status;
-    int64_t at_ms;          /* REPORT_CHECKPOINT: the checkpoint's time, else ignored */
-    bool complete;          /* REPORT_ENDED: every rank exited with status 0 */
+    int64_t at_ms; /* REPORT_CHECKPOINT: the checkpoint's time, else ignored */
+    bool complete; /* REPORT_ENDED: every rank exited with status 0 */
 };
 /* Whether it changed anything. */
 bool core_attempt_report(struct core *core, const struct core_report *report);
@@ -119,17 +120,27 @@ void core_changes(struct core *core, core_change_fn *visit, void *context);
 
 /* A decision or accepted command: what the audit records. */
 enum decision_kind {
-    DECISION_POOL_PUT, DECISION_POOL_DELETE, DECISION_TEAM_PUT, DECISION_TEAM_DELETE,
-    DECISION_JOB_SUBMIT, DECISION_JOB_CANCEL, DECISION_JOB_HOLD, DECISION_JOB_RELEASE,
-    DECISION_NODE_CORDON, DECISION_NODE_UNCORDON, DECISION_NODE_DRAIN, DECISION_NODE_RESERVE,
-    DECISION_NODE_LOST, DECISION_NODE_UP,
+    DECISION_POOL_PUT,
+    DECISION_POOL_DELETE,
+    DECISION_TEAM_PUT,
+    DECISION_TEAM_DELETE,
+    DECISION_JOB_SUBMIT,
+    DECISION_JOB_CANCEL,
+    DECISION_JOB_HOLD,
+    DECISION_JOB_RELEASE,
+    DECISION_NODE_CORDON,
+    DECISION_NODE_UNCORDON,
+    DECISION_NODE_DRAIN,
+    DECISION_NODE_RESERVE,
+    DECISION_NODE_LOST,
+    DECISION_NODE_UP,
     DECISION_ADMIT,   /* an attempt got its place */
     DECISION_START,   /* its engine started it */
     DECISION_STOP,    /* it was told to stop: reason, and for whom */
     DECISION_END,     /* it ended: reason */
     DECISION_REQUEUE, /* its job competes again */
     DECISION_JOB_END,
-    DECISION_CLAIM,   /* a place was set aside for a job after preemptions */
+    DECISION_CLAIM, /* a place was set aside for a job after preemptions */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -183,8 +194,7 @@ typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
 void core_placement_each(
     const struct core *core, uint64_t attempt, core_row_fn *visit, void *context);
 /* Every live row of a kind, ids ascending. */
-void core_row_each(
-    const struct core *core, enum row_kind kind, core_row_fn *visit, void *context);
+void core_row_each(const struct core *core, enum row_kind kind, core_row_fn *visit, void *context);
 
 /* What it costs to hold a live attempt for an hour, in millionths of the currency. */
 int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
@@ -192,6 +202,33 @@ int64_t core_attempt_hour_micro(const struct core *core, uint64_t attempt);
 int64_t core_placement_hour_micro(const struct core *core, uint64_t placement);
 /* What a node costs an hour, whole. */
 int64_t core_node_hour_micro(const struct core *core, uint64_t node);
+
+/* What keeps a job from having an attempt, looked at in this order: the first that holds. */
+enum block_kind {
+    BLOCK_NONE, /* it has an attempt, or is not live */
+    BLOCK_HELD,
+    BLOCK_DEPENDENCY, /* the oldest job it waits for, and other_jobs more */
+    BLOCK_MOMENT,     /* until_ms: its start, or the end of a backoff */
+    BLOCK_CLAIM,      /* a place is kept for it on node, and those who are stopped have not left */
+    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change */
+    BLOCK_CLOSED,     /* those that could are cordoned, draining or lost */
+    BLOCK_ARRAY,      /* held elements are active of limit at once */
+    BLOCK_LIMIT,      /* team holds held of limit of a resource, and the job needs need */
+    BLOCK_GUARANTEE,  /* it can not be preempted, and what team might borrow is guaranteed to others
+                       */
+    BLOCK_ROOM,       /* held ranks would fit of need */
+    BLOCK_TURN        /* it fits, and others have their turn before it */
+};
+struct core_block {
+    enum block_kind kind;
+    uint64_t job, team, node;  /* 0 where the kind has none */
+    const char *resource;      /* "cpu", .. or an accelerator type; valid until the next command */
+    int64_t held, need, limit; /* in the resource's unit */
+    int64_t until_ms;
+    int64_t other_jobs;
+};
+/* Why the job waits, by the state as it is; takes a look at every node and decides nothing. */
+void core_job_blocked(const struct core *core, uint64_t job, struct core_block *ret);
 
 struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;

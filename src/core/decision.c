@@ -1,5 +1,9 @@
 /* Decisions: what the audit records, in the order it was decided. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 const char *const decision_names[] = {
     "pool-put",

@@ -1,6 +1,10 @@
 /* Dependencies. A job can only depend on one that exists already, so there are no cycles. A
  * dependency's row is retired when what it waited for has ended. */
-#include "core/core_state.h"
+#include "core/job.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on)
 {

@@ -3,7 +3,12 @@
  *
  * Invariant: what is held of a device never passes 1000 thousandths. Held and claimed together may,
  * while a claim waits for a victim to leave. */
-#include "core/core_state.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/sort.h"
+
+#include <assert.h>
 
 int64_t device_free(const struct live_node *node, int32_t device)
 {

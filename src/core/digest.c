@@ -1,6 +1,10 @@
 /* A digest of the live rows: FNV-1a, 64 bits, column by column in a fixed byte order, so that
  * padding, addresses and the machine's byte order have no part in it. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 static uint64_t digest_u64(uint64_t hash, uint64_t value)
 {

@@ -5,7 +5,13 @@
  *
  * Invariant: usage is settled to now before what a team holds, or what there is to hold, changes;
  * in between the share is constant and the average has a closed form. All is fixed point. */
-#include "core/core_state.h"
+#include "core/resource.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 /* 2^32 * 2^(-1/2^k) for k = 1 .. 16: the powers from which any other is multiplied. */
 static const uint64_t decay_powers[16] = {

@@ -5,7 +5,19 @@
  * who is there already (affinity, anti-affinity, exclusive use). Only the first two depend on the
  * shape alone. Anti-affinity holds both ways: a job does not come to a node whose jobs want to be
  * apart from it. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 static const struct live_node_label *label_of(const struct live_node *node, uint32_t key)
 {
@@ -134,6 +146,22 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
     else if (shape->accelerator_milli > 0)
         fit = least(fit, devices * (DEVICE_MILLI / shape->accelerator_milli));
     return (int32_t)fit;
+}
+
+bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
+{
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        int64_t fit = 0;
+        for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
+            const struct live_node *node = pool->nodes.items[i];
+            bool counts = open ? node_takes_work(node) : !node->row.leaving;
+            if (counts && fit_matches(core, shape, node))
+                fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
+        }
+        if (fit >= ranks)
+            return true;
+    }
+    return false;
 }
 
 static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)

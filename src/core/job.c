@@ -3,7 +3,18 @@
  *
  * Invariants: a job has an attempt in exactly the three states that say so; claims only while it is
  * queued; dependencies only while it is held or waiting. An ended job is retired at once. */
-#include "core/core_state.h"
+#include "core/job.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/preempt.h"
+#include "core/queue.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 bool job_firm(const struct live_job *job)
 {

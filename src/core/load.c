@@ -2,8 +2,22 @@
  * is built at the end, and then everything is checked. A row that contradicts the others is
  * reported, never trusted: the store may be damaged. */
 #include "base/hash.h"
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/queue.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 struct loader {

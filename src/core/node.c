@@ -2,7 +2,19 @@
  *
  * held and claimed are sums over the node's placements and claims. A node that left its pool while
  * attempts were on it is cordoned and `leaving`; it vanishes with the last of them. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 bool node_takes_work(const struct live_node *node)
 {

@@ -4,7 +4,16 @@
  * is in order of ids: nothing depends on addresses.
  *
  * Nothing is held while a plan is made: either all parts of it are admitted afterwards or none. */
-#include "core/core_state.h"
+#include "core/place.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+
+#include <assert.h>
 
 struct choice {
     struct live_node *node;

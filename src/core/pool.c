@@ -1,7 +1,21 @@
 /* Pools: capacity at a site. Putting a pool describes it whole: what it names is made or changed,
  * nodes that it does not name any more leave. Everything is checked first. */
-#include "core/core_state.h"
+#include "core/pool.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 

@@ -9,7 +9,18 @@
  * What is lost is the time since the newest checkpoint (or the start), times the dominant share of
  * the cluster that the attempt holds. Attempts that are stopping already go for nothing. The trial
  * changes node accounts and puts every one of them back before anything is decided. */
-#include "core/core_state.h"
+#include "core/preempt.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 enum { VICTIMS_MAX = 16384 }; /* looked at in a pool */
 

@@ -3,7 +3,15 @@
  * Invariants: a job is in a lane exactly when it is queued and has no claims; a lane is in order of
  * (queued_ms, id) and is destroyed with its last job. A pass looks at the heads of lanes, so its
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
-#include "core/core_state.h"
+#include "core/queue.h"
+#include "core/job.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 static const int32_t named[] = {PRIORITY_LOW, PRIORITY_NORMAL, PRIORITY_HIGH, PRIORITY_URGENT};
 

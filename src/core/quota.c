@@ -7,7 +7,14 @@
  *
  * What can not be preempted may only borrow what nobody is guaranteed: otherwise a guarantee would
  * be a promise that preemption can not keep. */
-#include "core/core_state.h"
+#include "core/job.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 static void derive_own(struct core *core, struct live_team *team)
 {
@@ -57,15 +64,23 @@ void quota_hold(
     }
 }
 
-bool quota_allows(const struct live_team *team, const struct amounts *amounts)
+const struct live_team *quota_limit_over(
+    const struct live_team *team, const struct amounts *amounts, int *ret_resource)
 {
     for (; team; team = team->parent) {
         for (int i = 0; i < RESOURCE_MAX; i++) {
+            *ret_resource = i;
             if (amounts->of[i] > 0 && team->held[i] > team->limit[i] - amounts->of[i])
-                return false;
+                return team;
         }
     }
-    return true;
+    return NULL;
+}
+
+bool quota_allows(const struct live_team *team, const struct amounts *amounts)
+{
+    int resource;
+    return !quota_limit_over(team, amounts, &resource);
 }
 
 int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t ranks)
@@ -128,20 +143,28 @@ static bool firm_fits(const struct core *core, const struct live_team *parent,
 
 /* A level at which the team stays within its guarantee needs no further look at that resource:
  * everybody above has promised it that much. */
-bool quota_firm_allows(
-    const struct core *core, const struct live_team *team, const struct amounts *amounts)
+const struct live_team *quota_firm_over(const struct core *core, const struct live_team *team,
+    const struct amounts *amounts, int *ret_resource)
 {
     for (int i = 0; i < RESOURCE_MAX; i++) {
         if (amounts->of[i] == 0)
             continue;
+        *ret_resource = i;
         for (const struct live_team *at = team; at; at = at->parent) {
             if (at->firm[i] + amounts->of[i] <= at->guarantee[i])
                 break;
             if (!firm_fits(core, at->parent, at, i, amounts->of[i]))
-                return false;
+                return at;
         }
     }
-    return true;
+    return NULL;
+}
+
+bool quota_firm_allows(
+    const struct core *core, const struct live_team *team, const struct amounts *amounts)
+{
+    int resource;
+    return !quota_firm_over(core, team, amounts, &resource);
 }
 
 static int team_depth(const struct live_team *team)

@@ -4,7 +4,14 @@
  * An engine reports the end of every attempt that it was told to stop, also of one that it never
  * started. `complete` means that the job's work is done, every rank having ended with status 0;
  * whether an exit in answer to SIGTERM counts as that is the engine's to decide. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 static bool report_submitted(struct core *core, struct live_attempt *attempt)
 {

@@ -1,6 +1,14 @@
 /* Maintenance: from begin to end a node takes no work, before begin only what has a time limit
  * that ends in time, and at begin what still runs is stopped with grace. */
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 void reservations_index(struct core *core)
 {

@@ -1,7 +1,14 @@
 /* Resources as one short vector: CPU, memory, disk, accelerators of all types, then each type.
  * The index of a type depends on which came first and must not decide anything: sums, minima and
  * maxima over the vector are all that is ever taken. */
-#include "core/core_state.h"
+#include "core/resource.h"
+#include "core/core.h"
+#include "core/limits.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/state.h"
+
+#include <assert.h>
 
 static_assert(RESOURCE_TYPES < RESOURCE_MAX, "room for types");
 
@@ -26,10 +33,19 @@ int resource_of_type(struct core *core, uint32_t type)
     return RESOURCE_TYPES + (int)core->accelerator_types.count - 1;
 }
 
+static const char *const plain[] = {"cpu", "memory", "disk", "accelerators"};
+static_assert(ARRAY_LEN(plain) == RESOURCE_TYPES, "a name for each");
+
+const char *resource_name(const struct core *core, int resource)
+{
+    assert(resource >= 0 && resource < RESOURCE_TYPES + (int)core->accelerator_types.count);
+    if (resource < RESOURCE_TYPES)
+        return plain[resource];
+    return core_symbol(core, core->accelerator_types.items[resource - RESOURCE_TYPES]);
+}
+
 int resource_of_quota(struct core *core, uint32_t name)
 {
-    static const char *const plain[] = {"cpu", "memory", "disk", "accelerators"};
-    static_assert(ARRAY_LEN(plain) == RESOURCE_TYPES, "a name for each");
     const char *text = core_symbol(core, name);
     for (int i = 0; i < RESOURCE_TYPES; i++) {
         if (strcmp(text, plain[i]) == 0)

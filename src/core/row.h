@@ -10,15 +10,15 @@
 #include <stdint.h>
 
 enum column_type {
-    COLUMN_ID,      /* uint64_t, 0 is none */
-    COLUMN_INT,     /* int64_t */
-    COLUMN_TIME,    /* int64_t, milliseconds since the epoch, 0 is none */
-    COLUMN_LENGTH,  /* int64_t, milliseconds */
-    COLUMN_INT32,   /* int32_t */
-    COLUMN_ENUM,    /* int32_t, with names */
-    COLUMN_FLAG,    /* uint8_t, 0 or 1 */
-    COLUMN_SYMBOL,  /* uint32_t, the id of a symbol row, 0 is none */
-    COLUMN_TEXT,    /* char[size], terminated by NUL */
+    COLUMN_ID,     /* uint64_t, 0 is none */
+    COLUMN_INT,    /* int64_t */
+    COLUMN_TIME,   /* int64_t, milliseconds since the epoch, 0 is none */
+    COLUMN_LENGTH, /* int64_t, milliseconds */
+    COLUMN_INT32,  /* int32_t */
+    COLUMN_ENUM,   /* int32_t, with names */
+    COLUMN_FLAG,   /* uint8_t, 0 or 1 */
+    COLUMN_SYMBOL, /* uint32_t, the id of a symbol row, 0 is none */
+    COLUMN_TEXT,   /* char[size], terminated by NUL */
 };
 
 struct column {

@@ -37,7 +37,6 @@ const char *const end_reason_names[] = {
     "resized",
     "lost",
     "dependency",
-    "impossible",
     NULL,
 };
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");

@@ -7,26 +7,26 @@
 #include "core/row.h"
 
 enum row_kind {
-    ROW_COUNTER,     /* the core's own scalars: the last id of each table, the clock */
-    ROW_SYMBOL,      /* interned text: names, labels, types */
+    ROW_COUNTER, /* the core's own scalars: the last id of each table, the clock */
+    ROW_SYMBOL,  /* interned text: names, labels, types */
     ROW_POOL,
-    ROW_PRICE,       /* of a pool */
+    ROW_PRICE, /* of a pool */
     ROW_NODE,
     ROW_NODE_LABEL,  /* labels and taints of a node */
     ROW_RESERVATION, /* maintenance of a node */
     ROW_TEAM,
-    ROW_QUOTA,       /* of a team */
-    ROW_SHAPE,       /* what a rank asks for; shared by all jobs that ask the same */
-    ROW_RULE,        /* placement conditions of a shape */
+    ROW_QUOTA, /* of a team */
+    ROW_SHAPE, /* what a rank asks for; shared by all jobs that ask the same */
+    ROW_RULE,  /* placement conditions of a shape */
     ROW_JOB,
-    ROW_JOB_LABEL,   /* labels that other jobs' affinity and the prices go by */
+    ROW_JOB_LABEL, /* labels that other jobs' affinity and the prices go by */
     ROW_DEPENDENCY,
     ROW_ATTEMPT,
-    ROW_PLACEMENT,   /* of an attempt on a node */
-    ROW_SPAN,        /* what a placement held at an earlier price; charged when it ends */
-    ROW_CLAIM,       /* what a preemption was made for keeps until it starts */
-    ROW_CHARGE,      /* history: what was held, by whom, at what price */
-    ROW_CAPACITY,    /* history: what there was to hold */
+    ROW_PLACEMENT, /* of an attempt on a node */
+    ROW_SPAN,      /* what a placement held at an earlier price; charged when it ends */
+    ROW_CLAIM,     /* what a preemption was made for keeps until it starts */
+    ROW_CHARGE,    /* history: what was held, by whom, at what price */
+    ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
 };
 
@@ -34,10 +34,10 @@ enum row_kind {
 const struct row_type *row_type(enum row_kind kind);
 
 enum job_state {
-    JOB_HELD,      /* until somebody releases it */
-    JOB_WAITING,   /* for a dependency, a moment, a retry's backoff */
+    JOB_HELD,    /* until somebody releases it */
+    JOB_WAITING, /* for a dependency, a moment, a retry's backoff */
     JOB_QUEUED,
-    JOB_STARTING,  /* admitted: its attempt holds resources and has not started yet */
+    JOB_STARTING, /* admitted: its attempt holds resources and has not started yet */
     JOB_RUNNING,
     JOB_STOPPING,  /* its attempt was told to stop */
     JOB_SUCCEEDED, /* from here on: ended */
@@ -56,21 +56,20 @@ enum attempt_state { ATTEMPT_ADMITTED, ATTEMPT_SUBMITTED, ATTEMPT_STARTED, ATTEM
 enum end_reason {
     END_NONE,
     END_SUCCEEDED,
-    END_EXIT,          /* non-zero exit status */
+    END_EXIT, /* non-zero exit status */
     END_SIGNAL,
     END_OUT_OF_MEMORY,
     END_DISK_QUOTA,
-    END_START_FAILED,  /* the command could not be started */
+    END_START_FAILED, /* the command could not be started */
     END_PREEMPTED,
     END_CANCELLED,
     END_TIME_LIMIT,
     END_DEADLINE,
     END_NODE_LOST,
-    END_DRAINED,       /* its node was drained or is under maintenance */
-    END_RESIZED,       /* an elastic gang starts again with another size */
-    END_LOST,          /* the engine does not know what became of it */
-    END_DEPENDENCY,    /* what it depended on did not succeed */
-    END_IMPOSSIBLE,    /* it can never run: no node could ever hold it */
+    END_DRAINED,    /* its node was drained or is under maintenance */
+    END_RESIZED,    /* an elastic gang starts again with another size */
+    END_LOST,       /* the engine does not know what became of it */
+    END_DEPENDENCY, /* what it depended on did not succeed */
     END_REASON_COUNT
 };
 extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
@@ -194,9 +193,9 @@ struct job_row {
     uint64_t id;
     uint64_t team;
     uint64_t shape;
-    uint64_t attempt;      /* the live one, or 0 */
-    uint64_t array;        /* id of the array's first job, or 0 */
-    int64_t name_hash;     /* hash_text() of the name: what ended jobs are found by */
+    uint64_t attempt;  /* the live one, or 0 */
+    uint64_t array;    /* id of the array's first job, or 0 */
+    int64_t name_hash; /* hash_text() of the name: what ended jobs are found by */
     uint32_t name;
     uint32_t class_name;
     int32_t array_index;
@@ -217,7 +216,7 @@ struct job_row {
     uint8_t service;
     uint8_t cancel; /* somebody asked for its end */
     int64_t submitted_ms;
-    int64_t queued_ms;   /* since when it competes; what ageing counts from */
+    int64_t queued_ms; /* since when it competes; what ageing counts from */
     int64_t not_before_ms;
     int64_t deadline_ms;
     int64_t time_limit_ms;
@@ -264,7 +263,7 @@ struct placement_row {
     uint64_t id;
     uint64_t attempt;
     uint64_t node;
-    uint64_t devices; /* bit i: device i of the node */
+    uint64_t devices;     /* bit i: device i of the node */
     int64_t device_milli; /* held of each device: 1000, or the fraction */
     int32_t first_rank;
     int32_t ranks;
@@ -287,7 +286,7 @@ struct span_row {
 
 struct claim_row {
     uint64_t id;
-    uint64_t job;  /* for whom */
+    uint64_t job; /* for whom */
     uint64_t node;
     uint64_t devices;
     int64_t device_milli;

@@ -8,7 +8,22 @@
  * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
  * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
  * stays so and every step either admits a job or blocks a lane: the pass ends. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/queue.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 enum {
     RANK_NONE = 0,
@@ -193,11 +208,6 @@ static bool job_place(struct core *core, struct live_job *job, int32_t size_max)
         attempt_admit(core, job, &plan);
     plan_finish(&plan);
     return allowed;
-}
-
-static bool array_full(const struct live_job *job)
-{
-    return job->array && job->array->parallel > 0 && job->array->active >= job->array->parallel;
 }
 
 /* Whether a search for victims can find any: nobody of lower priority, no guarantee, no search. */

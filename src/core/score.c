@@ -6,7 +6,15 @@
  * taking work, the journal starts anew and every shape computes all its scores again. Only shapes
  * whose fit depends on nothing else (no affinity anywhere, no reservations) use this; others are
  * placed by looking at every node. Both ways give the same place, and core_check compares. */
-#include "core/core_state.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 enum { JOURNAL_MAX = 1 << 16, SCORED_SHAPES_MAX = 512 };
 

@@ -2,7 +2,14 @@
  *
  * Rules of one kind and key belong together: a node matches "in" when its value is one of theirs.
  * Two "in" requirements on one key are therefore intersected before they are stored. */
-#include "core/core_state.h"
+#include "core/shape.h"
+#include "core/place.h"
+#include "core/resource.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 struct draft {
     struct shape_row row;

@@ -1,6 +1,11 @@
 /* Sorting: bottom-up merge sort. qsort is not stable and differs between C libraries; a decision
  * must not depend on either. */
-#include "core/core_state.h"
+#include "core/sort.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
 
 static void merge(void **from, void **to, size_t begin, size_t middle, size_t end, order_fn *order,
     const void *context)

@@ -1,8 +1,19 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
+#include "core/team.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -223,30 +234,14 @@ static int check_dependencies(const struct core *core, struct submission *in, st
     return 0;
 }
 
-/* Whether one pool, all its nodes idle, could hold the smallest gang that the job takes. */
-static bool possible(const struct core *core, const struct live_shape *shape, int64_t size_min)
-{
-    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
-        int64_t ranks = 0;
-        for (size_t i = 0; i < pool->nodes.count && ranks < size_min; i++) {
-            const struct live_node *node = pool->nodes.items[i];
-            if (!node->row.leaving && fit_matches(core, shape, node))
-                ranks += fit_idle_ranks(&shape->row, node, (int32_t)size_min);
-        }
-        if (ranks >= size_min)
-            return true;
-    }
-    return false;
-}
-
 static int check_possible(const struct core *core, const struct submission *in,
     const struct live_shape *shape, struct error *err)
 {
     const struct gang *gang = &in->job->gang;
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
-    if (possible(core, shape, size_min))
+    if (fit_possible(core, shape, size_min, false))
         return 0;
-    if (size_min > 1 && possible(core, shape, 1))
+    if (size_min > 1 && fit_possible(core, shape, 1, false))
         return error_set(err, ERR_INVALID,
             "no pool, idle, could hold %" PRId64 " ranks of this size at once", size_min);
     return error_set(err, ERR_INVALID,

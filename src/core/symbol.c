@@ -1,15 +1,22 @@
 /* Symbols: texts stored once and known by number. Only texts of accepted input get here, and each
  * was checked for length before.
  *
- * A symbol lives as long as somebody names it. Rows that jobs bring along are counted; their symbols
- * never change, so counting them when a row comes and goes is enough. What any other row names is
- * pinned for good: there are few of those, and history names them. A symbol without users is
- * retired: its text stays in the store for the ended jobs that name it, and is not loaded again.
+ * A symbol lives as long as somebody names it. Rows that jobs bring along are counted; their
+ * symbols never change, so counting them when a row comes and goes is enough. What any other row
+ * names is pinned for good: there are few of those, and history names them. A symbol without users
+ * is retired: its text stays in the store for the ended jobs that name it, and is not loaded again.
  *
  * Invariants: live symbols have distinct texts; each has users or is pinned, but for those made by
  * the command that is being carried out. */
+#include "core/symbol.h"
 #include "base/hash.h"
-#include "core/core_state.h"
+#include "core/core.h"
+#include "core/job.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
 
 enum { SYMBOL_BYTES_MAX = 255 };
 

@@ -8,7 +8,13 @@
  * order of time for people and for the store's indexes. What was given out last is a row of its
  * own (ROW_COUNTER): ids stay unique when every row that had one is retired and the clock is
  * set back. */
-#include "core/core_state.h"
+#include "core/table.h"
+#include "core/core.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+
+#include <assert.h>
 
 static struct live_counter *counter_create(struct core *core, const char *name)
 {

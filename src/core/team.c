@@ -1,6 +1,14 @@
 /* Teams: nodes of the quota tree. */
-#include "core/core_state.h"
+#include "core/team.h"
+#include "core/core.h"
+#include "core/limits.h"
+#include "core/resource.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/symbol.h"
+#include "core/table.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 static int by_team_id(const void *a, const void *b, const void *context)

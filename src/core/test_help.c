@@ -1,3 +1,6 @@
+/* The world of the core's tests: see test_help.h. The stored rows are a plain list in the order
+ * they were first stored, searched from end to end, so that nothing of the core's tables is used to
+ * check them. */
 #include "core/test_help.h"
 
 #include <stdio.h>

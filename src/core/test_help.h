@@ -28,7 +28,7 @@ struct world {
     VEC(struct core_decision) decisions; /* of the last tick */
 };
 
-#define GIB ((int64_t)1 << 30)
+#define GIB       ((int64_t)1 << 30)
 #define MINUTE_MS ((int64_t)60000)
 #define HOUR_MS   ((int64_t)3600000)
 #define START_MS  ((int64_t)1700000000000)

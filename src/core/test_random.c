@@ -159,7 +159,8 @@ static void report(struct run *run)
 
 static const char *any_node(struct run *run)
 {
-    static const char *const names[] = {"g", "g[1]", "g[2]", "g[3]", "c", "h", "h[1]", "h[2]", "none"};
+    static const char *const names[] = {
+        "g", "g[1]", "g[2]", "g[3]", "c", "h", "h[1]", "h[2]", "none"};
     return names[below(run, ARRAY_LEN(names))];
 }
 

@@ -70,7 +70,7 @@ static void a_name_that_comes_again_has_another_symbol_and_the_same_hash(void **
     world_tick(world, 0);
     const struct job_row *old = world_job(world, first), *new = world_job(world, second);
     assert_int_not_equal(old->name, new->name);
-    assert_true(old->name_hash == new->name_hash && new->name_hash == hash_text("again"));
+    assert_true(old->name_hash == new->name_hash &&new->name_hash == hash_text("again"));
     assert_string_equal(core_symbol(world->core, new->name), "again");
     assert_string_equal(core_symbol(world->core, old->name), "");
 }

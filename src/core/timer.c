@@ -1,6 +1,12 @@
 /* The moments at which something happens to a job by itself: the end of a wait, a deadline, a time
  * limit. A binary heap by (moment, id), a total order. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/sort.h"
+#include "core/state.h"
+
+#include <assert.h>
 
 static bool before(const struct live_job *a, const struct live_job *b)
 {

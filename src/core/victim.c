@@ -12,7 +12,17 @@
  *
  * Why there is no loop: a place goes from borrowed to guaranteed, never back, and among places of
  * one sort from lower to higher priority. */
-#include "core/core_state.h"
+#include "core/attempt.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/team.h"
+
+#include <assert.h>
 
 void victim_rules_init(struct victim_rules *rules, struct live_job *job)
 {

@@ -69,7 +69,8 @@ static void decide_stopped(const struct end_facts *facts, struct attempt_end *en
     if (all_succeeded(facts) && facts->complete)
         set(end, ENGINE_END_SUCCEEDED, "it was told to stop when it was complete");
     else if (facts->killed || facts->cause == CAUSE_KILL)
-        set(end, ENGINE_END_KILLED, facts->cause == CAUSE_KILL ? "" : "it did not end within its grace");
+        set(end, ENGINE_END_KILLED,
+            facts->cause == CAUSE_KILL ? "" : "it did not end within its grace");
     else
         set(end, ENGINE_END_STOPPED, "");
 }

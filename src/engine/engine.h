@@ -226,7 +226,12 @@ MUST_CHECK int engine_stop(
 /* SIGKILL to the whole tree now. -1: ERR_NOT_FOUND. */
 MUST_CHECK int engine_kill(struct engine *engine, uint64_t attempt, struct error *err);
 
-enum engine_attempt_state { ENGINE_ATTEMPT_STARTING, ENGINE_ATTEMPT_RUNNING, ENGINE_ATTEMPT_STOPPING, ENGINE_ATTEMPT_ENDED };
+enum engine_attempt_state {
+    ENGINE_ATTEMPT_STARTING,
+    ENGINE_ATTEMPT_RUNNING,
+    ENGINE_ATTEMPT_STOPPING,
+    ENGINE_ATTEMPT_ENDED
+};
 
 struct attempt_view {
     uint64_t attempt;

@@ -42,7 +42,8 @@ static void report(struct attempt *attempt, struct report *report)
 
 static void report_started(struct attempt *attempt)
 {
-    struct report started = {.kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
+    struct report started = {
+        .kind = ENGINE_REPORT_STARTED, .started_ms = attempt->status.end.started_ms};
     if (attempt->started_reported || started.started_ms == 0)
         return;
     attempt->started_reported = true;
@@ -71,8 +72,8 @@ static void give_up_execs(struct attempt *attempt, const char *why)
 
 static void on_metrics(void *context, const char *line, size_t length, uint64_t offset)
 {
-    struct report metrics = {
-        .kind = ENGINE_REPORT_METRICS, .metrics = {.line = line, .length = length, .offset = offset}};
+    struct report metrics = {.kind = ENGINE_REPORT_METRICS,
+        .metrics = {.line = line, .length = length, .offset = offset}};
     report(context, &metrics);
 }
 

@@ -123,7 +123,8 @@ static void test_a_launch_comes_back_without_its_secrets(void **state)
     assert_null(strstr(text.text, "hush"));
     if (launch_decode(arena, text.text, text.length, &back, &err) < 0)
         fail_msg("%s", err.text);
-    assert_true(back.attempt == UINT64_MAX && back.uid == 1000 && back.network == ENGINE_NETWORK_HOST);
+    assert_true(
+        back.attempt == UINT64_MAX && back.uid == 1000 && back.network == ENGINE_NETWORK_HOST);
     assert_int_equal(back.secret_count, 0);
     assert_int_equal(back.snapshot_fd, -1);
     assert_int_equal(back.grace_ms, 77);
@@ -175,8 +176,11 @@ static struct status example_status(void)
         .rank_count = 2,
         .ranks = {RANK_RUNNING, 256},
         .shim_pid = 44,
-        .end = {
-            .reason = ENGINE_END_EXITED, .code = 1, .rank = 1, .text = "rank 1 exited", .ended_ms = 9}};
+        .end = {.reason = ENGINE_END_EXITED,
+            .code = 1,
+            .rank = 1,
+            .text = "rank 1 exited",
+            .ended_ms = 9}};
 }
 
 static int status_file(void)
@@ -259,7 +263,8 @@ static void test_the_end_follows_from_the_facts(void **state)
         int code;
     } cases[] = {
         {{.failed_rank = -1, .all_ended = true}, ENGINE_END_SUCCEEDED, 0},
-        {{.failed_rank = 2, .failed_status = EXIT_1, .cause = CAUSE_RANK_FAILED}, ENGINE_END_EXITED, 1},
+        {{.failed_rank = 2, .failed_status = EXIT_1, .cause = CAUSE_RANK_FAILED}, ENGINE_END_EXITED,
+            1},
         {{.failed_rank = 0, .failed_status = SIGSEGV, .killed = true, .cause = CAUSE_RANK_FAILED},
             ENGINE_END_SIGNALLED, SIGSEGV},
         {{.failed_rank = -1, .start_failed = true, .start_errno = 2}, ENGINE_END_START_FAILED, 2},
@@ -286,8 +291,8 @@ static void test_the_end_follows_from_the_facts(void **state)
         {{.failed_rank = -1, .out_of_memory = true, .all_ended = true}, ENGINE_END_SUCCEEDED, 0},
         {{.failed_rank = 0, .failed_status = EXIT_1, .cause = CAUSE_DISK, .killed = true},
             ENGINE_END_DISK_QUOTA, 0},
-        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED}, ENGINE_END_DISK_QUOTA,
-            0},
+        {{.failed_rank = 0, .failed_status = SIGXFSZ, .cause = CAUSE_RANK_FAILED},
+            ENGINE_END_DISK_QUOTA, 0},
         {{.failed_rank = 0, .failed_status = 15, .cause = CAUSE_TIME, .all_ended = true},
             ENGINE_END_TIME_LIMIT, 0},
         {{.failed_rank = -1, .cause = CAUSE_TIME, .all_ended = true}, ENGINE_END_TIME_LIMIT, 0},

@@ -187,7 +187,8 @@ static const struct world_report *find_report(
     return NULL;
 }
 
-const struct world_report *world_wait(struct world *world, enum engine_report_kind kind, uint64_t attempt)
+const struct world_report *world_wait(
+    struct world *world, enum engine_report_kind kind, uint64_t attempt)
 {
     int64_t until = clock_boot_ms() + PATIENCE_MS;
     const struct world_report *report;
@@ -267,7 +268,8 @@ void world_assert_end(struct world *world, uint64_t id, enum engine_end_reason r
         return;
     SCOPED(mem_scope) char *log = world_log(world, id);
     fail_msg("attempt %lu ended as %s %d (%s), not %s %d; its log:\n%s", (unsigned long)id,
-        engine_end_reason_name(end->reason), end->code, end->text, engine_end_reason_name(reason), code, log);
+        engine_end_reason_name(end->reason), end->code, end->text, engine_end_reason_name(reason),
+        code, log);
 }
 
 void world_assert_log(struct world *world, uint64_t id, const char *text)

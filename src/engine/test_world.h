@@ -39,7 +39,8 @@ void world_start(struct world *world, const struct launch *launch);
 
 /* Runs the loop until a report of that kind came for the attempt. It fails the test when that
  * takes more than a minute: far longer than anything here, so not a timed assertion. */
-const struct world_report *world_wait(struct world *world, enum engine_report_kind kind, uint64_t attempt);
+const struct world_report *world_wait(
+    struct world *world, enum engine_report_kind kind, uint64_t attempt);
 const struct attempt_end *world_wait_end(struct world *world, uint64_t attempt);
 /* Runs the loop until the attempt's log has the text. */
 void world_wait_log(struct world *world, uint64_t attempt, const char *text);

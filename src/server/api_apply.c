@@ -62,8 +62,7 @@ static void decode_objects(struct apply *apply)
 static void order_items(struct apply *apply)
 {
     static const enum kind order[] = {KIND_CLASS, KIND_TEAM, KIND_POOL, KIND_JOB};
-    struct apply_item *sorted =
-        arena_alloc(apply->call->arena, apply->count + 1, sizeof *sorted);
+    struct apply_item *sorted = arena_alloc(apply->call->arena, apply->count + 1, sizeof *sorted);
     size_t count = 0;
     for (size_t k = 0; k < ARRAY_LEN(order); k++) {
         for (size_t i = 0; i < apply->count; i++) {
@@ -92,8 +91,8 @@ static void check_objects(struct apply *apply)
 static int check_access(struct apply *apply, struct error *err)
 {
     for (size_t i = 0; i < apply->count; i++) {
-        if (submit_allowed(apply->call->server, &apply->call->identity,
-                &apply->items[i].manifest, err) < 0)
+        if (submit_allowed(
+                apply->call->server, &apply->call->identity, &apply->items[i].manifest, err) < 0)
             return error_prefix(err, "objects[%zu]", apply->items[i].index);
     }
     return 0;
@@ -166,8 +165,8 @@ static void on_apply_body(struct call *call, const struct doc *body)
     const struct doc *objects = doc_get(body, "objects");
     if (!objects || objects->type != DOC_LIST || objects->count == 0 ||
         objects->count > APPLY_OBJECTS_MAX) {
-        error_set(&err, ERR_INVALID, "objects: expected a list of 1 to %d manifests",
-            APPLY_OBJECTS_MAX);
+        error_set(
+            &err, ERR_INVALID, "objects: expected a list of 1 to %d manifests", APPLY_OBJECTS_MAX);
         call_fail(call, &err);
         return;
     }

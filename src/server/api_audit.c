@@ -30,10 +30,9 @@ static int add_record(void *context, const struct audit_record *record, struct e
     doc_set_string(arena, item, "name", event->name);
     doc_set_string(arena, item, "team", event->team);
     doc_set_string(arena, item, "hash", record->hash);
-    struct doc *detail =
-        event->detail
-            ? doc_parse_json(arena, event->detail, strlen(event->detail), DOC_BYTES_MAX, NULL)
-            : NULL;
+    struct doc *detail = event->detail ? doc_parse_json(arena, event->detail, strlen(event->detail),
+                                             DOC_BYTES_MAX, NULL)
+                                       : NULL;
     if (detail)
         doc_set(arena, item, "detail", detail);
     return 0;
@@ -45,8 +44,7 @@ void api_audit_list(struct call *call)
     struct error err;
     size_t limit;
     int64_t after;
-    if (call_limit(call, &limit, &err) < 0 ||
-        call_query_int(call, "after", 0, &after, &err) < 0 ||
+    if (call_limit(call, &limit, &err) < 0 || call_query_int(call, "after", 0, &after, &err) < 0 ||
         reader_audit(call->server->reader, after, call->team, limit,
             call_query_flag(call, "newest"), add_record, &listing, &err) < 0) {
         call_fail(call, &err);

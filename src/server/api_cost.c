@@ -70,8 +70,8 @@ static int add_running(void *context, const void *data, struct error *err)
     doc_set_int(call->arena, item, "attempt", row->number);
     doc_set_int(call->arena, item, "size", row->size);
     status_set_time(call->arena, item, "started", row->started_ms);
-    status_set_money(call->arena, item, "costPerHour",
-        core_attempt_hour_micro(server->core, row->id) * 1000);
+    status_set_money(
+        call->arena, item, "costPerHour", core_attempt_hour_micro(server->core, row->id) * 1000);
     struct doc *usage = usage_doc(server->usage, call->arena, row->id);
     if (usage)
         doc_set(call->arena, item, "usage", usage);

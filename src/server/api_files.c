@@ -76,8 +76,8 @@ static void upload_done(void *context)
         call_fail(call, &upload->err);
     } else {
         struct doc *body = doc_map(call->arena);
-        doc_set_string(call->arena, body, "digest",
-            arena_printf(call->arena, "sha256:%s", upload->digest));
+        doc_set_string(
+            call->arena, body, "digest", arena_printf(call->arena, "sha256:%s", upload->digest));
         call_answer(call, 201, body);
     }
     upload_free(upload);
@@ -104,8 +104,8 @@ static void on_upload_piece(
         return;
     }
     http_request_on_cancel(request, NULL, NULL);
-    if (worker_run(upload->call->server->chores, upload_work, upload_done, upload,
-            &upload->err) < 0)
+    if (worker_run(upload->call->server->chores, upload_work, upload_done, upload, &upload->err) <
+        0)
         fail_upload(upload);
 }
 
@@ -201,7 +201,8 @@ static void on_backup_body(struct call *call, const struct doc *body)
     struct backup *backup = mem_alloc(1, sizeof *backup);
     backup->call = call;
     backup->store = call->server->store;
-    snprintf(backup->path, sizeof backup->path, "%s/backup/%s", call->server->config.data_dir, name);
+    snprintf(
+        backup->path, sizeof backup->path, "%s/backup/%s", call->server->config.data_dir, name);
     if (worker_run(call->server->commits, backup_work, backup_done, backup, &err) < 0) {
         free(backup);
         call_fail(call, &err);

@@ -1,11 +1,11 @@
-/* Changing jobs over the API: cancelling, holding, releasing, forgetting; one job, or all elements of
- * an array. The core knows live jobs only; that there is such a job, the route has found. */
+/* Changing jobs over the API: cancelling, holding, releasing, forgetting; one job, or all elements
+ * of an array. The core knows live jobs only; that there is such a job, the route has found. */
 #include "base/log.h"
 #include "base/vec.h"
 #include "core/core.h"
 #include "engine/engine.h"
-#include "server/cost.h"
 #include "server/context.h"
+#include "server/cost.h"
 #include "server/handlers.h"
 #include "server/names.h"
 #include "store/store.h"
@@ -108,8 +108,8 @@ static int find_rows(struct call *call, row_list *rows, struct error *err)
     return reader_rows(call->server->reader, &query, take_row, rows, err);
 }
 
-/* The elements of an array share the manifest of the first, which is why that one goes with the last
- * of them only. */
+/* The elements of an array share the manifest of the first, which is why that one goes with the
+ * last of them only. */
 static int check_forget(
     struct tick *tick, const struct call *call, const row_list *rows, struct error *err)
 {

@@ -62,7 +62,8 @@ static int find_repeated(struct tick *tick, struct submission *submission, struc
     SCOPED(mem_scope) char *json = NULL;
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct error why;
-    if (reader_document(tick_server(tick)->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
+    if (reader_document(
+            tick_server(tick)->reader, "idempotency", submission->key, &json, NULL, &why) < 0)
         return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
@@ -96,15 +97,15 @@ static int run_submission(struct tick *tick, void *context, struct error *err)
     return 0;
 }
 
-static int take_key(struct call *call, struct submission *submission, const struct doc *body,
-    struct error *err)
+static int take_key(
+    struct call *call, struct submission *submission, const struct doc *body, struct error *err)
 {
     const char *key = http_request_header(call->request, "Idempotency-Key");
     if (!key)
         return 0;
     if (strlen(key) == 0 || strlen(key) > IDEMPOTENCY_KEY_MAX)
-        return error_set(err, ERR_INVALID, "Idempotency-Key: expected 1 to %d characters",
-            IDEMPOTENCY_KEY_MAX);
+        return error_set(
+            err, ERR_INVALID, "Idempotency-Key: expected 1 to %d characters", IDEMPOTENCY_KEY_MAX);
     snprintf(submission->key, sizeof submission->key, "%s:%s", call->identity.user, key);
     struct strbuf text = {0};
     doc_write_json(body, 0, &text);
@@ -136,8 +137,8 @@ static void on_job_body(struct call *call, const struct doc *body)
         call_fail(call, &err);
         return;
     }
-    if (submit_check(call->server, &call->identity, call->arena, manifest, "",
-            &submission->errors) < 0) {
+    if (submit_check(
+            call->server, &call->identity, call->arena, manifest, "", &submission->errors) < 0) {
         call_fail_fields(call, &submission->errors);
         return;
     }
@@ -167,8 +168,8 @@ static bool label_matches(const struct job_listing *listing, const struct doc *j
 {
     if (!listing->label_key)
         return true;
-    const char *value = doc_get_string(
-        doc_get(doc_get(job, "metadata"), "labels"), listing->label_key);
+    const char *value =
+        doc_get_string(doc_get(doc_get(job, "metadata"), "labels"), listing->label_key);
     return value && strcmp(value, listing->label_value) == 0;
 }
 

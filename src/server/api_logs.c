@@ -98,8 +98,8 @@ static bool attempt_ended(const struct log_stream *stream)
     struct attempt_row attempt;
     if (reader_row(stream->server->reader, ROW_JOB, stream->job, &job, NULL) < 0)
         return true;
-    if (job.attempt == 0 || reader_row(stream->server->reader, ROW_ATTEMPT, job.attempt, &attempt,
-                                NULL) < 0)
+    if (job.attempt == 0 ||
+        reader_row(stream->server->reader, ROW_ATTEMPT, job.attempt, &attempt, NULL) < 0)
         return job.attempts >= stream->attempt || job_state_ended(job.state);
     return attempt.number > stream->attempt || attempt.state == ATTEMPT_ENDED;
 }
@@ -170,8 +170,8 @@ static void on_log_drained(void *context)
     look_again(stream, 0);
 }
 
-static int read_parameters(struct call *call, struct log_stream *stream, int64_t *ret_tail,
-    struct error *err)
+static int read_parameters(
+    struct call *call, struct log_stream *stream, int64_t *ret_tail, struct error *err)
 {
     struct job_row job;
     int64_t attempt;

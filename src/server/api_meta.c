@@ -24,8 +24,8 @@ void api_openapi(struct call *call)
 
 /* ---- metrics ------------------------------------------------------------------------------- */
 
-static void figure(struct strbuf *out, const char *name, const char *type, const char *help,
-    int64_t value)
+static void figure(
+    struct strbuf *out, const char *name, const char *type, const char *help, int64_t value)
 {
     strbuf_printf(out, "# HELP muster_%s %s\n# TYPE muster_%s %s\nmuster_%s %" PRId64 "\n", name,
         help, name, type, name, value);

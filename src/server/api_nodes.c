@@ -97,8 +97,7 @@ void api_node_get(struct call *call)
 
 static int wish(struct tick *tick, struct call *call, enum node_wish wish, struct error *err)
 {
-    return core_node_wish(
-        tick_core(tick), call->parameters[0], call->parameters[1], wish, err);
+    return core_node_wish(tick_core(tick), call->parameters[0], call->parameters[1], wish, err);
 }
 
 static int run_cordon(struct tick *tick, void *context, struct error *err)

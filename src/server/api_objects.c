@@ -43,8 +43,8 @@ static int add_object(void *context, const struct document *document, struct err
         listing->more = true;
         return 0;
     }
-    struct doc *object = doc_parse_json(
-        call->arena, document->json, strlen(document->json), 4 * DOC_BYTES_MAX, err);
+    struct doc *object =
+        doc_parse_json(call->arena, document->json, strlen(document->json), 4 * DOC_BYTES_MAX, err);
     if (!object)
         return -1;
     listing->last = arena_strdup(call->arena, document->key);
@@ -74,15 +74,14 @@ static void get_object(struct call *call, enum kind kind)
     const char *name = call->parameters[0];
     SCOPED(mem_scope) char *json = NULL;
     struct error err;
-    if (reader_document(
-            call->server->reader, catalog_collection(kind), name, &json, NULL, &err) < 0) {
+    if (reader_document(call->server->reader, catalog_collection(kind), name, &json, NULL, &err) <
+        0) {
         if (err.code == ERR_NOT_FOUND)
             error_set(&err, ERR_NOT_FOUND, "there is no %s %s", kind_singular(kind), name);
         call_fail(call, &err);
         return;
     }
-    struct doc *object =
-        doc_parse_json(call->arena, json, strlen(json), 4 * DOC_BYTES_MAX, &err);
+    struct doc *object = doc_parse_json(call->arena, json, strlen(json), 4 * DOC_BYTES_MAX, &err);
     if (!object) {
         call_fail(call, &err);
         return;

@@ -62,8 +62,8 @@ static void on_secret_body(struct call *call, const struct doc *body)
         return;
     }
     if (!name_valid(call->parameters[1])) {
-        error_set(&err, ERR_INVALID,
-            "the name of a secret has lower-case letters, digits, - and . only");
+        error_set(
+            &err, ERR_INVALID, "the name of a secret has lower-case letters, digits, - and . only");
         call_fail(call, &err);
         return;
     }

@@ -116,8 +116,8 @@ void call_body(struct call *call, size_t limit, call_body_handler *then)
     http_request_collect(call->request, limit, on_body, wait);
 }
 
-int call_query_int(const struct call *call, const char *name, int64_t fallback, int64_t *ret,
-    struct error *err)
+int call_query_int(
+    const struct call *call, const char *name, int64_t fallback, int64_t *ret, struct error *err)
 {
     const char *text = http_request_query(call->request, name);
     if (!text) {
@@ -147,8 +147,9 @@ int call_one_job(const struct call *call, struct error *err)
 {
     if (!call->whole_array)
         return 0;
-    return error_set(err, ERR_INVALID, "%.150s is an array: name one of its elements, such as %.150s[0]",
-        call->parameters[0], call->parameters[0]);
+    return error_set(err, ERR_INVALID,
+        "%.150s is an array: name one of its elements, such as %.150s[0]", call->parameters[0],
+        call->parameters[0]);
 }
 
 bool call_query_flag(const struct call *call, const char *name)

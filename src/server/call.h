@@ -50,8 +50,8 @@ MUST_CHECK int call_limit(const struct call *call, size_t *ret_limit, struct err
 /* ERR_INVALID when the call is about a whole array and has to be about one of its elements. */
 MUST_CHECK int call_one_job(const struct call *call, struct error *err);
 /* A query parameter that is an integer >= 0; fallback when it is not given. */
-MUST_CHECK int call_query_int(const struct call *call, const char *name, int64_t fallback,
-    int64_t *ret, struct error *err);
+MUST_CHECK int call_query_int(
+    const struct call *call, const char *name, int64_t fallback, int64_t *ret, struct error *err);
 bool call_query_flag(const struct call *call, const char *name);
 
 /* Runs `run` in a tick with the call as its context. When it is durable, `done` answers the call;

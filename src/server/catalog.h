@@ -23,8 +23,8 @@ void catalog_destroy(struct catalog *catalog); /* NULL is fine */
 MUST_CHECK int catalog_load(
     struct catalog *catalog, struct store_reader *reader, struct error *err);
 /* Takes over a copy of the document, which has been decoded without errors before. */
-MUST_CHECK int catalog_put(
-    struct catalog *catalog, enum kind kind, const struct doc *doc, int64_t revision, struct error *err);
+MUST_CHECK int catalog_put(struct catalog *catalog, enum kind kind, const struct doc *doc,
+    int64_t revision, struct error *err);
 void catalog_remove(struct catalog *catalog, enum kind kind, const char *name);
 
 /* Entries are valid until the next change of the catalogue. */

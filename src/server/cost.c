@@ -108,8 +108,8 @@ struct open_walk {
     struct segment segment; /* of the placement that is looked at */
 };
 
-static void visit_open_part(struct open_walk *open, int64_t begin_ms, int64_t end_ms,
-    int64_t hour_micro)
+static void visit_open_part(
+    struct open_walk *open, int64_t begin_ms, int64_t end_ms, int64_t hour_micro)
 {
     struct segment segment = open->segment;
     segment.begin_ms = begin_ms;
@@ -158,8 +158,8 @@ static int visit_open(void *context, const void *data, struct error *err)
     if (row->state == ATTEMPT_ENDED ||
         reader_row(walk->server->reader, ROW_JOB, row->job, &job, NULL) < 0)
         return 0;
-    struct open_walk open = {.walk = walk,
-        .segment = {.attempt = row->id, .job = row->job, .team = job.team}};
+    struct open_walk open = {
+        .walk = walk, .segment = {.attempt = row->id, .job = row->job, .team = job.team}};
     struct row_condition conditions[] = {
         {"attempt", ROW_EQUAL, (int64_t)row->id}, {"live", ROW_EQUAL, 1}};
     struct row_query placements = {.kind = ROW_PLACEMENT,
@@ -175,8 +175,7 @@ static int walk_segments(struct segment_walk *walk, uint64_t job, struct error *
     struct charge_filter filter = {.job = job, .from_ms = walk->from_ms, .to_ms = walk->to_ms};
     if (reader_charges(walk->server->reader, &filter, visit_charge, walk, err) < 0)
         return -1;
-    struct row_condition conditions[] = {
-        {"live", ROW_EQUAL, 1}, {"job", ROW_EQUAL, (int64_t)job}};
+    struct row_condition conditions[] = {{"live", ROW_EQUAL, 1}, {"job", ROW_EQUAL, (int64_t)job}};
     struct row_query open = {.kind = ROW_ATTEMPT,
         .conditions = conditions,
         .condition_count = job ? 2 : 1,
@@ -201,10 +200,8 @@ static void add_to_job(void *context, const struct segment *segment)
 void cost_job(struct server *server, uint64_t job, int64_t *ret_cost_nano, int64_t *ret_wasted_nano)
 {
     struct job_sum sum = {0};
-    struct segment_walk walk = {.server = server,
-        .visit = add_to_job,
-        .context = &sum,
-        .to_ms = server_now_ms()};
+    struct segment_walk walk = {
+        .server = server, .visit = add_to_job, .context = &sum, .to_ms = server_now_ms()};
     struct error ignored;
     int rc = walk_segments(&walk, job, &ignored);
     *ret_cost_nano = rc < 0 ? 0 : sum.cost_nano;
@@ -259,10 +256,8 @@ struct cost_attempts *cost_attempts_of(struct server *server, struct arena *aren
     struct row_condition condition = {"job", ROW_EQUAL, (int64_t)job};
     struct row_query query = {
         .kind = ROW_ATTEMPT, .conditions = &condition, .condition_count = 1, .limit = ATTEMPTS_MAX};
-    struct segment_walk walk = {.server = server,
-        .visit = take_segment,
-        .context = attempts,
-        .to_ms = server_now_ms()};
+    struct segment_walk walk = {
+        .server = server, .visit = take_segment, .context = attempts, .to_ms = server_now_ms()};
     struct error ignored;
     if (reader_rows(server->reader, &query, take_attempt, attempts, &ignored) < 0 ||
         walk_segments(&walk, job, &ignored) < 0)
@@ -270,8 +265,7 @@ struct cost_attempts *cost_attempts_of(struct server *server, struct arena *aren
     return attempts;
 }
 
-static const struct cost_attempt *find_attempt(
-    const struct cost_attempts *attempts, int64_t number)
+static const struct cost_attempt *find_attempt(const struct cost_attempts *attempts, int64_t number)
 {
     for (size_t i = 0; i < attempts->count; i++) {
         if (attempts->items[i].number == number)
@@ -367,10 +361,10 @@ static struct subject *find_subject(struct server *server, struct arena *arena, 
         find_kept(server, arena, job, subject);
         return subject;
     }
-    subject->name = reader_symbol(server->reader, row.name);
-    subject->team = names_team(server, row.team);
+    subject->name = arena_strdup(arena, reader_symbol(server->reader, row.name));
+    subject->team = arena_strdup(arena, names_team(server, row.team));
     subject->state = job_state_names[row.state];
-    subject->class_name = reader_symbol(server->reader, row.class_name);
+    subject->class_name = arena_strdup(arena, reader_symbol(server->reader, row.class_name));
     subject->labels = labels_of(server, arena, &row);
     return subject;
 }
@@ -381,7 +375,7 @@ struct group {
     const char *key;
     int64_t cost_nano;
     int64_t wasted_nano;
-    int64_t held_ms;        /* summed over placements */
+    int64_t held_ms; /* summed over placements */
     __int128 device_milli_ms;
     int64_t attempts;
     uint64_t job; /* by job: which */
@@ -446,10 +440,10 @@ static const char *job_key(struct report *report, uint64_t job)
     if (strcmp(by, "job") == 0)
         return arena_strdup(report->arena, names_job_id(job, id));
     const struct subject *subject = subject_of(report, job);
-    const char *key = strcmp(by, "class") == 0  ? subject->class_name
-                      : strcmp(by, "user") == 0 ? doc_get_string(subject->labels, "owner")
-                                                : doc_get_string(
-                                                      subject->labels, by + strlen("label:"));
+    const char *key = strcmp(by, "class") == 0 ? subject->class_name
+                      : strcmp(by, "user") == 0
+                          ? doc_get_string(subject->labels, "owner")
+                          : doc_get_string(subject->labels, by + strlen("label:"));
     return key ? key : "";
 }
 
@@ -458,13 +452,13 @@ static const char *pool_key(struct report *report, uint64_t pool)
     struct pool_row row;
     if (pool == 0 || reader_row(report->server->reader, ROW_POOL, pool, &row, NULL) < 0)
         return "";
-    return reader_symbol(report->server->reader, row.name);
+    return arena_strdup(report->arena, reader_symbol(report->server->reader, row.name));
 }
 
 static const char *segment_key(struct report *report, const struct segment *segment)
 {
     if (strcmp(report->query->by, "team") == 0)
-        return names_team(report->server, segment->team);
+        return arena_strdup(report->arena, names_team(report->server, segment->team));
     if (strcmp(report->query->by, "pool") == 0)
         return pool_key(report, segment->pool);
     return job_key(report, segment->job);
@@ -547,15 +541,15 @@ static int visit_node(void *context, const void *data, struct error *err)
     if (row->since_ms == 0 || row->since_ms >= walk->time.to_ms)
         return 0;
     struct segment segment = {.begin_ms = row->since_ms, .end_ms = walk->time.to_ms};
-    segment.cost_nano = span_nano(core_node_hour_micro(walk->time.server->core, row->id),
-        segment.end_ms - segment.begin_ms);
+    segment.cost_nano = span_nano(
+        core_node_hour_micro(walk->time.server->core, row->id), segment.end_ms - segment.begin_ms);
     if (clip(&walk->time, &segment))
         walk->capacity_nano += segment.cost_nano;
     return 0;
 }
 
-static int write_idle(struct report *report, const struct segment_walk *time, struct doc *doc,
-    struct error *err)
+static int write_idle(
+    struct report *report, const struct segment_walk *time, struct doc *doc, struct error *err)
 {
     struct idle_walk walk = {.time = *time};
     struct store_reader *reader = report->server->reader;

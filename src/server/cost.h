@@ -13,11 +13,12 @@ struct server;
 struct tick;
 
 struct cost_query {
-    const char *by;       /* "job", "team", "pool", "class", "user", "label:KEY"; NULL: "team" */
-    const char *team;     /* with those below it; NULL: every team the identity may see, and idle capacity */
-    uint64_t job;         /* 0: all */
-    int64_t from_ms;      /* 0: from the start */
-    int64_t to_ms;        /* 0: to now */
+    const char *by; /* "job", "team", "pool", "class", "user", "label:KEY"; NULL: "team" */
+    const char
+        *team; /* with those below it; NULL: every team the identity may see, and idle capacity */
+    uint64_t job;    /* 0: all */
+    int64_t from_ms; /* 0: from the start */
+    int64_t to_ms;   /* 0: to now */
     int64_t now_ms;
 };
 
@@ -40,4 +41,5 @@ int64_t cost_attempt_between(
  * and so does whom they are put down to. */
 void cost_keep(struct tick *tick, const struct job_row *row);
 /* All of a job so far: what it cost and how much of it was lost, in billionths. */
-void cost_job(struct server *server, uint64_t job, int64_t *ret_cost_nano, int64_t *ret_wasted_nano);
+void cost_job(
+    struct server *server, uint64_t job, int64_t *ret_cost_nano, int64_t *ret_wasted_nano);

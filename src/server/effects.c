@@ -73,8 +73,7 @@ static void add_news(struct effects *effects, const char *team, struct strbuf *l
     vec_push(&effects->news, news);
 }
 
-static void job_news(
-    struct effects *effects, const struct job_row *row, enum change_kind change)
+static void job_news(struct effects *effects, const struct job_row *row, enum change_kind change)
 {
     const struct core *core = effects->server->core;
     char id[JOB_ID_TEXT];
@@ -96,11 +95,11 @@ static void job_news(
 static void node_news(struct effects *effects, const struct node_row *row)
 {
     struct strbuf line = {0};
-    strbuf_printf(&line, "{\"tick\":%" PRId64 ",\"kind\":\"node\",\"change\":\"put\",\"name\":",
-        effects->tick);
+    strbuf_printf(&line,
+        "{\"tick\":%" PRId64 ",\"kind\":\"node\",\"change\":\"put\",\"name\":", effects->tick);
     strbuf_json(&line, core_symbol(effects->server->core, row->name));
-    strbuf_printf(&line, ",\"state\":\"%s\",\"cordoned\":%s}", row->state == NODE_UP ? "up" : "lost",
-        row->cordoned ? "true" : "false");
+    strbuf_printf(&line, ",\"state\":\"%s\",\"cordoned\":%s}",
+        row->state == NODE_UP ? "up" : "lost", row->cordoned ? "true" : "false");
     add_news(effects, "", &line);
 }
 
@@ -139,8 +138,8 @@ static void job_subject(const struct effects *effects, uint64_t id, struct subje
         job ? core_symbol(core, job->name) : names_job_id(id, text));
 }
 
-static void find_subject(const struct effects *effects, const struct core_decision *decision,
-    struct subject *subject)
+static void find_subject(
+    const struct effects *effects, const struct core_decision *decision, struct subject *subject)
 {
     const struct core *core = effects->server->core;
     *subject = (struct subject){.kind = "", .team = ""};
@@ -149,8 +148,8 @@ static void find_subject(const struct effects *effects, const struct core_decisi
     } else if (decision->node) {
         const struct node_row *node = core_node(core, decision->node);
         subject->kind = "node";
-        snprintf(subject->name, sizeof subject->name, "%s",
-            node ? core_symbol(core, node->name) : "");
+        snprintf(
+            subject->name, sizeof subject->name, "%s", node ? core_symbol(core, node->name) : "");
     } else if (decision->team) {
         subject->kind = "team";
         snprintf(subject->name, sizeof subject->name, "%s", team_name(core, decision->team));
@@ -158,8 +157,8 @@ static void find_subject(const struct effects *effects, const struct core_decisi
     } else {
         const struct pool_row *pool = core_pool(core, decision->pool);
         subject->kind = "pool";
-        snprintf(subject->name, sizeof subject->name, "%s",
-            pool ? core_symbol(core, pool->name) : "");
+        snprintf(
+            subject->name, sizeof subject->name, "%s", pool ? core_symbol(core, pool->name) : "");
     }
 }
 

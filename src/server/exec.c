@@ -116,7 +116,8 @@ void exec_sessions_destroy(struct exec_sessions *sessions)
     free(sessions);
 }
 
-/* Whether the client's token and role still hold; who lost them neither reads nor writes any more. */
+/* Whether the client's token and role still hold; who lost them neither reads nor writes any more.
+ */
 static bool session_allowed(const struct session *session)
 {
     const struct server *server = session->owner->server;
@@ -319,8 +320,7 @@ static int open_terminal(struct session *session, int theirs[3], struct error *e
     }
     theirs[0] = theirs[1] = theirs[2] = slave;
     pipe_init(session, &session->in, FRAME_STDIN, input, on_input_writable, EV_WRITE);
-    pipe_init(
-        session, &session->out, FRAME_STDOUT, master, on_output, EV_READ | EV_PERSIST);
+    pipe_init(session, &session->out, FRAME_STDOUT, master, on_output, EV_READ | EV_PERSIST);
     return 0;
 }
 
@@ -392,8 +392,8 @@ static int start_command(
     const char *const *argv = read_command(call, err);
     if (!argv)
         return -1;
-    int rc = session->terminal ? open_terminal(session, theirs, err)
-                               : open_pipes(session, theirs, err);
+    int rc =
+        session->terminal ? open_terminal(session, theirs, err) : open_pipes(session, theirs, err);
     if (rc < 0)
         return -1;
     struct exec_request request = {.exec = session->number,
@@ -411,8 +411,8 @@ static int find_attempt(struct call *call, uint64_t *ret_attempt, struct error *
     if (reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0)
         return -1;
     if (job.attempt == 0 || job.state != JOB_RUNNING)
-        return error_set(err, ERR_CONFLICT, "the job does not run now (it is %s)",
-            job_state_names[job.state]);
+        return error_set(
+            err, ERR_CONFLICT, "the job does not run now (it is %s)", job_state_names[job.state]);
     *ret_attempt = job.attempt;
     return 0;
 }
@@ -430,7 +430,8 @@ static int check_rank(struct call *call, struct error *err)
     return 0;
 }
 
-/* What may keep a command from starting; asked before its audit event is written and again after. */
+/* What may keep a command from starting; asked before its audit event is written and again after.
+ */
 static int check_start(struct call *call, uint64_t *ret_attempt, struct error *err)
 {
     if (!http_request_wants_upgrade(call->request, "muster-exec"))
@@ -477,8 +478,8 @@ static int run_audit(struct tick *tick, void *context, struct error *err)
     struct job_row job;
     if (reader_row(call->server->reader, ROW_JOB, call->job, &job, err) < 0)
         return -1;
-    tick_audit(tick, "job-exec", "job", reader_symbol(call->server->reader, job.name), call->team,
-        NULL);
+    tick_audit(
+        tick, "job-exec", "job", reader_symbol(call->server->reader, job.name), call->team, NULL);
     return 0;
 }
 

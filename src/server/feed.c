@@ -184,8 +184,8 @@ bool feed_watch(
     if (feed->watchers.count >= WATCHERS_MAX || !find_position(feed, after, &next))
         return false;
     struct watcher *watcher = mem_alloc(1, sizeof *watcher);
-    *watcher = (struct watcher){
-        .feed = feed, .request = request, .identity = *identity, .next = next};
+    *watcher =
+        (struct watcher){.feed = feed, .request = request, .identity = *identity, .next = next};
     vec_push(&feed->watchers, watcher);
     struct http_field field = {"Content-Type", "application/jsonl"};
     http_request_on_cancel(request, on_watcher_gone, watcher);

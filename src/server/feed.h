@@ -20,6 +20,6 @@ void feed_destroy(struct feed *feed); /* ends every stream; NULL is fine */
 void feed_publish(struct feed *feed, int64_t tick, const char *team, const char *line);
 /* Answers the request with a stream of the events after tick `after` (-1: from now on) that the
  * identity may see. False when the ring does not reach back that far: nothing was answered. */
-bool feed_watch(
-    struct feed *feed, struct http_request *request, const struct identity *identity, int64_t after);
+bool feed_watch(struct feed *feed, struct http_request *request, const struct identity *identity,
+    int64_t after);
 size_t feed_watchers(const struct feed *feed);

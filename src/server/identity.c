@@ -30,8 +30,8 @@ int identity_find(const struct server *server, const struct http_peer *peer,
     if (authorization) {
         struct token_owner owner;
         if (strncasecmp(authorization, scheme, sizeof scheme - 1) != 0 ||
-            tokens_check(server->tokens, authorization + sizeof scheme - 1, clock_wall_ms(),
-                &owner) < 0)
+            tokens_check(
+                server->tokens, authorization + sizeof scheme - 1, clock_wall_ms(), &owner) < 0)
             return error_set(err, ERR_UNAUTHENTICATED,
                 "the bearer token is not valid: unknown, expired or revoked");
         snprintf(identity.user, sizeof identity.user, "%s", owner.user);

@@ -27,8 +27,8 @@ struct identity {
  * wrong. */
 MUST_CHECK int identity_find(const struct server *server, const struct http_peer *peer,
     const char *authorization, struct identity *ret_identity, struct error *err);
-/* Whether it still holds: its token was neither revoked nor has it expired. Asked again and again by
- * what outlives a request: watches, followed logs, sessions. */
+/* Whether it still holds: its token was neither revoked nor has it expired. Asked again and again
+ * by what outlives a request: watches, followed logs, sessions. */
 bool identity_holds(const struct server *server, const struct identity *identity);
 /* The role in a team, its own or one inherited from above. ROLE_ADMIN everywhere for
  * administrators; ROLE_NONE for teams that do not exist, but for administrators, and for teams that

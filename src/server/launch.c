@@ -78,8 +78,8 @@ static int add_secrets(struct launch_builder *builder, struct error *err)
         const struct secret_ref *reference = &builder->job->secrets.items[i];
         char *value;
         size_t size;
-        if (vault_get(builder->server->vault, builder->server->reader,
-                builder->job->metadata.team, reference->name, &value, &size, err) < 0)
+        if (vault_get(builder->server->vault, builder->server->reader, builder->job->metadata.team,
+                reference->name, &value, &size, err) < 0)
             return -1;
         struct launch_secret secret = {
             .name = reference->env ? reference->env : reference->file,
@@ -135,8 +135,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     builder->launch.gid = builder->launch.uid;
     builder->launch.argv = argument_vector(builder->arena, &job->command);
     if (geteuid() == 0 && builder->launch.uid == 0)
-        return error_set(
-            err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
+        return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
     set_placement(builder, attempt);
     if (add_secrets(builder, err) < 0)
@@ -154,8 +153,8 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
 static void builder_finish(struct launch_builder *builder)
 {
     for (size_t i = 0; i < builder->secrets.count; i++)
-        vault_free((char *)(uintptr_t)builder->secrets.items[i].value,
-            builder->secrets.items[i].size);
+        vault_free(
+            (char *)(uintptr_t)builder->secrets.items[i].value, builder->secrets.items[i].size);
     vec_free(&builder->secrets);
     vec_free(&builder->devices);
     if (builder->launch.snapshot_fd >= 0)

@@ -1,8 +1,8 @@
 /* Names of things in the API: see names.h. */
 #include "server/names.h"
 
-#include "core/core.h"
 #include "base/hash.h"
+#include "core/core.h"
 #include "server/context.h"
 #include "spec/spec.h"
 #include "store/store.h"
@@ -115,13 +115,12 @@ int names_find_job(const struct server *server, const char *text, uint64_t *ret_
     return names_job_missing(text, err);
 }
 
-int names_find_array(const struct server *server, const char *text, uint64_t *ret_id, char *ret_team,
-    struct error *err)
+int names_find_array(const struct server *server, const char *text, uint64_t *ret_id,
+    char *ret_team, struct error *err)
 {
     char first[300];
     struct job_row row;
-    if (strchr(text, ':') &&
-        (size_t)snprintf(first, sizeof first, "%s[0]", text) < sizeof first &&
+    if (strchr(text, ':') && (size_t)snprintf(first, sizeof first, "%s[0]", text) < sizeof first &&
         names_find_job(server, first, ret_id, ret_team, NULL) == 0 &&
         reader_row(server->reader, ROW_JOB, *ret_id, &row, NULL) == 0 && row.array == *ret_id)
         return 0;

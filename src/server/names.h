@@ -20,12 +20,12 @@ char *names_document_key(uint64_t job, const char *under, char out[DOCUMENT_KEY_
 
 /* The job that is meant by an id, or by team:name (the newest of that name, live or ended).
  * ret_team (128 bytes) gets its team. ERR_NOT_FOUND. */
-MUST_CHECK int names_find_job(
-    const struct server *server, const char *text, uint64_t *ret_id, char *ret_team, struct error *err);
+MUST_CHECK int names_find_job(const struct server *server, const char *text, uint64_t *ret_id,
+    char *ret_team, struct error *err);
 /* The array that is meant by team:name: the id of its first element, which stands for all of it.
  * ret_team as above. ERR_NOT_FOUND. */
-MUST_CHECK int names_find_array(
-    const struct server *server, const char *text, uint64_t *ret_id, char *ret_team, struct error *err);
+MUST_CHECK int names_find_array(const struct server *server, const char *text, uint64_t *ret_id,
+    char *ret_team, struct error *err);
 /* Says that there is no such job: ERR_NOT_FOUND, -1. A job that the caller may not see is spoken of
  * in the same words. */
 int names_job_missing(const char *text, struct error *err);

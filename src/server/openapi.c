@@ -49,8 +49,7 @@ static struct doc *content(struct arena *arena, const char *type, const char *sc
     struct doc *map = doc_map(arena);
     struct doc *media = doc_set(arena, map, type, doc_map(arena));
     struct doc *body = doc_set(arena, media, "schema", doc_map(arena));
-    doc_set_string(
-        arena, body, "$ref", arena_printf(arena, "#/components/schemas/%s", schema));
+    doc_set_string(arena, body, "$ref", arena_printf(arena, "#/components/schemas/%s", schema));
     return map;
 }
 
@@ -60,8 +59,7 @@ static void add_parameters(struct arena *arena, const struct route *route, struc
     for (const char *open = strchr(route->path, '{'); open; open = strchr(open + 1, '{')) {
         struct doc *parameter = doc_append(list, doc_map(arena));
         size_t length = strcspn(open + 1, "}");
-        doc_set_string(
-            arena, parameter, "name", arena_strndup(arena, open + 1, length));
+        doc_set_string(arena, parameter, "name", arena_strndup(arena, open + 1, length));
         doc_set_string(arena, parameter, "in", "path");
         doc_set_bool(arena, parameter, "required", true);
         struct doc *schema = doc_set(arena, parameter, "schema", doc_map(arena));

@@ -129,8 +129,8 @@ static int store_line(struct tick *tick, void *context, struct error *err)
     return 0;
 }
 
-void progress_line(struct progress *progress, uint64_t job, int64_t attempt_number, const char *line,
-    size_t length, uint64_t offset, int64_t at_ms)
+void progress_line(struct progress *progress, uint64_t job, int64_t attempt_number,
+    const char *line, size_t length, uint64_t offset, int64_t at_ms)
 {
     struct track *track = find_track(progress, job);
     if (attempt_number < track->attempt ||

@@ -16,8 +16,8 @@ struct server;
 struct progress *progress_create(struct server *server);
 void progress_destroy(struct progress *progress); /* NULL is fine */
 /* Takes in a line of a job's attempt; what is no JSON object is left out. */
-void progress_line(struct progress *progress, uint64_t job, int64_t attempt_number, const char *line,
-    size_t length, uint64_t offset, int64_t at_ms);
+void progress_line(struct progress *progress, uint64_t job, int64_t attempt_number,
+    const char *line, size_t length, uint64_t offset, int64_t at_ms);
 /* The attempt's end is stored: forgets what is kept in memory for it. */
 void progress_forget(struct progress *progress, uint64_t job);
 

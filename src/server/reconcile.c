@@ -29,7 +29,8 @@ typedef VEC(struct wish) wish_list;
 struct reconciler {
     struct server *server;
     struct idmap launched; /* attempts that this process started: value as below */
-    struct idmap stopping; /* attempts that were told to stop: value is not used but for its being */
+    struct idmap
+        stopping; /* attempts that were told to stop: value is not used but for its being */
 };
 
 struct reconciler *reconciler_create(struct server *server)
@@ -72,8 +73,7 @@ static void store_detail(struct tick *tick, const struct note *note)
         return;
     snprintf(number, sizeof number, "%d", (int)attempt->number);
     names_document_key(job->id, number, key);
-    store_txn_put_document(
-        tick_txn(tick), "job-attempt", key, "", note->detail, tick_now(tick));
+    store_txn_put_document(tick_txn(tick), "job-attempt", key, "", note->detail, tick_now(tick));
 }
 
 static int run_note(struct tick *tick, void *context, struct error *err)
@@ -131,8 +131,16 @@ static char *detail_json(struct server *server, uint64_t attempt, const struct a
     return strbuf_steal(&json);
 }
 
+static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
+{
+    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
+}
+
+/* That it started may not have been heard of: the server was down meanwhile. */
 static void tell_end(struct server *server, uint64_t attempt, const struct attempt_end *end)
 {
+    if (end->started_ms > 0)
+        tell_kind(server, attempt, REPORT_STARTED);
     struct core_report report = {
         .attempt = attempt,
         .kind = REPORT_ENDED,
@@ -141,11 +149,6 @@ static void tell_end(struct server *server, uint64_t attempt, const struct attem
         .complete = end->reason == ENGINE_END_SUCCEEDED,
     };
     tell_core(server, &report, detail_json(server, attempt, end));
-}
-
-static void tell_kind(struct server *server, uint64_t attempt, enum report_kind kind)
-{
-    tell_core(server, &(struct core_report){.attempt = attempt, .kind = kind}, NULL);
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
@@ -203,8 +206,8 @@ static void stop_once(struct reconciler *reconciler, const struct wish *wish)
     struct error err;
     if (idmap_get(&reconciler->stopping, wish->attempt.id))
         return;
-    if (engine_stop(reconciler->server->engine, wish->attempt.id,
-            (uint64_t)wish->wish.grace_ms, &err) < 0)
+    if (engine_stop(
+            reconciler->server->engine, wish->attempt.id, (uint64_t)wish->wish.grace_ms, &err) < 0)
         log_warn("attempt %" PRIx64 " cannot be stopped: %s", wish->attempt.id, err.text);
     else
         idmap_put(&reconciler->stopping, wish->attempt.id, reconciler);

@@ -2,8 +2,8 @@
  *
  * Rows and documents go in a tick like every change, a bounded number at a time; a job's files go
  * after that is durable. Work directories are swept on the chores thread with a reader of its own:
- * one that no stored job names and that was uploaded more than a day ago cannot be on its way into a
- * job any more. */
+ * one that no stored job names and that was uploaded more than a day ago cannot be on its way into
+ * a job any more. */
 #include "server/retention.h"
 
 #include "base/log.h"
@@ -69,8 +69,7 @@ static bool is_needed(const struct server *server, const struct job_row *row)
 
 static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms, struct error *err)
 {
-    struct row_condition conditions[] = {
-        {"live", ROW_EQUAL, 0}, {"ended_ms", ROW_LESS, before_ms}};
+    struct row_condition conditions[] = {{"live", ROW_EQUAL, 0}, {"ended_ms", ROW_LESS, before_ms}};
     struct row_query query = {.kind = ROW_JOB,
         .conditions = conditions,
         .condition_count = ARRAY_LEN(conditions),

@@ -11,8 +11,8 @@
 #include <string.h>
 
 static const struct route table[] = {
-    {"GET", "/healthz", SCOPE_PUBLIC, ROLE_NONE, api_healthz,
-        "Whether the server accepts commands", NULL, "Health"},
+    {"GET", "/healthz", SCOPE_PUBLIC, ROLE_NONE, api_healthz, "Whether the server accepts commands",
+        NULL, "Health"},
     {"GET", "/openapi.json", SCOPE_PUBLIC, ROLE_NONE, api_openapi, "This document", NULL, NULL},
     {"GET", "/metrics", SCOPE_ALL, ROLE_VIEWER, api_metrics, "Figures for Prometheus", NULL, NULL},
 

@@ -107,7 +107,8 @@ static int make_folders(const char *data_dir, struct error *err)
     static const char *const folders[] = {"", "/snapshots", "/backup", "/tls"};
     char path[4096];
     if (data_dir[0] != '/')
-        return error_set(err, ERR_INVALID, "the data directory %s is not an absolute path", data_dir);
+        return error_set(
+            err, ERR_INVALID, "the data directory %s is not an absolute path", data_dir);
     for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
         snprintf(path, sizeof path, "%s%s", data_dir, folders[i]);
         if (file_make_dirs(path, i == 0 ? 0711 : 0700, err) < 0)
@@ -121,8 +122,8 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
     return core_load_row(context, kind, row, err);
 }
 
-/* A server that was killed lets go of the store when the last process it had just made is on its own
- * feet: a moment later, which a start right after it waits for. */
+/* A server that was killed lets go of the store when the last process it had just made is on its
+ * own feet: a moment later, which a start right after it waits for. */
 static int open_store(struct server *server, const struct store_options *options, struct error *err)
 {
     for (int i = 0; i < LOCK_TRIES; i++) {
@@ -178,8 +179,7 @@ static int open_parts(struct server *server, struct error *err)
 }
 
 /* The certificate of a first start, so that TLS works before there is a better one. */
-static int own_certificate(
-    const char *data_dir, char cert[4096], char key[4096], struct error *err)
+static int own_certificate(const char *data_dir, char cert[4096], char key[4096], struct error *err)
 {
     snprintf(cert, 4096, "%s/tls/cert.pem", data_dir);
     snprintf(key, 4096, "%s/tls/key.pem", data_dir);
@@ -218,9 +218,9 @@ static int open_http(struct life *life, struct error *err)
         .ctx = server,
         .common_fields = common,
         .common_field_count = ARRAY_LEN(common),
-        .requests_per_s = (uint32_t)(server->config.requests_per_s > 0
-                                         ? server->config.requests_per_s
-                                         : REQUESTS_PER_S),
+        .requests_per_s =
+            (uint32_t)(server->config.requests_per_s > 0 ? server->config.requests_per_s
+                                                         : REQUESTS_PER_S),
         .connections_per_peer_max = 512};
     server->http = http_server_create(server->base, &options);
     snprintf(path, sizeof path, "%s/muster.sock", server->config.data_dir);

@@ -72,8 +72,7 @@ struct doc *status_job_only(struct server *server, struct arena *arena, const st
     status_set_time(arena, status, "checkpoint", row->checkpoint_ms);
     status_set_time(arena, status, "ended", row->ended_ms);
     struct attempt_row attempt;
-    if (row->attempt &&
-        reader_row(server->reader, ROW_ATTEMPT, row->attempt, &attempt, NULL) == 0)
+    if (row->attempt && reader_row(server->reader, ROW_ATTEMPT, row->attempt, &attempt, NULL) == 0)
         status_set_time(arena, status, "started", attempt.started_ms);
     return status;
 }
@@ -245,8 +244,7 @@ static void add_stored_detail(
     SCOPED(mem_scope) char *json = NULL;
     if (reader_document(server->reader, "job-attempt", key, &json, NULL, NULL) < 0)
         return;
-    const struct doc *detail =
-        doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
+    const struct doc *detail = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL);
     for (const struct doc *field = detail ? detail->first : NULL; field; field = field->next)
         doc_set(arena, item, field->key, doc_copy(arena, field));
 }
@@ -322,8 +320,8 @@ static int add_holding(void *context, const void *data, struct error *err)
     return 0;
 }
 
-static struct doc *amount_doc(struct arena *arena, int64_t cpu_milli, int64_t memory_bytes,
-    int64_t accelerator_milli)
+static struct doc *amount_doc(
+    struct arena *arena, int64_t cpu_milli, int64_t memory_bytes, int64_t accelerator_milli)
 {
     char text[QUANTITY_TEXT];
     struct doc *map = doc_map(arena);

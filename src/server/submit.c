@@ -75,23 +75,22 @@ struct checker {
     struct field_errors *errors;
 };
 
-static void __attribute__((format(printf, 3, 4))) report(
-    struct checker *checker, const char *field, const char *format, ...)
+static void __attribute__((format(printf, 3, 4)))
+report(struct checker *checker, const char *field, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     struct strbuf text = {0};
     strbuf_vprintf(&text, format, args);
     va_end(args);
-    const char *path = checker->path[0]
-                           ? arena_printf(checker->arena, "%s.%s", checker->path, field)
-                           : field;
+    const char *path =
+        checker->path[0] ? arena_printf(checker->arena, "%s.%s", checker->path, field) : field;
     field_errors_add(checker->errors, checker->arena, path, 0, "%s", strbuf_text(&text));
     strbuf_finish(&text);
 }
 
-/* The size of the volume the jobs' files are on. Not what is free of it, which changes all the time:
- * the same manifest is to mean the same pool. */
+/* The size of the volume the jobs' files are on. Not what is free of it, which changes all the
+ * time: the same manifest is to mean the same pool. */
 static int64_t volume_bytes(const struct server *server)
 {
     struct statvfs volume;
@@ -172,8 +171,7 @@ static void check_job_secrets(struct checker *checker, const struct job *job)
         SCOPED(mem_scope) char *json = NULL;
         struct error why;
         vault_key(job->metadata.team, job->secrets.items[i].name, key, sizeof key);
-        if (reader_document(
-                checker->server->reader, vault_collection, key, &json, NULL, &why) < 0)
+        if (reader_document(checker->server->reader, vault_collection, key, &json, NULL, &why) < 0)
             report(checker, arena_printf(checker->arena, "spec.secrets[%zu].name", i),
                 "the team %s has no secret \"%s\"; store it first (muster secret set)",
                 job->metadata.team, job->secrets.items[i].name);
@@ -235,8 +233,8 @@ static void check_job(struct checker *checker, struct job *job, const char *user
 /* What cannot be changed later stays as it is. */
 static void check_update(struct checker *checker, const struct manifest *manifest)
 {
-    const struct catalog_entry *before = catalog_find(
-        checker->server->catalog, manifest->kind, manifest_metadata(manifest)->name);
+    const struct catalog_entry *before =
+        catalog_find(checker->server->catalog, manifest->kind, manifest_metadata(manifest)->name);
     struct field_errors *errors = arena_alloc(checker->arena, 1, sizeof *errors);
     if (!before || manifest_check_update(checker->arena, before->manifest, manifest, errors) == 0)
         return;
@@ -351,8 +349,8 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
 /* Another team's job is not told apart from one that never was. */
 static int no_dependency(size_t i, const char *job, struct error *err)
 {
-    return error_set(err, ERR_NOT_FOUND,
-        "spec.dependsOn[%zu]: there is no job %.80s in the team", i, job);
+    return error_set(
+        err, ERR_NOT_FOUND, "spec.dependsOn[%zu]: there is no job %.80s in the team", i, job);
 }
 
 /* The core knows live jobs only. A dependency on a job that has ended is settled here: it holds
@@ -405,8 +403,8 @@ static int apply_job(
     const char *team;
     const char *missing = missing_label(tick_server(tick)->catalog, &job, &team);
     if (missing)
-        return error_set(err, ERR_INVALID,
-            "metadata.labels.%s: the team %s requires this label", missing, team);
+        return error_set(
+            err, ERR_INVALID, "metadata.labels.%s: the team %s requires this label", missing, team);
     if (settle_dependencies(tick, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;

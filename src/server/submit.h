@@ -34,5 +34,5 @@ MUST_CHECK int submit_plan(struct server *server, struct arena *arena,
 
 /* Does it, within a tick. ret_job (may be NULL) gets a job's id. On -1 nothing was changed, or the
  * tick is spoiled. */
-MUST_CHECK int submit_apply(struct tick *tick, const struct manifest *manifest, uint64_t *ret_job,
-    struct error *err);
+MUST_CHECK int submit_apply(
+    struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err);

@@ -130,7 +130,8 @@ static void put_team(struct catalog *catalog, const char *name, const char *spec
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct error why;
     const char *text = arena_printf(arena,
-        "{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\",\"metadata\":{\"name\":\"%s\"},\"spec\":%s}",
+        "{\"apiVersion\":\"muster/"
+        "v1\",\"kind\":\"Team\",\"metadata\":{\"name\":\"%s\"},\"spec\":%s}",
         name, spec);
     struct doc *doc = doc_parse_json(arena, text, strlen(text), DOC_BYTES_MAX, &why);
     assert_non_null(doc);
@@ -301,8 +302,8 @@ static void a_secret_is_stored_sealed_and_opens_for_its_own_team_only(void **sta
     size_t size;
     struct error why;
     run_now(world, run_put, NULL);
-    assert_works(reader_documents(
-        server->reader, vault_collection, NULL, NULL, 10, find_text, NULL, err));
+    assert_works(
+        reader_documents(server->reader, vault_collection, NULL, NULL, 10, find_text, NULL, err));
     assert_works(vault_get(server->vault, server->reader, "vision", "hub", &value, &size, err));
     assert_int_equal(size, strlen(secret));
     assert_memory_equal(value, secret, size);

@@ -1,5 +1,5 @@
-/* The ticker on a disk that fails: what was answered is stored, what failed never was, and the server
- * goes on. */
+/* The ticker on a disk that fails: what was answered is stored, what failed never was, and the
+ * server goes on. */
 #include "server/test_world.h"
 
 #include "server/catalog.h"

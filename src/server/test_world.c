@@ -176,8 +176,7 @@ int probe_submit(struct world *world, struct probe *probe)
 bool probe_is_stored(struct world *world, const struct probe *probe)
 {
     char *json = NULL;
-    bool found =
-        reader_document(world->server.reader, "probe", probe->key, &json, NULL, NULL) == 0;
+    bool found = reader_document(world->server.reader, "probe", probe->key, &json, NULL, NULL) == 0;
     free(json);
     return found;
 }

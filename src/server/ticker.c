@@ -24,13 +24,13 @@
 #define NS_PER_S 1000000000LL
 
 enum {
-    QUEUE_MAX = 20000,     /* commands of callers that may wait */
+    QUEUE_MAX = 20000, /* commands of callers that may wait */
     TICK_COMMANDS_MAX = 8192,
     SETTLE_RETRY_MS = 1000,
     ROOM_RETRY_MS = 1000,
     ROOM_BYTES = 16 * 1024,
     SPOILS_A_SECOND = 4,
-    WAKE_MAX_MS = 60000,   /* the core is asked again at least this often */
+    WAKE_MAX_MS = 60000, /* the core is asked again at least this often */
 };
 
 struct command {
@@ -40,6 +40,7 @@ struct command {
     void *context;
     char *actor;
     struct error error;
+    bool report; /* of the server itself */
     bool failed;
     bool spoiled;
     size_t decisions_end; /* decisions taken when it had run */
@@ -83,11 +84,11 @@ struct ticker {
     struct event *soon;
     struct event *timer;
     struct arena *arena;
-    struct strmap notes; /* of the tick that runs: what its commands left for each other */
+    struct strmap notes;     /* of the tick that runs: what its commands left for each other */
     struct effects *effects; /* of the tick that commits */
     struct commit *commit;
-    bool full; /* the last commit failed for want of room: looked for again now and then */
-    int64_t spoil_ns;   /* since when spoiled ticks are counted */
+    bool full;        /* the last commit failed for want of room: looked for again now and then */
+    int64_t spoil_ns; /* since when spoiled ticks are counted */
     int64_t spoil_count;
     struct ticker_stats stats;
 };
@@ -228,8 +229,8 @@ int ticker_submit(struct ticker *ticker, const char *actor, command_run_fn *run,
     command_answer_fn *answer, void *context, struct error *err)
 {
     if (ticker->state == TICKER_RECOVERING || ticker->server->stopping)
-        return error_set(err, ERR_UNAVAILABLE,
-            "the store does not accept changes now; try again in a moment");
+        return error_set(
+            err, ERR_UNAVAILABLE, "the store does not accept changes now; try again in a moment");
     if (ticker->queue.count >= QUEUE_MAX)
         return error_set(err, ERR_BUSY, "too many commands wait; try again in a moment");
     struct command *command = command_create(actor, run, context);
@@ -244,6 +245,7 @@ void ticker_report(struct ticker *ticker, const char *actor, command_run_fn *run
     void (*free_context)(void *), void *context)
 {
     struct command *command = command_create(actor, run, context);
+    command->report = true;
     command->free_context = free_context;
     vec_push(&ticker->queue, command);
     ticker_poke(ticker);
@@ -278,8 +280,7 @@ static void on_decision(void *context, const struct core_decision *decision)
     while (walk->command < running->count &&
            running->items[walk->command]->decisions_end <= walk->index)
         walk->command++;
-    walk->tick->command =
-        walk->command < running->count ? running->items[walk->command] : NULL;
+    walk->tick->command = walk->command < running->count ? running->items[walk->command] : NULL;
     effects_decision(walk->tick->ticker->effects, walk->tick, decision);
     walk->index++;
 }
@@ -297,7 +298,8 @@ static void run_commands(struct tick *tick, command_list *commands)
 static void take_commands(struct ticker *ticker)
 {
     assert(ticker->running.count == 0);
-    size_t count = ticker->queue.count < TICK_COMMANDS_MAX ? ticker->queue.count : TICK_COMMANDS_MAX;
+    size_t count =
+        ticker->queue.count < TICK_COMMANDS_MAX ? ticker->queue.count : TICK_COMMANDS_MAX;
     if (count == 0)
         return;
     for (size_t i = 0; i < count; i++)
@@ -328,8 +330,7 @@ static void commit_work(void *context)
     commit->unknown = !commit->settled;
     if (commit->unknown) {
         struct error ignored;
-        commit->settled =
-            store_settle(commit->store, commit->tick, &commit->stored, &ignored) == 0;
+        commit->settled = store_settle(commit->store, commit->tick, &commit->stored, &ignored) == 0;
     }
     if (commit->stored)
         store_checkpoint(commit->store);
@@ -413,7 +414,8 @@ static void rerun_spoiled(struct ticker *ticker)
     ticker_poke(ticker);
 }
 
-/* Makes the tick write something although it may have nothing to say, about as much as a busy one. */
+/* Makes the tick write something although it may have nothing to say, about as much as a busy one.
+ */
 static void look_for_room(struct tick *tick)
 {
     char text[ROOM_BYTES + 3];
@@ -511,10 +513,10 @@ static void take_reports(command_list *list, command_list *reports)
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) {
         struct command *command = list->items[i];
-        if (command->answer)
-            list->items[kept++] = command;
-        else
+        if (command->report)
             vec_push(reports, command);
+        else
+            list->items[kept++] = command;
     }
     list->count = kept;
 }

@@ -34,18 +34,18 @@ bool ticker_busy(const struct ticker *ticker);
 /* Answers everything that waits with ERR_UNAVAILABLE. Not while busy. */
 void ticker_destroy(struct ticker *ticker); /* NULL is fine */
 /* Queues a command of `actor` (copied); answer may be NULL. ERR_BUSY when the
- * queue is full, ERR_UNAVAILABLE while the store does not answer: the context stays the caller's. */
+ * queue is full, ERR_UNAVAILABLE while the store does not answer: the context stays the caller's.
+ */
 MUST_CHECK int ticker_submit(struct ticker *ticker, const char *actor, command_run_fn *run,
     command_answer_fn *answer, void *context, struct error *err);
 /* As ticker_submit for what the server itself has to tell the core: never refused, never answered;
  * free_context (may be NULL) gets the context at the end. */
-void ticker_report(
-    struct ticker *ticker, const char *actor, command_run_fn *run, void (*free_context)(void *),
-    void *context);
+void ticker_report(struct ticker *ticker, const char *actor, command_run_fn *run,
+    void (*free_context)(void *), void *context);
 /* Makes a tick happen soon although nobody asked for anything. */
 void ticker_poke(struct ticker *ticker);
-/* NULL while commands are accepted, else why not: "storage-full" (until a write succeeds again, which
- * is tried every second), "unavailable", "stopping". */
+/* NULL while commands are accepted, else why not: "storage-full" (until a write succeeds again,
+ * which is tried every second), "unavailable", "stopping". */
 const char *ticker_trouble(const struct ticker *ticker);
 
 struct ticker_stats {
@@ -54,9 +54,9 @@ struct ticker_stats {
     int64_t commits_failed;
     int64_t commits_unknown;
     int64_t reloads;
-    int64_t queued;        /* now */
-    int64_t last_tick;     /* the newest committed */
-    int64_t commit_ns;     /* summed */
+    int64_t queued;    /* now */
+    int64_t last_tick; /* the newest committed */
+    int64_t commit_ns; /* summed */
 };
 /* Figures since the start. */
 void ticker_stats(const struct ticker *ticker, struct ticker_stats *ret_stats);
@@ -81,6 +81,6 @@ void *tick_noted(const struct tick *tick, const char *key);
 /* The command failed half done: the tick will be thrown away, everything loaded again, and the
  * tick's other commands run anew without this one. */
 void tick_spoil(struct tick *tick);
-/* Whether a command that might have to spoil the tick may go ahead. Loading everything again is dear,
- * and a caller can provoke it: a few times a second, no more. */
+/* Whether a command that might have to spoil the tick may go ahead. Loading everything again is
+ * dear, and a caller can provoke it: a few times a second, no more. */
 bool tick_may_spoil(const struct tick *tick);

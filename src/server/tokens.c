@@ -61,8 +61,8 @@ void tokens_destroy(struct tokens *tokens)
     free(tokens);
 }
 
-static void tokens_add(
-    struct tokens *tokens, const char *hash, const struct token_request *request, int64_t created_ms)
+static void tokens_add(struct tokens *tokens, const char *hash, const struct token_request *request,
+    int64_t created_ms)
 {
     struct token *token = mem_alloc(1, sizeof *token);
     snprintf(token->hash, sizeof token->hash, "%s", hash);
@@ -207,8 +207,8 @@ static bool is_valid(const struct token *token, int64_t now_ms)
     return token && (token->expires_ms == 0 || token->expires_ms > now_ms);
 }
 
-int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms,
-    struct token_owner *ret_owner)
+int tokens_check(
+    const struct tokens *tokens, const char *text, int64_t now_ms, struct token_owner *ret_owner)
 {
     char hash[65];
     size_t length = strlen(text);

@@ -49,8 +49,8 @@ struct token_owner {
     const struct token_scope *scope;
 };
 /* 0 when the text is a token that is valid now, else -1. */
-MUST_CHECK int tokens_check(const struct tokens *tokens, const char *text, int64_t now_ms,
-    struct token_owner *ret_owner);
+MUST_CHECK int tokens_check(
+    const struct tokens *tokens, const char *text, int64_t now_ms, struct token_owner *ret_owner);
 /* Whether the token with this id is still valid. */
 bool tokens_valid(const struct tokens *tokens, const char *id, int64_t now_ms);
 /* Whom a token belongs to, by id; NULL when there is none. */

@@ -53,7 +53,8 @@ static int load_uid(void *context, const struct document *document, struct error
         doc_parse_json(arena, document->json, strlen(document->json), DOC_BYTES_MAX, err);
     int64_t uid = doc_get_int(doc, "uid", -1);
     if (uid < 0)
-        return error_set(err, ERR_CORRUPT, "the stored uid of the team %s is missing", document->key);
+        return error_set(
+            err, ERR_CORRUPT, "the stored uid of the team %s is missing", document->key);
     struct uid_entry entry = {mem_strdup(document->key), uid};
     vec_push(&uids->list, entry);
     return 0;
@@ -83,8 +84,8 @@ static bool is_taken(const struct uids *uids, int64_t uid)
     return false;
 }
 
-/* The lowest that nobody ever had: entries stay when their team goes. It does not follow the highest
- * one asked for, behind which -1 is near: "no change" to the calls that drop privileges. */
+/* The lowest that nobody ever had: entries stay when their team goes. It does not follow the
+ * highest one asked for, behind which -1 is near: "no change" to the calls that drop privileges. */
 static int64_t next_uid(const struct uids *uids)
 {
     int64_t next = UID_FIRST;
@@ -99,13 +100,14 @@ int uids_check(const struct uids *uids, const char *team, int64_t wanted, struct
         return 0;
     if (wanted < UID_LEAST_WANTED)
         return error_set(err, ERR_INVALID,
-            "spec.uid: expected a number from %d up (smaller ones belong to the system), got %" PRId64,
+            "spec.uid: expected a number from %d up (smaller ones belong to the system), got "
+            "%" PRId64,
             UID_LEAST_WANTED, wanted);
     for (size_t i = 0; i < uids->list.count; i++) {
         const struct uid_entry *entry = &uids->list.items[i];
         if (entry->uid == wanted && strcmp(entry->team, team) != 0)
-            return error_set(err, ERR_CONFLICT,
-                "spec.uid: %" PRId64 " belongs to the team %s", wanted, entry->team);
+            return error_set(err, ERR_CONFLICT, "spec.uid: %" PRId64 " belongs to the team %s",
+                wanted, entry->team);
     }
     return 0;
 }

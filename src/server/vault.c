@@ -106,8 +106,7 @@ static int open_sealed(const struct vault *vault, const char *key, const char *j
     char **ret_value, size_t *ret_size)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct doc *doc =
-        doc_parse_json(arena, json, strlen(json), 4 * SECRET_BYTES_MAX, NULL);
+    const struct doc *doc = doc_parse_json(arena, json, strlen(json), 4 * SECRET_BYTES_MAX, NULL);
     const char *text = doc_get_string(doc, "sealed");
     if (!text)
         return -1;

@@ -11,7 +11,8 @@ struct worker;
 typedef void worker_fn(void *context);
 
 /* Starts the thread. NULL: ERR_IO. */
-MUST_CHECK struct worker *worker_create(struct event_base *base, const char *name, struct error *err);
+MUST_CHECK struct worker *worker_create(
+    struct event_base *base, const char *name, struct error *err);
 /* Finishes what was given, without calling `done` any more, and ends the thread. NULL is fine. */
 void worker_destroy(struct worker *worker);
 /* The queue is bounded: ERR_BUSY when 1024 jobs wait. */

@@ -39,8 +39,7 @@ void field_errors_add(struct field_errors *errors, struct arena *arena, const ch
     const char *format, ...) PRINTF_LIKE(5, 6);
 /* For people, a line each: "train.yaml:12: spec.resources.cpu: expected .., got ..". file NULL: the
  * line starts with "line 12: ". */
-void field_errors_write(
-    const struct field_errors *errors, const char *file, struct strbuf *out);
+void field_errors_write(const struct field_errors *errors, const char *file, struct strbuf *out);
 /* For programs: [{path, line, detail}], line left out where it is not known. */
 struct doc *field_errors_doc(const struct field_errors *errors, struct arena *arena);
 /* The first error and how many more there are, as ERR_INVALID. Always returns -1. */
@@ -92,38 +91,38 @@ struct text_rule {
     bool (*matches)(const char *text); /* NULL: any text */
 };
 
-extern const struct text_rule rule_any;       /* 4096 bytes of anything */
-extern const struct text_rule rule_long;      /* 32 KiB of anything */
-extern const struct text_rule rule_line;      /* 1024 bytes without control characters */
-extern const struct text_rule rule_name;      /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
-extern const struct text_rule rule_label_key; /* letters, digits and -_./, at most 63 */
+extern const struct text_rule rule_any;         /* 4096 bytes of anything */
+extern const struct text_rule rule_long;        /* 32 KiB of anything */
+extern const struct text_rule rule_line;        /* 1024 bytes without control characters */
+extern const struct text_rule rule_name;        /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
+extern const struct text_rule rule_label_key;   /* letters, digits and -_./, at most 63 */
 extern const struct text_rule rule_label_value; /* no control characters, at most 253 bytes */
-extern const struct text_rule rule_variable;  /* [A-Za-z_][A-Za-z0-9_]* */
-extern const struct text_rule rule_file_name; /* no /, not . or .. */
-extern const struct text_rule rule_user;      /* letters, digits and -_.@+ */
-extern const struct text_rule rule_digest;    /* sha256:<64 hex> */
-extern const struct text_rule rule_currency;  /* three capital letters */
-extern const struct text_rule rule_reference; /* a name, or name[3] for an element of an array */
+extern const struct text_rule rule_variable;    /* [A-Za-z_][A-Za-z0-9_]* */
+extern const struct text_rule rule_file_name;   /* no /, not . or .. */
+extern const struct text_rule rule_user;        /* letters, digits and -_.@+ */
+extern const struct text_rule rule_digest;      /* sha256:<64 hex> */
+extern const struct text_rule rule_currency;    /* three capital letters */
+extern const struct text_rule rule_reference;   /* a name, or name[3] for an element of an array */
 
 struct field {
     const char *name; /* as in manifests: camelCase */
     enum field_type type;
     unsigned flags;
-    size_t offset;             /* in the struct of the table it stands in */
-    int64_t fallback;          /* the default of a number, enum or bool */
-    const char *fallback_text; /* the default of a text */
+    size_t offset;                              /* in the struct of the table it stands in */
+    int64_t fallback;                           /* the default of a number, enum or bool */
+    const char *fallback_text;                  /* the default of a text */
     int64_t (*fallback_of)(const void *object); /* a default that follows from the other fields of
                                                  * the table's struct; in place of fallback */
-    const char *fallback_doc; /* that default in words */
-    int64_t min; /* numbers: the value; texts: bytes; lists and maps: items */
-    int64_t max; /* 0: no bound but the type's, for lists and maps FIELD_ITEMS_MAX */
-    int64_t multiple;               /* numbers: of this; 0: any */
+    const char *fallback_doc;                   /* that default in words */
+    int64_t min;      /* numbers: the value; texts: bytes; lists and maps: items */
+    int64_t max;      /* 0: no bound but the type's, for lists and maps FIELD_ITEMS_MAX */
+    int64_t multiple; /* numbers: of this; 0: any */
     const struct text_rule *rule;   /* FIELD_TEXT, items of FIELD_TEXTS; NULL: rule_any */
     const struct field_word *words; /* FIELD_ENUM, FIELD_INT */
     const struct field_table *table;
     const char *also; /* what people may write instead, separated by spaces: not taken, but then
                        * this field is suggested */
-    const char *doc; /* one or two sentences, Markdown */
+    const char *doc;  /* one or two sentences, Markdown */
 };
 
 enum { FIELD_ITEMS_MAX = 1024 };
@@ -145,7 +144,10 @@ struct field_table {
 };
 
 #define FIELD_TABLE(title, type, list, ...)                                                        \
-    {.name = (title), .size = sizeof(type), .fields = (list), .count = ARRAY_LEN(list), __VA_ARGS__}
+    {                                                                                              \
+        .name = (title), .size = sizeof(type), .fields = (list), .count = ARRAY_LEN(list),         \
+        __VA_ARGS__                                                                                \
+    }
 
 /* For finish functions: adds an error at a path below the object ("gang.min", "nodes[2].name"; ""
  * is the object itself), at the line that the document has there. */
@@ -159,9 +161,9 @@ struct arena *fields_arena(const struct field_reader *reader);
 /* ---- what is made from tables ---------------------------------------------------------- */
 
 /* Fills object (zeroed by the caller or not) from a document at path (NULL: its root). Everything
- * that is wrong goes to errors, ordered by line; returns how many errors were added. With partial, required fields
- * are not demanded and finish functions are not called. With errors, object has defaults where the
- * document is wrong and must not be used further than for messages. */
+ * that is wrong goes to errors, ordered by line; returns how many errors were added. With partial,
+ * required fields are not demanded and finish functions are not called. With errors, object has
+ * defaults where the document is wrong and must not be used further than for messages. */
 MUST_CHECK size_t fields_decode(const struct field_table *table, struct arena *arena,
     const struct doc *doc, const char *path, bool partial, void *object,
     struct field_errors *errors);

@@ -10,9 +10,9 @@
 
 enum { COMMAND_BYTES_MAX = 64 * 1024, GANG_MAX = 4096, ARRAY_MAX = 10000 };
 
-#define SECONDS(n) ((n) * 1000LL)
-#define MINUTES(n) ((n) * 60000LL)
-#define DAYS(n)    ((n) * 86400000LL)
+#define SECONDS(n) ((n)*1000LL)
+#define MINUTES(n) ((n)*60000LL)
+#define DAYS(n)    ((n)*86400000LL)
 
 static const struct field_word priority_words[] = {
     {"low", PRIORITY_LOW, "may wait"},
@@ -72,10 +72,14 @@ static void finish_variable(struct field_reader *reader, void *object)
 }
 
 static const struct field variable_fields[] = {
-    {.name = "name", .type = FIELD_TEXT, .rule = &rule_variable,
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .rule = &rule_variable,
         .offset = offsetof(struct label, key),
         .doc = "The variable."},
-    {.name = "value", .type = FIELD_TEXT, .rule = &rule_long,
+    {.name = "value",
+        .type = FIELD_TEXT,
+        .rule = &rule_long,
         .offset = offsetof(struct label, value),
         .doc = "Its value."},
 };
@@ -86,20 +90,27 @@ static void finish_secret(struct field_reader *reader, void *object)
 {
     const struct secret_ref *secret = object;
     if (!secret->env == !secret->file)
-        fields_report(reader, "", "expected either env or file, got %s",
-            secret->env ? "both" : "neither");
+        fields_report(
+            reader, "", "expected either env or file, got %s", secret->env ? "both" : "neither");
     else if (secret->env && is_reserved_variable(secret->env))
         fields_report(reader, "env", "%.60s is set by muster", secret->env);
 }
 
 static const struct field secret_fields[] = {
-    {.name = "name", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
         .offset = offsetof(struct secret_ref, name),
         .doc = "Of a secret of the team."},
-    {.name = "env", .type = FIELD_TEXT, .rule = &rule_variable,
+    {.name = "env",
+        .type = FIELD_TEXT,
+        .rule = &rule_variable,
         .offset = offsetof(struct secret_ref, env),
         .doc = "The variable it is put into."},
-    {.name = "file", .type = FIELD_TEXT, .rule = &rule_file_name,
+    {.name = "file",
+        .type = FIELD_TEXT,
+        .rule = &rule_file_name,
         .offset = offsetof(struct secret_ref, file),
         .doc = "The file below `/run/secrets` it is put into. Either this or `env`."},
 };
@@ -118,18 +129,30 @@ static void finish_gang(struct field_reader *reader, void *object)
 }
 
 static const struct field gang_fields[] = {
-    {.name = "size", .type = FIELD_INT, .fallback = 1, .min = 1, .max = GANG_MAX,
+    {.name = "size",
+        .type = FIELD_INT,
+        .fallback = 1,
+        .min = 1,
+        .max = GANG_MAX,
         .offset = offsetof(struct gang, size),
         .doc = "Ranks, started together or not at all."},
-    {.name = "min", .type = FIELD_INT, .min = 1, .max = GANG_MAX, .fallback_doc = "`size`",
+    {.name = "min",
+        .type = FIELD_INT,
+        .min = 1,
+        .max = GANG_MAX,
+        .fallback_doc = "`size`",
         .offset = offsetof(struct gang, min),
         .doc = "Ranks that are enough to go on with."},
-    {.name = "max", .type = FIELD_INT, .min = 1, .max = GANG_MAX, .fallback_doc = "`size`",
+    {.name = "max",
+        .type = FIELD_INT,
+        .min = 1,
+        .max = GANG_MAX,
+        .fallback_doc = "`size`",
         .offset = offsetof(struct gang, max),
         .doc = "Ranks that can be made use of."},
 };
-static const struct field_table gang_table = FIELD_TABLE("Gang", struct gang, gang_fields,
-    .finish = finish_gang, .doc = "How many ranks a job has.");
+static const struct field_table gang_table = FIELD_TABLE(
+    "Gang", struct gang, gang_fields, .finish = finish_gang, .doc = "How many ranks a job has.");
 
 static int64_t devices_fallback(const void *object)
 {
@@ -145,11 +168,18 @@ static void finish_devices(struct field_reader *reader, void *object)
 }
 
 static const struct field devices_fields[] = {
-    {.name = "type", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
+    {.name = "type",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
         .offset = offsetof(struct resources, accelerator),
         .doc = "Such as `a100`."},
-    {.name = "count", .type = FIELD_MILLI, .min = 1, .max = 64 * 1000,
-        .fallback_of = devices_fallback, .fallback_doc = "1",
+    {.name = "count",
+        .type = FIELD_MILLI,
+        .min = 1,
+        .max = 64 * 1000,
+        .fallback_of = devices_fallback,
+        .fallback_doc = "1",
         .offset = offsetof(struct resources, accelerator_milli),
         .doc = "Devices of each rank, or a share below 1 of one."},
 };
@@ -157,16 +187,31 @@ static const struct field_table devices_table = FIELD_TABLE("JobAccelerator", st
     devices_fields, .finish = finish_devices, .doc = "Accelerators, all of one type.");
 
 static const struct field resources_fields[] = {
-    {.name = "cpu", .type = FIELD_MILLI, .fallback = 1000, .min = 1, .max = 1024 * 1000,
-        .offset = offsetof(struct resources, cpu_milli), .also = "cpus cores",
+    {.name = "cpu",
+        .type = FIELD_MILLI,
+        .fallback = 1000,
+        .min = 1,
+        .max = 1024 * 1000,
+        .offset = offsetof(struct resources, cpu_milli),
+        .also = "cpus cores",
         .doc = "CPUs."},
-    {.name = "memory", .type = FIELD_BYTES, .fallback = 1LL << 30, .min = 1 << 20, .max = 1LL << 44,
-        .offset = offsetof(struct resources, memory_bytes), .also = "mem ram",
+    {.name = "memory",
+        .type = FIELD_BYTES,
+        .fallback = 1LL << 30,
+        .min = 1 << 20,
+        .max = 1LL << 44,
+        .offset = offsetof(struct resources, memory_bytes),
+        .also = "mem ram",
         .doc = "Memory."},
-    {.name = "disk", .type = FIELD_BYTES, .fallback = 1LL << 30, .max = 1LL << 50,
+    {.name = "disk",
+        .type = FIELD_BYTES,
+        .fallback = 1LL << 30,
+        .max = 1LL << 50,
         .offset = offsetof(struct resources, disk_bytes),
         .doc = "Room for its files."},
-    {.name = "accelerator", .type = FIELD_OBJECT, .table = &devices_table,
+    {.name = "accelerator",
+        .type = FIELD_OBJECT,
+        .table = &devices_table,
         .also = "gpu gpus accelerators",
         .doc = "Accelerators."},
 };
@@ -176,8 +221,7 @@ static const struct field_table resources_table = FIELD_TABLE(
 static void finish_requirement(struct field_reader *reader, void *object)
 {
     const struct node_requirement *requirement = object;
-    bool compares =
-        requirement->operation == LABEL_IN || requirement->operation == LABEL_NOT_IN;
+    bool compares = requirement->operation == LABEL_IN || requirement->operation == LABEL_NOT_IN;
     if (compares && requirement->values.count == 0)
         fields_report(reader, "values", "expected at least 1 item with this operator, got 0");
     if (!compares && requirement->values.count > 0)
@@ -185,13 +229,22 @@ static void finish_requirement(struct field_reader *reader, void *object)
 }
 
 static const struct field requirement_fields[] = {
-    {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_label_key,
+    {.name = "key",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_label_key,
         .offset = offsetof(struct node_requirement, key),
         .doc = "A label of the node."},
-    {.name = "operator", .type = FIELD_ENUM, .words = operator_words, .fallback = LABEL_IN,
+    {.name = "operator",
+        .type = FIELD_ENUM,
+        .words = operator_words,
+        .fallback = LABEL_IN,
         .offset = offsetof(struct node_requirement, operation),
         .doc = "What has to hold."},
-    {.name = "values", .type = FIELD_TEXTS, .rule = &rule_label_value, .max = 64,
+    {.name = "values",
+        .type = FIELD_TEXTS,
+        .rule = &rule_label_value,
+        .max = 64,
         .offset = offsetof(struct node_requirement, values),
         .doc = "For `in` and `notIn`."},
 };
@@ -200,16 +253,21 @@ static const struct field_table requirement_table =
         .finish = finish_requirement, .doc = "What a node's label has to be.");
 
 static const struct field toleration_fields[] = {
-    {.name = "key", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_label_key,
+    {.name = "key",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_label_key,
         .offset = offsetof(struct toleration, key),
         .doc = "The taint's key."},
-    {.name = "value", .type = FIELD_TEXT, .rule = &rule_label_value, .fallback_doc = "any",
+    {.name = "value",
+        .type = FIELD_TEXT,
+        .rule = &rule_label_value,
+        .fallback_doc = "any",
         .offset = offsetof(struct toleration, value),
         .doc = "The taint's value."},
 };
-static const struct field_table toleration_table =
-    FIELD_TABLE("Toleration", struct toleration, toleration_fields, .shorthand = "key",
-        .doc = "A taint that does not keep the job away.");
+static const struct field_table toleration_table = FIELD_TABLE("Toleration", struct toleration,
+    toleration_fields, .shorthand = "key", .doc = "A taint that does not keep the job away.");
 
 static void finish_placement(struct field_reader *reader, void *object)
 {
@@ -219,42 +277,74 @@ static void finish_placement(struct field_reader *reader, void *object)
 }
 
 static const struct field placement_fields[] = {
-    {.name = "pool", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
+    {.name = "pool",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .fallback_doc = "any",
         .offset = offsetof(struct placement, pool),
         .doc = "Only in this pool."},
-    {.name = "nodeType", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
+    {.name = "nodeType",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .fallback_doc = "any",
         .offset = offsetof(struct placement, node_type),
         .doc = "Only on nodes of this type."},
-    {.name = "jurisdiction", .type = FIELD_TEXT, .rule = &rule_name, .fallback_doc = "any",
+    {.name = "jurisdiction",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .fallback_doc = "any",
         .offset = offsetof(struct placement, jurisdiction),
         .doc = "Only in pools of this jurisdiction."},
-    {.name = "require", .type = FIELD_OBJECTS, .table = &requirement_table, .max = 32,
+    {.name = "require",
+        .type = FIELD_OBJECTS,
+        .table = &requirement_table,
+        .max = 32,
         .offset = offsetof(struct placement, require),
         .doc = "Only on nodes with labels for which all of this holds."},
-    {.name = "tolerations", .type = FIELD_OBJECTS, .table = &toleration_table, .max = 32,
+    {.name = "tolerations",
+        .type = FIELD_OBJECTS,
+        .table = &toleration_table,
+        .max = 32,
         .offset = offsetof(struct placement, tolerations),
         .doc = "Taints that do not keep it away."},
-    {.name = "near", .type = FIELD_MAP, .table = &label_table, .max = 16,
+    {.name = "near",
+        .type = FIELD_MAP,
+        .table = &label_table,
+        .max = 16,
         .offset = offsetof(struct placement, near),
         .doc = "On nodes that run a job with one of these labels."},
-    {.name = "apart", .type = FIELD_MAP, .table = &label_table, .max = 16,
+    {.name = "apart",
+        .type = FIELD_MAP,
+        .table = &label_table,
+        .max = 16,
         .offset = offsetof(struct placement, apart),
         .doc = "Never on nodes that run a job with one of these labels."},
-    {.name = "spread", .type = FIELD_ENUM, .words = spread_words, .fallback = SPREAD_PACK,
+    {.name = "spread",
+        .type = FIELD_ENUM,
+        .words = spread_words,
+        .fallback = SPREAD_PACK,
         .offset = offsetof(struct placement, spread),
         .doc = "How its ranks lie over nodes."},
-    {.name = "exclusive", .type = FIELD_BOOL, .offset = offsetof(struct placement, exclusive),
+    {.name = "exclusive",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct placement, exclusive),
         .doc = "Whether its nodes run nothing else meanwhile."},
 };
 static const struct field_table placement_table = FIELD_TABLE("Placement", struct placement,
     placement_fields, .finish = finish_placement, .doc = "Where a job may run.");
 
 static const struct field dependency_fields[] = {
-    {.name = "job", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_reference,
+    {.name = "job",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_reference,
         .offset = offsetof(struct dependency, job),
         .doc = "A job of the team, by name or id."},
-    {.name = "condition", .type = FIELD_ENUM, .words = condition_words,
-        .fallback = DEPENDENCY_SUCCEEDED, .offset = offsetof(struct dependency, condition),
+    {.name = "condition",
+        .type = FIELD_ENUM,
+        .words = condition_words,
+        .fallback = DEPENDENCY_SUCCEEDED,
+        .offset = offsetof(struct dependency, condition),
         .doc = "What it has to have come to."},
 };
 static const struct field_table dependency_table = FIELD_TABLE("Dependency", struct dependency,
@@ -276,13 +366,22 @@ static int64_t backoff_max_fallback(const void *object)
 }
 
 static const struct field retries_fields[] = {
-    {.name = "limit", .type = FIELD_INT, .max = 1000, .offset = offsetof(struct job, retries.limit),
+    {.name = "limit",
+        .type = FIELD_INT,
+        .max = 1000,
+        .offset = offsetof(struct job, retries.limit),
         .doc = "Attempts after the first that may fail. Preemptions do not count."},
-    {.name = "backoff", .type = FIELD_DURATION, .fallback = SECONDS(10), .max = DAYS(7),
+    {.name = "backoff",
+        .type = FIELD_DURATION,
+        .fallback = SECONDS(10),
+        .max = DAYS(7),
         .offset = offsetof(struct job, retries.backoff_ms),
         .doc = "The wait before the first retry; it doubles from one to the next."},
-    {.name = "backoffMax", .type = FIELD_DURATION, .max = DAYS(7),
-        .fallback_of = backoff_max_fallback, .fallback_doc = "10m, or `backoff` if longer",
+    {.name = "backoffMax",
+        .type = FIELD_DURATION,
+        .max = DAYS(7),
+        .fallback_of = backoff_max_fallback,
+        .fallback_doc = "10m, or `backoff` if longer",
         .offset = offsetof(struct job, retries.backoff_max_ms),
         .doc = "The longest wait."},
 };
@@ -298,21 +397,37 @@ static void finish_array(struct field_reader *reader, void *object)
 }
 
 static const struct field array_fields[] = {
-    {.name = "count", .type = FIELD_INT, .flags = FIELD_REQUIRED, .min = 1, .max = ARRAY_MAX,
+    {.name = "count",
+        .type = FIELD_INT,
+        .flags = FIELD_REQUIRED,
+        .min = 1,
+        .max = ARRAY_MAX,
         .offset = offsetof(struct job, array.count),
         .doc = "Elements; each is a job, and knows its index."},
-    {.name = "parallel", .type = FIELD_INT, .min = 1, .max = ARRAY_MAX, .fallback_doc = "all",
+    {.name = "parallel",
+        .type = FIELD_INT,
+        .min = 1,
+        .max = ARRAY_MAX,
+        .fallback_doc = "all",
         .offset = offsetof(struct job, array.parallel),
         .doc = "Elements that run at once."},
 };
-static const struct field_table array_table = FIELD_TABLE("Array", struct job, array_fields,
-    .finish = finish_array, .doc = "The same job many times.");
+static const struct field_table array_table = FIELD_TABLE(
+    "Array", struct job, array_fields, .finish = finish_array, .doc = "The same job many times.");
 
 static const struct field log_fields[] = {
-    {.name = "maxBytes", .type = FIELD_BYTES, .fallback = 16 << 20, .min = 64 << 10, .max = 1 << 30,
+    {.name = "maxBytes",
+        .type = FIELD_BYTES,
+        .fallback = 16 << 20,
+        .min = 64 << 10,
+        .max = 1 << 30,
         .offset = offsetof(struct job, log.max_bytes),
         .doc = "Size of a file of a rank's log."},
-    {.name = "files", .type = FIELD_INT, .fallback = 4, .min = 1, .max = 100,
+    {.name = "files",
+        .type = FIELD_INT,
+        .fallback = 4,
+        .min = 1,
+        .max = 100,
         .offset = offsetof(struct job, log.files),
         .doc = "Files kept; older ones are dropped."},
 };
@@ -320,8 +435,12 @@ static const struct field_table log_table =
     FIELD_TABLE("Log", struct job, log_fields, .doc = "How much of the log is kept.");
 
 static const struct field checkpoint_fields[] = {
-    {.name = "interval", .type = FIELD_DURATION, .min = 1, .max = DAYS(30),
-        .fallback_doc = "not known", .offset = offsetof(struct job, checkpoint.interval_ms),
+    {.name = "interval",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(30),
+        .fallback_doc = "not known",
+        .offset = offsetof(struct job, checkpoint.interval_ms),
         .doc = "How often the job writes a checkpoint."},
 };
 static const struct field_table checkpoint_table = FIELD_TABLE(
@@ -361,7 +480,7 @@ static void check_secrets(struct field_reader *reader, const struct job *job)
             twice = twice || same(secret->env, job->env.items[j].key);
         for (size_t j = 0; j < i; j++) {
             twice = twice || same(secret->env, job->secrets.items[j].env) ||
-                same(secret->file, job->secrets.items[j].file);
+                    same(secret->file, job->secrets.items[j].file);
         }
         char path[40];
         snprintf(path, sizeof path, "secrets[%zu].%s", i, secret->env ? "env" : "file");
@@ -399,89 +518,168 @@ static void finish_job_spec(struct field_reader *reader, void *object)
 }
 
 static const struct field job_spec_fields[] = {
-    {.name = "class", .type = FIELD_TEXT, .rule = &rule_name,
+    {.name = "class",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
         .offset = offsetof(struct job, class_name),
         .doc = "A Class that says what is not said here."},
-    {.name = "command", .type = FIELD_TEXTS, .flags = FIELD_REQUIRED, .rule = &rule_long, .min = 1,
-        .max = 256, .offset = offsetof(struct job, command), .also = "args cmd script",
+    {.name = "command",
+        .type = FIELD_TEXTS,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_long,
+        .min = 1,
+        .max = 256,
+        .offset = offsetof(struct job, command),
+        .also = "args cmd script",
         .doc = "The program and its arguments. There is no shell unless it is named here."},
-    {.name = "env", .type = FIELD_MAP, .table = &variable_table, .max = 256,
-        .offset = offsetof(struct job, env), .also = "environment variables",
+    {.name = "env",
+        .type = FIELD_MAP,
+        .table = &variable_table,
+        .max = 256,
+        .offset = offsetof(struct job, env),
+        .also = "environment variables",
         .doc = "Environment variables."},
-    {.name = "secrets", .type = FIELD_OBJECTS, .table = &secret_table, .max = 64,
+    {.name = "secrets",
+        .type = FIELD_OBJECTS,
+        .table = &secret_table,
+        .max = 64,
         .offset = offsetof(struct job, secrets),
         .doc = "Secrets of the team that it sees."},
-    {.name = "workdir", .type = FIELD_TEXT, .rule = &rule_digest, .fallback_doc = "empty",
+    {.name = "workdir",
+        .type = FIELD_TEXT,
+        .rule = &rule_digest,
+        .fallback_doc = "empty",
         .offset = offsetof(struct job, workdir),
         .doc = "The snapshot that its working directory starts from."},
-    {.name = "gang", .type = FIELD_OBJECT, .table = &gang_table,
-        .offset = offsetof(struct job, gang), .also = "ranks replicas nodes worldSize",
+    {.name = "gang",
+        .type = FIELD_OBJECT,
+        .table = &gang_table,
+        .offset = offsetof(struct job, gang),
+        .also = "ranks replicas nodes worldSize",
         .doc = "How many ranks it has."},
-    {.name = "resources", .type = FIELD_OBJECT, .table = &resources_table,
+    {.name = "resources",
+        .type = FIELD_OBJECT,
+        .table = &resources_table,
         .offset = offsetof(struct job, resources),
         .doc = "What each rank gets."},
-    {.name = "placement", .type = FIELD_OBJECT, .table = &placement_table,
+    {.name = "placement",
+        .type = FIELD_OBJECT,
+        .table = &placement_table,
         .offset = offsetof(struct job, placement),
         .doc = "Where it may run."},
-    {.name = "priority", .type = FIELD_INT, .words = priority_words, .fallback = PRIORITY_NORMAL,
-        .max = 1000, .offset = offsetof(struct job, priority),
+    {.name = "priority",
+        .type = FIELD_INT,
+        .words = priority_words,
+        .fallback = PRIORITY_NORMAL,
+        .max = 1000,
+        .offset = offsetof(struct job, priority),
         .doc = "Who goes first: low is 100, normal 500, high 800, urgent 1000."},
-    {.name = "preemptible", .type = FIELD_BOOL, .fallback = true,
+    {.name = "preemptible",
+        .type = FIELD_BOOL,
+        .fallback = true,
         .offset = offsetof(struct job, preemptible),
         .doc = "Whether it may be stopped for another, to go on later from its checkpoint."},
-    {.name = "minRuntime", .type = FIELD_DURATION, .max = DAYS(30),
+    {.name = "minRuntime",
+        .type = FIELD_DURATION,
+        .max = DAYS(30),
         .offset = offsetof(struct job, min_runtime_ms),
         .doc = "How long an attempt runs before it may be preempted."},
-    {.name = "preemptionsMax", .type = FIELD_INT, .fallback = 10, .min = -1, .max = 1000000,
+    {.name = "preemptionsMax",
+        .type = FIELD_INT,
+        .fallback = 10,
+        .min = -1,
+        .max = 1000000,
         .offset = offsetof(struct job, preemptions_max),
         .doc = "How often it may be preempted; -1: any number of times."},
-    {.name = "grace", .type = FIELD_DURATION, .fallback = SECONDS(30), .max = MINUTES(60),
-        .offset = offsetof(struct job, grace_ms), .also = "terminationGracePeriodSeconds",
+    {.name = "grace",
+        .type = FIELD_DURATION,
+        .fallback = SECONDS(30),
+        .max = MINUTES(60),
+        .offset = offsetof(struct job, grace_ms),
+        .also = "terminationGracePeriodSeconds",
         .doc = "The time from SIGTERM to SIGKILL."},
-    {.name = "shrinkOnNodeLoss", .type = FIELD_BOOL,
+    {.name = "shrinkOnNodeLoss",
+        .type = FIELD_BOOL,
         .offset = offsetof(struct job, shrink_on_node_loss),
         .doc = "Whether it goes on with fewer ranks, down to `gang.min`, when a node is lost."},
-    {.name = "retries", .type = FIELD_OBJECT, .table = &retries_table,
+    {.name = "retries",
+        .type = FIELD_OBJECT,
+        .table = &retries_table,
         .also = "restarts backoffLimit",
         .doc = "What happens when an attempt fails."},
-    {.name = "startAfter", .type = FIELD_TIME, .min = 1,
+    {.name = "startAfter",
+        .type = FIELD_TIME,
+        .min = 1,
         .offset = offsetof(struct job, start_after_ms),
         .doc = "It does not start before."},
-    {.name = "deadline", .type = FIELD_TIME, .min = 1, .offset = offsetof(struct job, deadline_ms),
+    {.name = "deadline",
+        .type = FIELD_TIME,
+        .min = 1,
+        .offset = offsetof(struct job, deadline_ms),
         .doc = "It fails if it has not ended by then."},
-    {.name = "timeLimit", .type = FIELD_DURATION, .min = 1, .max = DAYS(366),
-        .fallback_doc = "none", .offset = offsetof(struct job, time_limit_ms),
+    {.name = "timeLimit",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(366),
+        .fallback_doc = "none",
+        .offset = offsetof(struct job, time_limit_ms),
         .also = "timeout walltime",
         .doc = "How long an attempt may run."},
-    {.name = "dependsOn", .type = FIELD_OBJECTS, .table = &dependency_table, .max = 64,
-        .offset = offsetof(struct job, depends_on), .also = "after needs dependencies",
+    {.name = "dependsOn",
+        .type = FIELD_OBJECTS,
+        .table = &dependency_table,
+        .max = 64,
+        .offset = offsetof(struct job, depends_on),
+        .also = "after needs dependencies",
         .doc = "Jobs that have to end first; a plain name is enough."},
-    {.name = "array", .type = FIELD_OBJECT, .table = &array_table,
+    {.name = "array",
+        .type = FIELD_OBJECT,
+        .table = &array_table,
         .doc = "The same job many times."},
-    {.name = "hold", .type = FIELD_BOOL, .offset = offsetof(struct job, hold),
+    {.name = "hold",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct job, hold),
         .doc = "Whether it waits until it is released."},
-    {.name = "service", .type = FIELD_BOOL, .offset = offsetof(struct job, service),
+    {.name = "service",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct job, service),
         .doc = "Whether it runs until it is stopped."},
-    {.name = "network", .type = FIELD_ENUM, .words = network_words, .fallback_of = network_fallback,
+    {.name = "network",
+        .type = FIELD_ENUM,
+        .words = network_words,
+        .fallback_of = network_fallback,
         .fallback_doc = "`gang` with several ranks, else `none`",
         .offset = offsetof(struct job, network),
         .doc = "What it can reach."},
-    {.name = "log", .type = FIELD_OBJECT, .table = &log_table,
+    {.name = "log",
+        .type = FIELD_OBJECT,
+        .table = &log_table,
         .doc = "How much of the log is kept."},
-    {.name = "checkpoint", .type = FIELD_OBJECT, .table = &checkpoint_table,
+    {.name = "checkpoint",
+        .type = FIELD_OBJECT,
+        .table = &checkpoint_table,
         .doc = "What it says of its checkpoints."},
 };
 const struct field_table job_spec_table = FIELD_TABLE("JobSpec", struct job, job_spec_fields,
     .finish = finish_job_spec, .doc = "What a job runs, with what, where and when.");
 
 static const struct field job_metadata_fields[] = {
-    {.name = "name", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
         .offset = offsetof(struct metadata, name),
         .doc = "Unique among the team's jobs that have not ended."},
-    {.name = "team", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_name,
+    {.name = "team",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
         .offset = offsetof(struct metadata, team),
         .doc = "The team whose quota it uses."},
-    {.name = "labels", .type = FIELD_MAP, .table = &label_table, .max = LABELS_MAX,
+    {.name = "labels",
+        .type = FIELD_MAP,
+        .table = &label_table,
+        .max = LABELS_MAX,
         .offset = offsetof(struct metadata, labels),
         .doc = "Labels by which jobs are found and costs are told apart."},
 };
@@ -501,13 +699,18 @@ static void finish_job(struct field_reader *reader, void *object)
 
 static const struct field job_fields[] = {
     ENVELOPE_FIELDS("Job"),
-    {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED,
-        .table = &job_metadata_table, .offset = offsetof(struct job, metadata),
+    {.name = "metadata",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_REQUIRED,
+        .table = &job_metadata_table,
+        .offset = offsetof(struct job, metadata),
         .doc = "Its name, team and labels."},
-    {.name = "spec", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED | FIELD_IMMUTABLE,
+    {.name = "spec",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_REQUIRED | FIELD_IMMUTABLE,
         .table = &job_spec_table,
         .doc = "What it runs."},
     STATUS_FIELD,
 };
-const struct field_table job_table = FIELD_TABLE("Job", struct job, job_fields,
-    .finish = finish_job, .doc = "Work that runs to its end.");
+const struct field_table job_table = FIELD_TABLE(
+    "Job", struct job, job_fields, .finish = finish_job, .doc = "Work that runs to its end.");

@@ -17,11 +17,18 @@ static const struct field_word role_words[] = {
 };
 
 static const struct field member_fields[] = {
-    {.name = "user", .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .rule = &rule_user,
+    {.name = "user",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_user,
         .offset = offsetof(struct member, user),
         .doc = "The user's name."},
-    {.name = "role", .type = FIELD_ENUM, .flags = FIELD_REQUIRED, .words = role_words,
-        .fallback = ROLE_VIEWER, .offset = offsetof(struct member, role),
+    {.name = "role",
+        .type = FIELD_ENUM,
+        .flags = FIELD_REQUIRED,
+        .words = role_words,
+        .fallback = ROLE_VIEWER,
+        .offset = offsetof(struct member, role),
         .doc = "What the user may do in this team."},
 };
 static const struct field_table member_table =
@@ -34,8 +41,8 @@ static void parse_amount(struct field_reader *reader, const struct quota *quota,
     bool bytes = strcmp(quota->resource, "memory") == 0 || strcmp(quota->resource, "disk") == 0;
     if (!text)
         return;
-    int result = bytes ? quantity_parse_bytes(text, value, NULL)
-                       : quantity_parse_milli(text, value, NULL);
+    int result =
+        bytes ? quantity_parse_bytes(text, value, NULL) : quantity_parse_milli(text, value, NULL);
     if (result < 0)
         fields_report(reader, path, "expected %s, got %s",
             bytes ? "a size such as 512Mi or 16Gi" : "a number such as 4 or 0.5",
@@ -54,12 +61,18 @@ static void finish_quota(struct field_reader *reader, void *object)
 }
 
 static const struct field quota_fields[] = {
-    {.name = "resource", .type = FIELD_TEXT, .rule = &rule_name,
+    {.name = "resource",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
         .offset = offsetof(struct quota, resource),
         .doc = "`cpu`, `memory`, `disk`, `accelerators` (of all types) or an accelerator type."},
-    {.name = "guarantee", .type = FIELD_QUANTITY, .offset = offsetof(struct quota, guarantee_text),
+    {.name = "guarantee",
+        .type = FIELD_QUANTITY,
+        .offset = offsetof(struct quota, guarantee_text),
         .doc = "What the team gets back whenever it asks for it."},
-    {.name = "limit", .type = FIELD_QUANTITY, .offset = offsetof(struct quota, limit_text),
+    {.name = "limit",
+        .type = FIELD_QUANTITY,
+        .offset = offsetof(struct quota, limit_text),
         .doc = "What the team never goes above. Without one it may hold all there is."},
 };
 static const struct field_table quota_table = FIELD_TABLE("Quota", struct quota, quota_fields,
@@ -81,32 +94,62 @@ static void finish_team(struct field_reader *reader, void *object)
 }
 
 static const struct field team_spec_fields[] = {
-    {.name = "description", .type = FIELD_TEXT, .offset = offsetof(struct team, description),
+    {.name = "description",
+        .type = FIELD_TEXT,
+        .offset = offsetof(struct team, description),
         .doc = "For people."},
-    {.name = "parent", .type = FIELD_TEXT, .rule = &rule_name,
+    {.name = "parent",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
         .offset = offsetof(struct team, parent),
         .doc = "The team above, within whose quota this one stays."},
-    {.name = "weight", .type = FIELD_MICRO, .fallback = 1000000, .min = 1, .max = 1000000000,
+    {.name = "weight",
+        .type = FIELD_MICRO,
+        .fallback = 1000000,
+        .min = 1,
+        .max = 1000000000,
         .offset = offsetof(struct team, weight_micro),
         .doc = "Its share, against other teams', of what no guarantee takes."},
-    {.name = "borrow", .type = FIELD_BOOL, .fallback = true,
+    {.name = "borrow",
+        .type = FIELD_BOOL,
+        .fallback = true,
         .offset = offsetof(struct team, borrow),
         .doc = "Whether it may use what others leave idle, up to its limit."},
-    {.name = "quota", .type = FIELD_MAP, .table = &quota_table, .max = 64,
-        .offset = offsetof(struct team, quotas), .also = "limits guarantees",
+    {.name = "quota",
+        .type = FIELD_MAP,
+        .table = &quota_table,
+        .max = 64,
+        .offset = offsetof(struct team, quotas),
+        .also = "limits guarantees",
         .doc = "Its guarantees and limits by resource."},
-    {.name = "members", .type = FIELD_OBJECTS, .table = &member_table,
+    {.name = "members",
+        .type = FIELD_OBJECTS,
+        .table = &member_table,
         .offset = offsetof(struct team, members),
         .doc = "Who may do what."},
-    {.name = "requiredLabels", .type = FIELD_TEXTS, .rule = &rule_label_key, .max = 32,
+    {.name = "requiredLabels",
+        .type = FIELD_TEXTS,
+        .rule = &rule_label_key,
+        .max = 32,
         .offset = offsetof(struct team, required_labels),
         .doc = "Labels that every job of the team has to carry."},
-    {.name = "uid", .type = FIELD_INT, .flags = FIELD_IMMUTABLE, .fallback = -1, .min = 1000,
-        .max = 4294967293, .offset = offsetof(struct team, uid), .fallback_doc = "one is given out",
+    {.name = "uid",
+        .type = FIELD_INT,
+        .flags = FIELD_IMMUTABLE,
+        .fallback = -1,
+        .min = 1000,
+        .max = 4294967293,
+        .offset = offsetof(struct team, uid),
+        .fallback_doc = "one is given out",
         .doc = "The user id of its jobs' processes on local nodes."},
-    {.name = "hostNetwork", .type = FIELD_BOOL, .offset = offsetof(struct team, host_network),
+    {.name = "hostNetwork",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct team, host_network),
         .doc = "Whether its jobs may ask for `network: host`."},
-    {.name = "jobsMax", .type = FIELD_INT, .fallback = 100000, .max = 10000000,
+    {.name = "jobsMax",
+        .type = FIELD_INT,
+        .fallback = 100000,
+        .max = 10000000,
         .offset = offsetof(struct team, jobs_max),
         .doc = "Jobs that have not ended, at most."},
 };
@@ -115,10 +158,15 @@ static const struct field_table team_spec_table = FIELD_TABLE("TeamSpec", struct
 
 static const struct field team_fields[] = {
     ENVELOPE_FIELDS("Team"),
-    {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &metadata_table,
+    {.name = "metadata",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_REQUIRED,
+        .table = &metadata_table,
         .offset = offsetof(struct team, metadata),
         .doc = "Its name and labels."},
-    {.name = "spec", .type = FIELD_OBJECT, .table = &team_spec_table,
+    {.name = "spec",
+        .type = FIELD_OBJECT,
+        .table = &team_spec_table,
         .doc = "What it is entitled to."},
     STATUS_FIELD,
 };
@@ -126,9 +174,14 @@ const struct field_table team_table =
     FIELD_TABLE("Team", struct team, team_fields, .doc = "A node in the tree of quotas.");
 
 static const struct field class_spec_fields[] = {
-    {.name = "description", .type = FIELD_TEXT, .offset = offsetof(struct class_kind, description),
+    {.name = "description",
+        .type = FIELD_TEXT,
+        .offset = offsetof(struct class_kind, description),
         .doc = "For people."},
-    {.name = "template", .type = FIELD_DOC, .flags = FIELD_REQUIRED, .table = &job_spec_table,
+    {.name = "template",
+        .type = FIELD_DOC,
+        .flags = FIELD_REQUIRED,
+        .table = &job_spec_table,
         .offset = offsetof(struct class_kind, template_doc),
         .doc = "Part of a job's spec. What a job of the class does not say itself is taken from "
                "here, field by field."},
@@ -145,10 +198,16 @@ static const struct field_table class_spec_table = FIELD_TABLE("ClassSpec", stru
 
 static const struct field class_fields[] = {
     ENVELOPE_FIELDS("Class"),
-    {.name = "metadata", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &metadata_table,
+    {.name = "metadata",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_REQUIRED,
+        .table = &metadata_table,
         .offset = offsetof(struct class_kind, metadata),
         .doc = "Its name and labels."},
-    {.name = "spec", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &class_spec_table,
+    {.name = "spec",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_REQUIRED,
+        .table = &class_spec_table,
         .doc = "What its jobs have in common."},
     STATUS_FIELD,
 };

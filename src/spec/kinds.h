@@ -40,8 +40,8 @@ struct resources {
     int64_t cpu_milli;
     int64_t memory_bytes;
     int64_t disk_bytes;
-    const char *accelerator;     /* type, such as "a100"; NULL: none */
-    int64_t accelerator_milli;   /* 1000 is a whole device; below that, a share of one */
+    const char *accelerator;   /* type, such as "a100"; NULL: none */
+    int64_t accelerator_milli; /* 1000 is a whole device; below that, a share of one */
 };
 
 /* ---- Pool ------------------------------------------------------------------------------ */
@@ -59,7 +59,7 @@ struct taint {
 struct node {
     const char *name; /* with count > 1, the prefix of name-1 .. name-count */
     int64_t count;
-    const char *type; /* node type: prices by node type refer to it */
+    const char *type;          /* node type: prices by node type refer to it */
     struct resources capacity; /* accelerator_milli is 1000 * devices; 0 CPU or memory in a local
                                 * pool: what the machine has */
     bool fractional;           /* whether devices may be shared */
@@ -86,11 +86,11 @@ struct price_list {
 };
 
 struct prices {
-    const char *currency;          /* "EUR" */
-    struct price_list nodes;       /* by node type: the whole node; its share goes by the dominant
-                                    * resource held; when given, the per-resource ones are unused
-                                    * for nodes of that type */
-    int64_t cpu_hour_micro;        /* a CPU for an hour */
+    const char *currency;    /* "EUR" */
+    struct price_list nodes; /* by node type: the whole node; its share goes by the dominant
+                              * resource held; when given, the per-resource ones are unused
+                              * for nodes of that type */
+    int64_t cpu_hour_micro;  /* a CPU for an hour */
     int64_t memory_gib_hour_micro;
     int64_t disk_gib_hour_micro;
     struct price_list accelerators; /* by accelerator type: a whole device for an hour */
@@ -116,7 +116,8 @@ struct member {
 };
 
 /* resource: "cpu" (thousandths), "memory", "disk" (bytes), "accelerators" (all types, in
- * thousandths) or an accelerator type. In a manifest the amounts are quantities of that resource. */
+ * thousandths) or an accelerator type. In a manifest the amounts are quantities of that resource.
+ */
 struct quota {
     const char *resource;
     const char *guarantee_text;
@@ -195,9 +196,9 @@ struct gang {
 };
 
 struct placement {
-    const char *pool;          /* NULL: any */
-    const char *node_type;     /* NULL: any */
-    const char *jurisdiction;  /* NULL: any */
+    const char *pool;         /* NULL: any */
+    const char *node_type;    /* NULL: any */
+    const char *jurisdiction; /* NULL: any */
     struct {
         struct node_requirement *items;
         size_t count;
@@ -206,7 +207,7 @@ struct placement {
         struct toleration *items;
         size_t count;
     } tolerations;
-    struct label_list near; /* affinity: on nodes that run a job with one of these labels */
+    struct label_list near;  /* affinity: on nodes that run a job with one of these labels */
     struct label_list apart; /* anti-affinity: never on such nodes */
     enum spread_mode spread;
     bool exclusive; /* nodes of its own */
@@ -221,7 +222,7 @@ struct job {
         struct secret_ref *items;
         size_t count;
     } secrets;
-    const char *workdir;  /* "sha256:<64 hex>": a snapshot that was uploaded; NULL: empty */
+    const char *workdir; /* "sha256:<64 hex>": a snapshot that was uploaded; NULL: empty */
     struct gang gang;
     struct resources resources; /* of one rank */
     struct placement placement;

@@ -89,8 +89,7 @@ struct doc_changes {
 
 /* What changes from one document to the other (either may be NULL: nothing there), in document
  * order; whole values where a map or list appears or vanishes. Lives in the arena. */
-struct doc_changes doc_diff(
-    struct arena *arena, const struct doc *before, const struct doc *after);
+struct doc_changes doc_diff(struct arena *arena, const struct doc *before, const struct doc *after);
 /* For people: "~ spec.gang.size: 2 -> 4", "+ spec.hold: true", "- ...", a line each. */
 void doc_changes_write(const struct doc_changes *changes, struct strbuf *out);
 

@@ -15,14 +15,21 @@ extern const struct field_table label_table;
 
 /* What every manifest begins with; the lines of a table before its metadata. */
 #define ENVELOPE_FIELDS(kind_word)                                                                 \
-    {.name = "apiVersion", .type = FIELD_CONSTANT, .flags = FIELD_REQUIRED,                        \
-        .fallback_text = "muster/v1", .doc = "The version of this format."},                       \
-    {.name = "kind", .type = FIELD_CONSTANT, .flags = FIELD_REQUIRED, .fallback_text = kind_word,  \
-        .doc = "What the manifest describes."}
+    {.name = "apiVersion",                                                                         \
+        .type = FIELD_CONSTANT,                                                                    \
+        .flags = FIELD_REQUIRED,                                                                   \
+        .fallback_text = "muster/v1",                                                              \
+        .doc = "The version of this format."},                                                     \
+    {                                                                                              \
+        .name = "kind", .type = FIELD_CONSTANT, .flags = FIELD_REQUIRED,                           \
+        .fallback_text = kind_word, .doc = "What the manifest describes."                          \
+    }
 
 /* And what may stand after its spec. */
 #define STATUS_FIELD                                                                               \
-    {.name = "status", .type = FIELD_IGNORED,                                                      \
-        .doc = "Written by the server; ignored when a manifest is applied."}
+    {                                                                                              \
+        .name = "status", .type = FIELD_IGNORED,                                                   \
+        .doc = "Written by the server; ignored when a manifest is applied."                        \
+    }
 
 enum { LABELS_MAX = 64 };

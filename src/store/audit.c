@@ -17,8 +17,7 @@
 _Static_assert((int)AUDIT_HASH_BYTES == (int)crypto_hash_sha256_BYTES, "hash size");
 _Static_assert((int)AUDIT_SIGNATURE_BYTES == (int)crypto_sign_BYTES, "signature size");
 _Static_assert((int)AUDIT_PUBLIC_BYTES == (int)crypto_sign_PUBLICKEYBYTES, "key size");
-_Static_assert(
-    sizeof(((struct audit_key *)0)->secret) == crypto_sign_SECRETKEYBYTES, "key size");
+_Static_assert(sizeof(((struct audit_key *)0)->secret) == crypto_sign_SECRETKEYBYTES, "key size");
 
 static const char key_name[] = "audit.key";
 
@@ -125,8 +124,7 @@ static int read_blob(
     return 0;
 }
 
-int audit_checkpoint_read(
-    sqlite3 *db, struct audit_checkpoint *ret_checkpoint, struct error *err)
+int audit_checkpoint_read(sqlite3 *db, struct audit_checkpoint *ret_checkpoint, struct error *err)
 {
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
     struct audit_checkpoint checkpoint = {0};
@@ -172,16 +170,16 @@ int audit_checkpoint_write(sqlite3 *db, struct audit_checkpoint *checkpoint,
     return sql_run(statement, err);
 }
 
-static int checkpoint_verify(const struct audit_checkpoint *checkpoint,
-    const unsigned char *public_key, struct error *err)
+static int checkpoint_verify(
+    const struct audit_checkpoint *checkpoint, const unsigned char *public_key, struct error *err)
 {
     unsigned char text[CHECKPOINT_TEXT_BYTES];
     checkpoint_encode(checkpoint, text);
     if (public_key && memcmp(public_key, checkpoint->public, AUDIT_PUBLIC_BYTES) != 0)
         return error_set(err, ERR_CORRUPT,
             "the checkpoint of the audit chain is not signed with this store's key");
-    if (crypto_sign_verify_detached(
-            checkpoint->signature, text, sizeof text, checkpoint->public) != 0)
+    if (crypto_sign_verify_detached(checkpoint->signature, text, sizeof text, checkpoint->public) !=
+        0)
         return error_set(err, ERR_CORRUPT,
             "the signature of the audit chain's checkpoint at event %lld is wrong",
             (long long)checkpoint->last.sequence);
@@ -201,8 +199,8 @@ static int checkpoint_or_start(sqlite3 *db, struct audit_checkpoint *checkpoint,
 /* ---- pruning ----------------------------------------------------------------------------- */
 
 /* The last event to remove: the one before the first that is to stay, within the bound. */
-static int prune_end(sqlite3 *db, int64_t first, int64_t before_ms, int64_t most,
-    int64_t *ret_end, struct error *err)
+static int prune_end(sqlite3 *db, int64_t first, int64_t before_ms, int64_t most, int64_t *ret_end,
+    struct error *err)
 {
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
     if (sql_prepare(db,
@@ -248,8 +246,8 @@ static int prune_delete(sqlite3 *db, int64_t end, struct error *err)
     return sql_run(statement, err);
 }
 
-int audit_prune(sqlite3 *db, int64_t before_ms, int64_t most, const struct audit_key *key,
-    struct error *err)
+int audit_prune(
+    sqlite3 *db, int64_t before_ms, int64_t most, const struct audit_key *key, struct error *err)
 {
     struct audit_checkpoint checkpoint;
     int64_t first = 0, end = 0;
@@ -305,8 +303,8 @@ static int verify_event(sqlite3_stmt *statement, struct audit_head *head, struct
     audit_extend(head, sqlite3_column_int64(statement, 1), &event);
     if (read_blob(statement, 9, stored, sizeof stored, err) < 0 ||
         memcmp(stored, head->hash, sizeof stored) != 0)
-        return error_set(err, ERR_CORRUPT,
-            "audit event %lld was changed: it does not fit its hash", (long long)sequence);
+        return error_set(err, ERR_CORRUPT, "audit event %lld was changed: it does not fit its hash",
+            (long long)sequence);
     return 0;
 }
 
@@ -333,8 +331,7 @@ static int verify_end(
         return error_set(err, ERR_CORRUPT,
             "audit event %lld is missing: the chain ends before its recorded end, event %lld",
             (long long)head->sequence + 1, (long long)fence->sequence);
-    if (head->sequence > fence->sequence ||
-        memcmp(head->hash, fence->hash, AUDIT_HASH_BYTES) != 0)
+    if (head->sequence > fence->sequence || memcmp(head->hash, fence->hash, AUDIT_HASH_BYTES) != 0)
         return error_set(err, ERR_CORRUPT,
             "audit event %lld is not the recorded end of the chain, event %lld",
             (long long)head->sequence, (long long)fence->sequence);

@@ -47,8 +47,8 @@ MUST_CHECK int audit_checkpoint_write(sqlite3 *db, struct audit_checkpoint *chec
 
 /* Removes events from the oldest up to the first that happened at before_ms or later, at most
  * `most`, and signs a checkpoint of the last one. Runs inside the caller's transaction. */
-MUST_CHECK int audit_prune(sqlite3 *db, int64_t before_ms, int64_t most,
-    const struct audit_key *key, struct error *err);
+MUST_CHECK int audit_prune(
+    sqlite3 *db, int64_t before_ms, int64_t most, const struct audit_key *key, struct error *err);
 
 /* Verifies the whole chain of one snapshot: signature, every event, and that the last is the one
  * the fence names. public_key: whose the checkpoint has to be; NULL: its own. ERR_CORRUPT. */

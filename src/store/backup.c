@@ -78,8 +78,7 @@ static void backup_scope(struct store_backup **backup)
     store_backup_destroy(*backup);
 }
 
-int store_backup_create(
-    sqlite3 *db, const char *path, struct store_backup **ret, struct error *err)
+int store_backup_create(sqlite3 *db, const char *path, struct store_backup **ret, struct error *err)
 {
     assert(db && path && ret);
     SCOPED(strbuf_finish) struct strbuf part = {0};
@@ -152,7 +151,8 @@ int store_backup_step(struct store_backup *backup, bool *ret_done, struct error 
     return 0;
 }
 
-/* ---- restoring -------------------------------------------------------------------------------- */
+/* ---- restoring --------------------------------------------------------------------------------
+ */
 
 static int check_backup(sqlite3 *db, struct error *err)
 {
@@ -173,8 +173,7 @@ static int sign_again(const char *part, const char *dir, struct error *err)
     if (sql_open(part, NULL, SQL_SOLITARY, &db, err) < 0)
         return -1;
     if (audit_checkpoint_read(db, &checkpoint, &failure) < 0)
-        return failure.code == ERR_NOT_FOUND ? 0
-                                             : error_set(err, failure.code, "%s", failure.text);
+        return failure.code == ERR_NOT_FOUND ? 0 : error_set(err, failure.code, "%s", failure.text);
     if (audit_key_load(dir, true, &key, err) < 0)
         return -1;
     return audit_checkpoint_write(db, &checkpoint, &key, err);

@@ -48,15 +48,26 @@ static double measure_sync(const char *folder)
 
 static void audit(struct store_txn *txn, const char *action, const char *name)
 {
-    const struct audit_event event = {.at_ms = 1700000000000, .actor = "ada", .action = action,
-        .kind = "job", .name = name, .team = "red", .detail = "{\"size\":1}"};
+    const struct audit_event event = {.at_ms = 1700000000000,
+        .actor = "ada",
+        .action = action,
+        .kind = "job",
+        .name = name,
+        .team = "red",
+        .detail = "{\"size\":1}"};
     store_txn_audit(txn, &event);
 }
 
 static void submit(struct store_txn *txn, uint64_t id)
 {
-    struct job_row job = {.id = id, .team = 3, .shape = 9, .name = 40, .state = JOB_QUEUED,
-        .size = 1, .submitted_ms = 1700000000000, .queued_ms = 1700000000000};
+    struct job_row job = {.id = id,
+        .team = 3,
+        .shape = 9,
+        .name = 40,
+        .state = JOB_QUEUED,
+        .size = 1,
+        .submitted_ms = 1700000000000,
+        .queued_ms = 1700000000000};
     char key[24];
     snprintf(key, sizeof key, "%llu", (unsigned long long)id);
     store_txn_put_row(txn, ROW_JOB, &job);
@@ -66,12 +77,23 @@ static void submit(struct store_txn *txn, uint64_t id)
 
 static void start(struct store_txn *txn, uint64_t id)
 {
-    struct job_row job = {.id = id, .team = 3, .shape = 9, .name = 40, .attempt = id,
-        .state = JOB_RUNNING, .size = 1, .submitted_ms = 1700000000000};
-    struct attempt_row attempt = {.id = id, .job = id, .number = 1, .state = ATTEMPT_STARTED,
-        .size = 1, .admitted_ms = 1700000000100, .started_ms = 1700000000200};
-    struct placement_row placement = {.id = id, .attempt = id, .node = 4, .devices = 1,
-        .device_milli = 1000, .ranks = 1};
+    struct job_row job = {.id = id,
+        .team = 3,
+        .shape = 9,
+        .name = 40,
+        .attempt = id,
+        .state = JOB_RUNNING,
+        .size = 1,
+        .submitted_ms = 1700000000000};
+    struct attempt_row attempt = {.id = id,
+        .job = id,
+        .number = 1,
+        .state = ATTEMPT_STARTED,
+        .size = 1,
+        .admitted_ms = 1700000000100,
+        .started_ms = 1700000000200};
+    struct placement_row placement = {
+        .id = id, .attempt = id, .node = 4, .devices = 1, .device_milli = 1000, .ranks = 1};
     store_txn_put_row(txn, ROW_JOB, &job);
     store_txn_put_row(txn, ROW_ATTEMPT, &attempt);
     store_txn_put_row(txn, ROW_PLACEMENT, &placement);
@@ -80,13 +102,31 @@ static void start(struct store_txn *txn, uint64_t id)
 
 static void end(struct store_txn *txn, uint64_t id)
 {
-    struct job_row job = {.id = id, .team = 3, .shape = 9, .name = 40, .state = JOB_SUCCEEDED,
-        .size = 1, .submitted_ms = 1700000000000, .ended_ms = 1700000005000 + (int64_t)id};
-    struct attempt_row attempt = {.id = id, .job = id, .number = 1, .state = ATTEMPT_ENDED,
-        .size = 1, .admitted_ms = 1700000000100, .ended_ms = 1700000005000 + (int64_t)id};
-    struct charge_row charge = {.id = id, .attempt = id, .job = id, .team = 3, .pool = 1,
-        .node = 4, .begin_ms = 1700000000200, .end_ms = 1700000005000 + (int64_t)id,
-        .cpu_milli = 1000, .cost_nano = 123456};
+    struct job_row job = {.id = id,
+        .team = 3,
+        .shape = 9,
+        .name = 40,
+        .state = JOB_SUCCEEDED,
+        .size = 1,
+        .submitted_ms = 1700000000000,
+        .ended_ms = 1700000005000 + (int64_t)id};
+    struct attempt_row attempt = {.id = id,
+        .job = id,
+        .number = 1,
+        .state = ATTEMPT_ENDED,
+        .size = 1,
+        .admitted_ms = 1700000000100,
+        .ended_ms = 1700000005000 + (int64_t)id};
+    struct charge_row charge = {.id = id,
+        .attempt = id,
+        .job = id,
+        .team = 3,
+        .pool = 1,
+        .node = 4,
+        .begin_ms = 1700000000200,
+        .end_ms = 1700000005000 + (int64_t)id,
+        .cpu_milli = 1000,
+        .cost_nano = 123456};
     store_txn_retire_row(txn, ROW_JOB, &job);
     store_txn_retire_row(txn, ROW_ATTEMPT, &attempt);
     store_txn_delete_row(txn, ROW_PLACEMENT, id);
@@ -159,8 +199,7 @@ int main(int argc, char **argv)
         return 2;
     }
     strbuf_printf(&folder, "%s/bench-store", argv[1]);
-    if (file_remove_tree(folder.text, &err) < 0 ||
-        store_open(folder.text, NULL, &store, &err) < 0)
+    if (file_remove_tree(folder.text, &err) < 0 || store_open(folder.text, NULL, &store, &err) < 0)
         die(&err);
     printf("fdatasync of 4 KiB: %.1f us\n", measure_sync(folder.text));
     for (size_t i = 0; i < ARRAY_LEN(batches); i++) {

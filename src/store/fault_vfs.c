@@ -62,7 +62,7 @@ struct open_file {
     struct fault_vfs *vfs;
     struct file_node *node;
     int generation;
-    int level; /* SQLITE_LOCK_* */
+    int level;       /* SQLITE_LOCK_* */
     bool folder_due; /* a log or journal: its first sync is the folder's too, as in SQLite's own */
     bool mapped;
     unsigned map_shared, map_exclusive; /* bits of locks held */
@@ -124,11 +124,10 @@ static void change_survive_in_part(
     size_t next;
     for (size_t at = 0; at < change->size; at = next) {
         size_t sector_end = (change->offset + at) / SECTOR_BYTES * SECTOR_BYTES + SECTOR_BYTES;
-        next = sector_end - change->offset < change->size ? sector_end - change->offset
-                                                          : change->size;
+        next =
+            sector_end - change->offset < change->size ? sector_end - change->offset : change->size;
         if (prng_below(&vfs->prng, 2))
-            content_write(
-                &node->durable, change->offset + at, change->bytes + at, next - at);
+            content_write(&node->durable, change->offset + at, change->bytes + at, next - at);
     }
 }
 
@@ -311,7 +310,8 @@ static int disk_size(sqlite3_file *base, sqlite3_int64 *size)
     return SQLITE_OK;
 }
 
-/* ---- locks -------------------------------------------------------------------------------------- */
+/* ---- locks --------------------------------------------------------------------------------------
+ */
 
 static int disk_lock(sqlite3_file *base, int level)
 {
@@ -365,10 +365,10 @@ static int disk_check_reserved(sqlite3_file *base, int *reserved)
     return SQLITE_OK;
 }
 
-/* ---- the log's index, which connections share in memory --------------------------------------------- */
+/* ---- the log's index, which connections share in memory
+ * --------------------------------------------- */
 
-static int map_get(
-    sqlite3_file *base, int region, int size, int extend, void volatile **ret_region)
+static int map_get(sqlite3_file *base, int region, int size, int extend, void volatile **ret_region)
 {
     struct open_file *file = (struct open_file *)base;
     struct file_node *node = file->node;
@@ -446,7 +446,8 @@ static int map_drop(sqlite3_file *base, int delete_map)
     return SQLITE_OK;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------------- */
+/* ---- opening and closing
+ * -------------------------------------------------------------------------- */
 
 static int disk_close(sqlite3_file *base)
 {

@@ -22,13 +22,19 @@ struct cached_statement {
     sqlite3_stmt *statement;
 };
 
+struct cached_text {
+    uint32_t symbol;
+    char *text;
+};
+
 struct store_reader {
     char *dir;
     sqlite3 *db;
     struct strmap statements;
     VEC(struct cached_statement) cached;
     struct idmap symbols;
-    VEC(char *) texts;
+    VEC(struct cached_text) texts; /* a ring once it is full */
+    size_t texts_next;
 };
 
 /* Drops the statements that nobody is using, or all. */
@@ -76,7 +82,7 @@ void store_reader_close(struct store_reader *reader)
     drop_statements(reader, true);
     vec_free(&reader->cached);
     for (size_t i = 0; i < reader->texts.count; i++)
-        free(reader->texts.items[i]);
+        free(reader->texts.items[i].text);
     vec_free(&reader->texts);
     strmap_finish(&reader->statements);
     idmap_finish(&reader->symbols);
@@ -143,7 +149,8 @@ int reader_tick(struct store_reader *reader, int64_t *ret_tick, struct error *er
     return 0;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------------------------------
+ */
 
 static bool column_comparable(const struct row_type *type, const char *name)
 {
@@ -154,8 +161,7 @@ static bool column_comparable(const struct row_type *type, const char *name)
 }
 
 /* Appends " WHERE ..." for the conditions; each takes one parameter. */
-static int append_conditions(
-    struct strbuf *sql, const struct row_query *query, struct error *err)
+static int append_conditions(struct strbuf *sql, const struct row_query *query, struct error *err)
 {
     static const char *const operators[] = {
         [ROW_EQUAL] = "=", [ROW_LESS] = "<", [ROW_GREATER] = ">"};
@@ -220,8 +226,8 @@ int reader_rows(struct store_reader *reader, const struct row_query *query, read
     return more;
 }
 
-int reader_row(struct store_reader *reader, enum row_kind kind, uint64_t id, void *ret_row,
-    struct error *err)
+int reader_row(
+    struct store_reader *reader, enum row_kind kind, uint64_t id, void *ret_row, struct error *err)
 {
     assert(reader && kind < ROW_KIND_COUNT && ret_row);
     const struct row_type *type = row_type(kind);
@@ -236,8 +242,8 @@ int reader_row(struct store_reader *reader, enum row_kind kind, uint64_t id, voi
     sqlite3_bind_int64(statement, 1, (int64_t)id);
     int more = sql_next(statement, err);
     if (more == 0)
-        return error_set(err, ERR_NOT_FOUND, "there is no %s %llu", type->name,
-            (unsigned long long)id);
+        return error_set(
+            err, ERR_NOT_FOUND, "there is no %s %llu", type->name, (unsigned long long)id);
     if (more < 0 || row_read(statement, type, row, err) < 0)
         return -1;
     memcpy(ret_row, row, type->size);
@@ -306,7 +312,24 @@ int reader_charges(struct store_reader *reader, const struct charge_filter *filt
     return 0;
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------ */
+/* ---- symbols ------------------------------------------------------------------------------------
+ */
+
+/* Each job that ever was may bring a symbol: the oldest text in the cache makes room. */
+static void keep_text(struct store_reader *reader, uint32_t symbol, char *text)
+{
+    struct cached_text kept = {symbol, text};
+    idmap_put(&reader->symbols, symbol, text);
+    if (reader->texts.count < READER_TEXTS) {
+        vec_push(&reader->texts, kept);
+        return;
+    }
+    struct cached_text *oldest = &reader->texts.items[reader->texts_next];
+    idmap_remove(&reader->symbols, oldest->symbol);
+    free(oldest->text);
+    *oldest = kept;
+    reader->texts_next = (reader->texts_next + 1) % READER_TEXTS;
+}
 
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
 {
@@ -319,12 +342,12 @@ const char *reader_symbol(struct store_reader *reader, uint32_t symbol)
     if (reader_row(reader, ROW_SYMBOL, symbol, &row, &ignored) < 0)
         return "";
     char *text = mem_strdup(row.text);
-    vec_push(&reader->texts, text);
-    idmap_put(&reader->symbols, symbol, text);
+    keep_text(reader, symbol, text);
     return text;
 }
 
-/* ---- the audit chain's verification ---------------------------------------------------------------- */
+/* ---- the audit chain's verification
+ * ---------------------------------------------------------------- */
 
 int reader_audit_verify(struct store_reader *reader, int64_t *ret_count, struct error *err)
 {

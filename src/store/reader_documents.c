@@ -15,8 +15,8 @@ int reader_document(struct store_reader *reader, const char *collection, const c
     SCOPED(sql_reset_scope) sqlite3_stmt *statement = NULL;
 
     assert(reader && collection && key && ret_json);
-    if (reader_statement(reader, DOCUMENT_COLUMNS " WHERE collection = ? AND key = ?", &statement,
-            err) < 0)
+    if (reader_statement(
+            reader, DOCUMENT_COLUMNS " WHERE collection = ? AND key = ?", &statement, err) < 0)
         return -1;
     sql_bind_text(statement, 1, collection);
     sql_bind_text(statement, 2, key);
@@ -88,9 +88,8 @@ static char *prefix_end(const char *prefix)
     return NULL;
 }
 
-int reader_documents_prefix(struct store_reader *reader, const char *collection,
-    const char *prefix, const char *after, size_t limit, reader_document_fn *visit, void *context,
-    struct error *err)
+int reader_documents_prefix(struct store_reader *reader, const char *collection, const char *prefix,
+    const char *after, size_t limit, reader_document_fn *visit, void *context, struct error *err)
 {
     SCOPED(sql_reset_scope) sqlite3_stmt *statement = NULL;
     SCOPED(mem_scope) char *end = prefix_end(prefix);
@@ -111,7 +110,8 @@ int reader_documents_prefix(struct store_reader *reader, const char *collection,
     return visit_documents(statement, visit, context, err);
 }
 
-/* ---- audit -------------------------------------------------------------------------------------- */
+/* ---- audit --------------------------------------------------------------------------------------
+ */
 
 #define AUDIT_COLUMNS                                                                              \
     "SELECT sequence, tick, at_ms, actor, action, kind, name, team, detail, hash FROM audit"

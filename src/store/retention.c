@@ -61,9 +61,8 @@ static int choose_jobs(sqlite3 *db, int64_t before_ms, int64_t most, struct erro
 static int choose_job(sqlite3 *db, uint64_t job, struct error *err)
 {
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
-    if (sql_prepare(db,
-            "INSERT INTO temp.pruned SELECT id FROM job WHERE id = ?1 AND live = 0", &statement,
-            err) < 0)
+    if (sql_prepare(db, "INSERT INTO temp.pruned SELECT id FROM job WHERE id = ?1 AND live = 0",
+            &statement, err) < 0)
         return -1;
     sqlite3_bind_int64(statement, 1, (int64_t)job);
     return sql_run(statement, err);

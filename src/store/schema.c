@@ -67,7 +67,8 @@ static int read_version(sqlite3 *db, int64_t *ret_version, struct error *err)
 static int newer(struct error *err, const char *what)
 {
     return error_set(err, ERR_INVALID,
-        "the store was written by a newer muster (%s): use that version, or restore a backup", what);
+        "the store was written by a newer muster (%s): use that version, or restore a backup",
+        what);
 }
 
 /* Brings the version forward. *ret_current: nothing was to do. */
@@ -172,8 +173,7 @@ static int prepare_tables(
     return sql_exec(db, sql, err);
 }
 
-static int upgrade(
-    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
+static int upgrade(sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
 {
     char digest[65];
     bool current = false, matches = false;
@@ -189,8 +189,7 @@ static int upgrade(
     return sql_exec(db, "COMMIT", err);
 }
 
-int schema_prepare(
-    sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
+int schema_prepare(sqlite3 *db, const struct schema *schema, int64_t *ret_epoch, struct error *err)
 {
     int64_t epoch = 0;
     assert(db && schema && ret_epoch);

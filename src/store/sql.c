@@ -59,8 +59,8 @@ static int system_errno(sqlite3 *db)
 
     if (last || (sqlite3_errcode(db) & 0xff) != SQLITE_IOERR)
         return last;
-    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
-        log && log->pMethods)
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK && log &&
+        log->pMethods)
         (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &last);
     return last;
 }

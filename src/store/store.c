@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 enum {
-    LOG_PAGES_DUE = 2000,   /* 8 MB: a checkpoint is worth its syncs */
-    LOG_PAGES_MOST = 16000, /* 64 MB: commits make one themselves */
+    LOG_PAGES_DUE = 2000,    /* 8 MB: a checkpoint is worth its syncs */
+    LOG_PAGES_MOST = 16000,  /* 64 MB: commits make one themselves */
     CHECK_PAGES_MOST = 4096, /* an opening reads the whole of a database up to 16 MB */
     AUDIT_PRUNE_MOST = 100000,
 };
@@ -72,8 +72,7 @@ static int take_lock(struct store *store, struct error *err)
     if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
         return 0;
     if (errno == EWOULDBLOCK)
-        return error_set(
-            err, ERR_CONFLICT, "another process uses the store in %s", store->dir);
+        return error_set(err, ERR_CONFLICT, "another process uses the store in %s", store->dir);
     return error_set_errno(err, "cannot lock %s", path.text);
 }
 
@@ -127,8 +126,7 @@ static int open_database(struct store *store, struct error *err)
 {
     /* The last process may have ended on a failed sync: what its log shows us is then not on the
      * disk, and nothing that is written behind it would survive. */
-    if (make_database_file(store, err) < 0 ||
-        log_file_rewrite(store->path, store->vfs, err) < 0 ||
+    if (make_database_file(store, err) < 0 || log_file_rewrite(store->path, store->vfs, err) < 0 ||
         writer_open(store->path, store->vfs, &store->writer, err) < 0)
         return -1;
     sqlite3 *db = writer_database(store->writer);
@@ -154,8 +152,8 @@ int store_open(const char *dir, const struct store_options *options, struct stor
     store->dir = mem_strdup(dir);
     store->path = strbuf_steal(&path);
     store->vfs = mem_strdup(options ? options->vfs : NULL);
-    store->log_pages_due = options && options->log_pages_due ? options->log_pages_due
-                                                             : LOG_PAGES_DUE;
+    store->log_pages_due =
+        options && options->log_pages_due ? options->log_pages_due : LOG_PAGES_DUE;
     if (file_make_dirs(dir, 0700, err) < 0 || take_lock(store, err) < 0)
         return -1;
     if (open_database(store, err) < 0)
@@ -252,8 +250,8 @@ int store_commit(struct store *store, struct store_txn *txn, struct error *err)
         return error_set(err, ERR_UNAVAILABLE, "the last commit has to be settled first");
     if (!writer_usable(store->writer) && reopen(store, err) < 0)
         return -1;
-    if (writer_commit(store->writer, txn, &store->head, store->has_key ? &store->key : NULL,
-            &failure) < 0) {
+    if (writer_commit(
+            store->writer, txn, &store->head, store->has_key ? &store->key : NULL, &failure) < 0) {
         store->unsettled = failure.code == ERR_UNKNOWN;
         return error_set(err, failure.code, "%s", failure.text);
     }
@@ -270,8 +268,8 @@ int store_settle(struct store *store, int64_t tick, bool *ret_committed, struct 
     store->unsettled = true;
     if (log_file_rewrite(store->path, store->vfs, err) < 0 || reopen(store, err) < 0 ||
         writer_touch_fence(store->writer, store->epoch, err) < 0)
-        return error_prefix(err, "what became of tick %lld cannot be found out now",
-            (long long)tick);
+        return error_prefix(
+            err, "what became of tick %lld cannot be found out now", (long long)tick);
     store->unsettled = false;
     *ret_committed = store->next_tick > tick;
     return 0;
@@ -292,7 +290,8 @@ int64_t store_free_bytes(const struct store *store)
     return (int64_t)volume.f_bavail * (int64_t)volume.f_frsize;
 }
 
-/* ---- retention and backup: what needs the store's own ------------------------------------------ */
+/* ---- retention and backup: what needs the store's own ------------------------------------------
+ */
 
 /* A key is made only while nothing was ever signed: a lost one is not replaced in silence. */
 static int need_key(struct store *store, struct error *err)

@@ -27,7 +27,7 @@ struct store_backup;
 #define STORE_FILE "muster.db"
 
 struct store_options {
-    const char *vfs; /* SQLite VFS to use; NULL: the system's. Tests name one that fails. */
+    const char *vfs;   /* SQLite VFS to use; NULL: the system's. Tests name one that fails. */
     int log_pages_due; /* pages of log that make a checkpoint due; 0: 2000 (8 MB) */
 };
 
@@ -80,8 +80,8 @@ struct audit_event {
 void store_txn_audit(struct store_txn *txn, const struct audit_event *event);
 bool store_txn_empty(const struct store_txn *txn);
 
-/* Makes the transaction durable. 0: it is. -1 with ERR_UNKNOWN: it may be, whole, or not at all: the
- * store refuses to write until store_settle has said which. -1 with any other code: certainly
+/* Makes the transaction durable. 0: it is. -1 with ERR_UNKNOWN: it may be, whole, or not at all:
+ * the store refuses to write until store_settle has said which. -1 with any other code: certainly
  * nothing of it is stored; ERR_FULL, ERR_IO, ERR_UNAVAILABLE, ERR_CORRUPT, or ERR_CONFLICT: epoch
  * and tick are not the next ones, somebody else leads. Blocks for as long as the disk does. */
 MUST_CHECK int store_commit(struct store *store, struct store_txn *txn, struct error *err);
@@ -98,8 +98,8 @@ int64_t store_free_bytes(const struct store *store);
 /* ---- reading what is committed ----------------------------------------------------------- */
 
 /* Opens a reader of the store in dir. ERR_NOT_FOUND, ERR_IO. */
-MUST_CHECK int store_reader_open(
-    const char *dir, const struct store_options *options, struct store_reader **ret, struct error *err);
+MUST_CHECK int store_reader_open(const char *dir, const struct store_options *options,
+    struct store_reader **ret, struct error *err);
 void store_reader_close(struct store_reader *reader); /* NULL is fine */
 
 /* Reads between these two see one moment of the store; without them, each read its own. A reader
@@ -127,8 +127,8 @@ typedef int reader_row_fn(void *context, const void *row, struct error *err);
 MUST_CHECK int reader_rows(struct store_reader *reader, const struct row_query *query,
     reader_row_fn *visit, void *context, struct error *err);
 /* One row by id into ret_row (row_type(kind)->size bytes). ERR_NOT_FOUND. */
-MUST_CHECK int reader_row(struct store_reader *reader, enum row_kind kind, uint64_t id,
-    void *ret_row, struct error *err);
+MUST_CHECK int reader_row(
+    struct store_reader *reader, enum row_kind kind, uint64_t id, void *ret_row, struct error *err);
 /* How many rows meet the query's conditions; its order, start and limit do not count. */
 MUST_CHECK int reader_count(struct store_reader *reader, const struct row_query *query,
     int64_t *ret_count, struct error *err);
@@ -144,7 +144,9 @@ typedef int reader_charge_fn(void *context, const struct charge_row *charge, str
 MUST_CHECK int reader_charges(struct store_reader *reader, const struct charge_filter *filter,
     reader_charge_fn *visit, void *context, struct error *err);
 
-/* The text of a symbol, "" when there is none; valid until the reader is closed (cached). */
+/* The text of a symbol, "" when there is none. It is cached: valid until READER_TEXTS others were
+ * read, or the reader is closed. */
+enum { READER_TEXTS = 16384 };
 const char *reader_symbol(struct store_reader *reader, uint32_t symbol);
 
 struct document {
@@ -156,8 +158,8 @@ struct document {
 };
 typedef int reader_document_fn(void *context, const struct document *document, struct error *err);
 /* The document's JSON, the caller's to free. ERR_NOT_FOUND. */
-MUST_CHECK int reader_document(struct store_reader *reader, const char *collection,
-    const char *key, char **ret_json, int64_t *ret_revision, struct error *err);
+MUST_CHECK int reader_document(struct store_reader *reader, const char *collection, const char *key,
+    char **ret_json, int64_t *ret_revision, struct error *err);
 /* Documents of a collection (of one scope when scope is not NULL), keys ascending in byte order
  * after `after` (NULL or "": from the start). limit: as in row_query. */
 MUST_CHECK int reader_documents(struct store_reader *reader, const char *collection,
@@ -192,8 +194,8 @@ MUST_CHECK int reader_audit_verify(
  * and at most 100,000, leaving a checkpoint signed with the store's Ed25519 key (made at first use,
  * kept beside the database as audit.key with mode 0600). Called while no commit is under way.
  * ERR_NOT_FOUND: there is a checkpoint already, and the key is gone. */
-MUST_CHECK int store_txn_audit_prune(struct store *store, struct store_txn *txn, int64_t before_ms,
-    struct error *err);
+MUST_CHECK int store_txn_audit_prune(
+    struct store *store, struct store_txn *txn, int64_t before_ms, struct error *err);
 /* Adds to txn what removes ended jobs that ended before the moment, at most `most` of them, the
  * longest ended first, with the rows that belong to them. Charges stay. Their documents go too:
  * those in collections named "job-..." under the key ID or ID/..., ID being the decimal id. */
@@ -211,7 +213,7 @@ MUST_CHECK int store_backup_begin(
 MUST_CHECK int store_backup_step(struct store_backup *backup, bool *ret_done, struct error *err);
 /* Frees the backup, and removes what an unfinished one wrote. Comes before store_close. */
 void store_backup_end(struct store *store, struct store_backup *backup); /* NULL is fine */
-/* Puts a backup into a dir without a store after checking it, page by page, and its audit chain. The
- * store gets a key of its own. ERR_CONFLICT: there is a store; ERR_CORRUPT; ERR_INVALID: the backup
- * is of a newer version. */
+/* Puts a backup into a dir without a store after checking it, page by page, and its audit chain.
+ * The store gets a key of its own. ERR_CONFLICT: there is a store; ERR_CORRUPT; ERR_INVALID: the
+ * backup is of a newer version. */
 MUST_CHECK int store_restore(const char *dir, const char *backup_path, struct error *err);

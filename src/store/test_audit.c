@@ -211,16 +211,35 @@ static void events_are_read_by_team_and_in_pages(void **state)
 static void the_encoding_is_the_documented_one(void **state)
 {
     struct audit_head head = {0};
-    const struct audit_event event = {.at_ms = 1, .actor = "a", .action = "b", .kind = "c",
-        .name = "d", .team = "", .detail = NULL};
+    const struct audit_event event = {.at_ms = 1,
+        .actor = "a",
+        .action = "b",
+        .kind = "c",
+        .name = "d",
+        .team = "",
+        .detail = NULL};
     unsigned char bytes[14 + 32 + 24 + 4 * 5 + 4 + 4], expected[32], *at = bytes;
     (void)state;
 
     memcpy(at, "muster-audit-1", 14), at += 14;
     memset(at, 0, 32), at += 32;
-    memcpy(at, "\0\0\0\0\0\0\0\1" "\0\0\0\0\0\0\0\5" "\0\0\0\0\0\0\0\1", 24), at += 24;
-    memcpy(at, "\0\0\0\1a" "\0\0\0\1b" "\0\0\0\1c" "\0\0\0\1d", 20), at += 20;
-    memcpy(at, "\0\0\0\0" "\xff\xff\xff\xff", 8);
+    memcpy(at,
+        "\0\0\0\0\0\0\0\1"
+        "\0\0\0\0\0\0\0\5"
+        "\0\0\0\0\0\0\0\1",
+        24),
+        at += 24;
+    memcpy(at,
+        "\0\0\0\1a"
+        "\0\0\0\1b"
+        "\0\0\0\1c"
+        "\0\0\0\1d",
+        20),
+        at += 20;
+    memcpy(at,
+        "\0\0\0\0"
+        "\xff\xff\xff\xff",
+        8);
     crypto_hash_sha256(expected, bytes, sizeof bytes);
     audit_extend(&head, 5, &event);
     assert_int_equal(head.sequence, 1);

@@ -128,8 +128,7 @@ static void there_is_one_backup_at_a_time_and_a_dropped_one_leaves_nothing(void 
     assert_done(store_backup_begin(fixture->store, fixture->backup, &backup, err));
     assert_done(store_backup_step(backup, &done, err));
     assert_false(done);
-    assert_error(
-        store_backup_begin(fixture->store, fixture->backup, &second, err), ERR_CONFLICT);
+    assert_error(store_backup_begin(fixture->store, fixture->backup, &second, err), ERR_CONFLICT);
     store_backup_end(fixture->store, backup);
     assert_int_equal(rmdir(fixture->other), 0); /* nothing is in it */
     assert_done(file_make_dirs(fixture->other, 0700, err));
@@ -153,8 +152,7 @@ static void restoring_never_replaces_a_store(void **state)
     struct fixture *fixture = *state;
     assert_done(store_backup(fixture->store, fixture->backup, err));
     assert_error(store_restore(fixture->folder, fixture->backup, err), ERR_CONFLICT);
-    assert_error(
-        store_restore(new_dir(fixture), "/nonexistent/backup", err), ERR_NOT_FOUND);
+    assert_error(store_restore(new_dir(fixture), "/nonexistent/backup", err), ERR_NOT_FOUND);
 }
 
 static void a_damaged_backup_is_refused(void **state)
@@ -175,8 +173,7 @@ static void a_backup_with_a_changed_event_is_refused(void **state)
 {
     struct fixture *fixture = *state;
     assert_done(store_backup(fixture->store, fixture->backup, err));
-    assert_int_equal(
-        rename(fixture->backup, test_path(fixture->other, STORE_FILE)), 0);
+    assert_int_equal(rename(fixture->backup, test_path(fixture->other, STORE_FILE)), 0);
     test_tamper(fixture->other, "UPDATE audit SET actor = 'nobody' WHERE sequence = 77");
     char *tampered = mem_strdup(test_path(fixture->other, STORE_FILE));
     assert_error(store_restore(new_dir(fixture), tampered, err), ERR_CORRUPT);

@@ -58,7 +58,8 @@ static const char vfs_name[] = "muster-faults";
                 (long long)(run)->model.tick, #call, error_name(failure_.code), failure_.text);    \
     } while (0)
 
-/* ---- random transactions, done to the store and to the model ------------------------------------ */
+/* ---- random transactions, done to the store and to the model ------------------------------------
+ */
 
 static void step_job(struct run *run, struct store_txn *txn, struct model *model)
 {
@@ -130,7 +131,8 @@ static struct store_txn *make_txn(struct run *run, struct model *after)
     return txn;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------- */
+/* ---- comparing ----------------------------------------------------------------------------------
+ */
 
 struct comparison {
     struct run *run;
@@ -145,8 +147,8 @@ static int compare_loaded(void *context, enum row_kind kind, const void *row, st
     (void)err;
     RUN_CHECK(comparison->run, kind == ROW_JOB && job->id > comparison->last && job->id <= JOBS);
     RUN_CHECK(comparison->run, comparison->run->model.jobs[job->id].live);
-    RUN_CHECK(comparison->run,
-        memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
+    RUN_CHECK(
+        comparison->run, memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
     comparison->last = job->id;
     comparison->count++;
     return 0;
@@ -158,8 +160,8 @@ static int compare_read(void *context, const void *row, struct error *err)
     const struct job_row *job = row;
     (void)err;
     RUN_CHECK(comparison->run, job->id <= JOBS && comparison->run->model.jobs[job->id].exists);
-    RUN_CHECK(comparison->run,
-        memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
+    RUN_CHECK(
+        comparison->run, memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
     comparison->count++;
     return 0;
 }
@@ -188,11 +190,11 @@ static void compare_with_reader(struct run *run, struct store_reader *reader)
         document_count += model->documents[i] != 0;
     RUN_DONE(run, reader_tick(reader, &tick, err));
     RUN_CHECK(run, tick == model->tick);
-    RUN_DONE(run, reader_rows(reader, &(struct row_query){.kind = ROW_JOB}, compare_read, &rows,
-                      err));
+    RUN_DONE(
+        run, reader_rows(reader, &(struct row_query){.kind = ROW_JOB}, compare_read, &rows, err));
     RUN_CHECK(run, rows.count == row_count);
-    RUN_DONE(run, reader_documents(reader, "thing", NULL, NULL, 0, compare_document, &documents,
-                      err));
+    RUN_DONE(
+        run, reader_documents(reader, "thing", NULL, NULL, 0, compare_document, &documents, err));
     RUN_CHECK(run, documents.count == document_count);
     RUN_DONE(run, reader_audit_verify(reader, &events, err));
     RUN_CHECK(run, events == model->events - model->pruned);
@@ -214,15 +216,15 @@ static void compare_all(struct run *run)
     store_reader_close(reader);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------------------------------
+ */
 
 static void plan_fault(struct run *run, uint64_t operations)
 {
     enum fault_kind kind = (enum fault_kind)(FAULT_FULL + prng_below(&run->prng, 4));
     uint64_t after = prng_below(&run->prng, operations);
     /* Syncs are rare among operations: their faults last longer, so as to meet one. */
-    fault_vfs_plan(
-        run->vfs, kind, after, 1 + prng_below(&run->prng, kind == FAULT_SYNC ? 60 : 4));
+    fault_vfs_plan(run->vfs, kind, after, 1 + prng_below(&run->prng, kind == FAULT_SYNC ? 60 : 4));
 }
 
 static void close_all(struct run *run)

@@ -17,8 +17,11 @@ static const struct column old_columns[] = {
 };
 static const struct column new_columns[] = {
     {.name = "id", .type = COLUMN_ID, .offset = offsetof(struct thing_row, id), .size = 8},
-    {.name = "amount", .type = COLUMN_INT, .offset = offsetof(struct thing_row, amount),
-        .size = 8, .indexed = true},
+    {.name = "amount",
+        .type = COLUMN_INT,
+        .offset = offsetof(struct thing_row, amount),
+        .size = 8,
+        .indexed = true},
     {.name = "note", .type = COLUMN_TEXT, .offset = offsetof(struct thing_row, note), .size = 32},
 };
 static const struct row_type old_type = {"thing", 8, old_columns, 1, false};

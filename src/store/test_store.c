@@ -212,8 +212,8 @@ static void rows_are_found_by_conditions_and_in_pages(void **state)
     struct store_reader *reader = open_reader(fixture);
     const struct row_condition conditions[] = {
         {"live", ROW_EQUAL, 0}, {"submitted_ms", ROW_GREATER, 1700000000004}};
-    struct row_query query = {.kind = ROW_JOB, .conditions = conditions, .condition_count = 2,
-        .limit = 3};
+    struct row_query query = {
+        .kind = ROW_JOB, .conditions = conditions, .condition_count = 2, .limit = 3};
     int64_t count = 0;
 
     assert_done(reader_rows(reader, &query, count_rows, &ids, err));
@@ -248,8 +248,11 @@ static void charges_are_found_by_team_job_and_overlap(void **state)
     struct store_txn *txn = test_txn(fixture->store);
     int64_t cost = 0;
     for (uint64_t id = 1; id <= 4; id++) {
-        struct charge_row charge = {.id = id, .team = 1 + id % 2, .job = id,
-            .begin_ms = (int64_t)id * 100, .end_ms = (int64_t)id * 100 + 100,
+        struct charge_row charge = {.id = id,
+            .team = 1 + id % 2,
+            .job = id,
+            .begin_ms = (int64_t)id * 100,
+            .end_ms = (int64_t)id * 100 + 100,
             .cost_nano = 1 << id};
         store_txn_put_row(txn, ROW_CHARGE, &charge);
     }
@@ -262,8 +265,8 @@ static void charges_are_found_by_team_job_and_overlap(void **state)
         reader, &(struct charge_filter){.from_ms = 200, .to_ms = 400}, add_cost, &cost, err));
     assert_int_equal(cost, 4 + 8);
     cost = 0;
-    assert_done(reader_charges(
-        reader, &(struct charge_filter){.team = 2, .job = 3}, add_cost, &cost, err));
+    assert_done(
+        reader_charges(reader, &(struct charge_filter){.team = 2, .job = 3}, add_cost, &cost, err));
     assert_int_equal(cost, 8);
     store_reader_close(reader);
 }
@@ -281,6 +284,28 @@ static void symbols_are_read_once(void **state)
     assert_ptr_equal(reader_symbol(reader, 41), text);
     assert_string_equal(reader_symbol(reader, 42), "");
     assert_string_equal(reader_symbol(reader, 0), "");
+    store_reader_close(reader);
+}
+
+static void symbols_that_were_read_long_ago_are_read_again(void **state)
+{
+    enum { FIRST = 1000, COUNT = READER_TEXTS + 10 };
+    struct fixture *fixture = *state;
+    struct store_txn *txn = test_txn(fixture->store);
+    char text[32];
+    for (uint32_t i = 0; i < COUNT; i++) {
+        snprintf(text, sizeof text, "name-%u", i);
+        struct symbol_row symbol = test_symbol(FIRST + i, text);
+        store_txn_put_row(txn, ROW_SYMBOL, &symbol);
+    }
+    test_commit(fixture->store, txn);
+    struct store_reader *reader = open_reader(fixture);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            snprintf(text, sizeof text, "name-%u", i);
+            assert_string_equal(reader_symbol(reader, FIRST + i), text);
+        }
+    }
     store_reader_close(reader);
 }
 
@@ -319,8 +344,7 @@ static void documents_have_revisions_scopes_and_prefixes(void **state)
     assert_done(reader_document(reader, "pool", "local", &json, &revision, err));
     assert_string_equal(json, "{\"new\":1}");
     assert_int_equal(revision, 2);
-    assert_error(
-        reader_document(reader, "pool", "other", &json, &revision, err), ERR_NOT_FOUND);
+    assert_error(reader_document(reader, "pool", "other", &json, &revision, err), ERR_NOT_FOUND);
     assert_done(reader_documents(reader, "job-progress", NULL, NULL, 0, join_keys, &keys, err));
     assert_keys(&keys, "7/2@1 70/1@1 ");
     assert_done(reader_documents(reader, "job-progress", "blue", "", 0, join_keys, &keys, err));
@@ -329,8 +353,8 @@ static void documents_have_revisions_scopes_and_prefixes(void **state)
     assert_keys(&keys, "local@2 ");
     assert_done(reader_documents(reader, "job-progress", NULL, "7/2", 1, join_keys, &keys, err));
     assert_keys(&keys, "70/1@1 ");
-    assert_done(reader_documents_prefix(
-        reader, "job-progress", "7/", NULL, 0, join_keys, &keys, err));
+    assert_done(
+        reader_documents_prefix(reader, "job-progress", "7/", NULL, 0, join_keys, &keys, err));
     assert_keys(&keys, "7/2@1 ");
     store_reader_close(reader);
 }
@@ -445,6 +469,7 @@ int main(void)
         TEST(rows_are_found_by_conditions_and_in_pages),
         TEST(charges_are_found_by_team_job_and_overlap),
         TEST(symbols_are_read_once),
+        TEST(symbols_that_were_read_long_ago_are_read_again),
         TEST(documents_have_revisions_scopes_and_prefixes),
         TEST(a_reader_sees_one_moment_between_begin_and_end),
         TEST(many_different_queries_do_not_fill_the_reader),

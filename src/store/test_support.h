@@ -4,9 +4,9 @@
 #include "core/rows.h"
 #include "store/store.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 
 #include <cmocka.h>

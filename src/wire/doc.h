@@ -14,15 +14,15 @@ enum doc_type { DOC_NULL, DOC_BOOL, DOC_NUMBER, DOC_STRING, DOC_LIST, DOC_MAP };
 
 struct doc {
     enum doc_type type;
-    int line;         /* 1-based; 0: not known (made by the program) */
-    bool boolean;     /* DOC_BOOL */
-    const char *text; /* DOC_STRING: its value; DOC_NUMBER: as it was written, in JSON's grammar */
-    size_t length;    /* of text */
-    const char *key;  /* in a map: the name this value stands under */
+    int line;          /* 1-based; 0: not known (made by the program) */
+    bool boolean;      /* DOC_BOOL */
+    const char *text;  /* DOC_STRING: its value; DOC_NUMBER: as it was written, in JSON's grammar */
+    size_t length;     /* of text */
+    const char *key;   /* in a map: the name this value stands under */
     struct doc *first; /* DOC_LIST, DOC_MAP: the items in order */
     struct doc *last;
-    struct doc *next;  /* the next item of the same list or map */
-    size_t count;      /* of items */
+    struct doc *next; /* the next item of the same list or map */
+    size_t count;     /* of items */
 };
 
 /* Bounds of what is read; a text beyond one is refused with ERR_TOO_LARGE or ERR_INVALID. The depth
@@ -32,11 +32,11 @@ enum { DOC_BYTES_MAX = 256 * 1024, DOC_DEPTH_MAX = 32, DOC_ITEMS_MAX = 65536 };
 /* Parses one JSON text (RFC 8259): no duplicate keys, no NUL in strings, valid UTF-8 only,
  * nothing after it. NULL with ERR_INVALID ("line 3, column 7: ...") or ERR_TOO_LARGE. bytes_max is
  * the bound on length for this text (DOC_BYTES_MAX for a manifest). */
-MUST_CHECK struct doc *doc_parse_json(struct arena *arena, const char *text, size_t length,
-    size_t bytes_max, struct error *err);
+MUST_CHECK struct doc *doc_parse_json(
+    struct arena *arena, const char *text, size_t length, size_t bytes_max, struct error *err);
 /* Parses a stream of YAML 1.2 documents (JSON is one) of at most DOC_BYTES_MAX; empty ones are
- * left out. Aliases, anchors, tags, directives and duplicate keys are refused. The documents come as the items
- * of one DOC_LIST. NULL with ERR_INVALID ("line 3: ...") or ERR_TOO_LARGE. */
+ * left out. Aliases, anchors, tags, directives and duplicate keys are refused. The documents come
+ * as the items of one DOC_LIST. NULL with ERR_INVALID ("line 3: ...") or ERR_TOO_LARGE. */
 MUST_CHECK struct doc *doc_parse_yaml(
     struct arena *arena, const char *text, size_t length, struct error *err);
 
@@ -75,7 +75,8 @@ bool doc_as_int(const struct doc *value, int64_t *ret);
 struct doc *doc_copy(struct arena *arena, const struct doc *value);
 /* Fields of over laid upon base: maps are merged by key, everything else is replaced. */
 struct doc *doc_merge(struct arena *arena, const struct doc *base, const struct doc *over);
-/* Whether both are the same tree; the order in maps does not count, how numbers are written does. */
+/* Whether both are the same tree; the order in maps does not count, how numbers are written does.
+ */
 bool doc_equal(const struct doc *a, const struct doc *b);
 
 /* Writes the tree as JSON (indent 0: on one line; keys in the order they have) or as YAML that

@@ -1,0 +1,80 @@
+/* Attempts, what they hold and where, and what that costs. */
+#pragma once
+
+#include "core/core.h"
+#include "core/table.h"
+
+struct amounts;
+struct live_job;
+struct live_node;
+struct plan;
+
+struct live_span {
+    struct item item;
+    struct span_row row;
+    struct live_span *next;
+};
+
+struct live_placement {
+    struct item item;
+    struct placement_row row;
+    struct live_attempt *attempt;
+    struct live_node *node;
+    struct live_span *spans; /* at earlier prices, oldest first */
+    struct live_placement *next;
+};
+
+struct live_attempt {
+    struct item item;
+    struct attempt_row row;
+    struct live_job *job;
+    struct live_placement *placements;
+    uint64_t mark; /* of the preemption search that saw it last */
+    bool away;     /* a preemption search tries what would be without it */
+};
+
+/* A history row on its way out. */
+struct history_charge {
+    struct item item;
+    struct charge_row row;
+};
+struct history_capacity {
+    struct item item;
+    struct capacity_row row;
+};
+
+/* ---- attempt.c --------------------------------------------------------------------------------
+ */
+
+/* Gives the job an attempt that holds what the plan says, from now on. */
+void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan);
+/* Tells it to stop. A later reason changes nothing, but for a cancellation. */
+void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
+    const struct live_job *for_job);
+void attempt_end(
+    struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status);
+/* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
+void attempt_set_away(struct live_attempt *attempt, bool away);
+/* What its end would lose: milliseconds of work since the newest checkpoint. */
+int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *attempt);
+/* The same, weighed by the dominant share it holds: what victims are compared by. */
+int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt);
+void placement_amounts(const struct live_placement *placement, struct amounts *ret);
+void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret);
+/* Loading: takes the placement into the accounts. */
+void placement_link(struct core *core, struct live_placement *placement);
+
+/* ---- charge.c ---------------------------------------------------------------------------------
+ */
+
+/* What the placement, or the whole node, costs for an hour at its present prices. */
+int64_t placement_hour_micro(const struct live_placement *placement);
+int64_t node_hour_micro(const struct live_node *node);
+/* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
+ * when on the work was lost, or MOMENT_NEVER. */
+void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);
+/* Before a price or what a node has changes: ends the metered span of the node, and of what
+ * attempts hold of it. */
+void charge_split(struct core *core, struct live_node *node);
+/* Writes what there was of the node since it was metered last. */
+void charge_capacity(struct core *core, struct live_node *node);

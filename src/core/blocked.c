@@ -1,0 +1,111 @@
+/* Why a job waits. The same questions as a scheduling pass asks, in an order that puts first what
+ * no amount of waiting changes; the answer is for people and decides nothing.
+ *
+ * A job that no pool could hold any more goes on waiting, for pools are changed by people who may
+ * not be done: it says BLOCK_IMPOSSIBLE, and its deadline or its owner ends it. */
+#include "core/core.h"
+#include "core/job.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/preempt.h"
+#include "core/resource.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/team.h"
+
+static void blocked_waiting(const struct live_job *job, struct core_block *ret)
+{
+    ret->until_ms = job->row.not_before_ms;
+    ret->kind = BLOCK_MOMENT;
+    if (!job->depends)
+        return;
+    ret->kind = BLOCK_DEPENDENCY;
+    ret->job = job->depends->on->row.id;
+    ret->other_jobs = -1;
+    for (const struct live_dependency *one = job->depends; one; one = one->next_of_job) {
+        ret->job = one->on->row.id < ret->job ? one->on->row.id : ret->job;
+        ret->other_jobs++;
+    }
+}
+
+static void set_quota(const struct core *core, const struct live_team *team, int resource,
+    const struct amounts *ask, struct core_block *ret)
+{
+    ret->team = team->row.id;
+    ret->resource = resource_name(core, resource);
+    ret->held = team->held[resource];
+    ret->need = ask->of[resource];
+    ret->limit = team->limit[resource];
+}
+
+/* Limits and guarantees, for the smallest gang that the job takes. */
+static bool blocked_by_quota(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    struct amounts ask;
+    int resource;
+    amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &ask);
+    const struct live_team *over = quota_limit_over(job->team, &ask, &resource);
+    ret->kind = BLOCK_LIMIT;
+    if (!over && job_firm(job)) {
+        amounts_possible(job->shape, job->row.size_min, &ask);
+        over = quota_firm_over(core, job->team, &ask, &resource);
+        ret->kind = BLOCK_GUARANTEE;
+    }
+    if (over)
+        set_quota(core, over, resource, &ask, ret);
+    return over != NULL;
+}
+
+/* How many ranks fit now, in the pool that has most room for them. */
+static int64_t ranks_now(const struct core *core, const struct live_job *job)
+{
+    int64_t best = 0;
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        int64_t ranks = 0;
+        for (size_t i = 0; i < pool->nodes.count && ranks < job->row.size_min; i++) {
+            const struct live_node *node = pool->nodes.items[i];
+            if (node_takes_work(node) && fit_matches(core, job->shape, node))
+                ranks += fit_ranks(core, job, node, job->row.size_min);
+        }
+        best = most(best, ranks);
+    }
+    return least(best, job->row.size_min);
+}
+
+static void blocked_queued(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    if (job->claims) {
+        ret->kind = BLOCK_CLAIM;
+        ret->node = job->claims->row.node;
+    } else if (!fit_possible(core, job->shape, job->row.size_min, false)) {
+        ret->kind = BLOCK_IMPOSSIBLE;
+    } else if (!fit_possible(core, job->shape, job->row.size_min, true)) {
+        ret->kind = BLOCK_CLOSED;
+    } else if (array_full(job)) {
+        ret->kind = BLOCK_ARRAY;
+        ret->held = job->array->active;
+        ret->limit = job->array->parallel;
+    } else if (!blocked_by_quota(core, job, ret)) {
+        ret->held = ranks_now(core, job);
+        ret->need = job->row.size_min;
+        ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
+    }
+}
+
+void core_job_blocked(const struct core *core, uint64_t id, struct core_block *ret)
+{
+    const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, id);
+    *ret = (struct core_block){.kind = BLOCK_NONE};
+    if (!job)
+        return;
+    switch (job->row.state) {
+    case JOB_HELD: ret->kind = BLOCK_HELD; break;
+    case JOB_WAITING: blocked_waiting(job, ret); break;
+    case JOB_QUEUED: blocked_queued(core, job, ret); break;
+    default: assert(job->attempt); break;
+    }
+}

@@ -1,0 +1,98 @@
+/* Jobs, with their labels, arrays, dependencies and timers. */
+#pragma once
+
+#include "core/core.h"
+#include "core/table.h"
+#include "core/team.h"
+
+struct lane;
+struct live_attempt;
+struct live_claim;
+struct live_shape;
+
+struct live_array {
+    uint64_t id;
+    struct live_team *team;
+    uint32_t name;
+    int32_t parallel;
+    int32_t live;
+    int32_t active; /* with an attempt or claims */
+};
+
+struct live_job_label {
+    struct item item;
+    struct job_label_row row;
+    struct live_job_label *next;
+};
+
+struct live_dependency {
+    struct item item;
+    struct dependency_row row;
+    struct live_job *job, *on;
+    struct live_dependency *next_of_job, *next_of_on;
+};
+
+struct live_job {
+    struct item item;
+    struct job_row row;
+    struct live_team *team;
+    struct live_shape *shape;
+    struct live_attempt *attempt;
+    struct live_array *array;
+    struct live_job_label *labels;
+    struct live_dependency *depends;    /* what it waits for */
+    struct live_dependency *dependents; /* what waits for it */
+    struct live_claim *claims;
+    struct lane *lane; /* it competes in, or NULL */
+    struct live_job *lane_next, *lane_previous;
+    int64_t timer_ms; /* MOMENT_NEVER: none */
+    size_t timer_position;
+};
+
+/* ---- job.c ------------------------------------------------------------------------------------
+ */
+
+/* Not preempted (any more): what it holds can not be taken back. */
+bool job_firm(const struct live_job *job);
+void job_set_state(struct core *core, struct live_job *job, enum job_state state);
+/* Waiting or queued, whichever it is now. */
+void job_ready(struct core *core, struct live_job *job);
+/* Ends a job without an attempt, and what depended on its success with it. */
+void job_end(struct core *core, struct live_job *job, enum job_state state, enum end_reason reason,
+    int32_t exit_status);
+void job_decide(
+    struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
+static inline uint64_t name_key(const struct live_team *team, uint32_t name)
+{
+    return team->row.id << 32 | name;
+}
+
+/* ---- array.c ----------------------------------------------------------------------------------
+ */
+
+/* The team's live array of that name, or NULL. */
+struct live_array *array_find(const struct core *core, const struct live_team *team, uint32_t name);
+/* Puts an element into its array, which its first element makes. False: no symbol has the array's
+ * name. */
+bool array_join(struct core *core, struct live_job *job);
+void array_leave(struct core *core, struct live_job *job);
+/* Whether the job's array has as many active elements as it may. */
+bool array_full(const struct live_job *job);
+/* Counts an element as active (1) or not any more (-1). */
+void array_count(struct live_job *job, int sign);
+
+/* ---- depend.c ---------------------------------------------------------------------------------
+ */
+
+/* Hangs the dependency into the lists of the job that waits and of the one it waits for. */
+void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
+/* Retires it: it is satisfied, or one of its ends is gone. */
+void dependency_drop(struct core *core, struct live_dependency *dependency);
+
+/* ---- timer.c ----------------------------------------------------------------------------------
+ */
+
+/* Puts the job's next moment right after its state changed. */
+void timer_set(struct core *core, struct live_job *job);
+void timer_clear(struct core *core, struct live_job *job);
+void timers_run(struct core *core);

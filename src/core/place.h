@@ -1,0 +1,92 @@
+/* Places: which nodes fit, how well, which devices, and plans for whole gangs. */
+#pragma once
+
+#include "base/vec.h"
+#include "core/core.h"
+
+struct amounts;
+struct journal;
+struct live_job;
+struct live_node;
+struct live_shape;
+
+/* ---- fit.c ------------------------------------------------------------------------------------
+ */
+
+/* Nodes that could hold a rank of the shape, pools in order. */
+void shape_candidates(struct core *core, struct live_shape *shape);
+/* Whether type, labels, taints, pool and jurisdiction match, whatever is free. */
+bool fit_matches(
+    const struct core *core, const struct live_shape *shape, const struct live_node *node);
+/* Whether the shape tolerates every taint of that effect that the node has. */
+bool fit_tolerates(
+    const struct live_shape *shape, const struct live_node *node, enum taint_effect effect);
+/* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
+int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
+    int32_t ranks);
+/* Whether those that run on the node and the job bear each other, claims apart. */
+bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
+/* How many an idle node could. */
+int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
+/* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no
+ * work now. */
+bool fit_possible(
+    const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
+/* How well `ranks` fit: less is better. */
+int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
+
+/* ---- score.c ----------------------------------------------------------------------------------
+ */
+
+/* Something that is held or claimed of the node changed. */
+void journal_note(struct live_node *node);
+/* Forgets all entries; what was brought up to date before is stale. */
+void journal_restart(struct journal *journal);
+/* Whether one rank of the job may be placed by remembered scores. */
+bool score_usable(const struct core *core, const struct live_job *job);
+/* The node that one rank of the job goes to, or NULL: as plan_make would find it. */
+struct live_node *score_best(struct core *core, const struct live_job *job);
+void score_forget(struct core *core, struct live_shape *shape);
+bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
+
+/* ---- device.c ---------------------------------------------------------------------------------
+ */
+
+/* Thousandths of device i that are neither held nor claimed; may be negative. */
+int64_t device_free(const struct live_node *node, int32_t device);
+/* Ranks for which there are devices, at most `ranks`. */
+int32_t device_ranks(const struct live_node *node, const struct shape_row *shape, int32_t ranks);
+/* The devices for so many ranks of whole devices. They are there. */
+uint64_t device_pick_whole(
+    const struct live_node *node, const struct shape_row *shape, int32_t ranks);
+/* The device for a fraction: the fullest that has room for it, taken (thousandths given out in
+ * this plan already) included. -1: none. */
+int32_t device_pick_share(const struct live_node *node, int64_t milli, const int16_t *taken);
+
+/* ---- place.c ----------------------------------------------------------------------------------
+ */
+
+struct plan_part {
+    struct live_node *node;
+    uint64_t devices;
+    int64_t device_milli;
+    int32_t ranks;
+};
+
+struct plan {
+    VEC(struct plan_part) parts;
+    int32_t size;
+};
+
+/* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
+ * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
+bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
+    struct plan *plan);
+/* The same for one pool, whose matching nodes are given. */
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan);
+/* Where the run of nodes of one pool that starts at begin ends. */
+size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count);
+void plan_finish(struct plan *plan);
+/* What the plan would hold, by accelerator types of its nodes. */
+void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret);

@@ -1,0 +1,100 @@
+/* Pools, their nodes and what is held of each, maintenance. */
+#pragma once
+
+#include "base/vec.h"
+#include "core/core.h"
+#include "core/resource.h"
+#include "core/table.h"
+
+struct live_claim;
+struct live_placement;
+
+struct live_price {
+    struct item item;
+    struct price_row row;
+    struct live_price *next;
+};
+
+struct live_pool {
+    struct item item;
+    struct pool_row row;
+    struct live_price *prices;
+    VEC(struct live_node *) nodes; /* ids ascending */
+};
+
+struct live_node_label {
+    struct item item;
+    struct node_label_row row;
+    struct live_node_label *next;
+};
+
+struct live_reservation {
+    struct item item;
+    struct reservation_row row;
+    struct live_reservation *next;
+};
+
+/* Nodes of which something changed, in order; entry i has the number base + i. */
+struct journal {
+    VEC(struct live_node *) nodes;
+    uint64_t base;
+};
+
+struct live_node {
+    struct item item;
+    struct node_row row;
+    struct live_pool *pool;
+    int resource; /* index of its accelerator type, or -1 */
+    struct live_node_label *labels;
+    struct live_reservation *reservations;
+    VEC(struct live_placement *) placements;
+    VEC(struct live_claim *) claims;
+    struct bundle held;
+    struct bundle claimed;
+    int16_t *device_held; /* thousandths, of each device */
+    int16_t *device_claimed;
+    int32_t exclusive_held; /* placements that want the node for themselves */
+    int32_t exclusive_claimed;
+    struct journal *journal; /* of the core */
+    size_t ordinal;          /* in the order of candidates */
+    /* Valid within a preemption search only. */
+    uint64_t search_mark;
+    size_t search_at;
+};
+
+/* ---- node.c -----------------------------------------------------------------------------------
+ */
+
+/* The node of that name in the pool of that name, or NULL. */
+struct live_node *node_find(const struct core *core, const char *pool, const char *node);
+/* The same by symbol. */
+struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name);
+/* Whether new work may come to it, reservations apart. */
+bool node_takes_work(const struct live_node *node);
+/* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
+void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,
+    int64_t device_milli, int64_t ranks, int sign);
+void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
+    int64_t device_milli, int64_t ranks, int sign);
+/* Stops every attempt on it that is not stopping yet. */
+void node_stop_attempts(struct core *core, struct live_node *node, enum end_reason reason);
+/* Takes a node away that holds nothing. */
+void node_vanish(struct core *core, struct live_node *node);
+/* Removes it if it was only waiting for its attempts to end. */
+void node_vanish_if_left(struct core *core, struct live_node *node);
+void node_free(struct live_node *node);
+/* The devices arrays, after row.devices is set. */
+void node_prepare(struct core *core, struct live_node *node);
+/* Counts a change of nodes: what shapes remember of them is stale. */
+void topology_changed(struct core *core);
+
+/* ---- reserve.c --------------------------------------------------------------------------------
+ */
+
+/* Stops what still runs where maintenance begins, and drops reservations that are over. */
+void reservations_run(struct core *core);
+/* Finds the next moment at which a reservation begins or ends. */
+void reservations_index(struct core *core);
+/* Whether an attempt of that length (0: no bound) may start on the node now. */
+bool reservation_allows(
+    const struct core *core, const struct live_node *node, int64_t time_limit_ms);

@@ -1,0 +1,59 @@
+/* Making a place by preemption: who may be stopped, whom to stop, and claims on what that leaves.
+ */
+#pragma once
+
+#include "core/core.h"
+#include "core/resource.h"
+#include "core/table.h"
+
+struct live_attempt;
+struct live_job;
+struct live_node;
+struct plan;
+
+struct live_claim {
+    struct item item;
+    struct claim_row row;
+    struct live_job *job;
+    struct live_node *node;
+    struct live_claim *next;
+};
+
+/* ---- claim.c ----------------------------------------------------------------------------------
+ */
+
+/* Keeps the plan's place for a queued job, which leaves its lane. */
+void claims_make(struct core *core, struct live_job *job, const struct plan *plan);
+/* Gives back what is kept for the job; it competes again when it is queued. */
+void claims_release(struct core *core, struct live_job *job);
+/* Admits claimants whose place has become free, and drops claims that can not be met. */
+void claims_settle(struct core *core);
+/* Releases every claim on a node. */
+void claims_release_node(struct core *core, struct live_node *node);
+void claim_link(struct core *core, struct live_claim *claim);
+void claim_amounts(const struct live_claim *claim, struct amounts *ret);
+
+/* ---- preempt.c --------------------------------------------------------------------------------
+ */
+
+/* Makes a place for a job that does not fit: stops the set of attempts that loses least among
+ * those compared and claims what they leave. False: there is no such set. */
+bool preempt_for(struct core *core, struct live_job *job);
+
+/* ---- victim.c ---------------------------------------------------------------------------------
+ */
+
+/* What may be stopped for a job, with what is chosen already counted in team->chosen. */
+struct victim_rules {
+    struct live_job *job;
+    struct amounts ask;   /* of the smallest gang */
+    bool reclaims;        /* some branch of its team is entitled to that */
+    int64_t protected_ms; /* the first moment at which a minimum run time ends */
+};
+void victim_rules_init(struct victim_rules *rules, struct live_job *job);
+bool victim_allowed(
+    struct core *core, struct victim_rules *rules, const struct live_attempt *attempt);
+/* Whether none of those chosen could take its place back at once: asked when the set is whole. */
+bool victim_stays_out(const struct victim_rules *rules, const struct live_attempt *attempt);
+/* Counts the attempt as chosen (1) or not any more (-1). */
+void victim_choose(const struct live_attempt *attempt, int sign);

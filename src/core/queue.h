@@ -1,0 +1,43 @@
+/* The queue: lanes of jobs that compete, and what they are ordered by. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct core;
+struct live_job;
+struct live_shape;
+struct live_team;
+
+/* What distinguishes jobs for the scheduler. Jobs of one lane are interchangeable but for how long
+ * they wait: when the first does not fit, none does. */
+struct lane_key {
+    struct live_team *team;
+    struct live_shape *shape;
+    uint64_t array; /* with a bound on parallel elements, or 0 */
+    int64_t time_limit_ms;
+    int32_t priority;
+    int32_t size_min, size_max;
+    int32_t firm;
+};
+
+struct lane {
+    struct lane_key key;
+    uint64_t hash;
+    struct lane *same_hash;
+    struct live_job *first, *last; /* by queued_ms, id */
+    size_t count;
+    size_t position; /* in its team */
+    /* Valid within a scheduling pass only. */
+    struct live_job *cursor;
+    int32_t tries;
+    bool blocked;
+};
+
+/* Base priority and the points that waiting gave, never above the next named priority. */
+int64_t priority_now(const struct core *core, const struct live_job *job);
+/* 0 .. 4: the named priorities that it reaches. */
+int32_t priority_band(int64_t priority);
+void queue_add(struct core *core, struct live_job *job);
+void queue_remove(struct core *core, struct live_job *job);

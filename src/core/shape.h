@@ -1,0 +1,43 @@
+/* Shapes: what a rank asks for and where it may go, shared by the jobs that ask the same. */
+#pragma once
+
+#include "base/vec.h"
+#include "core/core.h"
+#include "core/table.h"
+
+struct live_node;
+
+enum { RULE_TOLERATE = 16, RULE_NEAR = 17, RULE_APART = 18 };
+
+struct live_rule {
+    struct item item;
+    struct rule_row row;
+    struct live_rule *next;
+};
+
+struct live_shape {
+    struct item item;
+    struct shape_row row;
+    struct live_rule *rules;
+    int64_t references; /* jobs */
+    uint64_t hash;
+    struct live_shape *same_hash;
+    int resource; /* index of its accelerator type, or -1: none or any */
+    bool near, apart;
+    VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
+    uint64_t candidates_version;
+    int64_t *scores; /* by node ordinal, or NULL */
+    uint64_t scores_version;
+    uint64_t scores_at;     /* in the journal */
+    uint64_t nofit_version; /* at that version of what is free.. */
+    int32_t nofit_ranks;    /* ..so many ranks did not fit */
+};
+
+/* The shape of a job, shared with all that ask the same; counts a reference. */
+struct live_shape *shape_intern(struct core *core, const struct job *job);
+void shape_ref(struct core *core, struct live_shape *shape);
+/* Deletes the shape with its last reference. */
+void shape_unref(struct core *core, struct live_shape *shape);
+/* Loading: a shape and all its rules are there. */
+void shape_index(struct core *core, struct live_shape *shape);
+void shape_free(struct live_shape *shape);

@@ -1,0 +1,57 @@
+/* The live state: one object for each live row, linked to its relatives, and the indexes and totals
+ * derived from them. Whatever is not in a row can be computed again from the rows: core_check does
+ * so. */
+#pragma once
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "core/core.h"
+#include "core/pool.h"
+#include "core/resource.h"
+#include "core/table.h"
+
+struct arena;
+struct live_job;
+struct live_team;
+
+struct core {
+    struct core_options options;
+    int64_t now_ms;
+    bool loading;
+    struct table tables[ROW_KIND_COUNT];
+    struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
+    struct live_counter *clock;
+
+    struct idmap symbols;      /* by hash_text of their text */
+    struct idmap symbols_gone; /* by id, until core_end */
+    int64_t symbol_bytes;
+    uint64_t symbol_columns[ROW_KIND_COUNT];   /* bit i: column i of the kind is a symbol */
+    struct idmap teams_by_name, pools_by_name; /* by symbol */
+    struct idmap nodes_by_name;                /* by pool << 32 | symbol */
+    struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
+    struct idmap arrays;                       /* by the first job's id */
+    struct idmap shapes_by_hash, lanes_by_hash;
+    VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
+    VEC(struct live_team *) roots;   /* ids ascending */
+    VEC(struct live_job *) claimants;
+    VEC(struct live_job *) timers; /* a heap by (timer_ms, id) */
+
+    int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
+    int64_t jobs_queued, jobs_running, nodes_up;
+    int64_t apart_shapes; /* live shapes with anti-affinity */
+    int64_t reservation_next_ms;
+    struct journal journal;
+    VEC(struct live_node *) by_ordinal;
+    uint64_t ordinals_version;
+    int64_t scored_shapes;
+    uint64_t topology_version; /* of nodes and whether they take work */
+    uint64_t free_version;     /* counts whatever may make something fit */
+    uint64_t mark;
+    bool pass_wanted;
+    int64_t wake_ms; /* when a pass may do what the last one could not */
+
+    VEC(struct item *) changes;
+    VEC(struct core_decision) decisions;
+    VEC(struct item *) gone; /* freed at core_end */
+    struct arena *images;    /* full rows of changed symbols */
+};
