@@ -1,7 +1,10 @@
 """What an administrator of a part of the tree of teams cannot take, and what a token is good for."""
+import http.client
+
 import pytest
 
 import manifests
+from muster import REQUEST_S, UnixConnection
 
 ROLES = [{"user": "ada", "role": "admin"}]
 
@@ -101,3 +104,44 @@ def test_another_teams_job_cannot_be_depended_on_nor_learned_of(divided):
                              token=divided.ada)
         assert answer.status == 404
         assert answer.json["detail"] == f"spec.dependsOn[0]: there is no job {named} in the team"
+
+
+def opened(muster, path, token):
+    """An answer that goes on; its connection is the test's to close."""
+    connection = UnixConnection(muster.socket_path, REQUEST_S)
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    return answer
+
+
+def ends(answer):
+    """Whether the stream ends; an abrupt end is one too."""
+    try:
+        while answer.read1(4096):
+            pass
+    except (http.client.IncompleteRead, ConnectionError):
+        pass
+    return True
+
+
+def test_open_streams_end_with_their_token(divided):
+    made = token(divided, "ada")
+    job = divided.submit(manifests.job("j", manifests.WAITING))
+    divided.wait_log(job, "ready")
+    log = opened(divided, f"/v1/jobs/{job}/logs?follow=true", made["token"])
+    watch = opened(divided, "/v1/watch", made["token"])
+    divided.call("DELETE", f"/v1/tokens/{made['id']}")
+    divided.submit(manifests.job("news", "true", hold=True))
+    assert ends(log) and ends(watch)
+    assert divided.job(job)["status"]["state"] == "running"
+
+
+def test_going_into_a_job_is_audited_without_what_was_done_there(divided):
+    job = divided.submit(manifests.job("j", manifests.WAITING))
+    divided.wait_job(job, "running")
+    divided.wait_log(job, "ready")
+    divided.cli("exec", "vision/j", "--", "echo", "hidden-argument")
+    events = divided.call("GET", "/v1/audit?limit=1000")["items"]
+    assert [(e["actor"], e["name"]) for e in events if e["action"] == "job-exec"] == [("root", "j")]
+    assert "hidden-argument" not in str(events)

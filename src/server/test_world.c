@@ -19,7 +19,6 @@
 #include <event2/event.h>
 #include <sodium.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char vfs_name[] = "server-test";
 
@@ -122,20 +121,23 @@ void world_destroy(struct world *world)
     free(world);
 }
 
-/* A full disk is no state to wait for the end of. */
-static bool is_busy(const struct world *world)
+void world_work(struct world *world)
 {
     struct ticker_stats stats;
     ticker_stats(world->server.ticker, &stats);
-    const char *trouble = ticker_trouble(world->server.ticker);
-    return stats.queued > 0 || ticker_busy(world->server.ticker) ||
-           (trouble && strcmp(trouble, "unavailable") == 0);
+    while (stats.queued > 0 || ticker_busy(world->server.ticker)) {
+        event_base_loop(world->server.base, EVLOOP_ONCE);
+        ticker_stats(world->server.ticker, &stats);
+    }
 }
 
 void world_settle(struct world *world)
 {
-    while (is_busy(world))
+    world_work(world);
+    while (ticker_trouble(world->server.ticker)) {
         event_base_loop(world->server.base, EVLOOP_ONCE);
+        world_work(world);
+    }
 }
 
 /* ---- probes ---------------------------------------------------------------------------------- */

@@ -27,6 +27,8 @@ struct world {
 struct world *world_create(void);
 void world_destroy(struct world *world);
 /* Runs the loop until no command waits and no commit is under way. */
+void world_work(struct world *world);
+/* As world_work, and until the store can be used again: not while its disk is made to fail. */
 void world_settle(struct world *world);
 
 /* A command of a test and what became of it. */
