@@ -90,8 +90,9 @@ static void nobody_makes_the_server_load_itself_over_and_over(void **state)
     struct error err;
     ticker_stats(world->server.ticker, &before);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(
-            ticker_submit(world->server.ticker, "tester", run_careful, ignore_answer, &allowed, &err), 0);
+        assert_int_equal(ticker_submit(world->server.ticker, "tester", run_careful, ignore_answer,
+                             &allowed, &err),
+            0);
     world_settle(world);
     ticker_stats(world->server.ticker, &after);
     assert_true(after.reloads - before.reloads < 100);
