@@ -47,6 +47,15 @@ static void on_upload_gone(void *context)
     upload_free(context);
 }
 
+/* Makes the new name as durable as the answer that tells of it. */
+static int sync_folder(const char *data_dir)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/snapshots", data_dir);
+    SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -1 : fsync(fd);
+}
+
 static void upload_work(void *context)
 {
     struct upload *upload = context;
@@ -60,7 +69,7 @@ static void upload_work(void *context)
     if (snapshot_verify(upload->fd, &limits, upload->digest, &upload->err) < 0)
         return;
     snapshots_path(upload->data_dir, upload->digest, final, sizeof final);
-    if (rename(upload->path, final) < 0) {
+    if (rename(upload->path, final) < 0 || sync_folder(upload->data_dir) < 0) {
         error_set_errno(&upload->err, "the upload cannot be kept");
         return;
     }
