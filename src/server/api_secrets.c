@@ -25,15 +25,18 @@ static int add_secret(void *context, const struct document *document, struct err
 void api_secret_list(struct call *call)
 {
     struct error err;
-    call->data = doc_list(call->arena);
-    if (reader_documents(call->server->reader, vault_collection, call->team, NULL, 1000, add_secret,
-            call, &err) < 0) {
+    const char *name = http_request_query(call->request, "after");
+    const char *after = arena_printf(call->arena, "%s/%s", call->team, name ? name : "");
+    struct doc *items = call->data = doc_list(call->arena);
+    size_t limit;
+    if (call_limit(call, &limit, &err) < 0 ||
+        reader_documents(call->server->reader, vault_collection, call->team, after, limit,
+            add_secret, call, &err) < 0) {
         call_fail(call, &err);
         return;
     }
-    struct doc *body = doc_map(call->arena);
-    doc_set(call->arena, body, "items", call->data);
-    call_answer(call, 200, body);
+    bool more = items->count == limit;
+    call_answer_page(call, items, more ? doc_get_string(items->last, "name") : NULL);
 }
 
 static int run_put(struct tick *tick, void *context, struct error *err)

@@ -104,10 +104,17 @@ static bool is_administrator(const struct call *call)
 
 void api_token_list(struct call *call)
 {
-    struct doc *body = doc_map(call->arena);
     const char *user = is_administrator(call) ? NULL : call->identity.user;
-    doc_set(call->arena, body, "items", tokens_list(call->server->tokens, call->arena, user));
-    call_answer(call, 200, body);
+    struct error err;
+    size_t limit;
+    if (call_limit(call, &limit, &err) < 0) {
+        call_fail(call, &err);
+        return;
+    }
+    struct doc *items = tokens_list(
+        call->server->tokens, call->arena, user, http_request_query(call->request, "after"), limit);
+    bool more = items->count == limit;
+    call_answer_page(call, items, more ? doc_get_string(items->last, "id") : NULL);
 }
 
 static int run_revoke(struct tick *tick, void *context, struct error *err)

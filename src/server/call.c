@@ -36,6 +36,14 @@ void call_answer_empty(struct call *call)
     call_answer(call, 200, doc_map(call->arena));
 }
 
+void call_answer_page(struct call *call, struct doc *items, const char *next)
+{
+    struct doc *body = doc_map(call->arena);
+    doc_set(call->arena, body, "items", items);
+    doc_set_string(call->arena, body, "next", next);
+    call_answer(call, 200, body);
+}
+
 void call_answer_text(struct call *call, const char *content_type, const char *text, size_t length)
 {
     struct http_field field = {"Content-Type", content_type};

@@ -33,6 +33,8 @@ typedef void call_body_handler(struct call *call, const struct doc *body);
 /* Answers with JSON; 200 and so on. The call is over after each of these. */
 void call_answer(struct call *call, int status, const struct doc *body);
 void call_answer_empty(struct call *call);
+/* Answers with a page of a list; next is what ?after= of the following page says, or NULL. */
+void call_answer_page(struct call *call, struct doc *items, const char *next);
 void call_answer_text(struct call *call, const char *content_type, const char *text, size_t length);
 /* Answers with a problem document (RFC 9457). */
 void call_fail(struct call *call, const struct error *err);

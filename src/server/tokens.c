@@ -233,13 +233,14 @@ const char *tokens_user(const struct tokens *tokens, const char *id)
     return token ? token->user : NULL;
 }
 
-struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user)
+struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user,
+    const char *after, size_t limit)
 {
     struct doc *list = doc_list(arena);
     char text[QUANTITY_TEXT];
-    for (size_t i = 0; i < tokens->list.count; i++) {
+    for (size_t i = 0; i < tokens->list.count && list->count < limit; i++) {
         const struct token *token = tokens->list.items[i];
-        if (user && strcmp(user, token->user) != 0)
+        if ((user && strcmp(user, token->user) != 0) || (after && strcmp(token->id, after) <= 0))
             continue;
         struct doc *item = doc_append(list, doc_map(arena));
         doc_set_string(arena, item, "id", token->id);

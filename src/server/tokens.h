@@ -55,5 +55,7 @@ MUST_CHECK int tokens_check(
 bool tokens_valid(const struct tokens *tokens, const char *id, int64_t now_ms);
 /* Whom a token belongs to, by id; NULL when there is none. */
 const char *tokens_user(const struct tokens *tokens, const char *id);
-/* [{id, user, description, created, expires, teams}] of one user, or of all (user NULL), by id. */
-struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user);
+/* [{id, user, description, created, expires, teams}] of one user, or of all (user NULL), by id: at
+ * most limit of them, those after `after` (NULL: from the start). */
+struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const char *user,
+    const char *after, size_t limit);
