@@ -84,11 +84,17 @@ void strbuf_printf(struct strbuf *buf, const char *format, ...)
 
 size_t utf8_length(const char *text)
 {
+    return utf8_length_within(text, SIZE_MAX); /* NUL continues nothing */
+}
+
+size_t utf8_length_within(const char *text, size_t left)
+{
+    assert(left > 0);
     const unsigned char *s = (const unsigned char *)text;
     if (s[0] < 0x80)
         return 1;
     size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4)
+    if (s[0] < 0xc2 || s[0] > 0xf4 || length > left)
         return 0;
     for (size_t i = 1; i < length; i++) {
         if ((s[i] & 0xc0) != 0x80)

@@ -24,6 +24,8 @@ void strbuf_json(struct strbuf *buf, const char *text);
 /* The length of the well-formed UTF-8 sequence at text (RFC 3629: no surrogates, no overlong
  * forms), or 0. text ends with NUL, which is a sequence of length 1. */
 size_t utf8_length(const char *text);
+/* The same where only `left` bytes, at least one, are there. */
+size_t utf8_length_within(const char *text, size_t left);
 /* Drops the first count bytes. */
 void strbuf_consume(struct strbuf *buf, size_t count);
 /* The text ("" when empty), valid until the next change. */

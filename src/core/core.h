@@ -26,8 +26,7 @@ struct core;
 
 struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
-    int64_t usage_half_life_ms;   /* of fair share's memory; 0: default (7 days) */
-    int64_t node_lost_requeue_ms; /* reserved, 0 */
+    int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */

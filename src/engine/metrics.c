@@ -2,50 +2,18 @@
 #include "engine/metrics.h"
 
 #include "base/memory.h"
+#include "base/strbuf.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The length of the character at text, 0 when it is not one: no overlong forms, surrogates or
- * numbers beyond U+10FFFF. */
-static size_t character_length(const unsigned char *text, size_t size)
-{
-    static const struct {
-        unsigned char first, last, low, high; /* of the first byte, and of the second */
-        size_t length;
-    } forms[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2},
-        {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3},
-        {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    if (text[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        if (text[0] < forms[i].first || text[0] > forms[i].last)
-            continue;
-        if (size < forms[i].length || text[1] < forms[i].low || text[1] > forms[i].high)
-            return 0;
-        for (size_t j = 2; j < forms[i].length; j++) {
-            if (text[j] < 0x80 || text[j] > 0xbf)
-                return 0;
-        }
-        return forms[i].length;
-    }
-    return 0;
-}
-
 size_t metrics_clean(const char *text, size_t size, char *out, size_t out_size)
 {
     size_t used = 0;
     for (size_t at = 0; at < size;) {
-        size_t length = character_length((const unsigned char *)text + at, size - at);
+        size_t length = utf8_length_within(text + at, size - at);
         size_t put = length ? length : 3;
         if (used + put > out_size)
             break;

@@ -212,20 +212,28 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
     return core_load_row(context, kind, row, err);
 }
 
-int effects_reload(struct server *server)
+int effects_load(struct server *server, struct error *err)
 {
-    struct error err;
     struct core *core = core_create(NULL);
-    if (store_load(server->store, load_row, core, &err) < 0 || core_load_end(core, &err) < 0 ||
-        catalog_load(server->catalog, server->reader, &err) < 0 ||
-        tokens_load(server->tokens, server->reader, &err) < 0 ||
-        uids_load(server->uids, server->reader, &err) < 0) {
-        log_error("the state cannot be loaded: %s", err.text);
+    if (store_load(server->store, load_row, core, err) < 0 || core_load_end(core, err) < 0 ||
+        catalog_load(server->catalog, server->reader, err) < 0 ||
+        tokens_load(server->tokens, server->reader, err) < 0 ||
+        uids_load(server->uids, server->reader, err) < 0) {
         core_destroy(core);
         return -1;
     }
     core_destroy(server->core);
     server->core = core;
+    return 0;
+}
+
+int effects_reload(struct server *server)
+{
+    struct error err;
+    if (effects_load(server, &err) < 0) {
+        log_error("the state cannot be loaded: %s", err.text);
+        return -1;
+    }
     if (server->reconciler && server->engine)
         reconciler_run(server->reconciler);
     return 0;

@@ -2,6 +2,7 @@
  * catalogue's new state, news for watchers, and a look at what the engines should be doing. */
 #pragma once
 
+#include "base/error.h"
 #include "core/core.h"
 
 struct effects;
@@ -19,6 +20,9 @@ void effects_decision(
 /* After the commit. */
 void effects_apply(struct effects *effects);
 
-/* Builds core and catalogue anew from the store, and compares with the engines afterwards. -1 (and
- * logs why) when the store cannot be read; the old state is kept then, unusable for changes. */
+/* Builds core, catalogue, tokens and uids from the store, in place of what was there. On -1 the
+ * core is the one before. */
+MUST_CHECK int effects_load(struct server *server, struct error *err);
+/* The same after a failed commit, and compares with the engines afterwards. -1 (and logs why) when
+ * the store cannot be read; the old state is kept then, unusable for changes. */
 int effects_reload(struct server *server);

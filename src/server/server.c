@@ -117,11 +117,6 @@ static int make_folders(const char *data_dir, struct error *err)
     return 0;
 }
 
-static int load_row(void *context, enum row_kind kind, const void *row, struct error *err)
-{
-    return core_load_row(context, kind, row, err);
-}
-
 /* A server that was killed lets go of the store when the last process it had just made is on its
  * own feet: a moment later, which a start right after it waits for. */
 static int open_store(struct server *server, const struct store_options *options, struct error *err)
@@ -144,19 +139,13 @@ static int open_state(struct server *server, struct error *err)
     server->tokens = tokens_create();
     server->uids = uids_create();
     server->usage = usage_create();
-    server->core = core_create(NULL);
     if (open_store(server, &options, err) < 0 ||
         store_reader_open(data_dir, &options, &server->reader, err) < 0)
         return -1;
     server->vault = vault_open(data_dir, err);
     if (!server->vault)
         return -1;
-    if (store_load(server->store, load_row, server->core, err) < 0 ||
-        core_load_end(server->core, err) < 0 ||
-        catalog_load(server->catalog, server->reader, err) < 0 ||
-        tokens_load(server->tokens, server->reader, err) < 0)
-        return -1;
-    return uids_load(server->uids, server->reader, err);
+    return effects_load(server, err);
 }
 
 static int open_parts(struct server *server, struct error *err)

@@ -304,9 +304,8 @@ static void take_commands(struct ticker *ticker)
         return;
     for (size_t i = 0; i < count; i++)
         vec_push(&ticker->running, ticker->queue.items[i]);
-    if (count > 0)
-        memmove(ticker->queue.items, ticker->queue.items + count,
-            (ticker->queue.count - count) * sizeof *ticker->queue.items);
+    memmove(ticker->queue.items, ticker->queue.items + count,
+        (ticker->queue.count - count) * sizeof *ticker->queue.items);
     ticker->queue.count -= count;
 }
 

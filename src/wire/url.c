@@ -236,43 +236,12 @@ static int escape_value(const char *text, size_t left)
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
-/* Length of the UTF-8 sequence at s of at most `left` bytes, 0 when it is malformed (overlong and
- * surrogates included: two spellings of one path would pass one check and fail the next). */
-static size_t utf8_sequence(const unsigned char *s, size_t left)
-{
-    static const struct {
-        unsigned char lead_low, lead_high, second_low, second_high, length;
-    } forms[] = {
-        {0x00, 0x7f, 0, 0, 1},
-        {0xc2, 0xdf, 0x80, 0xbf, 2},
-        {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3},
-        {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4},
-        {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        if (s[0] < forms[i].lead_low || s[0] > forms[i].lead_high)
-            continue;
-        size_t length = forms[i].length;
-        if (length > left ||
-            (length > 1 && (s[1] < forms[i].second_low || s[1] > forms[i].second_high)))
-            return 0;
-        for (size_t k = 2; k < length; k++) {
-            if ((s[k] & 0xc0) != 0x80)
-                return 0;
-        }
-        return length;
-    }
-    return 0;
-}
-
+/* Overlong forms and surrogates are none: two spellings of one path would pass one check and fail
+ * the next. */
 static bool utf8_valid(const char *text, size_t length)
 {
     for (size_t i = 0; i < length;) {
-        size_t step = utf8_sequence((const unsigned char *)text + i, length - i);
+        size_t step = utf8_length_within(text + i, length - i);
         if (step == 0)
             return false;
         i += step;
