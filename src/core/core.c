@@ -111,12 +111,6 @@ void core_begin(struct core *core, int64_t now_ms)
     core->now_ms = most(core->now_ms, least(now_ms, TIME_MS_MAX));
 }
 
-const struct shape_row *core_shape(const struct core *core, uint64_t id)
-{
-    const struct item *item = table_find(core, ROW_SHAPE, id);
-    return item ? &((const struct live_shape *)item)->row : NULL;
-}
-
 void core_row_each(const struct core *core, enum row_kind kind, core_row_fn *visit, void *context)
 {
     assert((unsigned)kind < ROW_KIND_COUNT);

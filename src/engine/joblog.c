@@ -24,7 +24,6 @@ struct joblog_writer {
     uint64_t position;          /* of the next byte */
     uint64_t starts[FILES_MAX]; /* of the files there are, oldest first */
     uint32_t start_count;
-    uint64_t refused;
     struct strbuf batch;
 };
 
@@ -88,7 +87,6 @@ static void flush(struct joblog_writer *writer)
     size_t written = n < 0 ? 0 : (size_t)n;
     writer->position += written;
     if (written < batch->length) {
-        writer->refused += batch->length - written;
         writer->position++; /* a file of its own, even when nothing was written */
         fd_scope(&writer->fd);
         writer->fd = -1;
@@ -134,9 +132,4 @@ void joblog_finish_stream(struct joblog_writer *writer, struct joblog_stream *st
     if (stream->held > 0)
         put_line(writer, stream, at_ms);
     flush(writer);
-}
-
-uint64_t joblog_refused_bytes(const struct joblog_writer *writer)
-{
-    return writer->refused;
 }

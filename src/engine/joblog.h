@@ -35,14 +35,12 @@ struct joblog_stream {
     char text[JOBLOG_TEXT_MAX];
 };
 
-/* Takes what the stream wrote at at_ms. Never fails: what the disk refuses is counted. */
+/* Takes what the stream wrote at at_ms. Never fails: what the disk refuses is left out. */
 void joblog_write(struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms,
     const char *bytes, size_t size);
 /* The stream ended: writes its last line if it had no newline. */
 void joblog_finish_stream(
     struct joblog_writer *writer, struct joblog_stream *stream, int64_t at_ms);
-/* Bytes of lines that could not be written. */
-uint64_t joblog_refused_bytes(const struct joblog_writer *writer);
 
 /* ---- Reading ----------------------------------------------------------------------------- */
 

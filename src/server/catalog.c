@@ -181,12 +181,6 @@ const struct team *catalog_team(const struct catalog *catalog, const char *name)
     return entry ? &entry->manifest->team : NULL;
 }
 
-const struct pool *catalog_pool(const struct catalog *catalog, const char *name)
-{
-    const struct catalog_entry *entry = catalog_find(catalog, KIND_POOL, name);
-    return entry ? &entry->manifest->pool : NULL;
-}
-
 static const struct doc *class_template(void *context, const char *name)
 {
     const struct catalog_entry *entry = catalog_find(context, KIND_CLASS, name);

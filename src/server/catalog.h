@@ -34,7 +34,6 @@ size_t catalog_count(const struct catalog *catalog, enum kind kind);
 /* In order of names. */
 const struct catalog_entry *catalog_at(const struct catalog *catalog, enum kind kind, size_t i);
 const struct team *catalog_team(const struct catalog *catalog, const char *name);
-const struct pool *catalog_pool(const struct catalog *catalog, const char *name);
 /* For decoding jobs. Valid as long as the catalogue. */
 struct class_lookup catalog_classes(struct catalog *catalog);
 /* The store's collection of a kind. */

@@ -155,8 +155,6 @@ void fields_report(struct field_reader *reader, const char *path, const char *fo
     PRINTF_LIKE(3, 4);
 /* Text from the document as it may be shown: in quotes, cut, without control characters. */
 const char *fields_quote(const struct field_reader *reader, const char *text);
-/* The arena of the decode, for what a finish function has to keep. */
-struct arena *fields_arena(const struct field_reader *reader);
 
 /* ---- what is made from tables ---------------------------------------------------------- */
 

@@ -66,11 +66,6 @@ void fields_report(struct field_reader *reader, const char *path, const char *fo
     reader->error_count++;
 }
 
-struct arena *fields_arena(const struct field_reader *reader)
-{
-    return reader->arena;
-}
-
 const char *fields_quote(const struct field_reader *reader, const char *text)
 {
     SCOPED(strbuf_scope) struct strbuf quoted = {0};

@@ -91,11 +91,6 @@ void store_reader_close(struct store_reader *reader)
     free(reader);
 }
 
-sqlite3 *reader_database(struct store_reader *reader)
-{
-    return reader->db;
-}
-
 int reader_statement(
     struct store_reader *reader, const char *sql, sqlite3_stmt **ret, struct error *err)
 {

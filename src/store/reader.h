@@ -6,8 +6,6 @@
 
 enum { READ_DEFAULT = 100, READ_MOST = 100000 };
 
-/* Its connection, which stays its own. */
-sqlite3 *reader_database(struct store_reader *reader);
 /* The statement for this SQL, prepared and kept by the reader. It has to be reset after use, and is
  * valid until then. */
 MUST_CHECK int reader_statement(
