@@ -95,6 +95,65 @@ bool core_attempt_report(struct core *core, const struct core_report *report);
 /* A node is there again, or gone with everything on it. Whether it changed anything. */
 bool core_node_report(struct core *core, const char *pool, const char *node, bool up);
 
+/* ---- services: jobs that run until they are stopped --------------------------------------
+ *
+ * A service wants a number of replicas, each a job (struct job with service set) that is placed,
+ * preempted, charged and requeued like any other. What is particular to it:
+ * - It never succeeds: when its attempt ends, whatever the exit status, it is started again after
+ *   its backoff, without bound; the backoff grows with failures in a row, and an attempt that was
+ *   ready for longer than backoff_max_ms ends the row.
+ * - Replicas of an older revision are replaced one after the other: at most `surge` more than are
+ *   wanted exist at once, and one is only stopped by choice while at least replicas - unavailable
+ *   others are ready. A revision that never gets ready leaves the old replicas alone.
+ * - What is stopped by choice is the oldest revision first, of that what is not ready, then the
+ *   youngest.
+ * The core says which replicas it wants (core_service_wanted); whoever drives it makes the jobs,
+ * because it alone knows their specs. */
+struct core_service {
+    const char *team;
+    const char *name;
+    int32_t replicas, surge, unavailable; /* surge + unavailable >= 1 */
+    bool renew; /* the replicas there are belong to an older revision from now on */
+};
+/* Creates or changes a service. ret_id its id, ret_revision (may be NULL) its revision, from 1.
+ * ERR_NOT_FOUND (team), ERR_INVALID; ERR_CONFLICT while one of that name is being deleted. */
+MUST_CHECK int core_service_put(struct core *core, const struct core_service *service,
+    uint64_t *ret_id, int32_t *ret_revision, struct error *err);
+/* Stops its replicas; it vanishes with the last of them. Twice is fine. ERR_NOT_FOUND. */
+MUST_CHECK int core_service_delete(struct core *core, uint64_t service, struct error *err);
+/* The id, or 0. */
+uint64_t core_service_find(const struct core *core, const char *team, const char *name);
+
+struct core_wanted {
+    uint64_t service;
+    int32_t revision; /* always the newest */
+    int32_t number;   /* of the replica: never used before in this service */
+};
+typedef void core_wanted_fn(void *context, const struct core_wanted *wanted);
+/* Replicas that should exist and do not: called in a tick after the commands and before
+ * core_schedule. Each is then answered with core_replica_submit or core_replica_refused, outside of
+ * the visit. */
+void core_service_wanted(const struct core *core, core_wanted_fn *visit, void *context);
+/* As core_job_submit, for a replica that is wanted; job->service has to be set and the job may not
+ * be an array, a gang of several ranks or held. */
+MUST_CHECK int core_replica_submit(struct core *core, const struct core_wanted *wanted,
+    const struct job *job, uint64_t *ret_job, struct error *err);
+/* It cannot be made now: it is wanted again after a backoff (10 s, doubling to 5 min). */
+void core_replica_refused(struct core *core, const struct core_wanted *wanted);
+
+/* What checks found out about the attempt of a replica. Said about another attempt than the live
+ * one, or again, it changes nothing. Returns whether it changed anything. */
+enum replica_report {
+    REPLICA_READY,     /* may get requests */
+    REPLICA_UNREADY,   /* may not, for now */
+    REPLICA_UNHEALTHY, /* does not live: it is stopped with END_UNHEALTHY, which is a failure */
+};
+bool core_replica_report(
+    struct core *core, uint64_t job, uint64_t attempt, enum replica_report report);
+/* The replica that a job is, or NULL. */
+const struct replica_row *core_replica_of(const struct core *core, uint64_t job);
+const struct service_row *core_service(const struct core *core, uint64_t id);
+
 /* Time passes (backoffs, deadlines, time limits, maintenance, usage decay), then a scheduling pass
  * over the queue: placements, claims, preemptions. */
 void core_schedule(struct core *core);
@@ -140,6 +199,10 @@ enum decision_kind {
     DECISION_REQUEUE, /* its job competes again */
     DECISION_JOB_END,
     DECISION_CLAIM, /* a place was set aside for a job after preemptions */
+    DECISION_SERVICE_PUT,
+    DECISION_SERVICE_DELETE,
+    DECISION_REPLICA_READY,
+    DECISION_REPLICA_UNREADY,
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */

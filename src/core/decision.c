@@ -27,6 +27,10 @@ const char *const decision_names[] = {
     "requeue",
     "job-end",
     "claim",
+    "service-put",
+    "service-delete",
+    "replica-ready",
+    "replica-unready",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

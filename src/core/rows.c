@@ -37,6 +37,8 @@ const char *const end_reason_names[] = {
     "resized",
     "lost",
     "dependency",
+    "unhealthy",
+    "replaced",
     NULL,
 };
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
@@ -278,6 +280,31 @@ static const struct column claim_columns[] = {
     INT32(claim_row, ranks),
 };
 
+static const struct column service_columns[] = {
+    ID(service_row, id, PLAIN),
+    ID(service_row, team, RELATION),
+    SYMBOL(service_row, name, PLAIN),
+    INT32(service_row, revision),
+    INT32(service_row, replicas),
+    INT32(service_row, surge),
+    INT32(service_row, unavailable),
+    INT32(service_row, number),
+    INT32(service_row, refusals),
+    TIME(service_row, not_before_ms, PLAIN),
+    FLAG(service_row, deleted),
+};
+
+static const struct column replica_columns[] = {
+    ID(replica_row, id, PLAIN),
+    ID(replica_row, service, RELATION),
+    ID(replica_row, job, RELATION),
+    INT32(replica_row, revision),
+    INT32(replica_row, number),
+    ID(replica_row, attempt, PLAIN),
+    FLAG(replica_row, ready),
+    TIME(replica_row, since_ms, PLAIN),
+};
+
 static const struct column charge_columns[] = {
     ID(charge_row, id, PLAIN),
     ID(charge_row, attempt, RELATION),
@@ -346,6 +373,8 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
     [ROW_SPAN] = TABLE("span", span_row, span_columns),
     [ROW_CLAIM] = DELETED("claim", claim_row, claim_columns),
+    [ROW_SERVICE] = TABLE("service", service_row, service_columns),
+    [ROW_REPLICA] = TABLE("replica", replica_row, replica_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

@@ -25,6 +25,8 @@ enum row_kind {
     ROW_PLACEMENT, /* of an attempt on a node */
     ROW_SPAN,      /* what a placement held at an earlier price; charged when it ends */
     ROW_CLAIM,     /* what a preemption was made for keeps until it starts */
+    ROW_SERVICE,   /* wants replicas */
+    ROW_REPLICA,   /* of a service: a job */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -70,6 +72,8 @@ enum end_reason {
     END_RESIZED,    /* an elastic gang starts again with another size */
     END_LOST,       /* the engine does not know what became of it */
     END_DEPENDENCY, /* what it depended on did not succeed */
+    END_UNHEALTHY,  /* a replica that did not answer its checks */
+    END_REPLACED,   /* a replica that its service wants no more */
     END_REASON_COUNT
 };
 extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
@@ -291,6 +295,30 @@ struct claim_row {
     uint64_t devices;
     int64_t device_milli;
     int32_t ranks;
+};
+
+struct service_row {
+    uint64_t id;
+    uint64_t team;
+    uint32_t name;
+    int32_t revision; /* from 1 */
+    int32_t replicas; /* wanted; 0 while it is being deleted */
+    int32_t surge, unavailable;
+    int32_t number;        /* of the newest replica */
+    int32_t refusals;      /* in a row */
+    int64_t not_before_ms; /* no new replica before */
+    uint8_t deleted;
+};
+
+struct replica_row {
+    uint64_t id;
+    uint64_t service;
+    uint64_t job;
+    int32_t revision;
+    int32_t number;
+    uint64_t attempt; /* the one that was said to be ready or not; 0: none yet */
+    uint8_t ready;
+    int64_t since_ms; /* of ready's last change */
 };
 
 struct charge_row {

@@ -25,7 +25,12 @@ struct engine;
 
 /* ---- What is launched ------------------------------------------------------------------- */
 
-enum { ENGINE_RANKS_MAX = 64, ENGINE_DEVICES_MAX = 64, ENGINE_ARGUMENTS_MAX = 4096 };
+enum {
+    ENGINE_RANKS_MAX = 64,
+    ENGINE_DEVICES_MAX = 64,
+    ENGINE_ARGUMENTS_MAX = 4096,
+    ENGINE_ARTIFACTS_MAX = 32, /* inputs, and outputs */
+};
 
 enum launch_network {
     ENGINE_NETWORK_NONE, /* loopback only, private to the attempt */
@@ -45,6 +50,21 @@ struct launch_secret {
     const char *value; /* text for a variable; any bytes for a file */
     size_t size;
     bool as_file;
+};
+
+/* A folder of the machine that the job reads: shown as /inputs/<name>, read-only, and named by the
+ * variable MUSTER_INPUT_<NAME> (upper case, '-' and '.' as '_'). */
+struct launch_input {
+    const char *name;
+    const char *folder; /* absolute */
+};
+
+/* Where a replica is asked. It gets MUSTER_SOCKET, a path at which it may listen; what listens on a
+ * port instead (MUSTER_PORT, on the loopback of its own network) is reached through the same
+ * socket, which the sandbox's init then relays. */
+struct launch_serve {
+    bool on;
+    uint32_t port; /* 0: it listens on the socket itself */
 };
 
 /* Ranks first_rank .. first_rank + ranks - 1 on one node. The devices are shared out to the
@@ -78,6 +98,17 @@ struct launch {
     /* A work directory as snapshot_pack makes it, read from its start; -1: an empty one. The
      * caller keeps its descriptor. */
     int snapshot_fd;
+
+    const struct launch_input *inputs;
+    size_t input_count;
+    /* Folders that it writes: /outputs/<name>, named by MUSTER_OUTPUT_<NAME>, the same for every
+     * attempt. output_job (0: job) says whose folder it is and output_part (NULL: none) which
+     * subfolder of it: elements of an array share the first one's folder. */
+    const char *const *outputs;
+    size_t output_count;
+    uint64_t output_job;
+    const char *output_part;
+    struct launch_serve serve;
 
     uint32_t world_size; /* ranks of the whole gang */
     const struct launch_placement *placements;
@@ -275,6 +306,14 @@ const struct engine_node *engine_node(const struct engine *engine);
 /* The folder of an attempt's log, for joblog_open; to be freed by the caller. The folder need
  * not exist. */
 char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number);
+
+/* Opens the folder of a job's output for reading, all parts of it: the caller's descriptor. It is
+ * there until engine_purge, and as hostile as the job. ERR_NOT_FOUND. */
+MUST_CHECK int engine_output_open(
+    const struct engine *engine, uint64_t job, const char *name, struct error *err);
+/* The socket at which a replica's attempt listens once it is ready to; to be freed by the caller.
+ * Its folder belongs to the attempt's uid: see http_endpoint_create for how to connect to it. */
+char *engine_serve_socket(const struct engine *engine, uint64_t attempt);
 
 /* Lets go of every attempt (they go on running) and frees the engine. NULL is fine. */
 void engine_destroy(struct engine *engine);

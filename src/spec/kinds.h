@@ -1,4 +1,4 @@
-/* The kinds people write: Pool, Team, Class, Job, as plain data.
+/* The kinds people write: Pool, Team, Class, Job, Dataset, Model, Runtime, Service, as plain data.
  *
  * Each struct is described by a field table (spec/fields.h), from which come decoding, checks,
  * encoding, JSON Schema, the reference docs and completion. Text and lists belong to the arena
@@ -31,7 +31,7 @@ struct label_list {
 
 struct metadata {
     const char *name; /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
-    const char *team; /* jobs only */
+    const char *team; /* jobs, datasets, models and services belong to one */
     struct label_list labels;
 };
 
@@ -144,6 +144,7 @@ struct team {
     int64_t uid;                      /* -1: one is given out */
     bool host_network;                /* whether its jobs may ask for network: host */
     int64_t jobs_max;                 /* live jobs at most; default 100000 */
+    bool separate_approval; /* who asks for a promotion may not approve it; default true */
 };
 
 /* ---- Class: a template of a job spec ---------------------------------------------------- */
@@ -213,6 +214,34 @@ struct placement {
     bool exclusive; /* nodes of its own */
 };
 
+/* An artifact that a job reads: exactly one of dataset and model is given, as a reference
+ * (spec/reference.h): "digits:3", "vision/digits@production". */
+struct job_input {
+    const char *name; /* becomes MUSTER_INPUT_<NAME>, the path of a folder that is read-only */
+    const char *dataset;
+    const char *model;
+};
+
+enum variant_relation { VARIANT_NONE, VARIANT_QUANTIZED, VARIANT_PRUNED, VARIANT_DISTILLED };
+
+/* An artifact that a job writes: what is in the folder MUSTER_OUTPUT_<NAME> when the job (an array:
+ * every element of it) has succeeded becomes the next version of one dataset or model of its team.
+ */
+struct job_output {
+    const char *name;
+    const char *dataset;            /* the name of a Dataset, or */
+    const char *model;              /* of a Model */
+    enum variant_relation relation; /* of a model: what it is of the model that is `parent` */
+    const char *parent;             /* the name of an input that is a model; NULL: none */
+};
+
+/* Scoring: a job without a command of its own runs the runtime's score command, the input named
+ * "model" over the input named "data" into the output named "scores"; with an array each element
+ * does its share. */
+struct score {
+    const char *runtime; /* NULL: not a scoring job */
+};
+
 struct job {
     struct metadata metadata;
     const char *class_name;
@@ -222,7 +251,17 @@ struct job {
         struct secret_ref *items;
         size_t count;
     } secrets;
-    const char *workdir; /* "sha256:<64 hex>": a snapshot that was uploaded; NULL: empty */
+    const char *workdir;          /* "sha256:<64 hex>": a snapshot that was uploaded; NULL: empty */
+    struct label_list parameters; /* each is MUSTER_PARAMETER_<NAME>, and is recorded */
+    struct {
+        struct job_input *items;
+        size_t count;
+    } inputs;
+    struct {
+        struct job_output *items;
+        size_t count;
+    } outputs;
+    struct score score;
     struct gang gang;
     struct resources resources; /* of one rank */
     struct placement placement;
@@ -260,7 +299,171 @@ struct job {
     } checkpoint;
 };
 
-/* Any of the four, as a manifest holds it. */
+/* ---- Dataset --------------------------------------------------------------------------- */
+
+/* How many versions are kept: those that something refers to (a stage, a service, a live job, the
+ * lineage of a version that is kept) always are. */
+struct artifact_retention {
+    int64_t versions; /* the newest so many; 0: all */
+    int64_t age_ms;   /* and those younger than this; 0: none for their age */
+};
+
+struct dataset {
+    struct metadata metadata;
+    const char *description;
+    const char *owner;        /* whom to ask about it */
+    const char *jurisdiction; /* work on it, and on what was made from it, stays in pools of this
+                               * jurisdiction; NULL: anywhere */
+    const char *consent;      /* a label such as "research-only", recorded with each version */
+    struct artifact_retention retention;
+};
+
+/* ---- Model ----------------------------------------------------------------------------- */
+
+enum model_stage { STAGE_CANDIDATE, STAGE_STAGING, STAGE_PRODUCTION, STAGE_ARCHIVED };
+
+enum owner_role { OWNER_DATASET, OWNER_APPROVAL, OWNER_BILL, OWNER_ON_CALL };
+
+struct model_owners {
+    const char *dataset; /* each: a person or a group, or NULL */
+    const char *approval;
+    const char *bill;
+    const char *on_call;
+};
+
+enum metric_source { METRIC_TRAINING, METRIC_EVALUATION };
+
+/* A bound on a recorded metric. Bounds are texts of numbers, compared as decimals. */
+struct gate_metric {
+    const char *name;
+    enum metric_source source; /* of the job that made the version, or of the gate's evaluation */
+    const char *min;           /* NULL: none */
+    const char *max;
+    bool not_worse; /* also not below (with max only: not above) the version that holds the stage */
+};
+
+/* A job that the gate runs: the version is its input "model", the dataset its input "data"; its
+ * last metrics are what conditions with source evaluation look at. */
+struct gate_evaluation {
+    const char *dataset; /* a reference; NULL: no evaluation */
+    const char *class_name;
+    struct text_list command;
+    const char *workdir;
+    struct resources resources;
+    int64_t time_limit_ms;
+};
+
+struct gate {
+    const char *stage_name; /* "staging" or "production" */
+    struct {
+        struct gate_metric *items;
+        size_t count;
+    } metrics;
+    struct gate_evaluation evaluation;
+    struct text_list owners;  /* which of the model's owners have to be named */
+    struct text_list consent; /* consent labels that datasets in its lineage may have; none: any */
+    int64_t approvals;        /* how many approvers; default 1, 0: none is asked */
+};
+
+struct model {
+    struct metadata metadata;
+    const char *description;
+    const char *runtime; /* the Runtime that serves it when a Service names none; NULL: none */
+    struct model_owners owners;
+    struct {
+        struct gate *items;
+        size_t count;
+    } gates; /* at most one for a stage */
+    struct artifact_retention retention;
+};
+
+/* ---- Runtime: how models of a format are served and scored -------------------------------- */
+
+enum listen_mode { LISTEN_SOCKET, LISTEN_PORT };
+
+/* A check of a replica: GET path has to answer 200 .. 299; without a path a connection is enough.
+ * period_ms 0: not given, the runtime's own counts. */
+struct replica_probe {
+    const char *path; /* may hold {name} */
+    int64_t period_ms;
+    int64_t timeout_ms;
+    int64_t failures; /* so many in a row count as one */
+};
+
+/* How to tell why a replica ended: by its exit status, or by a text in the last lines of its log.
+ * The first that fits counts. */
+struct failure_sign {
+    const char *cause;   /* "out-of-memory", "missing-file", "wrong-format", "bad-port", .. */
+    int64_t exit_status; /* -1: not by it */
+    const char *log;     /* a text to be found; NULL: not by it */
+};
+
+/* Commands, paths and variables may hold {model} (the folder of the version's files), {name} (of
+ * the model as clients ask for it), {version}, {socket}, {port} and {cpus}; scoring commands also
+ * {data}, {output}, {shard} (from 0) and {shards}. "{{" stands for "{". */
+struct runtime {
+    struct metadata metadata;
+    const char *description;
+    struct text_list command;
+    struct text_list score_command; /* none: it cannot score */
+    struct label_list env;
+    enum listen_mode listen;
+    int64_t port;               /* with LISTEN_PORT: inside the replica's own network */
+    struct text_list protocols; /* "oip", "openai" */
+    struct replica_probe startup;
+    struct replica_probe readiness;
+    struct replica_probe liveness;
+    struct {
+        struct failure_sign *items;
+        size_t count;
+    } failures;
+};
+
+/* ---- Service: a model that is served ------------------------------------------------------ */
+
+enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
+
+enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
+
+struct service {
+    struct metadata metadata;
+    const char *description;
+    const char *model;        /* a reference; with @STAGE it follows the stage */
+    const char *runtime;      /* NULL: the Model's */
+    const char *route;        /* how clients name it; NULL: metadata.name. One service has it */
+    struct text_list command; /* none: the runtime's */
+    struct label_list env;
+    struct {
+        struct secret_ref *items;
+        size_t count;
+    } secrets;
+    int64_t replicas;
+    struct resources resources; /* of one replica */
+    struct placement placement; /* replicas are spread unless it says otherwise */
+    int64_t priority;
+    bool preemptible;
+    struct {
+        int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
+        int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
+    } rollout;
+    int64_t drain_ms; /* from its last new request to SIGTERM, at most; default 30 s */
+    int64_t grace_ms; /* from SIGTERM to SIGKILL; default 10 s */
+    struct {
+        int64_t backoff_ms;
+        int64_t backoff_max_ms;
+    } restart;
+    struct replica_probe startup; /* each field that is given wins over the runtime's */
+    struct replica_probe readiness;
+    struct replica_probe liveness;
+    struct {
+        enum service_access access; /* who may ask: default the team's viewers and above */
+        int64_t body_bytes_max;     /* of a request; default 16 MiB */
+        int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
+        enum retry_mode retry;      /* default safe: nothing of the answer was seen */
+    } gateway;
+};
+
+/* Any of them, as a manifest holds it. */
 struct manifest {
     enum kind kind;
     union {
@@ -268,5 +471,9 @@ struct manifest {
         struct team team;
         struct class_kind class_kind;
         struct job job;
+        struct dataset dataset;
+        struct model model;
+        struct runtime runtime;
+        struct service service;
     };
 };

@@ -101,6 +101,10 @@ MUST_CHECK int http_server_listen_unix(
  * be shared. ret_port (may be NULL) gets the port that was bound. */
 MUST_CHECK int http_server_listen_tcp(struct http_server *server, const char *address,
     struct tls_server *tls, uint16_t *ret_port, struct error *err);
+/* The same with SO_REUSEPORT: several servers of one process, each on its own loop and thread,
+ * share an address, and the system spreads connections over them. */
+MUST_CHECK int http_server_listen_tcp_shared(struct http_server *server, const char *address,
+    struct tls_server *tls, uint16_t *ret_port, struct error *err);
 /* Reads certificates and keys of all TLS listeners again. New connections use them; old ones go
  * on. Stops at the first pair that fails, which stays as it was. */
 MUST_CHECK int http_server_reload_tls(struct http_server *server, struct error *err);

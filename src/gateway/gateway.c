@@ -1,0 +1,2 @@
+/* The gateway: see gateway.h. */
+#include "gateway/gateway.h"

@@ -1,0 +1,83 @@
+/* Routes: which services there are, who may ask them, and where their replicas listen. One document
+ * (JSON) with everything; the server makes it, the gateway decodes it and keeps it on disk.
+ *
+ *     {"generation": 17,
+ *      "keys": [{"id": "k1", "hash": "<SHA-256 of the key, hex>", "user": "ann",
+ *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0}],
+ *      "services": [{"route": "digits", "service": "vision/digits", "team": "vision",
+ *                    "access": "team" | "known" | "public",
+ *                    "protocols": ["oip", "openai"], "bodyBytesMax": 16777216,
+ *                    "timeoutMs": 60000, "retry": "never" | "connect" | "safe",
+ *                    "replicas": [{"replica": 4711, "version": 3, "address": "unix:/..",
+ *                                  "uid": 20001, "draining": false}]}]}
+ *
+ * A key counts for a service when its teams hold the service's team ("access": "team"), or whatever
+ * its teams ("known"), and its services are none or hold the service. `replica` is the id of the
+ * replica's job. A draining replica gets no new request. Generations ascend; they go on over
+ * restarts of the server. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct arena;
+
+enum {
+    ROUTES_BYTES_MAX = 16 << 20,
+    ROUTE_SERVICES_MAX = 10000,
+    ROUTE_REPLICAS_MAX = 1000, /* of a service */
+    ROUTE_KEYS_MAX = 100000,
+};
+
+enum route_access { ROUTE_TEAM, ROUTE_KNOWN, ROUTE_PUBLIC };
+enum route_retry { ROUTE_RETRY_NEVER, ROUTE_RETRY_CONNECT, ROUTE_RETRY_SAFE };
+
+struct route_key {
+    const char *id;
+    uint8_t hash[32];
+    const char *user;
+    const char **teams;
+    size_t team_count;
+    const char **services; /* "team/name"; none: all */
+    size_t service_count;
+    int64_t expires_ms; /* 0: never */
+};
+
+struct route_replica {
+    uint64_t replica;
+    int64_t version;
+    const char *address;
+    uid_t uid; /* whose the socket has to be; (uid_t)-1: anybody's */
+    bool draining;
+};
+
+struct route_service {
+    const char *route;
+    const char *service; /* "team/name" */
+    const char *team;
+    enum route_access access;
+    bool oip, openai;
+    int64_t body_bytes_max;
+    int64_t timeout_ms;
+    enum route_retry retry;
+    const struct route_replica *replicas;
+    size_t replica_count;
+};
+
+struct routes {
+    int64_t generation;
+    const struct route_key *keys;
+    size_t key_count;
+    const struct route_service *services;
+    size_t service_count;
+};
+
+/* Decodes a document into the arena. ERR_INVALID names the place. Route names are unique. */
+MUST_CHECK int routes_decode(struct arena *arena, const char *text, size_t length,
+    const struct routes **ret, struct error *err);
+/* Its document, to be freed by the caller. routes_decode gives an equal value. */
+char *routes_encode(const struct routes *routes);

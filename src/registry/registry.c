@@ -1,0 +1,2 @@
+/* The registry: see registry.h. */
+#include "registry/registry.h"
