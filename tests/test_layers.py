@@ -229,7 +229,11 @@ def test_every_source_is_built_and_every_unit_test_is_run():
     registered = read(os.path.join(BUILD, "unit-tests.txt")).split("\n")
     tests = [path for path in units if os.path.basename(path).startswith("test_")
              and re.search(r"^int main\(", read(path), re.M)]
-    assert len([line for line in registered if line]) == len(tests)
+    targets = [path for path in sources(endings=(".c",))
+               if os.path.basename(path).startswith("fuzz_")
+               and "LLVMFuzzerTestOneInput(const uint8_t" in read(path)
+               and not re.search(r"^int main\(", read(path), re.M)]
+    assert len([line for line in registered if line]) == len(tests) + len(targets)
 
 
 def test_no_file_is_too_long_to_read():

@@ -21,10 +21,13 @@ static void json_scope(json_t **json)
     json_decref(*json);
 }
 
-/* The shortest text that reads back to the same number. */
+/* The shortest text that reads back to the same number. Negative zero becomes zero: no amount is
+ * one, and "-0" would read back as the integer. */
 static struct doc *copy_real(struct arena *arena, double value)
 {
     char text[40];
+    if (value == 0)
+        return doc_number(arena, "0");
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
