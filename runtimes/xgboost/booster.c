@@ -29,7 +29,8 @@ static int fail(struct error *err, enum error_code code, const char *what)
     const char *place = strstr(from, "] ");
     char text[200];
     size_t length = 0;
-    for (from = place ? place + 2 : from; *from && *from != '\n' && length + 1 < sizeof text; from++)
+    for (from = place ? place + 2 : from; *from && *from != '\n' && length + 1 < sizeof text;
+         from++)
         text[length++] = *from >= ' ' && *from < 0x7f ? *from : '?';
     text[length] = '\0';
     return error_set(err, code, "%s: %s", what, text);
@@ -47,8 +48,8 @@ static int load(const char *path, int threads, struct booster *ret, struct error
         XGBoosterGetNumFeature(ret->handle, &features) != 0)
         return fail(err, ERR_INVALID, path);
     if (features == 0 || features > 1000000)
-        return error_set(err, ERR_INVALID, "%s: a model of %llu features", path,
-            (unsigned long long)features);
+        return error_set(
+            err, ERR_INVALID, "%s: a model of %llu features", path, (unsigned long long)features);
     ret->features = features;
     return 0;
 }
@@ -85,8 +86,8 @@ static int rehearse(const char *path, struct error *err)
             return error_set_errno(err, "cannot wait for the process that looks at %s", path);
     }
     if (WIFSIGNALED(status))
-        return error_set(err, ERR_INVALID, "%s: reading it crashed XGBoost (signal %d)", path,
-            WTERMSIG(status));
+        return error_set(
+            err, ERR_INVALID, "%s: reading it crashed XGBoost (signal %d)", path, WTERMSIG(status));
     return status == 0 ? 0 : error_set(err, ERR_INVALID, "%s: not a model of XGBoost's", path);
 }
 
@@ -110,8 +111,8 @@ int booster_open(const char *folder, int threads, struct booster **ret, struct e
         **ret = booster;
         return 0;
     }
-    return error_set(err, ERR_NOT_FOUND,
-        "there is no model.ubj, model.json or model.model in %s", folder);
+    return error_set(
+        err, ERR_NOT_FOUND, "there is no model.ubj, model.json or model.model in %s", folder);
 }
 
 void booster_close(struct booster *booster)

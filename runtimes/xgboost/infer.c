@@ -1,5 +1,6 @@
-/* Requests and answers of the Open Inference Protocol v2: see infer.h. Where the protocol's prose and
- * its schema disagree, Triton's behaviour counts, because that is what clients are written for. */
+/* Requests and answers of the Open Inference Protocol v2: see infer.h. Where the protocol's prose
+ * and its schema disagree, Triton's behaviour counts, because that is what clients are written for.
+ */
 #include "infer.h"
 
 #include "base/memory.h"
@@ -51,18 +52,20 @@ static int read_numbers(
 {
     size_t i;
     json_t *item;
-    json_array_foreach (list, i, item) {
+    json_array_foreach(list, i, item)
+    {
         if (json_is_array(item) && depth == 0) {
             if (read_numbers(item, depth + 1, out, room, filled, err) < 0)
                 return -1;
             continue;
         }
         if (!json_is_number(item) && !json_is_null(item))
-            return error_set(err, ERR_INVALID,
-                "input \"" INFER_INPUT "\": data has to be a list of numbers");
+            return error_set(
+                err, ERR_INVALID, "input \"" INFER_INPUT "\": data has to be a list of numbers");
         if (*filled == room)
             return error_set(err, ERR_INVALID,
-                "input \"" INFER_INPUT "\": data has more than the %zu elements of its shape", room);
+                "input \"" INFER_INPUT "\": data has more than the %zu elements of its shape",
+                room);
         out[(*filled)++] = json_is_null(item) ? NAN : (float)json_number_value(item);
     }
     return 0;
@@ -104,8 +107,7 @@ static int read_input(const json_t *tensor, size_t features, struct binary *bina
     if (read_shape(tensor, features, &request->rows, err) < 0)
         return -1;
     size_t count = request->rows * features;
-    const json_t *size =
-        json_object_get(json_object_get(tensor, "parameters"), "binary_data_size");
+    const json_t *size = json_object_get(json_object_get(tensor, "parameters"), "binary_data_size");
     const json_t *data = json_object_get(tensor, "data");
     /* What is allocated follows what was sent, not what the shape claims. */
     if (!size && (!json_is_array(data) || json_array_size(data) == 0))
@@ -139,7 +141,8 @@ static int read_wishes(const json_t *root, struct infer_request *request, struct
         memcpy(request->id, id, strlen(id) + 1);
     size_t i;
     json_t *output;
-    json_array_foreach (json_object_get(root, "outputs"), i, output) {
+    json_array_foreach(json_object_get(root, "outputs"), i, output)
+    {
         const char *name = json_string_value(json_object_get(output, "name"));
         if (!name || strcmp(name, INFER_OUTPUT) != 0)
             return error_set(err, ERR_INVALID, "the model has one output, \"" INFER_OUTPUT "\"");
@@ -155,8 +158,8 @@ int infer_decode(const char *body, size_t length, long long head_length, size_t 
     struct infer_request *ret, struct error *err)
 {
     if (head_length > (long long)length)
-        return error_set(err, ERR_INVALID,
-            "Inference-Header-Content-Length is beyond the end of the body");
+        return error_set(
+            err, ERR_INVALID, "Inference-Header-Content-Length is beyond the end of the body");
     size_t head = head_length < 0 ? length : (size_t)head_length;
     if (head > INFER_JSON_MAX)
         return error_set(err, ERR_TOO_LARGE,
@@ -212,8 +215,7 @@ size_t infer_encode(const struct infer_request *request, const char *model, cons
     strbuf_puts(out, ",\"outputs\":[{\"name\":\"" INFER_OUTPUT "\",\"datatype\":\"FP32\",");
     strbuf_printf(out, "\"shape\":[%zu,%zu],", request->rows, width);
     if (request->binary) {
-        strbuf_printf(
-            out, "\"parameters\":{\"binary_data_size\":%zu}}]}", count * sizeof(float));
+        strbuf_printf(out, "\"parameters\":{\"binary_data_size\":%zu}}]}", count * sizeof(float));
         size_t head = out->length - before;
         strbuf_append(out, values, count * sizeof(float));
         return head;

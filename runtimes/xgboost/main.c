@@ -40,7 +40,7 @@ static int fail(int status, const struct error *err)
 static int load_status(const struct error *err)
 {
     return err->code == ERR_NOT_FOUND ? EX_NOINPUT
-        : err->code == ERR_INVALID    ? EX_DATAERR
+           : err->code == ERR_INVALID ? EX_DATAERR
                                       : EX_IOERR;
 }
 
@@ -136,11 +136,10 @@ int main(int argc, char **argv)
     if (scoring)
         right = right && arguments.data && arguments.output && arguments.shard < arguments.shards;
     if (!right) {
-        fprintf(stderr,
-            "usage: muster-xgboost serve --model DIR --name NAME [--version N] "
-            "(--socket PATH | --port N) [--threads N]\n"
-            "       muster-xgboost score --model DIR --data DIR --output DIR "
-            "[--shard I --shards N] [--threads N]\n");
+        fprintf(stderr, "usage: muster-xgboost serve --model DIR --name NAME [--version N] "
+                        "(--socket PATH | --port N) [--threads N]\n"
+                        "       muster-xgboost score --model DIR --data DIR --output DIR "
+                        "[--shard I --shards N] [--threads N]\n");
         return EX_USAGE;
     }
     arguments.threads = arguments.threads ? arguments.threads : 1;

@@ -72,8 +72,8 @@ static int read_npy_header(struct row_file *file, struct error *err)
             "%s: the array has to be of little-endian float32 or float64, in C order", file->path);
     if (!shape || sscanf(shape, "(%19llu, %19llu)", &rows, &columns) != 2 ||
         columns != file->features)
-        return error_set(err, ERR_INVALID, "%s: the shape has to be (rows, %zu)", file->path,
-            file->features);
+        return error_set(
+            err, ERR_INVALID, "%s: the shape has to be (rows, %zu)", file->path, file->features);
     file->wide = wide;
     file->left = rows;
     return 0;
@@ -152,8 +152,8 @@ static int read_csv(
         if (read_cells(file->line, values + rows * file->features, file->features))
             rows++;
         else if (file->number != 1)
-            return error_set(err, ERR_INVALID, "%s:%llu is not %zu numbers with commas",
-                file->path, (unsigned long long)file->number, file->features);
+            return error_set(err, ERR_INVALID, "%s:%llu is not %zu numbers with commas", file->path,
+                (unsigned long long)file->number, file->features);
     }
     *ret_rows = rows;
     return 0;

@@ -13,8 +13,8 @@ struct row_file;
 MUST_CHECK int row_file_open(
     const char *path, size_t features, struct row_file **ret, struct error *err);
 /* The next rows, at most `most`, into values; *ret_rows 0 at the end. ERR_INVALID, ERR_IO. */
-MUST_CHECK int row_file_read(struct row_file *file, float *values, size_t most, size_t *ret_rows,
-    struct error *err);
+MUST_CHECK int row_file_read(
+    struct row_file *file, float *values, size_t most, size_t *ret_rows, struct error *err);
 /* Passes over so many rows as cheaply as the format allows. */
 MUST_CHECK int row_file_skip(
     struct row_file *file, size_t rows, size_t *ret_skipped, struct error *err);

@@ -57,7 +57,8 @@ static int infer(struct serving *serving, struct http_request *request, const ch
     if (head && (*end || end == head || head_length < 0))
         return error_set(err, ERR_INVALID, "Inference-Header-Content-Length is not a length");
     struct infer_request asked;
-    if (infer_decode(bytes, length, head_length, booster_features(serving->booster), &asked, err) < 0)
+    if (infer_decode(bytes, length, head_length, booster_features(serving->booster), &asked, err) <
+        0)
         return -1;
     const float *values;
     size_t width;

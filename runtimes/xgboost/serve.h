@@ -17,4 +17,5 @@ struct serve_options {
 
 /* Listens, says so on standard output, and serves until SIGTERM or SIGINT; requests under way are
  * answered. -1: ERR_IO or ERR_CONFLICT, it could not listen. */
-MUST_CHECK int serve(struct booster *booster, const struct serve_options *options, struct error *err);
+MUST_CHECK int serve(
+    struct booster *booster, const struct serve_options *options, struct error *err);

@@ -23,7 +23,8 @@ static struct infer_request decode(const char *json)
 static void test_reads_flat_and_nested_data(void **state)
 {
     (void)state;
-    static const char *const same[] = {INPUT("[2,2]", "[1,2,3,4]"), INPUT("[2,2]", "[[1,2],[3,4]]")};
+    static const char *const same[] = {
+        INPUT("[2,2]", "[1,2,3,4]"), INPUT("[2,2]", "[[1,2],[3,4]]")};
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
         struct infer_request request = decode(same[i]);
         assert_int_equal(request.rows, 2);
