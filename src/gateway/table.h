@@ -43,6 +43,9 @@ void replica_states_sweep(struct replica_states *states);
 /* Appends the items of "endpoints" of GET /status, with commas. */
 void replica_states_write(const struct replica_states *states, struct strbuf *out);
 
+/* Appends the same in Prometheus' text form. */
+void replica_states_write_metrics(const struct replica_states *states, struct strbuf *out);
+
 /* An attempt at a replica begins: it counts as outstanding until replica_state_done, after which
  * the worker must not use the state any more unless its table holds it. */
 void replica_state_begin(struct replica_state *state);
