@@ -17,6 +17,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -271,10 +272,8 @@ static bool pass_run(struct core *core)
     return !core->pass_wanted && pass.near_waits && pass.near_gains;
 }
 
-void core_schedule(struct core *core)
+static void queue_run(struct core *core)
 {
-    timers_run(core);
-    reservations_run(core);
     if (core->wake_ms <= core->now_ms)
         core->pass_wanted = true;
     if (!core->pass_wanted)
@@ -287,11 +286,25 @@ void core_schedule(struct core *core)
     }
 }
 
+/* A preemption may make a service's replica one that is stopped by choice, which leaves a place for
+ * others: both are looked at until nothing changed. Each round but the last stops an attempt for
+ * good or for the first time, so the rounds end. */
+void core_schedule(struct core *core)
+{
+    timers_run(core);
+    reservations_run(core);
+    do {
+        services_settle(core);
+        queue_run(core);
+    } while (core->services_changed.count);
+}
+
 int64_t core_next_ms(const struct core *core)
 {
     if (core->pass_wanted)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
+    next_ms = least(next_ms, services_next_ms(core));
     if (core->timers.count)
         next_ms = least(next_ms, core->timers.items[0]->timer_ms);
     return next_ms;
