@@ -32,6 +32,12 @@ enum {
     ENGINE_ARTIFACTS_MAX = 32, /* inputs, and outputs */
 };
 
+/* Where a job finds its inputs (by name), its outputs and its socket: for commands that are written
+ * out before the launch. The variables named below say the same. */
+#define ENGINE_INPUTS_PATH  "/inputs"
+#define ENGINE_OUTPUTS_PATH "/outputs"
+#define ENGINE_SOCKET_PATH  "/run/muster/serve/replica.sock"
+
 enum launch_network {
     ENGINE_NETWORK_NONE, /* loopback only, private to the attempt */
     ENGINE_NETWORK_GANG, /* the gang's ranks see each other and nobody else */

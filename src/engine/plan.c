@@ -141,6 +141,8 @@ void plan_encode(struct strbuf *out, const struct plan_input *input)
         record_put_number(out, "fsize", launch->disk_bytes * input->place->ranks + FILE_SIZE_ROOM);
     record_put_number(out, "nofile", FILES_OPEN_MAX);
     record_put_number(out, "nproc", PROCESSES_MAX);
+    if (launch->serve.port)
+        record_put_number(out, "relay_port", launch->serve.port);
     SCOPED(strbuf_finish) struct strbuf folder = {0};
     strbuf_printf(
         &folder, SANDBOX_WORK "/%s", launch->work_subfolder ? launch->work_subfolder : "");

@@ -16,11 +16,11 @@
 #define SANDBOX_INIT       "/run/muster/init"
 #define SANDBOX_METRICS    SANDBOX_JOB "/metrics"
 #define SANDBOX_COMPLETE   SANDBOX_JOB "/complete"
-#define SANDBOX_INPUTS     "/inputs"
-#define SANDBOX_OUTPUTS    "/outputs"
+#define SANDBOX_INPUTS     ENGINE_INPUTS_PATH
+#define SANDBOX_OUTPUTS    ENGINE_OUTPUTS_PATH
 #define SANDBOX_SERVE      "/run/muster/serve"
-#define SERVE_SOCKET       "replica.sock" /* in the folder that is shown as SANDBOX_SERVE */
-#define SANDBOX_SOCKET     SANDBOX_SERVE "/" SERVE_SOCKET
+#define SERVE_SOCKET       "replica.sock"     /* in the folder that is shown as SANDBOX_SERVE */
+#define SANDBOX_SOCKET     ENGINE_SOCKET_PATH /* SANDBOX_SERVE "/" SERVE_SOCKET */
 
 /* Where the folders of the attempt are on the machine. */
 struct sandbox_sources {

@@ -138,6 +138,26 @@ static void test_as_many_inputs_and_outputs_as_are_allowed(void **state)
     world_assert_log(world, 1, "0 o 32\n");
 }
 
+/* What is mounted on the stage hides the data directory with the input in it. */
+static void test_an_input_can_be_where_the_stage_is(void **state)
+{
+    (void)state;
+    if (access("/mnt", W_OK) < 0) {
+        print_message("/mnt, where the stage is, is root's\n");
+        skip();
+    }
+    struct world *world = world_create_in("/mnt", NULL);
+    SCOPED(mem_scope) char *folder = make_input(world, "digits", "1,2,3\n");
+    const struct launch_input inputs[] = {{"digits", folder}};
+    struct launch *launch = world_script(world, 1, "cat $MUSTER_INPUT_DIGITS/rows.csv");
+    launch->inputs = inputs;
+    launch->input_count = 1;
+    world_start(world, launch);
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    world_assert_log(world, 1, "0 o 1,2,3\n");
+    world_destroy(world);
+}
+
 /* ---- Outputs ----------------------------------------------------------------------------- */
 
 static const char *const model[] = {"model"};
@@ -347,6 +367,7 @@ static int run_suite(void)
         TEST(test_inputs_cannot_be_changed),
         TEST(test_the_data_directory_is_not_there_beside_an_input),
         TEST(test_an_input_that_vanished_fails_to_start),
+        cmocka_unit_test(test_an_input_can_be_where_the_stage_is),
         TEST(test_as_many_inputs_and_outputs_as_are_allowed),
         TEST(test_outputs_last_over_attempts_and_are_opened),
         TEST(test_an_output_that_is_not_there_is_not_found),
