@@ -12,6 +12,7 @@
 #include "server/ticker.h"
 #include "server/uids.h"
 #include "server/vault.h"
+#include "spec/reference.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -232,6 +233,18 @@ static void check_job(struct checker *checker, struct job *job, const char *user
             ENGINE_RANKS_MAX, (long long)job->gang.size);
 }
 
+/* Whose models a team's service may serve: those that the one who applies it may see. That there is
+ * such a model is asked when it is applied, for it may come with the same request. */
+static void check_service(
+    struct checker *checker, const struct service *service, const struct identity *identity)
+{
+    struct reference model;
+    check_secrets(checker, service->metadata.team, service->secrets.items, service->secrets.count);
+    if (reference_parse(service->model, &model, NULL) == 0 && model.team[0] &&
+        identity_role(checker->server->catalog, identity, model.team) < ROLE_VIEWER)
+        report(checker, "spec.model", "there is no model %s/%s", model.team, model.name);
+}
+
 /* What cannot be changed later stays as it is. */
 static void check_update(struct checker *checker, const struct manifest *manifest)
 {
@@ -256,6 +269,10 @@ int submit_check(struct server *server, const struct identity *identity, struct 
         check_pool(&checker, &manifest->pool);
     else if (manifest->kind == KIND_JOB)
         check_job(&checker, &manifest->job, identity->user);
+    else if (kind_has_team(manifest->kind))
+        check_labels(&checker, manifest_metadata(manifest));
+    if (manifest->kind == KIND_SERVICE)
+        check_service(&checker, &manifest->service, identity);
     return errors->count == before ? 0 : -1;
 }
 
@@ -341,12 +358,28 @@ static int put_in_core(struct tick *tick, const struct manifest *manifest, struc
     }
 }
 
+/* Asked again when it is done: the team may have come or changed since the request was checked. */
+static int check_owner(
+    const struct catalog *catalog, const struct metadata *metadata, struct error *err)
+{
+    const char *team;
+    if (!catalog_team(catalog, metadata->team))
+        return error_set(err, ERR_NOT_FOUND, "there is no team %s", metadata->team);
+    const char *missing = demanded_label(catalog, metadata, &team);
+    if (missing)
+        return error_set(
+            err, ERR_INVALID, "metadata.labels.%s: the team %s requires this label", missing, team);
+    return 0;
+}
+
 static int apply_kept(struct tick *tick, const struct manifest *manifest, struct error *err)
 {
     struct doc *doc = manifest_encode(tick_arena(tick), manifest);
     const struct metadata *metadata = manifest_metadata(manifest);
     char key[CATALOG_KEY];
     catalog_key(manifest->kind, metadata, key);
+    if (kind_has_team(manifest->kind) && check_owner(tick_server(tick)->catalog, metadata, err) < 0)
+        return -1;
     if (put_in_core(tick, manifest, err) < 0)
         return -1;
     if (catalog_put(tick_server(tick)->catalog, manifest->kind, doc, 0, err) < 0) {
@@ -411,12 +444,10 @@ static int apply_job(
     struct job job = manifest->job;
     uint64_t id;
     char key[DOCUMENT_KEY_TEXT];
-    /* Asked again: the team may have come or changed since the request was checked. */
-    const char *team;
-    const char *missing = demanded_label(tick_server(tick)->catalog, &job.metadata, &team);
-    if (missing)
-        return error_set(
-            err, ERR_INVALID, "metadata.labels.%s: the team %s requires this label", missing, team);
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    /* The core says itself that there is no such team. */
+    if (catalog_team(catalog, job.metadata.team) && check_owner(catalog, &job.metadata, err) < 0)
+        return -1;
     if (settle_dependencies(tick, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;

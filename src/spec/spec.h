@@ -68,13 +68,16 @@ const char *priority_name(int64_t priority);
 /* Whether text is a name as metadata.name must be. */
 bool name_valid(const char *text);
 
-/* ---- built-in classes ------------------------------------------------------------------ */
+/* ---- built-in classes and runtimes ----------------------------------------------------- */
 
 /* The classes that come with muster, as YAML: a stream of Class manifests that an administrator
  * may change and apply. A new data directory starts with them. */
 extern const char spec_builtin_classes[];
 /* The same, parsed: a DOC_LIST of manifests. Never NULL. */
 struct doc *spec_builtin_classes_doc(struct arena *arena);
+/* The runtimes that come with muster (runtimes/), in the same way. */
+extern const char spec_builtin_runtimes[];
+struct doc *spec_builtin_runtimes_doc(struct arena *arena);
 /* A lookup over such a list (or any list of Class manifests). */
 struct class_lookup class_lookup_in(const struct doc *list);
 

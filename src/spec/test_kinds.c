@@ -220,6 +220,29 @@ static void what_does_not_fit_is_said(void **state)
     }
 }
 
+static void the_built_in_runtimes_are_sound(void **state)
+{
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct doc *list = spec_builtin_runtimes_doc(arena);
+    assert_int_equal(list->count, 10);
+    for (const struct doc *doc = list->first; doc; doc = doc->next) {
+        SCOPED(strbuf_scope) struct strbuf out = {0};
+        struct field_errors errors = {0};
+        struct manifest manifest;
+        if (manifest_decode(arena, doc, NULL, &manifest, &errors) < 0) {
+            field_errors_write(&errors, "runtimes", &out);
+            fail_msg("%s", strbuf_text(&out));
+        }
+        const struct runtime *runtime = &manifest.runtime;
+        bool own = strncmp(runtime->metadata.name, "command", 7) == 0;
+        assert_int_equal(manifest.kind, KIND_RUNTIME);
+        assert_int_equal(runtime->command.count == 0, own);
+        assert_true(runtime->failures.count >= 4 && runtime->description);
+        assert_true(own || (runtime->startup.path && runtime->liveness.path));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +250,7 @@ int main(void)
         cmocka_unit_test(datasets_and_models_have_defaults),
         cmocka_unit_test(runtimes_and_services_have_defaults),
         cmocka_unit_test(what_does_not_fit_is_said),
+        cmocka_unit_test(the_built_in_runtimes_are_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
