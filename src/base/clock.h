@@ -1,5 +1,5 @@
 /* The clocks of the machine. Only what lives on a loop or at an edge may include this (wire,
- * engine, server, cli): the core and what it is made of are told what time it is. */
+ * engine, registry, server, cli): the core and what it is made of are told what time it is. */
 #pragma once
 
 #include <stdint.h>
