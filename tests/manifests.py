@@ -29,6 +29,21 @@ def job(name, command, team=TEAM, labels=None, **spec):
     return manifest("Job", name, {"command": command, "resources": resources, **spec}, **metadata)
 
 
+def dataset(name, team=TEAM, labels=None, **spec):
+    return manifest("Dataset", name, spec, team=team, **({"labels": labels} if labels else {}))
+
+
+def model(name, team=TEAM, labels=None, **spec):
+    return manifest("Model", name, spec, team=team, **({"labels": labels} if labels else {}))
+
+
+def service(name, model, team=TEAM, labels=None, **spec):
+    """A service of small replicas."""
+    resources = {"cpu": 0.5, "memory": "128Mi", "disk": "64Mi", **spec.pop("resources", {})}
+    return manifest("Service", name, {"model": model, "resources": resources, **spec}, team=team,
+                    **({"labels": labels} if labels else {}))
+
+
 # Runs until it is told to stop, and then ends at once.
 WAITING = "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done"
 

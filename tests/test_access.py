@@ -37,6 +37,21 @@ TABLE = {
     "GET /v1/classes": ANYWHERE,
     "GET /v1/classes/{name}": ANYWHERE,
     "DELETE /v1/classes/{name}": ROOT,
+    "GET /v1/runtimes": ANYWHERE,
+    "GET /v1/runtimes/{name}": ANYWHERE,
+    "DELETE /v1/runtimes/{name}": ROOT,
+    "GET /v1/datasets": ANYWHERE,
+    "GET /v1/datasets?team=vision": TEAM_VIEWER,
+    "GET /v1/datasets/{name}": TEAM_VIEWER,
+    "DELETE /v1/datasets/{name}": TEAM_MEMBER,
+    "GET /v1/models": ANYWHERE,
+    "GET /v1/models?team=vision": TEAM_VIEWER,
+    "GET /v1/models/{name}": TEAM_VIEWER,
+    "DELETE /v1/models/{name}": TEAM_MEMBER,
+    "GET /v1/services": ANYWHERE,
+    "GET /v1/services?team=vision": TEAM_VIEWER,
+    "GET /v1/services/{name}": TEAM_VIEWER,
+    "DELETE /v1/services/{name}": TEAM_MEMBER,
     "POST /v1/jobs": TEAM_MEMBER,
     "GET /v1/jobs": ANYWHERE,
     "GET /v1/jobs?team=vision": TEAM_VIEWER,
@@ -83,9 +98,14 @@ BODIES = {
     "POST /v1/nodes/{pool}/{node}/reserve": {"clear": True},
 }
 
+OWNED = ("datasets", "models", "services")
+
 NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
          "DELETE /v1/classes/{name}": "nosuch", "GET /v1/pools/{name}": "site",
-         "GET /v1/teams/{name}": "vision", "GET /v1/classes/{name}": "experiment"}
+         "GET /v1/teams/{name}": "vision", "GET /v1/classes/{name}": "experiment",
+         "GET /v1/runtimes/{name}": "command", "DELETE /v1/runtimes/{name}": "nosuch",
+         **{f"GET /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED},
+         **{f"DELETE /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED}}
 
 
 @pytest.fixture

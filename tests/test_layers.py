@@ -9,6 +9,7 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SRC = os.path.join(ROOT, "src")
+RUNTIMES = os.path.join(ROOT, "runtimes")  # programs of their own, which use the lowest layers
 
 # What the core may not include: clocks, files, threads, the event loop, floating point.
 CORE_FORBIDDEN_INCLUDES = re.compile(
@@ -51,6 +52,10 @@ def sources(folder=SRC, endings=(".c", ".h")):
     for path, _, names in os.walk(folder):
         found += [os.path.join(path, name) for name in names if name.endswith(endings)]
     return sorted(found)
+
+
+def all_sources(endings=(".c", ".h")):
+    return sources(SRC, endings) + sources(RUNTIMES, endings)
 
 
 def read(path):
@@ -223,13 +228,17 @@ def test_every_source_is_built_and_every_unit_test_is_run():
     commands = json.loads(read(os.path.join(BUILD, "compile_commands.json")))
     built = {os.path.normpath(os.path.join(entry["directory"], entry["file"]))
              for entry in commands}
-    units = [path for path in sources(endings=(".c",))
+    units = [path for path in all_sources((".c",))
              if not os.path.basename(path).startswith("fuzz_")]
     assert [relative(path) for path in units if path not in built] == []
     registered = read(os.path.join(BUILD, "unit-tests.txt")).split("\n")
     tests = [path for path in units if os.path.basename(path).startswith("test_")
              and re.search(r"^int main\(", read(path), re.M)]
-    assert len([line for line in registered if line]) == len(tests)
+    targets = [path for path in all_sources((".c",))
+               if os.path.basename(path).startswith("fuzz_")
+               and "LLVMFuzzerTestOneInput(const uint8_t" in read(path)
+               and not re.search(r"^int main\(", read(path), re.M)]
+    assert len([line for line in registered if line]) == len(tests) + len(targets)
 
 
 def test_no_file_is_too_long_to_read():

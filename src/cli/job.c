@@ -49,6 +49,20 @@ void job_append_target(
     strbuf_puts(target, suffix);
 }
 
+void job_append_view_target(
+    const struct cli *cli, struct strbuf *target, const struct view *view, const char *name)
+{
+    const char *slash = strchr(name, '/');
+    strbuf_puts(target, view->target);
+    if (!strcmp(view->name, "jobs"))
+        name = job_reference(cli, name);
+    else if (view->owned && slash)
+        name = arena_printf(cli->arena, "%.*s:%s", (int)(slash - name), name, slash + 1);
+    else if (view->owned)
+        name = arena_printf(cli->arena, "%s:%s", job_team(cli), name);
+    view_append_name(target, name);
+}
+
 int job_post_each(struct cli *cli, const char *action, const char *done, struct error *err)
 {
     struct api *api = cli_api(cli, err);

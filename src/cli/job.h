@@ -3,6 +3,7 @@
 
 #include "base/strbuf.h"
 #include "cli/cli.h"
+#include "cli/view.h"
 
 /* The option that says which team a job without one in its name belongs to. */
 #define JOB_TEAM_OPTION                                                                            \
@@ -20,6 +21,10 @@ const char *job_reference(const struct cli *cli, const char *job);
  * suffix ("/logs", ""). */
 void job_append_target(
     const struct cli *cli, struct strbuf *target, const char *job, const char *suffix);
+/* Appends the path of anything that a view shows, by the name that people give it: a team's things
+ * as team/name, or as a name alone (of the verb's team). */
+void job_append_view_target(
+    const struct cli *cli, struct strbuf *target, const struct view *view, const char *name);
 /* The verbs that are one POST: cancel, hold, release. Every operand is a job; says what was done.
  */
 MUST_CHECK int job_post_each(

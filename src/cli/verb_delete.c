@@ -1,4 +1,4 @@
-/* muster delete: pools, teams and classes that are not used, jobs that have ended. */
+/* muster delete: services, what is not used any more, jobs that have ended. */
 #include "base/memory.h"
 #include "cli/api.h"
 #include "cli/apply.h"
@@ -23,12 +23,7 @@ static int delete_one(struct cli *cli, const struct view *view, const char *name
     if (!api)
         return -1;
     struct strbuf target = {0};
-    if (!strcmp(view->name, "jobs")) {
-        job_append_target(cli, &target, name, "");
-    } else {
-        strbuf_puts(&target, view->target);
-        view_append_name(&target, name);
-    }
+    job_append_view_target(cli, &target, view, name);
     struct error trouble = {0};
     int failed = api_call(api, cli->arena, "DELETE", target.text, NULL, NULL, NULL, &trouble);
     strbuf_finish(&target);
@@ -92,10 +87,13 @@ static int run(struct cli *cli, struct error *err)
 const struct verb verb_delete = {
     .name = "delete",
     .operands = "[KIND] [NAME...]",
-    .summary = "remove pools, teams, classes, or jobs that have ended",
+    .summary = "remove services, jobs that have ended, or what is not used",
     .description =
-        "By name, or with -f what manifests describe, in the opposite order of apply. A pool or "
-        "team that is still used is refused. A job that has not ended is refused: cancel it "
+        "By name, or with -f what manifests describe, in the opposite order of apply. What is "
+        "still "
+        "used is refused: a pool, a team, a runtime, a model or dataset that has versions. A "
+        "service's replicas finish the requests under way. A job that has not ended is refused: "
+        "cancel it "
         "first. Its cost and its audit events stay.",
     .examples = "muster delete job vision/train\n"
                 "muster delete -f jobs/ --missing-ok",

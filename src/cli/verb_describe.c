@@ -170,11 +170,116 @@ static const struct section node_sections[] = {
     {NULL},
 };
 
+static const struct view_column dataset_lines[] = {
+    {"Name", "metadata.name"},
+    {"Team", "metadata.team"},
+    {"Labels", "metadata.labels", VIEW_LIST},
+    {"Description", "spec.description"},
+    {"Owner", "spec.owner"},
+    {"Jurisdiction", "spec.jurisdiction"},
+    {"Consent", "spec.consent"},
+    {"Versions kept", "spec.retention.versions"},
+    {"And those younger than", "spec.retention.age"},
+    {NULL},
+};
+
+static const struct section dataset_sections[] = {{NULL, NULL, dataset_lines}, {NULL}};
+
+static const struct view_column model_lines[] = {
+    {"Name", "metadata.name"},
+    {"Team", "metadata.team"},
+    {"Labels", "metadata.labels", VIEW_LIST},
+    {"Description", "spec.description"},
+    {"Runtime", "spec.runtime"},
+    {"Owner of its data", "spec.owners.dataset"},
+    {"Approves", "spec.owners.approval"},
+    {"Pays", "spec.owners.bill"},
+    {"On call", "spec.owners.onCall"},
+    {"Versions kept", "spec.retention.versions"},
+    {"And those younger than", "spec.retention.age"},
+    {NULL},
+};
+
+static const struct view_column gate_columns[] = {
+    {"STAGE", "stage"},
+    {"METRICS", "metrics", VIEW_LIST},
+    {"EVALUATED ON", "evaluation.dataset"},
+    {"OWNERS", "owners", VIEW_LIST},
+    {"CONSENT", "consent", VIEW_LIST},
+    {"APPROVALS", "approvals", .right = true, .fallback = "1"},
+    {NULL},
+};
+
+static const struct section model_sections[] = {
+    {NULL, NULL, model_lines}, {"Gates", "spec.gates", gate_columns}, {NULL}};
+
+static const struct view_column runtime_lines[] = {
+    {"Name", "metadata.name"},
+    {"Description", "spec.description"},
+    {"Command", "spec.command", VIEW_COMMAND},
+    {"Scores with", "spec.scoreCommand", VIEW_COMMAND},
+    {"Listens on", "spec.listen", .fallback = "socket"},
+    {"Port", "spec.port"},
+    {"Protocols", "spec.protocols", VIEW_LIST},
+    {"Ready when", "spec.readiness.path"},
+    {"Alive when", "spec.liveness.path"},
+    {NULL},
+};
+
+static const struct view_column sign_columns[] = {
+    {"CAUSE", "cause"},
+    {"EXIT", "exitStatus", .right = true},
+    {"LOG", "log"},
+    {NULL},
+};
+
+static const struct section runtime_sections[] = {
+    {NULL, NULL, runtime_lines}, {"Failures", "spec.failures", sign_columns}, {NULL}};
+
+static const struct view_column service_lines[] = {
+    {"Name", "metadata.name"},
+    {"Team", "metadata.team"},
+    {"Labels", "metadata.labels", VIEW_LIST},
+    {"Description", "spec.description"},
+    {"State", "status.state", VIEW_STATE},
+    {"Because", "status.why"},
+    {"Route", "status.route|spec.route|metadata.name"},
+    {"Access", "spec.gateway.access", .fallback = "team"},
+    {"Model", "spec.model"},
+    {"Version", "status.version"},
+    {"Runtime", "status.runtime|spec.runtime"},
+    {"Replicas wanted", "spec.replicas", .fallback = "1"},
+    {"Replicas ready", "status.ready"},
+    {"Revision", "status.revision"},
+    {"Rollout", "status.rollout"},
+    {"Not made because", "status.refused"},
+    {"Each has", "spec.resources", VIEW_RESOURCES},
+    {"Gateway", "status.gateway"},
+    {NULL},
+};
+
+static const struct view_column replica_columns[] = {
+    {"REPLICA", "name"},
+    {"REVISION", "revision", .right = true},
+    {"VERSION", "version", .right = true},
+    {"STATE", "state", VIEW_STATE},
+    {"RESTARTS", "restarts", .right = true},
+    {"SINCE", "since", VIEW_AGE, .right = true},
+    {"NODE", "node"},
+    {"LAST END", "lastEnd"},
+    {"SAYS", "why"},
+    {NULL},
+};
+
+static const struct section service_sections[] = {
+    {NULL, NULL, service_lines}, {"Replicas", "status.replicas", replica_columns}, {NULL}};
+
 static const struct {
     const char *view;
     const struct section *sections;
 } kinds[] = {{"jobs", job_sections}, {"pools", pool_sections}, {"teams", team_sections},
-    {"classes", class_sections}, {"nodes", node_sections}};
+    {"classes", class_sections}, {"nodes", node_sections}, {"datasets", dataset_sections},
+    {"models", model_sections}, {"runtimes", runtime_sections}, {"services", service_sections}};
 
 /* "Name:     train", values aligned. */
 static void write_lines(const struct cli *cli, const struct view_column *lines,
@@ -231,12 +336,7 @@ static int describe(struct cli *cli, struct api *api, const struct view *view, c
 {
     bool job = !strcmp(view->name, "jobs");
     struct strbuf target = {0};
-    if (!job) {
-        strbuf_puts(&target, view->target);
-        view_append_name(&target, name);
-    } else {
-        job_append_target(cli, &target, name, "");
-    }
+    job_append_view_target(cli, &target, view, name);
     const struct doc *doc = NULL;
     int failed = api_get(api, cli->arena, target.text, &doc, err);
     if (!failed && job)
@@ -283,7 +383,8 @@ const struct verb verb_describe = {
     .summary = "tell what one thing is, does and cost",
     .description =
         "For people: a job with its attempts, where they ran, what it reported and what that cost; "
-        "a pool with its nodes; a node with what it enforces and what not. Programs use muster get "
+        "a service with its replicas, and why one failed or waits; a pool with its nodes; a node "
+        "with what it enforces and what not. Programs use muster get "
         "-o json.",
     .examples = "muster describe job vision/train\n"
                 "muster describe node local/node-1",

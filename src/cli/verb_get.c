@@ -12,7 +12,8 @@ static const struct option_spec options[] = {
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show them", "table|wide|json|yaml|name"},
     {"label", 'l', OPTION_TEXT, "KEY=VALUE", "only jobs with this label"},
     {"team", 't', OPTION_TEXT, "TEAM",
-        "only jobs of this team; the team of a job that is named without one", NULL, "MUSTER_TEAM"},
+        "only what belongs to this team; the team of what is named without one", NULL,
+        "MUSTER_TEAM"},
     {"state", 's', OPTION_TEXT, "STATE", "only jobs in this state: queued, running, failed, .."},
     {"all", 'a', OPTION_FLAG, NULL, "ended jobs too"},
     {NULL},
@@ -42,7 +43,12 @@ static int get_list(struct cli *cli, struct api *api, const struct view *view,
 {
     struct strbuf target = {0};
     strbuf_puts(&target, view->target);
-    int failed = !strcmp(view->name, "jobs") ? append_filters(cli, &target, err) : 0;
+    const char *team = arguments_text(cli->args, "team");
+    int failed = 0;
+    if (!strcmp(view->name, "jobs"))
+        failed = append_filters(cli, &target, err);
+    else if (view->owned && team)
+        url_add_query(&target, "team", team);
     if (!failed)
         failed = api_list(api, cli->arena, target.text, ret_items, err);
     strbuf_finish(&target);
@@ -53,12 +59,7 @@ static int get_one(struct cli *cli, struct api *api, const struct view *view, co
     const struct doc **ret_item, struct error *err)
 {
     struct strbuf target = {0};
-    if (!strcmp(view->name, "jobs")) {
-        job_append_target(cli, &target, name, "");
-    } else {
-        strbuf_puts(&target, view->target);
-        view_append_name(&target, name);
-    }
+    job_append_view_target(cli, &target, view, name);
     int failed = api_get(api, cli->arena, target.text, ret_item, err);
     if (!failed && !*ret_item)
         failed = error_set(err, ERR_INTERNAL, "the server's answer is empty");
@@ -119,10 +120,12 @@ static int run(struct cli *cli, struct error *err)
 const struct verb verb_get = {
     .name = "get",
     .operands = "KIND [NAME...]",
-    .summary = "list jobs, pools, teams, classes or nodes",
+    .summary = "list jobs, services, models, datasets and what they run on",
     .description =
-        "Shows all of a kind, or those that are named: a job as team/name or by its id, a node as "
-        "pool/node. Jobs that have ended are left out unless --all or --state asks for them.\n\n"
+        "Kinds are jobs, services, models, datasets, runtimes, classes, teams, pools and nodes. "
+        "Shows all of a kind, or those that are named: what belongs to a team as team/name, a job "
+        "also by its id, a node as pool/node. Jobs that have ended are left out unless --all or "
+        "--state asks for them.\n\n"
         "-o json and -o yaml give whole documents: one that is named can be applied again; lists "
         "stand under items. -o name gives a name a line.",
     .examples = "muster get jobs --team vision -o wide\n"

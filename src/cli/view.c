@@ -43,6 +43,52 @@ static const struct view_column class_columns[] = {
     {NULL},
 };
 
+static const struct view_column dataset_columns[] = {
+    {"TEAM", "metadata.team"},
+    {"NAME", "metadata.name"},
+    {"JURISDICTION", "spec.jurisdiction"},
+    {"CONSENT", "spec.consent"},
+    {"OWNER", "spec.owner"},
+    {"LABELS", "metadata.labels", VIEW_LIST, .wide = true},
+    {"DESCRIPTION", "spec.description", .wide = true},
+    {NULL},
+};
+
+static const struct view_column model_columns[] = {
+    {"TEAM", "metadata.team"},
+    {"NAME", "metadata.name"},
+    {"RUNTIME", "spec.runtime"},
+    {"GATES", "spec.gates", VIEW_COUNT, .right = true},
+    {"OWNERS", "spec.owners", VIEW_LIST, .wide = true},
+    {"LABELS", "metadata.labels", VIEW_LIST, .wide = true},
+    {"DESCRIPTION", "spec.description"},
+    {NULL},
+};
+
+static const struct view_column runtime_columns[] = {
+    {"NAME", "metadata.name"},
+    {"PROTOCOLS", "spec.protocols", VIEW_LIST},
+    {"LISTEN", "spec.listen", .fallback = "socket"},
+    {"COMMAND", "spec.command", VIEW_COMMAND, .wide = true},
+    {"DESCRIPTION", "spec.description"},
+    {NULL},
+};
+
+static const struct view_column service_columns[] = {
+    {"TEAM", "metadata.team"},
+    {"NAME", "metadata.name"},
+    {"STATE", "status.state", VIEW_STATE},
+    {"READY", "status.ready", .right = true},
+    {"WANTED", "spec.replicas", .right = true, .fallback = "1"},
+    {"MODEL", "spec.model"},
+    {"VERSION", "status.version", .right = true},
+    {"REVISION", "status.revision", .right = true},
+    {"ROUTE", "spec.route|metadata.name"},
+    {"RUNTIME", "status.runtime|spec.runtime", .wide = true},
+    {"ACCESS", "spec.gateway.access", .wide = true, .fallback = "team"},
+    {NULL},
+};
+
 static const struct view_column job_columns[] = {
     {"TEAM", "metadata.team"},
     {"NAME", "metadata.name"},
@@ -76,11 +122,15 @@ static const struct view_column node_columns[] = {
 };
 
 const struct view views[] = {
-    {"jobs", "job", "j", "/v1/jobs", job_columns},
+    {"jobs", "job", "j", "/v1/jobs", job_columns, .owned = true},
     {"pools", "pool", "p", "/v1/pools", pool_columns},
     {"teams", "team", "t", "/v1/teams", team_columns},
     {"classes", "class", "c", "/v1/classes", class_columns},
     {"nodes", "node", "n", "/v1/nodes", node_columns},
+    {"datasets", "dataset", "d", "/v1/datasets", dataset_columns, .owned = true},
+    {"models", "model", "m", "/v1/models", model_columns, .owned = true},
+    {"runtimes", "runtime", "r", "/v1/runtimes", runtime_columns},
+    {"services", "service", "s", "/v1/services", service_columns, .owned = true},
     {NULL},
 };
 
@@ -99,7 +149,9 @@ const struct view *view_find(const char *text, struct error *err)
         error_set(err, ERR_INVALID, "there is no kind \"%.40s\"; did you mean %s?", text, meant);
     else
         error_set(err, ERR_INVALID,
-            "there is no kind \"%.40s\"; there are jobs, pools, teams, classes and nodes", text);
+            "there is no kind \"%.40s\"; there are jobs, pools, teams, classes, nodes, datasets, "
+            "models, runtimes and services",
+            text);
     return NULL;
 }
 
@@ -276,8 +328,8 @@ const char *view_state_colour(const char *state)
     static const struct {
         const char *state;
         const char *colour;
-    } colours[] = {{"running", "32"}, {"up", "32"}, {"succeeded", "32"}, {"queued", "33"},
-        {"starting", "36"}, {"stopping", "36"}, {"waiting", "33"}, {"held", "33"},
+    } colours[] = {{"running", "32"}, {"up", "32"}, {"succeeded", "32"}, {"ready", "32"},
+        {"queued", "33"}, {"starting", "36"}, {"stopping", "36"}, {"waiting", "33"}, {"held", "33"},
         {"draining", "33"}, {"cordoned", "33"}, {"failed", "31"}, {"lost", "31"},
         {"cancelled", "90"}};
     for (size_t i = 0; state && i < ARRAY_LEN(colours); i++) {
@@ -337,7 +389,7 @@ const char *view_item_name(struct arena *arena, const struct view *view, const s
     const char *name = view_text(item, "metadata.name|name");
     const char *team = view_text(item, "metadata.team|team");
     const char *pool = view_text(item, "pool");
-    if (!strcmp(view->name, "jobs") && team && name)
+    if (view->owned && team && name)
         return arena_printf(arena, "%s/%s", team, name);
     if (!strcmp(view->name, "nodes") && pool && name)
         return arena_printf(arena, "%s/%s", pool, name);

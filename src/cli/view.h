@@ -38,6 +38,7 @@ struct view {
     const char *alias;    /* a short name, or NULL */
     const char *target;   /* "/v1/jobs" */
     const struct view_column *columns;
+    bool owned; /* belongs to a team: named team/name, in paths of the API team:name */
 };
 
 extern const struct view views[]; /* a NULL name ends the list */

@@ -10,6 +10,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -139,14 +140,21 @@ static int64_t device_loss_ms(const struct core *core, const struct live_attempt
     return scale_round(attempt_loss_ms(core, attempt), milli, DEVICE_MILLI);
 }
 
+/* Whether its job ends with it, whatever else was meant before: nothing comes after these. */
+static bool ends_for_good(int32_t reason)
+{
+    return reason == END_CANCELLED || reason == END_REPLACED;
+}
+
 void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
     const struct live_job *for_job)
 {
     assert(reason != END_NONE && attempt->row.state != ATTEMPT_ENDED);
     struct live_job *job = attempt->job;
     bool stopping = attempt->row.stop_reason != END_NONE;
-    if (stopping && (reason != END_CANCELLED || attempt->row.stop_reason == END_CANCELLED))
+    if (stopping && (!ends_for_good((int32_t)reason) || ends_for_good(attempt->row.stop_reason)))
         return;
+    replica_unready(core, job, reason);
     attempt->row.stop_reason = (int32_t)reason;
     if (!stopping)
         attempt->row.stop_ms = core->now_ms;
@@ -167,7 +175,7 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
 static bool ends_innocently(const struct live_job *job, enum end_reason reason)
 {
     return reason == END_PREEMPTED || reason == END_DRAINED || reason == END_RESIZED ||
-           (reason == END_NODE_LOST && job->row.shrink_on_node_loss);
+           (reason == END_NODE_LOST && (job->row.shrink_on_node_loss || job->row.service));
 }
 
 /* So often a job goes on for free after attempts that were lost before they started. */
@@ -185,7 +193,8 @@ static bool lost_unstarted(const struct live_attempt *attempt, enum end_reason r
 /* From when on work counts as wasted, MOMENT_NEVER: none does. */
 static int64_t wasted_since_ms(const struct live_attempt *attempt, enum end_reason reason)
 {
-    if (reason == END_SUCCEEDED || reason == END_CANCELLED)
+    /* What a service has answered is not undone by its end. */
+    if (reason == END_SUCCEEDED || ends_for_good((int32_t)reason) || attempt->job->row.service)
         return MOMENT_NEVER;
     return most(attempt->row.admitted_ms, attempt->row.checkpoint_ms);
 }
@@ -236,22 +245,42 @@ static void job_requeue(struct core *core, struct live_job *job, enum end_reason
 
 static void job_retry(struct core *core, struct live_job *job, enum end_reason reason)
 {
-    job->row.retries_left--;
-    job->row.failures++;
+    job->row.retries_left -= job->row.service ? 0 : 1; /* a service has as many as it takes */
+    job->row.failures += job->row.failures < INT32_MAX;
     job->row.not_before_ms = core->now_ms + backoff_ms(&job->row);
     job->row.queued_ms = 0;
     job_requeue(core, job, reason);
 }
 
-static void job_after_attempt(
-    struct core *core, struct live_job *job, enum end_reason reason, int32_t exit_status)
+/* A service runs until it is stopped for good: any other end of an attempt, success included, is a
+ * failure in a row. The row ends with an attempt that ran for longer than the longest backoff; of a
+ * replica it has to have been ready for that long (replica.c). */
+static bool service_goes_on(
+    const struct core *core, const struct live_attempt *attempt, enum end_reason reason)
 {
-    if (job->row.cancel)
+    struct live_job *job = attempt->job;
+    int64_t started_ms = attempt->row.started_ms;
+    if (!job->row.service || reason == END_DEADLINE)
+        return false;
+    if (!job->replica && started_ms && core->now_ms - started_ms > job->row.backoff_max_ms)
+        job->row.failures = 0;
+    return true;
+}
+
+static void job_after_attempt(struct core *core, const struct live_attempt *attempt,
+    enum end_reason reason, int32_t exit_status)
+{
+    struct live_job *job = attempt->job;
+    if (job->row.cancel && attempt->row.stop_reason == END_REPLACED)
+        job_end(core, job, JOB_CANCELLED, END_REPLACED, exit_status);
+    else if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
-    else if (reason == END_SUCCEEDED)
-        job_end(core, job, JOB_SUCCEEDED, END_SUCCEEDED, 0);
     else if (ends_innocently(job, reason))
         job_requeue(core, job, reason);
+    else if (service_goes_on(core, attempt, reason))
+        job_retry(core, job, reason);
+    else if (reason == END_SUCCEEDED)
+        job_end(core, job, JOB_SUCCEEDED, END_SUCCEEDED, 0);
     else if (reason == END_DEADLINE || reason == END_TIME_LIMIT || job->row.retries_left <= 0)
         job_end(core, job, JOB_FAILED, reason, exit_status);
     else
@@ -263,6 +292,7 @@ void attempt_end(
 {
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;
+    replica_unready(core, job, reason);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;
@@ -287,7 +317,7 @@ void attempt_end(
         job_requeue(core, job, reason);
         return;
     }
-    job_after_attempt(core, job, reason, exit_status);
+    job_after_attempt(core, attempt, reason, exit_status);
 }
 
 void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context)

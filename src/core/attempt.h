@@ -48,7 +48,7 @@ struct history_capacity {
 
 /* Gives the job an attempt that holds what the plan says, from now on. */
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan);
-/* Tells it to stop. A later reason changes nothing, but for a cancellation. */
+/* Tells it to stop. A later reason changes nothing, but for END_CANCELLED and END_REPLACED. */
 void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reason reason,
     const struct live_job *for_job);
 void attempt_end(

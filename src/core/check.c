@@ -8,6 +8,7 @@
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/resource.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -157,7 +158,7 @@ static void team_add(struct amounts *held, const struct live_team *team, struct 
 static int check_team(const struct core *core, const struct live_team *team, struct error *err)
 {
     struct amounts held = {0}, firm = {0}, part;
-    int64_t jobs = 0;
+    int64_t jobs = 0, services = 0;
     TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
         attempt_amounts(attempt, &part);
         team_add(&held, team, attempt->job->team, &part);
@@ -172,11 +173,13 @@ static int check_team(const struct core *core, const struct live_team *team, str
     }
     TABLE_EACH (core, ROW_JOB, struct live_job, job)
         jobs += job->team == team;
+    TABLE_EACH (core, ROW_SERVICE, struct live_service, service)
+        services += service->team == team;
     if (memcmp(held.of, team->held, sizeof held.of) != 0 ||
         memcmp(firm.of, team->firm, sizeof firm.of) != 0)
         return wrong(err, "team", team->row.id, "its totals differ from what is held");
-    if (jobs != team->jobs)
-        return wrong(err, "team", team->row.id, "it counts other jobs than it has");
+    if (jobs != team->jobs || services != team->services)
+        return wrong(err, "team", team->row.id, "it counts other jobs or services than it has");
     return 0;
 }
 
@@ -304,11 +307,19 @@ static int check_symbols(const struct core *core, struct error *err)
     return fault ? wrong(err, "symbol", id, fault) : 0;
 }
 
+static int check_services(const struct core *core, struct error *err)
+{
+    uint64_t id = 0;
+    const char *fault = services_fault(core, &id);
+    return fault ? wrong(err, "service", id, fault) : 0;
+}
+
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
-        check_counts(core, err) < 0 || check_arrays(core, err) < 0 || check_symbols(core, err) < 0)
+        check_counts(core, err) < 0 || check_arrays(core, err) < 0 ||
+        check_symbols(core, err) < 0 || check_services(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

@@ -5,6 +5,7 @@
 #include "core/limits.h"
 #include "core/pool.h"
 #include "core/preempt.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -44,6 +45,10 @@ static void object_free(struct item *item)
         break;
     case ROW_NODE: node_free((struct live_node *)item); break;
     case ROW_TEAM: team_free((struct live_team *)item); break;
+    case ROW_SERVICE:
+        vec_free(&((struct live_service *)item)->replicas);
+        free(item);
+        break;
     case ROW_SHAPE: shape_free((struct live_shape *)item); break;
     default: free(item);
     }
@@ -89,6 +94,7 @@ void core_destroy(struct core *core)
     idmap_finish(&core->pools_by_name);
     idmap_finish(&core->nodes_by_name);
     idmap_finish(&core->jobs_by_name);
+    idmap_finish(&core->services_by_name);
     idmap_finish(&core->arrays_by_name);
     idmap_finish(&core->arrays);
     idmap_finish(&core->shapes_by_hash);
@@ -99,6 +105,8 @@ void core_destroy(struct core *core)
     vec_free(&core->by_ordinal);
     vec_free(&core->claimants);
     vec_free(&core->timers);
+    vec_free(&core->services_wanting);
+    vec_free(&core->services_changed);
     vec_free(&core->changes);
     vec_free(&core->decisions);
     vec_free(&core->gone);
@@ -140,6 +148,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_PLACEMENT] = sizeof(struct live_placement),
         [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
+        [ROW_SERVICE] = sizeof(struct live_service),
+        [ROW_REPLICA] = sizeof(struct live_replica),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +
@@ -160,6 +170,9 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
         .jobs_running = core->jobs_running,
         .attempts_live = (int64_t)core->tables[ROW_ATTEMPT].live,
         .nodes_up = core->nodes_up,
+        .services = (int64_t)core->tables[ROW_SERVICE].live,
+        .replicas = (int64_t)core->tables[ROW_REPLICA].live,
+        .replicas_ready = core->replicas_ready,
         .bytes = (int64_t)sizeof *core + core->symbol_bytes,
     };
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)

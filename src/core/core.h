@@ -54,7 +54,7 @@ MUST_CHECK int core_pool_put(struct core *core, const struct pool *pool, struct 
 MUST_CHECK int core_pool_delete(struct core *core, const char *name, struct error *err);
 /* The parent has to exist, cycles and guarantees above the parent's are refused. */
 MUST_CHECK int core_team_put(struct core *core, const struct team *team, struct error *err);
-/* ERR_CONFLICT while it has live jobs or children. */
+/* ERR_CONFLICT while it has live jobs, services or children. */
 MUST_CHECK int core_team_delete(struct core *core, const char *name, struct error *err);
 
 /* Accepts a job (each element of an array is a job, ids ascending from *ret_id). Job ids are
@@ -64,7 +64,8 @@ MUST_CHECK int core_team_delete(struct core *core, const char *name, struct erro
 MUST_CHECK int core_job_submit(
     struct core *core, const struct job *job, uint64_t *ret_id, struct error *err);
 /* All: ERR_NOT_FOUND when it is not live, ERR_CONFLICT when its state forbids it. Cancelling or
- * holding twice is fine. Holding a running job is refused. */
+ * holding twice is fine. Holding a running job or a replica is refused. A replica that is cancelled
+ * is replaced by another: its service wants it again. */
 MUST_CHECK int core_job_cancel(struct core *core, uint64_t job, struct error *err);
 MUST_CHECK int core_job_hold(struct core *core, uint64_t job, struct error *err);
 MUST_CHECK int core_job_release(struct core *core, uint64_t job, struct error *err);
@@ -107,12 +108,16 @@ bool core_node_report(struct core *core, const char *pool, const char *node, boo
  *   others are ready. A revision that never gets ready leaves the old replicas alone.
  * - What is stopped by choice is the oldest revision first, of that what is not ready, then the
  *   youngest.
+ * - A replica that was told to end for good (replaced, cancelled) exists and is ready no more,
+ * though it holds its place until its engine has stopped it; one that is preempted exists.
+ * - What is not ready may be stopped too; service.c and replica.c have the exact rules.
  * The core says which replicas it wants (core_service_wanted); whoever drives it makes the jobs,
- * because it alone knows their specs. */
+ * because it alone knows their specs. Replicas are stopped by choice in core_schedule, which may
+ * leave others wanted: core_next_ms is then now. */
 struct core_service {
     const char *team;
     const char *name;
-    int32_t replicas, surge, unavailable; /* surge + unavailable >= 1 */
+    int32_t replicas, surge, unavailable; /* 0 to 1000; surge + unavailable >= 1 */
     bool renew; /* the replicas there are belong to an older revision from now on */
 };
 /* Creates or changes a service. ret_id its id, ret_revision (may be NULL) its revision, from 1.
@@ -132,17 +137,23 @@ struct core_wanted {
 typedef void core_wanted_fn(void *context, const struct core_wanted *wanted);
 /* Replicas that should exist and do not: called in a tick after the commands and before
  * core_schedule. Each is then answered with core_replica_submit or core_replica_refused, outside of
- * the visit. */
+ * the visit, in this order. Some hundreds at a time: core_next_ms is now while there are more.
+ * Costs next to nothing when none is wanted. */
 void core_service_wanted(const struct core *core, core_wanted_fn *visit, void *context);
 /* As core_job_submit, for a replica that is wanted; job->service has to be set and the job may not
- * be an array, a gang of several ranks or held. */
+ * be an array, a gang of several ranks, held, dependent on others, or of another team than its
+ * service. ERR_NOT_FOUND, ERR_CONFLICT: it is not wanted any more. After any error nothing was
+ * done, and the replica is still wanted: core_replica_refused says that it has to wait. */
 MUST_CHECK int core_replica_submit(struct core *core, const struct core_wanted *wanted,
     const struct job *job, uint64_t *ret_job, struct error *err);
-/* It cannot be made now: it is wanted again after a backoff (10 s, doubling to 5 min). */
+/* It cannot be made now: it is wanted again after a backoff (10 s, doubling to 5 min), or when its
+ * service is put again. Several of a service in one tick count as one. */
 void core_replica_refused(struct core *core, const struct core_wanted *wanted);
 
 /* What checks found out about the attempt of a replica. Said about another attempt than the live
- * one, or again, it changes nothing. Returns whether it changed anything. */
+ * one, before that has started, after it was told to stop, or again, it changes nothing. A replica
+ * is unready by itself when its attempt is told to stop or ends. Returns whether it changed
+ * anything. */
 enum replica_report {
     REPLICA_READY,     /* may get requests */
     REPLICA_UNREADY,   /* may not, for now */
@@ -210,8 +221,9 @@ struct core_decision {
     enum decision_kind kind;
     int64_t at_ms;
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
+    uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_* */
     uint64_t for_job;                        /* DECISION_STOP, _CLAIM: who gets the place */
-    int32_t reason;                          /* enum end_reason */
+    int32_t reason; /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
     int32_t exit_status;
     int64_t lost_ms; /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
 };
@@ -293,6 +305,7 @@ void core_job_blocked(const struct core *core, uint64_t job, struct core_block *
 
 struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;
+    int64_t services, replicas, replicas_ready;
     int64_t bytes; /* memory that the state takes, counted by the core itself */
 };
 /* How much there is of everything; cheap. */

@@ -8,6 +8,7 @@
 #include "core/core.h"
 #include "core/preempt.h"
 #include "core/queue.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -76,6 +77,7 @@ static void job_forget(struct core *core, struct live_job *job)
     for (struct live_job_label *label = job->labels; label; label = label->next)
         change_retire(core, &label->item);
     job->labels = NULL;
+    replica_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;
@@ -143,6 +145,18 @@ static struct live_job *job_live(const struct core *core, uint64_t id, struct er
     return job;
 }
 
+void job_cancel(struct core *core, struct live_job *job, enum end_reason reason)
+{
+    assert(!job->row.cancel);
+    replica_leave(core, job, reason);
+    job->row.cancel = 1;
+    change_put(core, &job->item);
+    if (job->attempt)
+        attempt_stop(core, job->attempt, reason, NULL);
+    else
+        job_end(core, job, JOB_CANCELLED, reason, 0);
+}
+
 int core_job_cancel(struct core *core, uint64_t id, struct error *err)
 {
     struct live_job *job = job_live(core, id, err);
@@ -150,13 +164,8 @@ int core_job_cancel(struct core *core, uint64_t id, struct error *err)
         return -1;
     if (job->row.cancel)
         return 0;
-    job->row.cancel = 1;
     job_decide(core, DECISION_JOB_CANCEL, job, END_NONE);
-    change_put(core, &job->item);
-    if (job->attempt)
-        attempt_stop(core, job->attempt, END_CANCELLED, NULL);
-    else
-        job_end(core, job, JOB_CANCELLED, END_CANCELLED, 0);
+    job_cancel(core, job, END_CANCELLED);
     return 0;
 }
 
@@ -170,6 +179,10 @@ int core_job_hold(struct core *core, uint64_t id, struct error *err)
     if (job->attempt)
         return error_set(err, ERR_CONFLICT, "job %llu is %s and can not be held: cancel it",
             (unsigned long long)id, job_state_names[job->row.state]);
+    if (job->replica)
+        return error_set(err, ERR_CONFLICT,
+            "job %llu is a replica and can not be held: scale its service down",
+            (unsigned long long)id);
     job_decide(core, DECISION_JOB_HOLD, job, END_NONE);
     job_set_state(core, job, JOB_HELD);
     return 0;

@@ -8,6 +8,7 @@
 struct lane;
 struct live_attempt;
 struct live_claim;
+struct live_replica;
 struct live_shape;
 
 struct live_array {
@@ -43,7 +44,8 @@ struct live_job {
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
     struct live_claim *claims;
-    struct lane *lane; /* it competes in, or NULL */
+    struct live_replica *replica; /* of a service that it is, or NULL */
+    struct lane *lane;            /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
     int64_t timer_ms; /* MOMENT_NEVER: none */
     size_t timer_position;
@@ -60,6 +62,9 @@ void job_ready(struct core *core, struct live_job *job);
 /* Ends a job without an attempt, and what depended on its success with it. */
 void job_end(struct core *core, struct live_job *job, enum job_state state, enum end_reason reason,
     int32_t exit_status);
+/* Tells a live job to end for good, with grace when it has an attempt: END_CANCELLED or
+ * END_REPLACED. */
+void job_cancel(struct core *core, struct live_job *job, enum end_reason reason);
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason);
 static inline uint64_t name_key(const struct live_team *team, uint32_t name)

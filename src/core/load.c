@@ -10,6 +10,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -319,6 +320,39 @@ static int load_claim(const struct loader *in)
     return 0;
 }
 
+static bool service_sane(const struct service_row *row)
+{
+    bool counts = row->replicas >= 0 && row->replicas <= REPLICAS_MAX && row->surge >= 0 &&
+                  row->surge <= REPLICAS_MAX && row->unavailable >= 0 &&
+                  row->unavailable <= REPLICAS_MAX && row->surge + row->unavailable >= 1;
+    return counts && row->revision >= 1 && row->number >= 0 && row->refusals >= 0;
+}
+
+static int load_service(const struct loader *in)
+{
+    const struct service_row *row = in->row;
+    struct live_team *team = FIND(in, ROW_TEAM, struct live_team, row->team);
+    if (!team || !row->name || idmap_get(&in->core->services_by_name, name_key(team, row->name)))
+        return corrupt(in, ROW_SERVICE, "no team, or its name is missing or taken");
+    if (!service_sane(row))
+        return corrupt(in, ROW_SERVICE, "numbers out of range");
+    service_link(in->core, LOAD(in, ROW_SERVICE, struct live_service), team);
+    return 0;
+}
+
+static int load_replica(const struct loader *in)
+{
+    const struct replica_row *row = in->row;
+    struct live_service *service = FIND(in, ROW_SERVICE, struct live_service, row->service);
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!service || !job || job->replica || !job->row.service || job->team != service->team)
+        return corrupt(in, ROW_REPLICA, "no service, or no job for it");
+    struct live_replica *replica = LOAD(in, ROW_REPLICA, struct live_replica);
+    replica_link(replica, service, job);
+    in->core->replicas_ready += replica->row.ready;
+    return 0;
+}
+
 typedef int load_fn(const struct loader *in);
 
 static load_fn *const loaders[ROW_KIND_COUNT] = {
@@ -340,6 +374,8 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_PLACEMENT] = load_placement,
     [ROW_SPAN] = load_span,
     [ROW_CLAIM] = load_claim,
+    [ROW_SERVICE] = load_service,
+    [ROW_REPLICA] = load_replica,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)
@@ -432,6 +468,7 @@ int core_load_end(struct core *core, struct error *err)
     hold_all(core);
     if (link_jobs(core, err) < 0)
         return -1;
+    services_index(core);
     reservations_index(core);
     topology_changed(core);
     core->loading = false;

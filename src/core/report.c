@@ -67,7 +67,10 @@ static enum end_reason resolve_reason(
 {
     enum end_reason seen = seen_reason(report->reason);
     enum end_reason stop = (enum end_reason)attempt->row.stop_reason;
-    if (stop == END_CANCELLED)
+    if (stop == END_CANCELLED || stop == END_REPLACED)
+        return stop;
+    /* A service has no work that could be done: when it was told to stop, that is why it ended. */
+    if (stop != END_NONE && attempt->job->row.service)
         return stop;
     if (report->complete && (seen == END_SUCCEEDED || seen == END_EXIT))
         return END_SUCCEEDED;

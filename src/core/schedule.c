@@ -17,6 +17,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -271,10 +272,8 @@ static bool pass_run(struct core *core)
     return !core->pass_wanted && pass.near_waits && pass.near_gains;
 }
 
-void core_schedule(struct core *core)
+static void queue_run(struct core *core)
 {
-    timers_run(core);
-    reservations_run(core);
     if (core->wake_ms <= core->now_ms)
         core->pass_wanted = true;
     if (!core->pass_wanted)
@@ -287,11 +286,22 @@ void core_schedule(struct core *core)
     }
 }
 
+/* Replicas that go leave places, so they are stopped first. The pass makes no others go, see
+ * replica.c. */
+void core_schedule(struct core *core)
+{
+    timers_run(core);
+    reservations_run(core);
+    services_settle(core);
+    queue_run(core);
+}
+
 int64_t core_next_ms(const struct core *core)
 {
     if (core->pass_wanted)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
+    next_ms = least(next_ms, services_next_ms(core));
     if (core->timers.count)
         next_ms = least(next_ms, core->timers.items[0]->timer_ms);
     return next_ms;

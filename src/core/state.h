@@ -12,6 +12,7 @@
 
 struct arena;
 struct live_job;
+struct live_service;
 struct live_team;
 
 struct core {
@@ -29,12 +30,16 @@ struct core {
     struct idmap teams_by_name, pools_by_name; /* by symbol */
     struct idmap nodes_by_name;                /* by pool << 32 | symbol */
     struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
+    struct idmap services_by_name;             /* by team << 32 | symbol */
     struct idmap arrays;                       /* by the first job's id */
     struct idmap shapes_by_hash, lanes_by_hash;
     VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
     VEC(struct live_team *) roots;   /* ids ascending */
     VEC(struct live_job *) claimants;
-    VEC(struct live_job *) timers; /* a heap by (timer_ms, id) */
+    VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
+    VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
+    VEC(struct live_service *) services_changed; /* not looked at since */
+    int64_t replicas_ready;
 
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
     int64_t jobs_queued, jobs_running, nodes_up;

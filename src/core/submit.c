@@ -17,7 +17,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { LABELS_MAX = 256, RULES_MAX = 256 };
+enum {
+    LABELS_MAX = 256,
+    RULES_MAX = 256,
+    SERVICE_BACKOFF_MS = 1000, /* where a service says nothing */
+    SERVICE_BACKOFF_MAX_MS = 5 * 60 * 1000,
+};
 
 struct submission {
     const struct job *job;
@@ -248,6 +253,18 @@ static int check_possible(const struct core *core, const struct submission *in,
         "no node of any pool, idle, could hold a rank: check spec.resources and spec.placement");
 }
 
+/* A service is started again without bound, so there is always a pause, and one that grows. */
+static void make_service(struct job_row *row)
+{
+    if (!row->service)
+        return;
+    if (!row->backoff_ms)
+        row->backoff_ms = SERVICE_BACKOFF_MS;
+    if (!row->backoff_max_ms)
+        row->backoff_max_ms = SERVICE_BACKOFF_MAX_MS;
+    row->backoff_max_ms = most(row->backoff_max_ms, row->backoff_ms);
+}
+
 static void make_row(const struct core *core, const struct job *job, struct job_row *row)
 {
     int64_t size = or_one(job->gang.size);
@@ -273,6 +290,7 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,
     };
+    make_service(row);
 }
 
 static void add_labels(struct core *core, struct live_job *job, const struct label_list *labels)

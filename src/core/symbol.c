@@ -1,10 +1,11 @@
 /* Symbols: texts stored once and known by number. Only texts of accepted input get here, and each
  * was checked for length before.
  *
- * A symbol lives as long as somebody names it. Rows that jobs bring along are counted; their
- * symbols never change, so counting them when a row comes and goes is enough. What any other row
- * names is pinned for good: there are few of those, and history names them. A symbol without users
- * is retired: its text stays in the store for the ended jobs that name it, and is not loaded again.
+ * A symbol lives as long as somebody names it. Rows that jobs bring along are counted, and
+ * services; their symbols never change, so counting them when a row comes and goes is enough. What
+ * any other row names is pinned for good: there are few of those, and history names them. A symbol
+ * without users is retired: its text stays in the store for the ended jobs that name it, and is not
+ * loaded again.
  *
  * Invariants: live symbols have distinct texts; each has users or is pinned, but for those made by
  * the command that is being carried out. */
@@ -142,7 +143,8 @@ static void symbol_pin(struct core *core, uint32_t id)
 
 bool symbol_counts(enum row_kind kind)
 {
-    return kind == ROW_JOB || kind == ROW_JOB_LABEL || kind == ROW_SHAPE || kind == ROW_RULE;
+    return kind == ROW_JOB || kind == ROW_JOB_LABEL || kind == ROW_SHAPE || kind == ROW_RULE ||
+           kind == ROW_SERVICE;
 }
 
 void symbols_prepare(struct core *core)

@@ -9,7 +9,7 @@ struct live_symbol {
     struct item item;
     uint64_t id;
     struct live_symbol *same_hash;
-    uint32_t users; /* columns of jobs' rows that name it, and arrays of that name */
+    uint32_t users; /* columns of counted rows that name it, and arrays of that name */
     uint8_t pinned;
     uint8_t kept; /* a row that the store keeps names it */
     char text[];
@@ -28,7 +28,8 @@ void symbol_load(struct core *core, const struct symbol_row *row);
 void symbol_hold(struct core *core, uint32_t symbol);
 void symbol_release(struct core *core, uint32_t symbol, bool kept);
 /* Whether rows of the kind count as users of what they name. They are those that jobs bring along,
- * and their symbols stay as they were made. What rows of any other kind name is pinned. */
+ * and services; their symbols stay as they were made. What rows of any other kind name is pinned.
+ */
 bool symbol_counts(enum row_kind kind);
 /* A new row's symbols: counted or pinned. Loading: they have to be pinned already. */
 void symbols_hold(struct core *core, const struct item *item);

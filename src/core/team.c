@@ -300,6 +300,9 @@ int core_team_delete(struct core *core, const char *name, struct error *err)
         return error_set(err, ERR_NOT_FOUND, "there is no team %.64s", name ? name : "");
     if (live->jobs)
         return error_set(err, ERR_CONFLICT, "team %s has %" PRId64 " live jobs", name, live->jobs);
+    if (live->services)
+        return error_set(
+            err, ERR_CONFLICT, "team %s has %" PRId64 " services", name, live->services);
     if (live->children.count)
         return error_set(
             err, ERR_CONFLICT, "team %s has %zu teams below it", name, live->children.count);

@@ -23,6 +23,7 @@ struct live_team {
     struct live_quota *quotas;
     VEC(struct lane *) lanes;
     int64_t jobs;                    /* live ones, its own */
+    int64_t services;                /* its own */
     int64_t held[RESOURCE_MAX];      /* by attempts and claims, with its children's */
     int64_t firm[RESOURCE_MAX];      /* of it, what can not be taken back by preemption */
     int64_t guarantee[RESOURCE_MAX]; /* its quota, or else the sum of its children's */

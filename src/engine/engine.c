@@ -57,6 +57,17 @@ char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t atte
     return engine->operations->log_folder(engine, job, attempt_number);
 }
 
+int engine_output_open(
+    const struct engine *engine, uint64_t job, const char *name, struct error *err)
+{
+    return engine->operations->output_open(engine, job, name, err);
+}
+
+char *engine_serve_socket(const struct engine *engine, uint64_t attempt)
+{
+    return engine->operations->serve_socket(engine, attempt);
+}
+
 void engine_destroy(struct engine *engine)
 {
     if (engine)

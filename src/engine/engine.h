@@ -32,6 +32,12 @@ enum {
     ENGINE_ARTIFACTS_MAX = 32, /* inputs, and outputs */
 };
 
+/* Where a job finds its inputs (by name), its outputs and its socket: for commands that are written
+ * out before the launch. The variables named below say the same. */
+#define ENGINE_INPUTS_PATH  "/inputs"
+#define ENGINE_OUTPUTS_PATH "/outputs"
+#define ENGINE_SOCKET_PATH  "/run/muster/serve/replica.sock"
+
 enum launch_network {
     ENGINE_NETWORK_NONE, /* loopback only, private to the attempt */
     ENGINE_NETWORK_GANG, /* the gang's ranks see each other and nobody else */
@@ -53,15 +59,20 @@ struct launch_secret {
 };
 
 /* A folder of the machine that the job reads: shown as /inputs/<name>, read-only, and named by the
- * variable MUSTER_INPUT_<NAME> (upper case, '-' and '.' as '_'). */
+ * variable MUSTER_INPUT_<NAME> (upper case, '-' and '.' as '_'). The name is [a-z0-9][a-z0-9._-]*;
+ * two whose variables would be the same are ERR_INVALID. The folder must be there, and readable for
+ * everybody (0555, files 0444), until the attempt has ended: a job whose input is missing ends with
+ * ENGINE_END_START_FAILED. It can be inside the data directory, which itself stays hidden. */
 struct launch_input {
     const char *name;
     const char *folder; /* absolute */
 };
 
-/* Where a replica is asked. It gets MUSTER_SOCKET, a path at which it may listen; what listens on a
- * port instead (MUSTER_PORT, on the loopback of its own network) is reached through the same
- * socket, which the sandbox's init then relays. */
+/* Where a replica is asked. It gets MUSTER_SOCKET, the path of the socket at which it is to listen;
+ * what listens on a port instead (MUSTER_PORT, on 127.0.0.1 of its own network) is reached through
+ * the same socket, at which the sandbox then listens itself and relays. A connection is closed at
+ * once while nothing listens on the port. A port with ENGINE_NETWORK_HOST is ERR_INVALID: who
+ * listens there need not be the replica. */
 struct launch_serve {
     bool on;
     uint32_t port; /* 0: it listens on the socket itself */
@@ -101,9 +112,11 @@ struct launch {
 
     const struct launch_input *inputs;
     size_t input_count;
-    /* Folders that it writes: /outputs/<name>, named by MUSTER_OUTPUT_<NAME>, the same for every
-     * attempt. output_job (0: job) says whose folder it is and output_part (NULL: none) which
-     * subfolder of it: elements of an array share the first one's folder. */
+    /* Folders that it writes: /outputs/<name>, named by MUSTER_OUTPUT_<NAME>, names as those of
+     * inputs. It is the same for every attempt, which finds there what the one before left.
+     * output_job (0: job) says whose folder it is and output_part (NULL: none; a name as those of
+     * inputs) which subfolder of it: elements of an array share the first one's folder, and each
+     * sees its own part only. */
     const char *const *outputs;
     size_t output_count;
     uint64_t output_job;
@@ -117,7 +130,8 @@ struct launch {
     /* For each rank; 0: not limited. Limits are those of an attempt's ranks together. */
     uint64_t cpu_milli;
     uint64_t memory_bytes;
-    uint64_t disk_bytes;          /* the work directory, /tmp, metrics and checkpoints */
+    uint64_t disk_bytes; /* the work directory, /tmp, metrics, checkpoints, and its outputs (of
+                          * an array's element: its own parts) */
     const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
 
     enum launch_network network;
@@ -281,8 +295,10 @@ void engine_observe(
  * stay. What is dropped is out of reach at once, its space is free a little later. -1: ERR_CONFLICT
  * while it runs. Fine when it is not known. */
 MUST_CHECK int engine_forget(struct engine *engine, uint64_t attempt, struct error *err);
-/* Removes everything of a job in the same way: checkpoints, logs, metrics. -1: ERR_CONFLICT while
- * an attempt of it is known. */
+/* Removes everything of a job in the same way: checkpoints, logs, metrics, outputs. -1:
+ * ERR_CONFLICT while an attempt of it is known, or one of another job that writes its outputs here.
+ * Those of an array's elements go with the job they named as output_job, so that one is to be
+ * purged last: the engine does not know of elements that have yet to start. */
 MUST_CHECK int engine_purge(struct engine *engine, uint64_t job, struct error *err);
 
 struct exec_request {
@@ -307,12 +323,17 @@ const struct engine_node *engine_node(const struct engine *engine);
  * not exist. */
 char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number);
 
-/* Opens the folder of a job's output for reading, all parts of it: the caller's descriptor. It is
- * there until engine_purge, and as hostile as the job. ERR_NOT_FOUND. */
+/* Opens the folder of a job's output for reading, all parts of it: the caller's descriptor, closed
+ * on exec. `job` is the output_job of the launch. The folder is there from the first attempt's
+ * start until engine_purge, and what is in it is as hostile as the job, which may still be writing:
+ * walk it by openat with O_NOFOLLOW (and O_NONBLOCK, for pipes) and look at what was opened. -1:
+ * ERR_NOT_FOUND or ERR_IO. */
 MUST_CHECK int engine_output_open(
     const struct engine *engine, uint64_t job, const char *name, struct error *err);
-/* The socket at which a replica's attempt listens once it is ready to; to be freed by the caller.
- * Its folder belongs to the attempt's uid: see http_endpoint_create for how to connect to it. */
+/* The path of the socket at which a replica's attempt listens once it is ready to; to be freed by
+ * the caller. It need not exist, may be longer than the 107 bytes of a socket's address, and is
+ * gone when the attempt has ended. Its folder belongs to the attempt's uid, which can put anything
+ * there: see http_endpoint_create for how to connect to it. */
 char *engine_serve_socket(const struct engine *engine, uint64_t attempt);
 
 /* Lets go of every attempt (they go on running) and frees the engine. NULL is fine. */

@@ -16,6 +16,9 @@ struct engine_operations {
         struct error *err);
     const struct engine_node *(*node)(const struct engine *engine);
     char *(*log_folder)(const struct engine *engine, uint64_t job, uint32_t attempt_number);
+    int (*output_open)(
+        const struct engine *engine, uint64_t job, const char *name, struct error *err);
+    char *(*serve_socket)(const struct engine *engine, uint64_t attempt);
     void (*destroy)(struct engine *engine);
 };
 

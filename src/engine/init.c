@@ -2,17 +2,19 @@
  *
  * It starts the ranks of its plan, tells the shim of each whether it was executed and how it
  * ended, passes signals on to their process groups, reaps whatever is left to it, runs commands
- * on demand, and ends when the last rank has: the kernel then kills what is left. It decides
- * nothing. When the shim is gone it ends too.
+ * on demand, keeps the relay of a replica's port running, and ends when the last rank has: the
+ * kernel then kills what is left. It decides nothing. When the shim is gone it ends too.
  *
  * It has the rights of the job, which could otherwise read its memory (the plan has the secrets
  * of all ranks) or its descriptors: so it is not dumpable, and what it does not need it closes. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/vec.h"
 #include "engine/channel.h"
 #include "engine/cores.h"
 #include "engine/engine.h"
+#include "engine/init_relay.h"
 #include "engine/init_usage.h"
 #include "engine/record.h"
 #include "engine/sandbox.h"
@@ -35,6 +37,7 @@
 #include <unistd.h>
 
 enum { PLAN_BYTES_MAX = 64 << 20, EXECS_MAX = 64 };
+enum { RELAY_END_MS = 1000, RELAY_LEAST_MS = 100 };
 
 struct rank {
     uint32_t number;
@@ -60,6 +63,12 @@ struct init {
         pid_t pid;
     } execs[EXECS_MAX];
     size_t exec_count;
+    uint16_t relay_port; /* 0: nothing is relayed */
+    int relay_fd;        /* listens at the replica's socket */
+    int leash[2];        /* the relay ends when leash[1] is closed: see relay_start */
+    pid_t relay_pid;     /* 0: it does not run */
+    int64_t relay_at_ms; /* boot clock, as the next: when it was started last */
+    int64_t leave_by_ms; /* until then the relay may end, as the ranks have; 0: they have not */
     struct usage_total ended; /* of the processes reaped */
     bool over;
     struct channel_message message;
@@ -220,6 +229,7 @@ static int read_plan(struct init *init, int plan_fd)
     init->fsize = record_number(&plan, "fsize", 0);
     init->nofile = record_number(&plan, "nofile", 0);
     init->nproc = record_number(&plan, "nproc", 0);
+    init->relay_port = (uint16_t)record_number(&plan, "relay_port", 0);
     init->folder = record_text(&plan, "folder");
     init->argv = collect(init, &plan, "argument", 0, first, 0);
     char **common = collect(init, &plan, "env", 0, first, 0);
@@ -359,10 +369,59 @@ static void start_ranks(struct init *init)
     close(null_fd);
 }
 
+/* ---- The relay --------------------------------------------------------------------------- */
+
+/* Starts the relay when there has to be one and is none. What cannot be forked now is tried again
+ * at the next question for the usage. */
+static void keep_relay(struct init *init)
+{
+    if (init->relay_port == 0 || init->relay_pid > 0)
+        return;
+    pid_t pid = relay_start(init->relay_fd, init->leash[0], init->relay_port);
+    init->relay_pid = pid > 0 ? pid : 0;
+    init->relay_at_ms = clock_boot_ms();
+}
+
+/* The relay has ended: the job can kill it. One that did not live long is not started again before
+ * the next question for the usage, so that nothing can make init do nothing else. */
+static void note_relay_end(struct init *init)
+{
+    init->relay_pid = 0;
+    if (clock_boot_ms() - init->relay_at_ms >= RELAY_LEAST_MS)
+        keep_relay(init);
+}
+
+/* Listens before the ranks run, so that whoever asks early is told by the relay that nobody answers
+ * yet. -1: errno says why. */
+static int open_relay(struct init *init)
+{
+    if (init->relay_port == 0)
+        return 0;
+    init->relay_fd = relay_listen(SANDBOX_SOCKET);
+    if (init->relay_fd < 0 || pipe2(init->leash, O_CLOEXEC) < 0)
+        return -1;
+    keep_relay(init);
+    return 0;
+}
+
+/* The program is gone, but the end of its last answers may still be in the relay. */
+static void let_relay_end(struct init *init)
+{
+    init->relay_port = 0; /* it is not started again */
+    init->leave_by_ms = clock_boot_ms() + RELAY_END_MS;
+    close(init->relay_fd);
+    close(init->leash[0]);
+    close(init->leash[1]);
+}
+
 /* ---- Ends -------------------------------------------------------------------------------- */
 
 static void note_end(struct init *init, pid_t pid, int status)
 {
+    if (pid == init->relay_pid) {
+        note_relay_end(init);
+        return;
+    }
     for (size_t i = 0; i < init->rank_count; i++) {
         if (init->ranks[i].pid != pid)
             continue;
@@ -380,6 +439,12 @@ static void note_end(struct init *init, pid_t pid, int status)
     }
 }
 
+static void end(struct init *init)
+{
+    say_usage(init);
+    init->over = true;
+}
+
 static void reap(struct init *init)
 {
     struct signalfd_siginfo ignored;
@@ -394,10 +459,12 @@ static void reap(struct init *init)
         usage_add_ended(&init->ended, &usage);
         note_end(init, pid, status);
     }
-    if (init->running == 0) {
-        say_usage(init);
-        init->over = true;
-    }
+    if (init->running > 0)
+        return;
+    if (init->relay_pid > 0 && init->leave_by_ms == 0)
+        let_relay_end(init);
+    if (init->relay_pid == 0)
+        end(init);
 }
 
 /* ---- What the shim asks for -------------------------------------------------------------- */
@@ -449,6 +516,7 @@ static void do_exec(struct init *init, const struct record *message)
 static void do_usage(struct init *init, const struct record *message)
 {
     (void)message;
+    keep_relay(init);
     say_usage(init);
 }
 
@@ -479,13 +547,27 @@ static void take_request(struct init *init)
     channel_message_finish(&init->message);
 }
 
+/* How long to wait for the next event: -1, without a bound, unless it is about to end. */
+static int patience_ms(const struct init *init)
+{
+    if (init->leave_by_ms == 0)
+        return -1;
+    int64_t left_ms = init->leave_by_ms - clock_boot_ms();
+    return left_ms > 0 ? (int)left_ms : 0;
+}
+
 static void run(struct init *init)
 {
     while (!init->over) {
         struct pollfd fds[] = {
             {.fd = init->channel_fd, .events = POLLIN}, {.fd = init->signal_fd, .events = POLLIN}};
-        if (poll(fds, ARRAY_LEN(fds), -1) < 0 && errno != EINTR)
+        int count = poll(fds, ARRAY_LEN(fds), patience_ms(init));
+        if (count < 0 && errno != EINTR)
             _exit(1);
+        if (count == 0) {
+            end(init); /* a client does not take its answer */
+            return;
+        }
         if (fds[1].revents)
             reap(init);
         if (fds[0].revents && !init->over)
@@ -554,6 +636,10 @@ int init_main(int argc, char **argv)
     init->signal_fd = signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
     if (init->signal_fd < 0) {
         say_failed(init, "init cannot make a signalfd", errno);
+        return 1;
+    }
+    if (open_relay(init) < 0) {
+        say_failed(init, "init cannot listen at " SANDBOX_SOCKET, errno);
         return 1;
     }
     start_ranks(init);

@@ -34,6 +34,10 @@ static const struct record_member members[] = {
     MEMBER(log_file_bytes, RECORD_U64),
     MEMBER(log_files, RECORD_U32),
     MEMBER(sample_ms, RECORD_U64),
+    MEMBER(output_job, RECORD_U64),
+    MEMBER(output_part, RECORD_TEXT),
+    MEMBER(serve.on, RECORD_BOOL),
+    MEMBER(serve.port, RECORD_U32),
 };
 
 static int check_name(const char *what, const char *name, struct error *err)
@@ -96,6 +100,124 @@ static int check_placements(const struct launch *launch, struct error *err)
     return 0;
 }
 
+/* ---- Inputs, outputs and the socket ------------------------------------------------------ */
+
+static bool is_lower_or_digit(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+bool launch_is_artifact_name(const char *name)
+{
+    if (!name || !is_lower_or_digit(*name) || strlen(name) > MOST_NAME)
+        return false;
+    for (; *name; name++) {
+        if (!is_lower_or_digit(*name) && !strchr("._-", *name))
+            return false;
+    }
+    return true;
+}
+
+static char variable_character(char c)
+{
+    if (c >= 'a' && c <= 'z')
+        return (char)(c - 'a' + 'A');
+    return c == '-' || c == '.' ? '_' : c;
+}
+
+void launch_artifact_variable(struct strbuf *out, const char *prefix, const char *name)
+{
+    strbuf_puts(out, prefix);
+    for (; *name; name++)
+        strbuf_putc(out, variable_character(*name));
+}
+
+uint64_t launch_output_job(const struct launch *launch)
+{
+    return launch->output_job ? launch->output_job : launch->job;
+}
+
+/* Would both be the same variable? */
+static bool same_variable(const char *a, const char *b)
+{
+    while (*a && variable_character(*a) == variable_character(*b))
+        a++, b++;
+    return !*a && !*b;
+}
+
+/* A list of names as the two kinds of artifacts have them: the name of each at a stride. */
+struct name_list {
+    const char *what;
+    const char *const *first;
+    size_t stride;
+    size_t count;
+};
+
+static const char *name_at(const struct name_list *list, size_t i)
+{
+    return *(const char *const *)((const char *)list->first + i * list->stride);
+}
+
+static int check_artifact_names(const struct name_list *list, struct error *err)
+{
+    if (list->count > ENGINE_ARTIFACTS_MAX)
+        return error_set(err, ERR_INVALID, "the job has %zu %ss: at most %d are possible",
+            list->count, list->what, ENGINE_ARTIFACTS_MAX);
+    for (size_t i = 0; i < list->count; i++) {
+        const char *name = name_at(list, i);
+        if (!launch_is_artifact_name(name))
+            return error_set(err, ERR_INVALID,
+                "\"%.60s\" is not the name of an %s: it begins with a-z or 0-9, and has "
+                "only those, '.', '_' and '-'",
+                name ? name : "", list->what);
+        for (size_t j = 0; j < i; j++) {
+            if (same_variable(name, name_at(list, j)))
+                return error_set(err, ERR_INVALID,
+                    "the %ss %.60s and %.60s would be the same variable: rename one", list->what,
+                    name_at(list, j), name);
+        }
+    }
+    return 0;
+}
+
+/* On the machine's network a port may be anybody's: what would be asked there need not be the
+ * replica. */
+static int check_serve(const struct launch *launch, struct error *err)
+{
+    const struct launch_serve *serve = &launch->serve;
+    if (serve->port > UINT16_MAX || (serve->port && !serve->on))
+        return error_set(err, ERR_INVALID,
+            "port %u cannot be served: it is 1 to 65535, of a job that serves", serve->port);
+    if (serve->port && launch->network == ENGINE_NETWORK_HOST)
+        return error_set(err, ERR_INVALID,
+            "port %u is served from a network of the job's own: choose the network none or gang, "
+            "or listen at MUSTER_SOCKET",
+            serve->port);
+    return 0;
+}
+
+static int check_artifacts(const struct launch *launch, struct error *err)
+{
+    const struct name_list inputs = {"input", launch->input_count ? &launch->inputs->name : NULL,
+        sizeof *launch->inputs, launch->input_count};
+    const struct name_list outputs = {
+        "output", launch->outputs, sizeof *launch->outputs, launch->output_count};
+    if (check_artifact_names(&inputs, err) < 0 || check_artifact_names(&outputs, err) < 0)
+        return -1;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        const char *folder = launch->inputs[i].folder;
+        if (!folder || folder[0] != '/')
+            return error_set(err, ERR_INVALID, "the folder of the input %s is not an absolute path",
+                launch->inputs[i].name);
+    }
+    if (launch->output_part && !launch_is_artifact_name(launch->output_part))
+        return error_set(err, ERR_INVALID, "\"%.60s\" is not the name of a part of an output",
+            launch->output_part);
+    return check_serve(launch, err);
+}
+
+/* ---- The whole launch -------------------------------------------------------------------- */
+
 int launch_check(const struct launch *launch, struct error *err)
 {
     if (launch->attempt == 0 || launch->job == 0 || launch->attempt_number == 0)
@@ -115,7 +237,8 @@ int launch_check(const struct launch *launch, struct error *err)
         return error_set(err, ERR_INVALID, "the network is none, gang or host");
     if (launch->log_files > MOST_LOG_FILES)
         return error_set(err, ERR_INVALID, "at most %d log files are possible", MOST_LOG_FILES);
-    if (check_variables(launch, err) < 0 || check_placements(launch, err) < 0)
+    if (check_variables(launch, err) < 0 || check_artifacts(launch, err) < 0 ||
+        check_placements(launch, err) < 0)
         return -1;
     return 0;
 }
@@ -140,6 +263,12 @@ void launch_encode(struct strbuf *out, const struct launch *launch)
         record_put(out, "variable", launch->variables[i].name);
         record_put(out, "value", launch->variables[i].value);
     }
+    for (size_t i = 0; i < launch->input_count; i++) {
+        record_put(out, "input", launch->inputs[i].name);
+        record_put(out, "input_folder", launch->inputs[i].folder);
+    }
+    for (size_t i = 0; i < launch->output_count; i++)
+        record_put(out, "output", launch->outputs[i]);
     for (size_t i = 0; i < launch->placement_count; i++)
         encode_placement(out, &launch->placements[i]);
 }
@@ -183,6 +312,26 @@ static int decode_placement(struct arena *arena, const char *text, struct launch
     return decode_devices(arena, devices[0] == '-' ? "" : devices, place);
 }
 
+/* Inputs and outputs; a launch file of an older server has none. An input without its folder is
+ * left with none, which launch_check refuses. */
+static void decode_artifacts(
+    struct arena *arena, const struct record *record, struct launch *launch)
+{
+    struct launch_input *inputs = arena_alloc(arena, count_fields(record, "input"), sizeof *inputs);
+    const char **outputs = arena_alloc(arena, count_fields(record, "output"), sizeof *outputs);
+    for (size_t i = 0; i < record->count; i++) {
+        const struct record_field *field = &record->fields[i];
+        if (!strcmp(field->name, "input"))
+            inputs[launch->input_count++] = (struct launch_input){field->value, NULL};
+        else if (!strcmp(field->name, "input_folder") && launch->input_count > 0)
+            inputs[launch->input_count - 1].folder = field->value;
+        else if (!strcmp(field->name, "output"))
+            outputs[launch->output_count++] = field->value;
+    }
+    launch->inputs = inputs;
+    launch->outputs = outputs;
+}
+
 /* Fills the repeated fields. -1: one of them is not what it should be. */
 static int decode_lists(struct arena *arena, const struct record *record, struct launch *launch)
 {
@@ -204,6 +353,7 @@ static int decode_lists(struct arena *arena, const struct record *record, struct
                  decode_placement(arena, field->value, &places[launch->placement_count++]) < 0)
             return -1;
     }
+    decode_artifacts(arena, record, launch);
     launch->argv = argv;
     launch->variables = variables;
     launch->placements = places;

@@ -219,7 +219,7 @@ static int launch_shim(struct attempt *attempt, const struct launch *launch,
     gid_t gid = launch->uid ? launch->gid : getegid();
     int pair[2];
     pid_t pid;
-    if (layout_make(local->data, launch->job, launch->attempt_number, uid, gid, err) < 0 ||
+    if (layout_make(local->data, launch, uid, gid, err) < 0 ||
         make_cgroup(local, launch, place, cores, err) < 0 ||
         make_secrets(launch, &handed->secrets_fd, err) < 0 || channel_pair(pair, err) < 0)
         return -1;
@@ -260,6 +260,7 @@ static void adopt_launch(struct attempt *attempt, const struct launch *launch,
     status->job = launch->job;
     status->attempt_number = launch->attempt_number;
     status->epoch = launch->epoch;
+    attempt->output_job = launch->output_count > 0 ? launch_output_job(launch) : 0;
     for (size_t i = 0; i < cores->count; i++)
         vec_push(&attempt->cores, cores->numbers[i]);
     if (!launch->accelerator_type || strcmp(launch->accelerator_type, "nvidia") != 0)
@@ -392,7 +393,8 @@ static int remove_work(const struct attempt *attempt, struct error *err)
         if (trash_put(attempt->local->trash, path, err) < 0)
             return -1;
     }
-    return 0;
+    SCOPED(mem_scope) char *serve = layout_serve(attempt->local->data, attempt->id, NULL);
+    return trash_put(attempt->local->trash, serve, err);
 }
 
 static int local_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -419,9 +421,15 @@ static int local_purge(struct engine *engine, uint64_t job, struct error *err)
 {
     const struct local *local = of_engine(engine);
     for (size_t i = 0; i < local->attempts.count; i++) {
-        if (local->attempts.items[i]->status.job == job)
-            return error_set(err, ERR_CONFLICT, "attempt %" PRIu64 " of the job is not forgotten",
-                local->attempts.items[i]->id);
+        const struct attempt *attempt = local->attempts.items[i];
+        if (attempt->status.job == job)
+            return error_set(
+                err, ERR_CONFLICT, "attempt %" PRIu64 " of the job is not forgotten", attempt->id);
+        if (attempt->output_job == job)
+            return error_set(err, ERR_CONFLICT,
+                "attempt %" PRIu64 " of another element of the array has its outputs in the job's "
+                "folder, and is not forgotten",
+                attempt->id);
     }
     SCOPED(mem_scope) char *path = layout_job(local->data, job, NULL);
     return trash_put(local->trash, path, err);
@@ -435,6 +443,35 @@ static const struct engine_node *local_node(const struct engine *engine)
 static char *local_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number)
 {
     return layout_attempt(of_engine(engine)->data, job, attempt_number, "log");
+}
+
+/* Opens a folder of the team's for reading. Its name is in a folder of the server's, so it can be
+ * no link; but its owner may have closed it to himself, and an ordinary server is its owner. */
+static int open_team_folder(const char *path)
+{
+    static const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    int fd = open(path, flags);
+    if (fd < 0 && errno == EACCES && fchmodat(AT_FDCWD, path, 0700, AT_SYMLINK_NOFOLLOW) == 0)
+        fd = open(path, flags);
+    return fd;
+}
+
+static int local_output_open(
+    const struct engine *engine, uint64_t job, const char *name, struct error *err)
+{
+    if (!launch_is_artifact_name(name))
+        return error_set(err, ERR_NOT_FOUND, "\"%.60s\" is not the name of an output", name);
+    SCOPED(mem_scope) char *path = layout_output(of_engine(engine)->data, job, name, NULL);
+    int fd = open_team_folder(path);
+    if (fd < 0 && errno == ENOENT)
+        return error_set(
+            err, ERR_NOT_FOUND, "the job has no output %s: no attempt of it has begun", name);
+    return fd < 0 ? error_set_errno(err, "cannot open the output %s", path) : fd;
+}
+
+static char *local_serve_socket(const struct engine *engine, uint64_t attempt)
+{
+    return layout_serve(of_engine(engine)->data, attempt, SERVE_SOCKET);
 }
 
 /* ---- Beginning and end -------------------------------------------------------------------- */
@@ -531,7 +568,7 @@ static int scan(struct local *local, struct error *err)
 
 static int make_data_folders(const struct local *local, struct error *err)
 {
-    static const char *const names[] = {"run", "jobs"};
+    static const char *const names[] = {"run", "jobs", "serve"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         SCOPED(strbuf_finish) struct strbuf path = {0};
         strbuf_printf(&path, "%s/%s", local->data, names[i]);
@@ -584,6 +621,8 @@ static const struct engine_operations operations = {
     .exec = local_exec,
     .node = local_node,
     .log_folder = local_log_folder,
+    .output_open = local_output_open,
+    .serve_socket = local_serve_socket,
     .destroy = local_destroy,
 };
 

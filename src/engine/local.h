@@ -45,6 +45,7 @@ struct attempt {
     VEC(uint64_t) execs;   /* asked for, not ended */
     VEC(uint32_t) devices; /* of NVIDIA, for its samples */
     VEC(uint32_t) cores;   /* pinned: its own until it has ended */
+    uint64_t output_job;   /* whose folder it writes its outputs to; 0: it has none */
 };
 
 struct local {

@@ -62,6 +62,16 @@ static void put_secrets(struct strbuf *out, const struct record *secrets)
     }
 }
 
+static void put_artifact(
+    struct strbuf *out, const char *prefix, const char *folder, const char *name)
+{
+    SCOPED(strbuf_finish) struct strbuf variable = {0};
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    launch_artifact_variable(&variable, prefix, name);
+    strbuf_printf(&path, "%s/%s", folder, name);
+    put_variable(out, strbuf_text(&variable), strbuf_text(&path));
+}
+
 static void put_contract(struct strbuf *out, const struct plan_input *input)
 {
     const struct launch *launch = input->launch;
@@ -75,6 +85,14 @@ static void put_contract(struct strbuf *out, const struct plan_input *input)
     put_variable(out, "MUSTER_JOB", launch->job_name);
     put_variable(out, "MUSTER_TEAM", launch->team_name);
     put_variable_number(out, "MUSTER_ATTEMPT", launch->attempt_number);
+    for (size_t i = 0; i < launch->input_count; i++)
+        put_artifact(out, "MUSTER_INPUT_", SANDBOX_INPUTS, launch->inputs[i].name);
+    for (size_t i = 0; i < launch->output_count; i++)
+        put_artifact(out, "MUSTER_OUTPUT_", SANDBOX_OUTPUTS, launch->outputs[i]);
+    if (launch->serve.on)
+        put_variable(out, "MUSTER_SOCKET", SANDBOX_SOCKET);
+    if (launch->serve.port)
+        put_variable_number(out, "MUSTER_PORT", launch->serve.port);
 }
 
 /* The devices of one rank as "0,1": its even share of the placement's, or all of them. */
@@ -123,6 +141,8 @@ void plan_encode(struct strbuf *out, const struct plan_input *input)
         record_put_number(out, "fsize", launch->disk_bytes * input->place->ranks + FILE_SIZE_ROOM);
     record_put_number(out, "nofile", FILES_OPEN_MAX);
     record_put_number(out, "nproc", PROCESSES_MAX);
+    if (launch->serve.port)
+        record_put_number(out, "relay_port", launch->serve.port);
     SCOPED(strbuf_finish) struct strbuf folder = {0};
     strbuf_printf(
         &folder, SANDBOX_WORK "/%s", launch->work_subfolder ? launch->work_subfolder : "");

@@ -1,6 +1,7 @@
 /* The plan: what the shim tells init to run. A record in a memory file, since it has the secrets:
  *
  *     fsize, nofile, nproc       bounds for every process
+ *     relay_port                 what the replica's socket is relayed to; absent: nothing
  *     folder                     where to start
  *     argument ...               the command
  *     env NAME=VALUE ...         for every rank

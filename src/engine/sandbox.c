@@ -4,6 +4,7 @@
 #include "engine/sandbox.h"
 
 #include "base/memory.h"
+#include "base/strbuf.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -85,6 +86,11 @@ void sandbox_sources_finish(struct sandbox_sources *sources)
     free(sources->checkpoint);
     free(sources->job);
     free(sources->program);
+    free(sources->serve);
+    for (size_t i = 0; i < ENGINE_ARTIFACTS_MAX; i++) {
+        free(sources->inputs[i]);
+        free(sources->outputs[i]);
+    }
     *sources = (struct sandbox_sources){0};
 }
 
@@ -92,8 +98,13 @@ void sandbox_sources_finish(struct sandbox_sources *sources)
  * hides it when that is where the data directory is. */
 struct staged {
     char **source;
-    const char *name;
+    char name[16];
     int fd;
+};
+
+struct staged_list {
+    struct staged items[SANDBOX_SOURCES_MAX];
+    size_t count;
 };
 
 static int hold_source(struct staged *staged, struct error *err)
@@ -119,16 +130,55 @@ static int stage_source(const struct staged *staged, struct error *err)
     return 0;
 }
 
-static int stage_all(struct staged *list, size_t count, struct error *err)
+static void staged_finish(struct staged_list *list)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (hold_source(&list[i], err) < 0)
-            return -1;
+    for (size_t i = 0; i < list->count; i++)
+        fd_scope(&list->items[i].fd);
+}
+
+/* Adds a source that is there, under a name with a number when it is one of several. */
+static void list_source(struct staged_list *list, char **source, const char *name, int number)
+{
+    if (!*source)
+        return;
+    assert(list->count < ARRAY_LEN(list->items));
+    struct staged *staged = &list->items[list->count++];
+    *staged = (struct staged){.source = source, .fd = -1};
+    if (number < 0)
+        snprintf(staged->name, sizeof staged->name, "%s", name);
+    else
+        snprintf(staged->name, sizeof staged->name, "%s-%d", name, number);
+}
+
+static void list_sources(struct staged_list *list, struct sandbox_sources *sources)
+{
+    list_source(list, &sources->work, "work", -1);
+    list_source(list, &sources->tmp, "tmp", -1);
+    list_source(list, &sources->checkpoint, "checkpoint", -1);
+    list_source(list, &sources->job, "job", -1);
+    list_source(list, &sources->program, "muster", -1);
+    list_source(list, &sources->serve, "serve", -1);
+    for (int i = 0; i < ENGINE_ARTIFACTS_MAX; i++) {
+        list_source(list, &sources->inputs[i], "input", i);
+        list_source(list, &sources->outputs[i], "output", i);
     }
+}
+
+static int stage_all(const struct staged_list *list, struct error *err)
+{
     if (mount("muster", STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k") < 0)
         return error_set_errno(err, "cannot mount on " STAGE);
-    for (size_t i = 0; i < count; i++) {
-        if (stage_source(&list[i], err) < 0)
+    for (size_t i = 0; i < list->count; i++) {
+        if (stage_source(&list->items[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int hold_all(struct staged_list *list, struct error *err)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (hold_source(&list->items[i], err) < 0)
             return -1;
     }
     return 0;
@@ -136,21 +186,13 @@ static int stage_all(struct staged *list, size_t count, struct error *err)
 
 int sandbox_stage(struct sandbox_sources *sources, const char *data, struct error *err)
 {
-    struct staged list[] = {
-        {&sources->work, "work", -1},
-        {&sources->tmp, "tmp", -1},
-        {&sources->checkpoint, "checkpoint", -1},
-        {&sources->job, "job", -1},
-        {&sources->program, "muster", -1},
-    };
+    SCOPED(staged_finish) struct staged_list list = {.count = 0};
+    list_sources(&list, sources);
     if (unshare(CLONE_NEWNS) < 0)
         return error_set_errno(err, "cannot make a mount namespace");
     if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
         return error_set_errno(err, "cannot part the mount namespace from the machine's");
-    int result = stage_all(list, ARRAY_LEN(list), err);
-    for (size_t i = 0; i < ARRAY_LEN(list); i++)
-        fd_scope(&list[i].fd);
-    if (result < 0)
+    if (hold_all(&list, err) < 0 || stage_all(&list, err) < 0)
         return -1;
     /* A data directory below the stage is hidden by it, and then is not there to be covered. */
     if (mount("muster", data, "tmpfs", MS_NOSUID | MS_NODEV | MS_RDONLY, "mode=0000,size=4k") < 0 &&
@@ -295,6 +337,25 @@ static void add_devices(const struct sandbox *sandbox, struct argument_list *out
         add_readable(accelerator_folders, ARRAY_LEN(accelerator_folders), out);
 }
 
+/* Binds a source at FOLDER/NAME. bubblewrap makes the folders on the way. */
+static void add_artifact(struct argument_list *out, const char *how, const char *source,
+    const char *folder, const char *name)
+{
+    SCOPED(strbuf_finish) struct strbuf path = {0};
+    strbuf_printf(&path, "%s/%s", folder, name);
+    ADD(out, how, source, strbuf_text(&path));
+}
+
+static void add_artifacts(const struct sandbox *sandbox, struct argument_list *out)
+{
+    const struct sandbox_sources *sources = sandbox->sources;
+    const struct launch *launch = sandbox->launch;
+    for (size_t i = 0; i < launch->input_count; i++)
+        add_artifact(out, "--ro-bind", sources->inputs[i], SANDBOX_INPUTS, launch->inputs[i].name);
+    for (size_t i = 0; i < launch->output_count; i++)
+        add_artifact(out, "--bind", sources->outputs[i], SANDBOX_OUTPUTS, launch->outputs[i]);
+}
+
 static void add_own_folders(const struct sandbox *sandbox, struct argument_list *out)
 {
     const struct sandbox_sources *sources = sandbox->sources;
@@ -305,6 +366,9 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
     ADD(out, "--bind", sources->work, SANDBOX_WORK, "--bind", sources->tmp, "/tmp");
     ADD(out, "--bind", sources->checkpoint, SANDBOX_CHECKPOINT);
     ADD(out, "--dir", "/var", "--symlink", "/tmp", "/var/tmp", "--dir", "/run/muster");
+    if (sources->serve)
+        ADD(out, "--bind", sources->serve, SANDBOX_SERVE);
+    add_artifacts(sandbox, out);
     ADD(out, "--bind", sources->job, SANDBOX_JOB, "--ro-bind", sources->program, SANDBOX_INIT);
     ADD(out, "--perms", "0700", "--size");
     add_number(out, SECRETS_BYTES);

@@ -16,6 +16,11 @@
 #define SANDBOX_INIT       "/run/muster/init"
 #define SANDBOX_METRICS    SANDBOX_JOB "/metrics"
 #define SANDBOX_COMPLETE   SANDBOX_JOB "/complete"
+#define SANDBOX_INPUTS     ENGINE_INPUTS_PATH
+#define SANDBOX_OUTPUTS    ENGINE_OUTPUTS_PATH
+#define SANDBOX_SERVE      "/run/muster/serve"
+#define SERVE_SOCKET       "replica.sock"     /* in the folder that is shown as SANDBOX_SERVE */
+#define SANDBOX_SOCKET     ENGINE_SOCKET_PATH /* SANDBOX_SERVE "/" SERVE_SOCKET */
 
 /* Where the folders of the attempt are on the machine. */
 struct sandbox_sources {
@@ -24,10 +29,16 @@ struct sandbox_sources {
     char *checkpoint;
     char *job;
     char *program; /* this program's file */
+    char *serve;   /* NULL: it does not serve */
+    /* As many as the launch has, in its order. */
+    char *inputs[ENGINE_ARTIFACTS_MAX];
+    char *outputs[ENGINE_ARTIFACTS_MAX];
 };
 
 /* Frees the paths. */
 void sandbox_sources_finish(struct sandbox_sources *sources);
+
+enum { SANDBOX_SOURCES_MAX = 6 + 2 * ENGINE_ARTIFACTS_MAX };
 
 /* For a shim that is root: gives it a view of the machine of its own, in which the sources are
  * below /mnt, where any user can reach them, and the data directory is an empty folder. Replaces

@@ -305,6 +305,10 @@ static void watch_disk(struct shim *shim)
     tree_measure_add(files->work_fd, TREE_ENTRIES_MAX, &used);
     tree_measure_add(files->tmp_fd, TREE_ENTRIES_MAX, &used);
     tree_measure_add(files->job_fd, TREE_ENTRIES_MAX, &used);
+    if (files->serve_fd >= 0)
+        tree_measure_add(files->serve_fd, TREE_ENTRIES_MAX, &used);
+    for (size_t i = 0; i < files->launch.output_count; i++)
+        tree_measure_add(files->output_fds[i], TREE_ENTRIES_MAX, &used);
     tree_measure_add(files->checkpoint_fd, TREE_ENTRIES_MAX, &checkpoint);
     shim->disk_bytes = used.bytes + checkpoint.bytes;
     if (most > 0 && (shim->disk_bytes > most || used.cut || checkpoint.cut))
@@ -559,7 +563,8 @@ static void remove_work(const struct shim *shim)
 {
     struct error err;
     if (file_remove_content(shim->files.work_fd, &err) < 0 ||
-        file_remove_content(shim->files.tmp_fd, &err) < 0)
+        file_remove_content(shim->files.tmp_fd, &err) < 0 ||
+        (shim->files.serve_fd >= 0 && file_remove_content(shim->files.serve_fd, &err) < 0))
         log_warn("%s", err.text);
 }
 

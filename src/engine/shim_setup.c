@@ -97,24 +97,74 @@ int shim_open(const struct shim_arguments *arguments, struct shim_files *files, 
     return take_surroundings(&record, files, err);
 }
 
-static int open_folder(struct shim_files *files, const char *data, const char *name,
-    char **ret_path, int *ret_fd, struct error *err)
+/* Opens a folder of the team's. The path is kept where ret_path is given, for the sandbox. */
+static int open_folder(char *path, char **ret_path, int *ret_fd, struct error *err)
+{
+    SCOPED(mem_scope) char *owned = path;
+    int fd = open(owned, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return error_set_errno(err, "cannot open %s", owned);
+    *ret_fd = fd;
+    if (ret_path) {
+        *ret_path = owned;
+        owned = NULL;
+    }
+    return 0;
+}
+
+static int open_attempt_folders(struct shim_files *files, const char *data, struct error *err)
+{
+    struct sandbox_sources *sources = &files->sources;
+    const struct {
+        const char *name;
+        char **path;
+        int *fd;
+    } folders[] = {
+        {"work", &sources->work, &files->work_fd},
+        {"tmp", &sources->tmp, &files->tmp_fd},
+        {"job", &sources->job, &files->job_fd},
+        {"log", NULL, &files->log_fd},
+    };
+    const struct launch *launch = &files->launch;
+    for (size_t i = 0; i < ARRAY_LEN(folders); i++) {
+        char *path = layout_attempt(data, launch->job, launch->attempt_number, folders[i].name);
+        if (open_folder(path, folders[i].path, folders[i].fd, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The folders that the launch may have: outputs, and that of the socket. */
+static int open_asked_folders(struct shim_files *files, const char *data, struct error *err)
 {
     const struct launch *launch = &files->launch;
-    char *path = !strcmp(name, "checkpoint")
-                     ? layout_job(data, launch->job, name)
-                     : layout_attempt(data, launch->job, launch->attempt_number, name);
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        error_set_errno(err, "cannot open %s", path);
-        free(path);
-        return -1;
+    struct sandbox_sources *sources = &files->sources;
+    files->serve_fd = -1;
+    for (size_t i = 0; i < launch->output_count; i++) {
+        char *path =
+            layout_output(data, launch_output_job(launch), launch->outputs[i], launch->output_part);
+        if (open_folder(path, &sources->outputs[i], &files->output_fds[i], err) < 0)
+            return -1;
     }
-    *ret_fd = fd;
-    if (ret_path)
-        *ret_path = path;
-    else
-        free(path);
+    if (!launch->serve.on)
+        return 0;
+    return open_folder(
+        layout_serve(data, launch->attempt, NULL), &sources->serve, &files->serve_fd, err);
+}
+
+/* An input is somebody else's to keep: that it is there is found out now, while the reason can
+ * still be told in plain words. */
+static int find_inputs(struct shim_files *files, struct error *err)
+{
+    const struct launch *launch = &files->launch;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        const struct launch_input *input = &launch->inputs[i];
+        SCOPED(fd_scope) int fd = open(input->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+            return error_set_errno(
+                err, "the folder of the input %s is not there: %s", input->name, input->folder);
+        files->sources.inputs[i] = mem_strdup(input->folder);
+    }
     return 0;
 }
 
@@ -142,12 +192,10 @@ int shim_open_folders(struct shim_files *files, struct error *err)
     struct sandbox_sources *sources = &files->sources;
     if (!data)
         return error_set(err, ERR_INVALID, "the run folder is not in a data directory");
-    if (open_folder(files, data, "work", &sources->work, &files->work_fd, err) < 0 ||
-        open_folder(files, data, "tmp", &sources->tmp, &files->tmp_fd, err) < 0 ||
-        open_folder(files, data, "job", &sources->job, &files->job_fd, err) < 0 ||
-        open_folder(files, data, "log", NULL, &files->log_fd, err) < 0 ||
-        open_folder(files, data, "checkpoint", &sources->checkpoint, &files->checkpoint_fd, err) <
-            0)
+    if (open_attempt_folders(files, data, err) < 0 ||
+        open_folder(layout_job(data, files->launch.job, "checkpoint"), &sources->checkpoint,
+            &files->checkpoint_fd, err) < 0 ||
+        open_asked_folders(files, data, err) < 0 || find_inputs(files, err) < 0)
         return -1;
     return geteuid() == 0 ? sandbox_stage(sources, data, err) : 0;
 }

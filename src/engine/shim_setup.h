@@ -36,6 +36,8 @@ struct shim_files {
     int checkpoint_fd;
     int job_fd;
     int log_fd;
+    int serve_fd;                         /* -1: it does not serve */
+    int output_fds[ENGINE_ARTIFACTS_MAX]; /* as many as the launch has */
     struct sandbox_sources sources;
 };
 

@@ -88,6 +88,9 @@ static const char *const argv[] = {"python3", "train.py", "two\nlines", "", NULL
 static const struct launch_variable variables[] = {{"A", "1=2"}, {"B", ""}};
 static const struct launch_secret secrets[] = {{"KEY", "hush", 4, false}};
 
+static const struct launch_input inputs[] = {{"digits", "/data/cache/a%b\nc"}, {"base", "/m"}};
+static const char *const outputs[] = {"model", "scores.v2"};
+
 static struct launch example(void)
 {
     return (struct launch){.attempt = UINT64_MAX,
@@ -104,11 +107,18 @@ static struct launch example(void)
         .secrets = secrets,
         .secret_count = 1,
         .snapshot_fd = -1,
+        .inputs = inputs,
+        .input_count = 2,
+        .outputs = outputs,
+        .output_count = 2,
+        .output_job = 8,
+        .output_part = "part-00003",
+        .serve = {.on = true, .port = 8080},
         .world_size = 3,
         .placements = places,
         .placement_count = 2,
         .memory_bytes = 1 << 30,
-        .network = ENGINE_NETWORK_HOST,
+        .network = ENGINE_NETWORK_GANG,
         .grace_ms = 77};
 }
 
@@ -124,7 +134,7 @@ static void test_a_launch_comes_back_without_its_secrets(void **state)
     if (launch_decode(arena, text.text, text.length, &back, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(
-        back.attempt == UINT64_MAX && back.uid == 1000 && back.network == ENGINE_NETWORK_HOST);
+        back.attempt == UINT64_MAX && back.uid == 1000 && back.network == ENGINE_NETWORK_GANG);
     assert_int_equal(back.secret_count, 0);
     assert_int_equal(back.snapshot_fd, -1);
     assert_int_equal(back.grace_ms, 77);
@@ -139,6 +149,44 @@ static void test_a_launch_comes_back_without_its_secrets(void **state)
     assert_string_equal(launch_placement_on(&back, "node one")->node, "node one");
     assert_int_equal(launch_placement_on(&back, "b")->first_rank, 1);
     assert_null(launch_placement_on(&back, "c"));
+}
+
+static void test_inputs_outputs_and_the_socket_come_back(void **state)
+{
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    SCOPED(strbuf_finish) struct strbuf text = {0};
+    struct launch launch = example(), back;
+    launch_encode(&text, &launch);
+    assert_int_equal(launch_decode(arena, text.text, text.length, &back, NULL), 0);
+    assert_int_equal(back.input_count, 2);
+    assert_string_equal(back.inputs[0].name, "digits");
+    assert_string_equal(back.inputs[0].folder, "/data/cache/a%b\nc");
+    assert_string_equal(back.inputs[1].folder, "/m");
+    assert_int_equal(back.output_count, 2);
+    assert_string_equal(back.outputs[1], "scores.v2");
+    assert_string_equal(back.output_part, "part-00003");
+    assert_int_equal(launch_output_job(&back), 8);
+    assert_true(back.serve.on);
+    assert_int_equal(back.serve.port, 8080);
+}
+
+/* A launch file as servers wrote it before there were inputs. */
+static void test_an_older_launch_file_is_read(void **state)
+{
+    static const char text[] = "attempt 4\njob 9\nattempt_number 1\nepoch 5\njob_name train\n"
+                               "team_name red\nuid 1000\ngid 1000\nworld_size 1\nnetwork 1\n"
+                               "argument true\nplacement 0 1 0 - here\n";
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct launch back;
+    struct error err;
+    if (launch_decode(arena, text, sizeof text - 1, &back, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(back.input_count + back.output_count, 0);
+    assert_int_equal(launch_output_job(&back), 9);
+    assert_null(back.output_part);
+    assert_false(back.serve.on);
 }
 
 static void test_a_wrong_launch_is_refused(void **state)
@@ -162,6 +210,65 @@ static void test_a_wrong_launch_is_refused(void **state)
         assert_int_equal(launch_check(&wrong[i], &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
     }
+}
+
+static void test_names_of_artifacts(void **state)
+{
+    static const char *const good[] = {"a", "0", "digits", "base-model.v2", "a_b", "a..b", "a-"};
+    static const char *const bad[] = {
+        "", ".", "..", ".a", "-a", "_a", "A", "aB", "a/b", "a b", "a\n", "\xc3\xa4"};
+    char long_name[257];
+    (void)state;
+    SCOPED(strbuf_finish) struct strbuf variable = {0};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(launch_is_artifact_name(good[i]));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(launch_is_artifact_name(bad[i]));
+    assert_false(launch_is_artifact_name(NULL));
+    memset(long_name, 'a', sizeof long_name - 1);
+    long_name[256] = '\0';
+    assert_false(launch_is_artifact_name(long_name));
+    assert_true(launch_is_artifact_name(long_name + 1));
+    launch_artifact_variable(&variable, "MUSTER_INPUT_", "base-model.v2_x");
+    assert_string_equal(strbuf_text(&variable), "MUSTER_INPUT_BASE_MODEL_V2_X");
+}
+
+static void test_wrong_inputs_outputs_and_sockets_are_refused(void **state)
+{
+    static const struct launch_input bad_name[] = {{"Digits", "/x"}};
+    static const struct launch_input relative[] = {{"digits", "x"}};
+    static const struct launch_input no_folder[] = {{"digits", NULL}};
+    static const struct launch_input twice[] = {{"a-b", "/x"}, {"c", "/x"}, {"a.b", "/y"}};
+    static const char *const same[] = {"m", "a_b", "a-b"};
+    static const char *const up[] = {".."};
+    static const struct {
+        struct launch_input many[ENGINE_ARTIFACTS_MAX + 1];
+    } lists = {{{"a", "/x"}}};
+    struct error err;
+    struct launch wrong[11];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        wrong[i] = example();
+        wrong[i].input_count = wrong[i].output_count = 0;
+        assert_int_equal(launch_check(&wrong[i], &err), 0);
+    }
+    wrong[0].inputs = bad_name, wrong[0].input_count = 1;
+    wrong[1].inputs = relative, wrong[1].input_count = 1;
+    wrong[2].inputs = no_folder, wrong[2].input_count = 1;
+    wrong[3].inputs = twice, wrong[3].input_count = 3;
+    wrong[4].outputs = same, wrong[4].output_count = 3;
+    wrong[5].outputs = up, wrong[5].output_count = 1;
+    wrong[6].inputs = lists.many, wrong[6].input_count = ENGINE_ARTIFACTS_MAX + 1;
+    wrong[7].output_part = "../part";
+    wrong[8].serve.port = 65536;
+    wrong[9].serve.on = false;
+    wrong[10].network = ENGINE_NETWORK_HOST;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_int_equal(launch_check(&wrong[i], &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+    }
+    wrong[10].serve.port = 0;
+    assert_int_equal(launch_check(&wrong[10], &err), 0);
 }
 
 /* ---- Statuses ---------------------------------------------------------------------------- */
@@ -316,7 +423,11 @@ int main(void)
         cmocka_unit_test(test_what_is_not_a_record_is_refused),
         cmocka_unit_test(test_numbers_are_checked_against_their_member),
         cmocka_unit_test(test_a_launch_comes_back_without_its_secrets),
+        cmocka_unit_test(test_inputs_outputs_and_the_socket_come_back),
+        cmocka_unit_test(test_an_older_launch_file_is_read),
         cmocka_unit_test(test_a_wrong_launch_is_refused),
+        cmocka_unit_test(test_names_of_artifacts),
+        cmocka_unit_test(test_wrong_inputs_outputs_and_sockets_are_refused),
         cmocka_unit_test(test_the_newest_status_is_read),
         cmocka_unit_test(test_a_torn_write_leaves_the_status_before),
         cmocka_unit_test(test_an_impossible_status_is_refused),

@@ -57,10 +57,10 @@ struct world *world_create(const char *cgroup_name)
 struct world *world_create_in(const char *parent, const char *cgroup_name)
 {
     struct world *world = mem_alloc(1, sizeof *world);
-    char folder[64];
-    snprintf(folder, sizeof folder, "%s/muster-test-XXXXXX", parent);
-    assert_non_null(mkdtemp(folder));
-    world->data = mem_strdup(folder);
+    struct strbuf folder = {0};
+    strbuf_printf(&folder, "%s/muster-test-XXXXXX", parent);
+    world->data = strbuf_steal(&folder);
+    assert_non_null(mkdtemp(world->data));
     world->cgroup_name = cgroup_name;
     world->base = event_base_new();
     world_make_engine(world);

@@ -3,6 +3,7 @@
 #include "engine/tree.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +23,8 @@ static bool is_dots(const char *name)
     return !strcmp(name, ".") || !strcmp(name, "..");
 }
 
-/* Opens a folder of the same file system; silently nothing when it cannot be. */
+/* Opens a folder of the same file system. One that its owner has closed to himself hides what is
+ * in it, so the measure is not whole; one that vanished has nothing in it. */
 static void walk_push(struct walk *walk, int at, const char *name)
 {
     if (walk->depth == DEPTH_MAX) {
@@ -30,8 +32,10 @@ static void walk_push(struct walk *walk, int at, const char *name)
         return;
     }
     int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0) {
+        walk->measure->cut |= errno == EACCES;
         return;
+    }
     struct stat st;
     DIR *folder = fstat(fd, &st) == 0 && st.st_dev == walk->device ? fdopendir(fd) : NULL;
     if (!folder)

@@ -16,9 +16,15 @@
 
 #include <stdint.h>
 
-enum { USAGE_SERIES_MAX = 16384, USAGE_NAME = 160 };
+enum {
+    USAGE_SERIES_MAX = 16384,
+    USAGE_NAME = 160,
+    /* The version of a series that takes what came after the file was full: it has the service's
+     * name (that of the last such service: "other"), no replica and no key. */
+    USAGE_OVERFLOW_VERSION = -1,
+};
 
-/* What a series is about. Texts are cut to fit. */
+/* What a series is about. Texts are cut to fit, between characters. */
 struct usage_series {
     char service[USAGE_NAME]; /* "team/name" */
     int64_t version;
@@ -26,31 +32,41 @@ struct usage_series {
     char key[USAGE_NAME]; /* the key's id; "": none */
 };
 
-/* Since the worker began. */
+/* Since the worker began. A request is counted once, when it is over, just before the last bytes of
+ * its answer are handed to the connection: after a SIGKILL what is counted is at least what clients
+ * have in full, and more by no more than the requests that were under way. It counts for the
+ * replica that was asked last. Requests that name no service (or none that the key may use) are not
+ * here: they are in the access log alone. */
 struct usage_counts {
-    uint64_t requests;                    /* that were for this series */
-    uint64_t succeeded;                   /* answered 2xx in full */
-    uint64_t refused;                     /* 4xx */
-    uint64_t failed;                      /* 5xx, or broken off by the replica */
-    uint64_t cancelled;                   /* broken off by the client */
-    uint64_t retried;                     /* attempts at this replica that another took over */
-    uint64_t bytes_in;                    /* of request bodies */
-    uint64_t bytes_out;                   /* of answer bodies */
-    uint64_t busy_us;                     /* time with a request under way, summed over requests */
+    uint64_t requests;  /* succeeded + refused + failed + cancelled */
+    uint64_t succeeded; /* answered 1xx to 3xx in full */
+    uint64_t refused;   /* 4xx, by the gateway or by the replica */
+    uint64_t failed;    /* 5xx, or broken off by the replica */
+    uint64_t cancelled; /* broken off by the client */
+    uint64_t retried;   /* attempts at this replica that failed and were made again elsewhere */
+    uint64_t bytes_in;  /* of request bodies, as received */
+    uint64_t bytes_out; /* of answer bodies, as handed to the connection */
+    uint64_t busy_us;   /* time with a request under way at the replica, summed over requests */
     uint64_t input_tokens, output_tokens; /* of the OpenAI API, as the replica reports them */
-    uint64_t latency_us_sum;
-    uint64_t latency[24]; /* answers within 2^i * 64 us; the last: all slower ones */
+    uint64_t latency_us_sum;              /* from a request's head to the end of its answer */
+    uint64_t latency[24]; /* answers within 2^i * 64 us that took longer than 2^(i-1) * 64 us; the
+                           * last: all slower ones. Together they are `requests` */
 };
+_Static_assert(sizeof(struct usage_counts) % sizeof(uint64_t) == 0, "counters only");
 
 /* ---- writing: one worker ---------------------------------------------------------------- */
 
 struct usage_file;
-/* Makes the file <folder>/<incarnation>-<worker>; locked while the process lives. */
+/* Makes the file <folder>/<incarnation>-<worker>; locked while the process lives. The folder is
+ * there and nobody else writes to it. incarnation: letters and digits, at most 40. Space on the
+ * device is taken as the file grows; where there is none the file counts as full. ERR_FULL, ERR_IO.
+ */
 MUST_CHECK int usage_file_create(const char *folder, const char *incarnation, int worker,
     struct usage_file **ret, struct error *err);
 void usage_file_close(struct usage_file *file); /* NULL is fine; the file stays */
-/* The counters of a series, made when it is new; the caller adds to them (usage_add). When the file
- * is full the record "other" of the service's overflow is given, never NULL. */
+/* The counters of a series, made when it is new; the caller adds to them (usage_add). They stay
+ * where they are until the file is closed. When the file is full the overflow's record is given,
+ * never NULL: one for each service while the last 256 records last, then one for all. */
 struct usage_counts *usage_counts_of(struct usage_file *file, const struct usage_series *series);
 /* Adds to one counter. */
 static inline void usage_add(uint64_t *counter, uint64_t amount)
@@ -63,10 +79,14 @@ static inline void usage_add(uint64_t *counter, uint64_t amount)
 
 typedef int usage_visit_fn(void *context, const char *file, const struct usage_series *series,
     const struct usage_counts *counts, struct error *err);
-/* Visits every series of every file of the folder (hostile sizes and contents are ERR_CORRUPT
- * naming the file, and the others are still read). ret_dead (may be NULL) gets the names of files
- * whose gateway was gone before they were read, one per line, to be freed by the caller. */
+/* Visits every series of every file of the folder; a folder that is not there has none. Hostile
+ * sizes and contents are ERR_CORRUPT naming the first such file, and the others are still read: of
+ * that file nothing was visited. An error of visit ends the reading at once and is returned.
+ * ret_dead (may be NULL) gets the names of files whose gateway was gone before they were read, one
+ * per line, to be freed by the caller; it is set after 0 and after ERR_CORRUPT, and never names a
+ * corrupt file. */
 MUST_CHECK int usage_read_all(
     const char *folder, usage_visit_fn *visit, void *context, char **ret_dead, struct error *err);
-/* Removes a file that usage_read_all named dead. */
-MUST_CHECK int usage_remove(const char *folder, const char *file, struct error *err);
+/* Removes a file that usage_read_all named dead; fine when it is gone. ERR_CONFLICT when its
+ * gateway lives. */
+MUST_CHECK int usage_file_remove(const char *folder, const char *file, struct error *err);

@@ -9,6 +9,7 @@
 #include "server/names.h"
 #include "server/submit.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { APPLY_BYTES_MAX = 1024 * 1024, APPLY_OBJECTS_MAX = 500 };
@@ -57,11 +58,13 @@ static void decode_objects(struct apply *apply)
     }
 }
 
-/* What others refer to comes first: classes, teams, pools, jobs; parents before their children by
- * the order of the request. */
+/* What others refer to comes first: services need models, runtimes and teams; parents before their
+ * children by the order of the request. */
 static void order_items(struct apply *apply)
 {
-    static const enum kind order[] = {KIND_CLASS, KIND_TEAM, KIND_POOL, KIND_JOB};
+    static const enum kind order[] = {KIND_CLASS, KIND_RUNTIME, KIND_TEAM, KIND_POOL, KIND_DATASET,
+        KIND_MODEL, KIND_JOB, KIND_SERVICE};
+    static_assert(ARRAY_LEN(order) == KIND_COUNT, "every kind has its place");
     struct apply_item *sorted = arena_alloc(apply->call->arena, apply->count + 1, sizeof *sorted);
     size_t count = 0;
     for (size_t k = 0; k < ARRAY_LEN(order); k++) {

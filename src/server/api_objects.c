@@ -1,11 +1,12 @@
-/* Pools, Teams and Classes over the API: listing, reading, deleting. One set of functions serves
- * all three; what is committed is read from the store. */
+/* Objects of every kind but Job over the API: listing, reading, deleting. One set of functions
+ * serves all kinds, which the route names; what is committed is read from the store. */
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/status.h"
 #include "server/vault.h"
+#include "spec/reference.h"
 #include "store/store.h"
 
 #include <string.h>
@@ -19,10 +20,14 @@ struct object_listing {
     bool more;
 };
 
-static bool may_see(struct call *call, enum kind kind, const char *name)
+/* Whether the caller may see the object with this key: teams and what belongs to them are for those
+ * who have a role there. */
+static bool may_see(struct call *call, enum kind kind, const char *key)
 {
-    return kind != KIND_TEAM ||
-           identity_role(call->server->catalog, &call->identity, name) >= ROLE_VIEWER;
+    if (kind != KIND_TEAM && !kind_has_team(kind))
+        return true;
+    const char *team = arena_strndup(call->arena, key, strcspn(key, "/"));
+    return identity_role(call->server->catalog, &call->identity, team) >= ROLE_VIEWER;
 }
 
 static void add_status(struct call *call, enum kind kind, const char *name, struct doc *object)
@@ -52,13 +57,15 @@ static int add_object(void *context, const struct document *document, struct err
     return 0;
 }
 
-static void list_objects(struct call *call, enum kind kind)
+void api_object_list(struct call *call)
 {
+    enum kind kind = call->kind;
     struct object_listing listing = {.call = call, .kind = kind, .items = doc_list(call->arena)};
     struct error err;
     if (call_limit(call, &listing.limit, &err) < 0 ||
-        reader_documents(call->server->reader, catalog_collection(kind), NULL,
-            http_request_query(call->request, "after"), 10000, add_object, &listing, &err) < 0) {
+        reader_documents(call->server->reader, catalog_collection(kind),
+            kind_has_team(kind) ? call->team : NULL, http_request_query(call->request, "after"),
+            10000, add_object, &listing, &err) < 0) {
         call_fail(call, &err);
         return;
     }
@@ -69,8 +76,9 @@ static void list_objects(struct call *call, enum kind kind)
     call_answer(call, 200, body);
 }
 
-static void get_object(struct call *call, enum kind kind)
+void api_object_get(struct call *call)
 {
+    enum kind kind = call->kind;
     const char *name = call->parameters[0];
     SCOPED(mem_scope) char *json = NULL;
     struct error err;
@@ -112,80 +120,121 @@ static int delete_team(struct tick *tick, const char *name, struct error *err)
     return -1;
 }
 
-static int run_delete(struct tick *tick, enum kind kind, const char *name, struct error *err)
+/* Whether the store has a document with this prefix of its key. */
+static int stop_at_first(void *context, const struct document *document, struct error *err)
 {
-    struct catalog *catalog = tick_server(tick)->catalog;
-    if (!catalog_find(catalog, kind, name))
-        return error_set(err, ERR_NOT_FOUND, "there is no %s %s", kind_singular(kind), name);
-    if (kind == KIND_TEAM && strcmp(name, ROOT_TEAM) == 0)
-        return error_set(err, ERR_CONFLICT, "the team root holds the administrators and stays");
-    if (kind == KIND_POOL && core_pool_delete(tick_core(tick), name, err) < 0)
-        return -1;
-    if (kind == KIND_TEAM && delete_team(tick, name, err) < 0)
-        return -1;
-    if (kind == KIND_CLASS)
-        tick_audit(tick, "class-delete", "class", name, "", NULL);
-    catalog_remove(catalog, kind, name);
-    store_txn_delete_document(tick_txn(tick), catalog_collection(kind), name);
+    const char **prefix = context;
+    if (strncmp(document->key, *prefix, strlen(*prefix)) == 0)
+        *prefix = NULL;
+    (void)err;
     return 0;
 }
 
-static int run_pool_delete(struct tick *tick, void *context, struct error *err)
+static int refuse_versions(struct tick *tick, enum kind kind, const char *key, struct error *err)
 {
-    return run_delete(tick, KIND_POOL, ((struct call *)context)->parameters[0], err);
+    const char *prefix = arena_printf(tick_arena(tick), "%s/", key), *found = prefix;
+    const char *collection = kind == KIND_DATASET ? "dataset-version" : "model-version";
+    if (reader_documents(
+            tick_server(tick)->reader, collection, NULL, prefix, 1, stop_at_first, &found, err) < 0)
+        return -1;
+    if (found)
+        return 0;
+    return error_set(
+        err, ERR_CONFLICT, "the %s %s has versions; delete them first", kind_singular(kind), key);
 }
 
-static int run_team_delete(struct tick *tick, void *context, struct error *err)
+/* Whether a service is made of the object: its model, or the runtime it or its model names. */
+static bool service_uses(
+    const struct catalog *catalog, const struct service *service, enum kind kind, const char *key)
 {
-    return run_delete(tick, KIND_TEAM, ((struct call *)context)->parameters[0], err);
+    struct reference model;
+    if (reference_parse(service->model, &model, NULL) < 0)
+        return false;
+    const char *team = model.team[0] ? model.team : service->metadata.team;
+    if (kind == KIND_MODEL) {
+        size_t length = strlen(team);
+        return strncmp(key, team, length) == 0 && key[length] == '/' &&
+               strcmp(key + length + 1, model.name) == 0;
+    }
+    const struct catalog_entry *entry = catalog_find_in(catalog, KIND_MODEL, team, model.name);
+    const char *runtime = service->runtime ? service->runtime
+                          : entry          ? entry->manifest->model.runtime
+                                           : NULL;
+    return kind == KIND_RUNTIME && runtime && strcmp(runtime, key) == 0;
 }
 
-static int run_class_delete(struct tick *tick, void *context, struct error *err)
+static int refuse_used(
+    const struct catalog *catalog, enum kind kind, const char *key, struct error *err)
 {
-    return run_delete(tick, KIND_CLASS, ((struct call *)context)->parameters[0], err);
+    for (size_t i = 0; i < catalog_count(catalog, KIND_SERVICE); i++) {
+        const struct catalog_entry *entry = catalog_at(catalog, KIND_SERVICE, i);
+        if (service_uses(catalog, &entry->manifest->service, kind, key))
+            return error_set(err, ERR_CONFLICT, "the service %s uses the %s %s", entry->name,
+                kind_singular(kind), key);
+    }
+    for (size_t i = 0; kind == KIND_RUNTIME && i < catalog_count(catalog, KIND_MODEL); i++) {
+        const struct catalog_entry *entry = catalog_at(catalog, KIND_MODEL, i);
+        const char *runtime = entry->manifest->model.runtime;
+        if (runtime && strcmp(runtime, key) == 0)
+            return error_set(
+                err, ERR_CONFLICT, "the model %s names the runtime %s", entry->name, key);
+    }
+    return 0;
 }
 
-void api_pool_list(struct call *call)
+/* What belongs to a team goes before it. */
+static int refuse_owner(const struct catalog *catalog, const char *team, struct error *err)
 {
-    list_objects(call, KIND_POOL);
+    static const enum kind kinds[] = {KIND_SERVICE, KIND_MODEL, KIND_DATASET};
+    size_t length = strlen(team);
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
+        for (size_t i = 0; i < catalog_count(catalog, kinds[k]); i++) {
+            const char *key = catalog_at(catalog, kinds[k], i)->name;
+            if (strncmp(key, team, length) == 0 && key[length] == '/')
+                return error_set(err, ERR_CONFLICT, "the team %s has the %s %s; delete it first",
+                    team, kind_singular(kinds[k]), key + length + 1);
+        }
+    }
+    return 0;
 }
 
-void api_team_list(struct call *call)
+static int refuse_delete(struct tick *tick, enum kind kind, const char *key, struct error *err)
 {
-    list_objects(call, KIND_TEAM);
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    if (kind == KIND_TEAM && strcmp(key, ROOT_TEAM) == 0)
+        return error_set(err, ERR_CONFLICT, "the team root holds the administrators and stays");
+    if (kind == KIND_TEAM && refuse_owner(catalog, key, err) < 0)
+        return -1;
+    if (refuse_used(catalog, kind, key, err) < 0)
+        return -1;
+    return kind == KIND_DATASET || kind == KIND_MODEL ? refuse_versions(tick, kind, key, err) : 0;
 }
 
-void api_class_list(struct call *call)
+static int run_delete(struct tick *tick, void *context, struct error *err)
 {
-    list_objects(call, KIND_CLASS);
+    struct call *call = context;
+    struct catalog *catalog = tick_server(tick)->catalog;
+    enum kind kind = call->kind;
+    const char *key = call->parameters[0], *slash = strchr(key, '/');
+    const char *kind_text = kind_singular(kind);
+    if (!catalog_find(catalog, kind, key))
+        return error_set(err, ERR_NOT_FOUND, "there is no %s %s", kind_text, key);
+    if (refuse_delete(tick, kind, key, err) < 0)
+        return -1;
+    if (kind == KIND_POOL && core_pool_delete(tick_core(tick), key, err) < 0)
+        return -1;
+    if (kind == KIND_TEAM && delete_team(tick, key, err) < 0)
+        return -1;
+    /* Of pools and teams the core's decisions tell. */
+    if (kind != KIND_POOL && kind != KIND_TEAM)
+        tick_audit(tick, arena_printf(tick_arena(tick), "%s-delete", kind_text), kind_text,
+            slash ? slash + 1 : key, call->team ? call->team : "", NULL);
+    catalog_remove(catalog, kind, key);
+    store_txn_delete_document(tick_txn(tick), catalog_collection(kind), key);
+    return 0;
 }
 
-void api_pool_get(struct call *call)
+void api_object_delete(struct call *call)
 {
-    get_object(call, KIND_POOL);
-}
-
-void api_team_get(struct call *call)
-{
-    get_object(call, KIND_TEAM);
-}
-
-void api_class_get(struct call *call)
-{
-    get_object(call, KIND_CLASS);
-}
-
-void api_pool_delete(struct call *call)
-{
-    call_command(call, run_pool_delete, call_answer_empty);
-}
-
-void api_team_delete(struct call *call)
-{
-    call_command(call, run_team_delete, call_answer_empty);
-}
-
-void api_class_delete(struct call *call)
-{
-    call_command(call, run_class_delete, call_answer_empty);
+    call_command(call, run_delete, call_answer_empty);
 }

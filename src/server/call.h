@@ -21,6 +21,7 @@ struct call {
     struct identity identity;
     const char *parameters[CALL_PARAMETERS_MAX]; /* what the route's {} matched */
     const char *team; /* the team that the route's check was about, or NULL */
+    enum kind kind;   /* of the route: what the handlers of objects are about */
     uint64_t job;     /* the job that the path names, or 0 */
     bool whole_array; /* that job is an array's first element, and stands for all of them */
     void *data;       /* the handler's own */

@@ -6,6 +6,7 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,10 +19,8 @@ struct owned_entry {
 typedef VEC(struct owned_entry *) entry_list;
 
 struct catalog {
-    entry_list kinds[KIND_JOB];
+    entry_list kinds[KIND_COUNT]; /* that of jobs stays empty: they are not kept in memory */
 };
-
-static_assert(KIND_JOB == KIND_COUNT - 1, "jobs are not kept in the catalogue");
 
 const char *catalog_collection(enum kind kind)
 {
@@ -51,7 +50,7 @@ void catalog_destroy(struct catalog *catalog)
 {
     if (!catalog)
         return;
-    for (size_t kind = 0; kind < KIND_JOB; kind++)
+    for (size_t kind = 0; kind < KIND_COUNT; kind++)
         entries_free(&catalog->kinds[kind]);
     free(catalog);
 }
@@ -79,7 +78,7 @@ static size_t entry_position(const entry_list *list, const char *name, bool *ret
 int catalog_put(struct catalog *catalog, enum kind kind, const struct doc *doc, int64_t revision,
     struct error *err)
 {
-    assert(kind < KIND_JOB);
+    assert(kind < KIND_COUNT && kind != KIND_JOB);
     struct owned_entry *entry = mem_alloc(1, sizeof *entry);
     struct field_errors *errors = mem_alloc(1, sizeof *errors);
     entry->arena = arena_create();
@@ -92,8 +91,10 @@ int catalog_put(struct catalog *catalog, enum kind kind, const struct doc *doc, 
         return -1;
     }
     free(errors);
+    char key[CATALOG_KEY];
     entry->entry = (struct catalog_entry){
-        .name = manifest_metadata(&entry->manifest)->name,
+        .name =
+            arena_strdup(entry->arena, catalog_key(kind, manifest_metadata(&entry->manifest), key)),
         .doc = copy,
         .manifest = &entry->manifest,
         .revision = revision,
@@ -141,10 +142,10 @@ static int load_document(void *context, const struct document *document, struct 
 int catalog_load(struct catalog *catalog, struct store_reader *reader, struct error *err)
 {
     struct catalog *fresh = catalog_create();
-    for (enum kind kind = 0; kind < KIND_JOB; kind++) {
+    for (enum kind kind = 0; kind < KIND_COUNT; kind++) {
         struct load load = {fresh, kind};
-        if (reader_documents(reader, catalog_collection(kind), NULL, NULL, 100000, load_document,
-                &load, err) < 0) {
+        if (kind != KIND_JOB && reader_documents(reader, catalog_collection(kind), NULL, NULL,
+                                    100000, load_document, &load, err) < 0) {
             catalog_destroy(fresh);
             return -1;
         }
@@ -162,6 +163,23 @@ const struct catalog_entry *catalog_find(
     bool found;
     size_t at = entry_position(&catalog->kinds[kind], name, &found);
     return found ? &catalog->kinds[kind].items[at]->entry : NULL;
+}
+
+const char *catalog_key(enum kind kind, const struct metadata *metadata, char out[CATALOG_KEY])
+{
+    if (kind_has_team(kind))
+        snprintf(out, CATALOG_KEY, "%s/%s", metadata->team, metadata->name);
+    else
+        snprintf(out, CATALOG_KEY, "%s", metadata->name);
+    return out;
+}
+
+const struct catalog_entry *catalog_find_in(
+    const struct catalog *catalog, enum kind kind, const char *team, const char *name)
+{
+    char key[2 * CATALOG_KEY];
+    snprintf(key, sizeof key, "%s/%s", team, name);
+    return catalog_find(catalog, kind, key);
 }
 
 size_t catalog_count(const struct catalog *catalog, enum kind kind)

@@ -1,5 +1,5 @@
-/* What a new data directory starts with: the classes, and with embedded defaults a pool of this
- * machine and two teams. They go through the same door as everybody's manifests. */
+/* What a new data directory starts with: the classes and runtimes, and with embedded defaults a
+ * pool of this machine and two teams. They go through the same door as everybody's manifests. */
 #include "server/defaults.h"
 
 #include "base/log.h"
@@ -60,7 +60,7 @@ static int run_defaults(struct tick *tick, void *context, struct error *err)
     struct doc *own = doc_parse_yaml(tick_arena(tick), text, strlen(text), err);
     if (!own)
         return -1;
-    const struct doc *lists[] = {classes, own};
+    const struct doc *lists[] = {classes, spec_builtin_runtimes_doc(tick_arena(tick)), own};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         for (const struct doc *doc = lists[i]->first; doc; doc = doc->next) {
             if (apply_one(tick, doc, err) == 0)

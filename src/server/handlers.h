@@ -7,10 +7,8 @@
 call_handler api_healthz, api_metrics, api_openapi;
 /* api_apply.c */
 call_handler api_apply;
-/* api_objects.c: pools, teams, classes */
-call_handler api_pool_list, api_pool_get, api_pool_delete;
-call_handler api_team_list, api_team_get, api_team_delete;
-call_handler api_class_list, api_class_get, api_class_delete;
+/* api_objects.c: objects of every kind but Job */
+call_handler api_object_list, api_object_get, api_object_delete;
 /* api_jobs.c */
 call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
 /* api_job_changes.c */

@@ -10,6 +10,18 @@
 #include <assert.h>
 #include <string.h>
 
+/* What can be done with the objects of a kind: who may list them, read one, delete one. Those of a
+ * team are named team:name. */
+#define OBJECT_ROUTES(kind, title, plural, list_scope, get_scope, delete_scope, delete_role)       \
+    {"GET", "/v1/" plural, list_scope, ROLE_VIEWER, api_object_list, "Lists " plural, NULL,        \
+        "List", kind},                                                                             \
+        {"GET", "/v1/" plural "/{name}", get_scope, ROLE_VIEWER, api_object_get,                   \
+            "One of the " plural, NULL, title, kind},                                              \
+    {                                                                                              \
+        "DELETE", "/v1/" plural "/{name}", delete_scope, delete_role, api_object_delete,           \
+            "Deletes one of the " plural, NULL, NULL, kind                                         \
+    }
+
 static const struct route table[] = {
     {"GET", "/healthz", SCOPE_PUBLIC, ROLE_NONE, api_healthz, "Whether the server accepts commands",
         NULL, "Health"},
@@ -20,20 +32,19 @@ static const struct route table[] = {
         "Creates or changes objects, all or none; with dryRun only says what would change", "Apply",
         "Applied"},
 
-    {"GET", "/v1/pools", SCOPE_ANYWHERE, ROLE_VIEWER, api_pool_list, "Lists pools", NULL, "List"},
-    {"GET", "/v1/pools/{name}", SCOPE_ANYWHERE, ROLE_VIEWER, api_pool_get, "A pool", NULL, "Pool"},
-    {"DELETE", "/v1/pools/{name}", SCOPE_ALL, ROLE_ADMIN, api_pool_delete, "Deletes a pool", NULL,
-        NULL},
-    {"GET", "/v1/teams", SCOPE_ANYWHERE, ROLE_VIEWER, api_team_list, "Lists teams", NULL, "List"},
-    {"GET", "/v1/teams/{name}", SCOPE_TEAM, ROLE_VIEWER, api_team_get, "A team", NULL, "Team"},
-    {"DELETE", "/v1/teams/{name}", SCOPE_ALL, ROLE_ADMIN, api_team_delete, "Deletes a team", NULL,
-        NULL},
-    {"GET", "/v1/classes", SCOPE_ANYWHERE, ROLE_VIEWER, api_class_list, "Lists classes", NULL,
-        "List"},
-    {"GET", "/v1/classes/{name}", SCOPE_ANYWHERE, ROLE_VIEWER, api_class_get, "A class", NULL,
-        "Class"},
-    {"DELETE", "/v1/classes/{name}", SCOPE_ALL, ROLE_ADMIN, api_class_delete, "Deletes a class",
-        NULL, NULL},
+    OBJECT_ROUTES(
+        KIND_POOL, "Pool", "pools", SCOPE_ANYWHERE, SCOPE_ANYWHERE, SCOPE_ALL, ROLE_ADMIN),
+    OBJECT_ROUTES(KIND_TEAM, "Team", "teams", SCOPE_ANYWHERE, SCOPE_TEAM, SCOPE_ALL, ROLE_ADMIN),
+    OBJECT_ROUTES(
+        KIND_CLASS, "Class", "classes", SCOPE_ANYWHERE, SCOPE_ANYWHERE, SCOPE_ALL, ROLE_ADMIN),
+    OBJECT_ROUTES(
+        KIND_RUNTIME, "Runtime", "runtimes", SCOPE_ANYWHERE, SCOPE_ANYWHERE, SCOPE_ALL, ROLE_ADMIN),
+    OBJECT_ROUTES(
+        KIND_DATASET, "Dataset", "datasets", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+    OBJECT_ROUTES(
+        KIND_MODEL, "Model", "models", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+    OBJECT_ROUTES(
+        KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
     {"POST", "/v1/jobs", SCOPE_BODY, ROLE_MEMBER, api_job_create,
         "Submits a job; with an Idempotency-Key once only", "Job", "Submitted"},
@@ -162,6 +173,21 @@ static int require_job(struct call *call, enum role least, struct error *err)
     return identity_require(call->server->catalog, &call->identity, team, least, err);
 }
 
+/* An object that the caller may not see is not told apart from one that does not exist. */
+static int require_owned(struct call *call, enum role least, struct error *err)
+{
+    const struct catalog *catalog = call->server->catalog;
+    const char *name = call->parameters[0], *colon = strchr(name, ':');
+    if (!colon)
+        return error_set(err, ERR_INVALID, "expected team:name, got \"%.80s\"", name);
+    call->team = arena_strndup(call->arena, name, (size_t)(colon - name));
+    call->parameters[0] = arena_printf(call->arena, "%s/%s", call->team, colon + 1);
+    if (identity_role(catalog, &call->identity, call->team) < ROLE_VIEWER)
+        return error_set(err, ERR_NOT_FOUND, "there is no %s %s", kind_singular(call->kind),
+            call->parameters[0]);
+    return identity_require(catalog, &call->identity, call->team, least, err);
+}
+
 static int require_query(struct call *call, enum role least, struct error *err)
 {
     call->team = http_request_query(call->request, "team");
@@ -183,6 +209,7 @@ static int require(struct call *call, const struct route *route, struct error *e
         call->team = call->parameters[0];
         return identity_require(catalog, &call->identity, call->team, route->least, err);
     case SCOPE_QUERY: return require_query(call, route->least, err);
+    case SCOPE_OWNED: return require_owned(call, route->least, err);
     case SCOPE_JOB: return require_job(call, route->least, err);
     }
     return error_set(err, ERR_DENIED, "no rule lets anybody use this route");
@@ -217,6 +244,7 @@ void route_request(struct http_request *request, void *ctx)
         fail_unrouted(call, path_known);
         return;
     }
+    call->kind = route->kind;
     if (require(call, route, &err) < 0) {
         call_fail(call, &err);
         return;

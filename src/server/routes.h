@@ -13,6 +13,8 @@ enum route_scope {
     SCOPE_ALL,      /* the role in the team root */
     SCOPE_TEAM,     /* the role in the team that the first parameter names */
     SCOPE_QUERY,    /* the role in the team that ?team= names, in all of them without it */
+    SCOPE_OWNED,    /* the role in the team of the object that the first parameter names as
+                     * team:name; who may not even look is told that there is none */
     SCOPE_JOB,      /* the role in the team of the job that the first parameter names */
     SCOPE_BODY,     /* the handler checks what the body names; the role anywhere before that */
 };
@@ -26,6 +28,7 @@ struct route {
     const char *summary;
     const char *body;   /* schema component of the body, or NULL */
     const char *answer; /* schema component of the answer, or NULL */
+    enum kind kind;     /* of the objects that it is about, for SCOPE_OWNED and api_object_* */
 };
 
 /* The table; ret_count its length. */

@@ -12,6 +12,7 @@
 #include "server/ticker.h"
 #include "server/uids.h"
 #include "server/vault.h"
+#include "spec/reference.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -59,8 +60,9 @@ int submit_allowed(struct server *server, const struct identity *identity,
     const struct manifest *manifest, struct error *err)
 {
     const struct catalog *catalog = server->catalog;
-    if (manifest->kind == KIND_JOB)
-        return identity_require(catalog, identity, manifest->job.metadata.team, ROLE_MEMBER, err);
+    if (kind_has_team(manifest->kind))
+        return identity_require(
+            catalog, identity, manifest_metadata(manifest)->team, ROLE_MEMBER, err);
     if (manifest->kind == KIND_TEAM)
         return team_allowed(catalog, identity, &manifest->team, err);
     return identity_require(catalog, identity, NULL, ROLE_ADMIN, err);
@@ -164,28 +166,29 @@ static void set_owner(struct arena *arena, struct job *job, const char *user)
     labels->count++;
 }
 
-static void check_job_secrets(struct checker *checker, const struct job *job)
+static void check_secrets(
+    struct checker *checker, const char *team, const struct secret_ref *secrets, size_t count)
 {
-    for (size_t i = 0; i < job->secrets.count; i++) {
+    for (size_t i = 0; i < count; i++) {
         char key[160];
         SCOPED(mem_scope) char *json = NULL;
         struct error why;
-        vault_key(job->metadata.team, job->secrets.items[i].name, key, sizeof key);
+        vault_key(team, secrets[i].name, key, sizeof key);
         if (reader_document(checker->server->reader, vault_collection, key, &json, NULL, &why) < 0)
             report(checker, arena_printf(checker->arena, "spec.secrets[%zu].name", i),
-                "the team %s has no secret \"%s\"; store it first (muster secret set)",
-                job->metadata.team, job->secrets.items[i].name);
+                "the team %s has no secret \"%s\"; store it first (muster secret set)", team,
+                secrets[i].name);
     }
 }
 
-/* The first label that the job's team or one above it demands and the job has not, or NULL; and
+/* The first label that the object's team or one above it demands and it has not, or NULL; and
  * which team that is. */
-static const char *missing_label(
-    const struct catalog *catalog, const struct job *job, const char **ret_team)
+static const char *demanded_label(
+    const struct catalog *catalog, const struct metadata *metadata, const char **ret_team)
 {
-    const struct team *team = catalog_team(catalog, job->metadata.team);
+    const struct team *team = catalog_team(catalog, metadata->team);
     for (int depth = 0; team && depth < 64; depth++) {
-        const char *missing = job_missing_label(job, team);
+        const char *missing = missing_label(metadata, team);
         *ret_team = team->metadata.name;
         if (missing)
             return missing;
@@ -195,14 +198,14 @@ static const char *missing_label(
 }
 
 /* All of them, so that nobody has to try again for each. */
-static void check_job_labels(struct checker *checker, const struct job *job)
+static void check_labels(struct checker *checker, const struct metadata *metadata)
 {
     const struct catalog *catalog = checker->server->catalog;
-    const struct team *team = catalog_team(catalog, job->metadata.team);
+    const struct team *team = catalog_team(catalog, metadata->team);
     for (int depth = 0; team && depth < 64; depth++) {
         for (size_t i = 0; i < team->required_labels.count; i++) {
             const char *label = team->required_labels.items[i];
-            const char *value = label_find(&job->metadata.labels, label);
+            const char *value = label_find(&metadata->labels, label);
             if (!value || !value[0])
                 report(checker, arena_printf(checker->arena, "metadata.labels.%s", label),
                     "the team %s requires this label, so that no spend is unattributed",
@@ -216,8 +219,8 @@ static void check_job(struct checker *checker, struct job *job, const char *user
 {
     const struct team *team = catalog_team(checker->server->catalog, job->metadata.team);
     set_owner(checker->arena, job, user);
-    check_job_labels(checker, job);
-    check_job_secrets(checker, job);
+    check_labels(checker, &job->metadata);
+    check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)
         report(checker, "spec.network",
             "the team %s may not use the host's network; an administrator can allow it "
@@ -230,11 +233,24 @@ static void check_job(struct checker *checker, struct job *job, const char *user
             ENGINE_RANKS_MAX, (long long)job->gang.size);
 }
 
+/* Whose models a team's service may serve: those that the one who applies it may see. That there is
+ * such a model is asked when it is applied, for it may come with the same request. */
+static void check_service(
+    struct checker *checker, const struct service *service, const struct identity *identity)
+{
+    struct reference model;
+    check_secrets(checker, service->metadata.team, service->secrets.items, service->secrets.count);
+    if (reference_parse(service->model, &model, NULL) == 0 && model.team[0] &&
+        identity_role(checker->server->catalog, identity, model.team) < ROLE_VIEWER)
+        report(checker, "spec.model", "there is no model %s/%s", model.team, model.name);
+}
+
 /* What cannot be changed later stays as it is. */
 static void check_update(struct checker *checker, const struct manifest *manifest)
 {
-    const struct catalog_entry *before =
-        catalog_find(checker->server->catalog, manifest->kind, manifest_metadata(manifest)->name);
+    char key[CATALOG_KEY];
+    const struct catalog_entry *before = catalog_find(checker->server->catalog, manifest->kind,
+        catalog_key(manifest->kind, manifest_metadata(manifest), key));
     struct field_errors *errors = arena_alloc(checker->arena, 1, sizeof *errors);
     if (!before || manifest_check_update(checker->arena, before->manifest, manifest, errors) == 0)
         return;
@@ -253,6 +269,10 @@ int submit_check(struct server *server, const struct identity *identity, struct 
         check_pool(&checker, &manifest->pool);
     else if (manifest->kind == KIND_JOB)
         check_job(&checker, &manifest->job, identity->user);
+    else if (kind_has_team(manifest->kind))
+        check_labels(&checker, manifest_metadata(manifest));
+    if (manifest->kind == KIND_SERVICE)
+        check_service(&checker, &manifest->service, identity);
     return errors->count == before ? 0 : -1;
 }
 
@@ -291,8 +311,9 @@ int submit_plan(struct server *server, struct arena *arena, const struct manifes
 {
     if (manifest->kind == KIND_JOB)
         return plan_job(server, arena, manifest, ret_plan, err);
-    const struct catalog_entry *before =
-        catalog_find(server->catalog, manifest->kind, manifest_metadata(manifest)->name);
+    char key[CATALOG_KEY];
+    const struct catalog_entry *before = catalog_find(server->catalog, manifest->kind,
+        catalog_key(manifest->kind, manifest_metadata(manifest), key));
     struct submit_plan plan = {.action = SUBMIT_CREATED};
     if (before) {
         /* A copy, since applying replaces what is before, and the answer comes after that. */
@@ -327,22 +348,46 @@ static int put_in_core(struct tick *tick, const struct manifest *manifest, struc
             return -1;
         uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid);
         return 0;
-    case KIND_CLASS: tick_audit(tick, "class-put", "class", name, "", NULL); return 0;
-    default: return error_set(err, ERR_INTERNAL, "a kind that is not kept in the catalogue");
+    case KIND_JOB: return error_set(err, ERR_INTERNAL, "jobs are not kept in the catalogue");
+    default: {
+        const char *kind = kind_singular(manifest->kind);
+        tick_audit(tick, arena_printf(tick_arena(tick), "%s-put", kind), kind, name,
+            kind_has_team(manifest->kind) ? manifest_metadata(manifest)->team : "", NULL);
+        return 0;
     }
+    }
+}
+
+/* Asked again when it is done: the team may have come or changed since the request was checked. */
+static int check_owner(
+    const struct catalog *catalog, const struct metadata *metadata, struct error *err)
+{
+    const char *team;
+    if (!catalog_team(catalog, metadata->team))
+        return error_set(err, ERR_NOT_FOUND, "there is no team %s", metadata->team);
+    const char *missing = demanded_label(catalog, metadata, &team);
+    if (missing)
+        return error_set(
+            err, ERR_INVALID, "metadata.labels.%s: the team %s requires this label", missing, team);
+    return 0;
 }
 
 static int apply_kept(struct tick *tick, const struct manifest *manifest, struct error *err)
 {
     struct doc *doc = manifest_encode(tick_arena(tick), manifest);
-    const char *name = manifest_metadata(manifest)->name;
+    const struct metadata *metadata = manifest_metadata(manifest);
+    char key[CATALOG_KEY];
+    catalog_key(manifest->kind, metadata, key);
+    if (kind_has_team(manifest->kind) && check_owner(tick_server(tick)->catalog, metadata, err) < 0)
+        return -1;
     if (put_in_core(tick, manifest, err) < 0)
         return -1;
     if (catalog_put(tick_server(tick)->catalog, manifest->kind, doc, 0, err) < 0) {
         tick_spoil(tick);
         return -1;
     }
-    put_document(tick, catalog_collection(manifest->kind), name, "", doc);
+    put_document(tick, catalog_collection(manifest->kind), key,
+        kind_has_team(manifest->kind) ? metadata->team : "", doc);
     return 0;
 }
 
@@ -399,12 +444,10 @@ static int apply_job(
     struct job job = manifest->job;
     uint64_t id;
     char key[DOCUMENT_KEY_TEXT];
-    /* Asked again: the team may have come or changed since the request was checked. */
-    const char *team;
-    const char *missing = missing_label(tick_server(tick)->catalog, &job, &team);
-    if (missing)
-        return error_set(
-            err, ERR_INVALID, "metadata.labels.%s: the team %s requires this label", missing, team);
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    /* The core says itself that there is no such team. */
+    if (catalog_team(catalog, job.metadata.team) && check_owner(catalog, &job.metadata, err) < 0)
+        return -1;
     if (settle_dependencies(tick, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;

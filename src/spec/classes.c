@@ -56,6 +56,19 @@ const char spec_builtin_classes[] =
     "---\n"
     "apiVersion: muster/v1\n"
     "kind: Class\n"
+    "metadata: {name: batch-score}\n"
+    "spec:\n"
+    "  description: A model run over a dataset in shares; a share that fails is done again alone.\n"
+    "  template:\n"
+    "    priority: 450\n"
+    "    preemptible: true\n"
+    "    preemptionsMax: -1\n"
+    "    retries: {limit: 3}\n"
+    "    timeLimit: 1d\n"
+    "    array: {count: 4}\n"
+    "---\n"
+    "apiVersion: muster/v1\n"
+    "kind: Class\n"
     "metadata: {name: real-time-inference}\n"
     "spec:\n"
     "  description: A model that answers requests; it runs until it is stopped.\n"
@@ -79,13 +92,22 @@ const char spec_builtin_classes[] =
     "    retries: {limit: 2}\n"
     "    timeLimit: 1d\n";
 
-struct doc *spec_builtin_classes_doc(struct arena *arena)
+static struct doc *builtin_doc(struct arena *arena, const char *text)
 {
     struct error err = {0};
-    struct doc *list =
-        doc_parse_yaml(arena, spec_builtin_classes, sizeof spec_builtin_classes - 1, &err);
+    struct doc *list = doc_parse_yaml(arena, text, strlen(text), &err);
     assert(list && list->count > 0);
     return list;
+}
+
+struct doc *spec_builtin_classes_doc(struct arena *arena)
+{
+    return builtin_doc(arena, spec_builtin_classes);
+}
+
+struct doc *spec_builtin_runtimes_doc(struct arena *arena)
+{
+    return builtin_doc(arena, spec_builtin_runtimes);
 }
 
 static const struct doc *find_template(void *context, const char *name)

@@ -103,6 +103,12 @@ extern const struct text_rule rule_user;        /* letters, digits and -_.@+ */
 extern const struct text_rule rule_digest;      /* sha256:<64 hex> */
 extern const struct text_rule rule_currency;    /* three capital letters */
 extern const struct text_rule rule_reference;   /* a name, or name[3] for an element of an array */
+extern const struct text_rule rule_artifact;    /* [team/]name[:version|@stage] */
+extern const struct text_rule rule_url_path;    /* begins with / */
+extern const struct text_rule rule_route;       /* letters, digits, -, _ and . */
+extern const struct text_rule rule_gate_stage;  /* staging, production */
+extern const struct text_rule rule_owner;       /* dataset, approval, bill, onCall */
+extern const struct text_rule rule_protocol;    /* oip, openai */
 
 struct field {
     const char *name; /* as in manifests: camelCase */
@@ -114,9 +120,10 @@ struct field {
     int64_t (*fallback_of)(const void *object); /* a default that follows from the other fields of
                                                  * the table's struct; in place of fallback */
     const char *fallback_doc;                   /* that default in words */
-    int64_t min;      /* numbers: the value; texts: bytes; lists and maps: items */
-    int64_t max;      /* 0: no bound but the type's, for lists and maps FIELD_ITEMS_MAX */
-    int64_t multiple; /* numbers: of this; 0: any */
+    const char *unless; /* FIELD_REQUIRED, but not where this field of the same map is given */
+    int64_t min;        /* numbers: the value; texts: bytes; lists and maps: items */
+    int64_t max;        /* 0: no bound but the type's, for lists and maps FIELD_ITEMS_MAX */
+    int64_t multiple;   /* numbers: of this; 0: any */
     const struct text_rule *rule;   /* FIELD_TEXT, items of FIELD_TEXTS; NULL: rule_any */
     const struct field_word *words; /* FIELD_ENUM, FIELD_INT */
     const struct field_table *table;

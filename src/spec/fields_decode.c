@@ -431,6 +431,13 @@ static const struct doc *given(const struct doc *doc, const struct field *field)
     return value && value->type != DOC_NULL ? value : NULL;
 }
 
+/* Whether the field that a required one may be left out for is there. */
+static bool excused(const struct doc *doc, const struct field *field)
+{
+    const struct doc *other = field->unless ? doc_get(doc, field->unless) : NULL;
+    return other && other->type != DOC_NULL;
+}
+
 /* Fills the fields of a table from number `from` on; the object has its defaults already, except
  * those that follow from other fields. */
 static void decode_object(struct field_reader *reader, const struct field_path *path,
@@ -449,7 +456,7 @@ static void decode_object(struct field_reader *reader, const struct field_path *
         struct field_path at = {.up = path, .name = field->name};
         if (value)
             decode_field(reader, &at, field, value, object);
-        else if ((field->flags & FIELD_REQUIRED) && !reader->partial)
+        else if ((field->flags & FIELD_REQUIRED) && !reader->partial && !excused(doc, field))
             report(reader, &at, doc, "required, but not given");
     }
     for (size_t i = from; i < table->count; i++) {

@@ -197,7 +197,7 @@ static void add_component(struct schema_writer *writer, const struct field_table
         struct doc *value =
             object && partial ? object_schema(writer, field, true) : field_schema(writer, field);
         doc_set(arena, properties, field->name, value);
-        if (field->flags & FIELD_REQUIRED)
+        if ((field->flags & FIELD_REQUIRED) && !field->unless)
             doc_append(required, doc_string(arena, field->name));
     }
     if (required->count > 0 && !partial)
@@ -276,7 +276,9 @@ static void write_row(const struct field *field, const char *prefix, struct strb
     write_type(field, out);
     write_bounds(field, out);
     strbuf_puts(out, " | ");
-    if (field->flags & FIELD_REQUIRED)
+    if ((field->flags & FIELD_REQUIRED) && field->unless)
+        strbuf_printf(out, "required without `%s`", field->unless);
+    else if (field->flags & FIELD_REQUIRED)
         strbuf_puts(out, "required");
     else
         write_default(field, out);

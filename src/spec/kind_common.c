@@ -36,3 +36,43 @@ static const struct field metadata_fields[] = {
 };
 const struct field_table metadata_table =
     FIELD_TABLE("Metadata", struct metadata, metadata_fields, .doc = "What every object carries.");
+
+static const struct field owned_metadata_fields[] = {
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct metadata, name),
+        .doc = "Unique among the team's objects of the kind."},
+    {.name = "team",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct metadata, team),
+        .doc = "The team that it belongs to."},
+    {.name = "labels",
+        .type = FIELD_MAP,
+        .table = &label_table,
+        .max = LABELS_MAX,
+        .offset = offsetof(struct metadata, labels),
+        .doc = "Labels by which objects are found and costs are told apart."},
+};
+const struct field_table owned_metadata_table = FIELD_TABLE("OwnedMetadata", struct metadata,
+    owned_metadata_fields, .doc = "What every object of a team carries.");
+
+static const struct field retention_fields[] = {
+    {.name = "versions",
+        .type = FIELD_INT,
+        .max = 1000000,
+        .offset = offsetof(struct artifact_retention, versions),
+        .doc = "The newest so many are kept; 0: all."},
+    {.name = "age",
+        .type = FIELD_DURATION,
+        .max = DAYS(36500),
+        .offset = offsetof(struct artifact_retention, age_ms),
+        .doc = "Those younger than this are kept, too."},
+};
+const struct field_table artifact_retention_table =
+    FIELD_TABLE("ArtifactRetention", struct artifact_retention, retention_fields,
+        .doc = "How many versions are kept. What a stage, a service, a live job or the lineage of "
+               "a kept version refers to always is.");

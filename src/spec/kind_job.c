@@ -1,6 +1,7 @@
 /* The table of Job: work that runs to its end. */
 #include "spec/tables.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -8,30 +9,12 @@
 
 /* clang-format off: a field is a paragraph, not a column */
 
-enum { COMMAND_BYTES_MAX = 64 * 1024, GANG_MAX = 4096, ARRAY_MAX = 10000 };
-
-#define SECONDS(n) ((n)*1000LL)
-#define MINUTES(n) ((n)*60000LL)
-#define DAYS(n)    ((n)*86400000LL)
-
-static const struct field_word priority_words[] = {
-    {"low", PRIORITY_LOW, "may wait"},
-    {"normal", PRIORITY_NORMAL, "the usual"},
-    {"high", PRIORITY_HIGH, "before the usual"},
-    {"urgent", PRIORITY_URGENT, "before everything"},
-    {NULL},
-};
+enum { GANG_MAX = 4096, ARRAY_MAX = 10000, ARTIFACTS_MAX = 32 };
 
 static const struct field_word network_words[] = {
     {"none", NETWORK_NONE, "no network"},
     {"gang", NETWORK_GANG, "a private one between the job's ranks"},
     {"host", NETWORK_HOST, "the machine's, where the team may"},
-    {NULL},
-};
-
-static const struct field_word spread_words[] = {
-    {"pack", SPREAD_PACK, "on as few nodes as possible"},
-    {"spread", SPREAD_SPREAD, "on as many nodes as possible"},
     {NULL},
 };
 
@@ -41,81 +24,7 @@ static const struct field_word condition_words[] = {
     {NULL},
 };
 
-static const struct field_word operator_words[] = {
-    {"in", LABEL_IN, "the label has one of the values"},
-    {"notIn", LABEL_NOT_IN, "it has none of them, or is not there"},
-    {"exists", LABEL_EXISTS, "it is there"},
-    {"absent", LABEL_ABSENT, "it is not there"},
-    {NULL},
-};
-
 /* ---- parts ----------------------------------------------------------------------------- */
-
-/* Variables that muster sets itself. */
-static bool is_reserved_variable(const char *name)
-{
-    static const char *const names[] = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE",
-        "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-        "HIP_VISIBLE_DEVICES"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    }
-    return strncmp(name, "MUSTER_", 7) == 0;
-}
-
-static void finish_variable(struct field_reader *reader, void *object)
-{
-    const struct label *variable = object;
-    if (is_reserved_variable(variable->key))
-        fields_report(reader, "", "%.60s is set by muster", variable->key);
-}
-
-static const struct field variable_fields[] = {
-    {.name = "name",
-        .type = FIELD_TEXT,
-        .rule = &rule_variable,
-        .offset = offsetof(struct label, key),
-        .doc = "The variable."},
-    {.name = "value",
-        .type = FIELD_TEXT,
-        .rule = &rule_long,
-        .offset = offsetof(struct label, value),
-        .doc = "Its value."},
-};
-static const struct field_table variable_table = FIELD_TABLE("Variable", struct label,
-    variable_fields, .pair = true, .finish = finish_variable, .doc = "An environment variable.");
-
-static void finish_secret(struct field_reader *reader, void *object)
-{
-    const struct secret_ref *secret = object;
-    if (!secret->env == !secret->file)
-        fields_report(
-            reader, "", "expected either env or file, got %s", secret->env ? "both" : "neither");
-    else if (secret->env && is_reserved_variable(secret->env))
-        fields_report(reader, "env", "%.60s is set by muster", secret->env);
-}
-
-static const struct field secret_fields[] = {
-    {.name = "name",
-        .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
-        .rule = &rule_name,
-        .offset = offsetof(struct secret_ref, name),
-        .doc = "Of a secret of the team."},
-    {.name = "env",
-        .type = FIELD_TEXT,
-        .rule = &rule_variable,
-        .offset = offsetof(struct secret_ref, env),
-        .doc = "The variable it is put into."},
-    {.name = "file",
-        .type = FIELD_TEXT,
-        .rule = &rule_file_name,
-        .offset = offsetof(struct secret_ref, file),
-        .doc = "The file below `/run/secrets` it is put into. Either this or `env`."},
-};
-static const struct field_table secret_table = FIELD_TABLE("SecretRef", struct secret_ref,
-    secret_fields, .finish = finish_secret, .doc = "A secret that the job sees.");
 
 static void finish_gang(struct field_reader *reader, void *object)
 {
@@ -153,185 +62,6 @@ static const struct field gang_fields[] = {
 };
 static const struct field_table gang_table = FIELD_TABLE(
     "Gang", struct gang, gang_fields, .finish = finish_gang, .doc = "How many ranks a job has.");
-
-static int64_t devices_fallback(const void *object)
-{
-    const struct resources *resources = object;
-    return resources->accelerator ? 1000 : 0;
-}
-
-static void finish_devices(struct field_reader *reader, void *object)
-{
-    const struct resources *resources = object;
-    if (resources->accelerator_milli > 1000 && resources->accelerator_milli % 1000 != 0)
-        fields_report(reader, "count", "expected whole devices, or a share below 1 of one");
-}
-
-static const struct field devices_fields[] = {
-    {.name = "type",
-        .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
-        .rule = &rule_name,
-        .offset = offsetof(struct resources, accelerator),
-        .doc = "Such as `a100`."},
-    {.name = "count",
-        .type = FIELD_MILLI,
-        .min = 1,
-        .max = 64 * 1000,
-        .fallback_of = devices_fallback,
-        .fallback_doc = "1",
-        .offset = offsetof(struct resources, accelerator_milli),
-        .doc = "Devices of each rank, or a share below 1 of one."},
-};
-static const struct field_table devices_table = FIELD_TABLE("JobAccelerator", struct resources,
-    devices_fields, .finish = finish_devices, .doc = "Accelerators, all of one type.");
-
-static const struct field resources_fields[] = {
-    {.name = "cpu",
-        .type = FIELD_MILLI,
-        .fallback = 1000,
-        .min = 1,
-        .max = 1024 * 1000,
-        .offset = offsetof(struct resources, cpu_milli),
-        .also = "cpus cores",
-        .doc = "CPUs."},
-    {.name = "memory",
-        .type = FIELD_BYTES,
-        .fallback = 1LL << 30,
-        .min = 1 << 20,
-        .max = 1LL << 44,
-        .offset = offsetof(struct resources, memory_bytes),
-        .also = "mem ram",
-        .doc = "Memory."},
-    {.name = "disk",
-        .type = FIELD_BYTES,
-        .fallback = 1LL << 30,
-        .max = 1LL << 50,
-        .offset = offsetof(struct resources, disk_bytes),
-        .doc = "Room for its files."},
-    {.name = "accelerator",
-        .type = FIELD_OBJECT,
-        .table = &devices_table,
-        .also = "gpu gpus accelerators",
-        .doc = "Accelerators."},
-};
-static const struct field_table resources_table = FIELD_TABLE(
-    "Resources", struct resources, resources_fields, .doc = "What each rank of a job gets.");
-
-static void finish_requirement(struct field_reader *reader, void *object)
-{
-    const struct node_requirement *requirement = object;
-    bool compares = requirement->operation == LABEL_IN || requirement->operation == LABEL_NOT_IN;
-    if (compares && requirement->values.count == 0)
-        fields_report(reader, "values", "expected at least 1 item with this operator, got 0");
-    if (!compares && requirement->values.count > 0)
-        fields_report(reader, "values", "expected none with this operator");
-}
-
-static const struct field requirement_fields[] = {
-    {.name = "key",
-        .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
-        .rule = &rule_label_key,
-        .offset = offsetof(struct node_requirement, key),
-        .doc = "A label of the node."},
-    {.name = "operator",
-        .type = FIELD_ENUM,
-        .words = operator_words,
-        .fallback = LABEL_IN,
-        .offset = offsetof(struct node_requirement, operation),
-        .doc = "What has to hold."},
-    {.name = "values",
-        .type = FIELD_TEXTS,
-        .rule = &rule_label_value,
-        .max = 64,
-        .offset = offsetof(struct node_requirement, values),
-        .doc = "For `in` and `notIn`."},
-};
-static const struct field_table requirement_table =
-    FIELD_TABLE("NodeRequirement", struct node_requirement, requirement_fields,
-        .finish = finish_requirement, .doc = "What a node's label has to be.");
-
-static const struct field toleration_fields[] = {
-    {.name = "key",
-        .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
-        .rule = &rule_label_key,
-        .offset = offsetof(struct toleration, key),
-        .doc = "The taint's key."},
-    {.name = "value",
-        .type = FIELD_TEXT,
-        .rule = &rule_label_value,
-        .fallback_doc = "any",
-        .offset = offsetof(struct toleration, value),
-        .doc = "The taint's value."},
-};
-static const struct field_table toleration_table = FIELD_TABLE("Toleration", struct toleration,
-    toleration_fields, .shorthand = "key", .doc = "A taint that does not keep the job away.");
-
-static void finish_placement(struct field_reader *reader, void *object)
-{
-    const struct placement *placement = object;
-    if (placement->exclusive && placement->near.count > 0)
-        fields_report(reader, "near", "a job with nodes of its own cannot be near others");
-}
-
-static const struct field placement_fields[] = {
-    {.name = "pool",
-        .type = FIELD_TEXT,
-        .rule = &rule_name,
-        .fallback_doc = "any",
-        .offset = offsetof(struct placement, pool),
-        .doc = "Only in this pool."},
-    {.name = "nodeType",
-        .type = FIELD_TEXT,
-        .rule = &rule_name,
-        .fallback_doc = "any",
-        .offset = offsetof(struct placement, node_type),
-        .doc = "Only on nodes of this type."},
-    {.name = "jurisdiction",
-        .type = FIELD_TEXT,
-        .rule = &rule_name,
-        .fallback_doc = "any",
-        .offset = offsetof(struct placement, jurisdiction),
-        .doc = "Only in pools of this jurisdiction."},
-    {.name = "require",
-        .type = FIELD_OBJECTS,
-        .table = &requirement_table,
-        .max = 32,
-        .offset = offsetof(struct placement, require),
-        .doc = "Only on nodes with labels for which all of this holds."},
-    {.name = "tolerations",
-        .type = FIELD_OBJECTS,
-        .table = &toleration_table,
-        .max = 32,
-        .offset = offsetof(struct placement, tolerations),
-        .doc = "Taints that do not keep it away."},
-    {.name = "near",
-        .type = FIELD_MAP,
-        .table = &label_table,
-        .max = 16,
-        .offset = offsetof(struct placement, near),
-        .doc = "On nodes that run a job with one of these labels."},
-    {.name = "apart",
-        .type = FIELD_MAP,
-        .table = &label_table,
-        .max = 16,
-        .offset = offsetof(struct placement, apart),
-        .doc = "Never on nodes that run a job with one of these labels."},
-    {.name = "spread",
-        .type = FIELD_ENUM,
-        .words = spread_words,
-        .fallback = SPREAD_PACK,
-        .offset = offsetof(struct placement, spread),
-        .doc = "How its ranks lie over nodes."},
-    {.name = "exclusive",
-        .type = FIELD_BOOL,
-        .offset = offsetof(struct placement, exclusive),
-        .doc = "Whether its nodes run nothing else meanwhile."},
-};
-static const struct field_table placement_table = FIELD_TABLE("Placement", struct placement,
-    placement_fields, .finish = finish_placement, .doc = "Where a job may run.");
 
 static const struct field dependency_fields[] = {
     {.name = "job",
@@ -446,6 +176,117 @@ static const struct field checkpoint_fields[] = {
 static const struct field_table checkpoint_table = FIELD_TABLE(
     "Checkpoint", struct job, checkpoint_fields, .doc = "What the job says of its checkpoints.");
 
+static const struct field parameter_fields[] = {
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .rule = &rule_label_key,
+        .offset = offsetof(struct label, key),
+        .doc = "The parameter."},
+    {.name = "value",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct label, value),
+        .doc = "Its value."},
+};
+static const struct field_table parameter_table = FIELD_TABLE(
+    "Parameter", struct label, parameter_fields, .pair = true, .doc = "A parameter of a job.");
+
+static void finish_input(struct field_reader *reader, void *object)
+{
+    const struct job_input *input = object;
+    if (!input->dataset == !input->model)
+        fields_report(reader, "", "expected either dataset or model, got %s",
+            input->dataset ? "both" : "neither");
+    check_dataset(reader, "dataset", input->dataset);
+}
+
+static const struct field input_fields[] = {
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct job_input, name),
+        .doc = "It is the folder `/inputs/<name>`, read-only, which the variable "
+               "`MUSTER_INPUT_<NAME>` names."},
+    {.name = "dataset",
+        .type = FIELD_TEXT,
+        .rule = &rule_artifact,
+        .offset = offsetof(struct job_input, dataset),
+        .doc = "A dataset: `digits` (its newest version), `digits:3`, `vision/digits`."},
+    {.name = "model",
+        .type = FIELD_TEXT,
+        .rule = &rule_artifact,
+        .offset = offsetof(struct job_input, model),
+        .doc = "Or a model: as a dataset, or `digits@production`."},
+};
+static const struct field_table input_table = FIELD_TABLE("JobInput", struct job_input,
+    input_fields, .finish = finish_input, .doc = "An artifact that a job reads.");
+
+static const struct field_word relation_words[] = {
+    {"none", VARIANT_NONE, "a model of its own"},
+    {"quantized", VARIANT_QUANTIZED, "the parent with numbers of fewer bits"},
+    {"pruned", VARIANT_PRUNED, "the parent with weights left out"},
+    {"distilled", VARIANT_DISTILLED, "a smaller model taught by the parent"},
+    {NULL},
+};
+
+static void finish_output(struct field_reader *reader, void *object)
+{
+    const struct job_output *output = object;
+    if (!output->dataset == !output->model)
+        fields_report(reader, "", "expected either dataset or model, got %s",
+            output->dataset ? "both" : "neither");
+    if (!output->parent != (output->relation == VARIANT_NONE))
+        fields_report(reader, output->parent ? "parent" : "relation", "needs a %s beside it",
+            output->parent ? "relation" : "parent");
+    if (output->parent && output->dataset)
+        fields_report(reader, "parent", "a dataset is no variant of a model");
+}
+
+static const struct field output_fields[] = {
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct job_output, name),
+        .doc = "It is the folder `/outputs/<name>`, which the variable `MUSTER_OUTPUT_<NAME>` "
+               "names."},
+    {.name = "dataset",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct job_output, dataset),
+        .doc = "A Dataset of the team."},
+    {.name = "model",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct job_output, model),
+        .doc = "Or a Model of the team."},
+    {.name = "relation",
+        .type = FIELD_ENUM,
+        .words = relation_words,
+        .fallback = VARIANT_NONE,
+        .offset = offsetof(struct job_output, relation),
+        .doc = "What the model is of its parent."},
+    {.name = "parent",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct job_output, parent),
+        .doc = "The name of an input, the model that this one is a variant of."},
+};
+static const struct field_table output_table = FIELD_TABLE("JobOutput", struct job_output,
+    output_fields, .finish = finish_output, .doc = "An artifact that a job writes.");
+
+static const struct field score_fields[] = {
+    {.name = "runtime",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct score, runtime),
+        .doc = "The Runtime whose score command runs the input `model` over the input `data` into "
+               "the output `scores`; each element of an array does its share."},
+};
+static const struct field_table score_table =
+    FIELD_TABLE("Score", struct score, score_fields, .doc = "A scoring job.");
+
 /* ---- the whole ------------------------------------------------------------------------- */
 
 static int64_t network_fallback(const void *object)
@@ -454,39 +295,9 @@ static int64_t network_fallback(const void *object)
     return job->gang.size > 1 || job->gang.max > 1 ? NETWORK_GANG : NETWORK_NONE;
 }
 
-static void check_command(struct field_reader *reader, const struct job *job)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < job->command.count; i++)
-        bytes += strlen(job->command.items[i]) + 1;
-    if (bytes > COMMAND_BYTES_MAX)
-        fields_report(reader, "command", "expected at most %d bytes in all, got %zu",
-            COMMAND_BYTES_MAX, bytes);
-    if (job->command.count > 0 && job->command.items[0][0] == '\0')
-        fields_report(reader, "command[0]", "expected a program, got \"\"");
-}
-
 static bool same(const char *a, const char *b)
 {
     return a && b && strcmp(a, b) == 0;
-}
-
-static void check_secrets(struct field_reader *reader, const struct job *job)
-{
-    for (size_t i = 0; i < job->secrets.count; i++) {
-        const struct secret_ref *secret = &job->secrets.items[i];
-        bool twice = false;
-        for (size_t j = 0; j < job->env.count; j++)
-            twice = twice || same(secret->env, job->env.items[j].key);
-        for (size_t j = 0; j < i; j++) {
-            twice = twice || same(secret->env, job->secrets.items[j].env) ||
-                    same(secret->file, job->secrets.items[j].file);
-        }
-        char path[40];
-        snprintf(path, sizeof path, "secrets[%zu].%s", i, secret->env ? "env" : "file");
-        if (twice)
-            fields_report(reader, path, "is set twice");
-    }
 }
 
 static void check_dependencies(struct field_reader *reader, const struct job *job)
@@ -503,11 +314,104 @@ static void check_dependencies(struct field_reader *reader, const struct job *jo
     }
 }
 
+/* Names become variables: two that differ only in what a variable cannot tell are one. */
+static bool same_variable(const char *a, const char *b)
+{
+    for (; *a && *b; a++, b++) {
+        int left = isalnum((unsigned char)*a) ? toupper((unsigned char)*a) : '_';
+        int right = isalnum((unsigned char)*b) ? toupper((unsigned char)*b) : '_';
+        if (left != right)
+            return false;
+    }
+    return *a == *b;
+}
+
+static void check_parameters(struct field_reader *reader, const struct job *job)
+{
+    const struct label *items = job->parameters.items;
+    for (size_t i = 0; i < job->parameters.count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (same_variable(items[i].key, items[j].key)) {
+                fields_report(reader, "parameters", "%s and %s are the same variable", items[j].key,
+                    items[i].key);
+                return;
+            }
+        }
+    }
+}
+
+static const struct job_input *find_input(const struct job *job, const char *name)
+{
+    for (size_t i = 0; i < job->inputs.count; i++) {
+        if (strcmp(job->inputs.items[i].name, name) == 0)
+            return &job->inputs.items[i];
+    }
+    return NULL;
+}
+
+static void check_inputs(struct field_reader *reader, const struct job *job)
+{
+    for (size_t i = 0; i < job->inputs.count; i++) {
+        char path[40];
+        snprintf(path, sizeof path, "inputs[%zu].name", i);
+        for (size_t j = 0; j < i; j++) {
+            if (!same_variable(job->inputs.items[i].name, job->inputs.items[j].name))
+                continue;
+            fields_report(reader, path, "inputs[%zu] has that name", j);
+            break;
+        }
+    }
+}
+
+static void check_output(struct field_reader *reader, const struct job *job, size_t i)
+{
+    const struct job_output *output = &job->outputs.items[i];
+    char path[40];
+    for (size_t j = 0; j < i; j++) {
+        const struct job_output *other = &job->outputs.items[j];
+        snprintf(path, sizeof path, "outputs[%zu]", i);
+        if (same_variable(output->name, other->name))
+            fields_report(reader, path, "outputs[%zu] has that name", j);
+        else if (same(output->dataset, other->dataset) || same(output->model, other->model))
+            fields_report(reader, path, "outputs[%zu] makes the same version", j);
+    }
+    const struct job_input *parent = output->parent ? find_input(job, output->parent) : NULL;
+    snprintf(path, sizeof path, "outputs[%zu].parent", i);
+    if (output->parent && (!parent || !parent->model))
+        fields_report(reader, path, "expected the name of an input that is a model");
+}
+
+static void check_outputs(struct field_reader *reader, const struct job *job)
+{
+    for (size_t i = 0; i < job->outputs.count; i++)
+        check_output(reader, job, i);
+}
+
+/* What the runtime's score command is given. */
+static void check_scoring(struct field_reader *reader, const struct job *job)
+{
+    const struct job_input *model = find_input(job, "model"), *data = find_input(job, "data");
+    bool scores = false;
+    for (size_t i = 0; i < job->outputs.count; i++)
+        scores = scores || strcmp(job->outputs.items[i].name, "scores") == 0;
+    if (!model || !model->model)
+        fields_report(reader, "inputs", "scoring needs an input \"model\" that is a model");
+    if (!data || !data->dataset)
+        fields_report(reader, "inputs", "scoring needs an input \"data\" that is a dataset");
+    if (!scores)
+        fields_report(reader, "outputs", "scoring needs an output \"scores\"");
+}
+
 static void finish_job_spec(struct field_reader *reader, void *object)
 {
     const struct job *job = object;
-    check_command(reader, job);
-    check_secrets(reader, job);
+    check_command(reader, "command", &job->command);
+    check_secrets(reader, job->secrets.items, job->secrets.count, &job->env);
+    check_parameters(reader, job);
+    check_inputs(reader, job);
+    check_outputs(reader, job);
+    if (job->score.runtime && job->command.count == 0)
+        check_scoring(reader, job);
     check_dependencies(reader, job);
     if (job->start_after_ms && job->deadline_ms && job->deadline_ms <= job->start_after_ms)
         fields_report(reader, "deadline", "expected a time after startAfter");
@@ -526,6 +430,7 @@ static const struct field job_spec_fields[] = {
     {.name = "command",
         .type = FIELD_TEXTS,
         .flags = FIELD_REQUIRED,
+        .unless = "score",
         .rule = &rule_long,
         .min = 1,
         .max = 256,
@@ -551,6 +456,33 @@ static const struct field job_spec_fields[] = {
         .fallback_doc = "empty",
         .offset = offsetof(struct job, workdir),
         .doc = "The snapshot that its working directory starts from."},
+    {.name = "parameters",
+        .type = FIELD_MAP,
+        .table = &parameter_table,
+        .max = 256,
+        .offset = offsetof(struct job, parameters),
+        .also = "params hyperparameters",
+        .doc = "What it is run with; each is the variable `MUSTER_PARAMETER_<NAME>`, and is "
+               "recorded with what the job makes."},
+    {.name = "inputs",
+        .type = FIELD_OBJECTS,
+        .table = &input_table,
+        .max = ARTIFACTS_MAX,
+        .offset = offsetof(struct job, inputs),
+        .doc = "Datasets and models that it reads. Which version a reference means is settled when "
+               "the job is submitted."},
+    {.name = "outputs",
+        .type = FIELD_OBJECTS,
+        .table = &output_table,
+        .max = ARTIFACTS_MAX,
+        .offset = offsetof(struct job, outputs),
+        .doc = "Datasets and models of the team that get a new version when the job has "
+               "succeeded."},
+    {.name = "score",
+        .type = FIELD_OBJECT,
+        .table = &score_table,
+        .offset = offsetof(struct job, score),
+        .doc = "Runs a model over a dataset, in place of a command."},
     {.name = "gang",
         .type = FIELD_OBJECT,
         .table = &gang_table,

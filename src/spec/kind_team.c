@@ -152,6 +152,11 @@ static const struct field team_spec_fields[] = {
         .max = 10000000,
         .offset = offsetof(struct team, jobs_max),
         .doc = "Jobs that have not ended, at most."},
+    {.name = "separateApproval",
+        .type = FIELD_BOOL,
+        .fallback = true,
+        .offset = offsetof(struct team, separate_approval),
+        .doc = "Whether who asks for a promotion may not approve it."},
 };
 static const struct field_table team_spec_table = FIELD_TABLE("TeamSpec", struct team,
     team_spec_fields, .finish = finish_team, .doc = "What a team is entitled to.");

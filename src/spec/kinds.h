@@ -12,7 +12,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum kind { KIND_POOL, KIND_TEAM, KIND_CLASS, KIND_JOB, KIND_COUNT };
+enum kind {
+    KIND_POOL,
+    KIND_TEAM,
+    KIND_CLASS,
+    KIND_JOB,
+    KIND_DATASET,
+    KIND_MODEL,
+    KIND_RUNTIME,
+    KIND_SERVICE,
+    KIND_COUNT
+};
 
 struct text_list {
     const char **items;
@@ -399,8 +409,9 @@ struct failure_sign {
 };
 
 /* Commands, paths and variables may hold {model} (the folder of the version's files), {name} (of
- * the model as clients ask for it), {version}, {socket}, {port} and {cpus}; scoring commands also
- * {data}, {output}, {shard} (from 0) and {shards}. "{{" stands for "{". */
+ * the model as clients ask for it), {version}, {socket}, {port}, {cpus} and {runtimes} (the folder
+ * of the programs that come with muster); scoring commands also {data}, {output}, {shard} (from 0)
+ * and {shards}, but neither {socket} nor {port}. "{{" stands for "{". See spec/template.h. */
 struct runtime {
     struct metadata metadata;
     const char *description;

@@ -16,7 +16,7 @@ struct reference {
     char stage[16];  /* REFERENCE_STAGE: "production", .. */
 };
 
-enum { REFERENCE_TEXT = 160 };
+enum { REFERENCE_TEXT = 160, REFERENCE_VERSION_DIGITS = 8 };
 
 /* ERR_INVALID says what of the text is wrong. */
 MUST_CHECK int reference_parse(const char *text, struct reference *ret, struct error *err);

@@ -1,6 +1,7 @@
 /* The rules that texts have to fit. Each says the same three times: in words for errors, as a
  * regular expression for the schema, and as code; a test holds the last two against each other. */
 #include "spec/fields.h"
+#include "spec/reference.h"
 #include "spec/spec.h"
 
 #include <string.h>
@@ -86,6 +87,54 @@ static bool is_reference(const char *text)
     return digits >= 1 && digits <= 5 && strcmp(index + digits, "]") == 0;
 }
 
+static bool is_artifact(const char *text)
+{
+    struct reference reference;
+    return reference_parse(text, &reference, NULL) == 0;
+}
+
+/* A path of a URL: what stands for itself in a request line. */
+static bool is_url_path(const char *text)
+{
+    if (text[0] != '/')
+        return false;
+    for (; *text; text++) {
+        if (*text <= ' ' || *text >= 0x7f || *text == '#')
+            return false;
+    }
+    return true;
+}
+
+static bool is_route(const char *text)
+{
+    static const char all[] = LOWER UPPER DIGITS "-_.";
+    return made_of(text, LOWER UPPER DIGITS, all, LOWER UPPER DIGITS);
+}
+
+static bool is_one_of(const char *text, const char *const *words)
+{
+    for (; *words; words++) {
+        if (strcmp(text, *words) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_gate_stage(const char *text)
+{
+    return is_one_of(text, (const char *const[]){"staging", "production", NULL});
+}
+
+static bool is_owner(const char *text)
+{
+    return is_one_of(text, (const char *const[]){"dataset", "approval", "bill", "onCall", NULL});
+}
+
+static bool is_protocol(const char *text)
+{
+    return is_one_of(text, (const char *const[]){"oip", "openai", NULL});
+}
+
 const struct text_rule rule_any = {"text", NULL, 4096, NULL};
 const struct text_rule rule_long = {"text", NULL, 32 * 1024, NULL};
 const struct text_rule rule_line = {
@@ -107,3 +156,18 @@ const struct text_rule rule_digest = {
 const struct text_rule rule_currency = {"a currency such as EUR", "^[A-Z]{3}$", 3, is_currency};
 const struct text_rule rule_reference = {"a job's name, or name[3] for an element of an array",
     "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(\\[[0-9]{1,5}\\])?$", 71, is_reference};
+const struct text_rule rule_artifact = {
+    "a reference such as digits, digits:3 or vision/digits@production",
+    "^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?/"
+    ")?[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?(:[1-9][0-9]{0,7}|@(candidate|staging|production|"
+    "archived))?$",
+    159, is_artifact};
+const struct text_rule rule_url_path = {
+    "a path that begins with /", "^/[!-\"$-~]*$", 1024, is_url_path};
+const struct text_rule rule_route = {"a name of letters, digits, -, _ and .",
+    "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$", 128, is_route};
+const struct text_rule rule_gate_stage = {
+    "staging or production", "^(staging|production)$", 16, is_gate_stage};
+const struct text_rule rule_owner = {
+    "one of dataset, approval, bill, onCall", "^(dataset|approval|bill|onCall)$", 16, is_owner};
+const struct text_rule rule_protocol = {"oip or openai", "^(oip|openai)$", 16, is_protocol};

@@ -6,6 +6,7 @@
 #include "spec/tables.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 #include <strings.h>
 
@@ -21,6 +22,10 @@ static const struct kind_entry kinds[KIND_COUNT] = {
     [KIND_TEAM] = {"Team", "team", "teams", &team_table},
     [KIND_CLASS] = {"Class", "class", "classes", &class_table},
     [KIND_JOB] = {"Job", "job", "jobs", &job_table},
+    [KIND_DATASET] = {"Dataset", "dataset", "datasets", &dataset_table},
+    [KIND_MODEL] = {"Model", "model", "models", &model_table},
+    [KIND_RUNTIME] = {"Runtime", "runtime", "runtimes", &runtime_table},
+    [KIND_SERVICE] = {"Service", "service", "services", &service_table},
 };
 
 const char *kind_name(enum kind kind)
@@ -62,10 +67,12 @@ int kind_find(const char *text, enum kind *ret, struct error *err)
         }
         names[i] = kinds[i].name;
     }
-    SCOPED(strbuf_scope) struct strbuf got = {0};
+    SCOPED(strbuf_scope) struct strbuf got = {0}, known = {0};
     write_quoted(text, &got);
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        strbuf_printf(&known, "%s%s", i ? ", " : "", kinds[i].name);
     const char *name = fields_suggest(text, names);
-    return error_set(err, ERR_INVALID, "expected one of Pool, Team, Class, Job, got %s%s%s%s",
+    return error_set(err, ERR_INVALID, "expected one of %s, got %s%s%s%s", strbuf_text(&known),
         strbuf_text(&got), name ? "; did you mean \"" : "", name ? name : "", name ? "\"?" : "");
 }
 
@@ -167,14 +174,22 @@ bool manifest_equal(const struct manifest *a, const struct manifest *b)
            fields_equal(kind_table(a->kind), manifest_object(a), manifest_object(b));
 }
 
+static_assert(offsetof(struct pool, metadata) == 0 && offsetof(struct team, metadata) == 0 &&
+                  offsetof(struct class_kind, metadata) == 0 && offsetof(struct job, metadata) == 0,
+    "every kind begins with its metadata");
+static_assert(offsetof(struct dataset, metadata) == 0 && offsetof(struct model, metadata) == 0 &&
+                  offsetof(struct runtime, metadata) == 0 &&
+                  offsetof(struct service, metadata) == 0,
+    "every kind begins with its metadata");
+
 const struct metadata *manifest_metadata(const struct manifest *manifest)
 {
-    switch (manifest->kind) {
-    case KIND_POOL: return &manifest->pool.metadata;
-    case KIND_TEAM: return &manifest->team.metadata;
-    case KIND_CLASS: return &manifest->class_kind.metadata;
-    default: return &manifest->job.metadata;
-    }
+    return manifest_object(manifest);
+}
+
+bool kind_has_team(enum kind kind)
+{
+    return kind == KIND_JOB || kind == KIND_DATASET || kind == KIND_MODEL || kind == KIND_SERVICE;
 }
 
 const char *label_find(const struct label_list *labels, const char *key)
@@ -186,14 +201,19 @@ const char *label_find(const struct label_list *labels, const char *key)
     return NULL;
 }
 
-const char *job_missing_label(const struct job *job, const struct team *team)
+const char *missing_label(const struct metadata *metadata, const struct team *team)
 {
     for (size_t i = 0; i < team->required_labels.count; i++) {
-        const char *value = label_find(&job->metadata.labels, team->required_labels.items[i]);
+        const char *value = label_find(&metadata->labels, team->required_labels.items[i]);
         if (!value || !value[0])
             return team->required_labels.items[i];
     }
     return NULL;
+}
+
+const char *job_missing_label(const struct job *job, const struct team *team)
+{
+    return missing_label(&job->metadata, team);
 }
 
 const char *priority_name(int64_t priority)

@@ -1,4 +1,4 @@
-/* Manifests: documents of the four kinds (spec/kinds.h), to and from C structs.
+/* Manifests: documents of the kinds (spec/kinds.h), to and from C structs.
  *
  *     apiVersion: muster/v1
  *     kind: Job
@@ -27,6 +27,8 @@ const char *kind_plural(enum kind kind);   /* "jobs": as in paths of the API */
 /* The kind that a name, singular or plural stands for, in any case; sets *ret. ERR_INVALID with a
  * suggestion. */
 MUST_CHECK int kind_find(const char *text, enum kind *ret, struct error *err);
+/* Whether objects of the kind belong to a team (metadata.team). */
+bool kind_has_team(enum kind kind);
 /* The table of a kind's whole manifest. */
 const struct field_table *kind_table(enum kind kind);
 
@@ -57,20 +59,25 @@ bool manifest_equal(const struct manifest *a, const struct manifest *b);
 
 /* The value of a label, or NULL. */
 const char *label_find(const struct label_list *labels, const char *key);
-/* The first label that the team demands and the job has not, or has with nothing in it; or NULL. */
+/* The first label that the team demands and the object has not, or has with nothing in it; or NULL.
+ */
+const char *missing_label(const struct metadata *metadata, const struct team *team);
 const char *job_missing_label(const struct job *job, const struct team *team);
 /* "low", "normal", "high", "urgent" for their numbers, else NULL. */
 const char *priority_name(int64_t priority);
 /* Whether text is a name as metadata.name must be. */
 bool name_valid(const char *text);
 
-/* ---- built-in classes ------------------------------------------------------------------ */
+/* ---- built-in classes and runtimes ----------------------------------------------------- */
 
 /* The classes that come with muster, as YAML: a stream of Class manifests that an administrator
  * may change and apply. A new data directory starts with them. */
 extern const char spec_builtin_classes[];
 /* The same, parsed: a DOC_LIST of manifests. Never NULL. */
 struct doc *spec_builtin_classes_doc(struct arena *arena);
+/* The runtimes that come with muster (runtimes/), in the same way. */
+extern const char spec_builtin_runtimes[];
+struct doc *spec_builtin_runtimes_doc(struct arena *arena);
 /* A lookup over such a list (or any list of Class manifests). */
 struct class_lookup class_lookup_in(const struct doc *list);
 

@@ -3,15 +3,44 @@
 
 #include "spec/fields.h"
 #include "spec/kinds.h"
+#include "spec/template.h"
 
 extern const struct field_table pool_table;
 extern const struct field_table team_table;
 extern const struct field_table class_table;
 extern const struct field_table job_table;
+extern const struct field_table dataset_table;
+extern const struct field_table model_table;
+extern const struct field_table runtime_table;
+extern const struct field_table service_table;
 
 extern const struct field_table job_spec_table;
 extern const struct field_table metadata_table;
+extern const struct field_table owned_metadata_table; /* with a team */
 extern const struct field_table label_table;
+extern const struct field_table variable_table; /* of the environment */
+extern const struct field_table secret_table;
+extern const struct field_table resources_table;
+extern const struct field_table placement_table;
+extern const struct field_table replica_placement_table; /* spread by default */
+extern const struct field_table artifact_retention_table;
+extern const struct field_table probe_table; /* struct replica_probe */
+extern const struct field_word priority_words[];
+
+/* What finish functions of several tables check; paths are as for fields_report. */
+void check_command(struct field_reader *reader, const char *path, const struct text_list *command);
+void check_secrets(struct field_reader *reader, const struct secret_ref *secrets, size_t count,
+    const struct label_list *env);
+/* A reference to a dataset (NULL: none) names no stage. */
+void check_dataset(struct field_reader *reader, const char *path, const char *text);
+/* Placeholders are known where they are used. */
+void check_templates(struct field_reader *reader, const char *path, const struct text_list *texts,
+    enum template_use use);
+void check_template_variables(struct field_reader *reader, const struct label_list *env);
+
+#define SECONDS(n) ((n)*1000LL)
+#define MINUTES(n) ((n)*60000LL)
+#define DAYS(n)    ((n)*86400000LL)
 
 /* What every manifest begins with; the lines of a table before its metadata. */
 #define ENVELOPE_FIELDS(kind_word)                                                                 \
@@ -32,4 +61,4 @@ extern const struct field_table label_table;
         .doc = "Written by the server; ignored when a manifest is applied."                        \
     }
 
-enum { LABELS_MAX = 64 };
+enum { LABELS_MAX = 64, COMMAND_BYTES_MAX = 64 * 1024 };

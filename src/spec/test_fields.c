@@ -31,11 +31,22 @@ static const char *random_text(struct arena *arena, struct prng *prng, const str
 {
     static const char *const anything[] = {
         "x", "no", "1", "two words", "a\nb\n", " ", "\xc3\xa9", "- x", "#", "{}", "\t\"\\"};
+    static const char *const artifacts[] = {"digits", "digits:3", "vision/digits:12"};
     static const char *const lines[] = {"x", "no", "1e3", "", "two words", "\xf0\x9f\x98\x80"};
     if (rule == NULL || rule == &rule_any || rule == &rule_long)
         return pick(prng, anything, ARRAY_LEN(anything));
     if (rule == &rule_line || rule == &rule_label_value)
         return pick(prng, lines, ARRAY_LEN(lines));
+    if (rule == &rule_artifact)
+        return pick(prng, artifacts, ARRAY_LEN(artifacts));
+    if (rule == &rule_url_path)
+        return prng_below(prng, 2) ? "/" : "/v2/models/{name}/ready?x=1";
+    if (rule == &rule_gate_stage)
+        return prng_below(prng, 2) ? "staging" : "production";
+    if (rule == &rule_owner)
+        return prng_below(prng, 2) ? "bill" : "onCall";
+    if (rule == &rule_protocol)
+        return prng_below(prng, 2) ? "oip" : "openai";
     if (rule == &rule_digest)
         return "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
     if (rule == &rule_currency)
@@ -337,7 +348,8 @@ static void text_rules_agree_with_their_patterns(void **state)
 {
     (void)state;
     static const struct text_rule *const rules[] = {&rule_name, &rule_label_key, &rule_variable,
-        &rule_file_name, &rule_user, &rule_digest, &rule_currency, &rule_reference};
+        &rule_file_name, &rule_user, &rule_digest, &rule_currency, &rule_reference, &rule_artifact,
+        &rule_url_path, &rule_route, &rule_gate_stage, &rule_owner, &rule_protocol};
     static const char letters[] = "aZ09-_./@[]: +\x7f\xc3";
     static const char *const fixed[] = {"", "a", "a[3]", "a[]", "a[123456]", "EUR", "eur", "..",
         ".", "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",

@@ -1,4 +1,4 @@
-/* Manifests of the four kinds: what is taken, every error at once and in which words, classes, and
+/* Manifests of every kind: what is taken, every error at once and in which words, classes, and
  * what is written from the tables. */
 #include "base/file.h"
 #include "spec/spec.h"
@@ -350,8 +350,8 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
         {"[x]", "t.yaml:1: expected a manifest, a map, got a list\n"},
         {"metadata: {}\n", "t.yaml:1: kind: required, but not given\n"},
         {"kind: Jub\n",
-            "t.yaml:1: kind: expected one of Pool, Team, Class, Job, got \"Jub\"; did you "
-            "mean \"Job\"?\n"},
+            "t.yaml:1: kind: expected one of Pool, Team, Class, Job, Dataset, Model, Runtime, "
+            "Service, got \"Jub\"; did you mean \"Job\"?\n"},
         {"kind: pool\nmetadata: {name: p}\nspec: {nodes: [{name: a}]}\n",
             "t.yaml:1: apiVersion: required, but not given\n"
             "t.yaml:1: kind: expected Pool, got \"pool\"\n"},
@@ -492,7 +492,7 @@ static void the_built_in_classes_are_sound(void **state)
 {
     (void)state;
     static const char *const names[] = {"experiment", "production-training", "tuning",
-        "batch-scoring", "real-time-inference", "data-preparation"};
+        "batch-scoring", "batch-score", "real-time-inference", "data-preparation"};
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *list = spec_builtin_classes_doc(arena);
     const struct doc *doc = list->first;
@@ -577,8 +577,9 @@ static void kinds_are_found_by_any_name(void **state)
     assert_int_equal(kind, KIND_CLASS);
     assert_int_equal(kind_find("teems", &kind, &err), -1);
     assert_int_equal(kind, KIND_CLASS);
-    assert_string_equal(
-        err.text, "expected one of Pool, Team, Class, Job, got \"teems\"; did you mean \"Team\"?");
+    assert_string_equal(err.text,
+        "expected one of Pool, Team, Class, Job, Dataset, Model, Runtime, "
+        "Service, got \"teems\"; did you mean \"Team\"?");
     assert_string_equal(priority_name(800), "high");
     assert_null(priority_name(801));
     assert_true(name_valid("a.b-1"));

@@ -34,9 +34,15 @@ enum { DOC_BYTES_MAX = 256 * 1024, DOC_DEPTH_MAX = 32, DOC_ITEMS_MAX = 65536 };
  * the bound on length for this text (DOC_BYTES_MAX for a manifest). */
 MUST_CHECK struct doc *doc_parse_json(
     struct arena *arena, const char *text, size_t length, size_t bytes_max, struct error *err);
-/* Parses a stream of YAML 1.2 documents (JSON is one) of at most DOC_BYTES_MAX; empty ones are
- * left out. Aliases, anchors, tags, directives and duplicate keys are refused. The documents come
- * as the items of one DOC_LIST. NULL with ERR_INVALID ("line 3: ...") or ERR_TOO_LARGE. */
+/* The same with a bound of its own on the number of values, for documents of the program itself
+ * that are larger than what people write. */
+MUST_CHECK struct doc *doc_parse_json_bounded(struct arena *arena, const char *text, size_t length,
+    size_t bytes_max, size_t items_max, struct error *err);
+/* Parses a stream of YAML documents of at most DOC_BYTES_MAX; empty ones are left out. Aliases,
+ * anchors, tags, directives, duplicate keys and raw characters that YAML 1.1 and 1.2 read
+ * differently are refused. A JSON text is one document, with lines when libyaml reads it too. The
+ * documents come as the items of one DOC_LIST. NULL with ERR_INVALID ("line 3: ...") or
+ * ERR_TOO_LARGE, or ERR_INTERNAL when there is no memory. */
 MUST_CHECK struct doc *doc_parse_yaml(
     struct arena *arena, const char *text, size_t length, struct error *err);
 

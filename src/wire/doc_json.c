@@ -13,7 +13,7 @@
 struct json_copy {
     struct arena *arena;
     struct error *err;
-    size_t items;
+    size_t items, items_max;
 };
 
 static void json_scope(json_t **json)
@@ -21,10 +21,13 @@ static void json_scope(json_t **json)
     json_decref(*json);
 }
 
-/* The shortest text that reads back to the same number. */
+/* The shortest text that reads back to the same number. Negative zero becomes zero: no amount is
+ * one, and "-0" would read back as the integer. */
 static struct doc *copy_real(struct arena *arena, double value)
 {
     char text[40];
+    if (value == 0)
+        return doc_number(arena, "0");
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)
@@ -72,8 +75,8 @@ static struct doc *copy_value(struct json_copy *copy, json_t *json, int depth)
         error_set(copy->err, ERR_INVALID, "nested more than %d levels deep", DOC_DEPTH_MAX);
         return NULL;
     }
-    if (++copy->items > DOC_ITEMS_MAX) {
-        error_set(copy->err, ERR_TOO_LARGE, "more than %d values", DOC_ITEMS_MAX);
+    if (++copy->items > copy->items_max) {
+        error_set(copy->err, ERR_TOO_LARGE, "more than %zu values", copy->items_max);
         return NULL;
     }
     switch (json_typeof(json)) {
@@ -103,6 +106,12 @@ static void set_parse_error(struct error *err, json_error_t *failure)
 struct doc *doc_parse_json(
     struct arena *arena, const char *text, size_t length, size_t bytes_max, struct error *err)
 {
+    return doc_parse_json_bounded(arena, text, length, bytes_max, DOC_ITEMS_MAX, err);
+}
+
+struct doc *doc_parse_json_bounded(struct arena *arena, const char *text, size_t length,
+    size_t bytes_max, size_t items_max, struct error *err)
+{
     assert(arena && (text || length == 0));
     if (length > bytes_max) {
         error_set(
@@ -117,7 +126,7 @@ struct doc *doc_parse_json(
         set_parse_error(err, &failure);
         return NULL;
     }
-    struct json_copy copy = {.arena = arena, .err = err};
+    struct json_copy copy = {.arena = arena, .err = err, .items_max = items_max};
     return copy_value(&copy, json, 1);
 }
 

@@ -1,16 +1,19 @@
-/* Documents from YAML text: see doc.h. libfyaml gives events, and the tree is built from them here,
- * so that what we refuse (anchors, aliases, tags, repeated keys, depth) is refused as it comes and
- * nothing is ever expanded. Of YAML's many ways to write a value only JSON's are not text: null (or
- * nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in JSON's grammar.
- */
+/* Documents from YAML text: see doc.h. libyaml gives events, and the tree is built from them here,
+ * so that what we refuse (directives, anchors, aliases, tags, repeated keys, depth) is refused as
+ * it comes and nothing is ever expanded. Of YAML's many ways to write a value only JSON's are not
+ * text: null (or nothing, or ~), true, false (in any of YAML 1.2's three spellings) and numbers in
+ * JSON's grammar.
+ *
+ * libyaml's grammar is that of YAML 1.1, which most parsers have; where 1.2 reads the same text
+ * otherwise, the text is refused (yaml_needs_escape) or read as JSON (parse_as_json). */
+#include "wire/doc_yaml.h"
 #include "base/memory.h"
 #include "wire/doc.h"
 
 #include <assert.h>
-#include <libfyaml.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <yaml.h>
 
 struct yaml_frame {
     struct doc *value; /* a list or map that is still open */
@@ -56,17 +59,6 @@ static struct doc *resolve_plain(struct arena *arena, const char *text)
     if (is_word(text, falses))
         return doc_bool(arena, false);
     return doc_is_number(text) ? doc_number(arena, text) : doc_string(arena, text);
-}
-
-static bool utf8_valid(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length;) {
-        size_t step = text[i] ? utf8_length(text + i) : 0;
-        if (step == 0)
-            return false;
-        i += step;
-    }
-    return true;
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -141,18 +133,13 @@ static int close_value(struct yaml_reader *reader)
     return frame->value->type == DOC_MAP ? check_keys(reader, frame->value) : 0;
 }
 
-static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
+static int read_scalar(struct yaml_reader *reader, const yaml_event_t *event)
 {
-    size_t length = 0;
-    const char *bytes = token ? fy_token_get_text(token, &length) : "";
-    enum fy_scalar_style style = token ? fy_token_scalar_style(token) : FYSS_PLAIN;
-    bool block = style == FYSS_LITERAL || style == FYSS_FOLDED;
-    /* At the end of the input libfyaml gives an empty block the NUL behind it. No block holds one
-     * of its own: the input has none, and blocks have no escapes. */
-    if (block && bytes)
-        length = strnlen(bytes, length);
-    if (!bytes || !utf8_valid(bytes, length))
-        return fail(reader, "text with a NUL or malformed UTF-8");
+    const char *bytes = (const char *)event->data.scalar.value;
+    size_t length = event->data.scalar.length;
+    yaml_scalar_style_t style = event->data.scalar.style;
+    if (memchr(bytes, '\0', length)) /* by an escape */
+        return fail(reader, "text with a NUL");
     char *text = arena_strndup(reader->arena, bytes, length);
     struct yaml_frame *frame = reader->depth ? &reader->frames[reader->depth - 1] : NULL;
     if (frame && frame->value->type == DOC_MAP && !frame->key) {
@@ -160,109 +147,154 @@ static int read_scalar(struct yaml_reader *reader, struct fy_token *token)
         frame->key_line = reader->line;
         return 0;
     }
-    reader->block = block;
-    int result = put_value(reader,
-        style == FYSS_PLAIN ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
+    bool plain = style == YAML_PLAIN_SCALAR_STYLE;
+    reader->block = style == YAML_LITERAL_SCALAR_STYLE || style == YAML_FOLDED_SCALAR_STYLE;
+    int result = put_value(
+        reader, plain ? resolve_plain(reader->arena, text) : doc_string(reader->arena, text));
     reader->block = false;
     return result;
 }
 
-static int read_event(struct yaml_reader *reader, struct fy_event *event)
+/* Refuses what a value may carry in front of it. */
+static int check_properties(
+    struct yaml_reader *reader, const yaml_char_t *anchor, const yaml_char_t *tag)
 {
-    const struct fy_mark *mark = fy_event_start_mark(event);
-    if (mark)
-        reader->line = mark->line + 1;
-    if (event->type == FYET_ALIAS || fy_event_get_anchor_token(event))
+    if (anchor)
         return fail(reader, "anchors (&) and aliases (*) are not taken: write the value out");
-    if (fy_event_get_tag_token(event))
-        return fail(reader, "tags (!) are not taken");
+    return tag ? fail(reader, "tags (!) are not taken") : 0;
+}
+
+static int read_document_start(struct yaml_reader *reader, const yaml_event_t *event)
+{
+    if (event->data.document_start.version_directive ||
+        event->data.document_start.tag_directives.start !=
+            event->data.document_start.tag_directives.end)
+        return fail(reader, "directives (%) are not taken");
+    return 0;
+}
+
+static int read_event(struct yaml_reader *reader, const yaml_event_t *event)
+{
+    reader->line = (int)event->start_mark.line + 1;
     switch (event->type) {
-    case FYET_SCALAR: return read_scalar(reader, event->scalar.value);
-    case FYET_SEQUENCE_START: return open_value(reader, doc_list(reader->arena));
-    case FYET_MAPPING_START: return open_value(reader, doc_map(reader->arena));
-    case FYET_SEQUENCE_END:
-    case FYET_MAPPING_END: return close_value(reader);
+    case YAML_DOCUMENT_START_EVENT: return read_document_start(reader, event);
+    case YAML_ALIAS_EVENT: return check_properties(reader, event->data.alias.anchor, NULL);
+    case YAML_SCALAR_EVENT:
+        if (check_properties(reader, event->data.scalar.anchor, event->data.scalar.tag) < 0)
+            return -1;
+        return read_scalar(reader, event);
+    case YAML_SEQUENCE_START_EVENT:
+        if (check_properties(
+                reader, event->data.sequence_start.anchor, event->data.sequence_start.tag) < 0)
+            return -1;
+        return open_value(reader, doc_list(reader->arena));
+    case YAML_MAPPING_START_EVENT:
+        if (check_properties(
+                reader, event->data.mapping_start.anchor, event->data.mapping_start.tag) < 0)
+            return -1;
+        return open_value(reader, doc_map(reader->arena));
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT: return close_value(reader);
     default: return 0;
     }
 }
 
-/* What libfyaml had to say, as an error on one line. */
-static int fail_parse(struct yaml_reader *reader, struct fy_diag *diag)
+/* What stands at a mark, which counts characters. */
+static char char_at(const char *text, const yaml_mark_t *mark)
 {
-    void *iterator = NULL;
-    struct fy_diag_error *first = fy_diag_errors_iterate(diag, &iterator);
-    if (!first || !first->msg)
-        return fail(reader, "not well-formed YAML");
-    int line = first->line > 0 ? first->line : reader->line;
-    error_set(reader->err, ERR_INVALID, "line %d: %.200s", line, first->msg);
-    for (char *s = reader->err ? reader->err->text : ""; *s; s++) {
-        if ((unsigned char)*s < 0x20)
-            *s = ' ';
-    }
-    return -1;
+    for (size_t i = 0; i < mark->index && *text; i++)
+        text += utf8_length(text);
+    return *text;
 }
 
-static int read_stream(struct yaml_reader *reader, struct fy_parser *parser, struct fy_diag *diag)
+/* What libyaml had to say, as an error. Its reader cannot fail: check_text was there before it. */
+static int fail_parse(struct yaml_reader *reader, const yaml_parser_t *parser, const char *text)
 {
-    struct fy_event *event;
-    while ((event = fy_parser_parse(parser))) {
-        bool end = event->type == FYET_STREAM_END;
-        int result = read_event(reader, event);
-        fy_parser_event_free(parser, event);
+    if (parser->error == YAML_MEMORY_ERROR)
+        return error_set(reader->err, ERR_INTERNAL, "the YAML parser has no memory");
+    reader->line = (int)parser->problem_mark.line + 1;
+    const char *context = parser->context;
+    if (context && strstr(context, "directive"))
+        return fail(reader, "directives (%) are not taken");
+    if (parser->error == YAML_SCANNER_ERROR && char_at(text, &parser->problem_mark) == '\t')
+        return fail(reader, "a tab cannot indent: use spaces");
+    if (!context || strcmp(context, "while scanning for the next token") == 0)
+        return fail(reader, parser->problem);
+    return error_set(reader->err, ERR_INVALID, "line %d: %s, %s that began in line %d",
+        reader->line, parser->problem, context, (int)parser->context_mark.line + 1);
+}
+
+static void parser_scope(yaml_parser_t *parser)
+{
+    yaml_parser_delete(parser);
+}
+
+static int read_stream(struct yaml_reader *reader, const char *text, size_t length)
+{
+    SCOPED(parser_scope) yaml_parser_t parser;
+    if (!yaml_parser_initialize(&parser))
+        return error_set(reader->err, ERR_INTERNAL, "the YAML parser has no memory");
+    yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, length);
+    while (true) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(&parser, &event))
+            return fail_parse(reader, &parser, text);
+        bool end = event.type == YAML_STREAM_END_EVENT;
+        int result = read_event(reader, &event);
+        yaml_event_delete(&event);
         if (result < 0 || end)
             return result;
     }
-    return fail_parse(reader, diag);
 }
 
-static void parser_scope(struct fy_parser **parser)
+unsigned yaml_decode(const char *text, size_t length)
 {
-    if (*parser)
-        fy_parser_destroy(*parser);
+    assert(length >= 1 && length <= 4);
+    const unsigned char *s = (const unsigned char *)text;
+    if (length == 1)
+        return s[0];
+    unsigned point = s[0] & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++)
+        point = point << 6 | (s[i] & 0x3fu);
+    return point;
 }
 
-static void diag_scope(struct fy_diag **diag)
+bool yaml_needs_escape(unsigned point)
 {
-    if (*diag)
-        fy_diag_destroy(*diag);
-}
-
-static struct fy_diag *create_diag(void)
-{
-    struct fy_diag_cfg config;
-    fy_diag_cfg_default(&config);
-    config.fp = NULL;
-    struct fy_diag *diag = fy_diag_create(&config);
-    if (diag)
-        fy_diag_set_collect_errors(diag, true);
-    return diag;
-}
-
-/* Whether a line is a directive. libfyaml takes quadratic time over a long one it does not know. */
-static bool is_directive(const char *line)
-{
-    static const char mark[] = "\xef\xbb\xbf"; /* may stand before anything */
-    while (strncmp(line, mark, sizeof mark - 1) == 0)
-        line += sizeof mark - 1;
-    return *line == '%';
+    bool space = point == '\t' || point == '\n' || point == '\r';
+    return (point < 0x20 && !space) || (point >= 0x7f && point < 0xa0) || point == 0x2028 ||
+           point == 0x2029 || point == 0xfeff || point == 0xfffe || point == 0xffff;
 }
 
 /* Refuses what the parser must not see. text ends with NUL, which length does not count. */
 static int check_text(const char *text, size_t length, struct error *err)
 {
     int line = 1;
-    bool at_start = true;
     for (size_t i = 0; i < length;) {
         size_t step = text[i] ? utf8_length(text + i) : 0;
         if (step == 0)
             return error_set(err, ERR_INVALID, "line %d: not UTF-8 text", line);
-        if (at_start && is_directive(text + i))
-            return error_set(err, ERR_INVALID, "line %d: directives (%%) are not taken", line);
-        at_start = text[i] == '\n' || text[i] == '\r';
+        unsigned point = yaml_decode(text + i, step);
+        if (yaml_needs_escape(point))
+            return error_set(err, ERR_INVALID,
+                "line %d: the character U+%04X: write \"\\u%04x\", in double quotes", line, point,
+                point);
         line += text[i] == '\n';
         i += step;
     }
     return 0;
+}
+
+/* JSON is YAML, but not all of it to libyaml: escapes in pairs of surrogates, keys above 1024
+ * bytes, some line breaks. So what it refuses may still be JSON, then without lines. NULL if not.
+ */
+static struct doc *parse_as_json(struct arena *arena, const char *text, size_t length)
+{
+    size_t blank = strspn(text, " \t\r\n");
+    if (text[blank] != '{' && text[blank] != '[')
+        return NULL;
+    return doc_parse_json(arena, text, length, DOC_BYTES_MAX, NULL);
 }
 
 struct doc *doc_parse_yaml(struct arena *arena, const char *text, size_t length, struct error *err)
@@ -275,22 +307,18 @@ struct doc *doc_parse_yaml(struct arena *arena, const char *text, size_t length,
     }
     /* A copy ends with NUL, so that looking at what follows a character is safe. */
     const char *copy = arena_strndup(arena, length ? text : "", length);
-    struct doc *documents = doc_list(arena);
-    if (check_text(copy, length, err) < 0)
-        return NULL;
-    if (length == 0)
-        return documents;
-    SCOPED(diag_scope) struct fy_diag *diag = create_diag();
-    const struct fy_parse_cfg config = {
-        .flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE | FYPCF_DISABLE_MMAP_OPT,
-        .diag = diag};
-    SCOPED(parser_scope) struct fy_parser *parser = diag ? fy_parser_create(&config) : NULL;
-    if (!parser || fy_parser_set_string(parser, copy, length) != 0) {
-        error_set(err, ERR_INTERNAL, "the YAML parser cannot start");
-        return NULL;
-    }
-    struct error local;
+    static const char mark[] = "\xef\xbb\xbf"; /* of UTF-8, as some editors begin a file */
+    size_t skipped = strncmp(copy, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+    copy += skipped;
+    length -= skipped;
     struct yaml_reader reader = {
-        .arena = arena, .err = err ? err : &local, .documents = documents, .line = 1};
-    return read_stream(&reader, parser, diag) < 0 ? NULL : documents;
+        .arena = arena, .err = err, .documents = doc_list(arena), .line = 1};
+    if (check_text(copy, length, err) == 0 && read_stream(&reader, copy, length) == 0)
+        return reader.documents;
+    struct doc *json = parse_as_json(arena, copy, length);
+    if (!json)
+        return NULL;
+    struct doc *documents = doc_list(arena);
+    doc_append(documents, json);
+    return documents;
 }

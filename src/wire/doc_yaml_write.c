@@ -2,6 +2,7 @@
  * back to the same tree: block style; text without quotes only where it cannot be mistaken for
  * anything else; scripts as literal blocks; everything else in double quotes. */
 #include "wire/doc.h"
+#include "wire/doc_yaml.h"
 
 #include <assert.h>
 #include <string.h>
@@ -48,36 +49,18 @@ static bool is_plain(const char *text)
     return !is_special_word(text);
 }
 
-static unsigned decode_utf8(const char *text, size_t length)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    if (length == 1)
-        return s[0];
-    unsigned point = s[0] & (0xffu >> (length + 1));
-    for (size_t i = 1; i < length; i++)
-        point = point << 6 | (s[i] & 0x3fu);
-    return point;
-}
-
-/* What may not stand in YAML as it is, or is a line break to some. */
-static bool needs_escape(unsigned point)
-{
-    return point < 0x20 || (point >= 0x7f && point < 0xa0) || point == 0x2028 || point == 0x2029 ||
-           point == 0xfeff || point == 0xfffe || point == 0xffff;
-}
-
 static void write_quoted(const char *text, struct strbuf *out)
 {
     strbuf_putc(out, '"');
     while (*text) {
         size_t length = utf8_length(text);
         assert(length > 0);
-        unsigned point = decode_utf8(text, length);
+        unsigned point = yaml_decode(text, length);
         if (point == '\n')
             strbuf_puts(out, "\\n");
         else if (point == '\t')
             strbuf_puts(out, "\\t");
-        else if (needs_escape(point))
+        else if (point == '\r' || yaml_needs_escape(point))
             strbuf_printf(out, "\\u%04x", point);
         else if (point == '"' || point == '\\')
             strbuf_printf(out, "\\%c", (int)point);
@@ -99,7 +82,7 @@ static bool is_block(const char *text)
     for (const char *s = text; *s;) {
         size_t step = utf8_length(s);
         assert(step > 0);
-        if (*s != '\n' && needs_escape(decode_utf8(s, step)))
+        if (*s == '\t' || *s == '\r' || yaml_needs_escape(yaml_decode(s, step)))
             return false;
         if (*s == ' ' && (s[1] == '\n' || s[1] == '\0'))
             return false;

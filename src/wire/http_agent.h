@@ -2,7 +2,9 @@
  * For the gateway, which passes requests on to replicas, and for the server, which probes them.
  *
  * - Everything happens on the thread that runs the event base. Nothing blocks.
- * - As in wire/http.h no callback is called from inside a call into this interface.
+ * - As in wire/http.h no callback is called from inside a call into this interface. Requests are
+ *   sent from inside the calls where the connection takes them: what is large is not copied then.
+ * - One agent, its endpoints and exchanges belong to one thread; agents share nothing.
  * - What the peer sends is hostile: it is parsed by wire/http_parse.h, and an answer that is not
  *   strictly HTTP/1.1 fails the exchange and closes the connection.
  * - A connection is used again only after a complete answer to a complete request. */
@@ -25,22 +27,23 @@ struct http_agent_options {
     size_t idle_max;          /* 128 idle connections kept for an endpoint */
     int64_t idle_ms;          /* 30 s: idle connections are closed after it */
     int64_t connect_ms;       /* 5 s */
-    size_t head_bytes_max;    /* 32 KiB of an answer's head */
+    size_t head_bytes_max;    /* 32 KiB for the fields of an answer, line ends included */
     size_t output_bytes_high; /* 64 KiB waiting: http_exchange_write asks for a pause */
 };
 
 /* Without endpoints and connections. base must outlive it. Destroyed by the caller. */
 struct http_agent *http_agent_create(
     struct event_base *base, const struct http_agent_options *options); /* NULL: defaults */
-/* Fails what is under way without calling back, closes everything. NULL is fine. */
+/* Fails what is under way without calling back, closes everything; endpoints that were not released
+ * are gone too. NULL is fine. Not to be called from inside a callback of this agent. */
 void http_agent_destroy(struct http_agent *agent);
 
-/* An endpoint: "unix:/path" or "http://127.0.0.1:8080" (numeric addresses only). With owner other
- * than (uid_t)-1 a Unix socket is connected to only when it is a socket, no symbolic link, and
- * belongs to that uid: whoever can write to the folder must not send us elsewhere (the socket is
- * opened with O_PATH | O_NOFOLLOW, looked at, and connected to by its descriptor, which also lifts
- * the bound of 107 bytes on the path). Held until http_endpoint_release; exchanges that are under
- * way go on after it. */
+/* An endpoint: "unix:/path" or "http://127.0.0.1:8080" (numeric addresses only; ERR_INVALID says
+ * what is wrong). Nothing is connected to yet. With owner other than (uid_t)-1 a Unix socket is
+ * connected to only when it is a socket, no symbolic link, and belongs to that uid: whoever can
+ * write to the folder must not send us elsewhere (the socket is opened with O_PATH | O_NOFOLLOW,
+ * looked at, and connected to by its descriptor, which also lifts the bound of 107 bytes on the
+ * path). Held until http_endpoint_release; exchanges that are under way go on after it. */
 MUST_CHECK int http_endpoint_create(struct http_agent *agent, const char *address, uid_t owner,
     struct http_endpoint **ret, struct error *err);
 /* Closes its idle connections, and the others when their exchanges are done. NULL is fine. */
@@ -52,8 +55,10 @@ enum http_failure {
     HTTP_FAILED_STALE,   /* a kept connection closed before a byte of the answer: the peer most
                           * likely had closed it already, and did not see the request */
     HTTP_FAILED_CLOSED,  /* the connection broke; `answered` says whether the head was there */
-    HTTP_FAILED_TIMEOUT,
-    HTTP_FAILED_ANSWER, /* the answer was not HTTP/1.1, or too long */
+    HTTP_FAILED_TIMEOUT, /* the peer was connected to, and too slow */
+    HTTP_FAILED_ANSWER,  /* the answer was not HTTP/1.1, its head too long, or 1xx without end */
+    HTTP_FAILED_REQUEST, /* nothing was sent: the request's method, target or a field has a byte
+                          * that may not be sent (an injection); no other peer would do better */
 };
 
 /* The head of an answer; valid until on_head returns. Hop-by-hop fields (Connection, Keep-Alive,
@@ -63,24 +68,27 @@ struct http_answer {
     int status; /* final: 1xx are skipped */
     const struct http_field *fields;
     size_t field_count;
-    int64_t length; /* of the body, -1: not known beforehand */
+    int64_t length; /* of the body, -1: not known beforehand. To HEAD and with 304 there is no body:
+                     * then it is what the answer announced, for whoever passes it on. */
 };
 
 struct http_exchange_callbacks {
     void (*on_head)(struct http_exchange *exchange, const struct http_answer *answer, void *ctx);
     /* Bytes live until it returns. */
     void (*on_piece)(struct http_exchange *exchange, const void *bytes, size_t length, void *ctx);
-    /* The answer is complete; the exchange is invalid afterwards. An answer may come before the
-     * request was sent in full: the rest of the request is then dropped with the connection. */
+    /* The answer is complete; the exchange is invalid from here on (the callback may begin another,
+     * which may get the same connection). An answer may come before the request was sent in full:
+     * the rest of the request is then dropped with the connection. Not called while paused. */
     void (*on_end)(struct http_exchange *exchange, void *ctx);
-    /* The exchange is invalid afterwards. text is one sentence, valid for the call. */
+    /* The exchange is invalid from here on. text is one sentence, valid for the call. Called while
+     * paused too, where the connection cannot be had any more. */
     void (*on_fail)(struct http_exchange *exchange, enum http_failure failure, bool answered,
         const char *text, void *ctx);
     /* After http_exchange_write said false: what waits fell below half. May be NULL. */
     void (*on_drain)(struct http_exchange *exchange, void *ctx);
 };
 
-/* Everything is copied, or taken over, before http_exchange_begin returns. */
+/* Everything is sent or copied before http_exchange_begin returns. */
 struct http_exchange_request {
     const char *method;
     const char *target; /* percent-encoded path and query */
@@ -92,8 +100,11 @@ struct http_exchange_request {
     const void *body; /* with length; or in pieces: body NULL and streamed */
     int64_t length;   /* of the body; streamed: -1 sends it chunked */
     bool streamed;
-    int64_t timeout_ms; /* to the first byte of the answer once the request was sent, and without
-                         * progress after it; 0: 60 s */
+    /* 0: 60 s. What the peer may take: without a byte of the request being taken while some wait;
+     * from the request's end to the end of the answer's head, however that drips in; without a byte
+     * of the answer's body. It does not run while the caller is waited for: between writes of a
+     * streamed body, and while paused. */
+    int64_t timeout_ms;
 };
 
 /* Starts an exchange on a kept connection, or a new one. Never fails at once: on_fail says so
@@ -101,11 +112,13 @@ struct http_exchange_request {
 struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     const struct http_exchange_request *request, const struct http_exchange_callbacks *callbacks,
     void *ctx);
-/* Streamed bodies. Returns true when more is welcome; false: wait for on_drain. The bytes are taken
- * in either case. */
+/* Streamed bodies. Returns true when more is welcome; false: wait for on_drain. The bytes are sent
+ * or copied in either case. Of a length given at the beginning no byte may be too many. */
 bool http_exchange_write(struct http_exchange *exchange, const void *bytes, size_t length);
+/* The body is complete: asserted to have the length given at the beginning. */
 void http_exchange_end_body(struct http_exchange *exchange);
-/* No pieces between pause and resume; the peer is held back by TCP. The timeout does not run. */
+/* No head, pieces or end between pause and resume; the peer is held back by its socket. The timeout
+ * does not run. At most one read (READ_BYTES in http_agent_internal.h) is held meanwhile. */
 void http_exchange_pause(struct http_exchange *exchange);
 void http_exchange_resume(struct http_exchange *exchange);
 /* Gives it up: closes the connection, so that the peer notices; no callback is called any more.
@@ -114,7 +127,7 @@ void http_exchange_cancel(struct http_exchange *exchange);
 
 struct http_agent_stats {
     size_t connections, idle, exchanges; /* now */
-    uint64_t connected, reused, failed;  /* since creation */
+    uint64_t connected, reused, failed;  /* since creation; reused: begun on a kept connection */
 };
 /* Figures of now and since creation. */
 void http_agent_stats(const struct http_agent *agent, struct http_agent_stats *ret_stats);

@@ -28,8 +28,10 @@
 #include <sys/queue.h>
 
 enum {
-    DISCARD_BYTES_MAX = 64 * 1024,  /* of a body nobody asked for, to keep the connection */
-    LINGER_BYTES_MAX = 1024 * 1024, /* read and dropped after our last byte */
+    DISCARD_BYTES_MAX = 64 * 1024, /* of a body nobody asked for, to keep the connection */
+    /* Read and dropped after our last byte. More than any body that is taken, because a client
+     * whose body is a little too large must get to the end of it and read why it is refused. */
+    LINGER_BYTES_MAX = 4 * 1024 * 1024,
     LINGER_MS = 2000,
     PROGRESS_BYTES_PER_S = 1024, /* slower bodies and readers use up their time */
     QUERY_PARAMETERS_MAX = 64,

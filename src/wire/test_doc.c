@@ -48,6 +48,7 @@ static void json_is_read(void **state)
         {"2.10", "2.1"},
         {"0.1", "0.1"},
         {"1e3", "1000"},
+        {"[-0.0, -0, 0.0, -0e5]", "[0,0,0,0]"},
         {"9223372036854775807", "9223372036854775807"},
         {"\"\\u00e9\\n\\u0001\"", "\"\xc3\xa9\\n\\u0001\""},
     };
@@ -152,6 +153,9 @@ static void yaml_is_read(void **state)
             "[{\"a\":1}]"},
         {"a: |\n", "[{\"a\":\"\"}]"},
         {"? >\n", "[{\"\":null}]"},
+        {"a: '\'\'\'\'x'\nb: \"\\\"\\\"x\"\n", "[{\"a\":\"''x\",\"b\":\"\\\"\\\"x\"}]"},
+        {"a: '\'\'\'\'\'\'\'\'\'\'\'\'\'\'\'\'x'\n", "[{\"a\":\"''''''''x\"}]"},
+        {"\"x\n%y\"\n", "[\"x %y\"]"},
         {"true: 1\n2: x\n", "[{\"true\":1,\"2\":\"x\"}]"},
         {"t: 2026-01-31T08:30:00Z", "[{\"t\":\"2026-01-31T08:30:00Z\"}]"},
     };
@@ -170,10 +174,18 @@ static void yaml_is_refused(void **state)
         {"a: !!str 1\n", "line 1: tags (!) are not taken"},
         {"- !x {}\n", "line 1: tags (!) are not taken"},
         {"%YAML 1.2\n---\na: 1\n", "line 1: directives (%) are not taken"},
-        {"a: 1\n\xef\xbb\xbf%X\n", "line 2: directives (%) are not taken"},
+        {"%TAG ! tag:x,1:\n---\na: 1\n", "line 1: directives (%) are not taken"},
+        {"a: 1\n...\n%X y z\n", "line 3: directives (%) are not taken"},
         {"? [a]\n: b\n", "line 1: a key of a map has to be text"},
-        {"a:\n\tb: 1\n", "line 2: tab character may not be used as indentation"},
-        {"a: \"\\0\"\n", "line 1: text with a NUL or malformed UTF-8"},
+        {"a:\n\tb: 1\n", "line 2: a tab cannot indent: use spaces"},
+        {"\xef\xbb\xbf\xc3\xa9: x\n\tb: 1\n", "line 2: a tab cannot indent: use spaces"},
+        {"a: b: c\n", "line 1: mapping values are not allowed in this context"},
+        {"a: x\nb: [1,\n2\n", "line 4: did not find expected ',' or ']', while parsing a flow "
+                              "sequence that began in line 2"},
+        {"a: \"\\0\"\n", "line 1: text with a NUL"},
+        {"a: 1\nb: \x7f\n", "line 2: the character U+007F: write \"\\u007f\", in double quotes"},
+        {"a: \"\xe2\x80\xa8\"\n",
+            "line 1: the character U+2028: write \"\\u2028\", in double quotes"},
         {"a: \"\xff\"\n", "line 1: not UTF-8 text"},
     };
     SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -188,6 +200,25 @@ static void yaml_is_refused(void **state)
     assert_int_equal(err.code, ERR_INVALID);
     assert_null(doc_parse_yaml(arena, "a\0b", 3, &err));
     assert_int_equal(err.code, ERR_INVALID);
+}
+
+/* What libyaml's grammar does not take of JSON. */
+static void all_of_json_is_yaml(void **state)
+{
+    (void)state;
+    static const struct example examples[] = {
+        {"{\"a\": \"\\ud83d\\ude00\"}\n", "[{\"a\":\"\xf0\x9f\x98\x80\"}]"},
+        {"\n{\"a\"\n: \"\x7f\"}", "[{\"a\":\"\\u007f\"}]"},
+        {"[\"\xe2\x80\xa8\", {\"a\"\n: 1}]", "[[\"\xe2\x80\xa8\",{\"a\":1}]]"},
+        {"[{\"a\":1},\n\t{\"b\":[\"x\",\"\\/\"]}]", "[[{\"a\":1},{\"b\":[\"x\",\"/\"]}]]"},
+    };
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    for (size_t i = 0; i < ARRAY_LEN(examples); i++)
+        assert_json(parse_yaml(arena, examples[i].text, NULL), examples[i].expected);
+    struct error err = {0};
+    assert_null(parse_yaml(arena, "{\"a\": \"\\ud83d\"}", &err));
+    assert_string_equal(err.text, "line 1: found invalid Unicode character escape code, while "
+                                  "parsing a quoted scalar that began in line 1");
 }
 
 static void a_billion_laughs_are_refused_at_the_first(void **state)
@@ -462,6 +493,7 @@ int main(void)
         cmocka_unit_test(values_and_bytes_are_bounded),
         cmocka_unit_test(yaml_is_read),
         cmocka_unit_test(yaml_is_refused),
+        cmocka_unit_test(all_of_json_is_yaml),
         cmocka_unit_test(a_billion_laughs_are_refused_at_the_first),
         cmocka_unit_test(many_keys_are_checked_quickly_enough),
         cmocka_unit_test(yaml_values_know_their_lines),

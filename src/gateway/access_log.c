@@ -1,0 +1,207 @@
+/* The access log: see access_log.h. Two buffers: workers fill one while the thread writes the
+ * other, so the lock is never held over a system call. A file that cannot be written is tried again
+ * with the next lines; those in between are dropped and counted. */
+#include "gateway/access_log.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct lines {
+    char *bytes; /* ACCESS_LOG_BUFFER */
+    size_t length, count;
+};
+
+struct access_log {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct lines filling; /* under the lock, as what follows */
+    uint64_t dropped;
+    bool reopen, closing;
+    struct lines writing; /* the thread's, as what follows */
+    char *path, *older_path;
+    int64_t bytes_max, size;
+    bool complained; /* once for a row of failures */
+    int fd;          /* -1: not open */
+};
+
+static int open_file(struct access_log *log, struct error *err)
+{
+    struct stat st;
+    fd_scope(&log->fd);
+    log->fd = open(log->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (log->fd < 0 || fstat(log->fd, &st) < 0)
+        return error_set_errno(err, "cannot open the access log %s", log->path);
+    log->size = st.st_size;
+    return 0;
+}
+
+static int rotate(struct access_log *log, struct error *err)
+{
+    if (rename(log->path, log->older_path) < 0 && errno != ENOENT)
+        return error_set_errno(err, "cannot rename the access log %s", log->path);
+    return open_file(log, err);
+}
+
+static int write_lines(struct access_log *log, const struct lines *lines, struct error *err)
+{
+    if (log->fd < 0 && open_file(log, err) < 0)
+        return -1;
+    if (log->size > 0 && log->size + (int64_t)lines->length > log->bytes_max &&
+        rotate(log, err) < 0)
+        return -1;
+    if (file_write_all(log->fd, lines->bytes, lines->length, err) < 0) {
+        /* A part of it may be there. The file is cut where it was, so that lines stay whole. */
+        (void)!ftruncate(log->fd, log->size);
+        return error_prefix(err, "the access log %s", log->path);
+    }
+    log->size += (int64_t)lines->length;
+    return 0;
+}
+
+static void write_out(struct access_log *log, bool reopen)
+{
+    struct error err = {0};
+    struct lines *lines = &log->writing;
+    bool failed = (reopen && open_file(log, &err) < 0) ||
+                  (lines->length > 0 && write_lines(log, lines, &err) < 0);
+    if (failed && !log->complained)
+        log_error("lines are dropped: %s", err.text);
+    log->complained = failed;
+    if (failed) {
+        pthread_mutex_lock(&log->lock);
+        log->dropped += lines->count;
+        pthread_mutex_unlock(&log->lock);
+    }
+    lines->length = lines->count = 0;
+}
+
+static void *log_thread(void *argument)
+{
+    struct access_log *log = argument;
+    bool closing = false;
+    while (!closing) {
+        pthread_mutex_lock(&log->lock);
+        while (log->filling.length == 0 && !log->closing && !log->reopen)
+            pthread_cond_wait(&log->wake, &log->lock);
+        struct lines full = log->filling;
+        log->filling = log->writing;
+        log->writing = full;
+        bool reopen = log->reopen;
+        closing = log->closing;
+        log->reopen = false;
+        pthread_mutex_unlock(&log->lock);
+        write_out(log, reopen);
+    }
+    return NULL;
+}
+
+static void log_free(struct access_log *log)
+{
+    pthread_mutex_destroy(&log->lock);
+    pthread_cond_destroy(&log->wake);
+    fd_scope(&log->fd);
+    free(log->filling.bytes);
+    free(log->writing.bytes);
+    free(log->path);
+    free(log->older_path);
+    free(log);
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct access_log *log)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&log->thread, NULL, log_thread, log);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc;
+}
+
+int access_log_open(const char *path, int64_t bytes_max, struct access_log **ret, struct error *err)
+{
+    assert(bytes_max > 0);
+    struct access_log *log = mem_alloc(1, sizeof *log);
+    pthread_mutex_init(&log->lock, NULL);
+    pthread_cond_init(&log->wake, NULL);
+    log->fd = -1;
+    log->bytes_max = bytes_max;
+    log->path = mem_strdup(path);
+    log->older_path = mem_alloc(strlen(path) + 3, 1);
+    snprintf(log->older_path, strlen(path) + 3, "%s.1", path);
+    log->filling.bytes = mem_alloc(ACCESS_LOG_BUFFER, 1);
+    log->writing.bytes = mem_alloc(ACCESS_LOG_BUFFER, 1);
+    if (open_file(log, err) < 0) {
+        log_free(log);
+        return -1;
+    }
+    int rc = start_thread(log);
+    if (rc != 0) {
+        errno = rc;
+        error_set_errno(err, "cannot start the access log's thread");
+        log_free(log);
+        return -1;
+    }
+    *ret = log;
+    return 0;
+}
+
+void access_log_close(struct access_log *log)
+{
+    if (!log)
+        return;
+    pthread_mutex_lock(&log->lock);
+    log->closing = true;
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->lock);
+    pthread_join(log->thread, NULL);
+    log_free(log);
+}
+
+void access_log_write(struct access_log *log, const char *line, size_t length)
+{
+    assert(length > 0 && line[length - 1] == '\n');
+    pthread_mutex_lock(&log->lock);
+    struct lines *lines = &log->filling;
+    if (length > ACCESS_LOG_BUFFER - lines->length) {
+        log->dropped++;
+    } else {
+        /* Woken for the first line only: the thread takes all that came meanwhile. */
+        if (lines->length == 0)
+            pthread_cond_signal(&log->wake);
+        memcpy(lines->bytes + lines->length, line, length);
+        lines->length += length;
+        lines->count++;
+    }
+    pthread_mutex_unlock(&log->lock);
+}
+
+void access_log_reopen(struct access_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    log->reopen = true;
+    pthread_cond_signal(&log->wake);
+    pthread_mutex_unlock(&log->lock);
+}
+
+uint64_t access_log_dropped(struct access_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    uint64_t dropped = log->dropped;
+    pthread_mutex_unlock(&log->lock);
+    return dropped;
+}

@@ -1,0 +1,398 @@
+/* The route document: JSON to structs and back. The decoder is the one place where routes are
+ * checked: what passes here is used by the workers without looking at it again. Members that it
+ * does not know are skipped, so that a newer server can talk to an older gateway. */
+#include "gateway/routes.h"
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "gateway/usage.h"
+#include "wire/doc.h"
+#include "wire/url.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    /* A key or a replica is about ten values: this many of each fit, and memory stays bounded. */
+    ITEMS_MAX = 2000000,
+    NAME_BYTES_MAX = 128,
+    ADDRESS_BYTES_MAX = 4096,
+    KEY_LISTS_MAX = 1000,
+    TIMEOUT_MS_MAX = 24 * 3600 * 1000,
+};
+#define BODY_BYTES_MAX ((int64_t)1 << 40)
+
+static const char *const access_names[] = {
+    [ROUTE_TEAM] = "team", [ROUTE_KNOWN] = "known", [ROUTE_PUBLIC] = "public"};
+static const char *const retry_names[] = {
+    [ROUTE_RETRY_NEVER] = "never", [ROUTE_RETRY_CONNECT] = "connect", [ROUTE_RETRY_SAFE] = "safe"};
+
+/* Where the decoder is, for its errors. */
+struct decoder {
+    struct arena *arena;
+    struct error *err;
+    char place[96]; /* "services[3].replicas[0]" */
+};
+
+static int PRINTF_LIKE(3, 4) fault(struct decoder *d, const char *member, const char *format, ...)
+{
+    struct strbuf text = {0};
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(&text, format, args);
+    va_end(args);
+    error_set(d->err, ERR_INVALID, "%s%s%s: %s", d->place, d->place[0] ? "." : "", member,
+        strbuf_text(&text));
+    strbuf_finish(&text);
+    return -1;
+}
+
+/* ---- members -------------------------------------------------------------------------------- */
+
+static bool is_clean(const char *text, size_t most)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length > most)
+        return false;
+    for (const char *s = text; *s; s++) {
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static int get_text(
+    struct decoder *d, const struct doc *map, const char *name, size_t most, const char **ret)
+{
+    const char *text = doc_get_string(map, name);
+    if (!text || !is_clean(text, most))
+        return fault(d, name, "expected a text of 1 to %zu characters", most);
+    *ret = arena_strdup(d->arena, text);
+    return 0;
+}
+
+static int get_int(struct decoder *d, const struct doc *map, const char *name, int64_t least,
+    int64_t most, int64_t *ret)
+{
+    int64_t value;
+    const struct doc *item = doc_get(map, name);
+    if (!item || !doc_as_int(item, &value) || value < least || value > most)
+        return fault(d, name, "expected an integer from %" PRId64 " to %" PRId64, least, most);
+    *ret = value;
+    return 0;
+}
+
+static int get_choice(struct decoder *d, const struct doc *map, const char *name,
+    const char *const *choices, size_t count, int *ret)
+{
+    const char *text = doc_get_string(map, name);
+    for (size_t i = 0; text && i < count; i++) {
+        if (!strcmp(text, choices[i])) {
+            *ret = (int)i;
+            return 0;
+        }
+    }
+    return fault(d, name, "expected %s, %s or %s", choices[0], choices[1], choices[2]);
+}
+
+static const struct doc *get_list(
+    struct decoder *d, const struct doc *map, const char *name, size_t most)
+{
+    const struct doc *list = doc_get(map, name);
+    if (!list || list->type != DOC_LIST || list->count > most) {
+        fault(d, name, "expected a list of at most %zu", most);
+        return NULL;
+    }
+    return list;
+}
+
+static int get_texts(struct decoder *d, const struct doc *map, const char *name, size_t most,
+    const char ***ret, size_t *ret_count)
+{
+    const struct doc *list = get_list(d, map, name, KEY_LISTS_MAX);
+    if (!list)
+        return -1;
+    const char **texts = arena_alloc(d->arena, list->count + 1, sizeof *texts);
+    size_t count = 0;
+    for (const struct doc *item = list->first; item; item = item->next) {
+        if (item->type != DOC_STRING || !is_clean(item->text, most))
+            return fault(d, name, "expected texts of 1 to %zu characters", most);
+        texts[count++] = arena_strdup(d->arena, item->text);
+    }
+    *ret = texts;
+    *ret_count = count;
+    return 0;
+}
+
+/* ---- keys ----------------------------------------------------------------------------------- */
+
+static int get_hash(struct decoder *d, const struct doc *map, uint8_t hash[32])
+{
+    const char *text = doc_get_string(map, "hash");
+    size_t size = 0;
+    if (!text || strlen(text) != 64 || sodium_hex2bin(hash, 32, text, 64, NULL, &size, NULL) != 0 ||
+        size != 32)
+        return fault(d, "hash", "expected 64 hexadecimal digits");
+    return 0;
+}
+
+static int decode_key(struct decoder *d, const struct doc *map, struct route_key *key)
+{
+    if (get_text(d, map, "id", USAGE_NAME - 1, &key->id) < 0 || get_hash(d, map, key->hash) < 0 ||
+        get_text(d, map, "user", USAGE_NAME - 1, &key->user) < 0 ||
+        get_texts(d, map, "teams", USAGE_NAME - 1, &key->teams, &key->team_count) < 0 ||
+        get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0)
+        return -1;
+    return get_int(d, map, "expiresMs", 0, INT64_MAX, &key->expires_ms);
+}
+
+/* ---- services ------------------------------------------------------------------------------- */
+
+/* A route is a segment of paths and a member of bodies: no character in it has a meaning there. */
+static bool is_route_name(const char *text)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    return text[0] != '.' && strspn(text, letters) == strlen(text);
+}
+
+static bool is_address(const char *text)
+{
+    struct url_endpoint endpoint;
+    uint8_t bytes[16];
+    if (!strncmp(text, "unix:/", 6))
+        return true;
+    return url_endpoint_parse(text, &endpoint, NULL) == 0 && endpoint.scheme == URL_HTTP &&
+           (inet_pton(AF_INET, endpoint.host, bytes) == 1 ||
+               inet_pton(AF_INET6, endpoint.host, bytes) == 1);
+}
+
+static int decode_replica(struct decoder *d, const struct doc *map, struct route_replica *replica)
+{
+    int64_t id, uid = -1;
+    const struct doc *draining = doc_get(map, "draining");
+    if (get_int(d, map, "replica", 1, INT64_MAX, &id) < 0 ||
+        get_int(d, map, "version", 0, INT64_MAX, &replica->version) < 0 ||
+        get_text(d, map, "address", ADDRESS_BYTES_MAX, &replica->address) < 0 ||
+        (doc_get(map, "uid") && get_int(d, map, "uid", -1, UINT32_MAX - 1, &uid) < 0))
+        return -1;
+    if (!is_address(replica->address))
+        return fault(d, "address", "expected unix:/PATH or http://ADDRESS:PORT");
+    if (draining && draining->type != DOC_BOOL)
+        return fault(d, "draining", "expected true or false");
+    replica->replica = (uint64_t)id;
+    replica->uid = (uid_t)uid;
+    replica->draining = draining && draining->boolean;
+    return 0;
+}
+
+static int decode_replicas(struct decoder *d, const struct doc *map, struct route_service *service)
+{
+    const struct doc *list = get_list(d, map, "replicas", ROUTE_REPLICAS_MAX);
+    if (!list)
+        return -1;
+    struct route_replica *replicas = arena_alloc(d->arena, list->count + 1, sizeof *replicas);
+    SCOPED(idmap_finish) struct idmap seen = {0};
+    size_t count = 0, length = strlen(d->place);
+    for (const struct doc *item = list->first; item; item = item->next, count++) {
+        snprintf(d->place + length, sizeof d->place - length, ".replicas[%zu]", count);
+        if (decode_replica(d, item, &replicas[count]) < 0)
+            return -1;
+        if (idmap_get(&seen, replicas[count].replica))
+            return fault(d, "replica", "is there twice");
+        idmap_put(&seen, replicas[count].replica, d);
+    }
+    d->place[length] = '\0';
+    service->replicas = replicas;
+    service->replica_count = count;
+    return 0;
+}
+
+static int decode_protocols(struct decoder *d, const struct doc *map, struct route_service *service)
+{
+    const char **names;
+    size_t count;
+    if (get_texts(d, map, "protocols", NAME_BYTES_MAX, &names, &count) < 0)
+        return -1;
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(names[i], "oip"))
+            service->oip = true;
+        else if (!strcmp(names[i], "openai"))
+            service->openai = true;
+        else
+            return fault(d, "protocols", "expected oip and openai");
+    }
+    return 0;
+}
+
+static int decode_service(struct decoder *d, const struct doc *map, struct route_service *service)
+{
+    int access, retry;
+    if (get_text(d, map, "route", NAME_BYTES_MAX, &service->route) < 0 ||
+        get_text(d, map, "service", USAGE_NAME - 1, &service->service) < 0 ||
+        get_text(d, map, "team", USAGE_NAME - 1, &service->team) < 0 ||
+        get_choice(d, map, "access", access_names, ARRAY_LEN(access_names), &access) < 0 ||
+        get_choice(d, map, "retry", retry_names, ARRAY_LEN(retry_names), &retry) < 0 ||
+        get_int(d, map, "bodyBytesMax", 1, BODY_BYTES_MAX, &service->body_bytes_max) < 0 ||
+        get_int(d, map, "timeoutMs", 1, TIMEOUT_MS_MAX, &service->timeout_ms) < 0 ||
+        decode_protocols(d, map, service) < 0)
+        return -1;
+    if (!is_route_name(service->route))
+        return fault(d, "route", "expected letters, digits, '.', '_' and '-'");
+    service->access = (enum route_access)access;
+    service->retry = (enum route_retry)retry;
+    return decode_replicas(d, map, service);
+}
+
+/* ---- the document --------------------------------------------------------------------------- */
+
+static int decode_keys(struct decoder *d, const struct doc *root, struct routes *routes)
+{
+    const struct doc *list = get_list(d, root, "keys", ROUTE_KEYS_MAX);
+    if (!list)
+        return -1;
+    struct route_key *keys = arena_alloc(d->arena, list->count + 1, sizeof *keys);
+    size_t count = 0;
+    for (const struct doc *item = list->first; item; item = item->next, count++) {
+        snprintf(d->place, sizeof d->place, "keys[%zu]", count);
+        if (decode_key(d, item, &keys[count]) < 0)
+            return -1;
+    }
+    d->place[0] = '\0';
+    routes->keys = keys;
+    routes->key_count = count;
+    return 0;
+}
+
+static int decode_services(struct decoder *d, const struct doc *root, struct routes *routes)
+{
+    const struct doc *list = get_list(d, root, "services", ROUTE_SERVICES_MAX);
+    if (!list)
+        return -1;
+    struct route_service *services = arena_alloc(d->arena, list->count + 1, sizeof *services);
+    SCOPED(strmap_finish) struct strmap seen = {0};
+    size_t count = 0;
+    for (const struct doc *item = list->first; item; item = item->next, count++) {
+        snprintf(d->place, sizeof d->place, "services[%zu]", count);
+        if (decode_service(d, item, &services[count]) < 0)
+            return -1;
+        if (strmap_get(&seen, services[count].route))
+            return fault(d, "route", "%s is there twice", services[count].route);
+        strmap_put(&seen, services[count].route, d);
+    }
+    d->place[0] = '\0';
+    routes->services = services;
+    routes->service_count = count;
+    return 0;
+}
+
+int routes_decode(struct arena *arena, const char *text, size_t length, const struct routes **ret,
+    struct error *err)
+{
+    assert(arena && ret);
+    struct decoder d = {.arena = arena, .err = err};
+    /* The tree is needed no longer than the decoding; what is kept is copied out of it. */
+    SCOPED(arena_scope) struct arena *scratch = arena_create();
+    const struct doc *root =
+        doc_parse_json_bounded(scratch, text, length, ROUTES_BYTES_MAX, ITEMS_MAX, err);
+    if (!root)
+        return -1;
+    if (root->type != DOC_MAP)
+        return error_set(err, ERR_INVALID, "routes: expected an object");
+    struct routes *routes = arena_alloc(arena, 1, sizeof *routes);
+    if (get_int(&d, root, "generation", 0, INT64_MAX, &routes->generation) < 0 ||
+        decode_keys(&d, root, routes) < 0 || decode_services(&d, root, routes) < 0)
+        return -1;
+    *ret = routes;
+    return 0;
+}
+
+/* ---- encoding ------------------------------------------------------------------------------- */
+
+static void put_text(struct strbuf *out, const char *name, const char *text)
+{
+    strbuf_printf(out, "\"%s\":", name);
+    strbuf_json(out, text);
+    strbuf_putc(out, ',');
+}
+
+static void put_texts(struct strbuf *out, const char *name, const char *const *texts, size_t count)
+{
+    strbuf_printf(out, "\"%s\":[", name);
+    for (size_t i = 0; i < count; i++) {
+        strbuf_puts(out, i ? "," : "");
+        strbuf_json(out, texts[i]);
+    }
+    strbuf_puts(out, "],");
+}
+
+static void encode_key(struct strbuf *out, const struct route_key *key)
+{
+    char hex[65];
+    sodium_bin2hex(hex, sizeof hex, key->hash, sizeof key->hash);
+    strbuf_putc(out, '{');
+    put_text(out, "id", key->id);
+    put_text(out, "hash", hex);
+    put_text(out, "user", key->user);
+    put_texts(out, "teams", (const char *const *)key->teams, key->team_count);
+    put_texts(out, "services", (const char *const *)key->services, key->service_count);
+    strbuf_printf(out, "\"expiresMs\":%" PRId64 "}", key->expires_ms);
+}
+
+static void encode_replica(struct strbuf *out, const struct route_replica *replica)
+{
+    strbuf_printf(out, "{\"replica\":%" PRIu64 ",\"version\":%" PRId64 ",", replica->replica,
+        replica->version);
+    put_text(out, "address", replica->address);
+    if (replica->uid != (uid_t)-1)
+        strbuf_printf(out, "\"uid\":%lu,", (unsigned long)replica->uid);
+    strbuf_printf(out, "\"draining\":%s}", replica->draining ? "true" : "false");
+}
+
+static void encode_service(struct strbuf *out, const struct route_service *service)
+{
+    const char *protocols[2];
+    size_t count = 0;
+    if (service->oip)
+        protocols[count++] = "oip";
+    if (service->openai)
+        protocols[count++] = "openai";
+    strbuf_putc(out, '{');
+    put_text(out, "route", service->route);
+    put_text(out, "service", service->service);
+    put_text(out, "team", service->team);
+    put_text(out, "access", access_names[service->access]);
+    put_texts(out, "protocols", protocols, count);
+    strbuf_printf(out, "\"bodyBytesMax\":%" PRId64 ",\"timeoutMs\":%" PRId64 ",",
+        service->body_bytes_max, service->timeout_ms);
+    put_text(out, "retry", retry_names[service->retry]);
+    strbuf_puts(out, "\"replicas\":[");
+    for (size_t i = 0; i < service->replica_count; i++) {
+        strbuf_puts(out, i ? "," : "");
+        encode_replica(out, &service->replicas[i]);
+    }
+    strbuf_puts(out, "]}");
+}
+
+char *routes_encode(const struct routes *routes)
+{
+    struct strbuf out = {0};
+    strbuf_printf(&out, "{\"generation\":%" PRId64 ",\"keys\":[", routes->generation);
+    for (size_t i = 0; i < routes->key_count; i++) {
+        strbuf_puts(&out, i ? "," : "");
+        encode_key(&out, &routes->keys[i]);
+    }
+    strbuf_puts(&out, "],\"services\":[");
+    for (size_t i = 0; i < routes->service_count; i++) {
+        strbuf_puts(&out, i ? "," : "");
+        encode_service(&out, &routes->services[i]);
+    }
+    strbuf_puts(&out, "]}\n");
+    return strbuf_steal(&out);
+}

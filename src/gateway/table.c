@@ -1,0 +1,337 @@
+/* The route table: see table.h. */
+#include "gateway/table.h"
+
+#include "base/clock.h"
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ASIDE_FIRST_MS = 50, ASIDE_MOST_MS = 1000, KEY_TEXT_MAX = 512 };
+
+struct replica_states {
+    struct replica_state *first;
+};
+
+/* A key by the beginning of its hash, for looking up. */
+struct table_key {
+    uint64_t prefix;
+    const struct route_key *route;
+};
+
+struct route_table {
+    struct arena *arena;
+    const struct routes *routes;
+    struct strmap by_route;
+    struct table_service *services;
+    struct table_replica *replicas;
+    size_t replica_count;
+    struct table_key *keys; /* ascending */
+    int64_t openai_body_max;
+    uint64_t sequence;
+};
+
+/* ---- replicas -------------------------------------------------------------------------------- */
+
+struct replica_states *replica_states_create(void)
+{
+    return mem_alloc(1, sizeof(struct replica_states));
+}
+
+static void state_free(struct replica_state *state)
+{
+    free(state->address);
+    free(state);
+}
+
+void replica_states_destroy(struct replica_states *states)
+{
+    for (struct replica_state *state = states ? states->first : NULL, *next; state; state = next) {
+        next = state->next;
+        state_free(state);
+    }
+    free(states);
+}
+
+void replica_states_sweep(struct replica_states *states)
+{
+    for (struct replica_state **link = &states->first; *link;) {
+        struct replica_state *state = *link;
+        /* Acquire: whoever brought the count to zero has finished with the state. */
+        if (state->tables > 0 ||
+            atomic_load_explicit(&state->outstanding, memory_order_acquire) > 0) {
+            link = &state->next;
+            continue;
+        }
+        *link = state->next;
+        state_free(state);
+    }
+}
+
+/* The states of replicas that stayed are found through the map, which is made for one table: with
+ * ten thousand replicas a walk for each would be noticed. */
+static void map_states(const struct replica_states *states, struct idmap *ret)
+{
+    for (struct replica_state *state = states->first; state; state = state->next)
+        idmap_put(ret, state->replica, state);
+}
+
+static struct replica_state *state_of(
+    struct replica_states *states, struct idmap *known, const struct route_replica *replica)
+{
+    struct replica_state *state = idmap_get(known, replica->replica);
+    if (state && !strcmp(state->address, replica->address) && state->uid == replica->uid)
+        return state;
+    state = mem_alloc(1, sizeof *state);
+    state->replica = replica->replica;
+    state->address = mem_strdup(replica->address);
+    state->uid = replica->uid;
+    state->next = states->first;
+    states->first = state;
+    idmap_put(known, state->replica, state);
+    return state;
+}
+
+void replica_states_write(const struct replica_states *states, struct strbuf *out)
+{
+    for (struct replica_state *state = states->first; state; state = state->next) {
+        strbuf_printf(out,
+            "%s{\"replica\":%" PRIu64 ",\"routed\":%s,\"outstanding\":%" PRIdFAST64
+            ",\"requests\":%" PRIuFAST64 ",\"failures\":%" PRIuFAST64 ",\"lastMs\":%" PRIdFAST64
+            "}",
+            state == states->first ? "" : ",", state->replica, state->tables ? "true" : "false",
+            atomic_load(&state->outstanding), atomic_load(&state->requests),
+            atomic_load(&state->failures), atomic_load(&state->last_ms));
+    }
+}
+
+void replica_states_write_metrics(const struct replica_states *states, struct strbuf *out)
+{
+    strbuf_puts(out, "# HELP muster_gateway_replica_outstanding Requests under way at a replica.\n"
+                     "# TYPE muster_gateway_replica_outstanding gauge\n");
+    for (struct replica_state *state = states->first; state; state = state->next) {
+        strbuf_printf(out,
+            "muster_gateway_replica_outstanding{replica=\"%" PRIu64 "\",address=", state->replica);
+        strbuf_json(out, state->address);
+        strbuf_printf(out, "} %" PRIdFAST64 "\n", atomic_load(&state->outstanding));
+    }
+}
+
+void replica_state_begin(struct replica_state *state)
+{
+    atomic_fetch_add_explicit(&state->outstanding, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&state->requests, 1, memory_order_relaxed);
+    atomic_store_explicit(&state->last_ms, clock_wall_ms(), memory_order_relaxed);
+}
+
+void replica_state_done(struct replica_state *state, bool failed)
+{
+    if (failed)
+        atomic_fetch_add_explicit(&state->failures, 1, memory_order_relaxed);
+    /* Last, and released: after it the main thread may free the state. */
+    int_fast64_t before = atomic_fetch_sub_explicit(&state->outstanding, 1, memory_order_release);
+    assert(before > 0);
+    (void)before;
+}
+
+void replica_state_refused(struct replica_state *state, int64_t now_ms)
+{
+    uint_fast32_t refusals = atomic_fetch_add_explicit(&state->refusals, 1, memory_order_relaxed);
+    int64_t aside_ms = refusals < 5 ? (int64_t)ASIDE_FIRST_MS << refusals : ASIDE_MOST_MS;
+    aside_ms = aside_ms > ASIDE_MOST_MS ? ASIDE_MOST_MS : aside_ms;
+    atomic_store_explicit(&state->aside_until_ms, now_ms + aside_ms, memory_order_relaxed);
+}
+
+void replica_state_answered(struct replica_state *state)
+{
+    /* Looked at first: writing would move the line between processors with every answer. */
+    if (atomic_load_explicit(&state->refusals, memory_order_relaxed) == 0)
+        return;
+    atomic_store_explicit(&state->refusals, 0, memory_order_relaxed);
+    atomic_store_explicit(&state->aside_until_ms, 0, memory_order_relaxed);
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static uint64_t hash_prefix(const uint8_t hash[32])
+{
+    uint64_t prefix;
+    memcpy(&prefix, hash, sizeof prefix);
+    return prefix;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    uint64_t left = ((const struct table_key *)a)->prefix;
+    uint64_t right = ((const struct table_key *)b)->prefix;
+    return left < right ? -1 : left > right;
+}
+
+static void add_keys(struct route_table *table)
+{
+    const struct routes *routes = table->routes;
+    table->keys = arena_alloc(table->arena, routes->key_count + 1, sizeof *table->keys);
+    for (size_t i = 0; i < routes->key_count; i++)
+        table->keys[i] = (struct table_key){hash_prefix(routes->keys[i].hash), &routes->keys[i]};
+    qsort(table->keys, routes->key_count, sizeof *table->keys, compare_keys);
+}
+
+static void add_service(struct route_table *table, struct replica_states *states,
+    struct idmap *known, struct table_service *service)
+{
+    const struct route_service *route = service->route;
+    struct table_replica *replicas = &table->replicas[table->replica_count];
+    for (size_t i = 0; i < route->replica_count; i++) {
+        struct replica_state *state = state_of(states, known, &route->replicas[i]);
+        state->tables++;
+        replicas[i] = (struct table_replica){&route->replicas[i], state, table->replica_count++};
+    }
+    service->replicas = replicas;
+    if (route->openai && route->body_bytes_max > table->openai_body_max)
+        table->openai_body_max = route->body_bytes_max;
+    strmap_put(&table->by_route, route->route, service);
+}
+
+static void add_services(struct route_table *table, struct replica_states *states)
+{
+    const struct routes *routes = table->routes;
+    size_t replicas = 0;
+    SCOPED(idmap_finish) struct idmap known = {0};
+    for (size_t i = 0; i < routes->service_count; i++)
+        replicas += routes->services[i].replica_count;
+    table->replicas = arena_alloc(table->arena, replicas + 1, sizeof *table->replicas);
+    table->services = arena_alloc(table->arena, routes->service_count + 1, sizeof *table->services);
+    map_states(states, &known);
+    for (size_t i = 0; i < routes->service_count; i++) {
+        table->services[i].route = &routes->services[i];
+        add_service(table, states, &known, &table->services[i]);
+    }
+}
+
+int route_table_create(const char *text, size_t length, struct replica_states *states,
+    uint64_t sequence, struct route_table **ret, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct routes *routes;
+    if (routes_decode(arena, text, length, &routes, err) < 0)
+        return -1;
+    struct route_table *table = mem_alloc(1, sizeof *table);
+    table->arena = arena;
+    arena = NULL;
+    table->routes = routes;
+    table->sequence = sequence;
+    add_keys(table);
+    add_services(table, states);
+    *ret = table;
+    return 0;
+}
+
+void route_table_destroy(struct route_table *table)
+{
+    if (!table)
+        return;
+    for (size_t i = 0; i < table->replica_count; i++) {
+        assert(table->replicas[i].state->tables > 0);
+        table->replicas[i].state->tables--;
+    }
+    strmap_finish(&table->by_route);
+    arena_destroy(table->arena);
+    free(table);
+}
+
+uint64_t route_table_sequence(const struct route_table *table)
+{
+    return table->sequence;
+}
+
+const struct routes *route_table_routes(const struct route_table *table)
+{
+    return table->routes;
+}
+
+size_t route_table_replica_count(const struct route_table *table)
+{
+    return table->replica_count;
+}
+
+const struct table_replica *route_table_replica(const struct route_table *table, size_t index)
+{
+    assert(index < table->replica_count);
+    return &table->replicas[index];
+}
+
+int64_t route_table_openai_body_max(const struct route_table *table)
+{
+    return table->openai_body_max;
+}
+
+const struct table_service *route_table_service(const struct route_table *table, const char *route)
+{
+    return strmap_get(&table->by_route, route);
+}
+
+const struct table_service *route_table_service_at(const struct route_table *table, size_t i)
+{
+    assert(i < table->routes->service_count);
+    return &table->services[i];
+}
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+/* Where the keys begin whose prefix is not below this one. */
+static size_t lower_bound(const struct route_table *table, uint64_t prefix)
+{
+    size_t first = 0, end = table->routes->key_count;
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        if (table->keys[middle].prefix < prefix)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return first;
+}
+
+const struct route_key *route_table_key(
+    const struct route_table *table, const char *text, int64_t now_ms)
+{
+    uint8_t hash[crypto_hash_sha256_BYTES];
+    size_t length = strlen(text);
+    if (length == 0 || length > KEY_TEXT_MAX)
+        return NULL;
+    crypto_hash_sha256(hash, (const unsigned char *)text, length);
+    uint64_t prefix = hash_prefix(hash);
+    for (size_t i = lower_bound(table, prefix);
+         i < table->routes->key_count && table->keys[i].prefix == prefix; i++) {
+        const struct route_key *key = table->keys[i].route;
+        bool expired = key->expires_ms != 0 && key->expires_ms <= now_ms;
+        if (sodium_memcmp(key->hash, hash, sizeof hash) == 0 && !expired)
+            return key;
+    }
+    return NULL;
+}
+
+static bool holds(const char *const *texts, size_t count, const char *text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!strcmp(texts[i], text))
+            return true;
+    }
+    return false;
+}
+
+bool route_allows(const struct route_service *service, const struct route_key *key)
+{
+    if (service->access == ROUTE_PUBLIC)
+        return true;
+    if (!key || (key->service_count > 0 && !holds((const char *const *)key->services,
+                                               key->service_count, service->service)))
+        return false;
+    return service->access == ROUTE_KNOWN ||
+           holds((const char *const *)key->teams, key->team_count, service->team);
+}

@@ -1,0 +1,239 @@
+/* Tests of the route table: who may use what, and which replica is chosen. */
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "base/test.h"
+#include "gateway/balance.h"
+#include "gateway/table.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct world {
+    struct replica_states *states;
+    struct route_table *table;
+    uint64_t sequence, turn;
+};
+
+static void put_key(struct strbuf *out, const char *key, const char *rest)
+{
+    unsigned char hash[32];
+    char hex[65];
+    crypto_hash_sha256(hash, (const unsigned char *)key, strlen(key));
+    sodium_bin2hex(hex, sizeof hex, hash, sizeof hash);
+    strbuf_printf(out, "%s{\"id\":\"id-%s\",\"hash\":\"%s\",\"user\":\"u\",%s}",
+        out->text[out->length - 1] == '[' ? "" : ",", key, hex, rest);
+}
+
+static void put_service(
+    struct strbuf *out, const char *route, const char *access, const char *replicas)
+{
+    strbuf_printf(out,
+        "%s{\"route\":\"%s\",\"service\":\"vision/%s\",\"team\":\"vision\",\"access\":\"%s\","
+        "\"protocols\":[\"oip\"],\"bodyBytesMax\":10,\"timeoutMs\":1000,\"retry\":\"safe\","
+        "\"replicas\":[%s]}",
+        out->text[out->length - 1] == '[' ? "" : ",", route, route, access, replicas);
+}
+
+/* Replaces the table by one with a service "digits" of these replicas. */
+static void use_replicas(struct world *world, const char *replicas)
+{
+    struct strbuf text = {0};
+    struct route_table *table;
+    strbuf_puts(&text, "{\"generation\":1,\"keys\":[");
+    put_key(&text, "ann", "\"teams\":[\"vision\"],\"services\":[],\"expiresMs\":0");
+    put_key(&text, "bob", "\"teams\":[\"speech\"],\"services\":[],\"expiresMs\":0");
+    put_key(&text, "old", "\"teams\":[\"vision\"],\"services\":[],\"expiresMs\":1000");
+    put_key(&text, "few", "\"teams\":[\"vision\"],\"services\":[\"vision/known\"],\"expiresMs\":0");
+    strbuf_puts(&text, "],\"services\":[");
+    put_service(&text, "digits", "team", replicas);
+    put_service(&text, "known", "known", "");
+    put_service(&text, "public", "public", "");
+    strbuf_puts(&text, "]}");
+    assert_int_equal(
+        route_table_create(text.text, text.length, world->states, ++world->sequence, &table, NULL),
+        0);
+    route_table_destroy(world->table);
+    replica_states_sweep(world->states);
+    world->table = table;
+    strbuf_finish(&text);
+}
+
+#define REPLICA(id, version, more)                                                                 \
+    "{\"replica\":" #id ",\"version\":" #version ",\"address\":\"unix:/r/" #id "\"" more "}"
+#define THREE REPLICA(1, 1, "") "," REPLICA(2, 1, "") "," REPLICA(3, 2, "")
+
+static int setup(void **state)
+{
+    struct world *world = mem_alloc(1, sizeof *world);
+    world->states = replica_states_create();
+    use_replicas(world, THREE);
+    *state = world;
+    return sodium_init() < 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    route_table_destroy(world->table);
+    replica_states_sweep(world->states);
+    replica_states_destroy(world->states);
+    free(world);
+    return 0;
+}
+
+static bool allowed(const struct world *world, const char *route, const char *key)
+{
+    const struct table_service *service = route_table_service(world->table, route);
+    return route_allows(service->route, key ? route_table_key(world->table, key, 2000) : NULL);
+}
+
+static void test_keys_are_found_by_their_hash_until_they_expire(void **state)
+{
+    struct world *world = *state;
+    assert_string_equal(route_table_key(world->table, "ann", 0)->id, "id-ann");
+    assert_null(route_table_key(world->table, "Ann", 0));
+    assert_null(route_table_key(world->table, "", 0));
+    assert_non_null(route_table_key(world->table, "old", 999));
+    assert_null(route_table_key(world->table, "old", 1000));
+    char long_key[2000];
+    memset(long_key, 'a', sizeof long_key);
+    long_key[sizeof long_key - 1] = '\0';
+    assert_null(route_table_key(world->table, long_key, 0));
+}
+
+static void test_access(void **state)
+{
+    static const struct {
+        const char *key;
+        bool digits, known, public;
+    } cases[] = {
+        {"ann", true, true, true},
+        {"bob", false, true, true},
+        {"few", false, true, true},
+        {"old", false, false, true},
+        {"none", false, false, true},
+        {NULL, false, false, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(allowed(*state, "digits", cases[i].key), cases[i].digits);
+        assert_int_equal(allowed(*state, "known", cases[i].key), cases[i].known);
+        assert_int_equal(allowed(*state, "public", cases[i].key), cases[i].public);
+    }
+}
+
+static const struct table_replica *pick(struct world *world, struct balance_query query)
+{
+    static const struct balance_tried nothing;
+    if (!query.tried)
+        query.tried = &nothing;
+    return balance_pick(route_table_service(world->table, "digits"), &query, &world->turn);
+}
+
+static uint64_t pick_id(struct world *world, struct balance_query query)
+{
+    const struct table_replica *replica = pick(world, query);
+    return replica ? replica->route->replica : 0;
+}
+
+static void test_the_least_loaded_is_chosen_and_ties_take_turns(void **state)
+{
+    struct world *world = *state;
+    struct balance_query any = {.version = BALANCE_ANY_VERSION};
+    int seen[4] = {0};
+    for (int i = 0; i < 300; i++) {
+        const struct table_replica *replica = pick(world, any);
+        replica_state_begin(replica->state);
+        seen[replica->route->replica]++;
+    }
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(seen[i], 100);
+    replica_state_done(route_table_replica(world->table, 1)->state, false);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pick_id(world, any), 2);
+    for (size_t i = 0; i < 3; i++) {
+        struct replica_state *replica = route_table_replica(world->table, i)->state;
+        while (atomic_load(&replica->outstanding) > 0)
+            replica_state_done(replica, false);
+    }
+}
+
+static void test_versions_draining_and_tried_replicas(void **state)
+{
+    struct world *world = *state;
+    struct balance_tried tried = {0};
+    struct balance_query query = {.version = 2};
+    assert_int_equal(pick_id(world, query), 3);
+    query.version = 9;
+    assert_int_equal(pick_id(world, query), 0);
+    query = (struct balance_query){.version = 1, .tried = &tried};
+    balance_note(&tried, 1);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pick_id(world, query), 2);
+    balance_note(&tried, 2);
+    assert_int_equal(pick_id(world, query), 0);
+    query.again = true;
+    assert_int_not_equal(pick_id(world, query), 0);
+    use_replicas(world, REPLICA(1, 1, ",\"draining\":true") "," REPLICA(2, 1, ""));
+    query = (struct balance_query){.version = BALANCE_ANY_VERSION};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pick_id(world, query), 2);
+    use_replicas(world, REPLICA(1, 1, ",\"draining\":true"));
+    assert_int_equal(pick_id(world, query), 0);
+}
+
+static void test_who_refused_is_set_aside_when_others_are_there(void **state)
+{
+    struct world *world = *state;
+    struct balance_query query = {.version = 1, .now_ms = 1000};
+    struct replica_state *first = route_table_replica(world->table, 0)->state;
+    struct replica_state *second = route_table_replica(world->table, 1)->state;
+    replica_state_refused(first, 1000);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pick_id(world, query), 2);
+    replica_state_refused(second, 1000);
+    assert_int_not_equal(pick_id(world, query), 0);
+    query.now_ms = 1051;
+    assert_int_not_equal(pick_id(world, query), 0);
+    for (int i = 0; i < 100; i++)
+        replica_state_refused(first, 1000);
+    assert_int_equal(atomic_load(&first->aside_until_ms), 2000);
+    replica_state_answered(first);
+    assert_int_equal(atomic_load(&first->aside_until_ms), 0);
+}
+
+static void test_replicas_keep_their_counts_over_tables(void **state)
+{
+    struct world *world = *state;
+    struct replica_state *first = route_table_replica(world->table, 0)->state;
+    struct strbuf text = {0};
+    replica_state_begin(first);
+    use_replicas(world, REPLICA(2, 1, "") "," REPLICA(1, 1, ""));
+    assert_ptr_equal(route_table_replica(world->table, 1)->state, first);
+    /* Out of the routes with a request under way: it is still shown. */
+    use_replicas(world, REPLICA(2, 1, ""));
+    replica_states_write(world->states, &text);
+    assert_non_null(strstr(text.text, "{\"replica\":1,\"routed\":false,\"outstanding\":1,"));
+    replica_state_done(first, true);
+    replica_states_sweep(world->states);
+    strbuf_clear(&text);
+    replica_states_write(world->states, &text);
+    assert_null(strstr(text.text, "\"replica\":1,"));
+    strbuf_finish(&text);
+}
+
+#define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_WORLD(test_keys_are_found_by_their_hash_until_they_expire),
+        IN_WORLD(test_access),
+        IN_WORLD(test_the_least_loaded_is_chosen_and_ties_take_turns),
+        IN_WORLD(test_versions_draining_and_tried_replicas),
+        IN_WORLD(test_who_refused_is_set_aside_when_others_are_there),
+        IN_WORLD(test_replicas_keep_their_counts_over_tables),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,226 @@
+/* Requests: the public calls of an exchange, see http_agent.h. */
+#include "wire/http_agent_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* ------- the head of a request ------- */
+
+static bool is_agents_own(const char *name)
+{
+    static const char *const own[] = {"content-length", "transfer-encoding", "connection",
+        "keep-alive", "te", "trailer", "upgrade", "proxy-connection"};
+    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
+        if (strcasecmp(name, own[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether all bytes of a target may be sent: visible ASCII. */
+static bool target_valid(const char *target)
+{
+    unsigned bad = target[0] == '\0';
+    for (const char *at = target; *at; at++)
+        bad |= *at <= ' ' || *at >= 0x7f;
+    return !bad;
+}
+
+static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request)
+{
+    bool has_host = false;
+    for (size_t i = 0; i < request->field_count; i++) {
+        const char *name = request->fields[i].name, *value = request->fields[i].value;
+        size_t name_length = strlen(name), value_length = strlen(value);
+        assert(!is_agents_own(name));
+        if (!http_token_valid(name, name_length) || !http_value_valid(value, value_length))
+            return false;
+        has_host |= name_length == 4 && strcasecmp(name, "host") == 0;
+        http_buffer_append(out, name, name_length);
+        http_buffer_append(out, ": ", 2);
+        http_buffer_append(out, value, value_length);
+        http_buffer_append(out, "\r\n", 2);
+    }
+    if (!has_host)
+        http_buffer_puts(out, "Host: muster\r\n");
+    return true;
+}
+
+/* A request without a body says so where its method makes one expect one (RFC 9110 8.6). */
+static bool method_expects_body(const char *method)
+{
+    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
+           strcmp(method, "PATCH") == 0;
+}
+
+static void put_framing(struct http_buffer *out, const struct http_exchange_request *request)
+{
+    char text[64];
+    if (request->streamed && request->length < 0) {
+        http_buffer_puts(out, "Transfer-Encoding: chunked\r\n");
+    } else if (request->length > 0 || request->streamed || method_expects_body(request->method)) {
+        int n = snprintf(text, sizeof text, "Content-Length: %lld\r\n", (long long)request->length);
+        http_buffer_append(out, text, (size_t)n);
+    }
+    http_buffer_append(out, "\r\n", 2);
+}
+
+/* False when it may not be sent: what comes from strangers could otherwise say something of its
+ * own to the peer. */
+static bool put_head(struct http_buffer *out, const struct http_exchange_request *request)
+{
+    if (!http_token_valid(request->method, strlen(request->method)) ||
+        !target_valid(request->target))
+        return false;
+    http_buffer_puts(out, request->method);
+    http_buffer_append(out, " ", 1);
+    http_buffer_puts(out, request->target);
+    http_buffer_puts(out, " HTTP/1.1\r\n");
+    if (!put_fields(out, request))
+        return false;
+    put_framing(out, request);
+    return true;
+}
+
+/* ------- an exchange ------- */
+
+static void exchange_init(struct http_exchange *exchange,
+    const struct http_exchange_request *request, const struct http_exchange_callbacks *callbacks,
+    void *ctx)
+{
+    assert(!exchange->open && callbacks->on_head && callbacks->on_piece && callbacks->on_end &&
+           callbacks->on_fail);
+    assert(request->streamed ? !request->body && request->length >= -1
+                             : request->length >= 0 && (request->body || request->length == 0));
+    *exchange = (struct http_exchange){
+        .open = true,
+        .callbacks = *callbacks,
+        .ctx = ctx,
+        .timeout_ms = request->timeout_ms ? request->timeout_ms : 60 * 1000,
+        .to_head = strcmp(request->method, "HEAD") == 0,
+        .streamed = request->streamed,
+        .chunked = request->streamed && request->length < 0,
+        .body_left = request->streamed && request->length > 0 ? (uint64_t)request->length : 0,
+        .request_complete = !request->streamed,
+    };
+}
+
+/* The link used last: its caches are warm, and those that are not needed run out of time. */
+static struct http_link *link_reuse(struct http_endpoint *endpoint)
+{
+    struct http_link *link = LIST_FIRST(&endpoint->idle);
+    LIST_REMOVE(link, idle);
+    endpoint->idle_count--;
+    endpoint->agent->stats.idle--;
+    endpoint->agent->stats.reused++;
+    link->state = LINK_BUSY;
+    return link;
+}
+
+static struct http_link *link_get(struct http_endpoint *endpoint)
+{
+    struct http_agent *agent = endpoint->agent;
+    if (!LIST_EMPTY(&endpoint->idle))
+        return link_reuse(endpoint);
+    struct http_link *link = link_create(endpoint, -1);
+    link->give_up_ms = link_now_ms() + agent->options.connect_ms;
+    return link;
+}
+
+struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
+    const struct http_exchange_request *request, const struct http_exchange_callbacks *callbacks,
+    void *ctx)
+{
+    struct http_agent *agent = endpoint->agent;
+    struct http_buffer *head = &agent->head;
+    assert(!endpoint->released);
+    http_buffer_consume(head, http_buffer_length(head));
+    bool safe = put_head(head, request);
+    struct http_link *link = safe ? link_get(endpoint) : link_create(endpoint, -1);
+    struct http_exchange *exchange = &link->exchange;
+    exchange_init(exchange, request, callbacks, ctx);
+    agent->stats.exchanges++;
+    agent->now_ms = link_now_ms();
+    exchange->unsafe = !safe;
+    if (exchange->unsafe) {
+        link_attend(link);
+        return exchange;
+    }
+    if (link->state == LINK_CONNECTING)
+        link_dial(link);
+    const struct iovec parts[] = {
+        {head->bytes + head->start, http_buffer_length(head)},
+        {(void *)(request->body ? request->body : ""),
+            request->streamed ? 0 : (size_t)request->length},
+    };
+    link->deadline_ms = 0;
+    if (!request->streamed) {
+        link_send(link, parts, 2);
+    } else {
+        /* The first piece most likely follows at once, and goes out together with it. */
+        http_buffer_append(&link->output, parts[0].iov_base, parts[0].iov_len);
+        link_attend(link);
+    }
+    link_settle(link);
+    return exchange;
+}
+
+/* ------- its body ------- */
+
+bool http_exchange_write(struct http_exchange *exchange, const void *bytes, size_t length)
+{
+    struct http_link *link = exchange_link(exchange);
+    char size[24] = "";
+    assert(exchange->open && exchange->streamed && !exchange->request_complete);
+    assert(exchange->chunked || length <= exchange->body_left);
+    if (length == 0 || exchange->unsafe)
+        return !exchange->wants_drain;
+    exchange->body_left -= exchange->chunked ? 0 : length;
+    int digits = exchange->chunked ? snprintf(size, sizeof size, "%zx\r\n", length) : 0;
+    const struct iovec parts[] = {
+        {size, (size_t)digits},
+        {(void *)bytes, length},
+        {(void *)"\r\n", exchange->chunked ? 2 : 0},
+    };
+    if (length >= DIRECT_BYTES) {
+        link_send(link, parts, ARRAY_LEN(parts));
+    } else if (!link->write_broken) {
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            http_buffer_append(&link->output, parts[i].iov_base, parts[i].iov_len);
+        link_attend(link);
+    }
+    exchange->wants_drain =
+        http_buffer_length(&link->output) >= link_agent(link)->options.output_bytes_high;
+    return !exchange->wants_drain;
+}
+
+void http_exchange_end_body(struct http_exchange *exchange)
+{
+    struct http_link *link = exchange_link(exchange);
+    assert(exchange->open && exchange->streamed && !exchange->request_complete);
+    assert(exchange->body_left == 0);
+    exchange->request_complete = true;
+    if (exchange->chunked && !link->write_broken)
+        http_buffer_append(&link->output, "0\r\n\r\n", 5);
+    link_attend(link);
+}
+
+void http_exchange_pause(struct http_exchange *exchange)
+{
+    assert(exchange->open);
+    exchange->paused = true;
+}
+
+void http_exchange_resume(struct http_exchange *exchange)
+{
+    assert(exchange->open);
+    exchange->paused = false;
+    link_attend(exchange_link(exchange));
+}
+
+void http_exchange_cancel(struct http_exchange *exchange)
+{
+    assert(exchange->open);
+    link_destroy(exchange_link(exchange));
+}

@@ -1,0 +1,181 @@
+/* What the agent's own files share; nobody else includes it, its fuzz target apart.
+ *
+ *   http_agent.c           agents and endpoints: options, the queue of links that want attention
+ *   http_agent_dial.c      connecting
+ *   http_agent_link.c      a link, which is one connection: bytes, deadlines, life and end
+ *   http_agent_answer.c    what arrives on it: heads, bodies, and the calling of callbacks
+ *   http_agent_exchange.c  requests: the public calls of an exchange
+ *
+ * A link has at most one exchange, which is part of it. Calls into the interface send what the
+ * connection takes at once, note the rest and queue the link (link_attend); link_service, called
+ * from the loop, does everything else, and it alone calls callbacks. */
+#pragma once
+
+#include "wire/http_agent.h"
+
+#include "base/memory.h"
+#include "wire/http_body.h"
+#include "wire/http_buffer.h"
+#include "wire/http_parse.h"
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum {
+    READ_BYTES = 256 * 1024, /* of the agent's one read buffer */
+    FIELDS_MAX = 128,        /* of an answer */
+    INFORMATIONAL_MAX = 16,  /* 1xx answers before the final one */
+    STATUS_LINE_BYTES = 4096,
+    DIRECT_BYTES = 4096, /* smaller pieces of a body are gathered, and sent when the loop turns */
+    DIAL_AGAIN_MS = 10,  /* when the queue of a Unix socket is full */
+};
+
+enum link_state {
+    LINK_CONNECTING, /* fd is -1 when connecting has to be tried again, or has failed */
+    LINK_BUSY,
+    LINK_IDLE,
+    LINK_DEAD, /* closed; freed when its service is over */
+};
+
+struct http_exchange {
+    bool open; /* callbacks may be called */
+    struct http_exchange_callbacks callbacks;
+    void *ctx;
+    int64_t timeout_ms;
+
+    bool to_head; /* the method is HEAD: no body in the answer */
+    bool streamed, chunked;
+    bool request_complete; /* nothing of it is still to be handed over by the caller */
+    uint64_t body_left;    /* of a streamed length */
+    bool wants_drain;      /* a write asked the caller to wait */
+    bool unsafe;           /* it may not be sent, and is to fail */
+
+    bool paused;
+    bool answered; /* the final head was handed over */
+    int informational;
+};
+
+struct http_link {
+    LIST_ENTRY(http_link) all;  /* of the endpoint */
+    LIST_ENTRY(http_link) idle; /* while LINK_IDLE */
+    TAILQ_ENTRY(http_link) attention;
+    bool attention_queued;
+
+    struct http_endpoint *endpoint;
+    enum link_state state;
+    int fd;
+    char *problem;      /* why connecting failed; owned */
+    bool kept;          /* it has carried an exchange before this one */
+    bool reading;       /* read_event is there */
+    bool writing;       /* write_event is there */
+    bool readable;      /* a read may bring something */
+    bool write_blocked; /* until write_event fires */
+    bool write_broken;  /* the peer takes no more, but may have answered */
+    bool input_ended;
+    bool input_broken; /* ended by an error, which completes nothing */
+    bool progress;     /* since the deadline was last looked at */
+
+    struct event read_event, write_event, timer;
+    int64_t timer_ms;    /* when the timer fires; 0: not armed */
+    int64_t deadline_ms; /* 0: none */
+    int64_t give_up_ms;  /* while connecting */
+
+    struct http_buffer input; /* what was read and cannot be handed over yet */
+    struct http_buffer output;
+    struct http_head_parser parser;
+    bool parsing;                    /* the parser holds the beginning of a head */
+    struct http_field_slice *slices; /* its fields when the head came in parts; owned */
+    struct http_body body;
+    struct http_exchange exchange;
+};
+
+LIST_HEAD(http_link_list, http_link);
+
+struct http_endpoint {
+    LIST_ENTRY(http_endpoint) link;
+    struct http_agent *agent;
+    bool released;
+    struct http_link_list links;
+    struct http_link_list idle; /* used last, first */
+    size_t idle_count;
+    char *path; /* of a Unix socket; owned; else NULL */
+    uid_t owner;
+    struct sockaddr_storage address; /* of TCP */
+    socklen_t address_size;
+    char *name; /* as it was given, for texts; owned */
+};
+
+struct http_agent {
+    struct event_base *base;
+    struct http_agent_options options;
+    struct http_head_limits head_limits;
+    LIST_HEAD(, http_endpoint) endpoints;
+    TAILQ_HEAD(, http_link) attention;
+    size_t attention_count;
+    struct event wake;
+    struct http_agent_stats stats;
+    struct http_link *serving; /* whose service is running */
+    int64_t now_ms;            /* when that, or the last begin, was */
+    struct http_buffer head;   /* of the request that is being begun */
+    char *scratch;             /* READ_BYTES: where reads land */
+    struct http_field_slice slices[FIELDS_MAX];
+    struct http_field fields[FIELDS_MAX];
+};
+
+static inline struct http_link *exchange_link(const struct http_exchange *exchange)
+{
+    return (struct http_link *)((char *)exchange - offsetof(struct http_link, exchange));
+}
+
+static inline struct http_agent *link_agent(const struct http_link *link)
+{
+    return link->endpoint->agent;
+}
+
+/* http_agent.c */
+/* Frees a released endpoint when its last link is gone. */
+void endpoint_settle(struct http_endpoint *endpoint);
+
+/* http_agent_dial.c */
+enum dial { DIAL_DONE, DIAL_UNDER_WAY, DIAL_LATER, DIAL_FAILED };
+/* "unix:/path" or "http://address:port" into the endpoint. */
+MUST_CHECK int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err);
+/* Begins to connect; err tells why with DIAL_FAILED, otherwise *ret_fd is set, but with DIAL_LATER:
+ * the peer's queue is full. */
+enum dial dial_begin(const struct http_endpoint *endpoint, int *ret_fd, struct error *err);
+
+/* http_agent_link.c */
+/* An idle link made of a connected socket, for tests; or of nothing (fd -1), to be dialled. */
+struct http_link *link_create(struct http_endpoint *endpoint, int fd);
+/* Begins to connect, or to connect again. */
+void link_dial(struct http_link *link);
+/* Has link_service called from the loop. */
+void link_attend(struct http_link *link);
+/* Does everything that can be done now. May free link. */
+void link_service(struct http_link *link);
+/* Puts parts behind what waits to be sent: sends what the connection takes at once, copies the
+ * rest. */
+void link_send(struct http_link *link, const struct iovec *parts, int count);
+/* After calls into the interface: the timer for what is waited for now, and the events. */
+void link_settle(struct http_link *link);
+/* Milliseconds of the monotonic clock. */
+int64_t link_now_ms(void);
+/* Closes it now. The exchange ends without a word; who calls it says what there is to say. */
+void link_kill(struct http_link *link);
+/* Kills and frees it, at once unless its service is running. */
+void link_destroy(struct http_link *link);
+/* Makes it idle, for the next exchange. */
+void link_park(struct http_link *link);
+/* Fails the exchange and kills the link. From its service only. */
+void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* http_agent_answer.c */
+/* Hands over what can be of bytes, which are the link's input from where it was left; true when the
+ * exchange has ended. *ret_used of them are done with. */
+bool answer_take(struct http_link *link, char *bytes, size_t length, size_t *ret_used);
+/* The input has ended, and all of it was taken. */
+void answer_input_ended(struct http_link *link);

@@ -1,0 +1,481 @@
+/* One connection of the agent: bytes in and out, deadlines, life and end. Invariants:
+ *  1. only link_service calls callbacks (through http_agent_answer.c and link_fail), and the
+ *     services of one agent never run inside each other, so they can share its read buffer;
+ *  2. a link is freed by its own service, or when none is running for it;
+ *  3. while the exchange is paused nothing is read; what one read brought may be held;
+ *  4. a link goes back to the idle ones only without a byte left over in either direction.
+ *
+ * System calls are what a proxy spends its time with, so: one registration for reading in a link's
+ * life, removed only when something arrives that is not wanted yet; one for writing only when a
+ * send was cut short; a timer that is moved only when it would fire too late. */
+#include "wire/http_agent_internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { READS_MAX = 4 }; /* of a link, before the others have their turn */
+
+int64_t link_now_ms(void)
+{
+    return clock_monotonic_ns() / 1000000;
+}
+
+static bool link_sends(const struct http_link *link)
+{
+    return http_buffer_length(&link->output) > 0;
+}
+
+/* ------- life ------- */
+
+static void on_io(int fd, short what, void *ctx);
+static void on_timer(int fd, short what, void *ctx);
+
+static void link_set_fd(struct http_link *link, int fd)
+{
+    struct event_base *base = link_agent(link)->base;
+    link->fd = fd;
+    event_assign(&link->read_event, base, fd, EV_READ | EV_PERSIST, on_io, link);
+    event_assign(&link->write_event, base, fd, EV_WRITE | EV_PERSIST, on_io, link);
+}
+
+static void interest_set(struct event *event, bool *is, bool wanted)
+{
+    if (*is != wanted)
+        (void)(wanted ? event_add(event, NULL) : event_del(event));
+    *is = wanted;
+}
+
+struct http_link *link_create(struct http_endpoint *endpoint, int fd)
+{
+    struct http_link *link = mem_alloc(1, sizeof *link);
+    link->endpoint = endpoint;
+    link->state = LINK_CONNECTING;
+    link_set_fd(link, fd);
+    event_assign(&link->timer, endpoint->agent->base, -1, 0, on_timer, link);
+    LIST_INSERT_HEAD(&endpoint->links, link, all);
+    endpoint->agent->stats.connections++;
+    if (fd >= 0) {
+        interest_set(&link->read_event, &link->reading, true);
+        link_park(link);
+    }
+    return link;
+}
+
+static void idle_remove(struct http_link *link)
+{
+    assert(link->state == LINK_IDLE);
+    LIST_REMOVE(link, idle);
+    link->endpoint->idle_count--;
+    link_agent(link)->stats.idle--;
+}
+
+void link_kill(struct http_link *link)
+{
+    if (link->state == LINK_DEAD)
+        return;
+    if (link->state == LINK_IDLE)
+        idle_remove(link);
+    interest_set(&link->read_event, &link->reading, false);
+    interest_set(&link->write_event, &link->writing, false);
+    event_del(&link->timer);
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    link->state = LINK_DEAD;
+    if (link->exchange.open)
+        link_agent(link)->stats.exchanges--;
+    link->exchange.open = false;
+    link_agent(link)->stats.connections--;
+}
+
+static void link_free(struct http_link *link)
+{
+    struct http_endpoint *endpoint = link->endpoint;
+    assert(link->state == LINK_DEAD);
+    if (link->attention_queued) {
+        TAILQ_REMOVE(&endpoint->agent->attention, link, attention);
+        endpoint->agent->attention_count--;
+    }
+    LIST_REMOVE(link, all);
+    http_buffer_finish(&link->input);
+    http_buffer_finish(&link->output);
+    free(link->slices);
+    free(link->problem);
+    free(link);
+    endpoint_settle(endpoint);
+}
+
+void link_destroy(struct http_link *link)
+{
+    link_kill(link);
+    if (link_agent(link)->serving != link)
+        link_free(link);
+}
+
+void link_park(struct http_link *link)
+{
+    struct http_endpoint *endpoint = link->endpoint;
+    assert(!link->exchange.open && !link_sends(link) && link->fd >= 0);
+    link->state = LINK_IDLE;
+    link->kept = true;
+    link->readable = false; /* should there be more, the event tells */
+    LIST_INSERT_HEAD(&endpoint->idle, link, idle);
+    endpoint->idle_count++;
+    endpoint->agent->stats.idle++;
+    link->deadline_ms = link_now_ms() + endpoint->agent->options.idle_ms;
+}
+
+void link_attend(struct http_link *link)
+{
+    struct http_agent *agent = link_agent(link);
+    if (link->attention_queued)
+        return;
+    link->attention_queued = true;
+    TAILQ_INSERT_TAIL(&agent->attention, link, attention);
+    if (agent->attention_count++ == 0)
+        event_active(&agent->wake, EV_TIMEOUT, 1);
+}
+
+void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
+{
+    struct http_exchange *exchange = &link->exchange;
+    const struct http_exchange_callbacks *callbacks = &exchange->callbacks;
+    char text[600];
+    va_list args;
+    assert(exchange->open && link_agent(link)->serving == link);
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    link_kill(link);
+    link_agent(link)->stats.failed++;
+    callbacks->on_fail(exchange, failure, exchange->answered, text, exchange->ctx);
+}
+
+/* ------- connecting ------- */
+
+static void link_connected(struct http_link *link)
+{
+    link->state = LINK_BUSY;
+    link->write_blocked = false;
+    link->progress = true;
+    link_agent(link)->stats.connected++;
+    interest_set(&link->read_event, &link->reading, true);
+}
+
+void link_dial(struct http_link *link)
+{
+    struct error err = {0};
+    int fd = -1;
+    assert(link->state == LINK_CONNECTING && link->fd < 0);
+    enum dial result = dial_begin(link->endpoint, &fd, &err);
+    if (fd >= 0)
+        link_set_fd(link, fd);
+    if (result == DIAL_DONE) {
+        link_connected(link);
+        return;
+    }
+    link->write_blocked = result == DIAL_UNDER_WAY;
+    if (result == DIAL_FAILED) {
+        link->problem = mem_strdup(err.text);
+        link_attend(link);
+    }
+}
+
+/* One more look at a connection that is being made. */
+static void link_connect(struct http_link *link)
+{
+    int problem = 0;
+    socklen_t size = sizeof problem;
+    if (link->fd < 0 && !link->problem)
+        link_dial(link);
+    if (link->state != LINK_CONNECTING)
+        return;
+    if (link->problem) {
+        link_fail(link, HTTP_FAILED_CONNECT, "%s", link->problem);
+    } else if (link->fd >= 0 && !link->write_blocked) {
+        (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+        if (problem)
+            link_fail(link, HTTP_FAILED_CONNECT, "cannot connect to %s: %s", link->endpoint->name,
+                strerror(problem));
+        else
+            link_connected(link);
+    }
+}
+
+/* ------- bytes out ------- */
+
+static bool would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+}
+
+/* Sends what the system takes of the parts; the count of bytes. What cannot be sent any more is
+ * dropped: the peer may still have said why before it closed. */
+static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
+{
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+    ssize_t n = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+    link->progress |= n > 0;
+    if (n >= 0)
+        return (size_t)n;
+    if (would_block()) {
+        link->write_blocked = true;
+        return 0;
+    }
+    link->write_broken = true;
+    link->readable = true;
+    http_buffer_consume(&link->output, http_buffer_length(&link->output));
+    link_attend(link);
+    return 0;
+}
+
+static void link_flush(struct http_link *link)
+{
+    while (link_sends(link) && !link->write_blocked && !link->write_broken) {
+        struct iovec part = {
+            (void *)http_buffer_bytes(&link->output), http_buffer_length(&link->output)};
+        size_t n = send_parts(link, &part, 1);
+        if (!link->write_broken)
+            http_buffer_consume(&link->output, n);
+    }
+}
+
+void link_send(struct http_link *link, const struct iovec *parts, int count)
+{
+    enum { PARTS_MAX = 4 };
+    struct iovec all[PARTS_MAX + 1];
+    size_t waiting = http_buffer_length(&link->output), sent = 0;
+    assert(count <= PARTS_MAX);
+    if (link->write_broken || link->state == LINK_DEAD)
+        return;
+    all[0] = (struct iovec){(void *)http_buffer_bytes(&link->output), waiting};
+    memcpy(all + 1, parts, (size_t)count * sizeof *parts);
+    if (link->state == LINK_BUSY && !link->write_blocked)
+        sent = send_parts(link, all, count + 1);
+    if (link->write_broken)
+        return;
+    http_buffer_consume(&link->output, sent < waiting ? sent : waiting);
+    size_t skip = sent < waiting ? 0 : sent - waiting;
+    for (int i = 0; i < count; i++) {
+        size_t part = skip < parts[i].iov_len ? skip : parts[i].iov_len;
+        http_buffer_append(
+            &link->output, (const char *)parts[i].iov_base + part, parts[i].iov_len - part);
+        skip -= part;
+    }
+    if (link_sends(link)) {
+        /* The event for writing is set up by the service. */
+        link->write_blocked |= link->state == LINK_BUSY;
+        link_attend(link);
+    }
+}
+
+/* ------- bytes in ------- */
+
+static bool link_wants_input(const struct http_link *link)
+{
+    return link->state == LINK_BUSY && !link->exchange.paused;
+}
+
+/* Takes what is held from before, or came now; true when the exchange has ended. What was read is
+ * handed over where it lies, in the agent's buffer; only what has to wait is copied. */
+static bool link_take(struct http_link *link, size_t length)
+{
+    struct http_agent *agent = link_agent(link);
+    bool held = http_buffer_length(&link->input) > 0;
+    size_t used = 0;
+    if (held)
+        http_buffer_append(&link->input, agent->scratch, length);
+    char *bytes = held ? link->input.bytes + link->input.start : agent->scratch;
+    length = held ? http_buffer_length(&link->input) : length;
+    bool ended = answer_take(link, bytes, length, &used);
+    if (held)
+        http_buffer_consume(&link->input, used);
+    else if (!ended)
+        http_buffer_append(&link->input, bytes + used, length - used);
+    return ended;
+}
+
+/* False when nothing came. */
+static bool link_recv(struct http_link *link, size_t *ret_length)
+{
+    ssize_t n = recv(link->fd, link_agent(link)->scratch, READ_BYTES, 0);
+    link->readable = n == READ_BYTES;
+    if (n <= 0 && (n == 0 || !would_block())) {
+        link->input_ended = true;
+        link->input_broken = n < 0;
+    }
+    link->progress |= n > 0 && link->exchange.answered;
+    *ret_length = n > 0 ? (size_t)n : 0;
+    return n > 0;
+}
+
+static void link_read(struct http_link *link)
+{
+    size_t length;
+    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 && link_take(link, 0))
+        return;
+    /* A body that is complete may have its end to be told, with no byte left to tell it by. */
+    if (link_wants_input(link) && link->exchange.answered && link->body.complete &&
+        link_take(link, 0))
+        return;
+    for (int i = 0; i < READS_MAX && link->readable && link_wants_input(link); i++) {
+        if (!link_recv(link, &length))
+            break;
+        if (link_take(link, length))
+            return;
+    }
+    if (link->input_ended && link_wants_input(link))
+        answer_input_ended(link);
+}
+
+/* ------- deadlines and interest ------- */
+
+static void deadline_update(struct http_link *link)
+{
+    const struct http_exchange *exchange = &link->exchange;
+    if (link->state == LINK_CONNECTING) {
+        bool again = link->fd < 0 && !link->problem;
+        int64_t soon = link_agent(link)->now_ms + DIAL_AGAIN_MS;
+        link->deadline_ms = again && soon < link->give_up_ms ? soon : link->give_up_ms;
+        return;
+    }
+    if (link->state == LINK_IDLE)
+        return; /* set when it was parked */
+    bool peer_owes = link_sends(link) || exchange->request_complete || link->write_broken;
+    if (exchange->paused || !peer_owes)
+        link->deadline_ms = 0;
+    else if (link->deadline_ms == 0 || link->progress)
+        link->deadline_ms = link_agent(link)->now_ms + exchange->timeout_ms;
+    link->progress = false;
+}
+
+/* Moves the timer only when it would fire too late. */
+static void timer_update(struct http_link *link)
+{
+    if (link->deadline_ms == 0 || (link->timer_ms && link->timer_ms <= link->deadline_ms))
+        return;
+    int64_t left = link->deadline_ms - link_agent(link)->now_ms;
+    left = left > 0 ? left : 0;
+    struct timeval delay = {left / 1000, left % 1000 * 1000};
+    event_add(&link->timer, &delay);
+    link->timer_ms = link->deadline_ms;
+}
+
+void link_settle(struct http_link *link)
+{
+    deadline_update(link);
+    timer_update(link);
+    if (link->fd < 0)
+        return;
+    if (link->state != LINK_CONNECTING && !link->reading)
+        interest_set(&link->read_event, &link->reading,
+            !link->input_ended && (link->state == LINK_IDLE || !link->exchange.paused));
+    interest_set(&link->write_event, &link->writing, link->write_blocked);
+}
+
+static void on_io(int fd, short what, void *ctx)
+{
+    struct http_link *link = ctx;
+    (void)fd;
+    if (what & EV_WRITE)
+        link->write_blocked = false;
+    if (what & EV_READ) {
+        link->readable = true;
+        /* It would be told again and again. Pausing itself costs nothing: most pauses are over
+         * before anything arrives. */
+        if (link->exchange.paused || link->input_ended)
+            interest_set(&link->read_event, &link->reading, false);
+    }
+    link_service(link);
+}
+
+/* ------- the whole ------- */
+
+static void service_begin(struct http_link *link)
+{
+    struct http_agent *agent = link_agent(link);
+    assert(!agent->serving);
+    agent->serving = link;
+    agent->now_ms = link_now_ms();
+}
+
+static void service_end(struct http_link *link)
+{
+    link_agent(link)->serving = NULL;
+    if (link->state == LINK_DEAD) {
+        link_free(link);
+        return;
+    }
+    link_settle(link);
+    /* Where READS_MAX stopped, the event tells again; where a send broke, it may not. */
+    if (link->readable && link_wants_input(link))
+        link_attend(link);
+}
+
+/* The caller was asked to wait, and need not any more. */
+static void drain_notice(struct http_link *link)
+{
+    struct http_exchange *exchange = &link->exchange;
+    size_t low = link_agent(link)->options.output_bytes_high / 2;
+    if (!exchange->wants_drain || http_buffer_length(&link->output) > low)
+        return;
+    exchange->wants_drain = false;
+    if (exchange->callbacks.on_drain)
+        exchange->callbacks.on_drain(exchange, exchange->ctx);
+}
+
+static void service_run(struct http_link *link)
+{
+    if (link->exchange.open && link->exchange.unsafe)
+        link_fail(link, HTTP_FAILED_REQUEST,
+            "the request's method, target or a field has a byte that may not be sent");
+    if (link->state == LINK_CONNECTING)
+        link_connect(link);
+    /* Nothing may come while nothing was asked for: neither an end nor, worse, an answer. */
+    if (link->state == LINK_IDLE && link->readable)
+        link_kill(link);
+    if (link->state == LINK_BUSY)
+        link_read(link);
+    if (link->state == LINK_BUSY)
+        link_flush(link);
+    if (link->state == LINK_BUSY)
+        drain_notice(link);
+}
+
+void link_service(struct http_link *link)
+{
+    service_begin(link);
+    service_run(link);
+    service_end(link);
+}
+
+static void link_late(struct http_link *link)
+{
+    const struct http_agent *agent = link_agent(link);
+    const char *name = link->endpoint->name;
+    if (link->state == LINK_IDLE)
+        link_kill(link);
+    else if (link->state == LINK_BUSY)
+        link_fail(link, HTTP_FAILED_TIMEOUT, "%s did not %s within %lld ms", name,
+            link->exchange.answered ? "go on with its answer" : "answer",
+            (long long)link->exchange.timeout_ms);
+    else if (link->state == LINK_CONNECTING && agent->now_ms >= link->give_up_ms)
+        link_fail(link, HTTP_FAILED_CONNECT, "%s did not take the connection within %lld ms", name,
+            (long long)agent->options.connect_ms);
+}
+
+static void on_timer(int fd, short what, void *ctx)
+{
+    struct http_link *link = ctx;
+    (void)fd, (void)what;
+    link->timer_ms = 0;
+    service_begin(link);
+    if (link->deadline_ms && link_agent(link)->now_ms >= link->deadline_ms)
+        link_late(link);
+    service_run(link);
+    service_end(link);
+}
