@@ -77,6 +77,8 @@ static void turn(struct event_base *base, struct state *state)
         http_exchange_resume(state->exchange);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int pair[2];
