@@ -282,6 +282,7 @@ static int tcp_bind(const struct sockaddr_storage *address, socklen_t size, bool
     if (fd < 0)
         return error_set_errno(err, "cannot make a socket");
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    /* The system lets only processes of the same user share the address. */
     if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) < 0)
         return error_set_errno(err, "cannot share %s", text);
     if (address->ss_family == AF_INET6)
