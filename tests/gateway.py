@@ -9,6 +9,7 @@ import socketserver
 import struct
 import subprocess
 import threading
+from types import SimpleNamespace
 
 from muster import (BINARY, COMMAND_S, REQUEST_S, START_S, STOP_S, Answer, UnixConnection,
                     wait_until)
@@ -181,7 +182,8 @@ class Replica:
                 if replica.read_body:
                     self.body = self.read_all()
                 with replica.lock:
-                    replica.requests.append(self)
+                    replica.requests.append(
+                        SimpleNamespace(path=self.path, headers=self.headers, body=self.body))
                 replica.answer(self)
 
             def read_all(self):
