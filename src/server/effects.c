@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/feed.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/reconcile.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
@@ -204,6 +205,10 @@ void effects_apply(struct effects *effects)
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
+    for (size_t i = 0; i < effects->job_rows.count; i++) {
+        if (job_state_ended(effects->job_rows.items[i]->state))
+            outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+    }
     reconciler_run(effects->server->reconciler);
 }
 

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/outputs.h"
 #include "server/snapshots.h"
 #include "server/ticker.h"
 #include "server/worker.h"
@@ -79,9 +80,11 @@ static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms
     size_t kept = 0;
     for (size_t i = 0; i < round->jobs.count; i++) {
         const struct job_row row = round->jobs.items[i];
-        if (is_needed(round->server, &row))
+        if (is_needed(round->server, &row) ||
+            outputs_pending(round->server, row.array ? row.array : row.id))
             continue;
         cost_keep(tick, &row);
+        outputs_forget(tick, &row);
         store_txn_forget_job(tick_txn(tick), row.id);
         round->jobs.items[kept++] = row;
     }
