@@ -33,7 +33,7 @@
             api_version_get, "A version: a number, \"newest\" or a stage", NULL, "Version", kind}, \
         {"DELETE", "/v1/" plural "/{" name "}/versions/{version}", SCOPE_OWNED, ROLE_MEMBER,       \
             api_version_delete, "Deletes a version to which nothing refers", NULL, NULL, kind},    \
-        {"POST", "/v1/" plural "/{" name "}/versions/{version}/verify", SCOPE_OWNED, ROLE_VIEWER,  \
+        {"POST", "/v1/" plural "/{" name "}/versions/{version}/verify", SCOPE_OWNED, ROLE_MEMBER,  \
             api_version_verify, "Reads every byte of a version and checks it", NULL, NULL, kind},  \
         {"POST", "/v1/" plural "/{" name "}/versions/{version}/reproduce", SCOPE_OWNED,            \
             ROLE_MEMBER, api_version_reproduce,                                                    \
