@@ -9,6 +9,7 @@
 const struct verb *const verbs[] = {
     &verb_up,
     &verb_server,
+    &verb_gateway,
     &verb_apply,
     &verb_plan,
     &verb_get,

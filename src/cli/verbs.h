@@ -3,7 +3,7 @@
 
 #include "cli/verb.h"
 
-extern const struct verb verb_up, verb_server;
+extern const struct verb verb_up, verb_server, verb_gateway;
 extern const struct verb verb_apply, verb_plan, verb_get, verb_describe, verb_delete;
 extern const struct verb verb_run, verb_logs, verb_exec, verb_cancel, verb_hold, verb_release;
 extern const struct verb verb_top, verb_cost, verb_node;

@@ -16,5 +16,6 @@ struct tree_measure {
 };
 
 /* Adds what is below the folder to *measure. Stops at `most` entries in all and at a depth of 64
- * folders, and says so in cut. Entries that vanish meanwhile are not errors. */
+ * folders, and says so in cut; a folder that cannot be read is such a bound, too, since a job can
+ * close one to itself that it goes on writing to. Entries that vanish meanwhile are not errors. */
 void tree_measure_add(int folder_fd, uint64_t most, struct tree_measure *measure);

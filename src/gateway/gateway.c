@@ -1,2 +1,476 @@
-/* The gateway: see gateway.h. */
+/* The gateway's main thread: it owns the folder, the routes on disk, the control socket and the
+ * signals, and starts and ends the workers. See gateway.h.
+ *
+ * Tables of routes: the newest is offered to the workers; each says which one it uses; those that
+ * all of them have left are freed. So nothing on a worker's path takes a lock or counts references.
+ */
 #include "gateway/gateway.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "base/vec.h"
+#include "gateway/access_log.h"
+#include "gateway/control.h"
+#include "gateway/figures.h"
+#include "gateway/listen.h"
+#include "gateway/table.h"
+#include "gateway/worker.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    WORKERS_MAX = 16,
+    PATH_BYTES = 4096,
+    DRAIN_MS = 30000,
+    KEEP_ALIVE_MS = 15000,
+    INCARNATION_BYTES = 8,
+};
+#define LISTEN           "127.0.0.1:8080"
+#define ACCESS_LOG_BYTES ((int64_t)64 << 20)
+
+static const char no_routes[] = "{\"generation\":0,\"keys\":[],\"services\":[]}";
+
+struct gateway {
+    struct gateway_config config;
+    struct event_base *base;
+    struct event *signals[3];
+    struct event *news;
+    int news_fd; /* the workers' */
+    int lock_fd;
+    char incarnation[INCARNATION_BYTES * 2 + 1];
+    char listen[300];
+    int64_t started_ns;
+    bool stopping;
+    struct access_log *log;
+    struct control *control;
+    struct replica_states *states;
+    VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
+    uint64_t sequence;
+    struct gateway_worker *workers[WORKERS_MAX];
+    int worker_count;
+};
+
+static void path_in(const struct gateway *gateway, const char *name, char out[PATH_BYTES])
+{
+    snprintf(out, PATH_BYTES, "%s/gateway%s%s", gateway->config.data_dir, *name ? "/" : "", name);
+}
+
+static struct route_table *newest(const struct gateway *gateway)
+{
+    return gateway->tables.items[gateway->tables.count - 1];
+}
+
+/* ---- routes ---------------------------------------------------------------------------------- */
+
+static uint64_t sequence_used_by_all(const struct gateway *gateway)
+{
+    uint64_t least = UINT64_MAX;
+    for (int i = 0; i < gateway->worker_count; i++) {
+        uint64_t seen = gateway_worker_seen(gateway->workers[i]);
+        least = seen < least ? seen : least;
+    }
+    return least;
+}
+
+static void free_left_tables(struct gateway *gateway, uint64_t used)
+{
+    while (gateway->tables.count > 1 && route_table_sequence(gateway->tables.items[0]) < used) {
+        route_table_destroy(gateway->tables.items[0]);
+        vec_remove(&gateway->tables, 0);
+    }
+    replica_states_sweep(gateway->states);
+}
+
+/* On disk before any worker has it: after a crash the gateway never goes back behind a 204. */
+static int put_routes(
+    void *context, const char *text, size_t length, uint64_t *ret_sequence, struct error *err)
+{
+    struct gateway *gateway = context;
+    char path[PATH_BYTES];
+    struct route_table *table;
+    if (gateway->stopping)
+        return error_set(err, ERR_UNAVAILABLE, "the gateway is ending");
+    if (route_table_create(text, length, gateway->states, gateway->sequence + 1, &table, err) < 0)
+        return -1;
+    int64_t generation = route_table_routes(table)->generation;
+    int64_t current = route_table_routes(newest(gateway))->generation;
+    path_in(gateway, "routes.json", path);
+    int rc = 0;
+    if (generation < current)
+        rc = error_set(err, ERR_CONFLICT,
+            "generation %" PRId64 " is older than %" PRId64 ", which is in use", generation,
+            current);
+    if (rc < 0 || file_write(path, text, length, 0600, err) < 0) {
+        route_table_destroy(table);
+        replica_states_sweep(gateway->states);
+        return -1;
+    }
+    *ret_sequence = ++gateway->sequence;
+    vec_push(&gateway->tables, table);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_offer(gateway->workers[i], table);
+    return 0;
+}
+
+/* Routes that cannot be used are left where they are and said aloud: the server sends new ones. */
+static int load_routes(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    SCOPED(mem_scope) char *text = NULL;
+    size_t length;
+    struct route_table *table = NULL;
+    struct error fault;
+    path_in(gateway, "routes.json", path);
+    gateway->states = replica_states_create();
+    gateway->sequence = 1;
+    if (file_read(path, ROUTES_BYTES_MAX, &text, &length, &fault) == 0 &&
+        route_table_create(text, length, gateway->states, 1, &table, &fault) == 0)
+        log_info(
+            "routes of generation %" PRId64 " from disk", route_table_routes(table)->generation);
+    else if (fault.code != ERR_NOT_FOUND)
+        log_error("the routes on disk are not used: %s", fault.text);
+    if (!table &&
+        route_table_create(no_routes, strlen(no_routes), gateway->states, 1, &table, err) < 0)
+        return -1;
+    vec_push(&gateway->tables, table);
+    return 0;
+}
+
+/* ---- news of the workers, signals -------------------------------------------------------------
+ */
+
+static bool all_ended(const struct gateway *gateway)
+{
+    for (int i = 0; i < gateway->worker_count; i++) {
+        if (!gateway_worker_ended(gateway->workers[i]))
+            return false;
+    }
+    return true;
+}
+
+static void on_news(evutil_socket_t fd, short what, void *context)
+{
+    struct gateway *gateway = context;
+    uint64_t count;
+    ssize_t ignored = read((int)fd, &count, sizeof count);
+    (void)ignored, (void)what;
+    uint64_t used = sequence_used_by_all(gateway);
+    control_routes_used(gateway->control, used);
+    free_left_tables(gateway, used);
+    if (gateway->stopping && all_ended(gateway))
+        event_base_loopbreak(gateway->base);
+}
+
+static void on_stop(evutil_socket_t number, short what, void *context)
+{
+    struct gateway *gateway = context;
+    (void)what;
+    if (gateway->stopping)
+        return;
+    log_info("signal %d: ending what is under way", (int)number);
+    gateway->stopping = true;
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_drain(gateway->workers[i]);
+}
+
+static void on_reload(evutil_socket_t number, short what, void *context)
+{
+    struct gateway *gateway = context;
+    (void)number, (void)what;
+    log_info("reading certificates and opening the access log anew");
+    access_log_reopen(gateway->log);
+    for (int i = 0; gateway->config.tls_cert && i < gateway->worker_count; i++)
+        gateway_worker_reload(gateway->workers[i]);
+}
+
+static void watch_signals(struct gateway *gateway)
+{
+    static const struct {
+        int number;
+        event_callback_fn callback;
+    } wanted[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
+    signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+        gateway->signals[i] =
+            evsignal_new(gateway->base, wanted[i].number, wanted[i].callback, gateway);
+        assert(gateway->signals[i]);
+        event_add(gateway->signals[i], NULL);
+    }
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static void collect(const struct gateway *gateway, struct figures *ret)
+{
+    *ret = (struct figures){.generation = route_table_routes(newest(gateway))->generation,
+        .incarnation = gateway->incarnation,
+        .listen = gateway->listen,
+        .tls = gateway->config.tls_cert != NULL,
+        .draining = gateway->stopping,
+        .workers = gateway->worker_count,
+        .uptime_ms = (clock_monotonic_ns() - gateway->started_ns) / 1000000,
+        .log_lines_dropped = access_log_dropped(gateway->log),
+        .states = gateway->states};
+    for (int i = 0; i < gateway->worker_count; i++)
+        figures_add(ret, gateway_worker_figures(gateway->workers[i]));
+}
+
+static void write_status(void *context, struct strbuf *out)
+{
+    struct figures figures;
+    collect(context, &figures);
+    figures_write_json(&figures, out);
+}
+
+static void write_metrics(void *context, struct strbuf *out)
+{
+    struct figures figures;
+    collect(context, &figures);
+    figures_write_metrics(&figures, out);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static int take_lock(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    path_in(gateway, "lock", path);
+    gateway->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (gateway->lock_fd < 0)
+        return error_set_errno(err, "cannot open %s", path);
+    if (flock(gateway->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, ERR_CONFLICT, "another gateway runs on %s", gateway->config.data_dir);
+    char text[32];
+    int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(gateway->lock_fd, 0) < 0 ||
+        pwrite(gateway->lock_fd, text, (size_t)length, 0) != length)
+        log_warn("the process id could not be written into %s", path);
+    return 0;
+}
+
+/* The id in the file is good for as long as somebody holds the lock. */
+void gateway_stop(const char *data_dir)
+{
+    char path[PATH_BYTES], text[32] = "";
+    snprintf(path, sizeof path, "%s/gateway/lock", data_dir);
+    SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || read(fd, text, sizeof text - 1) <= 0)
+        return;
+    long pid = strtol(text, NULL, 10);
+    if (pid > 1)
+        kill((pid_t)pid, SIGTERM);
+}
+
+/* What a gateway left that died while it made a usage file. Only the holder of the lock may. */
+static void remove_unfinished(const char *folder)
+{
+    DIR *stream = opendir(folder);
+    const struct dirent *entry;
+    while (stream && (entry = readdir(stream))) {
+        if (entry->d_name[0] == '.' && entry->d_name[1] && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(stream), entry->d_name, 0);
+    }
+    if (stream)
+        closedir(stream);
+}
+
+static int make_folders(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    unsigned char bytes[INCARNATION_BYTES];
+    const char *data_dir = gateway->config.data_dir;
+    if (data_dir[0] != '/')
+        return error_set(
+            err, ERR_INVALID, "the data directory %s is not an absolute path", data_dir);
+    /* Teams' users pass through to the folders of their jobs, as the server makes it. */
+    if (file_make_dirs(data_dir, 0711, err) < 0)
+        return -1;
+    path_in(gateway, "usage", path);
+    if (file_make_dirs(path, 0700, err) < 0 || take_lock(gateway, err) < 0)
+        return -1;
+    remove_unfinished(path);
+    randombytes_buf(bytes, sizeof bytes);
+    sodium_bin2hex(gateway->incarnation, sizeof gateway->incarnation, bytes, sizeof bytes);
+    return 0;
+}
+
+/* A connection of a client often comes with one to a replica. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        log_warn("the number of open files stays at its limit");
+}
+
+static int worker_number(const struct gateway *gateway)
+{
+    long count = gateway->config.workers;
+    if (count <= 0)
+        count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (int)count;
+}
+
+/* The first worker finds the port when none is given; the others share it. */
+static int start_workers(struct gateway *gateway, struct error *err)
+{
+    char usage[PATH_BYTES];
+    const struct gateway_config *config = &gateway->config;
+    struct worker_options options = {.tls_cert = config->tls_cert,
+        .tls_key = config->tls_key,
+        .requests_per_s = (uint32_t)config->requests_per_s,
+        .drain_ms = config->drain_ms,
+        .keep_alive_ms = config->keep_alive_ms,
+        .usage_folder = usage,
+        .incarnation = gateway->incarnation,
+        .log = gateway->log,
+        .main_fd = gateway->news_fd};
+    path_in(gateway, "usage", usage);
+    snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
+    for (int i = 0, count = worker_number(gateway); i < count; i++) {
+        uint16_t port;
+        options.number = i;
+        options.listen = gateway->listen;
+        if (gateway_worker_start(&options, newest(gateway), &gateway->workers[i], &port, err) < 0)
+            return -1;
+        gateway->worker_count++;
+        char given[sizeof gateway->listen];
+        memcpy(given, gateway->listen, sizeof given);
+        listen_with_port(given, port, gateway->listen, sizeof gateway->listen);
+    }
+    return 0;
+}
+
+static int open_loop(struct gateway *gateway, struct error *err)
+{
+    gateway->base = event_base_new();
+    gateway->news_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (!gateway->base || gateway->news_fd < 0)
+        return error_set_errno(err, "cannot make the event loop");
+    gateway->news =
+        event_new(gateway->base, gateway->news_fd, EV_READ | EV_PERSIST, on_news, gateway);
+    event_add(gateway->news, NULL);
+    return 0;
+}
+
+static int open_control(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct control_host host = {.context = gateway,
+        .put_routes = put_routes,
+        .write_status = write_status,
+        .write_metrics = write_metrics};
+    path_in(gateway, "control.sock", path);
+    return control_open(gateway->base, path, &host, &gateway->control, err);
+}
+
+static int gateway_open(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    const struct gateway_config *config = &gateway->config;
+    if (sodium_init() < 0)
+        return error_set(err, ERR_INTERNAL, "libsodium cannot be used here");
+    if (!config->tls_cert != !config->tls_key)
+        return error_set(err, ERR_INVALID, "a certificate and its key belong together");
+    if (make_folders(gateway, err) < 0 ||
+        listen_check(config->listen, config->tls_cert != NULL, err) < 0)
+        return -1;
+    raise_descriptors();
+    path_in(gateway, "access.log", path);
+    if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
+        access_log_open(path, config->access_log_bytes, &gateway->log, err) < 0 ||
+        start_workers(gateway, err) < 0 || open_control(gateway, err) < 0)
+        return -1;
+    control_routes_used(gateway->control, sequence_used_by_all(gateway));
+    watch_signals(gateway);
+    return 0;
+}
+
+/* ---- closing --------------------------------------------------------------------------------- */
+
+/* A gateway that could not open everything has workers that were not told yet. */
+static void end_workers(struct gateway *gateway)
+{
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_drain(gateway->workers[i]);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_join(gateway->workers[i]);
+}
+
+static void gateway_close(struct gateway *gateway)
+{
+    control_close(gateway->control);
+    end_workers(gateway);
+    access_log_close(gateway->log);
+    for (size_t i = 0; i < gateway->tables.count; i++)
+        route_table_destroy(gateway->tables.items[i]);
+    vec_free(&gateway->tables);
+    replica_states_destroy(gateway->states);
+    for (size_t i = 0; i < ARRAY_LEN(gateway->signals); i++) {
+        if (gateway->signals[i])
+            event_free(gateway->signals[i]);
+    }
+    if (gateway->news)
+        event_free(gateway->news);
+    if (gateway->base)
+        event_base_free(gateway->base);
+    fd_scope(&gateway->news_fd);
+    fd_scope(&gateway->lock_fd);
+}
+
+static void say_ready(const struct gateway *gateway)
+{
+    log_info("gateway %s ready: %s on %s, %d workers", gateway->incarnation,
+        gateway->config.tls_cert ? "https" : "http", gateway->listen, gateway->worker_count);
+    if (gateway->config.ready_fd >= 0) {
+        ssize_t ignored = write(gateway->config.ready_fd, "1", 1);
+        (void)ignored;
+        close(gateway->config.ready_fd);
+    }
+}
+
+static void set_defaults(struct gateway_config *config)
+{
+    config->listen = config->listen ? config->listen : LISTEN;
+    if (config->access_log_bytes <= 0)
+        config->access_log_bytes = ACCESS_LOG_BYTES;
+    if (config->drain_ms <= 0)
+        config->drain_ms = DRAIN_MS;
+    if (config->keep_alive_ms <= 0)
+        config->keep_alive_ms = KEEP_ALIVE_MS;
+}
+
+int gateway_run(const struct gateway_config *config, struct error *err)
+{
+    struct gateway gateway = {.config = *config, .news_fd = -1, .lock_fd = -1};
+    set_defaults(&gateway.config);
+    gateway.started_ns = clock_monotonic_ns();
+    int rc = gateway_open(&gateway, err);
+    if (rc == 0) {
+        say_ready(&gateway);
+        event_base_dispatch(gateway.base);
+        log_info("gateway %s stopped", gateway.incarnation);
+    }
+    gateway_close(&gateway);
+    return rc;
+}

@@ -13,14 +13,16 @@
 #include <stdint.h>
 
 struct gateway_config {
-    const char *data_dir; /* the server's: state is kept in <data_dir>/gateway */
+    const char *data_dir; /* the server's, absolute: state is kept in <data_dir>/gateway */
     const char *listen;   /* "127.0.0.1:8080"; NULL: that */
     const char *tls_cert; /* PEM files; NULL: plain HTTP, only for loopback addresses */
     const char *tls_key;
     int workers;              /* 0: one for each CPU, at most 16 */
-    int64_t requests_per_s;   /* of a peer; 0: no limit */
+    int64_t requests_per_s;   /* of a peer at one worker, which all requests of a connection are
+                               * with; 0: no limit */
     int64_t access_log_bytes; /* a file of the access log; 0: 64 MiB; the one before is kept */
     int64_t drain_ms;         /* on SIGTERM: for requests under way; 0: 30 s */
+    int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
     int ready_fd;             /* one byte is written when it answers; -1: none */
 };
 
@@ -29,14 +31,31 @@ struct gateway_config {
  * gateway has this state). */
 MUST_CHECK int gateway_run(const struct gateway_config *config, struct error *err);
 
+/* Sends SIGTERM to the gateway that runs on the data directory, if there is one. */
+void gateway_stop(const char *data_dir);
+
 /* ---- where things are, for the server -------------------------------------------------------
  *
- * The control socket, <data_dir>/gateway/control.sock (mode 0600), speaks HTTP:
+ * Everything is in <data_dir>/gateway (mode 0700): lock (flock, for as long as a gateway lives),
+ * routes.json (the last document taken), usage/ (gateway/usage.h), access.log and access.log.1.
+ *
+ * The control socket, <data_dir>/gateway/control.sock (mode 0600; its path has to be shorter than
+ * 108 bytes), speaks HTTP to root and to the gateway's own user:
  *
  *     PUT /routes     a route document (gateway/routes.h). 204: it is on disk and every worker uses
  *                     it: no new request goes to a replica that is not in it. 409: an older
- *                     generation than the one in use. 400: refused as a whole, with a problem.
- *     GET /status     {"generation", "incarnation", "pid", "workers", "uptimeMs", "listen",
- *                     "endpoints": [{"replica", "outstanding", "requests", "failures",
- *                     "lastMs"}], ...}: outstanding counts requests under way at a replica, also
- *                     at those which are no longer in the routes. */
+ *                     generation than the one in use (the same one is taken again, so that an
+ * answer that got lost can be asked for again). 400: refused as a whole, with a problem. 507, 500:
+ * it could not be kept on disk, and the routes are as they were. GET /status     {"generation",
+ * "incarnation", "pid", "workers", "uptimeMs", "listen", "tls", "draining", "requests", "failed",
+ * "retried", "open", "waiting", "heldBytes", "logLinesDropped", "endpoints": [{"replica", "routed",
+ * "outstanding", "requests", "failures", "lastMs"}]}: outstanding counts requests under way at a
+ *                     replica, also at those which are no longer in the routes ("routed": false).
+ *                     A replica that changed its address is there twice until the old one is idle:
+ *                     add up. A replica is gone from the list once it is in no routes and idle.
+ *                     After a 204 a replica that is draining, or not in the routes, only ever has
+ *                     fewer requests outstanding.
+ *     GET /metrics    the figures in Prometheus' text form.
+ *
+ * A server that comes back with older state (a restored backup) has to go on above the generation
+ * that GET /status gives. */

@@ -43,6 +43,9 @@ void replica_states_sweep(struct replica_states *states);
 /* Appends the items of "endpoints" of GET /status, with commas. */
 void replica_states_write(const struct replica_states *states, struct strbuf *out);
 
+/* Appends the same in Prometheus' text form. */
+void replica_states_write_metrics(const struct replica_states *states, struct strbuf *out);
+
 /* An attempt at a replica begins: it counts as outstanding until replica_state_done, after which
  * the worker must not use the state any more unless its table holds it. */
 void replica_state_begin(struct replica_state *state);
@@ -75,6 +78,7 @@ MUST_CHECK int route_table_create(const char *text, size_t length, struct replic
 /* Lets go of its replicas. No worker may have it any more. NULL is fine. */
 void route_table_destroy(struct route_table *table);
 
+/* Counts the tables made: a later one has a larger number. */
 uint64_t route_table_sequence(const struct route_table *table);
 /* The routes it was made of; they live as long as it. */
 const struct routes *route_table_routes(const struct route_table *table);

@@ -1,0 +1,157 @@
+/* The control socket: see control.h. */
+#include "gateway/control.h"
+
+#include "base/memory.h"
+#include "gateway/routes.h"
+#include "wire/http.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+/* A PUT /routes whose table is not yet in use everywhere. */
+struct waiting {
+    TAILQ_ENTRY(waiting) link;
+    struct control *control;
+    struct http_request *request;
+    uint64_t sequence;
+};
+
+struct control {
+    struct http_server *http;
+    struct control_host host;
+    uint64_t used; /* the sequence that every worker has */
+    TAILQ_HEAD(, waiting) waiting;
+};
+
+static void respond_error(struct http_request *request, const struct error *err)
+{
+    static const struct http_field fields[] = {{"Content-Type", "application/problem+json"}};
+    int status = error_http_status(err->code);
+    struct strbuf body = {0};
+    strbuf_printf(&body,
+        "{\"type\":\"muster:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":", error_name(err->code),
+        http_status_phrase(status), status);
+    strbuf_json(&body, err->text);
+    strbuf_puts(&body, "}\n");
+    http_respond(request, status, fields, ARRAY_LEN(fields), body.text, body.length);
+    strbuf_finish(&body);
+}
+
+static void on_gone(void *context)
+{
+    struct waiting *waiting = context;
+    TAILQ_REMOVE(&waiting->control->waiting, waiting, link);
+    free(waiting);
+}
+
+static void on_routes(struct http_request *request, const char *body, size_t length, void *context)
+{
+    struct control *control = context;
+    struct error err;
+    uint64_t sequence;
+    if (control->host.put_routes(control->host.context, body, length, &sequence, &err) < 0) {
+        respond_error(request, &err);
+        return;
+    }
+    struct waiting *waiting = mem_alloc(1, sizeof *waiting);
+    *waiting = (struct waiting){.control = control, .request = request, .sequence = sequence};
+    TAILQ_INSERT_TAIL(&control->waiting, waiting, link);
+    http_request_on_cancel(request, on_gone, waiting);
+    control_routes_used(control, control->used);
+}
+
+void control_routes_used(struct control *control, uint64_t sequence)
+{
+    control->used = sequence;
+    for (struct waiting *waiting = TAILQ_FIRST(&control->waiting), *next; waiting; waiting = next) {
+        next = TAILQ_NEXT(waiting, link);
+        if (waiting->sequence > sequence)
+            continue;
+        TAILQ_REMOVE(&control->waiting, waiting, link);
+        http_respond(waiting->request, 204, NULL, 0, NULL, 0);
+        free(waiting);
+    }
+}
+
+static void put_routes(struct control *control, struct http_request *request)
+{
+    http_request_collect(request, ROUTES_BYTES_MAX, on_routes, control);
+}
+
+static void respond_text(struct http_request *request, const char *type, struct strbuf *body)
+{
+    struct http_field field = {"Content-Type", type};
+    http_respond(request, 200, &field, 1, strbuf_text(body), body->length);
+    strbuf_finish(body);
+}
+
+static void get_status(struct control *control, struct http_request *request)
+{
+    struct strbuf body = {0};
+    control->host.write_status(control->host.context, &body);
+    respond_text(request, "application/json", &body);
+}
+
+static void get_metrics(struct control *control, struct http_request *request)
+{
+    struct strbuf body = {0};
+    control->host.write_metrics(control->host.context, &body);
+    respond_text(request, "text/plain; version=0.0.4", &body);
+}
+
+static void on_request(struct http_request *request, void *context)
+{
+    static const struct {
+        const char *method, *path;
+        void (*answer)(struct control *control, struct http_request *request);
+    } rows[] = {
+        {"PUT", "/routes", put_routes},
+        {"GET", "/status", get_status},
+        {"GET", "/metrics", get_metrics},
+    };
+    struct error err;
+    /* The socket's mode says so already; a mode can be changed by mistake. */
+    uid_t uid = http_request_peer(request)->uid;
+    if (uid != 0 && uid != geteuid()) {
+        error_set(&err, ERR_DENIED, "this socket is for the server's user");
+        respond_error(request, &err);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!strcmp(http_request_method(request), rows[i].method) &&
+            !strcmp(http_request_path(request), rows[i].path)) {
+            rows[i].answer(context, request);
+            return;
+        }
+    }
+    error_set(&err, ERR_NOT_FOUND, "there is PUT /routes, GET /status and GET /metrics");
+    respond_error(request, &err);
+}
+
+int control_open(struct event_base *base, const char *path, const struct control_host *host,
+    struct control **ret, struct error *err)
+{
+    struct control *control = mem_alloc(1, sizeof *control);
+    control->host = *host;
+    TAILQ_INIT(&control->waiting);
+    struct http_server_options options = {.handler = on_request, .ctx = control};
+    control->http = http_server_create(base, &options);
+    if (http_server_listen_unix(control->http, path, 0600, err) < 0) {
+        control_close(control);
+        return -1;
+    }
+    *ret = control;
+    return 0;
+}
+
+void control_close(struct control *control)
+{
+    if (!control)
+        return;
+    http_server_destroy(control->http);
+    assert(TAILQ_EMPTY(&control->waiting));
+    free(control);
+}

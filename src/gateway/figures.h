@@ -1,0 +1,29 @@
+/* The figures of a gateway, as GET /status and GET /metrics show them. */
+#pragma once
+
+#include "gateway/table.h"
+#include "gateway/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct strbuf;
+
+struct figures {
+    int64_t generation;
+    const char *incarnation, *listen;
+    bool tls, draining;
+    int workers;
+    int64_t uptime_ms;
+    uint64_t requests, failed, retried; /* of all workers since the start */
+    uint64_t open, waiting, held_bytes; /* now */
+    uint64_t log_lines_dropped;
+    const struct replica_states *states;
+};
+
+/* Adds a worker's. */
+void figures_add(struct figures *figures, const struct worker_figures *worker);
+/* The document of GET /status. */
+void figures_write_json(const struct figures *figures, struct strbuf *out);
+/* Prometheus' text exposition format, version 0.0.4. */
+void figures_write_metrics(const struct figures *figures, struct strbuf *out);

@@ -1,0 +1,311 @@
+/* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
+#include "gateway/relay.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "wire/http.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    WAIT_STEP_MS = 50, /* a replica that refused is asked again after so long */
+    ID_LENGTH = 32,
+};
+
+static int64_t now_ms(void)
+{
+    return clock_monotonic_ns() / 1000000;
+}
+
+/* ---- who asks -------------------------------------------------------------------------------- */
+
+/* "Authorization: Bearer KEY" before "X-API-Key: KEY"; NULL without either. */
+static const char *key_text(const struct http_request *request)
+{
+    const char *value = http_request_header(request, "Authorization");
+    if (value && !strncasecmp(value, "Bearer ", 7)) {
+        value += 7;
+        return value + strspn(value, " ");
+    }
+    return http_request_header(request, "X-API-Key");
+}
+
+/* Looked up in each turn of the loop that needs it: keys are taken away by new routes. */
+static void find_key(struct relay *relay)
+{
+    const char *text = key_text(relay->request);
+    relay->key = text ? route_table_key(relay->view->table, text, clock_wall_ms()) : NULL;
+    snprintf(relay->key_id, sizeof relay->key_id, "%s", relay->key ? relay->key->id : "");
+}
+
+static const struct route_service *service_named(const struct relay *relay, const char *route)
+{
+    const struct table_service *service = route_table_service(relay->view->table, route);
+    return service ? service->route : NULL;
+}
+
+static enum stage_result refuse_key(struct relay *relay)
+{
+    relay_refuse(relay, 401, "invalid_api_key",
+        "a valid key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
+    return STAGE_ENDED;
+}
+
+/* Whether there is any service without keys: then a body has to be read to know. */
+static bool has_public(const struct route_table *table)
+{
+    const struct routes *routes = route_table_routes(table);
+    for (size_t i = 0; i < routes->service_count; i++) {
+        if (routes->services[i].access == ROUTE_PUBLIC)
+            return true;
+    }
+    return false;
+}
+
+static enum stage_result stage_key(struct relay *relay)
+{
+    const struct route_service *service;
+    if (relay->target.ask <= ASK_SERVER)
+        return STAGE_DONE;
+    find_key(relay);
+    if (relay->key)
+        return STAGE_DONE;
+    bool open = has_public(relay->view->table);
+    /* A body, and a list, may be about public services. */
+    if (open && relay->target.route[0] == '\0' && !key_text(relay->request))
+        return STAGE_DONE;
+    if (open && relay->target.ask == ASK_FORWARD_BODY)
+        return STAGE_DONE;
+    service = service_named(relay, relay->target.route);
+    return service && service->access == ROUTE_PUBLIC ? STAGE_DONE : refuse_key(relay);
+}
+
+/* ---- for what -------------------------------------------------------------------------------- */
+
+static enum stage_result stage_here(struct relay *relay)
+{
+    if (relay->target.ask >= ASK_FORWARD_PATH)
+        return STAGE_DONE;
+    return relay_answer_here(relay);
+}
+
+static bool speaks(const struct route_service *service, enum protocol protocol)
+{
+    return protocol == PROTOCOL_OPENAI ? service->openai : service->oip;
+}
+
+static enum stage_result refuse_route(struct relay *relay, const char *route)
+{
+    relay_refuse(relay, 404, "model_not_found", "there is no model \"%s\"", route);
+    return STAGE_ENDED;
+}
+
+static enum stage_result stage_service(struct relay *relay)
+{
+    const char *route =
+        relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
+    const struct route_service *service = service_named(relay, route);
+    find_key(relay);
+    if (!service || !route_allows(service, relay->key))
+        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
+    if (!speaks(service, relay->target.protocol))
+        return refuse_route(relay, route);
+    snprintf(relay->service.name, sizeof relay->service.name, "%s", service->service);
+    snprintf(relay->service.route, sizeof relay->service.route, "%s", service->route);
+    relay->service.timeout_ms = service->timeout_ms;
+    relay->service.retry = service->retry;
+    relay->service.known = true;
+    relay->body.bytes_max = service->body_bytes_max;
+    if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
+        relay->body.received <= relay->body.bytes_max)
+        return STAGE_DONE;
+    relay_refuse(relay, 413, "request_too_large", "the body may have at most %lld bytes",
+        (long long)relay->body.bytes_max);
+    return STAGE_ENDED;
+}
+
+/* ---- at which replica ------------------------------------------------------------------------ */
+
+static void on_look_again(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    relay_go(context);
+}
+
+static void stop_waiting(struct relay *relay)
+{
+    if (!relay->is_waiting)
+        return;
+    TAILQ_REMOVE(&relay->view->waiting, relay, link);
+    relay->view->waiting_count--;
+    atomic_store_explicit(
+        &relay->view->figures->waiting, relay->view->waiting_count, memory_order_relaxed);
+    relay->is_waiting = false;
+    event_del(&relay->timer);
+}
+
+static enum stage_result refuse_busy(struct relay *relay)
+{
+    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+    return STAGE_ENDED;
+}
+
+/* A rolling update, or the crash of the only replica, is over in a moment: the request waits for
+ * it, within bounds, rather than fail. What was tried is forgotten, since it may be back. */
+static enum stage_result wait_for_replica(struct relay *relay)
+{
+    struct worker_view *view = relay->view;
+    int64_t now = now_ms();
+    if (relay->wait_until_ms == 0)
+        relay->wait_until_ms = now + WORKER_WAIT_MS;
+    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
+        return refuse_busy(relay);
+    relay->tried.count = 0;
+    relay->is_waiting = true;
+    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
+    view->waiting_count++;
+    atomic_store_explicit(&view->figures->waiting, view->waiting_count, memory_order_relaxed);
+    int64_t step = relay->wait_until_ms - now;
+    step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
+    struct timeval wait = {0, (suseconds_t)(step * 1000)};
+    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
+    evtimer_add(&relay->timer, &wait);
+    return STAGE_WAITS;
+}
+
+static enum stage_result stage_replica(struct relay *relay)
+{
+    const struct table_service *service =
+        route_table_service(relay->view->table, relay->service.route);
+    stop_waiting(relay);
+    if (!service) {
+        relay_refuse(
+            relay, 404, "model_not_found", "there is no model \"%s\"", relay->service.route);
+        return STAGE_ENDED;
+    }
+    struct balance_query query = {.version = relay->target.version,
+        .tried = &relay->tried,
+        .again = relay->again,
+        .now_ms = now_ms()};
+    /* So many refusals in a row are enough for one turn. */
+    if (relay->tried.count < BALANCE_TRIED_MAX)
+        relay->picked = balance_pick(service, &query, &relay->view->turn);
+    return relay->picked ? STAGE_DONE : wait_for_replica(relay);
+}
+
+void relay_wake_waiting(struct worker_view *view)
+{
+    /* Those that go on waiting are put at the end: each is looked at once. */
+    for (size_t left = view->waiting_count; left > 0 && !TAILQ_EMPTY(&view->waiting); left--)
+        relay_go(TAILQ_FIRST(&view->waiting));
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+typedef enum stage_result stage_fn(struct relay *relay);
+
+enum { STAGE_REPLICA = 5 };
+
+static stage_fn *const stages[] = {
+    stage_key,
+    stage_here,
+    relay_stage_model,
+    stage_service,
+    relay_stage_body,
+    [STAGE_REPLICA] = stage_replica,
+    relay_stage_forward,
+};
+
+void relay_go(struct relay *relay)
+{
+    while (relay->stage < ARRAY_LEN(stages)) {
+        enum stage_result result = stages[relay->stage](relay);
+        if (result == STAGE_ENDED)
+            return;
+        if (result == STAGE_WAITS) {
+            relay->key = NULL;
+            relay->picked = NULL;
+            return;
+        }
+        relay->stage++;
+    }
+}
+
+void relay_choose_again(struct relay *relay)
+{
+    relay->stage = STAGE_REPLICA;
+    relay_go(relay);
+}
+
+/* ---- begin and end --------------------------------------------------------------------------- */
+
+/* The client's, if it can be a header's value and a log's; else one of our own. */
+static void set_id(struct relay *relay)
+{
+    const char *given = http_request_header(relay->request, "X-Request-ID");
+    size_t length = given ? strlen(given) : 0;
+    bool fine = length > 0 && length < sizeof relay->id;
+    for (size_t i = 0; fine && i < length; i++)
+        fine = given[i] > 0x20 && given[i] < 0x7f;
+    if (fine) {
+        memcpy(relay->id, given, length + 1);
+        return;
+    }
+    unsigned char bytes[ID_LENGTH / 2];
+    randombytes_buf(bytes, sizeof bytes);
+    sodium_bin2hex(relay->id, ID_LENGTH + 1, bytes, sizeof bytes);
+}
+
+/* The client went away. */
+static void on_cancel(void *context)
+{
+    struct relay *relay = context;
+    relay_attempt_end(relay, false);
+    relay_account(relay, RELAY_CANCELLED);
+    relay_free(relay);
+}
+
+void relay_begin(struct gateway_worker *worker, struct http_request *request)
+{
+    struct relay *relay = mem_alloc(1, sizeof *relay);
+    const char *path = http_request_path(request), *allow = NULL;
+    relay->worker = worker;
+    relay->view = gateway_worker_view(worker);
+    relay->request = request;
+    relay->began_ns = clock_monotonic_ns();
+    set_id(relay);
+    atomic_fetch_add_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    http_request_on_cancel(request, on_cancel, relay);
+    int status = target_find(http_request_method(request), path, &relay->target, &allow);
+    if (status == 200) {
+        relay_go(relay);
+        return;
+    }
+    relay->target.protocol = target_protocol(path);
+    relay->allow = allow;
+    if (status == 405)
+        relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
+    else
+        relay_refuse(relay, 404, "not_found", "there is no such path here");
+}
+
+void relay_free(struct relay *relay)
+{
+    assert(!relay->attempt.exchange);
+    stop_waiting(relay);
+    if (event_initialized(&relay->timer))
+        event_del(&relay->timer);
+    relay->view->held_bytes -= relay->body.held.length;
+    atomic_store_explicit(
+        &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    strbuf_finish(&relay->body.held);
+    free(relay->answer.tail);
+    free(relay);
+}

@@ -1,0 +1,152 @@
+/* A relay: one request on its way through a worker. It goes through the stages of a table
+ * (relay.c), some of which wait; see README.md for where batching, caching, limits and the like
+ * find their place.
+ *
+ * A relay ends in exactly one way: relay_respond, relay_refuse, the end or abort of a streamed
+ * answer, or the client's cancellation. Each accounts for it and frees it. */
+#pragma once
+
+#include "gateway/balance.h"
+#include "gateway/model_scan.h"
+#include "gateway/routes.h"
+#include "gateway/target.h"
+#include "gateway/usage.h"
+#include "gateway/worker.h"
+
+#include "base/error.h"
+#include "base/strbuf.h"
+
+#include <event2/event_struct.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct http_exchange;
+struct http_field;
+struct http_request;
+struct token_tail;
+
+enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
+
+/* The body of the request. Up to WORKER_HOLD_BYTES (and up to where the model is named) are held
+ * before a replica is asked; a longer one is passed on as it comes. */
+struct relay_body {
+    struct strbuf held;
+    int64_t received;
+    int64_t bytes_max;
+    struct model_scan scan;
+    bool begun, ended;
+    bool scanned; /* the model is known */
+    bool paused;
+    bool let_go; /* what was held is gone: no other replica can be asked */
+};
+
+/* What was decided about where it goes; a copy, because the routes may change meanwhile. */
+struct relay_service {
+    char name[USAGE_NAME];
+    char route[TARGET_ROUTE_BYTES];
+    int64_t timeout_ms;
+    enum route_retry retry;
+    bool known;
+};
+
+/* The attempt under way: exchange is NULL without one. */
+struct relay_attempt {
+    struct http_exchange *exchange;
+    struct replica_state *state;
+    struct usage_counts *counts;
+    uint64_t replica;
+    int64_t version;
+    int64_t began_ns;
+    bool streamed; /* the body is passed on in pieces */
+};
+
+struct relay_answer {
+    int status;    /* 0: none yet */
+    bool begun;    /* the head is on its way to the client */
+    bool bodyless; /* a status that has no body */
+    bool events;   /* text/event-stream that takes comments between its events */
+    int64_t bytes;
+    int64_t first_ns, last_ns; /* when the first and the last piece came */
+    char end[4];               /* the last bytes passed on */
+    struct token_tail *tail;   /* of the OpenAI API */
+    struct http_field *fields; /* in the request's arena */
+    size_t field_count;
+};
+
+struct relay {
+    TAILQ_ENTRY(relay) link; /* among those that wait */
+    struct gateway_worker *worker;
+    struct worker_view *view;
+    struct http_request *request;
+    struct target target;
+    size_t stage;
+    bool is_waiting;
+    const struct route_key *key;        /* valid within a turn of the loop */
+    const struct table_replica *picked; /* the same */
+    char key_id[USAGE_NAME];
+    char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    int64_t began_ns;
+    int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
+    int sent;              /* attempts that reached a replica */
+    int retries;
+    bool again;        /* the same replica may be asked once more when there is no other */
+    const char *allow; /* of a 405 */
+    struct balance_tried tried;
+    struct relay_service service;
+    struct relay_body body;
+    struct relay_attempt attempt;
+    struct relay_answer answer;
+    struct event timer; /* of waiting, then of comments in an event stream */
+};
+
+/* Takes a request from the worker's server. */
+void relay_begin(struct gateway_worker *worker, struct http_request *request);
+/* Those that wait for a replica look again. */
+void relay_wake_waiting(struct worker_view *view);
+
+/* ---- between the parts of the relay: relay.c, relay_body.c, relay_forward.c, relay_end.c ------
+ */
+
+/* What a stage did. */
+enum stage_result {
+    STAGE_DONE,  /* the next stage may run */
+    STAGE_WAITS, /* relay_go is called when there is news, and runs the same stage again */
+    STAGE_ENDED, /* the relay is gone */
+};
+
+/* Runs the stages from where it is. The relay may be gone afterwards. */
+void relay_go(struct relay *relay);
+/* A failed attempt: back to choosing a replica. */
+void relay_choose_again(struct relay *relay);
+
+/* Reads the body until the model is known. */
+enum stage_result relay_stage_model(struct relay *relay);
+/* Reads the body until it is complete, or as much is held as may be. */
+enum stage_result relay_stage_body(struct relay *relay);
+/* More of the body is wanted: what was held has been passed on. */
+void relay_body_let_go(struct relay *relay);
+
+/* Begins an attempt at relay->picked. */
+enum stage_result relay_stage_forward(struct relay *relay);
+/* A piece of a streamed request's body, or its end (bytes NULL). */
+void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
+/* Gives an attempt up, if there is one. failed: the replica is to blame. */
+void relay_attempt_end(struct relay *relay, bool failed);
+
+/* Answers what the gateway itself knows: health, lists. */
+enum stage_result relay_answer_here(struct relay *relay);
+
+/* A whole answer; ends the relay. */
+void relay_respond(
+    struct relay *relay, int status, const char *content_type, const void *body, size_t length);
+/* An error in the protocol's shape; ends the relay. code: a word for programs. */
+void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
+    PRINTF_LIKE(4, 5);
+
+/* How a relay ended, for the access log. */
+enum relay_end { RELAY_COMPLETE, RELAY_CANCELLED, RELAY_BROKEN };
+/* Counts it and writes its line; once, before the request becomes invalid. */
+void relay_account(struct relay *relay, enum relay_end end);
+/* Frees it; the attempt is over by then. */
+void relay_free(struct relay *relay);

@@ -1,0 +1,198 @@
+/* How a request ends: its answer where the gateway makes it, its counts, its line in the log. */
+#include "gateway/relay.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/quantity.h"
+#include "gateway/access_log.h"
+#include "gateway/token_tail.h"
+#include "wire/http.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+void relay_respond(
+    struct relay *relay, int status, const char *content_type, const void *body, size_t length)
+{
+    struct http_field fields[5] = {{"Content-Type", content_type}, {"X-Request-ID", relay->id}};
+    size_t count = 2;
+    struct http_request *request = relay->request;
+    if (status == 503)
+        fields[count++] = (struct http_field){"Retry-After", "1"};
+    if (status == 401)
+        fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};
+    if (status == 405)
+        fields[count++] = (struct http_field){"Allow", relay->allow};
+    relay->answer.status = status;
+    relay->answer.bytes = (int64_t)length;
+    relay_account(relay, RELAY_COMPLETE);
+    http_respond(request, status, fields, count, body, length);
+    relay_free(relay);
+}
+
+static void write_oip(struct strbuf *out, const char *text)
+{
+    strbuf_puts(out, "{\"error\":");
+    strbuf_json(out, text);
+    strbuf_puts(out, "}\n");
+}
+
+static void write_openai(struct strbuf *out, int status, const char *code, const char *text)
+{
+    const char *type = status >= 500   ? "server_error"
+                       : status == 401 ? "authentication_error"
+                                       : "invalid_request_error";
+    strbuf_puts(out, "{\"error\":{\"message\":");
+    strbuf_json(out, text);
+    strbuf_printf(out, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n", type, code);
+}
+
+/* RFC 9457. */
+static void write_problem(struct strbuf *out, int status, const char *code, const char *text)
+{
+    strbuf_printf(out, "{\"type\":\"muster:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":", code,
+        http_status_phrase(status), status);
+    strbuf_json(out, text);
+    strbuf_puts(out, "}\n");
+}
+
+void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
+{
+    struct strbuf text = {0}, body = {0};
+    enum protocol protocol = relay->target.protocol;
+    va_list args;
+    va_start(args, format);
+    strbuf_vprintf(&text, format, args);
+    va_end(args);
+    assert(!relay->attempt.exchange && !relay->answer.begun);
+    if (protocol == PROTOCOL_OIP)
+        write_oip(&body, text.text);
+    else if (protocol == PROTOCOL_OPENAI)
+        write_openai(&body, status, code, text.text);
+    else
+        write_problem(&body, status, code, text.text);
+    relay_respond(relay, status,
+        protocol == PROTOCOL_NONE ? "application/problem+json" : "application/json", body.text,
+        body.length);
+    strbuf_finish(&text);
+    strbuf_finish(&body);
+}
+
+/* ---- counts ---------------------------------------------------------------------------------- */
+
+static size_t latency_bucket(uint64_t us)
+{
+    size_t i = 0;
+    while (i < ARRAY_LEN(((struct usage_counts *)0)->latency) - 1 && us > (uint64_t)64 << i)
+        i++;
+    return i;
+}
+
+static void count_tokens(const struct relay *relay, struct usage_counts *counts)
+{
+    uint64_t input, output;
+    if (!relay->answer.tail || !token_tail_find(relay->answer.tail, &input, &output))
+        return;
+    usage_add(&counts->input_tokens, input);
+    usage_add(&counts->output_tokens, output);
+}
+
+static uint64_t *outcome_of(struct usage_counts *counts, int status, enum relay_end end)
+{
+    if (end == RELAY_CANCELLED)
+        return &counts->cancelled;
+    if (end == RELAY_BROKEN || status >= 500)
+        return &counts->failed;
+    return status >= 400 ? &counts->refused : &counts->succeeded;
+}
+
+/* A request that never reached a replica counts for the service and the key. */
+static struct usage_counts *counts_of(const struct relay *relay)
+{
+    if (relay->attempt.counts)
+        return relay->attempt.counts;
+    struct usage_series series = {0};
+    memcpy(series.service, relay->service.name, USAGE_NAME);
+    memcpy(series.key, relay->key_id, USAGE_NAME);
+    return usage_counts_of(relay->view->usage, &series);
+}
+
+static void count(const struct relay *relay, enum relay_end end, uint64_t us)
+{
+    struct usage_counts *counts = counts_of(relay);
+    usage_add(&counts->requests, 1);
+    usage_add(outcome_of(counts, relay->answer.status, end), 1);
+    usage_add(&counts->bytes_in, (uint64_t)relay->body.received);
+    usage_add(&counts->bytes_out, (uint64_t)relay->answer.bytes);
+    usage_add(&counts->latency_us_sum, us);
+    usage_add(&counts->latency[latency_bucket(us)], 1);
+    count_tokens(relay, counts);
+}
+
+/* ---- the log --------------------------------------------------------------------------------- */
+
+/* Milliseconds with three digits, without floating point. */
+static void put_ms(struct strbuf *out, const char *name, int64_t ns)
+{
+    strbuf_printf(out, ",\"%s\":%" PRId64 ".%03" PRId64, name, ns / 1000000, ns / 1000 % 1000);
+}
+
+static void put_text(struct strbuf *out, const char *name, const char *text)
+{
+    strbuf_printf(out, ",\"%s\":", name);
+    strbuf_json(out, text);
+}
+
+static void put_path(struct strbuf *out, const char *path)
+{
+    char cut[PATH_LOGGED_MAX + 1];
+    size_t length = strnlen(path, PATH_LOGGED_MAX);
+    memcpy(cut, path, length);
+    cut[length] = '\0';
+    put_text(out, "path", cut);
+}
+
+static void log_line(const struct relay *relay, enum relay_end end, int64_t now_ns)
+{
+    static const char *const ends[] = {"complete", "cancelled", "broken"};
+    const struct relay_answer *answer = &relay->answer;
+    char moment[QUANTITY_TEXT];
+    struct strbuf line = {0};
+    strbuf_printf(&line, "{\"time\":\"%s\"", quantity_time(clock_wall_ms(), moment));
+    put_text(&line, "id", relay->id);
+    put_text(&line, "key", relay->key_id);
+    put_text(&line, "method", http_request_method(relay->request));
+    put_path(&line, http_request_path(relay->request));
+    put_text(&line, "route", relay->service.route);
+    strbuf_printf(&line, ",\"version\":%" PRId64 ",\"replica\":%" PRIu64, relay->attempt.version,
+        relay->attempt.replica);
+    strbuf_printf(&line, ",\"status\":%d,\"end\":\"%s\"",
+        end == RELAY_CANCELLED && !answer->begun ? STATUS_CANCELLED : answer->status, ends[end]);
+    strbuf_printf(&line, ",\"bytesIn\":%" PRId64 ",\"bytesOut\":%" PRId64 ",\"retries\":%d",
+        relay->body.received, answer->bytes, relay->retries);
+    if (answer->first_ns)
+        put_ms(&line, "firstMs", answer->first_ns - relay->began_ns);
+    put_ms(&line, "totalMs", now_ns - relay->began_ns);
+    put_text(&line, "client", http_request_peer(relay->request)->address);
+    strbuf_puts(&line, "}\n");
+    access_log_write(relay->view->log, line.text, line.length);
+    strbuf_finish(&line);
+}
+
+void relay_account(struct relay *relay, enum relay_end end)
+{
+    struct worker_figures *figures = relay->view->figures;
+    int64_t now_ns = clock_monotonic_ns();
+    if (relay->service.known)
+        count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000);
+    atomic_fetch_add_explicit(&figures->requests, 1, memory_order_relaxed);
+    if (end == RELAY_BROKEN || relay->answer.status >= 500)
+        atomic_fetch_add_explicit(&figures->failed, 1, memory_order_relaxed);
+    log_line(relay, end, now_ns);
+}

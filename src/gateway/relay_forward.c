@@ -1,0 +1,381 @@
+/* The exchange with a replica: the request is passed on, the answer streamed back, both as fast as
+ * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
+#include "gateway/relay.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "gateway/token_tail.h"
+#include "wire/http.h"
+#include "wire/http_agent.h"
+#include "wire/http_parse.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- the request's head ---------------------------------------------------------------------- */
+
+/* Fields that end here: hop by hop (RFC 9110, 7.6.1), the agent's to write, or the client's proof
+ * of who it is, which no replica needs to see. */
+static const char *const dropped_of_request[] = {"Connection", "Keep-Alive", "Proxy-Connection",
+    "Proxy-Authorization", "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+    "Content-Length", "Host", "Expect", "Authorization", "X-API-Key", "X-Request-ID"};
+/* The server writes these, or they say something about the connection to the replica. */
+static const char *const dropped_of_answer[] = {"Connection", "Keep-Alive", "Proxy-Connection",
+    "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Date",
+    "X-Request-ID", "X-Content-Type-Options"};
+
+static bool is_among(const char *name, const char *const *names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (!strcasecmp(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+/* Every Connection field names fields that are for one hop only. */
+static bool connection_names(const struct http_request *request, const char *name)
+{
+    struct http_field field;
+    for (size_t i = 0; http_request_header_at(request, i, &field); i++) {
+        if (!strcasecmp(field.name, "Connection") &&
+            http_list_has(field.value, strlen(field.value), name))
+            return true;
+    }
+    return false;
+}
+
+static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
+{
+    struct http_field field;
+    size_t all = 0, count = 0;
+    while (http_request_header_at(relay->request, all, &field))
+        all++;
+    struct http_field *fields =
+        arena_alloc(http_request_arena(relay->request), all + 1, sizeof *fields);
+    bool connection = http_request_header(relay->request, "Connection") != NULL;
+    for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
+        if (!is_among(field.name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
+            !(connection && connection_names(relay->request, field.name)))
+            fields[count++] = field;
+    }
+    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    *ret_count = count;
+    return fields;
+}
+
+/* The path without the version, which is the gateway's business: a replica serves one. */
+static const char *upstream_target(struct relay *relay)
+{
+    struct arena *arena = http_request_arena(relay->request);
+    const char *query = strchr(http_request_target(relay->request), '?');
+    query = query ? query : "";
+    if (relay->target.ask == ASK_FORWARD_BODY)
+        return arena_printf(arena, "%s%s", relay->target.verb, query);
+    return arena_printf(
+        arena, "/v2/models/%s%s%s", relay->service.route, relay->target.verb, query);
+}
+
+/* ---- attempts -------------------------------------------------------------------------------- */
+
+/* The exchange has ended by itself: it must not be cancelled any more. */
+static void attempt_close(struct relay *relay, bool failed)
+{
+    struct relay_attempt *attempt = &relay->attempt;
+    attempt->exchange = NULL;
+    usage_add(
+        &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
+    replica_state_done(attempt->state, failed);
+    attempt->state = NULL;
+}
+
+void relay_attempt_end(struct relay *relay, bool failed)
+{
+    if (!relay->attempt.exchange)
+        return;
+    http_exchange_cancel(relay->attempt.exchange);
+    attempt_close(relay, failed);
+}
+
+static bool may_retry(const struct relay *relay, enum http_failure failure)
+{
+    if (relay->body.let_go || relay->service.retry == ROUTE_RETRY_NEVER)
+        return false;
+    if (failure == HTTP_FAILED_CONNECT)
+        return true;
+    return relay->service.retry == ROUTE_RETRY_SAFE && relay->sent < RELAY_ATTEMPTS_MAX &&
+           (failure == HTTP_FAILED_STALE || failure == HTTP_FAILED_CLOSED);
+}
+
+static void refuse_failure(struct relay *relay, enum http_failure failure, const char *text)
+{
+    if (failure == HTTP_FAILED_TIMEOUT)
+        relay_refuse(relay, 504, "timeout", "the replica did not answer in time");
+    else if (failure == HTTP_FAILED_CONNECT)
+        relay_refuse(
+            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+    else
+        relay_refuse(relay, 502, "bad_gateway", "the replica failed: %s", text);
+}
+
+static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
+    const char *text, void *context)
+{
+    struct relay *relay = context;
+    (void)exchange;
+    struct replica_state *state = relay->attempt.state;
+    if (failure == HTTP_FAILED_CONNECT)
+        replica_state_refused(state, clock_monotonic_ns() / 1000000);
+    else
+        relay->sent++;
+    attempt_close(relay, true);
+    if (relay->answer.begun) {
+        /* Cut, so that nobody takes what came for the whole. */
+        relay_account(relay, RELAY_BROKEN);
+        http_request_abort(relay->request);
+        relay_free(relay);
+        return;
+    }
+    balance_note(&relay->tried, relay->attempt.replica);
+    if (answered || !may_retry(relay, failure)) {
+        refuse_failure(relay, failure, text);
+        return;
+    }
+    usage_add(&relay->attempt.counts->retried, 1);
+    atomic_fetch_add_explicit(&relay->view->figures->retried, 1, memory_order_relaxed);
+    relay->retries++;
+    relay->again = failure != HTTP_FAILED_CONNECT;
+    relay_choose_again(relay);
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+static bool is_event_stream(const struct http_answer *answer)
+{
+    bool events = false;
+    for (size_t i = 0; i < answer->field_count; i++) {
+        const struct http_field *field = &answer->fields[i];
+        if (!strcasecmp(field->name, "Content-Encoding"))
+            return false;
+        if (!strcasecmp(field->name, "Content-Type"))
+            events = !strncasecmp(field->value, "text/event-stream", 17);
+    }
+    return events && answer->length < 0;
+}
+
+static void copy_fields(struct relay *relay, const struct http_answer *answer)
+{
+    struct arena *arena = http_request_arena(relay->request);
+    struct http_field *fields = arena_alloc(arena, answer->field_count + 1, sizeof *fields);
+    size_t count = 0;
+    for (size_t i = 0; i < answer->field_count; i++) {
+        const struct http_field *field = &answer->fields[i];
+        if (is_among(field->name, dropped_of_answer, ARRAY_LEN(dropped_of_answer)))
+            continue;
+        fields[count++] = (struct http_field){
+            arena_strdup(arena, field->name), arena_strdup(arena, field->value)};
+    }
+    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    relay->answer.fields = fields;
+    relay->answer.field_count = count;
+}
+
+static bool ends_event(const char end[4])
+{
+    return !memcmp(end + 2, "\n\n", 2) || !memcmp(end, "\r\n\r\n", 4) ||
+           !memcmp(end + 2, "\r\r", 2);
+}
+
+static void set_timer(struct relay *relay, int64_t ms)
+{
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    evtimer_add(&relay->timer, &wait);
+}
+
+/* Proxies and clients close connections on which nothing moves. */
+static void on_silence(evutil_socket_t fd, short what, void *context)
+{
+    struct relay *relay = context;
+    struct relay_answer *answer = &relay->answer;
+    (void)fd, (void)what;
+    int64_t now = clock_monotonic_ns();
+    int64_t silent_ms = (now - answer->last_ns) / 1000000;
+    int64_t limit_ms = relay->view->keep_alive_ms;
+    if (silent_ms >= limit_ms) {
+        /* A comment within an event would become part of it. */
+        if (ends_event(answer->end))
+            http_respond_write(relay->request, ": keep-alive\n\n", 14);
+        answer->last_ns = now;
+        silent_ms = 0;
+    }
+    set_timer(relay, limit_ms - silent_ms);
+}
+
+static void on_client_drain(void *context)
+{
+    struct relay *relay = context;
+    if (relay->attempt.exchange)
+        http_exchange_resume(relay->attempt.exchange);
+}
+
+static void begin_answer(struct relay *relay, const struct http_answer *head)
+{
+    struct relay_answer *answer = &relay->answer;
+    answer->begun = true;
+    answer->bodyless = head->status == 204 || head->status == 304;
+    if (answer->bodyless)
+        return;
+    if (relay->target.protocol == PROTOCOL_OPENAI)
+        answer->tail = mem_alloc(1, sizeof *answer->tail);
+    http_respond_begin(
+        relay->request, head->status, answer->fields, answer->field_count, head->length);
+    http_request_on_drain(relay->request, on_client_drain, relay);
+    answer->events = is_event_stream(head);
+    if (answer->events) {
+        memcpy(answer->end, "\n\n\n\n", 4);
+        answer->last_ns = clock_monotonic_ns();
+        evtimer_assign(&relay->timer, relay->view->base, on_silence, relay);
+        set_timer(relay, relay->view->keep_alive_ms);
+    }
+}
+
+static void on_head(struct http_exchange *exchange, const struct http_answer *head, void *context)
+{
+    struct relay *relay = context;
+    (void)exchange;
+    relay->sent++;
+    replica_state_answered(relay->attempt.state);
+    relay->answer.first_ns = clock_monotonic_ns();
+    if (head->status < 200 || head->status > 599) {
+        relay_attempt_end(relay, true);
+        relay_refuse(relay, 502, "bad_gateway", "the replica answered with a status of its own");
+        return;
+    }
+    relay->answer.status = head->status;
+    copy_fields(relay, head);
+    begin_answer(relay, head);
+}
+
+static void keep_end(char end[4], const char *bytes, size_t length)
+{
+    if (length >= 4) {
+        memcpy(end, bytes + length - 4, 4);
+        return;
+    }
+    memmove(end, end + length, 4 - length);
+    memcpy(end + 4 - length, bytes, length);
+}
+
+static void on_answer_piece(
+    struct http_exchange *exchange, const void *bytes, size_t length, void *context)
+{
+    struct relay *relay = context;
+    struct relay_answer *answer = &relay->answer;
+    answer->bytes += (int64_t)length;
+    if (answer->bodyless || length == 0)
+        return;
+    if (answer->tail)
+        token_tail_add(answer->tail, bytes, length);
+    if (answer->events) {
+        answer->last_ns = clock_monotonic_ns();
+        keep_end(answer->end, bytes, length);
+    }
+    if (!http_respond_write(relay->request, bytes, length))
+        http_exchange_pause(exchange);
+}
+
+static void on_answer_end(struct http_exchange *exchange, void *context)
+{
+    struct relay *relay = context;
+    struct http_request *request = relay->request;
+    (void)exchange;
+    attempt_close(relay, false);
+    relay_account(relay, RELAY_COMPLETE);
+    if (relay->answer.bodyless)
+        http_respond(request, relay->answer.status, relay->answer.fields, relay->answer.field_count,
+            NULL, 0);
+    else
+        http_respond_end(request);
+    relay_free(relay);
+}
+
+static void on_replica_drain(struct http_exchange *exchange, void *context)
+{
+    struct relay *relay = context;
+    (void)exchange;
+    /* Bytes have left: from here on the replica has seen part of the body. */
+    relay_body_let_go(relay);
+}
+
+/* ---- the stage ------------------------------------------------------------------------------- */
+
+void relay_forward_piece(struct relay *relay, const char *bytes, size_t length)
+{
+    if (!relay->attempt.streamed)
+        return;
+    if (!bytes) {
+        http_exchange_end_body(relay->attempt.exchange);
+        return;
+    }
+    if (!http_exchange_write(relay->attempt.exchange, bytes, length)) {
+        relay->body.paused = true;
+        http_request_pause(relay->request);
+    }
+}
+
+static void begin_attempt(struct relay *relay, const struct table_replica *replica)
+{
+    struct relay_attempt *attempt = &relay->attempt;
+    struct usage_series series = {
+        .version = replica->route->version, .replica = replica->route->replica};
+    snprintf(series.service, sizeof series.service, "%s", relay->service.name);
+    snprintf(series.key, sizeof series.key, "%s", relay->key_id);
+    attempt->counts = usage_counts_of(relay->view->usage, &series);
+    attempt->state = replica->state;
+    attempt->replica = replica->route->replica;
+    attempt->version = replica->route->version;
+    attempt->began_ns = clock_monotonic_ns();
+    attempt->streamed = !relay->body.ended;
+    replica_state_begin(replica->state);
+}
+
+static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
+{
+    static const struct http_exchange_callbacks callbacks = {
+        on_head, on_answer_piece, on_answer_end, on_fail, on_replica_drain};
+    struct relay_attempt *attempt = &relay->attempt;
+    struct relay_body *body = &relay->body;
+    struct http_exchange_request request = {.method = http_request_method(relay->request),
+        .target = upstream_target(relay),
+        .streamed = attempt->streamed,
+        .timeout_ms = relay->service.timeout_ms};
+    request.fields = request_fields(relay, &request.field_count);
+    if (attempt->streamed) {
+        request.length = http_request_body_length(relay->request);
+    } else if (relay->target.has_body) {
+        request.body = strbuf_text(&body->held);
+        request.length = (int64_t)body->held.length;
+    }
+    attempt->exchange = http_exchange_begin(endpoint, &request, &callbacks, relay);
+    if (attempt->streamed &&
+        http_exchange_write(attempt->exchange, body->held.text, body->held.length))
+        relay_body_let_go(relay);
+}
+
+enum stage_result relay_stage_forward(struct relay *relay)
+{
+    const struct table_replica *replica = relay->picked;
+    struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
+    if (!endpoint) {
+        relay_refuse(
+            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+        return STAGE_ENDED;
+    }
+    begin_attempt(relay, replica);
+    begin_exchange(relay, endpoint);
+    return STAGE_WAITS;
+}

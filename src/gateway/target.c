@@ -1,0 +1,103 @@
+/* Paths to what they ask for: see target.h. Paths come decoded and checked by the server: no empty,
+ * "." or ".." segments. A name that is too long or a version that is no number is no path of ours.
+ */
+#include "gateway/target.h"
+
+#include "base/memory.h"
+#include "gateway/balance.h"
+
+#include <string.h>
+
+/* '*' stands for a route, '#' for a version; each is one segment. */
+static const struct row {
+    const char *method, *pattern;
+    enum protocol protocol;
+    enum ask ask;
+    const char *verb;
+} rows[] = {
+    {"GET", "/v2", PROTOCOL_OIP, ASK_SERVER, ""},
+    {"GET", "/v2/health/live", PROTOCOL_OIP, ASK_LIVE, ""},
+    {"GET", "/v2/health/ready", PROTOCOL_OIP, ASK_READY, ""},
+    {"POST", "/v2/repository/index", PROTOCOL_OIP, ASK_INDEX, ""},
+    {"GET", "/v2/models/*", PROTOCOL_OIP, ASK_FORWARD_PATH, ""},
+    {"GET", "/v2/models/*/versions/#", PROTOCOL_OIP, ASK_FORWARD_PATH, ""},
+    {"GET", "/v2/models/*/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
+    {"GET", "/v2/models/*/versions/#/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
+    {"POST", "/v2/models/*/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
+    {"POST", "/v2/models/*/versions/#/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
+    {"GET", "/v1/models", PROTOCOL_OPENAI, ASK_MODEL_LIST, ""},
+    {"GET", "/v1/models/*", PROTOCOL_OPENAI, ASK_MODEL_ENTRY, ""},
+    {"POST", "/v1/chat/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/chat/completions"},
+    {"POST", "/v1/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/completions"},
+    {"POST", "/v1/embeddings", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/embeddings"},
+    {"POST", "/v1/responses", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/responses"},
+};
+
+static bool read_version(const char *text, size_t length, int64_t *ret)
+{
+    int64_t version = 0;
+    if (length == 0 || length > 18)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        version = version * 10 + (text[i] - '0');
+    }
+    *ret = version;
+    return true;
+}
+
+static bool matches(const struct row *row, const char *path, struct target *ret)
+{
+    const char *pattern = row->pattern;
+    ret->route[0] = '\0';
+    ret->version = BALANCE_ANY_VERSION;
+    while (*pattern && *path) {
+        size_t length = strcspn(path, "/");
+        if (*pattern == '*') {
+            if (length == 0 || length >= sizeof ret->route)
+                return false;
+            memcpy(ret->route, path, length);
+            ret->route[length] = '\0';
+        } else if (*pattern == '#') {
+            if (!read_version(path, length, &ret->version))
+                return false;
+        } else if (*pattern == *path) {
+            length = 1;
+        } else {
+            return false;
+        }
+        pattern++;
+        path += length;
+    }
+    return !*pattern && !*path;
+}
+
+int target_find(const char *method, const char *path, struct target *ret, const char **ret_allow)
+{
+    int status = 404;
+    struct target found;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (!matches(&rows[i], path, &found))
+            continue;
+        if (strcmp(method, rows[i].method) != 0) {
+            *ret_allow = rows[i].method;
+            status = 405;
+            continue;
+        }
+        found.ask = rows[i].ask;
+        found.protocol = rows[i].protocol;
+        found.has_body = rows[i].method[0] == 'P';
+        found.verb = rows[i].verb;
+        *ret = found;
+        return 200;
+    }
+    return status;
+}
+
+enum protocol target_protocol(const char *path)
+{
+    if (!strncmp(path, "/v2", 3) && (!path[3] || path[3] == '/'))
+        return PROTOCOL_OIP;
+    return !strncmp(path, "/v1/", 4) ? PROTOCOL_OPENAI : PROTOCOL_NONE;
+}

@@ -1,0 +1,91 @@
+/* A worker: a thread with a loop, a server and an agent of its own. It shares with the others the
+ * counters of the replicas and nothing else; with the main thread it has a mailbox. */
+#pragma once
+
+#include "base/error.h"
+#include "gateway/table.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct access_log;
+struct event_base;
+struct http_endpoint;
+struct relay;
+struct usage_file;
+
+enum {
+    /* Bodies are held up to this size so that another replica can be asked. */
+    WORKER_HOLD_BYTES = 1 << 20,
+    /* Of all requests of a worker together. */
+    WORKER_HELD_BYTES_MAX = 256 << 20,
+    /* Requests that wait for a replica to come back, and for how long. */
+    WORKER_WAITING_MAX = 1024,
+    WORKER_WAIT_MS = 2000,
+};
+
+struct worker_options {
+    int number;
+    const char *listen; /* host:port, where other workers listen too */
+    const char *tls_cert, *tls_key;
+    uint32_t requests_per_s;
+    int64_t drain_ms, keep_alive_ms;
+    const char *usage_folder, *incarnation;
+    struct access_log *log; /* outlives the worker */
+    int main_fd;            /* an eventfd of the main thread: there is news */
+};
+
+/* What the main thread may read while the worker runs. */
+struct worker_figures {
+    atomic_uint_fast64_t requests, failed, retried; /* since the start */
+    atomic_uint_fast64_t open, waiting, held_bytes; /* now */
+};
+
+/* For relays, which live on the worker's thread. */
+struct worker_view {
+    struct event_base *base;
+    const struct route_table *table; /* until the next turn of the loop */
+    struct usage_file *usage;
+    struct access_log *log;
+    struct worker_figures *figures;
+    int64_t keep_alive_ms;
+    uint64_t turn; /* balance_pick's */
+    TAILQ_HEAD(relay_list, relay) waiting;
+    size_t waiting_count, held_bytes;
+    bool draining;
+};
+
+struct gateway_worker;
+
+/* Opens everything and starts the thread. table: what it begins with. ret_port (may be NULL): what
+ * it listens on. */
+MUST_CHECK int gateway_worker_start(const struct worker_options *options,
+    const struct route_table *table, struct gateway_worker **ret, uint16_t *ret_port,
+    struct error *err);
+/* Joins the thread, which has been told to drain, and frees. NULL is fine. */
+void gateway_worker_join(struct gateway_worker *worker);
+
+/* ---- from the main thread -------------------------------------------------------------------- */
+
+/* Use this table from now on. */
+void gateway_worker_offer(struct gateway_worker *worker, const struct route_table *table);
+/* The sequence of the table that it uses: earlier ones it has let go of. */
+uint64_t gateway_worker_seen(const struct gateway_worker *worker);
+/* Read the certificates again. */
+void gateway_worker_reload(struct gateway_worker *worker);
+/* Take no more, end what is under way, then end. */
+void gateway_worker_drain(struct gateway_worker *worker);
+/* Whether its loop has ended. */
+bool gateway_worker_ended(const struct gateway_worker *worker);
+const struct worker_figures *gateway_worker_figures(const struct gateway_worker *worker);
+
+/* ---- from its own thread --------------------------------------------------------------------- */
+
+/* What relays see of it. Never NULL; lives as long as the worker. */
+struct worker_view *gateway_worker_view(struct gateway_worker *worker);
+/* The endpoint of a replica of the table in use; NULL when its address cannot be used. */
+struct http_endpoint *gateway_worker_endpoint(
+    struct gateway_worker *worker, const struct table_replica *replica);
