@@ -5,6 +5,8 @@
 #include "server/server.h"
 
 struct access;
+struct artifacts;
+struct collector;
 struct catalog;
 struct core;
 struct engine;
@@ -12,6 +14,7 @@ struct event_base;
 struct exec_sessions;
 struct feed;
 struct http_server;
+struct outputs;
 struct progress;
 struct reconciler;
 struct services;
@@ -40,6 +43,9 @@ struct server {
     struct ticker *ticker;
     struct worker *commits;
     struct worker *chores; /* hashing, verifying, copying */
+    struct artifacts *artifacts;
+    struct outputs *outputs;
+    struct collector *collector;
     struct http_server *http;
     struct feed *feed;
     struct progress *progress;

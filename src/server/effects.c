@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/feed.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/reconcile.h"
 #include "server/services.h"
 #include "server/ticker.h"
@@ -209,6 +210,10 @@ void effects_apply(struct effects *effects)
             effects->news.items[i].line);
     if (effects->server->services)
         services_committed(effects->server->services);
+    for (size_t i = 0; i < effects->job_rows.count; i++) {
+        if (job_state_ended(effects->job_rows.items[i]->state))
+            outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+    }
     reconciler_run(effects->server->reconciler);
 }
 
