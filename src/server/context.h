@@ -17,6 +17,7 @@ struct http_server;
 struct outputs;
 struct progress;
 struct reconciler;
+struct services;
 struct store;
 struct store_reader;
 struct ticker;
@@ -49,6 +50,7 @@ struct server {
     struct feed *feed;
     struct progress *progress;
     struct reconciler *reconciler;
+    struct services *services;
     int64_t started_ms;
     bool stopping;
 };

@@ -11,6 +11,7 @@
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/reconcile.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
 #include "server/uids.h"
@@ -209,6 +210,8 @@ void effects_apply(struct effects *effects)
         if (job_state_ended(effects->job_rows.items[i]->state))
             outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
     }
+    if (effects->server->services)
+        services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);
 }
 
@@ -239,6 +242,8 @@ int effects_reload(struct server *server)
         log_error("the state cannot be loaded: %s", err.text);
         return -1;
     }
+    if (server->services)
+        services_reloaded(server->services);
     if (server->reconciler && server->engine)
         reconciler_run(server->reconciler);
     return 0;

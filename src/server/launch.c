@@ -8,6 +8,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
 #include "server/uids.h"
@@ -215,6 +216,8 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)

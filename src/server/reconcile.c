@@ -12,6 +12,7 @@
 #include "server/launch.h"
 #include "server/names.h"
 #include "server/progress.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/usage.h"
 
@@ -236,7 +237,8 @@ static void reconcile_known(
     }
     if (view->state != ENGINE_ATTEMPT_STARTING && wish->attempt.state != ATTEMPT_STARTED)
         tell_kind(server, view->attempt, REPORT_STARTED);
-    if (wish->wish.stop)
+    if (wish->wish.stop &&
+        (!server->services || services_may_stop(server->services, &wish->attempt)))
         stop_once(reconciler, wish);
 }
 

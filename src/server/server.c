@@ -22,6 +22,7 @@
 #include "server/reconcile.h"
 #include "server/retention.h"
 #include "server/routes.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
 #include "server/uids.h"
@@ -172,7 +173,10 @@ static int open_parts(struct server *server, struct error *err)
         .report = reconciler_report,
         .context = server};
     server->engine = engine_local_create(&options, err);
-    return server->engine ? 0 : -1;
+    if (!server->engine)
+        return -1;
+    server->services = services_create(server, err);
+    return server->services ? 0 : -1;
 }
 
 /* The certificate of a first start, so that TLS works before there is a better one. */
@@ -291,6 +295,7 @@ static void life_close(struct life *life)
     retention_destroy(life->retention);
     feed_destroy(server->feed);
     exec_sessions_destroy(server->execs);
+    services_destroy(server->services);
     ticker_destroy(server->ticker);
     artifacts_stop(server->artifacts);
     collector_destroy(server->collector);

@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
 #include "server/ticker.h"
@@ -354,6 +355,7 @@ static int put_in_core(struct tick *tick, const struct manifest *manifest, struc
             return -1;
         uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid);
         return 0;
+    case KIND_SERVICE: return services_put(tick, &manifest->service, err);
     case KIND_JOB: return error_set(err, ERR_INTERNAL, "jobs are not kept in the catalogue");
     default: {
         const char *kind = kind_singular(manifest->kind);
@@ -394,6 +396,8 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
     }
     put_document(tick, catalog_collection(manifest->kind), key,
         kind_has_team(manifest->kind) ? metadata->team : "", doc);
+    if (manifest->kind == KIND_RUNTIME)
+        services_follow_runtime(tick, metadata->name);
     return 0;
 }
 
