@@ -107,8 +107,6 @@ static void node_news(struct effects *effects, const struct node_row *row)
 
 void effects_change(struct effects *effects, const struct core_change *change)
 {
-    if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA)
-        services_touch(effects->server->services);
     if (change->kind == ROW_NODE && change->change == CHANGE_PUT)
         node_news(effects, change->row);
     if (change->kind != ROW_JOB || change->change == CHANGE_DELETE)
@@ -208,12 +206,12 @@ void effects_apply(struct effects *effects)
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
-    if (effects->server->services)
-        services_committed(effects->server->services);
     for (size_t i = 0; i < effects->job_rows.count; i++) {
         if (job_state_ended(effects->job_rows.items[i]->state))
             outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
     }
+    if (effects->server->services)
+        services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);
 }
 
