@@ -14,6 +14,7 @@ struct feed;
 struct http_server;
 struct progress;
 struct reconciler;
+struct serving_usage;
 struct store;
 struct store_reader;
 struct ticker;
@@ -43,6 +44,7 @@ struct server {
     struct feed *feed;
     struct progress *progress;
     struct reconciler *reconciler;
+    struct serving_usage *serving_usage; /* NULL: nothing is collected */
     int64_t started_ms;
     bool stopping;
 };
