@@ -8,6 +8,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/programs.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -129,6 +130,10 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
             continue;
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
+    }
+    if (builder->launch.serve.on) {
+        struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+        vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;

@@ -39,28 +39,6 @@ struct cached_revision {
     struct revision revision;
 };
 
-/* ---- the folder of runtimes ---------------------------------------------------------------- */
-
-/* Beside the program in the build tree, in lib/muster below its prefix when it is installed. */
-static char *find_runtimes(void)
-{
-    char program[4000], folder[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0)
-        return mem_strdup("/usr/lib/muster/runtimes");
-    program[length] = '\0';
-    char *slash = strrchr(program, '/');
-    *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/runtimes", program);
-    if (access(folder, X_OK) == 0)
-        return mem_strdup(folder);
-    slash = strrchr(program, '/');
-    if (slash)
-        *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/lib/muster/runtimes", program);
-    return mem_strdup(folder);
-}
-
 /* ---- revisions ----------------------------------------------------------------------------- */
 
 static void revision_key(const char *team, const char *name, int32_t number, char out[REVISION_KEY])
@@ -528,7 +506,7 @@ struct services *services_create(struct server *server, struct error *err)
 {
     struct services *services = mem_alloc(1, sizeof *services);
     services->server = server;
-    services->runtimes = find_runtimes();
+    services->runtimes = mem_strdup(ENGINE_INPUTS_PATH "/" SERVICES_PROGRAMS_INPUT);
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
     assert(services->kick);
@@ -563,6 +541,12 @@ void services_reloaded(struct services *services)
 {
     forget_revisions(services);
     services->dirty = true;
+}
+
+void services_touch(struct services *services)
+{
+    if (services)
+        services->dirty = true;
 }
 
 void services_committed(struct services *services)
