@@ -11,6 +11,7 @@
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
@@ -383,19 +384,19 @@ static int run_follow(struct tick *tick, void *context, struct error *err)
 
 static void queue_follow(struct server *server, const struct follow *which)
 {
+    if (!server->services)
+        return; /* without services nothing follows anything */
     struct follow *follow = mem_alloc(1, sizeof *follow);
     *follow = *which;
     ticker_report(server->ticker, "services", run_follow, free, follow);
 }
 
-int services_follow(struct tick *tick, const char *team, const char *model, struct error *err)
+void services_follow(struct tick *tick, const char *team, const char *model)
 {
     struct follow follow = {0};
-    (void)err;
     snprintf(follow.team, sizeof follow.team, "%s", team);
     snprintf(follow.model, sizeof follow.model, "%s", model);
     queue_follow(tick_server(tick), &follow);
-    return 0;
 }
 
 void services_follow_runtime(struct tick *tick, const char *runtime)
@@ -450,6 +451,7 @@ static int make_replica(struct services *services, struct tick *tick,
             &manifest.job, err) < 0 ||
         core_replica_submit(tick_core(tick), wanted, &manifest.job, &id, err) < 0)
         return -1;
+    outputs_expect(tick, id, &manifest.job, NULL);
     names_document_key(id, NULL, key);
     struct strbuf json = {0};
     doc_write_json(manifest_encode(arena, &manifest), 0, &json);
@@ -538,6 +540,7 @@ struct services *services_create(struct server *server, struct error *err)
         return NULL;
     }
     services->dirty = true;
+    server->services = services;
     queue_follow(server, &(struct follow){0});
     return services;
 }
