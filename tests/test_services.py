@@ -453,3 +453,41 @@ def test_an_inference_token_is_good_for_its_service_only(served):
     served.wait_for(lambda: served.gateway.ask(token=token)[0] == 200, "the key to be known")
     assert served.gateway.ask(name="other", token=token)[0] in (403, 404)
     assert served.gateway.ask(token="mst_nosuch")[0] == 401
+
+
+def built(name):
+    """A program of a runtime in the build tree."""
+    return os.path.join(os.path.dirname(helper.BINARY), "runtimes", name)
+
+
+def test_the_xgboost_runtime_serves_what_was_pushed(served, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    subprocess.run([built("train-xgboost"), str(folder / "model.ubj"), "3", "20"], check=True)
+    served.apply(model("sums", runtime="xgboost"))
+    served.cli("model", "push", f"{TEAM}/sums", str(folder))
+    served.apply(service("sums", "sums", resources={"memory": "512Mi"}))
+    ready(served, name="sums")
+    rows = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 3],
+                        "data": [0.1, 0.2, 0.3]}]}
+    connection = http.client.HTTPConnection("127.0.0.1", served.gateway.port, timeout=10)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {served.token}"}
+
+    def answered():
+        connection.request("POST", "/v2/models/sums/infer", json.dumps(rows), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+        return json.loads(body) if answer.status == 200 else None
+    served.wait_for(answered, "an answer of the model")
+    assert abs(answered()["outputs"][0]["data"][0] - 0.6) < 0.3
+
+
+def test_a_model_of_another_format_is_named_as_the_cause(served, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.ubj").write_bytes(b"this is no model")
+    served.apply(model("sums", runtime="xgboost"))
+    served.cli("model", "push", f"{TEAM}/sums", str(folder))
+    served.apply(service("sums", "sums", resources={"memory": "512Mi"}))
+    served.wait_for(lambda: status(served, "sums").get("state") == "failing", "a failure")
+    assert "wrong-format" in status(served, "sums")["why"]

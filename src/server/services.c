@@ -62,6 +62,14 @@ static char *find_runtimes(void)
     return mem_strdup(folder);
 }
 
+/* What is not below /usr is shown to a replica as one more input. */
+static const char runtimes_input[] = "runtimes";
+
+const char *services_runtimes(const struct services *services)
+{
+    return services->runtimes_shown ? services->runtimes : "/inputs/runtimes";
+}
+
 /* ---- revisions ----------------------------------------------------------------------------- */
 
 static void revision_key(const char *team, const char *name, int32_t number, char out[REVISION_KEY])
@@ -447,7 +455,7 @@ static int make_replica(struct services *services, struct tick *tick,
     char key[DOCUMENT_KEY_TEXT];
     if (!revision)
         return error_set(err, ERR_CORRUPT, "the revision %d is not in the store", wanted->revision);
-    if (revision_job(arena, revision, services->runtimes, wanted->revision, wanted->number,
+    if (revision_job(arena, revision, services_runtimes(services), wanted->revision, wanted->number,
             &manifest.job, err) < 0 ||
         core_replica_submit(tick_core(tick), wanted, &manifest.job, &id, err) < 0)
         return -1;
@@ -478,6 +486,25 @@ void services_run(struct services *services, struct tick *tick)
 
 /* ---- launching ----------------------------------------------------------------------------- */
 
+static bool uses_runtimes(const struct text_list *command)
+{
+    for (size_t i = 0; i < command->count; i++) {
+        if (strstr(command->items[i], "{runtimes}"))
+            return true;
+    }
+    return false;
+}
+
+static void show_runtimes(
+    const struct services *services, struct arena *arena, struct launch *launch)
+{
+    struct launch_input *all = arena_alloc(arena, launch->input_count + 1, sizeof *all);
+    for (size_t i = 0; i < launch->input_count; i++)
+        all[i] = launch->inputs[i];
+    all[launch->input_count++] = (struct launch_input){runtimes_input, services->runtimes};
+    launch->inputs = all;
+}
+
 void services_launch(
     struct services *services, struct arena *arena, uint64_t job, struct launch *launch)
 {
@@ -489,6 +516,8 @@ void services_launch(
     launch->serve.on = true;
     if (revision->runtime.listen == LISTEN_PORT)
         launch->serve.port = (uint32_t)revision->runtime.port;
+    if (!services->runtimes_shown && uses_runtimes(&revision->runtime.command))
+        show_runtimes(services, arena, launch);
     const struct launch_variable own[] = {
         {"MUSTER_MODEL_NAME", arena_strdup(arena, service_route(&revision->service))},
         {"MUSTER_MODEL_VERSION", arena_printf(arena, "%" PRId64, revision->version)},
@@ -531,6 +560,7 @@ struct services *services_create(struct server *server, struct error *err)
     struct services *services = mem_alloc(1, sizeof *services);
     services->server = server;
     services->runtimes = find_runtimes();
+    services->runtimes_shown = strncmp(services->runtimes, "/usr/", 5) == 0;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
     assert(services->kick);
