@@ -16,6 +16,7 @@ struct feed;
 struct http_server;
 struct outputs;
 struct progress;
+struct promotions;
 struct reconciler;
 struct services;
 struct store;
@@ -45,6 +46,7 @@ struct server {
     struct worker *chores; /* hashing, verifying, copying */
     struct artifacts *artifacts;
     struct outputs *outputs;
+    struct promotions *promotions;
     struct collector *collector;
     struct http_server *http;
     struct feed *feed;
