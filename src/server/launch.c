@@ -8,6 +8,8 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/programs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -129,6 +131,10 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
             continue;
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
+    }
+    if (builder->job->score.runtime) {
+        struct launch_input programs = {SCORE_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+        vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
@@ -274,6 +280,7 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
     if (manifest_decode(arena, doc, NULL, &manifest, errors) < 0)
         return field_errors_summary(errors, err);
     add_array_index(arena, &manifest.job, row);
+    score_expand(arena, &manifest.job, row);
     struct launch_builder builder = {
         .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);

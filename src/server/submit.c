@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -226,6 +227,8 @@ static void check_job(struct checker *checker, struct job *job, const struct ide
     if (artifacts_pin_inputs(
             checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0)
         report(checker, "spec", "%s", err.text);
+    if (score_complete(checker->server, checker->arena, job, &err) < 0)
+        report(checker, "spec.score", "%s", err.text);
     check_labels(checker, &job->metadata);
     check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)
