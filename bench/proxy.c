@@ -88,8 +88,7 @@ static void handle(struct http_request *request, void *ctx)
 {
     static const struct http_exchange_callbacks callbacks = {
         .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
-    struct passage *passage =
-        arena_alloc(http_request_arena(request), 1, sizeof *passage);
+    struct passage *passage = arena_alloc(http_request_arena(request), 1, sizeof *passage);
     struct http_field fields[FIELDS_MAX], field;
     size_t count = 0;
     (void)ctx;

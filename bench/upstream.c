@@ -2,8 +2,8 @@
  *
  *   upstream SOCKET
  *
- * answers GET /N with N bytes, from memory, on connections that it keeps. One thread, one epoll. Its
- * clients are the benchmark's own: what is not such a request ends it. */
+ * answers GET /N with N bytes, from memory, on connections that it keeps. One thread, one epoll.
+ * Its clients are the benchmark's own: what is not such a request ends it. */
 #include "base/memory.h"
 
 #include <errno.h>

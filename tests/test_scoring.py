@@ -11,7 +11,7 @@ from muster import BINARY
 from registry import make_version, wait_outputs
 from test_runtime_torchscript import MAKE_MODEL, PYTHON
 
-TRAIN = Path(BINARY).parent / "runtimes/xgboost/train-xgboost"
+TRAIN = Path(BINARY).parent / "runtimes/train-xgboost"
 BLOCK_ROWS = 65536
 RUNTIMES = ("xgboost", "torchscript")
 

@@ -19,6 +19,7 @@ struct progress;
 struct promotions;
 struct reconciler;
 struct services;
+struct serving_usage;
 struct store;
 struct store_reader;
 struct ticker;
@@ -53,6 +54,7 @@ struct server {
     struct progress *progress;
     struct reconciler *reconciler;
     struct services *services;
+    struct serving_usage *serving_usage; /* NULL: nothing is collected */
     int64_t started_ms;
     bool stopping;
 };

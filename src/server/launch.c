@@ -132,8 +132,8 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
     }
-    if (builder->job->score.runtime) {
-        struct launch_input programs = {SCORE_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+    if (builder->launch.serve.on || builder->job->score.runtime) {
+        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
         vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;

@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/programs.h"
 #include "spec/reference.h"
 #include "spec/spec.h"
 #include "spec/template.h"
@@ -12,9 +13,9 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Where the engine shows inputs and outputs (engine/engine.h). */
-#define INPUTS  "/inputs/"
-#define OUTPUTS "/outputs/"
+/* Where the engine shows inputs and outputs. */
+#define INPUTS  ENGINE_INPUTS_PATH "/"
+#define OUTPUTS ENGINE_OUTPUTS_PATH "/"
 
 static const struct job_input *find_input(const struct job *job, const char *name)
 {
@@ -71,7 +72,7 @@ static void fill_values(
     values[PLACEHOLDER_MODEL] = INPUTS "model";
     values[PLACEHOLDER_DATA] = INPUTS "data";
     values[PLACEHOLDER_OUTPUT] = OUTPUTS "scores";
-    values[PLACEHOLDER_RUNTIMES] = INPUTS SCORE_PROGRAMS_INPUT;
+    values[PLACEHOLDER_RUNTIMES] = INPUTS PROGRAMS_INPUT;
     values[PLACEHOLDER_CPUS] = arena_printf(arena, "%" PRId64, cpus > 0 ? cpus : 1);
     values[PLACEHOLDER_SHARDS] =
         arena_printf(arena, "%" PRId64, job->array.count > 0 ? job->array.count : 1);
@@ -115,11 +116,11 @@ int score_complete(
 {
     if (!job->score.runtime)
         return 0;
-    if (find_input(job, SCORE_PROGRAMS_INPUT))
+    if (find_input(job, PROGRAMS_INPUT))
         return error_set(err, ERR_INVALID,
             "no input of a scoring job may be called %s: so is the folder of the runtimes' "
             "programs",
-            SCORE_PROGRAMS_INPUT);
+            PROGRAMS_INPUT);
     if (job->inputs.count >= ENGINE_ARTIFACTS_MAX)
         return error_set(
             err, ERR_INVALID, "a scoring job has at most %d inputs", ENGINE_ARTIFACTS_MAX - 1);

@@ -12,9 +12,6 @@
 struct arena;
 struct server;
 
-/* How the input is called that shows the runtimes' programs inside the sandbox. */
-#define SCORE_PROGRAMS_INPUT "runtimes"
-
 /* Completes a scoring job as it is submitted, its inputs pinned: command, and the runtime's
  * variables beside its own. Nothing happens to other jobs. ERR_NOT_FOUND (there is no such
  * Runtime), ERR_INVALID (it cannot score, an unknown placeholder, an input with the name that is

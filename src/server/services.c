@@ -11,6 +11,8 @@
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/names.h"
+#include "server/outputs.h"
+#include "server/programs.h"
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
@@ -38,28 +40,6 @@ struct cached_revision {
     struct arena *arena;
     struct revision revision;
 };
-
-/* ---- the folder of runtimes ---------------------------------------------------------------- */
-
-/* Beside the program in the build tree, in lib/muster below its prefix when it is installed. */
-static char *find_runtimes(void)
-{
-    char program[4000], folder[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0)
-        return mem_strdup("/usr/lib/muster/runtimes");
-    program[length] = '\0';
-    char *slash = strrchr(program, '/');
-    *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/runtimes", program);
-    if (access(folder, X_OK) == 0)
-        return mem_strdup(folder);
-    slash = strrchr(program, '/');
-    if (slash)
-        *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/lib/muster/runtimes", program);
-    return mem_strdup(folder);
-}
 
 /* ---- revisions ----------------------------------------------------------------------------- */
 
@@ -455,6 +435,7 @@ static int make_replica(struct services *services, struct tick *tick,
     doc_write_json(manifest_encode(arena, &manifest), 0, &json);
     store_txn_put_document(tick_txn(tick), "job-spec", key, "", strbuf_text(&json), tick_now(tick));
     strbuf_finish(&json);
+    outputs_expect(tick, id, &manifest.job, NULL);
     return 0;
 }
 
@@ -528,7 +509,7 @@ struct services *services_create(struct server *server, struct error *err)
 {
     struct services *services = mem_alloc(1, sizeof *services);
     services->server = server;
-    services->runtimes = find_runtimes();
+    services->runtimes = mem_strdup(ENGINE_INPUTS_PATH "/" PROGRAMS_INPUT);
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
     assert(services->kick);
@@ -563,6 +544,12 @@ void services_reloaded(struct services *services)
 {
     forget_revisions(services);
     services->dirty = true;
+}
+
+void services_touch(struct services *services)
+{
+    if (services)
+        services->dirty = true;
 }
 
 void services_committed(struct services *services)

@@ -225,8 +225,12 @@ static void check_job(struct checker *checker, struct job *job, const struct ide
     struct error err;
     set_owner(checker->arena, job, identity->user);
     if (artifacts_pin_inputs(
-            checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0)
-        report(checker, "spec", "%s", err.text);
+            checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0) {
+        /* The text begins with the field. */
+        size_t length = strcspn(err.text, ":");
+        const char *rest = err.text + length + strspn(err.text + length, ": ");
+        report(checker, arena_strndup(checker->arena, err.text, length), "%s", rest);
+    }
     if (score_complete(checker->server, checker->arena, job, &err) < 0)
         report(checker, "spec.score", "%s", err.text);
     check_labels(checker, &job->metadata);
@@ -399,6 +403,7 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
     }
     put_document(tick, catalog_collection(manifest->kind), key,
         kind_has_team(manifest->kind) ? metadata->team : "", doc);
+    services_touch(tick_server(tick)->services);
     if (manifest->kind == KIND_RUNTIME)
         services_follow_runtime(tick, metadata->name);
     return 0;
