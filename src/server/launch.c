@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/programs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -131,8 +132,8 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
     }
-    if (builder->launch.serve.on) {
-        struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+    if (builder->launch.serve.on || builder->job->score.runtime) {
+        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
         vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
@@ -279,6 +280,7 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
     if (manifest_decode(arena, doc, NULL, &manifest, errors) < 0)
         return field_errors_summary(errors, err);
     add_array_index(arena, &manifest.job, row);
+    score_expand(arena, &manifest.job, row);
     struct launch_builder builder = {
         .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);

@@ -12,6 +12,7 @@
 #include "server/catalog.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/programs.h"
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"

@@ -17,9 +17,6 @@
 
 struct arena;
 struct attempt_row;
-/* How the input is called that shows replicas the programs of the runtimes: see programs.h. */
-#define SERVICES_PROGRAMS_INPUT "runtimes"
-
 struct doc;
 struct server;
 struct services;

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
+#include "server/programs.h"
 #include "server/services.h"
 #include "server/services_compose.h"
 #include "wire/http_agent.h"
@@ -74,7 +75,7 @@ const struct revision *services_revision(
 const struct revision *services_revision_of(
     struct services *services, uint64_t service, int32_t number);
 /* The folder of the runtimes' programs as a replica sees it. */
-#define SERVICES_PROGRAMS ENGINE_INPUTS_PATH "/" SERVICES_PROGRAMS_INPUT
+#define SERVICES_PROGRAMS ENGINE_INPUTS_PATH "/" PROGRAMS_INPUT
 /* Why its replicas cannot be made now, or NULL. */
 const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */

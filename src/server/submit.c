@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -230,6 +231,8 @@ static void check_job(struct checker *checker, struct job *job, const struct ide
         const char *rest = err.text + length + strspn(err.text + length, ": ");
         report(checker, arena_strndup(checker->arena, err.text, length), "%s", rest);
     }
+    if (score_complete(checker->server, checker->arena, job, &err) < 0)
+        report(checker, "spec.score", "%s", err.text);
     check_labels(checker, &job->metadata);
     check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)
