@@ -117,10 +117,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def put_version(site, number, stage="candidate", name="digits"):
+def put_version(site, number, stage="candidate", name="digits", **more):
     """Writes a version's document: the server is stopped meanwhile."""
     document = {"team": TEAM, "name": name, "version": number, "digest": "sha256:" + "0" * 64,
-                "tree": "0" * 64, "stage": stage}
+                "tree": "0" * 64, "stage": stage, **more}
     with sqlite3.connect(os.path.join(site.data, "muster.db")) as store:
         store.execute("INSERT OR REPLACE INTO document VALUES ('model-version', ?, ?, 1, 0, ?)",
                       (f"{TEAM}/{name}/{number:08d}", TEAM, json.dumps(document)))
