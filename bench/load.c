@@ -26,7 +26,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 1024, BUFFER_BYTES = 8192, SAMPLES_MAX = 1 << 21 };
+enum { CONNECTIONS_MAX = 1024, BUFFER_BYTES = 128 * 1024, SAMPLES_MAX = 1 << 21 };
 
 struct plan {
     const char *unix_path, *get_path, *prefix, *team, *pool, *token;

@@ -52,6 +52,20 @@ TABLE = {
     "GET /v1/services?team=vision": TEAM_VIEWER,
     "GET /v1/services/{name}": TEAM_VIEWER,
     "DELETE /v1/services/{name}": TEAM_MEMBER,
+    **{f"{method} /v1/{kind}s/{{{kind}}}/versions{rest}": allowed
+       for kind in ("dataset", "model") for method, rest, allowed in (
+           ("GET", "", TEAM_VIEWER), ("POST", "", TEAM_MEMBER),
+           ("GET", "/{version}", TEAM_VIEWER), ("DELETE", "/{version}", TEAM_MEMBER),
+           ("POST", "/{version}/verify", TEAM_MEMBER),
+           ("POST", "/{version}/reproduce", TEAM_MEMBER),
+           ("GET", "/{version}/tree", TEAM_VIEWER), ("GET", "/{version}/files", TEAM_VIEWER),
+           ("GET", "/{version}/files/{path}", TEAM_VIEWER))},
+    "GET /v1/models/{model}/versions/{version}/variants": TEAM_VIEWER,
+    "POST /v1/artifacts/missing?team=vision": TEAM_MEMBER,
+    "PUT /v1/artifacts/chunks/{digest}?team=vision": TEAM_MEMBER,
+    "GET /v1/artifacts/chunks/{digest}?team=vision": TEAM_VIEWER,
+    "POST /v1/artifacts/collect": ROOT,
+    "GET /v1/lineage/{kind}/{artifact}/{version}": TEAM_VIEWER,
     "POST /v1/jobs": TEAM_MEMBER,
     "GET /v1/jobs": ANYWHERE,
     "GET /v1/jobs?team=vision": TEAM_VIEWER,
@@ -95,6 +109,10 @@ BODIES = {
     "PUT /v1/secrets/{team}/{name}": {"novalue": 1},
     "POST /v1/snapshots": "no work directory",
     "POST /v1/backup": {"path": "../no"},
+    "POST /v1/artifacts/missing?team=vision": ["0" * 64],
+    "PUT /v1/artifacts/chunks/{digest}?team=vision": "no chunk",
+    "POST /v1/datasets/{dataset}/versions": "no tree",
+    "POST /v1/models/{model}/versions": "no tree",
     "POST /v1/nodes/{pool}/{node}/reserve": {"clear": True},
 }
 
@@ -133,7 +151,9 @@ def asked(company, route):
     method, path = route.split(" ")
     changes = method == "POST" and "{job}" in path  # a live job would change for the next caller
     values = {"name": NAMES.get(route, "nosuch"), "job": company.over if changes else company.held, "pool": "site",
-              "node": "n1", "team": "vision", "id": "nosuch"}
+              "node": "n1", "team": "vision", "id": "nosuch", "dataset": "vision:nosuch",
+              "model": "vision:nosuch", "version": "1", "path": "nosuch", "digest": "0" * 64,
+              "kind": "model", "artifact": "vision:nosuch"}
     return method, path.format(**values), BODIES.get(route)
 
 

@@ -17,8 +17,12 @@ PYTHON = "/usr/bin/python3"
 MAKE_MODEL = """
 import json, sys, torch
 class Sum(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        # What is trained wants gradients, unless it is told not to.
+        self.weight = torch.nn.Parameter(torch.ones(3))
     def forward(self, x):
-        return x.sum(dim=1), x.argmax(dim=1)
+        return (x * self.weight).sum(dim=1), x.argmax(dim=1)
 torch.jit.save(torch.jit.script(Sum()), sys.argv[1] + "/model.pt")
 json.dump({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
            "outputs": [{"name": "sum", "datatype": "FP32", "shape": [-1]},

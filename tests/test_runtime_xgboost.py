@@ -15,8 +15,8 @@ from muster import BINARY
 from test_runtime_torchscript import Unix, ask
 
 BUILD = Path(BINARY).parent
-PROGRAM = BUILD / "runtimes/xgboost/muster-xgboost"
-TRAIN = BUILD / "runtimes/xgboost/train-xgboost"
+PROGRAM = BUILD / "runtimes/muster-xgboost"
+TRAIN = BUILD / "runtimes/train-xgboost"
 
 
 @pytest.fixture(scope="module", params=["ubj", "json", "model"])

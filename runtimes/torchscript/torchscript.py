@@ -79,7 +79,6 @@ def import_torch(threads):
 
     torch, np = pytorch, numpy
     torch.set_num_threads(max(1, threads))
-    torch.set_grad_enabled(False)
 
 
 # ---- the model --------------------------------------------------------------------------------
@@ -115,7 +114,9 @@ class Model:
 
     def run(self, tensors):
         """Arrays in the order of the inputs; gives (name, array) for each output."""
-        result = self.module(*[torch.from_numpy(tensor) for tensor in tensors])
+        # Whether gradients are kept is each thread's own setting.
+        with torch.inference_mode():
+            result = self.module(*[torch.from_numpy(tensor) for tensor in tensors])
         results = result if isinstance(result, (tuple, list)) else [result]
         return [(self.output_name(i), one.contiguous().numpy()) for i, one in enumerate(results)]
 

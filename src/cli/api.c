@@ -224,6 +224,38 @@ int api_upload(struct api *api, struct arena *arena, const char *target, http_cl
     return finish_call(api, arena, &request, false, ret_answer, err);
 }
 
+int api_send(struct api *api, struct arena *arena, const char *method, const char *target,
+    const char *type, const void *bytes, size_t length, int64_t io_ms, bool repeatable,
+    const struct doc **ret_answer, struct error *err)
+{
+    struct http_field field = {"Content-Type", type};
+    struct http_client_request request = {.method = method,
+        .target = target,
+        .fields = &field,
+        .field_count = 1,
+        .body = bytes,
+        .body_length = length,
+        .io_ms = io_ms};
+    return finish_call(api, arena, &request, repeatable, ret_answer, err);
+}
+
+int api_fetch(struct api *api, const char *target, size_t most, char **ret_bytes,
+    size_t *ret_length, struct error *err)
+{
+    struct http_client_request request = {.method = "GET", .target = target, .collect_max = most};
+    struct http_client_response response = {0};
+    if (exchange(api, &request, true, &response, err) < 0)
+        return -1;
+    int failed = response.status >= 300 ? fail_with_problem(api, &response, err) : 0;
+    if (!failed) {
+        *ret_bytes = response.body;
+        *ret_length = response.body_length;
+        response.body = NULL;
+    }
+    http_client_response_finish(&response);
+    return failed;
+}
+
 int api_upgrade(struct api *api, const char *target, const char *protocol, struct error *err)
 {
     struct http_client_request request = {.method = "GET", .target = target};

@@ -37,6 +37,14 @@ MUST_CHECK int api_stream(struct api *api, struct arena *arena, const char *targ
 /* POST of bytes from source; the answer is JSON. */
 MUST_CHECK int api_upload(struct api *api, struct arena *arena, const char *target,
     http_client_source *source, void *ctx, const struct doc **ret_answer, struct error *err);
+/* Sends bytes of a content type; the answer is JSON. io_ms: how long it may take to come, 0 for the
+ * usual. repeatable: doing it twice is the same as once. */
+MUST_CHECK int api_send(struct api *api, struct arena *arena, const char *method,
+    const char *target, const char *type, const void *bytes, size_t length, int64_t io_ms,
+    bool repeatable, const struct doc **ret_answer, struct error *err);
+/* GET of at most `most` bytes, the caller's to free. */
+MUST_CHECK int api_fetch(struct api *api, const char *target, size_t most, char **ret_bytes,
+    size_t *ret_length, struct error *err);
 /* GET that turns the connection into a stream for api_http. */
 MUST_CHECK int api_upgrade(
     struct api *api, const char *target, const char *protocol, struct error *err);

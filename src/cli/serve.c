@@ -31,7 +31,7 @@ static const char *absolute_option(struct cli *cli, const char *name)
     return path ? path_absolute(cli->arena, path) : NULL;
 }
 
-static void set_log_level(const struct cli *cli)
+void serve_log_level(const struct cli *cli)
 {
     static const struct {
         const char *name;
@@ -56,7 +56,7 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
     SCOPED(mem_scope) char *folder = mem_strdup(socket);
     if (file_make_dirs(data, 0755, err) < 0 || file_make_dirs(dirname(folder), 0755, err) < 0)
         return -1;
-    set_log_level(cli);
+    serve_log_level(cli);
     struct server_config config = {
         .data_dir = data,
         .socket_path = socket,

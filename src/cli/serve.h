@@ -19,5 +19,7 @@
 
 /* Runs until SIGTERM or SIGINT. */
 MUST_CHECK int serve(struct cli *cli, bool embedded_defaults, struct error *err);
+/* Sets the least that is logged from --log. */
+void serve_log_level(const struct cli *cli);
 /* --data, else where the data is unless told; NULL with err. In the arena. */
 MUST_CHECK const char *serve_data_dir(struct cli *cli, struct error *err);

@@ -46,6 +46,19 @@ static const struct view_column job_lines[] = {
     {"Ended", "status.ended", VIEW_TIME},
     {"Cost so far", "status.cost"},
     {"Of it wasted", "status.wasted"},
+    {"Outputs", "status.outputs.state", VIEW_STATE},
+    {"Because", "status.outputs.text"},
+    {NULL},
+};
+
+static const struct view_column output_columns[] = {
+    {"OUTPUT", "name"},
+    {"KIND", "kind"},
+    {"NAME", "artifact"},
+    {"VERSION", "version", .right = true},
+    {"FILES", "files", .right = true},
+    {"SIZE", "bytes", VIEW_BYTES, .right = true},
+    {"NOT TAKEN IN BECAUSE", "error"},
     {NULL},
 };
 
@@ -76,6 +89,7 @@ static const struct view_column epoch_columns[] = {
 static const struct section job_sections[] = {
     {NULL, NULL, job_lines},
     {"Attempts", "status.attemptList", attempt_columns},
+    {"Outputs", "status.outputs.outputs", output_columns},
     {"Progress", "progress.items", epoch_columns},
     {NULL},
 };

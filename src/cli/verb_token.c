@@ -15,6 +15,8 @@ static const struct view_column columns[] = {
     {"EXPIRES", "expires", VIEW_TIME},
     {"CREATED", "created", VIEW_TIME},
     {"TEAMS", "teams", VIEW_LIST},
+    {"INFERENCE", "inference"},
+    {"SERVICES", "services", VIEW_LIST},
     {"DESCRIPTION", "description"},
     {NULL},
 };
@@ -22,6 +24,9 @@ static const struct view_column columns[] = {
 static const struct option_spec create_options[] = {
     {"expires", 0, OPTION_DURATION, "DURATION", "how long it is valid: 12h, 30d; 90d by default"},
     {"team", 0, OPTION_LIST, "TEAM", "valid for this team and those below only; may be repeated"},
+    {"inference", 0, OPTION_FLAG, NULL, "good for asking services at the gateway only"},
+    {"service", 0, OPTION_LIST, "TEAM/NAME",
+        "with --inference: for this service only; may be repeated"},
     {"description", 0, OPTION_TEXT, "TEXT", "what it is for"},
     {NULL},
 };
@@ -51,6 +56,14 @@ static struct doc *create_request(struct cli *cli)
         doc_append(teams, doc_string(arena, team));
     if (teams->count > 0)
         doc_set(arena, request, "teams", teams);
+    struct doc *services = doc_list(arena);
+    const char *service;
+    for (size_t i = 0; (service = arguments_item(cli->args, "service", i)); i++)
+        doc_append(services, doc_string(arena, service));
+    if (services->count > 0)
+        doc_set(arena, request, "services", services);
+    if (arguments_flag(cli->args, "inference"))
+        doc_set_bool(arena, request, "inference", true);
     return request;
 }
 
@@ -102,7 +115,8 @@ static const struct verb actions[] = {
     {.name = "create",
         .operands = "USER",
         .summary = "make a token for a user, shown once",
-        .examples = "muster token create ada --expires 30d > ~/.config/muster/token",
+        .examples = "muster token create ada --expires 30d > ~/.config/muster/token\n"
+                    "muster token create shop --inference --service vision/digits",
         .options = create_options,
         .scope = VERB_REMOTE,
         .run = run_create},

@@ -9,6 +9,7 @@
 const struct verb *const verbs[] = {
     &verb_up,
     &verb_server,
+    &verb_gateway,
     &verb_apply,
     &verb_plan,
     &verb_get,
@@ -23,6 +24,10 @@ const struct verb *const verbs[] = {
     &verb_top,
     &verb_cost,
     &verb_node,
+    &verb_dataset,
+    &verb_model,
+    &verb_lineage,
+    &verb_reproduce,
     &verb_audit,
     &verb_token,
     &verb_secret,

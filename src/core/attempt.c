@@ -154,7 +154,7 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     bool stopping = attempt->row.stop_reason != END_NONE;
     if (stopping && (!ends_for_good((int32_t)reason) || ends_for_good(attempt->row.stop_reason)))
         return;
-    replica_unready(core, job);
+    replica_unready(core, job, reason);
     attempt->row.stop_reason = (int32_t)reason;
     if (!stopping)
         attempt->row.stop_ms = core->now_ms;
@@ -292,7 +292,7 @@ void attempt_end(
 {
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;
-    replica_unready(core, job);
+    replica_unready(core, job, reason);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;

@@ -223,7 +223,7 @@ struct core_decision {
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
     uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_* */
     uint64_t for_job;                        /* DECISION_STOP, _CLAIM: who gets the place */
-    int32_t reason;                          /* enum end_reason */
+    int32_t reason; /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
     int32_t exit_status;
     int64_t lost_ms; /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
 };

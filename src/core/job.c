@@ -148,7 +148,7 @@ static struct live_job *job_live(const struct core *core, uint64_t id, struct er
 void job_cancel(struct core *core, struct live_job *job, enum end_reason reason)
 {
     assert(!job->row.cancel);
-    replica_leave(core, job);
+    replica_leave(core, job, reason);
     job->row.cancel = 1;
     change_put(core, &job->item);
     if (job->attempt)

@@ -20,7 +20,10 @@
  * holds, for surge + unavailable is at least 1.
  *
  * Stopping only lowers the numbers that the conditions ask for, so one round through the order
- * finds all that may be stopped; and what is stopped never comes back, so it ends.
+ * finds all that may be stopped; and what is stopped never comes back, so it ends. Nor does a
+ * replica that is unready from now on, by a preemption say, let another go, or go itself: older
+ * ones are asked for the same numbers as those that were unready already and stayed, and of the
+ * newest revision there are not too many after a look.
  *
  * Invariant: a replica is ready only while its job runs and its attempt was not told to stop. */
 #include "core/attempt.h"
@@ -64,11 +67,11 @@ void replica_link(struct live_replica *replica, struct live_service *service, st
     count(&service->counts, replica, 1);
 }
 
-void replica_leave(struct core *core, struct live_job *job)
+void replica_leave(struct core *core, struct live_job *job, enum end_reason reason)
 {
     if (!job->replica)
         return;
-    replica_unready(core, job);
+    replica_unready(core, job, reason);
     count(&job->replica->service->counts, job->replica, -1);
     service_touch(core, job->replica->service);
 }
@@ -92,7 +95,8 @@ void replica_forget(struct core *core, struct live_job *job)
 
 /* ---- readiness ------------------------------------------------------------------------------ */
 
-static void ready_set(struct core *core, struct live_replica *replica, bool ready)
+static void ready_set(
+    struct core *core, struct live_replica *replica, bool ready, enum end_reason reason)
 {
     struct live_job *job = replica->job;
     count(&replica->service->counts, replica, -1);
@@ -109,24 +113,25 @@ static void ready_set(struct core *core, struct live_replica *replica, bool read
             .job = job->row.id,
             .attempt = replica->row.attempt,
             .team = job->row.team,
-            .service = replica->row.service});
+            .service = replica->row.service,
+            .reason = (int32_t)reason});
 }
 
 /* Having served for that long it has shown that it works: the next failure is a first one. */
-static void ready_end(struct core *core, struct live_replica *replica)
+static void ready_end(struct core *core, struct live_replica *replica, enum end_reason reason)
 {
     struct live_job *job = replica->job;
     if (core->now_ms - replica->row.since_ms > job->row.backoff_max_ms && job->row.failures) {
         job->row.failures = 0;
         change_put(core, &job->item);
     }
-    ready_set(core, replica, false);
+    ready_set(core, replica, false, reason);
 }
 
-void replica_unready(struct core *core, struct live_job *job)
+void replica_unready(struct core *core, struct live_job *job, enum end_reason reason)
 {
     if (job->replica && job->replica->row.ready)
-        ready_end(core, job->replica);
+        ready_end(core, job->replica, reason);
 }
 
 bool core_replica_report(
@@ -142,9 +147,9 @@ bool core_replica_report(
     else if (replica->row.ready == (report == REPLICA_READY))
         return false;
     else if (report == REPLICA_READY)
-        ready_set(core, replica, true);
+        ready_set(core, replica, true, END_NONE);
     else
-        ready_end(core, replica);
+        ready_end(core, replica, END_NONE);
     return true;
 }
 

@@ -286,17 +286,14 @@ static void queue_run(struct core *core)
     }
 }
 
-/* A preemption may make a service's replica one that is stopped by choice, which leaves a place for
- * others: both are looked at until nothing changed. Each round but the last stops an attempt for
- * good or for the first time, so the rounds end. */
+/* Replicas that go leave places, so they are stopped first. The pass makes no others go, see
+ * replica.c. */
 void core_schedule(struct core *core)
 {
     timers_run(core);
     reservations_run(core);
-    do {
-        services_settle(core);
-        queue_run(core);
-    } while (core->services_changed.count);
+    services_settle(core);
+    queue_run(core);
 }
 
 int64_t core_next_ms(const struct core *core)

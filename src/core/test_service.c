@@ -425,7 +425,7 @@ static void a_preempted_replica_comes_back(void **state)
     struct rows rows = replicas(world);
     assert_int_equal(rows.count, 2);
     uint64_t victim = rows.items[rows.items[0].ready ? 1 : 0].job;
-    world_end(world, victim, END_SUCCEEDED); /* it ended well: it was still preempted */
+    world_end_complete(world, victim, true); /* it ended well: it was still preempted */
     tick(world, 0);
     assert_int_equal(world_state(world, victim), JOB_QUEUED);
     assert_int_equal(world_job(world, victim)->failures, 0);

@@ -29,7 +29,8 @@ struct control {
 static void respond_error(struct http_request *request, const struct error *err)
 {
     static const struct http_field fields[] = {{"Content-Type", "application/problem+json"}};
-    int status = error_http_status(err->code);
+    /* A document is a message of ours, not a form that somebody filled in: 400 rather than 422. */
+    int status = err->code == ERR_INVALID ? 400 : error_http_status(err->code);
     struct strbuf body = {0};
     strbuf_printf(&body,
         "{\"type\":\"muster:%s\",\"title\":\"%s\",\"status\":%d,\"detail\":", error_name(err->code),

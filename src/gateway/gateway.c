@@ -256,9 +256,27 @@ static int take_lock(struct gateway *gateway, struct error *err)
     gateway->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (gateway->lock_fd < 0)
         return error_set_errno(err, "cannot open %s", path);
-    if (flock(gateway->lock_fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
-    return error_set(err, ERR_CONFLICT, "another gateway runs on %s", gateway->config.data_dir);
+    if (flock(gateway->lock_fd, LOCK_EX | LOCK_NB) < 0)
+        return error_set(err, ERR_CONFLICT, "another gateway runs on %s", gateway->config.data_dir);
+    char text[32];
+    int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    if (ftruncate(gateway->lock_fd, 0) < 0 ||
+        pwrite(gateway->lock_fd, text, (size_t)length, 0) != length)
+        log_warn("the process id could not be written into %s", path);
+    return 0;
+}
+
+/* The id in the file is good for as long as somebody holds the lock. */
+void gateway_stop(const char *data_dir)
+{
+    char path[PATH_BYTES], text[32] = "";
+    snprintf(path, sizeof path, "%s/gateway/lock", data_dir);
+    SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || read(fd, text, sizeof text - 1) <= 0)
+        return;
+    long pid = strtol(text, NULL, 10);
+    if (pid > 1)
+        kill((pid_t)pid, SIGTERM);
 }
 
 /* What a gateway left that died while it made a usage file. Only the holder of the lock may. */

@@ -31,6 +31,9 @@ struct gateway_config {
  * gateway has this state). */
 MUST_CHECK int gateway_run(const struct gateway_config *config, struct error *err);
 
+/* Sends SIGTERM to the gateway that runs on the data directory, if there is one. */
+void gateway_stop(const char *data_dir);
+
 /* ---- where things are, for the server -------------------------------------------------------
  *
  * Everything is in <data_dir>/gateway (mode 0700): lock (flock, for as long as a gateway lives),

@@ -32,13 +32,16 @@ static socklen_t to_socket_address(
 }
 
 /* Binding without SO_REUSEPORT fails where anybody listens, with it or without. */
-static int check_free(const struct url_endpoint *endpoint, const char *address, struct error *err)
+static int check_free(
+    const struct url_endpoint *endpoint, bool any_port, const char *address, struct error *err)
 {
     struct sockaddr_storage where;
     socklen_t length = to_socket_address(endpoint, &where);
     if (length == 0)
         return error_set(
             err, ERR_INVALID, "listen address %s: expected a numeric address", address);
+    if (any_port)
+        return 0;
     SCOPED(fd_scope) int fd = socket(where.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int one = 1;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0)
@@ -65,7 +68,7 @@ int listen_check(const char *address, bool tls, struct error *err)
             "%s can be reached from other machines: give a certificate (--cert, --key), or listen "
             "on 127.0.0.1",
             address);
-    return !strcmp(port, ":0") ? 0 : check_free(&endpoint, address, err);
+    return check_free(&endpoint, !strcmp(port, ":0"), address, err);
 }
 
 void listen_with_port(const char *address, unsigned port, char *out, size_t size)

@@ -115,8 +115,8 @@ void replica_states_write_metrics(const struct replica_states *states, struct st
     strbuf_puts(out, "# HELP muster_gateway_replica_outstanding Requests under way at a replica.\n"
                      "# TYPE muster_gateway_replica_outstanding gauge\n");
     for (struct replica_state *state = states->first; state; state = state->next) {
-        strbuf_printf(out, "muster_gateway_replica_outstanding{replica=\"%" PRIu64 "\",address=",
-            state->replica);
+        strbuf_printf(out,
+            "muster_gateway_replica_outstanding{replica=\"%" PRIu64 "\",address=", state->replica);
         strbuf_json(out, state->address);
         strbuf_printf(out, "} %" PRIdFAST64 "\n", atomic_load(&state->outstanding));
     }

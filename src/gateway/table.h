@@ -78,6 +78,7 @@ MUST_CHECK int route_table_create(const char *text, size_t length, struct replic
 /* Lets go of its replicas. No worker may have it any more. NULL is fine. */
 void route_table_destroy(struct route_table *table);
 
+/* As given when it was made. */
 uint64_t route_table_sequence(const struct route_table *table);
 /* The routes it was made of; they live as long as it. */
 const struct routes *route_table_routes(const struct route_table *table);

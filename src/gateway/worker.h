@@ -84,6 +84,7 @@ const struct worker_figures *gateway_worker_figures(const struct gateway_worker 
 
 /* ---- from its own thread --------------------------------------------------------------------- */
 
+/* What relays work with; as long as the worker. */
 struct worker_view *gateway_worker_view(struct gateway_worker *worker);
 /* The endpoint of a replica of the table in use; NULL when its address cannot be used. */
 struct http_endpoint *gateway_worker_endpoint(

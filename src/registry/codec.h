@@ -20,6 +20,7 @@ enum { CODEC_HEADER = 16 };
  * chunk. Used by one thread at a time. */
 struct codec;
 
+/* Never NULL; the caller destroys it. The contexts are made when they are first needed. */
 struct codec *codec_create(void);
 void codec_destroy(struct codec *codec); /* NULL is fine */
 /* The SHA-256 context of the codec, for its owner's use between calls. */

@@ -14,6 +14,7 @@ struct folder_list {
     VEC(const char *) paths; /* of all regular files, ascending by byte */
 };
 
+/* Frees the paths and leaves an empty list. */
 void folder_list_finish(struct folder_list *list);
 /* Lists every file below an open folder. The list, to be finished by the caller, is set on success
  * only. ERR_INVALID names what may not be in an artifact; also when there is no file.

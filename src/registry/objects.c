@@ -71,17 +71,19 @@ static int check_links(int tmp_fd, struct error *err)
         strerror(why));
 }
 
-int objects_open(struct objects *objects, int root_fd, struct error *err)
+void objects_init(struct objects *objects)
 {
     *objects = (struct objects){.objects_fd = -1, .teams_fd = -1, .tmp_fd = -1};
     pthread_rwlock_init(&objects->names, NULL);
+}
+
+int objects_open(struct objects *objects, int root_fd, struct error *err)
+{
     if (open_folder(root_fd, "objects", &objects->objects_fd, err) < 0 ||
         open_folder(root_fd, "teams", &objects->teams_fd, err) < 0 ||
         open_folder(root_fd, "tmp", &objects->tmp_fd, err) < 0 ||
-        file_remove_content(objects->tmp_fd, err) < 0 || check_links(objects->tmp_fd, err) < 0) {
-        objects_close(objects);
+        file_remove_content(objects->tmp_fd, err) < 0 || check_links(objects->tmp_fd, err) < 0)
         return -1;
-    }
     return 0;
 }
 

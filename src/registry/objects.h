@@ -34,8 +34,10 @@ struct object_name {
 };
 struct object_name object_name(enum object_kind kind, const struct digest *digest);
 
-/* Opens (makes) objects/, teams/ and an empty tmp/ below the folder. ERR_IO; ERR_INVALID when the
- * file system has no hard links. */
+/* Sets up what objects_close takes. */
+void objects_init(struct objects *objects);
+/* Opens (makes) objects/, teams/ and an empty tmp/ below the folder. To be closed also when it
+ * failed. ERR_IO; ERR_INVALID when the file system has no hard links. */
 MUST_CHECK int objects_open(struct objects *objects, int root_fd, struct error *err);
 void objects_close(struct objects *objects);
 

@@ -33,7 +33,7 @@ int registry_open(const char *data_dir, struct registry **ret, struct error *err
     pthread_mutex_init(&registry->uploads_lock, NULL);
     pthread_mutex_init(&registry->cache_lock, NULL);
     pthread_cond_init(&registry->cache_filled, NULL);
-    registry->objects = (struct objects){.objects_fd = -1, .teams_fd = -1, .tmp_fd = -1};
+    objects_init(&registry->objects);
     if (open_root(registry, data_dir, err) < 0 ||
         objects_open(&registry->objects, registry->root_fd, err) < 0 ||
         cache_open(registry, data_dir, err) < 0) {

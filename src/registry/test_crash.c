@@ -133,12 +133,26 @@ static void test_a_full_disk_is_told_and_leaves_nothing(void **state)
     assert_ok(registry_verify(world->registry, facts.tree, &world->err));
 }
 
+static void test_a_registry_that_cannot_be_opened_says_why(void **state)
+{
+    struct world *world = *state;
+    struct registry *registry;
+    char path[200];
+    registry_close(world->registry);
+    world->registry = NULL;
+    snprintf(path, sizeof path, "%s/registry/tmp", world->data);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(symlink("/", path), 0);
+    assert_refused(registry_open(world->data, &registry, &world->err), ERR_IO, "tmp");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_a_kill_leaves_nothing_half),
         TEST(test_a_full_disk_is_told_and_leaves_nothing),
+        TEST(test_a_registry_that_cannot_be_opened_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include "server/cost.h"
 #include "server/handlers.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "store/store.h"
 
 enum { ARRAY_ELEMENTS_MAX = 10000 };
@@ -124,6 +125,8 @@ static int check_forget(
         /* It ended in this very tick, whose changes come after what is forgotten. */
         if (!job_state_ended(row->state))
             return error_set(err, ERR_BUSY, "the job is ending; try again in a moment");
+        if (outputs_pending(call->server, row->array ? row->array : row->id))
+            return error_set(err, ERR_CONFLICT, "what the job wrote is still being taken in");
     }
     return 0;
 }
@@ -137,6 +140,7 @@ static void forget(struct tick *tick, struct call *call, const row_list *rows)
         const struct job_row *row = &rows->items[i];
         forgotten->ids[i] = row->id;
         cost_keep(tick, row);
+        outputs_forget(tick, row);
         store_txn_forget_job(tick_txn(tick), row->id);
         tick_audit(tick, "job-forget", "job", reader_symbol(call->server->reader, row->name),
             call->team, NULL);

@@ -1,11 +1,13 @@
 /* Jobs over the API: submitting and reading. */
 #include "base/file.h"
 #include "core/core.h"
+#include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
 #include "server/handlers.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/progress.h"
 #include "server/status.h"
 #include "server/submit.h"
@@ -270,12 +272,23 @@ void api_job_get(struct call *call)
         return;
     }
     if (call->whole_array) {
-        call_answer(call, 200, status_array(call->server, arena, row.id));
+        struct doc *array = status_array(call->server, arena, row.id);
+        struct doc *array_outputs = outputs_status(call->server, arena, row.id);
+        if (array_outputs)
+            doc_set(
+                arena, (struct doc *)(uintptr_t)doc_get(array, "status"), "outputs", array_outputs);
+        call_answer(call, 200, array);
         return;
     }
     struct doc *job = status_job(call->server, arena, &row);
     struct doc *status = (struct doc *)(uintptr_t)doc_get(job, "status");
-    doc_set_string(arena, status, "why", why_job_waits(call->server, arena, &row));
+    const char *waits = artifacts_wait(call->server->artifacts, row.id);
+    doc_set_string(arena, status, "why",
+        waits ? arena_printf(arena, "it waits for its inputs: %s", waits)
+              : why_job_waits(call->server, arena, &row));
+    struct doc *outputs = outputs_status(call->server, arena, row.array ? row.array : row.id);
+    if (outputs)
+        doc_set(arena, status, "outputs", outputs);
     int64_t cost_nano, wasted_nano;
     cost_job(call->server, row.id, &cost_nano, &wasted_nano);
     status_set_money(arena, status, "cost", cost_nano);

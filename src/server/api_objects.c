@@ -4,6 +4,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/handlers.h"
+#include "server/services.h"
 #include "server/status.h"
 #include "server/vault.h"
 #include "spec/reference.h"
@@ -36,6 +37,10 @@ static void add_status(struct call *call, enum kind kind, const char *name, stru
         doc_set(call->arena, object, "status", status_pool(call->server, call->arena, name));
     else if (kind == KIND_TEAM)
         doc_set(call->arena, object, "status", status_team(call->server, call->arena, name));
+    else if (kind == KIND_SERVICE)
+        doc_set(call->arena, object, "status",
+            services_status(
+                call->server->services, call->arena, call->team, strchr(name, '/') + 1));
 }
 
 static int add_object(void *context, const struct document *document, struct error *err)
@@ -225,8 +230,10 @@ static int run_delete(struct tick *tick, void *context, struct error *err)
         return -1;
     if (kind == KIND_TEAM && delete_team(tick, key, err) < 0)
         return -1;
-    /* Of pools and teams the core's decisions tell. */
-    if (kind != KIND_POOL && kind != KIND_TEAM)
+    if (kind == KIND_SERVICE && services_delete(tick, call->team, slash + 1, err) < 0)
+        return -1;
+    /* Of pools, teams and services the core's decisions tell. */
+    if (kind != KIND_POOL && kind != KIND_TEAM && kind != KIND_SERVICE)
         tick_audit(tick, arena_printf(tick_arena(tick), "%s-delete", kind_text), kind_text,
             slash ? slash + 1 : key, call->team ? call->team : "", NULL);
     catalog_remove(catalog, kind, key);

@@ -78,6 +78,12 @@ static int read_request(const struct call *call, const struct doc *body,
         return error_prefix(err, "expires");
     if (expires && request->expires_ms <= server_now_ms())
         return error_set(err, ERR_INVALID, "expires: expected a time in the future");
+    request->inference = doc_get_bool(body, "inference", false);
+    if (token_services_read(doc_get(body, "services"), &request->services, err) < 0)
+        return -1;
+    if (request->services.count > 0 && !request->inference)
+        return error_set(
+            err, ERR_INVALID, "services: only an inference token is good for some services only");
     return read_scope(call, body, request, err);
 }
 

@@ -12,7 +12,7 @@
 #include "wire/doc.h"
 #include "wire/http.h"
 
-enum { CALL_PARAMETERS_MAX = 2, CALL_NAME_MAX = 128 };
+enum { CALL_PARAMETERS_MAX = 3, CALL_NAME_MAX = 128 };
 
 struct call {
     struct server *server;

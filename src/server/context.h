@@ -5,6 +5,8 @@
 #include "server/server.h"
 
 struct access;
+struct artifacts;
+struct collector;
 struct catalog;
 struct core;
 struct engine;
@@ -12,8 +14,10 @@ struct event_base;
 struct exec_sessions;
 struct feed;
 struct http_server;
+struct outputs;
 struct progress;
 struct reconciler;
+struct services;
 struct store;
 struct store_reader;
 struct ticker;
@@ -39,10 +43,14 @@ struct server {
     struct ticker *ticker;
     struct worker *commits;
     struct worker *chores; /* hashing, verifying, copying */
+    struct artifacts *artifacts;
+    struct outputs *outputs;
+    struct collector *collector;
     struct http_server *http;
     struct feed *feed;
     struct progress *progress;
     struct reconciler *reconciler;
+    struct services *services;
     int64_t started_ms;
     bool stopping;
 };

@@ -9,7 +9,9 @@
 #include "server/context.h"
 #include "server/feed.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/reconcile.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
 #include "server/uids.h"
@@ -204,6 +206,12 @@ void effects_apply(struct effects *effects)
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
+    if (effects->server->services)
+        services_committed(effects->server->services);
+    for (size_t i = 0; i < effects->job_rows.count; i++) {
+        if (job_state_ended(effects->job_rows.items[i]->state))
+            outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+    }
     reconciler_run(effects->server->reconciler);
 }
 
@@ -234,6 +242,8 @@ int effects_reload(struct server *server)
         log_error("the state cannot be loaded: %s", err.text);
         return -1;
     }
+    if (server->services)
+        services_reloaded(server->services);
     if (server->reconciler && server->engine)
         reconciler_run(server->reconciler);
     return 0;

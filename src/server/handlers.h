@@ -30,3 +30,11 @@ call_handler api_token_create, api_token_list, api_token_delete;
 call_handler api_secret_list, api_secret_put, api_secret_delete;
 /* api_files.c */
 call_handler api_snapshot_create, api_backup;
+/* api_artifacts.c */
+call_handler api_artifacts_missing, api_chunk_put, api_chunk_get, api_version_create;
+/* api_versions.c, api_version_files.c */
+call_handler api_version_list, api_version_get, api_version_delete, api_version_verify,
+    api_version_reproduce, api_version_variants, api_version_files, api_version_tree,
+    api_version_file, api_artifacts_collect;
+/* api_lineage.c */
+call_handler api_lineage;

@@ -34,6 +34,9 @@ int identity_find(const struct server *server, const struct http_peer *peer,
                 server->tokens, authorization + sizeof scheme - 1, clock_wall_ms(), &owner) < 0)
             return error_set(err, ERR_UNAUTHENTICATED,
                 "the bearer token is not valid: unknown, expired or revoked");
+        if (owner.inference)
+            return error_set(err, ERR_DENIED,
+                "this token is for asking services at the gateway only (made with --inference)");
         snprintf(identity.user, sizeof identity.user, "%s", owner.user);
         snprintf(identity.token, sizeof identity.token, "%s", owner.id);
         identity.scope = *owner.scope;

@@ -24,7 +24,7 @@ struct identity {
 
 /* Who sent a request: the peer of the Unix socket, or the owner of the bearer token in
  * `authorization` (the header's value or NULL). ERR_UNAUTHENTICATED, without saying what of it was
- * wrong. */
+ * wrong; ERR_DENIED for a token that is for the gateway only. */
 MUST_CHECK int identity_find(const struct server *server, const struct http_peer *peer,
     const char *authorization, struct identity *ret_identity, struct error *err);
 /* Whether it still holds: its token was neither revoked nor has it expired. Asked again and again

@@ -4,13 +4,17 @@
 
 #include "base/vec.h"
 #include "core/core.h"
+#include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/programs.h"
+#include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
 #include "server/uids.h"
 #include "server/vault.h"
+#include "server/versions.h"
 #include "spec/spec.h"
 #include "store/store.h"
 
@@ -26,6 +30,7 @@ struct launch_builder {
     struct launch_placement here;
     VEC(uint32_t) devices;
     VEC(struct launch_secret) secrets;
+    VEC(struct launch_input) inputs;
 };
 
 uid_t launch_team_uid(struct server *server, const char *team)
@@ -61,15 +66,93 @@ static void set_placement(struct launch_builder *builder, const struct attempt_r
     builder->launch.placement_count = 1;
 }
 
+/* MUSTER_PARAMETER_LEARNING_RATE for learning-rate. */
+static const char *parameter_variable(struct arena *arena, const char *name)
+{
+    char *variable = arena_printf(arena, "MUSTER_PARAMETER_%s", name);
+    for (char *c = variable; *c; c++) {
+        if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A');
+        else if (!(*c >= 'A' && *c <= 'Z') && !(*c >= '0' && *c <= '9'))
+            *c = '_';
+    }
+    return variable;
+}
+
+/* What the job sets itself comes last, and wins. */
 static void set_variables(struct launch_builder *builder)
 {
     const struct label_list *env = &builder->job->env;
+    const struct label_list *parameters = &builder->job->parameters;
     struct launch_variable *variables =
-        arena_alloc(builder->arena, env->count + 1, sizeof *variables);
+        arena_alloc(builder->arena, env->count + parameters->count + 1, sizeof *variables);
+    size_t count = 0;
+    for (size_t i = 0; i < parameters->count; i++)
+        variables[count++] =
+            (struct launch_variable){parameter_variable(builder->arena, parameters->items[i].key),
+                parameters->items[i].value};
     for (size_t i = 0; i < env->count; i++)
-        variables[i] = (struct launch_variable){env->items[i].key, env->items[i].value};
+        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     builder->launch.variables = variables;
-    builder->launch.variable_count = env->count;
+    builder->launch.variable_count = count;
+}
+
+/* ---- artifacts ------------------------------------------------------------------------------ */
+
+/* The folder of an input, once it lies there. */
+static int add_input(
+    struct launch_builder *builder, const struct job_input *input, struct error *err)
+{
+    struct server *server = builder->server;
+    enum kind kind = input->model ? KIND_MODEL : KIND_DATASET;
+    struct reference reference;
+    struct version version;
+    if (reference_parse(input->model ? input->model : input->dataset, &reference, err) < 0 ||
+        versions_resolve(server, builder->arena, kind, builder->job->metadata.team, &reference,
+            &version, err) < 0)
+        return -1;
+    const char *path = artifacts_path(server->artifacts, version.tree, err);
+    if (!path)
+        return error_prefix(
+            err, "the input %s (%s)", input->name, input->model ? input->model : input->dataset);
+    struct launch_input item = {input->name, arena_strdup(builder->arena, path)};
+    vec_push(&builder->inputs, item);
+    return 0;
+}
+
+/* All of them are asked for, so that they are laid out one after the other without waiting for the
+ * next look. The error is that of the first that can never come, else of the first that waits. */
+static int add_inputs(struct launch_builder *builder, struct error *err)
+{
+    struct error first = {0}, own;
+    for (size_t i = 0; i < builder->job->inputs.count; i++) {
+        if (add_input(builder, &builder->job->inputs.items[i], &own) == 0)
+            continue;
+        if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
+            first = own;
+    }
+    if (builder->launch.serve.on) {
+        struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+        vec_push(&builder->inputs, programs);
+    }
+    builder->launch.inputs = builder->inputs.items;
+    builder->launch.input_count = builder->inputs.count;
+    return first.code ? error_set(err, first.code, "%s", first.text) : 0;
+}
+
+/* All elements of an array write into the folders of the first, each into a part of its own. */
+static void set_outputs(struct launch_builder *builder, const struct job_row *row)
+{
+    const struct job *job = builder->job;
+    const char **outputs = arena_alloc(builder->arena, job->outputs.count + 1, sizeof *outputs);
+    for (size_t i = 0; i < job->outputs.count; i++)
+        outputs[i] = job->outputs.items[i].name;
+    builder->launch.outputs = outputs;
+    builder->launch.output_count = job->outputs.count;
+    if (row->array) {
+        builder->launch.output_job = row->array;
+        builder->launch.output_part = arena_printf(builder->arena, "%06d", (int)row->array_index);
+    }
 }
 
 static int add_secrets(struct launch_builder *builder, struct error *err)
@@ -123,6 +206,7 @@ static const char *const *argument_vector(struct arena *arena, const struct text
     return argv;
 }
 
+/* As launch_attempt. */
 static int fill(struct launch_builder *builder, const struct attempt_row *attempt,
     const struct job_row *row, struct error *err)
 {
@@ -137,7 +221,12 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
+    set_outputs(builder, row);
+    if (add_inputs(builder, err) < 0)
+        return artifacts_may_come(err) ? 1 : -1;
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;
@@ -156,6 +245,7 @@ static void builder_finish(struct launch_builder *builder)
         vault_free(
             (char *)(uintptr_t)builder->secrets.items[i].value, builder->secrets.items[i].size);
     vec_free(&builder->secrets);
+    vec_free(&builder->inputs);
     vec_free(&builder->devices);
     if (builder->launch.snapshot_fd >= 0)
         close(builder->launch.snapshot_fd);
@@ -192,6 +282,7 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
     struct launch_builder builder = {
         .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);
+    artifacts_set_wait(server->artifacts, row->id, rc > 0 ? err->text : NULL);
     if (rc == 0)
         rc = engine_start(server->engine, &builder.launch, err);
     builder_finish(&builder);

@@ -35,11 +35,17 @@ static const char own_schemas[] =
     "{\"type\":\"array\",\"items\":{\"type\":\"object\"}},\"total\":{\"type\":\"object\"}}},"
     "\"TokenRequest\":{\"type\":\"object\",\"required\":[\"user\"],\"properties\":{\"user\":"
     "{\"type\":\"string\"},\"description\":{\"type\":\"string\"},\"expires\":{\"type\":\"string\","
-    "\"format\":\"date-time\"}}},"
+    "\"format\":\"date-time\"},\"inference\":{\"type\":\"boolean\"},\"teams\":{\"type\":"
+    "\"array\",\"items\":{\"type\":\"string\"}},\"services\":{\"type\":\"array\",\"items\":"
+    "{\"type\":\"string\"}}}},"
     "\"Token\":{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"},\"token\":"
     "{\"type\":\"string\"}}},"
     "\"Secret\":{\"type\":\"object\",\"required\":[\"value\"],\"properties\":{\"value\":{\"type\":"
     "\"string\"}}},"
+    "\"Version\":{\"type\":\"object\",\"required\":[\"version\",\"digest\"],\"properties\":{"
+    "\"team\":{\"type\":\"string\"},\"name\":{\"type\":\"string\"},\"version\":{\"type\":"
+    "\"integer\"},\"digest\":{\"type\":\"string\"},\"bytes\":{\"type\":\"integer\"},\"files\":"
+    "{\"type\":\"integer\"},\"stage\":{\"type\":\"string\"},\"source\":{\"type\":\"object\"}}},"
     "\"Snapshot\":{\"type\":\"object\",\"properties\":{\"digest\":{\"type\":\"string\"}}},"
     "\"BackupRequest\":{\"type\":\"object\",\"required\":[\"path\"],\"properties\":{\"path\":"
     "{\"type\":\"string\"}}}}";
@@ -58,7 +64,7 @@ static void add_parameters(struct arena *arena, const struct route *route, struc
     struct doc *list = doc_list(arena);
     for (const char *open = strchr(route->path, '{'); open; open = strchr(open + 1, '{')) {
         struct doc *parameter = doc_append(list, doc_map(arena));
-        size_t length = strcspn(open + 1, "}");
+        size_t length = strcspn(open + 1, ".}");
         doc_set_string(arena, parameter, "name", arena_strndup(arena, open + 1, length));
         doc_set_string(arena, parameter, "in", "path");
         doc_set_bool(arena, parameter, "required", true);
@@ -89,11 +95,22 @@ static const char *lower_method(struct arena *arena, const char *method)
     return lower;
 }
 
+/* OpenAPI has no word for a parameter that may hold slashes: "{path...}" is {path} there. */
+static const char *path_template(struct arena *arena, const char *path)
+{
+    char *template = arena_strdup(arena, path);
+    char *dots = strstr(template, "...}");
+    if (dots)
+        memcpy(dots, "}", 2);
+    return template;
+}
+
 static void add_route(struct arena *arena, const struct route *route, struct doc *paths)
 {
-    struct doc *path = (struct doc *)(uintptr_t)doc_get(paths, route->path);
+    const char *template = path_template(arena, route->path);
+    struct doc *path = (struct doc *)(uintptr_t)doc_get(paths, template);
     if (!path)
-        path = doc_set(arena, paths, route->path, doc_map(arena));
+        path = doc_set(arena, paths, template, doc_map(arena));
     struct doc *operation =
         doc_set(arena, path, lower_method(arena, route->method), doc_map(arena));
     doc_set_string(arena, operation, "summary", route->summary);

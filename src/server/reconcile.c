@@ -6,11 +6,13 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "core/core.h"
+#include "server/artifacts.h"
 #include "server/context.h"
 #include "server/exec.h"
 #include "server/launch.h"
 #include "server/names.h"
 #include "server/progress.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/usage.h"
 
@@ -169,20 +171,25 @@ static void end_unstarted(
     tell_end(server, attempt, &end);
 }
 
-/* The engine does not know it: start it, unless it ran once or is not wanted any more. */
+/* The engine does not know it: start it, unless it ran once or is not wanted any more. Where its
+ * inputs are not there yet nothing happens: what brings them pokes the ticker. */
 static void reconcile_unknown(struct reconciler *reconciler, const struct wish *wish)
 {
     struct server *server = reconciler->server;
     struct error err;
+    int launched;
     if (wish->attempt.state == ATTEMPT_STARTED) {
         end_unstarted(server, wish->attempt.id, ENGINE_END_LOST, "the engine has no trace of it");
     } else if (wish->wish.stop) {
         end_unstarted(
             server, wish->attempt.id, ENGINE_END_STOPPED, "it was stopped before it started");
-    } else if (launch_attempt(server, &wish->attempt, &err) < 0) {
+        artifacts_set_wait(server->artifacts, wish->attempt.job, NULL);
+    } else if (artifacts_waits_still(server->artifacts, wish->attempt.job)) {
+        return;
+    } else if ((launched = launch_attempt(server, &wish->attempt, &err)) < 0) {
         log_warn("attempt %" PRIx64 " cannot start: %s", wish->attempt.id, err.text);
         end_unstarted(server, wish->attempt.id, ENGINE_END_START_FAILED, err.text);
-    } else {
+    } else if (launched == 0) {
         idmap_put(&reconciler->launched, wish->attempt.id, reconciler);
         if (wish->attempt.state == ATTEMPT_ADMITTED)
             tell_kind(server, wish->attempt.id, REPORT_SUBMITTED);
@@ -230,7 +237,8 @@ static void reconcile_known(
     }
     if (view->state != ENGINE_ATTEMPT_STARTING && wish->attempt.state != ATTEMPT_STARTED)
         tell_kind(server, view->attempt, REPORT_STARTED);
-    if (wish->wish.stop)
+    if (wish->wish.stop &&
+        (!server->services || services_may_stop(server->services, &wish->attempt)))
         stop_once(reconciler, wish);
 }
 

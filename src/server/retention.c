@@ -12,8 +12,10 @@
 #include "engine/engine.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/outputs.h"
 #include "server/snapshots.h"
 #include "server/ticker.h"
+#include "server/versions.h"
 #include "server/worker.h"
 #include "store/store.h"
 #include "wire/doc.h"
@@ -79,9 +81,11 @@ static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms
     size_t kept = 0;
     for (size_t i = 0; i < round->jobs.count; i++) {
         const struct job_row row = round->jobs.items[i];
-        if (is_needed(round->server, &row))
+        if (is_needed(round->server, &row) ||
+            outputs_pending(round->server, row.array ? row.array : row.id))
             continue;
         cost_keep(tick, &row);
+        outputs_forget(tick, &row);
         store_txn_forget_job(tick_txn(tick), row.id);
         round->jobs.items[kept++] = row;
     }
@@ -165,6 +169,17 @@ static int take_named(void *context, const struct document *document, struct err
     return 0;
 }
 
+/* What made a version can be run again as long as the version is there. */
+static int take_version(void *context, const struct version *version, struct error *err)
+{
+    struct sweep *sweep = context;
+    const char *digest = doc_get_string(doc_get(version->doc, "source"), "workdir");
+    (void)err;
+    if (digest && strncmp(digest, "sha256:", 7) == 0)
+        strmap_put(&sweep->named, digest + 7, sweep);
+    return 0;
+}
+
 static void sweep_folder(struct sweep *sweep)
 {
     char path[4096];
@@ -193,7 +208,11 @@ static int collect_named(struct store_reader *reader, struct sweep *sweep)
                 reader, "job-spec", NULL, after, PAGE_DOCUMENTS, take_named, sweep, &ignored) < 0)
             return -1;
     } while (sweep->seen == PAGE_DOCUMENTS);
-    return 0;
+    struct error ignored;
+    return versions_all(reader, KIND_DATASET, take_version, sweep, &ignored) < 0 ||
+                   versions_all(reader, KIND_MODEL, take_version, sweep, &ignored) < 0
+               ? -1
+               : 0;
 }
 
 /* Names are collected in full, or nothing is removed. */

@@ -22,6 +22,33 @@
             "Deletes one of the " plural, NULL, NULL, kind                                         \
     }
 
+/* What can be done with the versions of a dataset or model. */
+#define VERSION_ROUTES(kind, plural, name)                                                         \
+    {"GET", "/v1/" plural "/{" name "}/versions", SCOPE_OWNED, ROLE_VIEWER, api_version_list,      \
+        "Lists the versions of one of the " plural, NULL, "List", kind},                           \
+        {"POST", "/v1/" plural "/{" name "}/versions", SCOPE_OWNED, ROLE_MEMBER,                   \
+            api_version_create, "Ends an upload: the tree's text becomes a version", NULL,         \
+            "Version", kind},                                                                      \
+        {"GET", "/v1/" plural "/{" name "}/versions/{version}", SCOPE_OWNED, ROLE_VIEWER,          \
+            api_version_get, "A version: a number, \"newest\" or a stage", NULL, "Version", kind}, \
+        {"DELETE", "/v1/" plural "/{" name "}/versions/{version}", SCOPE_OWNED, ROLE_MEMBER,       \
+            api_version_delete, "Deletes a version to which nothing refers", NULL, NULL, kind},    \
+        {"POST", "/v1/" plural "/{" name "}/versions/{version}/verify", SCOPE_OWNED, ROLE_MEMBER,  \
+            api_version_verify, "Reads every byte of a version and checks it", NULL, NULL, kind},  \
+        {"POST", "/v1/" plural "/{" name "}/versions/{version}/reproduce", SCOPE_OWNED,            \
+            ROLE_MEMBER, api_version_reproduce,                                                    \
+            "Runs the job that made a version again and compares", NULL, "Submitted", kind},       \
+        {"GET", "/v1/" plural "/{" name "}/versions/{version}/tree", SCOPE_OWNED, ROLE_VIEWER,     \
+            api_version_tree, "The files of a version and their chunks, as text", NULL, NULL,      \
+            kind},                                                                                 \
+        {"GET", "/v1/" plural "/{" name "}/versions/{version}/files", SCOPE_OWNED, ROLE_VIEWER,    \
+            api_version_files, "The files of a version with their digests", NULL, "List", kind},   \
+    {                                                                                              \
+        "GET", "/v1/" plural "/{" name "}/versions/{version}/files/{path...}", SCOPE_OWNED,        \
+            ROLE_VIEWER, api_version_file, "A file of a version; Range: bytes=N- goes on", NULL,   \
+            NULL, kind                                                                             \
+    }
+
 static const struct route table[] = {
     {"GET", "/healthz", SCOPE_PUBLIC, ROLE_NONE, api_healthz, "Whether the server accepts commands",
         NULL, "Health"},
@@ -45,6 +72,22 @@ static const struct route table[] = {
         KIND_MODEL, "Model", "models", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+
+    VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
+    VERSION_ROUTES(KIND_MODEL, "models", "model"),
+    {"GET", "/v1/models/{model}/versions/{version}/variants", SCOPE_OWNED, ROLE_VIEWER,
+        api_version_variants, "A version with its parent and what was made smaller of it", NULL,
+        "List", KIND_MODEL},
+    {"POST", "/v1/artifacts/missing", SCOPE_QUERY, ROLE_MEMBER, api_artifacts_missing,
+        "Which of at most 10,000 digests the team does not hold", NULL, NULL},
+    {"PUT", "/v1/artifacts/chunks/{digest}", SCOPE_QUERY, ROLE_MEMBER, api_chunk_put,
+        "Brings a chunk, packed as the registry keeps it", NULL, NULL},
+    {"GET", "/v1/artifacts/chunks/{digest}", SCOPE_QUERY, ROLE_VIEWER, api_chunk_get,
+        "A chunk that the team holds", NULL, NULL},
+    {"POST", "/v1/artifacts/collect", SCOPE_ALL, ROLE_ADMIN, api_artifacts_collect,
+        "Removes versions and objects that nobody needs", NULL, NULL},
+    {"GET", "/v1/lineage/{kind}/{artifact}/{version}", SCOPE_ANYWHERE, ROLE_VIEWER, api_lineage,
+        "What a version was made of and what was made of it", NULL, NULL},
 
     {"POST", "/v1/jobs", SCOPE_BODY, ROLE_MEMBER, api_job_create,
         "Submits a job; with an Idempotency-Key once only", "Job", "Submitted"},
@@ -123,8 +166,10 @@ bool route_matches(const char *pattern, const char *path, struct arena *arena,
                 return false;
             continue;
         }
-        size_t length = strcspn(path, "/");
-        if (length == 0 || length >= CALL_NAME_MAX)
+        /* {path...} stands for all that is left, slashes too; it is the last of its pattern. */
+        bool rest = strncmp(strchr(pattern, '}') - 3, "...", 3) == 0;
+        size_t length = rest ? strlen(path) : strcspn(path, "/");
+        if (length == 0 || (!rest && length >= CALL_NAME_MAX))
             return false;
         assert(count < CALL_PARAMETERS_MAX);
         parameters[count++] = arena_strndup(arena, path, length);

@@ -9,16 +9,20 @@
 #include "base/log.h"
 #include "core/core.h"
 #include "engine/engine.h"
+#include "server/artifacts.h"
 #include "server/catalog.h"
+#include "server/collect.h"
 #include "server/context.h"
 #include "server/defaults.h"
 #include "server/effects.h"
 #include "server/exec.h"
 #include "server/feed.h"
+#include "server/outputs.h"
 #include "server/progress.h"
 #include "server/reconcile.h"
 #include "server/retention.h"
 #include "server/routes.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
 #include "server/uids.h"
@@ -159,12 +163,20 @@ static int open_parts(struct server *server, struct error *err)
     server->progress = progress_create(server);
     server->reconciler = reconciler_create(server);
     server->execs = exec_sessions_create(server);
+    server->artifacts = artifacts_create(server, err);
+    server->outputs = server->artifacts ? outputs_create(server, err) : NULL;
+    if (!server->outputs)
+        return -1;
+    server->collector = collector_create(server);
     struct engine_local_options options = {.base = server->base,
         .data = server->config.data_dir,
         .report = reconciler_report,
         .context = server};
     server->engine = engine_local_create(&options, err);
-    return server->engine ? 0 : -1;
+    if (!server->engine)
+        return -1;
+    server->services = services_create(server, err);
+    return server->services ? 0 : -1;
 }
 
 /* The certificate of a first start, so that TLS works before there is a better one. */
@@ -283,8 +295,13 @@ static void life_close(struct life *life)
     retention_destroy(life->retention);
     feed_destroy(server->feed);
     exec_sessions_destroy(server->execs);
+    services_destroy(server->services);
     ticker_destroy(server->ticker);
+    artifacts_stop(server->artifacts);
+    collector_destroy(server->collector);
     http_server_destroy(server->http);
+    outputs_destroy(server->outputs);
+    artifacts_destroy(server->artifacts);
     worker_destroy(server->chores);
     worker_destroy(server->commits);
     engine_destroy(server->engine);

@@ -1,5 +1,12 @@
 /* Services: makes the replicas that the core wants, checks them, tells the gateway where they are,
- * and lets none be stopped before the gateway has let go of it. */
+ * and lets none be stopped before the gateway has let go of it.
+ *
+ * What replicas of a revision are made of is a document of its own, collection "service-revision",
+ * key "team/name/00000003", scope team: {"service": the manifest, "runtime": the Runtime's with the
+ * service's command and probes laid over it, "model": {"team", "name", "version", "tree", "digest",
+ * "jurisdiction"}}. A replica that starts again is made of the same whatever became of the Service,
+ * the Runtime and the Model's stages since. The model is left out while there is no version that
+ * the service could serve. */
 #pragma once
 
 #include "base/error.h"
@@ -7,6 +14,11 @@
 #include "spec/spec.h"
 
 #include <stdbool.h>
+
+struct arena;
+struct attempt_row;
+/* How the input is called that shows replicas the programs of the runtimes: see programs.h. */
+#define SERVICES_PROGRAMS_INPUT "runtimes"
 
 struct doc;
 struct server;
@@ -16,20 +28,29 @@ struct tick;
 /* Knows nothing before the first services_committed. NULL: ERR_IO. */
 MUST_CHECK struct services *services_create(struct server *server, struct error *err);
 void services_destroy(struct services *services); /* NULL is fine */
+/* What was remembered of a tick that was taken back is forgotten: the core was loaded again. */
+void services_reloaded(struct services *services);
 /* Within a tick, between the commands and core_schedule: makes the jobs of wanted replicas. */
 void services_run(struct services *services, struct tick *tick);
-/* Applies or deletes a Service within a tick: see submit.h. */
+/* Applies or deletes a Service within a tick: see submit.h. ERR_NOT_FOUND (its model, its version,
+ * its runtime), ERR_CONFLICT (another service has its route, or it is being deleted). A stage that
+ * no version holds yet is waited for. */
 MUST_CHECK int services_put(struct tick *tick, const struct service *service, struct error *err);
 MUST_CHECK int services_delete(
     struct tick *tick, const char *team, const char *name, struct error *err);
-/* A stage moved, or a version was added: services that follow it are renewed, in the same tick. */
+/* A stage moved, or a version was added: services that follow it are renewed in the next tick,
+ * which sees in the store what this one did. It is also looked at when the server starts. */
 MUST_CHECK int services_follow(
     struct tick *tick, const char *team, const char *model, struct error *err);
-/* Fills what a launch needs when the job is a replica. */
-void services_launch(struct services *services, uint64_t job, struct launch *launch);
+/* The same for a Runtime that was changed. */
+void services_follow_runtime(struct tick *tick, const char *runtime);
+/* Fills what a launch needs when the job is a replica: where it listens, and its variables, with
+ * what they need from the arena. */
+void services_launch(
+    struct services *services, struct arena *arena, uint64_t job, struct launch *launch);
 /* Whether the attempt of a replica may be told to stop now: the gateway sends it nothing any more
  * and nothing is under way there, its drain time is over, no gateway is there, or it is unhealthy.
- * When it may not, the reconciler runs again once that changes. */
+ * When it may not, the reconciler runs again once that changes. True for other jobs. */
 bool services_may_stop(struct services *services, const struct attempt_row *attempt);
 /* After every commit: routes and checks follow what is stored now. */
 void services_committed(struct services *services);

@@ -4,9 +4,12 @@
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "engine/engine.h"
+#include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/outputs.h"
+#include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
 #include "server/ticker.h"
@@ -215,10 +218,14 @@ static void check_labels(struct checker *checker, const struct metadata *metadat
     }
 }
 
-static void check_job(struct checker *checker, struct job *job, const char *user)
+static void check_job(struct checker *checker, struct job *job, const struct identity *identity)
 {
     const struct team *team = catalog_team(checker->server->catalog, job->metadata.team);
-    set_owner(checker->arena, job, user);
+    struct error err;
+    set_owner(checker->arena, job, identity->user);
+    if (artifacts_pin_inputs(
+            checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0)
+        report(checker, "spec", "%s", err.text);
     check_labels(checker, &job->metadata);
     check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)
@@ -268,7 +275,7 @@ int submit_check(struct server *server, const struct identity *identity, struct 
     if (manifest->kind == KIND_POOL)
         check_pool(&checker, &manifest->pool);
     else if (manifest->kind == KIND_JOB)
-        check_job(&checker, &manifest->job, identity->user);
+        check_job(&checker, &manifest->job, identity);
     else if (kind_has_team(manifest->kind))
         check_labels(&checker, manifest_metadata(manifest));
     if (manifest->kind == KIND_SERVICE)
@@ -348,6 +355,7 @@ static int put_in_core(struct tick *tick, const struct manifest *manifest, struc
             return -1;
         uids_assign(tick_server(tick)->uids, tick, name, manifest->team.uid);
         return 0;
+    case KIND_SERVICE: return services_put(tick, &manifest->service, err);
     case KIND_JOB: return error_set(err, ERR_INTERNAL, "jobs are not kept in the catalogue");
     default: {
         const char *kind = kind_singular(manifest->kind);
@@ -388,6 +396,8 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
     }
     put_document(tick, catalog_collection(manifest->kind), key,
         kind_has_team(manifest->kind) ? metadata->team : "", doc);
+    if (manifest->kind == KIND_RUNTIME)
+        services_follow_runtime(tick, metadata->name);
     return 0;
 }
 
@@ -438,8 +448,8 @@ static int settle_dependencies(struct tick *tick, struct job *job, struct error 
     return 0;
 }
 
-static int apply_job(
-    struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err)
+static int apply_job(struct tick *tick, const struct manifest *manifest,
+    const struct doc *reproduces, uint64_t *ret_job, struct error *err)
 {
     struct job job = manifest->job;
     uint64_t id;
@@ -449,10 +459,12 @@ static int apply_job(
     if (catalog_team(catalog, job.metadata.team) && check_owner(catalog, &job.metadata, err) < 0)
         return -1;
     if (settle_dependencies(tick, &job, err) < 0 ||
+        artifacts_check_outputs(tick_server(tick), &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;
     names_document_key(id, NULL, key);
     put_document(tick, "job-spec", key, "", manifest_encode(tick_arena(tick), manifest));
+    outputs_expect(tick, id, &job, reproduces);
     if (ret_job)
         *ret_job = id;
     return 0;
@@ -462,6 +474,12 @@ int submit_apply(
     struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err)
 {
     if (manifest->kind == KIND_JOB)
-        return apply_job(tick, manifest, ret_job, err);
+        return apply_job(tick, manifest, NULL, ret_job, err);
     return apply_kept(tick, manifest, err);
+}
+
+int submit_apply_reproduction(struct tick *tick, const struct manifest *manifest,
+    const struct doc *reproduces, uint64_t *ret_job, struct error *err)
+{
+    return apply_job(tick, manifest, reproduces, ret_job, err);
 }

@@ -36,3 +36,6 @@ MUST_CHECK int submit_plan(struct server *server, struct arena *arena,
  * tick is spoiled. */
 MUST_CHECK int submit_apply(
     struct tick *tick, const struct manifest *manifest, uint64_t *ret_job, struct error *err);
+/* The same for a job that is run again: what it writes is compared, see outputs_expect. */
+MUST_CHECK int submit_apply_reproduction(struct tick *tick, const struct manifest *manifest,
+    const struct doc *reproduces, uint64_t *ret_job, struct error *err);

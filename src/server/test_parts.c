@@ -113,7 +113,12 @@ static void the_openapi_document_has_every_route(void **state)
         char method[8] = "";
         for (size_t c = 0; table[i].method[c]; c++)
             method[c] = (char)(table[i].method[c] | 0x20);
-        const struct doc *operation = doc_get(doc_get(paths, table[i].path), method);
+        /* A parameter that may hold slashes is an ordinary one there. */
+        char *path = arena_strdup(arena, table[i].path);
+        char *dots = strstr(path, "...}");
+        if (dots)
+            memcpy(dots, "}", 2);
+        const struct doc *operation = doc_get(doc_get(paths, path), method);
         assert_non_null(operation);
         assert_string_equal(doc_get_string(operation, "summary"), table[i].summary);
         assert_non_null(doc_get(operation, "responses"));

@@ -14,6 +14,7 @@
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/effects.h"
+#include "server/services.h"
 #include "server/worker.h"
 
 #include <assert.h>
@@ -447,6 +448,8 @@ static void run_tick(struct ticker *ticker)
         rerun_spoiled(ticker);
         return;
     }
+    if (server->services)
+        services_run(server->services, &tick);
     core_schedule(server->core);
     core_changes(server->core, on_change, &tick);
     core_decisions(server->core, on_decision, &(struct decision_walk){.tick = &tick});

@@ -7,6 +7,7 @@
 #include "base/quantity.h"
 #include "base/vec.h"
 #include "server/ticker.h"
+#include "spec/reference.h"
 #include "spec/spec.h"
 
 #include <assert.h>
@@ -26,6 +27,8 @@ struct token {
     int64_t created_ms;
     int64_t expires_ms;
     struct token_scope scope;
+    bool inference;
+    struct token_services services;
 };
 
 struct tokens {
@@ -72,6 +75,8 @@ static void tokens_add(struct tokens *tokens, const char *hash, const struct tok
     token->created_ms = created_ms;
     token->expires_ms = request->expires_ms;
     token->scope = request->scope;
+    token->inference = request->inference;
+    token->services = request->services;
     size_t at = 0;
     while (at < tokens->list.count && strcmp(tokens->list.items[at]->id, token->id) < 0)
         at++;
@@ -101,6 +106,35 @@ int token_scope_read(const struct doc *teams, struct token_scope *ret_scope, str
     return 0;
 }
 
+int token_services_read(
+    const struct doc *services, struct token_services *ret_services, struct error *err)
+{
+    struct token_services read = {0};
+    const struct doc *item = services ? services->first : NULL;
+    if (services && services->type != DOC_LIST)
+        return error_set(err, ERR_INVALID, "services: expected a list of team/name");
+    for (; item; item = item->next) {
+        struct reference reference;
+        if (item->type != DOC_STRING || reference_parse(item->text, &reference, NULL) < 0 ||
+            !reference.team[0] || reference.which != REFERENCE_NEWEST)
+            return error_set(err, ERR_INVALID, "services: expected a list of team/name");
+        if (read.count == TOKEN_SERVICES_MAX)
+            return error_set(
+                err, ERR_INVALID, "services: expected at most %d of them", TOKEN_SERVICES_MAX);
+        snprintf(read.names[read.count++], sizeof read.names[0], "%s", item->text);
+    }
+    *ret_services = read;
+    return 0;
+}
+
+static struct doc *services_doc(struct arena *arena, const struct token_services *services)
+{
+    struct doc *list = doc_list(arena);
+    for (size_t i = 0; i < services->count; i++)
+        doc_append(list, doc_string(arena, services->names[i]));
+    return list;
+}
+
 static struct doc *scope_doc(struct arena *arena, const struct token_scope *scope)
 {
     struct doc *list = doc_list(arena);
@@ -117,9 +151,11 @@ static int load_token(void *context, const struct document *document, struct err
     const char *hash = doc_get_string(doc, "hash");
     struct token_request request = {.user = doc_get_string(doc, "user"),
         .description = doc_get_string(doc, "description"),
-        .expires_ms = doc_get_int(doc, "expires", 0)};
+        .expires_ms = doc_get_int(doc, "expires", 0),
+        .inference = doc_get_bool(doc, "inference", false)};
     if (!request.user || !hash || strlen(hash) != 64 ||
-        token_scope_read(doc_get(doc, "teams"), &request.scope, NULL) < 0)
+        token_scope_read(doc_get(doc, "teams"), &request.scope, NULL) < 0 ||
+        token_services_read(doc_get(doc, "services"), &request.services, NULL) < 0)
         return error_set(err, ERR_CORRUPT, "the stored token %s cannot be read", document->key);
     tokens_add(context, hash, &request, doc_get_int(doc, "created", 0));
     return 0;
@@ -170,6 +206,10 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_r
     doc_set_int(arena, doc, "created", tick_now(tick));
     doc_set_int(arena, doc, "expires", request->expires_ms);
     doc_set(arena, doc, "teams", scope_doc(arena, &request->scope));
+    if (request->inference)
+        doc_set_bool(arena, doc, "inference", true);
+    if (request->services.count > 0)
+        doc_set(arena, doc, "services", services_doc(arena, &request->services));
     struct strbuf json = {0};
     doc_write_json(doc, 0, &json);
     store_txn_put_document(
@@ -179,6 +219,10 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_r
     doc_set_string(arena, detail, "user", request->user);
     if (request->scope.count > 0)
         doc_set(arena, detail, "teams", scope_doc(arena, &request->scope));
+    if (request->inference)
+        doc_set_bool(arena, detail, "inference", true);
+    if (request->services.count > 0)
+        doc_set(arena, detail, "services", services_doc(arena, &request->services));
     struct strbuf text = {0};
     doc_write_json(detail, 0, &text);
     tick_audit(tick, "token-create", "token", ret_id, "", strbuf_text(&text));
@@ -218,8 +262,23 @@ int tokens_check(
     const struct token *token = strmap_get(&tokens->by_hash, hash);
     if (!is_valid(token, now_ms))
         return -1;
-    *ret_owner = (struct token_owner){.user = token->user, .id = token->id, .scope = &token->scope};
+    *ret_owner = (struct token_owner){.user = token->user,
+        .id = token->id,
+        .scope = &token->scope,
+        .inference = token->inference};
     return 0;
+}
+
+void tokens_each(const struct tokens *tokens, int64_t now_ms, token_visit_fn *visit, void *context)
+{
+    for (size_t i = 0; i < tokens->list.count; i++) {
+        const struct token *token = tokens->list.items[i];
+        if (!is_valid(token, now_ms))
+            continue;
+        const struct token_facts facts = {token->id, token->hash, token->user, &token->scope,
+            &token->services, token->expires_ms};
+        visit(context, &facts);
+    }
 }
 
 bool tokens_valid(const struct tokens *tokens, const char *id, int64_t now_ms)
@@ -251,6 +310,10 @@ struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const 
             doc_set_string(arena, item, "expires", quantity_time(token->expires_ms, text));
         if (token->scope.count > 0)
             doc_set(arena, item, "teams", scope_doc(arena, &token->scope));
+        if (token->inference)
+            doc_set_bool(arena, item, "inference", true);
+        if (token->services.count > 0)
+            doc_set(arena, item, "services", services_doc(arena, &token->services));
     }
     return list;
 }

@@ -4,7 +4,8 @@
  *
  *     {"team", "name", "version": 3, "digest": "sha256:..", "tree": "<hex>", "bytes", "files",
  *      "createdAt", "createdBy", "jurisdiction", "consent": [labels of it and its ancestors],
- *      "source": {"kind": "job", "job": id, "jobName", "class", "command": [..], "workdir",
+ *      "source": {"kind": "job", "job": id, "jobName", "output", "class", "command": [..],
+ *                 "workdir",
  *                 "inputs": [{"name", "kind", "team", "artifact", "version", "digest"}],
  *                 "parameters": {..}, "metrics": {name: text of the number}, "environment": {..},
  *                 "attempts", "startedAt", "endedAt"}
@@ -13,7 +14,17 @@
  *      "stage": "candidate", "stageSince", "stageBy"}                    (models)
  *
  * Only stage, stageSince, stageBy and the figures recorded later ("evaluations": [{"promotion",
- * "job", "dataset", "metrics"}]) change. Every change is audited. */
+ * "job", "dataset", "metrics"}]) change. Every change is audited.
+ *
+ * Beside them stand three collections that are derived from versions and jobs, and written in the
+ * same ticks:
+ *
+ *     "artifact-index", "model/team/name": {"last", "newest", "staging", "production"}: numbers are
+ *         never given twice, not even after the newest version was deleted
+ *     "artifact-use", "model/team/name/00000003/job/<id>" and ".../model/team/name/00000004": who
+ *         reads a version and what was made of it, so that lineage is walked down without a search
+ *     "version-job", "model/team/name/00000003": the whole manifest of the job that made it, so
+ *         that it can be run again after the job itself was forgotten */
 #pragma once
 
 #include "base/error.h"
@@ -21,10 +32,13 @@
 #include "spec/reference.h"
 #include "wire/doc.h"
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct arena;
 struct server;
+struct store_reader;
 struct tick;
 
 struct version {
@@ -39,18 +53,69 @@ struct version {
     const struct doc *doc;
 };
 
+enum { VERSION_KEY_TEXT = 160, VERSION_TEXT = 200 };
+
+/* ---- reading what is committed ------------------------------------------------------------ */
+
 /* Finds what a reference means now, for somebody of team (may be NULL when the reference says one).
  * Who may see it is the caller's to check. Everything is of the arena. ERR_NOT_FOUND names what is
  * missing: the dataset or model, its version, or that no version holds the stage. */
 MUST_CHECK int versions_resolve(struct server *server, struct arena *arena, enum kind kind,
     const char *team, const struct reference *reference, struct version *ret, struct error *err);
+/* One by its number. ERR_NOT_FOUND. */
+MUST_CHECK int versions_get(struct server *server, struct arena *arena, enum kind kind,
+    const char *team, const char *name, int64_t number, struct version *ret, struct error *err);
 /* Visits the versions of one, ascending. */
 typedef int version_fn(void *context, const struct version *version, struct error *err);
 MUST_CHECK int versions_each(struct server *server, struct arena *arena, enum kind kind,
     const char *team, const char *name, version_fn *visit, void *context, struct error *err);
-/* Adds the next version within a tick: doc as above without version, which is put in.
- * ERR_NOT_FOUND: there is no such dataset or model. */
+/* The same for those after the number `after`, at most limit of them. */
+MUST_CHECK int versions_page(struct server *server, struct arena *arena, enum kind kind,
+    const char *team, const char *name, int64_t after, size_t limit, version_fn *visit,
+    void *context, struct error *err);
+/* Visits every version of a kind, however many, with any reader: of other threads too. What the
+ * visit gets is valid until it returns. */
+MUST_CHECK int versions_all(struct store_reader *reader, enum kind kind, version_fn *visit,
+    void *context, struct error *err);
+/* Visits the keys of what uses a version: "job/<id in decimal>" or "model/team/name/00000004". */
+typedef int version_use_fn(void *context, const char *user, struct error *err);
+MUST_CHECK int versions_uses(struct server *server, const struct version *version,
+    version_use_fn *visit, void *context, struct error *err);
+/* Whether there is a Dataset or Model of that name. */
+bool versions_have_object(
+    const struct server *server, enum kind kind, const char *team, const char *name);
+/* Whether it has versions: as long as it does, it cannot be deleted. */
+bool versions_exist(struct server *server, enum kind kind, const char *team, const char *name);
+
+/* ---- changing, within a tick ---------------------------------------------------------------- */
+
+/* Adds the next version within a tick: doc as above without version, which is put in. job_manifest
+ * (or NULL) is kept beside it. ERR_NOT_FOUND: there is no such dataset or model. */
 MUST_CHECK int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
-    int64_t *ret_version, struct error *err);
+    const struct doc *job_manifest, int64_t *ret_version, struct error *err);
 /* Writes a version's document anew within a tick (stage, evaluations). */
 void versions_put(struct tick *tick, const struct version *version, const struct doc *doc);
+/* Deletes a version. Whether something refers to it is the caller's to ask before. */
+MUST_CHECK int versions_delete(struct tick *tick, const struct version *version, struct error *err);
+/* Notes that a job reads a version, or that it does not any more: the job is forgotten. */
+void versions_use(struct tick *tick, enum kind kind, const struct reference *version, uint64_t job);
+void versions_unuse(
+    struct tick *tick, enum kind kind, const struct reference *version, uint64_t job);
+/* The manifest of the job that made a version, or NULL. */
+const struct doc *versions_job_manifest(
+    struct server *server, struct arena *arena, const struct version *version);
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+/* "dataset-version" or "model-version". */
+const char *versions_collection(enum kind kind);
+/* "team/name/00000003". */
+char *versions_key(const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT]);
+/* "model/team/name:3", as lineage and errors name a version. */
+char *versions_text(
+    enum kind kind, const char *team, const char *name, int64_t version, char out[VERSION_TEXT]);
+/* "candidate", "staging", .. */
+const char *versions_stage_name(enum model_stage stage);
+/* Fills ret from a stored document, whose texts it borrows. ERR_CORRUPT. */
+MUST_CHECK int versions_read(
+    enum kind kind, const struct doc *doc, struct version *ret, struct error *err);

@@ -57,6 +57,9 @@ static const struct {
     {ROW_PLACEMENT, "attempt", ROW_ATTEMPT},
     {ROW_PLACEMENT, "node", ROW_NODE},
     {ROW_SPAN, "placement", ROW_PLACEMENT},
+    {ROW_SERVICE, "team", ROW_TEAM},
+    {ROW_REPLICA, "service", ROW_SERVICE},
+    {ROW_REPLICA, "job", ROW_JOB},
     {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
 };
@@ -327,5 +330,5 @@ int invariants_state(const struct sim_store *store, struct error *err)
     for (each_row(claim_row, claim, store, ROW_CLAIM))
         if (check_claim(store, claim, err) < 0)
             return -1;
-    return 0;
+    return invariants_services(store, err);
 }

@@ -36,9 +36,15 @@ MUST_CHECK int invariants_idle(const struct sim_store *store, int64_t now_ms, st
 MUST_CHECK int invariants_final(
     const struct invariants *inv, const struct sim_store *store, struct error *err);
 
+/* Nothing fails any more and time has passed: every service of which no replica waits for room has
+ * just what it wants, of the newest revision and ready. */
+MUST_CHECK int invariants_services_settled(
+    struct invariants *inv, const struct sim_store *store, struct error *err);
+
 struct invariants_counts {
     uint64_t jobs_accepted, jobs_succeeded, jobs_failed, jobs_cancelled;
     uint64_t attempts, preemptions, charges;
+    uint64_t replicas, services_settled;
 };
 /* How much was seen and checked so far. */
 const struct invariants_counts *invariants_count(const struct invariants *inv);

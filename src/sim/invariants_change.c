@@ -38,6 +38,14 @@ void invariants_destroy(struct invariants *inv)
     free(inv);
 }
 
+int invariants_services_settled(
+    struct invariants *inv, const struct sim_store *store, struct error *err)
+{
+    int settled = invariants_settled(store, err);
+    inv->counts.services_settled += settled > 0 ? (uint64_t)settled : 0;
+    return settled < 0 ? -1 : 0;
+}
+
 const struct invariants_counts *invariants_count(const struct invariants *inv)
 {
     return &inv->counts;
@@ -107,6 +115,11 @@ static bool is_retried(int32_t reason)
 
 static int check_job_end(const struct job_row *job, int64_t now_ms, struct error *err)
 {
+    if (job->service && job->state != JOB_CANCELLED && job->end_reason != END_DEADLINE &&
+        job->end_reason != END_DEPENDENCY)
+        return broken(err, 1,
+            "job %llu is a service, nobody stopped it, and it ended for reason %d", (ull)job->id,
+            job->end_reason);
     if (!job_state_ended(job->state))
         return broken(err, 1, "job %llu is retired in state %d", (ull)job->id, job->state);
     if (job->ended_ms <= 0 || job->ended_ms > now_ms || job->attempt)
@@ -132,6 +145,8 @@ static int check_requeue(const struct sim_store *before, const struct sim_txn *t
         return broken(err, 2, "job %llu let go of attempt %llu, which has not ended", (ull)job->id,
             (ull)old->attempt);
     const struct attempt_row *attempt = end->row;
+    if (invariants_restart(old, job, attempt, err) < 0)
+        return -1;
     int32_t used = old->retries_left - job->retries_left;
     bool is_free = attempt->end_reason == END_PREEMPTED || attempt->end_reason == END_DRAINED ||
                    attempt->end_reason == END_RESIZED;
@@ -139,6 +154,16 @@ static int check_requeue(const struct sim_store *before, const struct sim_txn *t
         return broken(err, 1, "job %llu used %d retries for reason %d", (ull)job->id, used,
             attempt->end_reason);
     return need_decision(txn, DECISION_REQUEUE, DECISION_OF_JOB, job->id, err);
+}
+
+/* Its service told it to stop. */
+static bool is_replaced(const struct sim_txn *txn, uint64_t job)
+{
+    for (size_t i = 0; i < txn->decisions.count; i++)
+        if (txn->decisions.items[i].job == job && txn->decisions.items[i].kind == DECISION_STOP &&
+            txn->decisions.items[i].reason == END_REPLACED)
+            return true;
+    return false;
 }
 
 static int check_job_change(const struct sim_store *before, const struct sim_txn *txn,
@@ -157,7 +182,8 @@ static int check_job_change(const struct sim_store *before, const struct sim_txn
     if (old && old->attempt && old->attempt != job->attempt && change->change == CHANGE_PUT &&
         check_requeue(before, txn, old, job, err) < 0)
         return -1;
-    if (old && !old->cancel && job->cancel &&
+    if (old && !old->cancel && job->cancel && job->end_reason != END_REPLACED &&
+        !is_replaced(txn, job->id) &&
         need_decision(txn, DECISION_JOB_CANCEL, DECISION_OF_JOB, job->id, err) < 0)
         return -1;
     if (change->change == CHANGE_PUT)
@@ -332,6 +358,8 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_SPAN:
         return change->change == CHANGE_PUT ? invariants_span(before, change->row, err) : 0;
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
+    case ROW_SERVICE:
+    case ROW_REPLICA: return invariants_service_change(before, txn, change, err);
     default: return check_other_change(txn, old, change, err);
     }
 }
@@ -345,6 +373,8 @@ static void count_change(struct invariants *inv, const struct core_change *chang
     if (change->kind == ROW_ATTEMPT) {
         inv->counts.attempts++;
         inv->counts.preemptions += attempt->stop_reason == END_PREEMPTED;
+    } else if (change->kind == ROW_REPLICA) {
+        inv->counts.replicas++;
     } else if (change->kind == ROW_JOB) {
         inv->counts.jobs_succeeded += job->state == JOB_SUCCEEDED;
         inv->counts.jobs_failed += job->state == JOB_FAILED;
@@ -369,7 +399,7 @@ int invariants_change(struct invariants *inv, const struct sim_store *before,
     for (size_t i = 0; i < txn->decisions.count; i++)
         if (check_decision(txn, &txn->decisions.items[i], err) < 0)
             return -1;
-    return 0;
+    return invariants_replaced(before, txn, err);
 }
 
 /* ---- answers --------------------------------------------------------------------------- */
@@ -473,10 +503,30 @@ static int answered_pool(
     return 0;
 }
 
+static int answered_service(
+    const struct sim_store *store, const struct sim_input *input, uint64_t id, struct error *err)
+{
+    const struct service_row *service = sim_store_row(store, ROW_SERVICE, id);
+    if (input->kind == INPUT_SERVICE_DELETE)
+        return !service || service->deleted
+                   ? 0
+                   : broken(err, 7, "service %llu was deleted and is there", (ull)id);
+    if (service ? service->deleted : sim_store_retired(store, ROW_SERVICE, id) != NULL)
+        return 0; /* in the same step */
+    if (!service || service->replicas != input->service.replicas ||
+        service->surge != input->service.surge ||
+        service->unavailable != input->service.unavailable)
+        return broken(err, 7, "service %llu was put and is not stored", (ull)id);
+    return 0;
+}
+
 int invariants_answered(struct invariants *inv, const struct sim_store *store,
     const struct sim_input *input, const struct sim_answer *answer, struct error *err)
 {
     switch (input->kind) {
+    case INPUT_SERVICE_PUT: return answered_service(store, input, answer->id, err);
+    case INPUT_SERVICE_DELETE: return answered_service(store, input, input->id, err);
+    case INPUT_REPLICA_SUBMIT:
     case INPUT_JOB_SUBMIT: return answered_submit(inv, store, input, answer, err);
     case INPUT_JOB_CANCEL:
     case INPUT_JOB_HOLD:
@@ -492,8 +542,8 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
-    static const enum row_kind empty[] = {
-        ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT, ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM};
+    static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
+        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_SERVICE, ROW_REPLICA};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

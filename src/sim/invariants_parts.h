@@ -54,6 +54,25 @@ int invariants_quota_kept(
 int invariants_preempted(const struct sim_store *after, const struct core_decision *decision,
     int64_t now_ms, struct error *err);
 
+/* What every stored state of services and replicas must be. */
+int invariants_services(const struct sim_store *store, struct error *err);
+/* A service or replica that changes: numbers are new, and each change has its decision. */
+int invariants_service_change(const struct sim_store *before, const struct sim_txn *txn,
+    const struct core_change *change, struct error *err);
+/* By choice no replica that is ready is stopped while too few others are, by the order of the
+ * transaction's decisions. */
+int invariants_replaced(
+    const struct sim_store *before, const struct sim_txn *txn, struct error *err);
+/* A service whose attempt ended by itself goes on, after a pause that grows with failures in a row.
+ */
+int invariants_restart(const struct job_row *old, const struct job_row *job,
+    const struct attempt_row *attempt, struct error *err);
+/* How many services have what they want; -1: one should have, and has not. */
+int invariants_settled(const struct sim_store *store, struct error *err);
+/* That a row was changed to this by the transaction, or else what it was; NULL: neither. */
+const void *invariants_row_after(
+    const struct sim_store *before, const struct sim_txn *txn, enum row_kind kind, uint64_t id);
+
 /* That a charge, a span of one that was closed early, or a node's capacity, costs what the prices
  * before the transaction say. */
 int invariants_charge(

@@ -8,6 +8,7 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "sim/sim_services.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -66,6 +67,7 @@ struct sim_engine {
     struct sim_input stale[STALE_COUNT];
     size_t stale_count;
     struct idmap started;
+    bool calm;
     struct error fault; /* the first thing that went wrong */
 };
 
@@ -104,6 +106,7 @@ void sim_engine_set_run_max(struct sim_engine *engine, int64_t run_ms_max)
 void sim_engine_calm(struct sim_engine *engine, int64_t now_ms)
 {
     engine->faults = (struct sim_faults){0};
+    engine->calm = true;
     sim_engine_disconnect(engine);
     for (size_t i = 0; i < engine->nodes.count; i++)
         if (engine->nodes.items[i].down)
@@ -330,6 +333,18 @@ static void check_start(struct sim_engine *engine, const struct run *run)
                 check_device(engine, run, run->held[i].node, device);
 }
 
+/* A replica runs until it is stopped, unless its revision is one that crashes, with any status, or
+ * a fault ends it like a job. */
+static void run_serve(struct sim_engine *engine, struct run *run, const struct replica_row *replica)
+{
+    enum sim_health health = sim_service_health(replica->service, replica->revision);
+    bool crashes = health == HEALTH_CRASHES && !engine->calm;
+    if (crashes)
+        run->end_ms = run->start_ms + sim_between(&engine->prng, 0, 2000);
+    else if (run->end.complete)
+        run->end_ms = INT64_MAX;
+}
+
 /* The engine takes a start: the attempt will run, fail to start, or be forgotten. */
 static void run_begin(struct sim_engine *engine, const struct attempt_row *attempt,
     const struct sim_store *store, int64_t now_ms)
@@ -343,6 +358,9 @@ static void run_begin(struct sim_engine *engine, const struct attempt_row *attem
     run->end_ms = run->start_ms + sim_between(&engine->prng, 0, engine->run_ms_max);
     run->end = run_fate(engine);
     run->end.attempt = attempt->id;
+    const struct replica_row *replica = sim_replica_of(store, run->job);
+    if (replica)
+        run_serve(engine, run, replica);
     run->ignores_term = sim_chance(&engine->prng, engine->faults.ignores_term);
     if (sim_chance(&engine->prng, 500))
         run->checkpoint_every_ms = sim_between(&engine->prng, 20 * 1000, 600 * 1000);

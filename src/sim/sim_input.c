@@ -20,8 +20,14 @@ static int input_command(
     case INPUT_NODE_RESERVE:
         return core_node_reserve(
             core, input->pool_name, input->node_name, input->begin_ms, input->end_ms, err);
+    case INPUT_SERVICE_PUT: return core_service_put(core, &input->service, ret_id, NULL, err);
+    case INPUT_SERVICE_DELETE: return core_service_delete(core, input->id, err);
+    case INPUT_REPLICA_SUBMIT:
+        return core_replica_submit(core, &input->wanted, &input->job, ret_id, err);
+    case INPUT_REPLICA_REFUSED: core_replica_refused(core, &input->wanted); return 0;
     case INPUT_ATTEMPT_REPORT:
-    case INPUT_NODE_REPORT: break;
+    case INPUT_NODE_REPORT:
+    case INPUT_REPLICA_REPORT: break;
     }
     assert(!"a report is no command");
     return -1;
@@ -35,6 +41,8 @@ void sim_input_apply(
         ret_answer->changed = core_attempt_report(core, &input->report);
     else if (input->kind == INPUT_NODE_REPORT)
         ret_answer->changed = core_node_report(core, input->pool_name, input->node_name, input->up);
+    else if (input->kind == INPUT_REPLICA_REPORT)
+        ret_answer->changed = core_replica_report(core, input->id, input->attempt, input->found);
     else
         ret_answer->result = input_command(core, input, &ret_answer->id, &ret_answer->error);
 }
@@ -120,6 +128,19 @@ static void print_job(const struct job *job, struct strbuf *out)
     print_job_placement(&job->placement, out);
 }
 
+static void print_service(const struct core_service *service, struct strbuf *out)
+{
+    strbuf_printf(out, "service-put %s/%s replicas=%d surge=%d unavailable=%d renew=%d",
+        service->team, service->name, service->replicas, service->surge, service->unavailable,
+        service->renew);
+}
+
+static void print_wanted(const char *what, const struct core_wanted *wanted, struct strbuf *out)
+{
+    strbuf_printf(out, "%s service=%llu revision=%d number=%d ", what,
+        (unsigned long long)wanted->service, wanted->revision, wanted->number);
+}
+
 static void print_attempt_report(const struct core_report *report, struct strbuf *out)
 {
     static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
@@ -139,7 +160,9 @@ void sim_input_print(
         [INPUT_TEAM_DELETE] = "team-delete",
         [INPUT_JOB_CANCEL] = "job-cancel",
         [INPUT_JOB_HOLD] = "job-hold",
-        [INPUT_JOB_RELEASE] = "job-release"};
+        [INPUT_JOB_RELEASE] = "job-release",
+        [INPUT_SERVICE_DELETE] = "service-delete"};
+    static const char *const found[] = {"ready", "unready", "unhealthy"};
     static const char *const wishes[] = {"cordon", "uncordon", "drain"};
     switch (input->kind) {
     case INPUT_POOL_PUT: print_pool(&input->pool, out); break;
@@ -150,6 +173,7 @@ void sim_input_print(
     case INPUT_JOB_CANCEL:
     case INPUT_JOB_HOLD:
     case INPUT_JOB_RELEASE:
+    case INPUT_SERVICE_DELETE:
         strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
         break;
     case INPUT_NODE_WISH:
@@ -159,6 +183,16 @@ void sim_input_print(
     case INPUT_NODE_RESERVE:
         strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,
             (long long)input->begin_ms, (long long)input->end_ms);
+        break;
+    case INPUT_SERVICE_PUT: print_service(&input->service, out); break;
+    case INPUT_REPLICA_SUBMIT:
+        print_wanted("replica-submit", &input->wanted, out);
+        print_job(&input->job, out);
+        break;
+    case INPUT_REPLICA_REFUSED: print_wanted("replica-refused", &input->wanted, out); break;
+    case INPUT_REPLICA_REPORT:
+        strbuf_printf(out, "report replica=%llu attempt=%llu %s", (unsigned long long)input->id,
+            (unsigned long long)input->attempt, found[input->found]);
         break;
     case INPUT_ATTEMPT_REPORT: print_attempt_report(&input->report, out); break;
     case INPUT_NODE_REPORT:

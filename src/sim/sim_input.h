@@ -16,29 +16,38 @@ enum input_kind {
     INPUT_JOB_RELEASE,
     INPUT_NODE_WISH,
     INPUT_NODE_RESERVE,
+    INPUT_SERVICE_PUT,
+    INPUT_SERVICE_DELETE,
+    INPUT_REPLICA_SUBMIT,
+    INPUT_REPLICA_REFUSED,
     INPUT_ATTEMPT_REPORT,
     INPUT_NODE_REPORT,
+    INPUT_REPLICA_REPORT,
 };
 
 struct sim_input {
     enum input_kind kind;
     struct pool pool;   /* POOL_PUT */
     struct team team;   /* TEAM_PUT */
-    struct job job;     /* JOB_SUBMIT */
-    const char *name;   /* POOL_DELETE, TEAM_DELETE */
-    uint64_t id;        /* JOB_CANCEL, _HOLD, _RELEASE */
+    struct job job;     /* JOB_SUBMIT, REPLICA_SUBMIT */
+    const char *name;   /* POOL_DELETE, TEAM_DELETE, SERVICE_PUT */
+    uint64_t id;        /* JOB_CANCEL, _HOLD, _RELEASE, SERVICE_DELETE, REPLICA_REPORT (the job) */
     char pool_name[64]; /* NODE_* */
     char node_name[64];
-    enum node_wish wish;       /* NODE_WISH */
-    int64_t begin_ms, end_ms;  /* NODE_RESERVE */
-    struct core_report report; /* ATTEMPT_REPORT */
-    bool up;                   /* NODE_REPORT */
+    enum node_wish wish;         /* NODE_WISH */
+    int64_t begin_ms, end_ms;    /* NODE_RESERVE */
+    struct core_report report;   /* ATTEMPT_REPORT */
+    bool up;                     /* NODE_REPORT */
+    struct core_service service; /* SERVICE_PUT */
+    struct core_wanted wanted;   /* REPLICA_SUBMIT, _REFUSED */
+    uint64_t attempt;            /* REPLICA_REPORT */
+    enum replica_report found;
 };
 
 struct sim_answer {
     int result;   /* of a command: 0 or -1 */
     bool changed; /* of a report */
-    uint64_t id;  /* JOB_SUBMIT */
+    uint64_t id;  /* JOB_SUBMIT, REPLICA_SUBMIT, SERVICE_PUT */
     struct error error;
 };
 

@@ -10,6 +10,7 @@
 #include "sim/sim_run.h"
 
 #include "base/vec.h"
+#include "sim/sim_services.h"
 #include "sim/sim_trace.h"
 
 #include <assert.h>
@@ -58,6 +59,8 @@ struct sim {
     enum cut cut;
     enum commit_fate fate;
     bool calm; /* the drain has begun */
+    VEC(struct core_wanted) wanted, shadow_wanted;
+    VEC(uint64_t) hopeless; /* services of which a replica was refused, when calm */
 };
 
 /* ---- loading --------------------------------------------------------------------------- */
@@ -119,6 +122,22 @@ static void gather_reports(struct sim *sim)
         add_input(sim, &input);
 }
 
+/* What the server's checks find out. In the drain it gives up on what can not be made. */
+static void gather_services(struct sim *sim)
+{
+    struct sim_input input;
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_REPLICA); i++) {
+        const struct replica_row *replica = sim_store_at(sim->store, ROW_REPLICA, i);
+        if (sim_replica_check(&sim->prng, sim->store, replica, sim->calm, sim->now_ms, &input))
+            add_input(sim, &input);
+    }
+    for (size_t i = 0; i < sim->hopeless.count; i++) {
+        input = (struct sim_input){.kind = INPUT_SERVICE_DELETE, .id = sim->hopeless.items[i]};
+        add_input(sim, &input);
+    }
+    vec_clear(&sim->hopeless);
+}
+
 static void node_input(
     const struct sim *sim, const struct node_row *node, struct sim_input *ret_input)
 {
@@ -153,6 +172,10 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
     uint64_t before = look ? sim_core_digest(sim->core) : 0;
     bool stale =
         input->kind == INPUT_ATTEMPT_REPORT && !core_attempt(sim->core, input->report.attempt);
+    if (input->kind == INPUT_REPLICA_REPORT) {
+        const struct job_row *job = core_job(sim->core, input->id);
+        stale = !job || job->attempt != input->attempt || job->state != JOB_RUNNING;
+    }
     sim_input_apply(sim->core, input, &answer);
     sim_trace_input(&sim->trace, sim->now_ms, input, &answer);
     vec_push(&sim->answers, answer);
@@ -160,7 +183,8 @@ static int apply_input(struct sim *sim, const struct sim_input *input, struct er
         return error_set(err, ERR_CORRUPT,
             "invariant 2: a report of attempt %llu, which is not"
             " live, changed something",
-            (unsigned long long)input->report.attempt);
+            (unsigned long long)(input->kind == INPUT_REPLICA_REPORT ? input->attempt
+                                                                     : input->report.attempt));
     if (look && check_nothing_done(sim, input, &answer, before, err) < 0)
         return -1;
     if (!sim->shadow)
@@ -194,6 +218,85 @@ static int apply_inputs(struct sim *sim, int64_t told_ms, struct error *err)
         if (apply_input(sim, &sim->inputs.items[i], err) < 0)
             return -1;
     return 0;
+}
+
+/* ---- replicas -------------------------------------------------------------------------- */
+
+static void keep_wanted(void *context, const struct core_wanted *wanted)
+{
+    struct sim *sim = context;
+    vec_push(&sim->wanted, *wanted);
+}
+
+static void keep_shadow_wanted(void *context, const struct core_wanted *wanted)
+{
+    struct sim *sim = context;
+    vec_push(&sim->shadow_wanted, *wanted);
+}
+
+static int wanted_same(const struct sim *sim, struct error *err)
+{
+    bool same = sim->wanted.count == sim->shadow_wanted.count;
+    for (size_t i = 0; same && i < sim->wanted.count; i++) {
+        const struct core_wanted *a = &sim->wanted.items[i], *b = &sim->shadow_wanted.items[i];
+        same = a->service == b->service && a->revision == b->revision && a->number == b->number;
+    }
+    return same ? 0
+                : error_set(
+                      err, ERR_CORRUPT, "invariant 7: a core loaded anew wants other replicas");
+}
+
+static int apply_more(struct sim *sim, const struct sim_input *input, struct error *err)
+{
+    vec_push(&sim->inputs, *input);
+    return apply_input(sim, input, err);
+}
+
+/* Makes the job of a replica, or says that it can not be made. */
+static int answer_wanted(struct sim *sim, const struct core_wanted *wanted, struct error *err)
+{
+    struct sim_input input;
+    const struct service_row *service = core_service(sim->core, wanted->service);
+    const char *team = core_symbol(sim->core, core_team(sim->core, service->team)->name);
+    sim_replica_make(sim->arena, arena_printf(sim->arena, "%s", team), wanted, &input);
+    if (sim->calm || !sim_chance(&sim->prng, 50)) {
+        if (apply_more(sim, &input, err) < 0)
+            return -1;
+        const struct sim_answer *answer = &sim->answers.items[sim->answers.count - 1];
+        if (answer->result == 0)
+            return 0;
+        if (answer->error.code == ERR_CONFLICT) /* names are as new as the numbers are */
+            return error_set(err, ERR_CORRUPT, "invariant 9: a replica is wanted and refused: %s",
+                answer->error.text);
+    }
+    if (sim->calm)
+        vec_push(&sim->hopeless, wanted->service);
+    input = (struct sim_input){.kind = INPUT_REPLICA_REFUSED, .wanted = *wanted};
+    return apply_more(sim, &input, err);
+}
+
+static int answer_all_wanted(struct sim *sim, struct error *err)
+{
+    vec_clear(&sim->wanted);
+    vec_clear(&sim->shadow_wanted);
+    core_service_wanted(sim->core, keep_wanted, sim);
+    if (sim->shadow) {
+        core_service_wanted(sim->shadow, keep_shadow_wanted, sim);
+        if (wanted_same(sim, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < sim->wanted.count; i++)
+        if (answer_wanted(sim, &sim->wanted.items[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Whether replicas are wanted that nobody was asked for yet: stopping others left room for them. */
+static bool wants_more(struct sim *sim)
+{
+    vec_clear(&sim->wanted);
+    core_service_wanted(sim->core, keep_wanted, sim);
+    return sim->wanted.count > 0;
 }
 
 /* ---- schedule and commit ----------------------------------------------------------------- */
@@ -249,7 +352,7 @@ static int schedule(struct sim *sim, struct error *err)
 {
     core_schedule(sim->core);
     int64_t next_ms = core_next_ms(sim->core);
-    if (next_ms <= sim->core_ms)
+    if (next_ms <= sim->core_ms && !wants_more(sim))
         return error_set(err, ERR_CORRUPT, "it is %lld and the core wants to be woken at %lld",
             (long long)sim->core_ms, (long long)next_ms);
     sim_txn_collect(&sim->txn, sim->core, sim_store_next_tick(sim->store));
@@ -329,7 +432,8 @@ static int answer_commands(struct sim *sim, struct error *err)
     for (size_t i = 0; i < sim->inputs.count; i++) {
         const struct sim_input *input = &sim->inputs.items[i];
         if (sim_input_is_report(input) || sim->answers.items[i].result < 0 ||
-            (input->kind != INPUT_JOB_SUBMIT && is_overtaken(sim, i)))
+            (input->kind != INPUT_JOB_SUBMIT && input->kind != INPUT_REPLICA_SUBMIT &&
+                is_overtaken(sim, i)))
             continue;
         if (invariants_answered(sim->inv, sim->store, input, &sim->answers.items[i], err) < 0)
             return -1;
@@ -414,8 +518,9 @@ static int step_run(struct sim *sim, struct error *err)
         sim->core_ms = told_ms;
     sim_engine_advance(sim->engine, sim->store, sim->now_ms);
     gather_reports(sim);
+    gather_services(sim);
     gather_alarm(sim);
-    if (apply_inputs(sim, told_ms, err) < 0)
+    if (apply_inputs(sim, told_ms, err) < 0 || answer_all_wanted(sim, err) < 0)
         return -1;
     if (sim->cut == CUT_BEFORE_SCHEDULE)
         return crash(sim, "crash before the schedule", err);
@@ -466,19 +571,27 @@ static void gather_relief(struct sim *sim)
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_JOB); i++) {
         const struct job_row *job = sim_store_at(sim->store, ROW_JOB, i);
         struct sim_input input = {.kind = INPUT_JOB_RELEASE, .id = job->id};
-        if (job->service)
+        bool alone = job->service && !sim_replica_of(sim->store, job->id);
+        if (alone)
             input.kind = INPUT_JOB_CANCEL;
-        if (job->service || job->state == JOB_HELD)
+        if (alone || job->state == JOB_HELD)
             add_input(sim, &input);
     }
 }
 
+/* Deleting a service has to be enough for its replicas. */
 static void gather_cancels(struct sim *sim)
 {
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_SERVICE); i++) {
+        struct sim_input input = {.kind = INPUT_SERVICE_DELETE,
+            .id = sim_row_id(sim_store_at(sim->store, ROW_SERVICE, i))};
+        add_input(sim, &input);
+    }
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_JOB); i++) {
         struct sim_input input = {
             .kind = INPUT_JOB_CANCEL, .id = sim_row_id(sim_store_at(sim->store, ROW_JOB, i))};
-        add_input(sim, &input);
+        if (!sim_replica_of(sim->store, input.id))
+            add_input(sim, &input);
     }
 }
 
@@ -490,9 +603,14 @@ static int run_dry(struct sim *sim, struct error *err)
             return -1;
         int64_t next_ms = core_next_ms(sim->core);
         int64_t world_ms = sim_engine_next_ms(sim->engine);
+        int64_t ready_ms = sim_replicas_next_ms(sim->store, sim->now_ms);
         if (world_ms < next_ms)
             next_ms = world_ms;
-        if (next_ms == INT64_MAX || !sim_store_count(sim->store, ROW_JOB))
+        if (ready_ms < next_ms)
+            next_ms = ready_ms;
+        bool left =
+            sim_store_count(sim->store, ROW_JOB) || sim_store_count(sim->store, ROW_SERVICE);
+        if (next_ms == INT64_MAX || !left)
             return 0;
         if (next_ms > sim->now_ms)
             sim->now_ms = next_ms;
@@ -515,17 +633,28 @@ static int check_preemptions(const struct sim *sim, uint64_t before, size_t jobs
         (unsigned long long)preemptions, jobs);
 }
 
+static size_t replicas_at_most(const struct sim *sim)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_SERVICE); i++) {
+        const struct service_row *service = sim_store_at(sim->store, ROW_SERVICE, i);
+        count += (size_t)(service->replicas + service->surge);
+    }
+    return count;
+}
+
 static int drain(struct sim *sim, struct error *err)
 {
     uint64_t preemptions = invariants_count(sim->inv)->preemptions;
-    size_t jobs = sim_store_count(sim->store, ROW_JOB);
+    size_t jobs = sim_store_count(sim->store, ROW_JOB) + replicas_at_most(sim);
     sim_trace_note(&sim->trace, sim->now_ms, "the faults end");
     sim->calm = true;
     sim_engine_calm(sim->engine, sim->now_ms);
     gather_relief(sim);
     if (run_dry(sim, err) < 0 || check_preemptions(sim, preemptions, jobs, err) < 0)
         return -1;
-    if (invariants_idle(sim->store, sim->now_ms, err) < 0)
+    if (invariants_idle(sim->store, sim->now_ms, err) < 0 ||
+        invariants_services_settled(sim->inv, sim->store, err) < 0)
         return -1;
     gather_cancels(sim);
     if (run_dry(sim, err) < 0)
@@ -577,6 +706,9 @@ static void sim_finish(struct sim *sim)
     arena_destroy(sim->arena);
     vec_free(&sim->inputs);
     vec_free(&sim->answers);
+    vec_free(&sim->wanted);
+    vec_free(&sim->shadow_wanted);
+    vec_free(&sim->hopeless);
 }
 
 static int sim_steps(struct sim *sim, struct error *err)

@@ -97,9 +97,9 @@ static void trace_change(struct sim_trace *trace, const struct sim_store *store,
 uint64_t sim_trace_decision(uint64_t digest, const struct core_decision *decision)
 {
     const uint64_t values[] = {(uint64_t)decision->kind, (uint64_t)decision->at_ms, decision->job,
-        decision->attempt, decision->node, decision->pool, decision->team, decision->for_job,
-        (uint64_t)(int64_t)decision->reason, (uint64_t)(int64_t)decision->exit_status,
-        (uint64_t)decision->lost_ms};
+        decision->attempt, decision->node, decision->pool, decision->team, decision->service,
+        decision->for_job, (uint64_t)(int64_t)decision->reason,
+        (uint64_t)(int64_t)decision->exit_status, (uint64_t)decision->lost_ms};
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         digest = sim_hash_number(digest, values[i]);
     return digest;
@@ -111,7 +111,8 @@ static void print_decision(struct strbuf *line, const struct core_decision *deci
         const char *name;
         uint64_t id;
     } ids[] = {{"job", decision->job}, {"attempt", decision->attempt}, {"node", decision->node},
-        {"pool", decision->pool}, {"team", decision->team}, {"for_job", decision->for_job}};
+        {"pool", decision->pool}, {"team", decision->team}, {"service", decision->service},
+        {"for_job", decision->for_job}};
     strbuf_printf(line, "  decision %s", decision_names[decision->kind]);
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         if (ids[i].id)

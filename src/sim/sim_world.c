@@ -5,6 +5,7 @@
 #include "sim/sim_world.h"
 
 #include "sim/sim_jobs.h"
+#include "sim/sim_services.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -37,37 +38,48 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
         .node_lost = 5, .commit_fails = 120, .commit_unknown = 120, .crash = 120, .clock_back = 10 \
     }
 
+/* A server that serves: most of what happens is about replicas. */
+#define SERVICE_FAULTS                                                                             \
+    {                                                                                              \
+        .report_lost = 30, .report_twice = 30, .report_delay_ms_max = 3000, .lie = 10,             \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 100, .ignores_term = 200,   \
+        .node_lost = 10, .engine_dies = 3, .commit_fails = 40, .commit_unknown = 40, .crash = 40,  \
+        .clock_back = 10                                                                           \
+    }
+
 /* clang-format off */
 /* Counts are the most there can be; shares are thousandths; times are minutes of virtual time. */
 #define PROFILE(name_, steps_, pools_, groups_, nodes_, teams_, jobs_, gang_, run_, accelerators_, \
-    fractions_, constraints_, quotas_, submits_, commands_, reconfigures_, faults_)                \
+    fractions_, constraints_, quotas_, submits_, commands_, reconfigures_, services_, faults_)     \
     {.name = name_, .steps = steps_, .step_ms_max = 40 * 1000, .run_ms_max = run_ * MINUTE_MS,     \
      .pools_max = pools_, .groups_max = groups_, .group_nodes_max = nodes_, .teams_max = teams_,   \
      .jobs_live_max = jobs_, .gang_max = gang_, .accelerators = accelerators_,                     \
      .fractions = fractions_, .constraints = constraints_, .quotas = quotas_,                      \
      .submits = submits_, .commands = commands_, .reconfigures = reconfigures_,                    \
-     .faults = faults_}
+     .services = services_, .faults = faults_}
 
 const struct sim_profile sim_profiles[] = {
     /*                    cluster         load        shares of
      *            steps   pools groups nodes  teams jobs gang run  accel. fract. constr. quotas
-     *            submits commands reconfigures */
+     *            submits commands reconfigures services */
     PROFILE("small",         240, 1, 1, 2,  4, 30, 4, 30,   500, 300,  300,  600,
-            350, 250, 250, SOME_FAULTS),
+            350, 250, 250, 0, SOME_FAULTS),
     PROFILE("accelerators",  240, 2, 2, 4,  4, 30, 8, 30,  1000, 500,  300,  600,
-            350, 250, 250, SOME_FAULTS),
+            350, 250, 250, 0, SOME_FAULTS),
     PROFILE("quotas",        240, 2, 2, 4,  6, 30, 4, 30,   500, 300,   50, 1000,
-            450, 250, 250, CALM_FAULTS),
+            450, 250, 250, 0, CALM_FAULTS),
     PROFILE("constraints",   240, 3, 2, 4,  4, 30, 4, 30,   500, 300, 1000,  600,
-            350, 250, 250, SOME_FAULTS),
+            350, 250, 250, 0, SOME_FAULTS),
     PROFILE("engine-faults", 240, 2, 2, 4,  4, 30, 4, 30,   500, 300,  300,  600,
-            350, 250, 250, ENGINE_FAULTS),
+            350, 250, 250, 0, ENGINE_FAULTS),
     PROFILE("store-faults",  240, 2, 2, 4,  4, 30, 4, 30,   500, 300,  300,  600,
-            350, 250, 250, STORE_FAULTS),
+            350, 250, 250, 0, STORE_FAULTS),
     PROFILE("reconfigure",   240, 3, 2, 4,  4, 30, 4, 30,   500, 300,  300,  600,
-            350, 500, 600, SOME_FAULTS),
+            350, 500, 600, 0, SOME_FAULTS),
     PROFILE("crowded",       240, 2, 2, 4,  4, 60, 4, 20,   500, 300,  100,  600,
-            800, 250, 250, SOME_FAULTS),
+            800, 250, 250, 0, SOME_FAULTS),
+    PROFILE("services",      320, 2, 2, 4,  3, 20, 2, 20,   500, 300,  100,  400,
+            200, 300, 100, 600, SERVICE_FAULTS),
     {.name = NULL},
 };
 /* clang-format on */
@@ -302,6 +314,8 @@ bool sim_world_command(struct sim_world *world, struct arena *arena, const struc
 {
     if (sim_chance(&world->prng, world->profile->reconfigures))
         return command_reconfigure(world, arena, ret_input);
+    if (world->profile->services && sim_chance(&world->prng, world->profile->services))
+        return sim_service_command(world, store, ret_input);
     if (sim_chance(&world->prng, 600))
         return command_job(world, store, ret_input);
     return command_node(world, store, now_ms, ret_input);

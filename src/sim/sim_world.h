@@ -23,6 +23,7 @@ struct sim_profile {
     int64_t submits;      /* steps with a submission */
     int64_t commands;     /* steps with another command */
     int64_t reconfigures; /* of these: pools and teams */
+    int64_t services;     /* of the rest: services */
     struct sim_faults faults;
 };
 

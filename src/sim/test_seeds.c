@@ -11,13 +11,14 @@
 
 #include <inttypes.h>
 
-enum { SEEDS_EACH = 250 };
+enum { SEEDS_EACH = 250, SERVICE_SEEDS = 100 };
 
 static void every_seed_keeps_the_invariants(void **context)
 {
     const struct sim_profile *profile = *context;
-    uint64_t placed = 0, loads = 0;
-    for (uint64_t seed = 1; seed <= SEEDS_EACH; seed++) {
+    uint64_t placed = 0, loads = 0, replicas = 0, settled = 0;
+    uint64_t seeds = profile->services ? SERVICE_SEEDS : SEEDS_EACH;
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct sim_options options = {.seed = seed, .profile = profile};
         struct sim_result result;
         struct error err = {0};
@@ -26,9 +27,12 @@ static void every_seed_keeps_the_invariants(void **context)
                 seed, profile->name);
         placed += result.counts.attempts;
         loads += (uint64_t)result.loads;
+        replicas += result.counts.replicas;
+        settled += result.counts.services_settled;
     }
     /* A run in which nothing happens proves nothing. */
-    assert_true(placed > SEEDS_EACH * 5);
+    assert_true(placed > seeds * 5);
+    assert_true(!profile->services || (replicas > seeds * 10 && settled > seeds));
     assert_true(loads > 0 || !profile->faults.crash);
 }
 
@@ -84,6 +88,7 @@ int main(void)
         WORLD(5, "seeds: a store that fails and machines that stop"),
         WORLD(6, "seeds: pools and teams that change"),
         WORLD(7, "seeds: a crowded cluster"),
+        WORLD(8, "seeds: services that roll, crash and flap"),
         cmocka_unit_test(a_guarantee_comes_back),
         cmocka_unit_test(a_seed_gives_the_same_bytes_again),
         cmocka_unit_test(seeds_differ),

@@ -77,6 +77,7 @@ extern const char spec_builtin_classes[];
 struct doc *spec_builtin_classes_doc(struct arena *arena);
 /* The runtimes that come with muster (runtimes/), in the same way. */
 extern const char spec_builtin_runtimes[];
+/* The same, parsed: a DOC_LIST of manifests. Never NULL. */
 struct doc *spec_builtin_runtimes_doc(struct arena *arena);
 /* A lookup over such a list (or any list of Class manifests). */
 struct class_lookup class_lookup_in(const struct doc *list);

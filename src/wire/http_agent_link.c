@@ -59,6 +59,7 @@ struct http_link *link_create(struct http_endpoint *endpoint, int fd)
     LIST_INSERT_HEAD(&endpoint->links, link, all);
     endpoint->agent->stats.connections++;
     if (fd >= 0) {
+        endpoint->agent->now_ms = link_now_ms();
         interest_set(&link->read_event, &link->reading, true);
         link_park(link);
     }
@@ -126,7 +127,7 @@ void link_park(struct http_link *link)
     LIST_INSERT_HEAD(&endpoint->idle, link, idle);
     endpoint->idle_count++;
     endpoint->agent->stats.idle++;
-    link->deadline_ms = link_now_ms() + endpoint->agent->options.idle_ms;
+    link->deadline_ms = endpoint->agent->now_ms + endpoint->agent->options.idle_ms;
 }
 
 void link_attend(struct http_link *link)

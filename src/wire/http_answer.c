@@ -232,13 +232,28 @@ void http_respond_begin(struct http_request *request, int status, const struct h
     conn_attend(conn);
 }
 
-static void put_chunk(struct http_buffer *out, const void *bytes, size_t length)
+/* A large piece is sent from where it is, behind what was gathered; only what the system does not
+ * take is copied. Smaller ones are gathered: a call costs more than copying them. */
+static void put_piece(struct http_conn *conn, const char *bytes, size_t length)
+{
+    enum { DIRECT_BYTES = 4096 };
+    struct http_buffer *out = &conn->output;
+    size_t waiting = http_buffer_length(out), sent = 0;
+    if (length >= DIRECT_BYTES && !conn->socket.tls && !conn->write_blocked)
+        sent =
+            http_socket_write_both(&conn->socket, http_buffer_bytes(out), waiting, bytes, length);
+    size_t of_piece = sent > waiting ? sent - waiting : 0;
+    http_buffer_consume(out, sent - of_piece);
+    http_buffer_append(out, bytes + of_piece, length - of_piece);
+}
+
+static void put_chunk(struct http_conn *conn, const void *bytes, size_t length)
 {
     char size[24];
     int digits = snprintf(size, sizeof size, "%zx\r\n", length);
-    http_buffer_append(out, size, (size_t)digits);
-    http_buffer_append(out, bytes, length);
-    http_buffer_append(out, "\r\n", 2);
+    http_buffer_append(&conn->output, size, (size_t)digits);
+    put_piece(conn, bytes, length);
+    http_buffer_append(&conn->output, "\r\n", 2);
 }
 
 bool http_respond_write(struct http_request *request, const void *bytes, size_t length)
@@ -253,9 +268,9 @@ bool http_respond_write(struct http_request *request, const void *bytes, size_t 
         return !request->wants_drain;
     if (!request->is_head && !request->answer_void) {
         if (request->answer_chunked)
-            put_chunk(&conn->output, bytes, length);
+            put_chunk(conn, bytes, length);
         else
-            http_buffer_append(&conn->output, bytes, length);
+            put_piece(conn, bytes, length);
     }
     request->wants_drain = output_is_high(conn);
     conn_attend(conn);

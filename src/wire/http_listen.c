@@ -273,8 +273,8 @@ static int address_parse(const char *text, struct sockaddr_storage *ret, socklen
     return 0;
 }
 
-static int tcp_bind(
-    const struct sockaddr_storage *address, socklen_t size, const char *text, struct error *err)
+static int tcp_bind(const struct sockaddr_storage *address, socklen_t size, bool shared,
+    const char *text, struct error *err)
 {
     int one = 1, off = 0;
     SCOPED(fd_scope)
@@ -282,6 +282,9 @@ static int tcp_bind(
     if (fd < 0)
         return error_set_errno(err, "cannot make a socket");
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    /* The system lets only processes of the same user share the address. */
+    if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one) < 0)
+        return error_set_errno(err, "cannot share %s", text);
     if (address->ss_family == AF_INET6)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     if (bind(fd, (const struct sockaddr *)address, size) < 0)
@@ -291,21 +294,21 @@ static int tcp_bind(
     return bound;
 }
 
-int http_server_listen_tcp(struct http_server *server, const char *address, struct tls_server *tls,
-    uint16_t *ret_port, struct error *err)
+static int listen_tcp(struct http_server *server, const char *address, bool shared,
+    struct tls_server *tls, uint16_t *ret_port, struct error *err)
 {
     struct sockaddr_storage where = {0};
     socklen_t size;
     if (address_parse(address, &where, &size) < 0)
         return error_set(err, ERR_INVALID,
             "expected a numeric address and a port, as in 127.0.0.1:8080, got \"%.80s\"", address);
-    int fd = tcp_bind(&where, size, address, err);
+    int fd = tcp_bind(&where, size, shared, address, err);
     if (fd < 0 && errno == EAFNOSUPPORT && address[0] == ':') {
         /* A machine without IPv6: every address is every IPv4 address. */
         in_port_t port = ((struct sockaddr_in6 *)&where)->sin6_port;
         struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = port};
         memcpy(&where, &any, size = sizeof any);
-        fd = tcp_bind(&where, size, address, err);
+        fd = tcp_bind(&where, size, shared, address, err);
     }
     if (fd < 0)
         return -1;
@@ -317,6 +320,18 @@ int http_server_listen_tcp(struct http_server *server, const char *address, stru
     if (ret_port)
         *ret_port = ntohs(((struct sockaddr_in *)&where)->sin_port);
     return 0;
+}
+
+int http_server_listen_tcp(struct http_server *server, const char *address, struct tls_server *tls,
+    uint16_t *ret_port, struct error *err)
+{
+    return listen_tcp(server, address, false, tls, ret_port, err);
+}
+
+int http_server_listen_tcp_shared(struct http_server *server, const char *address,
+    struct tls_server *tls, uint16_t *ret_port, struct error *err)
+{
+    return listen_tcp(server, address, true, tls, ret_port, err);
 }
 
 int http_server_reload_tls(struct http_server *server, struct error *err)

@@ -1,10 +1,13 @@
 /* A socket with or without TLS: see http_socket.h. */
 #include "wire/http_socket.h"
 
+#include "base/memory.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static bool would_block(void)
@@ -36,6 +39,16 @@ ssize_t http_socket_write(struct http_socket *sock, const void *bytes, size_t le
         return error_set_errno(err, "cannot write to the connection");
     *ret_need = TLS_NEED_WRITE;
     return n < 0 ? 0 : n;
+}
+
+size_t http_socket_write_both(struct http_socket *sock, const void *gathered,
+    size_t gathered_length, const void *piece, size_t piece_length)
+{
+    struct iovec parts[] = {{(void *)gathered, gathered_length}, {(void *)piece, piece_length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = ARRAY_LEN(parts)};
+    assert(sock->fd >= 0 && !sock->tls);
+    ssize_t n = sendmsg(sock->fd, &message, MSG_NOSIGNAL);
+    return n > 0 ? (size_t)n : 0;
 }
 
 void http_socket_end_write(struct http_socket *sock)

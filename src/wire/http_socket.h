@@ -13,6 +13,11 @@ MUST_CHECK ssize_t http_socket_read(
     struct http_socket *socket, void *out, size_t room, enum tls_need *ret_need, struct error *err);
 MUST_CHECK ssize_t http_socket_write(struct http_socket *socket, const void *bytes, size_t length,
     enum tls_need *ret_need, struct error *err);
+/* Sends what was gathered and a piece after it, in one call and without copying; the count of bytes
+ * that the system took of both, 0 when it takes none now or the connection is broken (the next
+ * write tells). Without TLS only. */
+size_t http_socket_write_both(struct http_socket *socket, const void *gathered,
+    size_t gathered_length, const void *piece, size_t piece_length);
 /* No more will be written: the peer reads an end. */
 void http_socket_end_write(struct http_socket *socket);
 void http_socket_close(struct http_socket *socket); /* more than once is fine */

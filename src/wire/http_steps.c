@@ -34,7 +34,7 @@ static void head_begin(struct http_conn *conn)
 
 static bool rate_allows(struct http_conn *conn)
 {
-    if (conn->peer.is_unix)
+    if (conn->peer.is_unix || conn->server->options.requests_per_s == 0)
         return true;
     uint32_t retry_after_s = http_peers_take(conn->server->peers, conn->peer_entry, http_now_ms());
     if (retry_after_s == 0)

@@ -145,6 +145,26 @@ static void handle_chunks(struct fixture *fix, struct http_request *request)
     http_respond_end(request);
 }
 
+/* Small and large pieces, of a pattern that tells when one is missing, double or out of place. */
+static void handle_mixed(struct fixture *fix, struct http_request *request)
+{
+    static const size_t sizes[] = {1, 5000, 10, 70000, 3, 2000000, 4096, 4095, 1};
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        total += sizes[i];
+    SCOPED(mem_scope) char *pattern = mem_alloc(total, 1);
+    for (size_t i = 0; i < total; i++)
+        pattern[i] = (char)(i % 251);
+    bool chunked = http_request_query(request, "chunked") != NULL;
+    fix->pending = request;
+    http_request_on_cancel(request, note_cancelled, fix);
+    http_respond_begin(request, 200, NULL, 0, chunked ? -1 : (int64_t)total);
+    for (size_t i = 0; i < ARRAY_LEN(sizes); at += sizes[i++])
+        (void)http_respond_write(request, pattern + at, sizes[i]);
+    http_respond_end(request);
+    fix->streamed = total;
+}
+
 static void handle_short(struct fixture *fix, struct http_request *request)
 {
     (void)fix;
@@ -265,6 +285,7 @@ static const struct {
     {"/void", handle_void},
     {"/stream", handle_stream},
     {"/chunks", handle_chunks},
+    {"/mixed", handle_mixed},
     {"/short", handle_short},
     {"/inject", handle_inject},
     {"/inject-streamed", handle_inject_streamed},

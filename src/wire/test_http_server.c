@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "wire/http_body.h"
 
 #include <arpa/inet.h>
 #include <event2/event.h>
@@ -450,9 +451,42 @@ static void addresses_that_are_none_are_refused(void **state)
     fixture_destroy(fix);
 }
 
+static void pieces_of_all_sizes_arrive_in_order(void **state)
+{
+    (void)state;
+    static const char *const asked[] = {"GET /mixed HTTP/1.1\r\n" HOST CLOSE "\r\n",
+        "GET /mixed?chunked HTTP/1.1\r\n" HOST CLOSE "\r\n"};
+    struct fixture *fix = fixture_create(NULL);
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        struct strbuf got = {0};
+        size_t used, piece, at = 0;
+        struct http_body body;
+        int fd = dial(fix);
+        send_text(fix, fd, asked[i]);
+        assert_false(receive(fix, fd, &got, NULL));
+        const char *next = strstr(got.text, "\r\n\r\n") + 4, *end = got.text + got.length;
+        http_body_init(&body, i ? HTTP_BODY_CHUNKED : HTTP_BODY_LENGTH, fix->streamed);
+        while (!body.complete) {
+            assert_true(next < end);
+            assert_int_not_equal(
+                http_body_next(&body, next, (size_t)(end - next), &used, &piece), HTTP_PARSE_FAULT);
+            next += used;
+            for (const char *byte = next - piece; byte < next; byte++, at++)
+                if (*byte != (char)(at % 251))
+                    fail_msg("byte %zu is another", at);
+        }
+        assert_int_equal(at, fix->streamed);
+        assert_ptr_equal(next, end);
+        close(fd);
+        strbuf_finish(&got);
+    }
+    fixture_destroy(fix);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_of_all_sizes_arrive_in_order),
         cmocka_unit_test(a_request_is_answered),
         cmocka_unit_test(a_handler_sees_what_was_asked),
         cmocka_unit_test(misleading_targets_never_reach_the_handler),

@@ -1,0 +1,70 @@
+/* muster gateway: the inference data plane, as a service manager or `muster up` runs it. */
+#include "cli/serve.h"
+#include "cli/verbs.h"
+
+#include "base/memory.h"
+#include "cli/paths.h"
+#include "gateway/gateway.h"
+
+static const struct option_spec options[] = {
+    {"data", 'D', OPTION_TEXT, "DIR", "the server's data directory", NULL, "MUSTER_DATA"},
+    {"listen", 'L', OPTION_TEXT, "HOST:PORT",
+        "where requests come in; 127.0.0.1:8080 by default, other machines only with TLS"},
+    {"cert", 0, OPTION_TEXT, "FILE", "the certificate chain for TLS (PEM)"},
+    {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},
+    {"workers", 0, OPTION_NUMBER, "COUNT", "threads; one for each CPU by default, at most 16"},
+    {"requests-per-second", 0, OPTION_NUMBER, "COUNT",
+        "of one address at one worker; no limit by default"},
+    {"access-log-bytes", 0, OPTION_NUMBER, "BYTES",
+        "of the access log before it becomes the older one; 67108864 by default"},
+    {"drain", 0, OPTION_DURATION, "DURATION",
+        "how long requests under way may go on at the end; 30s by default"},
+    {"event-keep-alive", 0, OPTION_DURATION, "DURATION",
+        "silence in a stream of events before a comment is sent; 15s by default"},
+    {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
+    {NULL},
+};
+
+static int run(struct cli *cli, struct error *err)
+{
+    const char *data = serve_data_dir(cli, err);
+    if (!data)
+        return -1;
+    const char *cert = arguments_text(cli->args, "cert"), *key = arguments_text(cli->args, "key");
+    struct gateway_config config = {
+        .data_dir = data,
+        .listen = arguments_text(cli->args, "listen"),
+        .tls_cert = cert ? path_absolute(cli->arena, cert) : NULL,
+        .tls_key = key ? path_absolute(cli->arena, key) : NULL,
+        .workers = (int)arguments_number(cli->args, "workers", 0),
+        .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
+        .access_log_bytes = arguments_number(cli->args, "access-log-bytes", 0),
+        .drain_ms = arguments_number(cli->args, "drain", 0),
+        .keep_alive_ms = arguments_number(cli->args, "event-keep-alive", 0),
+        .ready_fd = -1,
+    };
+    if (!config.tls_cert != !config.tls_key)
+        return error_set(err, ERR_INVALID, "--cert and --key belong together");
+    if (config.workers < 0 || config.workers > 16)
+        return error_set(err, ERR_INVALID, "--workers: expected 1 to 16");
+    if (config.requests_per_s > UINT32_MAX)
+        return error_set(err, ERR_INVALID, "--requests-per-second: expected less");
+    serve_log_level(cli);
+    return gateway_run(&config, err);
+}
+
+const struct verb verb_gateway = {
+    .name = "gateway",
+    .operands = "",
+    .summary = "run the gateway, which passes requests on to the replicas of services",
+    .description =
+        "It speaks the Open Inference Protocol v2 and the OpenAI API, checks keys, chooses among "
+        "replicas and counts usage. It gets its routes from the server on the same data directory, "
+        "keeps them on disk, and goes on without the server. SIGHUP reads the certificates again "
+        "and opens the access log anew; SIGTERM lets requests under way end first.",
+    .examples = "muster gateway --data /srv/muster\n"
+                "muster gateway --listen :8443 --cert chain.pem --key key.pem",
+    .options = options,
+    .scope = VERB_ALONE,
+    .run = run,
+};

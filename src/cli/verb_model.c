@@ -1,0 +1,144 @@
+/* muster model: versions of models, sent, fetched and compared. */
+#include "base/memory.h"
+#include "cli/api.h"
+#include "cli/artifact.h"
+#include "cli/verbs.h"
+#include "cli/view.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct option_spec push_options[] = {
+    ARTIFACT_TEAM_OPTION,
+    {"create", 'c', OPTION_FLAG, NULL, "make the Model when there is none"},
+    {"runtime", 0, OPTION_TEXT, "NAME", "with --create: the runtime that serves it"},
+    {"description", 0, OPTION_TEXT, "TEXT", "with --create: what it is"},
+    {"parent", 0, OPTION_TEXT, "MODEL", "the version that it is a variant of"},
+    {"relation", 0, OPTION_CHOICE, "HOW", "with --parent: what it is of it",
+        "quantized|pruned|distilled"},
+    {NULL},
+};
+
+static const struct option_spec team_options[] = {ARTIFACT_TEAM_OPTION, {NULL}};
+
+static const struct option_spec list_options[] = {
+    ARTIFACT_TEAM_OPTION,
+    {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|wide|json|yaml|csv"},
+    {NULL},
+};
+
+/* ---- variants -------------------------------------------------------------------------------- */
+
+enum { METRIC_COLUMNS_MAX = 24, FIXED_COLUMNS = 5 };
+
+/* The columns that every variant has, then one for each metric that any of them has. */
+static const struct view_column *variant_columns(struct cli *cli, const struct doc *items)
+{
+    static const struct view_column fixed[FIXED_COLUMNS] = {
+        {"MODEL", "name"},
+        {"VERSION", "version", .right = true},
+        {"RELATION", "parent.relation", .fallback = "original"},
+        {"STAGE", "stage"},
+        {"SIZE", "bytes", VIEW_BYTES, .right = true},
+    };
+    struct view_column *columns =
+        arena_alloc(cli->arena, FIXED_COLUMNS + METRIC_COLUMNS_MAX + 1, sizeof *columns);
+    struct doc *seen = doc_map(cli->arena);
+    memcpy(columns, fixed, sizeof fixed);
+    size_t count = FIXED_COLUMNS;
+    for (const struct doc *item = items->first; item; item = item->next) {
+        const struct doc *metrics = view_at(item, "source.metrics");
+        for (const struct doc *metric = metrics ? metrics->first : NULL;
+             metric && count < FIXED_COLUMNS + METRIC_COLUMNS_MAX; metric = metric->next) {
+            /* A path would take a name with a dot or a bar in it for several. */
+            if (doc_get(seen, metric->key) || strpbrk(metric->key, ".|"))
+                continue;
+            doc_set_bool(cli->arena, seen, metric->key, true);
+            columns[count++] = (struct view_column){.title = metric->key,
+                .path = arena_printf(cli->arena, "source.metrics.%s", metric->key),
+                .right = true};
+        }
+    }
+    return columns;
+}
+
+static int run_variants(struct cli *cli, struct error *err)
+{
+    struct reference reference;
+    struct strbuf target = {0};
+    const struct doc *answer = NULL;
+    struct api *api = cli_api(cli, err);
+    if (!api || artifact_reference(cli, arguments_operand(cli->args, 0), &reference, err) < 0)
+        return -1;
+    artifact_append_version(&target, KIND_MODEL, &reference, "/variants");
+    int rc = api_get(api, cli->arena, target.text, &answer, err);
+    strbuf_finish(&target);
+    if (rc < 0)
+        return -1;
+    const struct doc *items = doc_get(answer, "items");
+    if (!items)
+        items = doc_list(cli->arena);
+    return view_write_items(
+        cli, variant_columns(cli, items), items, arguments_text(cli->args, "output"), err);
+}
+
+static const struct verb actions[] = {
+    {.name = "push",
+        .operands = "NAME SOURCE",
+        .summary = "make the next version of a folder or a URL",
+        .description =
+            "SOURCE is a folder, or an http or https URL that is downloaded here, by this program. "
+            "Files are cut into chunks here, and only chunks that the server lacks are sent; a "
+            "push that broke off goes on when it is repeated. The same content again makes no "
+            "new version.",
+        .examples = "muster model push vision/digits ./out --create --runtime xgboost\n"
+                    "muster model push digits-small ./int8 --parent digits:3 --relation quantized",
+        .options = push_options,
+        .scope = VERB_REMOTE,
+        .run = artifact_run_push},
+    {.name = "pull",
+        .operands = "NAME DIR",
+        .summary = "fetch a version into a folder",
+        .description =
+            "NAME is [TEAM/]NAME for the newest version, [TEAM/]NAME:VERSION, or "
+            "[TEAM/]NAME@STAGE. Every byte is checked; what is there already stays, and a pull "
+            "that broke off goes on when it is repeated.",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = artifact_run_pull},
+    {.name = "versions",
+        .operands = "NAME",
+        .summary = "list the versions",
+        .options = list_options,
+        .scope = VERB_REMOTE,
+        .run = artifact_run_versions},
+    {.name = "variants",
+        .operands = "NAME",
+        .summary = "compare a version with its parent and with what was made smaller of it",
+        .options = list_options,
+        .scope = VERB_REMOTE,
+        .run = run_variants},
+    {.name = "verify",
+        .operands = "NAME",
+        .summary = "let the server read and check every byte of a version",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = artifact_run_verify},
+    {.name = "delete",
+        .operands = "NAME",
+        .summary = "delete a version to which nothing refers",
+        .options = team_options,
+        .scope = VERB_REMOTE,
+        .run = artifact_run_delete},
+    {NULL},
+};
+
+const struct verb verb_model = {
+    .name = "model",
+    .operands = "ACTION",
+    .summary = "send, fetch, list and compare versions of models",
+    .description = "A version is a folder of files that never changes, named by its content. Jobs "
+                   "make versions (outputs), services serve them.",
+    .actions = actions,
+    .scope = VERB_REMOTE,
+};

@@ -1,0 +1,552 @@
+/* Services: see services.h. Revisions and the jobs of replicas; the other parts are named in
+ * services_internal.h.
+ *
+ * Everything is derived: from the rows of the core, from the revision documents, and from what the
+ * engine has. What is remembered beside them (why a replica was refused, what a check said) is for
+ * people, and is found out again after a restart. */
+#include "server/services.h"
+
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "core/core.h"
+#include "server/catalog.h"
+#include "server/names.h"
+#include "server/reconcile.h"
+#include "server/services_internal.h"
+#include "server/ticker.h"
+#include "server/versions.h"
+#include "spec/reference.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char collection[] = "service-revision";
+
+enum {
+    REVISIONS_CACHED_MAX = 4096,
+    REVISION_BYTES_MAX = 1 << 20,
+    KICK_RETRY_MS = 10,
+};
+
+struct cached_revision {
+    struct arena *arena;
+    struct revision revision;
+};
+
+/* ---- revisions ----------------------------------------------------------------------------- */
+
+static void revision_key(const char *team, const char *name, int32_t number, char out[REVISION_KEY])
+{
+    snprintf(out, REVISION_KEY, "%s/%s/%08d", team, name, number);
+}
+
+static void forget_cached(struct cached_revision *cached)
+{
+    arena_destroy(cached->arena);
+    free(cached);
+}
+
+static void forget_revisions(struct services *services)
+{
+    strmap_finish(&services->revisions);
+    for (size_t i = 0; i < services->cached.count; i++)
+        forget_cached(services->cached.items[i]);
+    vec_free(&services->cached);
+}
+
+/* Takes over a copy of the document. NULL when it cannot be read. */
+static const struct revision *remember(
+    struct services *services, const char *key, const struct doc *doc, struct error *err)
+{
+    struct cached_revision *cached = mem_alloc(1, sizeof *cached), *old;
+    cached->arena = arena_create();
+    if (revision_read(cached->arena, doc_copy(cached->arena, doc), &cached->revision, err) < 0) {
+        forget_cached(cached);
+        return NULL;
+    }
+    old = strmap_remove(&services->revisions, key);
+    for (size_t i = 0; old && i < services->cached.count; i++) {
+        if (services->cached.items[i] == old) {
+            vec_remove(&services->cached, i);
+            forget_cached(old);
+            break;
+        }
+    }
+    vec_push(&services->cached, cached);
+    strmap_put(&services->revisions, key, cached);
+    return &cached->revision;
+}
+
+const struct revision *services_revision(
+    struct services *services, const char *team, const char *name, int32_t number)
+{
+    char key[REVISION_KEY];
+    SCOPED(mem_scope) char *json = NULL;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct error err;
+    revision_key(team, name, number, key);
+    const struct cached_revision *cached = strmap_get(&services->revisions, key);
+    if (cached)
+        return &cached->revision;
+    if (reader_document(services->server->reader, collection, key, &json, NULL, &err) < 0)
+        return NULL;
+    struct doc *doc = doc_parse_json(arena, json, strlen(json), REVISION_BYTES_MAX, &err);
+    const struct revision *revision = doc ? remember(services, key, doc, &err) : NULL;
+    if (!revision)
+        log_warn("revision %s of a service cannot be read: %s", key, err.text);
+    return revision;
+}
+
+const struct revision *services_revision_of(
+    struct services *services, uint64_t service, int32_t number)
+{
+    const struct core *core = services->server->core;
+    const struct service_row *row = core_service(core, service);
+    const struct team_row *team = row ? core_team(core, row->team) : NULL;
+    if (!team)
+        return NULL;
+    return services_revision(
+        services, core_symbol(core, team->name), core_symbol(core, row->name), number);
+}
+
+/* ---- applying ------------------------------------------------------------------------------ */
+
+static int check_route(
+    const struct catalog *catalog, const struct service *service, struct error *err)
+{
+    char key[CATALOG_KEY];
+    catalog_key(KIND_SERVICE, &service->metadata, key);
+    for (size_t i = 0; i < catalog_count(catalog, KIND_SERVICE); i++) {
+        const struct catalog_entry *other = catalog_at(catalog, KIND_SERVICE, i);
+        if (strcmp(other->name, key) != 0 &&
+            strcmp(service_route(&other->manifest->service), service_route(service)) == 0)
+            return error_set(err, ERR_CONFLICT,
+                "spec.route: \"%s\" is the route of another service; choose another name",
+                service_route(service));
+    }
+    return 0;
+}
+
+static const struct runtime *find_runtime(const struct catalog *catalog,
+    const struct service *service, const struct model *model, struct error *err)
+{
+    const char *name = service->runtime ? service->runtime : model->runtime;
+    const struct catalog_entry *entry = name ? catalog_find(catalog, KIND_RUNTIME, name) : NULL;
+    if (entry)
+        return &entry->manifest->runtime;
+    if (name)
+        error_set(err, ERR_NOT_FOUND, "spec.runtime: there is no runtime %s", name);
+    else
+        error_set(err, ERR_INVALID, "spec.runtime: neither the service nor the model %s names one",
+            service->model);
+    return NULL;
+}
+
+/* What the reference means now. A stage that nobody holds yet, and a model without versions, are
+ * waited for: *ret_found is false then. */
+static int find_version(struct tick *tick, const struct service *service, struct version *ret,
+    bool *ret_found, struct error *err)
+{
+    struct reference reference;
+    if (reference_parse(service->model, &reference, err) < 0)
+        return error_prefix(err, "spec.model");
+    *ret_found = versions_resolve(tick_server(tick), tick_arena(tick), KIND_MODEL,
+                     service->metadata.team, &reference, ret, err) == 0;
+    if (*ret_found)
+        return 0;
+    if (err->code == ERR_NOT_FOUND && reference.which != REFERENCE_VERSION)
+        return 0;
+    return error_prefix(err, "spec.model");
+}
+
+static int compose(
+    struct tick *tick, const struct service *service, const struct doc **ret, struct error *err)
+{
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    struct reference reference;
+    struct version version;
+    bool found;
+    if (reference_parse(service->model, &reference, err) < 0)
+        return error_prefix(err, "spec.model");
+    const char *team = reference.team[0] ? reference.team : service->metadata.team;
+    const struct catalog_entry *model = catalog_find_in(catalog, KIND_MODEL, team, reference.name);
+    if (!model)
+        return error_set(
+            err, ERR_NOT_FOUND, "spec.model: there is no model %s/%s", team, reference.name);
+    const struct runtime *runtime = find_runtime(catalog, service, &model->manifest->model, err);
+    if (!runtime || find_version(tick, service, &version, &found, err) < 0)
+        return -1;
+    *ret = revision_compose(tick_arena(tick), service, runtime, found ? &version : NULL);
+    return 0;
+}
+
+/* ---- revisions that nothing is made of any more --------------------------------------------- */
+
+struct revision_use {
+    uint64_t service;
+    int32_t number;
+    bool used;
+};
+
+static void note_use(void *context, enum row_kind kind, const void *data)
+{
+    struct revision_use *use = context;
+    const struct replica_row *row = data;
+    (void)kind;
+    use->used = use->used || (row->service == use->service && row->revision == use->number);
+}
+
+struct revision_sweep {
+    struct tick *tick;
+    const char *prefix;
+    uint64_t service;
+    int32_t newest;
+};
+
+static int sweep_one(void *context, const struct document *document, struct error *err)
+{
+    struct revision_sweep *sweep = context;
+    size_t length = strlen(sweep->prefix);
+    (void)err;
+    if (strncmp(document->key, sweep->prefix, length) != 0)
+        return 0;
+    struct revision_use use = {sweep->service, (int32_t)atoi(document->key + length), false};
+    if (use.number >= sweep->newest)
+        return 0;
+    core_row_each(tick_core(sweep->tick), ROW_REPLICA, note_use, &use);
+    if (!use.used)
+        store_txn_delete_document(tick_txn(sweep->tick), collection, document->key);
+    return 0;
+}
+
+/* Deletes the documents of revisions older than `newest` that no replica is made of. */
+static void sweep_revisions(
+    struct tick *tick, const char *team, const char *name, uint64_t service, int32_t newest)
+{
+    struct error err;
+    struct revision_sweep sweep = {
+        tick, arena_printf(tick_arena(tick), "%s/%s/", team, name), service, newest};
+    if (reader_documents(tick_server(tick)->reader, collection, team, sweep.prefix, 100, sweep_one,
+            &sweep, &err) < 0)
+        log_warn("old revisions of the service %s/%s stay: %s", team, name, err.text);
+}
+
+static void put_revision(
+    struct tick *tick, const char *key, const char *team, const struct doc *doc)
+{
+    struct strbuf json = {0};
+    doc_write_json(doc, 0, &json);
+    store_txn_put_document(
+        tick_txn(tick), collection, key, team, strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+}
+
+static int put_composed(
+    struct tick *tick, const struct service *service, const struct doc *doc, struct error *err)
+{
+    struct services *services = tick_server(tick)->services;
+    struct core *core = tick_core(tick);
+    const char *team = service->metadata.team, *name = service->metadata.name;
+    uint64_t id = core_service_find(core, team, name);
+    const struct service_row *row = id ? core_service(core, id) : NULL;
+    const struct revision *before =
+        row ? services_revision(services, team, name, row->revision) : NULL;
+    bool renew = !before || !doc_equal(before->doc, doc);
+    struct core_service wanted = {
+        .team = team,
+        .name = name,
+        .replicas = (int32_t)service->replicas,
+        .surge = (int32_t)service->rollout.surge,
+        .unavailable = (int32_t)service->rollout.unavailable,
+        .renew = renew,
+    };
+    int32_t number;
+    char key[REVISION_KEY];
+    if (core_service_put(core, &wanted, &id, &number, err) < 0)
+        return -1;
+    services->dirty = true;
+    if (!renew)
+        return 0;
+    revision_key(team, name, number, key);
+    put_revision(tick, key, team, doc);
+    sweep_revisions(tick, team, name, id, number);
+    if (remember(services, key, doc, err))
+        return 0;
+    return error_set(err, ERR_INTERNAL, "what was composed cannot be read: %.200s", err->text);
+}
+
+int services_put(struct tick *tick, const struct service *service, struct error *err)
+{
+    const struct doc *doc;
+    if (check_route(tick_server(tick)->catalog, service, err) < 0 ||
+        compose(tick, service, &doc, err) < 0)
+        return -1;
+    return put_composed(tick, service, doc, err);
+}
+
+int services_delete(struct tick *tick, const char *team, const char *name, struct error *err)
+{
+    uint64_t id = core_service_find(tick_core(tick), team, name);
+    tick_server(tick)->services->dirty = true;
+    return id ? core_service_delete(tick_core(tick), id, err) : 0;
+}
+
+/* ---- following ----------------------------------------------------------------------------- */
+
+/* Which services are looked at again; all of them when none is named. */
+struct follow {
+    char team[64];
+    char model[64];
+    char runtime[64];
+};
+
+static bool follows(
+    const struct follow *follow, const struct catalog *catalog, const struct service *service)
+{
+    struct reference reference;
+    if (reference_parse(service->model, &reference, NULL) < 0)
+        return false;
+    const char *team = reference.team[0] ? reference.team : service->metadata.team;
+    if (follow->model[0])
+        return strcmp(team, follow->team) == 0 && strcmp(reference.name, follow->model) == 0;
+    if (!follow->runtime[0])
+        return true;
+    const struct catalog_entry *model = catalog_find_in(catalog, KIND_MODEL, team, reference.name);
+    const char *runtime = service->runtime ? service->runtime
+                          : model          ? model->manifest->model.runtime
+                                           : NULL;
+    return runtime && strcmp(runtime, follow->runtime) == 0;
+}
+
+/* A service whose revision would be another now gets it. What cannot be composed (its stage is
+ * empty now) leaves the replicas there are alone. */
+static void follow_one(struct tick *tick, const struct service *service)
+{
+    struct core *core = tick_core(tick);
+    const char *team = service->metadata.team, *name = service->metadata.name;
+    uint64_t id = core_service_find(core, team, name);
+    const struct service_row *row = id ? core_service(core, id) : NULL;
+    const struct revision *before =
+        row ? services_revision(tick_server(tick)->services, team, name, row->revision) : NULL;
+    const struct doc *doc;
+    struct error err;
+    if (compose(tick, service, &doc, &err) < 0) {
+        log_warn("the service %s/%s stays as it is: %s", team, name, err.text);
+        return;
+    }
+    if (before && (doc_equal(before->doc, doc) || (before->model_name && !doc_get(doc, "model"))))
+        return;
+    if (put_composed(tick, service, doc, &err) < 0)
+        log_warn("the service %s/%s stays as it is: %s", team, name, err.text);
+}
+
+static int run_follow(struct tick *tick, void *context, struct error *err)
+{
+    const struct follow *follow = context;
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    (void)err;
+    for (size_t i = 0; i < catalog_count(catalog, KIND_SERVICE); i++) {
+        const struct service *service = &catalog_at(catalog, KIND_SERVICE, i)->manifest->service;
+        if (follows(follow, catalog, service))
+            follow_one(tick, service);
+    }
+    return 0;
+}
+
+static void queue_follow(struct server *server, const struct follow *which)
+{
+    struct follow *follow = mem_alloc(1, sizeof *follow);
+    *follow = *which;
+    ticker_report(server->ticker, "services", run_follow, free, follow);
+}
+
+int services_follow(struct tick *tick, const char *team, const char *model, struct error *err)
+{
+    struct follow follow = {0};
+    (void)err;
+    snprintf(follow.team, sizeof follow.team, "%s", team);
+    snprintf(follow.model, sizeof follow.model, "%s", model);
+    queue_follow(tick_server(tick), &follow);
+    return 0;
+}
+
+void services_follow_runtime(struct tick *tick, const char *runtime)
+{
+    struct follow follow = {0};
+    snprintf(follow.runtime, sizeof follow.runtime, "%s", runtime);
+    queue_follow(tick_server(tick), &follow);
+}
+
+/* ---- replicas that are wanted --------------------------------------------------------------- */
+
+typedef VEC(struct core_wanted) wanted_list;
+
+static void take_wanted(void *context, const struct core_wanted *wanted)
+{
+    wanted_list *list = context;
+    vec_push(list, *wanted);
+}
+
+static void set_refusal(struct services *services, uint64_t service, const char *text)
+{
+    free(idmap_remove(&services->refused, service));
+    for (size_t i = 0; i < services->refused_ids.count; i++) {
+        if (services->refused_ids.items[i] == service) {
+            vec_remove(&services->refused_ids, i);
+            break;
+        }
+    }
+    if (!text)
+        return;
+    idmap_put(&services->refused, service, mem_strdup(text));
+    vec_push(&services->refused_ids, service);
+}
+
+const char *services_refusal(const struct services *services, uint64_t service)
+{
+    return idmap_get(&services->refused, service);
+}
+
+static int make_replica(struct services *services, struct tick *tick,
+    const struct core_wanted *wanted, struct error *err)
+{
+    struct arena *arena = tick_arena(tick);
+    const struct revision *revision =
+        services_revision_of(services, wanted->service, wanted->revision);
+    struct manifest manifest = {.kind = KIND_JOB};
+    uint64_t id;
+    char key[DOCUMENT_KEY_TEXT];
+    if (!revision)
+        return error_set(err, ERR_CORRUPT, "the revision %d is not in the store", wanted->revision);
+    if (revision_job(arena, revision, services->runtimes, wanted->revision, wanted->number,
+            &manifest.job, err) < 0 ||
+        core_replica_submit(tick_core(tick), wanted, &manifest.job, &id, err) < 0)
+        return -1;
+    names_document_key(id, NULL, key);
+    struct strbuf json = {0};
+    doc_write_json(manifest_encode(arena, &manifest), 0, &json);
+    store_txn_put_document(tick_txn(tick), "job-spec", key, "", strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+    return 0;
+}
+
+void services_run(struct services *services, struct tick *tick)
+{
+    wanted_list list = {0};
+    core_service_wanted(tick_core(tick), take_wanted, &list);
+    for (size_t i = 0; i < list.count; i++) {
+        struct error err;
+        if (make_replica(services, tick, &list.items[i], &err) == 0) {
+            set_refusal(services, list.items[i].service, NULL);
+            continue;
+        }
+        core_replica_refused(tick_core(tick), &list.items[i]);
+        set_refusal(services, list.items[i].service, err.text);
+    }
+    vec_free(&list);
+}
+
+/* ---- launching ----------------------------------------------------------------------------- */
+
+void services_launch(
+    struct services *services, struct arena *arena, uint64_t job, struct launch *launch)
+{
+    const struct replica_row *row = core_replica_of(services->server->core, job);
+    const struct revision *revision =
+        row ? services_revision_of(services, row->service, row->revision) : NULL;
+    if (!revision)
+        return;
+    launch->serve.on = true;
+    if (revision->runtime.listen == LISTEN_PORT)
+        launch->serve.port = (uint32_t)revision->runtime.port;
+    const struct launch_variable own[] = {
+        {"MUSTER_MODEL_NAME", arena_strdup(arena, service_route(&revision->service))},
+        {"MUSTER_MODEL_VERSION", arena_printf(arena, "%" PRId64, revision->version)},
+        {"MUSTER_SERVICE", arena_printf(arena, "%s/%s", revision->service.metadata.team,
+                               revision->service.metadata.name)},
+    };
+    size_t count = launch->variable_count;
+    struct launch_variable *all = arena_alloc(arena, count + ARRAY_LEN(own), sizeof *all);
+    for (size_t i = 0; i < count; i++)
+        all[i] = launch->variables[i];
+    memcpy(all + count, own, sizeof own);
+    launch->variables = all;
+    launch->variable_count = count + ARRAY_LEN(own);
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+/* The reconciler may only look at a core that is what the store holds. */
+static void on_kick(evutil_socket_t fd, short what, void *context)
+{
+    struct services *services = context;
+    struct server *server = services->server;
+    struct timeval later = {.tv_usec = KICK_RETRY_MS * 1000};
+    (void)fd, (void)what;
+    if (server->stopping || !server->reconciler)
+        return;
+    if (ticker_busy(server->ticker) || ticker_trouble(server->ticker))
+        event_add(services->kick, &later);
+    else
+        reconciler_run(server->reconciler);
+}
+
+void services_kick(struct services *services)
+{
+    event_active(services->kick, EV_TIMEOUT, 0);
+}
+
+struct services *services_create(struct server *server, struct error *err)
+{
+    struct services *services = mem_alloc(1, sizeof *services);
+    services->server = server;
+    services->runtimes = mem_strdup(ENGINE_INPUTS_PATH "/" SERVICES_PROGRAMS_INPUT);
+    services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
+    services->agent = http_agent_create(server->base, NULL);
+    assert(services->kick);
+    services->link = gateway_link_create(services, err);
+    if (!services->link) {
+        services_destroy(services);
+        return NULL;
+    }
+    services->dirty = true;
+    queue_follow(server, &(struct follow){0});
+    return services;
+}
+
+void services_destroy(struct services *services)
+{
+    if (!services)
+        return;
+    probes_finish(services);
+    gateway_link_destroy(services->link);
+    http_agent_destroy(services->agent);
+    event_free(services->kick);
+    forget_revisions(services);
+    while (services->refused_ids.count > 0)
+        set_refusal(services, services->refused_ids.items[0], NULL);
+    vec_free(&services->refused_ids);
+    idmap_finish(&services->refused);
+    free(services->runtimes);
+    free(services);
+}
+
+void services_reloaded(struct services *services)
+{
+    forget_revisions(services);
+    services->dirty = true;
+}
+
+void services_committed(struct services *services)
+{
+    if (services->cached.count > REVISIONS_CACHED_MAX)
+        forget_revisions(services);
+    probes_follow(services);
+    gateway_link_follow(services->link);
+}

@@ -1,0 +1,515 @@
+/* The server's side of the gateway: the route document, made from what is stored and what is ready,
+ * and pushed over the gateway's control socket whenever it changed; and the status that is asked
+ * for while replicas drain.
+ *
+ * Generations are (epoch of the store, number): they ascend over restarts of the server without
+ * being stored. One exchange is under way at a time, so that changes that come meanwhile are pushed
+ * together. A gateway that is away is tried again with a growing pause; it serves on with what it
+ * has on disk. */
+#include "server/services_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "core/core.h"
+#include "engine/engine.h"
+#include "gateway/routes.h"
+#include "server/catalog.h"
+#include "server/identity.h"
+#include "server/launch.h"
+#include "server/tokens.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    DRAIN_POLL_MS = 50,
+    CALM_POLL_MS = 5000, /* a gateway that was started anew is found within this */
+    BACKOFF_MS = 100,
+    BACKOFF_MAX_MS = 5000,
+    TIMEOUT_MS = 5000,
+    STATUS_BYTES_MAX = 4 << 20,
+};
+
+static void strbuf_scope(struct strbuf *buf)
+{
+    strbuf_finish(buf);
+}
+
+enum link_state { LINK_UNKNOWN, LINK_UP, LINK_DOWN };
+
+struct gateway_link {
+    struct services *services;
+    struct http_endpoint *endpoint;
+    struct http_exchange *exchange;
+    struct event *timer;
+    enum link_state state;
+    bool pushing;       /* the exchange is a PUT, else a GET */
+    int64_t sending;    /* the generation that is pushed, or that was current when the GET began */
+    int64_t generation; /* of the document below */
+    int64_t acked;      /* the newest that the gateway took */
+    int64_t backoff_ms;
+    char *document; /* with generation 0: what changed is seen by comparing texts */
+    int status;
+    struct strbuf body;
+    bool connected_once; /* said in the log */
+};
+
+/* ---- the document --------------------------------------------------------------------------- */
+
+struct composer {
+    struct services *services;
+    struct arena *arena;
+    const struct service *service; /* of the walk over replicas */
+    uint64_t id;
+    VEC(struct route_replica) replicas;
+    VEC(struct route_service) list;
+    VEC(struct route_key) keys;
+    VEC(const char *) teams; /* that have a service */
+};
+
+static void add_replica(void *context, enum row_kind kind, const void *data)
+{
+    struct composer *composer = context;
+    struct services *services = composer->services;
+    struct server *server = services->server;
+    const struct replica_row *row = data;
+    (void)kind;
+    if (row->service != composer->id || !row->ready ||
+        composer->replicas.count >= ROUTE_REPLICAS_MAX)
+        return;
+    const struct attempt_row *attempt = core_attempt(server->core, row->attempt);
+    const struct revision *revision = services_revision_of(services, row->service, row->revision);
+    if (!attempt || attempt->state != ATTEMPT_STARTED || attempt->stop_reason != END_NONE ||
+        !revision)
+        return;
+    SCOPED(mem_scope) char *socket = engine_serve_socket(server->engine, attempt->id);
+    uid_t uid = launch_team_uid(server, composer->service->metadata.team);
+    struct route_replica replica = {
+        .replica = row->job,
+        .version = revision->version,
+        .address = arena_printf(composer->arena, "unix:%s", socket),
+        .uid = uid ? uid : geteuid(),
+    };
+    vec_push(&composer->replicas, replica);
+}
+
+static bool speaks(const struct runtime *runtime, const char *protocol)
+{
+    for (size_t i = 0; i < runtime->protocols.count; i++) {
+        if (strcmp(runtime->protocols.items[i], protocol) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_service(struct composer *composer, const struct service *service)
+{
+    static const enum route_access accesses[] = {ROUTE_TEAM, ROUTE_KNOWN, ROUTE_PUBLIC};
+    static const enum route_retry retries[] = {
+        ROUTE_RETRY_NEVER, ROUTE_RETRY_CONNECT, ROUTE_RETRY_SAFE};
+    struct services *services = composer->services;
+    const struct core *core = services->server->core;
+    const char *team = service->metadata.team;
+    composer->service = service;
+    composer->id = core_service_find(core, team, service->metadata.name);
+    const struct service_row *row = composer->id ? core_service(core, composer->id) : NULL;
+    const struct revision *revision =
+        row ? services_revision_of(services, composer->id, row->revision) : NULL;
+    if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
+        return;
+    composer->replicas.count = 0;
+    core_row_each(core, ROW_REPLICA, add_replica, composer);
+    struct route_replica *replicas =
+        arena_alloc(composer->arena, composer->replicas.count, sizeof *replicas);
+    if (composer->replicas.count > 0)
+        memcpy(replicas, composer->replicas.items, composer->replicas.count * sizeof *replicas);
+    struct route_service item = {
+        .route = service_route(service),
+        .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
+        .team = team,
+        .access = accesses[service->gateway.access],
+        .oip = speaks(&revision->runtime, "oip"),
+        .openai = speaks(&revision->runtime, "openai"),
+        .body_bytes_max = service->gateway.body_bytes_max,
+        .timeout_ms = service->gateway.timeout_ms,
+        .retry = retries[service->gateway.retry],
+        .replicas = replicas,
+        .replica_count = composer->replicas.count,
+    };
+    vec_push(&composer->list, item);
+    for (size_t i = 0; i < composer->teams.count; i++) {
+        if (strcmp(composer->teams.items[i], team) == 0)
+            return;
+    }
+    vec_push(&composer->teams, team);
+}
+
+/* The teams whose services the token's user may ask: only those that have any. */
+static void add_key(void *context, const struct token_facts *token)
+{
+    struct composer *composer = context;
+    const struct catalog *catalog = composer->services->server->catalog;
+    if (composer->keys.count >= ROUTE_KEYS_MAX)
+        return;
+    struct identity identity = {.scope = *token->scope};
+    snprintf(identity.user, sizeof identity.user, "%s", token->user);
+    const char **teams = arena_alloc(composer->arena, composer->teams.count, sizeof *teams);
+    const char **services = arena_alloc(composer->arena, token->services->count, sizeof *services);
+    struct route_key key = {.id = token->id,
+        .user = token->user,
+        .teams = teams,
+        .services = services,
+        .service_count = token->services->count,
+        .expires_ms = token->expires_ms};
+    for (size_t i = 0; i < composer->teams.count; i++) {
+        if (identity_role(catalog, &identity, composer->teams.items[i]) >= ROLE_VIEWER)
+            teams[key.team_count++] = composer->teams.items[i];
+    }
+    for (size_t i = 0; i < key.service_count; i++)
+        services[i] = token->services->names[i];
+    for (size_t i = 0; i < sizeof key.hash; i++)
+        sscanf(token->hash + 2 * i, "%2hhx", &key.hash[i]);
+    vec_push(&composer->keys, key);
+}
+
+/* With generation 0, so that what changed is seen by comparing texts; to be freed. */
+static char *compose(struct gateway_link *link)
+{
+    struct server *server = link->services->server;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct composer composer = {.services = link->services, .arena = arena};
+    for (size_t i = 0; i < catalog_count(server->catalog, KIND_SERVICE); i++) {
+        if (composer.list.count < ROUTE_SERVICES_MAX)
+            add_service(
+                &composer, &catalog_at(server->catalog, KIND_SERVICE, i)->manifest->service);
+    }
+    if (composer.list.count > 0)
+        tokens_each(server->tokens, server_now_ms(), add_key, &composer);
+    const struct routes routes = {
+        0, composer.keys.items, composer.keys.count, composer.list.items, composer.list.count};
+    char *text = routes_encode(&routes);
+    vec_free(&composer.replicas);
+    vec_free(&composer.list);
+    vec_free(&composer.keys);
+    vec_free(&composer.teams);
+    return text;
+}
+
+/* ---- exchanges ------------------------------------------------------------------------------ */
+
+static void step(struct gateway_link *link);
+
+static void wake_in(struct gateway_link *link, int64_t ms)
+{
+    struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    event_add(link->timer, &delay);
+}
+
+static bool anybody_drains(const struct services *services)
+{
+    for (size_t i = 0; i < services->replicas.count; i++) {
+        if (services->replicas.items[i]->draining)
+            return true;
+    }
+    return false;
+}
+
+/* Whoever waits to be stopped is looked at again when what it waits for may have changed. */
+static void release_drained(struct services *services)
+{
+    int64_t now = server_now_ms();
+    for (size_t i = 0; i < services->replicas.count; i++) {
+        const struct replica *replica = services->replicas.items[i];
+        if (replica->draining &&
+            (replica->idle || now >= replica->drain_ends || gateway_link_down(services->link))) {
+            services_kick(services);
+            return;
+        }
+    }
+}
+
+static void came(struct gateway_link *link)
+{
+    link->backoff_ms = BACKOFF_MS;
+    if (link->state != LINK_UP && !link->connected_once)
+        log_info("the gateway has the routes");
+    link->connected_once = true;
+    link->state = LINK_UP;
+}
+
+static void lost(struct gateway_link *link, const char *text)
+{
+    if (link->state == LINK_UP)
+        log_warn("the gateway cannot be reached, it is tried again: %s", text);
+    link->connected_once = false;
+    link->state = LINK_DOWN;
+    wake_in(link, link->backoff_ms);
+    link->backoff_ms *= 2;
+    if (link->backoff_ms > BACKOFF_MAX_MS)
+        link->backoff_ms = BACKOFF_MAX_MS;
+    release_drained(link->services);
+}
+
+/* Its state is ahead of ours, which a restored backup brings about: we go on from there. */
+static void go_beyond(struct gateway_link *link, int64_t generation)
+{
+    if (generation >= link->generation)
+        link->generation = generation + 1;
+}
+
+static int64_t outstanding_of(const struct doc *endpoints, uint64_t job)
+{
+    for (const struct doc *item = endpoints ? endpoints->first : NULL; item; item = item->next) {
+        if (doc_get_int(item, "replica", 0) == (int64_t)job)
+            return doc_get_int(item, "outstanding", 0);
+    }
+    return 0;
+}
+
+static void read_status(struct gateway_link *link)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct services *services = link->services;
+    const struct doc *doc =
+        doc_parse_json(arena, strbuf_text(&link->body), link->body.length, STATUS_BYTES_MAX, NULL);
+    int64_t generation = doc_get_int(doc, "generation", 0);
+    if (!doc) {
+        lost(link, "its status is no JSON");
+        return;
+    }
+    came(link);
+    if (generation > link->acked)
+        go_beyond(link, generation);
+    link->acked = generation < link->acked ? generation : link->acked;
+    /* Only a status that was asked for after the last document was taken says that nobody sends
+     * anything to a replica any more. */
+    if (link->sending != link->generation || link->acked != link->generation)
+        return;
+    for (size_t i = 0; i < services->replicas.count; i++) {
+        struct replica *replica = services->replicas.items[i];
+        if (replica->draining)
+            replica->idle = outstanding_of(doc_get(doc, "endpoints"), replica->job) == 0;
+    }
+    release_drained(services);
+}
+
+static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *ctx)
+{
+    struct gateway_link *link = ctx;
+    (void)exchange;
+    link->status = answer->status;
+}
+
+static void on_piece(struct http_exchange *exchange, const void *bytes, size_t length, void *ctx)
+{
+    struct gateway_link *link = ctx;
+    if (link->body.length + length <= STATUS_BYTES_MAX) {
+        strbuf_append(&link->body, bytes, length);
+        return;
+    }
+    http_exchange_cancel(exchange);
+    link->exchange = NULL;
+    lost(link, "its answer is too long");
+}
+
+static void on_end(struct http_exchange *exchange, void *ctx)
+{
+    struct gateway_link *link = ctx;
+    (void)exchange;
+    link->exchange = NULL;
+    if (link->pushing && link->status == 204) {
+        link->acked = link->sending;
+        came(link);
+        step(link);
+    } else if (link->pushing && link->status == 409) {
+        /* Its status says how far it is. */
+        link->acked = link->generation;
+        step(link);
+    } else if (!link->pushing && link->status == 200) {
+        read_status(link);
+        if (!link->exchange && link->state == LINK_UP)
+            wake_in(link, link->acked != link->generation  ? 0
+                          : anybody_drains(link->services) ? DRAIN_POLL_MS
+                                                           : CALM_POLL_MS);
+    } else {
+        char text[300];
+        snprintf(text, sizeof text, "%s was answered with %d: %.200s",
+            link->pushing ? "PUT /routes" : "GET /status", link->status, strbuf_text(&link->body));
+        log_warn("the gateway refuses: %s", text);
+        lost(link, text);
+    }
+}
+
+static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
+    const char *text, void *ctx)
+{
+    struct gateway_link *link = ctx;
+    (void)exchange, (void)failure, (void)answered;
+    link->exchange = NULL;
+    lost(link, text);
+}
+
+/* What is pushed is what was stored when it was composed, not what a commit under way adds. */
+static void with_generation(const struct gateway_link *link, struct strbuf *out)
+{
+    static const char zero[] = "\"generation\":0";
+    const char *at = strstr(link->document, zero);
+    assert(at);
+    strbuf_append(out, link->document, (size_t)(at - link->document));
+    strbuf_printf(out, "\"generation\":%" PRId64, link->generation);
+    strbuf_puts(out, at + sizeof zero - 1);
+}
+
+static void begin(struct gateway_link *link, bool push)
+{
+    static const struct http_exchange_callbacks callbacks = {
+        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
+    static const struct http_field json = {"Content-Type", "application/json"};
+    SCOPED(strbuf_scope) struct strbuf body = {0};
+    if (push)
+        with_generation(link, &body);
+    struct http_exchange_request request = {
+        .method = push ? "PUT" : "GET",
+        .target = push ? "/routes" : "/status",
+        .fields = &json,
+        .field_count = push ? 1 : 0,
+        .body = push ? strbuf_text(&body) : NULL,
+        .length = (int64_t)body.length,
+        .timeout_ms = TIMEOUT_MS,
+    };
+    link->pushing = push;
+    link->sending = link->generation;
+    link->status = 0;
+    strbuf_clear(&link->body);
+    link->exchange = http_exchange_begin(link->endpoint, &request, &callbacks, link);
+}
+
+static void step(struct gateway_link *link)
+{
+    if (link->exchange)
+        return;
+    event_del(link->timer);
+    if (link->acked != link->generation)
+        begin(link, true);
+    else
+        begin(link, false);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    release_drained(((struct gateway_link *)context)->services);
+    step(context);
+}
+
+/* ---- for the other parts --------------------------------------------------------------------- */
+
+void gateway_link_follow(struct gateway_link *link)
+{
+    struct core_counts counts;
+    core_count(link->services->server->core, &counts);
+    if (counts.services == 0 && !link->services->dirty)
+        return;
+    link->services->dirty = false;
+    char *document = compose(link);
+    if (link->document && strcmp(link->document, document) == 0) {
+        free(document);
+        return;
+    }
+    free(link->document);
+    link->document = document;
+    link->generation++;
+    /* A gateway that is away is tried again when its pause is over, or at once the first time. */
+    if (link->state != LINK_DOWN)
+        step(link);
+}
+
+void gateway_link_drain(struct gateway_link *link)
+{
+    if (!link->exchange && link->state == LINK_UP)
+        wake_in(link, 0);
+}
+
+bool gateway_link_down(const struct gateway_link *link)
+{
+    return link->state == LINK_DOWN;
+}
+
+const char *gateway_link_text(const struct gateway_link *link, struct arena *arena)
+{
+    if (link->state != LINK_UP)
+        return link->state == LINK_DOWN ? "cannot be reached; it serves on with the routes it has, "
+                                          "if it runs"
+                                        : "not asked yet";
+    return arena_printf(arena, "%s",
+        link->acked == link->generation ? "has the routes" : "is about to get the routes");
+}
+
+struct gateway_link *gateway_link_create(struct services *services, struct error *err)
+{
+    struct gateway_link *link = mem_alloc(1, sizeof *link);
+    struct server *server = services->server;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    link->services = services;
+    link->backoff_ms = BACKOFF_MS;
+    link->generation = store_epoch(server->store) << 32;
+    link->timer = event_new(server->base, -1, EV_TIMEOUT, on_timer, link);
+    assert(link->timer);
+    if (http_endpoint_create(services->agent,
+            arena_printf(arena, "unix:%s/gateway/control.sock", server->config.data_dir), geteuid(),
+            &link->endpoint, err) < 0) {
+        event_free(link->timer);
+        free(link);
+        return NULL;
+    }
+    return link;
+}
+
+void gateway_link_destroy(struct gateway_link *link)
+{
+    if (!link)
+        return;
+    if (link->exchange)
+        http_exchange_cancel(link->exchange);
+    http_endpoint_release(link->endpoint);
+    event_free(link->timer);
+    strbuf_finish(&link->body);
+    free(link->document);
+    free(link);
+}
+
+/* ---- draining ---------------------------------------------------------------------------------
+ */
+
+/* How long requests under way may take: as the service says now, or said when it was deleted. */
+static int64_t drain_ms(struct services *services, const struct replica *replica)
+{
+    const struct revision *revision =
+        services_revision_of(services, replica->service, replica->revision);
+    return revision ? revision->service.drain_ms : 0;
+}
+
+bool services_may_stop(struct services *services, const struct attempt_row *attempt)
+{
+    const struct replica_row *row = core_replica_of(services->server->core, attempt->job);
+    if (!row || attempt->state != ATTEMPT_STARTED || row->attempt != attempt->id ||
+        attempt->stop_reason == END_UNHEALTHY)
+        return true; /* no replica, or one that was never asked or answers nobody */
+    struct replica *replica = services_replica(services, attempt->job);
+    if (!replica || replica->attempt != attempt->id)
+        return true;
+    replica->drain_ends = attempt->stop_ms + drain_ms(services, replica);
+    bool may = replica->idle || server_now_ms() >= replica->drain_ends ||
+               gateway_link_down(services->link);
+    if (!may && !replica->draining)
+        gateway_link_drain(services->link);
+    replica->draining = !may;
+    return may;
+}

@@ -1,0 +1,612 @@
+/* Versions: see versions.h. */
+#include "server/versions.h"
+
+#include "base/strbuf.h"
+#include "server/catalog.h"
+#include "server/context.h"
+#include "server/ticker.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    PAGE_VERSIONS = 200,
+    USES_MAX = 10000,
+    VERSION_BYTES_MAX = 4 * DOC_BYTES_MAX,
+};
+
+static const char index_collection[] = "artifact-index";
+static const char use_collection[] = "artifact-use";
+static const char manifest_collection[] = "version-job";
+
+static const char *const stage_names[] = {"candidate", "staging", "production", "archived"};
+
+const char *versions_stage_name(enum model_stage stage)
+{
+    assert((size_t)stage < ARRAY_LEN(stage_names));
+    return stage_names[stage];
+}
+
+const char *versions_collection(enum kind kind)
+{
+    assert(kind == KIND_DATASET || kind == KIND_MODEL);
+    return kind == KIND_DATASET ? "dataset-version" : "model-version";
+}
+
+char *versions_key(const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT])
+{
+    snprintf(out, VERSION_KEY_TEXT, "%s/%s/%08" PRId64, team, name, version);
+    return out;
+}
+
+char *versions_text(
+    enum kind kind, const char *team, const char *name, int64_t version, char out[VERSION_TEXT])
+{
+    snprintf(out, VERSION_TEXT, "%s/%s/%s:%" PRId64, kind_singular(kind), team, name, version);
+    return out;
+}
+
+/* The key under which a version stands in the collections that hold both kinds. */
+static char *kind_key(
+    enum kind kind, const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT])
+{
+    snprintf(
+        out, VERSION_KEY_TEXT, "%s/%s/%s/%08" PRId64, kind_singular(kind), team, name, version);
+    return out;
+}
+
+static enum model_stage find_stage(const char *name)
+{
+    for (size_t i = 0; name && i < ARRAY_LEN(stage_names); i++) {
+        if (strcmp(stage_names[i], name) == 0)
+            return (enum model_stage)i;
+    }
+    return STAGE_CANDIDATE;
+}
+
+int versions_read(enum kind kind, const struct doc *doc, struct version *ret, struct error *err)
+{
+    struct version version = {.kind = kind,
+        .team = doc_get_string(doc, "team"),
+        .name = doc_get_string(doc, "name"),
+        .version = doc_get_int(doc, "version", 0),
+        .digest = doc_get_string(doc, "digest"),
+        .tree = doc_get_string(doc, "tree"),
+        .jurisdiction = doc_get_string(doc, "jurisdiction"),
+        .stage = find_stage(doc_get_string(doc, "stage")),
+        .doc = doc};
+    if (!version.team || !version.name || version.version <= 0 || !version.digest || !version.tree)
+        return error_set(
+            err, ERR_CORRUPT, "a stored version of a %s is not whole", kind_singular(kind));
+    *ret = version;
+    return 0;
+}
+
+bool versions_have_object(
+    const struct server *server, enum kind kind, const char *team, const char *name)
+{
+    char key[VERSION_KEY_TEXT];
+    snprintf(key, sizeof key, "%s/%s", team, name);
+    return catalog_find(server->catalog, kind, key) != NULL;
+}
+
+/* ---- the index ------------------------------------------------------------------------------ */
+
+struct version_index {
+    int64_t last;   /* the highest number ever given */
+    int64_t newest; /* of those that are there; 0: none */
+    int64_t staging, production;
+};
+
+static void index_key(
+    enum kind kind, const char *team, const char *name, char out[VERSION_KEY_TEXT])
+{
+    snprintf(out, VERSION_KEY_TEXT, "%s/%s/%s", kind_singular(kind), team, name);
+}
+
+static int index_load(struct server *server, enum kind kind, const char *team, const char *name,
+    struct version_index *ret, struct error *err)
+{
+    char key[VERSION_KEY_TEXT];
+    SCOPED(mem_scope) char *json = NULL;
+    struct error why;
+    index_key(kind, team, name, key);
+    *ret = (struct version_index){0};
+    if (reader_document(server->reader, index_collection, key, &json, NULL, &why) < 0)
+        return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
+    if (!doc)
+        return -1;
+    ret->last = doc_get_int(doc, "last", 0);
+    ret->newest = doc_get_int(doc, "newest", 0);
+    ret->staging = doc_get_int(doc, "staging", 0);
+    ret->production = doc_get_int(doc, "production", 0);
+    return 0;
+}
+
+/* The index as this tick's commands have left it: the reader shows only what is committed. */
+static struct version_index *index_of_tick(
+    struct tick *tick, enum kind kind, const char *team, const char *name, struct error *err)
+{
+    char key[VERSION_KEY_TEXT];
+    const char *note;
+    index_key(kind, team, name, key);
+    note = arena_printf(tick_arena(tick), "artifact-index/%s", key);
+    struct version_index *index = tick_noted(tick, note);
+    if (index)
+        return index;
+    index = arena_alloc(tick_arena(tick), 1, sizeof *index);
+    if (index_load(tick_server(tick), kind, team, name, index, err) < 0)
+        return NULL;
+    tick_note(tick, note, index);
+    return index;
+}
+
+static void put_doc(struct tick *tick, const char *collection, const char *key, const char *scope,
+    const struct doc *doc)
+{
+    SCOPED(strbuf_finish) struct strbuf json = {0};
+    doc_write_json(doc, 0, &json);
+    store_txn_put_document(
+        tick_txn(tick), collection, key, scope, strbuf_text(&json), tick_now(tick));
+}
+
+static void index_store(struct tick *tick, enum kind kind, const char *team, const char *name,
+    const struct version_index *index)
+{
+    char key[VERSION_KEY_TEXT];
+    struct doc *doc = doc_map(tick_arena(tick));
+    index_key(kind, team, name, key);
+    doc_set_int(tick_arena(tick), doc, "last", index->last);
+    doc_set_int(tick_arena(tick), doc, "newest", index->newest);
+    doc_set_int(tick_arena(tick), doc, "staging", index->staging);
+    doc_set_int(tick_arena(tick), doc, "production", index->production);
+    put_doc(tick, index_collection, key, team, doc);
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+static int no_version(
+    enum kind kind, const char *team, const char *name, int64_t number, struct error *err)
+{
+    return error_set(err, ERR_NOT_FOUND, "the %s %s/%s has no version %" PRId64,
+        kind_singular(kind), team, name, number);
+}
+
+int versions_get(struct server *server, struct arena *arena, enum kind kind, const char *team,
+    const char *name, int64_t number, struct version *ret, struct error *err)
+{
+    char key[VERSION_KEY_TEXT];
+    SCOPED(mem_scope) char *json = NULL;
+    struct error why;
+    versions_key(team, name, number, key);
+    if (reader_document(server->reader, versions_collection(kind), key, &json, NULL, &why) < 0) {
+        if (why.code == ERR_NOT_FOUND)
+            return no_version(kind, team, name, number, err);
+        return error_set(err, why.code, "%s", why.text);
+    }
+    const struct doc *doc = doc_parse_json(arena, json, strlen(json), VERSION_BYTES_MAX, err);
+    return doc ? versions_read(kind, doc, ret, err) : -1;
+}
+
+struct stage_search {
+    enum model_stage stage;
+    int64_t found;
+};
+
+static int take_stage(void *context, const struct version *version, struct error *err)
+{
+    struct stage_search *search = context;
+    (void)err;
+    if (version->stage == search->stage)
+        search->found = version->version;
+    return 0;
+}
+
+/* Staging and production are held by one version each and stand in the index; of the other stages
+ * the newest version counts. */
+static int stage_number(struct server *server, const struct version_index *index, const char *team,
+    const struct reference *reference, int64_t *ret, struct error *err)
+{
+    struct stage_search search = {.stage = find_stage(reference->stage)};
+    if (search.stage == STAGE_STAGING || search.stage == STAGE_PRODUCTION) {
+        *ret = search.stage == STAGE_STAGING ? index->staging : index->production;
+    } else {
+        SCOPED(arena_scope) struct arena *arena = arena_create();
+        if (versions_each(
+                server, arena, KIND_MODEL, team, reference->name, take_stage, &search, err) < 0)
+            return -1;
+        *ret = search.found;
+    }
+    if (*ret > 0)
+        return 0;
+    return error_set(err, ERR_NOT_FOUND, "no version of the model %s/%s is in the stage %s", team,
+        reference->name, reference->stage);
+}
+
+int versions_resolve(struct server *server, struct arena *arena, enum kind kind, const char *team,
+    const struct reference *reference, struct version *ret, struct error *err)
+{
+    struct version_index index;
+    if (reference->team[0])
+        team = reference->team;
+    if (!team)
+        return error_set(err, ERR_INVALID, "%s: name the team too, as in team/%s", reference->name,
+            reference->name);
+    if (reference->which == REFERENCE_VERSION)
+        return versions_get(
+            server, arena, kind, team, reference->name, reference->version, ret, err);
+    if (index_load(server, kind, team, reference->name, &index, err) < 0)
+        return -1;
+    int64_t number = index.newest;
+    if (reference->which == REFERENCE_STAGE) {
+        if (kind != KIND_MODEL)
+            return error_set(err, ERR_INVALID, "%s@%s: only models have stages", reference->name,
+                reference->stage);
+        if (stage_number(server, &index, team, reference, &number, err) < 0)
+            return -1;
+    }
+    if (number > 0)
+        return versions_get(server, arena, kind, team, reference->name, number, ret, err);
+    if (!versions_have_object(server, kind, team, reference->name))
+        return error_set(
+            err, ERR_NOT_FOUND, "there is no %s %s/%s", kind_singular(kind), team, reference->name);
+    return error_set(err, ERR_NOT_FOUND, "the %s %s/%s has no version yet", kind_singular(kind),
+        team, reference->name);
+}
+
+struct version_walk {
+    struct arena *arena;
+    enum kind kind;
+    version_fn *visit;
+    void *context;
+    size_t seen;
+    int64_t last;
+};
+
+static int take_version(void *context, const struct document *document, struct error *err)
+{
+    struct version_walk *walk = context;
+    struct version version;
+    const struct doc *doc =
+        doc_parse_json(walk->arena, document->json, strlen(document->json), VERSION_BYTES_MAX, err);
+    if (!doc || versions_read(walk->kind, doc, &version, err) < 0)
+        return -1;
+    walk->seen++;
+    walk->last = version.version;
+    return walk->visit(walk->context, &version, err);
+}
+
+int versions_page(struct server *server, struct arena *arena, enum kind kind, const char *team,
+    const char *name, int64_t after, size_t limit, version_fn *visit, void *context,
+    struct error *err)
+{
+    char prefix[VERSION_KEY_TEXT], key[VERSION_KEY_TEXT];
+    struct version_walk walk = {arena, kind, visit, context, 0, 0};
+    snprintf(prefix, sizeof prefix, "%s/%s/", team, name);
+    versions_key(team, name, after, key);
+    return reader_documents_prefix(server->reader, versions_collection(kind), prefix,
+        after > 0 ? key : NULL, limit, take_version, &walk, err);
+}
+
+int versions_each(struct server *server, struct arena *arena, enum kind kind, const char *team,
+    const char *name, version_fn *visit, void *context, struct error *err)
+{
+    char prefix[VERSION_KEY_TEXT], key[VERSION_KEY_TEXT];
+    struct version_walk walk = {arena, kind, visit, context, 0, 0};
+    snprintf(prefix, sizeof prefix, "%s/%s/", team, name);
+    do {
+        walk.seen = 0;
+        versions_key(team, name, walk.last, key);
+        if (reader_documents_prefix(server->reader, versions_collection(kind), prefix,
+                walk.last > 0 ? key : NULL, PAGE_VERSIONS, take_version, &walk, err) < 0)
+            return -1;
+    } while (walk.seen == PAGE_VERSIONS);
+    return 0;
+}
+
+struct all_walk {
+    struct version_walk walk;
+    char last[VERSION_KEY_TEXT];
+};
+
+static int take_any(void *context, const struct document *document, struct error *err)
+{
+    struct all_walk *all = context;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    all->walk.arena = arena;
+    snprintf(all->last, sizeof all->last, "%s", document->key);
+    return take_version(&all->walk, document, err);
+}
+
+int versions_all(struct store_reader *reader, enum kind kind, version_fn *visit, void *context,
+    struct error *err)
+{
+    struct all_walk all = {.walk = {.kind = kind, .visit = visit, .context = context}};
+    do {
+        char after[VERSION_KEY_TEXT];
+        memcpy(after, all.last, sizeof after);
+        all.walk.seen = 0;
+        if (reader_documents(reader, versions_collection(kind), NULL, after, PAGE_VERSIONS,
+                take_any, &all, err) < 0)
+            return -1;
+    } while (all.walk.seen == PAGE_VERSIONS);
+    return 0;
+}
+
+static int stop_at_first(void *context, const struct version *version, struct error *err)
+{
+    (void)version, (void)err;
+    *(bool *)context = true;
+    return 0;
+}
+
+bool versions_exist(struct server *server, enum kind kind, const char *team, const char *name)
+{
+    bool found = false;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    return versions_page(server, arena, kind, team, name, 0, 1, stop_at_first, &found, NULL) < 0 ||
+           found;
+}
+
+struct use_walk {
+    size_t skip; /* of the key: what stands before the user */
+    version_use_fn *visit;
+    void *context;
+};
+
+static int take_use(void *context, const struct document *document, struct error *err)
+{
+    struct use_walk *walk = context;
+    return walk->visit(walk->context, document->key + walk->skip, err);
+}
+
+int versions_uses(struct server *server, const struct version *version, version_use_fn *visit,
+    void *context, struct error *err)
+{
+    char prefix[VERSION_KEY_TEXT + 1];
+    kind_key(version->kind, version->team, version->name, version->version, prefix);
+    strcat(prefix, "/");
+    struct use_walk walk = {strlen(prefix), visit, context};
+    return reader_documents_prefix(
+        server->reader, use_collection, prefix, NULL, USES_MAX, take_use, &walk, err);
+}
+
+const struct doc *versions_job_manifest(
+    struct server *server, struct arena *arena, const struct version *version)
+{
+    char key[VERSION_KEY_TEXT];
+    SCOPED(mem_scope) char *json = NULL;
+    kind_key(version->kind, version->team, version->name, version->version, key);
+    if (reader_document(server->reader, manifest_collection, key, &json, NULL, NULL) < 0)
+        return NULL;
+    return doc_parse_json(arena, json, strlen(json), VERSION_BYTES_MAX, NULL);
+}
+
+/* ---- changing ------------------------------------------------------------------------------- */
+
+enum { USE_KEY_TEXT = 2 * VERSION_KEY_TEXT };
+
+static void use_key(
+    enum kind kind, const struct reference *used, const char *user, char out[USE_KEY_TEXT])
+{
+    char key[VERSION_KEY_TEXT];
+    kind_key(kind, used->team, used->name, used->version, key);
+    snprintf(out, USE_KEY_TEXT, "%s/%s", key, user);
+}
+
+static void put_use(
+    struct tick *tick, enum kind kind, const struct reference *used, const char *user)
+{
+    char key[USE_KEY_TEXT];
+    use_key(kind, used, user, key);
+    store_txn_put_document(tick_txn(tick), use_collection, key, used->team, "{}", tick_now(tick));
+}
+
+static void delete_use(
+    struct tick *tick, enum kind kind, const struct reference *used, const char *user)
+{
+    char key[USE_KEY_TEXT];
+    use_key(kind, used, user, key);
+    store_txn_delete_document(tick_txn(tick), use_collection, key);
+}
+
+void versions_use(struct tick *tick, enum kind kind, const struct reference *version, uint64_t job)
+{
+    char user[32];
+    snprintf(user, sizeof user, "job/%" PRIu64, job);
+    put_use(tick, kind, version, user);
+}
+
+void versions_unuse(
+    struct tick *tick, enum kind kind, const struct reference *version, uint64_t job)
+{
+    char user[32];
+    snprintf(user, sizeof user, "job/%" PRIu64, job);
+    delete_use(tick, kind, version, user);
+}
+
+typedef void change_use_fn(
+    struct tick *tick, enum kind kind, const struct reference *used, const char *user);
+
+static void change_use(struct tick *tick, const struct doc *item, enum kind kind,
+    const char *name_key, const char *user, change_use_fn *change)
+{
+    struct reference used = {
+        .which = REFERENCE_VERSION, .version = doc_get_int(item, "version", 0)};
+    const char *team = doc_get_string(item, "team");
+    const char *name = doc_get_string(item, name_key);
+    if (!team || !name || used.version <= 0)
+        return;
+    snprintf(used.team, sizeof used.team, "%s", team);
+    snprintf(used.name, sizeof used.name, "%s", name);
+    change(tick, kind, &used, user);
+}
+
+/* What a version was made of: its source's inputs, and its parent. */
+static void change_uses(
+    struct tick *tick, const struct doc *doc, const char *user, change_use_fn *change)
+{
+    const struct doc *inputs = doc_get(doc_get(doc, "source"), "inputs");
+    for (const struct doc *input = inputs ? inputs->first : NULL; input; input = input->next) {
+        const char *kind = doc_get_string(input, "kind");
+        change_use(tick, input, kind && strcmp(kind, "model") == 0 ? KIND_MODEL : KIND_DATASET,
+            "artifact", user, change);
+    }
+    const struct doc *parent = doc_get(doc, "parent");
+    if (parent)
+        change_use(tick, parent, KIND_MODEL, "name", user, change);
+}
+
+static void audit(struct tick *tick, const char *action, const struct version *version)
+{
+    SCOPED(strbuf_finish) struct strbuf detail = {0};
+    const struct doc *source = doc_get(version->doc, "source");
+    const char *kind = doc_get_string(source, "kind");
+    const char *job = doc_get_string(source, "job");
+    char name[VERSION_TEXT];
+    snprintf(name, sizeof name, "%s:%" PRId64, version->name, version->version);
+    strbuf_puts(&detail, "{\"digest\":");
+    strbuf_json(&detail, version->digest);
+    if (kind) {
+        strbuf_puts(&detail, ",\"source\":");
+        strbuf_json(&detail, kind);
+    }
+    if (job) {
+        strbuf_puts(&detail, ",\"job\":");
+        strbuf_json(&detail, job);
+    }
+    if (version->kind == KIND_MODEL) {
+        strbuf_puts(&detail, ",\"stage\":");
+        strbuf_json(&detail, versions_stage_name(version->stage));
+    }
+    strbuf_putc(&detail, '}');
+    tick_audit(
+        tick, action, kind_singular(version->kind), name, version->team, strbuf_text(&detail));
+}
+
+int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
+    const struct doc *job_manifest, int64_t *ret_version, struct error *err)
+{
+    struct arena *arena = tick_arena(tick);
+    const char *team = doc_get_string(doc, "team"), *name = doc_get_string(doc, "name");
+    char key[VERSION_KEY_TEXT];
+    struct version version;
+    assert(team && name);
+    if (!versions_have_object(tick_server(tick), kind, team, name))
+        return error_set(err, ERR_NOT_FOUND, "there is no %s %s/%s; apply one first",
+            kind_singular(kind), team, name);
+    struct version_index *index = index_of_tick(tick, kind, team, name, err);
+    if (!index)
+        return -1;
+    struct doc *copy = doc_copy(arena, doc);
+    doc_set_int(arena, copy, "version", index->last + 1);
+    if (kind == KIND_MODEL && !doc_get(copy, "stage"))
+        doc_set_string(arena, copy, "stage", versions_stage_name(STAGE_CANDIDATE));
+    if (versions_read(kind, copy, &version, err) < 0)
+        return -1;
+    index->last = index->newest = version.version;
+    index_store(tick, kind, team, name, index);
+    put_doc(tick, versions_collection(kind), versions_key(team, name, version.version, key), team,
+        copy);
+    kind_key(kind, team, name, version.version, key);
+    change_uses(tick, copy, key, put_use);
+    if (job_manifest)
+        put_doc(tick, manifest_collection, key, team, job_manifest);
+    audit(tick, "version-add", &version);
+    *ret_version = version.version;
+    return 0;
+}
+
+void versions_put(struct tick *tick, const struct version *version, const struct doc *doc)
+{
+    char key[VERSION_KEY_TEXT];
+    struct version after;
+    struct error err;
+    versions_key(version->team, version->name, version->version, key);
+    put_doc(tick, versions_collection(version->kind), key, version->team, doc);
+    if (versions_read(version->kind, doc, &after, &err) < 0)
+        return;
+    struct version_index *index =
+        index_of_tick(tick, version->kind, version->team, version->name, &err);
+    if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
+        int64_t *places[] = {
+            [STAGE_STAGING] = &index->staging, [STAGE_PRODUCTION] = &index->production};
+        for (size_t i = STAGE_STAGING; i <= STAGE_PRODUCTION; i++) {
+            if (*places[i] == version->version)
+                *places[i] = 0;
+            if (after.stage == (enum model_stage)i)
+                *places[i] = version->version;
+        }
+        index_store(tick, version->kind, version->team, version->name, index);
+    }
+    audit(tick, "version-change", &after);
+}
+
+struct newest_search {
+    struct tick *tick;
+    int64_t found;
+};
+
+/* The reader shows until the commit what this tick has deleted: that is noted. */
+static const char *deleted_note(struct tick *tick, const struct version *version)
+{
+    char key[VERSION_KEY_TEXT];
+    kind_key(version->kind, version->team, version->name, version->version, key);
+    return arena_printf(tick_arena(tick), "version-deleted/%s", key);
+}
+
+static int take_newest(void *context, const struct version *version, struct error *err)
+{
+    struct newest_search *search = context;
+    (void)err;
+    if (!tick_noted(search->tick, deleted_note(search->tick, version)))
+        search->found = version->version;
+    return 0;
+}
+
+static int find_newest(struct tick *tick, const struct version *version,
+    struct version_index *index, struct error *err)
+{
+    struct newest_search search = {.tick = tick};
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    if (versions_each(tick_server(tick), arena, version->kind, version->team, version->name,
+            take_newest, &search, err) < 0)
+        return -1;
+    index->newest = search.found;
+    return 0;
+}
+
+static void delete_documents(struct tick *tick, const struct version *version)
+{
+    char key[VERSION_KEY_TEXT];
+    versions_key(version->team, version->name, version->version, key);
+    store_txn_delete_document(tick_txn(tick), versions_collection(version->kind), key);
+    kind_key(version->kind, version->team, version->name, version->version, key);
+    store_txn_delete_document(tick_txn(tick), manifest_collection, key);
+    change_uses(tick, version->doc, key, delete_use);
+}
+
+int versions_delete(struct tick *tick, const struct version *version, struct error *err)
+{
+    const char *note = deleted_note(tick, version);
+    if (tick_noted(tick, note))
+        return no_version(version->kind, version->team, version->name, version->version, err);
+    struct version_index *index =
+        index_of_tick(tick, version->kind, version->team, version->name, err);
+    if (!index)
+        return -1;
+    tick_note(tick, note, index);
+    if (index->newest == version->version && find_newest(tick, version, index, err) < 0) {
+        tick_spoil(tick);
+        return -1;
+    }
+    index_store(tick, version->kind, version->team, version->name, index);
+    delete_documents(tick, version);
+    audit(tick, "version-delete", version);
+    return 0;
+}
