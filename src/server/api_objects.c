@@ -236,6 +236,7 @@ static int run_delete(struct tick *tick, void *context, struct error *err)
     if (kind != KIND_POOL && kind != KIND_TEAM && kind != KIND_SERVICE)
         tick_audit(tick, arena_printf(tick_arena(tick), "%s-delete", kind_text), kind_text,
             slash ? slash + 1 : key, call->team ? call->team : "", NULL);
+    services_touch(tick_server(tick)->services);
     catalog_remove(catalog, kind, key);
     store_txn_delete_document(tick_txn(tick), catalog_collection(kind), key);
     return 0;

@@ -206,12 +206,12 @@ void effects_apply(struct effects *effects)
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
-    if (effects->server->services)
-        services_committed(effects->server->services);
     for (size_t i = 0; i < effects->job_rows.count; i++) {
         if (job_state_ended(effects->job_rows.items[i]->state))
             outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
     }
+    if (effects->server->services)
+        services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);
 }
 

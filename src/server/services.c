@@ -543,6 +543,12 @@ void services_reloaded(struct services *services)
     services->dirty = true;
 }
 
+void services_touch(struct services *services)
+{
+    if (services)
+        services->dirty = true;
+}
+
 void services_committed(struct services *services)
 {
     if (services->cached.count > REVISIONS_CACHED_MAX)

@@ -52,6 +52,8 @@ void services_launch(
  * and nothing is under way there, its drain time is over, no gateway is there, or it is unhealthy.
  * When it may not, the reconciler runs again once that changes. True for other jobs. */
 bool services_may_stop(struct services *services, const struct attempt_row *attempt);
+/* A tick changes what routes are made of: a service or replica, an object that is kept, a token. */
+void services_touch(struct services *services); /* NULL is fine */
 /* After every commit: routes and checks follow what is stored now. */
 void services_committed(struct services *services);
 /* What describe shows of a service: replicas with state, readiness, restarts and why. */

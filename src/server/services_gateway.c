@@ -66,9 +66,7 @@ struct gateway_link {
 struct composer {
     struct services *services;
     struct arena *arena;
-    const struct service *service; /* of the walk over replicas */
-    uint64_t id;
-    VEC(struct route_replica) replicas;
+    VEC(const struct replica_row *) replicas; /* that get requests, by service */
     VEC(struct route_service) list;
     VEC(struct route_key) keys;
     VEC(const char *) teams; /* that have a service */
@@ -77,27 +75,60 @@ struct composer {
 static void add_replica(void *context, enum row_kind kind, const void *data)
 {
     struct composer *composer = context;
-    struct services *services = composer->services;
-    struct server *server = services->server;
     const struct replica_row *row = data;
+    const struct attempt_row *attempt =
+        core_attempt(composer->services->server->core, row->attempt);
     (void)kind;
-    if (row->service != composer->id || !row->ready ||
-        composer->replicas.count >= ROUTE_REPLICAS_MAX)
-        return;
-    const struct attempt_row *attempt = core_attempt(server->core, row->attempt);
+    if (row->ready && attempt && attempt->state == ATTEMPT_STARTED &&
+        attempt->stop_reason == END_NONE)
+        vec_push(&composer->replicas, row);
+}
+
+static int by_service(const void *a, const void *b)
+{
+    const struct replica_row *left = *(const struct replica_row *const *)a;
+    const struct replica_row *right = *(const struct replica_row *const *)b;
+    if (left->service != right->service)
+        return left->service < right->service ? -1 : 1;
+    return left->job < right->job ? -1 : left->job > right->job;
+}
+
+static struct route_replica route_replica(
+    struct composer *composer, const char *team, const struct replica_row *row)
+{
+    struct services *services = composer->services;
     const struct revision *revision = services_revision_of(services, row->service, row->revision);
-    if (!attempt || attempt->state != ATTEMPT_STARTED || attempt->stop_reason != END_NONE ||
-        !revision)
-        return;
-    SCOPED(mem_scope) char *socket = engine_serve_socket(server->engine, attempt->id);
-    uid_t uid = launch_team_uid(server, composer->service->metadata.team);
-    struct route_replica replica = {
+    SCOPED(mem_scope) char *socket = engine_serve_socket(services->server->engine, row->attempt);
+    uid_t uid = launch_team_uid(services->server, team);
+    return (struct route_replica){
         .replica = row->job,
-        .version = revision->version,
+        .version = revision ? revision->version : 0,
         .address = arena_printf(composer->arena, "unix:%s", socket),
         .uid = uid ? uid : geteuid(),
     };
-    vec_push(&composer->replicas, replica);
+}
+
+/* Those of one service: they lie together. */
+static const struct route_replica *route_replicas(
+    struct composer *composer, const char *team, uint64_t service, size_t *ret_count)
+{
+    const struct replica_row *const *rows = composer->replicas.items;
+    size_t low = 0, high = composer->replicas.count, count = 0;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (rows[middle]->service < service)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    while (low + count < composer->replicas.count && rows[low + count]->service == service &&
+           count < ROUTE_REPLICAS_MAX)
+        count++;
+    struct route_replica *replicas = arena_alloc(composer->arena, count, sizeof *replicas);
+    for (size_t i = 0; i < count; i++)
+        replicas[i] = route_replica(composer, team, rows[low + i]);
+    *ret_count = count;
+    return replicas;
 }
 
 static bool speaks(const struct runtime *runtime, const char *protocol)
@@ -117,19 +148,14 @@ static void add_service(struct composer *composer, const struct service *service
     struct services *services = composer->services;
     const struct core *core = services->server->core;
     const char *team = service->metadata.team;
-    composer->service = service;
-    composer->id = core_service_find(core, team, service->metadata.name);
-    const struct service_row *row = composer->id ? core_service(core, composer->id) : NULL;
+    uint64_t id = core_service_find(core, team, service->metadata.name);
+    const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *revision =
-        row ? services_revision_of(services, composer->id, row->revision) : NULL;
+        row ? services_revision_of(services, id, row->revision) : NULL;
+    size_t count;
     if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
         return;
-    composer->replicas.count = 0;
-    core_row_each(core, ROW_REPLICA, add_replica, composer);
-    struct route_replica *replicas =
-        arena_alloc(composer->arena, composer->replicas.count, sizeof *replicas);
-    if (composer->replicas.count > 0)
-        memcpy(replicas, composer->replicas.items, composer->replicas.count * sizeof *replicas);
+    const struct route_replica *replicas = route_replicas(composer, team, id, &count);
     struct route_service item = {
         .route = service_route(service),
         .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
@@ -141,7 +167,7 @@ static void add_service(struct composer *composer, const struct service *service
         .timeout_ms = service->gateway.timeout_ms,
         .retry = retries[service->gateway.retry],
         .replicas = replicas,
-        .replica_count = composer->replicas.count,
+        .replica_count = count,
     };
     vec_push(&composer->list, item);
     for (size_t i = 0; i < composer->teams.count; i++) {
@@ -185,13 +211,16 @@ static char *compose(struct gateway_link *link)
     struct server *server = link->services->server;
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct composer composer = {.services = link->services, .arena = arena};
+    core_row_each(server->core, ROW_REPLICA, add_replica, &composer);
+    if (composer.replicas.count > 0)
+        qsort(composer.replicas.items, composer.replicas.count, sizeof *composer.replicas.items,
+            by_service);
     for (size_t i = 0; i < catalog_count(server->catalog, KIND_SERVICE); i++) {
         if (composer.list.count < ROUTE_SERVICES_MAX)
             add_service(
                 &composer, &catalog_at(server->catalog, KIND_SERVICE, i)->manifest->service);
     }
-    if (composer.list.count > 0)
-        tokens_each(server->tokens, server_now_ms(), add_key, &composer);
+    tokens_each(server->tokens, server_now_ms(), add_key, &composer);
     const struct routes routes = {
         0, composer.keys.items, composer.keys.count, composer.list.items, composer.list.count};
     char *text = routes_encode(&routes);
@@ -413,9 +442,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 void gateway_link_follow(struct gateway_link *link)
 {
-    struct core_counts counts;
-    core_count(link->services->server->core, &counts);
-    if (counts.services == 0 && !link->services->dirty)
+    if (!link->services->dirty)
         return;
     link->services->dirty = false;
     char *document = compose(link);

@@ -396,6 +396,7 @@ static int apply_kept(struct tick *tick, const struct manifest *manifest, struct
     }
     put_document(tick, catalog_collection(manifest->kind), key,
         kind_has_team(manifest->kind) ? metadata->team : "", doc);
+    services_touch(tick_server(tick)->services);
     if (manifest->kind == KIND_RUNTIME)
         services_follow_runtime(tick, metadata->name);
     return 0;

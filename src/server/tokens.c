@@ -6,6 +6,8 @@
 #include "base/map.h"
 #include "base/quantity.h"
 #include "base/vec.h"
+#include "server/context.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "spec/reference.h"
 #include "spec/spec.h"
@@ -228,6 +230,7 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_r
     tick_audit(tick, "token-create", "token", ret_id, "", strbuf_text(&text));
     strbuf_finish(&text);
     tokens_add(tokens, hash, request, tick_now(tick));
+    services_touch(tick_server(tick)->services);
 }
 
 int tokens_revoke(struct tokens *tokens, struct tick *tick, const char *id, struct error *err)
@@ -237,6 +240,7 @@ int tokens_revoke(struct tokens *tokens, struct tick *tick, const char *id, stru
         if (strcmp(token->id, id) != 0)
             continue;
         store_txn_delete_document(tick_txn(tick), collection, id);
+        services_touch(tick_server(tick)->services);
         tick_audit(tick, "token-revoke", "token", id, "", NULL);
         strmap_remove(&tokens->by_hash, token->hash);
         vec_remove(&tokens->list, i);

@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/services.h"
 #include "server/ticker.h"
 #include "store/store.h"
 
@@ -107,6 +108,26 @@ static void index_key(
     snprintf(out, VERSION_KEY_TEXT, "%s/%s/%s", kind_singular(kind), team, name);
 }
 
+static int take_indexed(void *context, const struct version *version, struct error *err)
+{
+    struct version_index *index = context;
+    (void)err;
+    index->last = index->newest = version->version;
+    if (version->stage == STAGE_STAGING)
+        index->staging = version->version;
+    if (version->stage == STAGE_PRODUCTION)
+        index->production = version->version;
+    return 0;
+}
+
+/* The index from the versions themselves. */
+static int index_derive(struct server *server, enum kind kind, const char *team, const char *name,
+    struct version_index *ret, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    return versions_each(server, arena, kind, team, name, take_indexed, ret, err);
+}
+
 static int index_load(struct server *server, enum kind kind, const char *team, const char *name,
     struct version_index *ret, struct error *err)
 {
@@ -116,7 +137,8 @@ static int index_load(struct server *server, enum kind kind, const char *team, c
     index_key(kind, team, name, key);
     *ret = (struct version_index){0};
     if (reader_document(server->reader, index_collection, key, &json, NULL, &why) < 0)
-        return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
+        return why.code == ERR_NOT_FOUND ? index_derive(server, kind, team, name, ret, err)
+                                         : error_set(err, why.code, "%s", why.text);
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
@@ -518,6 +540,10 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (job_manifest)
         put_doc(tick, manifest_collection, key, team, job_manifest);
     audit(tick, "version-add", &version);
+    if (kind == KIND_MODEL && services_follow(tick, team, name, err) < 0) {
+        tick_spoil(tick);
+        return -1;
+    }
     *ret_version = version.version;
     return 0;
 }
