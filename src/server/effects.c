@@ -152,6 +152,13 @@ static void find_subject(
         subject->kind = "node";
         snprintf(
             subject->name, sizeof subject->name, "%s", node ? core_symbol(core, node->name) : "");
+    } else if (decision->service) {
+        /* One without replicas vanishes in the tick that deletes it. */
+        const struct service_row *service = core_service(core, decision->service);
+        subject->kind = "service";
+        snprintf(subject->name, sizeof subject->name, "%s",
+            service ? core_symbol(core, service->name) : "");
+        subject->team = team_name(core, decision->team);
     } else if (decision->team) {
         subject->kind = "team";
         snprintf(subject->name, sizeof subject->name, "%s", team_name(core, decision->team));

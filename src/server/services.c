@@ -11,6 +11,7 @@
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/names.h"
+#include "server/outputs.h"
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
@@ -433,6 +434,7 @@ static int make_replica(struct services *services, struct tick *tick,
     doc_write_json(manifest_encode(arena, &manifest), 0, &json);
     store_txn_put_document(tick_txn(tick), "job-spec", key, "", strbuf_text(&json), tick_now(tick));
     strbuf_finish(&json);
+    outputs_expect(tick, id, &manifest.job, NULL);
     return 0;
 }
 

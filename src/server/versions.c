@@ -360,21 +360,6 @@ int versions_all(struct store_reader *reader, enum kind kind, version_fn *visit,
     return 0;
 }
 
-static int stop_at_first(void *context, const struct version *version, struct error *err)
-{
-    (void)version, (void)err;
-    *(bool *)context = true;
-    return 0;
-}
-
-bool versions_exist(struct server *server, enum kind kind, const char *team, const char *name)
-{
-    bool found = false;
-    SCOPED(arena_scope) struct arena *arena = arena_create();
-    return versions_page(server, arena, kind, team, name, 0, 1, stop_at_first, &found, NULL) < 0 ||
-           found;
-}
-
 struct use_walk {
     size_t skip; /* of the key: what stands before the user */
     version_use_fn *visit;
