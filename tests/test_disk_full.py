@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import muster as helper
-from manifests import job, pool, team
+from manifests import job, manifest, pool, team
 
 MEGABYTES = 24
 
@@ -123,3 +123,34 @@ def test_a_server_starts_on_a_full_disk_or_says_why_it_does_not(small):
     os.unlink(filler)
     small.start()
     assert small.run(job("after", "true"))["status"]["state"] == "succeeded"
+
+
+def leave_little(muster):
+    """Takes room until less than a tenth of it is free; gives the file to remove."""
+    path = os.path.join(os.path.dirname(muster.data), "filler")
+    volume = os.statvfs(muster.data)
+    with open(path, "wb", buffering=0) as filler:
+        filler.write(b"x" * (volume.f_bavail * volume.f_frsize - (volume.f_blocks * volume.f_frsize) // 16))
+    return path
+
+
+def test_artifacts_are_not_taken_in_while_little_room_is_left(small, tmp_path):
+    """An upload is refused; what a job wrote waits, says why, and is taken in once there is room."""
+    small.apply(manifest("Dataset", "data", {}, team="vision"))
+    script = ('echo ready; while [ ! -e "$MUSTER_CHECKPOINT_DIR/go" ]; do sleep 0.05; done; '
+              'echo x > "$MUSTER_OUTPUT_OUT/a"')
+    job_id = small.submit(job("makes", script, outputs=[{"name": "out", "dataset": "data"}]))
+    small.wait_log(job_id, "ready")
+    filler = leave_little(small)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"a" * 100000)
+    refused = small.cli("dataset", "push", "vision/data", tmp_path / "in", ok=False)
+    assert refused.returncode == 6 and "tenth" in refused.stderr
+    small.cli("exec", "vision/makes", "--", "/bin/sh", "-c", 'touch "$MUSTER_CHECKPOINT_DIR/go"')
+    small.wait_job(job_id, "succeeded")
+    small.wait_for(lambda: "tenth" in str(small.job(job_id)["status"]["outputs"]), "the reason")
+    assert small.job(job_id)["status"]["outputs"]["state"] == "pending"
+    os.unlink(filler)
+    small.wait_for(lambda: small.job(job_id)["status"]["outputs"]["state"] == "collected", "the version")
+    assert small.cli("dataset", "push", "vision/data", tmp_path / "in").stdout.startswith(
+        "dataset/vision/data:2 ")

@@ -349,6 +349,23 @@ def test_a_retried_job_makes_one_version(site, tmp_path):
     assert len(site.call("GET", "/v1/models/vision:net/versions")["items"]) == 1
 
 
+def test_a_preempted_job_makes_one_version(site, tmp_path):
+    """It is drained away from its node, and its output folder is the same in the next attempt."""
+    push(site, fill(tmp_path / "in", {"a.txt": b"one\n"}))
+    command = ('echo "$MUSTER_ATTEMPT" >> "$MUSTER_OUTPUT_NET/w"; echo "ready $MUSTER_ATTEMPT"; '
+               'trap "exit 0" TERM; [ "$MUSTER_ATTEMPT" -ge 2 ] || while :; do sleep 0.05; done')
+    job_id = site.submit(train(command=command))
+    site.wait_log(job_id, "ready 1")
+    site.call("POST", "/v1/nodes/site/n1/drain")
+    site.wait_for(lambda: site.job(job_id)["status"]["state"] == "queued", "the end of its attempt")
+    assert site.call("GET", "/v1/models/vision:net/versions")["items"] == []
+    site.call("POST", "/v1/nodes/site/n1/uncordon")
+    site.wait_job(job_id, "succeeded")
+    collected(site, job_id)
+    made = site.call("GET", "/v1/models/vision:net/versions")["items"]
+    assert [(v["version"], v["digest"]) for v in made] == [(1, digest_of({"w": b"1\n2\n"}))]
+
+
 def test_the_outputs_of_an_array_are_one_version(site):
     job_id = site.submit(job("many", 'echo "$MUSTER_ARRAY_INDEX" > "$MUSTER_OUTPUT_DATA/part"',
                              array={"count": 3}, outputs=[{"name": "data", "dataset": "digits"}]))

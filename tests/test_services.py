@@ -491,3 +491,27 @@ def test_a_model_of_another_format_is_named_as_the_cause(served, tmp_path):
     served.apply(service("sums", "sums", resources={"memory": "512Mi"}))
     served.wait_for(lambda: status(served, "sums").get("state") == "failing", "a failure")
     assert "wrong-format" in status(served, "sums")["why"]
+
+
+def test_a_scoring_job_runs_the_runtimes_command_over_its_share(site, tmp_path):
+    folder, rows = tmp_path / "model", tmp_path / "rows"
+    folder.mkdir()
+    rows.mkdir()
+    subprocess.run([built("train-xgboost"), str(folder / "model.ubj"), "3", "20"], check=True)
+    for part in "ab":
+        (rows / f"{part}.csv").write_text("0.1,0.2,0.3\n0.4,0.5,0.6\n")
+    site.apply(model("sums"), manifests.dataset("rows"), manifests.dataset("scores"))
+    site.cli("model", "push", f"{TEAM}/sums", str(folder))
+    site.cli("dataset", "push", f"{TEAM}/rows", str(rows))
+    made = manifest("Job", "score", {
+        "class": "batch-score", "array": {"count": 2}, "score": {"runtime": "xgboost"},
+        "resources": {"cpu": 1, "memory": "512Mi", "disk": "64Mi"},
+        "inputs": [{"name": "model", "model": "sums"}, {"name": "data", "dataset": "rows"}],
+        "outputs": [{"name": "scores", "dataset": "scores"}]}, team=TEAM)
+    site.apply(made)
+    site.wait_for(lambda: site.api("GET", f"/v1/datasets/{TEAM}:scores/versions/1").status == 200,
+                  "the scores to be a version")
+    answer = site.api("POST", "/v1/apply", {"objects": [
+        {**made, "metadata": {"name": "other", "team": TEAM},
+         "spec": {**made["spec"], "score": {"runtime": "command"}}}]})
+    assert answer.status == 422 and "scoreCommand" in answer.json["detail"], answer

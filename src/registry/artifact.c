@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- trees on disk ------------------------------------------------------------------------ */
@@ -191,11 +192,26 @@ static int hold_chunks(struct registry *registry, const char *team, const struct
     return 0;
 }
 
+/* What is larger than the whole disk could never be laid out, and a tree that names one chunk again
+ * and again would keep a thread reading for hours. */
+static int check_size(const struct registry *registry, const struct tree *tree, struct error *err)
+{
+    struct statvfs disk;
+    if (fstatvfs(registry->root_fd, &disk) < 0)
+        return error_set_errno(err, "cannot find out how large the disk is");
+    uint64_t most = (uint64_t)disk.f_blocks * disk.f_frsize;
+    if ((uint64_t)tree->bytes > most)
+        return error_set(err, ERR_TOO_LARGE,
+            "the tree lists %" PRId64 " bytes, and the whole disk has %" PRIu64, tree->bytes, most);
+    return 0;
+}
+
 static int put_tree(struct registry *registry, const char *team, const struct tree *tree,
     struct artifact_facts *ret, struct error *err)
 {
     /* Cheap, and most of what goes wrong: it comes before reading everything. */
-    if (hold_chunks(registry, team, tree, HOLD_OWN, err) < 0 ||
+    if (check_size(registry, tree, err) < 0 ||
+        hold_chunks(registry, team, tree, HOLD_OWN, err) < 0 ||
         check_files(registry, team, tree, err) < 0)
         return -1;
     return tree_store(registry, team, tree, ret, err);

@@ -5,9 +5,9 @@
  * its chunks, so its team keeps everything and the collection ends with an error: losing data to a
  * damaged list would turn one wrong bit into a lost model.
  *
- * Uploads go on meanwhile. What they hold is young: a link's age is its inode's ctime, which
- * holding renews, and nothing that is younger than the oldest upload under way is removed. Each
- * removal looks at the age again with the names locked. */
+ * Uploads go on meanwhile. What they hold is young: a link's age is its inode's modification time,
+ * which holding renews, and nothing that is younger than the oldest upload under way is removed.
+ * Each removal looks at the age again with the names locked. */
 #include "registry/internal.h"
 
 #include "base/clock.h"
@@ -145,7 +145,7 @@ static int visit_link(struct collection *collection, int fd, const char *name, s
     int done = 0;
     pthread_rwlock_wrlock(names);
     if (fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-        (int64_t)st.st_ctim.tv_sec * 1000 + st.st_ctim.tv_nsec / 1000000 <= collection->cutoff_ms &&
+        (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 <= collection->cutoff_ms &&
         unlinkat(fd, name, 0) < 0)
         done = error_set_errno(err, "cannot remove a link to object %s", name);
     pthread_rwlock_unlock(names);

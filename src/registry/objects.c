@@ -127,11 +127,12 @@ static int link_object(int from_fd, const char *from, int to_fd, const char *to)
     return linkat(from_fd, from, to_fd, to, 0);
 }
 
-/* Keeps a link young: a collection leaves young ones alone. Its age is the inode's ctime, which
- * every link and every touch moves. */
+/* Keeps a link young: a collection leaves young ones alone. Its age is the inode's modification
+ * time, which nothing else moves once the object is written. (The change time would not do: it also
+ * moves when another team's link is removed, and an object of many teams took many collections.) */
 static void touch(int fd, const char *path, const struct stat *st)
 {
-    if (clock_wall_ms() - (int64_t)st->st_ctim.tv_sec * 1000 > TOUCH_AFTER_MS)
+    if (clock_wall_ms() - (int64_t)st->st_mtim.tv_sec * 1000 > TOUCH_AFTER_MS)
         (void)utimensat(fd, path, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
@@ -156,10 +157,13 @@ static int hold(struct objects *objects, const char *team, const struct object_n
     *ret_held = false;
     if (how == HOLD_OWN)
         return 0;
-    if (link_object(objects->objects_fd, name->text, fd, path) == 0 || errno == EEXIST)
-        *ret_held = true;
-    else if (errno != ENOENT)
+    if (link_object(objects->objects_fd, name->text, fd, path) < 0 && errno != EEXIST) {
+        if (errno == ENOENT)
+            return 0;
         return error_set_errno(err, "cannot link object %s for team %s", name->text, team);
+    }
+    *ret_held = true;
+    (void)utimensat(fd, path, NULL, AT_SYMLINK_NOFOLLOW);
     return 0;
 }
 

@@ -102,7 +102,8 @@ MUST_CHECK int registry_ingest(struct registry *registry, const char *team, int 
 /* Takes a tree that a client made (text of a tree object, hostile), after checking that it is
  * canonical and that the team holds every chunk it lists and that these make the files it says
  * (sizes and SHA-256 of every file: chunks are read). ERR_INVALID, ERR_NOT_FOUND names a chunk that
- * is missing, ERR_CORRUPT one that was changed on the disk. */
+ * is missing, ERR_CORRUPT one that was changed on the disk, ERR_TOO_LARGE: the files together are
+ * larger than the disk. */
 MUST_CHECK int registry_put_tree(struct registry *registry, const char *team, const char *text,
     size_t size, struct artifact_facts *ret, struct error *err);
 /* The text of a tree, checked, to be freed by the caller. ERR_NOT_FOUND, ERR_CORRUPT. */

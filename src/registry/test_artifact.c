@@ -6,10 +6,12 @@
 #include "base/strbuf.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* What the shell line of registry.h prints for a folder. */
@@ -225,6 +227,27 @@ static void test_trees_that_lie_are_refused(void **state)
     assert_ok(registry_put_tree(world->registry, "red", text, size, &facts, &world->err));
 }
 
+/* One chunk named over and over costs a line each, and would cost hours to read. */
+static void test_a_tree_larger_than_the_disk_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct artifact_facts facts;
+    struct statvfs disk;
+    char digest[65];
+    assert_int_equal(fstatvfs(world->from_fd, &disk), 0);
+    uint64_t count = (uint64_t)disk.f_blocks * disk.f_frsize / CHUNK_MAX + 2;
+    memset(digest, 'a', 64);
+    digest[64] = '\0';
+    struct strbuf text = {0};
+    strbuf_printf(&text, "muster-tree 1\nfile %" PRIu64 " %s all\n", count * CHUNK_MAX, digest);
+    for (uint64_t i = 0; i < count && text.length <= TREE_BYTES_MAX; i++)
+        strbuf_printf(&text, "chunk %d %s\n", CHUNK_MAX, digest);
+    assert_refused(
+        registry_put_tree(world->registry, "red", text.text, text.length, &facts, &world->err),
+        ERR_TOO_LARGE, "");
+    strbuf_finish(&text);
+}
+
 /* ---- reading ----------------------------------------------------------------------------- */
 
 static void test_readers_begin_anywhere(void **state)
@@ -352,6 +375,7 @@ int main(void)
         TEST(test_a_client_sends_what_the_registry_takes_in),
         TEST(test_chunks_that_lie_are_refused),
         TEST(test_trees_that_lie_are_refused),
+        TEST(test_a_tree_larger_than_the_disk_is_refused),
         TEST(test_readers_begin_anywhere),
         TEST(test_files_are_visited_in_order),
         TEST(test_a_changed_byte_is_named),

@@ -86,6 +86,20 @@ static void test_a_team_loses_its_links_only(void **state)
     assert_ok(registry_verify(world->registry, red.tree, &world->err));
 }
 
+/* Neither does it matter in which order teams lose theirs, nor when. */
+static void test_an_object_of_many_teams_goes_at_once(void **state)
+{
+    struct world *world = *state;
+    struct artifact_facts red = ingest(world, "red", 1);
+    struct versions none = {.count = 0};
+    char team[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(team, sizeof team, "team%d", i);
+        assert_ok(registry_share(world->registry, red.tree, team, &world->err));
+    }
+    assert_int_equal(collect(world, &none, 0).objects_kept, 0);
+}
+
 static void test_young_links_stay(void **state)
 {
     struct world *world = *state;
@@ -225,6 +239,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_what_versions_reach_stays),
         TEST(test_a_team_loses_its_links_only),
+        TEST(test_an_object_of_many_teams_goes_at_once),
         TEST(test_young_links_stay),
         TEST(test_a_tree_that_cannot_be_read_keeps_everything),
         TEST(test_a_mark_that_cannot_be_removes_nothing),

@@ -61,7 +61,9 @@ static void test_one_extraction_serves_all_who_ask(void **state)
 struct uploading {
     struct world *world;
     char team[16];
-    int fd, wrong;
+    int fd;
+    bool wrong;
+    struct error err;
 };
 
 /* Takes the same folder in again and again and looks whether all of it is there. */
@@ -71,9 +73,10 @@ static void *upload(void *context)
     struct artifact_facts facts;
     struct registry *registry = uploading->world->registry;
     for (int i = 0; i < ROUNDS; i++)
-        if (registry_ingest(registry, uploading->team, uploading->fd, 0, &facts, NULL) < 0 ||
-            registry_verify(registry, facts.tree, NULL) < 0)
-            uploading->wrong++;
+        if (registry_ingest(registry, uploading->team, uploading->fd, 0, &facts, &uploading->err) <
+                0 ||
+            registry_verify(registry, facts.tree, &uploading->err) < 0)
+            uploading->wrong = true;
     return NULL;
 }
 
@@ -105,7 +108,8 @@ static void test_collections_leave_uploads_alone(void **state)
             registry_collect(world->registry, 60 * 1000, nothing, NULL, &result, &world->err));
     for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
-        assert_int_equal(uploading[i].wrong, 0);
+        if (uploading[i].wrong)
+            fail_msg("%s: %s", uploading[i].team, uploading[i].err.text);
     }
     assert_ok(registry_collect(world->registry, 0, nothing, NULL, &result, &world->err));
     assert_int_equal(result.objects_kept, 0);

@@ -15,7 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DIGESTS_MAX = 10000, MISSING_BYTES_MAX = DIGESTS_MAX * 80, FROM_MAX = 500 };
+enum {
+    DIGESTS_MAX = 10000,
+    MISSING_BYTES_MAX = DIGESTS_MAX * 80,
+    FROM_MAX = 500,
+    TREE_BODY_MAX = TREE_BYTES_MAX + TREE_BYTES_MAX / 8, /* as JSON its newlines are escaped */
+};
 
 /* "sha256:<hex>" or the digits alone, as the 64 digits in out. */
 static int take_digest(const char *text, char out[65], struct error *err)
@@ -465,5 +470,5 @@ void api_version_create(struct call *call)
     if (!transfer)
         return;
     http_request_on_cancel(call->request, on_transfer_gone, transfer);
-    http_request_collect(call->request, 2 * TREE_BYTES_MAX, on_tree, transfer);
+    http_request_collect(call->request, TREE_BODY_MAX, on_tree, transfer);
 }

@@ -3,9 +3,11 @@
 #include "core/core.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/cost_serving.h"
 #include "server/handlers.h"
 #include "server/names.h"
 #include "server/progress.h"
+#include "server/serving_usage.h"
 #include "server/status.h"
 #include "server/usage.h"
 #include "store/store.h"
@@ -29,6 +31,8 @@ static int read_query(struct call *call, struct cost_query *query, struct error 
     char team[128];
     *query = (struct cost_query){.by = http_request_query(call->request, "by"),
         .team = call->team,
+        .service = http_request_query(call->request, "service"),
+        .model = http_request_query(call->request, "model"),
         .now_ms = server_now_ms()};
     if (read_time(call, "from", &query->from_ms, err) < 0 ||
         read_time(call, "to", &query->to_ms, err) < 0)
@@ -36,8 +40,9 @@ static int read_query(struct call *call, struct cost_query *query, struct error 
     return job ? names_find_job(call->server, job, &query->job, team, err) : 0;
 }
 
-void api_cost(struct call *call)
+static void answer_cost(void *context)
 {
+    struct call *call = context;
     struct cost_query query;
     struct doc *report;
     struct error err;
@@ -46,6 +51,20 @@ void api_cost(struct call *call)
         call_fail(call, &err);
     else
         call_answer(call, 200, report);
+}
+
+/* Reports on services wait a moment for what the gateway has counted until now. Where that cannot
+ * be had they say until when they are complete. */
+void api_cost(struct call *call)
+{
+    const char *by = http_request_query(call->request, "by");
+    bool serving = by ? cost_is_serving(by)
+                      : http_request_query(call->request, "service") ||
+                            http_request_query(call->request, "model");
+    struct error ignored;
+    if (!serving ||
+        serving_usage_refresh(call->server->serving_usage, answer_cost, call, &ignored) < 0)
+        answer_cost(call);
 }
 
 static int add_running(void *context, const void *data, struct error *err)

@@ -108,8 +108,7 @@ int artifacts_check_room(const struct server *server, struct error *err)
         return error_set_errno(err, "cannot look at the disk of %s", server->config.data_dir);
     if (volume.f_bavail < volume.f_blocks / ROOM_SHARE)
         return error_set(err, ERR_FULL,
-            "less than a %dth of the server's disk is free; artifacts are not taken now",
-            ROOM_SHARE);
+            "less than a tenth of the server's disk is free; artifacts are not taken now");
     return 0;
 }
 

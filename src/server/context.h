@@ -18,6 +18,7 @@ struct outputs;
 struct progress;
 struct reconciler;
 struct services;
+struct serving_usage;
 struct store;
 struct store_reader;
 struct ticker;
@@ -51,6 +52,7 @@ struct server {
     struct progress *progress;
     struct reconciler *reconciler;
     struct services *services;
+    struct serving_usage *serving_usage; /* NULL: nothing is collected */
     int64_t started_ms;
     bool stopping;
 };

@@ -13,12 +13,16 @@ struct server;
 struct tick;
 
 struct cost_query {
-    const char *by; /* "job", "team", "pool", "class", "user", "label:KEY"; NULL: "team" */
+    /* "job", "team", "pool", "class", "user", "label:KEY", "service", "model", "version"; NULL:
+     * "team", or what service or model suggest. */
+    const char *by;
     const char
         *team; /* with those below it; NULL: every team the identity may see, and idle capacity */
-    uint64_t job;    /* 0: all */
-    int64_t from_ms; /* 0: from the start */
-    int64_t to_ms;   /* 0: to now */
+    uint64_t job;        /* 0: all */
+    const char *service; /* only its replicas: "team/name", or a name in any team; NULL: all */
+    const char *model;   /* only replicas that serve it: "[team/]name[:version]"; NULL: all */
+    int64_t from_ms;     /* 0: from the start */
+    int64_t to_ms;       /* 0: to now */
     int64_t now_ms;
 };
 
@@ -27,6 +31,9 @@ struct cost_query {
 MUST_CHECK int cost_report(struct server *server, struct arena *arena,
     const struct identity *identity, const struct cost_query *query, struct doc **ret_report,
     struct error *err);
+
+/* The currency of the first pool that has one; "": none. Valid as reader_symbol's. */
+const char *cost_currency(struct server *server);
 
 /* The attempts of one job with what they held, when and at which price. Lives in the arena. */
 struct cost_attempts;

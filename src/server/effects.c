@@ -154,6 +154,13 @@ static void find_subject(
         subject->kind = "node";
         snprintf(
             subject->name, sizeof subject->name, "%s", node ? core_symbol(core, node->name) : "");
+    } else if (decision->service) {
+        /* One without replicas vanishes in the tick that deletes it. */
+        const struct service_row *service = core_service(core, decision->service);
+        subject->kind = "service";
+        snprintf(subject->name, sizeof subject->name, "%s",
+            service ? core_symbol(core, service->name) : "");
+        subject->team = team_name(core, decision->team);
     } else if (decision->team) {
         subject->kind = "team";
         snprintf(subject->name, sizeof subject->name, "%s", team_name(core, decision->team));
@@ -208,12 +215,12 @@ void effects_apply(struct effects *effects)
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
-    if (effects->server->services)
-        services_committed(effects->server->services);
     for (size_t i = 0; i < effects->job_rows.count; i++) {
         if (job_state_ended(effects->job_rows.items[i]->state))
             outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
     }
+    if (effects->server->services)
+        services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);
 }
 

@@ -8,6 +8,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/names.h"
+#include "server/programs.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -119,6 +120,12 @@ static int add_input(
     return 0;
 }
 
+/* Whether it runs its runtime's score command. */
+static bool scores(const struct job *job)
+{
+    return job->score.runtime && job->command.count == 0;
+}
+
 /* All of them are asked for, so that they are laid out one after the other without waiting for the
  * next look. The error is that of the first that can never come, else of the first that waits. */
 static int add_inputs(struct launch_builder *builder, struct error *err)
@@ -130,6 +137,10 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
     }
+    /* Where muster was installed without them, the runtimes that need none still serve. */
+    struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+    if ((builder->launch.serve.on || scores(builder->job)) && access(programs.folder, X_OK) == 0)
+        vec_push(&builder->inputs, programs);
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
     return first.code ? error_set(err, first.code, "%s", first.text) : 0;
@@ -216,12 +227,16 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)
         return artifacts_may_come(err) ? 1 : -1;
-    if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
+    if (server->services && scores(job) &&
+        services_score(server->services, builder->arena, job, row->array ? row->array_index : 0,
+            row->array ? job->array.count : 1, &builder->launch, err) < 0)
+        return -1;
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;

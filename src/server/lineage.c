@@ -182,7 +182,8 @@ static const char *add_reading_job(struct walk *walk, uint64_t job)
 {
     struct job_row row;
     char text[JOB_ID_TEXT];
-    if (reader_row(walk->server->reader, ROW_JOB, job, &row, NULL) < 0)
+    /* Replicas come and go; their service stands for them. */
+    if (reader_row(walk->server->reader, ROW_JOB, job, &row, NULL) < 0 || row.service)
         return NULL;
     const char *team = names_team(walk->server, row.team);
     if (!may_see(walk, team))

@@ -23,6 +23,7 @@
 #include "server/retention.h"
 #include "server/routes.h"
 #include "server/services.h"
+#include "server/serving_usage.h"
 #include "server/ticker.h"
 #include "server/tokens.h"
 #include "server/uids.h"
@@ -269,7 +270,8 @@ static int life_open(struct life *life, struct error *err)
         return error_set(err, ERR_IO, "the event loop cannot be made");
     server->started_ms = server_now_ms();
     if (open_state(server, err) < 0 || open_parts(server, err) < 0 ||
-        open_defaults(server, err) < 0 || open_http(life, err) < 0)
+        open_defaults(server, err) < 0 ||
+        serving_usage_create(server, &server->serving_usage, err) < 0 || open_http(life, err) < 0)
         return -1;
     watch_signals(life);
     life->retention = retention_create(server);
@@ -304,6 +306,7 @@ static void life_close(struct life *life)
     artifacts_destroy(server->artifacts);
     worker_destroy(server->chores);
     worker_destroy(server->commits);
+    serving_usage_destroy(server->serving_usage);
     engine_destroy(server->engine);
     reconciler_destroy(server->reconciler);
     progress_destroy(server->progress);

@@ -17,6 +17,7 @@
 #include "server/ticker.h"
 #include "server/versions.h"
 #include "spec/reference.h"
+#include "spec/template.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -39,36 +40,6 @@ struct cached_revision {
     struct arena *arena;
     struct revision revision;
 };
-
-/* ---- the folder of runtimes ---------------------------------------------------------------- */
-
-/* Beside the program in the build tree, in lib/muster below its prefix when it is installed. */
-static char *find_runtimes(void)
-{
-    char program[4000], folder[4096];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0)
-        return mem_strdup("/usr/lib/muster/runtimes");
-    program[length] = '\0';
-    char *slash = strrchr(program, '/');
-    *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/runtimes", program);
-    if (access(folder, X_OK) == 0)
-        return mem_strdup(folder);
-    slash = strrchr(program, '/');
-    if (slash)
-        *slash = '\0';
-    snprintf(folder, sizeof folder, "%s/lib/muster/runtimes", program);
-    return mem_strdup(folder);
-}
-
-/* What is not below /usr is shown to a replica as one more input. */
-static const char runtimes_input[] = "runtimes";
-
-const char *services_runtimes(const struct services *services)
-{
-    return services->runtimes_shown ? services->runtimes : "/inputs/runtimes";
-}
 
 /* ---- revisions ----------------------------------------------------------------------------- */
 
@@ -399,12 +370,14 @@ static void queue_follow(struct server *server, const struct follow *which)
     ticker_report(server->ticker, "services", run_follow, free, follow);
 }
 
-void services_follow(struct tick *tick, const char *team, const char *model)
+int services_follow(struct tick *tick, const char *team, const char *model, struct error *err)
 {
     struct follow follow = {0};
+    (void)err;
     snprintf(follow.team, sizeof follow.team, "%s", team);
     snprintf(follow.model, sizeof follow.model, "%s", model);
     queue_follow(tick_server(tick), &follow);
+    return 0;
 }
 
 void services_follow_runtime(struct tick *tick, const char *runtime)
@@ -455,7 +428,7 @@ static int make_replica(struct services *services, struct tick *tick,
     char key[DOCUMENT_KEY_TEXT];
     if (!revision)
         return error_set(err, ERR_CORRUPT, "the revision %d is not in the store", wanted->revision);
-    if (revision_job(arena, revision, services_runtimes(services), wanted->revision, wanted->number,
+    if (revision_job(arena, revision, services->runtimes, wanted->revision, wanted->number,
             &manifest.job, err) < 0 ||
         core_replica_submit(tick_core(tick), wanted, &manifest.job, &id, err) < 0)
         return -1;
@@ -465,6 +438,7 @@ static int make_replica(struct services *services, struct tick *tick,
     doc_write_json(manifest_encode(arena, &manifest), 0, &json);
     store_txn_put_document(tick_txn(tick), "job-spec", key, "", strbuf_text(&json), tick_now(tick));
     strbuf_finish(&json);
+    outputs_expect(tick, id, &manifest.job, NULL);
     return 0;
 }
 
@@ -486,25 +460,6 @@ void services_run(struct services *services, struct tick *tick)
 
 /* ---- launching ----------------------------------------------------------------------------- */
 
-static bool uses_runtimes(const struct text_list *command)
-{
-    for (size_t i = 0; i < command->count; i++) {
-        if (strstr(command->items[i], "{runtimes}"))
-            return true;
-    }
-    return false;
-}
-
-static void show_runtimes(
-    const struct services *services, struct arena *arena, struct launch *launch)
-{
-    struct launch_input *all = arena_alloc(arena, launch->input_count + 1, sizeof *all);
-    for (size_t i = 0; i < launch->input_count; i++)
-        all[i] = launch->inputs[i];
-    all[launch->input_count++] = (struct launch_input){runtimes_input, services->runtimes};
-    launch->inputs = all;
-}
-
 void services_launch(
     struct services *services, struct arena *arena, uint64_t job, struct launch *launch)
 {
@@ -516,8 +471,6 @@ void services_launch(
     launch->serve.on = true;
     if (revision->runtime.listen == LISTEN_PORT)
         launch->serve.port = (uint32_t)revision->runtime.port;
-    if (!services->runtimes_shown && uses_runtimes(&revision->runtime.command))
-        show_runtimes(services, arena, launch);
     const struct launch_variable own[] = {
         {"MUSTER_MODEL_NAME", arena_strdup(arena, service_route(&revision->service))},
         {"MUSTER_MODEL_VERSION", arena_printf(arena, "%" PRId64, revision->version)},
@@ -531,6 +484,68 @@ void services_launch(
     memcpy(all + count, own, sizeof own);
     launch->variables = all;
     launch->variable_count = count + ARRAY_LEN(own);
+}
+
+/* ---- scoring ------------------------------------------------------------------------------- */
+
+static const struct text_list *score_command(
+    const struct catalog *catalog, const char *name, struct error *err)
+{
+    const struct catalog_entry *entry = catalog_find(catalog, KIND_RUNTIME, name);
+    if (!entry) {
+        error_set(err, ERR_NOT_FOUND, "spec.score.runtime: there is no runtime %s", name);
+        return NULL;
+    }
+    if (entry->manifest->runtime.score_command.count > 0)
+        return &entry->manifest->runtime.score_command;
+    error_set(err, ERR_INVALID,
+        "spec.score.runtime: the runtime %s cannot score (it has no scoreCommand)", name);
+    return NULL;
+}
+
+int services_check_score(const struct catalog *catalog, const struct job *job, struct error *err)
+{
+    if (!job->score.runtime || job->command.count > 0)
+        return 0;
+    return score_command(catalog, job->score.runtime, err) ? 0 : -1;
+}
+
+int services_score(struct services *services, struct arena *arena, const struct job *job,
+    int64_t shard, int64_t shards, struct launch *launch, struct error *err)
+{
+    const struct text_list *command =
+        score_command(services->server->catalog, job->score.runtime, err);
+    if (!command)
+        return -1;
+    /* "team/name:3": which version it is was settled when the job was submitted. */
+    struct reference model = {0};
+    for (size_t i = 0; i < job->inputs.count; i++) {
+        const struct job_input *input = &job->inputs.items[i];
+        if (strcmp(input->name, "model") == 0 && input->model &&
+            reference_parse(input->model, &model, err) < 0)
+            return -1;
+    }
+    const char *values[PLACEHOLDER_COUNT] = {
+        [PLACEHOLDER_MODEL] = ENGINE_INPUTS_PATH "/model",
+        [PLACEHOLDER_NAME] = arena_strdup(arena, model.name),
+        [PLACEHOLDER_VERSION] = arena_printf(arena, "%" PRId64, model.version),
+        [PLACEHOLDER_CPUS] =
+            arena_printf(arena, "%" PRId64, (job->resources.cpu_milli + 999) / 1000),
+        [PLACEHOLDER_RUNTIMES] = services->runtimes,
+        [PLACEHOLDER_DATA] = ENGINE_INPUTS_PATH "/data",
+        [PLACEHOLDER_OUTPUT] = "/outputs/scores",
+        [PLACEHOLDER_SHARD] = arena_printf(arena, "%" PRId64, shard),
+        [PLACEHOLDER_SHARDS] = arena_printf(arena, "%" PRId64, shards),
+    };
+    const char **argv = arena_alloc(arena, command->count + 1, sizeof *argv);
+    for (size_t i = 0; i < command->count; i++) {
+        struct strbuf out = {0};
+        template_expand(command->items[i], values, &out);
+        argv[i] = arena_strdup(arena, strbuf_text(&out));
+        strbuf_finish(&out);
+    }
+    launch->argv = argv;
+    return 0;
 }
 
 /* ---- life ---------------------------------------------------------------------------------- */
@@ -559,8 +574,7 @@ struct services *services_create(struct server *server, struct error *err)
 {
     struct services *services = mem_alloc(1, sizeof *services);
     services->server = server;
-    services->runtimes = find_runtimes();
-    services->runtimes_shown = strncmp(services->runtimes, "/usr/", 5) == 0;
+    services->runtimes = mem_strdup(ENGINE_INPUTS_PATH "/" SERVICES_PROGRAMS_INPUT);
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
     assert(services->kick);

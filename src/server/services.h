@@ -17,6 +17,10 @@
 
 struct arena;
 struct attempt_row;
+struct catalog;
+/* How the input is called that shows replicas the programs of the runtimes: see programs.h. */
+#define SERVICES_PROGRAMS_INPUT "runtimes"
+
 struct doc;
 struct server;
 struct services;
@@ -37,13 +41,21 @@ MUST_CHECK int services_delete(
     struct tick *tick, const char *team, const char *name, struct error *err);
 /* A stage moved, or a version was added: services that follow it are renewed in the next tick,
  * which sees in the store what this one did. It is also looked at when the server starts. */
-void services_follow(struct tick *tick, const char *team, const char *model);
+MUST_CHECK int services_follow(
+    struct tick *tick, const char *team, const char *model, struct error *err);
 /* The same for a Runtime that was changed. */
 void services_follow_runtime(struct tick *tick, const char *runtime);
 /* Fills what a launch needs when the job is a replica: where it listens, and its variables, with
  * what they need from the arena. */
 void services_launch(
     struct services *services, struct arena *arena, uint64_t job, struct launch *launch);
+/* Whether a job that scores can: asked when it is submitted. Errors as of services_score. */
+MUST_CHECK int services_check_score(
+    const struct catalog *catalog, const struct job *job, struct error *err);
+/* Fills in the command of a scoring job (struct score): the runtime's, for the element `shard` of
+ * `shards`. ERR_NOT_FOUND: there is no such runtime; ERR_INVALID: it cannot score. */
+MUST_CHECK int services_score(struct services *services, struct arena *arena, const struct job *job,
+    int64_t shard, int64_t shards, struct launch *launch, struct error *err);
 /* Whether the attempt of a replica may be told to stop now: the gateway sends it nothing any more
  * and nothing is under way there, its drain time is over, no gateway is there, or it is unhealthy.
  * When it may not, the reconciler runs again once that changes. True for other jobs. */

@@ -295,11 +295,13 @@ static void go_beyond(struct gateway_link *link, int64_t generation)
 
 static int64_t outstanding_of(const struct doc *endpoints, uint64_t job)
 {
+    /* A replica whose address changed is there more than once: see gateway/gateway.h. */
+    int64_t outstanding = 0;
     for (const struct doc *item = endpoints ? endpoints->first : NULL; item; item = item->next) {
         if (doc_get_int(item, "replica", 0) == (int64_t)job)
-            return doc_get_int(item, "outstanding", 0);
+            outstanding += doc_get_int(item, "outstanding", 0);
     }
-    return 0;
+    return outstanding;
 }
 
 static void read_status(struct gateway_link *link)

@@ -53,8 +53,8 @@ struct services {
     struct server *server;
     struct http_agent *agent;
     struct gateway_link *link;
-    char *runtimes;          /* the folder of the programs that come with muster */
-    bool runtimes_shown;     /* it is below /usr, which every sandbox shows */
+    char *runtimes;          /* the folder of the programs that come with muster, as
+                              * replicas see it */
     struct strmap revisions; /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */
@@ -75,8 +75,6 @@ const struct revision *services_revision(
 /* The same for what a live service of the core has. */
 const struct revision *services_revision_of(
     struct services *services, uint64_t service, int32_t number);
-/* The folder of the runtimes' programs as a replica sees it. */
-const char *services_runtimes(const struct services *services);
 /* Why its replicas cannot be made now, or NULL. */
 const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */

@@ -224,8 +224,12 @@ static void check_job(struct checker *checker, struct job *job, const struct ide
     struct error err;
     set_owner(checker->arena, job, identity->user);
     if (artifacts_pin_inputs(
-            checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0)
-        report(checker, "spec", "%s", err.text);
+            checker->server, identity, checker->arena, job->metadata.team, job, &err) < 0) {
+        /* The text begins with the field. */
+        size_t length = strcspn(err.text, ":");
+        const char *rest = err.text + length + strspn(err.text + length, ": ");
+        report(checker, arena_strndup(checker->arena, err.text, length), "%s", rest);
+    }
     check_labels(checker, &job->metadata);
     check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)
@@ -461,6 +465,7 @@ static int apply_job(struct tick *tick, const struct manifest *manifest,
         return -1;
     if (settle_dependencies(tick, &job, err) < 0 ||
         artifacts_check_outputs(tick_server(tick), &job, err) < 0 ||
+        services_check_score(catalog, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;
     names_document_key(id, NULL, key);

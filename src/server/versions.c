@@ -108,6 +108,26 @@ static void index_key(
     snprintf(out, VERSION_KEY_TEXT, "%s/%s/%s", kind_singular(kind), team, name);
 }
 
+static int take_indexed(void *context, const struct version *version, struct error *err)
+{
+    struct version_index *index = context;
+    (void)err;
+    index->last = index->newest = version->version;
+    if (version->stage == STAGE_STAGING)
+        index->staging = version->version;
+    if (version->stage == STAGE_PRODUCTION)
+        index->production = version->version;
+    return 0;
+}
+
+/* The index from the versions themselves. */
+static int index_derive(struct server *server, enum kind kind, const char *team, const char *name,
+    struct version_index *ret, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    return versions_each(server, arena, kind, team, name, take_indexed, ret, err);
+}
+
 static int index_load(struct server *server, enum kind kind, const char *team, const char *name,
     struct version_index *ret, struct error *err)
 {
@@ -117,7 +137,8 @@ static int index_load(struct server *server, enum kind kind, const char *team, c
     index_key(kind, team, name, key);
     *ret = (struct version_index){0};
     if (reader_document(server->reader, index_collection, key, &json, NULL, &why) < 0)
-        return why.code == ERR_NOT_FOUND ? 0 : error_set(err, why.code, "%s", why.text);
+        return why.code == ERR_NOT_FOUND ? index_derive(server, kind, team, name, ret, err)
+                                         : error_set(err, why.code, "%s", why.text);
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
@@ -339,21 +360,6 @@ int versions_all(struct store_reader *reader, enum kind kind, version_fn *visit,
     return 0;
 }
 
-static int stop_at_first(void *context, const struct version *version, struct error *err)
-{
-    (void)version, (void)err;
-    *(bool *)context = true;
-    return 0;
-}
-
-bool versions_exist(struct server *server, enum kind kind, const char *team, const char *name)
-{
-    bool found = false;
-    SCOPED(arena_scope) struct arena *arena = arena_create();
-    return versions_page(server, arena, kind, team, name, 0, 1, stop_at_first, &found, NULL) < 0 ||
-           found;
-}
-
 struct use_walk {
     size_t skip; /* of the key: what stands before the user */
     version_use_fn *visit;
@@ -519,8 +525,10 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (job_manifest)
         put_doc(tick, manifest_collection, key, team, job_manifest);
     audit(tick, "version-add", &version);
-    if (kind == KIND_MODEL)
-        services_follow(tick, team, name);
+    if (kind == KIND_MODEL && services_follow(tick, team, name, err) < 0) {
+        tick_spoil(tick);
+        return -1;
+    }
     *ret_version = version.version;
     return 0;
 }
@@ -536,8 +544,9 @@ void versions_put(struct tick *tick, const struct version *version, const struct
         return;
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, &err);
-    if (version->kind == KIND_MODEL && after.stage != version->stage)
-        services_follow(tick, version->team, version->name);
+    if (version->kind == KIND_MODEL && after.stage != version->stage &&
+        services_follow(tick, version->team, version->name, &err) < 0)
+        tick_spoil(tick);
     if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
         int64_t *places[] = {
             [STAGE_STAGING] = &index->staging, [STAGE_PRODUCTION] = &index->production};

@@ -84,8 +84,6 @@ MUST_CHECK int versions_uses(struct server *server, const struct version *versio
 /* Whether there is a Dataset or Model of that name. */
 bool versions_have_object(
     const struct server *server, enum kind kind, const char *team, const char *name);
-/* Whether it has versions: as long as it does, it cannot be deleted. */
-bool versions_exist(struct server *server, enum kind kind, const char *team, const char *name);
 
 /* ---- changing, within a tick ---------------------------------------------------------------- */
 

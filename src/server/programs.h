@@ -1,0 +1,9 @@
+/* The programs that come with muster and run inside sandboxes. */
+#pragma once
+
+struct arena;
+
+/* The folder of the runtimes' programs, in the arena: beside the program in the build tree, in
+ * lib/muster below its prefix when it is installed. Whoever is to see it inside a sandbox is shown
+ * it as an input, since the folders above it may be closed to other users. */
+const char *programs_runtimes(struct arena *arena);
