@@ -10,7 +10,7 @@ import pytest
 import manifests
 from manifests import TEAM, job, model, pool, team
 from test_cost import TINY
-from test_services import Gateway, answering, put_version, ready, said, served, status  # noqa: F401
+from test_services import Gateway, answering, change_version, push, ready, said, served, status  # noqa: F401
 
 D = decimal.Decimal
 PRICES = {"currency": "EUR", "cpu": 3600, "memoryGiB": 7200}
@@ -95,10 +95,8 @@ def test_prices_are_costs_by_answers(priced):
 
 
 def test_services_models_and_versions_add_up_to_the_jobs(priced):
-    priced.stop()
-    put_version(priced, 2)
-    priced.start()
-    priced.apply(answering(), answering("next", reference="digits:2"),
+    push(priced)
+    priced.apply(answering(reference="digits:1"), answering("next", reference="digits:2"),
                  service_without_requests())
     ready(priced), ready(priced, name="next"), ready(priced, name="quiet")
     said(priced), said(priced, name="next")
@@ -152,10 +150,8 @@ def scaled_down(name):
 def test_training_stands_beside_serving(priced):
     trained = priced.run(job("train", "sleep 0.3"))["status"]["id"]
     measured = priced.run(job("measure", "sleep 0.2"))["status"]["id"]
-    priced.stop()
-    put_version(priced, 1, "production", source={"kind": "job", "job": trained},
-                evaluations=[{"promotion": "p1", "job": measured}])
-    priced.start()
+    change_version(priced, 1, source={"kind": "job", "job": trained},
+                   evaluations=[{"promotion": "p1", "job": measured}])
     priced.apply(answering())
     ready(priced)
     said(priced)
@@ -187,7 +183,7 @@ def test_only_teams_that_one_may_see_are_counted(priced):
     refused = priced.api("GET", "/v1/cost?by=service&team=vision", token=eve)
     assert refused.status in (403, 404)
     wrong = priced.api("GET", "/v1/cost?model=digits@production")
-    assert wrong.status == 400 and "stage" in wrong.json["detail"]
+    assert wrong.status == 422 and "stage" in wrong.json["detail"]
 
 
 def test_the_command_line_says_dash_where_nothing_was_answered(priced):

@@ -133,8 +133,10 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
             first = own;
     }
     if (builder->launch.serve.on || builder->job->score.runtime) {
+        /* Where muster was installed without them, what needs none still runs. */
         struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
-        vec_push(&builder->inputs, programs);
+        if (access(programs.folder, X_OK) == 0)
+            vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
@@ -222,12 +224,13 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    /* Before its inputs: what serves is shown the programs of the runtimes, too. */
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)
         return artifacts_may_come(err) ? 1 : -1;
-    if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;
