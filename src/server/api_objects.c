@@ -43,6 +43,21 @@ static void add_status(struct call *call, enum kind kind, const char *name, stru
                 call->server->services, call->arena, call->team, strchr(name, '/') + 1));
 }
 
+/* What a list says of a service: its state in short, without the replicas. */
+static void add_service_summary(struct call *call, const char *key, struct doc *object)
+{
+    const char *slash = strchr(key, '/');
+    const char *team = arena_strndup(call->arena, key, (size_t)(slash - key));
+    const struct doc *status =
+        services_status(call->server->services, call->arena, team, slash + 1);
+    struct doc *summary = doc_map(call->arena);
+    for (const struct doc *item = status->first; item; item = item->next) {
+        if (item->type != DOC_LIST)
+            doc_set(call->arena, summary, item->key, doc_copy(call->arena, item));
+    }
+    doc_set(call->arena, object, "status", summary);
+}
+
 static int add_object(void *context, const struct document *document, struct error *err)
 {
     struct object_listing *listing = context;
@@ -57,6 +72,8 @@ static int add_object(void *context, const struct document *document, struct err
         doc_parse_json(call->arena, document->json, strlen(document->json), 4 * DOC_BYTES_MAX, err);
     if (!object)
         return -1;
+    if (listing->kind == KIND_SERVICE)
+        add_service_summary(call, document->key, object);
     listing->last = arena_strdup(call->arena, document->key);
     doc_append(listing->items, object);
     return 0;

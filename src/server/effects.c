@@ -10,6 +10,7 @@
 #include "server/feed.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/promotions.h"
 #include "server/reconcile.h"
 #include "server/services.h"
 #include "server/ticker.h"
@@ -214,8 +215,10 @@ void effects_apply(struct effects *effects)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
     for (size_t i = 0; i < effects->job_rows.count; i++) {
-        if (job_state_ended(effects->job_rows.items[i]->state))
-            outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+        if (!job_state_ended(effects->job_rows.items[i]->state))
+            continue;
+        outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+        promotions_job_ended(effects->server->promotions, effects->job_rows.items[i]);
     }
     if (effects->server->services)
         services_committed(effects->server->services);

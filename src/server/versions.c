@@ -525,11 +525,40 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (job_manifest)
         put_doc(tick, manifest_collection, key, team, job_manifest);
     audit(tick, "version-add", &version);
-    if (kind == KIND_MODEL && services_follow(tick, team, name, err) < 0) {
-        tick_spoil(tick);
-        return -1;
-    }
+    if (kind == KIND_MODEL)
+        services_follow(tick, team, name);
     *ret_version = version.version;
+    return 0;
+}
+
+/* Under which a tick keeps what it has changed of a version, and that it has deleted it. */
+static const char *version_note(struct tick *tick, const char *what, enum kind kind,
+    const char *team, const char *name, int64_t number)
+{
+    char key[VERSION_KEY_TEXT];
+    kind_key(kind, team, name, number, key);
+    return arena_printf(tick_arena(tick), "version-%s/%s", what, key);
+}
+
+int versions_in_tick(struct tick *tick, enum kind kind, const char *team, const char *name,
+    int64_t number, struct version *ret, struct error *err)
+{
+    if (tick_noted(tick, version_note(tick, "deleted", kind, team, name, number)))
+        return no_version(kind, team, name, number, err);
+    const struct doc *doc = tick_noted(tick, version_note(tick, "put", kind, team, name, number));
+    return doc ? versions_read(kind, doc, ret, err)
+               : versions_get(
+                     tick_server(tick), tick_arena(tick), kind, team, name, number, ret, err);
+}
+
+int versions_holder_in_tick(struct tick *tick, const char *team, const char *name,
+    enum model_stage stage, int64_t *ret_number, struct error *err)
+{
+    assert(stage == STAGE_STAGING || stage == STAGE_PRODUCTION);
+    const struct version_index *index = index_of_tick(tick, KIND_MODEL, team, name, err);
+    if (!index)
+        return -1;
+    *ret_number = stage == STAGE_STAGING ? index->staging : index->production;
     return 0;
 }
 
@@ -540,10 +569,15 @@ void versions_put(struct tick *tick, const struct version *version, const struct
     struct error err;
     versions_key(version->team, version->name, version->version, key);
     put_doc(tick, versions_collection(version->kind), key, version->team, doc);
+    tick_note(tick,
+        version_note(tick, "put", version->kind, version->team, version->name, version->version),
+        doc_copy(tick_arena(tick), doc));
     if (versions_read(version->kind, doc, &after, &err) < 0)
         return;
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, &err);
+    if (version->kind == KIND_MODEL && after.stage != version->stage)
+        services_follow(tick, version->team, version->name);
     if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
         int64_t *places[] = {
             [STAGE_STAGING] = &index->staging, [STAGE_PRODUCTION] = &index->production};
@@ -607,6 +641,10 @@ int versions_delete(struct tick *tick, const struct version *version, struct err
     const char *note = deleted_note(tick, version);
     if (tick_noted(tick, note))
         return no_version(version->kind, version->team, version->name, version->version, err);
+    /* It may just have taken a stage, which whoever asked for this could not see. */
+    if (tick_noted(tick, version_note(tick, "put", version->kind, version->team, version->name,
+                             version->version)))
+        return error_set(err, ERR_BUSY, "the version is changing; try again in a moment");
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, err);
     if (!index)
