@@ -215,7 +215,7 @@ def test_only_teams_that_one_may_see_are_counted(priced):
     refused = priced.api("GET", "/v1/cost?by=service&team=vision", token=eve)
     assert refused.status in (403, 404)
     wrong = priced.api("GET", "/v1/cost?model=digits@production")
-    assert wrong.status == 400 and "stage" in wrong.json["detail"]
+    assert wrong.status == 422 and "stage" in wrong.json["detail"]
 
 
 def test_the_command_line_says_dash_where_nothing_was_answered(priced):
