@@ -80,7 +80,8 @@ static const char *parameter_variable(struct arena *arena, const char *name)
     return variable;
 }
 
-/* What the job sets itself comes last, and wins. */
+/* Parameters come last, and win over variables of the same name: what is recorded is what it ran
+ * with. */
 static void set_variables(struct launch_builder *builder)
 {
     const struct label_list *env = &builder->job->env;
@@ -88,12 +89,12 @@ static void set_variables(struct launch_builder *builder)
     struct launch_variable *variables =
         arena_alloc(builder->arena, env->count + parameters->count + 1, sizeof *variables);
     size_t count = 0;
+    for (size_t i = 0; i < env->count; i++)
+        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     for (size_t i = 0; i < parameters->count; i++)
         variables[count++] =
             (struct launch_variable){parameter_variable(builder->arena, parameters->items[i].key),
                 parameters->items[i].value};
-    for (size_t i = 0; i < env->count; i++)
-        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     builder->launch.variables = variables;
     builder->launch.variable_count = count;
 }
