@@ -78,12 +78,6 @@ http {{
 """
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def wait_for(answers):
     end = time.monotonic() + WAIT_S
     while not answers():
@@ -115,7 +109,7 @@ def running(command, cpu, answers):
 @contextlib.contextmanager
 def nginx_proxy(folder, upstream, log):
     folder.mkdir()
-    port = free_port()
+    port = measure.free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(
         folder=folder, upstream=upstream, port=port, log=folder / "access.log" if log else "off"))
@@ -126,7 +120,7 @@ def nginx_proxy(folder, upstream, log):
 
 @contextlib.contextmanager
 def lean_proxy(upstream):
-    port = free_port()
+    port = measure.free_port()
     command = [measure.program("bench/bench_proxy"), port, f"unix:{upstream}"]
     with running(command, PROXY_CPU, lambda: port_answers(port)) as process:
         yield process, port
@@ -158,7 +152,7 @@ def push_routes(control, routes):
 @contextlib.contextmanager
 def gateway_proxy(folder, upstream):
     folder.mkdir()
-    port = free_port()
+    port = measure.free_port()
     command = [measure.program("muster"), "gateway", "--data", folder, "--workers", 1, "--listen",
                f"127.0.0.1:{port}", "--log", "warn"]
     control = folder / "gateway" / "control.sock"
