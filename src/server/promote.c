@@ -23,7 +23,7 @@
 #include <sodium.h>
 #include <string.h>
 
-enum { TEAM_DEPTH_MAX = 64 };
+enum { TEAM_DEPTH_MAX = 64, EVALUATIONS_KEPT = 50 };
 
 /* A stage without a gate: an approver has to agree, and nothing is measured. */
 static const struct gate no_gate = {.stage_name = "", .approvals = 1};
@@ -325,15 +325,28 @@ int promotion_ask(struct tick *tick, const struct promotion_request *request,
 
 /* ---- the evaluation's end -------------------------------------------------------------------- */
 
+/* What a version was evaluated with before: a list of its own, bounded, the newest kept. */
+static struct doc *earlier_evaluations(struct arena *arena, const struct doc *version)
+{
+    struct doc *kept = doc_list(arena);
+    const struct doc *list = doc_get(version, "evaluations");
+    size_t skip = list && list->count >= EVALUATIONS_KEPT ? list->count - EVALUATIONS_KEPT + 1 : 0;
+    for (const struct doc *one = list ? list->first : NULL; one; one = one->next) {
+        if (skip > 0)
+            skip--;
+        else
+            doc_append(kept, doc_copy(arena, one));
+    }
+    return kept;
+}
+
 /* What the evaluation measured becomes a part of the version. */
 static void record_evaluation(
     struct tick *tick, const struct doc *promotion, uint64_t job, struct version *version)
 {
     struct arena *arena = tick_arena(tick);
     struct doc *doc = doc_copy(arena, version->doc);
-    struct doc *list = (struct doc *)(uintptr_t)doc_get(doc, "evaluations");
-    if (!list)
-        list = doc_set(arena, doc, "evaluations", doc_list(arena));
+    struct doc *list = doc_set(arena, doc, "evaluations", earlier_evaluations(arena, version->doc));
     struct doc *one = doc_append(list, doc_map(arena));
     doc_set_string(arena, one, "promotion", doc_get_string(promotion, "id"));
     doc_set_string(arena, one, "job", doc_get_string(promotion, "evaluationJob"));
