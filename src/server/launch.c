@@ -222,12 +222,13 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    /* Before the inputs: whether it is a replica decides about one of them. */
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)
         return artifacts_may_come(err) ? 1 : -1;
-    if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;
