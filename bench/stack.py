@@ -54,11 +54,11 @@ def seconds(*command):
 def peers(add, prefix, source, folder):
     """cp and zstd of the same file, each with its sync, right before what is compared with them."""
     copy = folder / "copy"
-    mib = source.stat().st_size / MIB
-    add(f"{prefix}.cp", mib / seconds("sh", "-c", 'cp --reflink=never "$1" "$2" && sync "$2"', "-",
+    megabytes = source.stat().st_size / 1e6
+    add(f"{prefix}.cp", megabytes / seconds("sh", "-c", 'cp --reflink=never "$1" "$2" && sync "$2"', "-",
                                       source, copy))
     copy.unlink()
-    add(f"{prefix}.zstd", mib / seconds("sh", "-c", 'zstd -q -1 -T1 "$1" -o "$2" && sync "$2"', "-",
+    add(f"{prefix}.zstd", megabytes / seconds("sh", "-c", 'zstd -q -1 -T1 "$1" -o "$2" && sync "$2"', "-",
                                         source, copy))
     copy.unlink()
 
@@ -87,7 +87,7 @@ class Client:
 def transfer(add, key, client, mib, *arguments):
     """One push or pull: its rate, and what it took."""
     before_s = client.server.cpu_s()
-    add(f"artifact.{key}", mib / client.run(*arguments))
+    add(f"artifact.{key}", mib * MIB / 1e6 / client.run(*arguments))
     add(f"artifact.{key}.cpu", (client.cpu_s + client.server.cpu_s() - before_s) / mib * 1e3)
 
 

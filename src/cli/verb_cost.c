@@ -50,8 +50,7 @@ static const struct option_spec options[] = {
     {"team", 't', OPTION_TEXT, "TEAM", "only this team and those below"},
     {"job", 'j', OPTION_TEXT, "JOB", "only this job"},
     {"service", 0, OPTION_TEXT, "[TEAM/]NAME", "only replicas of this service; by service"},
-    {"model", 0, OPTION_TEXT, "[TEAM/]NAME[:V]",
-        "only replicas that serve this model; by version"},
+    {"model", 0, OPTION_TEXT, "[TEAM/]NAME[:V]", "only replicas that serve this model; by version"},
     {"from", 0, OPTION_MOMENT, "TIME", "only what was held after, such as 2026-01-01T00:00:00Z"},
     {"to", 0, OPTION_MOMENT, "TIME", "only what was held before"},
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|wide|json|yaml|csv"},
@@ -128,8 +127,7 @@ static int run(struct cli *cli, struct error *err)
     const char *format = arguments_text(cli->args, "output");
     if (format && (!strcmp(format, "json") || !strcmp(format, "yaml")))
         return cli_write_doc(cli, answer, format, err);
-    const struct view_column *shown =
-        is_serving(told_apart_by(cli)) ? serving_columns : columns;
+    const struct view_column *shown = is_serving(told_apart_by(cli)) ? serving_columns : columns;
     return view_write_items(cli, shown, with_total(cli->arena, answer), format, err);
 }
 

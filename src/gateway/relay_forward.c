@@ -76,8 +76,8 @@ static const char *upstream_target(struct relay *relay)
     const char *query = strchr(http_request_target(relay->request), '?');
     query = query ? query : "";
     bool by_body = relay->target.ask == ASK_FORWARD_BODY;
-    const char *const parts[] = {
-        by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route, relay->target.verb, query};
+    const char *const parts[] = {by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route,
+        relay->target.verb, query};
     size_t length = 0;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         length += strlen(parts[i]);
