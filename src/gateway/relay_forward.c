@@ -339,8 +339,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     struct relay_attempt *attempt = &relay->attempt;
     struct usage_series series = {
         .version = replica->route->version, .replica = replica->route->replica};
-    snprintf(series.service, sizeof series.service, "%s", relay->service.name);
-    snprintf(series.key, sizeof series.key, "%s", relay->key_id);
+    memcpy(series.service, relay->service.name, sizeof series.service);
+    memcpy(series.key, relay->key_id, sizeof series.key);
     attempt->counts = usage_counts_of(relay->view->usage, &series);
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;
