@@ -55,7 +55,9 @@ void strbuf_puts(struct strbuf *buf, const char *text)
 
 void strbuf_putc(struct strbuf *buf, char c)
 {
-    strbuf_append(buf, &c, 1);
+    strbuf_reserve(buf, 1);
+    buf->text[buf->length++] = c;
+    buf->text[buf->length] = '\0';
 }
 
 void strbuf_int(struct strbuf *buf, int64_t number)
@@ -131,8 +133,12 @@ static size_t plain_length(const char *text)
 
 void strbuf_json(struct strbuf *buf, const char *text)
 {
+    /* Most texts stand for themselves from end to end. */
+    size_t first = plain_length(text);
+    strbuf_reserve(buf, first + 2);
     strbuf_putc(buf, '"');
-    for (const char *s = text; *s;) {
+    strbuf_append(buf, text, first);
+    for (const char *s = text + first; *s;) {
         size_t plain = plain_length(s);
         if (plain > 0) {
             strbuf_append(buf, s, plain);

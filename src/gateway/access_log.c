@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 enum {
-    LINGER_MS = 20,                         /* a line is in the file so long after it was made */
-    LINGER_BYTES = ACCESS_LOG_BUFFER / 4,   /* or once there are so many */
+    LINGER_MS = 20,                       /* a line is in the file so long after it was made */
+    LINGER_BYTES = ACCESS_LOG_BUFFER / 4, /* or once there are so many */
 };
 
 struct lines {

@@ -41,7 +41,10 @@ static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
     relay->key = text ? route_table_key(relay->view->table, text, clock_wall_ms()) : NULL;
-    snprintf(relay->key_id, sizeof relay->key_id, "%s", relay->key ? relay->key->id : "");
+    const char *id = relay->key ? relay->key->id : "";
+    size_t length = strnlen(id, sizeof relay->key_id - 1);
+    memcpy(relay->key_id, id, length);
+    relay->key_id[length] = '\0';
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)

@@ -152,8 +152,8 @@ static void put_text(struct strbuf *out, const char *member, const char *text)
 
 static void put_thousandths(struct strbuf *out, int64_t number)
 {
-    char digits[4] = {'.', (char)('0' + number / 100), (char)('0' + number / 10 % 10),
-        (char)('0' + number % 10)};
+    char digits[4] = {
+        '.', (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10)};
     strbuf_append(out, digits, sizeof digits);
 }
 

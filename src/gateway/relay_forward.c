@@ -76,8 +76,8 @@ static const char *upstream_target(struct relay *relay)
     const char *query = strchr(http_request_target(relay->request), '?');
     query = query ? query : "";
     bool by_body = relay->target.ask == ASK_FORWARD_BODY;
-    const char *const parts[] = {
-        by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route, relay->target.verb, query};
+    const char *const parts[] = {by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route,
+        relay->target.verb, query};
     size_t length = 0;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         length += strlen(parts[i]);
@@ -339,8 +339,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     struct relay_attempt *attempt = &relay->attempt;
     struct usage_series series = {
         .version = replica->route->version, .replica = replica->route->replica};
-    snprintf(series.service, sizeof series.service, "%s", relay->service.name);
-    snprintf(series.key, sizeof series.key, "%s", relay->key_id);
+    memcpy(series.service, relay->service.name, sizeof series.service);
+    memcpy(series.key, relay->key_id, sizeof series.key);
     attempt->counts = usage_counts_of(relay->view->usage, &series);
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;
