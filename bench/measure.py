@@ -9,6 +9,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -16,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("MUSTER_BUILD", "build-release")
 WORK = pathlib.Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
 START_LIMIT_S = 20
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 
 class Sample:
@@ -36,6 +38,14 @@ class Sample:
 
 def program(name):
     return str(BUILD / name)
+
+
+def build(targets):
+    """Builds what is measured; ends the program with the compiler's words when it cannot be."""
+    built = subprocess.run(["ninja", "-C", str(BUILD), "--quiet", *targets], capture_output=True,
+                           text=True, check=False)
+    if built.returncode:
+        sys.exit(built.stdout)
 
 
 def run_json(*command):

@@ -281,6 +281,27 @@ def test_refusing_and_withdrawing(company):
     assert stage(company, 1) == "candidate"
 
 
+def test_those_whom_a_gate_holds_back_cannot_change_it(company):
+    def applied(by, *gates, **spec):
+        return company.api("POST", "/v1/apply", {"objects": [
+            model("digits", gates=list(gates), **spec)]}, token=company.token[by])
+    assert applied("mia", gate(approvals=0)).status == 403
+    assert applied("mia", gate(approvals=2), owners={"approval": "bob"}).status == 200
+    assert applied("mia", gate(approvals=2), owners={"approval": "bob"},
+                   description="of digits").status == 200
+    for gates, spec in (((gate(approvals=1),), {"owners": {"approval": "bob"}}),
+                        ((), {"owners": {"approval": "bob"}}), ((gate(approvals=2),), {})):
+        refusal = applied("mia", *gates, description="of digits", **spec)
+        assert refusal.status == 403 and "approver" in refusal.json["detail"]
+        dry = company.api("POST", "/v1/apply", {"dryRun": True, "objects": [
+            model("digits", gates=list(gates), **spec)]}, token=company.token["mia"])
+        assert dry.status == 403
+    assert applied("ann", gate(approvals=1)).status == 200
+    assert "admin" in applied("ann", gate(approvals=0)).json["detail"]
+    assert applied("adm", gate(approvals=0)).status == 200
+    assert applied("mia", gate(approvals=0), description="as it was").status == 200
+
+
 # ---- evaluations -------------------------------------------------------------------------------
 
 REPORT = "cat $MUSTER_INPUT_MODEL/data $MUSTER_INPUT_DATA/data; echo '{\"f1\": 0.7}' >> $MUSTER_METRICS"
@@ -473,6 +494,8 @@ def test_a_stage_that_a_service_follows_is_not_left_empty(company):
         assert refusal.status == 409 and "vision/front" in refusal.json["detail"]
     promoted(company, 2)
     assert (stage(company, 1), stage(company, 2)) == ("archived", PRODUCTION)
+    company.wait_for(lambda: company.call("GET", "/v1/services/vision:front")["status"].get(
+        "version") == 2, "the service to follow")
 
 
 def test_from_staging_to_production(company):

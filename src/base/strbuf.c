@@ -58,6 +58,21 @@ void strbuf_putc(struct strbuf *buf, char c)
     strbuf_append(buf, &c, 1);
 }
 
+void strbuf_int(struct strbuf *buf, int64_t number)
+{
+    char digits[20]; /* of 2^63, and a sign */
+    size_t at = sizeof digits;
+    /* Unsigned, because the least number has no positive of its own. */
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0)
+        digits[--at] = '-';
+    strbuf_append(buf, digits + at, sizeof digits - at);
+}
+
 void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args)
 {
     va_list again;

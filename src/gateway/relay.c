@@ -111,7 +111,10 @@ static enum stage_result stage_service(struct relay *relay)
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
     const struct route_service *service = service_named(relay, route);
-    find_key(relay);
+    /* Known from stage_key unless the body was waited for; hashing it again costs more than any
+     * other part of this. */
+    if (!relay->key)
+        find_key(relay);
     if (!service || !route_allows(service, relay->key))
         return relay->key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service, relay->target.protocol))
@@ -257,9 +260,13 @@ static void set_id(struct relay *relay)
         memcpy(relay->id, given, length + 1);
         return;
     }
-    unsigned char bytes[ID_LENGTH / 2];
-    randombytes_buf(bytes, sizeof bytes);
-    sodium_bin2hex(relay->id, ID_LENGTH + 1, bytes, sizeof bytes);
+    struct worker_view *view = relay->view;
+    if (view->random_left < ID_LENGTH / 2) {
+        randombytes_buf(view->random, sizeof view->random);
+        view->random_left = sizeof view->random;
+    }
+    view->random_left -= ID_LENGTH / 2;
+    sodium_bin2hex(relay->id, ID_LENGTH + 1, view->random + view->random_left, ID_LENGTH / 2);
 }
 
 /* The client went away. */

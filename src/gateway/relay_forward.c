@@ -28,10 +28,11 @@ static const char *const dropped_of_answer[] = {"Connection", "Keep-Alive", "Pro
     "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Date",
     "X-Request-ID", "X-Content-Type-Options"};
 
+/* Names that begin with another letter, which are most, are not compared further. */
 static bool is_among(const char *name, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!strcasecmp(name, names[i]))
+        if (((name[0] ^ names[i][0]) & 0x5f) == 0 && !strcasecmp(name, names[i]))
             return true;
     }
     return false;
@@ -74,10 +75,16 @@ static const char *upstream_target(struct relay *relay)
     struct arena *arena = http_request_arena(relay->request);
     const char *query = strchr(http_request_target(relay->request), '?');
     query = query ? query : "";
-    if (relay->target.ask == ASK_FORWARD_BODY)
-        return arena_printf(arena, "%s%s", relay->target.verb, query);
-    return arena_printf(
-        arena, "/v2/models/%s%s%s", relay->service.route, relay->target.verb, query);
+    bool by_body = relay->target.ask == ASK_FORWARD_BODY;
+    const char *const parts[] = {
+        by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route, relay->target.verb, query};
+    size_t length = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        length += strlen(parts[i]);
+    char *target = arena_alloc(arena, length + 1, 1), *end = target;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        end = stpcpy(end, parts[i]);
+    return target;
 }
 
 /* ---- attempts -------------------------------------------------------------------------------- */

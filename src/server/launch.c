@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/programs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -131,8 +132,8 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
     }
-    if (builder->launch.serve.on) {
-        struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+    if (builder->launch.serve.on || builder->job->score.runtime) {
+        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
         vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
@@ -221,12 +222,12 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
-    if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)
         return artifacts_may_come(err) ? 1 : -1;
+    if (server->services && job->service)
+        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     if (add_secrets(builder, err) < 0)
         return -1;
     builder->launch.secrets = builder->secrets.items;
@@ -279,6 +280,7 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
     if (manifest_decode(arena, doc, NULL, &manifest, errors) < 0)
         return field_errors_summary(errors, err);
     add_array_index(arena, &manifest.job, row);
+    score_expand(arena, &manifest.job, row);
     struct launch_builder builder = {
         .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);

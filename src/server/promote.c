@@ -23,7 +23,7 @@
 #include <sodium.h>
 #include <string.h>
 
-enum { TEAM_DEPTH_MAX = 64 };
+enum { TEAM_DEPTH_MAX = 64, EVALUATIONS_KEPT = 50 };
 
 /* A stage without a gate: an approver has to agree, and nothing is measured. */
 static const struct gate no_gate = {.stage_name = "", .approvals = 1};
@@ -130,26 +130,26 @@ static const char *mover(const struct doc *promotion)
     return by ? by : doc_get_string(promotion, "askedBy");
 }
 
-static int grant(
-    struct tick *tick, struct doc *promotion, const struct matter *matter, struct error *err)
+static void grant(struct tick *tick, struct doc *promotion, const struct matter *matter)
 {
     const char *by = mover(promotion);
     if (matter->held)
         stages_put(tick, &matter->holder, STAGE_ARCHIVED, by);
     stages_put(tick, &matter->version, stage_of(doc_get_string(promotion, "stage")), by);
     decide(tick, promotion, "granted", by, "promotion-grant");
-    return services_follow(tick, matter->version.team, matter->version.name, err);
+    services_follow(tick, matter->version.team, matter->version.name);
 }
 
 /* Nothing is against it so far: approvals are waited for, where the gate asks for any. */
-static int go_on(struct tick *tick, struct doc *promotion, const struct matter *matter,
-    const char *action, struct error *err)
+static void go_on(
+    struct tick *tick, struct doc *promotion, const struct matter *matter, const char *action)
 {
-    if (matter->gate->approvals == 0)
-        return grant(tick, promotion, matter, err);
+    if (matter->gate->approvals == 0) {
+        grant(tick, promotion, matter);
+        return;
+    }
     doc_set_string(tick_arena(tick), promotion, "state", "waiting");
     promotion_store(tick, promotion, action);
-    return 0;
 }
 
 /* ---- asking --------------------------------------------------------------------------------- */
@@ -316,13 +316,29 @@ int promotion_ask(struct tick *tick, const struct promotion_request *request,
     if (reasons->count == 0 && request->has_evaluation)
         return start_evaluation(tick, request, promotion, err);
     promotion_store(tick, promotion, "promotion-ask");
-    if (reasons->count == 0)
-        return matter.gate->approvals > 0 ? 0 : grant(tick, promotion, &matter, err);
-    refuse_for(tick, promotion, reasons);
+    if (reasons->count > 0)
+        refuse_for(tick, promotion, reasons);
+    else if (matter.gate->approvals == 0)
+        grant(tick, promotion, &matter);
     return 0;
 }
 
 /* ---- the evaluation's end -------------------------------------------------------------------- */
+
+/* What a version was evaluated with before: a list of its own, bounded, the newest kept. */
+static struct doc *earlier_evaluations(struct arena *arena, const struct doc *version)
+{
+    struct doc *kept = doc_list(arena);
+    const struct doc *list = doc_get(version, "evaluations");
+    size_t skip = list && list->count >= EVALUATIONS_KEPT ? list->count - EVALUATIONS_KEPT + 1 : 0;
+    for (const struct doc *one = list ? list->first : NULL; one; one = one->next) {
+        if (skip > 0)
+            skip--;
+        else
+            doc_append(kept, doc_copy(arena, one));
+    }
+    return kept;
+}
 
 /* What the evaluation measured becomes a part of the version. */
 static void record_evaluation(
@@ -330,9 +346,7 @@ static void record_evaluation(
 {
     struct arena *arena = tick_arena(tick);
     struct doc *doc = doc_copy(arena, version->doc);
-    struct doc *list = (struct doc *)(uintptr_t)doc_get(doc, "evaluations");
-    if (!list)
-        list = doc_set(arena, doc, "evaluations", doc_list(arena));
+    struct doc *list = doc_set(arena, doc, "evaluations", earlier_evaluations(arena, version->doc));
     struct doc *one = doc_append(list, doc_map(arena));
     doc_set_string(arena, one, "promotion", doc_get_string(promotion, "id"));
     doc_set_string(arena, one, "job", doc_get_string(promotion, "evaluationJob"));
@@ -355,8 +369,9 @@ static int settle_success(struct tick *tick, struct doc *promotion, uint64_t job
     record_evaluation(tick, promotion, job, &matter.version);
     struct doc *reasons = find_reasons(tick, &matter, promotion, true);
     if (reasons->count == 0)
-        return go_on(tick, promotion, &matter, "promotion-evaluate", err);
-    refuse_for(tick, promotion, reasons);
+        go_on(tick, promotion, &matter, "promotion-evaluate");
+    else
+        refuse_for(tick, promotion, reasons);
     return 0;
 }
 
@@ -503,8 +518,9 @@ int promotion_approve(struct tick *tick, const struct identity *identity, const 
         return 0;
     struct doc *reasons = find_reasons(tick, &matter, promotion, true);
     if (reasons->count == 0)
-        return grant(tick, promotion, &matter, err);
-    refuse_for(tick, promotion, reasons);
+        grant(tick, promotion, &matter);
+    else
+        refuse_for(tick, promotion, reasons);
     return 0;
 }
 

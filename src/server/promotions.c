@@ -212,6 +212,7 @@ struct waiting {
     bool due;   /* its job has ended, or may have */
     bool asked; /* a command is on its way */
     bool waits; /* what the command found: it goes on */
+    bool told;  /* the log has why it cannot be decided now */
 };
 
 struct promotions {
@@ -266,7 +267,9 @@ static void settled(void *context, const struct error *err)
     struct waiting *waiting = context;
     waiting->asked = false;
     if (err && err->code != ERR_NOT_FOUND) {
-        log_warn("the promotion %s cannot be decided now: %s", waiting->id, err->text);
+        if (!waiting->told)
+            log_warn("the promotion %s cannot be decided now: %s", waiting->id, err->text);
+        waiting->told = true;
         waiting->due = true;
         look_in(waiting->promotions, RETRY_MS);
     } else if (err || !waiting->waits) {

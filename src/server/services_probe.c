@@ -195,8 +195,9 @@ static void begin(struct replica *replica, enum check check)
     const struct replica_probe *probe = probe_of(revision, check);
     struct http_exchange_request request = {
         .method = "GET",
-        .target =
-            probe->path ? revision_expand(arena, revision, services->runtimes, probe->path) : "/",
+        .target = probe->path
+                      ? revision_expand(arena, revision, SERVICES_PROGRAMS, probe->path)
+                      : "/",
         .timeout_ms = probe->timeout_ms,
     };
     replica->check = check;

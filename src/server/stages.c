@@ -90,5 +90,6 @@ int promotion_retire(struct tick *tick, const char *team, const char *model, int
         return -1;
     }
     *ret = version.doc;
-    return services_follow(tick, team, model, err);
+    services_follow(tick, team, model);
+    return 0;
 }

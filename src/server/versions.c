@@ -525,10 +525,8 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (job_manifest)
         put_doc(tick, manifest_collection, key, team, job_manifest);
     audit(tick, "version-add", &version);
-    if (kind == KIND_MODEL && services_follow(tick, team, name, err) < 0) {
-        tick_spoil(tick);
-        return -1;
-    }
+    if (kind == KIND_MODEL)
+        services_follow(tick, team, name);
     *ret_version = version.version;
     return 0;
 }
@@ -578,6 +576,8 @@ void versions_put(struct tick *tick, const struct version *version, const struct
         return;
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, &err);
+    if (version->kind == KIND_MODEL && after.stage != version->stage)
+        services_follow(tick, version->team, version->name);
     if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
         int64_t *places[] = {
             [STAGE_STAGING] = &index->staging, [STAGE_PRODUCTION] = &index->production};
