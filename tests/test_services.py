@@ -126,20 +126,23 @@ def push(site, name="digits"):
     site.cli("model", "push", f"{TEAM}/{name}", folder)
 
 
-def set_stage(site, number, stage, name="digits"):
-    """Puts a version into a stage by writing to the store, while the server is stopped."""
+def change_version(site, number, name="digits", index=None, **fields):
+    """Writes fields of a version, and of the model's index, into the store of a stopped server."""
     site.stop()
     with sqlite3.connect(os.path.join(site.data, "muster.db")) as store:
-        def change(collection, key, change):
+        def change(collection, key, fields):
             found, = store.execute("SELECT json FROM document WHERE collection = ? AND key = ?",
                                    (collection, key)).fetchone()
-            document = json.loads(found)
-            change(document)
             store.execute("UPDATE document SET json = ? WHERE collection = ? AND key = ?",
-                          (json.dumps(document), collection, key))
-        change("model-version", f"{TEAM}/{name}/{number:08d}", lambda d: d.update(stage=stage))
-        change("artifact-index", f"model/{TEAM}/{name}", lambda d: d.update({stage: number}))
+                          (json.dumps({**json.loads(found), **fields}), collection, key))
+        change("model-version", f"{TEAM}/{name}/{number:08d}", fields)
+        change("artifact-index", f"model/{TEAM}/{name}", index or {})
     site.start()
+
+
+def set_stage(site, number, stage, name="digits"):
+    """Puts a version into a stage, without its gates."""
+    change_version(site, number, name, {stage: number}, stage=stage)
 
 
 @pytest.fixture

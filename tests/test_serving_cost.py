@@ -4,13 +4,16 @@ import decimal
 import json
 import os
 import random
+import sqlite3
 
 import pytest
 
 import manifests
 from manifests import TEAM, job, model, pool, team
 from test_cost import TINY
-from test_services import Gateway, answering, put_version, ready, said, served, status  # noqa: F401
+from test_registry import collected, fill, push
+from test_services import Gateway, ready, said, status
+import test_services
 
 D = decimal.Decimal
 PRICES = {"currency": "EUR", "cpu": 3600, "memoryGiB": 7200}
@@ -29,10 +32,24 @@ def near(amount, wanted, by=TINY):
     return abs(D(amount) - D(wanted)) <= by
 
 
+def answering(name="digits", reference="digits:1", **spec):
+    return test_services.answering(name, reference=reference, **spec)
+
+
+def push_version(site, folder, content):
+    push(site, fill(folder, {"weights": content}), f"{TEAM}/digits", "model")
+
+
 @pytest.fixture
-def priced(served):  # noqa: F811
-    served.apply(pool(prices=PRICES))
-    return served
+def priced(site, tmp_path):
+    """A site with prices, a model of one version, and a gateway."""
+    site.apply(pool(prices=PRICES), model("digits", runtime="command"),
+               team(members=[{"user": "boss", "role": "viewer"}]))
+    push_version(site, tmp_path / "one", b"1")
+    site.token = site.call("POST", "/v1/tokens", {"user": "boss"})["token"]
+    site.gateway = Gateway(site)
+    yield site
+    site.gateway.stop()
 
 
 def counted(site, at_least, key=f"{TEAM}/digits"):
@@ -94,10 +111,8 @@ def test_prices_are_costs_by_answers(priced):
     assert item["answered"] == item["requests"] - item["cancelled"]
 
 
-def test_services_models_and_versions_add_up_to_the_jobs(priced):
-    priced.stop()
-    put_version(priced, 2)
-    priced.start()
+def test_services_models_and_versions_add_up_to_the_jobs(priced, tmp_path):
+    push_version(priced, tmp_path / "two", b"2")
     priced.apply(answering(), answering("next", reference="digits:2"),
                  service_without_requests())
     ready(priced), ready(priced, name="next"), ready(priced, name="quiet")
@@ -146,29 +161,42 @@ def service_without_requests():
 
 
 def scaled_down(name):
-    return answering(name, reference="digits:2" if name == "next" else "digits", replicas=0)
+    return answering(name, reference="digits:2" if name == "next" else "digits:1", replicas=0)
+
+
+def note_evaluation(site, number, job_id):
+    """Notes in a version's document that a job measured it: the server is stopped meanwhile."""
+    where = ("model-version", f"{TEAM}/digits/{number:08d}")
+    with sqlite3.connect(os.path.join(site.data, "muster.db")) as store:
+        found, = store.execute("SELECT json FROM document WHERE collection = ? AND key = ?",
+                               where).fetchone()
+        document = {**json.loads(found), "evaluations": [{"promotion": "p1", "job": job_id}]}
+        store.execute("UPDATE document SET json = ? WHERE collection = ? AND key = ?",
+                      (json.dumps(document), *where))
 
 
 def test_training_stands_beside_serving(priced):
-    trained = priced.run(job("train", "sleep 0.3"))["status"]["id"]
+    trained = priced.submit(job("train", 'sleep 0.3; echo 2 > "$MUSTER_OUTPUT_OUT/w"',
+                                outputs=[{"name": "out", "model": "digits"}]))
     measured = priced.run(job("measure", "sleep 0.2"))["status"]["id"]
+    priced.wait_job(trained, "succeeded")
+    assert collected(priced, trained)["outputs"][0]["version"] == 2
     priced.stop()
-    put_version(priced, 1, "production", source={"kind": "job", "job": trained},
-                evaluations=[{"promotion": "p1", "job": measured}])
+    note_evaluation(priced, 2, measured)
     priced.start()
-    priced.apply(answering())
+    priced.apply(answering(reference="digits:2"))
     ready(priced)
     said(priced)
-    priced.apply(answering(replicas=0))
+    priced.apply(answering(reference="digits:2", replicas=0))
     priced.wait_for(lambda: not status(priced).get("replicas"), "the replica to go")
     jobs = by_job(priced)
-    item = item_of(priced, "vision/digits:1", "by=version")
+    item = item_of(priced, "vision/digits:2", "by=version")
     assert near(item["training"], jobs[trained]["cost"]) and item["training"] > 0
     assert near(item["evaluation"], jobs[measured]["cost"])
     assert near(item["servingToDate"], item["cost"])
     made = D(item["training"]) + D(item["evaluation"])
     assert near(item["servingShare"], item["cost"] / (item["cost"] + made), D("0.00001"))
-    later = item_of(priced, "vision/digits:1", f"by=version&from={manifests.moment(7200)}")
+    later = item_of(priced, "vision/digits:2", f"by=version&from={manifests.moment(7200)}")
     assert later["cost"] == 0 and near(later["servingToDate"], item["cost"])
     assert near(later["training"], item["training"])
 
@@ -187,7 +215,7 @@ def test_only_teams_that_one_may_see_are_counted(priced):
     refused = priced.api("GET", "/v1/cost?by=service&team=vision", token=eve)
     assert refused.status in (403, 404)
     wrong = priced.api("GET", "/v1/cost?model=digits@production")
-    assert wrong.status == 400 and "stage" in wrong.json["detail"]
+    assert wrong.status == 422 and "stage" in wrong.json["detail"]
 
 
 def test_the_command_line_says_dash_where_nothing_was_answered(priced):

@@ -108,6 +108,8 @@ static void node_news(struct effects *effects, const struct node_row *row)
 
 void effects_change(struct effects *effects, const struct core_change *change)
 {
+    /* Routes are made of replicas that are ready: without this the gateway would never hear of one.
+     */
     if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA)
         services_touch(effects->server->services);
     if (change->kind == ROW_NODE && change->change == CHANGE_PUT)

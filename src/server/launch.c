@@ -80,7 +80,8 @@ static const char *parameter_variable(struct arena *arena, const char *name)
     return variable;
 }
 
-/* What the job sets itself comes last, and wins. */
+/* Parameters come last, and win over variables of the same name: what is recorded is what it ran
+ * with. */
 static void set_variables(struct launch_builder *builder)
 {
     const struct label_list *env = &builder->job->env;
@@ -88,12 +89,12 @@ static void set_variables(struct launch_builder *builder)
     struct launch_variable *variables =
         arena_alloc(builder->arena, env->count + parameters->count + 1, sizeof *variables);
     size_t count = 0;
+    for (size_t i = 0; i < env->count; i++)
+        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     for (size_t i = 0; i < parameters->count; i++)
         variables[count++] =
             (struct launch_variable){parameter_variable(builder->arena, parameters->items[i].key),
                 parameters->items[i].value};
-    for (size_t i = 0; i < env->count; i++)
-        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     builder->launch.variables = variables;
     builder->launch.variable_count = count;
 }
@@ -133,8 +134,10 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
             first = own;
     }
     if (builder->launch.serve.on || builder->job->score.runtime) {
+        /* Where muster was installed without them, what needs none still runs. */
         struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
-        vec_push(&builder->inputs, programs);
+        if (access(programs.folder, X_OK) == 0)
+            vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
@@ -222,7 +225,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
-    /* Before the inputs: whether it is a replica decides about one of them. */
+    /* Before its inputs: what serves is shown the programs of the runtimes, too. */
     if (server->services && job->service)
         services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
