@@ -503,6 +503,23 @@ def test_a_version_that_is_read_stays_and_others_go(site, tmp_path):
     push(site, source)
     job_id = site.submit(train(hold=True))
     answer = site.api("DELETE", "/v1/datasets/vision:digits/versions/1")
+def test_a_stage_of_several_is_its_newest_that_is_left(site, tmp_path):
+    """Read from an index: it has to follow what is added and deleted."""
+    def candidate():
+        return version(site, "candidate", "vision:net", "models")["version"]
+    for number in (1, 2, 3):
+        push(site, fill(tmp_path / f"in{number}", {"a": b"%d" % number}), "vision/net", "model")
+        assert candidate() == number
+    for deleted, left in ((2, 3), (3, 1)):
+        assert site.api("DELETE", f"/v1/models/vision:net/versions/{deleted}").status == 200
+        assert candidate() == left
+    site.restart()
+    assert candidate() == 1
+    assert site.api("GET", "/v1/models/vision:net/versions/archived").status == 404
+    assert site.api("DELETE", "/v1/models/vision:net/versions/1").status == 200
+    assert site.api("GET", "/v1/models/vision:net/versions/candidate").status == 404
+
+
     assert answer.status == 409 and job_id in answer.text
     site.call("POST", f"/v1/jobs/{job_id}/cancel")
     site.wait_job(job_id, "cancelled")

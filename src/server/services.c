@@ -233,8 +233,8 @@ static void sweep_revisions(
     struct error err;
     struct revision_sweep sweep = {
         tick, arena_printf(tick_arena(tick), "%s/%s/", team, name), service, newest};
-    if (reader_documents(tick_server(tick)->reader, collection, team, sweep.prefix, 100, sweep_one,
-            &sweep, &err) < 0)
+    if (reader_documents_prefix(tick_server(tick)->reader, collection, sweep.prefix, NULL, 100,
+            sweep_one, &sweep, &err) < 0)
         log_warn("old revisions of the service %s/%s stay: %s", team, name, err.text);
 }
 
