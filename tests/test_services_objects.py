@@ -107,3 +107,36 @@ def test_the_command_line_gets_describes_and_deletes_them(site, tmp_path, kind, 
     assert "vision" in site.cli("describe", kind, "d", "--team", "vision").stdout
     site.cli("delete", "-f", str(file))
     assert site.cli("get", kind, "vision/d", ok=False).returncode != 0
+
+
+def test_a_service_gets_nothing_new_of_a_team_whose_models_may_not_be_seen_any_more(site, tmp_path):
+    """Whoever applied it could see the model then; what is made later is not for them."""
+    def lender(*viewers):
+        site.apply(team("lender", members=[{"user": user, "role": "viewer"} for user in viewers]))
+
+    def push(content):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / "a").write_text(content)
+        site.cli("model", "push", "lender/net", tmp_path / "in")
+
+    def served():
+        nodes = site.call("GET", "/v1/services/vision:lent")["status"]
+        return nodes.get("version")
+    site.apply(team(members=[{"user": "mel", "role": "member"}]))
+    lender("mel")
+    site.apply(model("net", "lender", runtime="command"))
+    push("one")
+    mel = site.call("POST", "/v1/tokens", {"user": "mel"})["token"]
+    lent = service("lent", "lender/net", command=["true"], replicas=0)
+    site.apply(lent, token=mel)
+    push("two")
+    site.wait_for(lambda: served() == 2, "the service to follow")
+    lender()
+    push("three")
+    site.apply(service("own", "lender/net", command=["true"], replicas=0))
+    site.wait_for(lambda: "may not see" in site.log(), "the reason")
+    site.restart()
+    assert served() == 2
+    lender("mel")
+    push("four")
+    site.wait_for(lambda: served() == 4, "the service to follow again")
