@@ -47,6 +47,19 @@ def test_a_team_that_is_not_there_owns_nothing(site):
     assert "nosuch" in refused(site, dataset("d", team="nosuch"), status=404)
 
 
+def test_a_team_has_so_many_services_and_no_more(site):
+    """Each costs every tick something, and any member may apply them."""
+    site.apply(model("digits", runtime="command"))
+    many = [service(f"s{number}", "digits@production", command=["true"], replicas=0)
+            for number in range(1001)]
+    site.apply(*many[:500])
+    site.apply(*many[500:1000])
+    assert "1000 services" in refused(site, many[1000], status=409)
+    assert site.apply(many[7]) == ["unchanged"]
+    assert site.api("DELETE", "/v1/services/vision:s0").status in (200, 204)
+    assert site.apply(many[1000]) == ["created"]
+
+
 def test_obligatory_labels_hold_for_all_that_a_team_owns(site):
     site.apply(team("lab", requiredLabels=["cost"]))
     answer = site.api("POST", "/v1/apply", {"objects": [model("m", team="lab")]})
