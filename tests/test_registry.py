@@ -182,7 +182,7 @@ def test_urls_are_downloaded_by_the_client_and_files_are_not_urls(site, tmp_path
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            if self.path == "/moved/data.bin":
+            if self.path == "/moved/data.bin?signature=s3cret":
                 self.send_response(302)
                 self.send_header("Location", "/data.bin")
                 self.end_headers()
@@ -197,9 +197,12 @@ def test_urls_are_downloaded_by_the_client_and_files_are_not_urls(site, tmp_path
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
-        push(site, f"http://127.0.0.1:{web.server_port}/moved/data.bin")
+        url = f"http://127.0.0.1:{web.server_port}/moved/data.bin"
+        push(site, f"{url}?signature=s3cret#part")
         web.shutdown()
     assert version(site)["digest"] == digest_of({"data.bin": content})
+    # Whoever may read the version may not thereby read what the link allows.
+    assert version(site)["source"]["from"] == url
 
 
 # ---- files over HTTP ---------------------------------------------------------------------------
@@ -498,11 +501,6 @@ def test_wrong_chunks_and_trees_are_refused(site):
 
 # ---- deleting and collecting -------------------------------------------------------------------
 
-def test_a_version_that_is_read_stays_and_others_go(site, tmp_path):
-    source = fill(tmp_path / "in", {"a.txt": b"one\n"})
-    push(site, source)
-    job_id = site.submit(train(hold=True))
-    answer = site.api("DELETE", "/v1/datasets/vision:digits/versions/1")
 def test_a_stage_of_several_is_its_newest_that_is_left(site, tmp_path):
     """Read from an index: it has to follow what is added and deleted."""
     def candidate():
@@ -522,6 +520,11 @@ def test_a_stage_of_several_is_its_newest_that_is_left(site, tmp_path):
 
     assert answer.status == 409 and job_id in answer.text
     site.call("POST", f"/v1/jobs/{job_id}/cancel")
+def test_a_version_that_is_read_stays_and_others_go(site, tmp_path):
+    source = fill(tmp_path / "in", {"a.txt": b"one\n"})
+    push(site, source)
+    job_id = site.submit(train(hold=True))
+    answer = site.api("DELETE", "/v1/datasets/vision:digits/versions/1")
     site.wait_job(job_id, "cancelled")
     site.wait_for(lambda: site.api("DELETE", "/v1/datasets/vision:digits/versions/1").status == 200,
                   "the deletion")
