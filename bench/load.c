@@ -1,11 +1,19 @@
 /* A client that costs little: so many connections, each with one request under way at any time.
  *
  *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
- *        (--get PATH | --jobs PREFIX TEAM POOL) --connections N --seconds S
+ *        (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)
+ *        --connections N --seconds S [--rate R]
  *
  * Connections are kept and requests are not pipelined: the next one goes out when the answer has
- * come whole. A --jobs request submits a job of its own name, PREFIX-1, PREFIX-2 and so on. One
- * line of JSON says what came of it; an answer other than 2xx counts as refused.
+ * come whole. --post sends a request for inference, 200 bytes long. A --jobs request submits a job
+ * of its own name, PREFIX-1, PREFIX-2 and so on. One line of JSON says what came of it; an answer
+ * other than 2xx counts as refused.
+ *
+ * Without --rate the loop is closed: each connection asks again as soon as it may, and says how
+ * much a server carries. With it the loop is open: R requests are due in each second whether or not
+ * the server keeps up, and the time of each counts from when it was due. A server that stalls is
+ * thus charged for all that would have been asked meanwhile (a closed loop leaves those out and
+ * reports the stall once: "coordinated omission").
  *
  * One thread, one epoll. Answers must carry a Content-Length; anything else ends the run. */
 #include "base/clock.h"
@@ -22,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -29,17 +38,18 @@
 enum { CONNECTIONS_MAX = 1024, BUFFER_BYTES = 128 * 1024, SAMPLES_MAX = 1 << 21 };
 
 struct plan {
-    const char *unix_path, *get_path, *prefix, *team, *pool, *token;
+    const char *unix_path, *get_path, *post_path, *prefix, *team, *pool, *token;
     uint16_t port;
     bool tls;
     int connections;
     double seconds;
+    double rate; /* requests a second; 0: as many as are answered */
 };
 
 struct client {
     int fd;
     SSL *tls;
-    int64_t begin_ns;
+    int64_t begin_ns; /* of the request under way: when it was sent, or was due */
     char out[1024];
     size_t out_length;
     char in[BUFFER_BYTES];
@@ -52,7 +62,9 @@ struct run {
     int epoll;
     struct client *clients;
     int64_t sent, answered, refused;
-    int64_t end_ns;
+    int64_t begin_ns, end_ns;
+    struct client **idle; /* with a rate: connections without a request */
+    size_t idle_count;
     uint32_t *latency_us; /* of the first SAMPLES_MAX answers */
 };
 
@@ -75,19 +87,30 @@ static size_t job_text(const struct run *run, char *out, size_t size)
         plan->prefix, (long long)run->sent, plan->team, plan->pool);
 }
 
+/* A request for inference with 200 bytes: 16 numbers in JSON, and spaces after them. */
+static size_t infer_text(char *out, size_t size)
+{
+    static const char tensor[] = "{\"inputs\":[{\"name\":\"input\",\"datatype\":\"FP32\",\"shape\":"
+                                 "[1,16],\"data\":[0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0,1.1,1.2,"
+                                 "1.3,1.4,1.5,1.6]}]}";
+    return (size_t)snprintf(out, size, "%-200s", tensor);
+}
+
 static void write_request(struct run *run, struct client *client)
 {
     const struct plan *plan = &run->plan;
     char body[512] = "", token[256] = "";
-    size_t length = plan->prefix ? job_text(run, body, sizeof body) : 0;
+    size_t length = plan->prefix      ? job_text(run, body, sizeof body)
+                    : plan->post_path ? infer_text(body, sizeof body)
+                                      : 0;
     assert(length < sizeof body);
     if (plan->token)
         snprintf(token, sizeof token, "Authorization: Bearer %s\r\n", plan->token);
-    int written = plan->prefix
+    int written = length > 0
                       ? snprintf(client->out, sizeof client->out,
-                            "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: "
+                            "POST %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: "
                             "application/json\r\nContent-Length: %zu\r\n\r\n%s",
-                            token, length, body)
+                            plan->prefix ? "/v1/jobs" : plan->post_path, token, length, body)
                       : snprintf(client->out, sizeof client->out,
                             "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", plan->get_path, token);
     assert(written > 0 && (size_t)written < sizeof client->out);
@@ -95,16 +118,30 @@ static void write_request(struct run *run, struct client *client)
 }
 
 /* A request is smaller than any socket buffer, so it goes out at once or something is wrong. */
-static void send_request(struct run *run, struct client *client)
+static void send_request(struct run *run, struct client *client, int64_t begin_ns)
 {
     run->sent++;
     write_request(run, client);
     client->in_length = 0;
-    client->begin_ns = clock_monotonic_ns();
+    client->begin_ns = begin_ns;
     ssize_t sent = client->tls ? SSL_write(client->tls, client->out, (int)client->out_length)
                                : send(client->fd, client->out, client->out_length, MSG_NOSIGNAL);
     if (sent != (ssize_t)client->out_length)
         die("a request could not be sent");
+}
+
+/* When the next request of a rate is due. */
+static int64_t due_ns(const struct run *run)
+{
+    return run->begin_ns + (int64_t)((double)run->sent * 1e9 / run->plan.rate);
+}
+
+/* Sends what is due while there are connections for it; the rest waits, and its time runs. */
+static void send_due(struct run *run)
+{
+    int64_t now = clock_monotonic_ns(), due = due_ns(run);
+    for (; run->idle_count > 0 && due <= now && due < run->end_ns; due = due_ns(run))
+        send_request(run, run->idle[--run->idle_count], due);
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -160,9 +197,14 @@ static void on_readable(struct run *run, struct client *client)
         if (!answer_whole(client, &status))
             continue;
         take_answer(run, client, status);
-        if (clock_monotonic_ns() >= run->end_ns)
+        if (run->plan.rate > 0) {
+            run->idle[run->idle_count++] = client;
             return;
-        send_request(run, client);
+        }
+        int64_t now = clock_monotonic_ns();
+        if (now >= run->end_ns)
+            return;
+        send_request(run, client, now);
     }
 }
 
@@ -209,14 +251,41 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static uint32_t percentile(const struct run *run, size_t count, double part)
+{
+    return count ? run->latency_us[(size_t)((double)(count - 1) * part)] : 0;
+}
+
 static void print_result(struct run *run, double seconds)
 {
     size_t count = run->answered < SAMPLES_MAX ? (size_t)run->answered : SAMPLES_MAX;
     qsort(run->latency_us, count, sizeof *run->latency_us, compare);
     printf("{\"answered\": %lld, \"refused\": %lld, \"seconds\": %.6f, \"per_s\": %.1f, "
-           "\"p50_us\": %u, \"p99_us\": %u}\n",
+           "\"p50_us\": %u, \"p99_us\": %u, \"p999_us\": %u}\n",
         (long long)run->answered, (long long)run->refused, seconds, (double)run->answered / seconds,
-        run->latency_us[count / 2], run->latency_us[count * 99 / 100]);
+        percentile(run, count, 0.5), percentile(run, count, 0.99), percentile(run, count, 0.999));
+}
+
+/* Whether there is something left to send or to wait for. */
+static bool goes_on(const struct run *run)
+{
+    return run->answered < run->sent || (run->plan.rate > 0 && due_ns(run) < run->end_ns);
+}
+
+/* Waits for answers, with a rate no longer than until the next request is due. */
+static int wait_events(const struct run *run, struct epoll_event *events)
+{
+    struct timespec wait = {.tv_sec = 10};
+    bool timed = run->plan.rate > 0 && run->idle_count > 0 && due_ns(run) < run->end_ns;
+    if (timed) {
+        int64_t left = due_ns(run) - clock_monotonic_ns();
+        wait = (struct timespec){.tv_nsec = left > 0 ? left % 1000000000 : 0,
+            .tv_sec = left > 0 ? left / 1000000000 : 0};
+    }
+    int count = epoll_pwait2(run->epoll, events, CONNECTIONS_MAX, &wait, NULL);
+    if ((count < 0 && errno != EINTR) || (count == 0 && !timed))
+        die("no answer for 10 s");
+    return count;
 }
 
 static void run_load(struct run *run)
@@ -224,18 +293,22 @@ static void run_load(struct run *run)
     struct epoll_event events[CONNECTIONS_MAX];
     for (int i = 0; i < run->plan.connections; i++)
         open_client(run, &run->clients[i]);
-    int64_t begin_ns = clock_monotonic_ns();
-    run->end_ns = begin_ns + (int64_t)(run->plan.seconds * 1e9);
-    for (int i = 0; i < run->plan.connections; i++)
-        send_request(run, &run->clients[i]);
-    while (run->answered < run->sent) {
-        int count = epoll_wait(run->epoll, events, CONNECTIONS_MAX, 10000);
-        if (count <= 0 && errno != EINTR)
-            die("no answer for 10 s");
+    run->begin_ns = clock_monotonic_ns();
+    run->end_ns = run->begin_ns + (int64_t)(run->plan.seconds * 1e9);
+    for (int i = 0; i < run->plan.connections; i++) {
+        if (run->plan.rate > 0)
+            run->idle[run->idle_count++] = &run->clients[i];
+        else
+            send_request(run, &run->clients[i], clock_monotonic_ns());
+    }
+    while (goes_on(run)) {
+        if (run->plan.rate > 0)
+            send_due(run);
+        int count = wait_events(run, events);
         for (int i = 0; i < count; i++)
             on_readable(run, events[i].data.ptr);
     }
-    print_result(run, (double)(clock_monotonic_ns() - begin_ns) / 1e9);
+    print_result(run, (double)(clock_monotonic_ns() - run->begin_ns) / 1e9);
 }
 
 static int parse(int argc, char **argv, struct plan *plan)
@@ -253,10 +326,14 @@ static int parse(int argc, char **argv, struct plan *plan)
             plan->token = value;
         else if (!strcmp(name, "--get"))
             plan->get_path = value;
+        else if (!strcmp(name, "--post"))
+            plan->post_path = value;
         else if (!strcmp(name, "--connections"))
             plan->connections = atoi(value);
         else if (!strcmp(name, "--seconds"))
             plan->seconds = atof(value);
+        else if (!strcmp(name, "--rate"))
+            plan->rate = atof(value);
         else if (!strcmp(name, "--jobs") && i + 2 < argc) {
             plan->prefix = value;
             plan->team = argv[++i];
@@ -265,9 +342,9 @@ static int parse(int argc, char **argv, struct plan *plan)
             return -1;
         }
     }
-    bool what = !plan->get_path != !plan->prefix, where = !plan->unix_path != !plan->port;
+    bool what = !!plan->get_path + !!plan->post_path + !!plan->prefix == 1, where = !plan->unix_path != !plan->port;
     bool some = plan->connections > 0 && plan->connections <= CONNECTIONS_MAX;
-    return what && where && some && plan->seconds > 0 ? 0 : -1;
+    return what && where && some && plan->seconds > 0 && plan->rate >= 0 ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -275,14 +352,18 @@ int main(int argc, char **argv)
     struct run run = {0};
     if (parse(argc, argv, &run.plan) < 0) {
         fprintf(stderr, "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
-                        "            (--get PATH | --jobs PREFIX TEAM POOL)"
-                        " --connections N --seconds S\n");
+                        "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
+                        "            --connections N --seconds S [--rate R]\n");
         return 2;
     }
     run.clients = mem_alloc((size_t)run.plan.connections, sizeof *run.clients);
+    run.idle = mem_alloc((size_t)run.plan.connections, sizeof(struct client *));
     run.latency_us = mem_alloc(SAMPLES_MAX, sizeof *run.latency_us);
     run.tls = run.plan.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
+    /* The kernel may make a wait 50 us longer than asked, half of what lies between two requests
+     * of a rate of 10,000. */
+    prctl(PR_SET_TIMERSLACK, 1UL);
     run_load(&run); /* the end of the process gives everything back */
     return 0;
 }

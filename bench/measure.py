@@ -9,6 +9,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -16,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / os.environ.get("MUSTER_BUILD", "build-release")
 WORK = pathlib.Path(os.environ.get("BENCH_DIR", tempfile.gettempdir()))
 START_LIMIT_S = 20
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 
 
 class Sample:
@@ -36,6 +38,14 @@ class Sample:
 
 def program(name):
     return str(BUILD / name)
+
+
+def build(targets):
+    """Builds what is measured; ends the program with the compiler's words when it cannot be."""
+    built = subprocess.run(["ninja", "-C", str(BUILD), "--quiet", *targets], capture_output=True,
+                           text=True, check=False)
+    if built.returncode:
+        sys.exit(built.stdout)
 
 
 def run_json(*command):
@@ -72,12 +82,19 @@ def healthy(path):
     return get(path, "/healthz").startswith("HTTP/1.1 200")
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Daemon:
-    """`muster up` on a data directory; stop() ends it and waits for it."""
+    """`muster up` on a data directory, without a gateway unless the options say where; stop() ends
+    it and waits for it. Memory and processor time are those of the server, a child of `up`."""
 
     def __init__(self, data, *options):
         self.data = data
-        self.options = options
+        self.options = options if "--gateway" in options else ("--gateway", "none", *options)
         self.socket = data / "muster.sock"
         self.environment = dict(os.environ, MUSTER_DATA=str(data))
         self.start()
@@ -97,6 +114,8 @@ class Daemon:
                 raise RuntimeError("the server does not answer: " + log_path.read_text())
             time.sleep(0.0002)
         self.first_answer_ms = (time.monotonic() - begin) * 1000
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        self.server_pid = int(children[0]) if children else self.pid  # without a gateway
 
     def stop(self):
         os.kill(self.pid, signal.SIGTERM)
@@ -116,14 +135,26 @@ class Daemon:
     def memory_kb(self):
         """Resident and proportional size."""
         found = {}
-        for line in pathlib.Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines()[1:]:
+        for line in pathlib.Path(f"/proc/{self.server_pid}/smaps_rollup").read_text().splitlines()[1:]:
             name, value = line.split(":")
             found[name] = int(value.split()[0])
         return found["Rss"], found["Pss"]
 
+    def reset_peak(self):
+        """What peak_mb says counts from here on."""
+        pathlib.Path(f"/proc/{self.server_pid}/clear_refs").write_text("5")
+
+    def peak_mb(self):
+        """The most memory that the server had resident."""
+        status = pathlib.Path(f"/proc/{self.server_pid}/status").read_text()
+        return int(re.search(r"^VmHWM:\s+(\d+)", status, re.MULTILINE).group(1)) * 1024 / 1e6
+
+    def log_text(self):
+        return (self.data.parent / "log").read_text()
+
     def cpu_s(self):
         """Processor time of the server itself so far, user and system."""
-        fields = pathlib.Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        fields = pathlib.Path(f"/proc/{self.server_pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

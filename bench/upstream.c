@@ -2,8 +2,10 @@
  *
  *   upstream SOCKET
  *
- * answers GET /N with N bytes, from memory, on connections that it keeps. One thread, one epoll.
- * Its clients are the benchmark's own: what is not such a request ends it. */
+ * answers each request with the number of bytes that its path names after a hyphen
+ * (/v2/models/answer-200/infer: 200), from memory, on connections that it keeps. Bodies of requests
+ * are read and dropped. One thread, one epoll. Its clients are the benchmark's own: what is not such
+ * a request ends it. */
 #include "base/memory.h"
 
 #include <errno.h>
@@ -20,10 +22,12 @@ enum { BODY_MAX = 1 << 20, EVENTS_MAX = 256, REQUEST_MAX = 4096, DESCRIPTORS_MAX
 
 static char body[BODY_MAX];
 
-/* What could not be sent at once, by descriptor. */
-static struct rest {
-    size_t length; /* bytes of the body, from its end, that are still to be sent */
-} rests[DESCRIPTORS_MAX];
+/* What is under way, by descriptor. */
+static struct link {
+    char request[REQUEST_MAX + 1]; /* what has come of it, and its end */
+    size_t received;
+    size_t rest; /* bytes of the answer, from its end, that could not be sent at once */
+} links[DESCRIPTORS_MAX];
 
 static void __attribute__((noreturn)) die(const char *what)
 {
@@ -40,16 +44,17 @@ static void watch(int epoll, int operation, int fd, uint32_t events)
 
 static void send_rest(int epoll, int fd)
 {
-    ssize_t n = send(fd, body, rests[fd].length, MSG_NOSIGNAL | MSG_DONTWAIT);
-    rests[fd].length -= n > 0 ? (size_t)n : 0;
-    if (rests[fd].length == 0)
+    ssize_t n = send(fd, body, links[fd].rest, MSG_NOSIGNAL | MSG_DONTWAIT);
+    links[fd].rest -= n > 0 ? (size_t)n : 0;
+    if (links[fd].rest == 0)
         watch(epoll, EPOLL_CTL_MOD, fd, EPOLLIN);
 }
 
 static void answer(int epoll, int fd, const char *request)
 {
     char head[128];
-    size_t length = strncmp(request, "GET /", 5) == 0 ? strtoul(request + 5, NULL, 10) : BODY_MAX;
+    const char *hyphen = strpbrk(request, "-\r");
+    size_t length = *hyphen == '-' ? strtoul(hyphen + 1, NULL, 10) : BODY_MAX;
     if (length >= BODY_MAX)
         die("a request is not as expected");
     int n = snprintf(head, sizeof head,
@@ -59,29 +64,43 @@ static void answer(int epoll, int fd, const char *request)
     ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < n)
         return; /* the proxy has gone */
-    rests[fd].length = length - ((size_t)sent - (size_t)n);
-    if (rests[fd].length > 0)
+    links[fd].rest = length - ((size_t)sent - (size_t)n);
+    if (links[fd].rest > 0)
         watch(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT);
+}
+
+/* Whether head and body have come; proxies send them together or one after the other. */
+static int request_whole(const struct link *link)
+{
+    const char *end = strstr(link->request, "\r\n\r\n");
+    const char *field = end ? strcasestr(link->request, "\r\nContent-Length:") : NULL;
+    size_t length = field && field < end ? strtoul(field + 17, NULL, 10) : 0;
+    return end && link->received >= (size_t)(end + 4 - link->request) + length;
 }
 
 static void on_ready(int epoll, int fd, uint32_t events)
 {
-    char request[REQUEST_MAX + 1];
+    struct link *link = &links[fd];
     if (events & EPOLLOUT) {
         send_rest(epoll, fd);
         return;
     }
-    ssize_t n = recv(fd, request, REQUEST_MAX, MSG_DONTWAIT);
+    ssize_t n = recv(fd, link->request + link->received, REQUEST_MAX - link->received, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN)
         return;
     if (n <= 0) {
+        if (link->received == REQUEST_MAX)
+            die("a request is too long");
+        link->received = 0;
         close(fd);
         return;
     }
-    request[n] = '\0';
-    if (n < 4 || memcmp(request + n - 4, "\r\n\r\n", 4) != 0)
-        die("a request came in parts");
-    answer(epoll, fd, request);
+    link->received += (size_t)n;
+    link->request[link->received] = '\0';
+    if (!request_whole(link))
+        return;
+    link->received = 0;
+    answer(epoll, fd, link->request);
 }
 
 int main(int argc, char **argv)

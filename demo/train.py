@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Two-rank training on the handwritten digits of scikit-learn, by muster's contract alone.
+"""Training on handwritten digits, by muster's contract alone.
 
 What it uses of muster are variables: RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT as torchrun
 sets them, MUSTER_CHECKPOINT_DIR (the same in every attempt), MUSTER_METRICS (a file for JSON
-lines) and MUSTER_ATTEMPT. It runs without muster too:
+lines), MUSTER_ATTEMPT, MUSTER_INPUT_DIGITS and MUSTER_INPUT_HELDOUT (folders, as data.py writes
+them), MUSTER_OUTPUT_MODEL (a folder, for the model in TorchScript) and MUSTER_PARAMETER_SEED. It
+runs without muster too, on the digits of scikit-learn:
 
     RANK=0 WORLD_SIZE=1 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 python3 train.py
 
@@ -52,7 +54,18 @@ def say(text):
         print(f"{time.time():.3f} {text}", flush=True)
 
 
+def read_dataset(variable):
+    """Images and labels of the dataset whose folder the variable names."""
+    folder = os.environ[variable]
+    pixels = numpy.load(os.path.join(folder, "pixels.npy"))
+    labels = numpy.load(os.path.join(folder, "labels.npy"))
+    return torch.from_numpy(pixels).reshape(-1, 1, 8, 8), torch.from_numpy(labels)
+
+
 def load_data():
+    """What is trained on, and what the accuracy is measured with."""
+    if "MUSTER_INPUT_DIGITS" in os.environ:
+        return read_dataset("MUSTER_INPUT_DIGITS"), read_dataset("MUSTER_INPUT_HELDOUT")
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16.0
     labels = torch.tensor(digits.target, dtype=torch.int64)
@@ -62,7 +75,7 @@ def load_data():
 
 
 def make_model():
-    torch.manual_seed(11)
+    torch.manual_seed(int(os.environ.get("MUSTER_PARAMETER_SEED", "11")))
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(),
         nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
@@ -133,6 +146,30 @@ class Checkpoint:
         return torch.load(self.path), digest[:16]
 
 
+class Served(nn.Module):
+    """The model as it is served: rows of 64 pixels in, a class and its probability out."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels):
+        best = self.network(pixels.reshape(-1, 1, 8, 8)).softmax(dim=1).max(dim=1)
+        return best.indices, best.values
+
+
+def write_model(model):
+    """The model and its signature, into the folder that becomes the model's next version."""
+    folder = os.environ.get("MUSTER_OUTPUT_MODEL")
+    if not folder or dist.get_rank() != 0:
+        return
+    torch.jit.script(Served(model).eval()).save(os.path.join(folder, "model.pt"))
+    with open(os.path.join(folder, "model.json"), "w", encoding="utf-8") as file:
+        json.dump({"inputs": [{"name": "pixels", "datatype": "FP32", "shape": [-1, 64]}],
+                   "outputs": [{"name": "class", "datatype": "INT64", "shape": [-1]},
+                               {"name": "probability", "datatype": "FP32", "shape": [-1]}]}, file)
+
+
 def report(epoch, loss, score):
     """A line of JSON for muster: it shows in describe and top, and gives the price of the epoch."""
     path = os.environ.get("MUSTER_METRICS")
@@ -184,10 +221,11 @@ def train(arguments):
                 say("asked to end: saved, ending")
                 return
         score = accuracy(model, held)
-        say(f"epoch {epoch}: loss {loss:.4f}, accuracy {score:.4f} on {HELD_OUT} held-out digits")
+        say(f"epoch {epoch}: loss {loss:.4f}, accuracy {score:.4f} on {len(held[1])} held-out digits")
         report(epoch, loss, score)
         epoch, done = epoch + 1, 0
         save()
+    write_model(model)
     say(f"finished: accuracy {accuracy(model, held):.4f} after {arguments.epochs} epochs")
 
 

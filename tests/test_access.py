@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import muster as helper
-from manifests import job, manifest, moment, pool, team
+from manifests import job, manifest, model, moment, pool, team
 
 # Callers. `outsider` has a token and no role; `other` administers another team; `above` has its
 # role in the team above.
@@ -17,6 +17,7 @@ KNOWN = PUBLIC - {"nobody"}
 ANYWHERE = KNOWN - {"outsider"}
 TEAM_VIEWER = ANYWHERE - {"other"}
 TEAM_MEMBER = TEAM_VIEWER - {"viewer"}
+TEAM_APPROVER = TEAM_MEMBER - {"member"}
 TEAM_ADMIN = {"admin", "above", "root"}
 ANYWHERE_MEMBER = ANYWHERE - {"viewer"}
 ROOT = {"root"}
@@ -61,6 +62,15 @@ TABLE = {
            ("GET", "/{version}/tree", TEAM_VIEWER), ("GET", "/{version}/files", TEAM_VIEWER),
            ("GET", "/{version}/files/{path}", TEAM_VIEWER))},
     "GET /v1/models/{model}/versions/{version}/variants": TEAM_VIEWER,
+    "POST /v1/models/{model}/versions/{version}/promotions": TEAM_MEMBER,
+    "POST /v1/models/{model}/versions/{version}/archive": TEAM_APPROVER,
+    "POST /v1/models/{model}/versions/{version}/candidate": TEAM_APPROVER,
+    "GET /v1/promotions": ANYWHERE,
+    "GET /v1/promotions?team=vision": TEAM_VIEWER,
+    "GET /v1/promotions/{promotion}": TEAM_VIEWER,
+    "POST /v1/promotions/{promotion}/approve": TEAM_APPROVER,
+    "POST /v1/promotions/{promotion}/refuse": TEAM_APPROVER,
+    "POST /v1/promotions/{promotion}/withdraw": TEAM_MEMBER,
     "POST /v1/artifacts/missing?team=vision": TEAM_MEMBER,
     "PUT /v1/artifacts/chunks/{digest}?team=vision": TEAM_MEMBER,
     "GET /v1/artifacts/chunks/{digest}?team=vision": TEAM_VIEWER,
@@ -127,7 +137,7 @@ NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
 
 
 @pytest.fixture
-def company(muster):
+def company(muster, tmp_path):
     """A company: dept above vision, and speech beside it; a token for each user."""
     def members(*users):
         return [{"user": user, "role": role} for user, role in users]
@@ -138,6 +148,13 @@ def company(muster):
                  team("speech", "dept", members=members(("other", "admin"))), pool())
     muster.over = muster.run(job("over", "true"))["status"]["id"]
     muster.held = muster.submit(job("held", "true", hold=True))
+    # One that its gate has refused: there is nothing left to decide.
+    muster.apply(model("net", gates=[{"stage": "staging", "owners": ["bill"]}]))
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "weights").write_text("1")
+    muster.cli("model", "push", "vision/net", tmp_path / "net")
+    muster.promotion = muster.call("POST", "/v1/models/vision:net/versions/1/promotions",
+                                   {"stage": "staging"})["id"]
     users = {role: role for role in ROLES[1:]}
     users["root"] = "boss"
     muster.tokens = {"nobody": None}
@@ -153,7 +170,7 @@ def asked(company, route):
     values = {"name": NAMES.get(route, "nosuch"), "job": company.over if changes else company.held, "pool": "site",
               "node": "n1", "team": "vision", "id": "nosuch", "dataset": "vision:nosuch",
               "model": "vision:nosuch", "version": "1", "path": "nosuch", "digest": "0" * 64,
-              "kind": "model", "artifact": "vision:nosuch"}
+              "kind": "model", "artifact": "vision:nosuch", "promotion": company.promotion}
     return method, path.format(**values), BODIES.get(route)
 
 

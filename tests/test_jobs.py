@@ -368,3 +368,13 @@ def test_what_is_no_manifest_is_refused(site, name, body):
     answer = site.api("POST", "/v1/jobs", body)
     assert answer.status == 422, (name, answer)
     assert answer.json["type"] == "muster:invalid"
+
+
+def test_a_variable_of_the_job_does_not_hide_a_recorded_parameter(site):
+    wanted = job("rates", "echo rate=$MUSTER_PARAMETER_LEARNING_RATE",
+                 parameters={"learning-rate": "0.1"})
+    hiding = job("hiding", "true", env={"MUSTER_PARAMETER_LEARNING_RATE": "0.2"})
+    assert site.api("POST", "/v1/jobs", hiding).status == 422
+    done = site.submit(wanted)
+    site.wait_ended(done)
+    assert "rate=0.1" in site.logs(done)

@@ -55,7 +55,24 @@ void strbuf_puts(struct strbuf *buf, const char *text)
 
 void strbuf_putc(struct strbuf *buf, char c)
 {
-    strbuf_append(buf, &c, 1);
+    strbuf_reserve(buf, 1);
+    buf->text[buf->length++] = c;
+    buf->text[buf->length] = '\0';
+}
+
+void strbuf_int(struct strbuf *buf, int64_t number)
+{
+    char digits[20]; /* of 2^63, and a sign */
+    size_t at = sizeof digits;
+    /* Unsigned, because the least number has no positive of its own. */
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (number < 0)
+        digits[--at] = '-';
+    strbuf_append(buf, digits + at, sizeof digits - at);
 }
 
 void strbuf_vprintf(struct strbuf *buf, const char *format, va_list args)
@@ -116,8 +133,12 @@ static size_t plain_length(const char *text)
 
 void strbuf_json(struct strbuf *buf, const char *text)
 {
+    /* Most texts stand for themselves from end to end. */
+    size_t first = plain_length(text);
+    strbuf_reserve(buf, first + 2);
     strbuf_putc(buf, '"');
-    for (const char *s = text; *s;) {
+    strbuf_append(buf, text, first);
+    for (const char *s = text + first; *s;) {
         size_t plain = plain_length(s);
         if (plain > 0) {
             strbuf_append(buf, s, plain);

@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "base/test.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,22 @@ static void test_json_of_random_bytes_is_one_string(void **state)
     }
 }
 
+static void test_numbers_are_those_of_printf(void **state)
+{
+    (void)state;
+    static const int64_t numbers[] = {
+        0, 1, -1, 9, 10, 99, 100, 1234567890123, INT64_MAX, INT64_MIN, INT64_MIN + 1};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct strbuf buf = {0}, expected = {0};
+        strbuf_int(&buf, numbers[i]);
+        strbuf_printf(&expected, "%" PRId64, numbers[i]);
+        assert_string_equal(buf.text, expected.text);
+        assert_int_equal(buf.length, expected.length);
+        strbuf_finish(&buf);
+        strbuf_finish(&expected);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_text_is_appended_and_terminated),
         cmocka_unit_test(test_bytes_may_contain_nul),
         cmocka_unit_test(test_printf_longer_than_the_buffer),
+        cmocka_unit_test(test_numbers_are_those_of_printf),
         cmocka_unit_test(test_consume_drops_from_the_front),
         cmocka_unit_test(test_steal_leaves_the_buffer_usable),
         cmocka_unit_test(test_json_escapes),

@@ -30,15 +30,14 @@ int apply_file_list(struct cli *cli, const char *const **ret, size_t *ret_count,
 static int pack_workdirs(struct cli *cli, struct loaded_list *list, bool dry_run, struct error *err)
 {
     for (size_t i = 0; i < list->count; i++) {
-        struct loaded *loaded = &list->items[i];
-        const char *digest;
-        if (!loaded->workdir)
-            continue;
-        if (workdir_pack(cli, loaded->workdir, !dry_run, &digest, err) < 0)
-            return error_prefix(err, "%s:%d: spec.workdir", loaded->file,
-                doc_find(loaded->doc, "spec.workdir")->line);
-        struct doc *spec = (struct doc *)doc_get(loaded->doc, "spec");
-        doc_set_string(cli->arena, spec, "workdir", digest);
+        const struct loaded *loaded = &list->items[i];
+        for (struct loaded_workdir *one = loaded->workdirs; one; one = one->next) {
+            const char *digest;
+            if (workdir_pack(cli, one->folder, !dry_run, &digest, err) < 0)
+                return error_prefix(err, "%s:%d: %s", loaded->file,
+                    doc_get(one->owner, "workdir")->line, one->path);
+            doc_set_string(cli->arena, one->owner, "workdir", digest);
+        }
     }
     return 0;
 }

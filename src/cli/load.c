@@ -21,32 +21,53 @@ void load_finish(struct loaded_list *list)
     vec_free(list);
 }
 
-/* A work directory that is a folder: takes it out of the document. */
-static const char *take_workdir(struct arena *arena, const char *file, struct doc *doc)
+/* When the map names a folder as its "workdir": notes it, and puts a digest in its place. */
+static void take_workdir(
+    struct arena *arena, struct loaded *loaded, struct doc *owner, const char *path)
 {
-    const struct doc *spec = doc_get(doc, "spec");
-    const char *workdir = doc_get_string(spec, "workdir");
+    const char *workdir = doc_get_string(owner, "workdir");
     if (!workdir || !strncmp(workdir, "sha256:", 7))
-        return NULL;
-    for (struct doc *item = spec->first; item; item = item->next) {
+        return;
+    const char *slash = strrchr(loaded->file, '/');
+    struct loaded_workdir *taken = arena_alloc(arena, 1, sizeof *taken);
+    taken->owner = owner;
+    taken->path = path;
+    taken->folder =
+        workdir[0] == '/' || !slash
+            ? arena_strdup(arena, workdir)
+            : arena_printf(arena, "%.*s/%s", (int)(slash - loaded->file), loaded->file, workdir);
+    taken->next = loaded->workdirs;
+    loaded->workdirs = taken;
+    /* In place, and not by doc_set: errors are told with the line of the field. */
+    for (struct doc *item = owner->first; item; item = item->next) {
         if (!strcmp(item->key, "workdir")) {
             item->text = DIGEST_LATER;
             item->length = strlen(DIGEST_LATER);
         }
     }
-    const char *slash = strrchr(file, '/');
-    if (workdir[0] == '/' || !slash)
-        return arena_strdup(arena, workdir);
-    return arena_printf(arena, "%.*s/%s", (int)(slash - file), file, workdir);
+}
+
+/* Jobs have a work directory, and so has the job that a model's gate evaluates with. */
+static void take_workdirs(struct arena *arena, struct loaded *loaded)
+{
+    const char *kind = doc_get_string(loaded->doc, "kind");
+    const struct doc *spec = doc_get(loaded->doc, "spec");
+    if (kind && !strcmp(kind, kind_name(KIND_JOB)))
+        take_workdir(arena, loaded, (struct doc *)spec, "spec.workdir");
+    if (!kind || strcmp(kind, kind_name(KIND_MODEL)) != 0)
+        return;
+    const struct doc *gates = doc_get(spec, "gates");
+    int index = 0;
+    for (const struct doc *gate = gates ? gates->first : NULL; gate; gate = gate->next)
+        take_workdir(arena, loaded, (struct doc *)doc_get(gate, "evaluation"),
+            arena_printf(arena, "spec.gates[%d].evaluation.workdir", index++));
 }
 
 static size_t load_one(struct arena *arena, const char *file, struct doc *doc,
     struct loaded_list *list, struct strbuf *complaints)
 {
     struct loaded loaded = {.file = arena_strdup(arena, file), .doc = doc};
-    const char *kind = doc_get_string(doc, "kind");
-    if (kind && !strcmp(kind, kind_name(KIND_JOB)))
-        loaded.workdir = take_workdir(arena, file, doc);
+    take_workdirs(arena, &loaded);
     struct field_errors errors = {0};
     struct manifest manifest;
     if (manifest_decode(arena, doc, NULL, &manifest, &errors) < 0) {

@@ -1,8 +1,9 @@
 /* Manifests from files, folders and standard input, checked before anything is sent.
  *
  * Every error of every file is told, with its file and line; when there is one, nothing is loaded.
- * A job may name a folder as its work directory (`workdir: ./src`, from where its file is); that
- * is kept apart, and a digest stands in its place until cli/workdir.h has packed it. */
+ * A job, and the evaluation of a model's gate, may name a folder as the work directory (`workdir:
+ * ./src`, from where the file is); that is kept apart, and a digest stands in its place until
+ * cli/workdir.h has packed it. */
 #pragma once
 
 #include "base/error.h"
@@ -13,13 +14,21 @@
 
 #include "spec/kinds.h"
 
+/* A folder that a manifest names as a work directory. */
+struct loaded_workdir {
+    const char *folder; /* to pack */
+    struct doc *owner;  /* the map with the field "workdir", in the document */
+    const char *path;   /* of that field, for messages: "spec.workdir" */
+    struct loaded_workdir *next;
+};
+
 struct loaded {
     const char *file; /* as it was named; "standard input" for "-" */
     struct doc *doc;  /* with its lines */
     enum kind kind;
     const char *name;
-    const char *team;    /* jobs only */
-    const char *workdir; /* the folder to pack, or NULL */
+    const char *team;                /* of what belongs to one */
+    struct loaded_workdir *workdirs; /* folders to pack, in the arena; NULL: none */
 };
 
 /* Sorted: pools, teams, classes, jobs, and within a kind as they came. */

@@ -85,13 +85,13 @@ static void bash_offers_what_the_tables_have(void **state)
     if (!there_is("bash"))
         skip();
     offers("muster ca", 1, "cancel");
-    offers("muster re", 1, "release reproduce restore");
+    offers("muster re", 1, "release refuse reproduce restore");
     offers("muster get p", 2, "pools");
     offers("muster get jobs --st", 3, "--state");
     offers("muster get jobs -o y", 4, "yaml");
     offers("muster node c", 2, "cordon");
     offers("muster node drain --en", 3, "--endpoint");
-    offers("muster s", 1, "server secret schema");
+    offers("muster s", 1, "server score secret schema");
 }
 
 int main(void)

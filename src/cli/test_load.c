@@ -152,18 +152,44 @@ static void a_folder_as_workdir_is_kept_for_packing(void **state)
     assert_int_equal(load_text(world->arena, "dir/a.yaml", JOB("a", "  workdir: ./src\n"),
                          strlen(JOB("a", "  workdir: ./src\n")), &world->list, &world->complaints),
         0);
-    assert_string_equal(world->list.items[0].workdir, "dir/./src");
+    assert_string_equal(world->list.items[0].workdirs->folder, "dir/./src");
     assert_int_equal(load_text(world->arena, "b.yaml", JOB("b", "  workdir: /abs\n"),
                          strlen(JOB("b", "  workdir: /abs\n")), &world->list, &world->complaints),
         0);
-    assert_string_equal(world->list.items[1].workdir, "/abs");
+    assert_string_equal(world->list.items[1].workdirs->folder, "/abs");
     const char *packed = arena_printf(world->arena, JOB("c", "  workdir: %s\n"), digest);
     assert_int_equal(
         load_text(world->arena, "c.yaml", packed, strlen(packed), &world->list, &world->complaints),
         0);
-    assert_null(world->list.items[2].workdir);
+    assert_null(world->list.items[2].workdirs);
     assert_string_equal(
         doc_get_string(doc_get(world->list.items[2].doc, "spec"), "workdir"), digest);
+}
+
+static void a_gate_evaluates_in_a_folder(void **state)
+{
+    struct world *world = *state;
+    static const char text[] = "apiVersion: muster/v1\nkind: Model\n"
+                               "metadata: {name: digits, team: vision}\n"
+                               "spec:\n  gates:\n"
+                               "  - {stage: staging}\n"
+                               "  - stage: production\n"
+                               "    evaluation:\n"
+                               "      dataset: test\n"
+                               "      command: [./try]\n"
+                               "      workdir: ../src\n";
+    assert_int_equal(
+        load_text(world->arena, "dir/a.yaml", text, strlen(text), &world->list, &world->complaints),
+        0);
+    const struct loaded_workdir *workdir = world->list.items[0].workdirs;
+    assert_non_null(workdir);
+    assert_null(workdir->next);
+    assert_string_equal(workdir->folder, "dir/../src");
+    assert_string_equal(workdir->path, "spec.gates[1].evaluation.workdir");
+    const struct doc *field = doc_find(world->list.items[0].doc, workdir->path);
+    assert_ptr_equal(field, doc_get(workdir->owner, "workdir"));
+    assert_int_equal(field->line, 11);
+    assert_memory_equal(field->text, "sha256:", 7);
 }
 
 static void what_the_server_says_is_found_in_the_files(void **state)
@@ -224,6 +250,7 @@ int main(void)
         TEST(nothing_to_load_is_an_error),
         TEST(a_dash_is_standard_input),
         TEST(a_folder_as_workdir_is_kept_for_packing),
+        TEST(a_gate_evaluates_in_a_folder),
         TEST(what_the_server_says_is_found_in_the_files),
         TEST(an_error_about_one_object_is_found_too),
     };

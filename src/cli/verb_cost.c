@@ -22,23 +22,62 @@ static const struct view_column columns[] = {
     {NULL},
 };
 
+/* Of services, models and versions. PER-1000 and the like are "-" where nothing was answered. */
+static const struct view_column serving_columns[] = {
+    {"NAME", "key"},
+    {"COST", "cost", .right = true},
+    {"REPLICAS", "replicas", .right = true},
+    {"IDLE", "idleReplicas", VIEW_COUNT, .right = true},
+    {"REQUESTS", "requests", .right = true},
+    {"SUCCEEDED", "succeeded", .right = true},
+    {"PER-1000", "costPer1000", .right = true},
+    {"PER-SUCCESS", "costPerSuccess", .right = true},
+    {"TRAINING", "training", .right = true},
+    {"SERVING", "servingToDate", .right = true, .wide = true},
+    {"SHARE", "servingShare", .right = true, .wide = true},
+    {"EVALUATION", "evaluation", .right = true, .wide = true},
+    {"PER-TOKEN", "costPerOutputToken", .right = true, .wide = true},
+    {"HELD", "heldSeconds", VIEW_SECONDS, .right = true, .wide = true},
+    {"IDLE-FOR", "idleSecondsAtLeast", VIEW_SECONDS, .right = true, .wide = true},
+    {"WASTED", "wasted", .right = true, .wide = true},
+    {NULL},
+};
+
 static const struct option_spec options[] = {
     {"by", 'b', OPTION_TEXT, "WHAT",
-        "job, team, class, pool, user or label:KEY; by job unless said otherwise"},
+        "job, team, class, pool, user, label:KEY, service, model or version; by job unless said "
+        "otherwise"},
     {"team", 't', OPTION_TEXT, "TEAM", "only this team and those below"},
     {"job", 'j', OPTION_TEXT, "JOB", "only this job"},
+    {"service", 0, OPTION_TEXT, "[TEAM/]NAME", "only replicas of this service; by service"},
+    {"model", 0, OPTION_TEXT, "[TEAM/]NAME[:V]", "only replicas that serve this model; by version"},
     {"from", 0, OPTION_MOMENT, "TIME", "only what was held after, such as 2026-01-01T00:00:00Z"},
     {"to", 0, OPTION_MOMENT, "TIME", "only what was held before"},
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|wide|json|yaml|csv"},
     {NULL},
 };
 
+/* What is asked for by name and nothing else is shown by that. */
+static const char *told_apart_by(const struct cli *cli)
+{
+    const char *by = arguments_text(cli->args, "by");
+    if (by)
+        return by;
+    return arguments_text(cli->args, "model")     ? "version"
+           : arguments_text(cli->args, "service") ? "service"
+                                                  : "job";
+}
+
+static bool is_serving(const char *by)
+{
+    return !strcmp(by, "service") || !strcmp(by, "model") || !strcmp(by, "version");
+}
+
 static void append_filters(const struct cli *cli, struct strbuf *target)
 {
-    static const char *const names[] = {"team", "from", "to"};
-    const char *by = arguments_text(cli->args, "by");
+    static const char *const names[] = {"team", "service", "model", "from", "to"};
     const char *job = arguments_text(cli->args, "job");
-    url_add_query(target, "by", by ? by : "job");
+    url_add_query(target, "by", told_apart_by(cli));
     if (job)
         url_add_query(target, "job", job_reference(cli, job));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -56,8 +95,11 @@ static const struct doc *with_total(struct arena *arena, const struct doc *answe
     if (sum && sum->type == DOC_MAP) {
         struct doc *total = doc_copy(arena, sum);
         const char *currency = view_text(answer, "currency");
-        doc_set_string(arena, total, "name",
-            currency && *currency ? arena_printf(arena, "total %s", currency) : "total");
+        const char *name =
+            currency && *currency ? arena_printf(arena, "total %s", currency) : "total";
+        doc_set_string(arena, total, "name", name);
+        if (is_serving(view_text(answer, "by")))
+            doc_set_string(arena, total, "key", name);
         doc_append(items, total);
     }
     const char *idle = view_text(answer, "idle");
@@ -85,20 +127,25 @@ static int run(struct cli *cli, struct error *err)
     const char *format = arguments_text(cli->args, "output");
     if (format && (!strcmp(format, "json") || !strcmp(format, "yaml")))
         return cli_write_doc(cli, answer, format, err);
-    return view_write_items(cli, columns, with_total(cli->arena, answer), format, err);
+    const struct view_column *shown = is_serving(told_apart_by(cli)) ? serving_columns : columns;
+    return view_write_items(cli, shown, with_total(cli->arena, answer), format, err);
 }
 
 const struct verb verb_cost = {
     .name = "cost",
     .operands = "",
-    .summary = "show what jobs, teams and labels cost",
+    .summary = "show what jobs, teams, services and versions cost",
     .description =
         "Everything a job holds is metered by the second at its pool's prices. Wasted is what was "
         "held for work that a preemption or a failure lost: from the last checkpoint on. Idle is "
         "capacity that nobody held. What each epoch of a job cost is shown by muster "
-        "describe job.",
+        "describe job. By service, model or version the cost of the replicas stands beside what "
+        "they answered, and of versions what it cost to make them; times are then widened to "
+        "full hours. IDLE counts replicas that nobody asked.",
     .examples = "muster cost --by team\n"
-                "muster cost --by label:model --from 2026-01-01T00:00:00Z -o csv",
+                "muster cost --by label:model --from 2026-01-01T00:00:00Z -o csv\n"
+                "muster cost --by version\n"
+                "muster cost --service vision/digits -o json",
     .options = options,
     .scope = VERB_REMOTE,
     .run = run,

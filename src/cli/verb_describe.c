@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cli/api.h"
 #include "cli/job.h"
+#include "cli/promotion.h"
 #include "cli/text.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
@@ -224,8 +225,17 @@ static const struct view_column gate_columns[] = {
     {NULL},
 };
 
-static const struct section model_sections[] = {
-    {NULL, NULL, model_lines}, {"Gates", "spec.gates", gate_columns}, {NULL}};
+static const struct view_column stage_columns[] = {
+    {"STAGE", "stage"},
+    {"VERSION", "version", .right = true},
+    {"SINCE", "stageSince", VIEW_TIME},
+    {"BY", "stageBy"},
+    {NULL},
+};
+
+static const struct section model_sections[] = {{NULL, NULL, model_lines},
+    {"Gates", "spec.gates", gate_columns}, {"Stages", "stages", stage_columns},
+    {"Promotions", "promotions", promotion_columns}, {NULL}};
 
 static const struct view_column runtime_lines[] = {
     {"Name", "metadata.name"},
@@ -345,6 +355,33 @@ static const struct doc *with_progress(
     return whole;
 }
 
+/* Which versions hold the stages, and the promotions that are not decided. */
+static const struct doc *with_stages(
+    struct cli *cli, struct api *api, const char *target, const struct doc *model)
+{
+    static const char *const stages[] = {"staging", "production"};
+    static const char *const states[] = {"evaluating", "waiting"};
+    struct arena *arena = cli->arena;
+    struct doc *whole = doc_copy(arena, model);
+    struct doc *held = doc_set(arena, whole, "stages", doc_list(arena));
+    struct doc *open = doc_set(arena, whole, "promotions", doc_list(arena));
+    const struct doc *one = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
+        const char *path = arena_printf(arena, "%s/versions/%s", target, stages[i]);
+        if (api_get(api, arena, path, &one, NULL) == 0 && one)
+            doc_append(held, doc_copy(arena, one));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(states); i++) {
+        const char *path = arena_printf(arena, "/v1/promotions?team=%s&model=%s&state=%s",
+            view_text(model, "metadata.team"), view_text(model, "metadata.name"), states[i]);
+        if (api_list(api, arena, path, &one, NULL) < 0 || !one)
+            continue;
+        for (const struct doc *item = one->first; item; item = item->next)
+            doc_append(open, doc_copy(arena, item));
+    }
+    return whole;
+}
+
 static int describe(struct cli *cli, struct api *api, const struct view *view, const char *name,
     struct strbuf *out, struct error *err)
 {
@@ -355,6 +392,8 @@ static int describe(struct cli *cli, struct api *api, const struct view *view, c
     int failed = api_get(api, cli->arena, target.text, &doc, err);
     if (!failed && job)
         doc = with_progress(cli, api, target.text, doc);
+    if (!failed && !strcmp(view->name, "models"))
+        doc = with_stages(cli, api, target.text, doc);
     strbuf_finish(&target);
     const char *format = arguments_text(cli->args, "output");
     if (failed || (format && strcmp(format, "table") != 0))

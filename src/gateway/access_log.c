@@ -1,6 +1,8 @@
 /* The access log: see access_log.h. Two buffers: workers fill one while the thread writes the
- * other, so the lock is never held over a system call. A file that cannot be written is tried again
- * with the next lines; those in between are dropped and counted. */
+ * other, so the lock is never held over a system call. The first line of a buffer wakes the thread,
+ * which lets others gather for LINGER_MS before it writes: waking it and writing for each line took
+ * half as much processor time as all the rest of a request. A file that cannot be written is tried
+ * again with the next lines; those in between are dropped and counted. */
 #include "gateway/access_log.h"
 
 #include "base/file.h"
@@ -17,7 +19,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+enum {
+    LINGER_MS = 20,                       /* a line is in the file so long after it was made */
+    LINGER_BYTES = ACCESS_LOG_BUFFER / 4, /* or once there are so many */
+};
 
 struct lines {
     char *bytes; /* ACCESS_LOG_BUFFER */
@@ -89,6 +97,19 @@ static void write_out(struct access_log *log, bool reopen)
     lines->length = lines->count = 0;
 }
 
+/* With the lock held, which is given up meanwhile. */
+static void linger(struct access_log *log)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += LINGER_MS * 1000000L;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    int rc = 0;
+    while (rc == 0 && log->filling.length < LINGER_BYTES && !log->closing && !log->reopen)
+        rc = pthread_cond_timedwait(&log->wake, &log->lock, &end);
+}
+
 static void *log_thread(void *argument)
 {
     struct access_log *log = argument;
@@ -97,6 +118,7 @@ static void *log_thread(void *argument)
         pthread_mutex_lock(&log->lock);
         while (log->filling.length == 0 && !log->closing && !log->reopen)
             pthread_cond_wait(&log->wake, &log->lock);
+        linger(log);
         struct lines full = log->filling;
         log->filling = log->writing;
         log->writing = full;
@@ -137,7 +159,11 @@ int access_log_open(const char *path, int64_t bytes_max, struct access_log **ret
     assert(bytes_max > 0);
     struct access_log *log = mem_alloc(1, sizeof *log);
     pthread_mutex_init(&log->lock, NULL);
-    pthread_cond_init(&log->wake, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&log->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     log->fd = -1;
     log->bytes_max = bytes_max;
     log->path = mem_strdup(path);
@@ -180,11 +206,13 @@ void access_log_write(struct access_log *log, const char *line, size_t length)
     if (length > ACCESS_LOG_BUFFER - lines->length) {
         log->dropped++;
     } else {
-        /* Woken for the first line only: the thread takes all that came meanwhile. */
-        if (lines->length == 0)
-            pthread_cond_signal(&log->wake);
-        memcpy(lines->bytes + lines->length, line, length);
+        /* Woken for the first line, and for the one that makes it many: the thread takes all that
+         * came meanwhile. */
+        size_t before = lines->length;
+        memcpy(lines->bytes + before, line, length);
         lines->length += length;
+        if (before == 0 || (before < LINGER_BYTES && lines->length >= LINGER_BYTES))
+            pthread_cond_signal(&log->wake);
         lines->count++;
     }
     pthread_mutex_unlock(&log->lock);

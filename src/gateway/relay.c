@@ -41,7 +41,10 @@ static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
     relay->key = text ? route_table_key(relay->view->table, text, clock_wall_ms()) : NULL;
-    snprintf(relay->key_id, sizeof relay->key_id, "%s", relay->key ? relay->key->id : "");
+    const char *id = relay->key ? relay->key->id : "";
+    size_t length = strnlen(id, sizeof relay->key_id - 1);
+    memcpy(relay->key_id, id, length);
+    relay->key_id[length] = '\0';
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)
@@ -111,7 +114,10 @@ static enum stage_result stage_service(struct relay *relay)
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
     const struct route_service *service = service_named(relay, route);
-    find_key(relay);
+    /* Known from stage_key unless the body was waited for; hashing it again costs more than any
+     * other part of this. */
+    if (!relay->key)
+        find_key(relay);
     if (!service || !route_allows(service, relay->key))
         return relay->key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service, relay->target.protocol))
@@ -257,9 +263,13 @@ static void set_id(struct relay *relay)
         memcpy(relay->id, given, length + 1);
         return;
     }
-    unsigned char bytes[ID_LENGTH / 2];
-    randombytes_buf(bytes, sizeof bytes);
-    sodium_bin2hex(relay->id, ID_LENGTH + 1, bytes, sizeof bytes);
+    struct worker_view *view = relay->view;
+    if (view->random_left < ID_LENGTH / 2) {
+        randombytes_buf(view->random, sizeof view->random);
+        view->random_left = sizeof view->random;
+    }
+    view->random_left -= ID_LENGTH / 2;
+    sodium_bin2hex(relay->id, ID_LENGTH + 1, view->random + view->random_left, ID_LENGTH / 2);
 }
 
 /* The client went away. */

@@ -3,13 +3,11 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/quantity.h"
 #include "gateway/access_log.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -137,16 +135,47 @@ static void count(const struct relay *relay, enum relay_end end, uint64_t us)
 
 /* ---- the log --------------------------------------------------------------------------------- */
 
-/* Milliseconds with three digits, without floating point. */
-static void put_ms(struct strbuf *out, const char *name, int64_t ns)
+/* The log was the dearest part of a request: its lines are put together without formats, in memory
+ * that the worker keeps. The name of a member is written with the comma and colon around it. */
+
+static void put_number(struct strbuf *out, const char *member, int64_t number)
 {
-    strbuf_printf(out, ",\"%s\":%" PRId64 ".%03" PRId64, name, ns / 1000000, ns / 1000 % 1000);
+    strbuf_puts(out, member);
+    strbuf_int(out, number);
 }
 
-static void put_text(struct strbuf *out, const char *name, const char *text)
+static void put_text(struct strbuf *out, const char *member, const char *text)
 {
-    strbuf_printf(out, ",\"%s\":", name);
+    strbuf_puts(out, member);
     strbuf_json(out, text);
+}
+
+static void put_thousandths(struct strbuf *out, int64_t number)
+{
+    char digits[4] = {
+        '.', (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10)};
+    strbuf_append(out, digits, sizeof digits);
+}
+
+/* Milliseconds with three digits, without floating point. */
+static void put_ms(struct strbuf *out, const char *member, int64_t ns)
+{
+    put_number(out, member, ns / 1000000);
+    put_thousandths(out, ns / 1000 % 1000);
+}
+
+/* The second's text is made once for all requests of the second. */
+static void put_moment(struct worker_view *view, struct strbuf *out)
+{
+    int64_t now_ms = clock_wall_ms();
+    if (now_ms / 1000 != view->moment_s) {
+        view->moment_s = now_ms / 1000;
+        quantity_time(view->moment_s * 1000, view->moment);
+    }
+    strbuf_puts(out, "{\"time\":\"");
+    strbuf_append(out, view->moment, strcspn(view->moment, "Z"));
+    put_thousandths(out, now_ms % 1000);
+    strbuf_puts(out, "Z\"");
 }
 
 static void put_path(struct strbuf *out, const char *path)
@@ -155,34 +184,35 @@ static void put_path(struct strbuf *out, const char *path)
     size_t length = strnlen(path, PATH_LOGGED_MAX);
     memcpy(cut, path, length);
     cut[length] = '\0';
-    put_text(out, "path", cut);
+    put_text(out, ",\"path\":", cut);
 }
 
 static void log_line(const struct relay *relay, enum relay_end end, int64_t now_ns)
 {
     static const char *const ends[] = {"complete", "cancelled", "broken"};
     const struct relay_answer *answer = &relay->answer;
-    char moment[QUANTITY_TEXT];
-    struct strbuf line = {0};
-    strbuf_printf(&line, "{\"time\":\"%s\"", quantity_time(clock_wall_ms(), moment));
-    put_text(&line, "id", relay->id);
-    put_text(&line, "key", relay->key_id);
-    put_text(&line, "method", http_request_method(relay->request));
-    put_path(&line, http_request_path(relay->request));
-    put_text(&line, "route", relay->service.route);
-    strbuf_printf(&line, ",\"version\":%" PRId64 ",\"replica\":%" PRIu64, relay->attempt.version,
-        relay->attempt.replica);
-    strbuf_printf(&line, ",\"status\":%d,\"end\":\"%s\"",
-        end == RELAY_CANCELLED && !answer->begun ? STATUS_CANCELLED : answer->status, ends[end]);
-    strbuf_printf(&line, ",\"bytesIn\":%" PRId64 ",\"bytesOut\":%" PRId64 ",\"retries\":%d",
-        relay->body.received, answer->bytes, relay->retries);
+    struct strbuf *line = &relay->view->line;
+    bool unanswered = end == RELAY_CANCELLED && !answer->begun;
+    strbuf_clear(line);
+    put_moment(relay->view, line);
+    put_text(line, ",\"id\":", relay->id);
+    put_text(line, ",\"key\":", relay->key_id);
+    put_text(line, ",\"method\":", http_request_method(relay->request));
+    put_path(line, http_request_path(relay->request));
+    put_text(line, ",\"route\":", relay->service.route);
+    put_number(line, ",\"version\":", relay->attempt.version);
+    put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
+    put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
+    put_text(line, ",\"end\":", ends[end]);
+    put_number(line, ",\"bytesIn\":", relay->body.received);
+    put_number(line, ",\"bytesOut\":", answer->bytes);
+    put_number(line, ",\"retries\":", relay->retries);
     if (answer->first_ns)
-        put_ms(&line, "firstMs", answer->first_ns - relay->began_ns);
-    put_ms(&line, "totalMs", now_ns - relay->began_ns);
-    put_text(&line, "client", http_request_peer(relay->request)->address);
-    strbuf_puts(&line, "}\n");
-    access_log_write(relay->view->log, line.text, line.length);
-    strbuf_finish(&line);
+        put_ms(line, ",\"firstMs\":", answer->first_ns - relay->began_ns);
+    put_ms(line, ",\"totalMs\":", now_ns - relay->began_ns);
+    put_text(line, ",\"client\":", http_request_peer(relay->request)->address);
+    strbuf_puts(line, "}\n");
+    access_log_write(relay->view->log, line->text, line->length);
 }
 
 void relay_account(struct relay *relay, enum relay_end end)

@@ -30,10 +30,11 @@ static const char *const dropped_of_answer[] = {"Connection", "Keep-Alive", "Pro
     "X-Request-ID", "X-Content-Type-Options", "Alt-Svc", "Clear-Site-Data",
     "Strict-Transport-Security"};
 
+/* Names that begin with another letter, which are most, are not compared further. */
 static bool is_among(const char *name, const char *const *names, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (!strcasecmp(name, names[i]))
+        if (((name[0] ^ names[i][0]) & 0x5f) == 0 && !strcasecmp(name, names[i]))
             return true;
     }
     return false;
@@ -76,10 +77,16 @@ static const char *upstream_target(struct relay *relay)
     struct arena *arena = http_request_arena(relay->request);
     const char *query = strchr(http_request_target(relay->request), '?');
     query = query ? query : "";
-    if (relay->target.ask == ASK_FORWARD_BODY)
-        return arena_printf(arena, "%s%s", relay->target.verb, query);
-    return arena_printf(
-        arena, "/v2/models/%s%s%s", relay->service.route, relay->target.verb, query);
+    bool by_body = relay->target.ask == ASK_FORWARD_BODY;
+    const char *const parts[] = {by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route,
+        relay->target.verb, query};
+    size_t length = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        length += strlen(parts[i]);
+    char *target = arena_alloc(arena, length + 1, 1), *end = target;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        end = stpcpy(end, parts[i]);
+    return target;
 }
 
 /* ---- attempts -------------------------------------------------------------------------------- */
@@ -334,8 +341,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     struct relay_attempt *attempt = &relay->attempt;
     struct usage_series series = {
         .version = replica->route->version, .replica = replica->route->replica};
-    snprintf(series.service, sizeof series.service, "%s", relay->service.name);
-    snprintf(series.key, sizeof series.key, "%s", relay->key_id);
+    memcpy(series.service, relay->service.name, sizeof series.service);
+    memcpy(series.key, relay->key_id, sizeof series.key);
     attempt->counts = usage_counts_of(relay->view->usage, &series);
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;

@@ -175,7 +175,7 @@ static bool is_address(const char *text)
 
 static int decode_replica(struct decoder *d, const struct doc *map, struct route_replica *replica)
 {
-    int64_t id, uid = -1;
+    int64_t id = 0, uid = -1;
     const struct doc *draining = doc_get(map, "draining");
     if (get_int(d, map, "replica", 1, INT64_MAX, &id) < 0 ||
         get_int(d, map, "version", 0, INT64_MAX, &replica->version) < 0 ||
@@ -233,7 +233,7 @@ static int decode_protocols(struct decoder *d, const struct doc *map, struct rou
 
 static int decode_service(struct decoder *d, const struct doc *map, struct route_service *service)
 {
-    int access, retry;
+    int access = ROUTE_TEAM, retry = ROUTE_RETRY_NEVER;
     if (get_text(d, map, "route", NAME_BYTES_MAX, &service->route) < 0 ||
         get_text(d, map, "service", USAGE_NAME - 1, &service->service) < 0 ||
         get_text(d, map, "team", USAGE_NAME - 1, &service->team) < 0 ||

@@ -15,6 +15,9 @@ static const struct row {
     enum ask ask;
     const char *verb;
 } rows[] = {
+    /* Most requests are these: what comes first is found first. */
+    {"POST", "/v2/models/*/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
+    {"POST", "/v1/chat/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/chat/completions"},
     {"GET", "/v2", PROTOCOL_OIP, ASK_SERVER, ""},
     {"GET", "/v2/health/live", PROTOCOL_OIP, ASK_LIVE, ""},
     {"GET", "/v2/health/ready", PROTOCOL_OIP, ASK_READY, ""},
@@ -23,11 +26,9 @@ static const struct row {
     {"GET", "/v2/models/*/versions/#", PROTOCOL_OIP, ASK_FORWARD_PATH, ""},
     {"GET", "/v2/models/*/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
     {"GET", "/v2/models/*/versions/#/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
-    {"POST", "/v2/models/*/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
     {"POST", "/v2/models/*/versions/#/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
     {"GET", "/v1/models", PROTOCOL_OPENAI, ASK_MODEL_LIST, ""},
     {"GET", "/v1/models/*", PROTOCOL_OPENAI, ASK_MODEL_ENTRY, ""},
-    {"POST", "/v1/chat/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/chat/completions"},
     {"POST", "/v1/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/completions"},
     {"POST", "/v1/embeddings", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/embeddings"},
     {"POST", "/v1/responses", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/responses"},

@@ -99,9 +99,19 @@ static void copy_name(char out[USAGE_NAME], const char *text)
 
 static uint16_t *slot_of(struct usage_file *file, const struct usage_series *series)
 {
-    unsigned char bytes[crypto_shorthash_BYTES];
+    /* Of the names as far as they go, with their ends, which tell where one stops: most of the
+     * struct is empty. */
+    unsigned char bytes[crypto_shorthash_BYTES], text[sizeof *series];
     uint64_t hash;
-    crypto_shorthash(bytes, (const unsigned char *)series, sizeof *series, file->hash_key);
+    size_t service = strlen(series->service) + 1, key = strlen(series->key) + 1, length = 0;
+    memcpy(text, series->service, service);
+    memcpy(text + service, series->key, key);
+    length = service + key;
+    memcpy(text + length, &series->version, sizeof series->version);
+    length += sizeof series->version;
+    memcpy(text + length, &series->replica, sizeof series->replica);
+    length += sizeof series->replica;
+    crypto_shorthash(bytes, text, length, file->hash_key);
     memcpy(&hash, bytes, sizeof hash);
     for (size_t i = hash % SLOTS;; i = (i + 1) % SLOTS) {
         uint16_t *slot = &file->slots[i];

@@ -232,6 +232,7 @@ static void worker_close(struct gateway_worker *worker)
     http_agent_destroy(worker->agent);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
+    strbuf_finish(&worker->view.line);
     if (worker->wake)
         event_free(worker->wake);
     if (worker->view.base)

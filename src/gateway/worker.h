@@ -3,6 +3,8 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/quantity.h"
+#include "base/strbuf.h"
 #include "gateway/table.h"
 
 #include <stdatomic.h>
@@ -52,6 +54,11 @@ struct worker_view {
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
+    unsigned char random[1024]; /* for names of requests: a system call for many */
+    size_t random_left;         /* bytes at its beginning that are not used yet */
+    struct strbuf line;         /* of the access log, while it is made */
+    int64_t moment_s;           /* the second that moment is the text of */
+    char moment[QUANTITY_TEXT];
     uint64_t turn; /* balance_pick's */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;

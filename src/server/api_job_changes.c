@@ -9,6 +9,7 @@
 #include "server/handlers.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/retention.h"
 #include "store/store.h"
 
 enum { ARRAY_ELEMENTS_MAX = 10000 };
@@ -141,6 +142,7 @@ static void forget(struct tick *tick, struct call *call, const row_list *rows)
         forgotten->ids[i] = row->id;
         cost_keep(tick, row);
         outputs_forget(tick, row);
+        retention_note_files(tick, row->id);
         store_txn_forget_job(tick_txn(tick), row->id);
         tick_audit(tick, "job-forget", "job", reader_symbol(call->server->reader, row->name),
             call->team, NULL);
@@ -164,9 +166,10 @@ static void answer_forget(struct call *call)
 {
     const struct forgotten *forgotten = call->data;
     struct error err;
-    for (size_t i = 0; i < forgotten->count; i++) {
+    /* The first element of an array has the outputs of all of them: it goes last. */
+    for (size_t i = forgotten->count; i-- > 0;) {
         if (engine_purge(call->server->engine, forgotten->ids[i], &err) < 0)
-            log_warn("the files of a forgotten job stay: %s", err.text);
+            log_warn("the files of a forgotten job stay for now: %s", err.text);
     }
     call_answer_empty(call);
 }

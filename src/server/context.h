@@ -16,6 +16,7 @@ struct feed;
 struct http_server;
 struct outputs;
 struct progress;
+struct promotions;
 struct reconciler;
 struct services;
 struct serving_usage;
@@ -46,6 +47,7 @@ struct server {
     struct worker *chores; /* hashing, verifying, copying */
     struct artifacts *artifacts;
     struct outputs *outputs;
+    struct promotions *promotions;
     struct collector *collector;
     struct http_server *http;
     struct feed *feed;

@@ -10,6 +10,7 @@
 #include "server/feed.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/promotions.h"
 #include "server/reconcile.h"
 #include "server/services.h"
 #include "server/ticker.h"
@@ -107,6 +108,10 @@ static void node_news(struct effects *effects, const struct node_row *row)
 
 void effects_change(struct effects *effects, const struct core_change *change)
 {
+    /* Routes are made of replicas that are ready: without this the gateway would never hear of one.
+     */
+    if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA)
+        services_touch(effects->server->services);
     if (change->kind == ROW_NODE && change->change == CHANGE_PUT)
         node_news(effects, change->row);
     if (change->kind != ROW_JOB || change->change == CHANGE_DELETE)
@@ -214,8 +219,10 @@ void effects_apply(struct effects *effects)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
     for (size_t i = 0; i < effects->job_rows.count; i++) {
-        if (job_state_ended(effects->job_rows.items[i]->state))
-            outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+        if (!job_state_ended(effects->job_rows.items[i]->state))
+            continue;
+        outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
+        promotions_job_ended(effects->server->promotions, effects->job_rows.items[i]);
     }
     if (effects->server->services)
         services_committed(effects->server->services);

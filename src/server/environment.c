@@ -53,7 +53,7 @@ static const char *field_of(
 static void take_package(const char *paragraph, size_t length, text_list_ *list)
 {
     static const char installed[] = " installed";
-    size_t name_length, version_length, architecture_length, status_length;
+    size_t name_length = 0, version_length = 0, architecture_length = 0, status_length = 0;
     const char *status = field_of(paragraph, length, "Status: ", &status_length);
     const char *name = field_of(paragraph, length, "Package: ", &name_length);
     const char *version = field_of(paragraph, length, "Version: ", &version_length);

@@ -15,6 +15,9 @@ call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
 call_handler api_job_cancel, api_job_hold, api_job_release, api_job_delete;
 /* api_logs.c, api_exec.c */
 call_handler api_job_logs, api_job_exec;
+/* api_promotions.c */
+call_handler api_promotion_create, api_promotion_list, api_promotion_get, api_promotion_approve,
+    api_promotion_refuse, api_promotion_withdraw, api_version_archive, api_version_candidate;
 /* api_nodes.c */
 call_handler api_node_list, api_node_get, api_node_cordon, api_node_uncordon, api_node_drain,
     api_node_reserve;

@@ -9,6 +9,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/programs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -79,7 +80,8 @@ static const char *parameter_variable(struct arena *arena, const char *name)
     return variable;
 }
 
-/* What the job sets itself comes last, and wins. */
+/* Parameters come last, and win over variables of the same name: what is recorded is what it ran
+ * with. */
 static void set_variables(struct launch_builder *builder)
 {
     const struct label_list *env = &builder->job->env;
@@ -87,12 +89,12 @@ static void set_variables(struct launch_builder *builder)
     struct launch_variable *variables =
         arena_alloc(builder->arena, env->count + parameters->count + 1, sizeof *variables);
     size_t count = 0;
+    for (size_t i = 0; i < env->count; i++)
+        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     for (size_t i = 0; i < parameters->count; i++)
         variables[count++] =
             (struct launch_variable){parameter_variable(builder->arena, parameters->items[i].key),
                 parameters->items[i].value};
-    for (size_t i = 0; i < env->count; i++)
-        variables[count++] = (struct launch_variable){env->items[i].key, env->items[i].value};
     builder->launch.variables = variables;
     builder->launch.variable_count = count;
 }
@@ -131,9 +133,11 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
         if (!first.code || (artifacts_may_come(&first) && !artifacts_may_come(&own)))
             first = own;
     }
-    if (builder->launch.serve.on) {
-        struct launch_input programs = {SERVICES_PROGRAMS_INPUT, programs_runtimes(builder->arena)};
-        vec_push(&builder->inputs, programs);
+    if (builder->launch.serve.on || builder->job->score.runtime) {
+        /* Where muster was installed without them, what needs none still runs. */
+        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+        if (access(programs.folder, X_OK) == 0)
+            vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
@@ -221,6 +225,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    /* Before its inputs: what serves is shown the programs of the runtimes, too. */
     if (server->services && job->service)
         services_launch(server->services, builder->arena, attempt->job, &builder->launch);
     set_placement(builder, attempt);
@@ -279,6 +284,7 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
     if (manifest_decode(arena, doc, NULL, &manifest, errors) < 0)
         return field_errors_summary(errors, err);
     add_array_index(arena, &manifest.job, row);
+    score_expand(arena, &manifest.job, row);
     struct launch_builder builder = {
         .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);

@@ -10,6 +10,7 @@
 #include "server/identity.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/promotions.h"
 #include "spec/spec.h"
 #include "store/store.h"
 
@@ -471,6 +472,23 @@ static int take_live(void *context, const char *user, struct error *err)
     return 0;
 }
 
+/* The id of an open promotion of a version, or NULL. */
+static const char *find_promotion(
+    struct server *server, struct arena *arena, const struct version *version)
+{
+    struct doc *open;
+    struct error err;
+    if (version->kind != KIND_MODEL)
+        return NULL;
+    if (promotions_open_of(server, arena, version->team, version->name, &open, &err) < 0)
+        return "that cannot be read";
+    for (const struct doc *one = open->first; one; one = one->next) {
+        if (doc_get_int(one, "version", 0) == version->version)
+            return doc_get_string(one, "id");
+    }
+    return NULL;
+}
+
 const char *lineage_referrer(
     struct server *server, struct arena *arena, const struct version *version)
 {
@@ -487,6 +505,9 @@ const char *lineage_referrer(
             return arena_printf(arena, "the service %s/%s serves it", service->metadata.team,
                 service->metadata.name);
     }
+    const char *promotion = find_promotion(server, arena, version);
+    if (promotion)
+        return arena_printf(arena, "the promotion %s of it is open", promotion);
     if (versions_uses(server, version, take_live, &search, &err) < 0)
         return arena_printf(arena, "what uses it cannot be read: %s", err.text);
     return search.found;

@@ -20,7 +20,12 @@ static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
 char *names_job_id(uint64_t id, char out[JOB_ID_TEXT])
 {
-    out[0] = 'j';
+    return names_id('j', id, out);
+}
+
+char *names_id(char letter, uint64_t id, char out[JOB_ID_TEXT])
+{
+    out[0] = letter;
     for (int i = 13; i >= 1; i--) {
         out[i] = digits[id & 31];
         id >>= 5;

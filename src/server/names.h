@@ -10,6 +10,8 @@ struct store_reader;
 enum { JOB_ID_TEXT = 16 };
 /* A job's id as text: j and 13 characters of Crockford's base 32, in the order of the numbers. */
 char *names_job_id(uint64_t id, char out[JOB_ID_TEXT]);
+/* The same with another letter in place of the j: ids of things that are numbered by themselves. */
+char *names_id(char letter, uint64_t id, char out[JOB_ID_TEXT]);
 /* The number, or 0 when the text is no job id. */
 uint64_t names_parse_job_id(const char *text);
 

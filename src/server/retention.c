@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/names.h"
 #include "server/outputs.h"
 #include "server/snapshots.h"
 #include "server/ticker.h"
@@ -86,6 +87,7 @@ static int forget_jobs(struct tick *tick, struct round *round, int64_t before_ms
             continue;
         cost_keep(tick, &row);
         outputs_forget(tick, &row);
+        retention_note_files(tick, row.id);
         store_txn_forget_job(tick_txn(tick), row.id);
         round->jobs.items[kept++] = row;
     }
@@ -102,13 +104,39 @@ static int take_old_key(void *context, const struct document *document, struct e
     return 0;
 }
 
+static const char purge_collection[] = "purge";
+
+void retention_note_files(struct tick *tick, uint64_t job)
+{
+    char key[DOCUMENT_KEY_TEXT];
+    store_txn_put_document(tick_txn(tick), purge_collection, names_document_key(job, NULL, key), "",
+        "{}", tick_now(tick));
+}
+
+/* To purge again what is gone is fine, so a note may outlive its files but not the other way. The
+ * first element of an array, which has the outputs of all of them, is refused by the engine for as
+ * long as it knows another that wrote there, and is gone an hour later. */
+static int purge_noted(void *context, const struct document *document, struct error *err)
+{
+    struct tick *tick = context;
+    struct error why;
+    (void)err;
+    if (engine_purge(tick_server(tick)->engine, strtoull(document->key, NULL, 10), &why) < 0)
+        log_warn("the files of a forgotten job stay for now: %s", why.text);
+    else
+        store_txn_delete_document(tick_txn(tick), purge_collection, document->key);
+    return 0;
+}
+
 static int run_round(struct tick *tick, void *context, struct error *err)
 {
     struct round *round = context;
     struct server *server = round->server;
     int64_t keep_ms = server->config.retention_ms;
     if (reader_documents(
-            server->reader, "idempotency", NULL, NULL, KEYS_A_ROUND, take_old_key, tick, err) < 0)
+            server->reader, "idempotency", NULL, NULL, KEYS_A_ROUND, take_old_key, tick, err) < 0 ||
+        reader_documents(
+            server->reader, purge_collection, NULL, NULL, KEYS_A_ROUND, purge_noted, tick, err) < 0)
         return -1;
     if (keep_ms <= 0)
         return 0;
@@ -125,7 +153,7 @@ static void round_done(void *context, const struct error *err)
         log_warn("nothing was removed by retention this time: %s", err->text);
     for (size_t i = 0; !err && i < round->jobs.count; i++) {
         if (engine_purge(round->server->engine, round->jobs.items[i].id, &why) < 0)
-            log_warn("the files of a forgotten job stay: %s", why.text);
+            log_warn("the files of a forgotten job stay for now: %s", why.text);
     }
     vec_free(&round->jobs);
     free(round);

@@ -6,6 +6,7 @@
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/names.h"
+#include "server/promotions.h"
 
 #include <assert.h>
 #include <string.h>
@@ -88,6 +89,28 @@ static const struct route table[] = {
         "Removes versions and objects that nobody needs", NULL, NULL},
     {"GET", "/v1/lineage/{kind}/{artifact}/{version}", SCOPE_ANYWHERE, ROLE_VIEWER, api_lineage,
         "What a version was made of and what was made of it", NULL, NULL},
+
+    {"POST", "/v1/models/{model}/versions/{version}/promotions", SCOPE_OWNED, ROLE_MEMBER,
+        api_promotion_create, "Asks for a version to be promoted to a stage", "PromotionRequest",
+        "Promotion", KIND_MODEL},
+    {"POST", "/v1/models/{model}/versions/{version}/archive", SCOPE_OWNED, ROLE_APPROVER,
+        api_version_archive, "Takes a version out of its stage, to archived", NULL, "Version",
+        KIND_MODEL},
+    {"POST", "/v1/models/{model}/versions/{version}/candidate", SCOPE_OWNED, ROLE_APPROVER,
+        api_version_candidate, "Takes a version out of its stage, to candidate", NULL, "Version",
+        KIND_MODEL},
+    {"GET", "/v1/promotions", SCOPE_QUERY, ROLE_VIEWER, api_promotion_list,
+        "Lists promotions of a team's models, or of all that the caller may see", NULL, "List"},
+    {"GET", "/v1/promotions/{promotion}", SCOPE_PROMOTION, ROLE_VIEWER, api_promotion_get,
+        "A promotion", NULL, "Promotion"},
+    {"POST", "/v1/promotions/{promotion}/approve", SCOPE_PROMOTION, ROLE_APPROVER,
+        api_promotion_approve, "Approves a promotion that somebody else asked for", "Note",
+        "Promotion"},
+    {"POST", "/v1/promotions/{promotion}/refuse", SCOPE_PROMOTION, ROLE_APPROVER,
+        api_promotion_refuse, "Refuses an open promotion", "Note", "Promotion"},
+    {"POST", "/v1/promotions/{promotion}/withdraw", SCOPE_PROMOTION, ROLE_MEMBER,
+        api_promotion_withdraw, "Withdraws a promotion that the caller asked for", "Note",
+        "Promotion"},
 
     {"POST", "/v1/jobs", SCOPE_BODY, ROLE_MEMBER, api_job_create,
         "Submits a job; with an Idempotency-Key once only", "Job", "Submitted"},
@@ -233,6 +256,20 @@ static int require_owned(struct call *call, enum role least, struct error *err)
     return identity_require(catalog, &call->identity, call->team, least, err);
 }
 
+/* A promotion belongs to its model: who may not see that is told that there is none. */
+static int require_promotion(struct call *call, enum role least, struct error *err)
+{
+    const struct catalog *catalog = call->server->catalog;
+    const char *id = call->parameters[0];
+    const struct doc *promotion = promotions_get(call->server, call->arena, id, err);
+    if (!promotion)
+        return -1;
+    call->team = doc_get_string(promotion, "team");
+    if (!call->team || identity_role(catalog, &call->identity, call->team) < ROLE_VIEWER)
+        return error_set(err, ERR_NOT_FOUND, "there is no promotion %.40s", id);
+    return identity_require(catalog, &call->identity, call->team, least, err);
+}
+
 static int require_query(struct call *call, enum role least, struct error *err)
 {
     call->team = http_request_query(call->request, "team");
@@ -256,6 +293,7 @@ static int require(struct call *call, const struct route *route, struct error *e
     case SCOPE_QUERY: return require_query(call, route->least, err);
     case SCOPE_OWNED: return require_owned(call, route->least, err);
     case SCOPE_JOB: return require_job(call, route->least, err);
+    case SCOPE_PROMOTION: return require_promotion(call, route->least, err);
     }
     return error_set(err, ERR_DENIED, "no rule lets anybody use this route");
 }

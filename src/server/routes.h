@@ -7,16 +7,17 @@
 
 /* Which team's role counts. */
 enum route_scope {
-    SCOPE_PUBLIC,   /* everybody, known or not */
-    SCOPE_KNOWN,    /* whoever is known; what is shown is the handler's care */
-    SCOPE_ANYWHERE, /* the role in any team */
-    SCOPE_ALL,      /* the role in the team root */
-    SCOPE_TEAM,     /* the role in the team that the first parameter names */
-    SCOPE_QUERY,    /* the role in the team that ?team= names, in all of them without it */
-    SCOPE_OWNED,    /* the role in the team of the object that the first parameter names as
-                     * team:name; who may not even look is told that there is none */
-    SCOPE_JOB,      /* the role in the team of the job that the first parameter names */
-    SCOPE_BODY,     /* the handler checks what the body names; the role anywhere before that */
+    SCOPE_PUBLIC,    /* everybody, known or not */
+    SCOPE_KNOWN,     /* whoever is known; what is shown is the handler's care */
+    SCOPE_ANYWHERE,  /* the role in any team */
+    SCOPE_ALL,       /* the role in the team root */
+    SCOPE_TEAM,      /* the role in the team that the first parameter names */
+    SCOPE_QUERY,     /* the role in the team that ?team= names, in all of them without it */
+    SCOPE_OWNED,     /* the role in the team of the object that the first parameter names as
+                      * team:name; who may not even look is told that there is none */
+    SCOPE_JOB,       /* the role in the team of the job that the first parameter names */
+    SCOPE_PROMOTION, /* the role in the team of the promotion that the first parameter names */
+    SCOPE_BODY,      /* the handler checks what the body names; the role anywhere before that */
 };
 
 struct route {

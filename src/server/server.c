@@ -19,6 +19,7 @@
 #include "server/feed.h"
 #include "server/outputs.h"
 #include "server/progress.h"
+#include "server/promotions.h"
 #include "server/reconcile.h"
 #include "server/retention.h"
 #include "server/routes.h"
@@ -169,6 +170,9 @@ static int open_parts(struct server *server, struct error *err)
     if (!server->outputs)
         return -1;
     server->collector = collector_create(server);
+    server->promotions = promotions_create(server, err);
+    if (!server->promotions)
+        return -1;
     struct engine_local_options options = {.base = server->base,
         .data = server->config.data_dir,
         .report = reconciler_report,
@@ -302,6 +306,7 @@ static void life_close(struct life *life)
     artifacts_stop(server->artifacts);
     collector_destroy(server->collector);
     http_server_destroy(server->http);
+    promotions_destroy(server->promotions);
     outputs_destroy(server->outputs);
     artifacts_destroy(server->artifacts);
     worker_destroy(server->chores);

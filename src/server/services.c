@@ -13,6 +13,7 @@
 #include "server/identity.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/programs.h"
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
@@ -429,19 +430,19 @@ static int run_follow(struct tick *tick, void *context, struct error *err)
 
 static void queue_follow(struct server *server, const struct follow *which)
 {
+    if (!server->services)
+        return; /* without services nothing follows anything */
     struct follow *follow = mem_alloc(1, sizeof *follow);
     *follow = *which;
     ticker_report(server->ticker, "services", run_follow, free, follow);
 }
 
-int services_follow(struct tick *tick, const char *team, const char *model, struct error *err)
+void services_follow(struct tick *tick, const char *team, const char *model)
 {
     struct follow follow = {0};
-    (void)err;
     snprintf(follow.team, sizeof follow.team, "%s", team);
     snprintf(follow.model, sizeof follow.model, "%s", model);
     queue_follow(tick_server(tick), &follow);
-    return 0;
 }
 
 void services_follow_runtime(struct tick *tick, const char *runtime)
@@ -492,10 +493,11 @@ static int make_replica(struct services *services, struct tick *tick,
     char key[DOCUMENT_KEY_TEXT];
     if (!revision)
         return error_set(err, ERR_CORRUPT, "the revision %d is not in the store", wanted->revision);
-    if (revision_job(arena, revision, services->runtimes, wanted->revision, wanted->number,
+    if (revision_job(arena, revision, SERVICES_PROGRAMS, wanted->revision, wanted->number,
             &manifest.job, err) < 0 ||
         core_replica_submit(tick_core(tick), wanted, &manifest.job, &id, err) < 0)
         return -1;
+    outputs_expect(tick, id, &manifest.job, NULL);
     names_document_key(id, NULL, key);
     struct strbuf json = {0};
     doc_write_json(manifest_encode(arena, &manifest), 0, &json);
@@ -520,8 +522,6 @@ void services_run(struct services *services, struct tick *tick)
     }
     vec_free(&list);
 }
-
-/* ---- launching ----------------------------------------------------------------------------- */
 
 void services_launch(
     struct services *services, struct arena *arena, uint64_t job, struct launch *launch)
@@ -575,7 +575,6 @@ struct services *services_create(struct server *server, struct error *err)
 {
     struct services *services = mem_alloc(1, sizeof *services);
     services->server = server;
-    services->runtimes = mem_strdup(ENGINE_INPUTS_PATH "/" SERVICES_PROGRAMS_INPUT);
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
     assert(services->kick);
@@ -585,6 +584,7 @@ struct services *services_create(struct server *server, struct error *err)
         return NULL;
     }
     services->dirty = true;
+    server->services = services;
     queue_follow(server, &(struct follow){0});
     return services;
 }
@@ -602,7 +602,6 @@ void services_destroy(struct services *services)
         set_refusal(services, services->refused_ids.items[0], NULL);
     vec_free(&services->refused_ids);
     idmap_finish(&services->refused);
-    free(services->runtimes);
     free(services);
 }
 

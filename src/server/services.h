@@ -17,9 +17,6 @@
 
 struct arena;
 struct attempt_row;
-/* How the input is called that shows replicas the programs of the runtimes: see programs.h. */
-#define SERVICES_PROGRAMS_INPUT "runtimes"
-
 struct doc;
 struct server;
 struct services;
@@ -40,8 +37,7 @@ MUST_CHECK int services_delete(
     struct tick *tick, const char *team, const char *name, struct error *err);
 /* A stage moved, or a version was added: services that follow it are renewed in the next tick,
  * which sees in the store what this one did. It is also looked at when the server starts. */
-MUST_CHECK int services_follow(
-    struct tick *tick, const char *team, const char *model, struct error *err);
+void services_follow(struct tick *tick, const char *team, const char *model);
 /* The same for a Runtime that was changed. */
 void services_follow_runtime(struct tick *tick, const char *runtime);
 /* Fills what a launch needs when the job is a replica: where it listens, and its variables, with

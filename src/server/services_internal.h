@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
+#include "server/programs.h"
 #include "server/services.h"
 #include "server/services_compose.h"
 #include "wire/http_agent.h"
@@ -53,7 +54,6 @@ struct services {
     struct server *server;
     struct http_agent *agent;
     struct gateway_link *link;
-    char *runtimes;          /* the folder of the programs that come with muster */
     struct strmap revisions; /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */
@@ -74,6 +74,8 @@ const struct revision *services_revision(
 /* The same for what a live service of the core has. */
 const struct revision *services_revision_of(
     struct services *services, uint64_t service, int32_t number);
+/* The folder of the runtimes' programs as a replica sees it. */
+#define SERVICES_PROGRAMS ENGINE_INPUTS_PATH "/" PROGRAMS_INPUT
 /* Why its replicas cannot be made now, or NULL. */
 const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */

@@ -196,7 +196,7 @@ static void begin(struct replica *replica, enum check check)
     struct http_exchange_request request = {
         .method = "GET",
         .target =
-            probe->path ? revision_expand(arena, revision, services->runtimes, probe->path) : "/",
+            probe->path ? revision_expand(arena, revision, SERVICES_PROGRAMS, probe->path) : "/",
         .timeout_ms = probe->timeout_ms,
     };
     replica->check = check;

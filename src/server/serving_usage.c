@@ -73,6 +73,8 @@ struct serving_usage {
     size_t skip;         /* series that the pass before came to, when it could not take all */
     int64_t rolled_ms;   /* when there was nothing left to roll up */
     int64_t collected_ms;
+    bool stale;           /* a commit failed, or its outcome was unknown: what is stored has to be
+                           * looked up before anything is added to it */
     struct error trouble; /* what was logged last, so that it is logged once */
 };
 
@@ -103,7 +105,6 @@ struct pass {
     struct error err;
     /* While it commits: */
     size_t rolled, forgotten;
-    const char *forgetting; /* the file whose documents go */
 };
 
 static const char yes[] = "yes";
@@ -214,6 +215,14 @@ static int load_seen(struct serving_usage *usage, struct error *err)
     } while (rc == 0 && loading.of_page == PAGE);
     free(loading.last);
     return rc;
+}
+
+static int load_again(struct serving_usage *usage, struct error *err)
+{
+    while (usage->files.count > 0)
+        drop_file(usage, usage->files.items[usage->files.count - 1]->name);
+    usage->seen = 0;
+    return load_seen(usage, err);
 }
 
 /* ---- reading, on the chores thread -------------------------------------------------------------
@@ -341,19 +350,24 @@ static void put_seen(struct tick *tick, const struct change *change)
     strbuf_finish(&json);
 }
 
-/* The documents of the first file that is gone, from its last place on, so that what remains is
- * again a whole file. */
+/* How many documents of a file that is gone go with a pass that takes `before` others. They go from
+ * the last place on, so that what remains is again a whole file. */
+static size_t forgets(const struct seen_file *file, size_t before)
+{
+    size_t left = PASS_FORGOTTEN - before;
+    return file->places.count < left ? file->places.count : left;
+}
+
 static void forget_gone(struct pass *pass, struct tick *tick)
 {
     pass->forgotten = 0;
-    if (pass->gone.count == 0)
-        return;
-    pass->forgetting = pass->gone.items[0];
-    const struct seen_file *file = strmap_get(&pass->owner->by_name, pass->forgetting);
-    for (size_t i = file->places.count; i > 0 && pass->forgotten < PASS_FORGOTTEN; i--) {
-        store_txn_delete_document(
-            tick_txn(tick), collection, seen_key(tick_arena(tick), file->name, i - 1));
-        pass->forgotten++;
+    for (size_t i = 0; i < pass->gone.count; i++) {
+        const struct seen_file *file = strmap_get(&pass->owner->by_name, pass->gone.items[i]);
+        size_t count = forgets(file, pass->forgotten);
+        for (size_t n = 1; n <= count; n++)
+            store_txn_delete_document(tick_txn(tick), collection,
+                seen_key(tick_arena(tick), file->name, file->places.count - n));
+        pass->forgotten += count;
     }
 }
 
@@ -425,12 +439,15 @@ static void remember(struct serving_usage *usage, const struct pass *pass)
         const struct change *change = &pass->changes.items[i];
         set_seen(usage, change->file, change->place, &change->now);
     }
-    struct seen_file *gone = pass->forgotten ? strmap_get(&usage->by_name, pass->forgetting) : NULL;
-    if (gone) {
-        gone->places.count -= pass->forgotten;
-        usage->seen -= pass->forgotten;
-        if (gone->places.count == 0)
-            drop_file(usage, pass->forgetting);
+    size_t forgotten = 0;
+    for (size_t i = 0; i < pass->gone.count; i++) {
+        struct seen_file *file = strmap_get(&usage->by_name, pass->gone.items[i]);
+        size_t count = forgets(file, forgotten);
+        forgotten += count;
+        file->places.count -= count;
+        usage->seen -= count;
+        if (file->places.count == 0)
+            drop_file(usage, pass->gone.items[i]);
     }
     if (rolls_up(pass) && pass->rolled < PASS_ROLLED)
         usage->rolled_ms = pass->began_ms;
@@ -443,16 +460,16 @@ static void finish_pass(struct pass *pass, const struct error *err)
 {
     struct serving_usage *usage = pass->owner;
     usage->pass = NULL;
+    usage->stale = usage->stale || err;
     say(usage, err ? err : pass->broken ? &pass->err : NULL);
-    bool stored = !err;
-    bool again = stored && !pass->broken && (pass->more || pass->rolled == PASS_ROLLED);
-    /* A pass that skipped what an earlier one had stored may leave out what has grown since. */
-    if (stored && !pass->more && !pass->broken)
+    bool again = !err && !pass->broken &&
+                 (pass->more || pass->rolled == PASS_ROLLED || pass->forgotten == PASS_FORGOTTEN);
+    if (!err && !pass->more && !pass->broken)
         usage->collected_ms = pass->began_ms;
     pass_free(pass);
     if (!again)
         release(&usage->waiting, INT64_MAX);
-    if (again || usage->next.count > 0)
+    if (again || (usage->next.count > 0 && !usage->stale))
         start_pass(usage);
 }
 
@@ -476,9 +493,28 @@ static void read_done(void *context)
         finish_pass(pass, &err);
 }
 
+/* Whether the table is what is stored. While the store does not say what became of a commit nothing
+ * can be; the next second asks again. */
+static bool is_sound(struct serving_usage *usage, struct error *err)
+{
+    const char *trouble = ticker_trouble(usage->server->ticker);
+    if (!usage->stale)
+        return true;
+    if (trouble && strcmp(trouble, "storage-full") != 0) {
+        error_set(err, ERR_UNAVAILABLE, "the store does not answer");
+        return false;
+    }
+    usage->stale = load_again(usage, err) < 0;
+    return !usage->stale;
+}
+
 static void start_pass(struct serving_usage *usage)
 {
     struct error err;
+    if (!is_sound(usage, &err)) {
+        say(usage, &err);
+        return;
+    }
     struct pass *pass = mem_alloc(1, sizeof *pass);
     assert(!usage->pass);
     pass->owner = usage;
@@ -536,7 +572,7 @@ void serving_usage_destroy(struct serving_usage *usage)
         event_free(usage->timer);
     pass_free(usage->pass);
     while (usage->files.count > 0)
-        drop_file(usage, usage->files.items[0]->name);
+        drop_file(usage, usage->files.items[usage->files.count - 1]->name);
     vec_free(&usage->files);
     strmap_finish(&usage->by_name);
     vec_free(&usage->waiting);

@@ -10,6 +10,7 @@
 #include "server/context.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
 #include "server/status.h"
@@ -62,10 +63,51 @@ static int team_allowed(const struct catalog *catalog, const struct identity *id
     return machine_allowed(catalog, identity, before, team, err);
 }
 
+static bool asks_nobody(const struct model *model)
+{
+    for (size_t i = 0; i < model->gates.count; i++) {
+        if (model->gates.items[i].approvals == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A field of a manifest's spec is as it was. */
+static bool is_kept(const struct doc *before, const struct doc *after, const char *field)
+{
+    const struct doc *old = doc_get(doc_get(before, "spec"), field);
+    const struct doc *now = doc_get(doc_get(after, "spec"), field);
+    return old && now ? doc_equal(old, now) : old == now;
+}
+
+/* Gates would hold nobody back whom they are meant for if those could change them: what a stage
+ * asks for and who answers for the model is changed by approvers, and that nobody has to approve is
+ * said by an administrator. */
+static int model_allowed(const struct catalog *catalog, const struct identity *identity,
+    const struct manifest *manifest, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct metadata *metadata = manifest_metadata(manifest);
+    const struct catalog_entry *entry =
+        catalog_find_in(catalog, KIND_MODEL, metadata->team, metadata->name);
+    const struct doc *after = manifest_encode(arena, manifest);
+    const struct doc *before = entry ? entry->doc : NULL;
+    bool same_gates = is_kept(before, after, "gates");
+    if (!same_gates && asks_nobody(&manifest->model) &&
+        identity_require(catalog, identity, metadata->team, ROLE_ADMIN, err) < 0)
+        return error_prefix(err, "spec.gates: approvals: 0");
+    if (before && !(same_gates && is_kept(before, after, "owners")) &&
+        identity_require(catalog, identity, metadata->team, ROLE_APPROVER, err) < 0)
+        return error_prefix(err, "spec.%s", same_gates ? "owners" : "gates");
+    return identity_require(catalog, identity, metadata->team, ROLE_MEMBER, err);
+}
+
 int submit_allowed(struct server *server, const struct identity *identity,
     const struct manifest *manifest, struct error *err)
 {
     const struct catalog *catalog = server->catalog;
+    if (manifest->kind == KIND_MODEL)
+        return model_allowed(catalog, identity, manifest, err);
     if (kind_has_team(manifest->kind))
         return identity_require(
             catalog, identity, manifest_metadata(manifest)->team, ROLE_MEMBER, err);
@@ -233,6 +275,8 @@ static void check_job(struct checker *checker, struct job *job, const struct ide
         const char *rest = err.text + length + strspn(err.text + length, ": ");
         report(checker, arena_strndup(checker->arena, err.text, length), "%s", rest);
     }
+    if (score_complete(checker->server, checker->arena, job, &err) < 0)
+        report(checker, "spec.score", "%s", err.text);
     check_labels(checker, &job->metadata);
     check_secrets(checker, job->metadata.team, job->secrets.items, job->secrets.count);
     if (job->network == NETWORK_HOST && team && !team->host_network)

@@ -55,7 +55,7 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
 
 static void open_state(struct server *server)
 {
-    struct store_options options = {.vfs = vfs_name};
+    struct store_options options = {.vfs = server->config.vfs};
     server->catalog = catalog_create();
     server->tokens = tokens_create();
     server->uids = uids_create();
@@ -70,18 +70,15 @@ static void open_state(struct server *server)
     assert_non_null(server->vault);
 }
 
-struct world *world_create(void)
+static void open_world(struct world *world, const char *folder, const char *vfs)
 {
-    struct world *world = mem_alloc(1, sizeof *world);
     struct server *server = &world->server;
     struct error why;
     assert_true(sodium_init() >= 0);
-    world->folder = mem_strdup("/tmp/muster-server-XXXXXX");
-    assert_non_null(mkdtemp(world->folder));
-    world->vfs = fault_vfs_create(vfs_name, 1);
-    server->config = (struct server_config){.data_dir = world->folder, .vfs = vfs_name};
+    server->config = (struct server_config){.data_dir = folder, .vfs = vfs};
     server->base = event_base_new();
     open_state(server);
+    assert_works(catalog_load(server->catalog, server->reader, err));
     server->commits = worker_create(server->base, "commit", &why);
     assert_non_null(server->commits);
     server->ticker = ticker_create(server);
@@ -92,13 +89,30 @@ struct world *world_create(void)
     defaults_apply(server);
     world_settle(world);
     assert_non_null(catalog_find(server->catalog, KIND_TEAM, "root"));
+}
+
+struct world *world_create(void)
+{
+    struct world *world = mem_alloc(1, sizeof *world);
+    world->folder = mem_strdup("/tmp/muster-server-XXXXXX");
+    assert_non_null(mkdtemp(world->folder));
+    world->vfs = fault_vfs_create(vfs_name, 1);
+    open_world(world, world->folder, vfs_name);
+    return world;
+}
+
+struct world *world_open(const char *folder)
+{
+    struct world *world = mem_alloc(1, sizeof *world);
+    open_world(world, folder, NULL);
     return world;
 }
 
 void world_destroy(struct world *world)
 {
     struct server *server = &world->server;
-    fault_vfs_plan(world->vfs, FAULT_NONE, 0, 0);
+    if (world->vfs)
+        fault_vfs_plan(world->vfs, FAULT_NONE, 0, 0);
     world_settle(world);
     feed_destroy(server->feed);
     ticker_destroy(server->ticker);
@@ -115,8 +129,10 @@ void world_destroy(struct world *world)
     store_reader_close(server->reader);
     store_close(server->store);
     event_base_free(server->base);
-    fault_vfs_destroy(world->vfs);
-    assert_works(file_remove_tree(world->folder, err));
+    if (world->vfs) {
+        fault_vfs_destroy(world->vfs);
+        assert_works(file_remove_tree(world->folder, err));
+    }
     free(world->folder);
     free(world);
 }

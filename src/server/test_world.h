@@ -25,7 +25,10 @@ struct world {
 
 /* With the objects of a first start: the team root and the built-in classes. */
 struct world *world_create(void);
-void world_destroy(struct world *world);
+/* The same in a folder that is there and stays, on the real file system (vfs is NULL): what another
+ * process left there is opened. */
+struct world *world_open(const char *folder);
+void world_destroy(struct world *world); /* a folder of its own goes with it */
 /* Runs the loop until no command waits and no commit is under way. */
 void world_work(struct world *world);
 /* As world_work, and until the store can be used again: not while its disk is made to fail. */

@@ -502,21 +502,41 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (job_manifest)
         put_doc(tick, manifest_collection, key, team, job_manifest);
     audit(tick, "version-add", &version);
-    if (kind == KIND_MODEL && services_follow(tick, team, name, err) < 0) {
-        tick_spoil(tick);
-        return -1;
-    }
+    if (kind == KIND_MODEL)
+        services_follow(tick, team, name);
     *ret_version = version.version;
     return 0;
 }
 
-/* The reader shows until the commit what this tick has deleted or moved to another stage: that is
- * noted. */
-static const char *gone_note(struct tick *tick, const struct version *version, const char *what)
+/* Under which a tick keeps what it has changed of a version, and that it has deleted it. */
+static const char *version_note(struct tick *tick, const char *what, enum kind kind,
+    const char *team, const char *name, int64_t number)
 {
     char key[VERSION_KEY_TEXT];
-    kind_key(version->kind, version->team, version->name, version->version, key);
+    kind_key(kind, team, name, number, key);
     return arena_printf(tick_arena(tick), "version-%s/%s", what, key);
+}
+
+int versions_in_tick(struct tick *tick, enum kind kind, const char *team, const char *name,
+    int64_t number, struct version *ret, struct error *err)
+{
+    if (tick_noted(tick, version_note(tick, "deleted", kind, team, name, number)))
+        return no_version(kind, team, name, number, err);
+    const struct doc *doc = tick_noted(tick, version_note(tick, "put", kind, team, name, number));
+    return doc ? versions_read(kind, doc, ret, err)
+               : versions_get(
+                     tick_server(tick), tick_arena(tick), kind, team, name, number, ret, err);
+}
+
+int versions_holder_in_tick(struct tick *tick, const char *team, const char *name,
+    enum model_stage stage, int64_t *ret_number, struct error *err)
+{
+    assert(stage == STAGE_STAGING || stage == STAGE_PRODUCTION);
+    const struct version_index *index = index_of_tick(tick, KIND_MODEL, team, name, err);
+    if (!index)
+        return -1;
+    *ret_number = index->stages[stage];
+    return 0;
 }
 
 struct newest_search {
@@ -524,33 +544,39 @@ struct newest_search {
     struct version_index found;
 };
 
+/* The reader shows until the commit what this tick has deleted or moved to another stage: that is
+ * noted. */
 static int take_newest(void *context, const struct version *version, struct error *err)
 {
     struct newest_search *search = context;
+    struct tick *tick = search->tick;
+    struct version now = *version;
     (void)err;
-    if (tick_noted(search->tick, gone_note(search->tick, version, "deleted")))
+    if (tick_noted(tick, version_note(tick, "deleted", now.kind, now.team, now.name, now.version)))
         return 0;
-    search->found.newest = version->version;
-    if (!tick_noted(search->tick, gone_note(search->tick, version, "moved")))
-        search->found.stages[version->stage] = version->version;
+    const struct doc *doc =
+        tick_noted(tick, version_note(tick, "put", now.kind, now.team, now.name, now.version));
+    if (doc && versions_read(version->kind, doc, &now, NULL) < 0)
+        return 0;
+    search->found.newest = now.version;
+    search->found.stages[now.stage] = now.version;
     return 0;
 }
 
 /* After a version was deleted or left its stage, which is noted: the newest that are left, where it
  * was the one. */
-static int index_without(struct tick *tick, const struct version *version,
+static int index_without(struct tick *tick, const struct version *version, bool deleted,
     struct version_index *index, struct error *err)
 {
     struct newest_search search = {.tick = tick};
     int64_t *stage = &index->stages[version->stage];
-    bool deleted = tick_noted(tick, gone_note(tick, version, "deleted")) != NULL;
     if (*stage != version->version && (!deleted || index->newest != version->version))
         return 0;
     SCOPED(arena_scope) struct arena *arena = arena_create();
     if (versions_each(tick_server(tick), arena, version->kind, version->team, version->name,
             take_newest, &search, err) < 0)
         return -1;
-    if (index->newest == version->version && deleted)
+    if (deleted && index->newest == version->version)
         index->newest = search.found.newest;
     if (*stage == version->version)
         *stage = search.found.stages[version->stage];
@@ -564,15 +590,19 @@ void versions_put(struct tick *tick, const struct version *version, const struct
     struct error err;
     versions_key(version->team, version->name, version->version, key);
     put_doc(tick, versions_collection(version->kind), key, version->team, doc);
+    tick_note(tick,
+        version_note(tick, "put", version->kind, version->team, version->name, version->version),
+        doc_copy(tick_arena(tick), doc));
     if (versions_read(version->kind, doc, &after, &err) < 0)
         return;
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, &err);
+    if (version->kind == KIND_MODEL && after.stage != version->stage)
+        services_follow(tick, version->team, version->name);
     if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
         int64_t *to = &index->stages[after.stage];
         bool several = after.stage == STAGE_CANDIDATE || after.stage == STAGE_ARCHIVED;
-        tick_note(tick, gone_note(tick, version, "moved"), index);
-        if (index_without(tick, version, index, &err) < 0) {
+        if (index_without(tick, version, false, index, &err) < 0) {
             log_error("the stages of the model %s/%s: %s", version->team, version->name, err.text);
             index->stages[version->stage] = 0;
         }
@@ -595,15 +625,20 @@ static void delete_documents(struct tick *tick, const struct version *version)
 
 int versions_delete(struct tick *tick, const struct version *version, struct error *err)
 {
-    const char *note = gone_note(tick, version, "deleted");
+    const char *note = version_note(
+        tick, "deleted", version->kind, version->team, version->name, version->version);
     if (tick_noted(tick, note))
         return no_version(version->kind, version->team, version->name, version->version, err);
+    /* It may just have taken a stage, which whoever asked for this could not see. */
+    if (tick_noted(tick, version_note(tick, "put", version->kind, version->team, version->name,
+                             version->version)))
+        return error_set(err, ERR_BUSY, "the version is changing; try again in a moment");
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, err);
     if (!index)
         return -1;
     tick_note(tick, note, index);
-    if (index_without(tick, version, index, err) < 0) {
+    if (index_without(tick, version, true, index, err) < 0) {
         tick_spoil(tick);
         return -1;
     }

@@ -93,6 +93,14 @@ MUST_CHECK int versions_add(struct tick *tick, enum kind kind, const struct doc 
     const struct doc *job_manifest, int64_t *ret_version, struct error *err);
 /* Writes a version's document anew within a tick (stage, evaluations). */
 void versions_put(struct tick *tick, const struct version *version, const struct doc *doc);
+/* A version as this tick's commands have left it: versions_get shows only what is committed.
+ * ERR_NOT_FOUND. */
+MUST_CHECK int versions_in_tick(struct tick *tick, enum kind kind, const char *team,
+    const char *name, int64_t number, struct version *ret, struct error *err);
+/* The number of the version that holds staging or production, as this tick's commands have left it;
+ * 0: none does. */
+MUST_CHECK int versions_holder_in_tick(struct tick *tick, const char *team, const char *name,
+    enum model_stage stage, int64_t *ret_number, struct error *err);
 /* Deletes a version. Whether something refers to it is the caller's to ask before. */
 MUST_CHECK int versions_delete(struct tick *tick, const struct version *version, struct error *err);
 /* Notes that a job reads a version, or that it does not any more: the job is forgotten. */
