@@ -28,7 +28,7 @@ test:
 demo:
 	@scripts/deps build demo
 	@scripts/build $(BUILD)
-	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py
+	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py $(DEMO)
 
 bench:
 	@scripts/deps build test bench
