@@ -32,6 +32,13 @@ class Sample:
     def median(self):
         return statistics.median(self.values)
 
+    def ratio(self, peer):
+        """To a peer of the same rounds: the median of what it was in each, since a machine that is
+        slow for a round is slow for both. None where the peer was nothing."""
+        if len(peer.values) == len(self.values) and all(peer.values):
+            return statistics.median(own / its for own, its in zip(self.values, peer.values))
+        return self.median() / peer.median() if peer.median() else None
+
     def range(self):
         return min(self.values), max(self.values)
 

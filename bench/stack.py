@@ -233,3 +233,24 @@ def scoring(add):
                 took = seconds(measure.program("runtimes/muster-xgboost"), "score", "--model", model,
                                "--data", folder / name, "--output", output, "--threads", threads)
                 add(f"score.{name}.{threads}", rows / took)
+
+
+def scoring_jobs(add):
+    """The same through `muster score`: jobs, their sandboxes, and a dataset of what they wrote."""
+    with measure.daemon() as server:
+        folder, client = server.data.parent, Client(server)
+        model = folder / "model"
+        model.mkdir()
+        subprocess.run([measure.program("runtimes/train-xgboost"), model / "model.ubj",
+                        str(SCORE_FEATURES), "50"], check=True)
+        rows = write_rows(folder)
+        client.run("model", "push", "default/sums", model, "--create", "--runtime", "xgboost")
+        client.run("dataset", "push", "default/rows", folder / "npy", "--create")
+        for shards in (1, 2):
+            server.muster("apply", "-f", "-", stdin=json.dumps({
+                "apiVersion": "muster/v1", "kind": "Dataset",
+                "metadata": {"name": f"scores-{shards}", "team": "default"}, "spec": {}}))
+            took = client.run("score", "default/sums:1", "default/rows:1", "--output",
+                              f"scores-{shards}", "--shards", shards, "--cpu", "0.5", "--memory",
+                              "256Mi", "--disk", "256Mi", "--follow")
+            add(f"score.jobs.{shards}", rows / took)

@@ -189,6 +189,7 @@ def resume(checkpoint, model, optimizer):
     state, digest = found
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])  # of dropout: the same in every rank
     say(f"resuming at epoch {state['epoch']} after {state['passes']} of its passes, from checkpoint "
         f"{digest} of attempt {state['attempt']}")
     return state["epoch"], state["passes"]
@@ -208,7 +209,8 @@ def train(arguments):
             return
         digest = checkpoint.save({
             "epoch": epoch, "passes": done, "attempt": os.environ.get("MUSTER_ATTEMPT", "1"),
-            "model": model.state_dict(), "optimizer": optimizer.state_dict()})
+            "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "random": torch.get_rng_state()})
         say(f"saved epoch {epoch} after {done} of its passes as checkpoint {digest}")
 
     while epoch <= arguments.epochs:

@@ -227,6 +227,15 @@ def test_a_job_of_another_team_looks_as_if_it_did_not_exist(company):
         "j0000000000001", "X")
 
 
+def test_the_cost_of_a_job_does_not_tell_that_it_exists(company):
+    ask = {"token": company.tokens["other"]}
+    assert company.api("GET", "/v1/cost?job=vision:held", token=company.tokens["viewer"]).status == 200
+    hidden = company.api("GET", "/v1/cost?job=vision:held", **ask)
+    absent = company.api("GET", "/v1/cost?job=vision:lost", **ask)
+    assert hidden.status == absent.status == 404
+    assert hidden.json["detail"].replace("held", "lost") == absent.json["detail"]
+
+
 def test_lists_show_only_the_teams_one_may_see(company):
     company.submit(job("theirs", "true", team="speech", hold=True))
     def jobs(role):

@@ -154,3 +154,32 @@ def test_artifacts_are_not_taken_in_while_little_room_is_left(small, tmp_path):
     small.wait_for(lambda: small.job(job_id)["status"]["outputs"]["state"] == "collected", "the version")
     assert small.cli("dataset", "push", "vision/data", tmp_path / "in").stdout.startswith(
         "dataset/vision/data:2 ")
+
+
+def test_what_packs_well_does_not_fill_the_disk_when_it_is_laid_out(small, tmp_path):
+    """Small to send and large as plain files: the job that reads it waits, and the store has room."""
+    small.apply(manifest("Dataset", "data", {}, team="vision"))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "zeros").write_bytes(bytes(12 << 20))
+    small.cli("dataset", "push", "vision/data", tmp_path / "in")
+    path = os.path.join(os.path.dirname(small.data), "filler")
+    volume = os.statvfs(small.data)
+    with open(path, "wb", buffering=0) as filler:
+        filler.write(b"x" * (volume.f_bavail * volume.f_frsize - (8 << 20)))
+    reads = small.submit(job("reads", "wc -c /inputs/d/zeros", inputs=[{"name": "d", "dataset": "data"}]))
+    small.wait_for(lambda: "twentieth" in str(small.job(reads)["status"]), "the reason")
+    assert small.run(job("other", "true"))["status"]["state"] == "succeeded"
+    os.unlink(path)
+    small.wait_job(reads, "succeeded")
+    assert str(12 << 20) in small.logs(reads)
+
+
+def test_files_with_holes_are_not_read_beyond_the_size_of_the_disk(small):
+    """Each is within the job's bound, all of them would keep the server reading for days."""
+    small.apply(manifest("Dataset", "data", {}, team="vision"))
+    script = 'for i in 1 2 3; do truncate -s 10M "$MUSTER_OUTPUT_OUT/$i"; done'
+    job_id = small.submit(job("holes", script, outputs=[{"name": "out", "dataset": "data"}]))
+    small.wait_job(job_id, "succeeded")
+    small.wait_for(lambda: small.job(job_id)["status"]["outputs"]["state"] != "pending", "its end")
+    outputs = small.job(job_id)["status"]["outputs"]
+    assert outputs["state"] == "failed" and "more than" in outputs["outputs"][0]["error"], outputs

@@ -526,6 +526,15 @@ def test_a_socket_that_is_a_link_or_somebody_elses_is_not_used(gateway, tmp_path
     assert not replica.requests
 
 
+def test_a_replica_says_nothing_about_the_whole_address(gateway, tmp_path):
+    """Others' services are asked at the same one."""
+    fields = {"Alt-Svc": 'h3="evil:443"', "Strict-Transport-Security": "max-age=9", "X-Own": "1",
+              "Clear-Site-Data": "*"}
+    gateway.put(service(Replica(tmp_path, lambda h: h.reply(200, b"{}", fields))))
+    answer = gateway.infer()
+    assert [name for name in fields if name.lower() in answer.headers] == ["X-Own"]
+
+
 def test_a_slow_client_does_not_hold_a_replica(gateway, tmp_path):
     replica = Replica(tmp_path)
     gateway.put(service(replica))

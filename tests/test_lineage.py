@@ -1,7 +1,7 @@
 """Lineage: from datasets over jobs and models to variants, services and scores, walked both ways."""
 import pytest
 
-from manifests import job, manifest, pool, team
+from manifests import job, manifest, pool, service, team
 from test_registry import (collected, dataset, fill, model, push, site, token_for,  # noqa: F401
                            version)
 
@@ -120,3 +120,22 @@ def test_a_wrong_question_is_answered(chain):
     for path, status in (("job/vision:net/1", 422), ("model/net/1", 422), ("model/vision:net/x", 422),
                          ("model/vision:net/9", 404), ("model/vision:net/1?direction=x", 422)):
         assert chain.api("GET", f"/v1/lineage/{path}").status == status, path
+
+
+def test_services_stand_behind_the_version_they_serve_now(site, tmp_path):
+    site.apply(model("net", runtime="command"))
+    for number in (1, 2):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / "a").write_text(str(number))
+        site.cli("model", "push", "vision/net", tmp_path / "in")
+    site.apply(*(service(name, reference, command=["true"], replicas=0) for name, reference in (
+        ("first", "net:1"), ("newest", "net"), ("waiting", "vision/net@candidate"),
+        ("nobody", "net@production"))))
+
+    def serving(number):
+        nodes = site.call("GET", f"/v1/lineage/model/vision:net/{number}")["nodes"]
+        return {node["name"] for node in nodes if node["kind"] == "service"}
+    assert (serving(1), serving(2)) == ({"first"}, {"newest", "waiting"})
+    for number, reason in ((1, "first"), (2, "serves it")):
+        answer = site.api("DELETE", f"/v1/models/vision:net/versions/{number}")
+        assert answer.status == 409 and reason in answer.json["detail"]

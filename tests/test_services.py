@@ -453,6 +453,7 @@ def test_a_stage_that_nobody_holds_is_waited_for(served):
     served.apply(answering(reference="digits@staging"))
     served.wait_for(lambda: "refused" in status(served), "a reason")
     assert "digits@staging" in status(served)["refused"]
+    assert status(served)["state"] == "waiting"
     set_stage(served, 1, "staging")
     assert ready(served)[0]["version"] == 1
 

@@ -47,6 +47,19 @@ def test_a_team_that_is_not_there_owns_nothing(site):
     assert "nosuch" in refused(site, dataset("d", team="nosuch"), status=404)
 
 
+def test_a_team_has_so_many_services_and_no_more(site):
+    """Each costs every tick something, and any member may apply them."""
+    site.apply(model("digits", runtime="command"))
+    many = [service(f"s{number}", "digits@production", command=["true"], replicas=0)
+            for number in range(1001)]
+    site.apply(*many[:500])
+    site.apply(*many[500:1000])
+    assert "1000 services" in refused(site, many[1000], status=409)
+    assert site.apply(many[7]) == ["unchanged"]
+    assert site.api("DELETE", "/v1/services/vision:s0").status in (200, 204)
+    assert site.apply(many[1000]) == ["created"]
+
+
 def test_obligatory_labels_hold_for_all_that_a_team_owns(site):
     site.apply(team("lab", requiredLabels=["cost"]))
     answer = site.api("POST", "/v1/apply", {"objects": [model("m", team="lab")]})
@@ -107,3 +120,36 @@ def test_the_command_line_gets_describes_and_deletes_them(site, tmp_path, kind, 
     assert "vision" in site.cli("describe", kind, "d", "--team", "vision").stdout
     site.cli("delete", "-f", str(file))
     assert site.cli("get", kind, "vision/d", ok=False).returncode != 0
+
+
+def test_a_service_gets_nothing_new_of_a_team_whose_models_may_not_be_seen_any_more(site, tmp_path):
+    """Whoever applied it could see the model then; what is made later is not for them."""
+    def lender(*viewers):
+        site.apply(team("lender", members=[{"user": user, "role": "viewer"} for user in viewers]))
+
+    def push(content):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / "a").write_text(content)
+        site.cli("model", "push", "lender/net", tmp_path / "in")
+
+    def served():
+        nodes = site.call("GET", "/v1/services/vision:lent")["status"]
+        return nodes.get("version")
+    site.apply(team(members=[{"user": "mel", "role": "member"}]))
+    lender("mel")
+    site.apply(model("net", "lender", runtime="command"))
+    push("one")
+    mel = site.call("POST", "/v1/tokens", {"user": "mel"})["token"]
+    lent = service("lent", "lender/net", command=["true"], replicas=0)
+    site.apply(lent, token=mel)
+    push("two")
+    site.wait_for(lambda: served() == 2, "the service to follow")
+    lender()
+    push("three")
+    site.apply(service("own", "lender/net", command=["true"], replicas=0))
+    site.wait_for(lambda: "may not see" in site.log(), "the reason")
+    site.restart()
+    assert served() == 2
+    lender("mel")
+    push("four")
+    site.wait_for(lambda: served() == 4, "the service to follow again")

@@ -120,10 +120,17 @@ static int push_url(struct cli *cli, const struct artifact_push *push, const cha
     return rc;
 }
 
+/* What everybody who sees the version reads of where it came from. The query of a URL is left out:
+ * in signed links it is what lets in. */
+static const char *said_from(struct cli *cli, const char *from)
+{
+    return artifact_is_url(from) ? arena_strndup(cli->arena, from, strcspn(from, "?#")) : from;
+}
+
 int artifact_run_push(struct cli *cli, struct error *err)
 {
     const char *from = arguments_operand(cli->args, 1);
-    struct artifact_push push = {.kind = artifact_kind(cli), .from = from};
+    struct artifact_push push = {.kind = artifact_kind(cli), .from = said_from(cli, from)};
     const struct doc *answer = NULL;
     if (artifact_reference(cli, arguments_operand(cli->args, 0), &push.to, err) < 0)
         return -1;

@@ -23,10 +23,12 @@
 static const char *const dropped_of_request[] = {"Connection", "Keep-Alive", "Proxy-Connection",
     "Proxy-Authorization", "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
     "Content-Length", "Host", "Expect", "Authorization", "X-API-Key", "X-Request-ID"};
-/* The server writes these, or they say something about the connection to the replica. */
+/* The server writes these, or they say something about the connection to the replica, or about all
+ * of the gateway's address, which is not for one team's replica to say. */
 static const char *const dropped_of_answer[] = {"Connection", "Keep-Alive", "Proxy-Connection",
     "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Date",
-    "X-Request-ID", "X-Content-Type-Options"};
+    "X-Request-ID", "X-Content-Type-Options", "Alt-Svc", "Clear-Site-Data",
+    "Strict-Transport-Security"};
 
 /* Names that begin with another letter, which are most, are not compared further. */
 static bool is_among(const char *name, const char *const *names, size_t count)

@@ -216,7 +216,10 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     worker->wake =
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
-    worker->agent = http_agent_create(worker->view.base, NULL);
+    /* With fewer, 256 clients of one replica had every third request open a connection anew. They
+     * are only kept for the moment: those that are not used are closed. */
+    const struct http_agent_options agent = {.idle_max = 512};
+    worker->agent = http_agent_create(worker->view.base, &agent);
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;

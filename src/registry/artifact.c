@@ -192,17 +192,25 @@ static int hold_chunks(struct registry *registry, const char *team, const struct
     return 0;
 }
 
-/* What is larger than the whole disk could never be laid out, and a tree that names one chunk again
- * and again would keep a thread reading for hours. */
-static int check_size(const struct registry *registry, const struct tree *tree, struct error *err)
+int registry_disk_bytes(const struct registry *registry, int64_t *ret, struct error *err)
 {
     struct statvfs disk;
     if (fstatvfs(registry->root_fd, &disk) < 0)
         return error_set_errno(err, "cannot find out how large the disk is");
-    uint64_t most = (uint64_t)disk.f_blocks * disk.f_frsize;
-    if ((uint64_t)tree->bytes > most)
+    *ret = (int64_t)(disk.f_blocks * disk.f_frsize);
+    return 0;
+}
+
+/* What is larger than the whole disk could never be laid out, and a tree that names one chunk again
+ * and again would keep a thread reading for hours. */
+static int check_size(const struct registry *registry, const struct tree *tree, struct error *err)
+{
+    int64_t most;
+    if (registry_disk_bytes(registry, &most, err) < 0)
+        return -1;
+    if (tree->bytes > most)
         return error_set(err, ERR_TOO_LARGE,
-            "the tree lists %" PRId64 " bytes, and the whole disk has %" PRIu64, tree->bytes, most);
+            "the tree lists %" PRId64 " bytes, and the whole disk has %" PRId64, tree->bytes, most);
     return 0;
 }
 

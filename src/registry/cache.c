@@ -13,11 +13,15 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+enum { CACHE_ROOM_SHARE = 20 };
 
 static void dir_scope(DIR **dir)
 {
@@ -131,6 +135,26 @@ static int fill_new(
     return make_read_only(registry->cache_fd, fresh, err);
 }
 
+/* What compresses well is many times as large in the cache as it was to send. The last of the disk
+ * is not for it: on a full one neither the store nor any job can write. */
+static int check_cache_room(
+    const struct registry *registry, const struct tree *tree, struct error *err)
+{
+    struct statvfs disk;
+    if (fstatvfs(registry->cache_fd, &disk) < 0)
+        return error_set_errno(err, "cannot find out how full the disk is");
+    uint64_t block = disk.f_bsize, kept = (uint64_t)disk.f_blocks / CACHE_ROOM_SHARE;
+    uint64_t wanted =
+        ((uint64_t)tree->bytes / disk.f_frsize) +
+        (uint64_t)tree->files.count * (block / disk.f_frsize ? block / disk.f_frsize : 1);
+    if (disk.f_bavail >= kept && wanted <= disk.f_bavail - kept)
+        return 0;
+    return error_set(err, ERR_FULL,
+        "its %" PRId64 " bytes as plain files do not fit on the disk, of which a twentieth stays "
+        "free: remove something, or use a larger one",
+        tree->bytes);
+}
+
 static int fill(struct registry *registry, const char *tree, struct error *err)
 {
     struct tree loaded;
@@ -138,7 +162,12 @@ static int fill(struct registry *registry, const char *tree, struct error *err)
     if (tree_load(registry, tree, &loaded, err) < 0)
         return -1;
     snprintf(fresh, sizeof fresh, ".new-%s", tree);
-    int done = fill_new(registry, fresh, &loaded, err);
+    int done = check_cache_room(registry, &loaded, err);
+    if (done < 0) {
+        tree_finish(&loaded);
+        return -1;
+    }
+    done = fill_new(registry, fresh, &loaded, err);
     tree_finish(&loaded);
     if (done == 0 && renameat(registry->cache_fd, fresh, registry->cache_fd, tree) < 0)
         done = error_set_errno(err, "cannot name a folder in %s", registry->cache_path);

@@ -207,8 +207,12 @@ int registry_ingest(struct registry *registry, const char *team, int folder_fd, 
     struct tree tree = {0};
     struct upload upload;
     struct artifact_facts facts;
-    if (objects_check_team(team, err) < 0)
+    int64_t disk_bytes;
+    if (objects_check_team(team, err) < 0 || registry_disk_bytes(registry, &disk_bytes, err) < 0)
         return -1;
+    /* Files with holes can have far more bytes than they take room, and all of them are read. */
+    if (bytes_max == 0 || bytes_max > disk_bytes)
+        bytes_max = disk_bytes;
     batch_init(&intake.batch, &registry->objects, team);
     upload_begin(registry, &upload);
     int done = ingest(&intake, folder_fd, bytes_max, &tree, &facts, err);

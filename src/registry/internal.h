@@ -61,3 +61,7 @@ void cache_close(struct registry *registry);
 /* registry_extract of a tree that is loaded; durable: what was written is synced. */
 MUST_CHECK int extract_tree(struct registry *registry, const struct tree *tree, int folder_fd,
     bool durable, struct error *err);
+
+/* The size of the file system that the registry is on. */
+MUST_CHECK int registry_disk_bytes(
+    const struct registry *registry, int64_t *ret, struct error *err);

@@ -95,8 +95,8 @@ struct artifact_facts {
  * devices, sockets and files that change meanwhile are refused, ERR_INVALID names the path; mount
  * points are not crossed; neither is a hard link to a file of another owner than the folder's
  * kept). Streams: memory does not depend on the size of files. Runs two threads of its own
- * meanwhile. ERR_TOO_LARGE above bytes_max (0: no bound) or ARTIFACT_FILES_MAX; ERR_FULL; ERR_IO. A
- * folder without files is ERR_INVALID. */
+ * meanwhile. ERR_TOO_LARGE above bytes_max (0: the size of the disk, which holds in any case) or
+ * ARTIFACT_FILES_MAX; ERR_FULL; ERR_IO. A folder without files is ERR_INVALID. */
 MUST_CHECK int registry_ingest(struct registry *registry, const char *team, int folder_fd,
     int64_t bytes_max, struct artifact_facts *ret, struct error *err);
 /* Takes a tree that a client made (text of a tree object, hostile), after checking that it is

@@ -37,7 +37,14 @@ static int read_query(struct call *call, struct cost_query *query, struct error 
     if (read_time(call, "from", &query->from_ms, err) < 0 ||
         read_time(call, "to", &query->to_ms, err) < 0)
         return -1;
-    return job ? names_find_job(call->server, job, &query->job, team, err) : 0;
+    if (!job)
+        return 0;
+    if (names_find_job(call->server, job, &query->job, team, err) < 0)
+        return -1;
+    /* A job that the caller may not see is not told apart from one that does not exist. */
+    if (identity_role(call->server->catalog, &call->identity, team) < ROLE_VIEWER)
+        return names_job_missing(job, err);
+    return 0;
 }
 
 static void answer_cost(void *context)

@@ -7,6 +7,7 @@
 #include "server/services.h"
 #include "server/status.h"
 #include "server/vault.h"
+#include "server/versions.h"
 #include "spec/reference.h"
 #include "store/store.h"
 
@@ -156,6 +157,10 @@ static int refuse_versions(struct tick *tick, enum kind kind, const char *key, s
 {
     const char *prefix = arena_printf(tick_arena(tick), "%s/", key), *found = prefix;
     const char *collection = kind == KIND_DATASET ? "dataset-version" : "model-version";
+    /* The reader does not show yet what this tick has added. */
+    if (versions_changed(tick, kind, key))
+        return error_set(err, ERR_BUSY, "versions of the %s %s are changing; try again in a moment",
+            kind_singular(kind), key);
     if (reader_documents(
             tick_server(tick)->reader, collection, NULL, prefix, 1, stop_at_first, &found, err) < 0)
         return -1;

@@ -89,7 +89,7 @@ static void open_work(void *context)
         error_set(&stream->err, ERR_NOT_FOUND, "%s has no file %.200s", stream->name, stream->path);
         return;
     }
-    if (stream->offset > stream->size) {
+    if (stream->offset > 0 && stream->offset >= stream->size) {
         stream->failed = false; /* answered with its own status */
         return;
     }

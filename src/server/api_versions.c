@@ -201,15 +201,14 @@ struct question {
     struct strbuf json;
 };
 
-static void ask(struct call *call, struct question *question, enum artifacts_thread thread,
-    worker_fn *work, worker_fn *done)
+static int ask(struct call *call, struct question *question, enum artifacts_thread thread,
+    worker_fn *work, worker_fn *done, struct error *err)
 {
-    struct error err;
     question->call = call;
     question->registry = artifacts_registry(call->server->artifacts);
-    if (call_version(call, &question->version, &err) < 0 ||
-        artifacts_run(call->server->artifacts, thread, work, done, question, &err) < 0)
-        call_fail(call, &err);
+    return call_version(call, &question->version, err) < 0
+               ? -1
+               : artifacts_run(call->server->artifacts, thread, work, done, question, err);
 }
 
 static void verify_work(void *context)
@@ -223,6 +222,7 @@ static void verify_done(void *context)
 {
     struct question *question = context;
     struct call *call = question->call;
+    artifacts_leave(call->server->artifacts, ARTIFACTS_CHECKS);
     if (question->failed) {
         call_fail(call, &question->err);
         return;
@@ -239,7 +239,16 @@ static void verify_done(void *context)
 void api_version_verify(struct call *call)
 {
     struct question *question = arena_alloc(call->arena, 1, sizeof *question);
-    ask(call, question, ARTIFACTS_LONG, verify_work, verify_done);
+    struct artifacts *artifacts = call->server->artifacts;
+    struct error err;
+    if (artifacts_enter(artifacts, ARTIFACTS_CHECKS, &err) < 0) {
+        call_fail(call, &err);
+        return;
+    }
+    if (ask(call, question, ARTIFACTS_LONG, verify_work, verify_done, &err) == 0)
+        return;
+    artifacts_leave(artifacts, ARTIFACTS_CHECKS);
+    call_fail(call, &err);
 }
 
 static int add_file(void *context, const struct tree_file *file, struct error *err)
@@ -292,10 +301,9 @@ void api_version_files(struct call *call)
     struct question *question = arena_alloc(call->arena, 1, sizeof *question);
     struct error err;
     question->after = http_request_query(call->request, "after");
-    if (call_limit(call, &question->limit, &err) < 0)
+    if (call_limit(call, &question->limit, &err) < 0 ||
+        ask(call, question, ARTIFACTS_SHORT, files_work, files_done, &err) < 0)
         call_fail(call, &err);
-    else
-        ask(call, question, ARTIFACTS_SHORT, files_work, files_done);
 }
 
 static void tree_work(void *context)

@@ -1,9 +1,9 @@
 /* Artifacts on their way: see artifacts.h.
  *
  * A layout is one tree on its way into the cache. Its state is the loop's, but for one thing: the
- * trimming of the cache asks on the long thread which trees are in use. That thread lays out too,
- * so that a tree is never laid out while it is being removed; the lock is for the loop, which has
- * to learn that a path it knew is gone before it can hand it to a job. */
+ * trimming of the cache asks on the layouts' thread which trees are in use. That thread lays out
+ * too, so that a tree is never laid out while it is being removed; the lock is for the loop, which
+ * has to learn that a path it knew is gone before it can hand it to a job. */
 #include "server/artifacts.h"
 
 #include "base/log.h"
@@ -40,6 +40,7 @@ static const int bounds_max[ARTIFACTS_BOUNDS] = {
     [ARTIFACTS_CHUNKS] = 16,  /* 4 MiB each */
     [ARTIFACTS_TREES] = 2,    /* 64 MiB each */
     [ARTIFACTS_STREAMS] = 64, /* a chunk or two each */
+    [ARTIFACTS_CHECKS] = 2,   /* each reads a whole version on the long thread */
 };
 
 enum layout_state { LAYOUT_NONE, LAYOUT_UNDER_WAY, LAYOUT_READY, LAYOUT_FAILED };
@@ -72,7 +73,7 @@ struct kept_tree {
 struct artifacts {
     struct server *server;
     struct registry *registry;
-    struct worker *threads[ARTIFACTS_LONG + 1];
+    struct worker *threads[ARTIFACTS_THREADS];
     struct event *retry; /* when a failed layout may be tried again */
     struct event *trim;
     bool trimming;
@@ -245,7 +246,7 @@ static void start_layout(struct layout *layout)
 {
     struct error err;
     layout->state = LAYOUT_UNDER_WAY;
-    if (artifacts_run(layout->owner, ARTIFACTS_LONG, layout_work, layout_done, layout, &err) < 0)
+    if (artifacts_run(layout->owner, ARTIFACTS_LAYOUTS, layout_work, layout_done, layout, &err) < 0)
         layout_failed(layout, &err);
 }
 
@@ -354,8 +355,8 @@ static void take_attempt(
     }
 }
 
-/* On the long thread. What is not in use is forgotten here first, so that the loop asks for it to
- * be laid out again, which waits for this thread. */
+/* On the layouts' thread. What is not in use is forgotten here first, so that the loop asks for it
+ * to be laid out again, which waits for this thread. */
 static bool in_use(void *context, const char *tree)
 {
     struct trim *trim = context;
@@ -408,7 +409,7 @@ static void on_trim(evutil_socket_t fd, short what, void *context)
     trim->bytes_max = cache_bytes_max(artifacts->server);
     core_attempt_each(artifacts->server->core, take_attempt, trim);
     artifacts->trimming = true;
-    if (artifacts_run(artifacts, ARTIFACTS_LONG, trim_work, trim_done, trim, &err) < 0)
+    if (artifacts_run(artifacts, ARTIFACTS_LAYOUTS, trim_work, trim_done, trim, &err) < 0)
         trim_done(trim);
 }
 
@@ -416,8 +417,9 @@ static void on_trim(evutil_socket_t fd, short what, void *context)
 
 static int start_threads(struct artifacts *artifacts, struct error *err)
 {
-    static const char *const names[] = {
-        [ARTIFACTS_SHORT] = "artifacts", [ARTIFACTS_LONG] = "registry"};
+    static const char *const names[] = {[ARTIFACTS_SHORT] = "artifacts",
+        [ARTIFACTS_LONG] = "registry",
+        [ARTIFACTS_LAYOUTS] = "layouts"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         artifacts->threads[i] = worker_create(artifacts->server->base, names[i], err);
         if (!artifacts->threads[i])

@@ -60,8 +60,9 @@ MUST_CHECK int artifacts_check_outputs(
 void artifacts_dataset_terms(const struct server *server, struct arena *arena, const char *team,
     const char *name, const char **ret_jurisdiction, struct doc *consent);
 
-/* Gives work to one of the threads: short (a chunk, a question) or long. See worker_run. */
-enum artifacts_thread { ARTIFACTS_SHORT, ARTIFACTS_LONG };
+/* Gives work to one of the threads: short (a chunk, a question), long (an upload's end, outputs, a
+ * collection), or layouts, which jobs wait for and no upload may hold up. See worker_run. */
+enum artifacts_thread { ARTIFACTS_SHORT, ARTIFACTS_LONG, ARTIFACTS_LAYOUTS, ARTIFACTS_THREADS };
 MUST_CHECK int artifacts_run(struct artifacts *artifacts, enum artifacts_thread thread,
     worker_fn *work, worker_fn *done, void *context, struct error *err);
 /* ERR_FULL when less than a tenth of the disk is free: nothing is taken in then. Any thread. */
@@ -69,7 +70,13 @@ MUST_CHECK int artifacts_check_room(const struct server *server, struct error *e
 
 /* Bounds on what goes on at once: false when there is no more room; otherwise artifacts_leave comes
  * afterwards. */
-enum artifacts_bound { ARTIFACTS_CHUNKS, ARTIFACTS_TREES, ARTIFACTS_STREAMS, ARTIFACTS_BOUNDS };
+enum artifacts_bound {
+    ARTIFACTS_CHUNKS,
+    ARTIFACTS_TREES,
+    ARTIFACTS_STREAMS,
+    ARTIFACTS_CHECKS,
+    ARTIFACTS_BOUNDS
+};
 MUST_CHECK int artifacts_enter(
     struct artifacts *artifacts, enum artifacts_bound bound, struct error *err);
 void artifacts_leave(struct artifacts *artifacts, enum artifacts_bound bound);

@@ -32,8 +32,16 @@ struct walk {
     struct strmap known; /* ids of nodes, and of edges */
     struct strmap seen;  /* versions with the direction they were walked in */
     VEC(struct step) steps;
+    struct strmap served; /* ids of versions: struct serving, what services serve them now */
+    bool served_known;
     int hidden;
     bool truncated;
+};
+
+/* A service that serves a version, and the next of the same version. */
+struct serving {
+    const struct service *service;
+    struct serving *next;
 };
 
 static bool may_see(const struct walk *walk, const char *team)
@@ -301,6 +309,8 @@ static int take_use(void *context, const char *user, struct error *err)
     int64_t number;
     struct version made = {0};
     (void)err;
+    if (walk->truncated) /* what follows would be read for nothing */
+        return 0;
     if (strncmp(user, "job/", 4) == 0) {
         const char *job = add_reading_job(walk, strtoull(user + 4, NULL, 10));
         if (job)
@@ -317,29 +327,61 @@ static int take_use(void *context, const char *user, struct error *err)
     return 0;
 }
 
-/* Whether a service serves this very version now. */
+/* The version that a service serves now. */
+static bool served_version(struct server *server, struct arena *arena,
+    const struct service *service, const struct reference *reference, struct version *ret)
+{
+    return versions_resolve(
+               server, arena, KIND_MODEL, service->metadata.team, reference, ret, NULL) == 0;
+}
+
+/* Whether a service serves this very version now. Names are compared first: to resolve a reference
+ * is to read the store, and there may be thousands of services of other models. */
 static bool serves(struct server *server, struct arena *arena, const struct service *service,
     const struct version *version)
 {
     struct reference reference;
     struct version served;
-    return service->model && reference_parse(service->model, &reference, NULL) == 0 &&
-           versions_resolve(
-               server, arena, KIND_MODEL, service->metadata.team, &reference, &served, NULL) == 0 &&
-           served.version == version->version && strcmp(served.name, version->name) == 0 &&
-           strcmp(served.team, version->team) == 0;
+    if (!service->model || reference_parse(service->model, &reference, NULL) < 0)
+        return false;
+    const char *team = reference.team[0] ? reference.team : service->metadata.team;
+    if (strcmp(reference.name, version->name) != 0 || strcmp(team, version->team) != 0)
+        return false;
+    if (reference.which == REFERENCE_VERSION)
+        return reference.version == version->version;
+    return served_version(server, arena, service, &reference, &served) &&
+           served.version == version->version;
+}
+
+/* Each service is resolved once for a whole walk, not once for each version that it comes to. */
+static void find_served(struct walk *walk)
+{
+    const struct catalog *catalog = walk->server->catalog;
+    for (size_t i = 0; !walk->served_known && i < catalog_count(catalog, KIND_SERVICE); i++) {
+        const struct service *service = &catalog_at(catalog, KIND_SERVICE, i)->manifest->service;
+        struct reference reference;
+        struct version served;
+        if (!service->model || reference_parse(service->model, &reference, NULL) < 0 ||
+            !served_version(walk->server, walk->arena, service, &reference, &served))
+            continue;
+        const char *id = version_id(walk, &served);
+        struct serving *serving = arena_alloc(walk->arena, 1, sizeof *serving);
+        *serving = (struct serving){service, strmap_get(&walk->served, id)};
+        strmap_put(&walk->served, id, serving);
+    }
+    walk->served_known = true;
 }
 
 static void walk_services(struct walk *walk, const struct version *version)
 {
-    const struct catalog *catalog = walk->server->catalog;
-    for (size_t i = 0; i < catalog_count(catalog, KIND_SERVICE); i++) {
-        const struct service *service = &catalog_at(catalog, KIND_SERVICE, i)->manifest->service;
+    const char *from = version_id(walk, version);
+    find_served(walk);
+    for (const struct serving *serving = strmap_get(&walk->served, from);
+         serving && !walk->truncated; serving = serving->next) {
+        const struct service *service = serving->service;
         const char *team = service->metadata.team;
-        if (!serves(walk->server, walk->arena, service, version))
-            continue;
         if (!may_see(walk, team)) {
-            add_edge(walk, version_id(walk, version), add_hidden(walk), "serves");
+            add_edge(walk, from, add_hidden(walk), "serves");
             continue;
         }
         const char *id = arena_printf(walk->arena, "service/%s/%s", team, service->metadata.name);
@@ -348,7 +390,7 @@ static void walk_services(struct walk *walk, const struct version *version)
             doc_set_string(walk->arena, node, "team", team);
             doc_set_string(walk->arena, node, "name", service->metadata.name);
         }
-        add_edge(walk, version_id(walk, version), id, "serves");
+        add_edge(walk, from, id, "serves");
     }
 }
 
@@ -375,7 +417,7 @@ int lineage_doc(struct server *server, const struct identity *identity, struct a
         walk_later(&walk, root, LINEAGE_UP);
     if (direction & LINEAGE_DOWN)
         walk_later(&walk, root, LINEAGE_DOWN);
-    for (size_t i = 0; rc == 0 && i < walk.steps.count; i++) {
+    for (size_t i = 0; rc == 0 && !walk.truncated && i < walk.steps.count; i++) {
         const struct step step = walk.steps.items[i];
         if (step.direction == LINEAGE_UP)
             walk_up(&walk, &step.version);
@@ -391,6 +433,7 @@ int lineage_doc(struct server *server, const struct identity *identity, struct a
     vec_free(&walk.steps);
     strmap_finish(&walk.known);
     strmap_finish(&walk.seen);
+    strmap_finish(&walk.served);
     if (rc == 0)
         *ret = doc;
     return rc;

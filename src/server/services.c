@@ -10,6 +10,7 @@
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "server/catalog.h"
+#include "server/identity.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/programs.h"
@@ -29,6 +30,8 @@
 #include <unistd.h>
 
 static const char collection[] = "service-revision";
+/* "team/name": {"by": user}, of services of another team's model. */
+static const char applied_collection[] = "service-applied";
 
 enum {
     REVISIONS_CACHED_MAX = 4096,
@@ -246,10 +249,13 @@ static void sweep_revisions(struct revision_sweep *sweep)
     enum { OF_ONE_MAX = 100, OF_ALL_MAX = 100000 };
     bool one = sweep->name[0] != '\0';
     struct error err;
-    const char *after =
-        one ? arena_printf(tick_arena(sweep->tick), "%s/%s/", sweep->team, sweep->name) : NULL;
-    if (reader_documents(tick_server(sweep->tick)->reader, collection, one ? sweep->team : NULL,
-            after, one ? OF_ONE_MAX : OF_ALL_MAX, sweep_one, sweep, &err) < 0)
+    struct store_reader *reader = tick_server(sweep->tick)->reader;
+    const char *prefix = arena_printf(tick_arena(sweep->tick), "%s/%s/", sweep->team, sweep->name);
+    int rc =
+        one ? reader_documents_prefix(
+                  reader, collection, prefix, NULL, OF_ONE_MAX, sweep_one, sweep, &err)
+            : reader_documents(reader, collection, NULL, NULL, OF_ALL_MAX, sweep_one, sweep, &err);
+    if (rc < 0)
         log_warn("old revisions of services stay, and are looked at again when the server starts: "
                  "%s",
             err.text);
@@ -329,19 +335,83 @@ static int put_composed(
     return error_set(err, ERR_INTERNAL, "what was composed cannot be read: %.200s", err->text);
 }
 
+/* ---- models of other teams ------------------------------------------------------------------ */
+
+/* The team of the model when it is not the service's own, else NULL. */
+static const char *lending_team(struct arena *arena, const struct service *service)
+{
+    struct reference reference;
+    if (reference_parse(service->model, &reference, NULL) < 0 || !reference.team[0] ||
+        strcmp(reference.team, service->metadata.team) == 0)
+        return NULL;
+    return arena_strdup(arena, reference.team);
+}
+
+static const char *applied_key(struct arena *arena, const struct service *service)
+{
+    return arena_printf(arena, "%s/%s", service->metadata.team, service->metadata.name);
+}
+
+/* Who applied it is kept with a service of another team's model: what that team makes later goes to
+ * the service only as long as they may see it. */
+static void note_applied(struct tick *tick, const struct service *service)
+{
+    struct arena *arena = tick_arena(tick);
+    const char *key = applied_key(arena, service);
+    struct strbuf json = {0};
+    if (!lending_team(arena, service))
+        return;
+    strbuf_puts(&json, "{\"by\":");
+    strbuf_json(&json, tick_actor(tick));
+    strbuf_putc(&json, '}');
+    store_txn_put_document(tick_txn(tick), applied_collection, key, service->metadata.team,
+        strbuf_text(&json), tick_now(tick));
+    strbuf_finish(&json);
+    /* The reader shows it after the commit. */
+    tick_note(tick, arena_printf(arena, "%s/%s", applied_collection, key),
+        (void *)(uintptr_t)tick_actor(tick));
+}
+
+/* Whether the service may be given what its model's team has made since. */
+static int check_lent(struct tick *tick, const struct service *service, struct error *err)
+{
+    struct server *server = tick_server(tick);
+    struct arena *arena = tick_arena(tick);
+    const char *team = lending_team(arena, service), *key = applied_key(arena, service);
+    SCOPED(mem_scope) char *json = NULL;
+    struct identity identity = {0};
+    if (!team)
+        return 0;
+    const char *by = tick_noted(tick, arena_printf(arena, "%s/%s", applied_collection, key));
+    if (!by && reader_document(server->reader, applied_collection, key, &json, NULL, NULL) == 0)
+        by = doc_get_string(doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, NULL), "by");
+    snprintf(identity.user, sizeof identity.user, "%s", by ? by : "");
+    /* The machine's administrator, who needs no role; only administrators make tokens. */
+    identity.administrator = strcmp(identity.user, "root") == 0;
+    if (identity_role(server->catalog, &identity, team) >= ROLE_VIEWER)
+        return 0;
+    return error_set(err, ERR_DENIED,
+        "%s, who applied it, may not see models of the team %s any more; apply a change of it "
+        "as somebody who may",
+        by ? by : "nobody", team);
+}
+
 int services_put(struct tick *tick, const struct service *service, struct error *err)
 {
     const struct doc *doc;
     if (check_route(tick_server(tick)->catalog, service, err) < 0 ||
-        compose(tick, service, &doc, err) < 0)
+        compose(tick, service, &doc, err) < 0 || put_composed(tick, service, doc, err) < 0)
         return -1;
-    return put_composed(tick, service, doc, err);
+    note_applied(tick, service);
+    return 0;
 }
 
 int services_delete(struct tick *tick, const char *team, const char *name, struct error *err)
 {
     uint64_t id = core_service_find(tick_core(tick), team, name);
     tick_server(tick)->services->dirty = true;
+    store_txn_delete_document(
+        tick_txn(tick), applied_collection, arena_printf(tick_arena(tick), "%s/%s", team, name));
     return id ? core_service_delete(tick_core(tick), id, err) : 0;
 }
 
@@ -390,7 +460,7 @@ static void follow_one(struct tick *tick, const struct service *service)
     }
     if (before && (doc_equal(before->doc, doc) || (before->model_name && !doc_get(doc, "model"))))
         return;
-    if (put_composed(tick, service, doc, &err) < 0)
+    if (check_lent(tick, service, &err) < 0 || put_composed(tick, service, doc, &err) < 0)
         log_warn("the service %s/%s stays as it is: %s", team, name, err.text);
 }
 

@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "engine/engine.h"
+#include "gateway/routes.h"
 #include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
@@ -25,6 +26,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+
+enum { TEAM_SERVICES_MAX = 1000, TEAM_ARTIFACTS_MAX = 5000 };
 
 const char *const submit_action_names[] = {"created", "changed", "unchanged", NULL};
 
@@ -428,13 +431,38 @@ static int check_owner(
     return 0;
 }
 
+/* How much may be kept for a team is bounded, as each service and each model costs every tick and
+ * every list something, and any member may apply them. */
+static int check_count(const struct catalog *catalog, enum kind kind,
+    const struct metadata *metadata, struct error *err)
+{
+    size_t count = catalog_count(catalog, kind), own = 0, length = strlen(metadata->team);
+    size_t most = kind == KIND_SERVICE ? TEAM_SERVICES_MAX : TEAM_ARTIFACTS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const char *name = catalog_at(catalog, kind, i)->name;
+        own += strncmp(name, metadata->team, length) == 0 && name[length] == '/';
+    }
+    if (own >= most)
+        return error_set(err, ERR_CONFLICT, "the team %s has %zu %s already, and may have no more",
+            metadata->team, own, kind_plural(kind));
+    /* Beyond it the gateway would not be told of some. */
+    if (kind == KIND_SERVICE && count >= ROUTE_SERVICES_MAX)
+        return error_set(
+            err, ERR_CONFLICT, "there are %zu services already, and no more can be", count);
+    return 0;
+}
+
 static int apply_kept(struct tick *tick, const struct manifest *manifest, struct error *err)
 {
     struct doc *doc = manifest_encode(tick_arena(tick), manifest);
     const struct metadata *metadata = manifest_metadata(manifest);
     char key[CATALOG_KEY];
     catalog_key(manifest->kind, metadata, key);
-    if (kind_has_team(manifest->kind) && check_owner(tick_server(tick)->catalog, metadata, err) < 0)
+    const struct catalog *catalog = tick_server(tick)->catalog;
+    if (kind_has_team(manifest->kind) &&
+        (check_owner(catalog, metadata, err) < 0 ||
+            (!catalog_find(catalog, manifest->kind, key) &&
+                check_count(catalog, manifest->kind, metadata, err) < 0)))
         return -1;
     if (put_in_core(tick, manifest, err) < 0)
         return -1;

@@ -16,7 +16,7 @@
 static struct manifest decode(struct arena *arena, const char *kind, const char *spec)
 {
     struct field_errors errors = {0};
-    struct manifest manifest;
+    struct manifest manifest = {0};
     struct error err = {0};
     const char *text = arena_printf(arena,
         "apiVersion: muster/v1\nkind: %s\nmetadata: {name: digits%s}\nspec:\n%s", kind,

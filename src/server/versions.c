@@ -1,6 +1,7 @@
 /* Versions: see versions.h. */
 #include "server/versions.h"
 
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "server/catalog.h"
 #include "server/context.h"
@@ -99,7 +100,10 @@ bool versions_have_object(
 struct version_index {
     int64_t last;   /* the highest number ever given */
     int64_t newest; /* of those that are there; 0: none */
-    int64_t staging, production;
+    /* Who holds a stage, the newest where several do; 0: nobody. What a reference like
+     * net@candidate means is looked up by every service that follows it: it must not take a walk
+     * over all. */
+    int64_t stages[STAGE_COUNT];
 };
 
 static void index_key(
@@ -113,10 +117,7 @@ static int take_indexed(void *context, const struct version *version, struct err
     struct version_index *index = context;
     (void)err;
     index->last = index->newest = version->version;
-    if (version->stage == STAGE_STAGING)
-        index->staging = version->version;
-    if (version->stage == STAGE_PRODUCTION)
-        index->production = version->version;
+    index->stages[version->stage] = version->version;
     return 0;
 }
 
@@ -143,10 +144,12 @@ static int index_load(struct server *server, enum kind kind, const char *team, c
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), DOC_BYTES_MAX, err);
     if (!doc)
         return -1;
+    if (!doc_get(doc, stage_names[STAGE_CANDIDATE])) /* of a program that did not keep all stages */
+        return index_derive(server, kind, team, name, ret, err);
     ret->last = doc_get_int(doc, "last", 0);
     ret->newest = doc_get_int(doc, "newest", 0);
-    ret->staging = doc_get_int(doc, "staging", 0);
-    ret->production = doc_get_int(doc, "production", 0);
+    for (size_t i = 0; i < STAGE_COUNT; i++)
+        ret->stages[i] = doc_get_int(doc, stage_names[i], 0);
     return 0;
 }
 
@@ -168,6 +171,12 @@ static struct version_index *index_of_tick(
     return index;
 }
 
+bool versions_changed(struct tick *tick, enum kind kind, const char *key)
+{
+    return tick_noted(tick, arena_printf(tick_arena(tick), "artifact-index/%s/%s",
+                                kind_singular(kind), key)) != NULL;
+}
+
 static void put_doc(struct tick *tick, const char *collection, const char *key, const char *scope,
     const struct doc *doc)
 {
@@ -185,8 +194,8 @@ static void index_store(struct tick *tick, enum kind kind, const char *team, con
     index_key(kind, team, name, key);
     doc_set_int(tick_arena(tick), doc, "last", index->last);
     doc_set_int(tick_arena(tick), doc, "newest", index->newest);
-    doc_set_int(tick_arena(tick), doc, "staging", index->staging);
-    doc_set_int(tick_arena(tick), doc, "production", index->production);
+    for (size_t i = 0; i < STAGE_COUNT; i++)
+        doc_set_int(tick_arena(tick), doc, stage_names[i], index->stages[i]);
     put_doc(tick, index_collection, key, team, doc);
 }
 
@@ -215,41 +224,6 @@ int versions_get(struct server *server, struct arena *arena, enum kind kind, con
     return doc ? versions_read(kind, doc, ret, err) : -1;
 }
 
-struct stage_search {
-    enum model_stage stage;
-    int64_t found;
-};
-
-static int take_stage(void *context, const struct version *version, struct error *err)
-{
-    struct stage_search *search = context;
-    (void)err;
-    if (version->stage == search->stage)
-        search->found = version->version;
-    return 0;
-}
-
-/* Staging and production are held by one version each and stand in the index; of the other stages
- * the newest version counts. */
-static int stage_number(struct server *server, const struct version_index *index, const char *team,
-    const struct reference *reference, int64_t *ret, struct error *err)
-{
-    struct stage_search search = {.stage = find_stage(reference->stage)};
-    if (search.stage == STAGE_STAGING || search.stage == STAGE_PRODUCTION) {
-        *ret = search.stage == STAGE_STAGING ? index->staging : index->production;
-    } else {
-        SCOPED(arena_scope) struct arena *arena = arena_create();
-        if (versions_each(
-                server, arena, KIND_MODEL, team, reference->name, take_stage, &search, err) < 0)
-            return -1;
-        *ret = search.found;
-    }
-    if (*ret > 0)
-        return 0;
-    return error_set(err, ERR_NOT_FOUND, "no version of the model %s/%s is in the stage %s", team,
-        reference->name, reference->stage);
-}
-
 int versions_resolve(struct server *server, struct arena *arena, enum kind kind, const char *team,
     const struct reference *reference, struct version *ret, struct error *err)
 {
@@ -269,8 +243,10 @@ int versions_resolve(struct server *server, struct arena *arena, enum kind kind,
         if (kind != KIND_MODEL)
             return error_set(err, ERR_INVALID, "%s@%s: only models have stages", reference->name,
                 reference->stage);
-        if (stage_number(server, &index, team, reference, &number, err) < 0)
-            return -1;
+        number = index.stages[find_stage(reference->stage)];
+        if (number == 0)
+            return error_set(err, ERR_NOT_FOUND, "no version of the model %s/%s is in the stage %s",
+                team, reference->name, reference->stage);
     }
     if (number > 0)
         return versions_get(server, arena, kind, team, reference->name, number, ret, err);
@@ -517,6 +493,7 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     if (versions_read(kind, copy, &version, err) < 0)
         return -1;
     index->last = index->newest = version.version;
+    index->stages[version.stage] = version.version;
     index_store(tick, kind, team, name, index);
     put_doc(tick, versions_collection(kind), versions_key(team, name, version.version, key), team,
         copy);
@@ -558,7 +535,51 @@ int versions_holder_in_tick(struct tick *tick, const char *team, const char *nam
     const struct version_index *index = index_of_tick(tick, KIND_MODEL, team, name, err);
     if (!index)
         return -1;
-    *ret_number = stage == STAGE_STAGING ? index->staging : index->production;
+    *ret_number = index->stages[stage];
+    return 0;
+}
+
+struct newest_search {
+    struct tick *tick;
+    struct version_index found;
+};
+
+/* The reader shows until the commit what this tick has deleted or moved to another stage: that is
+ * noted. */
+static int take_newest(void *context, const struct version *version, struct error *err)
+{
+    struct newest_search *search = context;
+    struct tick *tick = search->tick;
+    struct version now = *version;
+    (void)err;
+    if (tick_noted(tick, version_note(tick, "deleted", now.kind, now.team, now.name, now.version)))
+        return 0;
+    const struct doc *doc =
+        tick_noted(tick, version_note(tick, "put", now.kind, now.team, now.name, now.version));
+    if (doc && versions_read(version->kind, doc, &now, NULL) < 0)
+        return 0;
+    search->found.newest = now.version;
+    search->found.stages[now.stage] = now.version;
+    return 0;
+}
+
+/* After a version was deleted or left its stage, which is noted: the newest that are left, where it
+ * was the one. */
+static int index_without(struct tick *tick, const struct version *version, bool deleted,
+    struct version_index *index, struct error *err)
+{
+    struct newest_search search = {.tick = tick};
+    int64_t *stage = &index->stages[version->stage];
+    if (*stage != version->version && (!deleted || index->newest != version->version))
+        return 0;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    if (versions_each(tick_server(tick), arena, version->kind, version->team, version->name,
+            take_newest, &search, err) < 0)
+        return -1;
+    if (deleted && index->newest == version->version)
+        index->newest = search.found.newest;
+    if (*stage == version->version)
+        *stage = search.found.stages[version->stage];
     return 0;
 }
 
@@ -579,51 +600,17 @@ void versions_put(struct tick *tick, const struct version *version, const struct
     if (version->kind == KIND_MODEL && after.stage != version->stage)
         services_follow(tick, version->team, version->name);
     if (index && version->kind == KIND_MODEL && after.stage != version->stage) {
-        int64_t *places[] = {
-            [STAGE_STAGING] = &index->staging, [STAGE_PRODUCTION] = &index->production};
-        for (size_t i = STAGE_STAGING; i <= STAGE_PRODUCTION; i++) {
-            if (*places[i] == version->version)
-                *places[i] = 0;
-            if (after.stage == (enum model_stage)i)
-                *places[i] = version->version;
+        int64_t *to = &index->stages[after.stage];
+        bool several = after.stage == STAGE_CANDIDATE || after.stage == STAGE_ARCHIVED;
+        if (index_without(tick, version, false, index, &err) < 0) {
+            log_error("the stages of the model %s/%s: %s", version->team, version->name, err.text);
+            index->stages[version->stage] = 0;
         }
+        if (!several || *to < version->version)
+            *to = version->version;
         index_store(tick, version->kind, version->team, version->name, index);
     }
     audit(tick, "version-change", &after);
-}
-
-struct newest_search {
-    struct tick *tick;
-    int64_t found;
-};
-
-/* The reader shows until the commit what this tick has deleted: that is noted. */
-static const char *deleted_note(struct tick *tick, const struct version *version)
-{
-    char key[VERSION_KEY_TEXT];
-    kind_key(version->kind, version->team, version->name, version->version, key);
-    return arena_printf(tick_arena(tick), "version-deleted/%s", key);
-}
-
-static int take_newest(void *context, const struct version *version, struct error *err)
-{
-    struct newest_search *search = context;
-    (void)err;
-    if (!tick_noted(search->tick, deleted_note(search->tick, version)))
-        search->found = version->version;
-    return 0;
-}
-
-static int find_newest(struct tick *tick, const struct version *version,
-    struct version_index *index, struct error *err)
-{
-    struct newest_search search = {.tick = tick};
-    SCOPED(arena_scope) struct arena *arena = arena_create();
-    if (versions_each(tick_server(tick), arena, version->kind, version->team, version->name,
-            take_newest, &search, err) < 0)
-        return -1;
-    index->newest = search.found;
-    return 0;
 }
 
 static void delete_documents(struct tick *tick, const struct version *version)
@@ -638,7 +625,8 @@ static void delete_documents(struct tick *tick, const struct version *version)
 
 int versions_delete(struct tick *tick, const struct version *version, struct error *err)
 {
-    const char *note = deleted_note(tick, version);
+    const char *note = version_note(
+        tick, "deleted", version->kind, version->team, version->name, version->version);
     if (tick_noted(tick, note))
         return no_version(version->kind, version->team, version->name, version->version, err);
     /* It may just have taken a stage, which whoever asked for this could not see. */
@@ -650,7 +638,7 @@ int versions_delete(struct tick *tick, const struct version *version, struct err
     if (!index)
         return -1;
     tick_note(tick, note, index);
-    if (index->newest == version->version && find_newest(tick, version, index, err) < 0) {
+    if (index_without(tick, version, true, index, err) < 0) {
         tick_spoil(tick);
         return -1;
     }

@@ -19,7 +19,7 @@
  * Beside them stand three collections that are derived from versions and jobs, and written in the
  * same ticks:
  *
- *     "artifact-index", "model/team/name": {"last", "newest", "staging", "production"}: numbers are
+ *     "artifact-index", "model/team/name": {"last", "newest", and one per stage}: numbers are
  *         never given twice, not even after the newest version was deleted
  *     "artifact-use", "model/team/name/00000003/job/<id>" and ".../model/team/name/00000004": who
  *         reads a version and what was made of it, so that lineage is walked down without a search
@@ -122,6 +122,10 @@ char *versions_text(
     enum kind kind, const char *team, const char *name, int64_t version, char out[VERSION_TEXT]);
 /* "candidate", "staging", .. */
 const char *versions_stage_name(enum model_stage stage);
+/* Whether this tick has added, changed or deleted a version of the object, "team/name": what the
+ * reader shows of its versions is not what there will be. */
+bool versions_changed(struct tick *tick, enum kind kind, const char *key);
+
 /* Fills ret from a stored document, whose texts it borrows. ERR_CORRUPT. */
 MUST_CHECK int versions_read(
     enum kind kind, const struct doc *doc, struct version *ret, struct error *err);

@@ -331,6 +331,7 @@ struct dataset {
 /* ---- Model ----------------------------------------------------------------------------- */
 
 enum model_stage { STAGE_CANDIDATE, STAGE_STAGING, STAGE_PRODUCTION, STAGE_ARCHIVED };
+enum { STAGE_COUNT = STAGE_ARCHIVED + 1 };
 
 enum owner_role { OWNER_DATASET, OWNER_APPROVAL, OWNER_BILL, OWNER_ON_CALL };
 
