@@ -11,7 +11,9 @@
 #include "server/worker.h"
 #include "wire/doc.h"
 
+#include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -248,20 +250,27 @@ static void failed_commits_lose_and_double_nothing(void **state)
     world_destroy(world);
 }
 
-/* A server of its own, which collects as fast as it can until it is killed. */
-static void serve(const char *folder, struct gateway *gateway)
+/* A server of its own, which collects as fast as it can until it is killed, and says so after each
+ * time, for as long as the pipe takes it. */
+static void serve(const char *folder, struct gateway *gateway, int done_fd)
 {
     for (int i = 0; i < WRITERS; i++)
         kill_writer(gateway, i); /* the copies: the locks are the parent's as before */
     struct world *world = world_open(folder);
     add_collector(world);
-    for (;;)
+    for (;;) {
         collect(world);
+        if (write(done_fd, "", 1) < 0)
+            assert_int_equal(errno, EAGAIN);
+    }
 }
 
-static void count_until(struct gateway *gateway, int64_t end_ns)
+/* Counts for as long as was chosen, and some lives until their server has stored something: on a
+ * slow machine all of them might be too short for that. */
+static void count_until(struct gateway *gateway, int64_t end_ns, int done_fd)
 {
-    while (clock_monotonic_ns() < end_ns) {
+    char done;
+    while (clock_monotonic_ns() < end_ns || (done_fd >= 0 && read(done_fd, &done, 1) < 0)) {
         count_something(gateway);
         if (random_below(100000) == 0)
             restart_a_writer(gateway);
@@ -279,12 +288,17 @@ static void kills_of_servers_and_gateways_lose_and_double_nothing(void **state)
     assert_non_null(mkdtemp(folder));
     gateway_init(&gateway, folder, ledger);
     for (int i = 0; i < KILLS; i++) {
+        int done[2];
+        assert_int_equal(pipe2(done, O_CLOEXEC | O_NONBLOCK), 0);
         pid_t server = fork();
         assert_true(server >= 0);
         if (server == 0)
-            serve(folder, &gateway);
+            serve(folder, &gateway, done[1]);
         count_until(&gateway,
-            clock_monotonic_ns() + (int64_t)random_below(LIFE_MS_MAX * 1000000LL) + 10000000);
+            clock_monotonic_ns() + (int64_t)random_below(LIFE_MS_MAX * 1000000LL) + 10000000,
+            i % 5 == 0 ? done[0] : -1);
+        close(done[0]);
+        close(done[1]);
         kill(server, SIGKILL);
         assert_int_equal(waitpid(server, &status, 0), server);
         assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
