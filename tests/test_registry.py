@@ -2,6 +2,8 @@
 import hashlib
 import json
 import os
+import pathlib
+import re
 import signal
 import subprocess
 
@@ -148,6 +150,38 @@ def test_a_push_that_was_killed_goes_on(site, tmp_path):
     push(site, source)
     assert before <= set(objects(site))
     assert version(site)["files"] == 24
+
+
+def test_many_chunks_on_their_way_at_once_make_the_same_digest(site, tmp_path):
+    """Chunks end in any order; two files of the same content are one chunk, sent once."""
+    files = {f"part/{i:02}": noise(1000 + 7919 * i, i) for i in range(64)}
+    files |= {"big": noise(24 << 20, "big"), "same": files["part/63"]}
+    source = fill(tmp_path / "in", files)
+    said = push(site, source).stderr
+    sent, chunks = map(int, re.search(r"in (\d+) of (\d+) chunks", said).groups())
+    assert sent == chunks > 64
+    assert version(site)["digest"] == digest_of(files)
+    site.cli("dataset", "verify", "vision/digits:1")
+    site.cli("dataset", "pull", "vision/digits", tmp_path / "out")
+    assert read_folder(tmp_path / "out") == files
+
+
+def test_a_server_error_in_the_middle_ends_the_push_and_the_next_sends_the_rest(site, tmp_path):
+    """A file stands where the folder of one chunk belongs, which no server can store then."""
+    files = {f"f{i:02}": noise(200_000, i) for i in range(48)}
+    source = fill(tmp_path / "in", files)
+    hindrance = pathlib.Path(site.data, "registry", "objects",
+                             hashlib.sha256(files["f24"]).hexdigest()[:2])
+    hindrance.write_bytes(b"")
+    failed = push(site, source, ok=False)
+    assert failed.returncode != 0 and failed.stdout == ""
+    assert len(failed.stderr.splitlines()) == 1 and "Not a directory" in failed.stderr
+    there = len(objects(site)) - 1
+    assert 0 < there < len(files)
+    assert site.call("GET", "/v1/datasets/vision:digits/versions")["items"] == []
+    hindrance.unlink()
+    assert f"in {len(files) - there} of {len(files)} chunks" in push(site, source).stderr
+    assert version(site)["digest"] == digest_of(files)
 
 
 def test_a_server_that_was_killed_has_what_it_said(site, tmp_path):
