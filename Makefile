@@ -2,7 +2,7 @@
 #
 #   make            build build/muster
 #   make test       every unit test and scenario, one closing line
-#   make demo       watch a training being preempted, resumed and priced (KEEP=1 leaves it running)
+#   make demo       from data to the price of an answer, in minutes (KEEP=1 leaves it running)
 #   make bench      measure, write bench-report.json
 #   make soak       kill the daemon under load, again and again (KILLS=200)
 #   make fuzz       each fuzz target for SECONDS=60
@@ -28,7 +28,7 @@ test:
 demo:
 	@scripts/deps build demo
 	@scripts/build $(BUILD)
-	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py
+	@MUSTER_BUILD=$(BUILD) KEEP=$(KEEP) $(PYTHON) demo/demo.py $(DEMO)
 
 bench:
 	@scripts/deps build test bench

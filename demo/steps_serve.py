@@ -261,7 +261,7 @@ def step_crash(muster, report):
 
 def step_lineage(muster, report):
     said = muster.run("lineage", f"model/{MODEL}:2")
-    for line in said.strip().splitlines():
+    for line in filter(None, said.splitlines()):
         report.tell("  " + line)
     stages = [version_of(muster, "model", MODEL, number)["stage"] for number in (1, 2)]
     wanted = (f"model/{MODEL}:2", "digits-again", "dataset/research/digits:1",
@@ -304,6 +304,11 @@ def step_price(muster, report):
                 f"{difference:.6f}; {len(epochs)} epochs have a price")
 
 
+def money(value):
+    """Prices of single answers are small: no exponents."""
+    return "unknown" if value is None else f"{float(value):.6f}"
+
+
 def step_serving_price(muster, report):
     costs = {by: muster.json("cost", "--by", by) for by in ("service", "model", "version")}
     currency = costs["service"]["currency"]
@@ -312,9 +317,10 @@ def step_serving_price(muster, report):
     model = items["model"].get(MODEL, {})
     versions = {number: items["version"].get(f"{MODEL}:{number}", {}) for number in (1, 2)}
     for number, item in versions.items():
-        report.tell(f"{MODEL}:{number}: training {item.get('training')} {currency}, evaluation "
-                    f"{item.get('evaluation')}, serving {item.get('servingToDate')}; "
-                    f"{item.get('succeeded')} inferences, 1,000 for {item.get('costPer1000')}")
+        report.tell(f"{MODEL}:{number}: training {money(item.get('training'))} {currency}, "
+                    f"evaluation {money(item.get('evaluation'))}, serving "
+                    f"{money(item.get('servingToDate'))}; {item.get('succeeded')} inferences, 1,000 "
+                    f"for {money(item.get('costPer1000'))}")
     idle = served.get("idleReplicas", [])
     report.tell(f"{SERVICE}: {served.get('replicas')} replicas were held for "
                 f"{served.get('heldSeconds')} s, idle for at least {served.get('idleSecondsAtLeast')} "
@@ -329,6 +335,6 @@ def step_serving_price(muster, report):
                     for part in ("training", "evaluation", "servingToDate", "costPer1000"))
             and 0 < (model.get("servingShare") or 0) < 1)
     report.step("the price of an answer", held,
-                f"1,000 inferences for {served.get('costPer1000')} {currency}; the clients counted "
+                f"1,000 inferences for {money(served.get('costPer1000'))} {currency}; the clients counted "
                 f"{seen}, muster {asked}; of what the model cost, serving is "
-                f"{100 * (model.get('servingShare') or 0):.1f} %, training the rest")
+                f"{100 * (model.get('servingShare') or 0):.1f} %, training and evaluation the rest")

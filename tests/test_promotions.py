@@ -384,6 +384,18 @@ def test_an_evaluation_that_fails(company):
     assert "evaluations" not in version(company, 1)
 
 
+def test_whoever_asks_does_not_write_what_the_evaluation_measures(company):
+    evaluated(company, "echo ready; while :; do sleep 0.05; done")
+    asked = ask(company, 1)
+    job_id = get(company, asked)["evaluationJob"]
+    company.wait_log(job_id, "ready")
+    forge = ("exec", job_id, "--", "/bin/sh", "-c", 'echo forged >> "$MUSTER_METRICS"')
+    for user in ("mia", "ann"):
+        refused = company.cli(*forge, ok=False, MUSTER_TOKEN=company.token[user])
+        assert refused.returncode == 3 and "evaluates a version" in refused.stderr, refused
+    company.cli(*forge, MUSTER_TOKEN=company.token["adm"])
+
+
 def test_an_evaluation_that_somebody_cancels(company):
     evaluated(company, HELD)
     asked = ask(company, 1)

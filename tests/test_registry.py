@@ -1,4 +1,5 @@
 """Versions of datasets and models: sent, fetched, read by jobs, made by jobs."""
+import glob
 import hashlib
 import json
 import os
@@ -323,6 +324,8 @@ def test_a_job_reads_a_version_and_makes_one_with_its_whole_source(site, tmp_pat
     site.wait_job(job_id, "succeeded")
     outputs = collected(site, job_id)
     assert outputs["state"] == "collected" and outputs["outputs"][0]["version"] == 1
+    site.wait_for(lambda: not glob.glob(os.path.join(site.data, "jobs", "*", "output")),
+                  "what is in the registry to go from the job's folder")
     made = version(site, 1, "vision:net", "models")
     assert made["digest"] == digest_of({"weights": b"one\n0.1\n"})
     assert made["stage"] == "candidate" and made["team"] == "vision"
@@ -580,6 +583,9 @@ def test_a_collection_removes_what_no_version_reaches(site, tmp_path):
     assert result["objectsRemoved"] >= 2 and result["bytesFreed"] >= 1 << 20
     site.cli("dataset", "verify", "vision/digits:2")
     assert site.call("POST", "/v1/artifacts/collect?grace=0")["objectsRemoved"] == 0
+    said = site.cli("collect", "--grace", "0s").stdout
+    assert "removed: 0 versions" in said and "kept: " in said
+    assert json.loads(site.cli("collect", "-o", "json").stdout)["objectsKept"] >= 1
 
 
 def test_retention_keeps_the_newest_and_what_they_are_made_of(site, tmp_path):

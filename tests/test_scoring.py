@@ -72,7 +72,7 @@ def site(muster, models, rows):
 def scoring(name="score", runtime="xgboost", shards=2, resources=None, **spec):
     """A scoring job as somebody would write it."""
     return manifest("Job", name, {
-        "class": "batch-score", "score": {"runtime": runtime},
+        "class": "batch-scoring", "score": {"runtime": runtime},
         "inputs": [{"name": "model", "model": f"sums-{runtime}"},
                    {"name": "data", "dataset": "rows"}],
         "outputs": [{"name": "scores", "dataset": "scores"}], "array": {"count": shards},

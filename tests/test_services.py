@@ -328,6 +328,32 @@ def test_requests_under_way_are_finished_before_a_deleted_service_stops(served):
     assert ready(served)[0]["revision"] == 1
 
 
+def stored_revisions(site):
+    with sqlite3.connect(os.path.join(site.data, "muster.db")) as store:
+        return [key for key, in store.execute(
+            "SELECT key FROM document WHERE collection = 'service-revision' ORDER BY key")]
+
+
+def test_revisions_go_with_their_service(served):
+    """Also when the server is killed before it has removed them; those of others stay."""
+    served.apply(answering(), answering("other", mode="other"))
+    ready(served)
+    ready(served, name="other")
+    served.apply(answering(mode="again"))
+    served.wait_for(lambda: {r["revision"] for r in ready(served)} == {2}, "the second revision")
+    served.call("DELETE", f"/v1/services/{TEAM}:digits")
+    served.wait_for(lambda: stored_revisions(served) == [f"{TEAM}/other/00000001"],
+                    "the revisions to go")
+    served.kill9()
+    with sqlite3.connect(os.path.join(served.data, "muster.db")) as store:
+        store.execute("INSERT INTO document SELECT collection, 'vision/digits/00000007', scope, revision, "
+                      "at_ms, json FROM document WHERE collection = 'service-revision'")
+    served.start()
+    served.wait_for(lambda: stored_revisions(served) == [f"{TEAM}/other/00000001"],
+                    "what an earlier server left to go")
+    ready(served, name="other")
+
+
 def gone(site):
     """Whether no job of the service is live any more: until then its name is taken."""
     jobs = site.call("GET", f"/v1/jobs?team={TEAM}&live=true")["items"]
@@ -427,6 +453,7 @@ def test_a_stage_that_nobody_holds_is_waited_for(served):
     served.apply(answering(reference="digits@staging"))
     served.wait_for(lambda: "refused" in status(served), "a reason")
     assert "digits@staging" in status(served)["refused"]
+    assert status(served)["state"] == "waiting"
     set_stage(served, 1, "staging")
     assert ready(served)[0]["version"] == 1
 
@@ -456,6 +483,25 @@ def test_an_inference_token_is_good_for_its_service_only(served):
     served.wait_for(lambda: served.gateway.ask(token=token)[0] == 200, "the key to be known")
     assert served.gateway.ask(name="other", token=token)[0] in (403, 404)
     assert served.gateway.ask(token="mst_nosuch")[0] == 401
+
+
+def test_a_token_for_a_service_by_name_needs_no_membership(served):
+    """Given by an administrator, it is good for that service, and only within the token's teams."""
+    served.apply(answering(), answering("other", mode="other"))
+    ready(served)
+    ready(served, name="other")
+
+    def made(**more):
+        body = {"user": "shop", "inference": True, "services": [f"{TEAM}/digits"], **more}
+        return served.call("POST", "/v1/tokens", body)["token"]
+
+    served.apply(team("elsewhere"))
+    elsewhere, anybody = made(teams=["elsewhere"]), made()
+    nameless = served.call("POST", "/v1/tokens", {"user": "shop", "inference": True})["token"]
+    served.wait_for(lambda: served.gateway.ask(token=anybody)[0] == 200, "the key to be known")
+    assert served.gateway.ask(name="other", token=anybody)[0] == 404
+    assert served.gateway.ask(token=elsewhere)[0] == 404
+    served.wait_for(lambda: served.gateway.ask(token=nameless)[0] == 404, "the key to be known")
 
 
 def built(name):

@@ -111,6 +111,31 @@ def test_prices_are_costs_by_answers(priced):
     assert item["answered"] == item["requests"] - item["cancelled"]
 
 
+def test_a_variant_stands_beside_its_parent_with_latency_and_price(priced, tmp_path):
+    """Latency as the gateway counted it, the price as `muster cost --by version` says."""
+    push(priced, fill(tmp_path / "small", {"weights": b"s"}), f"{TEAM}/digits", "model", "--parent",
+         f"{TEAM}/digits:1", "--relation", "quantized")
+    priced.apply(answering())
+    ready(priced)
+    said(priced)
+    for number in range(20):
+        assert priced.gateway.ask(f"n{number}", token=priced.token)[0] == 200
+    counted(priced, 21)
+    whole, small = json.loads(priced.api(
+        "GET", f"/v1/models/{TEAM}:digits/versions/2/variants").text, parse_float=D)["items"]
+    assert whole["version"] == 1 and small["parent"]["relation"] == "quantized"
+    assert small["serving"] is None, "nobody serves it"
+    serving = whole["serving"]
+    assert serving["requests"] >= 21 and serving["costPer1000"] > 0
+    assert 0 < serving["latencyMedianMsAtMost"] <= serving["latencyP95MsAtMost"]
+    assert serving["latencyMeanMs"] > 0
+    priced_alone = item_of(priced, f"{TEAM}/digits:1", "by=version")
+    assert priced_alone["latencyP95MsAtMost"] >= serving["latencyMedianMsAtMost"]
+    table = priced.cli("model", "variants", f"{TEAM}/digits:2").stdout.splitlines()
+    assert "PER-1000" in table[0] and "P95-MS<=" in table[0]
+    assert " 21" in table[1] or str(serving["requests"]) in table[1]
+
+
 def test_services_models_and_versions_add_up_to_the_jobs(priced, tmp_path):
     push_version(priced, tmp_path / "two", b"2")
     priced.apply(answering(), answering("next", reference="digits:2"),

@@ -21,8 +21,9 @@ const struct verb verb_apply = {
         "Reads all manifests first and tells every error with its file and line; when there is "
         "one, nothing is sent. The server then takes all of them or none. Applying the same again "
         "changes nothing.\n\n"
-        "A job may name a folder as its workdir (workdir: ./src, from where its manifest is). It "
-        "is packed, uploaded and named by its digest, so that the job runs what was there now.",
+        "A job, and the evaluation of a model's gate, may name a folder as the workdir (workdir: "
+        "./src, from where the manifest is). It is packed, uploaded and named by its digest, so "
+        "that the job runs what was there now.",
     .examples = "muster apply -f team.yaml -f jobs/\n"
                 "muster apply -f - < train.yaml",
     .options = options,

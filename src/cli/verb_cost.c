@@ -32,6 +32,8 @@ static const struct view_column serving_columns[] = {
     {"SUCCEEDED", "succeeded", .right = true},
     {"PER-1000", "costPer1000", .right = true},
     {"PER-SUCCESS", "costPerSuccess", .right = true},
+    {"MEAN-MS", "latencyMeanMs", .right = true, .wide = true},
+    {"P95-MS<=", "latencyP95MsAtMost", .right = true, .wide = true},
     {"TRAINING", "training", .right = true},
     {"SERVING", "servingToDate", .right = true, .wide = true},
     {"SHARE", "servingShare", .right = true, .wide = true},

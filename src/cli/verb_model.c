@@ -29,9 +29,37 @@ static const struct option_spec list_options[] = {
 
 /* ---- variants -------------------------------------------------------------------------------- */
 
-enum { METRIC_COLUMNS_MAX = 24, FIXED_COLUMNS = 5 };
+enum { METRIC_COLUMNS_MAX = 24, FIXED_COLUMNS = 10 };
 
-/* The columns that every variant has, then one for each metric that any of them has. */
+struct variant_table {
+    struct view_column *columns;
+    size_t count;
+    struct doc *seen; /* titles that are taken */
+};
+
+/* A column for each metric at the path of any item; a figure of a gate's evaluation has another
+ * title than what the training reported under the same name. */
+static void add_metrics(struct cli *cli, struct variant_table *table, const struct doc *items,
+    const char *path, const char *prefix)
+{
+    for (const struct doc *item = items->first; item; item = item->next) {
+        const struct doc *metrics = view_at(item, path);
+        for (const struct doc *metric = metrics ? metrics->first : NULL;
+             metric && table->count < FIXED_COLUMNS + METRIC_COLUMNS_MAX; metric = metric->next) {
+            const char *title = arena_printf(cli->arena, "%s%s", prefix, metric->key);
+            /* A path would take a name with a dot or a bar in it for several. */
+            if (doc_get(table->seen, title) || strpbrk(metric->key, ".|"))
+                continue;
+            doc_set_bool(cli->arena, table->seen, title, true);
+            table->columns[table->count++] = (struct view_column){.title = title,
+                .path = arena_printf(cli->arena, "%s.%s", path, metric->key),
+                .right = true};
+        }
+    }
+}
+
+/* The columns that every variant has, then one for each metric that any of them has. Those of
+ * serving are "-" for what no request was answered by; see docs/cost.md for what they mean. */
 static const struct view_column *variant_columns(struct cli *cli, const struct doc *items)
 {
     static const struct view_column fixed[FIXED_COLUMNS] = {
@@ -40,26 +68,21 @@ static const struct view_column *variant_columns(struct cli *cli, const struct d
         {"RELATION", "parent.relation", .fallback = "original"},
         {"STAGE", "stage"},
         {"SIZE", "bytes", VIEW_BYTES, .right = true},
+        {"REQUESTS", "serving.requests", .right = true},
+        {"MEAN-MS", "serving.latencyMeanMs", .right = true},
+        {"MEDIAN-MS<=", "serving.latencyMedianMsAtMost", .right = true, .wide = true},
+        {"P95-MS<=", "serving.latencyP95MsAtMost", .right = true},
+        {"PER-1000", "serving.costPer1000", .right = true},
     };
-    struct view_column *columns =
-        arena_alloc(cli->arena, FIXED_COLUMNS + METRIC_COLUMNS_MAX + 1, sizeof *columns);
-    struct doc *seen = doc_map(cli->arena);
-    memcpy(columns, fixed, sizeof fixed);
-    size_t count = FIXED_COLUMNS;
-    for (const struct doc *item = items->first; item; item = item->next) {
-        const struct doc *metrics = view_at(item, "source.metrics");
-        for (const struct doc *metric = metrics ? metrics->first : NULL;
-             metric && count < FIXED_COLUMNS + METRIC_COLUMNS_MAX; metric = metric->next) {
-            /* A path would take a name with a dot or a bar in it for several. */
-            if (doc_get(seen, metric->key) || strpbrk(metric->key, ".|"))
-                continue;
-            doc_set_bool(cli->arena, seen, metric->key, true);
-            columns[count++] = (struct view_column){.title = metric->key,
-                .path = arena_printf(cli->arena, "source.metrics.%s", metric->key),
-                .right = true};
-        }
-    }
-    return columns;
+    struct variant_table table = {
+        .columns =
+            arena_alloc(cli->arena, FIXED_COLUMNS + METRIC_COLUMNS_MAX + 1, sizeof *table.columns),
+        .count = FIXED_COLUMNS,
+        .seen = doc_map(cli->arena)};
+    memcpy(table.columns, fixed, sizeof fixed);
+    add_metrics(cli, &table, items, "source.metrics", "");
+    add_metrics(cli, &table, items, "evaluation.metrics", "evaluated:");
+    return table.columns;
 }
 
 static int run_variants(struct cli *cli, struct error *err)
@@ -115,6 +138,11 @@ static const struct verb actions[] = {
     {.name = "variants",
         .operands = "NAME",
         .summary = "compare a version with its parent and with what was made smaller of it",
+        .description =
+            "Side by side: sizes, metrics (of the training, and evaluated: by a gate), and where "
+            "they are served how many requests they had, how long those took and what 1,000 "
+            "answers cost. Counters of time double, so P95-MS<= says within what 95 of 100 were "
+            "over, and is at most twice the true figure.",
         .options = list_options,
         .scope = VERB_REMOTE,
         .run = run_variants},

@@ -8,15 +8,20 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PAUSE_MS = 300, PATIENCE = 200 /* pauses in a row without any server: a minute */ };
+enum {
+    PAUSE_MS = 300,
+    PATIENCE = 200 /* pauses in a row without any server: a minute */,
+    SHARDS = 4
+};
 
 static const struct option_spec options[] = {
     {"output", 'o', OPTION_TEXT, "DATASET", "the dataset of the team that the scores become"},
-    {"shards", 's', OPTION_NUMBER, "COUNT", "parts that are scored side by side; the class's"},
+    {"shards", 's', OPTION_NUMBER, "COUNT",
+        "parts that are scored side by side; 4, or what the class given says"},
     {"runtime", 0, OPTION_TEXT, "RUNTIME", "what scores; the model's own unless it is given"},
     {"name", 'n', OPTION_TEXT, "NAME", "of the job; made from the model's unless it is given"},
     JOB_TEAM_OPTION,
-    {"class", 'c', OPTION_TEXT, "CLASS", "the class of the job; batch-score unless it is given"},
+    {"class", 'c', OPTION_TEXT, "CLASS", "the class of the job; batch-scoring unless it is given"},
     {"cpu", 0, OPTION_TEXT, "CPUS", "CPUs of each part: 2, 0.5"},
     {"memory", 'm', OPTION_TEXT, "SIZE", "memory of each part: 4Gi"},
     {"disk", 0, OPTION_TEXT, "SIZE", "disk space of each part: 10Gi"},
@@ -62,16 +67,18 @@ static void set_spec(struct cli *cli, struct doc *spec, const char *runtime)
     static const char *const amounts[] = {"cpu", "memory", "disk"};
     struct arena *arena = cli->arena;
     struct doc *resources = doc_map(arena);
-    doc_set_string(arena, spec, "class", text_or(cli, "class", "batch-score"));
+    doc_set_string(arena, spec, "class", text_or(cli, "class", "batch-scoring"));
     doc_set_string(arena, doc_set(arena, spec, "score", doc_map(arena)), "runtime", runtime);
     struct doc *inputs = doc_set(arena, spec, "inputs", doc_list(arena));
     add_port(arena, inputs, "model", "model", arguments_operand(cli->args, 0));
     add_port(arena, inputs, "data", "dataset", arguments_operand(cli->args, 1));
     struct doc *outputs = doc_set(arena, spec, "outputs", doc_list(arena));
     add_port(arena, outputs, "scores", "dataset", arguments_text(cli->args, "output"));
-    if (arguments_number(cli->args, "shards", 0) > 0)
-        doc_set_int(arena, doc_set(arena, spec, "array", doc_map(arena)), "count",
-            arguments_number(cli->args, "shards", 0));
+    /* A class of somebody's own may say how many; the built-in one leaves it to each job. */
+    int64_t shards =
+        arguments_number(cli->args, "shards", arguments_text(cli->args, "class") ? 0 : SHARDS);
+    if (shards > 0)
+        doc_set_int(arena, doc_set(arena, spec, "array", doc_map(arena)), "count", shards);
     for (size_t i = 0; i < ARRAY_LEN(amounts); i++)
         doc_set_string(arena, resources, amounts[i], arguments_text(cli->args, amounts[i]));
     if (resources->count > 0)
@@ -176,7 +183,8 @@ const struct verb verb_score = {
     .operands = "MODEL DATASET",
     .summary = "run a model over a dataset, in parts side by side",
     .description =
-        "Makes a job of the class batch-score: each element of its array scores its share with the "
+        "Makes a job of the class batch-scoring: each element of its array scores its share with "
+        "the "
         "runtime's score command, and what they wrote becomes the next version of the output "
         "dataset, whose lineage names model and data. An element that was preempted goes on with "
         "the block it was at.\n\n"

@@ -26,7 +26,9 @@ static const struct option_spec create_options[] = {
     {"team", 0, OPTION_LIST, "TEAM", "valid for this team and those below only; may be repeated"},
     {"inference", 0, OPTION_FLAG, NULL, "good for asking services at the gateway only"},
     {"service", 0, OPTION_LIST, "TEAM/NAME",
-        "with --inference: for this service only; may be repeated"},
+        "with --inference: for this service only, whose team its user need not be a member of; may "
+        "be "
+        "repeated"},
     {"description", 0, OPTION_TEXT, "TEXT", "what it is for"},
     {NULL},
 };

@@ -32,6 +32,7 @@ const struct verb *const verbs[] = {
     &verb_node,
     &verb_dataset,
     &verb_model,
+    &verb_collect,
     &verb_lineage,
     &verb_reproduce,
     &verb_audit,

@@ -63,6 +63,11 @@ int engine_output_open(
     return engine->operations->output_open(engine, job, name, err);
 }
 
+int engine_outputs_drop(struct engine *engine, uint64_t job, struct error *err)
+{
+    return engine->operations->outputs_drop(engine, job, err);
+}
+
 char *engine_serve_socket(const struct engine *engine, uint64_t attempt)
 {
     return engine->operations->serve_socket(engine, attempt);

@@ -325,11 +325,17 @@ char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t atte
 
 /* Opens the folder of a job's output for reading, all parts of it: the caller's descriptor, closed
  * on exec. `job` is the output_job of the launch. The folder is there from the first attempt's
- * start until engine_purge, and what is in it is as hostile as the job, which may still be writing:
- * walk it by openat with O_NOFOLLOW (and O_NONBLOCK, for pipes) and look at what was opened. -1:
- * ERR_NOT_FOUND or ERR_IO. */
+ * start until engine_outputs_drop or engine_purge, and what is in it is as hostile as the job,
+ * which may still be writing: walk it by openat with O_NOFOLLOW (and O_NONBLOCK, for pipes) and
+ * look at what was opened. -1: ERR_NOT_FOUND or ERR_IO. */
 MUST_CHECK int engine_output_open(
     const struct engine *engine, uint64_t job, const char *name, struct error *err);
+/* Removes the folders of all outputs of a job, whose content is somewhere else by now; everything
+ * else of it stays. `job` is the output_job of the launches. What is removed is out of reach at
+ * once, its space is free a little later. -1: ERR_CONFLICT while an attempt that writes there has
+ * not ended, or ERR_IO. Fine when there are none. The caller says that no attempt of it will start
+ * any more: one that does begins with empty folders. */
+MUST_CHECK int engine_outputs_drop(struct engine *engine, uint64_t job, struct error *err);
 /* The path of the socket at which a replica's attempt listens once it is ready to; to be freed by
  * the caller. It need not exist, may be longer than the 107 bytes of a socket's address, and is
  * gone when the attempt has ended. Its folder belongs to the attempt's uid, which can put anything

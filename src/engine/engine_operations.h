@@ -18,6 +18,7 @@ struct engine_operations {
     char *(*log_folder)(const struct engine *engine, uint64_t job, uint32_t attempt_number);
     int (*output_open)(
         const struct engine *engine, uint64_t job, const char *name, struct error *err);
+    int (*outputs_drop)(struct engine *engine, uint64_t job, struct error *err);
     char *(*serve_socket)(const struct engine *engine, uint64_t attempt);
     void (*destroy)(struct engine *engine);
 };

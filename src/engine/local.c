@@ -464,9 +464,24 @@ static int local_output_open(
     SCOPED(mem_scope) char *path = layout_output(of_engine(engine)->data, job, name, NULL);
     int fd = open_team_folder(path);
     if (fd < 0 && errno == ENOENT)
-        return error_set(
-            err, ERR_NOT_FOUND, "the job has no output %s: no attempt of it has begun", name);
+        return error_set(err, ERR_NOT_FOUND,
+            "the job has no output %s here: no attempt of it has begun, or it was taken in", name);
     return fd < 0 ? error_set_errno(err, "cannot open the output %s", path) : fd;
+}
+
+/* The parent of the outputs is the server's folder: it can be moved whatever the job did to its
+ * own. */
+static int local_outputs_drop(struct engine *engine, uint64_t job, struct error *err)
+{
+    const struct local *local = of_engine(engine);
+    for (size_t i = 0; i < local->attempts.count; i++) {
+        const struct attempt *attempt = local->attempts.items[i];
+        if (attempt->output_job == job && !attempt->ended)
+            return error_set(
+                err, ERR_CONFLICT, "attempt %" PRIu64 " may still write its outputs", attempt->id);
+    }
+    SCOPED(mem_scope) char *path = layout_output(local->data, job, NULL, NULL);
+    return trash_put(local->trash, path, err);
 }
 
 static char *local_serve_socket(const struct engine *engine, uint64_t attempt)
@@ -622,6 +637,7 @@ static const struct engine_operations operations = {
     .node = local_node,
     .log_folder = local_log_folder,
     .output_open = local_output_open,
+    .outputs_drop = local_outputs_drop,
     .serve_socket = local_serve_socket,
     .destroy = local_destroy,
 };

@@ -283,6 +283,28 @@ static void test_the_shared_folder_is_kept_while_an_element_uses_it(void **state
     assert_int_equal(err.code, ERR_NOT_FOUND);
 }
 
+/* What was taken in is removed alone, and not from under an attempt that writes it. */
+static void test_outputs_are_dropped_when_nobody_writes_them(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    world_start(world, element(world, 1, "a", "echo x > $MUSTER_OUTPUT_MODEL/w"));
+    world_assert_end(world, 1, ENGINE_END_SUCCEEDED, 0);
+    world_start(world, element(world, 2, "b", "chmod 0 $MUSTER_OUTPUT_MODEL; exec sleep 100"));
+    assert_int_equal(engine_outputs_drop(world->engine, 1, &err), -1);
+    assert_int_equal(err.code, ERR_CONFLICT);
+    SCOPED(fd_scope) int fd = open_output(world, 1, "model");
+    assert_int_equal(faccessat(fd, "a/w", F_OK, 0), 0);
+    assert_int_equal(engine_kill(world->engine, 2, &err), 0);
+    world_wait_end(world, 2);
+    assert_int_equal(engine_outputs_drop(world->engine, 1, &err), 0);
+    assert_int_equal(engine_output_open(world->engine, 1, "model", &err), -1);
+    assert_int_equal(err.code, ERR_NOT_FOUND);
+    assert_int_equal(engine_outputs_drop(world->engine, 1, &err), 0);
+    SCOPED(mem_scope) char *log = engine_log_folder(world->engine, 1, 1);
+    assert_int_equal(access(log, F_OK), 0);
+}
+
 static void test_outputs_count_against_the_disk_limit(void **state)
 {
     struct world *world = *state;
@@ -373,6 +395,7 @@ static int run_suite(void)
         TEST(test_an_output_that_is_not_there_is_not_found),
         TEST(test_elements_of_an_array_have_parts_of_their_own),
         TEST(test_the_shared_folder_is_kept_while_an_element_uses_it),
+        TEST(test_outputs_are_dropped_when_nobody_writes_them),
         TEST(test_outputs_count_against_the_disk_limit),
         TEST(test_a_folder_that_cannot_be_read_does_not_hide_what_is_in_it),
         TEST(test_a_hostile_output_is_only_a_folder),

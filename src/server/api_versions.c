@@ -7,10 +7,12 @@
 #include "server/artifacts.h"
 #include "server/collect.h"
 #include "server/context.h"
+#include "server/cost.h"
 #include "server/handlers.h"
 #include "server/lineage.h"
 #include "server/names.h"
 #include "server/reproduce.h"
+#include "server/serving_usage.h"
 #include "store/store.h"
 
 #include <inttypes.h>
@@ -105,16 +107,79 @@ void api_version_get(struct call *call)
         call_answer(call, 200, version.doc);
 }
 
-void api_version_variants(struct call *call)
+/* ---- variants ------------------------------------------------------------------------------- */
+
+/* What each version of one model was asked and cost where it is served, as GET /v1/cost?by=version
+ * says; null for those that were never served, or that the caller may not see the cost of. */
+static int add_serving(
+    struct call *call, struct doc *items, const char *team, const char *name, struct error *err)
 {
+    struct arena *arena = call->arena;
+    struct cost_query query = {.by = "version",
+        .model = arena_printf(arena, "%s/%s", team, name),
+        .now_ms = server_now_ms()};
+    struct doc *report;
+    if (cost_report(call->server, arena, &call->identity, &query, &report, err) < 0)
+        return -1;
+    for (struct doc *item = items->first; item; item = item->next) {
+        const char *key =
+            arena_printf(arena, "%s/%s:%" PRId64, team, name, doc_get_int(item, "version", 0));
+        if (strcmp(doc_get_string(item, "team"), team) != 0 ||
+            strcmp(doc_get_string(item, "name"), name) != 0)
+            continue;
+        const struct doc *one = doc_get(report, "items")->first;
+        while (one && strcmp(doc_get_string(one, "key"), key) != 0)
+            one = one->next;
+        doc_set(arena, item, "serving", one ? doc_copy(arena, one) : doc_null(arena));
+        doc_set_string(arena, item, "currency", doc_get_string(report, "currency"));
+    }
+    return 0;
+}
+
+/* Those of one model lie in one report, however many they are. */
+static int add_all_serving(struct call *call, struct doc *items, struct error *err)
+{
+    for (const struct doc *item = items->first; item; item = item->next) {
+        const char *team = doc_get_string(item, "team"), *name = doc_get_string(item, "name");
+        if (team && name && !doc_get(item, "serving") &&
+            add_serving(call, items, team, name, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* An upload has no metrics of a training: what a gate measured last stands beside them. */
+static void add_evaluations(struct call *call, struct doc *items)
+{
+    for (struct doc *item = items->first; item; item = item->next) {
+        const struct doc *list = doc_get(item, "evaluations");
+        if (list && list->type == DOC_LIST && list->last)
+            doc_set(call->arena, item, "evaluation", doc_copy(call->arena, list->last));
+    }
+}
+
+static void answer_variants(void *context)
+{
+    struct call *call = context;
     struct version version;
     struct doc *items;
     struct error err;
     if (call_version(call, &version, &err) < 0 ||
-        lineage_variants(call->server, &call->identity, call->arena, &version, &items, &err) < 0)
+        lineage_variants(call->server, &call->identity, call->arena, &version, &items, &err) < 0 ||
+        add_all_serving(call, items, &err) < 0) {
         call_fail(call, &err);
-    else
-        call_answer_page(call, items, NULL);
+        return;
+    }
+    add_evaluations(call, items);
+    call_answer_page(call, items, NULL);
+}
+
+/* Waits a moment for what the gateway has counted until now, as reports on cost do. */
+void api_version_variants(struct call *call)
+{
+    struct error ignored;
+    if (serving_usage_refresh(call->server->serving_usage, answer_variants, call, &ignored) < 0)
+        answer_variants(call);
 }
 
 /* ---- what the long thread is asked ----------------------------------------------------------- */

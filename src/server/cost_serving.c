@@ -309,6 +309,41 @@ static void set_known_money(
         doc_set(arena, map, name, doc_null(arena));
 }
 
+/* The bound within which `percent` of the requests were over, null where there is none. Buckets
+ * double, so the true figure is at least half of it. */
+static void set_latency_bound(struct arena *arena, struct doc *map, const char *name,
+    const struct usage_counts *counts, unsigned percent)
+{
+    char text[QUANTITY_TEXT];
+    unsigned __int128 all = 0, below = 0;
+    for (size_t i = 0; i < ARRAY_LEN(counts->latency); i++)
+        all += counts->latency[i];
+    size_t bucket = 0;
+    while (bucket < ARRAY_LEN(counts->latency)) {
+        below += counts->latency[bucket];
+        if (below * 100 >= all * percent)
+            break;
+        bucket++;
+    }
+    /* The last bucket holds all that took longer, however long. */
+    bool known = all > 0 && bucket + 1 < ARRAY_LEN(counts->latency);
+    doc_set(arena, map, name,
+        known ? doc_number(arena, quantity_micro((INT64_C(64) << bucket) * 1000, text))
+              : doc_null(arena));
+}
+
+static void write_latency(struct arena *arena, const struct usage_counts *counts, struct doc *item)
+{
+    char text[QUANTITY_TEXT];
+    uint64_t mean_us = counts->requests ? counts->latency_us_sum / counts->requests : 0;
+    doc_set(arena, item, "latencyMeanMs",
+        counts->requests && mean_us < INT64_MAX / 1000
+            ? doc_number(arena, quantity_micro((int64_t)mean_us * 1000, text))
+            : doc_null(arena));
+    set_latency_bound(arena, item, "latencyMedianMsAtMost", counts, 50);
+    set_latency_bound(arena, item, "latencyP95MsAtMost", counts, 95);
+}
+
 static void write_requests(struct arena *arena, const struct group *group, struct doc *item)
 {
     const struct usage_counts *counts = &group->counts;
@@ -325,6 +360,7 @@ static void write_requests(struct arena *arena, const struct group *group, struc
     set_price(arena, item, "costPer1000", group->cost_nano, 1000, answered);
     set_price(arena, item, "costPerSuccess", group->cost_nano, 1, counts->succeeded);
     set_price(arena, item, "costPerOutputToken", group->cost_nano, 1, counts->output_tokens);
+    write_latency(arena, counts, item);
 }
 
 static void write_group(const struct serving *serving, const struct group *group, struct doc *item)

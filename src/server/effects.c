@@ -112,6 +112,8 @@ void effects_change(struct effects *effects, const struct core_change *change)
      */
     if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA)
         services_touch(effects->server->services);
+    if (change->kind == ROW_SERVICE && change->change == CHANGE_RETIRE)
+        services_retired(effects->server->services, change->row);
     if (change->kind == ROW_NODE && change->change == CHANGE_PUT)
         node_news(effects, change->row);
     if (change->kind != ROW_JOB || change->change == CHANGE_DELETE)

@@ -11,6 +11,8 @@
 #include "core/core.h"
 #include "server/context.h"
 #include "server/handlers.h"
+#include "server/promotions.h"
+#include "server/status.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -432,6 +434,21 @@ static int check_rank(struct call *call, struct error *err)
 
 /* What may keep a command from starting; asked before its audit event is written and again after.
  */
+/* What the evaluation of a promotion measures decides about a stage: whoever asked for the stage is
+ * not to write the measure. Administrators are whom gates do not hold. */
+static int check_evaluation(struct call *call, struct error *err)
+{
+    const struct job_row *row = core_job(call->server->core, call->job);
+    const struct doc *manifest =
+        row ? status_job_manifest(call->server, call->arena, row->array ? row->array : row->id)
+            : NULL;
+    if (!doc_get(doc_get(doc_get(manifest, "metadata"), "labels"), PROMOTION_LABEL))
+        return 0;
+    if (identity_require(call->server->catalog, &call->identity, call->team, ROLE_ADMIN, err) == 0)
+        return 0;
+    return error_prefix(err, "the job evaluates a version for a promotion");
+}
+
 static int check_start(struct call *call, uint64_t *ret_attempt, struct error *err)
 {
     if (!http_request_wants_upgrade(call->request, "muster-exec"))
@@ -440,7 +457,7 @@ static int check_start(struct call *call, uint64_t *ret_attempt, struct error *e
     if (call->server->execs->list.count >= SESSIONS_MAX)
         return error_set(
             err, ERR_BUSY, "%d commands run in jobs already; try again later", SESSIONS_MAX);
-    if (call_one_job(call, err) < 0 || check_rank(call, err) < 0)
+    if (call_one_job(call, err) < 0 || check_rank(call, err) < 0 || check_evaluation(call, err) < 0)
         return -1;
     return find_attempt(call, ret_attempt, err);
 }

@@ -83,6 +83,13 @@ static bool in_scope(
     return scope->count == 0;
 }
 
+bool token_scope_covers(
+    const struct catalog *catalog, const struct token_scope *scope, const char *team)
+{
+    const struct team *at = catalog_team(catalog, team);
+    return at && in_scope(catalog, scope, at);
+}
+
 enum role identity_role(
     const struct catalog *catalog, const struct identity *identity, const char *team)
 {

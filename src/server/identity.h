@@ -30,6 +30,10 @@ MUST_CHECK int identity_find(const struct server *server, const struct http_peer
 /* Whether it still holds: its token was neither revoked nor has it expired. Asked again and again
  * by what outlives a request: watches, followed logs, sessions. */
 bool identity_holds(const struct server *server, const struct identity *identity);
+/* Whether a token with this scope counts for the team: it has none, or the team or one above it is
+ * in it. false for teams that do not exist. Says nothing of what its user may do there. */
+bool token_scope_covers(
+    const struct catalog *catalog, const struct token_scope *scope, const char *team);
 /* The role in a team, its own or one inherited from above. ROLE_ADMIN everywhere for
  * administrators; ROLE_NONE for teams that do not exist, but for administrators, and for teams that
  * the token does not count for. */

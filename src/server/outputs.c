@@ -427,6 +427,24 @@ static int run_store(struct tick *tick, void *context, struct error *err)
     return 0;
 }
 
+/* What became versions is in the registry: the folder would keep it a second time for as long as
+ * the job is remembered. Of a reproduction the bytes stay for whoever wants to see what differs,
+ * and so does everything when one output could not be taken in. A server that is killed before it
+ * gets here leaves the folder until the job is forgotten. */
+static void drop_folders(const struct taking *taking)
+{
+    struct error err;
+    if (taking->count == 0 || taking->skip[0] || doc_get(taking->pending, "reproduces"))
+        return;
+    for (size_t i = 0; i < taking->count; i++) {
+        if (taking->items[i].err.code)
+            return;
+    }
+    if (engine_outputs_drop(taking->outputs->server->engine, taking->job, &err) < 0)
+        log_warn("the folders of outputs that were taken in stay until the job is forgotten: %s",
+            err.text);
+}
+
 static void stored(void *context, const struct error *err)
 {
     struct taking *taking = context;
@@ -440,6 +458,7 @@ static void stored(void *context, const struct error *err)
             log_warn("the output %s of a job was not taken in: %s", taking->items[i].name,
                 taking->items[i].err.text);
     }
+    drop_folders(taking);
     idmap_remove(&outputs->expected, taking->job);
     remove_taking(taking);
     schedule(outputs);

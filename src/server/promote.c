@@ -169,7 +169,7 @@ static struct doc *job_labels(
     for (size_t i = 0; i < model->metadata.labels.count; i++)
         doc_set_string(arena, labels, model->metadata.labels.items[i].key,
             model->metadata.labels.items[i].value);
-    doc_set_string(arena, labels, "muster/promotion", request->id);
+    doc_set_string(arena, labels, PROMOTION_LABEL, request->id);
     return labels;
 }
 

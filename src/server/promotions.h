@@ -24,6 +24,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The label of the jobs that evaluate a version for a promotion; its value is the promotion's id.
+ */
+#define PROMOTION_LABEL "muster/promotion"
+
 struct arena;
 struct doc;
 struct identity;

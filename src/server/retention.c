@@ -2,14 +2,15 @@
  *
  * Rows and documents go in a tick like every change, a bounded number at a time; a job's files go
  * after that is durable. Work directories are swept on the chores thread with a reader of its own:
- * one that no stored job names and that was uploaded more than a day ago cannot be on its way into
- * a job any more. */
+ * one that no stored job and no gate names and that was uploaded more than a day ago cannot be on
+ * its way into a job any more. */
 #include "server/retention.h"
 
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "engine/engine.h"
+#include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
 #include "server/names.h"
@@ -267,6 +268,20 @@ static void sweep_done(void *context)
     free(sweep);
 }
 
+/* What a gate evaluates with is needed whenever a version asks for the stage, and no job may have
+ * named it for long. On the loop: the catalogue is here. */
+static void keep_gates(const struct catalog *catalog, struct sweep *sweep)
+{
+    for (size_t i = 0; i < catalog_count(catalog, KIND_MODEL); i++) {
+        const struct model *model = &catalog_at(catalog, KIND_MODEL, i)->manifest->model;
+        for (size_t k = 0; k < model->gates.count; k++) {
+            const char *digest = model->gates.items[k].evaluation.workdir;
+            if (digest && strncmp(digest, "sha256:", 7) == 0)
+                strmap_put(&sweep->named, digest + 7, sweep);
+        }
+    }
+}
+
 static void start_sweep(struct server *server)
 {
     struct sweep *sweep = mem_alloc(1, sizeof *sweep);
@@ -274,6 +289,7 @@ static void start_sweep(struct server *server)
     sweep->data_dir = mem_strdup(server->config.data_dir);
     sweep->vfs = server->config.vfs;
     sweep->before_s = (server_now_ms() - DAY_MS) / 1000;
+    keep_gates(server->catalog, sweep);
     if (worker_run(server->chores, sweep_work, sweep_done, sweep, &err) < 0)
         sweep_done(sweep);
 }

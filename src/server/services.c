@@ -207,39 +207,85 @@ static void note_use(void *context, enum row_kind kind, const void *data)
     use->used = use->used || (row->service == use->service && row->revision == use->number);
 }
 
+/* Which documents are looked at: those of one service, or with an empty name those of all. */
 struct revision_sweep {
     struct tick *tick;
-    const char *prefix;
-    uint64_t service;
-    int32_t newest;
+    char team[64];
+    char name[64];
+    int32_t newest; /* was made in this tick; 0: the service's row says which is */
 };
+
+/* Whether a revision may still be needed: it is the newest, or a replica is made of it. */
+static bool is_needed(
+    const struct revision_sweep *sweep, const char *team, const char *name, int32_t number)
+{
+    const struct core *core = tick_core(sweep->tick);
+    uint64_t id = core_service_find(core, team, name);
+    const struct service_row *row = id ? core_service(core, id) : NULL;
+    if (!row || number == (sweep->newest ? sweep->newest : row->revision))
+        return row != NULL;
+    struct revision_use use = {id, number, false};
+    core_row_each(core, ROW_REPLICA, note_use, &use);
+    return use.used;
+}
 
 static int sweep_one(void *context, const struct document *document, struct error *err)
 {
-    struct revision_sweep *sweep = context;
-    size_t length = strlen(sweep->prefix);
+    const struct revision_sweep *sweep = context;
+    char team[64], name[64];
+    int32_t number;
     (void)err;
-    if (strncmp(document->key, sweep->prefix, length) != 0)
+    if (sscanf(document->key, "%63[^/]/%63[^/]/%" SCNd32, team, name, &number) != 3 ||
+        (sweep->name[0] && (strcmp(team, sweep->team) != 0 || strcmp(name, sweep->name) != 0)))
         return 0;
-    struct revision_use use = {sweep->service, (int32_t)atoi(document->key + length), false};
-    if (use.number >= sweep->newest)
-        return 0;
-    core_row_each(tick_core(sweep->tick), ROW_REPLICA, note_use, &use);
-    if (!use.used)
+    if (!is_needed(sweep, team, name, number))
         store_txn_delete_document(tick_txn(sweep->tick), collection, document->key);
     return 0;
 }
 
-/* Deletes the documents of revisions older than `newest` that no replica is made of. */
-static void sweep_revisions(
-    struct tick *tick, const char *team, const char *name, uint64_t service, int32_t newest)
+/* Deletes the documents of revisions that nothing is or will be made of. */
+static void sweep_revisions(struct revision_sweep *sweep)
 {
+    enum { OF_ONE_MAX = 100, OF_ALL_MAX = 100000 };
+    bool one = sweep->name[0] != '\0';
     struct error err;
-    struct revision_sweep sweep = {
-        tick, arena_printf(tick_arena(tick), "%s/%s/", team, name), service, newest};
-    if (reader_documents_prefix(tick_server(tick)->reader, collection, sweep.prefix, NULL, 100,
-            sweep_one, &sweep, &err) < 0)
-        log_warn("old revisions of the service %s/%s stay: %s", team, name, err.text);
+    struct store_reader *reader = tick_server(sweep->tick)->reader;
+    const char *prefix = arena_printf(tick_arena(sweep->tick), "%s/%s/", sweep->team, sweep->name);
+    int rc =
+        one ? reader_documents_prefix(
+                  reader, collection, prefix, NULL, OF_ONE_MAX, sweep_one, sweep, &err)
+            : reader_documents(reader, collection, NULL, NULL, OF_ALL_MAX, sweep_one, sweep, &err);
+    if (rc < 0)
+        log_warn("old revisions of services stay, and are looked at again when the server starts: "
+                 "%s",
+            err.text);
+}
+
+static int run_sweep(struct tick *tick, void *context, struct error *err)
+{
+    struct revision_sweep *sweep = context;
+    (void)err;
+    sweep->tick = tick;
+    sweep_revisions(sweep);
+    return 0;
+}
+
+static void queue_sweep(struct server *server, const char *team, const char *name)
+{
+    struct revision_sweep *sweep = mem_alloc(1, sizeof *sweep);
+    snprintf(sweep->team, sizeof sweep->team, "%s", team);
+    snprintf(sweep->name, sizeof sweep->name, "%s", name);
+    ticker_report(server->ticker, "services", run_sweep, free, sweep);
+}
+
+void services_retired(struct services *services, const struct service_row *row)
+{
+    if (!services)
+        return; /* what stays is found when the server starts */
+    const struct core *core = services->server->core;
+    const struct team_row *team = core_team(core, row->team);
+    if (team)
+        queue_sweep(services->server, core_symbol(core, team->name), core_symbol(core, row->name));
 }
 
 static void put_revision(
@@ -280,7 +326,10 @@ static int put_composed(
         return 0;
     revision_key(team, name, number, key);
     put_revision(tick, key, team, doc);
-    sweep_revisions(tick, team, name, id, number);
+    struct revision_sweep sweep = {.tick = tick, .newest = number};
+    snprintf(sweep.team, sizeof sweep.team, "%s", team);
+    snprintf(sweep.name, sizeof sweep.name, "%s", name);
+    sweep_revisions(&sweep);
     if (remember(services, key, doc, err))
         return 0;
     return error_set(err, ERR_INTERNAL, "what was composed cannot be read: %.200s", err->text);
@@ -585,6 +634,7 @@ struct services *services_create(struct server *server, struct error *err)
     }
     services->dirty = true;
     server->services = services;
+    queue_sweep(server, "", "");
     queue_follow(server, &(struct follow){0});
     return services;
 }

@@ -19,6 +19,7 @@ struct arena;
 struct attempt_row;
 struct doc;
 struct server;
+struct service_row;
 struct services;
 struct tick;
 
@@ -48,6 +49,8 @@ void services_launch(
  * and nothing is under way there, its drain time is over, no gateway is there, or it is unhealthy.
  * When it may not, the reconciler runs again once that changes. True for other jobs. */
 bool services_may_stop(struct services *services, const struct attempt_row *attempt);
+/* Within a tick: a deleted service lost its last replica. Its revisions go with the next tick. */
+void services_retired(struct services *services, const struct service_row *row); /* NULL is fine */
 /* A tick changes what routes are made of: a service or replica, an object that is kept, a token. */
 void services_touch(struct services *services); /* NULL is fine */
 /* After every commit: routes and checks follow what is stored now. */

@@ -177,7 +177,24 @@ static void add_service(struct composer *composer, const struct service *service
     vec_push(&composer->teams, team);
 }
 
-/* The teams whose services the token's user may ask: only those that have any. */
+/* Whether the token was made for services of this team by name. Only administrators of the root
+ * team make tokens, so that naming a service grants it, to whomever the token is for; a scope of
+ * teams still holds. The gateway lets such a key ask for nothing but those services. */
+static bool names_service_of(
+    const struct catalog *catalog, const struct token_facts *token, const char *team)
+{
+    size_t length = strlen(team);
+    if (!token_scope_covers(catalog, token->scope, team))
+        return false;
+    for (size_t i = 0; i < token->services->count; i++) {
+        const char *name = token->services->names[i];
+        if (strncmp(name, team, length) == 0 && name[length] == '/')
+            return true;
+    }
+    return false;
+}
+
+/* The teams whose services the token may ask: only those that have any. */
 static void add_key(void *context, const struct token_facts *token)
 {
     struct composer *composer = context;
@@ -195,8 +212,10 @@ static void add_key(void *context, const struct token_facts *token)
         .service_count = token->services->count,
         .expires_ms = token->expires_ms};
     for (size_t i = 0; i < composer->teams.count; i++) {
-        if (identity_role(catalog, &identity, composer->teams.items[i]) >= ROLE_VIEWER)
-            teams[key.team_count++] = composer->teams.items[i];
+        const char *team = composer->teams.items[i];
+        if (identity_role(catalog, &identity, team) >= ROLE_VIEWER ||
+            names_service_of(catalog, token, team))
+            teams[key.team_count++] = team;
     }
     for (size_t i = 0; i < key.service_count; i++)
         services[i] = token->services->names[i];

@@ -232,7 +232,8 @@ static int add_replica(void *context, const void *data, struct error *err)
  */
 
 /* In a word: what somebody who was woken up wants to know first. */
-static const char *whole_state(const struct listing *listing, const char *refusal)
+static const char *whole_state(
+    const struct listing *listing, const struct revision *revision, const char *refusal)
 {
     const struct service_row *row = listing->service;
     if (row->deleted)
@@ -245,6 +246,9 @@ static const char *whole_state(const struct listing *listing, const char *refusa
         return "ready";
     if (listing->ready > 0)
         return "degraded";
+    /* No version yet is no failure: somebody has to train or promote one. */
+    if (refusal && revision && !revision->model_name)
+        return "waiting";
     return refusal || listing->cause ? "failing" : "starting";
 }
 
@@ -255,7 +259,7 @@ static void set_whole(struct listing *listing, struct doc *status)
     const struct service_row *row = listing->service;
     const struct revision *revision = services_revision_of(services, row->id, row->revision);
     const char *refusal = services_refusal(services, row->id);
-    doc_set_string(arena, status, "state", whole_state(listing, refusal));
+    doc_set_string(arena, status, "state", whole_state(listing, revision, refusal));
     doc_set_int(arena, status, "ready", listing->ready);
     doc_set_int(arena, status, "revision", row->revision);
     if (revision && revision->model_name)

@@ -29,7 +29,8 @@ struct token_scope {
 MUST_CHECK int token_scope_read(
     const struct doc *teams, struct token_scope *ret_scope, struct error *err);
 
-/* The services, team/name, that an inference token counts for. None: all that its user may ask. */
+/* The services, team/name, that an inference token counts for, whether its user is a member of
+ * their teams or not. None: all that its user may ask. */
 struct token_services {
     size_t count;
     char names[TOKEN_SERVICES_MAX][128];

@@ -492,7 +492,7 @@ static void the_built_in_classes_are_sound(void **state)
 {
     (void)state;
     static const char *const names[] = {"experiment", "production-training", "tuning",
-        "batch-scoring", "batch-score", "real-time-inference", "data-preparation"};
+        "batch-scoring", "real-time-inference", "data-preparation"};
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *list = spec_builtin_classes_doc(arena);
     const struct doc *doc = list->first;
