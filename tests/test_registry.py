@@ -1,4 +1,5 @@
 """Versions of datasets and models: sent, fetched, read by jobs, made by jobs."""
+import contextlib
 import glob
 import hashlib
 import json
@@ -6,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -536,6 +538,26 @@ def test_wrong_chunks_and_trees_are_refused(site):
     fine = f"muster-tree 1\nfile 1 {digest} a\nchunk 1 {digest}\n"
     assert site.api("POST", "/v1/datasets/vision:digits/versions", fine).status == 404
     assert site.call("GET", "/v1/datasets/vision:digits/versions")["items"] == []
+
+
+def test_a_team_that_sends_much_does_not_keep_others_out(site):
+    """Begun chunks that never end fill the team's share: its next one is refused, another team's
+    is looked at."""
+    site.apply(team("speech"))
+    path = f"/v1/artifacts/chunks/{hashlib.sha256(b'a').hexdigest()}"
+    with contextlib.ExitStack() as begun:
+        for _ in range(20):
+            stream = begun.enter_context(socket.socket(socket.AF_UNIX))
+            stream.connect(site.socket_path)
+            stream.sendall(f"PUT {path}?team=vision HTTP/1.1\r\nHost: localhost\r\n"
+                           "Content-Length: 100\r\n\r\nx".encode())
+        site.wait_for(lambda: site.api("PUT", f"{path}?team=vision", b"x").status != 422,
+                      "the team's share to be full")
+        refused = site.api("PUT", f"{path}?team=vision", b"x")
+        assert "chunks of the team vision" in refused.text
+        assert site.api("PUT", f"{path}?team=speech", b"x").status == 422
+    site.wait_for(lambda: site.api("PUT", f"{path}?team=vision", b"x").status == 422,
+                  "the share to be free again")
 
 
 # ---- deleting and collecting -------------------------------------------------------------------
