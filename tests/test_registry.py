@@ -594,6 +594,13 @@ def test_a_version_that_is_read_stays_and_others_go(site, tmp_path):
     assert push(site, source).stdout.startswith("dataset/vision/digits:2 ")
 
 
+def test_data_that_no_pool_may_hold_is_named_in_the_refusal(site, tmp_path):
+    site.apply(dataset("far", jurisdiction="mars"))
+    push(site, fill(tmp_path / "far", {"a": b"x"}), "vision/far")
+    answer = site.api("POST", "/v1/jobs", job("go", "true", inputs=[{"name": "d", "dataset": "far"}]))
+    assert answer.status == 422 and "jurisdiction mars" in answer.json["detail"], answer
+
+
 def test_a_collection_removes_what_no_version_reaches(site, tmp_path):
     source = fill(tmp_path / "in", {"a": noise(1 << 20, 1)})
     push(site, source)

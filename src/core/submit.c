@@ -249,6 +249,14 @@ static int check_possible(const struct core *core, const struct submission *in,
     if (size_min > 1 && fit_possible(core, shape, 1, false))
         return error_set(err, ERR_INVALID,
             "no pool, idle, could hold %" PRId64 " ranks of this size at once", size_min);
+    /* Inputs narrow it too, so that it may stand in no manifest. */
+    const char *where = core_symbol(core, shape->row.jurisdiction);
+    if (*where)
+        return error_set(err, ERR_INVALID,
+            "no node of a pool in the jurisdiction %.64s, where the job or its data have to stay, "
+            "could hold a rank, idle: check spec.jurisdiction of the pools, spec.resources and "
+            "spec.placement",
+            where);
     return error_set(err, ERR_INVALID,
         "no node of any pool, idle, could hold a rank: check spec.resources and spec.placement");
 }
