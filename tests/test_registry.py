@@ -1,9 +1,13 @@
 """Versions of datasets and models: sent, fetched, read by jobs, made by jobs."""
+import contextlib
 import glob
 import hashlib
 import json
 import os
+import pathlib
+import re
 import signal
+import socket
 import subprocess
 
 import pytest
@@ -149,6 +153,38 @@ def test_a_push_that_was_killed_goes_on(site, tmp_path):
     push(site, source)
     assert before <= set(objects(site))
     assert version(site)["files"] == 24
+
+
+def test_many_chunks_on_their_way_at_once_make_the_same_digest(site, tmp_path):
+    """Chunks end in any order; two files of the same content are one chunk, sent once."""
+    files = {f"part/{i:02}": noise(1000 + 7919 * i, i) for i in range(64)}
+    files |= {"big": noise(24 << 20, "big"), "same": files["part/63"]}
+    source = fill(tmp_path / "in", files)
+    said = push(site, source).stderr
+    sent, chunks = map(int, re.search(r"in (\d+) of (\d+) chunks", said).groups())
+    assert sent == chunks > 64
+    assert version(site)["digest"] == digest_of(files)
+    site.cli("dataset", "verify", "vision/digits:1")
+    site.cli("dataset", "pull", "vision/digits", tmp_path / "out")
+    assert read_folder(tmp_path / "out") == files
+
+
+def test_a_server_error_in_the_middle_ends_the_push_and_the_next_sends_the_rest(site, tmp_path):
+    """A file stands where the folder of one chunk belongs, which no server can store then."""
+    files = {f"f{i:02}": noise(200_000, i) for i in range(48)}
+    source = fill(tmp_path / "in", files)
+    hindrance = pathlib.Path(site.data, "registry", "objects",
+                             hashlib.sha256(files["f24"]).hexdigest()[:2])
+    hindrance.write_bytes(b"")
+    failed = push(site, source, ok=False)
+    assert failed.returncode != 0 and failed.stdout == ""
+    assert len(failed.stderr.splitlines()) == 1 and "Not a directory" in failed.stderr
+    there = len(objects(site)) - 1
+    assert 0 < there < len(files)
+    assert site.call("GET", "/v1/datasets/vision:digits/versions")["items"] == []
+    hindrance.unlink()
+    assert f"in {len(files) - there} of {len(files)} chunks" in push(site, source).stderr
+    assert version(site)["digest"] == digest_of(files)
 
 
 def test_a_server_that_was_killed_has_what_it_said(site, tmp_path):
@@ -502,6 +538,26 @@ def test_wrong_chunks_and_trees_are_refused(site):
     fine = f"muster-tree 1\nfile 1 {digest} a\nchunk 1 {digest}\n"
     assert site.api("POST", "/v1/datasets/vision:digits/versions", fine).status == 404
     assert site.call("GET", "/v1/datasets/vision:digits/versions")["items"] == []
+
+
+def test_a_team_that_sends_much_does_not_keep_others_out(site):
+    """Begun chunks that never end fill the team's share: its next one is refused, another team's
+    is looked at."""
+    site.apply(team("speech"))
+    path = f"/v1/artifacts/chunks/{hashlib.sha256(b'a').hexdigest()}"
+    with contextlib.ExitStack() as begun:
+        for _ in range(20):
+            stream = begun.enter_context(socket.socket(socket.AF_UNIX))
+            stream.connect(site.socket_path)
+            stream.sendall(f"PUT {path}?team=vision HTTP/1.1\r\nHost: localhost\r\n"
+                           "Content-Length: 100\r\n\r\nx".encode())
+        site.wait_for(lambda: site.api("PUT", f"{path}?team=vision", b"x").status != 422,
+                      "the team's share to be full")
+        refused = site.api("PUT", f"{path}?team=vision", b"x")
+        assert "chunks of the team vision" in refused.text
+        assert site.api("PUT", f"{path}?team=speech", b"x").status == 422
+    site.wait_for(lambda: site.api("PUT", f"{path}?team=vision", b"x").status == 422,
+                  "the share to be free again")
 
 
 # ---- deleting and collecting -------------------------------------------------------------------

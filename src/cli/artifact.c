@@ -1,8 +1,8 @@
 /* Sending folders: see artifact.h.
  *
  * Three passes: the folder is cut, which gives the tree and where each chunk stands; the server
- * says which chunks it lacks; those are read again, packed and sent. Nothing is remembered between
- * two pushes: the server knows what it has. */
+ * says which chunks it lacks; those are read again, packed and sent, several at once. Nothing is
+ * remembered between two pushes: the server knows what it has. */
 #include "cli/artifact.h"
 
 #include "base/map.h"
@@ -10,13 +10,13 @@
 #include "base/quantity.h"
 #include "base/vec.h"
 #include "cli/api.h"
+#include "cli/artifact_send.h"
 #include "cli/job.h"
 #include "cli/view.h"
 #include "registry/registry.h"
 #include "spec/spec.h"
 #include "wire/url.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,27 +32,19 @@ enum {
     TREE_IO_MS = 6 * 3600 * 1000, /* the server reads all of it before it answers */
 };
 
-/* Where a chunk stands in the folder. */
-struct place {
-    const char *path;
-    int64_t offset;
-    size_t size;
-    char digest[65];
-};
-
 struct push {
     struct cli *cli;
     struct api *api;
     const struct artifact_push *what;
     int folder;
     struct strmap known; /* digests */
-    VEC(struct place) places;
+    VEC(struct chunk_place) places;
     const char *path; /* the last one seen, in the arena */
     VEC(size_t) missing;
     char *tree;
     size_t tree_size;
     struct artifact_facts facts;
-    int64_t sent_bytes, sent_raw, to_send;
+    int64_t sent_bytes, to_send;
 };
 
 int artifact_reference(
@@ -95,7 +87,7 @@ static int take_chunk(void *context, const char *path, int64_t offset, const voi
     const char *digest, struct error *err)
 {
     struct push *push = context;
-    struct place place = {.offset = offset, .size = size};
+    struct chunk_place place = {.offset = offset, .size = size};
     (void)raw, (void)err;
     if (strmap_get(&push->known, digest))
         return 0;
@@ -150,7 +142,7 @@ static int ask_some(struct push *push, size_t first, struct error *err)
 static int ask(struct push *push, struct error *err)
 {
     vec_clear(&push->missing);
-    push->to_send = push->sent_raw = 0;
+    push->to_send = 0;
     for (size_t first = 0; first < push->places.count; first += ASK_AT_ONCE) {
         if (ask_some(push, first, err) < 0)
             return -1;
@@ -160,79 +152,20 @@ static int ask(struct push *push, struct error *err)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-static int read_place(
-    const struct push *push, const struct place *place, char *raw, struct error *err)
-{
-    SCOPED(fd_scope) int fd = openat(push->folder, place->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return error_set_errno(err, "cannot open %s", place->path);
-    for (size_t done = 0; done < place->size;) {
-        ssize_t n = pread(fd, raw + done, place->size - done, place->offset + (int64_t)done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return error_set_errno(err, "cannot read %s", place->path);
-        if (n == 0)
-            return error_set(err, ERR_CONFLICT, "%s became shorter while it was sent", place->path);
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-/* A server that is busy says so; it is asked again for a while. */
-static int send_packed(
-    struct push *push, const char *target, const void *packed, size_t size, struct error *err)
-{
-    for (int i = 0; i < BUSY_TRIES && !cli_interrupted(); i++) {
-        SCOPED(arena_scope) struct arena *arena = arena_create();
-        if (api_send(push->api, arena, "PUT", target, "application/octet-stream", packed, size, 0,
-                true, NULL, err) == 0)
-            return 0;
-        if (err->code != ERR_BUSY)
-            return -1;
-        cli_pause(BUSY_PAUSE_MS);
-    }
-    return -1;
-}
-
-static void show_progress(const struct push *push)
-{
-    char done[QUANTITY_TEXT], all[QUANTITY_TEXT];
-    if (!isatty(STDERR_FILENO))
-        return;
-    fprintf(stderr, "\r%s of %s sent ", quantity_human_bytes(push->sent_raw, done),
-        quantity_human_bytes(push->to_send, all));
-    if (push->sent_raw == push->to_send)
-        fputc('\n', stderr);
-}
-
-static int send_place(
-    struct push *push, const struct place *place, char *raw, char *packed, struct error *err)
-{
-    char digest[65], path[128];
-    if (read_place(push, place, raw, err) < 0)
-        return -1;
-    size_t size = registry_pack_chunk(raw, place->size, packed, digest);
-    if (strcmp(digest, place->digest) != 0)
-        return error_set(err, ERR_CONFLICT, "%s changed while it was sent; try again", place->path);
-    snprintf(path, sizeof path, "/v1/artifacts/chunks/%s", digest);
-    if (send_packed(push, chunk_target(push, path), packed, size, err) < 0)
-        return -1;
-    push->sent_bytes += (int64_t)size;
-    push->sent_raw += (int64_t)place->size;
-    show_progress(push);
-    return 0;
-}
-
 static int send_missing(struct push *push, struct error *err)
 {
-    SCOPED(mem_scope) char *raw = mem_alloc(CHUNK_MAX, 1);
-    SCOPED(mem_scope) char *packed = mem_alloc(OBJECT_STORED_MAX, 1);
-    for (size_t i = 0; i < push->missing.count; i++) {
-        if (send_place(push, &push->places.items[push->missing.items[i]], raw, packed, err) < 0)
-            return -1;
-    }
-    return 0;
+    struct artifact_send send = {.cli = push->cli,
+        .team = push->what->to.team,
+        .folder = push->folder,
+        .places = push->places.items,
+        .missing = push->missing.items,
+        .count = push->missing.count,
+        .raw_bytes = push->to_send};
+    if (send.count == 0)
+        return 0;
+    int rc = artifact_send_chunks(&send, &push->sent_bytes, err);
+    push->api = push->cli->api; /* it may be another one after a failure */
+    return rc;
 }
 
 static int end_upload(struct push *push, const struct doc **ret_answer, struct error *err)

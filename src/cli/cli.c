@@ -78,14 +78,19 @@ static const char *variable(const char *name)
 struct api *cli_api(struct cli *cli, struct error *err)
 {
     assert(arguments_verb(cli->args)->scope == VERB_REMOTE);
-    if (cli->api)
-        return cli->api;
+    if (!cli->api)
+        cli->api = cli_api_another(cli, err);
+    return cli->api;
+}
+
+struct api *cli_api_another(struct cli *cli, struct error *err)
+{
     struct endpoint_sources sources = {arguments_text(cli->args, "endpoint"),
         arguments_text(cli->args, "ca"), arguments_text(cli->args, "token-file"), variable};
     struct endpoint endpoint;
     if (endpoint_resolve(cli->arena, &sources, &endpoint, err) < 0)
         return NULL;
-    return cli->api = api_create(&endpoint, err);
+    return api_create(&endpoint, err);
 }
 
 int cli_write(struct cli *cli, const void *bytes, size_t length, struct error *err)

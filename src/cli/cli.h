@@ -32,6 +32,9 @@ void cli_finish(struct cli *cli);
 /* The server that the options, the environment and the configuration name; connects when it is
  * asked first. NULL with err when they are wrong. */
 MUST_CHECK struct api *cli_api(struct cli *cli, struct error *err);
+/* One more connection to the same server, for another thread: the caller's to destroy. NULL as
+ * above. */
+MUST_CHECK struct api *cli_api_another(struct cli *cli, struct error *err);
 
 /* Writes text to standard output as it is. A closed pipe ends the program quietly, anything else
  * that fails is ERR_IO. */

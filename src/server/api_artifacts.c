@@ -141,7 +141,10 @@ struct transfer {
 
 static void transfer_end(struct transfer *transfer)
 {
-    artifacts_leave(transfer->server->artifacts, transfer->bound);
+    if (transfer->bound == ARTIFACTS_CHUNKS)
+        artifacts_leave_chunk(transfer->server->artifacts, transfer->team);
+    else
+        artifacts_leave(transfer->server->artifacts, transfer->bound);
     if (transfer->kept)
         artifacts_release(transfer->server->artifacts, transfer->team, transfer->facts.tree);
     free(transfer->packed);
@@ -162,12 +165,19 @@ static void transfer_fail(struct transfer *transfer, const struct error *err)
     call_fail(call, &copy);
 }
 
+static int enter(struct call *call, enum artifacts_bound bound, struct error *err)
+{
+    struct artifacts *artifacts = call->server->artifacts;
+    if (bound != ARTIFACTS_CHUNKS)
+        return artifacts_enter(artifacts, bound, err);
+    return take_team(call, err) < 0 ? -1 : artifacts_enter_chunk(artifacts, call->team, err);
+}
+
 /* NULL: it was answered. */
 static struct transfer *transfer_create(struct call *call, enum artifacts_bound bound)
 {
     struct error err;
-    if ((bound == ARTIFACTS_CHUNKS && take_team(call, &err) < 0) ||
-        artifacts_enter(call->server->artifacts, bound, &err) < 0) {
+    if (enter(call, bound, &err) < 0) {
         call_fail(call, &err);
         return NULL;
     }

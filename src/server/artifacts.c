@@ -32,12 +32,15 @@ enum {
     TRIM_PERIOD_S = 600,
     ASKED_LATELY_MS = 600000, /* a path given out so lately may be on its way into a launch */
     ROOM_SHARE = 10,          /* a tenth of the disk stays free of uploads */
+    SHORT_WORKERS = 4,        /* a chunk waits for the disk most of its time; others go on then */
+    CHUNKS_MAX = 24,          /* 4 MiB each */
+    TEAM_CHUNKS_MAX = 16,     /* what one team has of these: it cannot keep the others out */
     CACHE_SHARE = 5,          /* the cache takes a fifth of the disk at most, and no more than */
 };
 static const int64_t CACHE_BYTES_MAX = 50LL << 30;
 
 static const int bounds_max[ARTIFACTS_BOUNDS] = {
-    [ARTIFACTS_CHUNKS] = 16,  /* 4 MiB each */
+    [ARTIFACTS_CHUNKS] = CHUNKS_MAX,
     [ARTIFACTS_TREES] = 2,    /* 64 MiB each */
     [ARTIFACTS_STREAMS] = 64, /* a chunk or two each */
     [ARTIFACTS_CHECKS] = 2,   /* each reads a whole version on the long thread */
@@ -70,14 +73,21 @@ struct kept_tree {
     char tree[65];
 };
 
+struct team_chunks {
+    char team[64];
+    int entered; /* 0: the place is free */
+};
+
 struct artifacts {
     struct server *server;
     struct registry *registry;
-    struct worker *threads[ARTIFACTS_THREADS];
-    struct event *retry; /* when a failed layout may be tried again */
+    struct worker *shorts[SHORT_WORKERS];      /* ARTIFACTS_SHORT: the one with the least to do */
+    struct worker *threads[ARTIFACTS_THREADS]; /* the others */
+    struct event *retry;                       /* when a failed layout may be tried again */
     struct event *trim;
     bool trimming;
     int entered[ARTIFACTS_BOUNDS];
+    struct team_chunks teams[CHUNKS_MAX]; /* each has entered, so that there is always a place */
     uint64_t looks;     /* grows whenever a layout may give another answer than before */
     struct idmap waits; /* by job: struct wait */
     VEC(uint64_t) waiting;
@@ -93,10 +103,23 @@ struct registry *artifacts_registry(struct artifacts *artifacts)
     return artifacts->registry;
 }
 
+/* Work of the short kind needs no order: a request has one piece of it at a time. NULL after
+ * artifacts_stop. */
+static struct worker *least_loaded(const struct artifacts *artifacts)
+{
+    struct worker *best = artifacts->shorts[0];
+    for (size_t i = 1; best && i < SHORT_WORKERS && worker_load(best) > 0; i++) {
+        if (worker_load(artifacts->shorts[i]) < worker_load(best))
+            best = artifacts->shorts[i];
+    }
+    return best;
+}
+
 int artifacts_run(struct artifacts *artifacts, enum artifacts_thread thread, worker_fn *work,
     worker_fn *done, void *context, struct error *err)
 {
-    struct worker *worker = artifacts->threads[thread];
+    struct worker *worker =
+        thread == ARTIFACTS_SHORT ? least_loaded(artifacts) : artifacts->threads[thread];
     if (!worker)
         return error_set(err, ERR_UNAVAILABLE, "the server is stopping");
     return worker_run(worker, work, done, context, err);
@@ -128,6 +151,46 @@ void artifacts_leave(struct artifacts *artifacts, enum artifacts_bound bound)
 {
     assert(artifacts->entered[bound] > 0);
     artifacts->entered[bound]--;
+}
+
+/* The team's place, or a free one: as many chunks are under way as there are places at most, and
+ * this one has not taken its place yet. */
+static struct team_chunks *find_team(struct artifacts *artifacts, const char *team)
+{
+    struct team_chunks *free_place = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(artifacts->teams); i++) {
+        struct team_chunks *place = &artifacts->teams[i];
+        if (place->entered > 0 && strcmp(place->team, team) == 0)
+            return place;
+        if (place->entered == 0 && !free_place)
+            free_place = place;
+    }
+    if (free_place)
+        snprintf(free_place->team, sizeof free_place->team, "%s", team);
+    return free_place;
+}
+
+int artifacts_enter_chunk(struct artifacts *artifacts, const char *team, struct error *err)
+{
+    if (artifacts_enter(artifacts, ARTIFACTS_CHUNKS, err) < 0)
+        return -1;
+    struct team_chunks *place = find_team(artifacts, team);
+    assert(place);
+    if (place->entered >= TEAM_CHUNKS_MAX) {
+        artifacts_leave(artifacts, ARTIFACTS_CHUNKS);
+        return error_set(err, ERR_BUSY,
+            "%d chunks of the team %s are under way; try again in a moment", TEAM_CHUNKS_MAX, team);
+    }
+    place->entered++;
+    return 0;
+}
+
+void artifacts_leave_chunk(struct artifacts *artifacts, const char *team)
+{
+    struct team_chunks *place = find_team(artifacts, team);
+    assert(place && place->entered > 0);
+    place->entered--;
+    artifacts_leave(artifacts, ARTIFACTS_CHUNKS);
 }
 
 /* ---- trees without a version yet ------------------------------------------------------------ */
@@ -415,17 +478,22 @@ static void on_trim(evutil_socket_t fd, short what, void *context)
 
 /* ---- life ----------------------------------------------------------------------------------- */
 
+static int start_thread(
+    struct artifacts *artifacts, const char *name, struct worker **ret, struct error *err)
+{
+    *ret = worker_create(artifacts->server->base, name, err);
+    return *ret ? 0 : -1;
+}
+
 static int start_threads(struct artifacts *artifacts, struct error *err)
 {
-    static const char *const names[] = {[ARTIFACTS_SHORT] = "artifacts",
-        [ARTIFACTS_LONG] = "registry",
-        [ARTIFACTS_LAYOUTS] = "layouts"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        artifacts->threads[i] = worker_create(artifacts->server->base, names[i], err);
-        if (!artifacts->threads[i])
+    for (size_t i = 0; i < SHORT_WORKERS; i++) {
+        if (start_thread(artifacts, "artifacts", &artifacts->shorts[i], err) < 0)
             return -1;
     }
-    return 0;
+    if (start_thread(artifacts, "registry", &artifacts->threads[ARTIFACTS_LONG], err) < 0)
+        return -1;
+    return start_thread(artifacts, "layouts", &artifacts->threads[ARTIFACTS_LAYOUTS], err);
 }
 
 struct artifacts *artifacts_create(struct server *server, struct error *err)
@@ -446,17 +514,25 @@ struct artifacts *artifacts_create(struct server *server, struct error *err)
     return artifacts;
 }
 
+static void stop_threads(struct worker **threads, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        worker_destroy(threads[i]);
+        threads[i] = NULL;
+    }
+}
+
 void artifacts_stop(struct artifacts *artifacts)
 {
-    for (size_t i = 0; artifacts && i < ARRAY_LEN(artifacts->threads); i++) {
-        worker_destroy(artifacts->threads[i]);
-        artifacts->threads[i] = NULL;
-    }
+    if (!artifacts)
+        return;
+    stop_threads(artifacts->shorts, ARRAY_LEN(artifacts->shorts));
+    stop_threads(artifacts->threads, ARRAY_LEN(artifacts->threads));
 }
 
 bool artifacts_stopped(const struct artifacts *artifacts)
 {
-    return !artifacts->threads[ARTIFACTS_SHORT];
+    return !artifacts->shorts[0];
 }
 
 void artifacts_destroy(struct artifacts *artifacts)

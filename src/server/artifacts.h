@@ -1,6 +1,7 @@
 /* Artifacts on their way: what a job reads is laid out before it starts, what is uploaded or taken
- * in gets into the registry. The registry's work is done on two threads of its own, so that a long
- * one (laying out, verifying, collecting) does not hold up the many short ones. */
+ * in gets into the registry. The registry's work is done on threads of its own: a few for the many
+ * short ones, most of which wait for the disk to sync a chunk, and one each for what takes long
+ * (verifying, collecting) and for laying out, so that these do not hold up the short ones. */
 #pragma once
 
 #include "base/error.h"
@@ -60,7 +61,8 @@ MUST_CHECK int artifacts_check_outputs(
 void artifacts_dataset_terms(const struct server *server, struct arena *arena, const char *team,
     const char *name, const char **ret_jurisdiction, struct doc *consent);
 
-/* Gives work to one of the threads: short (a chunk, a question), long (an upload's end, outputs, a
+/* Gives work to one of the threads: short (a chunk, a question; several threads, so that two of
+ * these may end in another order than they were given), long (an upload's end, outputs, a
  * collection), or layouts, which jobs wait for and no upload may hold up. See worker_run. */
 enum artifacts_thread { ARTIFACTS_SHORT, ARTIFACTS_LONG, ARTIFACTS_LAYOUTS, ARTIFACTS_THREADS };
 MUST_CHECK int artifacts_run(struct artifacts *artifacts, enum artifacts_thread thread,
@@ -80,6 +82,12 @@ enum artifacts_bound {
 MUST_CHECK int artifacts_enter(
     struct artifacts *artifacts, enum artifacts_bound bound, struct error *err);
 void artifacts_leave(struct artifacts *artifacts, enum artifacts_bound bound);
+/* A chunk of a team, which is bounded as ARTIFACTS_CHUNKS and by the team's share of these: one
+ * team cannot keep the others from sending. ERR_BUSY; otherwise artifacts_leave_chunk comes
+ * afterwards, and not artifacts_leave. */
+MUST_CHECK int artifacts_enter_chunk(
+    struct artifacts *artifacts, const char *team, struct error *err);
+void artifacts_leave_chunk(struct artifacts *artifacts, const char *team);
 
 /* Trees that are in the registry and in no version yet: a collection must not take them. Called on
  * the thread that puts the tree there, and on the loop once its version is stored or given up. */

@@ -186,3 +186,11 @@ int worker_run(
     pthread_mutex_unlock(&worker->lock);
     return 0;
 }
+
+size_t worker_load(struct worker *worker)
+{
+    pthread_mutex_lock(&worker->lock);
+    size_t load = worker->waiting;
+    pthread_mutex_unlock(&worker->lock);
+    return load;
+}

@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stddef.h>
+
 struct event_base;
 struct worker;
 
@@ -18,3 +20,5 @@ void worker_destroy(struct worker *worker);
 /* The queue is bounded: ERR_BUSY when 1024 jobs wait. */
 MUST_CHECK int worker_run(
     struct worker *worker, worker_fn *work, worker_fn *done, void *context, struct error *err);
+/* How many jobs it was given whose `done` has not been called yet. */
+size_t worker_load(struct worker *worker);
