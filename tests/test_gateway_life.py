@@ -124,6 +124,19 @@ def test_a_gateway_left_by_a_killed_up_is_ended_by_the_next(up):
     wait_until(lambda: gateway_status(up) is None, COMMAND_S, "the gateway to end")
 
 
+def test_a_gateway_left_by_a_killed_up_is_waited_for_quietly(up):
+    before = wait_until(lambda: gateway_status(up), COMMAND_S, "the gateway")
+    up.kill9()
+    wait_until(lambda: server_pid(up) is None, COMMAND_S, "the server to be gone")
+    up.start("--gateway", "127.0.0.1:0", verb="up")
+    wait_until(lambda: "of an earlier start goes on" in up.log(), COMMAND_S, "a word about it")
+    os.kill(before["pid"], signal.SIGKILL)
+    after = wait_until(lambda: gateway_status(up), COMMAND_S, "a gateway in its place")
+    assert after["pid"] != before["pid"]
+    assert up.log().count("of an earlier start goes on") == 1
+    assert "is started again" not in up.log()
+
+
 def test_up_ends_with_the_status_of_a_server_that_cannot_start(tmp_path):
     done = subprocess.run([BINARY, "up", "--data", str(tmp_path / "data"), "--listen", "nonsense",
                            "--gateway", "127.0.0.1:0"],

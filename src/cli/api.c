@@ -288,7 +288,8 @@ const char *api_advice(enum error_code code)
     static const char *const advice[ERR_COUNT] = {
         [ERR_UNAUTHENTICATED] = "set MUSTER_TOKEN or --token-file; an administrator makes tokens "
                                 "with muster token create",
-        [ERR_DENIED] = "ask an administrator for a role in the team (members of its manifest)",
+        [ERR_DENIED] =
+            "what you may do follows from your role in the team (members of its manifest)",
         [ERR_BUSY] = "wait a little and try again",
         [ERR_FULL] = "nothing was changed; make space on the server's disk and try again",
         [ERR_UNAVAILABLE] = "start a server with muster up, or name another with --endpoint",

@@ -28,6 +28,7 @@ enum {
     STEADY_MS = 60000, /* who ran so long begins with the first pause again */
     STOP_MS = 60000,   /* then SIGKILL; longer than the gateway's own drain */
     ARGUMENTS_MAX = 16,
+    TAKEN_LOOK_MS = 1000, /* how often it is looked whether an earlier gateway is gone */
 };
 
 struct child {
@@ -41,6 +42,7 @@ struct supervisor {
     const struct supervise_options *options;
     struct child server, gateway;
     sigset_t signals, before;
+    bool gateway_taken; /* one that is no child of ours has the data directory */
     bool stopping;
     int64_t kill_ms;
     int server_status;
@@ -161,6 +163,17 @@ static void reap(struct supervisor *s)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* A gateway that an `up` before left behind goes on: its place is taken once it is gone, which is
+ * looked at now and then, and said once. */
+static bool is_taken(struct supervisor *s)
+{
+    pid_t other = gateway_running(s->options->data);
+    if (other && !s->gateway_taken)
+        log_info("the gateway %d of an earlier start goes on as it was started", (int)other);
+    s->gateway_taken = other != 0;
+    return other != 0;
+}
+
 static void start_due(struct supervisor *s)
 {
     struct child *children[] = {&s->server, &s->gateway};
@@ -169,6 +182,10 @@ static void start_due(struct supervisor *s)
         struct error err;
         if (child->due_ms == 0 || child->due_ms > now_ms())
             continue;
+        if (child == &s->gateway && is_taken(s)) {
+            child->due_ms = now_ms() + TAKEN_LOOK_MS;
+            continue;
+        }
         child->due_ms = 0;
         if (start(s, child, &err) < 0) {
             log_error("%s", err.text);

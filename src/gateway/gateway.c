@@ -267,16 +267,24 @@ static int take_lock(struct gateway *gateway, struct error *err)
 }
 
 /* The id in the file is good for as long as somebody holds the lock. */
-void gateway_stop(const char *data_dir)
+pid_t gateway_running(const char *data_dir)
 {
     char path[PATH_BYTES], text[32] = "";
     snprintf(path, sizeof path, "%s/gateway/lock", data_dir);
     SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    /* Who writes its number there has the lock already, and what a dead one wrote does not count.
+     */
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0 || read(fd, text, sizeof text - 1) <= 0)
-        return;
+        return 0;
     long pid = strtol(text, NULL, 10);
-    if (pid > 1)
-        kill((pid_t)pid, SIGTERM);
+    return pid > 1 ? (pid_t)pid : 0;
+}
+
+void gateway_stop(const char *data_dir)
+{
+    pid_t pid = gateway_running(data_dir);
+    if (pid)
+        kill(pid, SIGTERM);
 }
 
 /* What a gateway left that died while it made a usage file. Only the holder of the lock may. */

@@ -11,6 +11,7 @@
 #include "base/error.h"
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct gateway_config {
     const char *data_dir; /* the server's, absolute: state is kept in <data_dir>/gateway */
@@ -31,6 +32,8 @@ struct gateway_config {
  * gateway has this state). */
 MUST_CHECK int gateway_run(const struct gateway_config *config, struct error *err);
 
+/* The process of the gateway that runs on the data directory, 0 without one. */
+pid_t gateway_running(const char *data_dir);
 /* Sends SIGTERM to the gateway that runs on the data directory, if there is one. */
 void gateway_stop(const char *data_dir);
 
