@@ -8,7 +8,9 @@
  * (b) Priority: a job is stopped for one of higher base priority; ageing does not count.
  *
  * In both, whoever has its place by a guarantee (its team, or one above it, being within its own)
- * gives way only to a job that would have the place by the same guarantee.
+ * gives way only to a job that would have the place by the same guarantee. Entitled and protected
+ * are measured alike, by what a job asks for: who asks for an accelerator of any type is not
+ * measured by the guarantee of the type that it happened to get.
  *
  * Why there is no loop: a place goes from borrowed to guaranteed, never back, and among places of
  * one sort from lower to higher priority. */
@@ -73,17 +75,29 @@ static bool may_reclaim(const struct victim_rules *rules, const struct live_atte
     return true;
 }
 
+/* A victim's amounts: what it holds, and of that what it asked for. */
+struct share {
+    struct amounts held, asked;
+};
+
+static void share_of(const struct live_attempt *attempt, struct share *ret)
+{
+    const struct live_shape *shape = attempt->job->shape;
+    attempt_amounts(attempt, &ret->held);
+    amounts_of_shape(shape, attempt->row.size, shape->resource, &ret->asked);
+}
+
 /* What the team holds of a resource without what is chosen; the victim, too, is gone in the end. */
 static int64_t rest_of(
-    const struct live_team *team, const struct amounts *victim, bool chosen, int resource)
+    const struct live_team *team, const struct share *victim, bool chosen, int resource)
 {
     int64_t rest = team->held[resource] - team->chosen[resource];
-    return chosen ? rest : rest - victim->of[resource];
+    return chosen ? rest : rest - victim->held.of[resource];
 }
 
 /* Whether the team, everything chosen being gone, would be within its guarantee with amounts. */
-static bool within_guarantee(const struct live_team *team, const struct amounts *victim,
-    bool chosen, const struct amounts *amounts)
+static bool within_guarantee(const struct live_team *team, const struct share *victim, bool chosen,
+    const struct amounts *amounts)
 {
     bool guaranteed = false;
     for (int i = 0; i < RESOURCE_MAX; i++) {
@@ -106,10 +120,10 @@ static bool is_above(const struct live_team *team, const struct live_team *below
 /* Whether the victim has its place by the guarantee of a team from `from` up, and the job would
  * not have it by the same one. */
 static bool guaranteed_place(const struct victim_rules *rules, const struct live_team *from,
-    const struct amounts *victim, bool chosen)
+    const struct share *victim, bool chosen)
 {
     for (const struct live_team *at = from; at; at = at->parent) {
-        if (!within_guarantee(at, victim, chosen, victim))
+        if (!within_guarantee(at, victim, chosen, &victim->asked))
             continue;
         if (!is_above(at, rules->job->team) || !within_guarantee(at, victim, chosen, &rules->ask))
             return true;
@@ -138,11 +152,11 @@ bool victim_allowed(
     bool outranked = victim->row.priority < rules->job->row.priority;
     if (!outranked && !rules->reclaims)
         return false;
-    struct amounts amounts;
-    attempt_amounts(attempt, &amounts);
-    if (guaranteed_place(rules, victim->team, &amounts, false))
+    struct share share;
+    share_of(attempt, &share);
+    if (guaranteed_place(rules, victim->team, &share, false))
         return false;
-    if (!outranked && !may_reclaim(rules, attempt, &amounts))
+    if (!outranked && !may_reclaim(rules, attempt, &share.held))
         return false;
     return runs_long_enough(core, rules, attempt);
 }
@@ -151,11 +165,11 @@ bool victim_allowed(
  * that does not matter to who is entitled: nobody can take back from within a guarantee. */
 bool victim_stays_out(const struct victim_rules *rules, const struct live_attempt *attempt)
 {
-    struct amounts amounts;
-    attempt_amounts(attempt, &amounts);
+    struct share share;
+    share_of(attempt, &share);
     struct live_team *owner = attempt->job->team;
     struct live_team *common = team_common(rules->job->team, owner);
     const struct live_team *asking = team_below(rules->job->team, common);
     bool entitled = asking && quota_entitled(asking, &rules->ask);
-    return !guaranteed_place(rules, entitled ? common : owner, &amounts, true);
+    return !guaranteed_place(rules, entitled ? common : owner, &share, true);
 }
