@@ -203,12 +203,13 @@ class Muster:
         return answer.text
 
     def wait_log(self, reference, text, **query):
-        """The log once it contains the text; fails at once when the job ended without it."""
+        """The log once it contains the text and the job is known to have started, which may come
+        later; fails at once when the job ended without it."""
         def seen():
             status = self.job(reference)["status"]
             log = self.logs(reference, **query)
             assert text in log or status["state"] not in ENDED, f"{json.dumps(status)}\n{log}"
-            return log if text in log else None
+            return log if text in log and status["state"] != "starting" else None
         return self.wait_for(seen, f"{text!r} in the log of {reference}")
 
     def audit(self):
