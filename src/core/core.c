@@ -1,6 +1,7 @@
 /* Creating and reading the state. */
 #include "core/core.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -17,6 +18,7 @@
 #include <assert.h>
 
 enum { AGEING_MS_DEFAULT = 60000 };
+#define RESERVE_AFTER_MS_DEFAULT   ((int64_t)5 * 60 * 1000)
 #define USAGE_HALF_LIFE_MS_DEFAULT ((int64_t)7 * 24 * 3600 * 1000)
 
 struct core *core_create(const struct core_options *options)
@@ -28,6 +30,8 @@ struct core *core_create(const struct core_options *options)
         core->options.ageing_ms = AGEING_MS_DEFAULT;
     if (core->options.usage_half_life_ms <= 0)
         core->options.usage_half_life_ms = USAGE_HALF_LIFE_MS_DEFAULT;
+    if (core->options.reserve_after_ms == 0)
+        core->options.reserve_after_ms = RESERVE_AFTER_MS_DEFAULT;
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
@@ -110,6 +114,7 @@ void core_destroy(struct core *core)
     vec_free(&core->journal.nodes);
     vec_free(&core->by_ordinal);
     vec_free(&core->claimants);
+    vec_free(&core->promised);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);
     vec_free(&core->services_changed);
@@ -154,6 +159,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_PLACEMENT] = sizeof(struct live_placement),
         [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
+        [ROW_PROMISE] = sizeof(struct live_promise),
         [ROW_SERVICE] = sizeof(struct live_service),
         [ROW_REPLICA] = sizeof(struct live_replica),
     };

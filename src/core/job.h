@@ -8,6 +8,7 @@
 struct lane;
 struct live_attempt;
 struct live_claim;
+struct live_promise;
 struct live_replica;
 struct live_shape;
 
@@ -44,6 +45,7 @@ struct live_job {
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
     struct live_claim *claims;
+    struct live_promise *promises;
     struct live_replica *replica; /* of a service that it is, or NULL */
     struct lane *lane;            /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;

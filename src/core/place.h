@@ -21,11 +21,14 @@ bool fit_matches(
 /* Whether the shape tolerates every taint of that effect that the node has. */
 bool fit_tolerates(
     const struct live_shape *shape, const struct live_node *node, enum taint_effect effect);
-/* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
+/* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken, and
+ * what is promised to others where the job has to respect that. */
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks);
 /* Whether those that run on the node and the job bear each other, claims apart. */
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
+/* Whether one of the two jobs wants to be apart from the other. */
+bool fit_keeps_apart(const struct live_job *a, const struct live_job *b);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no

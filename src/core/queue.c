@@ -4,6 +4,7 @@
  * (queued_ms, id) and is destroyed with its last job. A pass looks at the heads of lanes, so its
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
 #include "core/queue.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -155,6 +156,8 @@ void queue_remove(struct core *core, struct live_job *job)
     struct lane *lane = job->lane;
     if (!lane)
         return;
+    if (job->promises)
+        promise_release(core, job);
     struct live_job *before = job->lane_previous, *next = job->lane_next;
     *(before ? &before->lane_next : &lane->first) = next;
     *(next ? &next->lane_previous : &lane->last) = before;

@@ -25,6 +25,7 @@ enum { JOURNAL_MAX = 1 << 16, SCORED_SHAPES_MAX = 512 };
 void journal_note(struct live_node *node)
 {
     struct journal *journal = node->journal;
+    journal->promised |= node->promises != NULL;
     if (journal->nodes.count >= JOURNAL_MAX)
         journal_restart(journal);
     vec_push(&journal->nodes, node);
@@ -62,7 +63,8 @@ bool score_usable(const struct core *core, const struct live_job *job)
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
-    if (fit_ranks(core, job, node, 1) == 0)
+    /* What jobs may use of a node that is promised depends on the job: see promise_best. */
+    if (node->promises || fit_ranks(core, job, node, 1) == 0)
         return SCORE_NO_ROOM;
     return packing_score(core, job, node, 1);
 }
