@@ -219,10 +219,11 @@ static void promise_make(
     struct core *core, struct live_job *job, const struct projection *projection)
 {
     assert(job->lane && !job->promises && projection->plan.size == job->row.size_min);
+    const struct live_counter *newest = core->counters[ROW_ATTEMPT];
     struct promise_row row = {
         .begin_ms = projection->begin_ms,
         .open = projection->open,
-        .last_attempt = core->tables[ROW_ATTEMPT].last_id,
+        .last_attempt = newest ? (uint64_t)newest->row.last : 0,
         .look_ms = next_look_ms(core, projection->begin_ms),
     };
     for (size_t i = 0; i < projection->plan.parts.count; i++) {
@@ -420,6 +421,12 @@ static bool company_keeps(const struct live_node *node)
     return true;
 }
 
+/* Claims may be beyond what the node has until victims have left. */
+static bool over(int64_t kept, int64_t taken, int64_t has)
+{
+    return kept > 0 && kept + taken > has;
+}
+
 /* Whether what is promised of the node is there at the moment of the promise. */
 static bool node_keeps(const struct live_node *node)
 {
@@ -429,9 +436,10 @@ static bool node_keeps(const struct live_node *node)
     if (!company_keeps(node))
         return false;
     const struct bundle *kept = &promised.plain, *held = &stays.plain, *claimed = &node->claimed;
-    if (kept->cpu_milli + held->cpu_milli + claimed->cpu_milli > node->row.cpu_milli ||
-        kept->memory_bytes + held->memory_bytes + claimed->memory_bytes > node->row.memory_bytes ||
-        kept->disk_bytes + held->disk_bytes + claimed->disk_bytes > node->row.disk_bytes)
+    if (over(kept->cpu_milli, held->cpu_milli + claimed->cpu_milli, node->row.cpu_milli) ||
+        over(kept->memory_bytes, held->memory_bytes + claimed->memory_bytes,
+            node->row.memory_bytes) ||
+        over(kept->disk_bytes, held->disk_bytes + claimed->disk_bytes, node->row.disk_bytes))
         return false;
     for (int32_t d = 0; d < node->row.devices; d++) {
         if (promised.devices[d] > 0 &&
