@@ -57,6 +57,7 @@ struct live_node {
     int32_t exclusive_claimed;
     struct journal *journal; /* of the core */
     size_t ordinal;          /* in the order of candidates */
+    int32_t packing_class;   /* the placement policy's own: nodes that it takes for alike */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;

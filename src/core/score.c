@@ -8,6 +8,7 @@
  * placed by looking at every node. Both ways give the same place, and core_check compares. */
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -53,8 +54,8 @@ static void number_nodes(struct core *core)
 bool score_usable(const struct core *core, const struct live_job *job)
 {
     const struct live_shape *shape = job->shape;
-    return core->apart_shapes == 0 && !shape->near && core->reservation_next_ms == MOMENT_NEVER &&
-           shape->row.spread == SPREAD_PACK &&
+    return !core->packing->per_job && core->apart_shapes == 0 && !shape->near &&
+           core->reservation_next_ms == MOMENT_NEVER && shape->row.spread == SPREAD_PACK &&
            (shape->scores || core->scored_shapes < SCORED_SHAPES_MAX);
 }
 
@@ -63,7 +64,7 @@ static int64_t score_now(
 {
     if (fit_ranks(core, job, node, 1) == 0)
         return SCORE_NO_ROOM;
-    return fit_score(job->shape, node, 1);
+    return packing_score(core, job, node, 1);
 }
 
 static void score_all(struct core *core, const struct live_job *job)
@@ -96,8 +97,10 @@ static void score_refresh(struct core *core, const struct live_job *job)
     struct live_shape *shape = job->shape;
     number_nodes(core);
     shape_candidates(core, shape);
+    uint64_t packing_version = packing_ready(core, shape);
     bool stale = !shape->scores || shape->scores_version != core->topology_version ||
-                 shape->scores_at < core->journal.base;
+                 shape->scores_packing != packing_version || shape->scores_at < core->journal.base;
+    shape->scores_packing = packing_version;
     if (stale)
         score_all(core, job);
     else
@@ -140,8 +143,9 @@ bool score_check(const struct core *core, const struct live_shape *shape)
 {
     const struct journal *journal = &core->journal;
     struct live_job like = {.shape = (struct live_shape *)shape};
-    if (!shape->scores || shape->scores_version != core->topology_version ||
-        shape->scores_at < journal->base || !score_usable(core, &like))
+    if (!shape->scores || shape->scores_packing != core->packing_version ||
+        shape->scores_version != core->topology_version || shape->scores_at < journal->base ||
+        !score_usable(core, &like))
         return true;
     SCOPED(mem_scope) bool *pending = mem_alloc(core->by_ordinal.count + 1, sizeof *pending);
     for (size_t i = shape->scores_at - journal->base; i < journal->nodes.count; i++)
