@@ -10,6 +10,7 @@
 #include "core/resource.h"
 #include "core/table.h"
 
+struct allotment_policy;
 struct arena;
 struct live_job;
 struct live_service;
@@ -47,7 +48,11 @@ struct core {
 
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
     int64_t jobs_queued, jobs_running, nodes_up;
-    int64_t apart_shapes; /* live shapes with anti-affinity */
+    int64_t apart_shapes;                     /* live shapes with anti-affinity */
+    const struct allotment_policy *allotment; /* who runs with how many ranks */
+    int64_t governed;                         /* live jobs that it decides about in rounds */
+    int64_t round_next_ms;                    /* the next round, if there is anything to decide */
+    bool round_wanted;                        /* what the last round decided may be placed now */
     int64_t reservation_next_ms;
     struct journal journal;
     VEC(struct live_node *) by_ordinal;

@@ -1,6 +1,7 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
+#include "core/allot.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -355,6 +356,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     }
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
+    core->governed += allot_governs(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
