@@ -3,6 +3,7 @@
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/service.h"
@@ -31,6 +32,10 @@ struct core *core_create(const struct core_options *options)
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
     core->free_version = 1;
+    core->packing = packing_find(core->options.placement);
+    core->packing = core->packing ? core->packing : packing_find(NULL);
+    core->options.placement = core->packing->name;
+    core->packing_version = 1;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -86,6 +91,7 @@ void core_destroy(struct core *core)
     if (!core)
         return;
     core_end(core);
+    packing_forget(core);
     lanes_free(core);
     arrays_free(core);
     tables_free(core);

@@ -27,10 +27,16 @@ struct core;
 struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
+    const char
+        *placement; /* which node and device: core_placement_name; NULL or unknown: default */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */
 void core_destroy(struct core *core);                         /* NULL is fine */
+
+/* The name of the i-th placement policy, or NULL past the last; the first is "default". What users
+ * write is checked against this list where it is read. */
+const char *core_placement_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 

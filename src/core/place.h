@@ -33,8 +33,6 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
  * work now. */
 bool fit_possible(
     const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
-/* How well `ranks` fit: less is better. */
-int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks);
 
 /* ---- device.c ---------------------------------------------------------------------------------
  */

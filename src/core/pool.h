@@ -62,6 +62,7 @@ struct live_node {
     struct node_room room;
     struct scores *scores; /* of the core */
     uint32_t ordinal;      /* in the order of candidates */
+    int32_t packing_class; /* the placement policy's own: nodes that it takes for alike */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;

@@ -9,7 +9,8 @@
  *
  * What is held or claimed of a node goes into the journal; a shape brings its row up to date from
  * where it last read the journal, each changed node once. When nodes come, go or stop taking work,
- * or the journal has lapped the shape, all its scores are computed again.
+ * the tables of the placement policy change, or the journal has lapped the shape, all its scores
+ * are computed again.
  *
  * Rows take memory in proportion to nodes times shapes, which is bounded: a new row may take the
  * place of one that was not used for long, and where every row is in use the shape gets none. Only
@@ -19,6 +20,7 @@
 #include "core/score.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -44,7 +46,8 @@ struct bound {
 };
 
 struct score_row {
-    uint64_t version; /* of the topology that it is for */
+    uint64_t version; /* of the topology that it is for, .. */
+    uint64_t packing; /* ..and of the policy's tables */
     uint64_t at;      /* in the journal */
     uint64_t used;    /* core->scores.clock at the last search */
     size_t bytes;
@@ -132,9 +135,10 @@ static bool fits_one(const struct live_shape *shape, const struct live_node *nod
     return fit_shares(shape, node);
 }
 
-static int64_t score_now(const struct live_shape *shape, const struct live_node *node)
+static int64_t score_now(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
 {
-    return fits_one(shape, node) ? fit_score(shape, node, 1) : SCORE_NO_ROOM;
+    return fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -199,15 +203,15 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
     row->segments = row->blocks + scores->segment_of.count;
 }
 
-static void row_fill(const struct core *core, struct live_shape *shape)
+static void row_fill(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
-    struct score_row *row = shape->scores;
+    struct score_row *row = job->shape->scores;
     row_lay_out(scores, row);
     for (size_t i = 0; i < scores->slots.count; i++) {
         const struct live_node *node = scores->slots.items[i].node;
-        bool matches = node && node_takes_work(node) && fit_matches(core, shape, node);
-        row->scores[i] = matches ? score_now(shape, node) : SCORE_NO_MATCH;
+        bool matches = node && node_takes_work(node) && fit_matches(core, job->shape, node);
+        row->scores[i] = matches ? score_now(core, job, node) : SCORE_NO_MATCH;
     }
     for (size_t b = 0; b < scores->segment_of.count; b++)
         block_correct(row, b);
@@ -215,22 +219,22 @@ static void row_fill(const struct core *core, struct live_shape *shape)
         segment_correct(scores, row, s);
 }
 
-static void row_follow(const struct core *core, struct live_shape *shape)
+static void row_follow(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
-    struct score_row *row = shape->scores;
+    struct score_row *row = job->shape->scores;
     for (uint64_t i = row->at; i < scores->journal.end; i++) {
         uint32_t ordinal = scores->journal.ring[i % JOURNAL_MAX];
         const struct score_slot *slot = &scores->slots.items[ordinal];
         if (slot->noted == i && row->scores[ordinal] != SCORE_NO_MATCH)
-            row_set(scores, row, ordinal, score_now(shape, slot->node));
+            row_set(scores, row, ordinal, score_now(core, job, slot->node));
     }
 }
 
 static bool row_current(const struct core *core, const struct score_row *row)
 {
     return row->version == core->topology_version && core->scores.version == row->version &&
-           row->at >= core->scores.journal.begin;
+           row->packing == core->packing_version && row->at >= core->scores.journal.begin;
 }
 
 /* ---- which shapes have rows -------------------------------------------------------------------
@@ -289,8 +293,8 @@ static bool row_provide(struct core *core, struct live_shape *shape)
 
 static bool score_defined(const struct core *core, const struct live_shape *shape)
 {
-    return core->apart_shapes == 0 && !shape->near && core->reservation_next_ms == MOMENT_NEVER &&
-           shape->row.spread == SPREAD_PACK;
+    return !core->packing->per_job && core->apart_shapes == 0 && !shape->near &&
+           core->reservation_next_ms == MOMENT_NEVER && shape->row.spread == SPREAD_PACK;
 }
 
 bool score_usable(struct core *core, const struct live_job *job)
@@ -342,11 +346,13 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
     struct live_shape *shape = job->shape;
     struct score_row *row = shape->scores;
     assert(row && score_defined(core, shape));
+    packing_ready(core, shape);
     if (row_current(core, row))
-        row_follow(core, shape);
+        row_follow(core, job);
     else
-        row_fill(core, shape);
+        row_fill(core, job);
     row->version = core->topology_version;
+    row->packing = core->packing_version;
     row->at = scores->journal.end;
     row->used = ++core->scores.clock;
     for (size_t segment = 0; segment < scores->segments.count;) {
@@ -386,6 +392,7 @@ bool score_check(const struct core *core, const struct live_shape *shape)
 {
     const struct scores *scores = &core->scores;
     const struct score_row *row = shape->scores;
+    struct live_job like = {.shape = (struct live_shape *)shape};
     if (!row || !row_current(core, row) || !score_defined(core, shape))
         return true;
     for (size_t i = 0; i < scores->slots.count; i++) {
@@ -393,7 +400,7 @@ bool score_check(const struct core *core, const struct live_shape *shape)
         bool matches = node && node_takes_work(node) && fit_matches(core, shape, node);
         bool pending = node && scores->slots.items[i].noted >= row->at;
         if (matches != (row->scores[i] != SCORE_NO_MATCH) ||
-            (matches && !pending && row->scores[i] != score_now(shape, node)))
+            (matches && !pending && row->scores[i] != score_now(core, &like, node)))
             return false;
     }
     return bounds_hold(scores, row);

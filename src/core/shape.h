@@ -28,6 +28,7 @@ struct live_shape {
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
     struct score_row *scores; /* see score.c; NULL: none */
+    void *packing;            /* what the placement policy keeps of it, or NULL */
     uint64_t nofit_version;   /* at that version of what is free.. */
     int32_t nofit_ranks;      /* ..so many ranks did not fit */
 };

@@ -15,9 +15,13 @@ struct arena;
 struct live_job;
 struct live_service;
 struct live_team;
+struct packing;
 
 struct core {
     struct core_options options;
+    const struct packing *packing; /* the placement policy */
+    void *packing_state;           /* its own */
+    uint64_t packing_version;      /* of its tables; what was scored under another is stale */
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];
