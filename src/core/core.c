@@ -113,8 +113,7 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
-    vec_free(&core->journal.nodes);
-    vec_free(&core->by_ordinal);
+    scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);

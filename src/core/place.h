@@ -5,7 +5,6 @@
 #include "core/core.h"
 
 struct amounts;
-struct journal;
 struct live_job;
 struct live_node;
 struct live_shape;
@@ -24,6 +23,8 @@ bool fit_tolerates(
 /* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks);
+/* Whether exclusive use, the shape's and that of others, lets a rank of it come to the node. */
+bool fit_shares(const struct live_shape *shape, const struct live_node *node);
 /* Whether those that run on the node and the job bear each other, claims apart. */
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
 /* How many an idle node could. */
@@ -32,20 +33,6 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
  * work now. */
 bool fit_possible(
     const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
-
-/* ---- score.c ----------------------------------------------------------------------------------
- */
-
-/* Something that is held or claimed of the node changed. */
-void journal_note(struct live_node *node);
-/* Forgets all entries; what was brought up to date before is stale. */
-void journal_restart(struct journal *journal);
-/* Whether one rank of the job may be placed by remembered scores. */
-bool score_usable(const struct core *core, const struct live_job *job);
-/* The node that one rank of the job goes to, or NULL: as plan_make would find it. */
-struct live_node *score_best(struct core *core, const struct live_job *job);
-void score_forget(struct core *core, struct live_shape *shape);
-bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
 
 /* ---- device.c ---------------------------------------------------------------------------------
  */
