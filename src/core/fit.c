@@ -183,6 +183,11 @@ static bool names_job(const struct live_shape *shape, int32_t kind, const struct
     return false;
 }
 
+bool fit_leans_on(const struct live_job *job, const struct live_job *other)
+{
+    return job->shape->near && names_job(job->shape, RULE_NEAR, other);
+}
+
 static bool keeps_apart(const struct live_job *a, const struct live_job *b)
 {
     return (a->shape->apart && names_job(a->shape, RULE_APART, b)) ||

@@ -27,6 +27,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 bool fit_shares(const struct live_shape *shape, const struct live_node *node);
 /* Whether those that run on the node and the job bear each other, claims apart. */
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
+/* Whether the job, which has to be near others, may be near that one. */
+bool fit_leans_on(const struct live_job *job, const struct live_job *other);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no
