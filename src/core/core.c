@@ -4,6 +4,7 @@
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/service.h"
@@ -37,6 +38,10 @@ struct core *core_create(const struct core_options *options)
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
     core->free_version = 1;
+    core->packing = packing_find(core->options.placement);
+    core->packing = core->packing ? core->packing : packing_find(NULL);
+    core->options.placement = core->packing->name;
+    core->packing_version = 1;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -92,6 +97,7 @@ void core_destroy(struct core *core)
     if (!core)
         return;
     core_end(core);
+    packing_forget(core);
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
@@ -107,8 +113,7 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
-    vec_free(&core->journal.nodes);
-    vec_free(&core->by_ordinal);
+    scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);
