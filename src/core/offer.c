@@ -77,6 +77,7 @@ static void candidate_add(struct bench *bench, struct live_attempt *attempt,
 
 static void bench_open(struct bench *bench, bool shared)
 {
+    journal_trial(bench->core, 1);
     bench->core->mark++;
     for (size_t i = 0; i < bench->node->placements.count; i++) {
         const struct live_placement *one = bench->node->placements.items[i];
@@ -99,6 +100,7 @@ static void bench_close(struct bench *bench)
 {
     for (size_t i = bench->leaving.count; i-- > 0;)
         move_here(bench, bench->leaving.items[i], false);
+    journal_trial(bench->core, -1);
     vec_free(&bench->list);
     vec_free(&bench->order);
     vec_free(&bench->leaving);

@@ -73,6 +73,7 @@ void search_open(struct search *search, struct core *core, struct live_job *job,
     search->mark = ++core->mark;
     search->caps = mem_alloc(count, sizeof *search->caps);
     victim_rules_init(&search->rules, job);
+    journal_trial(core, 1);
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = nodes[i];
         node->search_mark = search->mark;
@@ -95,6 +96,7 @@ void search_close(struct search *search)
     search_clear(search);
     for (size_t i = search->leaving.count; i-- > 0;)
         move(search, search->leaving.items[i], false);
+    journal_trial(search->core, -1);
     free(search->caps);
     vec_free(&search->leaving);
     vec_free(&search->chosen);
