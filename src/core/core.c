@@ -1,8 +1,10 @@
 /* Creating and reading the state. */
 #include "core/core.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/service.h"
@@ -27,10 +29,19 @@ struct core *core_create(const struct core_options *options)
         core->options.ageing_ms = AGEING_MS_DEFAULT;
     if (core->options.usage_half_life_ms <= 0)
         core->options.usage_half_life_ms = USAGE_HALF_LIFE_MS_DEFAULT;
+    core->allotment = allot_find(core->options.allotment);
+    assert(core->allotment);
+    if (core->options.round_ms <= 0)
+        core->options.round_ms = core->allotment->round_ms;
+    core->round_next_ms = 0;
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
     core->free_version = 1;
+    core->packing = packing_find(core->options.placement);
+    core->packing = core->packing ? core->packing : packing_find(NULL);
+    core->options.placement = core->packing->name;
+    core->packing_version = 1;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -86,6 +97,7 @@ void core_destroy(struct core *core)
     if (!core)
         return;
     core_end(core);
+    packing_forget(core);
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
@@ -101,8 +113,7 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
-    vec_free(&core->journal.nodes);
-    vec_free(&core->by_ordinal);
+    scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);
@@ -150,6 +161,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_CLAIM] = sizeof(struct live_claim),
         [ROW_SERVICE] = sizeof(struct live_service),
         [ROW_REPLICA] = sizeof(struct live_replica),
+        [ROW_ALLOTMENT] = sizeof(struct live_allotment),
+        [ROW_SPEED] = sizeof(struct live_speed),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

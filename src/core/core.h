@@ -27,10 +27,20 @@ struct core;
 struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
+    const char
+        *placement; /* which node and device: core_placement_name; NULL or unknown: default */
+    const char *allotment;      /* who runs with how many ranks: a name that allot_find knows, which
+                                 * whoever parses options has asked; NULL: "fair" */
+    int64_t round_ms;           /* of policies that decide in rounds; 0: the policy's own */
+    int64_t round_anchor_ms;    /* rounds are whole multiples of round_ms from here */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */
 void core_destroy(struct core *core);                         /* NULL is fine */
+
+/* The name of the i-th placement policy, or NULL past the last; the first is "default". What users
+ * write is checked against this list where it is read. */
+const char *core_placement_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 
@@ -95,6 +105,24 @@ struct core_report {
 bool core_attempt_report(struct core *core, const struct core_report *report);
 /* A node is there again, or gone with everything on it. Whether it changed anything. */
 bool core_node_report(struct core *core, const char *pool, const char *node, bool up);
+
+/* What a job says of its own progress: replaces what it said before, speeds for each (ranks, nodes)
+ * apart. The reporter chooses the unit of work. */
+struct core_speed {
+    int32_t ranks, nodes;
+    int64_t rate_milli; /* thousandths of a unit a second */
+};
+enum { CORE_SPEEDS_MAX = 128 };
+struct core_progress {
+    int64_t remaining;  /* units of work; -1: not known */
+    int64_t restart_ms; /* that it loses by starting again; 0: not known */
+    const struct core_speed *speeds;
+    size_t speed_count; /* at most CORE_SPEEDS_MAX, of different (ranks, nodes) */
+};
+/* Of one job at most CORE_SPEEDS_MAX speeds are kept: then that of the largest gang goes that is
+ * not in the report. ERR_NOT_FOUND, ERR_INVALID; nothing was done then. */
+MUST_CHECK int core_job_progress(
+    struct core *core, uint64_t job, const struct core_progress *progress, struct error *err);
 
 /* ---- services: jobs that run until they are stopped --------------------------------------
  *

@@ -187,6 +187,11 @@ static bool names_job(const struct live_shape *shape, int32_t kind, const struct
     return false;
 }
 
+bool fit_leans_on(const struct live_job *job, const struct live_job *other)
+{
+    return job->shape->near && names_job(job->shape, RULE_NEAR, other);
+}
+
 static bool keeps_apart(const struct live_job *a, const struct live_job *b)
 {
     return (a->shape->apart && names_job(a->shape, RULE_APART, b)) ||
@@ -236,65 +241,21 @@ bool fit_company(const struct core *core, const struct live_job *job, const stru
     return neighbours_allow(core, job, node);
 }
 
-static bool shares_node(const struct live_job *job, const struct live_node *node)
+bool fit_shares(const struct live_shape *shape, const struct live_node *node)
 {
     if (node->exclusive_held || node->exclusive_claimed)
         return false;
-    return !job->shape->row.exclusive || node_empty(node);
+    return !shape->row.exclusive || node_empty(node);
 }
 
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks)
 {
     const struct shape_row *shape = &job->shape->row;
-    struct bundle available = {
-        node->row.cpu_milli - node->held.cpu_milli - node->claimed.cpu_milli,
-        node->row.memory_bytes - node->held.memory_bytes - node->claimed.memory_bytes,
-        node->row.disk_bytes - node->held.disk_bytes - node->claimed.disk_bytes,
-    };
-    int32_t fit = bundle_ranks(&available, shape, ranks);
+    int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);
-    if (fit <= 0 || !shares_node(job, node) || !neighbours_allow(core, job, node))
+    if (fit <= 0 || !fit_shares(job->shape, node) || !neighbours_allow(core, job, node))
         return 0;
     return reservation_allows(core, node, job->row.time_limit_ms) ? fit : 0;
-}
-
-/* Rounded half up. A thousand AMOUNT_MAX fit 64 bits, where a division is several times as fast as
- * scale_round's: this is done three times for each node a job may go to. */
-static int64_t per_mille(int64_t part, int64_t whole)
-{
-    static_assert(AMOUNT_MAX < INT64_MAX / 2048, "no overflow");
-    assert(part <= AMOUNT_MAX && whole <= AMOUNT_MAX);
-    return whole > 0 && part > 0 ? (part * 1000 + whole / 2) / whole : 0;
-}
-
-/* Thousandths of devices that stay free; what is open already counts more than what is not. */
-static int64_t devices_left(
-    const struct live_shape *shape, const struct live_node *node, int32_t ranks)
-{
-    int64_t whole = 0, shares = 0;
-    for (int32_t i = 0; i < node->row.devices; i++) {
-        int64_t left = device_free(node, i);
-        whole += left == DEVICE_MILLI;
-        shares += left > 0 && left < DEVICE_MILLI ? left : 0;
-    }
-    int64_t milli = shape->row.accelerator_milli;
-    if (milli == 0 || milli >= DEVICE_MILLI)
-        return whole * DEVICE_MILLI - milli * ranks;
-    /* A share: opening a whole device costs a whole one. */
-    int64_t opens = shares >= milli * ranks ? 0 : DEVICE_MILLI;
-    return opens * DEVICES_MAX + shares;
-}
-
-int64_t fit_score(const struct live_shape *shape, const struct live_node *node, int32_t ranks)
-{
-    struct bundle ask = bundle_of_shape(&shape->row, ranks);
-    int64_t left =
-        per_mille(node->row.cpu_milli - node->held.cpu_milli - ask.cpu_milli, node->row.cpu_milli);
-    left += per_mille(node->row.memory_bytes - node->held.memory_bytes - ask.memory_bytes,
-        node->row.memory_bytes);
-    left += per_mille(
-        node->row.disk_bytes - node->held.disk_bytes - ask.disk_bytes, node->row.disk_bytes);
-    return devices_left(shape, node, ranks) * 4096 + left;
 }

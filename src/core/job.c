@@ -4,8 +4,10 @@
  * Invariants: a job has an attempt in exactly the three states that say so; claims only while it is
  * queued; dependencies only while it is held or waiting. An ended job is retired at once. */
 #include "core/job.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
+#include "core/packing.h"
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/service.h"
@@ -78,9 +80,12 @@ static void job_forget(struct core *core, struct live_job *job)
         change_retire(core, &label->item);
     job->labels = NULL;
     replica_forget(core, job);
+    core->governed -= allot_governs(core, job);
+    allotment_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;
+    packing_departed(core, job->shape, job->row.size);
     shape_unref(core, job->shape);
     change_retire(core, &job->item);
 }

@@ -7,6 +7,7 @@
 #include "core/place.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/pool.h"
 #include "core/resource.h"
 #include "core/shape.h"
@@ -121,21 +122,25 @@ static void use_best(struct choices *choices, bool spread)
     best->use = 1;
 }
 
-static void part_shares(struct plan *plan, const struct choice *choice, int64_t milli)
+static void part_shares(const struct core *core, const struct live_job *job,
+    const struct choice *choice, struct plan *plan)
 {
+    int64_t milli = job->shape->row.accelerator_milli;
     int16_t taken[DEVICES_MAX] = {0};
     for (int32_t rank = 0; rank < choice->use; rank++) {
-        int32_t device = device_pick_share(choice->node, milli, taken);
+        int32_t device = packing_device(core, job, choice->node, taken);
         assert(device >= 0);
         taken[device] = (int16_t)(taken[device] + milli);
         vec_push(&plan->parts, ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
     }
 }
 
-static void part_add(struct plan *plan, const struct choice *choice, const struct shape_row *shape)
+static void part_add(const struct core *core, const struct live_job *job,
+    const struct choice *choice, struct plan *plan)
 {
+    const struct shape_row *shape = &job->shape->row;
     if (shape->accelerator_milli > 0 && shape->accelerator_milli < DEVICE_MILLI) {
-        part_shares(plan, choice, shape->accelerator_milli);
+        part_shares(core, job, choice, plan);
         return;
     }
     struct plan_part part = {.node = choice->node, .ranks = choice->use};
@@ -155,7 +160,7 @@ static void choices_collect(struct core *core, const struct live_job *job,
         if (ranks == 0)
             continue;
         struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
-        choice.score = fit_score(job->shape, node, job->shape->row.spread ? 1 : ranks);
+        choice.score = packing_score(core, job, node, job->shape->row.spread ? 1 : ranks);
         vec_push(&choices->list, choice);
         choices->total += ranks;
     }
@@ -165,6 +170,7 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
 {
     struct choices choices = {0};
+    packing_ready(core, job->shape);
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
     choices_collect(core, job, nodes, count, size_max, &choices);
     bool fits = choices.total >= size_min;
@@ -176,7 +182,7 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
             distribute(&choices, plan->size, spread);
         for (size_t i = 0; i < choices.list.count; i++) {
             if (choices.list.items[i].use > 0)
-                part_add(plan, &choices.list.items[i], &job->shape->row);
+                part_add(core, job, &choices.list.items[i], plan);
         }
     }
     vec_free(&choices.list);
@@ -204,7 +210,7 @@ static bool plan_one(struct core *core, const struct live_job *job, struct plan 
     struct choice choice = {.node = score_best(core, job), .ranks = 1, .use = 1};
     if (!choice.node)
         return false;
-    part_add(plan, &choice, &job->shape->row);
+    part_add(core, job, &choice, plan);
     plan->size = 1;
     return true;
 }

@@ -253,6 +253,8 @@ void shape_unref(struct core *core, struct live_shape *shape)
     }
     vec_free(&shape->candidates);
     score_forget(core, shape);
+    free(shape->packing);
+    shape->packing = NULL;
     change_delete(core, &shape->item);
 }
 
@@ -260,6 +262,7 @@ void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
     free(shape->scores);
+    free(shape->packing);
     free(shape);
 }
 

@@ -1,9 +1,11 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
+#include "core/allot.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -359,6 +361,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     }
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
+    core->governed += allot_governs(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
@@ -406,6 +409,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
         uint64_t id = make_job(core, in, shape, i, first);
         first = first ? first : id;
     }
+    packing_arrived(core, shape, in->count * or_one(in->job->gang.size));
     shape_unref(core, shape);
     symbol_sweep(core, last_symbol);
     *ret_id = first;

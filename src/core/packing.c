@@ -1,0 +1,77 @@
+/* The table of placement policies, and calls of the one that the core was made with. */
+#include "core/packing.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/state.h"
+
+/* The first is the default. */
+static const struct {
+    const char *name;
+    const struct packing *packing;
+} policies[] = {
+    {"default", &packing_tight},
+    {"tight", &packing_tight},
+};
+
+const struct packing *packing_find(const char *name)
+{
+    if (!name || !*name)
+        return policies[0].packing;
+    for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
+        if (strcmp(policies[i].name, name) == 0)
+            return policies[i].packing;
+    }
+    return NULL;
+}
+
+const char *core_placement_name(size_t i)
+{
+    return i < ARRAY_LEN(policies) ? policies[i].name : NULL;
+}
+
+int64_t packing_score(const struct core *core, const struct live_job *job,
+    const struct live_node *node, int32_t ranks)
+{
+    return core->packing->score(core, job, node, ranks);
+}
+
+int32_t packing_device(const struct core *core, const struct live_job *job,
+    const struct live_node *node, const int16_t *taken)
+{
+    return core->packing->device(core, job, node, taken);
+}
+
+uint64_t packing_ready(struct core *core, struct live_shape *shape)
+{
+    if (core->packing->ready)
+        core->packing->ready(core, shape);
+    return core->packing_version;
+}
+
+void packing_arrived(struct core *core, struct live_shape *shape, int64_t ranks)
+{
+    if (core->packing->arrived)
+        core->packing->arrived(core, shape, ranks);
+}
+
+void packing_departed(struct core *core, struct live_shape *shape, int64_t ranks)
+{
+    if (core->packing->departed)
+        core->packing->departed(core, shape, ranks);
+}
+
+void packing_forget(struct core *core)
+{
+    if (core->packing->forget)
+        core->packing->forget(core);
+}
+
+int32_t packing_fullest_device(const struct core *core, const struct live_job *job,
+    const struct live_node *node, const int16_t *taken)
+{
+    (void)core;
+    return device_pick_share(node, job->shape->row.accelerator_milli, taken);
+}

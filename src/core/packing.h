@@ -1,0 +1,63 @@
+/* Placement policies: how good a node is for ranks of a shape, and which device a share goes to.
+ *
+ * Who asks: place.c for the nodes of a plan, score.c for remembered scores. Whether ranks fit at
+ * all is never a policy's business (fit.c). A policy is one entry of a table, found by name.
+ *
+ * What makes remembered scores right: unless `per_job` is set, a score depends on the shape, on the
+ * node's own state (what it has, what is held and claimed of it) and on the policy's tables, which
+ * change only in packing_ready; core->packing_version is another one then, and what was remembered
+ * under an older one is stale. */
+#pragma once
+
+#include "core/core.h"
+
+struct live_job;
+struct live_node;
+struct live_shape;
+
+struct packing {
+    const char *name;
+    const char *summary; /* for people, one line */
+    bool per_job;        /* the score depends on the job as well: nothing may be remembered */
+
+    /* How well `ranks` (>= 1, they fit) of the job's shape go to the node: less is better, of equal
+     * nodes the first in order is taken. Within +-2^61. */
+    int64_t (*score)(const struct core *core, const struct live_job *job,
+        const struct live_node *node, int32_t ranks);
+    /* The device for a share of `milli` thousandths on the node, taken (thousandths of each device
+     * that this plan gave out already) included; -1: none has room. */
+    int32_t (*device)(const struct core *core, const struct live_job *job,
+        const struct live_node *node, const int16_t *taken);
+
+    /* The rest may be NULL. Called before scores of the shape are asked: brings tables up to date,
+     * of all shapes and of this one, and counts core->packing_version up when scores of before are
+     * stale. */
+    void (*ready)(struct core *core, struct live_shape *shape);
+    /* A job of that shape came, or is gone for good. Not called while rows are loaded. */
+    void (*arrived)(struct core *core, struct live_shape *shape, int64_t ranks);
+    void (*departed)(struct core *core, struct live_shape *shape, int64_t ranks);
+    /* Frees what the policy keeps in core->packing_state. Of a shape it keeps one block of memory
+     * at most, shape->packing, which goes with the shape. */
+    void (*forget)(struct core *core);
+};
+
+/* The policy of that name, or NULL. NULL and "": the default. */
+const struct packing *packing_find(const char *name);
+
+/* The same as the entries' functions, with nothing done where an entry has none. */
+int64_t packing_score(const struct core *core, const struct live_job *job,
+    const struct live_node *node, int32_t ranks);
+int32_t packing_device(const struct core *core, const struct live_job *job,
+    const struct live_node *node, const int16_t *taken);
+/* Returns core->packing_version. */
+uint64_t packing_ready(struct core *core, struct live_shape *shape);
+void packing_arrived(struct core *core, struct live_shape *shape, int64_t ranks);
+void packing_departed(struct core *core, struct live_shape *shape, int64_t ranks);
+void packing_forget(struct core *core);
+
+/* The policies; each has a file of its own. */
+extern const struct packing packing_tight; /* packing_tight.c */
+
+/* The fullest device that has room for a share: what most policies do. */
+int32_t packing_fullest_device(const struct core *core, const struct live_job *job,
+    const struct live_node *node, const int16_t *taken);
