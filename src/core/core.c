@@ -42,6 +42,9 @@ struct core *core_create(const struct core_options *options)
     core->packing = core->packing ? core->packing : packing_find(NULL);
     core->options.placement = core->packing->name;
     core->packing_version = 1;
+    core->victim_policy = victim_policy_find(core->options.victims);
+    core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
+    core->options.victims = core->victim_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;

@@ -38,7 +38,8 @@ enum {
 struct pass {
     struct core *core;
     int32_t placements;
-    int32_t searches; /* for victims */
+    int32_t searches; /* for victims, that looked at all nodes */
+    struct preempt_books books;
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
@@ -245,8 +246,9 @@ static bool lane_try(struct pass *pass, struct lane *lane)
     pass->near_waits |= job->shape->near;
     if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
         return false;
-    bool preempted = preempt_for(core, job);
-    pass->searches++;
+    bool cheap;
+    bool preempted = preempt_for(core, job, &pass->books, &cheap);
+    pass->searches += !cheap;
     pass->preempted |= preempted;
     return preempted;
 }
@@ -267,6 +269,7 @@ static bool pass_run(struct core *core)
         if (pass.placements >= PLACEMENTS_PER_PASS)
             break;
     }
+    preempt_books_finish(&pass.books);
     /* The rest has its turn in the next pass, right away if this one got anywhere. */
     core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
                         (pass.searches >= SEARCHES_PER_PASS && pass.preempted);

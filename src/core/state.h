@@ -17,9 +17,11 @@ struct live_job;
 struct live_service;
 struct live_team;
 struct packing;
+struct victim_policy;
 
 struct core {
     struct core_options options;
+    const struct victim_policy *victim_policy;
     const struct packing *packing; /* the placement policy */
     void *packing_state;           /* its own */
     uint64_t packing_version;      /* of its tables; what was scored under another is stale */
