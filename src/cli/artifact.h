@@ -48,8 +48,6 @@ MUST_CHECK int artifact_run_pull(struct cli *cli, struct error *err);
 MUST_CHECK int artifact_run_versions(struct cli *cli, struct error *err);
 MUST_CHECK int artifact_run_verify(struct cli *cli, struct error *err);
 MUST_CHECK int artifact_run_delete(struct cli *cli, struct error *err);
-/* KIND_DATASET or KIND_MODEL, as the verb says. */
-enum kind artifact_kind(const struct cli *cli);
 
 /* The option that says which team a dataset or model without one in its name belongs to. */
 #define ARTIFACT_TEAM_OPTION                                                                       \
@@ -57,3 +55,19 @@ enum kind artifact_kind(const struct cli *cli);
         "team", 0, OPTION_TEXT, "TEAM", "the team of what is named without one", NULL,             \
             "MUSTER_TEAM"                                                                          \
     }
+
+/* Actions that datasets and models have in common. */
+#define ARTIFACT_ACTION(VERB, SUMMARY, OPTIONS)                                                    \
+    {                                                                                              \
+        .name = #VERB, .operands = "NAME", .summary = SUMMARY, .options = OPTIONS,                 \
+        .scope = VERB_REMOTE, .run = artifact_run_##VERB                                           \
+    }
+#define ARTIFACT_VERSIONS(OPTIONS) ARTIFACT_ACTION(versions, "list the versions", OPTIONS)
+#define ARTIFACT_VERIFY(OPTIONS)                                                                   \
+    ARTIFACT_ACTION(verify, "let the server read and check every byte of a version", OPTIONS)
+#define ARTIFACT_DELETE(OPTIONS)                                                                   \
+    ARTIFACT_ACTION(delete, "delete a version to which nothing refers", OPTIONS)
+#define ARTIFACT_PUSH_TEXT                                                                         \
+    "SOURCE is a folder, or an http or https URL that is downloaded here, by this program. Files " \
+    "are cut into chunks here, and only chunks that the server lacks are sent; a push that broke " \
+    "off goes on when it is repeated. The same content again makes no new version."

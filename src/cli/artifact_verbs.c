@@ -31,7 +31,8 @@ static const struct view_column version_columns[] = {
     {NULL},
 };
 
-enum kind artifact_kind(const struct cli *cli)
+/* KIND_DATASET or KIND_MODEL, as the verb says. */
+static enum kind artifact_kind(const struct cli *cli)
 {
     return strncmp(arguments_path(cli->args), "dataset", 7) == 0 ? KIND_DATASET : KIND_MODEL;
 }

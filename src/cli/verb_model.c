@@ -109,11 +109,7 @@ static const struct verb actions[] = {
     {.name = "push",
         .operands = "NAME SOURCE",
         .summary = "make the next version of a folder or a URL",
-        .description =
-            "SOURCE is a folder, or an http or https URL that is downloaded here, by this program. "
-            "Files are cut into chunks here, and only chunks that the server lacks are sent; a "
-            "push that broke off goes on when it is repeated. The same content again makes no "
-            "new version.",
+        .description = ARTIFACT_PUSH_TEXT,
         .examples = "muster model push vision/digits ./out --create --runtime xgboost\n"
                     "muster model push digits-small ./int8 --parent digits:3 --relation quantized",
         .options = push_options,
@@ -129,12 +125,7 @@ static const struct verb actions[] = {
         .options = team_options,
         .scope = VERB_REMOTE,
         .run = artifact_run_pull},
-    {.name = "versions",
-        .operands = "NAME",
-        .summary = "list the versions",
-        .options = list_options,
-        .scope = VERB_REMOTE,
-        .run = artifact_run_versions},
+    ARTIFACT_VERSIONS(list_options),
     {.name = "variants",
         .operands = "NAME",
         .summary = "compare a version with its parent and with what was made smaller of it",
@@ -146,18 +137,8 @@ static const struct verb actions[] = {
         .options = list_options,
         .scope = VERB_REMOTE,
         .run = run_variants},
-    {.name = "verify",
-        .operands = "NAME",
-        .summary = "let the server read and check every byte of a version",
-        .options = team_options,
-        .scope = VERB_REMOTE,
-        .run = artifact_run_verify},
-    {.name = "delete",
-        .operands = "NAME",
-        .summary = "delete a version to which nothing refers",
-        .options = team_options,
-        .scope = VERB_REMOTE,
-        .run = artifact_run_delete},
+    ARTIFACT_VERIFY(team_options),
+    ARTIFACT_DELETE(team_options),
     {NULL},
 };
 

@@ -120,6 +120,7 @@ static void search_see(struct search *search, struct live_attempt *attempt)
 static void search_open(struct search *search)
 {
     struct core *core = search->core;
+    journal_trial(core, 1);
     core->mark++;
     search->caps = mem_alloc(search->node_count, sizeof *search->caps);
     for (size_t i = 0; i < search->node_count; i++) {
@@ -139,6 +140,7 @@ static void search_close(struct search *search)
     trial_clear(search);
     for (size_t i = search->leaving.count; i-- > 0;)
         trial_move(search, search->leaving.items[i], false);
+    journal_trial(search->core, -1);
     free(search->caps);
     vec_free(&search->victims);
     vec_free(&search->leaving);

@@ -46,9 +46,10 @@ bool preempt_for(struct core *core, struct live_job *job);
 /* What may be stopped for a job, with what is chosen already counted in team->chosen. */
 struct victim_rules {
     struct live_job *job;
-    struct amounts ask;   /* of the smallest gang */
-    bool reclaims;        /* some branch of its team is entitled to that */
-    int64_t protected_ms; /* the first moment at which a minimum run time ends */
+    struct amounts ask;      /* of the smallest gang */
+    struct amounts possible; /* the same, by every type that it could get */
+    bool reclaims;           /* some branch of its team is entitled to that */
+    int64_t protected_ms;    /* the first moment at which a minimum run time ends */
 };
 void victim_rules_init(struct victim_rules *rules, struct live_job *job);
 bool victim_allowed(

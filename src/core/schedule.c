@@ -8,6 +8,7 @@
  * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
  * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
  * stays so and every step either admits a job or blocks a lane: the pass ends. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
@@ -47,7 +48,7 @@ struct pass {
 
 static int32_t lane_rank(const struct core *core, const struct lane *lane)
 {
-    if (lane->blocked || !lane->cursor)
+    if (lane->blocked || !lane->cursor || lane->key.governed)
         return RANK_NONE;
     struct amounts ask;
     amounts_possible(lane->key.shape, lane->key.size_min, &ask);
@@ -280,6 +281,7 @@ static void queue_run(struct core *core)
         return;
     core->wake_ms = MOMENT_NEVER;
     claims_settle(core);
+    allot_place(core);
     core->pass_wanted = false;
     while (pass_run(core)) {
         /* Each pass but the last has placed a job. */
@@ -293,6 +295,7 @@ void core_schedule(struct core *core)
     timers_run(core);
     reservations_run(core);
     services_settle(core);
+    allot_run(core);
     queue_run(core);
 }
 
@@ -302,6 +305,7 @@ int64_t core_next_ms(const struct core *core)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
     next_ms = least(next_ms, services_next_ms(core));
+    next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)
         next_ms = least(next_ms, core->timers.items[0]->timer_ms);
     return next_ms;

@@ -221,6 +221,61 @@ static void frees_one_node_rather_than_scattered_devices(void **state)
     assert_int_equal(world_state(world, jobs[3]), JOB_STOPPING);
 }
 
+static void put_quotas(struct world *world, const char *name, struct quota *quotas, size_t count)
+{
+    struct error err;
+    struct team team = team_make(name, NULL);
+    team.quotas.items = quotas;
+    team.quotas.count = count;
+    if (core_team_put(world->core, &team, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* The owner is guaranteed 4 accelerators, of them 1 of type gpu, and runs one job on 2 accelerators
+ * of any type: 2 of 4, although both happen to be gpus. Measured by the gpus that it got, its place
+ * would be borrowed: the urgent guest would take it, and the owner, entitled again by what it asks
+ * for, would take it back, for ever. */
+static void who_asks_for_any_type_is_not_measured_by_the_one_it_got(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 2)};
+    struct quota quotas[] = {{.resource = "accelerators", .guarantee = 4000, .limit = -1},
+        {.resource = "gpu", .guarantee = 1000, .limit = -1}};
+    world_pool(world, "p", nodes, 1);
+    put_quotas(world, "owner", quotas, ARRAY_LEN(quotas));
+    world_team(world, "guest");
+    struct job job = job_make("owner", "any", 1, 2);
+    job.resources.accelerator = NULL;
+    uint64_t any = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, any);
+    uint64_t urgent = submit_urgent(world, "guest", "urgent", 2);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, any), JOB_RUNNING);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+    assert_int_equal(world_decided(world, DECISION_STOP), 0);
+    /* The other way round the guest borrows: one gpu is less than the job might get, so it has no
+     * claim to the place before two are guaranteed; then it gets it back, and keeps it. */
+    assert_int_equal(core_job_cancel(world->core, any, NULL), 0);
+    world_end(world, any, END_CANCELLED);
+    world_tick(world, 0);
+    world_start(world, urgent);
+    job.metadata.name = "again";
+    uint64_t again = world_submit(world, &job);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, urgent), JOB_RUNNING);
+    quotas[1].guarantee = 2000;
+    put_quotas(world, "owner", quotas, ARRAY_LEN(quotas));
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, urgent), JOB_STOPPING);
+    world_end(world, urgent, END_SIGNAL);
+    world_tick(world, 0);
+    world_start(world, again);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, again), JOB_RUNNING);
+    assert_int_equal(world_state(world, urgent), JOB_QUEUED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +288,7 @@ int main(void)
         TEST(stops_nobody_more_often_than_it_allows),
         TEST(a_preempted_job_that_says_it_is_complete_has_succeeded),
         TEST(frees_one_node_rather_than_scattered_devices),
+        TEST(who_asks_for_any_type_is_not_measured_by_the_one_it_got),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,7 @@
 #include "gateway/listen.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
+#include "wire/signals.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -51,7 +52,7 @@ static const char no_routes[] = "{\"generation\":0,\"keys\":[],\"services\":[]}"
 struct gateway {
     struct gateway_config config;
     struct event_base *base;
-    struct event *signals[3];
+    struct signal_watch signals;
     struct event *news;
     int news_fd; /* the workers' */
     int lock_fd;
@@ -199,21 +200,6 @@ static void on_reload(evutil_socket_t number, short what, void *context)
     access_log_reopen(gateway->log);
     for (int i = 0; gateway->config.tls_cert && i < gateway->worker_count; i++)
         gateway_worker_reload(gateway->workers[i]);
-}
-
-static void watch_signals(struct gateway *gateway)
-{
-    static const struct {
-        int number;
-        event_callback_fn callback;
-    } wanted[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
-    signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-        gateway->signals[i] =
-            evsignal_new(gateway->base, wanted[i].number, wanted[i].callback, gateway);
-        assert(gateway->signals[i]);
-        event_add(gateway->signals[i], NULL);
-    }
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -410,7 +396,7 @@ static int gateway_open(struct gateway *gateway, struct error *err)
         start_workers(gateway, err) < 0 || open_control(gateway, err) < 0)
         return -1;
     control_routes_used(gateway->control, sequence_used_by_all(gateway));
-    watch_signals(gateway);
+    signals_watch(&gateway->signals, gateway->base, on_stop, on_reload, gateway);
     return 0;
 }
 
@@ -434,10 +420,7 @@ static void gateway_close(struct gateway *gateway)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);
     replica_states_destroy(gateway->states);
-    for (size_t i = 0; i < ARRAY_LEN(gateway->signals); i++) {
-        if (gateway->signals[i])
-            event_free(gateway->signals[i]);
-    }
+    signals_finish(&gateway->signals);
     if (gateway->news)
         event_free(gateway->news);
     if (gateway->base)

@@ -275,12 +275,6 @@ const struct table_service *route_table_service(const struct route_table *table,
     return strmap_get(&table->by_route, route);
 }
 
-const struct table_service *route_table_service_at(const struct route_table *table, size_t i)
-{
-    assert(i < table->routes->service_count);
-    return &table->services[i];
-}
-
 /* ---- keys ------------------------------------------------------------------------------------ */
 
 /* Where the keys begin whose prefix is not below this one. */

@@ -89,8 +89,6 @@ const struct table_replica *route_table_replica(const struct route_table *table,
 int64_t route_table_openai_body_max(const struct route_table *table);
 /* The service of a route, or NULL. */
 const struct table_service *route_table_service(const struct route_table *table, const char *route);
-/* Service i in the order of the routes. */
-const struct table_service *route_table_service_at(const struct route_table *table, size_t i);
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 

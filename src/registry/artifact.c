@@ -26,7 +26,9 @@ static int unpack_tree(const struct digest *digest, const void *stored, size_t s
     return 0;
 }
 
-int tree_load_text(struct registry *registry, const struct digest *digest, char **ret_text,
+/* Reads a tree's text, checked against its digest; the caller frees it. ERR_NOT_FOUND, ERR_CORRUPT.
+ */
+static int tree_load_text(struct registry *registry, const struct digest *digest, char **ret_text,
     size_t *ret_size, struct error *err)
 {
     static const size_t room = TREE_BYTES_MAX + CODEC_HEADER;

@@ -38,10 +38,6 @@ void chunk_buffers_finish(struct chunk_buffers *buffers); /* zeroed is fine */
 
 /* The digest of text that is to be one. ERR_INVALID. */
 MUST_CHECK int parse_digest(const char *text, struct digest *ret, struct error *err);
-/* Reads a tree's text, checked against its digest; the caller frees it. ERR_NOT_FOUND, ERR_CORRUPT.
- */
-MUST_CHECK int tree_load_text(struct registry *registry, const struct digest *digest,
-    char **ret_text, size_t *ret_size, struct error *err);
 /* Reads and parses a tree, to be finished by the caller. tree is its digest as text. */
 MUST_CHECK int tree_load(
     struct registry *registry, const char *tree, struct tree *ret, struct error *err);

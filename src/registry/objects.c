@@ -22,7 +22,7 @@ enum {
     TOUCH_AFTER_MS = 60 * 1000,
 };
 
-struct object_name object_name(enum object_kind kind, const struct digest *digest)
+static struct object_name name_of(enum object_kind kind, const struct digest *digest)
 {
     struct object_name name;
     char hex[DIGEST_HEX + 1];
@@ -170,7 +170,7 @@ static int hold(struct objects *objects, const char *team, const struct object_n
 int object_hold(struct objects *objects, const char *team, enum object_kind kind,
     const struct digest *digest, enum hold how, bool *ret_held, struct error *err)
 {
-    struct object_name name = object_name(kind, digest);
+    struct object_name name = name_of(kind, digest);
     pthread_rwlock_rdlock(&objects->names);
     int done = hold(objects, team, &name, how, ret_held, err);
     pthread_rwlock_unlock(&objects->names);
@@ -205,7 +205,7 @@ int object_read(struct objects *objects, const char *team, enum object_kind kind
 {
     char path[PATH_SIZE];
     size_t size;
-    struct object_name name = object_name(kind, digest);
+    struct object_name name = name_of(kind, digest);
     int at = object_path(objects, team, &name, path);
     SCOPED(fd_scope) int fd = openat(at, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT)
@@ -221,7 +221,7 @@ int object_read(struct objects *objects, const char *team, enum object_kind kind
 /* Bytes that were checked when they were stored and fail the check now were changed on the disk. */
 static int corrupt(enum object_kind kind, const struct digest *digest, struct error *err)
 {
-    struct object_name name = object_name(kind, digest);
+    struct object_name name = name_of(kind, digest);
     if (err)
         err->code = ERR_CORRUPT;
     return error_prefix(err, "object %s was changed on the disk", name.text + 3);
@@ -330,7 +330,7 @@ static int name_object(
     struct batch *batch, struct pending *pending, bool *ret_new, struct error *err)
 {
     struct objects *objects = batch->objects;
-    struct object_name name = object_name(pending->kind, &pending->digest);
+    struct object_name name = name_of(pending->kind, &pending->digest);
     char tmp[TMP_NAME_SIZE];
     bool held = false;
     tmp_name(pending->tmp, tmp);

@@ -32,7 +32,6 @@ struct objects {
 struct object_name {
     char text[3 + DIGEST_HEX + 5 + 1];
 };
-struct object_name object_name(enum object_kind kind, const struct digest *digest);
 
 /* Sets up what objects_close takes. */
 void objects_init(struct objects *objects);

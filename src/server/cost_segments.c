@@ -22,7 +22,8 @@ int64_t segment_nano(int64_t hour_micro, int64_t ms)
     return (int64_t)((product + MS_PER_HOUR / 2) / MS_PER_HOUR);
 }
 
-int64_t segment_share(int64_t amount, int64_t part, int64_t whole)
+/* The part of amount that falls to part of whole, rounded half up. */
+static int64_t share_of(int64_t amount, int64_t part, int64_t whole)
 {
     if (whole <= 0 || part >= whole)
         return amount;
@@ -38,8 +39,8 @@ bool segment_clip(const struct segment_walk *walk, struct segment *segment)
     int64_t end = segment->end_ms < walk->to_ms ? segment->end_ms : walk->to_ms;
     if (end <= begin)
         return false;
-    segment->cost_nano = segment_share(segment->cost_nano, end - begin, whole);
-    segment->wasted_nano = segment_share(segment->wasted_nano, end - begin, whole);
+    segment->cost_nano = share_of(segment->cost_nano, end - begin, whole);
+    segment->wasted_nano = share_of(segment->wasted_nano, end - begin, whole);
     segment->begin_ms = begin;
     segment->end_ms = end;
     return true;

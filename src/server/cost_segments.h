@@ -39,5 +39,3 @@ MUST_CHECK int segments_walk(struct segment_walk *walk, uint64_t job, struct err
 bool segment_clip(const struct segment_walk *walk, struct segment *segment);
 /* What a time costs at a price in millionths an hour, in billionths, rounded half up. */
 int64_t segment_nano(int64_t hour_micro, int64_t ms);
-/* The part of amount that falls to part of whole, rounded half up. */
-int64_t segment_share(int64_t amount, int64_t part, int64_t whole);

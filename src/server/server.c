@@ -33,6 +33,7 @@
 #include "server/worker.h"
 #include "store/store.h"
 #include "wire/http.h"
+#include "wire/signals.h"
 #include "wire/tls.h"
 
 #include <assert.h>
@@ -52,7 +53,7 @@ enum { LOCK_TRIES = 20, LOCK_WAIT_US = 100000, DRAIN_MS = 2000, REQUESTS_PER_S =
 struct life {
     struct server server;
     struct tls_server *tls;
-    struct event *signals[3];
+    struct signal_watch signals;
     struct retention *retention;
 };
 
@@ -89,21 +90,6 @@ static void on_reload(evutil_socket_t number, short what, void *context)
         log_error("the certificates stay as they were: %s", err.text);
     else
         log_info("certificates were read again");
-}
-
-static void watch_signals(struct life *life)
-{
-    static const struct {
-        int number;
-        event_callback_fn callback;
-    } wanted[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_reload}};
-    signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
-        life->signals[i] =
-            evsignal_new(life->server.base, wanted[i].number, wanted[i].callback, life);
-        assert(life->signals[i]);
-        event_add(life->signals[i], NULL);
-    }
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -277,21 +263,13 @@ static int life_open(struct life *life, struct error *err)
         open_defaults(server, err) < 0 ||
         serving_usage_create(server, &server->serving_usage, err) < 0 || open_http(life, err) < 0)
         return -1;
-    watch_signals(life);
+    signals_watch(&life->signals, life->server.base, on_stop, on_reload, life);
     life->retention = retention_create(server);
     ticker_poke(server->ticker);
     return 0;
 }
 
 /* ---- closing --------------------------------------------------------------------------------- */
-
-static void close_events(struct life *life)
-{
-    for (size_t i = 0; i < ARRAY_LEN(life->signals); i++) {
-        if (life->signals[i])
-            event_free(life->signals[i]);
-    }
-}
 
 static void life_close(struct life *life)
 {
@@ -324,7 +302,7 @@ static void life_close(struct life *life)
     store_reader_close(server->reader);
     store_close(server->store);
     tls_server_destroy(life->tls);
-    close_events(life);
+    signals_finish(&life->signals);
     if (server->base)
         event_base_free(server->base);
 }

@@ -88,7 +88,7 @@ static const struct revision *remember(
     return &cached->revision;
 }
 
-const struct revision *services_revision(
+static const struct revision *revision_named(
     struct services *services, const char *team, const char *name, int32_t number)
 {
     char key[REVISION_KEY];
@@ -116,7 +116,7 @@ const struct revision *services_revision_of(
     const struct team_row *team = row ? core_team(core, row->team) : NULL;
     if (!team)
         return NULL;
-    return services_revision(
+    return revision_named(
         services, core_symbol(core, team->name), core_symbol(core, row->name), number);
 }
 
@@ -307,7 +307,7 @@ static int put_composed(
     uint64_t id = core_service_find(core, team, name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *before =
-        row ? services_revision(services, team, name, row->revision) : NULL;
+        row ? revision_named(services, team, name, row->revision) : NULL;
     bool renew = !before || !doc_equal(before->doc, doc);
     struct core_service wanted = {
         .team = team,
@@ -451,7 +451,7 @@ static void follow_one(struct tick *tick, const struct service *service)
     uint64_t id = core_service_find(core, team, name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *before =
-        row ? services_revision(tick_server(tick)->services, team, name, row->revision) : NULL;
+        row ? revision_named(tick_server(tick)->services, team, name, row->revision) : NULL;
     const struct doc *doc;
     struct error err;
     if (compose(tick, service, &doc, &err) < 0) {

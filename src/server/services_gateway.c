@@ -254,6 +254,12 @@ static char *compose(struct gateway_link *link)
 
 static void step(struct gateway_link *link);
 
+/* Whether no gateway is there: the last try to reach it failed. */
+static bool is_down(const struct gateway_link *link)
+{
+    return link->state == LINK_DOWN;
+}
+
 static void wake_in(struct gateway_link *link, int64_t ms)
 {
     struct timeval delay = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
@@ -276,7 +282,7 @@ static void release_drained(struct services *services)
     for (size_t i = 0; i < services->replicas.count; i++) {
         const struct replica *replica = services->replicas.items[i];
         if (replica->draining &&
-            (replica->idle || now >= replica->drain_ends || gateway_link_down(services->link))) {
+            (replica->idle || now >= replica->drain_ends || is_down(services->link))) {
             services_kick(services);
             return;
         }
@@ -479,15 +485,11 @@ void gateway_link_follow(struct gateway_link *link)
         step(link);
 }
 
-void gateway_link_drain(struct gateway_link *link)
+/* A replica waits for the gateway to let go of it. */
+static void ask_soon(struct gateway_link *link)
 {
     if (!link->exchange && link->state == LINK_UP)
         wake_in(link, 0);
-}
-
-bool gateway_link_down(const struct gateway_link *link)
-{
-    return link->state == LINK_DOWN;
 }
 
 const char *gateway_link_text(const struct gateway_link *link, struct arena *arena)
@@ -554,10 +556,9 @@ bool services_may_stop(struct services *services, const struct attempt_row *atte
     if (!replica || replica->attempt != attempt->id)
         return true;
     replica->drain_ends = attempt->stop_ms + drain_ms(services, replica);
-    bool may = replica->idle || server_now_ms() >= replica->drain_ends ||
-               gateway_link_down(services->link);
+    bool may = replica->idle || server_now_ms() >= replica->drain_ends || is_down(services->link);
     if (!may && !replica->draining)
-        gateway_link_drain(services->link);
+        ask_soon(services->link);
     replica->draining = !may;
     return may;
 }

@@ -67,11 +67,8 @@ struct services {
 
 /* ---- services.c ---- */
 
-/* The revision of a service, read from the store at most once; NULL when there is none. Valid until
- * the loop is returned to. */
-const struct revision *services_revision(
-    struct services *services, const char *team, const char *name, int32_t number);
-/* The same for what a live service of the core has. */
+/* The revision of a live service of the core, read from the store at most once; NULL when there is
+ * none. Valid until the loop is returned to. */
 const struct revision *services_revision_of(
     struct services *services, uint64_t service, int32_t number);
 /* The folder of the runtimes' programs as a replica sees it. */
@@ -96,9 +93,5 @@ MUST_CHECK struct gateway_link *gateway_link_create(struct services *services, s
 void gateway_link_destroy(struct gateway_link *link); /* NULL is fine */
 /* Makes the document anew and pushes it if it changed. */
 void gateway_link_follow(struct gateway_link *link);
-/* A replica waits for the gateway to let go of it: asks it soon. */
-void gateway_link_drain(struct gateway_link *link);
-/* Whether no gateway is there: the last try to reach it failed. */
-bool gateway_link_down(const struct gateway_link *link);
 /* For people: where the routes are. */
 const char *gateway_link_text(const struct gateway_link *link, struct arena *arena);

@@ -32,13 +32,15 @@ const char *versions_stage_name(enum model_stage stage)
     return stage_names[stage];
 }
 
-const char *versions_collection(enum kind kind)
+static const char *collection_of(enum kind kind)
 {
     assert(kind == KIND_DATASET || kind == KIND_MODEL);
     return kind == KIND_DATASET ? "dataset-version" : "model-version";
 }
 
-char *versions_key(const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT])
+/* "team/name/00000003": versions of one are in order of their numbers. */
+static char *version_key(
+    const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT])
 {
     snprintf(out, VERSION_KEY_TEXT, "%s/%s/%08" PRId64, team, name, version);
     return out;
@@ -69,7 +71,9 @@ static enum model_stage find_stage(const char *name)
     return STAGE_CANDIDATE;
 }
 
-int versions_read(enum kind kind, const struct doc *doc, struct version *ret, struct error *err)
+/* Fills ret from a stored document, whose texts it borrows. ERR_CORRUPT. */
+static int read_version(
+    enum kind kind, const struct doc *doc, struct version *ret, struct error *err)
 {
     struct version version = {.kind = kind,
         .team = doc_get_string(doc, "team"),
@@ -121,12 +125,16 @@ static int take_indexed(void *context, const struct version *version, struct err
     return 0;
 }
 
+/* Visits the versions of one, ascending. */
+static int each_version(struct server *server, struct arena *arena, enum kind kind,
+    const char *team, const char *name, version_fn *visit, void *context, struct error *err);
+
 /* The index from the versions themselves. */
 static int index_derive(struct server *server, enum kind kind, const char *team, const char *name,
     struct version_index *ret, struct error *err)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    return versions_each(server, arena, kind, team, name, take_indexed, ret, err);
+    return each_version(server, arena, kind, team, name, take_indexed, ret, err);
 }
 
 static int index_load(struct server *server, enum kind kind, const char *team, const char *name,
@@ -214,14 +222,14 @@ int versions_get(struct server *server, struct arena *arena, enum kind kind, con
     char key[VERSION_KEY_TEXT];
     SCOPED(mem_scope) char *json = NULL;
     struct error why;
-    versions_key(team, name, number, key);
-    if (reader_document(server->reader, versions_collection(kind), key, &json, NULL, &why) < 0) {
+    version_key(team, name, number, key);
+    if (reader_document(server->reader, collection_of(kind), key, &json, NULL, &why) < 0) {
         if (why.code == ERR_NOT_FOUND)
             return no_version(kind, team, name, number, err);
         return error_set(err, why.code, "%s", why.text);
     }
     const struct doc *doc = doc_parse_json(arena, json, strlen(json), VERSION_BYTES_MAX, err);
-    return doc ? versions_read(kind, doc, ret, err) : -1;
+    return doc ? read_version(kind, doc, ret, err) : -1;
 }
 
 int versions_resolve(struct server *server, struct arena *arena, enum kind kind, const char *team,
@@ -272,7 +280,7 @@ static int take_version(void *context, const struct document *document, struct e
     struct version version;
     const struct doc *doc =
         doc_parse_json(walk->arena, document->json, strlen(document->json), VERSION_BYTES_MAX, err);
-    if (!doc || versions_read(walk->kind, doc, &version, err) < 0)
+    if (!doc || read_version(walk->kind, doc, &version, err) < 0)
         return -1;
     walk->seen++;
     walk->last = version.version;
@@ -286,21 +294,21 @@ int versions_page(struct server *server, struct arena *arena, enum kind kind, co
     char prefix[VERSION_KEY_TEXT], key[VERSION_KEY_TEXT];
     struct version_walk walk = {arena, kind, visit, context, 0, 0};
     snprintf(prefix, sizeof prefix, "%s/%s/", team, name);
-    versions_key(team, name, after, key);
-    return reader_documents_prefix(server->reader, versions_collection(kind), prefix,
+    version_key(team, name, after, key);
+    return reader_documents_prefix(server->reader, collection_of(kind), prefix,
         after > 0 ? key : NULL, limit, take_version, &walk, err);
 }
 
-int versions_each(struct server *server, struct arena *arena, enum kind kind, const char *team,
-    const char *name, version_fn *visit, void *context, struct error *err)
+static int each_version(struct server *server, struct arena *arena, enum kind kind,
+    const char *team, const char *name, version_fn *visit, void *context, struct error *err)
 {
     char prefix[VERSION_KEY_TEXT], key[VERSION_KEY_TEXT];
     struct version_walk walk = {arena, kind, visit, context, 0, 0};
     snprintf(prefix, sizeof prefix, "%s/%s/", team, name);
     do {
         walk.seen = 0;
-        versions_key(team, name, walk.last, key);
-        if (reader_documents_prefix(server->reader, versions_collection(kind), prefix,
+        version_key(team, name, walk.last, key);
+        if (reader_documents_prefix(server->reader, collection_of(kind), prefix,
                 walk.last > 0 ? key : NULL, PAGE_VERSIONS, take_version, &walk, err) < 0)
             return -1;
     } while (walk.seen == PAGE_VERSIONS);
@@ -329,8 +337,8 @@ int versions_all(struct store_reader *reader, enum kind kind, version_fn *visit,
         char after[VERSION_KEY_TEXT];
         memcpy(after, all.last, sizeof after);
         all.walk.seen = 0;
-        if (reader_documents(reader, versions_collection(kind), NULL, after, PAGE_VERSIONS,
-                take_any, &all, err) < 0)
+        if (reader_documents(
+                reader, collection_of(kind), NULL, after, PAGE_VERSIONS, take_any, &all, err) < 0)
             return -1;
     } while (all.walk.seen == PAGE_VERSIONS);
     return 0;
@@ -490,13 +498,12 @@ int versions_add(struct tick *tick, enum kind kind, const struct doc *doc,
     doc_set_int(arena, copy, "version", index->last + 1);
     if (kind == KIND_MODEL && !doc_get(copy, "stage"))
         doc_set_string(arena, copy, "stage", versions_stage_name(STAGE_CANDIDATE));
-    if (versions_read(kind, copy, &version, err) < 0)
+    if (read_version(kind, copy, &version, err) < 0)
         return -1;
     index->last = index->newest = version.version;
     index->stages[version.stage] = version.version;
     index_store(tick, kind, team, name, index);
-    put_doc(tick, versions_collection(kind), versions_key(team, name, version.version, key), team,
-        copy);
+    put_doc(tick, collection_of(kind), version_key(team, name, version.version, key), team, copy);
     kind_key(kind, team, name, version.version, key);
     change_uses(tick, copy, key, put_use);
     if (job_manifest)
@@ -523,7 +530,7 @@ int versions_in_tick(struct tick *tick, enum kind kind, const char *team, const 
     if (tick_noted(tick, version_note(tick, "deleted", kind, team, name, number)))
         return no_version(kind, team, name, number, err);
     const struct doc *doc = tick_noted(tick, version_note(tick, "put", kind, team, name, number));
-    return doc ? versions_read(kind, doc, ret, err)
+    return doc ? read_version(kind, doc, ret, err)
                : versions_get(
                      tick_server(tick), tick_arena(tick), kind, team, name, number, ret, err);
 }
@@ -556,7 +563,7 @@ static int take_newest(void *context, const struct version *version, struct erro
         return 0;
     const struct doc *doc =
         tick_noted(tick, version_note(tick, "put", now.kind, now.team, now.name, now.version));
-    if (doc && versions_read(version->kind, doc, &now, NULL) < 0)
+    if (doc && read_version(version->kind, doc, &now, NULL) < 0)
         return 0;
     search->found.newest = now.version;
     search->found.stages[now.stage] = now.version;
@@ -573,7 +580,7 @@ static int index_without(struct tick *tick, const struct version *version, bool 
     if (*stage != version->version && (!deleted || index->newest != version->version))
         return 0;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    if (versions_each(tick_server(tick), arena, version->kind, version->team, version->name,
+    if (each_version(tick_server(tick), arena, version->kind, version->team, version->name,
             take_newest, &search, err) < 0)
         return -1;
     if (deleted && index->newest == version->version)
@@ -588,12 +595,12 @@ void versions_put(struct tick *tick, const struct version *version, const struct
     char key[VERSION_KEY_TEXT];
     struct version after;
     struct error err;
-    versions_key(version->team, version->name, version->version, key);
-    put_doc(tick, versions_collection(version->kind), key, version->team, doc);
+    version_key(version->team, version->name, version->version, key);
+    put_doc(tick, collection_of(version->kind), key, version->team, doc);
     tick_note(tick,
         version_note(tick, "put", version->kind, version->team, version->name, version->version),
         doc_copy(tick_arena(tick), doc));
-    if (versions_read(version->kind, doc, &after, &err) < 0)
+    if (read_version(version->kind, doc, &after, &err) < 0)
         return;
     struct version_index *index =
         index_of_tick(tick, version->kind, version->team, version->name, &err);
@@ -616,8 +623,8 @@ void versions_put(struct tick *tick, const struct version *version, const struct
 static void delete_documents(struct tick *tick, const struct version *version)
 {
     char key[VERSION_KEY_TEXT];
-    versions_key(version->team, version->name, version->version, key);
-    store_txn_delete_document(tick_txn(tick), versions_collection(version->kind), key);
+    version_key(version->team, version->name, version->version, key);
+    store_txn_delete_document(tick_txn(tick), collection_of(version->kind), key);
     kind_key(version->kind, version->team, version->name, version->version, key);
     store_txn_delete_document(tick_txn(tick), manifest_collection, key);
     change_uses(tick, version->doc, key, delete_use);

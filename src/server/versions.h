@@ -65,11 +65,8 @@ MUST_CHECK int versions_resolve(struct server *server, struct arena *arena, enum
 /* One by its number. ERR_NOT_FOUND. */
 MUST_CHECK int versions_get(struct server *server, struct arena *arena, enum kind kind,
     const char *team, const char *name, int64_t number, struct version *ret, struct error *err);
-/* Visits the versions of one, ascending. */
+/* Visits the versions of one after the number `after`, ascending, at most limit of them. */
 typedef int version_fn(void *context, const struct version *version, struct error *err);
-MUST_CHECK int versions_each(struct server *server, struct arena *arena, enum kind kind,
-    const char *team, const char *name, version_fn *visit, void *context, struct error *err);
-/* The same for those after the number `after`, at most limit of them. */
 MUST_CHECK int versions_page(struct server *server, struct arena *arena, enum kind kind,
     const char *team, const char *name, int64_t after, size_t limit, version_fn *visit,
     void *context, struct error *err);
@@ -113,10 +110,6 @@ const struct doc *versions_job_manifest(
 
 /* ---- names ---------------------------------------------------------------------------------- */
 
-/* "dataset-version" or "model-version". */
-const char *versions_collection(enum kind kind);
-/* "team/name/00000003". */
-char *versions_key(const char *team, const char *name, int64_t version, char out[VERSION_KEY_TEXT]);
 /* "model/team/name:3", as lineage and errors name a version. */
 char *versions_text(
     enum kind kind, const char *team, const char *name, int64_t version, char out[VERSION_TEXT]);
@@ -125,7 +118,3 @@ const char *versions_stage_name(enum model_stage stage);
 /* Whether this tick has added, changed or deleted a version of the object, "team/name": what the
  * reader shows of its versions is not what there will be. */
 bool versions_changed(struct tick *tick, enum kind kind, const char *key);
-
-/* Fills ret from a stored document, whose texts it borrows. ERR_CORRUPT. */
-MUST_CHECK int versions_read(
-    enum kind kind, const struct doc *doc, struct version *ret, struct error *err);
