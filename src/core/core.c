@@ -116,6 +116,8 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
+    vec_free(&core->waiting);
+    vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->timers);

@@ -287,6 +287,7 @@ const struct attempt_row *core_attempt(const struct core *core, uint64_t id);
 const struct node_row *core_node(const struct core *core, uint64_t id);
 const struct pool_row *core_pool(const struct core *core, uint64_t id);
 const struct team_row *core_team(const struct core *core, uint64_t id);
+const struct shape_row *core_shape(const struct core *core, uint64_t id);
 /* The id, or 0. */
 uint64_t core_job_find(const struct core *core, const char *team, const char *name);
 uint64_t core_team_find(const struct core *core, const char *name);
