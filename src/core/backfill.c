@@ -27,6 +27,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -159,6 +160,7 @@ const struct live_node *promise_view(const struct core *core, const struct live_
     bool apart =
         holder->shape->row.exclusive || job->shape->row.exclusive || fit_keeps_apart(job, holder);
     view->node.exclusive_claimed += apart;
+    node_room_derive(&view->node);
     return &view->node;
 }
 
@@ -505,8 +507,8 @@ bool promises_settle(struct core *core, bool look)
 {
     size_t count = core->promised.count;
     SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count + 1, sizeof *jobs);
-    bool changed = core->journal.promised;
-    core->journal.promised = false;
+    bool changed = core->scores.promised;
+    core->scores.promised = false;
     for (size_t i = 0; i < count; i++)
         jobs[i] = core->promised.items[i];
     for (size_t i = 0; i < count; i++) {

@@ -4,6 +4,7 @@
  * Invariants: only a queued job has claims, and then for its whole gang; a claim counts against
  * everybody else on its node, and against its team's quota like an attempt. While victims leave,
  * held and claimed together may pass what the node has; held alone never does. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/job.h"
@@ -150,10 +151,12 @@ static bool place_free(struct core *core, const struct live_job *job, const stru
         is_free = node_takes_work(node) && fit_company(core, job, node) &&
                   reservation_allows(core, node, job->row.time_limit_ms);
     }
+    journal_trial(core, 1);
     plan_hold(job, plan, 1);
     for (size_t i = 0; i < plan->parts.count; i++)
         is_free = is_free && !node_overfull(plan->parts.items[i].node);
     plan_hold(job, plan, -1);
+    journal_trial(core, -1);
     return is_free;
 }
 
@@ -178,10 +181,12 @@ static bool place_will_be_free(
     struct core *core, const struct live_job *job, const struct plan *plan)
 {
     attempt_vec leaving = {0};
+    journal_trial(core, 1);
     leaving_collect(plan, &leaving);
     bool is_free = place_free(core, job, plan);
     for (size_t i = leaving.count; i-- > 0;)
         attempt_set_away(leaving.items[i], false);
+    journal_trial(core, -1);
     vec_free(&leaving);
     return is_free;
 }
@@ -205,6 +210,8 @@ static void claim_settle(struct core *core, struct live_job *job)
     int32_t size = plan.size;
     if (place_free(core, job, &plan))
         claim_admit(core, job, &plan);
+    else if (allot_governs(core, job) && place_will_be_free(core, job, &plan))
+        ; /* its round chose this place among those of all others */
     else if (plan_make(core, job, size, size, &other))
         claim_admit(core, job, &other);
     else if (!place_will_be_free(core, job, &plan))

@@ -1,5 +1,6 @@
 /* Creating and reading the state. */
 #include "core/core.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/job.h"
@@ -30,8 +31,15 @@ struct core *core_create(const struct core_options *options)
         core->options.ageing_ms = AGEING_MS_DEFAULT;
     if (core->options.usage_half_life_ms <= 0)
         core->options.usage_half_life_ms = USAGE_HALF_LIFE_MS_DEFAULT;
+    core->allotment = allot_find(core->options.allotment);
+    assert(core->allotment);
+    if (core->options.round_ms <= 0)
+        core->options.round_ms = core->allotment->round_ms;
+    core->round_next_ms = 0;
     if (core->options.reserve_after_ms == 0)
         core->options.reserve_after_ms = RESERVE_AFTER_MS_DEFAULT;
+    if (core->allotment != allot_find(NULL))
+        core->options.reserve_after_ms = -1; /* who waits is its decision */
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
@@ -40,6 +48,9 @@ struct core *core_create(const struct core_options *options)
     core->packing = core->packing ? core->packing : packing_find(NULL);
     core->options.placement = core->packing->name;
     core->packing_version = 1;
+    core->victim_policy = victim_policy_find(core->options.victims);
+    core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
+    core->options.victims = core->victim_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -111,8 +122,9 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
-    vec_free(&core->journal.nodes);
-    vec_free(&core->by_ordinal);
+    vec_free(&core->waiting);
+    vec_free(&core->rivals);
+    scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->promised);
     vec_free(&core->timers);
@@ -162,6 +174,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_PROMISE] = sizeof(struct live_promise),
         [ROW_SERVICE] = sizeof(struct live_service),
         [ROW_REPLICA] = sizeof(struct live_replica),
+        [ROW_ALLOTMENT] = sizeof(struct live_allotment),
+        [ROW_SPEED] = sizeof(struct live_speed),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

@@ -148,6 +148,7 @@ static void future_advance(struct future *future, int64_t key)
         future_take_out(future, future->left[future->gone++]);
     future->node.placements.items = future->left + future->gone;
     future->node.placements.count = future->count - future->gone;
+    node_room_derive(&future->node);
 }
 
 static void future_step(struct forecast *forecast, struct future *future, int64_t key)

@@ -4,6 +4,7 @@
  * (queued_ms, id) and is destroyed with its last job. A pass looks at the heads of lanes, so its
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
 #include "core/queue.h"
+#include "core/allot.h"
 #include "core/backfill.h"
 #include "core/job.h"
 #include "core/shape.h"
@@ -11,6 +12,7 @@
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/turn.h"
 
 #include <assert.h>
 
@@ -47,7 +49,7 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ (hash >> 31);
 }
 
-static struct lane_key key_of(const struct live_job *job)
+static struct lane_key key_of(const struct core *core, const struct live_job *job)
 {
     bool bounded = job->array && job->array->parallel > 0;
     return (struct lane_key){
@@ -59,6 +61,7 @@ static struct lane_key key_of(const struct live_job *job)
         .size_min = job->row.size_min,
         .size_max = job->row.size_max,
         .firm = job_firm(job),
+        .governed = allot_governs(core, job),
     };
 }
 
@@ -68,6 +71,7 @@ static uint64_t key_hash(const struct lane_key *key)
     hash = mix(hash, key->array);
     hash = mix(hash, (uint64_t)key->time_limit_ms);
     hash = mix(hash, (uint64_t)(uint32_t)key->priority << 1 | (uint64_t)key->firm);
+    hash = mix(hash, (uint64_t)key->governed);
     hash = mix(hash, (uint64_t)key->size_min << 32 | (uint32_t)key->size_max);
     return hash ? hash : 1;
 }
@@ -76,12 +80,13 @@ static bool same_key(const struct lane_key *a, const struct lane_key *b)
 {
     return a->team == b->team && a->shape == b->shape && a->array == b->array &&
            a->time_limit_ms == b->time_limit_ms && a->priority == b->priority &&
-           a->size_min == b->size_min && a->size_max == b->size_max && a->firm == b->firm;
+           a->size_min == b->size_min && a->size_max == b->size_max && a->firm == b->firm &&
+           a->governed == b->governed;
 }
 
 static struct lane *lane_of(struct core *core, const struct live_job *job)
 {
-    struct lane_key key = key_of(job);
+    struct lane_key key = key_of(core, job);
     uint64_t hash = key_hash(&key);
     struct lane *first = idmap_get(&core->lanes_by_hash, hash);
     for (struct lane *lane = first; lane; lane = lane->same_hash) {
@@ -95,7 +100,19 @@ static struct lane *lane_of(struct core *core, const struct live_job *job)
     idmap_put(&core->lanes_by_hash, hash, lane);
     lane->position = job->team->lanes.count;
     vec_push(&job->team->lanes, lane);
+    if (!job->team->waiting) {
+        vec_push(&core->waiting, job->team);
+        job->team->waiting = core->waiting.count;
+    }
     return lane;
+}
+
+static void waiting_remove(struct core *core, struct live_team *team)
+{
+    struct live_team *last = core->waiting.items[--core->waiting.count];
+    core->waiting.items[team->waiting - 1] = last;
+    last->waiting = team->waiting;
+    team->waiting = 0;
 }
 
 static void lane_destroy(struct core *core, struct lane *lane)
@@ -106,12 +123,13 @@ static void lane_destroy(struct core *core, struct lane *lane)
         idmap_put(&core->lanes_by_hash, lane->hash, first);
     else
         idmap_remove(&core->lanes_by_hash, lane->hash);
+    turn_leave(lane);
     struct live_team *team = lane->key.team;
     struct lane *last = team->lanes.items[--team->lanes.count];
     team->lanes.items[lane->position] = last;
     last->position = lane->position;
-    if (team->pass_lane == lane)
-        team->pass_lane = NULL;
+    if (!team->lanes.count)
+        waiting_remove(core, team);
     free(lane);
 }
 

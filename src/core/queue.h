@@ -20,6 +20,15 @@ struct lane_key {
     int32_t priority;
     int32_t size_min, size_max;
     int32_t firm;
+    int32_t governed; /* by a policy with rounds: the pass leaves it alone */
+};
+
+/* What a lane is ordered by, as it was when it was looked at last. */
+struct turn {
+    int64_t priority;
+    int64_t queued_ms;
+    uint64_t job;
+    int32_t rank;
 };
 
 struct lane {
@@ -30,6 +39,7 @@ struct lane {
     size_t count;
     size_t position; /* in its team */
     /* Valid within a scheduling pass only. */
+    struct turn turn;
     struct live_job *cursor;
     int32_t tries;
     bool blocked;
