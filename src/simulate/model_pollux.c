@@ -39,16 +39,15 @@ struct pollux_state {
     int32_t ranks_max;
     int32_t epoch;
     double progress;
-    int64_t at_ms;   /* accounted until then */
-    int64_t from_ms; /* does nothing before */
-    int64_t done_ms; /* MODEL_NEVER while it has no place */
-    int64_t said_epoch; /* that it reported its speeds for, plus one */
+    int64_t at_ms;             /* accounted until then */
+    int64_t from_ms;           /* does nothing before */
+    int64_t done_ms;           /* MODEL_NEVER while it has no place */
+    int64_t said_epoch;        /* that it reported its speeds for, plus one */
     struct pollux_place place; /* of no ranks: none */
 };
 
-static struct model *create(
-    const struct model_options *options, const struct model_type *type, bool adaptive,
-    struct error *err)
+static struct model *create(const struct model_options *options, const struct model_type *type,
+    bool adaptive, struct error *err)
 {
     if (!options->speeds) {
         error_set(err, ERR_INVALID,
@@ -118,8 +117,8 @@ static void run_piece(struct pollux_state *state, int64_t until_ms)
     if (state->progress + rate * ((double)(step_end_ms - state->at_ms) / 1000) >= end) {
         int64_t rest_s = round_half_even((end - state->progress) / rate);
         int64_t end_ms = state->at_ms + rest_s * 1000;
-        bool late = rest_s == 0 && state->at_ms % STEP_MS == 0 &&
-                    state->epoch + 1 == state->app->epochs;
+        bool late =
+            rest_s == 0 && state->at_ms % STEP_MS == 0 && state->epoch + 1 == state->app->epochs;
         end_ms += late;
         if (end_ms <= until_ms) {
             state->progress = end;
@@ -201,7 +200,8 @@ static int prepare(struct model *model, void *any, struct trace_job *job, struct
     struct pollux_state *state = any;
     struct pollux_app *app = pollux_find(&pollux->apps, job->model);
     if (!app)
-        return error_set(err, ERR_INVALID, "job %s: no speeds of a model %s", job->name, job->model);
+        return error_set(
+            err, ERR_INVALID, "job %s: no speeds of a model %s", job->name, job->model);
     if (job->ranks < 1 || job->ranks > POLLUX_RANKS_MAX || job->batch < job->ranks ||
         job->batch > INT32_MAX / 2)
         return error_set(err, ERR_INVALID, "job %s: %d ranks and a batch of %lld", job->name,
