@@ -28,7 +28,8 @@ struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
     const char
-        *placement; /* which node and device: core_placement_name; NULL or unknown: default */
+        *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
+    const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
     const char *allotment;      /* who runs with how many ranks: a name that allot_find knows, which
                                  * whoever parses options has asked; NULL: "fair" */
     int64_t round_ms;           /* of policies that decide in rounds; 0: the policy's own */
@@ -41,6 +42,8 @@ void core_destroy(struct core *core);                         /* NULL is fine */
 /* The name of the i-th placement policy, or NULL past the last; the first is "default". What users
  * write is checked against this list where it is read. */
 const char *core_placement_name(size_t i);
+/* The same of the policies by which victims are chosen; the first is "least-loss". */
+const char *core_victims_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 
@@ -284,6 +287,7 @@ const struct attempt_row *core_attempt(const struct core *core, uint64_t id);
 const struct node_row *core_node(const struct core *core, uint64_t id);
 const struct pool_row *core_pool(const struct core *core, uint64_t id);
 const struct team_row *core_team(const struct core *core, uint64_t id);
+const struct shape_row *core_shape(const struct core *core, uint64_t id);
 /* The id, or 0. */
 uint64_t core_job_find(const struct core *core, const char *team, const char *name);
 uint64_t core_team_find(const struct core *core, const char *name);
