@@ -70,6 +70,10 @@ static int check_node(const struct live_node *node, struct error *err)
     if (held.cpu_milli > node->row.cpu_milli || held.memory_bytes > node->row.memory_bytes ||
         held.disk_bytes > node->row.disk_bytes)
         return wrong(err, "node", node->row.id, "more is held than it has");
+    struct live_node again = *node;
+    node_room_derive(&again);
+    if (memcmp(&again.room, &node->room, sizeof again.room) != 0)
+        return wrong(err, "node", node->row.id, "its room is not what is left of it");
     for (int d = 0; d < DEVICES_MAX; d++) {
         if (device_held[d] > (d < node->row.devices ? DEVICE_MILLI : 0))
             return wrong(err, "node", node->row.id, "a device is given out beyond its capacity");

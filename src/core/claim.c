@@ -148,10 +148,12 @@ static bool place_free(struct core *core, const struct live_job *job, const stru
         is_free = node_takes_work(node) && fit_company(core, job, node) &&
                   reservation_allows(core, node, job->row.time_limit_ms);
     }
+    journal_trial(core, 1);
     plan_hold(job, plan, 1);
     for (size_t i = 0; i < plan->parts.count; i++)
         is_free = is_free && !node_overfull(plan->parts.items[i].node);
     plan_hold(job, plan, -1);
+    journal_trial(core, -1);
     return is_free;
 }
 
@@ -176,10 +178,12 @@ static bool place_will_be_free(
     struct core *core, const struct live_job *job, const struct plan *plan)
 {
     attempt_vec leaving = {0};
+    journal_trial(core, 1);
     leaving_collect(plan, &leaving);
     bool is_free = place_free(core, job, plan);
     for (size_t i = leaving.count; i-- > 0;)
         attempt_set_away(leaving.items[i], false);
+    journal_trial(core, -1);
     vec_free(&leaving);
     return is_free;
 }

@@ -42,6 +42,9 @@ struct core *core_create(const struct core_options *options)
     core->packing = core->packing ? core->packing : packing_find(NULL);
     core->options.placement = core->packing->name;
     core->packing_version = 1;
+    core->victim_policy = victim_policy_find(core->options.victims);
+    core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
+    core->options.victims = core->victim_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -113,8 +116,9 @@ void core_destroy(struct core *core)
     idmap_finish(&core->lanes_by_hash);
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
-    vec_free(&core->journal.nodes);
-    vec_free(&core->by_ordinal);
+    vec_free(&core->waiting);
+    vec_free(&core->rivals);
+    scores_free(&core->scores);
     vec_free(&core->claimants);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);

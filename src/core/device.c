@@ -16,14 +16,6 @@ int64_t device_free(const struct live_node *node, int32_t device)
     return DEVICE_MILLI - node->device_held[device] - node->device_claimed[device];
 }
 
-static int32_t whole_free(const struct live_node *node)
-{
-    int32_t count = 0;
-    for (int32_t i = 0; i < node->row.devices; i++)
-        count += device_free(node, i) == DEVICE_MILLI;
-    return count;
-}
-
 static int32_t share_ranks(const struct live_node *node, int64_t milli, int32_t ranks)
 {
     if (!node->row.fractional)
@@ -43,7 +35,7 @@ int32_t device_ranks(const struct live_node *node, const struct shape_row *shape
     if (shape->accelerator_milli < DEVICE_MILLI)
         return share_ranks(node, shape->accelerator_milli, ranks);
     int64_t need = shape->accelerator_milli / DEVICE_MILLI;
-    return (int32_t)least(whole_free(node) / need, ranks);
+    return (int32_t)least(node->room.whole / need, ranks);
 }
 
 uint64_t device_pick_whole(

@@ -92,17 +92,21 @@ static bool type_matches(const struct shape_row *shape, const struct live_node *
     return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
 }
 
+const struct live_rule *fit_rule_failed(const struct live_shape *shape, const struct live_node *node)
+{
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
+        if (!rule_matches(shape, rule, node))
+            return rule;
+    }
+    return NULL;
+}
+
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
     (void)core;
-    if (!type_matches(&shape->row, node) || !taints_allow(shape, node))
-        return false;
-    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
-        if (!rule_matches(shape, rule, node))
-            return false;
-    }
-    return fit_idle_ranks(&shape->row, node, 1) == 1;
+    return type_matches(&shape->row, node) && taints_allow(shape, node) &&
+           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -183,6 +187,11 @@ static bool names_job(const struct live_shape *shape, int32_t kind, const struct
     return false;
 }
 
+bool fit_leans_on(const struct live_job *job, const struct live_job *other)
+{
+    return job->shape->near && names_job(job->shape, RULE_NEAR, other);
+}
+
 static bool keeps_apart(const struct live_job *a, const struct live_job *b)
 {
     return (a->shape->apart && names_job(a->shape, RULE_APART, b)) ||
@@ -232,26 +241,21 @@ bool fit_company(const struct core *core, const struct live_job *job, const stru
     return neighbours_allow(core, job, node);
 }
 
-static bool shares_node(const struct live_job *job, const struct live_node *node)
+bool fit_shares(const struct live_shape *shape, const struct live_node *node)
 {
     if (node->exclusive_held || node->exclusive_claimed)
         return false;
-    return !job->shape->row.exclusive || node_empty(node);
+    return !shape->row.exclusive || node_empty(node);
 }
 
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks)
 {
     const struct shape_row *shape = &job->shape->row;
-    struct bundle available = {
-        node->row.cpu_milli - node->held.cpu_milli - node->claimed.cpu_milli,
-        node->row.memory_bytes - node->held.memory_bytes - node->claimed.memory_bytes,
-        node->row.disk_bytes - node->held.disk_bytes - node->claimed.disk_bytes,
-    };
-    int32_t fit = bundle_ranks(&available, shape, ranks);
+    int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);
-    if (fit <= 0 || !shares_node(job, node) || !neighbours_allow(core, job, node))
+    if (fit <= 0 || !fit_shares(job->shape, node) || !neighbours_allow(core, job, node))
         return 0;
     return reservation_allows(core, node, job->row.time_limit_ms) ? fit : 0;
 }

@@ -8,7 +8,7 @@ enum {
     DEVICES_MAX = 64,    /* bits of a mask */
     DEVICE_MILLI = 1000, /* a whole one */
     TEAM_DEPTH_MAX = 16,
-    NODES_MAX = 32768,     /* of all pools */
+    NODES_MAX = 65536,     /* of all pools */
     GANG_SIZE_MAX = 16384, /* times AMOUNT_MAX: no sum of amounts overflows */
     ARRAY_COUNT_MAX = 100000,
     DEPENDENCIES_MAX = 4096, /* of one submission */
@@ -19,4 +19,5 @@ enum {
 
 #define MOMENT_NEVER INT64_MAX
 #define AMOUNT_MAX   ((int64_t)1 << 47) /* of one resource, of a rank or a node */
+#define CAPACITY_MAX ((int64_t)1 << 62) /* of one resource, of all nodes */
 #define TIME_MS_MAX  ((int64_t)1 << 42) /* year 2109: ids are time << 20 */

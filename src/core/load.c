@@ -102,6 +102,14 @@ static bool amount_sane(int64_t amount)
     return amount >= 0 && amount <= AMOUNT_MAX;
 }
 
+/* Whether what there is can be counted with the node. */
+static bool capacity_bounded(const struct core *core, const struct node_row *row)
+{
+    return core->capacity[RESOURCE_CPU] + row->cpu_milli <= CAPACITY_MAX &&
+           core->capacity[RESOURCE_MEMORY] + row->memory_bytes <= CAPACITY_MAX &&
+           core->capacity[RESOURCE_DISK] + row->disk_bytes <= CAPACITY_MAX;
+}
+
 static int load_node(const struct loader *in)
 {
     const struct node_row *row = in->row;
@@ -114,6 +122,8 @@ static int load_node(const struct loader *in)
         return corrupt(in, ROW_NODE, "amounts out of range");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
         return corrupt(in, ROW_NODE, "too many accelerator types");
+    if (row->state == NODE_UP && !capacity_bounded(in->core, row))
+        return corrupt(in, ROW_NODE, "all nodes together have more than can be counted");
     struct live_node *node = LOAD(in, ROW_NODE, struct live_node);
     node->pool = pool;
     node_prepare(in->core, node);

@@ -9,6 +9,7 @@
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -25,7 +26,7 @@ bool node_takes_work(const struct live_node *node)
 void topology_changed(struct core *core)
 {
     core->topology_version++;
-    journal_restart(&core->journal);
+    journal_close(&core->scores);
     core->free_version++;
     core->pass_wanted = true;
 }
@@ -33,12 +34,13 @@ void topology_changed(struct core *core)
 void node_prepare(struct core *core, struct live_node *node)
 {
     assert(node->row.devices >= 0 && node->row.devices <= DEVICES_MAX);
-    node->journal = &core->journal;
+    node->scores = &core->scores;
     free(node->device_held);
     free(node->device_claimed);
     node->device_held = mem_alloc(DEVICES_MAX, sizeof *node->device_held);
     node->device_claimed = mem_alloc(DEVICES_MAX, sizeof *node->device_claimed);
     node->resource = node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
+    node_room_derive(node);
 }
 
 void node_free(struct live_node *node)
@@ -59,10 +61,40 @@ static void bundle_add(struct bundle *total, const struct bundle *part, int sign
 
 static void devices_add(int16_t *total, uint64_t devices, int64_t device_milli, int sign)
 {
-    for (int i = 0; i < DEVICES_MAX; i++) {
-        if (devices >> i & 1)
-            total[i] = (int16_t)(total[i] + sign * device_milli);
+    for (; devices; devices &= devices - 1) {
+        int16_t *one = &total[__builtin_ctzll(devices)];
+        *one = (int16_t)(*one + sign * device_milli);
     }
+}
+
+static void room_of_devices(struct live_node *node)
+{
+    struct node_room *room = &node->room;
+    room->whole = room->shares = room->largest = 0;
+    for (int32_t i = 0; i < node->row.devices; i++) {
+        int64_t left = device_free(node, i);
+        room->whole += left == DEVICE_MILLI;
+        room->shares += left > 0 && left < DEVICE_MILLI ? left : 0;
+        room->largest = left > room->largest ? left : room->largest;
+    }
+}
+
+void node_room_derive(struct live_node *node)
+{
+    const struct node_row *row = &node->row;
+    node->room.all = (struct bundle){row->cpu_milli, row->memory_bytes, row->disk_bytes};
+    bundle_add(&node->room.all, &node->held, -1);
+    bundle_add(&node->room.all, &node->claimed, -1);
+    room_of_devices(node);
+}
+
+/* After so much more was held or claimed (sign 1) or given back. */
+static void room_take(struct live_node *node, const struct bundle *part, uint64_t devices, int sign)
+{
+    bundle_add(&node->room.all, part, -sign);
+    if (devices)
+        room_of_devices(node);
+    journal_note(node);
 }
 
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,
@@ -74,7 +106,7 @@ void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t d
     devices_add(node->device_held, devices, device_milli, sign);
     node->exclusive_held += sign * shape->exclusive;
     assert(node->exclusive_held >= 0);
-    journal_note(node);
+    room_take(node, &part, devices, sign);
 }
 
 void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
@@ -86,7 +118,7 @@ void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t 
     devices_add(node->device_claimed, devices, device_milli, sign);
     node->exclusive_claimed += sign * shape->exclusive;
     assert(node->exclusive_claimed >= 0);
-    journal_note(node);
+    room_take(node, &part, devices, sign);
 }
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node)

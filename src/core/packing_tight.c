@@ -24,12 +24,7 @@ static int64_t per_mille(int64_t part, int64_t whole)
 static int64_t devices_left(
     const struct live_shape *shape, const struct live_node *node, int32_t ranks)
 {
-    int64_t whole = 0, shares = 0;
-    for (int32_t i = 0; i < node->row.devices; i++) {
-        int64_t left = device_free(node, i);
-        whole += left == DEVICE_MILLI;
-        shares += left > 0 && left < DEVICE_MILLI ? left : 0;
-    }
+    int64_t whole = node->room.whole, shares = node->room.shares;
     int64_t milli = shape->row.accelerator_milli;
     if (milli == 0 || milli >= DEVICE_MILLI)
         return whole * DEVICE_MILLI - milli * ranks;

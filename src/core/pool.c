@@ -150,6 +150,37 @@ static int check_shrink(const struct core *core, const struct live_node *node,
         core_symbol(core, node->row.name));
 }
 
+/* Beyond the bound a sum says only that it is. */
+static int64_t bounded_sum(int64_t sum, int64_t more)
+{
+    return sum > CAPACITY_MAX ? sum : sum + more;
+}
+
+/* All nodes together, with those that the pool is to have in place of those that it has; ones that
+ * wait for their attempts to end count twice. */
+static int check_sum(const struct core *core, const struct live_pool *live, const node_specs *specs,
+    struct error *err)
+{
+    struct bundle sum = {0};
+    for (size_t i = 0; i < specs->count; i++) {
+        const struct resources *has = &specs->items[i].of->capacity;
+        sum.memory_bytes = bounded_sum(sum.memory_bytes, has->memory_bytes);
+        sum.disk_bytes = bounded_sum(sum.disk_bytes, has->disk_bytes);
+        sum.cpu_milli = bounded_sum(sum.cpu_milli, has->cpu_milli);
+    }
+    TABLE_EACH (core, ROW_NODE, struct live_node, node) {
+        if (node->pool == live && !node->row.leaving)
+            continue;
+        sum.memory_bytes = bounded_sum(sum.memory_bytes, node->row.memory_bytes);
+        sum.disk_bytes = bounded_sum(sum.disk_bytes, node->row.disk_bytes);
+        sum.cpu_milli = bounded_sum(sum.cpu_milli, node->row.cpu_milli);
+    }
+    if (most(sum.cpu_milli, most(sum.memory_bytes, sum.disk_bytes)) > CAPACITY_MAX)
+        return error_set(err, ERR_TOO_LARGE,
+            "spec.nodes: all nodes together have more CPU, memory or disk than can be counted");
+    return 0;
+}
+
 static int check_changes(
     struct core *core, const struct live_pool *live, const node_specs *specs, struct error *err)
 {
@@ -167,7 +198,7 @@ static int check_changes(
     }
     if ((int64_t)core->tables[ROW_NODE].live + fresh > NODES_MAX)
         return error_set(err, ERR_TOO_LARGE, "more than %d nodes in all pools", NODES_MAX);
-    return 0;
+    return check_sum(core, live, specs, err);
 }
 
 static void prices_add(
@@ -347,6 +378,7 @@ static void node_update(struct core *core, struct live_node *live, const struct 
         capacity_count(core, live, -1);
     live->row = row;
     live->resource = row.accelerator ? resource_of_type(core, row.accelerator) : -1;
+    node_room_derive(live);
     if (live->row.state == NODE_UP)
         capacity_count(core, live, 1);
     labels_replace(core, live, node);

@@ -7,6 +7,7 @@
 #include "core/table.h"
 
 struct live_claim;
+struct scores;
 struct live_placement;
 
 struct live_price {
@@ -34,10 +35,13 @@ struct live_reservation {
     struct live_reservation *next;
 };
 
-/* Nodes of which something changed, in order; entry i has the number base + i. */
-struct journal {
-    VEC(struct live_node *) nodes;
-    uint64_t base;
+/* What is neither held nor claimed of a node: derived from the sums. Below 0 where claims wait for
+ * victims to leave. */
+struct node_room {
+    struct bundle all;
+    int64_t whole;   /* devices of which nothing is taken */
+    int64_t shares;  /* thousandths free of devices of which something is taken */
+    int64_t largest; /* thousandths free of the device that has most; 0: none */
 };
 
 struct live_node {
@@ -55,9 +59,10 @@ struct live_node {
     int16_t *device_claimed;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
-    struct journal *journal; /* of the core */
-    size_t ordinal;          /* in the order of candidates */
-    int32_t packing_class;   /* the placement policy's own: nodes that it takes for alike */
+    struct node_room room;
+    struct scores *scores; /* of the core */
+    uint32_t ordinal;      /* in the order of candidates */
+    int32_t packing_class; /* the placement policy's own: nodes that it takes for alike */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;
@@ -77,6 +82,8 @@ void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t d
     int64_t device_milli, int64_t ranks, int sign);
 void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
     int64_t device_milli, int64_t ranks, int sign);
+/* Computes its room again, after what it has or what is held of it changed. */
+void node_room_derive(struct live_node *node);
 /* Stops every attempt on it that is not stopping yet. */
 void node_stop_attempts(struct core *core, struct live_node *node, enum end_reason reason);
 /* Takes a node away that holds nothing. */

@@ -11,6 +11,7 @@
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/turn.h"
 
 #include <assert.h>
 
@@ -98,7 +99,19 @@ static struct lane *lane_of(struct core *core, const struct live_job *job)
     idmap_put(&core->lanes_by_hash, hash, lane);
     lane->position = job->team->lanes.count;
     vec_push(&job->team->lanes, lane);
+    if (!job->team->waiting) {
+        vec_push(&core->waiting, job->team);
+        job->team->waiting = core->waiting.count;
+    }
     return lane;
+}
+
+static void waiting_remove(struct core *core, struct live_team *team)
+{
+    struct live_team *last = core->waiting.items[--core->waiting.count];
+    core->waiting.items[team->waiting - 1] = last;
+    last->waiting = team->waiting;
+    team->waiting = 0;
 }
 
 static void lane_destroy(struct core *core, struct lane *lane)
@@ -109,12 +122,13 @@ static void lane_destroy(struct core *core, struct lane *lane)
         idmap_put(&core->lanes_by_hash, lane->hash, first);
     else
         idmap_remove(&core->lanes_by_hash, lane->hash);
+    turn_leave(lane);
     struct live_team *team = lane->key.team;
     struct lane *last = team->lanes.items[--team->lanes.count];
     team->lanes.items[lane->position] = last;
     last->position = lane->position;
-    if (team->pass_lane == lane)
-        team->pass_lane = NULL;
+    if (!team->lanes.count)
+        waiting_remove(core, team);
     free(lane);
 }
 

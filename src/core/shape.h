@@ -6,6 +6,7 @@
 #include "core/table.h"
 
 struct live_node;
+struct score_row;
 
 enum { RULE_TOLERATE = 16, RULE_NEAR = 17, RULE_APART = 18 };
 
@@ -26,13 +27,10 @@ struct live_shape {
     bool near, apart;
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
-    int64_t *scores;         /* by node ordinal, or NULL */
-    uint64_t scores_version; /* of the topology.. */
-    uint64_t scores_packing; /* ..and of the policy's tables at which they are right */
-    void *packing;           /* what the placement policy keeps of it, or NULL */
-    uint64_t scores_at;      /* in the journal */
-    uint64_t nofit_version;  /* at that version of what is free.. */
-    int32_t nofit_ranks;     /* ..so many ranks did not fit */
+    struct score_row *scores; /* see score.c; NULL: none */
+    void *packing;            /* what the placement policy keeps of it, or NULL */
+    uint64_t nofit_version;   /* at that version of what is free.. */
+    int32_t nofit_ranks;      /* ..so many ranks did not fit */
 };
 
 /* The shape of a job, shared with all that ask the same; counts a reference. */

@@ -8,17 +8,20 @@
 #include "core/core.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/table.h"
+#include "core/team.h"
 
 struct allotment_policy;
 struct arena;
 struct live_job;
 struct live_service;
-struct live_team;
 struct packing;
+struct victim_policy;
 
 struct core {
     struct core_options options;
+    const struct victim_policy *victim_policy;
     const struct packing *packing; /* the placement policy */
     void *packing_state;           /* its own */
     uint64_t packing_version;      /* of its tables; what was scored under another is stale */
@@ -54,13 +57,13 @@ struct core {
     int64_t round_next_ms;                    /* the next round, if there is anything to decide */
     bool round_wanted;                        /* what the last round decided may be placed now */
     int64_t reservation_next_ms;
-    struct journal journal;
-    VEC(struct live_node *) by_ordinal;
-    uint64_t ordinals_version;
-    int64_t scored_shapes;
+    struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t mark;
+    uint64_t pass;                   /* counts scheduling passes */
+    VEC(struct live_team *) waiting; /* teams that have lanes, in no order that counts */
+    struct rivals rivals;            /* see turn.c */
     bool pass_wanted;
     int64_t wake_ms; /* when a pass may do what the last one could not */
 

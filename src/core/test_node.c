@@ -1,4 +1,5 @@
 /* Nodes that are cordoned, drained, reserved, lost, changed and taken away. */
+#include "core/limits.h"
 #include "core/test_help.h"
 
 static uint64_t one_running(struct world *world)
@@ -149,6 +150,22 @@ static void what_does_not_tolerate_a_new_taint_has_to_go(void **state)
     assert_int_equal(world_state(world, a), JOB_STOPPING);
 }
 
+/* Every sum of what nodes have fits the numbers that it is counted with. */
+static void more_than_can_be_counted_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    struct node nodes[] = {node_make("n", 8, 32, 0)};
+    nodes[0].capacity.disk_bytes = AMOUNT_MAX;
+    nodes[0].count = 40000;
+    struct pool pool = {.metadata.name = "p", .nodes = {nodes, 1}};
+    assert_int_equal(core_pool_put(world->core, &pool, &err), -1);
+    assert_int_equal(err.code, ERR_TOO_LARGE);
+    nodes[0].count = 4;
+    assert_int_equal(core_pool_put(world->core, &pool, &err), 0);
+    world_tick(world, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -159,6 +176,7 @@ int main(void)
         TEST(a_node_does_not_shrink_below_what_it_holds),
         TEST(a_lost_node_comes_back),
         TEST(what_does_not_tolerate_a_new_taint_has_to_go),
+        TEST(more_than_can_be_counted_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

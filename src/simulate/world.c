@@ -204,31 +204,43 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
 
 /* ---- what is free ---------------------------------------------------------------------- */
 
-struct hold {
-    struct world *world;
-    int64_t cpu_milli;
-    int sign;
+struct places_read {
+    const struct world *world;
+    struct world_places *places;
 };
 
-static void placement_hold(void *context, enum row_kind kind, const void *row)
+static void place_read(void *context, enum row_kind kind, const void *row)
 {
     (void)kind;
-    const struct hold *hold = context;
+    const struct places_read *read = context;
     const struct placement_row *placement = row;
-    struct world_node *node = idmap_get(&hold->world->by_id, placement->node);
-    assert(node);
-    node->free.cpu_milli += hold->sign * hold->cpu_milli * placement->ranks;
-    for (uint64_t left = placement->devices; left; left &= left - 1) {
-        int16_t *milli = &node->free.device_milli[__builtin_ctzll(left)];
-        *milli = (int16_t)(*milli + hold->sign * placement->device_milli);
-        assert(*milli >= 0 && *milli <= 1000);
-    }
+    struct world_place place = {.node = idmap_get(&read->world->by_id, placement->node),
+        .devices = placement->devices,
+        .device_milli = (int32_t)placement->device_milli,
+        .ranks = placement->ranks};
+    assert(place.node);
+    vec_push(&read->places->items, place);
 }
 
-void world_hold(struct world *world, uint64_t attempt, int64_t cpu_milli, int sign)
+void world_places_read(const struct world *world, uint64_t attempt, struct world_places *places)
 {
-    struct hold hold = {world, cpu_milli, sign};
-    core_placement_each(world->core, attempt, placement_hold, &hold);
+    struct places_read read = {world, places};
+    vec_clear(&places->items);
+    core_placement_each(world->core, attempt, place_read, &read);
+}
+
+void world_hold(const struct world_places *places, int64_t cpu_milli, int sign)
+{
+    for (size_t i = 0; i < places->items.count; i++) {
+        const struct world_place *place = &places->items.items[i];
+        struct fragment_node *free = &place->node->free;
+        free->cpu_milli += sign * cpu_milli * place->ranks;
+        for (uint64_t left = place->devices; left; left &= left - 1) {
+            int16_t *milli = &free->device_milli[__builtin_ctzll(left)];
+            *milli = (int16_t)(*milli + sign * place->device_milli);
+            assert(*milli >= 0 && *milli <= 1000);
+        }
+    }
 }
 
 int64_t world_fragmented_micro(const struct world *world, const struct fragment_mix *mix)

@@ -9,7 +9,7 @@
 
 /* clang-format off: a field is a paragraph, not a column */
 
-enum { NODES_MAX = 20000 };
+enum { NODES_MAX = 65536 };
 
 static const struct field_word engine_words[] = {
     {"local", ENGINE_LOCAL, "this machine"},

@@ -1,0 +1,58 @@
+/* What score.c keeps: the order of nodes, the journal of what changed of them, and which shapes
+ * have rows of scores. */
+#pragma once
+
+#include "base/vec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct core;
+struct live_job;
+struct live_node;
+struct live_shape;
+
+struct score_slot {
+    struct live_node *node; /* NULL: no node has the number */
+    uint64_t noted;         /* its last entry in the journal */
+};
+
+/* Up to 64 blocks of 64 nodes, of one pool. */
+struct score_segment {
+    uint32_t block; /* its first */
+    uint32_t pool;  /* the pool's first segment */
+};
+
+/* Ordinals of nodes of which something changed; a ring, entry i at i % its size. */
+struct journal {
+    uint32_t *ring;
+    uint64_t begin, end; /* the entries that are there */
+    bool open;           /* the nodes have numbers */
+    int trials;          /* changes that will be taken back are not noted */
+};
+
+struct scores {
+    VEC(struct score_slot) slots; /* by ordinal */
+    VEC(struct score_segment) segments;
+    VEC(uint32_t) segment_of;        /* by block */
+    uint64_t version;                /* of the topology that the numbers are of */
+    VEC(struct live_shape *) shapes; /* that have rows */
+    size_t bytes;                    /* of all rows */
+    uint64_t clock;                  /* counts searches */
+    struct journal journal;
+};
+
+/* Something that is held or claimed of the node changed. */
+void journal_note(struct live_node *node);
+/* Nodes came, went or changed: all is stale until they are numbered again. */
+void journal_close(struct scores *scores);
+/* From 1 to -1 nodes change on trial, and nobody searches. */
+void journal_trial(struct core *core, int sign);
+/* Whether one rank of the job may be placed by remembered scores; makes room for them. */
+bool score_usable(struct core *core, const struct live_job *job);
+/* The node that one rank of the job goes to, or NULL: as plan_make would find it by looking at all.
+ * score_usable was asked since anything else was. */
+struct live_node *score_best(struct core *core, const struct live_job *job);
+void score_forget(struct core *core, struct live_shape *shape);
+bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
+void scores_free(struct scores *scores);

@@ -1,0 +1,220 @@
+/* The remembered scores against the plain loop over all nodes: over seeds, while jobs come and go,
+ * places are claimed, nodes are cordoned, lost and changed, every shape's best node has to be the
+ * one that looking at every node gives. */
+#include "base/prng.h"
+#include "core/job.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/score.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/test_help.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STEPS = 400, RUNNING_MAX = 2000 };
+
+struct run {
+    struct core *core;
+    struct prng prng;
+    int64_t now_ms;
+    int64_t nodes; /* of the large pool */
+    int names;
+    size_t compared;
+    VEC(uint64_t) attempts;
+};
+
+static uint64_t below(struct run *run, uint64_t bound)
+{
+    return prng_below(&run->prng, bound);
+}
+
+static void put_pools(struct run *run, int64_t disk_gib)
+{
+    struct node small[] = {node_make("a", 8, 32, 2), node_make("b", 16, 32, 0)};
+    struct node large[] = {
+        node_make("g", 32, 128, 8), node_make("h", 64, 256, 4), node_make("c", 96, 384, 0)};
+    small[0].count = small[1].count = 3;
+    for (size_t i = 0; i < ARRAY_LEN(large); i++) {
+        large[i].count = run->nodes / 3;
+        large[i].capacity.disk_bytes = disk_gib * GIB;
+    }
+    large[1].fractional = false;
+    struct pool pools[] = {{.metadata.name = "small", .nodes = {small, ARRAY_LEN(small)}},
+        {.metadata.name = "large", .nodes = {large, ARRAY_LEN(large)}}};
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++)
+        (void)!core_pool_put(run->core, &pools[i], NULL);
+}
+
+static void submit(struct run *run)
+{
+    static const int64_t milli[] = {0, 0, 300, 500, 1000, 1000, 2000, 4000, 8000};
+    static const int32_t priorities[] = {500, 500, 800, 1000};
+    char name[32];
+    snprintf(name, sizeof name, "job%d", run->names++);
+    struct job job = job_make("t", name, 1 + (int64_t)below(run, 12), 0);
+    job.resources.accelerator_milli = milli[below(run, ARRAY_LEN(milli))];
+    job.resources.accelerator = job.resources.accelerator_milli && below(run, 2) ? "gpu" : NULL;
+    job.priority = priorities[below(run, ARRAY_LEN(priorities))];
+    job.placement.exclusive = below(run, 40) == 0;
+    job.placement.pool = below(run, 10) ? NULL : below(run, 2) ? "large" : "small";
+    job.gang.size = below(run, 10) ? 1 : 2 + (int64_t)below(run, 4);
+    uint64_t id;
+    (void)!core_job_submit(run->core, &job, &id, NULL);
+}
+
+static void keep_admitted(void *context, const struct core_decision *decision)
+{
+    struct run *run = context;
+    if (decision->kind == DECISION_ADMIT)
+        vec_push(&run->attempts, decision->attempt);
+}
+
+static void end_one(struct run *run)
+{
+    if (!run->attempts.count)
+        return;
+    size_t at = below(run, run->attempts.count);
+    struct core_report report = {.attempt = run->attempts.items[at], .kind = REPORT_ENDED};
+    report.reason = END_SUCCEEDED;
+    report.complete = true;
+    core_attempt_report(run->core, &report);
+    vec_remove(&run->attempts, at);
+}
+
+static void change_node(struct run *run)
+{
+    char name[32];
+    uint64_t number = 1 + below(run, (uint64_t)run->nodes / 3);
+    snprintf(name, sizeof name, number > 1 ? "%c[%d]" : "%c", "ghc"[below(run, 3)], (int)number);
+    switch (below(run, 4)) {
+    case 0: (void)!core_node_wish(run->core, "large", name, NODE_CORDON, NULL); break;
+    case 1: (void)!core_node_wish(run->core, "large", name, NODE_UNCORDON, NULL); break;
+    case 2: core_node_report(run->core, "large", name, false); break;
+    default: core_node_report(run->core, "large", name, true);
+    }
+}
+
+static struct live_node *plain_best(struct core *core, const struct live_job *job)
+{
+    struct live_node *best = NULL;
+    shape_candidates(core, job->shape);
+    struct live_node *const *nodes = job->shape->candidates.items;
+    size_t count = job->shape->candidates.count;
+    for (size_t begin = 0, end; begin < count && !best; begin = end) {
+        struct plan plan = {0};
+        end = plan_pool_end(nodes, begin, count);
+        if (plan_make_pool(core, job, nodes + begin, end - begin, 1, 1, &plan))
+            best = plan.parts.items[0].node;
+        plan_finish(&plan);
+    }
+    return best;
+}
+
+static void compare(struct run *run)
+{
+    TABLE_EACH (run->core, ROW_SHAPE, struct live_shape, shape) {
+        struct live_job like = {.shape = shape};
+        if (below(run, 4) == 0 || !score_usable(run->core, &like))
+            continue;
+        assert_ptr_equal(score_best(run->core, &like), plain_best(run->core, &like));
+        run->compared++;
+    }
+}
+
+static void step(struct run *run)
+{
+    run->now_ms += (int64_t)below(run, 5000);
+    core_begin(run->core, run->now_ms);
+    uint64_t comes = below(run, 12), goes = below(run, 12);
+    for (uint64_t i = 0; i < comes; i++)
+        submit(run);
+    for (uint64_t i = 0; i < goes; i++)
+        end_one(run);
+    if (below(run, 10) == 0)
+        change_node(run);
+    if (below(run, 50) == 0)
+        put_pools(run, 100 + (int64_t)below(run, 3));
+    compare(run);
+    core_schedule(run->core);
+    compare(run);
+    core_decisions(run->core, keep_admitted, run);
+    core_end(run->core);
+    while (run->attempts.count > RUNNING_MAX)
+        end_one(run);
+}
+
+static void run_seed(uint64_t seed, int64_t nodes)
+{
+    struct run run = {
+        .core = core_create(NULL), .prng = {seed}, .now_ms = START_MS, .nodes = nodes};
+    struct error err;
+    assert_int_equal(core_load_end(run.core, &err), 0);
+    core_begin(run.core, run.now_ms);
+    struct team team = team_make("t", NULL);
+    assert_int_equal(core_team_put(run.core, &team, NULL), 0);
+    put_pools(&run, 100);
+    for (int i = 0; i < STEPS; i++) {
+        step(&run);
+        if (i % 50 == 0 && core_check(run.core, &err) < 0)
+            fail_msg("seed %d, step %d: %s", (int)seed, i, err.text);
+    }
+    assert_true(run.compared > STEPS);
+    vec_free(&run.attempts);
+    core_destroy(run.core);
+}
+
+static void finds_the_node_that_the_plain_loop_finds(void **state)
+{
+    (void)state;
+    const char *many = getenv("CORE_SEEDS");
+    uint64_t count = many ? strtoull(many, NULL, 10) : 12;
+    for (uint64_t seed = 1; seed <= count; seed++)
+        run_seed(seed, seed % 3 ? 30 : 400);
+}
+
+/* More nodes than a bound of the second level covers. */
+static void finds_it_among_thousands_of_nodes(void **state)
+{
+    (void)state;
+    run_seed(1, 9000);
+}
+
+static void note_many(struct live_node *node, size_t times)
+{
+    for (size_t i = 0; i < times; i++)
+        journal_note(node);
+}
+
+/* A shape that was not placed for so long that the journal does not reach back to it. */
+static void a_shape_that_the_journal_has_lapped_is_computed_again(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 0), node_make("m", 8, 32, 0)};
+    world_pool(world, "p", nodes, 2);
+    world_team(world, "t");
+    struct job job = job_make("t", "a", 2, 0);
+    world_submit(world, &job);
+    struct live_job *live = (struct live_job *)world->core->tables[ROW_JOB].entries.items[0].item;
+    assert_true(score_usable(world->core, live));
+    struct live_node *best = score_best(world->core, live);
+    best->exclusive_held = 1;
+    note_many(best, 200000);
+    assert_true(score_usable(world->core, live));
+    assert_ptr_not_equal(score_best(world->core, live), best);
+    best->exclusive_held = 0;
+    note_many(best, 1);
+    assert_ptr_equal(score_best(world->core, live), best);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_the_node_that_the_plain_loop_finds),
+        cmocka_unit_test(finds_it_among_thousands_of_nodes),
+        TEST(a_shape_that_the_journal_has_lapped_is_computed_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
