@@ -27,6 +27,10 @@ void placement_amounts(const struct live_placement *placement, struct amounts *r
 
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret)
 {
+    if (attempt->placements && !attempt->placements->next) {
+        placement_amounts(attempt->placements, ret);
+        return;
+    }
     *ret = (struct amounts){0};
     for (const struct live_placement *one = attempt->placements; one; one = one->next) {
         struct amounts part;
@@ -51,7 +55,7 @@ static void placements_make(
     int32_t rank = 0;
     for (size_t i = 0; i < plan->parts.count; i++) {
         const struct plan_part *part = &plan->parts.items[i];
-        struct live_placement *placement = mem_alloc(1, sizeof *placement);
+        struct live_placement *placement = item_alloc(core, ROW_PLACEMENT, sizeof *placement);
         placement->row = (struct placement_row){
             .attempt = attempt->row.id,
             .node = part->node->row.id,
@@ -73,7 +77,7 @@ static void placements_make(
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan)
 {
     assert(!job->attempt && !job->claims && job->row.state == JOB_QUEUED);
-    struct live_attempt *attempt = mem_alloc(1, sizeof *attempt);
+    struct live_attempt *attempt = item_alloc(core, ROW_ATTEMPT, sizeof *attempt);
     attempt->job = job;
     attempt->row = (struct attempt_row){
         .job = job->row.id,

@@ -9,6 +9,7 @@
 #include "core/pool.h"
 #include "core/resource.h"
 #include "core/score.h"
+#include "core/slab.h"
 #include "core/table.h"
 #include "core/team.h"
 
@@ -25,6 +26,7 @@ struct core {
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];
+    struct slab slabs[ROW_KIND_COUNT];
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
 
@@ -47,6 +49,7 @@ struct core {
     int64_t replicas_ready;
 
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
+    uint64_t capacity_version;      /* counts its changes, from 1 */
     int64_t jobs_queued, jobs_running, nodes_up;
     int64_t apart_shapes; /* live shapes with anti-affinity */
     int64_t reservation_next_ms;
