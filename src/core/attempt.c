@@ -74,6 +74,36 @@ static void placements_make(
     assert(rank == plan->size);
 }
 
+/* Where the priority is, or would be. */
+static size_t yielding_at(const struct core *core, int32_t priority)
+{
+    size_t low = 0, high = core->yielding.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (core->yielding.items[middle].priority < priority)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void attempt_yields(struct core *core, const struct live_attempt *attempt, int sign)
+{
+    int32_t priority = attempt->job->row.priority;
+    if (job_firm(attempt->job))
+        return;
+    size_t at = yielding_at(core, priority);
+    bool found = at < core->yielding.count && core->yielding.items[at].priority == priority;
+    assert(found || sign > 0);
+    if (!found)
+        vec_insert(&core->yielding, at, ((struct priority_count){.priority = priority}));
+    core->yielding.items[at].attempts += sign;
+    assert(core->yielding.items[at].attempts >= 0);
+    if (core->yielding.items[at].attempts == 0)
+        vec_remove(&core->yielding, at);
+}
+
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan)
 {
     assert(!job->attempt && !job->claims && job->row.state == JOB_QUEUED);
@@ -95,6 +125,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     attempt_amounts(attempt, &amounts);
     assert(quota_allows(job->team, &amounts));
     quota_hold(core, job->team, &amounts, job_firm(job), 1);
+    attempt_yields(core, attempt, 1);
     array_count(job, 1);
     job_set_state(core, job, JOB_STARTING);
     decide(core, (struct core_decision){.kind = DECISION_ADMIT,
@@ -309,6 +340,7 @@ void attempt_end(
                      .reason = (int32_t)reason,
                      .exit_status = exit_status});
     change_retire(core, &attempt->item);
+    attempt_yields(core, attempt, -1);
     job->attempt = NULL;
     job->row.attempt = 0;
     job->row.preemptions += reason == END_PREEMPTED;

@@ -110,6 +110,7 @@ void core_destroy(struct core *core)
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
     vec_free(&core->waiting);
+    vec_free(&core->yielding);
     vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);

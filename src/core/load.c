@@ -268,6 +268,7 @@ static int load_attempt(const struct loader *in)
     struct live_attempt *attempt = LOAD(in, ROW_ATTEMPT, struct live_attempt);
     attempt->job = job;
     job->attempt = attempt;
+    attempt_yields(in->core, attempt, 1);
     array_count(job, 1);
     return 0;
 }

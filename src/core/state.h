@@ -18,6 +18,11 @@ struct live_job;
 struct live_service;
 struct packing;
 
+struct priority_count {
+    int32_t priority;
+    int32_t attempts;
+};
+
 struct core {
     struct core_options options;
     const struct packing *packing; /* the placement policy */
@@ -51,7 +56,8 @@ struct core {
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
     uint64_t capacity_version;      /* counts its changes, from 1 */
     int64_t jobs_queued, jobs_running, nodes_up;
-    int64_t apart_shapes; /* live shapes with anti-affinity */
+    VEC(struct priority_count) yielding; /* attempts that may be preempted; priorities ascending */
+    int64_t apart_shapes;                /* live shapes with anti-affinity */
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */
