@@ -4,6 +4,7 @@
  * told; a job has at most one attempt that has not ended; what an attempt is stopped for first
  * stays the reason, but for a cancellation, which is final. */
 #include "core/attempt.h"
+#include "core/allot.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -328,6 +329,7 @@ void attempt_end(
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;
     replica_unready(core, job, reason);
+    allot_served(core, attempt);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;

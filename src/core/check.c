@@ -1,5 +1,6 @@
 /* Checking: everything that is derived is computed again from the rows and compared, and the
  * invariants that one state can show are checked. It is slow, thorough, and changes nothing. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
@@ -7,6 +8,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/preempt.h"
+#include "core/queue.h"
 #include "core/resource.h"
 #include "core/service.h"
 #include "core/shape.h"
@@ -338,13 +340,39 @@ static int check_services(const struct core *core, struct error *err)
     return fault ? wrong(err, "service", id, fault) : 0;
 }
 
+static int check_allotments(const struct core *core, struct error *err)
+{
+    int64_t governed = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        governed += allot_governs(core, job);
+        if (job->lane && job->lane->key.governed != allot_governs(core, job))
+            return wrong(err, "job", job->row.id, "it competes where others decide");
+    }
+    if (governed != core->governed)
+        return error_set(err, ERR_CORRUPT, "jobs of the allotment policy are counted wrong");
+    TABLE_EACH (core, ROW_ALLOTMENT, struct live_allotment, allotment) {
+        size_t speeds = 0;
+        const struct live_speed *before = NULL;
+        for (const struct live_speed *one = allotment->speeds; one; one = one->next, speeds++) {
+            if (before &&
+                (before->row.ranks > one->row.ranks ||
+                    (before->row.ranks == one->row.ranks && before->row.nodes >= one->row.nodes)))
+                return wrong(err, "speed", one->row.id, "out of order");
+            before = one;
+        }
+        if (allotment->job->allotment != allotment || speeds != allotment->speed_count)
+            return wrong(err, "allotment", allotment->row.id, "its job or speeds have another");
+    }
+    return 0;
+}
+
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
         check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
         check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
-        check_services(core, err) < 0)
+        check_services(core, err) < 0 || check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

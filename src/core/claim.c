@@ -4,6 +4,7 @@
  * Invariants: only a queued job has claims, and then for its whole gang; a claim counts against
  * everybody else on its node, and against its team's quota like an attempt. While victims leave,
  * held and claimed together may pass what the node has; held alone never does. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -206,6 +207,8 @@ static void claim_settle(struct core *core, struct live_job *job)
     int32_t size = plan.size;
     if (place_free(core, job, &plan))
         claim_admit(core, job, &plan);
+    else if (allot_governs(core, job) && place_will_be_free(core, job, &plan))
+        ; /* its round chose this place among those of all others */
     else if (plan_make(core, job, size, size, &other))
         claim_admit(core, job, &other);
     else if (!place_will_be_free(core, job, &plan))

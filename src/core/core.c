@@ -1,5 +1,6 @@
 /* Creating and reading the state. */
 #include "core/core.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -28,6 +29,11 @@ struct core *core_create(const struct core_options *options)
         core->options.ageing_ms = AGEING_MS_DEFAULT;
     if (core->options.usage_half_life_ms <= 0)
         core->options.usage_half_life_ms = USAGE_HALF_LIFE_MS_DEFAULT;
+    core->allotment = allot_find(core->options.allotment);
+    assert(core->allotment);
+    if (core->options.round_ms <= 0)
+        core->options.round_ms = core->allotment->round_ms;
+    core->round_next_ms = 0;
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
@@ -37,6 +43,9 @@ struct core *core_create(const struct core_options *options)
     core->packing = core->packing ? core->packing : packing_find(NULL);
     core->options.placement = core->packing->name;
     core->packing_version = 1;
+    core->victim_policy = victim_policy_find(core->options.victims);
+    core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
+    core->options.victims = core->victim_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -160,6 +169,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_CLAIM] = sizeof(struct live_claim),
         [ROW_SERVICE] = sizeof(struct live_service),
         [ROW_REPLICA] = sizeof(struct live_replica),
+        [ROW_ALLOTMENT] = sizeof(struct live_allotment),
+        [ROW_SPEED] = sizeof(struct live_speed),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

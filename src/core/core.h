@@ -28,7 +28,12 @@ struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
     const char
-        *placement; /* which node and device: core_placement_name; NULL or unknown: default */
+        *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
+    const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
+    const char *allotment;      /* who runs with how many ranks: a name that allot_find knows, which
+                                 * whoever parses options has asked; NULL: "fair" */
+    int64_t round_ms;           /* of policies that decide in rounds; 0: the policy's own */
+    int64_t round_anchor_ms;    /* rounds are whole multiples of round_ms from here */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */
@@ -37,6 +42,8 @@ void core_destroy(struct core *core);                         /* NULL is fine */
 /* The name of the i-th placement policy, or NULL past the last; the first is "default". What users
  * write is checked against this list where it is read. */
 const char *core_placement_name(size_t i);
+/* The same of the policies by which victims are chosen; the first is "least-loss". */
+const char *core_victims_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 
@@ -101,6 +108,24 @@ struct core_report {
 bool core_attempt_report(struct core *core, const struct core_report *report);
 /* A node is there again, or gone with everything on it. Whether it changed anything. */
 bool core_node_report(struct core *core, const char *pool, const char *node, bool up);
+
+/* What a job says of its own progress: replaces what it said before, speeds for each (ranks, nodes)
+ * apart. The reporter chooses the unit of work. */
+struct core_speed {
+    int32_t ranks, nodes;
+    int64_t rate_milli; /* thousandths of a unit a second */
+};
+enum { CORE_SPEEDS_MAX = 128 };
+struct core_progress {
+    int64_t remaining;  /* units of work; -1: not known */
+    int64_t restart_ms; /* that it loses by starting again; 0: not known */
+    const struct core_speed *speeds;
+    size_t speed_count; /* at most CORE_SPEEDS_MAX, of different (ranks, nodes) */
+};
+/* Of one job at most CORE_SPEEDS_MAX speeds are kept: then that of the largest gang goes that is
+ * not in the report. ERR_NOT_FOUND, ERR_INVALID; nothing was done then. */
+MUST_CHECK int core_job_progress(
+    struct core *core, uint64_t job, const struct core_progress *progress, struct error *err);
 
 /* ---- services: jobs that run until they are stopped --------------------------------------
  *
@@ -262,6 +287,7 @@ const struct attempt_row *core_attempt(const struct core *core, uint64_t id);
 const struct node_row *core_node(const struct core *core, uint64_t id);
 const struct pool_row *core_pool(const struct core *core, uint64_t id);
 const struct team_row *core_team(const struct core *core, uint64_t id);
+const struct shape_row *core_shape(const struct core *core, uint64_t id);
 /* The id, or 0. */
 uint64_t core_job_find(const struct core *core, const char *team, const char *name);
 uint64_t core_team_find(const struct core *core, const char *name);
@@ -309,6 +335,31 @@ struct core_block {
 /* Why the job waits, by the state as it is; takes a look at every node and decides nothing. */
 void core_job_blocked(const struct core *core, uint64_t job, struct core_block *ret);
 
+/* What the node that comes nearest to holding a rank of a job does not have. */
+enum { LACKS_MAX = 4 };
+struct core_lack {
+    const char
+        *what; /* "cpu", "memory", "disk", "accelerators" (need and has are amounts); else
+                * "accelerator", "pool", "jurisdiction", "nodeType", "label", "taint" (texts) */
+    int64_t need, has;
+    const char *need_text, *has_text; /* valid until the next command */
+};
+struct core_nearest {
+    uint64_t node;     /* 0: there is no node at all */
+    size_t lack_count; /* 0: it could hold a rank, idle; then it is the gang that is too large */
+    struct core_lack lacks[LACKS_MAX];
+    uint64_t pool;       /* that holds most ranks, all its nodes idle; 0: none holds any.. */
+    int64_t ranks, need; /* ..so many, at most what the job needs at once */
+};
+/* The node with the fewest conditions that do not hold, then with the least that it lacks, then the
+ * first; whether it is up or not. Looks at every node. */
+void core_job_nearest(const struct core *core, uint64_t job, struct core_nearest *ret);
+/* Whether type, labels, taints and size let a rank of the job on the node, were it idle. False when
+ * either is not there. */
+bool core_job_matches(const struct core *core, uint64_t job, uint64_t node);
+/* How much of a resource (as struct core_block names it) a live attempt counts against quotas. */
+int64_t core_attempt_holds(const struct core *core, uint64_t attempt, const char *resource);
+
 struct core_counts {
     int64_t jobs_live, jobs_queued, jobs_running, attempts_live, nodes_up;
     int64_t services, replicas, replicas_ready;
@@ -324,3 +375,11 @@ void core_count(const struct core *core, struct core_counts *ret_counts);
 MUST_CHECK int core_check(const struct core *core, struct error *err);
 /* A digest of every live row in order: equal states give equal digests. */
 uint64_t core_digest(const struct core *core);
+/* A digest of the live rows of a kind with ids above `after`, at most `most` of them. *ret_last is
+ * the last id it covers, UINT64_MAX when there are none beyond: so a copy of the state is compared
+ * bit by bit, a slice in each tick. */
+uint64_t core_digest_slice(
+    const struct core *core, enum row_kind kind, uint64_t after, size_t most, uint64_t *ret_last);
+/* Goes on with a digest by one row; slices begin with CORE_DIGEST_START. */
+#define CORE_DIGEST_START 0xcbf29ce484222325u
+uint64_t core_digest_row(uint64_t digest, enum row_kind kind, const void *row);

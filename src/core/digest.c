@@ -34,7 +34,7 @@ static uint64_t column_value(const void *row, const struct column *column)
     }
 }
 
-static uint64_t digest_row(uint64_t hash, enum row_kind kind, const void *row)
+uint64_t core_digest_row(uint64_t hash, enum row_kind kind, const void *row)
 {
     const struct row_type *type = row_type(kind);
     for (size_t i = 0; i < type->column_count; i++) {
@@ -49,13 +49,46 @@ static uint64_t digest_row(uint64_t hash, enum row_kind kind, const void *row)
 
 uint64_t core_digest(const struct core *core)
 {
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = CORE_DIGEST_START;
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         size_t at = 0;
         struct symbol_row image;
         hash = digest_u64(hash, (uint64_t)kind);
         for (struct item *item; (item = table_next(&core->tables[kind], &at));)
-            hash = digest_row(hash, (enum row_kind)kind, item_image(item, &image));
+            hash = core_digest_row(hash, (enum row_kind)kind, item_image(item, &image));
+    }
+    return hash;
+}
+
+/* The place of the first entry with an id above `after`. */
+static size_t place_after(const struct table *table, uint64_t after)
+{
+    size_t low = 0, high = table->entries.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (table->entries.items[middle].id <= after)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint64_t core_digest_slice(
+    const struct core *core, enum row_kind kind, uint64_t after, size_t most, uint64_t *ret_last)
+{
+    const struct table *table = &core->tables[kind];
+    uint64_t hash = CORE_DIGEST_START;
+    size_t at = place_after(table, after);
+    struct symbol_row image;
+    for (size_t i = 0; i < most; i++) {
+        struct item *item = table_next(table, &at);
+        if (!item) {
+            *ret_last = UINT64_MAX;
+            return hash;
+        }
+        hash = core_digest_row(hash, kind, item_image(item, &image));
+        *ret_last = item_id(item);
     }
     return hash;
 }

@@ -92,17 +92,21 @@ static bool type_matches(const struct shape_row *shape, const struct live_node *
     return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
 }
 
+const struct live_rule *fit_rule_failed(const struct live_shape *shape, const struct live_node *node)
+{
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
+        if (!rule_matches(shape, rule, node))
+            return rule;
+    }
+    return NULL;
+}
+
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
     (void)core;
-    if (!type_matches(&shape->row, node) || !taints_allow(shape, node))
-        return false;
-    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
-        if (!rule_matches(shape, rule, node))
-            return false;
-    }
-    return fit_idle_ranks(&shape->row, node, 1) == 1;
+    return type_matches(&shape->row, node) && taints_allow(shape, node) &&
+           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -181,6 +185,11 @@ static bool names_job(const struct live_shape *shape, int32_t kind, const struct
             return true;
     }
     return false;
+}
+
+bool fit_leans_on(const struct live_job *job, const struct live_job *other)
+{
+    return job->shape->near && names_job(job->shape, RULE_NEAR, other);
 }
 
 static bool keeps_apart(const struct live_job *a, const struct live_job *b)

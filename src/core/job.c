@@ -4,6 +4,7 @@
  * Invariants: a job has an attempt in exactly the three states that say so; claims only while it is
  * queued; dependencies only while it is held or waiting. An ended job is retired at once. */
 #include "core/job.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/packing.h"
@@ -79,6 +80,8 @@ static void job_forget(struct core *core, struct live_job *job)
         change_retire(core, &label->item);
     job->labels = NULL;
     replica_forget(core, job);
+    core->governed -= allot_governs(core, job);
+    allotment_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;

@@ -6,6 +6,7 @@
 #include "core/team.h"
 
 struct lane;
+struct live_allotment;
 struct live_attempt;
 struct live_claim;
 struct live_replica;
@@ -44,8 +45,9 @@ struct live_job {
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
     struct live_claim *claims;
-    struct live_replica *replica; /* of a service that it is, or NULL */
-    struct lane *lane;            /* it competes in, or NULL */
+    struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
+    struct live_replica *replica;     /* of a service that it is, or NULL */
+    struct lane *lane;                /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
     int64_t timer_ms; /* MOMENT_NEVER: none */
     size_t timer_position;

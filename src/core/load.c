@@ -2,6 +2,7 @@
  * is built at the end, and then everything is checked. A row that contradicts the others is
  * reported, never trusted: the store may be damaged. */
 #include "base/hash.h"
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
@@ -229,6 +230,7 @@ static int load_job(const struct loader *in)
     job->timer_ms = MOMENT_NEVER;
     shape_ref(in->core, shape);
     team->jobs++;
+    in->core->governed += allot_governs(in->core, job);
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
@@ -364,6 +366,34 @@ static int load_replica(const struct loader *in)
     return 0;
 }
 
+static int load_allotment(const struct loader *in)
+{
+    const struct allotment_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job || job->allotment)
+        return corrupt(in, ROW_ALLOTMENT, "no job, or it has one");
+    if (row->target < 0 || row->target > GANG_SIZE_MAX || row->served_ms < 0 ||
+        row->served_device_ms < 0 || row->remaining < -1 || row->restart_ms < 0)
+        return corrupt(in, ROW_ALLOTMENT, "numbers out of range");
+    struct live_allotment *allotment = LOAD(in, ROW_ALLOTMENT, struct live_allotment);
+    allotment->job = job;
+    job->allotment = allotment;
+    return 0;
+}
+
+static int load_speed(const struct loader *in)
+{
+    const struct speed_row *row = in->row;
+    struct live_allotment *allotment =
+        FIND(in, ROW_ALLOTMENT, struct live_allotment, row->allotment);
+    if (!allotment || allotment->speed_count >= CORE_SPEEDS_MAX)
+        return corrupt(in, ROW_SPEED, "no allotment, or it has enough");
+    if (row->ranks < 1 || row->ranks > GANG_SIZE_MAX || row->nodes < 1 || row->rate_milli < 0)
+        return corrupt(in, ROW_SPEED, "numbers out of range");
+    speed_link(allotment, LOAD(in, ROW_SPEED, struct live_speed));
+    return 0;
+}
+
 typedef int load_fn(const struct loader *in);
 
 static load_fn *const loaders[ROW_KIND_COUNT] = {
@@ -387,6 +417,8 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_CLAIM] = load_claim,
     [ROW_SERVICE] = load_service,
     [ROW_REPLICA] = load_replica,
+    [ROW_ALLOTMENT] = load_allotment,
+    [ROW_SPEED] = load_speed,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)
@@ -482,6 +514,7 @@ int core_load_end(struct core *core, struct error *err)
     services_index(core);
     reservations_index(core);
     topology_changed(core);
+    core->round_wanted = true;
     core->loading = false;
     return core_check(core, err);
 }

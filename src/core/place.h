@@ -7,6 +7,7 @@
 struct amounts;
 struct live_job;
 struct live_node;
+struct live_rule;
 struct live_shape;
 
 /* ---- fit.c ------------------------------------------------------------------------------------
@@ -20,6 +21,9 @@ bool fit_matches(
 /* Whether the shape tolerates every taint of that effect that the node has. */
 bool fit_tolerates(
     const struct live_shape *shape, const struct live_node *node, enum taint_effect effect);
+/* The first condition of the shape on labels that the node does not meet, or NULL. */
+const struct live_rule *fit_rule_failed(
+    const struct live_shape *shape, const struct live_node *node);
 /* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks);
@@ -27,12 +31,25 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 bool fit_shares(const struct live_shape *shape, const struct live_node *node);
 /* Whether those that run on the node and the job bear each other, claims apart. */
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
+/* Whether the job, which has to be near others, may be near that one. */
+bool fit_leans_on(const struct live_job *job, const struct live_job *other);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no
  * work now. */
 bool fit_possible(
     const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
+
+/* ---- nearest.c --------------------------------------------------------------------------------
+ */
+
+/* As core_job_nearest, for ranks of a shape. */
+void nearest_find(const struct core *core, const struct live_shape *shape, int64_t ranks,
+    struct core_nearest *ret);
+/* "; it asks 16 accelerators, and the nearest node, n1 of pool a, has 8": what to add to a refusal.
+ * Empty when there is nothing to say. */
+void nearest_text(
+    const struct core *core, const struct core_nearest *nearest, char *out, size_t size);
 
 /* ---- device.c ---------------------------------------------------------------------------------
  */

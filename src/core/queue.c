@@ -4,6 +4,7 @@
  * (queued_ms, id) and is destroyed with its last job. A pass looks at the heads of lanes, so its
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
 #include "core/queue.h"
+#include "core/allot.h"
 #include "core/job.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -47,7 +48,7 @@ static uint64_t mix(uint64_t hash, uint64_t value)
     return hash ^ (hash >> 31);
 }
 
-static struct lane_key key_of(const struct live_job *job)
+static struct lane_key key_of(const struct core *core, const struct live_job *job)
 {
     bool bounded = job->array && job->array->parallel > 0;
     return (struct lane_key){
@@ -59,6 +60,7 @@ static struct lane_key key_of(const struct live_job *job)
         .size_min = job->row.size_min,
         .size_max = job->row.size_max,
         .firm = job_firm(job),
+        .governed = allot_governs(core, job),
     };
 }
 
@@ -68,6 +70,7 @@ static uint64_t key_hash(const struct lane_key *key)
     hash = mix(hash, key->array);
     hash = mix(hash, (uint64_t)key->time_limit_ms);
     hash = mix(hash, (uint64_t)(uint32_t)key->priority << 1 | (uint64_t)key->firm);
+    hash = mix(hash, (uint64_t)key->governed);
     hash = mix(hash, (uint64_t)key->size_min << 32 | (uint32_t)key->size_max);
     return hash ? hash : 1;
 }
@@ -76,12 +79,13 @@ static bool same_key(const struct lane_key *a, const struct lane_key *b)
 {
     return a->team == b->team && a->shape == b->shape && a->array == b->array &&
            a->time_limit_ms == b->time_limit_ms && a->priority == b->priority &&
-           a->size_min == b->size_min && a->size_max == b->size_max && a->firm == b->firm;
+           a->size_min == b->size_min && a->size_max == b->size_max && a->firm == b->firm &&
+           a->governed == b->governed;
 }
 
 static struct lane *lane_of(struct core *core, const struct live_job *job)
 {
-    struct lane_key key = key_of(job);
+    struct lane_key key = key_of(core, job);
     uint64_t hash = key_hash(&key);
     struct lane *first = idmap_get(&core->lanes_by_hash, hash);
     for (struct lane *lane = first; lane; lane = lane->same_hash) {

@@ -20,6 +20,7 @@ struct lane_key {
     int32_t priority;
     int32_t size_min, size_max;
     int32_t firm;
+    int32_t governed; /* by a policy with rounds: the pass leaves it alone */
 };
 
 /* What a lane is ordered by, as it was when it was looked at last. */

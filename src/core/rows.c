@@ -305,6 +305,29 @@ static const struct column replica_columns[] = {
     TIME(replica_row, since_ms, PLAIN),
 };
 
+static const struct column allotment_columns[] = {
+    ID(allotment_row, id, PLAIN),
+    ID(allotment_row, job, RELATION),
+    INT32(allotment_row, target),
+    INT32(allotment_row, turn),
+    INT32(allotment_row, level),
+    TIME(allotment_row, level_ms, PLAIN),
+    INT(allotment_row, note),
+    LENGTH(allotment_row, served_ms),
+    INT(allotment_row, served_device_ms),
+    INT(allotment_row, remaining),
+    LENGTH(allotment_row, restart_ms),
+    TIME(allotment_row, reported_ms, PLAIN),
+};
+
+static const struct column speed_columns[] = {
+    ID(speed_row, id, PLAIN),
+    ID(speed_row, allotment, PLAIN),
+    INT32(speed_row, ranks),
+    INT32(speed_row, nodes),
+    INT(speed_row, rate_milli),
+};
+
 static const struct column charge_columns[] = {
     ID(charge_row, id, PLAIN),
     ID(charge_row, attempt, RELATION),
@@ -375,6 +398,8 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_CLAIM] = DELETED("claim", claim_row, claim_columns),
     [ROW_SERVICE] = TABLE("service", service_row, service_columns),
     [ROW_REPLICA] = TABLE("replica", replica_row, replica_columns),
+    [ROW_ALLOTMENT] = DELETED("allotment", allotment_row, allotment_columns),
+    [ROW_SPEED] = DELETED("speed", speed_row, speed_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

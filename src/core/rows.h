@@ -27,6 +27,8 @@ enum row_kind {
     ROW_CLAIM,     /* what a preemption was made for keeps until it starts */
     ROW_SERVICE,   /* wants replicas */
     ROW_REPLICA,   /* of a service: a job */
+    ROW_ALLOTMENT, /* of a job: what a policy with rounds decided and knows of it */
+    ROW_SPEED,     /* of an allotment: how fast the job is with so many ranks */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -319,6 +321,29 @@ struct replica_row {
     uint64_t attempt; /* the one that was said to be ready or not; 0: none yet */
     uint8_t ready;
     int64_t since_ms; /* of ready's last change */
+};
+
+struct allotment_row {
+    uint64_t id;
+    uint64_t job;
+    int32_t target; /* ranks that the last round gave it */
+    int32_t turn;   /* while it waits to be placed: which comes first */
+    int32_t level;  /* the policy's own memory: see allot.h */
+    int64_t level_ms;
+    int64_t note;
+    int64_t served_ms; /* by attempts that have ended */
+    int64_t served_device_ms;
+    int64_t remaining;   /* units of work, as reported; -1: never */
+    int64_t restart_ms;  /* what a restart costs, as reported or learnt; 0: not known */
+    int64_t reported_ms; /* the moment of the newest report, or 0 */
+};
+
+struct speed_row {
+    uint64_t id;
+    uint64_t allotment;
+    int32_t ranks;
+    int32_t nodes;
+    int64_t rate_milli; /* thousandths of a unit of work a second */
 };
 
 struct charge_row {

@@ -8,6 +8,7 @@
  * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
  * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
  * stays so and every step either admits a job or blocks a lane: the pass ends. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
@@ -36,7 +37,8 @@ enum {
 struct pass {
     struct core *core;
     int32_t placements;
-    int32_t searches; /* for victims */
+    int32_t searches; /* for victims, that looked at all nodes */
+    struct preempt_books books;
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
@@ -142,8 +144,9 @@ static bool lane_try(struct pass *pass, struct lane *lane)
     pass->near_waits |= job->shape->near;
     if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
         return false;
-    bool preempted = preempt_for(core, job);
-    pass->searches++;
+    bool cheap;
+    bool preempted = preempt_for(core, job, &pass->books, &cheap);
+    pass->searches += !cheap;
     pass->preempted |= preempted;
     return preempted;
 }
@@ -163,6 +166,7 @@ static bool pass_run(struct core *core)
         if (pass.placements >= PLACEMENTS_PER_PASS)
             break;
     }
+    preempt_books_finish(&pass.books);
     /* The rest has its turn in the next pass, right away if this one got anywhere. */
     core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
                         (pass.searches >= SEARCHES_PER_PASS && pass.preempted);
@@ -177,6 +181,7 @@ static void queue_run(struct core *core)
         return;
     core->wake_ms = MOMENT_NEVER;
     claims_settle(core);
+    allot_place(core);
     core->pass_wanted = false;
     while (pass_run(core)) {
         /* Each pass but the last has placed a job. */
@@ -190,6 +195,7 @@ void core_schedule(struct core *core)
     timers_run(core);
     reservations_run(core);
     services_settle(core);
+    allot_run(core);
     queue_run(core);
 }
 
@@ -199,6 +205,7 @@ int64_t core_next_ms(const struct core *core)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
     next_ms = least(next_ms, services_next_ms(core));
+    next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)
         next_ms = least(next_ms, core->timers.items[0]->timer_ms);
     return next_ms;

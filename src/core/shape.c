@@ -265,3 +265,9 @@ void shape_free(struct live_shape *shape)
     free(shape->packing);
     free(shape);
 }
+
+const struct shape_row *core_shape(const struct core *core, uint64_t id)
+{
+    const struct item *item = table_find(core, ROW_SHAPE, id);
+    return item ? &((const struct live_shape *)item)->row : NULL;
+}

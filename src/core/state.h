@@ -13,10 +13,12 @@
 #include "core/table.h"
 #include "core/team.h"
 
+struct allotment_policy;
 struct arena;
 struct live_job;
 struct live_service;
 struct packing;
+struct victim_policy;
 
 struct priority_count {
     int32_t priority;
@@ -25,6 +27,7 @@ struct priority_count {
 
 struct core {
     struct core_options options;
+    const struct victim_policy *victim_policy;
     const struct packing *packing; /* the placement policy */
     void *packing_state;           /* its own */
     uint64_t packing_version;      /* of its tables; what was scored under another is stale */
@@ -58,6 +61,10 @@ struct core {
     int64_t jobs_queued, jobs_running, nodes_up;
     VEC(struct priority_count) yielding; /* attempts that may be preempted; priorities ascending */
     int64_t apart_shapes;                /* live shapes with anti-affinity */
+    const struct allotment_policy *allotment; /* who runs with how many ranks */
+    int64_t governed;                         /* live jobs that it decides about in rounds */
+    int64_t round_next_ms;                    /* the next round, if there is anything to decide */
+    bool round_wanted;                        /* what the last round decided may be placed now */
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */

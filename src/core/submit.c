@@ -1,6 +1,7 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
+#include "core/allot.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -247,19 +248,24 @@ static int check_possible(const struct core *core, const struct submission *in,
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
     if (fit_possible(core, shape, size_min, false))
         return 0;
+    struct core_nearest nearest;
+    char why[300];
+    nearest_find(core, shape, size_min, &nearest);
+    nearest_text(core, &nearest, why, sizeof why);
     if (size_min > 1 && fit_possible(core, shape, 1, false))
         return error_set(err, ERR_INVALID,
-            "no pool, idle, could hold %" PRId64 " ranks of this size at once", size_min);
+            "no pool, idle, could hold %" PRId64 " ranks of this size at once%s", size_min, why);
     /* Inputs narrow it too, so that it may stand in no manifest. */
     const char *where = core_symbol(core, shape->row.jurisdiction);
     if (*where)
         return error_set(err, ERR_INVALID,
             "no node of a pool in the jurisdiction %.64s, where the job or its data have to stay, "
-            "could hold a rank, idle: check spec.jurisdiction of the pools, spec.resources and "
+            "could hold a rank, idle%s: check spec.jurisdiction of the pools, spec.resources and "
             "spec.placement",
-            where);
+            where, why);
     return error_set(err, ERR_INVALID,
-        "no node of any pool, idle, could hold a rank: check spec.resources and spec.placement");
+        "no node of any pool, idle, could hold a rank%s: check spec.resources and spec.placement",
+        why);
 }
 
 /* A service is started again without bound, so there is always a pause, and one that grows. */
@@ -355,6 +361,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     }
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
+    core->governed += allot_governs(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);

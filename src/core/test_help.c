@@ -16,6 +16,14 @@ int world_setup(void **state)
     return 0;
 }
 
+void world_begin(struct world *world, const struct core_options *options)
+{
+    core_destroy(world->core);
+    world->options = *options;
+    world->core = core_create(options);
+    core_begin(world->core, world->now_ms);
+}
+
 int world_teardown(void **state)
 {
     struct world *world = *state;
@@ -63,7 +71,7 @@ static void keep_decision(void *context, const struct core_decision *decision)
 
 static struct core *load(struct world *world)
 {
-    struct core *core = core_create(NULL);
+    struct core *core = core_create(&world->options);
     struct error err;
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         uint64_t last = 0;

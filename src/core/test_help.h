@@ -23,6 +23,7 @@ struct stored_row {
 
 struct world {
     struct core *core;
+    struct core_options options; /* of every core that is loaded; see world_begin */
     int64_t now_ms;
     VEC(struct stored_row) rows;
     VEC(struct core_decision) decisions; /* of the last tick */
@@ -37,6 +38,8 @@ struct world {
 
 int world_setup(void **state);
 int world_teardown(void **state);
+/* A new core with these options; before anything was done. */
+void world_begin(struct world *world, const struct core_options *options);
 
 /* Time passes by ms, then core_schedule, then everything is stored and compared. */
 void world_tick(struct world *world, int64_t ms);

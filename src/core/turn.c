@@ -18,7 +18,7 @@
 
 int32_t lane_rank(const struct core *core, const struct lane *lane)
 {
-    if (lane->blocked || !lane->cursor)
+    if (lane->blocked || !lane->cursor || lane->key.governed)
         return RANK_NONE;
     int32_t band = 1 + priority_band(priority_now(core, lane->cursor));
     bool entitled = quota_entitled_shape(lane->key.team, lane->key.shape, lane->key.size_min);

@@ -8,15 +8,18 @@
  * (b) Priority: a job is stopped for one of higher base priority; ageing does not count.
  *
  * In both, whoever has its place by a guarantee (its team, or one above it, being within its own)
- * gives way only to a job that would have the place by the same guarantee. Entitled and protected
- * are measured alike, by what a job asks for: who asks for an accelerator of any type is not
- * measured by the guarantee of the type that it happened to get.
+ * gives way only to a job that would have the place by the same guarantee. Who asks for an
+ * accelerator of any type is entitled where each type that it could get is guaranteed, and
+ * protected by what it asks for as well as by what it got: whoever was entitled to a place is
+ * protected in it.
  *
  * Why there is no loop: a place goes from borrowed to guaranteed, never back, and among places of
  * one sort from lower to higher priority. */
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"
@@ -31,7 +34,8 @@ void victim_rules_init(struct victim_rules *rules, struct live_job *job)
     rules->job = job;
     rules->protected_ms = MOMENT_NEVER;
     amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &rules->ask);
-    rules->reclaims = quota_entitled_path(job->team, &rules->ask);
+    amounts_possible(job->shape, job->row.size_min, &rules->possible);
+    rules->reclaims = quota_entitled_path(job->team, &rules->possible);
 }
 
 void victim_choose(const struct live_attempt *attempt, int sign)
@@ -66,7 +70,7 @@ static bool may_reclaim(const struct victim_rules *rules, const struct live_atte
     struct live_team *owner = attempt->job->team;
     struct live_team *common = team_common(rules->job->team, owner);
     const struct live_team *asking = team_below(rules->job->team, common);
-    if (!asking || !quota_entitled(asking, &rules->ask))
+    if (!asking || !quota_entitled(asking, &rules->possible))
         return false;
     for (const struct live_team *at = owner; at != common; at = at->parent) {
         if (!above_guarantee(at, asking, &rules->ask, victim))
@@ -123,7 +127,8 @@ static bool guaranteed_place(const struct victim_rules *rules, const struct live
     const struct share *victim, bool chosen)
 {
     for (const struct live_team *at = from; at; at = at->parent) {
-        if (!within_guarantee(at, victim, chosen, &victim->asked))
+        if (!within_guarantee(at, victim, chosen, &victim->asked) &&
+            !within_guarantee(at, victim, chosen, &victim->held))
             continue;
         if (!is_above(at, rules->job->team) || !within_guarantee(at, victim, chosen, &rules->ask))
             return true;
@@ -143,6 +148,20 @@ static bool runs_long_enough(
     return false;
 }
 
+/* Whether a claim on one of its nodes is kept by a job that has to be near it: without it the
+ * claimant would stop somebody for a place that it can not use, again and again. It lasts until the
+ * claimant has started. */
+static bool claims_lean_on(const struct live_attempt *attempt)
+{
+    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
+        for (size_t i = 0; i < one->node->claims.count; i++) {
+            if (fit_leans_on(one->node->claims.items[i]->job, attempt->job))
+                return true;
+        }
+    }
+    return false;
+}
+
 bool victim_allowed(
     struct core *core, struct victim_rules *rules, const struct live_attempt *attempt)
 {
@@ -150,7 +169,7 @@ bool victim_allowed(
     if (attempt->row.stop_reason != END_NONE || job_firm(victim))
         return false;
     bool outranked = victim->row.priority < rules->job->row.priority;
-    if (!outranked && !rules->reclaims)
+    if ((!outranked && !rules->reclaims) || claims_lean_on(attempt))
         return false;
     struct share share;
     share_of(attempt, &share);
@@ -170,6 +189,6 @@ bool victim_stays_out(const struct victim_rules *rules, const struct live_attemp
     struct live_team *owner = attempt->job->team;
     struct live_team *common = team_common(rules->job->team, owner);
     const struct live_team *asking = team_below(rules->job->team, common);
-    bool entitled = asking && quota_entitled(asking, &rules->ask);
+    bool entitled = asking && quota_entitled(asking, &rules->possible);
     return !guaranteed_place(rules, entitled ? common : owner, &share, true);
 }

@@ -60,6 +60,8 @@ static const struct {
     {ROW_SERVICE, "team", ROW_TEAM},
     {ROW_REPLICA, "service", ROW_SERVICE},
     {ROW_REPLICA, "job", ROW_JOB},
+    {ROW_ALLOTMENT, "job", ROW_JOB},
+    {ROW_SPEED, "allotment", ROW_ALLOTMENT},
     {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
 };

@@ -1,0 +1,346 @@
+/* Facts about a job that waits: see explain.h. Takes a look at every node and attempt; runs in a
+ * process that was forked for the question, or without a forecast in the server. */
+#include "planner/explain.h"
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "planner/explain_parts.h"
+#include "planner/forecast.h"
+#include "planner/forward.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { CLOSED_MAX = 5 };
+
+static const char *const kind_names[] = {
+    [BLOCK_NONE] = "none",
+    [BLOCK_HELD] = "held",
+    [BLOCK_DEPENDENCY] = "dependency",
+    [BLOCK_MOMENT] = "moment",
+    [BLOCK_CLAIM] = "claim",
+    [BLOCK_IMPOSSIBLE] = "impossible",
+    [BLOCK_CLOSED] = "closed",
+    [BLOCK_ARRAY] = "array",
+    [BLOCK_LIMIT] = "limit",
+    [BLOCK_GUARANTEE] = "guarantee",
+    [BLOCK_ROOM] = "room",
+    [BLOCK_TURN] = "turn",
+};
+
+const char *explain_kind(int kind)
+{
+    return kind >= 0 && kind < (int)ARRAY_LEN(kind_names) ? kind_names[kind] : "other";
+}
+
+/* ---- names --------------------------------------------------------------------------------- */
+
+static void set_node(const struct explain *in, struct doc *map, uint64_t id)
+{
+    const struct node_row *node = core_node(in->core, id);
+    const struct pool_row *pool = node ? core_pool(in->core, node->pool) : NULL;
+    if (!pool)
+        return;
+    doc_set_string(in->arena, map, "node", core_symbol(in->core, node->name));
+    doc_set_string(in->arena, map, "pool", core_symbol(in->core, pool->name));
+}
+
+void explain_set_job(const struct explain *in, struct doc *map, uint64_t id)
+{
+    const struct job_row *job = core_job(in->core, id);
+    const struct team_row *team = job ? core_team(in->core, job->team) : NULL;
+    doc_set_int(in->arena, map, "job", (int64_t)id);
+    if (!team)
+        return;
+    doc_set_string(in->arena, map, "name", core_symbol(in->core, job->name));
+    doc_set_string(in->arena, map, "team", core_symbol(in->core, team->name));
+}
+
+/* ---- what it waits for --------------------------------------------------------------------- */
+
+static void set_nearest(const struct explain *in, struct doc *waits)
+{
+    struct core_nearest nearest;
+    core_job_nearest(in->core, in->job->id, &nearest);
+    const struct pool_row *pool = core_pool(in->core, nearest.pool);
+    if (pool && nearest.ranks < nearest.need) {
+        struct doc *ranks = doc_set(in->arena, waits, "ranks", doc_map(in->arena));
+        doc_set_string(in->arena, ranks, "pool", core_symbol(in->core, pool->name));
+        doc_set_int(in->arena, ranks, "most", nearest.ranks);
+    }
+    if (!nearest.node || nearest.lack_count == 0)
+        return;
+    struct doc *map = doc_set(in->arena, waits, "nearest", doc_map(in->arena));
+    struct doc *lacks = doc_set(in->arena, map, "lacks", doc_list(in->arena));
+    set_node(in, map, nearest.node);
+    for (size_t i = 0; i < nearest.lack_count; i++) {
+        const struct core_lack *lack = &nearest.lacks[i];
+        struct doc *item = doc_append(lacks, doc_map(in->arena));
+        doc_set_string(in->arena, item, "what", lack->what);
+        if (lack->need_text) {
+            doc_set_string(in->arena, item, "need", lack->need_text);
+            doc_set_string(in->arena, item, "has", lack->has_text);
+        } else {
+            doc_set_int(in->arena, item, "need", lack->need);
+            doc_set_int(in->arena, item, "has", lack->has);
+        }
+    }
+}
+
+static const char *closed_why(const struct node_row *node)
+{
+    if (node->state == NODE_LOST)
+        return "lost";
+    if (node->draining)
+        return "draining";
+    if (node->leaving)
+        return "leaving";
+    return node->cordoned ? "cordoned" : NULL;
+}
+
+struct node_look {
+    const struct explain *in;
+    struct doc *closed;
+    int64_t matching, open;
+};
+
+static void look_at_node(void *context, enum row_kind kind, const void *row)
+{
+    struct node_look *look = context;
+    const struct node_row *node = row;
+    (void)kind;
+    if (!core_job_matches(look->in->core, look->in->job->id, node->id))
+        return;
+    const char *why = closed_why(node);
+    look->matching++;
+    look->open += !why;
+    if (!why || look->closed->count >= CLOSED_MAX)
+        return;
+    struct doc *item = doc_append(look->closed, doc_map(look->in->arena));
+    set_node(look->in, item, node->id);
+    doc_set_string(look->in->arena, item, "why", why);
+}
+
+static void set_nodes(const struct explain *in, struct doc *waits)
+{
+    struct doc *nodes = doc_set(in->arena, waits, "nodes", doc_map(in->arena));
+    struct node_look look = {in, doc_list(in->arena), 0, 0};
+    core_row_each(in->core, ROW_NODE, look_at_node, &look);
+    doc_set_int(in->arena, nodes, "matching", look.matching);
+    doc_set_int(in->arena, nodes, "open", look.open);
+    if (look.closed->count > 0)
+        doc_set(in->arena, nodes, "closed", look.closed);
+}
+
+static void set_amounts(const struct explain *in, struct doc *waits)
+{
+    const struct core_block *block = &in->block;
+    const struct team_row *team = core_team(in->core, block->team);
+    if (team)
+        doc_set_string(in->arena, waits, "team", core_symbol(in->core, team->name));
+    if (block->resource)
+        doc_set_string(in->arena, waits, "resource", block->resource);
+    doc_set_int(in->arena, waits, "held", block->held);
+    if (block->need)
+        doc_set_int(in->arena, waits, "need", block->need);
+    if (block->limit)
+        doc_set_int(in->arena, waits, "limit", block->limit);
+}
+
+static struct doc *waits_doc(const struct explain *in)
+{
+    struct doc *waits = doc_map(in->arena);
+    const struct core_block *block = &in->block;
+    doc_set_string(in->arena, waits, "kind", explain_kind((int)block->kind));
+    switch (block->kind) {
+    case BLOCK_DEPENDENCY:
+        explain_set_job(in, waits, block->job);
+        doc_set_int(in->arena, waits, "more", block->other_jobs);
+        break;
+    case BLOCK_MOMENT:
+        doc_set_int(in->arena, waits, "until", block->until_ms);
+        doc_set_bool(in->arena, waits, "retry", in->job->failures > 0);
+        break;
+    case BLOCK_CLAIM: set_node(in, waits, block->node); break;
+    case BLOCK_IMPOSSIBLE: set_nearest(in, waits); break;
+    case BLOCK_CLOSED: set_nodes(in, waits); break;
+    case BLOCK_ARRAY:
+    case BLOCK_LIMIT:
+    case BLOCK_GUARANTEE: set_amounts(in, waits); break;
+    case BLOCK_ROOM:
+    case BLOCK_TURN:
+        set_amounts(in, waits);
+        set_nodes(in, waits);
+        break;
+    default: break;
+    }
+    return waits;
+}
+
+/* ---- forecast ------------------------------------------------------------------------------ */
+
+struct doc *explain_set_spread(
+    struct arena *arena, struct doc *map, const char *key, const struct spread *spread)
+{
+    struct doc *doc = doc_set(arena, map, key, doc_map(arena));
+    doc_set_int(arena, doc, "of", spread->of);
+    doc_set_int(arena, doc, "known", spread->known);
+    if (spread->low != INT64_MAX)
+        doc_set_int(arena, doc, "low", spread->low);
+    if (spread->median != INT64_MAX)
+        doc_set_int(arena, doc, "median", spread->median);
+    if (spread->high != INT64_MAX)
+        doc_set_int(arena, doc, "high", spread->high);
+    return doc;
+}
+
+/* Draws of when an attempt that runs ends by itself, as far as can be told without anything else. */
+static void draw_ends(
+    const struct explain *in, const struct job_row *job, int64_t moments[FORECAST_RUNS_MAX])
+{
+    const struct attempt_row *attempt = core_attempt(in->core, job->attempt);
+    struct history_job known;
+    assert(attempt);
+    int64_t begun_ms = attempt->started_ms ? attempt->started_ms : in->options->now_ms;
+    int64_t elapsed_ms = in->options->now_ms - begun_ms;
+    forward_describe(in->core, job, &known);
+    for (int run = 0; run < FORECAST_RUNS_MAX; run++) {
+        moments[run] = 0;
+        if (!job->service)
+            moments[run] = begun_ms + history_draw(in->options->history, &known, job->id,
+                                          elapsed_ms > 0 ? elapsed_ms : 0, run, FORECAST_RUNS_MAX);
+        if (attempt->stop_reason != END_NONE)
+            moments[run] = in->options->now_ms;
+    }
+}
+
+void explain_end_of(const struct explain *in, const struct job_row *job, struct spread *ret)
+{
+    int64_t moments[FORECAST_RUNS_MAX];
+    draw_ends(in, job, moments);
+    spread_of(moments, FORECAST_RUNS_MAX, ret);
+}
+
+static void set_basis(const struct explain *in, struct doc *out, const struct history_job *known)
+{
+    struct doc *basis = doc_set(in->arena, out, "basis", doc_map(in->arena));
+    int level;
+    doc_set_int(in->arena, basis, "samples", history_samples(in->options->history, known, &level));
+    doc_set_string(in->arena, basis, "of", history_level_names[level]);
+}
+
+static void set_deadline(const struct explain *in, struct doc *out, const int64_t *ends, int runs)
+{
+    int late = 0;
+    if (!in->job->deadline_ms)
+        return;
+    for (int run = 0; run < runs; run++)
+        late += ends[run] == 0 || ends[run] > in->job->deadline_ms;
+    struct doc *deadline = doc_set(in->arena, out, "deadline", doc_map(in->arena));
+    doc_set_int(in->arena, deadline, "at", in->job->deadline_ms);
+    doc_set_int(in->arena, deadline, "late", late);
+    doc_set_int(in->arena, deadline, "of", runs);
+}
+
+/* The least moment that a run came to without the job: it does not start before. */
+static void set_reached(const struct explain *in, struct doc *start,
+    const struct forecast *forecast, const int64_t *moments)
+{
+    int64_t least = INT64_MAX, reached;
+    for (int run = 0; run < forecast_runs(forecast); run++) {
+        if (moments[run] == 0 && forecast_cut(forecast, run, &reached) && reached < least)
+            least = reached;
+    }
+    if (least != INT64_MAX)
+        doc_set_int(in->arena, start, "reached", least);
+}
+
+static void set_start(const struct explain *in, struct doc *out, const struct forecast *forecast)
+{
+    int64_t starts[FORECAST_RUNS_MAX] = {0}, ends[FORECAST_RUNS_MAX] = {0};
+    struct history_job known;
+    struct spread spread;
+    size_t i = forecast_find(forecast, in->job->id);
+    int runs = forecast_runs(forecast);
+    forward_describe(in->core, in->job, &known);
+    for (int run = 0; i != SIZE_MAX && run < runs; run++) {
+        starts[run] = forecast_start(forecast, run, i);
+        if (starts[run])
+            ends[run] = starts[run] + history_draw(in->options->history, &known, in->job->id, 0,
+                                          run, FORECAST_RUNS_MAX);
+    }
+    spread_of(starts, runs, &spread);
+    set_reached(
+        in, explain_set_spread(in->arena, out, "start", &spread), forecast, starts);
+    spread_of(ends, runs, &spread);
+    if (!in->job->service)
+        explain_set_spread(in->arena, out, "end", &spread);
+    set_deadline(in, out, ends, runs);
+    set_basis(in, out, &known);
+}
+
+static void set_running(const struct explain *in, struct doc *out)
+{
+    struct history_job known;
+    struct spread spread;
+    int64_t ends[FORECAST_RUNS_MAX];
+    if (in->job->service)
+        return;
+    forward_describe(in->core, in->job, &known);
+    draw_ends(in, in->job, ends);
+    spread_of(ends, FORECAST_RUNS_MAX, &spread);
+    explain_set_spread(in->arena, out, "end", &spread);
+    set_deadline(in, out, ends, FORECAST_RUNS_MAX);
+    set_basis(in, out, &known);
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
+
+static bool may_start(enum block_kind kind)
+{
+    return kind != BLOCK_HELD && kind != BLOCK_IMPOSSIBLE;
+}
+
+static void set_forecast(const struct explain *in, struct doc *out)
+{
+    struct forecast_options options = {.history = in->options->history,
+        .runs = FORECAST_RUNS_MAX,
+        .now_ms = in->options->now_ms,
+        .horizon_ms = EXPLAIN_HORIZON_MS,
+        .budget_ms = in->options->budget_ms,
+        .target = in->job->id};
+    struct error err;
+    struct forecast *forecast = forecast_make(in->core, &options, &err);
+    if (!forecast || forecast_runs(forecast) == 0) {
+        forecast_free(forecast);
+        return;
+    }
+    set_start(in, out, forecast);
+    explain_set_ahead(in, out, forecast);
+    forecast_free(forecast);
+}
+
+struct doc *explain_job(struct arena *arena, struct core *core, uint64_t job,
+    const struct explain_options *options)
+{
+    struct explain in = {.arena = arena, .core = core, .options = options};
+    in.job = core_job(core, job);
+    if (!in.job)
+        return NULL;
+    struct doc *out = doc_map(arena);
+    core_job_blocked(core, job, &in.block);
+    doc_set_int(arena, out, "now", options->now_ms);
+    doc_set_string(arena, out, "state", job_state_names[in.job->state]);
+    if (in.block.kind != BLOCK_NONE)
+        doc_set(arena, out, "waits", waits_doc(&in));
+    if (!options->history)
+        return out;
+    if (in.block.kind == BLOCK_NONE) {
+        set_running(&in, out);
+        return out;
+    }
+    explain_set_holders(&in, out);
+    if (may_start(in.block.kind))
+        set_forecast(&in, out);
+    return out;
+}

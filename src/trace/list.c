@@ -1,0 +1,139 @@
+/* Jobs of a trace in memory, and a source over them. */
+#include "base/map.h"
+#include "trace/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct trace_list {
+    struct arena *arena;
+    struct strmap texts; /* from a text to its one copy */
+    VEC(struct trace_job) jobs;
+};
+
+struct list_source {
+    struct trace_source source;
+    struct trace_list *list;
+    size_t next;
+};
+
+int trace_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
+{
+    return source->type->next(source, ret_job, err);
+}
+
+void trace_close(struct trace_source *source)
+{
+    if (source)
+        source->type->close(source);
+}
+
+struct trace_list *trace_list_create(void)
+{
+    struct trace_list *list = mem_alloc(1, sizeof *list);
+    list->arena = arena_create();
+    return list;
+}
+
+void trace_list_destroy(struct trace_list *list)
+{
+    if (!list)
+        return;
+    strmap_finish(&list->texts);
+    vec_free(&list->jobs);
+    arena_destroy(list->arena);
+    free(list);
+}
+
+static const char *text_keep(struct trace_list *list, const char *text)
+{
+    if (!text || !*text)
+        return "";
+    char *kept = strmap_get(&list->texts, text);
+    if (!kept) {
+        kept = arena_strdup(list->arena, text);
+        strmap_put(&list->texts, text, kept);
+    }
+    return kept;
+}
+
+void trace_list_add(struct trace_list *list, const struct trace_job *job)
+{
+    struct trace_job copy = *job;
+    copy.name = arena_strdup(list->arena, job->name ? job->name : "");
+    copy.team = text_keep(list, job->team);
+    copy.model = text_keep(list, job->model);
+    copy.accelerators = text_keep(list, job->accelerators);
+    copy.mode = text_keep(list, job->mode);
+    vec_push(&list->jobs, copy);
+}
+
+size_t trace_list_count(const struct trace_list *list)
+{
+    return list->jobs.count;
+}
+
+const struct trace_job *trace_list_at(const struct trace_list *list, size_t i)
+{
+    assert(i < list->jobs.count);
+    return &list->jobs.items[i];
+}
+
+static int by_submission(const void *a, const void *b)
+{
+    const struct trace_job *left = a, *right = b;
+    if (left->submit_ms != right->submit_ms)
+        return left->submit_ms < right->submit_ms ? -1 : 1;
+    return left->number < right->number ? -1 : left->number > right->number;
+}
+
+void trace_list_sort(struct trace_list *list)
+{
+    if (list->jobs.count)
+        qsort(list->jobs.items, list->jobs.count, sizeof *list->jobs.items, by_submission);
+}
+
+static int list_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
+{
+    (void)err;
+    struct list_source *from = (struct list_source *)source;
+    if (from->next == from->list->jobs.count)
+        return 0;
+    *ret_job = from->list->jobs.items[from->next++];
+    return 1;
+}
+
+static void list_close(struct trace_source *source)
+{
+    struct list_source *from = (struct list_source *)source;
+    trace_list_destroy(from->list);
+    free(from);
+}
+
+struct trace_source *trace_list_source(struct trace_list *list)
+{
+    static const struct trace_source_type type = {list_next, list_close};
+    struct list_source *source = mem_alloc(1, sizeof *source);
+    source->source = (struct trace_source){&type, (int64_t)list->jobs.count};
+    source->list = list;
+    return &source->source;
+}
+
+struct trace_list *trace_list_read(struct trace_source *source, struct error *err)
+{
+    struct trace_list *list = trace_list_create();
+    struct trace_job job;
+    int got;
+    while ((got = trace_next(source, &job, err)) > 0) {
+        if (list->jobs.count >= TRACE_LIST_MAX) {
+            got = error_set(err, ERR_TOO_LARGE, "the trace has more than %d jobs", TRACE_LIST_MAX);
+            break;
+        }
+        trace_list_add(list, &job);
+    }
+    trace_close(source);
+    if (got == 0)
+        return list;
+    trace_list_destroy(list);
+    return NULL;
+}
