@@ -17,7 +17,7 @@ struct score_slot {
     uint64_t noted;         /* its last entry in the journal */
 };
 
-/* Up to 64 blocks of 64 nodes, of one pool. */
+/* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
     uint32_t block; /* its first */
     uint32_t pool;  /* the pool's first segment */
