@@ -165,6 +165,7 @@ static const struct column shape_columns[] = {
     SYMBOL(shape_row, jurisdiction, PLAIN),
     INT32(shape_row, spread),
     FLAG(shape_row, exclusive),
+    INT(shape_row, mix),
 };
 
 static const struct column rule_columns[] = {

@@ -186,6 +186,7 @@ struct shape_row {
     uint32_t jurisdiction;
     int32_t spread;
     uint8_t exclusive;
+    int64_t mix; /* ranks of it when the mix of jobs was last learnt */
 };
 
 struct rule_row {
