@@ -43,6 +43,7 @@ const struct verb *const verbs[] = {
     &verb_secret,
     &verb_backup,
     &verb_restore,
+    &verb_simulate,
     &verb_schema,
     &verb_completion,
     &verb_version,

@@ -29,8 +29,10 @@ struct live_attempt {
     struct attempt_row row;
     struct live_job *job;
     struct live_placement *placements;
-    uint64_t mark; /* of the preemption search that saw it last */
-    bool away;     /* a preemption search tries what would be without it */
+    uint64_t mark;       /* of the preemption search that saw it last */
+    bool away;           /* a preemption search tries what would be without it.. */
+    size_t search_at;    /* ..and has it at this place among those that it took away.. */
+    int64_t search_loss; /* ..at this loss */
 };
 
 /* A history row on its way out. */

@@ -1,20 +1,26 @@
 /* Preemption: making a place for a job that does not fit.
  *
- * In each pool the attempts that may be stopped (victim.c) are put in three orders: least loss
- * first, least loss for each rank that comes free first, and node by node, the cheapest node first.
- * Following an order, attempts are taken away on trial until the gang fits; then, dearest first,
- * each is put back if the gang fits without its going. Of the sets found in all pools the one that
- * loses least is taken, of equals the smaller, of those the first.
+ * By default the set of attempts goes that loses least of those compared. For one rank these are
+ * the offers of all nodes (offer.c); for a gang two greedy covers in each pool (search.c) and what
+ * following the order of losses gives. Of the sets found the one that loses least is taken, of
+ * equals the smaller, of those the first. The other policies are the orders that most schedulers
+ * have; attempts are taken in that order until the job fits, then put back, the last first, where
+ * they were not needed.
  *
- * What is lost is the time since the newest checkpoint (or the start), times the dominant share of
- * the cluster that the attempt holds. Attempts that are stopping already go for nothing. The trial
- * changes node accounts and puts every one of them back before anything is decided. */
+ * What is lost is attempt_loss. Attempts that are stopping already go for nothing. A search changes
+ * the accounts of nodes and teams, and puts back every change before anything is decided.
+ *
+ * Offers of nodes are kept in a book for a pass: a job like one before it takes the best again,
+ * after a second look at that node alone. Within a pass teams only gain and nothing ends, so an
+ * offer gets better only on a node of somebody who was told to stop, and those are looked at again;
+ * one that got worse is found out when its turn comes. */
 #include "core/preempt.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/search.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -22,379 +28,83 @@
 
 #include <assert.h>
 
-enum { VICTIMS_MAX = 16384 }; /* looked at in a pool */
-
-struct victim {
-    struct live_attempt *attempt;
-    int64_t loss;
-    int64_t gain;       /* ranks that come free when it goes alone */
-    int64_t node_order; /* its node's turn; INT64_MAX: none */
-};
-
-typedef VEC(struct live_attempt *) attempt_vec;
-
-struct search {
-    struct core *core;
-    struct live_job *job;
-    struct victim_rules rules;
-    struct live_node *const *nodes; /* of one pool, that match */
-    size_t node_count;
-    int32_t *caps; /* ranks that fit each of them now */
-    int64_t total;
-    int32_t size; /* ranks wanted */
-    VEC(struct victim) victims;
-    attempt_vec leaving; /* stopping already */
-    attempt_vec chosen;  /* away on trial */
-};
-
-struct verdict {
-    attempt_vec victims;
-    int64_t loss;
-    size_t first_node, node_count; /* the pool's nodes */
-    bool found;
-};
-
-/* ---- the trial --------------------------------------------------------------------------- */
-
-static void search_recount(struct search *search, struct live_node *node)
-{
-    if (node->search_mark != search->core->mark)
-        return;
-    int32_t cap = fit_ranks(search->core, search->job, node, search->size);
-    search->total += cap - search->caps[node->search_at];
-    search->caps[node->search_at] = cap;
-}
-
-static void trial_move(struct search *search, struct live_attempt *attempt, bool away)
-{
-    attempt_set_away(attempt, away);
-    for (struct live_placement *one = attempt->placements; one; one = one->next)
-        search_recount(search, one->node);
-}
-
-static void trial_take(struct search *search, struct live_attempt *attempt)
-{
-    trial_move(search, attempt, true);
-    victim_choose(attempt, 1);
-    vec_push(&search->chosen, attempt);
-}
-
-static void trial_put_back(struct search *search, size_t at)
-{
-    struct live_attempt *attempt = search->chosen.items[at];
-    trial_move(search, attempt, false);
-    victim_choose(attempt, -1);
-    vec_remove(&search->chosen, at);
-}
-
-static void trial_clear(struct search *search)
-{
-    while (search->chosen.count)
-        trial_put_back(search, search->chosen.count - 1);
-}
-
-static bool fits(const struct search *search)
-{
-    return search->total >= search->size;
-}
-
-/* ---- the pool ---------------------------------------------------------------------------- */
-
-static void search_see(struct search *search, struct live_attempt *attempt)
-{
-    if (attempt->mark == search->core->mark)
-        return;
-    attempt->mark = search->core->mark;
-    if (attempt->row.stop_reason != END_NONE) {
-        vec_push(&search->leaving, attempt);
-        return;
-    }
-    if (search->victims.count >= VICTIMS_MAX ||
-        !victim_allowed(search->core, &search->rules, attempt))
-        return;
-    struct victim victim = {.attempt = attempt, .node_order = INT64_MAX};
-    victim.loss = attempt_loss(search->core, attempt);
-    vec_push(&search->victims, victim);
-}
-
-static void search_open(struct search *search)
-{
-    struct core *core = search->core;
-    journal_trial(core, 1);
-    core->mark++;
-    search->caps = mem_alloc(search->node_count, sizeof *search->caps);
-    for (size_t i = 0; i < search->node_count; i++) {
-        struct live_node *node = search->nodes[i];
-        node->search_mark = core->mark;
-        node->search_at = i;
-        search_recount(search, node);
-        for (size_t p = 0; p < node->placements.count; p++)
-            search_see(search, node->placements.items[p]->attempt);
-    }
-    for (size_t i = 0; i < search->leaving.count; i++)
-        trial_move(search, search->leaving.items[i], true);
-}
-
-static void search_close(struct search *search)
-{
-    trial_clear(search);
-    for (size_t i = search->leaving.count; i-- > 0;)
-        trial_move(search, search->leaving.items[i], false);
-    journal_trial(search->core, -1);
-    free(search->caps);
-    vec_free(&search->victims);
-    vec_free(&search->leaving);
-    vec_free(&search->chosen);
-}
-
-/* ---- orders ------------------------------------------------------------------------------ */
+/* ---- policies ---------------------------------------------------------------------------- */
 
 static int by_loss(const void *a, const void *b, const void *context)
 {
     (void)context;
-    const struct victim *left = a, *right = b;
-    int order = compare_i64(left->loss, right->loss);
-    /* Of equals the youngest goes: it has waited least. */
-    return order ? order : -compare_u64(left->attempt->row.id, right->attempt->row.id);
+    const struct live_attempt *left = a, *right = b;
+    int order = compare_i64(left->search_loss, right->search_loss);
+    return order ? order : -compare_u64(left->row.id, right->row.id);
 }
 
-static int by_gain(const void *a, const void *b, const void *context)
-{
-    const struct victim *left = a, *right = b;
-    if ((left->gain > 0) != (right->gain > 0))
-        return left->gain > 0 ? -1 : 1;
-    __int128 x = (__int128)left->loss * right->gain, y = (__int128)right->loss * left->gain;
-    if (x != y)
-        return x < y ? -1 : 1;
-    return by_loss(a, b, context);
-}
-
-static int by_node(const void *a, const void *b, const void *context)
-{
-    const struct victim *left = a, *right = b;
-    int order = compare_i64(left->node_order, right->node_order);
-    return order ? order : by_loss(a, b, context);
-}
-
-static void measure_gains(struct search *search)
-{
-    for (size_t i = 0; i < search->victims.count; i++) {
-        struct victim *victim = &search->victims.items[i];
-        int64_t before = search->total;
-        trial_move(search, victim->attempt, true);
-        victim->gain = search->total - before;
-        trial_move(search, victim->attempt, false);
-    }
-}
-
-/* What it costs to empty a node as far as needed. */
-struct node_offer {
-    struct live_node *node;
-    int64_t loss;
-    int64_t gain;
-    size_t order;
-};
-
-static int by_offer(const void *a, const void *b, const void *context)
+static int by_youth(const void *a, const void *b, const void *context)
 {
     (void)context;
-    const struct node_offer *left = a, *right = b;
-    if ((left->gain > 0) != (right->gain > 0))
-        return left->gain > 0 ? -1 : 1;
-    __int128 x = (__int128)left->loss * right->gain, y = (__int128)right->loss * left->gain;
-    if (x != y)
-        return x < y ? -1 : 1;
-    return compare_u64(left->order, right->order);
+    const struct live_attempt *left = a, *right = b;
+    int order = -compare_i64(left->row.admitted_ms, right->row.admitted_ms);
+    return order ? order : -compare_u64(left->row.id, right->row.id);
 }
 
-typedef VEC(struct victim *) victim_vec;
-
-/* The victims on a node, least loss first. */
-static void victims_on(
-    const struct live_node *node, const struct idmap *by_attempt, victim_vec *ret)
+static int by_priority(const void *a, const void *b, const void *context)
 {
-    vec_clear(ret);
-    for (size_t i = 0; i < node->placements.count; i++) {
-        const struct live_attempt *attempt = node->placements.items[i]->attempt;
-        struct victim *victim = idmap_get(by_attempt, attempt->row.id);
-        bool again = ret->count && ret->items[ret->count - 1] == victim;
-        if (victim && !again)
-            vec_push(ret, victim);
-    }
-    sort_pointers((void **)ret->items, ret->count, by_loss, NULL);
+    const struct live_attempt *left = a, *right = b;
+    int order = compare_i64(left->job->row.priority, right->job->row.priority);
+    return order ? order : by_youth(a, b, context);
 }
 
-/* Takes away what is on the node until it has room for the gang, or nothing is left there; puts
- * back what was not needed for that, and tells what it costs. */
-static void offer_make(struct search *search, struct node_offer *offer, const victim_vec *on)
+static const struct victim_policy policies[] = {
+    {"least-loss", "the set that loses least work", NULL},
+    {"youngest-first", "who got its place last", by_youth},
+    {"lowest-priority-first", "the lowest priority, of these the youngest", by_priority},
+};
+
+const struct victim_policy *victim_policy_find(const char *name)
 {
-    size_t at = offer->node->search_at;
-    int32_t before = search->caps[at];
-    for (size_t i = 0; i < on->count && search->caps[at] < search->size; i++) {
-        if (!on->items[i]->attempt->away)
-            trial_take(search, on->items[i]->attempt);
+    if (!name || !*name)
+        return &policies[0];
+    for (size_t i = 0; i < ARRAY_LEN(policies); i++) {
+        if (strcmp(policies[i].name, name) == 0)
+            return &policies[i];
     }
-    int32_t reached = search->caps[at];
-    for (size_t i = search->chosen.count; i-- > 0;) {
-        struct live_attempt *attempt = search->chosen.items[i];
-        trial_put_back(search, i);
-        if (search->caps[at] < reached)
-            trial_take(search, attempt);
-    }
-    offer->gain = reached - before;
-    for (size_t i = 0; i < search->chosen.count; i++)
-        offer->loss += attempt_loss(search->core, search->chosen.items[i]);
-    trial_clear(search);
+    return NULL;
 }
 
-static void order_nodes(struct search *search)
+const char *core_victims_name(size_t i)
 {
-    size_t count = search->node_count;
-    struct idmap by_attempt = {0};
-    victim_vec on = {0};
-    SCOPED(mem_scope) struct node_offer *offers = mem_alloc(count, sizeof *offers);
-    SCOPED(mem_scope) struct node_offer **sorted = mem_alloc(count, sizeof *sorted);
-    for (size_t i = 0; i < search->victims.count; i++)
-        idmap_put(&by_attempt, search->victims.items[i].attempt->row.id, &search->victims.items[i]);
-    for (size_t i = 0; i < count; i++) {
-        offers[i] = (struct node_offer){.node = search->nodes[i], .order = i};
-        sorted[i] = &offers[i];
-        victims_on(offers[i].node, &by_attempt, &on);
-        offer_make(search, &offers[i], &on);
-    }
-    sort_pointers((void **)sorted, count, by_offer, NULL);
-    for (size_t i = 0; i < count; i++) {
-        victims_on(sorted[i]->node, &by_attempt, &on);
-        for (size_t v = 0; v < on.count; v++)
-            on.items[v]->node_order = least(on.items[v]->node_order, (int64_t)i);
-    }
-    vec_free(&on);
-    idmap_finish(&by_attempt);
+    return i < ARRAY_LEN(policies) ? policies[i].name : NULL;
 }
 
-/* ---- following an order ------------------------------------------------------------------ */
+/* ---- what was decided -------------------------------------------------------------------- */
 
-static void follow(struct search *search, struct victim *const *order, size_t count)
-{
-    for (size_t i = 0; i < count && !fits(search); i++) {
-        struct live_attempt *attempt = order[i]->attempt;
-        if (!attempt->away && victim_allowed(search->core, &search->rules, attempt))
-            trial_take(search, attempt);
-    }
-}
+struct verdict {
+    attempt_vec victims;
+    int64_t loss;
+    struct live_node *const *nodes; /* where the place will be */
+    size_t node_count;
+    bool found;
+};
 
-/* Dearest first, puts back whatever is not needed. */
-static void prune(struct search *search)
+static void verdict_set(struct verdict *verdict, const attempt_vec *victims, int64_t loss,
+    struct live_node *const *nodes, size_t count)
 {
-    size_t count = search->chosen.count;
-    if (!count)
-        return;
-    SCOPED(mem_scope) struct victim *chosen = mem_alloc(count, sizeof *chosen);
-    SCOPED(mem_scope) struct victim **sorted = mem_alloc(count, sizeof *sorted);
-    for (size_t i = 0; i < count; i++) {
-        chosen[i].attempt = search->chosen.items[i];
-        chosen[i].loss = attempt_loss(search->core, chosen[i].attempt);
-        sorted[i] = &chosen[i];
-    }
-    sort_pointers((void **)sorted, count, by_loss, NULL);
-    for (size_t i = count; i-- > 0;) {
-        size_t at = 0;
-        while (search->chosen.items[at] != sorted[i]->attempt)
-            at++;
-        trial_put_back(search, at);
-        if (!fits(search))
-            trial_take(search, sorted[i]->attempt);
-    }
-}
-
-static bool all_stay_out(const struct search *search)
-{
-    for (size_t i = 0; i < search->chosen.count; i++) {
-        if (!victim_stays_out(&search->rules, search->chosen.items[i]))
-            return false;
-    }
-    return true;
-}
-
-static void judge(struct search *search, struct verdict *verdict, size_t first_node)
-{
-    if (!fits(search) || !all_stay_out(search))
-        return;
-    int64_t loss = 0;
-    for (size_t i = 0; i < search->chosen.count; i++)
-        loss += attempt_loss(search->core, search->chosen.items[i]);
-    bool better = !verdict->found || loss < verdict->loss ||
-                  (loss == verdict->loss && search->chosen.count < verdict->victims.count);
-    if (!better)
-        return;
     verdict->found = true;
     verdict->loss = loss;
-    verdict->first_node = first_node;
-    verdict->node_count = search->node_count;
+    verdict->nodes = nodes;
+    verdict->node_count = count;
     vec_clear(&verdict->victims);
-    for (size_t i = 0; i < search->chosen.count; i++)
-        vec_push(&verdict->victims, search->chosen.items[i]);
+    for (size_t i = 0; i < victims->count; i++)
+        vec_push(&verdict->victims, victims->items[i]);
 }
 
-static void try_orders(struct search *search, struct verdict *verdict, size_t first_node)
-{
-    static order_fn *const orders[] = {by_loss, by_gain, by_node};
-    size_t count = search->victims.count;
-    SCOPED(mem_scope) struct victim **sorted = mem_alloc(count + 1, sizeof *sorted);
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &search->victims.items[i];
-    if (search->size > 1) {
-        sort_pointers((void **)sorted, count, by_loss, NULL);
-        follow(search, sorted, count);
-        bool possible = fits(search);
-        trial_clear(search);
-        if (!possible)
-            return;
-    }
-    measure_gains(search);
-    order_nodes(search);
-    /* For a single rank the order of nodes covers that of losses. */
-    for (size_t o = search->size > 1 ? 0 : 1; o < ARRAY_LEN(orders); o++) {
-        sort_pointers((void **)sorted, count, orders[o], NULL);
-        follow(search, sorted, count);
-        prune(search);
-        judge(search, verdict, first_node);
-        trial_clear(search);
-    }
-}
-
-static struct search search_make(
-    struct core *core, struct live_job *job, struct live_node *const *nodes, size_t count)
-{
-    struct search search = {.core = core, .job = job, .nodes = nodes, .node_count = count};
-    search.size = job->row.size_min;
-    victim_rules_init(&search.rules, job);
-    return search;
-}
-
-static void search_pool(
-    struct core *core, struct live_job *job, size_t begin, size_t end, struct verdict *verdict)
-{
-    struct search search =
-        search_make(core, job, job->shape->candidates.items + begin, end - begin);
-    search_open(&search);
-    if (fits(&search))
-        judge(&search, verdict, begin);
-    else
-        try_orders(&search, verdict, begin);
-    core->wake_ms = least(core->wake_ms, search.rules.protected_ms);
-    search_close(&search);
-}
-
-/* The place as it will be when the victims are gone. */
+/* The place as it will be when the victims, and those that are stopping, are gone. */
 static bool plan_verdict(
     struct core *core, struct live_job *job, const struct verdict *verdict, struct plan *plan)
 {
-    struct search search = search_make(
-        core, job, job->shape->candidates.items + verdict->first_node, verdict->node_count);
-    search_open(&search);
+    struct search search;
+    search_open(&search, core, job, verdict->nodes, verdict->node_count);
     for (size_t i = 0; i < verdict->victims.count; i++)
-        trial_take(&search, verdict->victims.items[i]);
+        search_take(&search, verdict->victims.items[i]);
     bool made =
         plan_make_pool(core, job, search.nodes, search.node_count, search.size, search.size, plan);
     search_close(&search);
@@ -404,24 +114,277 @@ static bool plan_verdict(
     return made && quota_allows(job->team, &amounts);
 }
 
-bool preempt_for(struct core *core, struct live_job *job)
+static bool verdict_follow(struct core *core, struct live_job *job, const struct verdict *verdict)
 {
-    assert(!job->attempt && !job->claims);
-    struct verdict verdict = {0};
     struct plan plan = {0};
-    shape_candidates(core, job->shape);
-    size_t count = job->shape->candidates.count;
-    for (size_t begin = 0, end; begin < count; begin = end) {
-        end = plan_pool_end(job->shape->candidates.items, begin, count);
-        search_pool(core, job, begin, end, &verdict);
-    }
-    bool decided = verdict.found && plan_verdict(core, job, &verdict, &plan);
+    bool decided = verdict->found && plan_verdict(core, job, verdict, &plan);
     if (decided) {
-        for (size_t i = 0; i < verdict.victims.count; i++)
-            attempt_stop(core, verdict.victims.items[i], END_PREEMPTED, job);
+        for (size_t i = 0; i < verdict->victims.count; i++)
+            attempt_stop(core, verdict->victims.items[i], END_PREEMPTED, job);
         claims_make(core, job, &plan);
     }
     plan_finish(&plan);
+    return decided;
+}
+
+/* ---- one rank ---------------------------------------------------------------------------- */
+
+enum { BOOKS_MAX = 16 };
+
+struct page {
+    struct offer offer;
+    struct live_node *node;
+    size_t order;    /* of candidates */
+    size_t position; /* in the heap */
+};
+
+/* Offers to jobs that are the same to a search. */
+struct book {
+    const struct live_shape *shape;
+    const struct live_team *team;
+    int64_t time_limit_ms;
+    int32_t priority;
+    struct page *pages;
+    struct page **heap;
+    size_t count;
+    struct idmap by_node;
+};
+
+static bool page_before(const struct page *a, const struct page *b)
+{
+    if ((a->offer.gain > 0) != (b->offer.gain > 0))
+        return a->offer.gain > 0;
+    if (a->offer.loss != b->offer.loss)
+        return a->offer.loss < b->offer.loss;
+    if (a->offer.count != b->offer.count)
+        return a->offer.count < b->offer.count;
+    return a->order < b->order;
+}
+
+static void heap_set(struct book *book, size_t position, struct page *page)
+{
+    book->heap[position] = page;
+    page->position = position;
+}
+
+static void heap_settle(struct book *book, struct page *page, size_t count)
+{
+    size_t at = page->position;
+    for (; at > 0 && page_before(page, book->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        heap_set(book, at, book->heap[(at - 1) / 2]);
+    for (size_t child; (child = at * 2 + 1) < count; at = child) {
+        child += child + 1 < count && page_before(book->heap[child + 1], book->heap[child]);
+        if (!page_before(book->heap[child], page))
+            break;
+        heap_set(book, at, book->heap[child]);
+    }
+    heap_set(book, at, page);
+}
+
+static void book_destroy(struct book *book)
+{
+    free(book->pages);
+    free(book->heap);
+    idmap_finish(&book->by_node);
+    free(book);
+}
+
+void preempt_books_finish(struct preempt_books *books)
+{
+    for (size_t i = 0; i < books->list.count; i++)
+        book_destroy(books->list.items[i]);
+    vec_free(&books->list);
+}
+
+/* Whether what holds for one job of the shape holds for all. */
+static bool book_lasts(const struct core *core, const struct live_job *job)
+{
+    return core->apart_shapes == 0 && !job->shape->near;
+}
+
+static struct book *book_find(const struct preempt_books *books, const struct live_job *job)
+{
+    for (size_t i = 0; i < books->list.count; i++) {
+        struct book *book = books->list.items[i];
+        if (book->shape == job->shape && book->team == job->team &&
+            book->time_limit_ms == job->row.time_limit_ms && book->priority == job->row.priority)
+            return book;
+    }
+    return NULL;
+}
+
+static struct book *book_make(struct core *core, struct live_job *job, struct victim_rules *rules)
+{
+    struct live_shape *shape = job->shape;
+    struct book *book = mem_alloc(1, sizeof *book);
+    book->shape = shape;
+    book->team = job->team;
+    book->time_limit_ms = job->row.time_limit_ms;
+    book->priority = job->row.priority;
+    book->count = shape->candidates.count;
+    book->pages = mem_alloc(book->count + 1, sizeof *book->pages);
+    book->heap = mem_alloc(book->count + 1, sizeof *book->heap);
+    for (size_t i = 0; i < book->count; i++) {
+        struct page *page = &book->pages[i];
+        page->node = shape->candidates.items[i];
+        page->order = i;
+        page->offer = offer_make(core, rules, page->node, 1, false, NULL);
+        idmap_put(&book->by_node, page->node->row.id, page);
+        page->position = i;
+        heap_settle(book, page, i + 1);
+    }
+    return book;
+}
+
+/* The page with the best offer, whose attempts go to `victims`, or NULL. */
+static struct page *book_best(
+    struct core *core, struct book *book, struct victim_rules *rules, attempt_vec *victims)
+{
+    while (book->count && book->heap[0]->offer.gain > 0) {
+        struct page *page = book->heap[0];
+        struct offer was = page->offer;
+        page->offer = offer_make(core, rules, page->node, 1, false, victims);
+        heap_settle(book, page, book->count);
+        bool worse =
+            page->offer.gain <= 0 || page->offer.loss > was.loss || page->offer.count > was.count;
+        if (!worse)
+            return page;
+    }
+    return NULL;
+}
+
+/* Others may now have the place of those that were told to stop for nothing. */
+static void book_renew(struct core *core, struct book *book, struct victim_rules *rules,
+    const struct live_attempt *stopped)
+{
+    for (const struct live_placement *one = stopped->placements; one; one = one->next) {
+        struct page *page = idmap_get(&book->by_node, one->node->row.id);
+        if (!page)
+            continue;
+        page->offer = offer_make(core, rules, page->node, 1, false, NULL);
+        heap_settle(book, page, book->count);
+    }
+}
+
+static bool preempt_one(
+    struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
+{
+    struct victim_rules rules;
+    victim_rules_init(&rules, job);
+    struct book *book = book_lasts(core, job) ? book_find(books, job) : NULL;
+    *ret_cheap = book != NULL;
+    if (!book) {
+        book = book_make(core, job, &rules);
+        if (books->list.count == BOOKS_MAX) {
+            book_destroy(books->list.items[0]);
+            vec_remove(&books->list, 0);
+        }
+        vec_push(&books->list, book);
+    }
+    struct verdict verdict = {0};
+    struct page *page = book_best(core, book, &rules, &verdict.victims);
+    core->wake_ms = least(core->wake_ms, rules.protected_ms);
+    verdict.found = page != NULL;
+    verdict.nodes = page ? &page->node : NULL;
+    verdict.node_count = 1;
+    bool decided = verdict_follow(core, job, &verdict);
+    for (size_t i = 0; decided && i < verdict.victims.count; i++)
+        book_renew(core, book, &rules, verdict.victims.items[i]);
+    vec_free(&verdict.victims);
+    return decided;
+}
+
+/* ---- gangs, and policies that follow an order -------------------------------------------- */
+
+static void judge(struct search *search, struct verdict *verdict)
+{
+    if (!search_fits(search) || !search_holds(search))
+        return;
+    int64_t loss = search_loss(search);
+    bool better = !verdict->found || loss < verdict->loss ||
+                  (loss == verdict->loss && search->chosen.count < verdict->victims.count);
+    if (better)
+        verdict_set(verdict, &search->chosen, loss, search->nodes, search->node_count);
+}
+
+/* Everything in the pool that may go, in that order. */
+static void victims_sorted(struct search *search, order_fn *order, attempt_vec *ret)
+{
+    struct core *core = search->core;
+    uint64_t mark = ++core->mark;
+    for (size_t i = 0; i < search->node_count; i++) {
+        const struct live_node *node = search->nodes[i];
+        for (size_t p = 0; p < node->placements.count; p++) {
+            struct live_attempt *attempt = node->placements.items[p]->attempt;
+            if (attempt->mark == mark || attempt->away)
+                continue;
+            attempt->mark = mark;
+            attempt->search_loss = attempt_loss(core, attempt);
+            if (victim_allowed(core, &search->rules, attempt))
+                vec_push(ret, attempt);
+        }
+    }
+    sort_pointers((void **)ret->items, ret->count, order, NULL);
+}
+
+static void try_order(struct search *search, order_fn *order, struct verdict *verdict)
+{
+    attempt_vec victims = {0};
+    victims_sorted(search, order, &victims);
+    search_follow(search, victims.items, victims.count);
+    if (search_fits(search))
+        search_prune(search, order);
+    judge(search, verdict);
+    search_clear(search);
+    vec_free(&victims);
+}
+
+static void try_greedy(struct search *search, bool shared, struct verdict *verdict)
+{
+    search_greedy(search, shared);
+    if (search_fits(search))
+        search_prune(search, by_loss);
+    judge(search, verdict);
+    search_clear(search);
+}
+
+static void search_pool(struct core *core, struct live_job *job, struct live_node *const *nodes,
+    size_t count, struct verdict *verdict)
+{
+    struct search search;
+    order_fn *order = core->victim_policy->order;
+    search_open(&search, core, job, nodes, count);
+    if (search_fits(&search)) {
+        judge(&search, verdict);
+    } else if (order) {
+        /* Pools are not compared: the first in which it can be done. */
+        if (!verdict->found)
+            try_order(&search, order, verdict);
+    } else if (search_possible(&search)) {
+        try_greedy(&search, false, verdict);
+        try_greedy(&search, true, verdict);
+        try_order(&search, by_loss, verdict);
+    }
+    core->wake_ms = least(core->wake_ms, search.rules.protected_ms);
+    search_close(&search);
+}
+
+bool preempt_for(
+    struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
+{
+    assert(!job->attempt && !job->claims);
+    shape_candidates(core, job->shape);
+    if (job->row.size_min == 1 && !core->victim_policy->order)
+        return preempt_one(core, job, books, ret_cheap);
+    *ret_cheap = false;
+    struct verdict verdict = {0};
+    struct live_node *const *nodes = job->shape->candidates.items;
+    size_t count = job->shape->candidates.count;
+    for (size_t begin = 0, end; begin < count; begin = end) {
+        end = plan_pool_end(nodes, begin, count);
+        search_pool(core, job, nodes + begin, end - begin, &verdict);
+    }
+    bool decided = verdict_follow(core, job, &verdict);
     vec_free(&verdict.victims);
     return decided;
 }

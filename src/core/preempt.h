@@ -2,10 +2,12 @@
  */
 #pragma once
 
+#include "base/vec.h"
 #include "core/core.h"
 #include "core/resource.h"
 #include "core/table.h"
 
+struct book;
 struct live_attempt;
 struct live_job;
 struct live_node;
@@ -36,9 +38,27 @@ void claim_amounts(const struct live_claim *claim, struct amounts *ret);
 /* ---- preempt.c --------------------------------------------------------------------------------
  */
 
-/* Makes a place for a job that does not fit: stops the set of attempts that loses least among
- * those compared and claims what they leave. False: there is no such set. */
-bool preempt_for(struct core *core, struct live_job *job);
+/* What searches of one pass have found out about nodes, so that a job like one before it need not
+ * look at all of them again. Zeroed at first; not kept longer than a pass. */
+struct preempt_books {
+    VEC(struct book *) list;
+};
+void preempt_books_finish(struct preempt_books *books);
+
+/* Makes a place for a job that does not fit: stops attempts, which ones the core's policy says, and
+ * claims what they leave. False: there is no such set. ret_cheap: it took no look at all nodes. */
+bool preempt_for(
+    struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap);
+
+/* Which of the attempts that may be stopped are. */
+struct victim_policy {
+    const char *name;
+    const char *summary; /* for people, one line */
+    /* Of live_attempts: who goes first. NULL: whatever set loses least. */
+    int (*order)(const void *a, const void *b, const void *context);
+};
+/* The policy of that name, or NULL. NULL and "": the default. */
+const struct victim_policy *victim_policy_find(const char *name);
 
 /* ---- victim.c ---------------------------------------------------------------------------------
  */

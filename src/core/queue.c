@@ -5,12 +5,14 @@
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
 #include "core/queue.h"
 #include "core/allot.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/turn.h"
 
 #include <assert.h>
 
@@ -98,7 +100,19 @@ static struct lane *lane_of(struct core *core, const struct live_job *job)
     idmap_put(&core->lanes_by_hash, hash, lane);
     lane->position = job->team->lanes.count;
     vec_push(&job->team->lanes, lane);
+    if (!job->team->waiting) {
+        vec_push(&core->waiting, job->team);
+        job->team->waiting = core->waiting.count;
+    }
     return lane;
+}
+
+static void waiting_remove(struct core *core, struct live_team *team)
+{
+    struct live_team *last = core->waiting.items[--core->waiting.count];
+    core->waiting.items[team->waiting - 1] = last;
+    last->waiting = team->waiting;
+    team->waiting = 0;
 }
 
 static void lane_destroy(struct core *core, struct lane *lane)
@@ -109,12 +123,13 @@ static void lane_destroy(struct core *core, struct lane *lane)
         idmap_put(&core->lanes_by_hash, lane->hash, first);
     else
         idmap_remove(&core->lanes_by_hash, lane->hash);
+    turn_leave(lane);
     struct live_team *team = lane->key.team;
     struct lane *last = team->lanes.items[--team->lanes.count];
     team->lanes.items[lane->position] = last;
     last->position = lane->position;
-    if (team->pass_lane == lane)
-        team->pass_lane = NULL;
+    if (!team->lanes.count)
+        waiting_remove(core, team);
     free(lane);
 }
 
@@ -159,6 +174,8 @@ void queue_remove(struct core *core, struct live_job *job)
     struct lane *lane = job->lane;
     if (!lane)
         return;
+    if (job->promises)
+        promise_release(core, job);
     struct live_job *before = job->lane_previous, *next = job->lane_next;
     *(before ? &before->lane_next : &lane->first) = next;
     *(next ? &next->lane_previous : &lane->last) = before;

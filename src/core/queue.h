@@ -23,6 +23,14 @@ struct lane_key {
     int32_t governed; /* by a policy with rounds: the pass leaves it alone */
 };
 
+/* What a lane is ordered by, as it was when it was looked at last. */
+struct turn {
+    int64_t priority;
+    int64_t queued_ms;
+    uint64_t job;
+    int32_t rank;
+};
+
 struct lane {
     struct lane_key key;
     uint64_t hash;
@@ -31,6 +39,7 @@ struct lane {
     size_t count;
     size_t position; /* in its team */
     /* Valid within a scheduling pass only. */
+    struct turn turn;
     struct live_job *cursor;
     int32_t tries;
     bool blocked;

@@ -33,6 +33,15 @@ static void derive_own(struct core *core, struct live_team *team)
     }
 }
 
+static void derive_bits(struct live_team *team)
+{
+    team->guaranteed = team->limited = 0;
+    for (int i = 0; i < RESOURCE_MAX; i++) {
+        team->guaranteed |= (uint32_t)(team->guarantee[i] != 0) << i;
+        team->limited |= (uint32_t)(team->limit[i] != INT64_MAX) << i;
+    }
+}
+
 void quota_derive(struct core *core, struct live_team *team)
 {
     for (; team; team = team->parent) {
@@ -46,6 +55,7 @@ void quota_derive(struct core *core, struct live_team *team)
             if (team->guarantee[i] == 0)
                 team->guarantee[i] = sums[i];
         }
+        derive_bits(team);
     }
 }
 
@@ -68,7 +78,8 @@ const struct live_team *quota_limit_over(
     const struct live_team *team, const struct amounts *amounts, int *ret_resource)
 {
     for (; team; team = team->parent) {
-        for (int i = 0; i < RESOURCE_MAX; i++) {
+        for (uint32_t left = team->limited; left; left &= left - 1) {
+            int i = __builtin_ctz(left);
             *ret_resource = i;
             if (amounts->of[i] > 0 && team->held[i] > team->limit[i] - amounts->of[i])
                 return team;
@@ -86,15 +97,15 @@ bool quota_allows(const struct live_team *team, const struct amounts *amounts)
 int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t ranks)
 {
     (void)core;
-    struct amounts one;
-    amounts_of_shape(job->shape, 1, job->shape->resource, &one);
+    const struct live_shape *shape = job->shape;
     int64_t fit = ranks;
     for (const struct live_team *team = job->team; team; team = team->parent) {
-        for (int i = 0; i < RESOURCE_MAX; i++) {
-            if (one.of[i] == 0 || team->limit[i] == INT64_MAX)
-                continue;
+        for (uint32_t bits = team->limited; bits; bits &= bits - 1) {
+            int i = __builtin_ctz(bits);
+            int64_t one = amount_of_shape(shape, i, shape->resource);
             int64_t left = most(team->limit[i] - team->held[i], 0);
-            fit = least(fit, left / one.of[i]);
+            if (one > 0 && left / one < fit)
+                fit = left / one;
         }
     }
     return (int32_t)fit;
@@ -103,14 +114,43 @@ int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t
 bool quota_entitled(const struct live_team *team, const struct amounts *amounts)
 {
     bool guaranteed = false;
-    for (int i = 0; i < RESOURCE_MAX; i++) {
-        if (amounts->of[i] == 0 || team->guarantee[i] == 0)
+    for (uint32_t left = team->guaranteed; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (amounts->of[i] == 0)
             continue;
         if (team->held[i] + amounts->of[i] > team->guarantee[i])
             return false;
         guaranteed = true;
     }
     return guaranteed;
+}
+
+/* quota_entitled() of amounts_possible(), which need not be made. */
+static bool entitled_shape(
+    const struct live_team *team, const struct live_shape *shape, int64_t ranks)
+{
+    bool guaranteed = false;
+    for (uint32_t left = team->guaranteed; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        int any = shape->resource < 0 && i >= RESOURCE_TYPES ? i : shape->resource;
+        int64_t ask = amount_of_shape(shape, i, any) * ranks;
+        if (ask == 0)
+            continue;
+        if (team->held[i] + ask > team->guarantee[i])
+            return false;
+        guaranteed = true;
+    }
+    return guaranteed;
+}
+
+bool quota_entitled_shape(
+    const struct live_team *team, const struct live_shape *shape, int64_t ranks)
+{
+    for (; team; team = team->parent) {
+        if (entitled_shape(team, shape, ranks))
+            return true;
+    }
+    return false;
 }
 
 bool quota_entitled_path(const struct live_team *team, const struct amounts *amounts)

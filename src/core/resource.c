@@ -60,6 +60,17 @@ struct bundle bundle_of_shape(const struct shape_row *shape, int64_t ranks)
         shape->cpu_milli * ranks, shape->memory_bytes * ranks, shape->disk_bytes * ranks};
 }
 
+int64_t amount_of_shape(const struct live_shape *shape, int of, int resource)
+{
+    switch (of) {
+    case RESOURCE_CPU: return shape->row.cpu_milli;
+    case RESOURCE_MEMORY: return shape->row.memory_bytes;
+    case RESOURCE_DISK: return shape->row.disk_bytes;
+    case RESOURCE_ACCELERATORS: return shape->row.accelerator_milli;
+    default: return of == resource ? shape->row.accelerator_milli : 0;
+    }
+}
+
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret)
 {

@@ -33,6 +33,8 @@ int resource_find_type(const struct core *core, uint32_t type); /* -1: never see
 int resource_of_quota(struct core *core, uint32_t name);
 /* Its name, as quotas spell it. */
 const char *resource_name(const struct core *core, int resource);
+/* What a rank asks of one resource, its accelerators being of type `resource` (-1: not known). */
+int64_t amount_of_shape(const struct live_shape *shape, int of, int resource);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);

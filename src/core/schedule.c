@@ -5,11 +5,12 @@
  * least for its weight (a team's own jobs before its children's); within a team the higher
  * priority, then who has waited longer.
  *
- * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
- * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
+ * A job that does not fit blocks its lane, not the queue: others go on (what a claim or a promise
+ * keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
  * stays so and every step either admits a job or blocks a lane: the pass ends. */
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -24,123 +25,29 @@
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/turn.h"
 
 #include <assert.h>
 
 enum {
-    RANK_NONE = 0,
-    RANK_ENTITLED = 16, /* added to the band */
     PLACEMENTS_PER_PASS = 100000,
     SIMILAR_TRIES = 16, /* jobs of a lane that differ in labels only */
     SEARCHES_PER_PASS = 64,
+    ROUNDS_MAX = 64, /* in each but the last a promise was given back */
 };
 
 struct pass {
     struct core *core;
     int32_t placements;
-    int32_t searches; /* for victims */
+    int32_t searches; /* for victims, that looked at all nodes */
+    struct preempt_books books;
+    int32_t seeks; /* for promises */
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
     bool near_waits;   /* a job that has to be near others found no place.. */
     bool near_gains;   /* ..and one that has labels got one */
 };
-
-static int32_t lane_rank(const struct core *core, const struct lane *lane)
-{
-    if (lane->blocked || !lane->cursor || lane->key.governed)
-        return RANK_NONE;
-    struct amounts ask;
-    amounts_possible(lane->key.shape, lane->key.size_min, &ask);
-    int32_t band = 1 + priority_band(priority_now(core, lane->cursor));
-    return band + (quota_entitled_path(lane->key.team, &ask) ? RANK_ENTITLED : 0);
-}
-
-static bool lane_before(const struct core *core, const struct lane *a, const struct lane *b)
-{
-    int64_t priority_a = priority_now(core, a->cursor);
-    int64_t priority_b = priority_now(core, b->cursor);
-    if (priority_a != priority_b)
-        return priority_a > priority_b;
-    if (a->cursor->row.queued_ms != b->cursor->row.queued_ms)
-        return a->cursor->row.queued_ms < b->cursor->row.queued_ms;
-    return a->cursor->row.id < b->cursor->row.id;
-}
-
-/* Finds the team's own best lane. */
-static void team_rank_own(const struct core *core, struct live_team *team)
-{
-    team->pass_own_rank = RANK_NONE;
-    team->pass_lane = NULL;
-    for (size_t i = 0; i < team->lanes.count; i++) {
-        struct lane *lane = team->lanes.items[i];
-        int32_t rank = lane_rank(core, lane);
-        if (rank == RANK_NONE || rank < team->pass_own_rank)
-            continue;
-        if (rank > team->pass_own_rank || lane_before(core, lane, team->pass_lane)) {
-            team->pass_own_rank = rank;
-            team->pass_lane = lane;
-        }
-    }
-}
-
-static void team_rank_all(struct live_team *team)
-{
-    team->pass_rank = team->pass_own_rank;
-    for (size_t i = 0; i < team->children.count; i++) {
-        int32_t rank = team->children.items[i]->pass_rank;
-        team->pass_rank = rank > team->pass_rank ? rank : team->pass_rank;
-    }
-}
-
-/* The depth is at most TEAM_DEPTH_MAX. */
-static void team_prepare(const struct core *core, struct live_team *team)
-{
-    for (size_t i = 0; i < team->lanes.count; i++) {
-        struct lane *lane = team->lanes.items[i];
-        lane->cursor = lane->first;
-        lane->blocked = false;
-        lane->tries = 0;
-    }
-    for (size_t i = 0; i < team->children.count; i++)
-        team_prepare(core, team->children.items[i]);
-    team->pass_key = fair_key(core, team);
-    team_rank_own(core, team);
-    team_rank_all(team);
-}
-
-/* After the team gained something or one of its lanes was blocked. */
-static void team_refresh(const struct core *core, struct live_team *team)
-{
-    team_rank_own(core, team);
-    for (; team; team = team->parent) {
-        team->pass_key = fair_key(core, team);
-        team_rank_all(team);
-    }
-}
-
-static struct live_team *best_team(struct live_team *const *teams, size_t count)
-{
-    struct live_team *best = NULL;
-    for (size_t i = 0; i < count; i++) {
-        struct live_team *team = teams[i];
-        if (team->pass_rank == RANK_NONE)
-            continue;
-        if (!best || team->pass_rank > best->pass_rank ||
-            (team->pass_rank == best->pass_rank && team->pass_key < best->pass_key))
-            best = team;
-    }
-    return best;
-}
-
-static struct lane *next_lane(const struct core *core)
-{
-    struct live_team *team = best_team(core->roots.items, core->roots.count);
-    while (team && team->pass_own_rank < team->pass_rank)
-        team = best_team(team->children.items, team->children.count);
-    assert(!team || team->pass_lane);
-    return team ? team->pass_lane : NULL;
-}
 
 /* Whether failing says nothing about the next job of the lane. */
 static bool lane_varies(const struct core *core, const struct lane *lane)
@@ -162,7 +69,8 @@ static void lane_fail(const struct core *core, struct lane *lane)
 static bool known_not_to_fit(const struct core *core, const struct live_job *job)
 {
     const struct live_shape *shape = job->shape;
-    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min;
+    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
+           (shape->nofit_free || promises_bind_all(core, job));
 }
 
 static void remember_not_fit(struct core *core, const struct live_job *job)
@@ -170,10 +78,13 @@ static void remember_not_fit(struct core *core, const struct live_job *job)
     struct live_shape *shape = job->shape;
     if (shape->near || core->apart_shapes > 0 || core->reservation_next_ms != MOMENT_NEVER)
         return;
-    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min)
+    bool binds_none = promises_bind_none(core, job);
+    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
+        shape->nofit_free >= binds_none)
         return;
     shape->nofit_version = core->free_version;
     shape->nofit_ranks = job->row.size_min;
+    shape->nofit_free = binds_none;
 }
 
 /* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
@@ -224,9 +135,19 @@ static bool may_preempt(struct pass *pass, const struct live_job *job)
         }
         pass->lowest_known = true;
     }
-    struct amounts ask;
-    amounts_possible(job->shape, job->row.size_min, &ask);
-    return pass->lowest < job->row.priority || quota_entitled_path(job->team, &ask);
+    return pass->lowest < job->row.priority ||
+           quota_entitled_shape(job->team, job->shape, job->row.size_min);
+}
+
+static bool lane_preempt(struct pass *pass, struct live_job *job)
+{
+    bool cheap;
+    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
+        return false;
+    bool preempted = preempt_for(pass->core, job, &pass->books, &cheap);
+    pass->searches += !cheap;
+    pass->preempted |= preempted;
+    return preempted;
 }
 
 /* Tries the lane's next job; whether it left the lane. */
@@ -243,30 +164,28 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         return true;
     }
     pass->near_waits |= job->shape->near;
-    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
-        return false;
-    bool preempted = preempt_for(core, job);
-    pass->searches++;
-    pass->preempted |= preempted;
-    return preempted;
+    if (lane_preempt(pass, job))
+        return true;
+    promise_seek(core, job, &pass->seeks);
+    return false;
 }
 
 /* Whether another pass may find a place for a job that has to be near one placed in this. */
 static bool pass_run(struct core *core)
 {
     struct pass pass = {.core = core};
-    for (size_t i = 0; i < core->roots.count; i++)
-        team_prepare(core, core->roots.items[i]);
-    for (struct lane *lane; (lane = next_lane(core));) {
+    turns_begin(core);
+    for (struct lane *lane; (lane = turn_next(core));) {
         struct live_team *team = lane->key.team;
         int32_t rank = lane_rank(core, lane);
         assert(rank <= team->pass_own_rank);
         if (rank == team->pass_own_rank && !lane_try(&pass, lane))
             lane_fail(core, lane);
-        team_refresh(core, team);
+        turn_done(core, team);
         if (pass.placements >= PLACEMENTS_PER_PASS)
             break;
     }
+    preempt_books_finish(&pass.books);
     /* The rest has its turn in the next pass, right away if this one got anywhere. */
     core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
                         (pass.searches >= SEARCHES_PER_PASS && pass.preempted);
@@ -279,13 +198,18 @@ static void queue_run(struct core *core)
         core->pass_wanted = true;
     if (!core->pass_wanted)
         return;
-    core->wake_ms = MOMENT_NEVER;
-    claims_settle(core);
-    allot_place(core);
-    core->pass_wanted = false;
-    while (pass_run(core)) {
-        /* Each pass but the last has placed a job. */
-    }
+    int32_t rounds = 0;
+    do {
+        core->wake_ms = MOMENT_NEVER;
+        claims_settle(core);
+        promises_settle(core, true);
+        allot_place(core);
+        core->pass_wanted = false;
+        while (pass_run(core)) {
+            /* Each pass but the last has placed a job. */
+        }
+    } while (promises_settle(core, false) && ++rounds < ROUNDS_MAX);
+    core->pass_wanted |= rounds == ROUNDS_MAX;
 }
 
 /* Replicas that go leave places, so they are stopped first. The pass makes no others go, see

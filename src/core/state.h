@@ -10,16 +10,18 @@
 #include "core/resource.h"
 #include "core/score.h"
 #include "core/table.h"
+#include "core/team.h"
 
 struct allotment_policy;
 struct arena;
 struct live_job;
 struct live_service;
-struct live_team;
 struct packing;
+struct victim_policy;
 
 struct core {
     struct core_options options;
+    const struct victim_policy *victim_policy;
     const struct packing *packing; /* the placement policy */
     void *packing_state;           /* its own */
     uint64_t packing_version;      /* of its tables; what was scored under another is stale */
@@ -42,6 +44,8 @@ struct core {
     VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
     VEC(struct live_team *) roots;   /* ids ascending */
     VEC(struct live_job *) claimants;
+    VEC(struct live_job *) promised; /* those that have promises */
+    bool promises_released;          /* something is not kept any more that was */
     VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
     VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
     VEC(struct live_service *) services_changed; /* not looked at since */
@@ -59,6 +63,9 @@ struct core {
     uint64_t topology_version; /* of nodes and whether they take work */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t mark;
+    uint64_t pass;                   /* counts scheduling passes */
+    VEC(struct live_team *) waiting; /* teams that have lanes, in no order that counts */
+    struct rivals rivals;            /* see turn.c */
     bool pass_wanted;
     int64_t wake_ms; /* when a pass may do what the last one could not */
 

@@ -50,6 +50,7 @@ void team_free(struct live_team *team)
 {
     vec_free(&team->children);
     vec_free(&team->lanes);
+    vec_free(&team->rivals);
     free(team);
 }
 
@@ -312,6 +313,7 @@ int core_team_delete(struct core *core, const char *name, struct error *err)
     for (struct live_quota *quota = live->quotas; quota; quota = quota->next)
         change_delete(core, &quota->item);
     vec_free(&live->lanes);
+    vec_free(&live->rivals);
     vec_free(&live->children);
     quota_derive(core, live->parent);
     change_retire(core, &live->item);

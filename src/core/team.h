@@ -8,6 +8,14 @@
 
 struct lane;
 struct live_job;
+struct live_shape;
+
+/* A heap of teams of one parent. */
+struct rivals {
+    struct live_team **items;
+    size_t count;
+    size_t capacity;
+};
 
 struct live_quota {
     struct item item;
@@ -28,10 +36,15 @@ struct live_team {
     int64_t firm[RESOURCE_MAX];      /* of it, what can not be taken back by preemption */
     int64_t guarantee[RESOURCE_MAX]; /* its quota, or else the sum of its children's */
     int64_t limit[RESOURCE_MAX];     /* INT64_MAX: none */
+    uint32_t guaranteed, limited;    /* bit i: there is one of resource i */
     int64_t chosen[RESOURCE_MAX];    /* of held, what a preemption search would take; else 0 */
-    /* Valid within a scheduling pass only. */
+    size_t waiting;                  /* 1 + its place among the teams that have lanes, or 0 */
+    /* Valid within a scheduling pass only, see turn.c. */
+    uint64_t pass; /* that it takes part in */
+    struct rivals rivals;
+    size_t pass_position; /* among its rivals */
+    size_t lanes_ready;   /* so many lanes are a heap, the others behind them have no turn */
     int64_t pass_key;
-    struct lane *pass_lane;
     int32_t pass_own_rank;
     int32_t pass_rank;
 };
@@ -50,6 +63,10 @@ int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t
 bool quota_allows(const struct live_team *team, const struct amounts *amounts);
 /* Whether the team stays within what it is guaranteed with amounts more. */
 bool quota_entitled(const struct live_team *team, const struct amounts *amounts);
+/* Whether the team or any above it is guaranteed what ranks of the shape could hold, on top of what
+ * it has. */
+bool quota_entitled_shape(
+    const struct live_team *team, const struct live_shape *shape, int64_t ranks);
 /* The same for the team or any above it. */
 bool quota_entitled_path(const struct live_team *team, const struct amounts *amounts);
 /* Whether what can not be taken back leaves everybody's guarantees possible. */

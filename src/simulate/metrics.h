@@ -20,6 +20,8 @@ struct metrics_point {
 struct metrics {
     uint64_t seed;
     int64_t accelerator_milli; /* of the cluster */
+    bool by_cpu;               /* it has no accelerators: shares are of CPU */
+    int64_t capacity_milli;    /* of the resource that counts */
 
     /* RUN_ARRIVALS */
     struct metrics_point points[METRICS_POINTS];
@@ -30,6 +32,7 @@ struct metrics {
     int64_t impossible; /* that no node could hold: left out */
     int64_t dropped;    /* RUN_ARRIVALS: fitted nowhere */
     int64_t succeeded, failed;
+    int64_t unfinished; /* when the run ended */
     int64_t with_deadline, in_time;
     int64_t starts, preemptions, resizes, node_losses; /* of attempts */
     struct quantile waiting_ms;                        /* submission to first start */

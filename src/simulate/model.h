@@ -105,6 +105,9 @@ struct speed_model {
 
 /* Fixed work: duration x ranks, done in proportion to the ranks that run. */
 extern const struct model_type model_fixed;
+/* Pollux's workloads, as the trace says and with sizes and batches of the job's own: see
+ * model_pollux.c. */
+extern const struct model_type model_pollux, model_pollux_adaptive;
 
 extern const struct model_type *const model_types[]; /* NULL ends the list */
 /* The model of that name, or NULL. */

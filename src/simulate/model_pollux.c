@@ -27,7 +27,7 @@ enum {
 };
 
 struct pollux_model {
-    struct model model;
+    struct speed_model model;
     struct pollux_apps apps;
     int64_t restart_ms;
     bool adaptive;
@@ -39,16 +39,15 @@ struct pollux_state {
     int32_t ranks_max;
     int32_t epoch;
     double progress;
-    int64_t at_ms;   /* accounted until then */
-    int64_t from_ms; /* does nothing before */
-    int64_t done_ms; /* MODEL_NEVER while it has no place */
-    int64_t said_epoch; /* that it reported its speeds for, plus one */
+    int64_t at_ms;             /* accounted until then */
+    int64_t from_ms;           /* does nothing before */
+    int64_t done_ms;           /* MODEL_NEVER while it has no place */
+    int64_t said_epoch;        /* that it reported its speeds for, plus one */
     struct pollux_place place; /* of no ranks: none */
 };
 
-static struct model *create(
-    const struct model_options *options, const struct model_type *type, bool adaptive,
-    struct error *err)
+static struct speed_model *create(const struct model_options *options,
+    const struct model_type *type, bool adaptive, struct error *err)
 {
     if (!options->speeds) {
         error_set(err, ERR_INVALID,
@@ -67,17 +66,17 @@ static struct model *create(
     return &model->model;
 }
 
-static struct model *create_fixed(const struct model_options *options, struct error *err)
+static struct speed_model *create_fixed(const struct model_options *options, struct error *err)
 {
     return create(options, &model_pollux, false, err);
 }
 
-static struct model *create_adaptive(const struct model_options *options, struct error *err)
+static struct speed_model *create_adaptive(const struct model_options *options, struct error *err)
 {
     return create(options, &model_pollux_adaptive, true, err);
 }
 
-static void destroy(struct model *model)
+static void destroy(struct speed_model *model)
 {
     struct pollux_model *pollux = (struct pollux_model *)model;
     pollux_unload(&pollux->apps);
@@ -118,8 +117,8 @@ static void run_piece(struct pollux_state *state, int64_t until_ms)
     if (state->progress + rate * ((double)(step_end_ms - state->at_ms) / 1000) >= end) {
         int64_t rest_s = round_half_even((end - state->progress) / rate);
         int64_t end_ms = state->at_ms + rest_s * 1000;
-        bool late = rest_s == 0 && state->at_ms % STEP_MS == 0 &&
-                    state->epoch + 1 == state->app->epochs;
+        bool late =
+            rest_s == 0 && state->at_ms % STEP_MS == 0 && state->epoch + 1 == state->app->epochs;
         end_ms += late;
         if (end_ms <= until_ms) {
             state->progress = end;
@@ -151,7 +150,8 @@ static int64_t find_done_ms(const struct pollux_state *state)
     return ahead.at_ms;
 }
 
-static void place(struct model *model, void *any, const struct model_place *where, int64_t now_ms)
+static void place(
+    struct speed_model *model, void *any, const struct model_place *where, int64_t now_ms)
 {
     struct pollux_state *state = any;
     state->at_ms = now_ms;
@@ -160,13 +160,13 @@ static void place(struct model *model, void *any, const struct model_place *wher
     state->done_ms = find_done_ms(state);
 }
 
-static int64_t done_ms(const struct model *model, const void *any)
+static int64_t done_ms(const struct speed_model *model, const void *any)
 {
     (void)model;
     return ((const struct pollux_state *)any)->done_ms;
 }
 
-static void advance(struct model *model, void *any, int64_t now_ms)
+static void advance(struct speed_model *model, void *any, int64_t now_ms)
 {
     (void)model;
     struct pollux_state *state = any;
@@ -175,7 +175,7 @@ static void advance(struct model *model, void *any, int64_t now_ms)
 
 /* A job that is told to stop saves what it did: nothing is lost but the time of the next start. */
 static void stop(
-    struct model *model, void *any, int64_t now_ms, bool told, struct model_loss *ret_loss)
+    struct speed_model *model, void *any, int64_t now_ms, bool told, struct model_loss *ret_loss)
 {
     (void)told;
     struct pollux_state *state = any;
@@ -195,13 +195,14 @@ static int64_t alone_ms(const struct pollux_state *state, int32_t ranks)
     return find_done_ms(&alone);
 }
 
-static int prepare(struct model *model, void *any, struct trace_job *job, struct error *err)
+static int prepare(struct speed_model *model, void *any, struct trace_job *job, struct error *err)
 {
     struct pollux_model *pollux = (struct pollux_model *)model;
     struct pollux_state *state = any;
     struct pollux_app *app = pollux_find(&pollux->apps, job->model);
     if (!app)
-        return error_set(err, ERR_INVALID, "job %s: no speeds of a model %s", job->name, job->model);
+        return error_set(
+            err, ERR_INVALID, "job %s: no speeds of a model %s", job->name, job->model);
     if (job->ranks < 1 || job->ranks > POLLUX_RANKS_MAX || job->batch < job->ranks ||
         job->batch > INT32_MAX / 2)
         return error_set(err, ERR_INVALID, "job %s: %d ranks and a batch of %lld", job->name,
@@ -222,7 +223,7 @@ static int prepare(struct model *model, void *any, struct trace_job *job, struct
 
 /* Work that is left, and the speeds of this epoch: noise of gradients changes from epoch to epoch,
  * and with it what a larger batch is worth. */
-static void progress(struct model *model, void *any, struct model_progress *ret)
+static void progress(struct speed_model *model, void *any, struct model_progress *ret)
 {
     struct pollux_model *pollux = (struct pollux_model *)model;
     struct pollux_state *state = any;

@@ -96,15 +96,14 @@ void pollux_place_packed(struct pollux_place *place, int32_t ranks);
 /* Seconds of one pass. Exact where the place was measured (linear in the local batch); else from
  * what was given for it; else along equal ranks per node between the two nearest measured numbers
  * of nodes, linear in nodes, ranks and batch. */
-void pollux_time(const struct pollux_app *app, const struct pollux_place *place, int32_t local_batch,
-    struct pollux_point *ret);
+void pollux_time(const struct pollux_app *app, const struct pollux_place *place,
+    int32_t local_batch, struct pollux_point *ret);
 /* How a total batch is run on so many ranks. */
 struct pollux_batch pollux_batch_of(const struct pollux_app *app, int32_t ranks, int32_t batch);
 /* Progress a second in an epoch. */
 double pollux_goodput(const struct pollux_app *app, const struct pollux_place *place,
     struct pollux_batch batch, int32_t epoch);
 /* The same with the batch for which it is best. Remembered. */
-double pollux_goodput_best(
-    struct pollux_app *app, const struct pollux_place *place, int32_t epoch);
+double pollux_goodput_best(struct pollux_app *app, const struct pollux_place *place, int32_t epoch);
 /* The most ranks that a batch can be divided to. */
 int32_t pollux_ranks_max(const struct pollux_app *app);

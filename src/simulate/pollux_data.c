@@ -40,8 +40,8 @@ static int read_number(const struct lines *lines, size_t column, double low, dou
     return 0;
 }
 
-static int read_point(const struct lines *lines, size_t from, struct pollux_point *ret,
-    struct error *err)
+static int read_point(
+    const struct lines *lines, size_t from, struct pollux_point *ret, struct error *err)
 {
     int64_t batch = 0;
     if (lines_int(lines, from, 1, BATCH_MAX, &batch, err) < 0 ||
@@ -85,8 +85,7 @@ static void curve_average(struct pollux_curve *curve)
     for (size_t i = 0; i < curve->points.count;) {
         struct pollux_point sum = curve->points.items[i];
         size_t end = i + 1;
-        for (; end < curve->points.count &&
-               curve->points.items[end].local_batch == sum.local_batch;
+        for (; end < curve->points.count && curve->points.items[end].local_batch == sum.local_batch;
              end++) {
             sum.step_s += curve->points.items[end].step_s;
             sum.sync_s += curve->points.items[end].sync_s;
@@ -99,8 +98,8 @@ static void curve_average(struct pollux_curve *curve)
     curve->points.count = kept;
 }
 
-static int read_place(const struct lines *lines, size_t column, struct pollux_place *ret,
-    struct error *err)
+static int read_place(
+    const struct lines *lines, size_t column, struct pollux_place *ret, struct error *err)
 {
     const char *text = lines_text(lines, column);
     int32_t ranks_on[POLLUX_NODES_MAX], nodes = 0;
@@ -157,8 +156,8 @@ static int read_sizes(struct pollux_app *app, const char *path, struct error *er
     return rc < 0 ? -1 : 0;
 }
 
-static int read_validation(struct pollux_app *app, const char *path, int32_t batch,
-    struct error *err)
+static int read_validation(
+    struct pollux_app *app, const char *path, int32_t batch, struct error *err)
 {
     static const struct line_column columns[] = {
         {"progress", false}, {"grad_sqr", false}, {"grad_var", false}, {NULL, false}};
@@ -177,8 +176,8 @@ static int read_validation(struct pollux_app *app, const char *path, int32_t bat
             vec_push(&validation.epochs, epoch);
     }
     if (rc == 0 && validation.epochs.count < (size_t)app->epochs)
-        rc = error_set(err, ERR_INVALID, "%s: expected a line for each of %d epochs", path,
-            (int)app->epochs);
+        rc = error_set(
+            err, ERR_INVALID, "%s: expected a line for each of %d epochs", path, (int)app->epochs);
     lines_close(lines);
     vec_push(&app->validations, validation);
     return rc;

@@ -3,7 +3,8 @@
  * Places of up to four nodes were measured one by one, others only for some (nodes, ranks). The
  * gaps: with the same number of ranks on each node, the time of a pass is taken as linear in the
  * number of nodes between the nearest two that were measured; on so many nodes, as linear in ranks;
- * at a size, as linear in the local batch, beyond the largest measured as its last piece goes on. */
+ * at a size, as linear in the local batch, beyond the largest measured as its last piece goes on.
+ */
 #include "base/memory.h"
 #include "simulate/pollux.h"
 
@@ -228,8 +229,7 @@ static double search_batch(
     if (best > 0)
         return best;
     /* Too few ranks for the smallest batch, or too many for the largest: as near as can be. */
-    return pollux_goodput(
-        app, place, pollux_batch_of(app, place->ranks, batch_min(app)), epoch);
+    return pollux_goodput(app, place, pollux_batch_of(app, place->ranks, batch_min(app)), epoch);
 }
 
 static struct pollux_best *best_of(struct pollux_app *app, const struct pollux_place *place)
@@ -241,8 +241,8 @@ static struct pollux_best *best_of(struct pollux_app *app, const struct pollux_p
     if (best)
         return best;
     best = mem_alloc(1, sizeof *best);
-    *best = (struct pollux_best){.digits = place->digits, .nodes = place->nodes,
-        .ranks = place->ranks, .next = app->best};
+    *best = (struct pollux_best){
+        .digits = place->digits, .nodes = place->nodes, .ranks = place->ranks, .next = app->best};
     best->goodput = mem_alloc((size_t)app->epochs, sizeof *best->goodput);
     app->best = best;
     return best;

@@ -9,6 +9,7 @@
 struct arrivals {
     const struct run_options *options;
     struct world world;
+    struct world_places places; /* of the job that came last */
     struct metrics *metrics;
     int64_t arrived_milli, allocated_milli;
     int64_t now_ms; /* moves by one with each job: ids of the core begin with the time */
@@ -26,12 +27,14 @@ static void decision_seen(void *context, const struct core_decision *decision)
         admitted->attempt = decision->attempt;
 }
 
-static void points_take(struct arrivals *run)
+/* slack: thousandths of a per cent that may be missing. The last job that still comes leaves what
+ * came a little below the share at which arrivals end. */
+static void points_take(struct arrivals *run, int64_t slack)
 {
     int64_t whole_milli = run->world.accelerator_milli;
-    while (
-        run->point < METRICS_POINTS && whole_milli > 0 &&
-        (__int128)run->arrived_milli * 100 >= (__int128)whole_milli * metrics_points[run->point]) {
+    while (run->point < METRICS_POINTS && whole_milli > 0 &&
+           (__int128)run->arrived_milli * 100000 >=
+               (__int128)whole_milli * (metrics_points[run->point] * 1000 - slack)) {
         struct metrics_point *point = &run->metrics->points[run->point++];
         const struct fragment_mix *mix = run->options->mix;
         point->reached = true;
@@ -45,7 +48,7 @@ static int tick_end(struct arrivals *run, struct error *err)
 {
     const struct run_observer *observer = &run->options->observer;
     int failed = observer->tick ? observer->tick(observer->context, run->world.core,
-                                      run->now_ms - WORLD_EPOCH_MS, err)
+                                      run->now_ms - RUN_EPOCH_MS, err)
                                 : 0;
     core_end(run->world.core);
     run->metrics->ticks++;
@@ -74,7 +77,8 @@ static int job_arrive(struct arrivals *run, const struct trace_job *job, struct 
     }
     run->metrics->decisions++;
     run->allocated_milli += job->accelerator_milli * job->ranks;
-    world_hold(&run->world, admitted.attempt, job->cpu_milli, -1);
+    world_places_read(&run->world, admitted.attempt, &run->places);
+    world_hold(&run->places, job->cpu_milli, -1);
     return 0;
 }
 
@@ -89,22 +93,24 @@ static int arrivals_run(struct arrivals *run, struct error *err)
         core_begin(run->world.core, ++run->now_ms);
         if (job_arrive(run, &job, err) < 0 || tick_end(run, err) < 0)
             return -1;
-        points_take(run);
+        points_take(run, 0);
         if (options->observer.progress && run->metrics->jobs % RUN_PROGRESS_EVERY == 0)
             options->observer.progress(options->observer.context, run->metrics->jobs,
-                options->source->expected, run->now_ms - WORLD_EPOCH_MS);
+                options->source->expected, run->now_ms - RUN_EPOCH_MS);
     }
     return got;
 }
 
 int run_arrivals(const struct run_options *options, struct metrics *metrics, struct error *err)
 {
-    struct arrivals run = {.options = options, .metrics = metrics, .now_ms = WORLD_EPOCH_MS};
+    struct arrivals run = {.options = options, .metrics = metrics, .now_ms = RUN_EPOCH_MS};
     if (world_init(&run.world, options->cluster, &options->core, err) < 0)
         return -1;
     metrics->accelerator_milli = run.world.accelerator_milli;
     int failed = arrivals_run(&run, err);
+    points_take(&run, 500);
     metrics->allocated_end_milli = run.allocated_milli;
+    vec_free(&run.places.items);
     world_finish(&run.world);
     return failed;
 }

@@ -2,6 +2,8 @@
  * open goes by that order. */
 #include "simulate/world.h"
 
+#include "simulate/run.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +108,7 @@ static int core_fill(struct world *world, struct error *err)
 {
     if (core_load_end(world->core, err) < 0)
         return -1;
-    core_begin(world->core, WORLD_EPOCH_MS);
+    core_begin(world->core, RUN_EPOCH_MS);
     if (pool_put(world, false, "trace", err) < 0 || pool_put(world, true, "spot", err) < 0)
         return -1;
     core_row_each(world->core, ROW_NODE, node_found, world);
@@ -194,7 +196,7 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
         .priority = from->priority,
         .preemptible = from->preemptible,
         .preemptions_max = -1,
-        .deadline_ms = deadline && from->deadline_ms ? WORLD_EPOCH_MS + from->deadline_ms : 0,
+        .deadline_ms = deadline && from->deadline_ms ? RUN_EPOCH_MS + from->deadline_ms : 0,
         .checkpoint = {from->checkpoint_ms > 0 ? from->checkpoint_ms : 0},
         .retries = {.limit = 1000000}, /* a lost node uses one, and is no fault of the job */
     };
@@ -204,31 +206,43 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
 
 /* ---- what is free ---------------------------------------------------------------------- */
 
-struct hold {
-    struct world *world;
-    int64_t cpu_milli;
-    int sign;
+struct places_read {
+    const struct world *world;
+    struct world_places *places;
 };
 
-static void placement_hold(void *context, enum row_kind kind, const void *row)
+static void place_read(void *context, enum row_kind kind, const void *row)
 {
     (void)kind;
-    const struct hold *hold = context;
+    const struct places_read *read = context;
     const struct placement_row *placement = row;
-    struct world_node *node = idmap_get(&hold->world->by_id, placement->node);
-    assert(node);
-    node->free.cpu_milli += hold->sign * hold->cpu_milli * placement->ranks;
-    for (uint64_t left = placement->devices; left; left &= left - 1) {
-        int16_t *milli = &node->free.device_milli[__builtin_ctzll(left)];
-        *milli = (int16_t)(*milli + hold->sign * placement->device_milli);
-        assert(*milli >= 0 && *milli <= 1000);
-    }
+    struct world_place place = {.node = idmap_get(&read->world->by_id, placement->node),
+        .devices = placement->devices,
+        .device_milli = (int32_t)placement->device_milli,
+        .ranks = placement->ranks};
+    assert(place.node);
+    vec_push(&read->places->items, place);
 }
 
-void world_hold(struct world *world, uint64_t attempt, int64_t cpu_milli, int sign)
+void world_places_read(const struct world *world, uint64_t attempt, struct world_places *places)
 {
-    struct hold hold = {world, cpu_milli, sign};
-    core_placement_each(world->core, attempt, placement_hold, &hold);
+    struct places_read read = {world, places};
+    vec_clear(&places->items);
+    core_placement_each(world->core, attempt, place_read, &read);
+}
+
+void world_hold(const struct world_places *places, int64_t cpu_milli, int sign)
+{
+    for (size_t i = 0; i < places->items.count; i++) {
+        const struct world_place *place = &places->items.items[i];
+        struct fragment_node *free = &place->node->free;
+        free->cpu_milli += sign * cpu_milli * place->ranks;
+        for (uint64_t left = place->devices; left; left &= left - 1) {
+            int16_t *milli = &free->device_milli[__builtin_ctzll(left)];
+            *milli = (int16_t)(*milli + sign * place->device_milli);
+            assert(*milli >= 0 && *milli <= 1000);
+        }
+    }
 }
 
 int64_t world_fragmented_micro(const struct world *world, const struct fragment_mix *mix)

@@ -7,10 +7,6 @@
 #include "simulate/fragment.h"
 #include "trace/trace.h"
 
-/* The moment at which the clock of a trace begins, for the core: a whole number of days, so that
- * rounds of any usual length begin with it. */
-#define WORLD_EPOCH_MS (INT64_C(18000) * 24 * 3600 * 1000)
-
 struct world_node {
     const struct trace_node *of;
     uint64_t id;
@@ -42,8 +38,19 @@ void world_finish(struct world *world);
 MUST_CHECK int world_submit(struct world *world, const struct trace_job *job, bool deadline,
     uint64_t *ret_id, struct error *err);
 
-/* Takes what the attempt holds from the nodes' free amounts (sign -1), or gives it back (1). A rank
- * of its job holds cpu_milli. */
-void world_hold(struct world *world, uint64_t attempt, int64_t cpu_milli, int sign);
+/* Ranks of an attempt on a node. */
+struct world_place {
+    struct world_node *node;
+    uint64_t devices;
+    int32_t device_milli;
+    int32_t ranks;
+};
+struct world_places {
+    VEC(struct world_place) items;
+};
+/* Fills the list, emptied first, with the places of a live attempt, in order of first rank. */
+void world_places_read(const struct world *world, uint64_t attempt, struct world_places *places);
+/* Takes places from what is free (sign -1), or gives them back (1). A rank holds cpu_milli. */
+void world_hold(const struct world_places *places, int64_t cpu_milli, int sign);
 /* F of all nodes that are up, in millionths of a device. */
 int64_t world_fragmented_micro(const struct world *world, const struct fragment_mix *mix);
