@@ -93,6 +93,7 @@ void journal_note(struct live_node *node)
 {
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
+    scores->promised |= node->promises != NULL;
     if (!journal->open || journal->trials)
         return;
     if (!journal->ring)
@@ -138,7 +139,8 @@ static bool fits_one(const struct live_shape *shape, const struct live_node *nod
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
-    return fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    /* What jobs may use of a node that is promised depends on the job: see promise_best. */
+    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------

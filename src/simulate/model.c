@@ -3,12 +3,18 @@
 
 #include <string.h>
 
-const struct model_type *const model_types[] = {&model_fixed, NULL};
+const struct model_type *const model_types[] = {
+    &model_fixed,
+    &model_pollux,
+    &model_pollux_adaptive,
+    NULL,
+};
 
 static const struct {
     const char *format;
     const struct model_type *type;
 } habits[] = {
+    {"pollux", &model_pollux},
     {NULL, NULL},
 };
 
