@@ -7,8 +7,10 @@
 #include "core/table.h"
 
 struct live_claim;
+struct live_job;
 struct scores;
 struct live_placement;
+struct live_promise;
 
 struct live_price {
     struct item item;
@@ -21,6 +23,7 @@ struct live_pool {
     struct pool_row row;
     struct live_price *prices;
     VEC(struct live_node *) nodes; /* ids ascending */
+    struct live_job *promised;     /* the job that it has promised a place to, or NULL */
 };
 
 struct live_node_label {
@@ -53,6 +56,7 @@ struct live_node {
     struct live_reservation *reservations;
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
+    struct live_promise *promises; /* to one job */
     struct bundle held;
     struct bundle claimed;
     int16_t *device_held; /* thousandths, of each device */

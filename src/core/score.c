@@ -2,10 +2,10 @@
  * for a job of one rank is found without looking at the nodes.
  *
  * A shape has a row: a score for each node, in the order of candidates, and above it two levels of
- * lower bounds, one for 64 scores (a block) and one for up to 64 blocks of a pool (a segment). A
+ * lower bounds, one for 32 scores (a block) and one for up to 32 blocks of a pool (a segment). A
  * score that falls moves the bounds along. One that rises leaves them: they are too low then, which
  * the search notices on its way down, and corrects. So a search is a few comparisons for each
- * segment and, for what changed, one look at 64 numbers.
+ * segment and, for what changed, one look at 32 numbers.
  *
  * What is held or claimed of a node goes into the journal; a shape brings its row up to date from
  * where it last read the journal, each changed node once. When nodes come, go or stop taking work,
@@ -31,7 +31,7 @@
 
 enum {
     JOURNAL_MAX = 1 << 16, /* entries kept; a power of two */
-    BLOCK = 64,            /* scores under a bound, and blocks under one of the second level */
+    BLOCK = 32,            /* scores under a bound, and blocks under one of the second level */
     ROW_REST = 8,          /* a row that others were used that often before is given up */
 };
 
@@ -93,6 +93,7 @@ void journal_note(struct live_node *node)
 {
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
+    scores->promised |= node->promises != NULL;
     if (!journal->open || journal->trials)
         return;
     if (!journal->ring)
@@ -138,7 +139,8 @@ static bool fits_one(const struct live_shape *shape, const struct live_node *nod
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
-    return fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    /* What jobs may use of a node that is promised depends on the job: see promise_best. */
+    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ struct score_slot {
     uint64_t noted;         /* its last entry in the journal */
 };
 
-/* Up to 64 blocks of 64 nodes, of one pool. */
+/* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
     uint32_t block; /* its first */
     uint32_t pool;  /* the pool's first segment */
@@ -39,6 +39,7 @@ struct scores {
     VEC(struct live_shape *) shapes; /* that have rows */
     size_t bytes;                    /* of all rows */
     uint64_t clock;                  /* counts searches */
+    bool promised; /* a node of which something is promised has changed, or any node may have */
     struct journal journal;
 };
 

@@ -339,7 +339,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
-    struct live_job *live = mem_alloc(1, sizeof *live);
+    struct live_job *live = item_alloc(core, ROW_JOB, sizeof *live);
     char name[256];
     element_name(in, index, name, sizeof name);
     make_row(core, job, &live->row);
