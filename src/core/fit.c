@@ -17,6 +17,7 @@
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/table.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -93,7 +94,8 @@ static bool type_matches(const struct shape_row *shape, const struct live_node *
     return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
 }
 
-const struct live_rule *fit_rule_failed(const struct live_shape *shape, const struct live_node *node)
+const struct live_rule *fit_rule_failed(
+    const struct live_shape *shape, const struct live_node *node)
 {
     for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
         if (!rule_matches(shape, rule, node))
@@ -105,9 +107,9 @@ const struct live_rule *fit_rule_failed(const struct live_shape *shape, const st
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    (void)core;
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
-           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
+           !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
+           fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -122,6 +124,8 @@ void shape_candidates(struct core *core, struct live_shape *shape)
                 vec_push(&shape->candidates, node);
         }
     }
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
 
@@ -155,6 +159,11 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
 
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
+    if (shape->row.topology == TOPOLOGY_REQUIRED) {
+        struct topology_largest largest;
+        topology_largest(core, shape, ranks, open, &largest);
+        return largest.ranks >= ranks;
+    }
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         int64_t fit = 0;
         for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
