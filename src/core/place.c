@@ -224,12 +224,17 @@ static bool plan_better(const struct plan *plan, const struct plan *than)
     return plan->left < than->left;
 }
 
+struct live_node *plan_node(struct core *core, const struct live_job *job)
+{
+    struct live_node *best = score_best(core, job);
+    struct live_node *kept = promise_best(core, job, best);
+    return kept ? kept : best;
+}
+
 /* A gang of one: the best of the remembered scores. */
 static bool plan_one(struct core *core, const struct live_job *job, struct plan *plan)
 {
-    struct choice choice = {.node = score_best(core, job), .ranks = 1, .use = 1};
-    struct live_node *kept = promise_best(core, job, choice.node);
-    choice.node = kept ? kept : choice.node;
+    struct choice choice = {.node = plan_node(core, job), .ranks = 1, .use = 1};
     if (!choice.node)
         return false;
     part_add(core, job, &choice, plan);
@@ -272,6 +277,11 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
 
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret)
 {
+    if (plan->parts.count == 1) {
+        const struct plan_part *only = &plan->parts.items[0];
+        amounts_of_shape(job->shape, only->ranks, only->node->resource, ret);
+        return;
+    }
     *ret = (struct amounts){0};
     for (size_t i = 0; i < plan->parts.count; i++) {
         struct amounts part;

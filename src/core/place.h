@@ -100,6 +100,8 @@ struct plan {
  * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
+/* The node that plan_make takes for one rank of a job for which score_usable holds, or NULL. */
+struct live_node *plan_node(struct core *core, const struct live_job *job);
 /* The same for one run of candidates. */
 bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
     size_t count, int32_t size_min, int32_t size_max, struct plan *plan);

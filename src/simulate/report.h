@@ -13,5 +13,16 @@ struct report {
     size_t count;
 };
 
+struct figure;
+/* The figures that its runs have, beside those at points. */
+const struct figure *report_figures(const struct report *report);
+
+/* Calls row for each figure that a run has, in order: its title and its mean with the unit; with
+ * several runs also the least and the largest, else NULL. */
+typedef void report_row_fn(
+    void *context, const char *title, const char *mean, const char *least, const char *most);
+void report_rows(const struct report *report, report_row_fn *row, void *context);
+/* A line for each run, figures by their names. */
+void report_csv(const struct report *report, struct strbuf *out);
 /* {"runs": [{"seed": .., figures ..}, ..], "mean": {figures ..}}, a line feed at its end. */
 void report_json(const struct report *report, struct strbuf *out);

@@ -17,6 +17,10 @@
 #include "simulate/model.h"
 #include "trace/trace.h"
 
+/* The core's time when the clock of a trace is at 0: a whole number of days, so that rounds of any
+ * usual length begin with it. */
+#define RUN_EPOCH_MS (INT64_C(18000) * 24 * 3600 * 1000)
+
 /* A job that ended, for reports; texts are valid during the call. */
 struct run_job {
     uint64_t number; /* of the trace */

@@ -48,7 +48,7 @@ static int tick_end(struct arrivals *run, struct error *err)
 {
     const struct run_observer *observer = &run->options->observer;
     int failed = observer->tick ? observer->tick(observer->context, run->world.core,
-                                      run->now_ms - WORLD_EPOCH_MS, err)
+                                      run->now_ms - RUN_EPOCH_MS, err)
                                 : 0;
     core_end(run->world.core);
     run->metrics->ticks++;
@@ -96,14 +96,14 @@ static int arrivals_run(struct arrivals *run, struct error *err)
         points_take(run, 0);
         if (options->observer.progress && run->metrics->jobs % RUN_PROGRESS_EVERY == 0)
             options->observer.progress(options->observer.context, run->metrics->jobs,
-                options->source->expected, run->now_ms - WORLD_EPOCH_MS);
+                options->source->expected, run->now_ms - RUN_EPOCH_MS);
     }
     return got;
 }
 
 int run_arrivals(const struct run_options *options, struct metrics *metrics, struct error *err)
 {
-    struct arrivals run = {.options = options, .metrics = metrics, .now_ms = WORLD_EPOCH_MS};
+    struct arrivals run = {.options = options, .metrics = metrics, .now_ms = RUN_EPOCH_MS};
     if (world_init(&run.world, options->cluster, &options->core, err) < 0)
         return -1;
     metrics->accelerator_milli = run.world.accelerator_milli;
