@@ -143,6 +143,7 @@ static int policy_parse(struct cli *cli, struct simulate_plan *plan, struct erro
             return unknown("policy", name, placement_name, allotment_name, err);
     }
     const struct allotment_policy *rounds = allot_find(plan->run.core.allotment);
+    plan->run.deadlines = plan->run.deadlines || rounds->late_goes_on;
     plan->run.core.round_anchor_ms = RUN_EPOCH_MS;
     plan->run.core.round_ms = arguments_number(cli->args, "round", 0);
     plan->run.progress_ms =

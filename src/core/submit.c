@@ -398,6 +398,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
     if (check_all(core, in, err) < 0)
         return -1;
     uint64_t last_symbol = core->tables[ROW_SYMBOL].last_id;
+    nodes_number(core);
     struct live_shape *shape = shape_intern(core, in->job);
     if (check_possible(core, in, shape, err) < 0) {
         shape_unref(core, shape);

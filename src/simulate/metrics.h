@@ -39,6 +39,7 @@ struct metrics {
     struct quantile completion_ms;                     /* submission to end */
     struct quantile fairness_micro;                    /* finish-time fairness */
     int64_t unfair;                                    /* above 1.05 */
+    struct quantile slowdown_micro; /* completion over what it takes alone on what it asked for */
     int64_t first_submit_ms, last_end_ms;
 
     /* Devices and machines over time, from the first submission to the last end. In a cluster

@@ -300,6 +300,9 @@ static void measure(struct run *run, const struct live_run *job, struct run_job 
         return;
     metrics->in_time += job->deadline_ms && seen->end_ms <= job->deadline_ms;
     quantile_add(&metrics->completion_ms, seen->end_ms - job->submit_ms);
+    if (job->duration_ms > 0)
+        quantile_add(&metrics->slowdown_micro,
+            (int64_t)((__int128)(seen->end_ms - job->submit_ms) * 1000000 / job->duration_ms));
     seen->fairness_micro = fairness_micro(run, job, seen->end_ms);
     if (seen->fairness_micro)
         quantile_add(&metrics->fairness_micro, seen->fairness_micro);

@@ -166,7 +166,7 @@ struct trace_events {
     struct arena *arena;
     VEC(struct trace_event) items; /* by at_ms, then as in the file */
 };
-/* Reads a file of lines `milliseconds,add|remove,name` (bamboo's p3 and g4dn traces), strictly,
- * into a zeroed list. 0 or -1. */
+/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines `milliseconds,add|remove,name`,
+ * or counts of nodes over time, see events.c. 0, or -1 and the list is zeroed. */
 MUST_CHECK int trace_events_read(struct trace_events *events, const char *path, struct error *err);
 void trace_events_finish(struct trace_events *events);
