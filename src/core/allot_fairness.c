@@ -36,20 +36,12 @@ enum {
     MARGIN_ROUNDS = 2,   /* that an urgent job's room may still hold */
 };
 
-<<<<<<< HEAD
-enum place_in_line { TURN_OVERDUE, TURN_LONGEST, TURN_URGENT, TURN_SHORTEST };
-=======
 enum precedence { TURN_OVERDUE, TURN_LONGEST, TURN_URGENT, TURN_SHORTEST };
->>>>>>> main
 
 struct standing {
     struct allot_job *job;
     int32_t band;
-<<<<<<< HEAD
-    enum place_in_line turn;
-=======
     enum precedence turn;
->>>>>>> main
     int64_t left_ms; /* with the ranks it asks for */
     int64_t key;     /* within its turn, ascending */
 };
