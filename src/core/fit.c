@@ -15,6 +15,7 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 
@@ -80,6 +81,8 @@ static bool taints_allow(const struct live_shape *shape, const struct live_node 
 static bool type_matches(const struct shape_row *shape, const struct live_node *node)
 {
     const struct pool_row *pool = &node->pool->row;
+    if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot))
+        return false;
     if (shape->pool && shape->pool != pool->name)
         return false;
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
@@ -93,7 +96,8 @@ static bool type_matches(const struct shape_row *shape, const struct live_node *
     return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
 }
 
-const struct live_rule *fit_rule_failed(const struct live_shape *shape, const struct live_node *node)
+const struct live_rule *fit_rule_failed(
+    const struct live_shape *shape, const struct live_node *node)
 {
     for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
         if (!rule_matches(shape, rule, node))
@@ -254,6 +258,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
+    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+        return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
