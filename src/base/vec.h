@@ -45,6 +45,15 @@
         (v)->count--;                                                                              \
     } while (0)
 
+/* Puts item at place i, before what is there. */
+#define vec_insert(v, i, item)                                                                     \
+    do {                                                                                           \
+        vec_reserve((v), (v)->count + 1);                                                          \
+        memmove((v)->items + (i) + 1, (v)->items + (i), ((v)->count - (i)) * sizeof *(v)->items);  \
+        (v)->items[i] = (item);                                                                    \
+        (v)->count++;                                                                              \
+    } while (0)
+
 #define vec_clear(v) ((void)((v)->count = 0))
 
 #define vec_free(v)                                                                                \

@@ -30,6 +30,10 @@ void placement_amounts(const struct live_placement *placement, struct amounts *r
 
 void attempt_amounts(const struct live_attempt *attempt, struct amounts *ret)
 {
+    if (attempt->placements && !attempt->placements->next) {
+        placement_amounts(attempt->placements, ret);
+        return;
+    }
     *ret = (struct amounts){0};
     for (const struct live_placement *one = attempt->placements; one; one = one->next) {
         struct amounts part;
@@ -54,7 +58,7 @@ static void placements_make(
     int32_t rank = 0;
     for (size_t i = 0; i < plan->parts.count; i++) {
         const struct plan_part *part = &plan->parts.items[i];
-        struct live_placement *placement = mem_alloc(1, sizeof *placement);
+        struct live_placement *placement = item_alloc(core, ROW_PLACEMENT, sizeof *placement);
         placement->row = (struct placement_row){
             .attempt = attempt->row.id,
             .node = part->node->row.id,
@@ -73,10 +77,40 @@ static void placements_make(
     assert(rank == plan->size);
 }
 
+/* Where the priority is, or would be. */
+static size_t yielding_at(const struct core *core, int32_t priority)
+{
+    size_t low = 0, high = core->yielding.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (core->yielding.items[middle].priority < priority)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void attempt_yields(struct core *core, const struct live_attempt *attempt, int sign)
+{
+    int32_t priority = attempt->job->row.priority;
+    if (job_firm(attempt->job))
+        return;
+    size_t at = yielding_at(core, priority);
+    bool found = at < core->yielding.count && core->yielding.items[at].priority == priority;
+    assert(found || sign > 0);
+    if (!found)
+        vec_insert(&core->yielding, at, ((struct priority_count){.priority = priority}));
+    core->yielding.items[at].attempts += sign;
+    assert(core->yielding.items[at].attempts >= 0);
+    if (core->yielding.items[at].attempts == 0)
+        vec_remove(&core->yielding, at);
+}
+
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan)
 {
     assert(!job->attempt && !job->claims && job->row.state == JOB_QUEUED);
-    struct live_attempt *attempt = mem_alloc(1, sizeof *attempt);
+    struct live_attempt *attempt = item_alloc(core, ROW_ATTEMPT, sizeof *attempt);
     attempt->job = job;
     attempt->row = (struct attempt_row){
         .job = job->row.id,
@@ -94,6 +128,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     attempt_amounts(attempt, &amounts);
     assert(quota_allows(job->team, &amounts));
     quota_hold(core, job->team, &amounts, job_firm(job), 1);
+    attempt_yields(core, attempt, 1);
     array_count(job, 1);
     job_set_state(core, job, JOB_STARTING);
     decide(core, (struct core_decision){.kind = DECISION_ADMIT,
@@ -314,6 +349,7 @@ void attempt_end(
                      .reason = (int32_t)reason,
                      .exit_status = exit_status});
     change_retire(core, &attempt->item);
+    attempt_yields(core, attempt, -1);
     job->attempt = NULL;
     job->row.attempt = 0;
     job->row.preemptions += reason == END_PREEMPTED;

@@ -55,6 +55,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     const struct live_job *for_job);
 void attempt_end(
     struct core *core, struct live_attempt *attempt, enum end_reason reason, int32_t exit_status);
+/* Counts the attempt among those that preemption may look at, or (sign -1) not any more. */
+void attempt_yields(struct core *core, const struct live_attempt *attempt, int sign);
 /* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
 void attempt_set_away(struct live_attempt *attempt, bool away);
 /* What its end would lose: milliseconds of work since the newest checkpoint. */

@@ -154,7 +154,7 @@ static void span_charge(struct core *core, const struct live_placement *placemen
 {
     if (span->end_ms <= span->begin_ms)
         return;
-    struct history_charge *charge = mem_alloc(1, sizeof *charge);
+    struct history_charge *charge = item_alloc(core, ROW_CHARGE, sizeof *charge);
     int64_t wasted_ms = span_wasted_ms(span, lost_since_ms);
     charge->row = (struct charge_row){
         .attempt = placement->row.attempt,

@@ -251,6 +251,26 @@ static int check_counts(const struct core *core, struct error *err)
     return 0;
 }
 
+/* Attempts that may be preempted, by priority. */
+static int check_yielding(const struct core *core, struct error *err)
+{
+    int64_t counted = 0, yielding = 0;
+    for (size_t i = 0; i < core->yielding.count; i++) {
+        const struct priority_count *one = &core->yielding.items[i];
+        int64_t attempts = 0;
+        TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt)
+            attempts += attempt->job->row.priority == one->priority && !job_firm(attempt->job);
+        if (attempts != one->attempts || attempts == 0 || (i && one[-1].priority >= one->priority))
+            return error_set(err, ERR_CORRUPT, "attempts of a priority are counted wrong");
+        counted += attempts;
+    }
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt)
+        yielding += !job_firm(attempt->job);
+    if (yielding != counted)
+        return error_set(err, ERR_CORRUPT, "a priority of attempts is not counted");
+    return 0;
+}
+
 /* Elements that are active, and never more than the array allows. */
 static int check_arrays(const struct core *core, struct error *err)
 {
@@ -369,9 +389,10 @@ int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
-        check_spot(core, err) < 0 || check_counts(core, err) < 0 || check_arrays(core, err) < 0 ||
-        check_symbols(core, err) < 0 || check_services(core, err) < 0 ||
-        check_promises(core, err) < 0 || check_allotments(core, err) < 0)
+        check_spot(core, err) < 0 || check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
+        check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
+        check_services(core, err) < 0 || check_promises(core, err) < 0 ||
+        check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

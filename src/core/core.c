@@ -44,6 +44,7 @@ struct core *core_create(const struct core_options *options)
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
+    core->capacity_version = 1;
     core->free_version = 1;
     core->packing = packing_find(core->options.placement);
     core->packing = core->packing ? core->packing : packing_find(NULL);
@@ -60,7 +61,7 @@ struct core *core_create(const struct core_options *options)
     return core;
 }
 
-static void object_free(struct item *item)
+static void object_free(struct core *core, struct item *item)
 {
     switch (item->kind) {
     case ROW_POOL:
@@ -74,7 +75,7 @@ static void object_free(struct item *item)
         free(item);
         break;
     case ROW_SHAPE: shape_free((struct live_shape *)item); break;
-    default: free(item);
+    default: item_free(core, item);
     }
 }
 
@@ -100,8 +101,9 @@ static void tables_free(struct core *core)
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         size_t at = 0;
         for (struct item *item; (item = table_next(&core->tables[kind], &at));)
-            object_free(item);
+            object_free(core, item);
         vec_free(&core->tables[kind].entries);
+        slab_finish(&core->slabs[kind]);
     }
 }
 
@@ -127,6 +129,7 @@ void core_destroy(struct core *core)
     vec_free(&core->accelerator_types);
     vec_free(&core->roots);
     vec_free(&core->waiting);
+    vec_free(&core->yielding);
     vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);

@@ -34,10 +34,10 @@ struct core_options {
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
     const char *spot;    /* who uses spot capacity when: core_spot_name; NULL or unknown: default */
-    const char *allotment;      /* who runs with how many ranks: a name that allot_find knows, which
-                                 * whoever parses options has asked; NULL: "fair" */
-    int64_t round_ms;           /* of policies that decide in rounds; 0: the policy's own */
-    int64_t round_anchor_ms;    /* rounds are whole multiples of round_ms from here */
+    const char *allotment;   /* who runs with how many ranks: a name that allot_find knows, which
+                              * whoever parses options has asked; NULL: "fair" */
+    int64_t round_ms;        /* of policies that decide in rounds; 0: the policy's own */
+    int64_t round_anchor_ms; /* rounds are whole multiples of round_ms from here */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */

@@ -50,23 +50,39 @@ static uint64_t decay_factor(int64_t elapsed_ms, int64_t half_life_ms)
     return factor >> halvings;
 }
 
+/* The largest share is that of the largest quotient, so one division does. */
 int64_t dominant_share(const struct core *core, const int64_t *amounts)
 {
-    int64_t share = 0;
-    for (int i = 0; i < RESOURCE_MAX; i++) {
-        if (amounts[i] <= 0)
+    int64_t part = 0, whole = 1;
+    for (int i = 0; i < RESOURCE_TYPES + (int)core->accelerator_types.count; i++) {
+        int64_t capacity = core->capacity[i];
+        if (amounts[i] <= 0 || capacity <= 0 ||
+            (__int128)amounts[i] * whole <= (__int128)part * capacity)
             continue;
-        int64_t part =
-            core->capacity[i] > 0 ? scale_round(amounts[i], SHARE_ONE, core->capacity[i]) : 0;
-        share = most(share, least(part, SHARE_ONE));
+        part = amounts[i];
+        whole = capacity;
     }
-    return share;
+    return part ? least(scale_round(part, SHARE_ONE, whole), SHARE_ONE) : 0;
+}
+
+/* Of what the team holds: as it was computed last, if it still is that. */
+static int64_t share_held(const struct core *core, const struct live_team *team)
+{
+    if (team->share_version == core->capacity_version)
+        return team->share;
+    return dominant_share(core, team->held);
+}
+
+void share_settle(const struct core *core, struct live_team *team)
+{
+    team->share = dominant_share(core, team->held);
+    team->share_version = core->capacity_version;
 }
 
 int64_t usage_now(const struct core *core, const struct live_team *team)
 {
     int64_t elapsed_ms = core->now_ms - team->row.usage_at_ms;
-    int64_t share = dominant_share(core, team->held);
+    int64_t share = share_held(core, team);
     if (elapsed_ms <= 0 || team->row.usage == share)
         return team->row.usage;
     uint64_t factor = decay_factor(elapsed_ms, core->options.usage_half_life_ms);
@@ -91,6 +107,6 @@ void usage_settle_all(struct core *core)
 
 int64_t fair_key(const struct core *core, const struct live_team *team)
 {
-    int64_t used = usage_now(core, team) + dominant_share(core, team->held);
+    int64_t used = usage_now(core, team) + share_held(core, team);
     return scale_round(used, 1000000, most(team->row.weight_micro, 1));
 }

@@ -157,8 +157,28 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
     return (int32_t)fit;
 }
 
+/* The same by kinds of nodes, which are in order of pools. */
+static bool possible_by_kinds(
+    const struct core *core, const struct live_shape *shape, int64_t ranks)
+{
+    int64_t fit = 0;
+    const struct live_pool *pool = NULL;
+    for (size_t i = 0; i < core->scores.kinds.count; i++) {
+        const struct node_kind *kind = &core->scores.kinds.items[i];
+        fit = kind->like->pool == pool ? fit : 0;
+        pool = kind->like->pool;
+        if (kind->staying && fit_matches(core, shape, kind->like))
+            fit += kind->staying * fit_idle_ranks(&shape->row, kind->like, (int32_t)ranks);
+        if (fit >= ranks)
+            return true;
+    }
+    return false;
+}
+
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
+    if (!open && core->scores.version == core->topology_version)
+        return possible_by_kinds(core, shape, ranks);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         int64_t fit = 0;
         for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {

@@ -39,7 +39,7 @@ static int corrupt(const struct loader *in, enum row_kind kind, const char *what
 /* A new object of the kind with the row copied in and the table told. */
 static void *object_load(const struct loader *in, enum row_kind kind, size_t size)
 {
-    struct item *item = mem_alloc(1, size);
+    struct item *item = item_alloc(in->core, kind, size);
     memcpy(item_row(item), in->row, row_type(kind)->size);
     table_add(in->core, kind, item);
     symbols_hold(in->core, item);
@@ -291,6 +291,7 @@ static int load_attempt(const struct loader *in)
     struct live_attempt *attempt = LOAD(in, ROW_ATTEMPT, struct live_attempt);
     attempt->job = job;
     job->attempt = attempt;
+    attempt_yields(in->core, attempt, 1);
     array_count(job, 1);
     return 0;
 }

@@ -266,6 +266,11 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
 
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret)
 {
+    if (plan->parts.count == 1) {
+        const struct plan_part *only = &plan->parts.items[0];
+        amounts_of_shape(job->shape, only->ranks, only->node->resource, ret);
+        return;
+    }
     *ret = (struct amounts){0};
     for (size_t i = 0; i < plan->parts.count; i++) {
         struct amounts part;

@@ -66,11 +66,12 @@ void quota_hold(
     for (; team; team = team->parent) {
         if (!core->loading)
             usage_settle(core, team);
-        for (int i = 0; i < RESOURCE_MAX; i++) {
+        for (int i = 0; i < RESOURCE_TYPES + (int)core->accelerator_types.count; i++) {
             team->held[i] += sign * amounts->of[i];
             team->firm[i] += firm ? sign * amounts->of[i] : 0;
             assert(team->held[i] >= 0 && team->firm[i] >= 0);
         }
+        share_settle(core, team);
     }
 }
 

@@ -114,6 +114,7 @@ void capacity_count(struct core *core, const struct live_node *node, int sign)
         assert(core->capacity[i] >= 0);
     }
     core->nodes_up += sign;
+    core->capacity_version++;
 }
 
 int64_t scale_round(int64_t value, int64_t numerator, int64_t denominator)

@@ -132,11 +132,7 @@ static bool may_preempt(struct pass *pass, const struct live_job *job)
 {
     struct core *core = pass->core;
     if (!pass->lowest_known) {
-        pass->lowest = INT32_MAX;
-        TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
-            if (!job_firm(attempt->job))
-                pass->lowest = (int32_t)least(pass->lowest, attempt->job->row.priority);
-        }
+        pass->lowest = core->yielding.count ? core->yielding.items[0].priority : INT32_MAX;
         pass->lowest_known = true;
     }
     return pass->lowest < job->row.priority ||

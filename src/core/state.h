@@ -9,6 +9,7 @@
 #include "core/pool.h"
 #include "core/resource.h"
 #include "core/score.h"
+#include "core/slab.h"
 #include "core/table.h"
 #include "core/team.h"
 
@@ -19,6 +20,11 @@ struct live_service;
 struct packing;
 struct spot_policy;
 struct victim_policy;
+
+struct priority_count {
+    int32_t priority;
+    int32_t attempts;
+};
 
 struct core {
     struct core_options options;
@@ -33,6 +39,7 @@ struct core {
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];
+    struct slab slabs[ROW_KIND_COUNT];
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
 
@@ -57,8 +64,10 @@ struct core {
     int64_t replicas_ready;
 
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
+    uint64_t capacity_version;      /* counts its changes, from 1 */
     int64_t jobs_queued, jobs_running, nodes_up;
-    int64_t apart_shapes;                     /* live shapes with anti-affinity */
+    VEC(struct priority_count) yielding; /* attempts that may be preempted; priorities ascending */
+    int64_t apart_shapes;                /* live shapes with anti-affinity */
     const struct allotment_policy *allotment; /* who runs with how many ranks */
     int64_t governed;                         /* live jobs that it decides about in rounds */
     int64_t round_next_ms;                    /* the next round, if there is anything to decide */

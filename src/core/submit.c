@@ -347,7 +347,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
-    struct live_job *live = mem_alloc(1, sizeof *live);
+    struct live_job *live = item_alloc(core, ROW_JOB, sizeof *live);
     char name[256];
     element_name(in, index, name, sizeof name);
     make_row(core, job, &live->row);
@@ -407,6 +407,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
     if (check_all(core, in, err) < 0)
         return -1;
     uint64_t last_symbol = core->tables[ROW_SYMBOL].last_id;
+    nodes_number(core);
     struct live_shape *shape = shape_intern(core, in->job);
     if (check_possible(core, in, shape, err) < 0) {
         shape_unref(core, shape);

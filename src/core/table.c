@@ -16,6 +16,26 @@
 
 #include <assert.h>
 
+static bool has_slab(enum row_kind kind)
+{
+    return kind == ROW_JOB || kind == ROW_ATTEMPT || kind == ROW_PLACEMENT || kind == ROW_CHARGE;
+}
+
+void *item_alloc(struct core *core, enum row_kind kind, size_t size)
+{
+    struct item *item = has_slab(kind) ? slab_alloc(&core->slabs[kind], size) : mem_alloc(1, size);
+    item->kind = (uint8_t)kind;
+    return item;
+}
+
+void item_free(struct core *core, struct item *item)
+{
+    if (has_slab((enum row_kind)item->kind))
+        slab_free(&core->slabs[item->kind], item);
+    else
+        free(item);
+}
+
 static struct live_counter *counter_create(struct core *core, const char *name)
 {
     struct live_counter *counter = mem_alloc(1, sizeof *counter);
@@ -236,7 +256,7 @@ void core_end(struct core *core)
     }
     vec_clear(&core->changes);
     for (size_t i = 0; i < core->gone.count; i++)
-        free(core->gone.items[i]);
+        item_free(core, core->gone.items[i]);
     vec_clear(&core->gone);
     idmap_finish(&core->symbols_gone);
     vec_clear(&core->decisions);

@@ -48,6 +48,10 @@ struct live_counter {
 /* ---- table.c ----------------------------------------------------------------------------------
  */
 
+/* Memory for an object of the kind, zeroed; kinds that come and go with jobs have slabs. */
+void *item_alloc(struct core *core, enum row_kind kind, size_t size);
+/* Frees what item_alloc gave. */
+void item_free(struct core *core, struct item *item);
 /* The next id of a table; see table.c for what ids are. */
 uint64_t id_next(struct core *core, enum row_kind kind);
 /* The live object with that id, or NULL. */

@@ -247,6 +247,7 @@ static void team_move(struct core *core, struct live_team *live, struct live_tea
             at->held[i] -= held.of[i];
             at->firm[i] -= firm.of[i];
         }
+        share_settle(core, at);
     }
     live->parent = parent;
     live->row.parent = parent ? parent->row.id : 0;
@@ -257,6 +258,7 @@ static void team_move(struct core *core, struct live_team *live, struct live_tea
             at->held[i] += held.of[i];
             at->firm[i] += firm.of[i];
         }
+        share_settle(core, at);
     }
     quota_derive(core, before);
 }

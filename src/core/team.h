@@ -37,6 +37,8 @@ struct live_team {
     int64_t guarantee[RESOURCE_MAX]; /* its quota, or else the sum of its children's */
     int64_t limit[RESOURCE_MAX];     /* INT64_MAX: none */
     uint32_t guaranteed, limited;    /* bit i: there is one of resource i */
+    int64_t share;                   /* dominant, of held, .. */
+    uint64_t share_version;          /* ..at that version of the capacity; 0: not known */
     int64_t chosen[RESOURCE_MAX];    /* of held, what a preemption search would take; else 0 */
     size_t waiting;                  /* 1 + its place among the teams that have lanes, or 0 */
     /* Valid within a scheduling pass only, see turn.c. */
@@ -92,6 +94,8 @@ enum { SHARE_ONE = 1000000000 }; /* fixed point of shares: the whole cluster */
 int64_t dominant_share(const struct core *core, const int64_t *amounts);
 /* The team's decayed usage now. */
 int64_t usage_now(const struct core *core, const struct live_team *team);
+/* Keeps the share of what the team holds, after that changed. */
+void share_settle(const struct core *core, struct live_team *team);
 /* Writes usage down before what is held, or the capacity, changes. */
 void usage_settle(struct core *core, struct live_team *team);
 void usage_settle_all(struct core *core);
