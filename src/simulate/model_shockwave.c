@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESTART_MS = 20000, EPOCHS_MAX = 1000000, UNITS_AN_EPOCH = 1000000 };
+enum { RESTART_MS = 20000, EPOCHS_MAX = 100000, UNITS_AN_EPOCH = 1000000 };
 
 struct shockwave {
     struct speed_model model;
@@ -113,6 +113,11 @@ static int prepare(
         planned_ms += epoch_length_ms(model, &job, from->mode, i, true);
         ends_ms += epoch_length_ms(model, &job, from->mode, i, false);
         state->ends_ms[i] = ends_ms;
+    }
+    if (planned_ms > TRACE_TIME_MS_MAX || ends_ms > TRACE_TIME_MS_MAX) {
+        free(state->ends_ms);
+        state->ends_ms = NULL;
+        return error_set(err, ERR_INVALID, "job %.64s: it would run for centuries", from->model);
     }
     from->duration_ms = planned_ms;
     return 0;
