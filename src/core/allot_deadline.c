@@ -238,6 +238,22 @@ static void keep(struct deadline *all, int64_t *left)
     }
 }
 
+/* Those that could not be promised anything, and would be in time if starting cost them nothing:
+ * what it costs to start for the first time nobody knows. */
+static void hope(struct deadline *all, int64_t *left)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        struct plan_job *one = all->order[i];
+        int64_t restart_ms = one->restart_ms;
+        if (one->promised || !may_be_promised(all, one))
+            continue;
+        one->restart_ms = 0;
+        if (plan_fit(&all->plan, one))
+            *left -= (int64_t)one->base * one->job->devices;
+        one->restart_ms = restart_ms;
+    }
+}
+
 /* Those that wait begin, with their smallest gang; who says nothing of speeds with what it asks
  * for, if that fits. */
 static void begin(struct deadline *all, bool promised, int64_t *left)
@@ -332,6 +348,8 @@ static void share_out(struct allot_round *round, const struct habits *habits)
     int64_t left = round->devices;
     for (size_t i = 0; i < all->count; i++)
         left -= (int64_t)all->all[i].base * all->all[i].job->devices;
+    if (habits->again)
+        hope(all, &left);
     if (habits->restarts)
         keep(all, &left);
     begin(all, !habits->again, &left);
