@@ -15,8 +15,10 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -80,6 +82,8 @@ static bool taints_allow(const struct live_shape *shape, const struct live_node 
 static bool type_matches(const struct shape_row *shape, const struct live_node *node)
 {
     const struct pool_row *pool = &node->pool->row;
+    if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot))
+        return false;
     if (shape->pool && shape->pool != pool->name)
         return false;
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
@@ -106,9 +110,9 @@ const struct live_rule *fit_rule_failed(
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    (void)core;
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
-           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
+           !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
+           fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -123,6 +127,8 @@ void shape_candidates(struct core *core, struct live_shape *shape)
                 vec_push(&shape->candidates, node);
         }
     }
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
 
@@ -174,6 +180,11 @@ static bool possible_by_kinds(
 
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
+    if (shape->row.topology == TOPOLOGY_REQUIRED) {
+        struct topology_largest largest;
+        topology_largest(core, shape, ranks, open, &largest);
+        return largest.ranks >= ranks;
+    }
     if (!open && core->scores.version == core->topology_version)
         return possible_by_kinds(core, shape, ranks);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
@@ -275,6 +286,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
+    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+        return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
