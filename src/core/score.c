@@ -285,13 +285,13 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
     row->segments = row->blocks + scores->segment_of.count;
 }
 
-/* Nothing is held or claimed of the node. */
+/* Nothing is held, claimed or promised of the node. */
 static bool node_idle(const struct live_node *node)
 {
     const struct bundle *all = &node->room.all;
     return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
            all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
-           node->placements.count == 0 && node->claims.count == 0;
+           node->placements.count == 0 && node->claims.count == 0 && !node->promises;
 }
 
 /* What nodes of a kind have in common is computed once for a shape. */
