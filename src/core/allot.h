@@ -76,6 +76,7 @@ struct allotment_policy {
     const char *name;
     int64_t round_ms; /* 0: no rounds */
     bool widest;      /* a gang takes the emptiest nodes first, not the tightest that hold it */
+    bool late_goes_on; /* deadlines are goals: a job that passed its own is not ended */
     void (*decide)(struct allot_round *round);
 };
 

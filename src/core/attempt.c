@@ -5,6 +5,7 @@
  * stays the reason, but for a cancellation, which is final. */
 #include "core/attempt.h"
 #include "core/allot.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -196,6 +197,7 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
         attempt->row.stop_ms = core->now_ms;
     if (reason != END_PREEMPTED)
         core->pass_wanted = true; /* others may claim the place that it leaves */
+    promises_touch(core);
     change_put(core, &attempt->item);
     job_set_state(core, job, JOB_STOPPING);
     decide(core, (struct core_decision){.kind = DECISION_STOP,
@@ -348,6 +350,7 @@ void attempt_end(
     job->row.preemptions += reason == END_PREEMPTED;
     array_count(job, -1);
     core->free_version++;
+    promises_touch(core);
     core->pass_wanted = true;
     leave_nodes(core, attempt);
     if (lost_unstarted(attempt, reason) && !job->row.cancel) {

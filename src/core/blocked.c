@@ -3,6 +3,7 @@
  *
  * A job that no pool could hold any more goes on waiting, for pools are changed by people who may
  * not be done: it says BLOCK_IMPOSSIBLE, and its deadline or its owner ends it. */
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/place.h"
@@ -75,6 +76,46 @@ static int64_t ranks_now(const struct core *core, const struct live_job *job)
     return least(best, job->row.size_min);
 }
 
+/* A place is kept for it. */
+static void blocked_promise(const struct live_job *job, struct core_block *ret)
+{
+    const struct live_promise *first = job->promises;
+    uint64_t last = first->row.node;
+    ret->kind = BLOCK_PROMISE;
+    ret->node = first->row.node;
+    ret->until_ms = first->row.begin_ms;
+    ret->until_open = first->row.open;
+    for (const struct live_promise *one = first; one; one = one->next) {
+        ret->other_nodes += one->row.node != last;
+        last = one->row.node;
+    }
+}
+
+/* Whether it would fit if nothing were kept for one of the jobs that have promises. */
+static void blocked_by_promise(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    for (size_t i = 0; i < core->promised.count; i++) {
+        const struct live_job *holder = core->promised.items[i];
+        const struct live_pool *pool = holder->promises->node->pool;
+        int64_t ranks = 0;
+        for (size_t n = 0; n < pool->nodes.count && ranks < job->row.size_min; n++) {
+            struct live_node open = *pool->nodes.items[n];
+            open.promises = NULL;
+            if (node_takes_work(&open) && fit_matches(core, job->shape, &open))
+                ranks += fit_ranks(core, job, &open, job->row.size_min);
+        }
+        if (ranks < job->row.size_min)
+            continue;
+        ret->kind = BLOCK_KEPT;
+        ret->job = holder->row.id;
+        ret->node = holder->promises->row.node;
+        ret->until_ms = holder->promises->row.begin_ms;
+        ret->until_open = holder->promises->row.open;
+        return;
+    }
+}
+
 static void blocked_queued(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
@@ -93,6 +134,10 @@ static void blocked_queued(
         ret->held = ranks_now(core, job);
         ret->need = job->row.size_min;
         ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
+        if (job->promises)
+            blocked_promise(job, ret);
+        else if (ret->held < ret->need)
+            blocked_by_promise(core, job, ret);
     }
 }
 

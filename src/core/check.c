@@ -2,6 +2,7 @@
  * invariants that one state can show are checked. It is slow, thorough, and changes nothing. */
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -340,6 +341,13 @@ static int check_services(const struct core *core, struct error *err)
     return fault ? wrong(err, "service", id, fault) : 0;
 }
 
+static int check_promises(const struct core *core, struct error *err)
+{
+    uint64_t id = 0;
+    const char *fault = promises_fault(core, &id);
+    return fault ? wrong(err, "job", id, fault) : 0;
+}
+
 static int check_allotments(const struct core *core, struct error *err)
 {
     int64_t governed = 0;
@@ -372,7 +380,8 @@ int core_check(const struct core *core, struct error *err)
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
         check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
         check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
-        check_services(core, err) < 0 || check_allotments(core, err) < 0)
+        check_services(core, err) < 0 || check_promises(core, err) < 0 ||
+        check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

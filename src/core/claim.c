@@ -6,6 +6,7 @@
  * held and claimed together may pass what the node has; held alone never does. */
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -98,6 +99,7 @@ void claims_release(struct core *core, struct live_job *job)
     claimant_remove(core, job);
     array_count(job, -1);
     core->free_version++;
+    promises_touch(core);
     core->pass_wanted = true;
     if (job->row.state == JOB_QUEUED)
         queue_add(core, job);
@@ -105,6 +107,7 @@ void claims_release(struct core *core, struct live_job *job)
 
 void claims_release_node(struct core *core, struct live_node *node)
 {
+    promise_release_node(core, node);
     while (node->claims.count)
         claims_release(core, node->claims.items[0]->job);
 }

@@ -2,6 +2,7 @@
 #include "core/core.h"
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -18,6 +19,7 @@
 #include <assert.h>
 
 enum { AGEING_MS_DEFAULT = 60000 };
+#define RESERVE_AFTER_MS_DEFAULT   ((int64_t)5 * 60 * 1000)
 #define USAGE_HALF_LIFE_MS_DEFAULT ((int64_t)7 * 24 * 3600 * 1000)
 
 struct core *core_create(const struct core_options *options)
@@ -34,6 +36,10 @@ struct core *core_create(const struct core_options *options)
     if (core->options.round_ms <= 0)
         core->options.round_ms = core->allotment->round_ms;
     core->round_next_ms = 0;
+    if (core->options.reserve_after_ms == 0)
+        core->options.reserve_after_ms = RESERVE_AFTER_MS_DEFAULT;
+    if (core->allotment != allot_find(NULL))
+        core->options.reserve_after_ms = -1; /* who waits is its decision */
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
     core->topology_version = 1;
@@ -123,6 +129,7 @@ void core_destroy(struct core *core)
     vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);
+    vec_free(&core->promised);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);
     vec_free(&core->services_changed);
@@ -167,6 +174,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_PLACEMENT] = sizeof(struct live_placement),
         [ROW_SPAN] = sizeof(struct live_span),
         [ROW_CLAIM] = sizeof(struct live_claim),
+        [ROW_PROMISE] = sizeof(struct live_promise),
         [ROW_SERVICE] = sizeof(struct live_service),
         [ROW_REPLICA] = sizeof(struct live_replica),
         [ROW_ALLOTMENT] = sizeof(struct live_allotment),

@@ -27,6 +27,9 @@ struct core;
 struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
+    int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
+                                 * place; 0: default (5 minutes), below, or with another allotment than the
+                               * default: there are no promises */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
@@ -245,6 +248,7 @@ enum decision_kind {
     DECISION_SERVICE_DELETE,
     DECISION_REPLICA_READY,
     DECISION_REPLICA_UNREADY,
+    DECISION_PROMISE, /* a place is kept for a job from a moment on */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -253,10 +257,11 @@ struct core_decision {
     int64_t at_ms;
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
     uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_* */
-    uint64_t for_job;                        /* DECISION_STOP, _CLAIM: who gets the place */
-    int32_t reason; /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
+    uint64_t for_job; /* DECISION_STOP, _CLAIM, _PROMISE: who gets the place */
+    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
     int32_t exit_status;
-    int64_t lost_ms; /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
+    int64_t lost_ms;  /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
+    int64_t begin_ms; /* DECISION_PROMISE: when the place is free, as far as time limits tell */
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */
@@ -321,8 +326,13 @@ enum block_kind {
     BLOCK_LIMIT,      /* team holds held of limit of a resource, and the job needs need */
     BLOCK_GUARANTEE,  /* it can not be preempted, and what team might borrow is guaranteed to others
                        */
-    BLOCK_ROOM,       /* held ranks would fit of need */
-    BLOCK_TURN        /* it fits, and others have their turn before it */
+    BLOCK_PROMISE, /* held ranks would fit of need; a place is kept for it on node and other_nodes
+                    * more, from until_ms on by the time limits of who is there; until_open: and
+                    * when those without a limit have ended */
+    BLOCK_KEPT,    /* it would fit, and would still be there when what is kept for another job on
+                    * node is needed, at until_ms */
+    BLOCK_ROOM,    /* held ranks would fit of need */
+    BLOCK_TURN     /* it fits, and others have their turn before it */
 };
 struct core_block {
     enum block_kind kind;
@@ -330,7 +340,8 @@ struct core_block {
     const char *resource;      /* "cpu", .. or an accelerator type; valid until the next command */
     int64_t held, need, limit; /* in the resource's unit */
     int64_t until_ms;
-    int64_t other_jobs;
+    bool until_open;
+    int64_t other_jobs, other_nodes;
 };
 /* Why the job waits, by the state as it is; takes a look at every node and decides nothing. */
 void core_job_blocked(const struct core *core, uint64_t job, struct core_block *ret);

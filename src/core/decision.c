@@ -31,6 +31,7 @@ const char *const decision_names[] = {
     "service-delete",
     "replica-ready",
     "replica-unready",
+    "promise",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

@@ -6,6 +6,7 @@
  * shape alone. Anti-affinity holds both ways: a job does not come to a node whose jobs want to be
  * apart from it. */
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -213,7 +214,7 @@ bool fit_leans_on(const struct live_job *job, const struct live_job *other)
     return job->shape->near && names_job(job->shape, RULE_NEAR, other);
 }
 
-static bool keeps_apart(const struct live_job *a, const struct live_job *b)
+bool fit_keeps_apart(const struct live_job *a, const struct live_job *b)
 {
     return (a->shape->apart && names_job(a->shape, RULE_APART, b)) ||
            (b->shape->apart && names_job(b->shape, RULE_APART, a));
@@ -230,13 +231,13 @@ static bool neighbours_allow(
         const struct live_job *other = attempt->job;
         if (attempt->away)
             continue;
-        if (keeps_apart(job, other))
+        if (fit_keeps_apart(job, other))
             return false;
         near = near || names_job(job->shape, RULE_NEAR, other);
     }
     for (size_t i = 0; i < node->claims.count; i++) {
         const struct live_job *other = node->claims.items[i]->job;
-        if (other != job && keeps_apart(job, other))
+        if (other != job && fit_keeps_apart(job, other))
             return false;
     }
     return near;
@@ -273,6 +274,9 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
     int32_t ranks)
 {
     const struct shape_row *shape = &job->shape->row;
+    struct node_view view;
+    if (node->promises)
+        node = promise_view(core, job, node, &view);
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);

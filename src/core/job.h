@@ -9,6 +9,7 @@ struct lane;
 struct live_allotment;
 struct live_attempt;
 struct live_claim;
+struct live_promise;
 struct live_replica;
 struct live_shape;
 
@@ -45,6 +46,7 @@ struct live_job {
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
     struct live_claim *claims;
+    struct live_promise *promises;
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
     struct lane *lane;                /* it competes in, or NULL */

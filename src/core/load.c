@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -333,6 +334,23 @@ static int load_claim(const struct loader *in)
     return 0;
 }
 
+static int load_promise(const struct loader *in)
+{
+    const struct promise_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
+    if (!job || !node || job->attempt || job->claims || job->row.state != JOB_QUEUED)
+        return corrupt(in, ROW_PROMISE, "no job that competes or no node");
+    if (!held_sane(node, row->devices, row->device_milli, row->ranks) || row->begin_ms < 0)
+        return corrupt(in, ROW_PROMISE, "devices, ranks or moment out of range");
+    struct live_promise *promise = LOAD(in, ROW_PROMISE, struct live_promise);
+    promise->job = job;
+    promise->node = node;
+    return promise_link(in->core, promise)
+               ? 0
+               : corrupt(in, ROW_PROMISE, "its node or pool is promised to another");
+}
+
 static bool service_sane(const struct service_row *row)
 {
     bool counts = row->replicas >= 0 && row->replicas <= REPLICAS_MAX && row->surge >= 0 &&
@@ -415,6 +433,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_PLACEMENT] = load_placement,
     [ROW_SPAN] = load_span,
     [ROW_CLAIM] = load_claim,
+    [ROW_PROMISE] = load_promise,
     [ROW_SERVICE] = load_service,
     [ROW_REPLICA] = load_replica,
     [ROW_ALLOTMENT] = load_allotment,

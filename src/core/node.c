@@ -3,6 +3,7 @@
  * held and claimed are sums over the node's placements and claims. A node that left its pool while
  * attempts were on it is cordoned and `leaving`; it vanishes with the last of them. */
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -26,6 +27,9 @@ bool node_takes_work(const struct live_node *node)
 void topology_changed(struct core *core)
 {
     core->topology_version++;
+    core->scores.promised = true;
+    if (!core->loading)
+        promises_touch(core);
     journal_close(&core->scores);
     core->free_version++;
     core->pass_wanted = true;

@@ -5,6 +5,7 @@
  *
  * Nothing is held while a plan is made: either all parts of it are admitted afterwards or none. */
 #include "core/place.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -15,6 +16,9 @@
 #include "core/state.h"
 
 #include <assert.h>
+
+/* Above all scores of policies. */
+#define SCORE_PROMISED ((int64_t)1 << 62)
 
 struct choice {
     struct live_node *node;
@@ -112,14 +116,17 @@ static void use_best(struct choices *choices, bool spread)
     struct choice *best = NULL;
     for (size_t i = 0; i < choices->list.count; i++) {
         struct choice *choice = &choices->list.items[i];
-        int64_t gain = best ? best->score - choice->score : 1;
-        if (spread && best)
-            gain = -gain;
-        if (gain > 0)
+        if (!best || (spread ? choice->score > best->score : choice->score < best->score))
             best = choice;
     }
     assert(best);
     best->use = 1;
+}
+
+static const struct live_node *plan_view(const struct core *core, const struct live_job *job,
+    const struct live_node *node, struct node_view *view)
+{
+    return node->promises ? promise_view(core, job, node, view) : node;
 }
 
 static void part_shares(const struct core *core, const struct live_job *job,
@@ -127,8 +134,10 @@ static void part_shares(const struct core *core, const struct live_job *job,
 {
     int64_t milli = job->shape->row.accelerator_milli;
     int16_t taken[DEVICES_MAX] = {0};
+    struct node_view view;
+    const struct live_node *node = plan_view(core, job, choice->node, &view);
     for (int32_t rank = 0; rank < choice->use; rank++) {
-        int32_t device = packing_device(core, job, choice->node, taken);
+        int32_t device = packing_device(core, job, node, taken);
         assert(device >= 0);
         taken[device] = (int16_t)(taken[device] + milli);
         vec_push(&plan->parts, ((struct plan_part){choice->node, (uint64_t)1 << device, milli, 1}));
@@ -145,7 +154,9 @@ static void part_add(const struct core *core, const struct live_job *job,
     }
     struct plan_part part = {.node = choice->node, .ranks = choice->use};
     if (shape->accelerator_milli) {
-        part.devices = device_pick_whole(choice->node, shape, choice->use);
+        struct node_view view;
+        const struct live_node *node = plan_view(core, job, choice->node, &view);
+        part.devices = device_pick_whole(node, shape, choice->use);
         part.device_milli = DEVICE_MILLI;
     }
     vec_push(&plan->parts, part);
@@ -161,6 +172,9 @@ static void choices_collect(struct core *core, const struct live_job *job,
             continue;
         struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
         choice.score = packing_score(core, job, node, job->shape->row.spread ? 1 : ranks);
+        /* What is promised is used last. */
+        if (node->promises)
+            choice.score += job->shape->row.spread ? -SCORE_PROMISED : SCORE_PROMISED;
         vec_push(&choices->list, choice);
         choices->total += ranks;
     }
@@ -208,6 +222,8 @@ static bool plan_better(const struct plan *plan, const struct plan *than)
 static bool plan_one(struct core *core, const struct live_job *job, struct plan *plan)
 {
     struct choice choice = {.node = score_best(core, job), .ranks = 1, .use = 1};
+    struct live_node *kept = promise_best(core, job, choice.node);
+    choice.node = kept ? kept : choice.node;
     if (!choice.node)
         return false;
     part_add(core, job, &choice, plan);

@@ -24,7 +24,8 @@ bool fit_tolerates(
 /* The first condition of the shape on labels that the node does not meet, or NULL. */
 const struct live_rule *fit_rule_failed(
     const struct live_shape *shape, const struct live_node *node);
-/* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken. */
+/* How many ranks of the job the node can take now, at most `ranks`; what claims keep is taken, and
+ * what is promised to others where the job has to respect that. */
 int32_t fit_ranks(const struct core *core, const struct live_job *job, const struct live_node *node,
     int32_t ranks);
 /* Whether exclusive use, the shape's and that of others, lets a rank of it come to the node. */
@@ -33,6 +34,8 @@ bool fit_shares(const struct live_shape *shape, const struct live_node *node);
 bool fit_company(const struct core *core, const struct live_job *job, const struct live_node *node);
 /* Whether the job, which has to be near others, may be near that one. */
 bool fit_leans_on(const struct live_job *job, const struct live_job *other);
+/* Whether one of the two jobs wants to be apart from the other. */
+bool fit_keeps_apart(const struct live_job *a, const struct live_job *b);
 /* How many an idle node could. */
 int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *node, int32_t ranks);
 /* Whether one pool, all its nodes idle, could hold so many ranks; open: without nodes that take no

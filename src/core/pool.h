@@ -7,8 +7,10 @@
 #include "core/table.h"
 
 struct live_claim;
+struct live_job;
 struct scores;
 struct live_placement;
+struct live_promise;
 
 struct live_price {
     struct item item;
@@ -21,6 +23,7 @@ struct live_pool {
     struct pool_row row;
     struct live_price *prices;
     VEC(struct live_node *) nodes; /* ids ascending */
+    struct live_job *promised;     /* the job that it has promised a place to, or NULL */
 };
 
 struct live_node_label {
@@ -52,9 +55,10 @@ struct live_node {
     struct bundle held;
     int32_t exclusive_held; /* placements that want the node for themselves */
     int32_t exclusive_claimed;
-    int32_t packing_class; /* the placement policy's own: nodes that it takes for alike */
-    uint32_t ordinal;      /* in the order of candidates */
-    int16_t *device_held;  /* thousandths, of each device */
+    struct live_promise *promises; /* to one job */
+    int32_t packing_class;         /* the placement policy's own: nodes that it takes for alike */
+    uint32_t ordinal;              /* in the order of candidates */
+    int16_t *device_held;          /* thousandths, of each device */
     int16_t *device_claimed;
     struct bundle claimed;
     struct scores *scores; /* of the core */

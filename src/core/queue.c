@@ -5,6 +5,7 @@
  * cost goes by how many kinds of jobs there are, not by how many jobs. */
 #include "core/queue.h"
 #include "core/allot.h"
+#include "core/backfill.h"
 #include "core/job.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -173,6 +174,8 @@ void queue_remove(struct core *core, struct live_job *job)
     struct lane *lane = job->lane;
     if (!lane)
         return;
+    if (job->promises)
+        promise_release(core, job);
     struct live_job *before = job->lane_previous, *next = job->lane_next;
     *(before ? &before->lane_next : &lane->first) = next;
     *(next ? &next->lane_previous : &lane->last) = before;

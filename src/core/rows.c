@@ -280,6 +280,20 @@ static const struct column claim_columns[] = {
     INT32(claim_row, ranks),
 };
 
+static const struct column promise_columns[] = {
+    ID(promise_row, id, PLAIN),
+    ID(promise_row, job, PLAIN),
+    ID(promise_row, node, PLAIN),
+    COLUMN_(promise_row, devices, COLUMN_INT, PLAIN),
+    INT(promise_row, device_milli),
+    INT32(promise_row, ranks),
+    FLAG(promise_row, open),
+    TIME(promise_row, begin_ms, PLAIN),
+    ID(promise_row, last_attempt, PLAIN),
+    FLAG(promise_row, stale),
+    TIME(promise_row, look_ms, PLAIN),
+};
+
 static const struct column service_columns[] = {
     ID(service_row, id, PLAIN),
     ID(service_row, team, RELATION),
@@ -396,6 +410,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_PLACEMENT] = TABLE("placement", placement_row, placement_columns),
     [ROW_SPAN] = TABLE("span", span_row, span_columns),
     [ROW_CLAIM] = DELETED("claim", claim_row, claim_columns),
+    [ROW_PROMISE] = DELETED("promise", promise_row, promise_columns),
     [ROW_SERVICE] = TABLE("service", service_row, service_columns),
     [ROW_REPLICA] = TABLE("replica", replica_row, replica_columns),
     [ROW_ALLOTMENT] = DELETED("allotment", allotment_row, allotment_columns),

@@ -25,6 +25,7 @@ enum row_kind {
     ROW_PLACEMENT, /* of an attempt on a node */
     ROW_SPAN,      /* what a placement held at an earlier price; charged when it ends */
     ROW_CLAIM,     /* what a preemption was made for keeps until it starts */
+    ROW_PROMISE,   /* what is kept for the head of the queue from a moment on */
     ROW_SERVICE,   /* wants replicas */
     ROW_REPLICA,   /* of a service: a job */
     ROW_ALLOTMENT, /* of a job: what a policy with rounds decided and knows of it */
@@ -297,6 +298,23 @@ struct claim_row {
     uint64_t devices;
     int64_t device_milli;
     int32_t ranks;
+};
+
+/* From begin_ms on the job has a place there, by the time limits of those that hold it now. */
+struct promise_row {
+    uint64_t id;
+    uint64_t job; /* for whom */
+    uint64_t node;
+    uint64_t devices;
+    int64_t device_milli;
+    int32_t ranks;
+    uint8_t open; /* it waits besides for attempts without a limit, up to last_attempt */
+    int64_t begin_ms;
+    uint64_t last_attempt; /* the newest attempt when the promise was made */
+    /* Of the first row of a job only: something has become free since the promise was looked at,
+     * and it is looked at again, for an earlier moment, from look_ms on. */
+    uint8_t stale;
+    int64_t look_ms;
 };
 
 struct service_row {

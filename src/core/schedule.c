@@ -5,11 +5,12 @@
  * least for its weight (a team's own jobs before its children's); within a team the higher
  * priority, then who has waited longer.
  *
- * A job that does not fit blocks its lane, not the queue: others go on (what a preemption or a
- * claim keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
+ * A job that does not fit blocks its lane, not the queue: others go on (what a claim or a promise
+ * keeps is out of their reach). Within a pass teams only gain, so a lane that was blocked
  * stays so and every step either admits a job or blocks a lane: the pass ends. */
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -32,6 +33,7 @@ enum {
     PLACEMENTS_PER_PASS = 100000,
     SIMILAR_TRIES = 16, /* jobs of a lane that differ in labels only */
     SEARCHES_PER_PASS = 64,
+    ROUNDS_MAX = 64, /* in each but the last a promise was given back */
 };
 
 struct pass {
@@ -39,6 +41,7 @@ struct pass {
     int32_t placements;
     int32_t searches; /* for victims, that looked at all nodes */
     struct preempt_books books;
+    int32_t seeks; /* for promises */
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
@@ -66,7 +69,8 @@ static void lane_fail(const struct core *core, struct lane *lane)
 static bool known_not_to_fit(const struct core *core, const struct live_job *job)
 {
     const struct live_shape *shape = job->shape;
-    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min;
+    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
+           (shape->nofit_free || promises_bind_all(core, job));
 }
 
 static void remember_not_fit(struct core *core, const struct live_job *job)
@@ -74,10 +78,13 @@ static void remember_not_fit(struct core *core, const struct live_job *job)
     struct live_shape *shape = job->shape;
     if (shape->near || core->apart_shapes > 0 || core->reservation_next_ms != MOMENT_NEVER)
         return;
-    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min)
+    bool binds_none = promises_bind_none(core, job);
+    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
+        shape->nofit_free >= binds_none)
         return;
     shape->nofit_version = core->free_version;
     shape->nofit_ranks = job->row.size_min;
+    shape->nofit_free = binds_none;
 }
 
 /* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
@@ -128,6 +135,17 @@ static bool may_preempt(struct pass *pass, const struct live_job *job)
            quota_entitled_shape(job->team, job->shape, job->row.size_min);
 }
 
+static bool lane_preempt(struct pass *pass, struct live_job *job)
+{
+    bool cheap;
+    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
+        return false;
+    bool preempted = preempt_for(pass->core, job, &pass->books, &cheap);
+    pass->searches += !cheap;
+    pass->preempted |= preempted;
+    return preempted;
+}
+
 /* Tries the lane's next job; whether it left the lane. */
 static bool lane_try(struct pass *pass, struct lane *lane)
 {
@@ -142,13 +160,10 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         return true;
     }
     pass->near_waits |= job->shape->near;
-    if (!may_preempt(pass, job) || pass->searches >= SEARCHES_PER_PASS)
-        return false;
-    bool cheap;
-    bool preempted = preempt_for(core, job, &pass->books, &cheap);
-    pass->searches += !cheap;
-    pass->preempted |= preempted;
-    return preempted;
+    if (lane_preempt(pass, job))
+        return true;
+    promise_seek(core, job, &pass->seeks);
+    return false;
 }
 
 /* Whether another pass may find a place for a job that has to be near one placed in this. */
@@ -179,13 +194,18 @@ static void queue_run(struct core *core)
         core->pass_wanted = true;
     if (!core->pass_wanted)
         return;
-    core->wake_ms = MOMENT_NEVER;
-    claims_settle(core);
-    allot_place(core);
-    core->pass_wanted = false;
-    while (pass_run(core)) {
-        /* Each pass but the last has placed a job. */
-    }
+    int32_t rounds = 0;
+    do {
+        core->wake_ms = MOMENT_NEVER;
+        claims_settle(core);
+        promises_settle(core, true);
+        allot_place(core);
+        core->pass_wanted = false;
+        while (pass_run(core)) {
+            /* Each pass but the last has placed a job. */
+        }
+    } while (promises_settle(core, false) && ++rounds < ROUNDS_MAX);
+    core->pass_wanted |= rounds == ROUNDS_MAX;
 }
 
 /* Replicas that go leave places, so they are stopped first. The pass makes no others go, see

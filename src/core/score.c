@@ -172,6 +172,7 @@ void journal_note(struct live_node *node)
 {
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
+    scores->promised |= node->promises != NULL;
     if (!journal->open || journal->trials)
         return;
     if (!journal->ring)
@@ -223,7 +224,8 @@ static struct needs needs_of(const struct shape_row *ask)
 }
 
 /* Whether one rank fits, affinity and reservations apart: fit_ranks() > 0 without divisions, and
- * without branches, which nobody could foresee. */
+ * without branches, which nobody could foresee. What jobs may use of a node that is promised
+ * depends on the job: see promise_best. */
 static bool fits_one(
     const struct needs *needs, const struct live_shape *shape, const struct live_node *node)
 {
@@ -232,7 +234,7 @@ static bool fits_one(
                 (room->all.memory_bytes >= needs->all.memory_bytes) &
                 (room->all.disk_bytes >= needs->all.disk_bytes) & (room->whole >= needs->whole) &
                 (room->largest >= needs->largest) &
-                ((node->exclusive_held | node->exclusive_claimed) == 0);
+                ((node->exclusive_held | node->exclusive_claimed) == 0) & !node->promises;
     return fits && (!needs->exclusive || fit_shares(shape, node));
 }
 
@@ -323,7 +325,7 @@ static bool node_idle(const struct live_node *node)
     const struct bundle *all = &node->room.all;
     return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
            all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
-           node->placements.count == 0 && node->claims.count == 0;
+           node->placements.count == 0 && node->claims.count == 0 && !node->promises;
 }
 
 /* What nodes of a kind have in common is computed once for a shape. */

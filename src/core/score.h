@@ -55,6 +55,7 @@ struct scores {
     VEC(struct live_shape *) shapes; /* that have rows */
     size_t bytes;                    /* of all rows */
     uint64_t clock;                  /* counts searches */
+    bool promised; /* a node of which something is promised has changed, or any node may have */
     struct journal journal;
 };
 

@@ -30,7 +30,8 @@ struct live_shape {
     struct score_row *scores; /* see score.c; NULL: none */
     void *packing;            /* what the placement policy keeps of it, or NULL */
     uint64_t nofit_version;   /* at that version of what is free.. */
-    int32_t nofit_ranks;      /* ..so many ranks did not fit */
+    int32_t nofit_ranks;      /* ..so many ranks did not fit.. */
+    bool nofit_free;          /* ..of a job that no promise binds */
 };
 
 /* The shape of a job, shared with all that ask the same; counts a reference. */

@@ -51,6 +51,8 @@ struct core {
     VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
     VEC(struct live_team *) roots;   /* ids ascending */
     VEC(struct live_job *) claimants;
+    VEC(struct live_job *) promised; /* those that have promises */
+    bool promises_released;          /* something is not kept any more that was */
     VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
     VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
     VEC(struct live_service *) services_changed; /* not looked at since */

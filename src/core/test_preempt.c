@@ -148,8 +148,11 @@ static void waits_for_the_minimum_run_time(void **state)
     uint64_t urgent = submit_urgent(world, "t", "urgent", 1);
     world_tick(world, MINUTE_MS);
     assert_int_equal(world_state(world, a), JOB_RUNNING);
+    assert_int_equal(core_next_ms(world->core), START_MS + 5 * MINUTE_MS); /* for a promise */
+    world_tick(world, 5 * MINUTE_MS);
+    assert_int_equal(world_state(world, a), JOB_RUNNING);
     assert_int_equal(core_next_ms(world->core), START_MS + 10 * MINUTE_MS);
-    world_tick(world, 9 * MINUTE_MS);
+    world_tick(world, 4 * MINUTE_MS);
     assert_int_equal(world_state(world, a), JOB_STOPPING);
     assert_int_equal(world_state(world, urgent), JOB_QUEUED);
 }

@@ -1,5 +1,6 @@
 /* The moments at which something happens to a job by itself: the end of a wait, a deadline, a time
  * limit. A binary heap by (moment, id), a total order. */
+#include "core/allot.h"
 #include "core/attempt.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -65,13 +66,19 @@ static int64_t sum_ms(int64_t a, int64_t b)
     return a > MOMENT_NEVER - b ? MOMENT_NEVER : a + b;
 }
 
-static int64_t moment_of(const struct live_job *job)
+/* A policy that makes the best of deadlines lets a late job go on. */
+static bool deadline_ends(const struct core *core, const struct live_job *job)
+{
+    return job->row.deadline_ms && !(core->allotment->late_goes_on && allot_governs(core, job));
+}
+
+static int64_t moment_of(const struct core *core, const struct live_job *job)
 {
     const struct job_row *row = &job->row;
     int64_t moment = MOMENT_NEVER;
     if (row->state == JOB_STOPPING || job_state_ended(row->state))
         return moment;
-    if (row->deadline_ms)
+    if (deadline_ends(core, job))
         moment = row->deadline_ms;
     if (row->state == JOB_WAITING && !job->depends)
         moment = least(moment, row->not_before_ms);
@@ -82,7 +89,7 @@ static int64_t moment_of(const struct live_job *job)
 
 void timer_set(struct core *core, struct live_job *job)
 {
-    int64_t moment = moment_of(job);
+    int64_t moment = moment_of(core, job);
     if (moment == job->timer_ms)
         return;
     timer_clear(core, job);
@@ -96,7 +103,7 @@ void timer_set(struct core *core, struct live_job *job)
 static void timer_fire(struct core *core, struct live_job *job)
 {
     const struct job_row *row = &job->row;
-    bool late = row->deadline_ms && row->deadline_ms <= core->now_ms;
+    bool late = deadline_ends(core, job) && row->deadline_ms <= core->now_ms;
     if (late && job->attempt)
         attempt_stop(core, job->attempt, END_DEADLINE, NULL);
     else if (late)

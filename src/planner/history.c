@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* With nothing to go by: a job that has run for a while runs as long again, every other time; one
- * that has not begun is taken for an hour's. */
-enum { UNKNOWN_MS = 60 * 60 * 1000, UNKNOWN_TIMES_MAX = 16, LEAVE_WEIGHT = 3 };
+/* With nothing to go by. */
+enum { UNKNOWN_MS = 30 * 60 * 1000, UNKNOWN_TIMES_MAX = 16, LEAVE_WEIGHT = 3 };
 
 const char *const history_level_names[HISTORY_LEVELS + 1] = {
     "jobs of this name, shape and time limit in the team",
@@ -26,7 +25,7 @@ const char *const history_level_names[HISTORY_LEVELS + 1] = {
 
 struct sketch {
     uint64_t key;
-    uint64_t used; /* when it was learned from last, counted in lessons */
+    uint64_t used;                  /* when it was learned from last, counted in lessons */
     int64_t newest[SKETCH_SAMPLES]; /* a ring.. */
     int64_t sorted[SKETCH_SAMPLES]; /* ..and the same in order */
     uint16_t count, next;
@@ -131,7 +130,8 @@ static void make_room(struct history *history)
     size_t keep = HISTORY_SKETCHES_MAX - HISTORY_SKETCHES_MAX / 4;
     if (history->sketches.count < HISTORY_SKETCHES_MAX)
         return;
-    qsort(history->sketches.items, history->sketches.count, sizeof *history->sketches.items, by_use);
+    qsort(
+        history->sketches.items, history->sketches.count, sizeof *history->sketches.items, by_use);
     for (size_t i = keep; i < history->sketches.count; i++) {
         idmap_remove(&history->by_key, history->sketches.items[i]->key);
         free(history->sketches.items[i]);
@@ -205,16 +205,15 @@ static int64_t sketch_at(const struct sketch *sketch, size_t first, uint64_t sha
     return low + (int64_t)(((__int128)(high - low) * (int64_t)(position & UINT32_MAX)) >> 32);
 }
 
+/* What has gone on for a while goes on for as long again, every other time. */
 static int64_t unknown_length(int64_t elapsed_ms, uint64_t share)
 {
-    int64_t base = elapsed_ms > 0 ? elapsed_ms : UNKNOWN_MS;
+    int64_t base_ms = elapsed_ms > UNKNOWN_MS ? elapsed_ms : UNKNOWN_MS;
     uint64_t left = ((uint64_t)1 << 32) - share;
-    int64_t times_milli = (int64_t)(((uint64_t)1000 << 32) / (left ? left : 1));
+    int64_t times_milli = (int64_t)(((uint64_t)1000 << 32) / left) - 1000;
     if (times_milli > UNKNOWN_TIMES_MAX * 1000)
         times_milli = UNKNOWN_TIMES_MAX * 1000;
-    if (elapsed_ms <= 0)
-        return base / 1000 * times_milli / 2;
-    return (int64_t)((__int128)base * times_milli / 1000);
+    return elapsed_ms + (int64_t)((__int128)base_ms * times_milli / 1000) + 1;
 }
 
 static int64_t draw_any(const struct history *history, const struct history_job *job,
@@ -259,7 +258,8 @@ int64_t history_draw(const struct history *history, const struct history_job *jo
     return length > elapsed_ms ? length : elapsed_ms + 1;
 }
 
-int64_t history_samples(const struct history *history, const struct history_job *job, int *ret_level)
+int64_t history_samples(
+    const struct history *history, const struct history_job *job, int *ret_level)
 {
     for (int i = 0; i < HISTORY_LEVELS; i++) {
         const struct sketch *sketch = idmap_get(&history->by_key, job->keys[i]);

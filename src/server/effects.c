@@ -192,6 +192,8 @@ static void write_detail(const struct core_decision *decision, struct strbuf *ou
         strbuf_printf(out, "\"status\":%d,", (int)decision->exit_status);
     if (decision->for_job)
         strbuf_printf(out, "\"for\":\"%s\",", names_job_id(decision->for_job, id));
+    if (decision->begin_ms)
+        strbuf_printf(out, "\"beginMs\":%" PRId64 ",", decision->begin_ms);
     if (decision->lost_ms)
         strbuf_printf(out, "\"lostMs\":%" PRId64 ",", decision->lost_ms);
     if (out->text[out->length - 1] == ',')

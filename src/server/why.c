@@ -99,6 +99,39 @@ static void say_guarantee(const struct sentence *say)
         amount_text(block->resource, block->need, need), block->resource, team_name(say));
 }
 
+static void say_until(const struct sentence *say)
+{
+    char text[QUANTITY_TEXT];
+    strbuf_printf(say->out, "%s", quantity_time(say->block->until_ms, text));
+    if (say->block->until_open)
+        strbuf_puts(say->out, " at the earliest, and when the jobs without a time limit that run "
+                              "there have ended");
+}
+
+static void say_promise(const struct sentence *say)
+{
+    const struct node_row *node = core_node(say->core, say->block->node);
+    strbuf_printf(say->out,
+        "there is no room now: %" PRId64 " of its %" PRId64 " ranks would fit; a place is kept "
+        "for it on %s",
+        say->block->held, say->block->need, node ? core_symbol(say->core, node->name) : "a node");
+    if (say->block->other_nodes > 0)
+        strbuf_printf(say->out, " and %" PRId64 " more", say->block->other_nodes);
+    strbuf_puts(say->out, " from ");
+    say_until(say);
+}
+
+static void say_kept(const struct sentence *say)
+{
+    const struct job_row *job = core_job(say->core, say->block->job);
+    strbuf_printf(say->out, "the room there is is kept for %s from ",
+        job ? core_symbol(say->core, job->name) : "another job");
+    say_until(say);
+    strbuf_puts(say->out, say->job->time_limit_ms
+                              ? "; its own time limit does not end before that"
+                              : "; with a time limit (spec.timeLimit) it could run until then");
+}
+
 static void say_room(const struct sentence *say)
 {
     strbuf_printf(say->out, "there is no room now: %" PRId64 " of its %" PRId64 " ranks would fit",
@@ -122,6 +155,8 @@ static say_fn *const sentences[] = {
     [BLOCK_ARRAY] = say_array,
     [BLOCK_LIMIT] = say_limit,
     [BLOCK_GUARANTEE] = say_guarantee,
+    [BLOCK_PROMISE] = say_promise,
+    [BLOCK_KEPT] = say_kept,
     [BLOCK_ROOM] = say_room,
     [BLOCK_TURN] = say_turn,
 };

@@ -64,6 +64,8 @@ static const struct {
     {ROW_SPEED, "allotment", ROW_ALLOTMENT},
     {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
+    {ROW_PROMISE, "job", ROW_JOB},
+    {ROW_PROMISE, "node", ROW_NODE},
 };
 
 static const struct column *column_find(enum row_kind kind, const char *name)

@@ -286,6 +286,9 @@ static int check_other_change(
     if (change->kind == ROW_CLAIM && !gone && !old)
         return need_decision(txn, DECISION_CLAIM, DECISION_OF_JOB,
             ((const struct claim_row *)change->row)->job, err);
+    if (change->kind == ROW_PROMISE && !gone && !old)
+        return need_decision(txn, DECISION_PROMISE, DECISION_OF_JOB,
+            ((const struct promise_row *)change->row)->job, err);
     return 0;
 }
 
@@ -543,7 +546,8 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
-        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT, ROW_SPEED};
+        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA,
+        ROW_ALLOTMENT, ROW_SPEED};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

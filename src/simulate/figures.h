@@ -33,6 +33,7 @@ extern const struct figure figures_arrivals[];
 /* The mean over the runs that have it; false when none has. */
 bool figure_mean(
     const struct figure *figure, const struct metrics *runs, size_t count, double *ret);
+typedef bool figure_point_fn(const struct metrics *metrics, int point, double *ret);
 /* Allocated and fragmented devices at a point, in per cent of the cluster's; whether reached. */
 bool figure_allocated(const struct metrics *metrics, int point, double *ret);
 bool figure_fragmented(const struct metrics *metrics, int point, double *ret);

@@ -14,7 +14,8 @@
 
 /* A job from its submission to its end. Its model's state lies behind it. */
 struct live_run {
-    struct heap_item next; /* done, a checkpoint, or the end of its grace */
+    struct heap_item next;           /* done, a checkpoint, or the end of its grace */
+    struct live_run *before, *after; /* in order of submission */
     uint64_t number, id;
     uint64_t attempt; /* that runs; 0: none */
     int64_t submit_ms, deadline_ms, duration_ms;
@@ -46,7 +47,9 @@ struct run {
     struct metrics *metrics;
     struct heap heap;
     struct idmap jobs;              /* from the core's id to struct live_run */
-    int64_t live;                   /* jobs */
+    struct live_run *first, *last;  /* the same in order of submission */
+    int64_t live;                   /* how many */
+    int64_t progress_ms;            /* when running jobs say next what they do */
     struct live_node_run *failures; /* as many as nodes; NULL: none fail */
     size_t event;                   /* the next of options->events */
     struct prng prng;
@@ -58,6 +61,8 @@ struct run {
     bool by_cpu;                      /* the cluster has no accelerators: shares are of CPU */
     int64_t capacity_milli, up_milli; /* of the resource that counts; of nodes that are up */
     int64_t demand_milli;             /* asked for by live jobs */
+    int64_t held_milli;               /* by those that run.. */
+    int64_t running;                  /* ..so many */
     int64_t accounted_ms;             /* sums over time are up to here */
     __int128 contention_micro;        /* max(1, demand / capacity) summed over milliseconds */
     int64_t sample_ms, sampled_ms;    /* when fragmentation is looked at next, and was last */
@@ -74,8 +79,10 @@ MUST_CHECK int live_submit(struct run *run, struct error *err);
 void live_due(struct run *run, struct live_run *job);
 /* What the core decided, in the order it did. */
 void live_decided(struct run *run, const struct core_decision *decision);
-/* Frees a job that is live when the run is broken off. */
-void live_free(struct run *run, struct live_run *job);
+/* Running jobs tell the core how far they are, if it is time. */
+void live_progress(struct run *run);
+/* Frees the jobs that are live when the run ends. */
+void live_drop(struct run *run);
 
 /* ---- run_nodes.c: machines that come and go --------------------------------------------- */
 

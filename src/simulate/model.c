@@ -3,12 +3,22 @@
 
 #include <string.h>
 
-const struct model_type *const model_types[] = {&model_fixed, NULL};
+const struct model_type *const model_types[] = {
+    &model_fixed,
+    &model_pollux,
+    &model_pollux_adaptive,
+    &model_scaling,
+    &model_shockwave,
+    NULL,
+};
 
 static const struct {
     const char *format;
     const struct model_type *type;
 } habits[] = {
+    {"pollux", &model_pollux},
+    {"elasticflow", &model_scaling},
+    {"shockwave", &model_shockwave},
     {NULL, NULL},
 };
 

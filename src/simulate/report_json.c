@@ -4,10 +4,8 @@
 
 #include <inttypes.h>
 
-typedef bool point_fn(const struct metrics *metrics, int point, double *ret);
-
 /* The mean over the runs that reached the point. */
-static bool point_mean(const struct report *report, point_fn *get, int point, double *ret)
+static bool point_mean(const struct report *report, figure_point_fn *get, int point, double *ret)
 {
     double sum = 0, value;
     size_t having = 0;
@@ -24,7 +22,7 @@ static bool point_mean(const struct report *report, point_fn *get, int point, do
 
 /* run: NULL for the means. */
 static void points_json(const struct report *report, const struct metrics *run, const char *name,
-    point_fn *get, struct strbuf *out)
+    figure_point_fn *get, struct strbuf *out)
 {
     strbuf_printf(out, ", \"%s\": {", name);
     bool first = true;
@@ -41,7 +39,7 @@ static void points_json(const struct report *report, const struct metrics *run, 
 
 static void figures_json(const struct report *report, const struct metrics *run, struct strbuf *out)
 {
-    const struct figure *figures = report->mode == RUN_ARRIVALS ? figures_arrivals : figures_events;
+    const struct figure *figures = report_figures(report);
     for (const struct figure *figure = figures; figure->name; figure++) {
         double value;
         bool there = run ? figure->get(run, &value)

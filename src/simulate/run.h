@@ -17,6 +17,10 @@
 #include "simulate/model.h"
 #include "trace/trace.h"
 
+/* The core's time when the clock of a trace is at 0: a whole number of days, so that rounds of any
+ * usual length begin with it. */
+#define RUN_EPOCH_MS (INT64_C(18000) * 24 * 3600 * 1000)
+
 /* A job that ended, for reports; texts are valid during the call. */
 struct run_job {
     uint64_t number; /* of the trace */
@@ -67,6 +71,7 @@ struct run_options {
                        * measured and nothing more */
     int64_t grace_ms; /* from the stop of an attempt to its end */
     int64_t scale_arrivals_milli; /* 2000: jobs come twice as fast; 0: as they are */
+    bool curve;                   /* RUN_ARRIVALS: fragmentation at every per cent, for plots */
     int64_t sample_ms;            /* how often fragmentation is looked at */
     int64_t progress_ms; /* how often running jobs say what they do (model's progress), > 0 */
     int64_t node_mtbf_ms, node_mttr_ms; /* each node fails and is repaired; 0: never */

@@ -19,6 +19,11 @@ void run_account(struct run *run, int64_t now_ms)
     int64_t passed_ms = now_ms - run->accounted_ms;
     if (passed_ms <= 0)
         return;
+    const double values[SERIES_LINES] = {
+        run->capacity_milli ? 100 * (double)run->held_milli / (double)run->capacity_milli : 0,
+        (double)run->running, (double)(run->live - run->running)};
+    if (run->metrics->first_submit_ms >= 0)
+        series_add(&run->metrics->series, run->accounted_ms, now_ms, values);
     run->accounted_ms = now_ms;
     if (run->live == 0 || run->capacity_milli == 0)
         return;
@@ -96,10 +101,11 @@ static int tick(struct run *run, struct error *err)
     struct core *core = run->world.core;
     const struct run_observer *observer = &run->options->observer;
     run->metrics->ticks++;
-    core_begin(core, WORLD_EPOCH_MS + run->now_ms);
+    core_begin(core, RUN_EPOCH_MS + run->now_ms);
     if (nodes_due(run, err) < 0)
         return -1;
     items_due(run);
+    live_progress(run);
     if (jobs_come(run, err) < 0)
         return -1;
     core_schedule(core);
@@ -122,7 +128,7 @@ static int64_t next_ms(const struct run *run)
         at_ms = least(at_ms, item->at_ms);
     int64_t core_ms = core_next_ms(run->world.core);
     if (core_ms != INT64_MAX)
-        at_ms = least(at_ms, core_ms - WORLD_EPOCH_MS);
+        at_ms = least(at_ms, core_ms - RUN_EPOCH_MS);
     if (at_ms <= run->now_ms || at_ms == HEAP_NEVER)
         return at_ms == HEAP_NEVER ? at_ms : run->now_ms;
     int64_t step_ms = run->options->step_ms;
@@ -164,20 +170,10 @@ static void run_begin(struct run *run)
     nodes_begin(run);
 }
 
-/* Jobs that are still there when the run ends: none of them counts as ended. */
-static void live_drop(void *context, enum row_kind kind, const void *row)
-{
-    (void)kind;
-    struct run *run = context;
-    struct live_run *job = idmap_remove(&run->jobs, ((const struct job_row *)row)->id);
-    if (job)
-        live_free(run, job);
-}
-
 static void run_end(struct run *run)
 {
     run->metrics->unfinished = run->live;
-    core_row_each(run->world.core, ROW_JOB, live_drop, run);
+    live_drop(run);
     nodes_end(run);
     heap_finish(&run->heap);
     idmap_finish(&run->jobs);

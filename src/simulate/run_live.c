@@ -18,6 +18,12 @@ static char *texts_copy(const struct trace_job *job)
     return texts;
 }
 
+/* What a rank holds of the resource that counts. */
+static int64_t counted_milli(const struct run *run, const struct live_run *job)
+{
+    return run->by_cpu ? job->cpu_milli : job->accelerator_milli;
+}
+
 static struct live_run *live_make(const struct run *run, const struct trace_job *from)
 {
     const struct model_type *type = run->options->model->type;
@@ -31,13 +37,32 @@ static struct live_run *live_make(const struct run *run, const struct trace_job 
     job->cpu_milli = from->cpu_milli;
     job->accelerator_milli = from->accelerator_milli;
     job->ranks = from->ranks;
-    job->ask_milli = (run->by_cpu ? from->cpu_milli : from->accelerator_milli) * from->ranks;
+    job->ask_milli = counted_milli(run, job) * from->ranks;
     if (run->options->observer.job)
         job->texts = texts_copy(from);
     return job;
 }
 
-void live_free(struct run *run, struct live_run *job)
+static void live_link(struct run *run, struct live_run *job)
+{
+    job->before = run->last;
+    *(run->last ? &run->last->after : &run->first) = job;
+    run->last = job;
+    run->live++;
+    run->demand_milli += job->ask_milli;
+    idmap_put(&run->jobs, job->id, job);
+}
+
+static void live_unlink(struct run *run, struct live_run *job)
+{
+    *(job->before ? &job->before->after : &run->first) = job->after;
+    *(job->after ? &job->after->before : &run->last) = job->before;
+    run->live--;
+    run->demand_milli -= job->ask_milli;
+    idmap_remove(&run->jobs, job->id);
+}
+
+static void live_free(struct run *run, struct live_run *job)
 {
     const struct speed_model *model = run->options->model;
     if (job->next.place)
@@ -47,6 +72,51 @@ void live_free(struct run *run, struct live_run *job)
     vec_free(&job->places.items);
     free(job->texts);
     free(job);
+}
+
+void live_drop(struct run *run)
+{
+    for (struct live_run *job; (job = run->first);) {
+        live_unlink(run, job);
+        live_free(run, job);
+    }
+}
+
+/* What the model says of the job, told to the core. */
+static void say(struct run *run, struct live_run *job)
+{
+    struct speed_model *model = run->options->model;
+    struct model_progress progress = {0};
+    struct core_speed speeds[MODEL_SPEEDS_MAX];
+    struct error refused;
+    if (run->options->progress_ms <= 0 || !model->type->progress)
+        return;
+    static_assert((int)MODEL_SPEEDS_MAX <= (int)CORE_SPEEDS_MAX, "the core takes all");
+    model->type->progress(model, job->state, &progress);
+    for (size_t i = 0; i < progress.count; i++)
+        speeds[i] = (struct core_speed){
+            progress.speeds[i].ranks, progress.speeds[i].nodes, progress.speeds[i].rate_milli};
+    const struct core_progress said = {.remaining = progress.remaining,
+        .restart_ms = progress.restart_ms,
+        .speeds = speeds,
+        .speed_count = progress.count};
+    int failed = core_job_progress(run->world.core, job->id, &said, &refused);
+    assert(failed == 0);
+    (void)failed;
+}
+
+void live_progress(struct run *run)
+{
+    int64_t every_ms = run->options->progress_ms;
+    if (every_ms <= 0 || run->now_ms < run->progress_ms)
+        return;
+    run->progress_ms = (run->now_ms / every_ms + 1) * every_ms;
+    for (struct live_run *job = run->first; job; job = job->after) {
+        if (!job->attempt)
+            continue;
+        run->options->model->type->advance(run->options->model, job->state, run->now_ms);
+        say(run, job);
+    }
 }
 
 int live_submit(struct run *run, struct error *err)
@@ -71,10 +141,9 @@ int live_submit(struct run *run, struct error *err)
     if (run->metrics->first_submit_ms < 0)
         run->metrics->first_submit_ms = job->submit_ms;
     run->metrics->with_deadline += job->deadline_ms != 0;
-    idmap_put(&run->jobs, job->id, job);
-    run->live++;
     job->contention_before_micro = run->contention_micro;
-    run->demand_milli += job->ask_milli;
+    live_link(run, job);
+    say(run, job);
     return 0;
 }
 
@@ -133,6 +202,7 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
         return; /* admitted and ended in one tick */
     world_hold(&job->places, job->cpu_milli, -1);
     job->attempt = attempt;
+    run->running++;
     job->starts++;
     job->placed_ms = run->now_ms;
     job->stop_ms = HEAP_NEVER;
@@ -144,7 +214,9 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
     run->metrics->decisions++;
     job->cost_hour_micro = core_attempt_hour_micro(run->world.core, attempt);
     place(run, job);
+    run->held_milli += counted_milli(run, job) * job->size;
     core_attempt_report(run->world.core, &report);
+    say(run, job);
     watch(run, job);
 }
 
@@ -153,7 +225,9 @@ static void leave(struct run *run, struct live_run *job, int64_t at_ms)
 {
     enum { HOUR_MS = 3600 * 1000, NANO_OF_MICRO = 1000 };
     int64_t held_ms = at_ms - job->placed_ms;
-    int64_t milli = (run->by_cpu ? job->cpu_milli : job->accelerator_milli) * job->size;
+    int64_t milli = counted_milli(run, job) * job->size;
+    run->held_milli -= milli;
+    run->running--;
     world_hold(&job->places, job->cpu_milli, 1);
     job->run_ms += held_ms;
     job->device_ms += job->accelerator_milli * job->size / 1000 * held_ms;
@@ -170,7 +244,7 @@ static void lose(struct run *run, struct live_run *job, int64_t at_ms, bool told
     struct speed_model *model = run->options->model;
     struct model_loss loss = {0};
     model->type->stop(model, job->state, at_ms, told, &loss);
-    int64_t milli = run->by_cpu ? job->cpu_milli : job->accelerator_milli;
+    int64_t milli = counted_milli(run, job);
     job->lost_ms += loss.lost_ms;
     run->metrics->device_lost_ms += (__int128)loss.device_ms * milli;
     leave(run, job, at_ms);
@@ -198,10 +272,11 @@ void live_due(struct run *run, struct live_run *job)
         report_end(run, attempt, END_SUCCEEDED);
     } else if (job->stop_ms <= at_ms) {
         lose(run, job, at_ms, true);
+        say(run, job);
         report_end(run, attempt, END_EXIT);
     } else {
         struct core_report report = {
-            .attempt = attempt, .kind = REPORT_CHECKPOINT, .at_ms = WORLD_EPOCH_MS + at_ms};
+            .attempt = attempt, .kind = REPORT_CHECKPOINT, .at_ms = RUN_EPOCH_MS + at_ms};
         model->type->advance(run->options->model, job->state, at_ms);
         core_attempt_report(run->world.core, &report);
         watch(run, job);
@@ -235,6 +310,9 @@ static void measure(struct run *run, const struct live_run *job, struct run_job 
         return;
     metrics->in_time += job->deadline_ms && seen->end_ms <= job->deadline_ms;
     quantile_add(&metrics->completion_ms, seen->end_ms - job->submit_ms);
+    if (job->duration_ms > 0)
+        quantile_add(&metrics->slowdown_micro,
+            (int64_t)((__int128)(seen->end_ms - job->submit_ms) * 1000000 / job->duration_ms));
     seen->fairness_micro = fairness_micro(run, job, seen->end_ms);
     if (seen->fairness_micro)
         quantile_add(&metrics->fairness_micro, seen->fairness_micro);
@@ -264,9 +342,7 @@ static void end(struct run *run, struct live_run *job, enum end_reason reason)
         seen.model = seen.team + strlen(seen.team) + 1;
         run->options->observer.job(run->options->observer.context, &seen);
     }
-    run->demand_milli -= job->ask_milli;
-    run->live--;
-    idmap_remove(&run->jobs, job->id);
+    live_unlink(run, job);
     live_free(run, job);
 }
 

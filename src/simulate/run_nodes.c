@@ -1,25 +1,9 @@
 /* Machines that come and go: failures drawn from a seed, and spot capacity as a file has it. */
 #include "simulate/live.h"
+#include "trace/draw.h"
 
 #include <assert.h>
 #include <stdlib.h>
-
-/* A draw of the exponential distribution with that mean, by comparisons alone: J. von Neumann,
- * "Various techniques used in connection with random digits", 1951. No logarithm, so that every
- * machine draws the same. At least 1. */
-static int64_t exponential(struct prng *prng, int64_t mean)
-{
-    for (int64_t whole = 0;; whole++) {
-        uint32_t first = (uint32_t)(prng_next(prng) >> 32), last = first;
-        int falls = 1;
-        for (uint32_t next; (next = (uint32_t)(prng_next(prng) >> 32)) < last; falls++)
-            last = next;
-        if (falls % 2 == 0)
-            continue;
-        __int128 drawn = (__int128)mean * (((__int128)whole << 32) + first);
-        return 1 + (int64_t)(drawn >> 32);
-    }
-}
 
 static void node_set(struct run *run, struct world_node *node, bool up)
 {
@@ -31,10 +15,22 @@ static void node_set(struct run *run, struct world_node *node, bool up)
     core_node_report(run->world.core, node->pool, node->of->name, up);
 }
 
+/* What an event adds later is not there yet. */
+static void nodes_absent(struct run *run)
+{
+    core_begin(run->world.core, RUN_EPOCH_MS);
+    for (size_t i = 0; i < run->world.cluster->nodes.count; i++) {
+        if (run->world.nodes[i].of->absent)
+            node_set(run, &run->world.nodes[i], false);
+    }
+    core_end(run->world.core);
+}
+
 void nodes_begin(struct run *run)
 {
     const struct run_options *options = run->options;
     size_t count = options->cluster->nodes.count;
+    nodes_absent(run);
     if (options->node_mtbf_ms <= 0)
         return;
     run->failures = mem_alloc(count + 1, sizeof *run->failures);
@@ -42,7 +38,7 @@ void nodes_begin(struct run *run)
         struct live_node_run *node = &run->failures[i];
         node->next.order = i;
         node->node = &run->world.nodes[i];
-        heap_set(&run->heap, &node->next, exponential(&run->prng, options->node_mtbf_ms));
+        heap_set(&run->heap, &node->next, draw_exponential(&run->prng, options->node_mtbf_ms));
     }
 }
 
@@ -51,7 +47,7 @@ void node_due(struct run *run, struct live_node_run *node)
     const struct run_options *options = run->options;
     node_set(run, node->node, !node->node->up);
     int64_t mean_ms = node->node->up ? options->node_mtbf_ms : options->node_mttr_ms;
-    heap_set(&run->heap, &node->next, node->next.at_ms + exponential(&run->prng, mean_ms));
+    heap_set(&run->heap, &node->next, node->next.at_ms + draw_exponential(&run->prng, mean_ms));
 }
 
 int64_t nodes_next_ms(const struct run *run)

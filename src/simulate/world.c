@@ -2,6 +2,8 @@
  * open goes by that order. */
 #include "simulate/world.h"
 
+#include "simulate/run.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +108,7 @@ static int core_fill(struct world *world, struct error *err)
 {
     if (core_load_end(world->core, err) < 0)
         return -1;
-    core_begin(world->core, WORLD_EPOCH_MS);
+    core_begin(world->core, RUN_EPOCH_MS);
     if (pool_put(world, false, "trace", err) < 0 || pool_put(world, true, "spot", err) < 0)
         return -1;
     core_row_each(world->core, ROW_NODE, node_found, world);
@@ -194,7 +196,7 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
         .priority = from->priority,
         .preemptible = from->preemptible,
         .preemptions_max = -1,
-        .deadline_ms = deadline && from->deadline_ms ? WORLD_EPOCH_MS + from->deadline_ms : 0,
+        .deadline_ms = deadline && from->deadline_ms ? RUN_EPOCH_MS + from->deadline_ms : 0,
         .checkpoint = {from->checkpoint_ms > 0 ? from->checkpoint_ms : 0},
         .retries = {.limit = 1000000}, /* a lost node uses one, and is no fault of the job */
     };

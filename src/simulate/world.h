@@ -7,10 +7,6 @@
 #include "simulate/fragment.h"
 #include "trace/trace.h"
 
-/* The moment at which the clock of a trace begins, for the core: a whole number of days, so that
- * rounds of any usual length begin with it. */
-#define WORLD_EPOCH_MS (INT64_C(18000) * 24 * 3600 * 1000)
-
 struct world_node {
     const struct trace_node *of;
     uint64_t id;

@@ -11,7 +11,7 @@
 #define AMPLE_CPU_MILLI    ((int64_t)1 << 30)
 #define AMPLE_MEMORY_BYTES ((int64_t)1 << 46)
 
-enum { CLUSTER_NODES_MAX = 100000 };
+enum { CLUSTER_NODES_MAX = 100000, CLUSTER_CPUS_MAX = 100000 };
 
 void trace_cluster_init(struct trace_cluster *cluster)
 {
@@ -59,23 +59,30 @@ static int number_take(const char **text, int64_t low, int64_t high, int64_t *re
     return 0;
 }
 
-int trace_cluster_parse(struct trace_cluster *cluster, const char *text, int64_t cpu_milli,
-    int64_t memory_bytes, struct error *err)
+int trace_cluster_parse(struct trace_cluster *cluster, const char *text, struct error *err)
 {
-    int64_t nodes, devices;
+    int64_t nodes, devices, cpus = 0;
+    char type[TRACE_TEXT_MAX + 1] = "gpu";
     const char *rest = text;
     bool fine = number_take(&rest, 1, CLUSTER_NODES_MAX, &nodes) == 0 && *rest++ == 'x' &&
-                number_take(&rest, 0, TRACE_DEVICES_MAX, &devices) == 0 &&
-                (!*rest || (*rest == ':' && rest[1] && strlen(rest) < TRACE_TEXT_MAX));
-    if (!fine)
+                number_take(&rest, 0, TRACE_DEVICES_MAX, &devices) == 0;
+    if (fine && *rest == ':') {
+        size_t length = strcspn(++rest, "/");
+        fine = length > 0 && length < sizeof type;
+        snprintf(type, sizeof type, "%.*s", (int)(fine ? length : 0), rest);
+        rest += length;
+    }
+    if (fine && *rest == '/') {
+        rest++;
+        fine = number_take(&rest, 1, CLUSTER_CPUS_MAX, &cpus) == 0;
+    }
+    if (!fine || *rest)
         return error_set(err, ERR_INVALID,
-            "expected NODESxDEVICES or NODESxDEVICES:TYPE, such as 16x4, got \"%.60s\"", text);
-    const struct trace_node like = {.accelerator = !devices ? NULL
-                                                   : *rest  ? rest + 1
-                                                            : "gpu",
+            "expected NODESxDEVICES[:TYPE][/CPUS], such as 16x4 or 64x8:A100, got \"%.60s\"", text);
+    const struct trace_node like = {.accelerator = devices ? type : NULL,
         .devices = (int32_t)devices,
-        .cpu_milli = cpu_milli ? cpu_milli : AMPLE_CPU_MILLI,
-        .memory_bytes = memory_bytes ? memory_bytes : AMPLE_MEMORY_BYTES,
+        .cpu_milli = cpus ? cpus * 1000 : AMPLE_CPU_MILLI,
+        .memory_bytes = AMPLE_MEMORY_BYTES,
         .fractional = true};
     trace_cluster_add(cluster, &like, nodes, "node");
     return 0;

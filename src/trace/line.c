@@ -218,9 +218,23 @@ const char *lines_text(const struct lines *lines, size_t column)
     return at < 0 || at >= (int32_t)lines->field_count ? "" : lines->fields[at];
 }
 
-int64_t lines_number(const struct lines *lines)
+int lines_wrong(const struct lines *lines, const char *what, struct error *err)
 {
-    return lines->number;
+    return lines_error(lines, ERR_INVALID, what, err);
+}
+
+int lines_strict(const struct lines *lines, struct error *err)
+{
+    for (size_t f = 0; f < lines->field_count; f++) {
+        bool known = false;
+        for (size_t c = 0; c < lines->column_count; c++)
+            known |= lines->at[c] == (int32_t)f;
+        if (!known)
+            return error_set(err, ERR_INVALID,
+                "%s:%" PRId64 ": there is no column %.*s, or it is there twice", lines->path,
+                lines->number, SHOWN_MAX, lines->fields[f]);
+    }
+    return 0;
 }
 
 int lines_expected(

@@ -29,7 +29,9 @@ void lines_close(struct lines *lines); /* NULL is fine */
 /* 1 and the next line that is not empty, 0 at the end, -1 with err: a line that is too long, has a
  * NUL byte, a quote that does not end or (bare) too few fields; a file that is cut off. */
 MUST_CHECK int lines_next(struct lines *lines, struct error *err);
-/* How many columns of the list the header has. */
+/* 0 when every field of the header is in the list, and once; called before the first line. */
+MUST_CHECK int lines_strict(const struct lines *lines, struct error *err);
+/* Whether the file has that column. */
 bool lines_has(const struct lines *lines, size_t column);
 
 /* A field of the line, by its place in the list of columns; "" where there is none. Valid until the
@@ -45,5 +47,5 @@ MUST_CHECK int lines_decimal(const struct lines *lines, size_t column, int64_t s
 /* Fills err with "FILE:LINE: COLUMN: expected .., got ..". Always -1. */
 int lines_expected(
     const struct lines *lines, size_t column, const char *expected, struct error *err);
-/* The line that is being read, from 1. */
-int64_t lines_number(const struct lines *lines);
+/* Fills err with "FILE:LINE: what". Always -1. */
+int lines_wrong(const struct lines *lines, const char *what, struct error *err);

@@ -93,6 +93,15 @@ void trace_list_sort(struct trace_list *list)
         qsort(list->jobs.items, list->jobs.count, sizeof *list->jobs.items, by_submission);
 }
 
+void trace_list_shift(struct trace_list *list, int64_t ms)
+{
+    for (size_t i = 0; i < list->jobs.count; i++) {
+        struct trace_job *job = &list->jobs.items[i];
+        job->submit_ms -= ms;
+        job->deadline_ms -= job->deadline_ms ? ms : 0;
+    }
+}
+
 static int list_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
 {
     (void)err;

@@ -2,7 +2,7 @@
  * in which "Beware of Fragmentation" (Weng et al., ATC 2023) lets them arrive: the list shuffled,
  * then copies of pods drawn from it, while what all ask for stays within a share of the cluster. */
 #include "base/prng.h"
-#include "trace/line.h"
+#include "trace/reader.h"
 #include "trace/readers.h"
 
 #include <stdlib.h>
@@ -80,19 +80,12 @@ static int pod_times(const struct lines *lines, struct trace_job *job, struct er
     return 0;
 }
 
-static int pod_read(const struct lines *lines, struct trace_job *job, struct error *err)
+static int pod_row(const struct lines *lines, struct trace_job *job, struct error *err)
 {
     int64_t memory_mib, devices, milli;
-    *job = (struct trace_job){.name = lines_text(lines, POD_NAME),
-        .team = "",
-        .model = "",
-        .mode = "",
-        .accelerators = lines_text(lines, POD_TYPES),
-        .ranks = 1,
-        .ranks_min = 1,
-        .ranks_max = 1,
-        .priority = TRACE_PRIORITY};
-    if (lines_int(lines, POD_CPU, 0, TRACE_AMOUNT_MAX, &job->cpu_milli, err) < 0 ||
+    if (reader_text(lines, POD_NAME, true, &job->name, err) < 0 ||
+        reader_text(lines, POD_TYPES, false, &job->accelerators, err) < 0 ||
+        lines_int(lines, POD_CPU, 0, TRACE_AMOUNT_MAX, &job->cpu_milli, err) < 0 ||
         lines_int(lines, POD_MEMORY, 0, TRACE_AMOUNT_MAX / MIB, &memory_mib, err) < 0 ||
         lines_int(lines, POD_DEVICES, 0, TRACE_DEVICES_MAX, &devices, err) < 0 ||
         lines_int(lines, POD_MILLI, 0, 1000, &milli, err) < 0)
@@ -100,46 +93,17 @@ static int pod_read(const struct lines *lines, struct trace_job *job, struct err
     if (devices == 1 ? milli == 0 : devices > 1 && milli < 1000)
         return lines_expected(
             lines, POD_MILLI, "thousandths of a GPU, 1000 for more than one GPU", err);
-    if (strlen(job->accelerators) > TRACE_TEXT_MAX || strlen(job->name) > TRACE_TEXT_MAX)
-        return lines_expected(lines, POD_TYPES, "a list of at most 200 bytes", err);
     job->memory_bytes = memory_mib * MIB;
     job->accelerator_milli = devices * milli;
+    job->preemptible = false;
     return pod_times(lines, job, err);
 }
 
-struct openb_pods {
-    struct trace_source source;
-    struct lines *lines;
-    uint64_t number;
-};
-
-static int pods_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
-{
-    struct openb_pods *pods = (struct openb_pods *)source;
-    int got = lines_next(pods->lines, err);
-    if (got > 0 && pod_read(pods->lines, ret_job, err) < 0)
-        return -1;
-    if (got > 0)
-        ret_job->number = pods->number++;
-    return got;
-}
-
-static void pods_close(struct trace_source *source)
-{
-    lines_close(((struct openb_pods *)source)->lines);
-    free(source);
-}
+static const struct trace_reader pods = {.separator = ',', .columns = pod_columns, .row = pod_row};
 
 struct trace_list *openb_pods_read(const char *path, struct error *err)
 {
-    static const struct trace_source_type type = {pods_next, pods_close};
-    struct lines *lines = lines_open(path, ',', false, pod_columns, err);
-    if (!lines)
-        return NULL;
-    struct openb_pods *pods = mem_alloc(1, sizeof *pods);
-    pods->source.type = &type;
-    pods->lines = lines;
-    return trace_list_read(&pods->source, err);
+    return reader_list(&pods, path, err);
 }
 
 /* ---- the order of arrivals ------------------------------------------------------------- */
@@ -156,10 +120,9 @@ static void shuffle(size_t *order, size_t count, struct prng *prng)
     }
 }
 
-static struct trace_list *arrange(
-    const struct trace_list *pods, uint64_t seed, int64_t target_milli)
+static struct trace_list *arrange(const struct trace_list *all, uint64_t seed, int64_t target_milli)
 {
-    size_t count = trace_list_count(pods);
+    size_t count = trace_list_count(all);
     struct prng prng = {seed};
     struct trace_list *list = trace_list_create();
     SCOPED(mem_scope) size_t *order = mem_alloc(count + 1, sizeof *order);
@@ -169,7 +132,7 @@ static struct trace_list *arrange(
     int64_t asked_milli = 0;
     for (size_t i = 0; count && i < ARRIVALS_MAX; i++) {
         size_t at = i < count ? order[i] : (size_t)prng_below(&prng, count);
-        struct trace_job job = *trace_list_at(pods, at);
+        struct trace_job job = *trace_list_at(all, at);
         if (asked_milli + job.accelerator_milli > target_milli)
             break;
         asked_milli += job.accelerator_milli;
@@ -182,15 +145,13 @@ static struct trace_list *arrange(
 
 struct trace_source *openb_open(const struct trace_options *options, struct error *err)
 {
-    struct trace_list *pods = openb_pods_read(options->jobs, err);
-    if (!pods)
+    if (options->steady)
+        return reader_open(&pods, options->jobs, err);
+    struct trace_list *all = openb_pods_read(options->jobs, err);
+    if (!all)
         return NULL;
-    if (options->steady) {
-        trace_list_sort(pods);
-        return trace_list_source(pods);
-    }
     int64_t target_milli = (int64_t)((__int128)options->cluster_milli * options->tune_milli / 1000);
-    struct trace_list *list = arrange(pods, options->seed, target_milli);
-    trace_list_destroy(pods);
+    struct trace_list *list = arrange(all, options->seed, target_milli);
+    trace_list_destroy(all);
     return trace_list_source(list);
 }

@@ -35,6 +35,7 @@ struct trace_node {
     int64_t cpu_milli;
     int64_t memory_bytes;
     bool fractional;    /* its devices may be shared */
+    bool absent;        /* at first: an event adds it */
     bool spot;          /* may be taken away: by events of a file, see trace_events */
     int64_t hour_micro; /* price of the whole node for an hour, millionths of the currency; 0: none
                          */
@@ -52,11 +53,11 @@ void trace_cluster_finish(struct trace_cluster *cluster); /* an initialised or z
 /* Adds `count` equal nodes called PREFIX-0000, ..; texts are copied. */
 void trace_cluster_add(struct trace_cluster *cluster, const struct trace_node *like, int64_t count,
     const char *prefix);
-/* Adds what a text such as "16x4", "64x8:A100" or "2000x0" says: nodes, devices of each and their
- * type ("gpu" where it says none). CPU and memory of a node are the ones given, or, when 0, so
- * large that they never bind. ERR_INVALID. */
-MUST_CHECK int trace_cluster_parse(struct trace_cluster *cluster, const char *text,
-    int64_t cpu_milli, int64_t memory_bytes, struct error *err);
+/* Adds what a text such as "16x4", "64x8:A100" or "100x0/64" says: nodes, devices of each, their
+ * type ("gpu" where it says none) and CPUs of a node. CPUs that are not said, and memory, are so
+ * many that they never bind. ERR_INVALID. */
+MUST_CHECK int trace_cluster_parse(
+    struct trace_cluster *cluster, const char *text, struct error *err);
 /* Thousandths of devices of all nodes. */
 int64_t trace_cluster_accelerator_milli(const struct trace_cluster *cluster);
 
@@ -117,6 +118,8 @@ size_t trace_list_count(const struct trace_list *list);
 const struct trace_job *trace_list_at(const struct trace_list *list, size_t i);
 /* By submit_ms, then number. */
 void trace_list_sort(struct trace_list *list);
+/* Moves the beginning of the clock: takes so much from every moment. */
+void trace_list_shift(struct trace_list *list, int64_t ms);
 /* A source over the list, which it takes over. */
 struct trace_source *trace_list_source(struct trace_list *list);
 /* Everything a source has; closes it. NULL with err. */
@@ -145,7 +148,8 @@ struct trace_format {
     struct trace_source *(*open)(const struct trace_options *options, struct error *err);
 };
 
-extern const struct trace_format *const trace_formats[]; /* NULL ends the list */
+/* The i-th, or NULL past the last. */
+const struct trace_format *trace_format_at(size_t i);
 /* The format of that name, or NULL. */
 const struct trace_format *trace_format_find(const char *name);
 
@@ -162,7 +166,7 @@ struct trace_events {
     struct arena *arena;
     VEC(struct trace_event) items; /* by at_ms, then as in the file */
 };
-/* Reads a file of lines `milliseconds,add|remove,name` (bamboo's p3 and g4dn traces), strictly,
- * into a zeroed list. 0 or -1. */
+/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines `milliseconds,add|remove,name`,
+ * or counts of nodes over time, see events.c. 0, or -1 and the list is zeroed. */
 MUST_CHECK int trace_events_read(struct trace_events *events, const char *path, struct error *err);
 void trace_events_finish(struct trace_events *events);

@@ -1,0 +1,317 @@
+/* Options of muster simulate. Each has its habit, most of them the trace format's. */
+#include "cli/simulate_plan.h"
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/quantity.h"
+#include "core/allot.h"
+#include "trace/readers.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000 };
+
+const struct option_spec simulate_options[] = {
+    {"format", 'f', OPTION_TEXT, "NAME",
+        "what the trace is written in: csv, openb, philly, pollux, shockwave, elasticflow, gaia, "
+        "gaia-week; or synthetic, for jobs that are drawn"},
+    {"jobs", 'j', OPTION_TEXT, "FILE",
+        "the jobs, compressed with gzip or not; with synthetic, how many"},
+    {"pods", 0, OPTION_TEXT, "FILE", "the same, as openb calls them"},
+    {"nodes", 'n', OPTION_TEXT, "FILE", "the machines (csv and openb)"},
+    {"cluster", 'c', OPTION_TEXT, "NODESxDEVICES[:TYPE][/CPUS]",
+        "equal machines instead: 16x4 are 16 nodes of 4 accelerators; by default those that the "
+        "trace's paper has"},
+    {"policy", 'p', OPTION_TEXT, "NAME[+NAME]",
+        "how a node is chosen, who runs with how many ranks, or both; by default as the live "
+        "scheduler does"},
+    {"seeds", 's', OPTION_TEXT, "FIRST[-LAST]", "a run for each; 42 where nothing is said"},
+    {"tune", 0, OPTION_TEXT, "SHARE",
+        "openb: jobs arrive until they ask for this share of the accelerators; 1.3"},
+    {"steady", 0, OPTION_FLAG, NULL,
+        "openb: jobs come and go at the trace's own times instead of only arriving"},
+    {"scale-arrivals", 0, OPTION_TEXT, "FACTOR", "jobs come so many times as fast"},
+    {"model", 'm', OPTION_TEXT, "NAME", "how fast jobs run; by default the format's own"},
+    {"speeds", 0, OPTION_TEXT, "PATH", "the measured speeds that the model needs"},
+    {"restart", 0, OPTION_DURATION, "TIME", "what starting again costs a job"},
+    {"checkpoint", 0, OPTION_DURATION, "TIME",
+        "how often jobs save their work where the trace does not say"},
+    {"grace", 0, OPTION_DURATION, "TIME", "how long a job that is stopped goes on; 0s"},
+    {"round", 0, OPTION_DURATION, "TIME", "how often policies that have rounds decide"},
+    {"step", 0, OPTION_DURATION, "TIME",
+        "the scheduler sees what happened only at multiples of this"},
+    {"deadlines", 0, OPTION_FLAG, NULL,
+        "jobs that pass their deadline are ended; without it that is measured and no more"},
+    {"node-mtbf", 0, OPTION_DURATION, "TIME", "each node fails, after so long on average"},
+    {"node-mttr", 0, OPTION_DURATION, "TIME", "and is repaired after so long; 1h"},
+    {"spot-events", 0, OPTION_TEXT, "FILE",
+        "machines that are added and removed: lines of milliseconds,add|remove,name"},
+    {"spot-node", 0, OPTION_TEXT, "DEVICES[:TYPE][/CPUS]", "what each of them has; 1"},
+    {"until", 0, OPTION_DURATION, "TIME", "ends the run at this moment of the trace"},
+    {"jobs-max", 0, OPTION_NUMBER, "COUNT", "takes the first jobs of the trace only"},
+    {"html", 0, OPTION_TEXT, "FILE", "also writes a page with plots"},
+    {"csv", 0, OPTION_TEXT, "FILE", "also writes a line for each job that ended"},
+    {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|csv"},
+    {NULL},
+};
+
+static int seeds_parse(const char *text, uint64_t *ret_first, uint64_t *ret_last, struct error *err)
+{
+    char *end;
+    errno = 0;
+    uint64_t first = strtoull(text, &end, 10), last = first;
+    bool fine = *text >= '0' && *text <= '9';
+    if (fine && *end == '-') {
+        const char *second = end + 1;
+        fine = *second >= '0' && *second <= '9';
+        last = strtoull(second, &end, 10);
+    }
+    if (!fine || errno || *end || last < first || last - first >= SEEDS_MAX)
+        return error_set(err, ERR_INVALID,
+            "--seeds: expected a number or FIRST-LAST of at most %d seeds, got \"%.60s\"",
+            SEEDS_MAX, text);
+    *ret_first = first;
+    *ret_last = last;
+    return 0;
+}
+
+/* ---- names ----------------------------------------------------------------------------- */
+
+static const char *placement_name(size_t i)
+{
+    return core_placement_name(i);
+}
+
+static const char *allotment_name(size_t i)
+{
+    const struct allotment_policy *policy = allot_policy(i);
+    return policy ? policy->name : NULL;
+}
+
+static const char *format_name(size_t i)
+{
+    const struct trace_format *format = trace_format_at(i);
+    return format ? format->name : NULL;
+}
+
+static const char *model_name(size_t i)
+{
+    return model_types[i] ? model_types[i]->name : NULL;
+}
+
+typedef const char *names_fn(size_t i);
+
+static bool known(names_fn *names, const char *name)
+{
+    for (size_t i = 0; names(i); i++) {
+        if (strcmp(names(i), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* "--policy: there is no NAME; there are a, b, c". more: a second list, or NULL. */
+static int unknown(
+    const char *option, const char *name, names_fn *names, names_fn *more, struct error *err)
+{
+    struct strbuf list = {0};
+    for (size_t i = 0; names(i); i++)
+        strbuf_printf(&list, "%s%s", list.length ? ", " : "", names(i));
+    for (size_t i = 0; more && more(i); i++)
+        strbuf_printf(&list, ", %s", more(i));
+    error_set(err, name ? ERR_NOT_FOUND : ERR_INVALID, "--%s: %s%.60s; there are %s", option,
+        name ? "there is no " : "one is needed", name ? name : "", strbuf_text(&list));
+    strbuf_finish(&list);
+    return -1;
+}
+
+/* ---- parts ----------------------------------------------------------------------------- */
+
+static int policy_parse(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    plan->policy = arguments_text(cli->args, "policy");
+    if (!plan->policy)
+        plan->policy = placement_name(0);
+    char *rest = arena_strdup(cli->arena, plan->policy), *name;
+    while ((name = strsep(&rest, "+"))) {
+        if (known(placement_name, name))
+            plan->run.core.placement = name;
+        else if (known(allotment_name, name))
+            plan->run.core.allotment = name;
+        else
+            return unknown("policy", name, placement_name, allotment_name, err);
+    }
+    const struct allotment_policy *rounds = allot_find(plan->run.core.allotment);
+    plan->run.deadlines = plan->run.deadlines || rounds->late_goes_on;
+    plan->run.core.round_anchor_ms = RUN_EPOCH_MS;
+    plan->run.core.round_ms = arguments_number(cli->args, "round", 0);
+    plan->run.progress_ms =
+        rounds->round_ms && plan->run.core.round_ms ? plan->run.core.round_ms : rounds->round_ms;
+    return 0;
+}
+
+static int milli_option(
+    struct cli *cli, const char *name, const char *habit, int64_t *ret, struct error *err)
+{
+    const char *text = arguments_text(cli->args, name);
+    text = text ? text : habit;
+    if (quantity_parse_milli(text, ret, err) < 0)
+        return error_prefix(err, "--%s", name);
+    if (*ret < 1 || *ret > SCALE_MAX)
+        return error_set(err, ERR_INVALID, "--%s: expected 0.001 to %d, got %.60s", name,
+            SCALE_MAX / 1000, text);
+    return 0;
+}
+
+static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    const char *format = arguments_text(cli->args, "format");
+    const char *model = arguments_text(cli->args, "model");
+    plan->format = format ? trace_format_find(format) : NULL;
+    if (!plan->format)
+        return unknown("format", format, format_name, NULL, err);
+    plan->jobs = arguments_text(cli->args, "jobs");
+    if (!plan->jobs)
+        plan->jobs = arguments_text(cli->args, "pods");
+    if (!plan->jobs)
+        return error_set(err, ERR_INVALID, "--jobs: the trace's file of jobs is needed");
+    plan->model = model ? model_find(model) : model_of_format(plan->format->name);
+    if (!plan->model)
+        return unknown("model", model, model_name, NULL, err);
+    plan->steady = arguments_flag(cli->args, "steady");
+    plan->run.mode = plan->format->arrivals && !plan->steady ? RUN_ARRIVALS : RUN_EVENTS;
+    return 0;
+}
+
+static void times_take(struct cli *cli, struct simulate_plan *plan)
+{
+    const struct arguments *args = cli->args;
+    struct run_options *run = &plan->run;
+    plan->speeds.restart_ms = arguments_number(args, "restart", -1);
+    plan->speeds.checkpoint_ms = arguments_number(args, "checkpoint", 0);
+    plan->speeds.speeds = arguments_text(args, "speeds");
+    run->grace_ms = arguments_number(args, "grace", 0);
+    run->step_ms = arguments_number(args, "step", 0);
+    run->deadlines = arguments_flag(args, "deadlines");
+    run->node_mtbf_ms = arguments_number(args, "node-mtbf", 0);
+    run->node_mttr_ms = arguments_number(args, "node-mttr", HOUR_MS);
+    run->until_ms = arguments_number(args, "until", 0);
+    run->jobs_max = arguments_number(args, "jobs-max", 0);
+    run->sample_ms = HOUR_MS;
+    run->curve = arguments_text(args, "html") != NULL;
+}
+
+/* ---- machines -------------------------------------------------------------------------- */
+
+/* Each machine that the events name, down until they add it. */
+static int spot_add(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    const char *each = arguments_text(cli->args, "spot-node");
+    struct trace_cluster like;
+    trace_cluster_init(&like);
+    int failed =
+        trace_cluster_parse(&like, arena_printf(cli->arena, "1x%s", each ? each : "1"), err);
+    struct strmap seen = {0};
+    for (size_t i = 0; failed == 0 && i < plan->events.items.count; i++) {
+        const char *name = plan->events.items.items[i].node;
+        if (strmap_get(&seen, name))
+            continue;
+        strmap_put(&seen, name, plan);
+        struct trace_node node = like.nodes.items[0];
+        node.spot = true;
+        node.absent = true;
+        trace_cluster_add(&plan->cluster, &node, 1, name);
+    }
+    strmap_finish(&seen);
+    trace_cluster_finish(&like);
+    return failed < 0 ? error_prefix(err, "--spot-node") : 0;
+}
+
+static int spot_read(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    const char *path = arguments_text(cli->args, "spot-events");
+    if (!path)
+        return 0;
+    if (trace_events_read(&plan->events, path, err) < 0)
+        return -1;
+    plan->run.events = &plan->events;
+    return spot_add(cli, plan, err);
+}
+
+static int cluster_read(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    const char *nodes = arguments_text(cli->args, "nodes");
+    const char *text = arguments_text(cli->args, "cluster");
+    if (nodes && !plan->format->nodes)
+        return error_set(err, ERR_INVALID,
+            "--nodes: %s has no file of machines: say --cluster instead", plan->format->name);
+    if (nodes)
+        return plan->format->nodes(&plan->cluster, nodes, err);
+    text = text ? text : plan->format->cluster;
+    if (!text)
+        return error_set(err, ERR_INVALID,
+            "--nodes or --cluster: %s does not say which machines there are", plan->format->name);
+    return trace_cluster_parse(&plan->cluster, text, err) < 0 ? error_prefix(err, "--cluster") : 0;
+}
+
+/* Typical shapes are those of the whole list, whatever the seed draws from it. */
+static int mix_read(struct simulate_plan *plan, struct error *err)
+{
+    if (!plan->format->arrivals)
+        return 0;
+    struct trace_list *list = openb_pods_read(plan->jobs, err);
+    if (!list)
+        return -1;
+    plan->mix = fragment_mix_create(list);
+    plan->run.mix = plan->mix;
+    trace_list_destroy(list);
+    return 0;
+}
+
+int simulate_plan_make(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    const char *seeds = arguments_text(cli->args, "seeds");
+    *plan = (struct simulate_plan){0};
+    trace_cluster_init(&plan->cluster);
+    times_take(cli, plan);
+    if (trace_parse(cli, plan, err) < 0 || policy_parse(cli, plan, err) < 0 ||
+        seeds_parse(seeds ? seeds : "42", &plan->first_seed, &plan->last_seed, err) < 0 ||
+        milli_option(cli, "tune", "1.3", &plan->tune_milli, err) < 0 ||
+        milli_option(cli, "scale-arrivals", "1", &plan->run.scale_arrivals_milli, err) < 0)
+        return -1;
+    if (cluster_read(cli, plan, err) < 0 || spot_read(cli, plan, err) < 0)
+        return -1;
+    plan->run.cluster = &plan->cluster;
+    plan->speeds.cluster = &plan->cluster;
+    return mix_read(plan, err);
+}
+
+void simulate_plan_finish(struct simulate_plan *plan)
+{
+    fragment_mix_destroy(plan->mix);
+    trace_events_finish(&plan->events);
+    trace_cluster_finish(&plan->cluster);
+}
+
+int simulate_plan_run(const struct simulate_plan *plan, uint64_t seed,
+    const struct run_observer *observer, struct metrics *ret_metrics, struct error *err)
+{
+    const struct trace_options trace = {.jobs = plan->jobs,
+        .seed = seed,
+        .tune_milli = plan->tune_milli,
+        .cluster_milli = trace_cluster_accelerator_milli(&plan->cluster),
+        .steady = plan->steady};
+    struct run_options run = plan->run;
+    run.seed = seed;
+    run.observer = *observer;
+    run.model = plan->model->create(&plan->speeds, err);
+    run.source = run.model ? plan->format->open(&trace, err) : NULL;
+    int failed = run.source ? run_simulate(&run, ret_metrics, err) : -1;
+    trace_close(run.source);
+    if (run.model)
+        run.model->type->destroy(run.model);
+    return failed;
+}

@@ -1,0 +1,43 @@
+/* Spot capacity and deadlines: where a job that has to be done by a moment should run now.
+ *
+ * Spot capacity is cheap and may be taken away at any moment; on-demand capacity is there when it
+ * is asked for. A job that may use both has work left and time left, and the difference is its
+ * slack. Slack never grows: waiting uses it up, and so does every start, which costs a changeover
+ * without work. When there is none left the job has to be on on-demand capacity and to stay there.
+ * A policy says what slack is spent on. It knows no time and no job: the caller asks it. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum spot_place { SPOT_NOWHERE, SPOT_ON_SPOT, SPOT_ON_DEMAND };
+
+struct spot_case {
+    enum spot_place at; /* where it runs now */
+    bool there;         /* spot capacity has room for it now */
+    int64_t left_ms;    /* until the deadline */
+    int64_t work_ms;    /* of running that is left, from what is saved */
+    int64_t total_ms;   /* of work, from its beginning */
+    int64_t span_ms;    /* from its beginning to the deadline */
+    int64_t change_ms;  /* what a start costs */
+    /* What is known of the spot capacity: how long it stays once it is there and how long it is
+     * away then, means; 0: not known. */
+    int64_t up_ms, down_ms;
+    int64_t spot_price, demand_price; /* any unit */
+};
+
+struct spot_choice {
+    enum spot_place to;
+    int64_t again_ms; /* from now: when to ask again although nothing happened; INT64_MAX: never */
+};
+
+struct spot_policy {
+    const char *name;
+    const char *summary; /* for people, one line */
+    struct spot_choice (*choose)(const struct spot_case *of);
+};
+
+/* The policy of that name, or NULL. NULL and "": the default. */
+const struct spot_policy *spot_policy_find(const char *name);
+/* The i-th, or NULL past the last; the first is the default. */
+const struct spot_policy *spot_policy_at(int i);

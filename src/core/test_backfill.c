@@ -1,0 +1,379 @@
+/* Tests of promises: cases worked out by hand, and the bound on waiting as a property over seeds.
+ */
+#include "base/prng.h"
+#include "core/limits.h"
+#include "core/test_help.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define AFTER_MS (5 * MINUTE_MS) /* the default of reserve_after_ms */
+
+static struct core_block blocked(struct world *world, uint64_t job)
+{
+    struct core_block block;
+    core_job_blocked(world->core, job, &block);
+    return block;
+}
+
+static void nodes_of_two(struct world *world, int64_t count)
+{
+    struct node node = node_make("n", 8, 32, 2);
+    node.count = count;
+    world_pool(world, "p", &node, 1);
+    world_team(world, "t");
+}
+
+static uint64_t submit(
+    struct world *world, const char *name, int64_t devices, int64_t ranks, int64_t limit_ms)
+{
+    struct job job = job_make("t", name, 1, devices);
+    job.gang.size = ranks;
+    job.time_limit_ms = limit_ms;
+    job.grace_ms = 0;
+    return world_submit(world, &job);
+}
+
+static uint64_t submit_running(
+    struct world *world, const char *name, int64_t devices, int64_t ranks, int64_t limit_ms)
+{
+    uint64_t id = submit(world, name, devices, ranks, limit_ms);
+    world_tick(world, 0);
+    world_start(world, id);
+    return id;
+}
+
+/* Node 1 is taken for an hour, node 2 for two. A gang of 2 x 2 waits; after 5 minutes it is told
+ * the end of the second. What ends before starts, what does not waits, whatever is free. */
+static void others_start_only_if_they_end_before(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    uint64_t first = submit_running(world, "first", 2, 1, HOUR_MS);
+    uint64_t second = submit_running(world, "second", 2, 1, 2 * HOUR_MS);
+    uint64_t gang = submit(world, "gang", 2, 2, HOUR_MS);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, gang).kind, BLOCK_ROOM);
+    assert_int_equal(core_next_ms(world->core), START_MS + AFTER_MS);
+    world_tick(world, AFTER_MS);
+    struct core_block block = blocked(world, gang);
+    assert_int_equal(block.kind, BLOCK_PROMISE);
+    assert_int_equal(block.until_ms, START_MS + 2 * HOUR_MS);
+    assert_false(block.until_open);
+    assert_int_equal(block.other_nodes, 1);
+    assert_int_equal(world_decided(world, DECISION_PROMISE), 1);
+    world_end(world, first, END_SUCCEEDED);
+    world_tick(world, 0);
+    /* 115 minutes are left. */
+    uint64_t late = submit(world, "late", 2, 1, 116 * MINUTE_MS);
+    uint64_t never = submit(world, "never", 2, 1, 0);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, late).kind, BLOCK_KEPT);
+    assert_int_equal(blocked(world, late).job, gang);
+    assert_int_equal(blocked(world, never).kind, BLOCK_KEPT);
+    uint64_t in_time = submit(world, "in-time", 2, 1, 115 * MINUTE_MS);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, in_time), JOB_STARTING);
+    world_start(world, in_time);
+    world_tick(world, 115 * MINUTE_MS);
+    world_end(world, in_time, END_TIME_LIMIT);
+    world_end(world, second, END_TIME_LIMIT);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, gang), JOB_STARTING);
+    assert_int_equal(world_state(world, late), JOB_QUEUED);
+}
+
+/* Of node 2, one device is promised. The other is nobody's at the moment of the promise. */
+static void what_is_not_kept_may_be_used(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    submit_running(world, "whole", 2, 1, HOUR_MS);
+    uint64_t half = submit_running(world, "half", 1, 1, 0);
+    uint64_t gang = submit(world, "gang", 1, 3, 0);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, gang).kind, BLOCK_PROMISE);
+    assert_int_equal(blocked(world, gang).until_ms, START_MS + HOUR_MS);
+    /* The gang will have 2 of node 1 and 1 of node 2: the free one. Nothing is left over. */
+    uint64_t small = submit(world, "small", 1, 1, 0);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small), JOB_QUEUED);
+    /* Half ends, one device of node 2 is beyond what is promised. */
+    world_end(world, half, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small), JOB_STARTING);
+    assert_int_equal(blocked(world, gang).until_ms, START_MS + HOUR_MS);
+}
+
+/* Attempts without a limit have no known end. The gang's nodes are those where fewest of them have
+ * to end, and no new one comes there. */
+static void without_limits_nodes_are_drained(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    uint64_t a = submit_running(world, "a", 1, 1, 0);
+    uint64_t b = submit_running(world, "b", 1, 1, 0);
+    uint64_t c = submit_running(world, "c", 2, 1, 0);
+    uint64_t whole = submit(world, "whole", 2, 1, 0);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    struct core_block block = blocked(world, whole);
+    assert_int_equal(block.kind, BLOCK_PROMISE);
+    assert_true(block.until_open);
+    assert_string_equal(core_symbol(world->core, core_node(world->core, block.node)->name), "n-2");
+    uint64_t small = submit(world, "small", 1, 1, 0);
+    world_tick(world, 0);
+    world_end(world, a, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small), JOB_STARTING); /* where a was */
+    assert_string_equal(world_node_of(world, small), "n-1");
+    uint64_t other = submit(world, "other", 1, 1, 0);
+    world_end(world, c, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, whole), JOB_STARTING);
+    assert_int_equal(world_state(world, other), JOB_QUEUED);
+    assert_int_equal(world_state(world, b), JOB_RUNNING);
+}
+
+/* A service ends when somebody wants it to: nothing waits for that. */
+static void nothing_is_promised_where_a_service_runs(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 1);
+    struct job job = job_make("t", "service", 1, 1);
+    job.service = true;
+    world_submit(world, &job);
+    world_tick(world, 0);
+    uint64_t whole = submit(world, "whole", 2, 1, 0);
+    world_tick(world, 0);
+    world_tick(world, HOUR_MS);
+    assert_int_equal(blocked(world, whole).kind, BLOCK_ROOM);
+}
+
+/* An urgent gang takes the promise over, a normal one does not; what is urgent and small is not
+ * held up by a promise to what is normal. */
+static void higher_priority_takes_it_over(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    struct job job = job_make("t", "firm", 1, 2);
+    job.preemptible = false;
+    job.time_limit_ms = HOUR_MS;
+    job.grace_ms = 0;
+    uint64_t firm = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, firm);
+    uint64_t gang = submit(world, "gang", 2, 2, 0);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, gang).kind, BLOCK_PROMISE);
+    uint64_t equal = submit(world, "equal", 2, 2, 0);
+    job = job_make("t", "urgent", 1, 2);
+    job.gang.size = 2;
+    job.priority = PRIORITY_URGENT;
+    uint64_t urgent = world_submit(world, &job);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, urgent).kind, BLOCK_PROMISE);
+    assert_int_equal(blocked(world, gang).kind, BLOCK_ROOM);
+    assert_int_equal(blocked(world, equal).kind, BLOCK_ROOM);
+    assert_int_equal(core_job_cancel(world->core, urgent, NULL), 0);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, gang).kind, BLOCK_PROMISE);
+    job.metadata.name = "small";
+    job.gang.size = 1;
+    uint64_t small = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small), JOB_STARTING);
+}
+
+/* Above its team's limit nothing is promised, and what was is given back. */
+static void a_team_at_its_limit_reserves_nothing(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    world_team_quota(world, "capped", NULL, "accelerators", 0, 2000);
+    submit_running(world, "all", 2, 2, HOUR_MS);
+    struct job job = job_make("capped", "four", 1, 2);
+    job.gang.size = 2;
+    uint64_t four = world_submit(world, &job);
+    job.metadata.name = "two";
+    job.gang.size = 1;
+    uint64_t two = world_submit(world, &job);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, four).kind, BLOCK_LIMIT);
+    assert_int_equal(blocked(world, two).kind, BLOCK_PROMISE);
+    world_team_quota(world, "capped", NULL, "accelerators", 0, 1000);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, two).kind, BLOCK_LIMIT);
+}
+
+/* A place is promised past maintenance, and a promise does not outlive a node. */
+static void maintenance_and_lost_nodes_are_respected(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 1);
+    submit_running(world, "now", 2, 1, HOUR_MS);
+    uint64_t next = submit(world, "next", 2, 1, HOUR_MS);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, next).until_ms, START_MS + HOUR_MS);
+    assert_int_equal(core_node_reserve(world->core, "p", "n", START_MS + 2 * HOUR_MS - 1,
+                         START_MS + 3 * HOUR_MS, NULL),
+        0);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, next).until_ms, START_MS + 3 * HOUR_MS);
+    assert_true(core_node_report(world->core, "p", "n", false));
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, next).kind, BLOCK_CLOSED);
+}
+
+/* An attempt that ends early brings the moment forward; nothing moves it back. */
+static void an_early_end_brings_it_forward(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 3);
+    submit_running(world, "one", 2, 1, HOUR_MS);
+    uint64_t two = submit_running(world, "two", 2, 1, 3 * HOUR_MS);
+    submit_running(world, "ten", 2, 1, 10 * HOUR_MS);
+    uint64_t gang = submit(world, "gang", 2, 2, HOUR_MS);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, gang).until_ms, START_MS + 3 * HOUR_MS);
+    world_end(world, two, END_SUCCEEDED);
+    world_tick(world, 0);
+    int64_t look_ms = core_next_ms(world->core);
+    assert_true(look_ms > world->now_ms && look_ms < START_MS + HOUR_MS);
+    world_tick(world, look_ms - world->now_ms);
+    assert_int_equal(blocked(world, gang).until_ms, START_MS + HOUR_MS);
+    uint64_t late = submit(world, "late", 2, 1, HOUR_MS);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, late), JOB_QUEUED);
+    assert_int_equal(blocked(world, gang).until_ms, START_MS + HOUR_MS);
+}
+
+/* ---- the bound, over seeds --------------------------------------------------------------- */
+
+struct stream {
+    struct world *world;
+    struct prng prng;
+    int names;
+    int64_t latest_ms; /* end of any attempt that ran when the gang got its promise */
+};
+
+static void see_limit(
+    void *context, const struct attempt_row *attempt, const struct attempt_wish *w)
+{
+    struct stream *stream = context;
+    const struct job_row *job = core_job(stream->world->core, attempt->job);
+    int64_t end_ms = attempt->admitted_ms + job->time_limit_ms;
+    (void)w;
+    stream->latest_ms = end_ms > stream->latest_ms ? end_ms : stream->latest_ms;
+}
+
+typedef VEC(struct core_report) report_vec;
+
+/* Starts at once; ends at its limit, or before it now and then. */
+static void engine(
+    void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
+{
+    report_vec *reports = context;
+    struct core_report report = {.attempt = attempt->id, .kind = REPORT_STARTED};
+    if (wish->stop || (attempt->state == ATTEMPT_STARTED && attempt->id % 64 == 5))
+        report = (struct core_report){
+            .attempt = attempt->id, .kind = REPORT_ENDED, .reason = END_SUCCEEDED};
+    else if (attempt->state == ATTEMPT_STARTED)
+        return;
+    vec_push(reports, report);
+}
+
+static void obey(struct stream *stream)
+{
+    report_vec reports = {0};
+    core_attempt_each(stream->world->core, engine, &reports);
+    for (size_t i = 0; i < reports.count; i++)
+        core_attempt_report(stream->world->core, &reports.items[i]);
+    vec_free(&reports);
+}
+
+/* As many small jobs as keep every device busy for ever. */
+static void flood(struct stream *stream)
+{
+    char name[32];
+    while (core_job_find(stream->world->core, "t", "none") == 0) {
+        struct core_counts counts;
+        core_count(stream->world->core, &counts);
+        if (counts.jobs_queued >= 6)
+            return;
+        snprintf(name, sizeof name, "small%d", stream->names++);
+        int64_t limit_ms = MINUTE_MS * (1 + (int64_t)prng_below(&stream->prng, 60));
+        submit(stream->world, name, 1, 1, limit_ms);
+    }
+}
+
+/* The moment at which the gang started, or 0 when it had not after a day. */
+static int64_t gang_starts_ms(uint64_t seed, bool promises, int64_t *ret_bound_ms)
+{
+    void *state = NULL;
+    struct core_options options = {.reserve_after_ms = promises ? 0 : -1};
+    world_setup(&state);
+    struct stream stream = {.world = state, .prng = {seed}};
+    core_destroy(stream.world->core);
+    stream.world->core = core_create(&options);
+    core_begin(stream.world->core, START_MS);
+    nodes_of_two(stream.world, 3);
+    flood(&stream);
+    world_tick(stream.world, 0);
+    uint64_t gang = submit(stream.world, "gang", 2, 2, HOUR_MS);
+    int64_t starts_ms = 0;
+    for (int minute = 0; minute < 24 * 60 && !starts_ms; minute++) {
+        obey(&stream);
+        flood(&stream);
+        core_begin(stream.world->core, stream.world->now_ms += MINUTE_MS);
+        core_schedule(stream.world->core);
+        core_end(stream.world->core);
+        if (blocked(stream.world, gang).kind == BLOCK_PROMISE && !stream.latest_ms)
+            core_attempt_each(stream.world->core, see_limit, &stream);
+        if (core_job(stream.world->core, gang)->attempt)
+            starts_ms = stream.world->now_ms;
+    }
+    *ret_bound_ms = stream.latest_ms;
+    world_teardown(&state);
+    return starts_ms;
+}
+
+/* Small jobs come for ever. Without promises the gang hardly ever starts; with them it does, at the
+ * latest when the last of those has ended that ran when it got its promise. The engine is asked
+ * once a minute, hence two minutes: one to stop, one to end. */
+static void a_gang_starts_within_the_bound(void **state)
+{
+    (void)state;
+    int starved = 0, seeds = 40;
+    for (uint64_t seed = 1; seed <= (uint64_t)seeds; seed++) {
+        int64_t bound_ms = 0, none_ms = 0;
+        int64_t starts_ms = gang_starts_ms(seed, true, &bound_ms);
+        assert_int_not_equal(starts_ms, 0);
+        assert_true(bound_ms == 0 || starts_ms <= bound_ms + 2 * MINUTE_MS);
+        assert_true(bound_ms <= START_MS + AFTER_MS + HOUR_MS + MINUTE_MS);
+        starved += gang_starts_ms(seed, false, &none_ms) == 0;
+    }
+    assert_true(starved > seeds / 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(others_start_only_if_they_end_before),
+        TEST(what_is_not_kept_may_be_used),
+        TEST(without_limits_nodes_are_drained),
+        TEST(nothing_is_promised_where_a_service_runs),
+        TEST(higher_priority_takes_it_over),
+        TEST(a_team_at_its_limit_reserves_nothing),
+        TEST(maintenance_and_lost_nodes_are_respected),
+        TEST(an_early_end_brings_it_forward),
+        cmocka_unit_test(a_gang_starts_within_the_bound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
