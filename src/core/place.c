@@ -242,10 +242,26 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     return fits;
 }
 
+/* Nodes of a pool stand together: the end is between one of it and one that is not. */
+static size_t pool_end(struct live_node *const *nodes, size_t begin, size_t count)
+{
+    size_t inside = begin, end = count;
+    while (end - inside > 1) {
+        size_t middle = inside + (end - inside) / 2;
+        if (nodes[middle]->pool == nodes[begin]->pool)
+            inside = middle;
+        else
+            end = middle;
+    }
+    return end;
+}
+
 size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
+    if (shape->row.topology != TOPOLOGY_REQUIRED)
+        return pool_end(nodes, begin, count);
     while (end < count && nodes[end]->pool == nodes[begin]->pool &&
            topology_same(core, shape, nodes[begin], nodes[end]))
         end++;
