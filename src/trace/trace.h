@@ -110,6 +110,7 @@ void trace_close(struct trace_source *source); /* NULL is fine */
 /* All jobs of a trace in memory, for formats that are not in order of time and for those that are
  * drawn from. Equal texts are kept once. */
 struct trace_list;
+/* An empty list; the caller destroys it, or gives it to a source. */
 struct trace_list *trace_list_create(void);
 void trace_list_destroy(struct trace_list *list); /* NULL is fine */
 /* Copies the job with its texts. */
