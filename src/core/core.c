@@ -165,6 +165,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_COUNTER] = sizeof(struct live_counter),
         [ROW_POOL] = sizeof(struct live_pool),
         [ROW_PRICE] = sizeof(struct live_price),
+        [ROW_LEVEL] = sizeof(struct live_level),
         [ROW_NODE] = sizeof(struct live_node) + 4 * DEVICES_MAX,
         [ROW_NODE_LABEL] = sizeof(struct live_node_label),
         [ROW_RESERVATION] = sizeof(struct live_reservation),

@@ -18,6 +18,7 @@
 #include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -109,9 +110,9 @@ const struct live_rule *fit_rule_failed(
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    (void)core;
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
-           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
+           !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
+           fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -126,6 +127,8 @@ void shape_candidates(struct core *core, struct live_shape *shape)
                 vec_push(&shape->candidates, node);
         }
     }
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
 
@@ -177,6 +180,11 @@ static bool possible_by_kinds(
 
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
+    if (shape->row.topology == TOPOLOGY_REQUIRED) {
+        struct topology_largest largest;
+        topology_largest(core, shape, ranks, open, &largest);
+        return largest.ranks >= ranks;
+    }
     if (!open && core->scores.version == core->topology_version)
         return possible_by_kinds(core, shape, ranks);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {

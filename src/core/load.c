@@ -20,6 +20,7 @@
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -100,6 +101,18 @@ static int load_price(const struct loader *in)
         return corrupt(in, ROW_PRICE, "no pool or a negative price");
     struct live_price *price = LOAD(in, ROW_PRICE, struct live_price);
     LIST_APPEND(pool->prices, price, next);
+    return 0;
+}
+
+static int load_level(const struct loader *in)
+{
+    const struct level_row *row = in->row;
+    struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
+    if (!pool || !row->name || !row->label || pool->level_count >= LEVELS_MAX)
+        return corrupt(in, ROW_LEVEL, "no pool, name or label, or too many levels");
+    struct live_level *level = LOAD(in, ROW_LEVEL, struct live_level);
+    LIST_APPEND(pool->levels, level, next);
+    pool->level_count++;
     return 0;
 }
 
@@ -193,6 +206,8 @@ static int load_shape(const struct loader *in)
         !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
         row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
         return corrupt(in, ROW_SHAPE, "amounts out of range");
+    if ((unsigned)row->topology > TOPOLOGY_REQUIRED || (row->topology != 0) != (row->within != 0))
+        return corrupt(in, ROW_SHAPE, "a topology without a level");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
         return corrupt(in, ROW_SHAPE, "too many accelerator types");
     LOAD(in, ROW_SHAPE, struct live_shape);
@@ -439,6 +454,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_SYMBOL] = load_symbol,
     [ROW_POOL] = load_pool,
     [ROW_PRICE] = load_price,
+    [ROW_LEVEL] = load_level,
     [ROW_NODE] = load_node,
     [ROW_NODE_LABEL] = load_node_label,
     [ROW_RESERVATION] = load_reservation,
@@ -552,6 +568,8 @@ int core_load_end(struct core *core, struct error *err)
         return -1;
     services_index(core);
     reservations_index(core);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
+        topology_derive(pool);
     topology_changed(core);
     spot_seen(core);
     core->round_wanted = true;

@@ -16,6 +16,7 @@
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -173,6 +174,7 @@ void node_vanish(struct core *core, struct live_node *node)
     while (pool->nodes.items[at] != node)
         at++;
     vec_remove(&pool->nodes, at);
+    topology_derive(pool);
     vec_free(&node->placements);
     vec_free(&node->claims);
     free(node->device_held);

@@ -384,7 +384,7 @@ bool preempt_for(
     struct live_node *const *nodes = job->shape->candidates.items;
     size_t count = job->shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
-        end = plan_pool_end(nodes, begin, count);
+        end = plan_pool_end(core, job->shape, nodes, begin, count);
         search_pool(core, job, nodes + begin, end - begin, &verdict);
     }
     bool decided = verdict_follow(core, job, &verdict);

@@ -11,6 +11,7 @@ enum row_kind {
     ROW_SYMBOL,  /* interned text: names, labels, types */
     ROW_POOL,
     ROW_PRICE, /* of a pool */
+    ROW_LEVEL, /* of a pool's topology */
     ROW_NODE,
     ROW_NODE_LABEL,  /* labels and taints of a node */
     ROW_RESERVATION, /* maintenance of a node */
@@ -126,6 +127,14 @@ struct price_row {
     int64_t hour_micro;
 };
 
+/* A level of a pool's topology. Levels of a pool are in order of id, the outermost first. */
+struct level_row {
+    uint64_t id;
+    uint64_t pool;
+    uint32_t name;
+    uint32_t label; /* nodes with the same value are a domain */
+};
+
 enum node_state { NODE_UP, NODE_LOST };
 
 struct node_row {
@@ -193,6 +202,8 @@ struct shape_row {
     uint32_t jurisdiction;
     int32_t spread;
     uint8_t exclusive;
+    int32_t topology; /* enum topology_mode */
+    uint32_t within;  /* the level, or "node" */
     int32_t spot; /* enum spot_use */
 };
 

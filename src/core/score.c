@@ -220,7 +220,8 @@ static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     /* What jobs may use of a node that is promised depends on the job: see promise_best. */
-    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1)
+                                                         : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ static int64_t score_first(
     }
     if (!kind->matches)
         return SCORE_NO_MATCH;
-    if (!node_idle(node))
+    if (node->promises || !node_idle(node))
         return score_now(core, job, node);
     if (!kind->idle_known) {
         kind->idle_known = true;

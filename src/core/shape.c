@@ -114,6 +114,10 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
     draft->row.pool = symbol_intern(core, place->pool);
     draft->row.node_type = symbol_intern(core, place->node_type);
     draft->row.jurisdiction = symbol_intern(core, place->jurisdiction);
+    if (job->topology.within) {
+        draft->row.topology = (int32_t)job->topology.mode;
+        draft->row.within = symbol_intern(core, job->topology.within);
+    }
     for (size_t i = 0; i < place->require.count; i++)
         draft_require(core, draft, &place->require.items[i]);
     for (size_t i = 0; i < place->tolerations.count; i++)
@@ -138,6 +142,7 @@ static uint64_t shape_hash_row(const struct shape_row *row)
     hash = mix(hash, (uint64_t)row->accelerator_milli);
     hash = mix(hash, (uint64_t)row->accelerator << 32 | row->pool);
     hash = mix(hash, (uint64_t)row->node_type << 32 | row->jurisdiction);
+    hash = mix(hash, (uint64_t)row->topology << 32 | row->within);
     return mix(hash, (uint64_t)row->spot << 32 | (uint64_t)row->spread << 1 | row->exclusive);
 }
 
@@ -153,7 +158,8 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
            a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
            a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
-           a->exclusive == b->exclusive && a->spot == b->spot;
+           a->exclusive == b->exclusive && a->topology == b->topology && a->within == b->within &&
+           a->spot == b->spot;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)

@@ -15,6 +15,7 @@
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -120,7 +121,10 @@ static int check_texts(const struct job *job, struct error *err)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
     if (job->metadata.labels.count > LABELS_MAX)
         return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
+    if (job->topology.within && (unsigned)job->topology.mode - 1 > TOPOLOGY_REQUIRED - 1)
+        return error_set(err, ERR_INVALID, "spec.topology: expected a level and a mode");
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
+        symbol_check(job->topology.within, "spec.topology.within", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
         symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
         symbol_check(place->jurisdiction, "spec.placement.jurisdiction", err) < 0 ||
@@ -245,13 +249,47 @@ static int check_dependencies(const struct core *core, struct submission *in, st
     return 0;
 }
 
+/* A level that no pool has is a slip, whatever is made of it. */
+static int check_level(const struct core *core, const struct live_shape *shape, struct error *err)
+{
+    if (!shape->row.topology)
+        return 0;
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        if (topology_level(core, pool, shape) != LEVEL_NONE)
+            return 0;
+    }
+    char names[300];
+    topology_names(core, names, sizeof names);
+    return error_set(err, ERR_INVALID,
+        "spec.topology.within: no pool has a level %.64s: expected one of %s",
+        core_symbol(core, shape->row.within), names);
+}
+
+static int refuse_topology(
+    const struct core *core, const struct live_shape *shape, int64_t size_min, struct error *err)
+{
+    struct topology_shortage shortage;
+    topology_shortage(core, shape, size_min, &shortage);
+    if (!shortage.domain)
+        return error_set(err, ERR_INVALID,
+            "spec.topology: no %.64s holds a rank, idle: check spec.resources and spec.placement",
+            shortage.level);
+    return error_set(err, ERR_INVALID,
+        "spec.topology: no %.64s holds %" PRId64 " %s, idle; the largest, %.64s, holds %" PRId64,
+        shortage.level, shortage.need, shortage.what, shortage.domain, shortage.largest);
+}
+
 static int check_possible(const struct core *core, const struct submission *in,
     const struct live_shape *shape, struct error *err)
 {
     const struct gang *gang = &in->job->gang;
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
+    if (check_level(core, shape, err) < 0)
+        return -1;
     if (fit_possible(core, shape, size_min, false))
         return 0;
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        return refuse_topology(core, shape, size_min, err);
     struct core_nearest nearest;
     char why[300];
     nearest_find(core, shape, size_min, &nearest);

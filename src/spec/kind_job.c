@@ -126,6 +126,30 @@ static void finish_array(struct field_reader *reader, void *object)
             job->array.count, job->array.parallel);
 }
 
+static const struct field_word topology_words[] = {
+    {"required", TOPOLOGY_REQUIRED, "in one domain, or it waits"},
+    {"preferred", TOPOLOGY_PREFERRED, "in as few domains as there is room for"},
+    {NULL},
+};
+
+static const struct field topology_fields[] = {
+    {.name = "within",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct job, topology.within),
+        .also = "level",
+        .doc = "A level of `spec.topology.levels` of the pools, such as `rack`, or `node`."},
+    {.name = "mode",
+        .type = FIELD_ENUM,
+        .words = topology_words,
+        .fallback = TOPOLOGY_PREFERRED,
+        .offset = offsetof(struct job, topology.mode),
+        .doc = "What it means when no domain has room for all."},
+};
+static const struct field_table topology_table = FIELD_TABLE("Topology", struct job,
+    topology_fields, .doc = "The domain that the ranks of a gang share.");
+
 static const struct field array_fields[] = {
     {.name = "count",
         .type = FIELD_INT,
@@ -511,6 +535,11 @@ static const struct field job_spec_fields[] = {
         .table = &placement_table,
         .offset = offsetof(struct job, placement),
         .doc = "Where it may run."},
+    {.name = "topology",
+        .type = FIELD_OBJECT,
+        .table = &topology_table,
+        .also = "switches rack topologyWish",
+        .doc = "How near to each other its ranks are."},
     {.name = "priority",
         .type = FIELD_INT,
         .words = priority_words,

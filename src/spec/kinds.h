@@ -106,6 +106,15 @@ struct prices {
     struct price_list accelerators; /* by accelerator type: a whole device for an hour */
 };
 
+/* A level of a pool's topology: nodes with the same value of the label, and of those of all levels
+ * before, are a domain. */
+struct topology_level {
+    const char *name;
+    const char *label; /* NULL: the name */
+    int64_t nodes;     /* nodes of a group that lack the label get one, so many in a row the same;
+                        * 0: they are in no domain */
+};
+
 struct pool {
     struct metadata metadata;
     const char *description;
@@ -113,6 +122,10 @@ struct pool {
     const char *jurisdiction;
     bool spot;
     struct node_list nodes;
+    struct {
+        struct topology_level *items; /* outermost first */
+        size_t count;
+    } levels;
     struct prices prices;
 };
 
@@ -170,6 +183,7 @@ struct class_kind {
 
 enum network_mode { NETWORK_NONE, NETWORK_GANG, NETWORK_HOST };
 enum spread_mode { SPREAD_PACK, SPREAD_SPREAD };
+enum topology_mode { TOPOLOGY_NONE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
 enum spot_use { SPOT_ALLOWED, SPOT_NEVER, SPOT_ONLY }; /* pools of spot capacity */
 enum dependency_condition { DEPENDENCY_SUCCEEDED, DEPENDENCY_ENDED };
 
@@ -277,6 +291,10 @@ struct job {
     struct gang gang;
     struct resources resources; /* of one rank */
     struct placement placement;
+    struct {
+        const char *within; /* a level of the pool, or "node"; NULL: wherever there is room */
+        enum topology_mode mode; /* TOPOLOGY_NONE where within is NULL */
+    } topology;
     int64_t priority;
     bool preemptible;
     int64_t min_runtime_ms;   /* not preempted before */

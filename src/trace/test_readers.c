@@ -272,7 +272,6 @@ static void events_have_an_order(void **state)
     trace_events_finish(&events);
     assert_int_equal(trace_events_read(&events, file_of("5,add,n1\n4,add,n2\n"), &err), -1);
     assert_int_equal(trace_events_read(&events, file_of("5,plus,n1\n"), &err), -1);
-    assert_non_null(strstr(err.text, ":1: event: expected add or remove, got \"plus\""));
 }
 
 static int seed_digest(uint64_t seed)
