@@ -88,9 +88,10 @@ def children_of(instance):
 
 
 def server_pid(instance):
-    """The child that is not the gateway."""
+    """The child that is neither the gateway nor the planner."""
     return next((pid for pid in children_of(instance)
-                 if b"gateway" not in read_proc(pid, "cmdline").split(b"\0")), None)
+                 if not {b"gateway", b"planner"} & set(read_proc(pid, "cmdline").split(b"\0"))),
+                None)
 
 
 def test_up_runs_a_gateway_that_outlives_the_server(up):

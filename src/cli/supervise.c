@@ -1,10 +1,12 @@
-/* The parent of server and gateway: see supervise.h. It has one thread, which waits for signals:
- * nothing that either of them does can take it, or the other, along.
+/* The parent of server, gateway and planner: see supervise.h. It has one thread, which waits for
+ * signals: nothing that one of them does can take it, or another, along.
  *
  * The server is a copy of this process, made before anything was opened; it is killed when this
  * process dies (PR_SET_PDEATHSIG), so that the next `up` finds the store free. The gateway is the
  * program started anew, in a session of its own, and holds a lock: while another one (of an `up`
- * that was killed) has that lock, a new one ends at once, and is tried again after the pause. */
+ * that was killed) has that lock, a new one ends at once, and is tried again after the pause. The
+ * planner is the program started anew as well, since it forks itself and should be small; it keeps
+ * nothing, and dies with this process. */
 #include "cli/supervise.h"
 
 #include "base/clock.h"
@@ -40,7 +42,7 @@ struct child {
 
 struct supervisor {
     const struct supervise_options *options;
-    struct child server, gateway;
+    struct child server, gateway, planner;
     sigset_t signals, before;
     bool gateway_taken; /* one that is no child of ours has the data directory */
     bool stopping;
@@ -83,6 +85,21 @@ static void run_gateway(struct supervisor *s)
     _exit(127);
 }
 
+static void run_planner(struct supervisor *s, pid_t parent)
+{
+    const struct supervise_options *options = s->options;
+    const char *argv[ARGUMENTS_MAX] = {"muster", "planner", "--data", options->data};
+    if (options->log) {
+        argv[4] = "--log";
+        argv[5] = options->log;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1);
+    execv("/proc/self/exe", (char *const *)argv);
+    _exit(127);
+}
+
 static int start(struct supervisor *s, struct child *child, struct error *err)
 {
     pid_t parent = getpid();
@@ -93,6 +110,8 @@ static int start(struct supervisor *s, struct child *child, struct error *err)
         sigprocmask(SIG_SETMASK, &s->before, NULL);
         if (child == &s->server)
             run_server(s, parent);
+        else if (child == &s->planner)
+            run_planner(s, parent);
         else
             run_gateway(s);
     }
@@ -116,12 +135,14 @@ static void begin_stop(struct supervisor *s)
 {
     s->stopping = true;
     s->kill_ms = now_ms() + STOP_MS;
-    s->server.due_ms = s->gateway.due_ms = 0;
+    s->server.due_ms = s->gateway.due_ms = s->planner.due_ms = 0;
     if (s->server.pid)
         kill(s->server.pid, SIGTERM);
+    if (s->planner.pid)
+        kill(s->planner.pid, SIGTERM);
     if (s->gateway.pid)
         kill(s->gateway.pid, SIGTERM);
-    else
+    else if (s->options->gateway)
         gateway_stop(s->options->data); /* one that an `up` before left behind */
 }
 
@@ -137,14 +158,15 @@ static void on_server_end(struct supervisor *s, int status)
         begin_stop(s);
 }
 
-static void on_gateway_end(struct supervisor *s, int status)
+/* Gateway or planner. */
+static void on_other_end(struct supervisor *s, struct child *child, int status)
 {
     if (s->stopping)
         return;
     if (WIFSIGNALED(status))
-        plan_restart(&s->gateway, "signal", WTERMSIG(status));
+        plan_restart(child, "signal", WTERMSIG(status));
     else
-        plan_restart(&s->gateway, "status", WEXITSTATUS(status));
+        plan_restart(child, "status", WEXITSTATUS(status));
 }
 
 static void reap(struct supervisor *s)
@@ -156,7 +178,10 @@ static void reap(struct supervisor *s)
             on_server_end(s, status);
         } else if (pid == s->gateway.pid) {
             s->gateway.pid = 0;
-            on_gateway_end(s, status);
+            on_other_end(s, &s->gateway, status);
+        } else if (pid == s->planner.pid) {
+            s->planner.pid = 0;
+            on_other_end(s, &s->planner, status);
         }
     }
 }
@@ -176,7 +201,7 @@ static bool is_taken(struct supervisor *s)
 
 static void start_due(struct supervisor *s)
 {
-    struct child *children[] = {&s->server, &s->gateway};
+    struct child *children[] = {&s->server, &s->gateway, &s->planner};
     for (size_t i = 0; i < ARRAY_LEN(children); i++) {
         struct child *child = children[i];
         struct error err;
@@ -201,6 +226,8 @@ static int64_t next_due(const struct supervisor *s)
         due = s->server.due_ms;
     if (s->gateway.due_ms && s->gateway.due_ms < due)
         due = s->gateway.due_ms;
+    if (s->planner.due_ms && s->planner.due_ms < due)
+        due = s->planner.due_ms;
     return due;
 }
 
@@ -210,6 +237,8 @@ static void pass_on(const struct supervisor *s, int number)
         kill(s->server.pid, number);
     if (s->gateway.pid)
         kill(s->gateway.pid, number);
+    if (s->planner.pid)
+        kill(s->planner.pid, number);
 }
 
 static void wait_for_signal(struct supervisor *s)
@@ -231,8 +260,10 @@ static void wait_for_signal(struct supervisor *s)
 
 int supervise(const struct supervise_options *options, int *ret_status, struct error *err)
 {
-    struct supervisor s = {
-        .options = options, .server = {.name = "server"}, .gateway = {.name = "gateway"}};
+    struct supervisor s = {.options = options,
+        .server = {.name = "server"},
+        .gateway = {.name = "gateway"},
+        .planner = {.name = "planner"}};
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
     sigemptyset(&s.signals);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -240,8 +271,9 @@ int supervise(const struct supervise_options *options, int *ret_status, struct e
     sigprocmask(SIG_BLOCK, &s.signals, &s.before);
     if (start(&s, &s.server, err) < 0)
         return -1;
-    s.gateway.due_ms = now_ms();
-    while (s.server.pid || s.gateway.pid || !s.stopping) {
+    s.gateway.due_ms = options->gateway ? now_ms() : 0;
+    s.planner.due_ms = now_ms();
+    while (s.server.pid || s.gateway.pid || s.planner.pid || !s.stopping) {
         start_due(&s);
         wait_for_signal(&s);
         reap(&s);

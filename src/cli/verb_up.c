@@ -36,15 +36,13 @@ static int run(struct cli *cli, struct error *err)
     const char *data = serve_data_dir(cli, err);
     if (!data)
         return -1;
-    if (gateway && !strcmp(gateway, "none"))
-        return serve(cli, true, err);
     if (!cert != !key)
         return error_set(err, ERR_INVALID, "--cert and --key belong together");
     serve_log_level(cli);
     struct supervise_options supervised = {.server = serve_child,
         .context = cli,
         .data = data,
-        .gateway = gateway ? gateway : GATEWAY,
+        .gateway = !gateway ? GATEWAY : strcmp(gateway, "none") ? gateway : NULL,
         .cert = cert ? path_absolute(cli->arena, cert) : NULL,
         .key = key ? path_absolute(cli->arena, key) : NULL,
         .log = arguments_text(cli->args, "log")};
@@ -54,15 +52,14 @@ static int run(struct cli *cli, struct error *err)
 const struct verb verb_up = {
     .name = "up",
     .operands = "",
-    .summary = "run a server and a gateway on this machine with defaults that work at once",
+    .summary = "run server, gateway and planner on this machine with defaults that work at once",
     .description =
         "On a new data directory it makes the pool local of what the machine has, the teams root "
         "and default, and the built-in classes, so that jobs can be run at once. It stays in the "
         "foreground; ending it leaves running jobs alone, and starting it again finds them.\n"
         "\n"
-        "Server and gateway are processes of their own, started again when they die; the end of "
-        "one "
-        "leaves the other alone.",
+        "Server, gateway and planner (which says when jobs start) are processes of their own, "
+        "started again when they die; the end of one leaves the others alone.",
     .examples = "muster up\n"
                 "muster up --data ./here --listen 127.0.0.1:8443 --gateway 127.0.0.1:9000",
     .options = options,

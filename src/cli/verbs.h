@@ -3,10 +3,10 @@
 
 #include "cli/verb.h"
 
-extern const struct verb verb_up, verb_server, verb_gateway;
+extern const struct verb verb_up, verb_server, verb_gateway, verb_planner;
 extern const struct verb verb_apply, verb_plan, verb_get, verb_describe, verb_delete;
 extern const struct verb verb_run, verb_logs, verb_exec, verb_cancel, verb_hold, verb_release;
-extern const struct verb verb_top, verb_cost, verb_node, verb_simulate;
+extern const struct verb verb_top, verb_cost, verb_node, verb_explain, verb_whatif, verb_simulate;
 extern const struct verb verb_collect, verb_dataset, verb_model, verb_lineage, verb_reproduce;
 extern const struct verb verb_score, verb_promote, verb_promotions;
 extern const struct verb verb_approve, verb_refuse, verb_withdraw;

@@ -7,6 +7,8 @@
 static const struct allotment_policy policies[] = {
     {.name = "fair"},
     {.name = "tiresias", .round_ms = 60000, .widest = true, .decide = allot_tiresias},
+    {.name = "elastic", .round_ms = 60000, .decide = allot_elastic},
+    {.name = "elastic-attained", .round_ms = 60000, .decide = allot_elastic_attained},
     {.name = "fairness", .round_ms = 120000, .decide = allot_fairness},
     {.name = "gandiva-fair", .round_ms = 120000, .decide = allot_gandiva_fair},
     {.name = "deadline", .round_ms = 60000, .late_goes_on = true, .decide = allot_deadline},

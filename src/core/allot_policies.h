@@ -5,6 +5,10 @@ struct allot_round;
 
 /* Tiresias (Gu et al., NSDI 2019), discretised 2D-LAS with two queues: allot_tiresias.c. */
 void allot_tiresias(struct allot_round *round);
+/* Devices to whom they bring nearest to their end; the second does not look at the work that jobs
+ * say is left: allot_elastic.c. */
+void allot_elastic(struct allot_round *round);
+void allot_elastic_attained(struct allot_round *round);
 /* Finish-time fairness with makespan and completion times: allot_fairness.c. */
 void allot_fairness(struct allot_round *round);
 /* Deadlines, promised and kept: allot_deadline.c. */

@@ -12,9 +12,11 @@ struct live_job;
 struct live_node;
 struct live_shape;
 
-struct score_slot {
-    struct live_node *node; /* NULL: no node has the number */
-    uint64_t noted;         /* its last entry in the journal */
+/* Nodes that are alike but for what is held of them, and for their names. */
+struct node_kind {
+    const struct live_node *like; /* one of them */
+    int64_t staying;              /* how many do not leave their pool */
+    uint32_t same_hash;           /* 1 + the next kind, 0: none */
 };
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
@@ -23,16 +25,30 @@ struct score_segment {
     uint32_t pool;  /* the pool's first segment */
 };
 
-/* Ordinals of nodes of which something changed; a ring, entry i at i % its size. */
+enum { NODE_NONE = UINT32_MAX };
+
+/* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
+ * NODE_NONE where the node changed again later. */
 struct journal {
     uint32_t *ring;
-    uint64_t begin, end; /* the entries that are there */
+    uint64_t begin, end; /* the changes that are there */
     bool open;           /* the nodes have numbers */
     int trials;          /* changes that will be taken back are not noted */
 };
 
+struct kind_score {
+    bool known, matches, idle_known;
+    int64_t idle; /* the score of a node of which nothing is held */
+};
+
 struct scores {
-    VEC(struct score_slot) slots; /* by ordinal */
+    /* By ordinal. */
+    VEC(struct live_node *) nodes; /* NULL: no node has the number */
+    VEC(uint64_t) noted;           /* 1 + the node's last change; 0: none */
+    VEC(uint32_t) kind_of;
+
+    VEC(struct node_kind) kinds;
+    VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
     VEC(struct score_segment) segments;
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
@@ -43,6 +59,8 @@ struct scores {
     struct journal journal;
 };
 
+/* Numbers the nodes and finds their kinds, if they changed since. */
+void nodes_number(struct core *core);
 /* Something that is held or claimed of the node changed. */
 void journal_note(struct live_node *node);
 /* Nodes came, went or changed: all is stale until they are numbered again. */

@@ -8,14 +8,13 @@
  *
  * "slack", ours, keeps the last rule and replaces the line. On-demand work costs the same whenever
  * it is done, and may turn out not to be needed: so it waits for as long as slack allows. What
- * slack has to be kept for are changeovers: each time that spot capacity comes and goes costs two of
- * them. So it keeps two for each time that capacity is expected to come and go until the deadline,
- * waits with the rest, and then works on on-demand capacity while there is no other, moving to spot
- * capacity whenever that pays. */
+ * slack has to be kept for are changeovers: each time that spot capacity comes and goes costs two
+ * of them. So it keeps two for each time that capacity is expected to come and go until the
+ * deadline, waits with the rest, and then works on on-demand capacity while there is no other,
+ * moving to spot capacity whenever that pays. */
 #include "core/spot.h"
 #include "base/memory.h"
 
-#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -79,7 +78,8 @@ static struct spot_choice choose_uniform(const struct spot_case *of)
         /* On on-demand capacity it gains on the line as fast as the line is flatter than work. */
         int64_t behind_ms = line_ms(of, elapsed_ms + ahead_ms) - done_ms;
         __int128 wait_ms = (__int128)behind_ms * of->span_ms / (of->span_ms - of->total_ms + 1);
-        return (struct spot_choice){SPOT_ON_DEMAND, wait_ms < of->left_ms ? (int64_t)wait_ms + 1 : INT64_MAX};
+        return (struct spot_choice){
+            SPOT_ON_DEMAND, wait_ms < of->left_ms ? (int64_t)wait_ms + 1 : INT64_MAX};
     }
     if (of->there)
         return until_something_happens(SPOT_ON_SPOT);
@@ -101,12 +101,13 @@ static bool pays(const struct spot_case *of)
     return saved > (__int128)2 * of->change_ms * of->demand_price;
 }
 
-/* Slack to be kept for changeovers until the deadline. */
+/* Slack to be kept for changeovers until the deadline: two for each time that spot capacity comes
+ * and goes; for two times while nothing is known of it. */
 static int64_t reserve_ms(const struct spot_case *of)
 {
     int64_t cycle_ms = of->up_ms + of->down_ms;
-    if (cycle_ms <= 0)
-        return 0;
+    if (of->up_ms == 0 || cycle_ms == 0)
+        return 4 * of->change_ms;
     return (int64_t)((__int128)2 * of->change_ms * of->left_ms / cycle_ms);
 }
 
@@ -119,9 +120,7 @@ static struct spot_choice choose_slack(const struct spot_case *of)
     if (of->there && (of->at == SPOT_NOWHERE || pays(of)))
         return until_something_happens(SPOT_ON_SPOT);
     int64_t keep_ms = 2 * of->change_ms + reserve_ms(of);
-    if (of->at == SPOT_ON_DEMAND)
-        return until_something_happens(SPOT_ON_DEMAND);
-    if (slack_ms(of) <= keep_ms)
+    if (of->at == SPOT_ON_DEMAND || slack_ms(of) <= keep_ms)
         return until_something_happens(SPOT_ON_DEMAND);
     return nowhere_until(of, keep_ms);
 }
@@ -136,6 +135,11 @@ static const struct spot_policy policies[] = {
 const struct spot_policy *spot_policy_at(int i)
 {
     return i >= 0 && (size_t)i < ARRAY_LEN(policies) ? &policies[i] : NULL;
+}
+
+const char *core_spot_name(size_t i)
+{
+    return i < ARRAY_LEN(policies) ? policies[i].name : NULL;
 }
 
 const struct spot_policy *spot_policy_find(const char *name)

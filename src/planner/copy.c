@@ -67,8 +67,8 @@ static void open_place(struct copy_table *table, size_t i)
     }
     table->count++;
     if (i + 1 < table->count) {
-        memmove(row_at(table, i) + table->size, row_at(table, i),
-            (table->count - 1 - i) * table->size);
+        memmove(
+            row_at(table, i) + table->size, row_at(table, i), (table->count - 1 - i) * table->size);
         memmove(table->live + i + 1, table->live + i, table->count - 1 - i);
     }
 }

@@ -21,8 +21,7 @@ size_t copy_count(const struct copy *copy, enum row_kind kind);
 /* Every row of a kind, ids ascending. */
 void copy_each(const struct copy *copy, enum row_kind kind, core_row_fn *visit, void *context);
 /* As core_digest_slice gave it for the rows with ids above `after` up to `last`. */
-uint64_t copy_digest(
-    const struct copy *copy, enum row_kind kind, uint64_t after, uint64_t last);
+uint64_t copy_digest(const struct copy *copy, enum row_kind kind, uint64_t after, uint64_t last);
 /* Bytes of all rows. */
 size_t copy_bytes(const struct copy *copy);
 /* A core with this state, the caller's. NULL with ERR_CORRUPT when the rows are no state. */

@@ -194,7 +194,8 @@ struct doc *explain_set_spread(
     return doc;
 }
 
-/* Draws of when an attempt that runs ends by itself, as far as can be told without anything else. */
+/* Draws of when an attempt that runs ends by itself, as far as can be told without anything else.
+ */
 static void draw_ends(
     const struct explain *in, const struct job_row *job, int64_t moments[FORECAST_RUNS_MAX])
 {
@@ -270,8 +271,7 @@ static void set_start(const struct explain *in, struct doc *out, const struct fo
                                           run, FORECAST_RUNS_MAX);
     }
     spread_of(starts, runs, &spread);
-    set_reached(
-        in, explain_set_spread(in->arena, out, "start", &spread), forecast, starts);
+    set_reached(in, explain_set_spread(in->arena, out, "start", &spread), forecast, starts);
     spread_of(ends, runs, &spread);
     if (!in->job->service)
         explain_set_spread(in->arena, out, "end", &spread);
@@ -320,8 +320,8 @@ static void set_forecast(const struct explain *in, struct doc *out)
     forecast_free(forecast);
 }
 
-struct doc *explain_job(struct arena *arena, struct core *core, uint64_t job,
-    const struct explain_options *options)
+struct doc *explain_job(
+    struct arena *arena, struct core *core, uint64_t job, const struct explain_options *options)
 {
     struct explain in = {.arena = arena, .core = core, .options = options};
     in.job = core_job(core, job);

@@ -29,7 +29,7 @@ struct explain_options {
 };
 
 /* NULL when the job is not live. */
-struct doc *explain_job(struct arena *arena, struct core *core, uint64_t job,
-    const struct explain_options *options);
+struct doc *explain_job(
+    struct arena *arena, struct core *core, uint64_t job, const struct explain_options *options);
 /* "room", .. for a kind of enum block_kind. */
 const char *explain_kind(int kind);

@@ -2,7 +2,8 @@
  *
  * For a limit: the attempts of the team at its limit and of those below it. For room: the attempts
  * on nodes that could hold the job. For a claim: those on the node that is being cleared. The ones
- * that end soonest are shown. Ahead of a job are the waiting ones that start earlier in most runs. */
+ * that end soonest are shown. Ahead of a job are the waiting ones that start earlier in most runs.
+ */
 #include "planner/explain_parts.h"
 
 #include "base/map.h"

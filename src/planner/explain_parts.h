@@ -24,5 +24,4 @@ void explain_end_of(const struct explain *in, const struct job_row *job, struct 
 
 /* explain_holders.c: sets "holders" and "ahead". */
 void explain_set_holders(const struct explain *in, struct doc *out);
-void explain_set_ahead(
-    const struct explain *in, struct doc *out, const struct forecast *forecast);
+void explain_set_ahead(const struct explain *in, struct doc *out, const struct forecast *forecast);

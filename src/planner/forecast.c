@@ -10,13 +10,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <signal.h>
 
 struct run_end {
     int64_t reached_ms, ticks;
@@ -111,8 +111,8 @@ static int share(struct forecast *forecast, int runs, struct error *err)
     size_t cells = forecast->count * sizeof(struct cell);
     size_t each = cells + sizeof(struct run_end);
     forecast->shared_bytes = each * (size_t)runs;
-    forecast->shared = mmap(NULL, forecast->shared_bytes, PROT_READ | PROT_WRITE,
-        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    forecast->shared = mmap(
+        NULL, forecast->shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (forecast->shared == MAP_FAILED) {
         forecast->shared = NULL;
         return error_set_errno(err, "no memory for a forecast");

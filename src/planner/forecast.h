@@ -43,7 +43,7 @@ int64_t forecast_ticks(const struct forecast *forecast);
 
 /* What several runs say of one moment. */
 struct spread {
-    int of, known; /* runs, and those in which it came */
+    int of, known;             /* runs, and those in which it came */
     int64_t low, median, high; /* INT64_MAX: it did not come in that one */
 };
 /* Of `count` moments, 0 where it did not come. The median is the lower one of two. */

@@ -26,9 +26,9 @@ enum {
 struct work {
     uint64_t job;
     int64_t total_ms, done_ms;
-    uint64_t attempt; /* that runs, or 0 */
-    int64_t begun_ms; /* of it */
-    int64_t end_ms;   /* of it; INT64_MAX: never */
+    uint64_t attempt;   /* that runs, or 0 */
+    int64_t begun_ms;   /* of it */
+    int64_t end_ms;     /* of it; INT64_MAX: never */
     int64_t hour_micro; /* what it costs */
     bool stopping;
 };

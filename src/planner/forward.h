@@ -33,5 +33,4 @@ struct forward_result {
 void forward_run(
     struct core *core, const struct forward_options *options, struct forward_result *ret);
 /* What the history knows the job by, with its texts from the core. */
-void forward_describe(
-    const struct core *core, const struct job_row *job, struct history_job *ret);
+void forward_describe(const struct core *core, const struct job_row *job, struct history_job *ret);

@@ -77,9 +77,10 @@ void frame_put_row(struct strbuf *out, const struct core_change *change)
     }
 }
 
-void frame_put_slice(struct strbuf *out, const struct frame_slice *slice)
+void frame_put_slice(struct strbuf *out, int64_t tick, const struct frame_slice *slice)
 {
     size_t begin = frame_begin(out, FRAME_SLICE);
+    put_bytes(out, (uint64_t)tick, 8);
     put_bytes(out, slice->kind, 1);
     put_bytes(out, slice->after, 8);
     put_bytes(out, slice->last, 8);

@@ -17,8 +17,9 @@
 enum frame_kind {
     FRAME_HELLO = 1, /* server: the hash of the tables, 8 bytes */
     FRAME_ROWS,      /* server: tick, 8 bytes; changed rows of it */
-    FRAME_TICK,      /* server: tick, 8 bytes: its rows are complete, and durable */
-    FRAME_SLICE,     /* server: struct frame_slice of the state after the last tick */
+    FRAME_TICK,      /* server: tick, 8 bytes: its rows are complete, and durable; the moment of
+                      * that on the clock CLOCK_MONOTONIC in nanoseconds, 8 bytes */
+    FRAME_SLICE,     /* server: tick, 8 bytes; struct frame_slice of the state after it */
     FRAME_ASK,       /* server: number, 8 bytes; JSON */
     FRAME_ANSWER,    /* planner: number, 8 bytes; JSON */
     FRAME_KIND_COUNT
@@ -42,7 +43,8 @@ struct frame_slice {
     uint64_t after, last; /* ids above `after` up to `last` */
     uint64_t digest;
 };
-void frame_put_slice(struct strbuf *out, const struct frame_slice *slice);
+/* Appends a whole frame. */
+void frame_put_slice(struct strbuf *out, int64_t tick, const struct frame_slice *slice);
 
 /* What is read: a position in a body. */
 struct frame_cursor {
@@ -73,8 +75,7 @@ struct frame_row {
     union frame_room row; /* CHANGE_DELETE: only its id */
 };
 /* 1: *ret is the next row; 0: there are no more; -1 with ERR_INVALID. */
-MUST_CHECK int frame_get_row(
-    struct frame_cursor *body, struct frame_row *ret, struct error *err);
+MUST_CHECK int frame_get_row(struct frame_cursor *body, struct frame_row *ret, struct error *err);
 
 /* A hash of the names, types and sizes of all columns: two programs with the same one understand
  * each other's rows. */

@@ -1,12 +1,13 @@
 /* How long jobs really took: what forecasts draw the lengths of running and waiting jobs from.
  *
  * A job is described by what is known before it runs: team, name without its numbers, class, shape,
- * ranks, time limit. Six sketches, from the most alike ("this team's train-#, of this shape") to all
- * jobs, each keep the newest SKETCH_SAMPLES lengths. A draw begins with the most alike and goes on
- * to the next with a chance that shrinks with what there is: with n samples a sketch is left with
- * 3 in n + 3, so that three runs of the same job count for half, and thirty for nearly all.
+ * ranks, time limit. Six sketches, from the most alike ("this team's train-#, of this shape") to
+ * all jobs, each keep the newest SKETCH_SAMPLES lengths. A draw begins with the most alike and goes
+ * on to the next with a chance that shrinks with what there is: with n samples a sketch is left
+ * with 3 in n + 3, so that three runs of the same job count for half, and thirty for nearly all.
  *
- * Bounded: at most HISTORY_SKETCHES_MAX sketches; the one unused for longest makes room. */
+ * Bounded: at most HISTORY_SKETCHES_MAX sketches, of 16 bytes a sample; those unused for longest
+ * make room. */
 #pragma once
 
 #include "core/rows.h"
@@ -17,8 +18,8 @@
 
 enum {
     HISTORY_LEVELS = 6,
-    SKETCH_SAMPLES = 48,
-    HISTORY_SKETCHES_MAX = 8192,
+    SKETCH_SAMPLES = 256,
+    HISTORY_SKETCHES_MAX = 4096,
 };
 
 struct history;
@@ -42,8 +43,10 @@ void history_learn(struct history *history, const struct history_job *job, int64
  * what is likely. */
 int64_t history_draw(const struct history *history, const struct history_job *job, uint64_t id,
     int64_t elapsed_ms, int scenario, int scenarios);
-/* Samples of the most alike sketch that has any, and which that is (HISTORY_LEVELS: none at all). */
-int64_t history_samples(const struct history *history, const struct history_job *job, int *ret_level);
+/* Samples of the most alike sketch that has any, and which that is (HISTORY_LEVELS: none at all).
+ */
+int64_t history_samples(
+    const struct history *history, const struct history_job *job, int *ret_level);
 /* "the same name in the team", .. for a level. */
 extern const char *const history_level_names[HISTORY_LEVELS + 1];
 size_t history_sketches(const struct history *history);

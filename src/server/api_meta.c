@@ -4,6 +4,7 @@
 #include "server/context.h"
 #include "server/feed.h"
 #include "server/handlers.h"
+#include "server/planner_link.h"
 #include "server/routes.h"
 
 #include <inttypes.h>
@@ -82,6 +83,7 @@ void api_metrics(struct call *call)
     core_figures(&out, server->core);
     ticker_figures(&out, server->ticker);
     http_figures(&out, server->http);
+    planner_link_figures(server->planner, &out);
     figure(&out, "watchers", "gauge", "Clients that watch changes.",
         (int64_t)feed_watchers(server->feed));
     figure(&out, "uptime_seconds", "gauge", "Seconds since the server started.",

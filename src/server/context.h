@@ -16,6 +16,7 @@ struct feed;
 struct http_server;
 struct outputs;
 struct progress;
+struct planner_link;
 struct promotions;
 struct reconciler;
 struct services;
@@ -47,6 +48,7 @@ struct server {
     struct worker *chores; /* hashing, verifying, copying */
     struct artifacts *artifacts;
     struct outputs *outputs;
+    struct planner_link *planner; /* NULL before it is there */
     struct promotions *promotions;
     struct collector *collector;
     struct http_server *http;

@@ -11,6 +11,8 @@ call_handler api_apply;
 call_handler api_object_list, api_object_get, api_object_delete;
 /* api_jobs.c */
 call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
+/* api_explain.c */
+call_handler api_job_explain, api_whatif;
 /* api_job_changes.c */
 call_handler api_job_cancel, api_job_hold, api_job_release, api_job_delete;
 /* api_logs.c, api_exec.c */

@@ -18,6 +18,7 @@
 #include "server/exec.h"
 #include "server/feed.h"
 #include "server/outputs.h"
+#include "server/planner_link.h"
 #include "server/progress.h"
 #include "server/promotions.h"
 #include "server/reconcile.h"
@@ -166,6 +167,7 @@ static int open_parts(struct server *server, struct error *err)
     server->engine = engine_local_create(&options, err);
     if (!server->engine)
         return -1;
+    server->planner = planner_link_create(server);
     server->services = services_create(server, err);
     return server->services ? 0 : -1;
 }
@@ -283,6 +285,7 @@ static void life_close(struct life *life)
     ticker_destroy(server->ticker);
     artifacts_stop(server->artifacts);
     collector_destroy(server->collector);
+    planner_link_destroy(server->planner);
     http_server_destroy(server->http);
     promotions_destroy(server->promotions);
     outputs_destroy(server->outputs);

@@ -14,6 +14,7 @@
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/effects.h"
+#include "server/planner_link.h"
 #include "server/services.h"
 #include "server/worker.h"
 
@@ -265,6 +266,7 @@ static void on_change(void *context, const struct core_change *change)
         break;
     }
     effects_change(tick->ticker->effects, change);
+    planner_link_change(tick->ticker->server->planner, change);
 }
 
 /* Decisions come in the order they were taken; those of a command are its actor's. */
@@ -355,6 +357,7 @@ static void commit_done(void *context)
         if (ticker->full)
             log_info("there is room in the store again");
         ticker->full = false;
+        planner_link_committed(ticker->server->planner, commit->tick);
         tick_done(ticker);
         return;
     }
@@ -439,6 +442,7 @@ static void run_tick(struct ticker *ticker)
     ticker->stats.ticks++;
     take_commands(ticker);
     ticker->effects = effects_create(server, number);
+    planner_link_begin(server->planner);
     core_begin(server->core, tick.now_ms);
     run_commands(&tick, &ticker->running);
     if (tick.spoiled) {

@@ -61,6 +61,8 @@ struct run {
     bool by_cpu;                      /* the cluster has no accelerators: shares are of CPU */
     int64_t capacity_milli, up_milli; /* of the resource that counts; of nodes that are up */
     int64_t demand_milli;             /* asked for by live jobs */
+    int64_t held_milli;               /* by those that run.. */
+    int64_t running;                  /* ..so many */
     int64_t accounted_ms;             /* sums over time are up to here */
     __int128 contention_micro;        /* max(1, demand / capacity) summed over milliseconds */
     int64_t sample_ms, sampled_ms;    /* when fragmentation is looked at next, and was last */
@@ -84,6 +86,7 @@ void live_drop(struct run *run);
 
 /* ---- run_nodes.c: machines that come and go --------------------------------------------- */
 
+/* Takes those away that an event adds later, and draws the first failure of each. */
 void nodes_begin(struct run *run);
 /* The moment of the next event of the file; HEAP_NEVER: none. */
 int64_t nodes_next_ms(const struct run *run);
@@ -91,7 +94,7 @@ int64_t nodes_next_ms(const struct run *run);
 MUST_CHECK int nodes_due(struct run *run, struct error *err);
 /* A failure or repair is due. */
 void node_due(struct run *run, struct live_node_run *node);
-void nodes_end(struct run *run);
+void nodes_end(struct run *run); /* frees what nodes_begin made */
 
 /* ---- run_events.c ------------------------------------------------------------------------ */
 

@@ -1,0 +1,93 @@
+/* muster explain: why a job waits, who holds what it waits for, and when it will start. */
+#include "base/memory.h"
+#include "cli/api.h"
+#include "cli/job.h"
+#include "cli/verbs.h"
+#include "cli/view.h"
+
+#include <string.h>
+
+static const struct view_column holder_columns[] = {
+    {"HELD BY", "name", .fallback = "another team's job"},
+    {"TEAM", "team"},
+    {"HOLDS", "holds", .right = true},
+    {"OF", "resource"},
+    {"NODES", "nodes", .right = true},
+    {"ENDS ABOUT", "end.median", VIEW_TIME},
+    {"AT THE EARLIEST", "end.earliest", VIEW_TIME},
+    {"AT THE LATEST", "end.latest", VIEW_TIME},
+    {NULL},
+};
+
+static const struct view_column ahead_columns[] = {
+    {"STARTS BEFORE IT", "name", .fallback = "another team's job"},
+    {"TEAM", "team"},
+    {"ABOUT", "start.median", VIEW_TIME},
+    {NULL},
+};
+
+static const struct option_spec options[] = {
+    JOB_TEAM_OPTION,
+    {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|yaml"},
+    {NULL},
+};
+
+static void write_list(const struct cli *cli, const struct doc *answer, const char *path,
+    const struct view_column *columns, struct strbuf *out)
+{
+    const struct doc *items = view_at(answer, path);
+    if (!items || !items->first)
+        return;
+    strbuf_putc(out, '\n');
+    view_write_table(cli, columns, items, false, out);
+}
+
+static int show(struct cli *cli, const struct doc *answer, struct error *err)
+{
+    struct strbuf out = {0};
+    const char *state = view_text(answer, "state");
+    strbuf_printf(&out, "%s/%s is %s.\n", view_text(answer, "team"), view_text(answer, "name"),
+        state ? state : "there");
+    const struct doc *words = view_at(answer, "words");
+    for (const struct doc *one = words ? words->first : NULL; one; one = one->next)
+        view_append_line(cli, &out, "", one->text, NULL);
+    write_list(cli, answer, "holders.items", holder_columns, &out);
+    write_list(cli, answer, "ahead.items", ahead_columns, &out);
+    int failed = cli_puts(cli, out.text, err);
+    strbuf_finish(&out);
+    return failed;
+}
+
+static int run(struct cli *cli, struct error *err)
+{
+    struct api *api = cli_api(cli, err);
+    if (!api)
+        return -1;
+    SCOPED(strbuf_finish) struct strbuf target = {0};
+    const struct doc *answer = NULL;
+    const char *format = arguments_text(cli->args, "output");
+    job_append_target(cli, &target, arguments_operand(cli->args, 0), "/explain");
+    if (api_get(api, cli->arena, target.text, &answer, err) < 0)
+        return -1;
+    if (format && strcmp(format, "table") != 0)
+        return cli_write_doc(cli, answer, format, err);
+    return show(cli, answer, err);
+}
+
+const struct verb verb_explain = {
+    .name = "explain",
+    .operands = "JOB",
+    .summary = "say why a job waits, who holds what it waits for, and when it will start",
+    .description =
+        "What it waits for comes from the scheduler itself, as it is now. When it starts comes "
+        "from "
+        "running that state forward several times, each time with other lengths of the jobs, drawn "
+        "from how long such jobs really took: the middle of these runs is shown, and the earliest "
+        "and the latest. Jobs that are yet to be submitted are not foreseen. Of teams whose jobs "
+        "you may not see, no names are shown.",
+    .examples = "muster explain vision/train\n"
+                "muster explain vision/train -o json",
+    .options = options,
+    .scope = VERB_REMOTE,
+    .run = run,
+};

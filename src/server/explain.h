@@ -1,0 +1,20 @@
+/* The planner's facts (planner/explain.h, whatif.h) as the API shows them: ids, moments and amounts
+ * as text, names only of teams that the asker may see; and the same in sentences. */
+#pragma once
+
+#include "core/rows.h"
+#include "wire/doc.h"
+
+struct identity;
+struct server;
+
+/* What GET /v1/jobs/{job}/explain answers. facts: NULL for a job that has ended; without: why there
+ * is no forecast, NULL when there is one. */
+struct doc *explain_show(struct server *server, const struct identity *identity,
+    struct arena *arena, const struct job_row *job, const struct doc *facts, const char *without);
+/* What POST /v1/whatif answers. */
+struct doc *explain_show_whatif(struct arena *arena, const struct doc *facts);
+
+/* The sentences about such an answer without them: a list of texts, the first the shortest account
+ * of all. */
+struct doc *explain_words(struct arena *arena, const struct doc *shown);
