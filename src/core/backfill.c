@@ -92,7 +92,7 @@ static bool leaves_in_time(const struct promise_row *promise, const struct live_
 {
     if (attempt_leaves_ms(attempt) <= promise->begin_ms)
         return true;
-    return promise->open && attempt->row.id <= promise->last_attempt && attempt_open(attempt);
+    return promise->open && attempt->row.id <= promise->last_attempt && attempt_unbounded(attempt);
 }
 
 /* Amounts of a node. */

@@ -83,7 +83,9 @@ struct projection {
 int64_t attempt_leaves_ms(const struct live_attempt *attempt);
 /* The same for a job that would be admitted now. */
 int64_t job_leaves_ms(const struct core *core, const struct live_job *job);
-/* Whether it ends some day, though nobody knows when: it has no time limit and is no service. */
+/* Whether it ends some day, though nothing says when: it has no time limit and is no service. */
+bool attempt_unbounded(const struct live_attempt *attempt);
+/* The same, and nobody told it to stop. */
 bool attempt_open(const struct live_attempt *attempt);
 /* Where and when the smallest gang of the job fits first on these nodes of one pool, when nothing
  * starts there before. False: not before a service ends. plan_finish(&ret->plan) frees it. */

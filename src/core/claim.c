@@ -105,11 +105,16 @@ void claims_release(struct core *core, struct live_job *job)
         queue_add(core, job);
 }
 
+void claims_drop_node(struct core *core, struct live_node *node)
+{
+    while (node->claims.count)
+        claims_release(core, node->claims.items[0]->job);
+}
+
 void claims_release_node(struct core *core, struct live_node *node)
 {
     promise_release_node(core, node);
-    while (node->claims.count)
-        claims_release(core, node->claims.items[0]->job);
+    claims_drop_node(core, node);
 }
 
 /* The place that the claims keep, as a plan. */

@@ -272,8 +272,8 @@ static int check_node_change(const struct sim_txn *txn, const struct node_row *o
     return 0;
 }
 
-static int check_other_change(
-    const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
+static int check_other_change(const struct sim_store *before, const struct sim_txn *txn,
+    const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
     bool gone = change->change != CHANGE_PUT;
@@ -288,7 +288,9 @@ static int check_other_change(
             ((const struct claim_row *)change->row)->job, err);
     if (change->kind == ROW_PROMISE && !gone && !old)
         return need_decision(txn, DECISION_PROMISE, DECISION_OF_JOB,
-            ((const struct promise_row *)change->row)->job, err);
+                   ((const struct promise_row *)change->row)->job, err) < 0
+                   ? -1
+                   : invariants_promise_change(before, txn, change->row, err);
     return 0;
 }
 
@@ -363,7 +365,7 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     case ROW_SERVICE:
     case ROW_REPLICA: return invariants_service_change(before, txn, change, err);
-    default: return check_other_change(txn, old, change, err);
+    default: return check_other_change(before, txn, old, change, err);
     }
 }
 
@@ -546,8 +548,8 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
-        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA,
-        ROW_ALLOTMENT, ROW_SPEED};
+        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT,
+        ROW_SPEED};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

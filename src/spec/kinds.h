@@ -183,7 +183,7 @@ struct class_kind {
 
 enum network_mode { NETWORK_NONE, NETWORK_GANG, NETWORK_HOST };
 enum spread_mode { SPREAD_PACK, SPREAD_SPREAD };
-enum topology_mode { TOPOLOGY_NONE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
+enum topology_mode { TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
 enum dependency_condition { DEPENDENCY_SUCCEEDED, DEPENDENCY_ENDED };
 
 /* Priorities are numbers, with names for the usual ones (low 100, normal 500, high 800,
@@ -291,7 +291,7 @@ struct job {
     struct placement placement;
     struct {
         const char *within; /* a level of the pool, or "node"; NULL: wherever there is room */
-        enum topology_mode mode; /* TOPOLOGY_NONE where within is NULL */
+        enum topology_mode mode;
     } topology;
     int64_t priority;
     bool preemptible;
