@@ -1,5 +1,5 @@
-/* Fuzz target: any bytes as frames are read or refused, and rows that were read are written again to
- * the same bytes. */
+/* Fuzz target: any bytes as frames are read or refused, and rows that were read are written again
+ * to the same bytes. */
 #include "base/memory.h"
 #include "planner/frame.h"
 

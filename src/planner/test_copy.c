@@ -101,7 +101,8 @@ static void holes_are_closed_and_refilled(void **state)
     copy_remove(copy, ROW_SYMBOL, 5000);
     assert_int_equal(copy_count(copy, ROW_SYMBOL), count);
     put_symbol(copy, 502);
-    assert_string_equal(((const struct symbol_row *)copy_find(copy, ROW_SYMBOL, 502))->text, "s502");
+    assert_string_equal(
+        ((const struct symbol_row *)copy_find(copy, ROW_SYMBOL, 502))->text, "s502");
     copy_clear(copy);
     assert_int_equal(copy_count(copy, ROW_SYMBOL), 0);
     assert_null(copy_find(copy, ROW_SYMBOL, 502));

@@ -60,8 +60,8 @@ static struct asked ask(struct world *world, const char *kind, uint64_t job, con
             copy_put(asked.copy, row->kind, row->bytes);
     }
     struct answer_state state = {asked.copy, asked.history, 17, world->now_ms};
-    char *question = arena_printf(asked.arena, "{\"ask\":\"%s\",\"job\":%llu%s}", kind,
-        (unsigned long long)job, rest);
+    char *question = arena_printf(
+        asked.arena, "{\"ask\":\"%s\",\"job\":%llu%s}", kind, (unsigned long long)job, rest);
     answer_question(&state, question, strlen(question), &out);
     const struct doc *answer =
         doc_parse_json(asked.arena, out.text, out.length, DOC_BYTES_MAX, &err);

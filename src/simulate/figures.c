@@ -226,7 +226,10 @@ void figure_text(struct strbuf *out, const struct figure *figure, double value)
     case FIGURE_COUNT: strbuf_printf(out, "%.0f", value); break;
     case FIGURE_PERCENT: strbuf_printf(out, "%.2f%%", value); break;
     case FIGURE_SECONDS:
-        strbuf_puts(out, quantity_human_duration((int64_t)(value * 1000 + 0.5), duration));
+        strbuf_printf(out, "%.1f s", value);
+        if (value >= 120)
+            strbuf_printf(
+                out, " (%s)", quantity_human_duration((int64_t)(value * 1000 + 0.5), duration));
         break;
     case FIGURE_RATIO: strbuf_printf(out, "%.3f", value); break;
     case FIGURE_HOURS: strbuf_printf(out, "%.1f h", value); break;
