@@ -67,6 +67,11 @@ struct node_view {
 const struct live_node *promise_view(const struct core *core, const struct live_job *job,
     const struct live_node *node, struct node_view *view);
 
+/* Whether so much is held of the node that the job may not hold a part of it: less is left than is
+ * promised to another and not held by those that leave in time. */
+bool promise_crowded(
+    const struct core *core, const struct live_job *job, const struct live_node *node);
+
 /* ---- project.c --------------------------------------------------------------------------------
  */
 

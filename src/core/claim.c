@@ -159,7 +159,8 @@ static bool place_free(struct core *core, const struct live_job *job, const stru
     journal_trial(core, 1);
     plan_hold(job, plan, 1);
     for (size_t i = 0; i < plan->parts.count; i++)
-        is_free = is_free && !node_overfull(plan->parts.items[i].node);
+        is_free = is_free && !node_overfull(plan->parts.items[i].node) &&
+                  !promise_crowded(core, job, plan->parts.items[i].node);
     plan_hold(job, plan, -1);
     journal_trial(core, -1);
     return is_free;
