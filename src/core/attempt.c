@@ -156,9 +156,16 @@ static int64_t lost_since_ms(const struct core *core, const struct live_attempt 
     return most(attempt->row.started_ms, attempt->row.checkpoint_ms);
 }
 
+/* A service loses no work with its end, however long it ran: only its start, counted as so much. */
+enum { SERVICE_START_MS = 60 * 1000 };
+
 int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *attempt)
 {
-    return most(core->now_ms - lost_since_ms(core, attempt), 0);
+    const struct job_row *job = &attempt->job->row;
+    int64_t since_ms = most(core->now_ms - lost_since_ms(core, attempt), 0);
+    if (job->saves_on_stop)
+        return 0;
+    return job->service ? least(since_ms, SERVICE_START_MS) : since_ms;
 }
 
 int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt)

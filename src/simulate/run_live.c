@@ -210,6 +210,8 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
     if (job->start_ms < 0) {
         job->start_ms = run->now_ms;
         quantile_add(&run->metrics->waiting_ms, job->start_ms - job->submit_ms);
+        if (core_job(run->world.core, job->id)->priority >= PRIORITY_URGENT)
+            quantile_add(&run->metrics->urgent_ms, job->start_ms - job->submit_ms);
     }
     run->metrics->starts++;
     run->metrics->decisions++;

@@ -209,7 +209,10 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
         .preemptible = from->preemptible,
         .preemptions_max = -1,
         .deadline_ms = deadline && from->deadline_ms ? RUN_EPOCH_MS + from->deadline_ms : 0,
-        .checkpoint = {from->checkpoint_ms > 0 ? from->checkpoint_ms : 0},
+        .duration_ms = from->duration_ms,
+        .checkpoint = {.interval_ms = from->checkpoint_ms > 0 ? from->checkpoint_ms : 0,
+            .restart_ms = world->restart_ms,
+            .on_stop = from->checkpoint_ms == 0},
         .retries = {.limit = 1000000}, /* a lost node uses one, and is no fault of the job */
     };
     ask_types(world->arena, from->accelerators, &job);

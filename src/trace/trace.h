@@ -130,6 +130,17 @@ MUST_CHECK struct trace_source *trace_repeat(
 /* Everything a source has; closes it. NULL with err. */
 MUST_CHECK struct trace_list *trace_list_read(struct trace_source *source, struct error *err);
 
+/* What is drawn over a trace whose jobs do not say it. */
+struct trace_mark {
+    /* Of 1000 jobs so many have priority urgent, or low; the others keep theirs. */
+    int64_t urgent_milli, low_milli;
+    /* Of checkpoints, each job's own, where the trace does not say; max 0: as they are. */
+    int64_t interval_ms, interval_max_ms;
+};
+/* The same jobs with that drawn from the seed. Takes the source over. */
+struct trace_source *trace_mark(
+    struct trace_source *source, const struct trace_mark *mark, uint64_t seed);
+
 /* ---- formats --------------------------------------------------------------------------- */
 
 struct trace_options {
@@ -171,7 +182,8 @@ struct trace_events {
     struct arena *arena;
     VEC(struct trace_event) items; /* by at_ms, then as in the file */
 };
-/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines `milliseconds,add|remove,name`,
- * or counts of nodes over time, see events.c. 0, or -1 and the list is zeroed. */
+/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines
+ * `milliseconds,add|remove,name`, or counts of nodes over time, see events.c. 0, or -1 and the list
+ * is zeroed. */
 MUST_CHECK int trace_events_read(struct trace_events *events, const char *path, struct error *err);
 void trace_events_finish(struct trace_events *events);
