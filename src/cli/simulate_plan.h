@@ -18,6 +18,7 @@ struct simulate_plan {
     struct trace_cluster cluster;
     struct trace_events events;
     struct fragment_mix *mix;
+    struct trace_mark mark;
 };
 
 extern const struct option_spec simulate_options[];

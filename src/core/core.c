@@ -11,6 +11,7 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -52,6 +53,9 @@ struct core *core_create(const struct core_options *options)
     core->victim_policy = victim_policy_find(core->options.victims);
     core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
     core->options.victims = core->victim_policy->name;
+    core->spot_policy = spot_policy_find(core->options.spot);
+    core->spot_policy = core->spot_policy ? core->spot_policy : spot_policy_find(NULL);
+    core->options.spot = core->spot_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -129,6 +133,7 @@ void core_destroy(struct core *core)
     vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);
+    vec_free(&core->spot_jobs);
     vec_free(&core->promised);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);

@@ -33,6 +33,7 @@ struct core_options {
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
+    const char *spot;    /* who uses spot capacity when: core_spot_name; NULL or unknown: default */
     const char *allotment;   /* who runs with how many ranks: a name that allot_find knows, which
                               * whoever parses options has asked; NULL: "fair" */
     int64_t round_ms;        /* of policies that decide in rounds; 0: the policy's own */
@@ -47,6 +48,8 @@ void core_destroy(struct core *core);                         /* NULL is fine */
 const char *core_placement_name(size_t i);
 /* The same of the policies by which victims are chosen; the first is "least-loss". */
 const char *core_victims_name(size_t i);
+/* The same of the policies for spot capacity under a deadline. */
+const char *core_spot_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 #include "core/topology.h"
@@ -81,6 +82,8 @@ static bool taints_allow(const struct live_shape *shape, const struct live_node 
 static bool type_matches(const struct shape_row *shape, const struct live_node *node)
 {
     const struct pool_row *pool = &node->pool->row;
+    if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot))
+        return false;
     if (shape->pool && shape->pool != pool->name)
         return false;
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
@@ -283,6 +286,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
+    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+        return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);

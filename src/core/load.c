@@ -15,6 +15,7 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -83,6 +84,10 @@ static int load_pool(const struct loader *in)
     const struct pool_row *row = in->row;
     if (!row->name || idmap_get(&in->core->pools_by_name, row->name))
         return corrupt(in, ROW_POOL, "its name is missing or taken");
+    if (row->spot_up_ms < 0 || row->spot_down_ms < 0 || row->spot_losses < 0 ||
+        row->spot_at_ms < 0 || row->spot_at_ms > TIME_MS_MAX || row->spot_up_ms > SPOT_SEEN_MAX ||
+        row->spot_down_ms > SPOT_SEEN_MAX)
+        return corrupt(in, ROW_POOL, "numbers out of range");
     struct live_pool *pool = LOAD(in, ROW_POOL, struct live_pool);
     idmap_put(&in->core->pools_by_name, pool->row.name, pool);
     return 0;
@@ -220,11 +225,25 @@ static int load_rule(const struct loader *in)
     return 0;
 }
 
+static bool length_sane(int64_t ms)
+{
+    return ms >= 0 && ms <= TIME_MS_MAX;
+}
+
+static bool spot_sane(const struct job_row *row)
+{
+    return length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
+           length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
+           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) &&
+           length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
+           row->spot_now <= SPOT_ON_DEMAND;
+}
+
 static bool job_sane(const struct job_row *row)
 {
     return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
            row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
-           row->time_limit_ms >= 0;
+           row->time_limit_ms >= 0 && spot_sane(row);
 }
 
 static int load_job(const struct loader *in)
@@ -247,6 +266,7 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     in->core->governed += allot_governs(in->core, job);
+    spot_link(in->core, job);
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
@@ -551,6 +571,7 @@ int core_load_end(struct core *core, struct error *err)
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         topology_derive(pool);
     topology_changed(core);
+    spot_seen(core);
     core->round_wanted = true;
     core->loading = false;
     return core_check(core, err);

@@ -11,6 +11,7 @@
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/score.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -251,6 +252,7 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
     if (!node || (node->row.state == NODE_UP) == up)
         return false;
     usage_settle_all(core);
+    spot_node_seen(core, node, !up);
     if (!up) {
         charge_capacity(core, node);
         capacity_count(core, node, -1);

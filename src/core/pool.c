@@ -10,6 +10,7 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -425,6 +426,7 @@ static void pool_apply(
     live->row.jurisdiction = jurisdiction;
     if (moves)
         jurisdiction_evict(core, live);
+    spot_pool_settle(core, live);
     live->row.spot = pool->spot;
     if (!prices_same(core, live, &pool->prices)) {
         for (size_t i = 0; i < live->nodes.count; i++)

@@ -341,7 +341,7 @@ static int64_t score_first(struct core *core, const struct live_job *job, size_t
     }
     if (!kind->matches)
         return SCORE_NO_MATCH;
-    if (node->promises || !node_idle(node))
+    if (!node_idle(node))
         return score_now(core, job, node);
     if (!kind->idle_known) {
         kind->idle_known = true;

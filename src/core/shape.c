@@ -107,6 +107,7 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
         .accelerator_milli = ask->accelerator_milli,
         .spread = (int32_t)place->spread,
         .exclusive = place->exclusive,
+        .spot = (int32_t)place->spot,
     };
     if (ask->accelerator_milli)
         draft->row.accelerator = symbol_intern(core, ask->accelerator);
@@ -142,7 +143,7 @@ static uint64_t shape_hash_row(const struct shape_row *row)
     hash = mix(hash, (uint64_t)row->accelerator << 32 | row->pool);
     hash = mix(hash, (uint64_t)row->node_type << 32 | row->jurisdiction);
     hash = mix(hash, (uint64_t)row->topology << 32 | row->within);
-    return mix(hash, (uint64_t)row->spread << 1 | row->exclusive);
+    return mix(hash, (uint64_t)row->spot << 32 | (uint64_t)row->spread << 1 | row->exclusive);
 }
 
 static uint64_t shape_hash_rule(uint64_t hash, const struct rule_row *rule)
@@ -157,7 +158,8 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
            a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
            a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
-           a->exclusive == b->exclusive && a->topology == b->topology && a->within == b->within;
+           a->exclusive == b->exclusive && a->topology == b->topology && a->within == b->within &&
+           a->spot == b->spot;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)

@@ -10,6 +10,7 @@
 #include "core/pool.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -90,6 +91,9 @@ static int check_times(const struct job *job, struct error *err)
         {"spec.startAfter", job->start_after_ms},
         {"spec.deadline", job->deadline_ms},
         {"spec.timeLimit", job->time_limit_ms},
+        {"spec.duration", job->duration_ms},
+        {"spec.checkpoint.interval", job->checkpoint.interval_ms},
+        {"spec.checkpoint.restart", job->checkpoint.restart_ms},
     };
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         if (check_range(times[i].what, times[i].value, 0, TIME_MS_MAX, err) < 0)
@@ -340,6 +344,10 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .time_limit_ms = job->time_limit_ms,
         .min_runtime_ms = job->min_runtime_ms,
         .grace_ms = job->grace_ms,
+        .saves_on_stop = job->checkpoint.on_stop,
+        .duration_ms = job->duration_ms,
+        .interval_ms = job->checkpoint.interval_ms,
+        .restart_ms = job->checkpoint.restart_ms,
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,
     };
@@ -400,6 +408,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
     core->governed += allot_governs(core, live);
+    spot_begin(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);

@@ -24,6 +24,7 @@ struct sim_profile {
     int64_t commands;     /* steps with another command */
     int64_t reconfigures; /* of these: pools and teams */
     int64_t services;     /* of the rest: services */
+    bool spot;            /* half of the jobs have deadlines, every other pool is spot capacity */
     struct sim_faults faults;
 };
 

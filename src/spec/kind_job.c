@@ -196,6 +196,18 @@ static const struct field checkpoint_fields[] = {
         .fallback_doc = "not known",
         .offset = offsetof(struct job, checkpoint.interval_ms),
         .doc = "How often the job writes a checkpoint."},
+    {.name = "restart",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(1),
+        .fallback_doc = "not known",
+        .offset = offsetof(struct job, checkpoint.restart_ms),
+        .doc = "How long it takes to start again and go on from a checkpoint."},
+    {.name = "onStop",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct job, checkpoint.on_stop),
+        .doc = "Whether it writes one when it is told to stop, within its grace period: then a "
+               "preemption loses nothing."},
 };
 static const struct field_table checkpoint_table = FIELD_TABLE(
     "Checkpoint", struct job, checkpoint_fields, .doc = "What the job says of its checkpoints.");
@@ -586,6 +598,15 @@ static const struct field job_spec_fields[] = {
         .offset = offsetof(struct job, time_limit_ms),
         .also = "timeout walltime",
         .doc = "How long an attempt may run."},
+    {.name = "duration",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(366),
+        .fallback_doc = "not known",
+        .offset = offsetof(struct job, duration_ms),
+        .also = "expected runtime estimate",
+        .doc = "How long its work is expected to take in all. With a deadline, it decides when "
+               "the job may wait for spot capacity."},
     {.name = "dependsOn",
         .type = FIELD_OBJECTS,
         .table = &dependency_table,

@@ -184,6 +184,7 @@ struct class_kind {
 enum network_mode { NETWORK_NONE, NETWORK_GANG, NETWORK_HOST };
 enum spread_mode { SPREAD_PACK, SPREAD_SPREAD };
 enum topology_mode { TOPOLOGY_NONE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
+enum spot_use { SPOT_ALLOWED, SPOT_NEVER, SPOT_ONLY }; /* pools of spot capacity */
 enum dependency_condition { DEPENDENCY_SUCCEEDED, DEPENDENCY_ENDED };
 
 /* Priorities are numbers, with names for the usual ones (low 100, normal 500, high 800,
@@ -236,6 +237,7 @@ struct placement {
     struct label_list apart; /* anti-affinity: never on such nodes */
     enum spread_mode spread;
     bool exclusive; /* nodes of its own */
+    enum spot_use spot;
 };
 
 /* An artifact that a job reads: exactly one of dataset and model is given, as a reference
@@ -307,6 +309,7 @@ struct job {
     int64_t start_after_ms; /* moment; 0: none */
     int64_t deadline_ms;    /* moment by which it has to have ended; 0: none */
     int64_t time_limit_ms;  /* length of an attempt; 0: none */
+    int64_t duration_ms;    /* how long its work is expected to take in all; 0: not known */
     struct {
         struct dependency *items;
         size_t count;
@@ -324,6 +327,8 @@ struct job {
     } log;
     struct {
         int64_t interval_ms; /* how often the job says it checkpoints; 0: not known */
+        int64_t restart_ms;  /* what starting again costs; 0: not known */
+        bool on_stop;        /* it writes one when it is told to stop */
     } checkpoint;
 };
 
