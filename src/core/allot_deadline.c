@@ -2,7 +2,8 @@
  *
  * Admission and shares are those of ElasticFlow (Gu et al., ASPLOS 2023): a job's minimum
  * satisfactory share is the least gang with which it ends in time beside all that was promised
- * before; what is free after that goes where another accelerator speeds a job up most. What differs:
+ * before; what is free after that goes where another accelerator speeds a job up most. What
+ * differs:
  *
  * - A job whose deadline can not be promised is not dropped. It runs on what is left over, and is
  *   looked at anew in every round: others end sooner than their plan says, and it may still be
@@ -157,7 +158,8 @@ static bool fits_among(struct deadline *all, struct plan_job *one)
     bool placed = false;
     for (size_t i = 0; i <= all->promised; i++) {
         bool last = i == all->promised;
-        if (!placed && (last || all->order[i]->job->row->deadline_ms > one->job->row->deadline_ms)) {
+        if (!placed &&
+            (last || all->order[i]->job->row->deadline_ms > one->job->row->deadline_ms)) {
             placed = true;
             if (!plan_fit(&all->trial, &other))
                 return false;
@@ -300,7 +302,7 @@ static void grow(struct deadline *all, int64_t *left)
 {
     struct grower *heap = mem_alloc(all->count + 1, sizeof *heap);
     size_t count = 0;
-    for (size_t i = 0; i < all->count && *left > 0; i++) {
+    for (size_t i = 0; i<all->count && * left> 0; i++) {
         heap[count] = (struct grower){all->order[i], growth(all->order[i], *left)};
         count += heap[count].gain >= 0;
     }

@@ -59,6 +59,8 @@ static int load_counter(const struct loader *in)
         core->clock = counter;
         core->now_ms = most(core->now_ms, least(row->last, TIME_MS_MAX));
     }
+    if (strcmp(row->name, "round") == 0)
+        core->round = counter;
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         if (strcmp(row->name, row_type((enum row_kind)kind)->name) == 0)
             core->counters[kind] = counter;
@@ -533,7 +535,6 @@ int core_load_end(struct core *core, struct error *err)
     services_index(core);
     reservations_index(core);
     topology_changed(core);
-    core->round_wanted = true;
     core->loading = false;
     return core_check(core, err);
 }
