@@ -1,28 +1,42 @@
-/* The core alone, no I/O: `core NODES JOBS` fills that many nodes with jobs of ten shapes and
- * prints one line of JSON: decisions a second, and the memory a live job takes. */
-#include "base/clock.h"
-#include "sim/sim_bench.h"
+/* The core alone, no I/O. Each measure prints one line of JSON; core_world.h has them. */
+#include "core_world.h"
 
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] =
+    "usage: core place MIX NODES [CHECKED]     which node, device and accounting; MIX: ten openb "
+    "drawn\n"
+    "       core pass MIX NODES JOBS           whole passes\n"
+    "       core life MIX NODES LIVES BATCH    whole lives, BATCH a tick\n"
+    "       core queue MIX NODES WAITING       an end while so many wait\n"
+    "       core gang NODES RANKS              one gang\n"
+    "       core reclaim NODES RANKS           all devices, by gangs of that size\n"
+    "       core never MIX NODES               jobs that no node could hold\n";
+
+static int64_t number(int argc, char **argv, int at, int64_t otherwise)
+{
+    return at < argc ? atoll(argv[at]) : otherwise;
+}
 
 int main(int argc, char **argv)
 {
-    struct sim_bench_result result;
-    struct error err;
-    int64_t nodes = argc == 3 ? atoll(argv[1]) : 0, jobs = argc == 3 ? atoll(argv[2]) : 0;
-    if (nodes < 1 || jobs < 1) {
-        fprintf(stderr, "usage: core NODES JOBS\n");
-        return 2;
-    }
-    if (sim_bench(nodes, jobs, clock_monotonic_ns, &result, &err) < 0) {
-        fprintf(stderr, "core: %s\n", err.text);
-        return 1;
-    }
-    printf("{\"placed\": %lld, \"placed_per_s\": %.1f, \"submitted_per_s\": %.1f, "
-           "\"jobs_live\": %lld, \"bytes_per_job\": %.1f}\n",
-        (long long)result.placed, (double)result.placed / ((double)result.schedule_ns / 1e9),
-        (double)jobs / ((double)result.submit_ns / 1e9), (long long)result.jobs_live,
-        (double)result.bytes / (double)result.jobs_live);
-    return 0;
+    const char *what = argc > 2 ? argv[1] : "", *mix = argc > 2 ? argv[2] : "";
+    int64_t first = number(argc, argv, 2, 0), second = number(argc, argv, 3, 0);
+    int64_t third = number(argc, argv, 4, 0), fourth = number(argc, argv, 5, 1);
+    if (strcmp(what, "place") == 0 && second > 0)
+        return bench_place(mix, second, third);
+    if (strcmp(what, "pass") == 0 && second > 0 && third > 0)
+        return bench_pass(mix, second, third);
+    if (strcmp(what, "life") == 0 && second > 0 && third > 0 && fourth > 0)
+        return bench_life(mix, second, third, fourth);
+    if (strcmp(what, "queue") == 0 && second > 0)
+        return bench_queue(mix, second, third);
+    if (strcmp(what, "never") == 0 && second > 0)
+        return bench_never(mix, second);
+    if (strcmp(what, "gang") == 0 && first > 0 && second > 0)
+        return bench_gang(first, second);
+    if (strcmp(what, "reclaim") == 0 && first > 0 && second > 0)
+        return bench_reclaim(first, second);
+    fputs(usage, stderr);
+    return 2;
 }

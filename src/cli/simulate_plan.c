@@ -52,6 +52,8 @@ const struct option_spec simulate_options[] = {
     {"spot-node", 0, OPTION_TEXT, "DEVICES[:TYPE][/CPUS]", "what each of them has; 1"},
     {"until", 0, OPTION_DURATION, "TIME", "ends the run at this moment of the trace"},
     {"jobs-max", 0, OPTION_NUMBER, "COUNT", "takes the first jobs of the trace only"},
+    {"html", 0, OPTION_TEXT, "FILE", "also writes a page with plots"},
+    {"csv", 0, OPTION_TEXT, "FILE", "also writes a line for each job that ended"},
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|csv"},
     {NULL},
 };
@@ -143,6 +145,7 @@ static int policy_parse(struct cli *cli, struct simulate_plan *plan, struct erro
             return unknown("policy", name, placement_name, allotment_name, err);
     }
     const struct allotment_policy *rounds = allot_find(plan->run.core.allotment);
+    plan->run.deadlines = plan->run.deadlines || rounds->late_goes_on;
     plan->run.core.round_anchor_ms = RUN_EPOCH_MS;
     plan->run.core.round_ms = arguments_number(cli->args, "round", 0);
     plan->run.progress_ms =
@@ -198,6 +201,7 @@ static void times_take(struct cli *cli, struct simulate_plan *plan)
     run->until_ms = arguments_number(args, "until", 0);
     run->jobs_max = arguments_number(args, "jobs-max", 0);
     run->sample_ms = HOUR_MS;
+    run->curve = arguments_text(args, "html") != NULL;
 }
 
 /* ---- machines -------------------------------------------------------------------------- */

@@ -1,5 +1,8 @@
 /* muster simulate: the live scheduler on a trace, in virtual time. */
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/memory.h"
+#include "base/quantity.h"
 #include "cli/cli.h"
 #include "cli/simulate_plan.h"
 #include "cli/table.h"
@@ -7,7 +10,10 @@
 #include "simulate/figures.h"
 #include "simulate/report.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef VEC(struct metrics) metrics_list;
 
@@ -61,19 +67,107 @@ static int write_report(struct cli *cli, const struct report *report, struct err
     return failed;
 }
 
+/* ---- while it runs --------------------------------------------------------------------- */
+
+struct watch {
+    struct cli *cli;
+    uint64_t seed, seeds; /* the how manieth, of so many */
+    FILE *jobs;           /* --csv; NULL: none */
+    struct strbuf line;
+    int64_t shown_ms;
+    bool bar, drawn;
+};
+
+static void bar_clear(struct watch *watch)
+{
+    if (watch->drawn)
+        fputs("\r\033[K", stderr);
+    watch->drawn = false;
+}
+
+static void bar_draw(void *context, int64_t jobs, int64_t expected, int64_t now_ms)
+{
+    enum { CELLS = 30, EVERY_MS = 200 };
+    struct watch *watch = context;
+    int64_t moment_ms = clock_boot_ms();
+    char done[CELLS + 1], time[QUANTITY_TEXT];
+    if (moment_ms - watch->shown_ms < EVERY_MS)
+        return;
+    watch->shown_ms = moment_ms;
+    watch->drawn = true;
+    int filled = expected > 0 && jobs <= expected ? (int)(jobs * CELLS / expected) : 0;
+    for (int i = 0; i < CELLS; i++)
+        done[i] = i < filled ? '#' : '.';
+    done[CELLS] = '\0';
+    fprintf(stderr, "\r\033[K[%s] %" PRId64 " jobs, %s", done, jobs,
+        quantity_human_duration(now_ms, time));
+    if (watch->seeds > 1)
+        fprintf(stderr, ", run %" PRIu64 " of %" PRIu64, watch->seed, watch->seeds);
+    fflush(stderr);
+}
+
+static void job_write(void *context, const struct run_job *job)
+{
+    struct watch *watch = context;
+    strbuf_clear(&watch->line);
+    run_job_csv(&watch->line, watch->seed, job);
+    fputs(strbuf_text(&watch->line), watch->jobs);
+}
+
+static int watch_begin(struct cli *cli, struct watch *watch, struct error *err)
+{
+    const char *path = arguments_text(cli->args, "csv");
+    *watch = (struct watch){.cli = cli, .bar = isatty(STDERR_FILENO) == 1};
+    if (!path)
+        return 0;
+    watch->jobs = fopen(path, "we");
+    if (!watch->jobs)
+        return error_set_errno(err, "--csv: %s", path);
+    fputs(run_job_csv_header, watch->jobs);
+    return 0;
+}
+
+static int watch_end(struct watch *watch, struct error *err)
+{
+    bool failed = watch->jobs && ferror(watch->jobs);
+    bar_clear(watch);
+    strbuf_finish(&watch->line);
+    if (watch->jobs && (fclose(watch->jobs) != 0 || failed))
+        return error_set_errno(err, "--csv");
+    return 0;
+}
+
 static int run_seeds(
     struct cli *cli, const struct simulate_plan *plan, metrics_list *runs, struct error *err)
 {
-    const struct run_observer observer = {0};
-    (void)cli;
-    for (uint64_t seed = plan->first_seed;; seed++) {
+    struct watch watch;
+    if (watch_begin(cli, &watch, err) < 0)
+        return -1;
+    const struct run_observer observer = {.context = &watch,
+        .job = watch.jobs ? job_write : NULL,
+        .progress = watch.bar ? bar_draw : NULL};
+    int failed = 0;
+    watch.seeds = plan->last_seed - plan->first_seed + 1;
+    for (uint64_t i = 0; failed == 0 && i < watch.seeds; i++) {
         struct metrics metrics;
-        if (simulate_plan_run(plan, seed, &observer, &metrics, err) < 0)
-            return -1;
-        vec_push(runs, metrics);
-        if (seed == plan->last_seed)
-            return 0;
+        watch.seed = i + 1;
+        failed = simulate_plan_run(plan, plan->first_seed + i, &observer, &metrics, err);
+        if (failed == 0)
+            vec_push(runs, metrics);
     }
+    return watch_end(&watch, failed < 0 ? NULL : err) < 0 ? -1 : failed;
+}
+
+static int write_html(struct cli *cli, const struct report *report, struct error *err)
+{
+    const char *path = arguments_text(cli->args, "html");
+    struct strbuf out = {0};
+    if (!path)
+        return 0;
+    report_html(report, &out);
+    int failed = file_write(path, strbuf_text(&out), out.length, 0644, err);
+    strbuf_finish(&out);
+    return failed < 0 ? error_prefix(err, "--html") : 0;
 }
 
 static int run(struct cli *cli, struct error *err)
@@ -83,10 +177,15 @@ static int run(struct cli *cli, struct error *err)
     int failed = simulate_plan_make(cli, &plan, err);
     if (failed == 0)
         failed = run_seeds(cli, &plan, &runs, err);
-    const struct report report = {
-        plan.format ? plan.format->name : NULL, plan.policy, plan.run.mode, runs.items, runs.count};
-    if (failed == 0)
-        failed = write_report(cli, &report, err);
+    if (failed == 0) {
+        const struct report report = {.format = plan.format->name,
+            .policy = plan.policy,
+            .jobs = plan.jobs,
+            .mode = plan.run.mode,
+            .runs = runs.items,
+            .count = runs.count};
+        failed = write_html(cli, &report, err) < 0 ? -1 : write_report(cli, &report, err);
+    }
     for (size_t i = 0; i < runs.count; i++)
         metrics_finish(&runs.items[i]);
     vec_free(&runs);

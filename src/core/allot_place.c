@@ -60,7 +60,7 @@ static bool plan_widest(struct core *core, const struct live_job *job, int32_t s
     size_t count = job->shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = job->shape->candidates.items;
-        end = plan_pool_end(nodes, begin, count);
+        end = plan_pool_end(core, job->shape, nodes, begin, count);
         if (widest_in_pool(core, job, nodes + begin, end - begin, size_min, size_max, plan))
             return true;
     }

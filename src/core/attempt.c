@@ -15,6 +15,7 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
@@ -210,10 +211,13 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
 }
 
 /* Whether the job goes on for free after an end like that. */
-static bool ends_innocently(const struct live_job *job, enum end_reason reason)
+static bool ends_innocently(const struct live_attempt *attempt, enum end_reason reason)
 {
+    const struct job_row *job = &attempt->job->row;
+    bool spot = attempt->placements->node->pool->row.spot; /* which may go: nobody's failure */
     return reason == END_PREEMPTED || reason == END_DRAINED || reason == END_RESIZED ||
-           (reason == END_NODE_LOST && (job->row.shrink_on_node_loss || job->row.service));
+           reason == END_MOVED ||
+           (reason == END_NODE_LOST && (job->shrink_on_node_loss || job->service || spot));
 }
 
 /* So often a job goes on for free after attempts that were lost before they started. */
@@ -313,7 +317,7 @@ static void job_after_attempt(struct core *core, const struct live_attempt *atte
         job_end(core, job, JOB_CANCELLED, END_REPLACED, exit_status);
     else if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
-    else if (ends_innocently(job, reason))
+    else if (ends_innocently(attempt, reason))
         job_requeue(core, job, reason);
     else if (service_goes_on(core, attempt, reason))
         job_retry(core, job, reason);
@@ -332,6 +336,7 @@ void attempt_end(
     struct live_job *job = attempt->job;
     replica_unready(core, job, reason);
     allot_served(core, attempt);
+    spot_ended(core, attempt, reason);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;

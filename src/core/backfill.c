@@ -347,7 +347,7 @@ static bool project_best(
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
         struct projection other;
-        end = plan_pool_end(nodes, begin, count);
+        end = plan_pool_end(core, shape, nodes, begin, count);
         bool asked = pool ? nodes[begin]->pool == pool : pool_open(nodes[begin]->pool, job);
         if (!asked || !project(core, job, nodes + begin, end - begin, &other))
             continue;

@@ -15,6 +15,7 @@
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 static void blocked_waiting(const struct live_job *job, struct core_block *ret)
 {
@@ -60,20 +61,62 @@ static bool blocked_by_quota(
     return over != NULL;
 }
 
+static int64_t ranks_of_node(
+    const struct core *core, const struct live_job *job, const struct live_node *node, bool kept)
+{
+    struct live_node open = *node;
+    if (kept)
+        return fit_ranks(core, job, node, job->row.size_min);
+    open.promises = NULL;
+    return fit_ranks(core, job, &open, job->row.size_min);
+}
+
+/* How many ranks fit into the pool now, within one domain where the job requires that; kept: with
+ * what is promised to others kept. */
+static int64_t ranks_of_pool(
+    const struct core *core, const struct live_job *job, const struct live_pool *pool, bool kept)
+{
+    VEC(struct live_node *) nodes = {0};
+    const struct live_shape *shape = job->shape;
+    for (size_t i = 0; i < pool->nodes.count; i++) {
+        if (node_takes_work(pool->nodes.items[i]) && fit_matches(core, shape, pool->nodes.items[i]))
+            vec_push(&nodes, pool->nodes.items[i]);
+    }
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        topology_sort(core, shape, nodes.items, nodes.count);
+    int64_t best = 0;
+    for (size_t begin = 0, end; begin < nodes.count; begin = end) {
+        int64_t ranks = 0;
+        end = plan_pool_end(core, shape, nodes.items, begin, nodes.count);
+        for (size_t i = begin; i < end && ranks < job->row.size_min; i++)
+            ranks += ranks_of_node(core, job, nodes.items[i], kept);
+        best = most(best, ranks);
+    }
+    vec_free(&nodes);
+    return least(best, job->row.size_min);
+}
+
 /* How many ranks fit now, in the pool that has most room for them. */
 static int64_t ranks_now(const struct core *core, const struct live_job *job)
 {
     int64_t best = 0;
-    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
-        int64_t ranks = 0;
-        for (size_t i = 0; i < pool->nodes.count && ranks < job->row.size_min; i++) {
-            const struct live_node *node = pool->nodes.items[i];
-            if (node_takes_work(node) && fit_matches(core, job->shape, node))
-                ranks += fit_ranks(core, job, node, job->row.size_min);
-        }
-        best = most(best, ranks);
-    }
-    return least(best, job->row.size_min);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
+        best = most(best, ranks_of_pool(core, job, pool, true));
+    return best;
+}
+
+static void blocked_by_topology(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    struct topology_shortage shortage;
+    if (job->shape->row.topology != TOPOLOGY_REQUIRED)
+        return;
+    topology_shortage(core, job->shape, job->row.size_min, &shortage);
+    ret->level = shortage.level;
+    ret->domain = shortage.domain;
+    ret->resource = shortage.what;
+    ret->need = shortage.need;
+    ret->held = shortage.largest;
 }
 
 /* A place is kept for it. */
@@ -98,14 +141,7 @@ static void blocked_by_promise(
     for (size_t i = 0; i < core->promised.count; i++) {
         const struct live_job *holder = core->promised.items[i];
         const struct live_pool *pool = holder->promises->node->pool;
-        int64_t ranks = 0;
-        for (size_t n = 0; n < pool->nodes.count && ranks < job->row.size_min; n++) {
-            struct live_node open = *pool->nodes.items[n];
-            open.promises = NULL;
-            if (node_takes_work(&open) && fit_matches(core, job->shape, &open))
-                ranks += fit_ranks(core, job, &open, job->row.size_min);
-        }
-        if (ranks < job->row.size_min)
+        if (ranks_of_pool(core, job, pool, false) < job->row.size_min)
             continue;
         ret->kind = BLOCK_KEPT;
         ret->job = holder->row.id;
@@ -124,6 +160,7 @@ static void blocked_queued(
         ret->node = job->claims->row.node;
     } else if (!fit_possible(core, job->shape, job->row.size_min, false)) {
         ret->kind = BLOCK_IMPOSSIBLE;
+        blocked_by_topology(core, job, ret);
     } else if (!fit_possible(core, job->shape, job->row.size_min, true)) {
         ret->kind = BLOCK_CLOSED;
     } else if (array_full(job)) {

@@ -206,6 +206,17 @@ static int check_idle(const struct core *core, struct error *err)
     return 0;
 }
 
+/* Each job that moves between pools is in the list of those that do, once. */
+static int check_spot(const struct core *core, struct error *err)
+{
+    size_t moving = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job)
+        moving += job->row.spot_since_ms > 0;
+    if (moving != core->spot_jobs.count)
+        return error_set(err, ERR_CORRUPT, "the list of jobs that move to spot pools is wrong");
+    return 0;
+}
+
 static int check_timers(const struct core *core, struct error *err)
 {
     size_t timed = 0;
@@ -378,7 +389,7 @@ int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
-        check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
+        check_spot(core, err) < 0 || check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
         check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
         check_services(core, err) < 0 || check_promises(core, err) < 0 ||
         check_allotments(core, err) < 0)

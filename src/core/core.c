@@ -11,6 +11,7 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -51,6 +52,9 @@ struct core *core_create(const struct core_options *options)
     core->victim_policy = victim_policy_find(core->options.victims);
     core->victim_policy = core->victim_policy ? core->victim_policy : victim_policy_find(NULL);
     core->options.victims = core->victim_policy->name;
+    core->spot_policy = spot_policy_find(core->options.spot);
+    core->spot_policy = core->spot_policy ? core->spot_policy : spot_policy_find(NULL);
+    core->options.spot = core->spot_policy->name;
     core->images = arena_create();
     symbols_prepare(core);
     return core;
@@ -128,6 +132,7 @@ void core_destroy(struct core *core)
     vec_free(&core->rivals);
     scores_free(&core->scores);
     vec_free(&core->claimants);
+    vec_free(&core->spot_jobs);
     vec_free(&core->promised);
     vec_free(&core->timers);
     vec_free(&core->services_wanting);
@@ -159,6 +164,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_COUNTER] = sizeof(struct live_counter),
         [ROW_POOL] = sizeof(struct live_pool),
         [ROW_PRICE] = sizeof(struct live_price),
+        [ROW_LEVEL] = sizeof(struct live_level),
         [ROW_NODE] = sizeof(struct live_node) + 4 * DEVICES_MAX,
         [ROW_NODE_LABEL] = sizeof(struct live_node_label),
         [ROW_RESERVATION] = sizeof(struct live_reservation),

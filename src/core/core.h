@@ -33,10 +33,11 @@ struct core_options {
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
-    const char *allotment;      /* who runs with how many ranks: a name that allot_find knows, which
-                                 * whoever parses options has asked; NULL: "fair" */
-    int64_t round_ms;           /* of policies that decide in rounds; 0: the policy's own */
-    int64_t round_anchor_ms;    /* rounds are whole multiples of round_ms from here */
+    const char *spot;    /* who uses spot capacity when: core_spot_name; NULL or unknown: default */
+    const char *allotment;   /* who runs with how many ranks: a name that allot_find knows, which
+                              * whoever parses options has asked; NULL: "fair" */
+    int64_t round_ms;        /* of policies that decide in rounds; 0: the policy's own */
+    int64_t round_anchor_ms; /* rounds are whole multiples of round_ms from here */
 };
 
 struct core *core_create(const struct core_options *options); /* NULL: defaults */
@@ -47,6 +48,8 @@ void core_destroy(struct core *core);                         /* NULL is fine */
 const char *core_placement_name(size_t i);
 /* The same of the policies by which victims are chosen; the first is "least-loss". */
 const char *core_victims_name(size_t i);
+/* The same of the policies for spot capacity under a deadline. */
+const char *core_spot_name(size_t i);
 
 /* ---- loading --------------------------------------------------------------------------- */
 
@@ -320,7 +323,9 @@ enum block_kind {
     BLOCK_DEPENDENCY, /* the oldest job it waits for, and other_jobs more */
     BLOCK_MOMENT,     /* until_ms: its start, or the end of a backoff */
     BLOCK_CLAIM,      /* a place is kept for it on node, and those who are stopped have not left */
-    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change */
+    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change. Where a
+                       * level is required: no domain of it holds need of resource (accelerators
+                       * or ranks), the largest is `domain` with held */
     BLOCK_CLOSED,     /* those that could are cordoned, draining or lost */
     BLOCK_ARRAY,      /* held elements are active of limit at once */
     BLOCK_LIMIT,      /* team holds held of limit of a resource, and the job needs need */
@@ -337,6 +342,7 @@ enum block_kind {
 struct core_block {
     enum block_kind kind;
     uint64_t job, team, node;  /* 0 where the kind has none */
+    const char *level, *domain; /* of topology, or NULL; valid as resource is */
     const char *resource;      /* "cpu", .. or an accelerator type; valid until the next command */
     int64_t held, need, limit; /* in the resource's unit */
     int64_t until_ms;

@@ -15,8 +15,10 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -80,6 +82,8 @@ static bool taints_allow(const struct live_shape *shape, const struct live_node 
 static bool type_matches(const struct shape_row *shape, const struct live_node *node)
 {
     const struct pool_row *pool = &node->pool->row;
+    if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot))
+        return false;
     if (shape->pool && shape->pool != pool->name)
         return false;
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
@@ -93,7 +97,8 @@ static bool type_matches(const struct shape_row *shape, const struct live_node *
     return shape->accelerator_milli >= DEVICE_MILLI || node->row.fractional;
 }
 
-const struct live_rule *fit_rule_failed(const struct live_shape *shape, const struct live_node *node)
+const struct live_rule *fit_rule_failed(
+    const struct live_shape *shape, const struct live_node *node)
 {
     for (const struct live_rule *rule = shape->rules; rule; rule = rule->next) {
         if (!rule_matches(shape, rule, node))
@@ -105,9 +110,9 @@ const struct live_rule *fit_rule_failed(const struct live_shape *shape, const st
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    (void)core;
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
-           !fit_rule_failed(shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1;
+           !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
+           fit_idle_ranks(&shape->row, node, 1) == 1;
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -122,6 +127,8 @@ void shape_candidates(struct core *core, struct live_shape *shape)
                 vec_push(&shape->candidates, node);
         }
     }
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
 
@@ -153,8 +160,33 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
     return (int32_t)fit;
 }
 
+/* The same by kinds of nodes, which are in order of pools. */
+static bool possible_by_kinds(
+    const struct core *core, const struct live_shape *shape, int64_t ranks)
+{
+    int64_t fit = 0;
+    const struct live_pool *pool = NULL;
+    for (size_t i = 0; i < core->scores.kinds.count; i++) {
+        const struct node_kind *kind = &core->scores.kinds.items[i];
+        fit = kind->like->pool == pool ? fit : 0;
+        pool = kind->like->pool;
+        if (kind->staying && fit_matches(core, shape, kind->like))
+            fit += kind->staying * fit_idle_ranks(&shape->row, kind->like, (int32_t)ranks);
+        if (fit >= ranks)
+            return true;
+    }
+    return false;
+}
+
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
+    if (shape->row.topology == TOPOLOGY_REQUIRED) {
+        struct topology_largest largest;
+        topology_largest(core, shape, ranks, open, &largest);
+        return largest.ranks >= ranks;
+    }
+    if (!open && core->scores.version == core->topology_version)
+        return possible_by_kinds(core, shape, ranks);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         int64_t fit = 0;
         for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
@@ -254,6 +286,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
+    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+        return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);

@@ -12,6 +12,7 @@
 #include "core/queue.h"
 #include "core/service.h"
 #include "core/shape.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -70,6 +71,8 @@ void job_ready(struct core *core, struct live_job *job)
     if (!job->row.queued_ms)
         job->row.queued_ms = core->now_ms;
     job_set_state(core, job, JOB_QUEUED);
+    if (spot_governs(core, job))
+        spot_ask(core, job);
 }
 
 static void job_forget(struct core *core, struct live_job *job)
@@ -82,6 +85,7 @@ static void job_forget(struct core *core, struct live_job *job)
     replica_forget(core, job);
     core->governed -= allot_governs(core, job);
     allotment_forget(core, job);
+    spot_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;

@@ -13,6 +13,7 @@ enum {
     ARRAY_COUNT_MAX = 100000,
     DEPENDENCIES_MAX = 4096, /* of one submission */
     JOBS_MAX_DEFAULT = 100000,
+    LEVELS_MAX = 8,      /* of a pool's topology; spec/kind_pool.c has the same bound */
     REPLICAS_MAX = 1000, /* of a service; also its surge and unavailable */
     NEVER_PREEMPTED_MORE = -1,
 };

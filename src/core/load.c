@@ -15,10 +15,12 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -84,6 +86,10 @@ static int load_pool(const struct loader *in)
     const struct pool_row *row = in->row;
     if (!row->name || idmap_get(&in->core->pools_by_name, row->name))
         return corrupt(in, ROW_POOL, "its name is missing or taken");
+    if (row->spot_up_ms < 0 || row->spot_down_ms < 0 || row->spot_losses < 0 ||
+        row->spot_at_ms < 0 || row->spot_at_ms > TIME_MS_MAX || row->spot_up_ms > SPOT_SEEN_MAX ||
+        row->spot_down_ms > SPOT_SEEN_MAX)
+        return corrupt(in, ROW_POOL, "numbers out of range");
     struct live_pool *pool = LOAD(in, ROW_POOL, struct live_pool);
     idmap_put(&in->core->pools_by_name, pool->row.name, pool);
     return 0;
@@ -97,6 +103,18 @@ static int load_price(const struct loader *in)
         return corrupt(in, ROW_PRICE, "no pool or a negative price");
     struct live_price *price = LOAD(in, ROW_PRICE, struct live_price);
     LIST_APPEND(pool->prices, price, next);
+    return 0;
+}
+
+static int load_level(const struct loader *in)
+{
+    const struct level_row *row = in->row;
+    struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
+    if (!pool || !row->name || !row->label || pool->level_count >= LEVELS_MAX)
+        return corrupt(in, ROW_LEVEL, "no pool, name or label, or too many levels");
+    struct live_level *level = LOAD(in, ROW_LEVEL, struct live_level);
+    LIST_APPEND(pool->levels, level, next);
+    pool->level_count++;
     return 0;
 }
 
@@ -190,6 +208,8 @@ static int load_shape(const struct loader *in)
         !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
         row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
         return corrupt(in, ROW_SHAPE, "amounts out of range");
+    if ((unsigned)row->topology > TOPOLOGY_REQUIRED || (row->topology != 0) != (row->within != 0))
+        return corrupt(in, ROW_SHAPE, "a topology without a level");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
         return corrupt(in, ROW_SHAPE, "too many accelerator types");
     LOAD(in, ROW_SHAPE, struct live_shape);
@@ -207,11 +227,25 @@ static int load_rule(const struct loader *in)
     return 0;
 }
 
+static bool length_sane(int64_t ms)
+{
+    return ms >= 0 && ms <= TIME_MS_MAX;
+}
+
+static bool spot_sane(const struct job_row *row)
+{
+    return length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
+           length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
+           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) &&
+           length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
+           row->spot_now <= SPOT_ON_DEMAND;
+}
+
 static bool job_sane(const struct job_row *row)
 {
     return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
            row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
-           row->time_limit_ms >= 0;
+           row->time_limit_ms >= 0 && spot_sane(row);
 }
 
 static int load_job(const struct loader *in)
@@ -234,6 +268,7 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     in->core->governed += allot_governs(in->core, job);
+    spot_link(in->core, job);
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
@@ -421,6 +456,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_SYMBOL] = load_symbol,
     [ROW_POOL] = load_pool,
     [ROW_PRICE] = load_price,
+    [ROW_LEVEL] = load_level,
     [ROW_NODE] = load_node,
     [ROW_NODE_LABEL] = load_node_label,
     [ROW_RESERVATION] = load_reservation,
@@ -534,7 +570,10 @@ int core_load_end(struct core *core, struct error *err)
         return -1;
     services_index(core);
     reservations_index(core);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
+        topology_derive(pool);
     topology_changed(core);
+    spot_seen(core);
     core->loading = false;
     return core_check(core, err);
 }

@@ -11,10 +11,12 @@
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/score.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
@@ -172,6 +174,7 @@ void node_vanish(struct core *core, struct live_node *node)
     while (pool->nodes.items[at] != node)
         at++;
     vec_remove(&pool->nodes, at);
+    topology_derive(pool);
     vec_free(&node->placements);
     vec_free(&node->claims);
     free(node->device_held);
@@ -248,6 +251,7 @@ bool core_node_report(struct core *core, const char *pool, const char *name, boo
     if (!node || (node->row.state == NODE_UP) == up)
         return false;
     usage_settle_all(core);
+    spot_node_seen(core, node, !up);
     if (!up) {
         charge_capacity(core, node);
         capacity_count(core, node, -1);

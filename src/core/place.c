@@ -14,19 +14,12 @@
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
+#include "core/topology.h"
 
 #include <assert.h>
 
 /* Above all scores of policies. */
 #define SCORE_PROMISED ((int64_t)1 << 62)
-
-struct choice {
-    struct live_node *node;
-    int64_t score;
-    int32_t ranks; /* that fit */
-    int32_t use;   /* that it gets */
-    uint32_t order;
-};
 
 struct choices {
     VEC(struct choice) list;
@@ -97,12 +90,11 @@ static void use_spread(struct choice **sorted, size_t count, int32_t size)
     }
 }
 
-static void distribute(struct choices *choices, int32_t size, bool spread)
+void choices_use(struct choice *choices, size_t count, int32_t size, bool spread)
 {
-    size_t count = choices->list.count;
     SCOPED(mem_scope) struct choice **sorted = mem_alloc(count, sizeof *sorted);
     for (size_t i = 0; i < count; i++)
-        sorted[i] = &choices->list.items[i];
+        sorted[i] = &choices[i];
     sort_pointers((void **)sorted, count, spread ? by_room : by_ranks, NULL);
     if (spread)
         use_spread(sorted, count, size);
@@ -165,13 +157,16 @@ static void part_add(const struct core *core, const struct live_job *job,
 static void choices_collect(struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, int32_t size_max, struct choices *choices)
 {
+    /* How tight a domain is takes all the room of its nodes. */
+    int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = nodes[i];
-        int32_t ranks = fit_ranks(core, job, node, size_max);
+        int32_t ranks = fit_ranks(core, job, node, ask);
         if (ranks == 0)
             continue;
         struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
-        choice.score = packing_score(core, job, node, job->shape->row.spread ? 1 : ranks);
+        int32_t used = job->shape->row.spread ? 1 : (int32_t)least(ranks, size_max);
+        choice.score = packing_score(core, job, node, used);
         /* What is promised is used last. */
         if (node->promises)
             choice.score += job->shape->row.spread ? -SCORE_PROMISED : SCORE_PROMISED;
@@ -192,8 +187,13 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
         plan->size = (int32_t)least(choices.total, size_max);
         if (plan->size == 1)
             use_best(&choices, spread);
+        else if (job->shape->row.topology)
+            plan->domains = topology_distribute(
+                core, job->shape, choices.list.items, choices.list.count, plan->size);
         else
-            distribute(&choices, plan->size, spread);
+            choices_use(choices.list.items, choices.list.count, plan->size, spread);
+        if (job->shape->row.topology == TOPOLOGY_REQUIRED)
+            plan->left = choices.total - plan->size;
         for (size_t i = 0; i < choices.list.count; i++) {
             if (choices.list.items[i].use > 0)
                 part_add(core, job, &choices.list.items[i], plan);
@@ -203,10 +203,12 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     return fits;
 }
 
-size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count)
+size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
+    struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
-    while (end < count && nodes[end]->pool == nodes[begin]->pool)
+    while (end < count && nodes[end]->pool == nodes[begin]->pool &&
+           topology_same(core, shape, nodes[begin], nodes[end]))
         end++;
     return end;
 }
@@ -215,15 +217,24 @@ static bool plan_better(const struct plan *plan, const struct plan *than)
 {
     if (plan->size != than->size)
         return plan->size > than->size;
-    return plan->parts.count < than->parts.count;
+    if (plan->domains != than->domains)
+        return plan->domains < than->domains;
+    if (plan->parts.count != than->parts.count)
+        return plan->parts.count < than->parts.count;
+    return plan->left < than->left;
+}
+
+struct live_node *plan_node(struct core *core, const struct live_job *job)
+{
+    struct live_node *best = score_best(core, job);
+    struct live_node *kept = promise_best(core, job, best);
+    return kept ? kept : best;
 }
 
 /* A gang of one: the best of the remembered scores. */
 static bool plan_one(struct core *core, const struct live_job *job, struct plan *plan)
 {
-    struct choice choice = {.node = score_best(core, job), .ranks = 1, .use = 1};
-    struct live_node *kept = promise_best(core, job, choice.node);
-    choice.node = kept ? kept : choice.node;
+    struct choice choice = {.node = plan_node(core, job), .ranks = 1, .use = 1};
     if (!choice.node)
         return false;
     part_add(core, job, &choice, plan);
@@ -240,7 +251,7 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
     size_t count = shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
-        end = plan_pool_end(nodes, begin, count);
+        end = plan_pool_end(core, shape, nodes, begin, count);
         struct plan other = {0};
         if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
             continue;
@@ -259,7 +270,7 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
     struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
-    if (size_max == 1 && score_usable(core, job))
+    if (size_max == 1 && !job->row.spot_now && score_usable(core, job))
         return plan_one(core, job, plan);
     return plan_any(core, job, size_min, size_max, plan);
 }

@@ -71,6 +71,17 @@ int32_t device_pick_share(const struct live_node *node, int64_t milli, const int
 /* ---- place.c ----------------------------------------------------------------------------------
  */
 
+/* A node that has room for ranks of a gang. */
+struct choice {
+    struct live_node *node;
+    int64_t score;
+    int32_t ranks;  /* that fit */
+    int32_t use;    /* that it gets */
+    uint32_t order; /* in the list of candidates */
+};
+/* Gives `size` ranks to choices that hold as many at least: to few nodes, or to many. */
+void choices_use(struct choice *choices, size_t count, int32_t size, bool spread);
+
 struct plan_part {
     struct live_node *node;
     uint64_t devices;
@@ -81,17 +92,23 @@ struct plan_part {
 struct plan {
     VEC(struct plan_part) parts;
     int32_t size;
+    int32_t domains; /* of the level that the shape wishes for; 0 where it wishes for none */
+    int64_t left;    /* ranks that would still fit the domain that is required, else 0 */
 };
 
 /* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
  * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
-/* The same for one pool, whose matching nodes are given. */
+/* The node that plan_make takes for one rank of a job for which score_usable holds, or NULL. */
+struct live_node *plan_node(struct core *core, const struct live_job *job);
+/* The same for one run of candidates. */
 bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
     size_t count, int32_t size_min, int32_t size_max, struct plan *plan);
-/* Where the run of nodes of one pool that starts at begin ends. */
-size_t plan_pool_end(struct live_node *const *nodes, size_t begin, size_t count);
+/* Where the run of candidates that starts at begin ends, which one gang may take its nodes from: a
+ * pool, or a domain of the level that the shape requires. */
+size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
+    struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
 /* What the plan would hold, by accelerator types of its nodes. */
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret);

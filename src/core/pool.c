@@ -10,10 +10,12 @@
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -74,7 +76,8 @@ static int check_node(const struct node *node, struct error *err)
     return 0;
 }
 
-static int unfold(const struct pool *pool, node_specs *specs, struct error *err)
+static int unfold(
+    const struct pool *pool, struct arena *arena, node_specs *specs, struct error *err)
 {
     struct strmap seen = {0};
     int rc = 0;
@@ -83,7 +86,7 @@ static int unfold(const struct pool *pool, node_specs *specs, struct error *err)
         rc = check_node(node, err);
         int64_t count = rc == 0 ? most(node->count, 1) : 0;
         for (int64_t n = 1; n <= count && rc == 0; n++) {
-            struct node_spec spec = {.of = node};
+            struct node_spec spec = {.of = topology_label(arena, pool, node, n)};
             rc = unfold_name(node, n, spec.name, err);
             if (rc == 0 && strmap_get(&seen, spec.name))
                 rc = error_set(err, ERR_INVALID, "spec.nodes: %.64s is named twice", spec.name);
@@ -126,7 +129,7 @@ static int check_pool(const struct pool *pool, struct error *err)
         symbol_check(prices->currency, "spec.prices.currency", err) < 0 ||
         check_price_list(&prices->nodes, err) < 0)
         return -1;
-    return check_price_list(&prices->accelerators, err);
+    return check_price_list(&prices->accelerators, err) < 0 ? -1 : topology_check(pool, err);
 }
 
 /* What the node holds has to fit into what it is to have. */
@@ -423,6 +426,7 @@ static void pool_apply(
     live->row.jurisdiction = jurisdiction;
     if (moves)
         jurisdiction_evict(core, live);
+    spot_pool_settle(core, live);
     live->row.spot = pool->spot;
     if (!prices_same(core, live, &pool->prices)) {
         for (size_t i = 0; i < live->nodes.count; i++)
@@ -438,6 +442,10 @@ static void pool_apply(
             node_create(core, live, &specs->items[i]);
     }
     nodes_leave(core, live, specs);
+    if (topology_put(core, live, pool))
+        for (size_t i = 0; i < live->nodes.count; i++)
+            claims_release_node(core, live->nodes.items[i]);
+    topology_derive(live);
     topology_changed(core);
 }
 
@@ -445,13 +453,14 @@ int core_pool_put(struct core *core, const struct pool *pool, struct error *err)
 {
     assert(pool);
     node_specs specs = {0};
+    SCOPED(arena_scope) struct arena *arena = arena_create();
     uint64_t last_symbol = core->tables[ROW_SYMBOL].last_id;
     size_t types = core->accelerator_types.count;
     int rc = check_pool(pool, err);
     struct live_pool *live =
         rc == 0 ? idmap_get(&core->pools_by_name, symbol_find(core, pool->metadata.name)) : NULL;
     if (rc == 0)
-        rc = unfold(pool, &specs, err);
+        rc = unfold(pool, arena, &specs, err);
     if (rc == 0)
         rc = check_changes(core, live, &specs, err);
     if (rc < 0) {
@@ -483,6 +492,7 @@ int core_pool_delete(struct core *core, const char *name, struct error *err)
         node_vanish(core, live->nodes.items[live->nodes.count - 1]);
     for (struct live_price *price = live->prices; price; price = price->next)
         change_delete(core, &price->item);
+    topology_drop(core, live);
     vec_free(&live->nodes);
     idmap_remove(&core->pools_by_name, live->row.name);
     change_retire(core, &live->item);

@@ -3,6 +3,7 @@
 
 #include "base/vec.h"
 #include "core/core.h"
+#include "core/limits.h"
 #include "core/resource.h"
 #include "core/table.h"
 
@@ -18,10 +19,19 @@ struct live_price {
     struct live_price *next;
 };
 
+struct live_level {
+    struct item item;
+    struct level_row row;
+    struct live_level *next;
+};
+
 struct live_pool {
     struct item item;
     struct pool_row row;
     struct live_price *prices;
+    struct live_level *levels;         /* outermost first */
+    int32_t level_count;
+    uint32_t domain_count[LEVELS_MAX]; /* by level */
     VEC(struct live_node *) nodes; /* ids ascending */
     struct live_job *promised;     /* the job that it has promised a place to, or NULL */
 };
@@ -54,6 +64,8 @@ struct live_node {
     int resource; /* index of its accelerator type, or -1 */
     struct live_node_label *labels;
     struct live_reservation *reservations;
+    uint32_t domains[LEVELS_MAX]; /* by level; derived, see topology.h */
+    int32_t domains_known;        /* levels, from the outermost on, of which it has labels */
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
     struct live_promise *promises; /* to one job */

@@ -144,6 +144,7 @@ struct book {
     const struct live_team *team;
     int64_t time_limit_ms;
     int32_t priority;
+    int32_t spot; /* enum spot_place */
     struct page *pages;
     struct page **heap;
     size_t count;
@@ -207,7 +208,8 @@ static struct book *book_find(const struct preempt_books *books, const struct li
     for (size_t i = 0; i < books->list.count; i++) {
         struct book *book = books->list.items[i];
         if (book->shape == job->shape && book->team == job->team &&
-            book->time_limit_ms == job->row.time_limit_ms && book->priority == job->row.priority)
+            book->time_limit_ms == job->row.time_limit_ms && book->priority == job->row.priority &&
+            book->spot == job->row.spot_now)
             return book;
     }
     return NULL;
@@ -221,6 +223,7 @@ static struct book *book_make(struct core *core, struct live_job *job, struct vi
     book->team = job->team;
     book->time_limit_ms = job->row.time_limit_ms;
     book->priority = job->row.priority;
+    book->spot = job->row.spot_now;
     book->count = shape->candidates.count;
     book->pages = mem_alloc(book->count + 1, sizeof *book->pages);
     book->heap = mem_alloc(book->count + 1, sizeof *book->heap);
@@ -381,7 +384,7 @@ bool preempt_for(
     struct live_node *const *nodes = job->shape->candidates.items;
     size_t count = job->shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
-        end = plan_pool_end(nodes, begin, count);
+        end = plan_pool_end(core, job->shape, nodes, begin, count);
         search_pool(core, job, nodes + begin, end - begin, &verdict);
     }
     bool decided = verdict_follow(core, job, &verdict);

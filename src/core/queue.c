@@ -60,6 +60,7 @@ static struct lane_key key_of(const struct core *core, const struct live_job *jo
         .priority = job->row.priority,
         .size_min = job->row.size_min,
         .size_max = job->row.size_max,
+        .spot = job->row.spot_now,
         .firm = job_firm(job),
         .governed = allot_governs(core, job),
     };
@@ -73,6 +74,7 @@ static uint64_t key_hash(const struct lane_key *key)
     hash = mix(hash, (uint64_t)(uint32_t)key->priority << 1 | (uint64_t)key->firm);
     hash = mix(hash, (uint64_t)key->governed);
     hash = mix(hash, (uint64_t)key->size_min << 32 | (uint32_t)key->size_max);
+    hash = mix(hash, (uint64_t)(uint32_t)key->spot);
     return hash ? hash : 1;
 }
 
@@ -80,8 +82,8 @@ static bool same_key(const struct lane_key *a, const struct lane_key *b)
 {
     return a->team == b->team && a->shape == b->shape && a->array == b->array &&
            a->time_limit_ms == b->time_limit_ms && a->priority == b->priority &&
-           a->size_min == b->size_min && a->size_max == b->size_max && a->firm == b->firm &&
-           a->governed == b->governed;
+           a->size_min == b->size_min && a->size_max == b->size_max && a->spot == b->spot &&
+           a->firm == b->firm && a->governed == b->governed;
 }
 
 static struct lane *lane_of(struct core *core, const struct live_job *job)

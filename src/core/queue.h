@@ -19,6 +19,7 @@ struct lane_key {
     int64_t time_limit_ms;
     int32_t priority;
     int32_t size_min, size_max;
+    int32_t spot; /* enum spot_place */
     int32_t firm;
     int32_t governed; /* by a policy with rounds: the pass leaves it alone */
 };

@@ -8,6 +8,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 
@@ -35,6 +36,8 @@ static bool report_started(struct core *core, struct live_attempt *attempt)
                      .job = attempt->row.job,
                      .attempt = attempt->row.id,
                      .team = attempt->job->row.team});
+    if (spot_governs(core, attempt->job) && attempt->row.stop_reason == END_NONE)
+        spot_ask(core, attempt->job);
     return true;
 }
 
@@ -51,6 +54,8 @@ static bool report_checkpoint(struct core *core, struct live_attempt *attempt, i
         attempt->job->row.checkpoint_ms = at_ms;
         change_put(core, &attempt->job->item);
     }
+    if (spot_governs(core, attempt->job) && attempt->job->row.state == JOB_RUNNING)
+        spot_ask(core, attempt->job);
     return true;
 }
 

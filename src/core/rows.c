@@ -39,6 +39,7 @@ const char *const end_reason_names[] = {
     "dependency",
     "unhealthy",
     "replaced",
+    "moved",
     NULL,
 };
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
@@ -48,6 +49,8 @@ static_assert(ARRAY_LEN(attempt_state_names) == ATTEMPT_ENDED + 2, "a name for e
 static const char *const engine_names[] = {"local", "slurm", "kubernetes", NULL};
 static const char *const node_state_names[] = {"up", "lost", NULL};
 static const char *const price_of_names[] = {"node", "accelerator", NULL};
+static const char *const topology_names[] = {"none", "preferred", "required", NULL};
+static const char *const spot_use_names[] = {"allowed", "never", "only", NULL};
 static const char *const condition_names[] = {"succeeded", "ended", NULL};
 
 #define COLUMN_(row, member, type_, ...)                                                           \
@@ -90,6 +93,10 @@ static const struct column pool_columns[] = {
     INT(pool_row, cpu_hour_micro),
     INT(pool_row, memory_gib_hour_micro),
     INT(pool_row, disk_gib_hour_micro),
+    LENGTH(pool_row, spot_up_ms),
+    LENGTH(pool_row, spot_down_ms),
+    INT(pool_row, spot_losses),
+    TIME(pool_row, spot_at_ms, PLAIN),
 };
 
 static const struct column price_columns[] = {
@@ -98,6 +105,13 @@ static const struct column price_columns[] = {
     ENUM(price_row, of, price_of_names),
     SYMBOL(price_row, name, PLAIN),
     INT(price_row, hour_micro),
+};
+
+static const struct column level_columns[] = {
+    ID(level_row, id, PLAIN),
+    ID(level_row, pool, PLAIN),
+    SYMBOL(level_row, name, PLAIN),
+    SYMBOL(level_row, label, PLAIN),
 };
 
 static const struct column node_columns[] = {
@@ -165,6 +179,9 @@ static const struct column shape_columns[] = {
     SYMBOL(shape_row, jurisdiction, PLAIN),
     INT32(shape_row, spread),
     FLAG(shape_row, exclusive),
+    ENUM(shape_row, topology, topology_names),
+    SYMBOL(shape_row, within, PLAIN),
+    ENUM(shape_row, spot, spot_use_names),
 };
 
 static const struct column rule_columns[] = {
@@ -214,6 +231,14 @@ static const struct column job_columns[] = {
     LENGTH(job_row, backoff_max_ms),
     TIME(job_row, checkpoint_ms, PLAIN),
     TIME(job_row, ended_ms, INDEXED),
+    FLAG(job_row, saves_on_stop),
+    LENGTH(job_row, duration_ms),
+    LENGTH(job_row, interval_ms),
+    LENGTH(job_row, restart_ms),
+    LENGTH(job_row, saved_ms),
+    TIME(job_row, spot_since_ms, PLAIN),
+    INT32(job_row, spot_now),
+    TIME(job_row, spot_again_ms, PLAIN),
 };
 
 static const struct column job_label_columns[] = {
@@ -396,6 +421,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_SYMBOL] = TABLE("symbol", symbol_row, symbol_columns),
     [ROW_POOL] = TABLE("pool", pool_row, pool_columns),
     [ROW_PRICE] = DELETED("price", price_row, price_columns),
+    [ROW_LEVEL] = DELETED("level", level_row, level_columns),
     [ROW_NODE] = TABLE("node", node_row, node_columns),
     [ROW_NODE_LABEL] = DELETED("node_label", node_label_row, node_label_columns),
     [ROW_RESERVATION] = DELETED("reservation", reservation_row, reservation_columns),

@@ -11,6 +11,7 @@ enum row_kind {
     ROW_SYMBOL,  /* interned text: names, labels, types */
     ROW_POOL,
     ROW_PRICE, /* of a pool */
+    ROW_LEVEL, /* of a pool's topology */
     ROW_NODE,
     ROW_NODE_LABEL,  /* labels and taints of a node */
     ROW_RESERVATION, /* maintenance of a node */
@@ -77,11 +78,15 @@ enum end_reason {
     END_DEPENDENCY, /* what it depended on did not succeed */
     END_UNHEALTHY,  /* a replica that did not answer its checks */
     END_REPLACED,   /* a replica that its service wants no more */
+    END_MOVED,      /* it goes on in a spot pool, or leaves one */
     END_REASON_COUNT
 };
 extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
 extern const char *const job_state_names[];
 extern const char *const attempt_state_names[];
+
+/* Where a job runs that moves between spot pools and others. */
+enum spot_place { SPOT_NOWHERE, SPOT_ON_SPOT, SPOT_ON_DEMAND };
 
 /* Ids are never used again, not even after the rows that had them were retired or the clock was
  * set back: what was given out last is itself a row. Named after the table, or "clock". */
@@ -109,6 +114,9 @@ struct pool_row {
     int64_t cpu_hour_micro;
     int64_t memory_gib_hour_micro;
     int64_t disk_gib_hour_micro;
+    /* Of spot pools, what was seen: node-milliseconds up and lost, and how often one was lost. */
+    int64_t spot_up_ms, spot_down_ms, spot_losses;
+    int64_t spot_at_ms; /* the moment they are counted to */
 };
 
 struct price_row {
@@ -117,6 +125,14 @@ struct price_row {
     int32_t of; /* 0: node type, 1: accelerator type */
     uint32_t name;
     int64_t hour_micro;
+};
+
+/* A level of a pool's topology. Levels of a pool are in order of id, the outermost first. */
+struct level_row {
+    uint64_t id;
+    uint64_t pool;
+    uint32_t name;
+    uint32_t label; /* nodes with the same value are a domain */
 };
 
 enum node_state { NODE_UP, NODE_LOST };
@@ -186,6 +202,9 @@ struct shape_row {
     uint32_t jurisdiction;
     int32_t spread;
     uint8_t exclusive;
+    int32_t topology; /* enum topology_mode */
+    uint32_t within;  /* the level, or "node" */
+    int32_t spot; /* enum spot_use */
 };
 
 struct rule_row {
@@ -232,6 +251,14 @@ struct job_row {
     int64_t backoff_ms, backoff_max_ms;
     int64_t checkpoint_ms; /* the newest checkpoint, or 0 */
     int64_t ended_ms;
+    uint8_t saves_on_stop; /* it writes a checkpoint when it is told to stop */
+    int64_t duration_ms;   /* that its work is expected to take; 0: not known */
+    int64_t interval_ms;   /* of its checkpoints, as it says; 0: not known */
+    int64_t restart_ms;    /* what starting again costs, as it says; 0: not known */
+    int64_t saved_ms;      /* of running, by attempts that have ended, that is in a checkpoint */
+    int64_t spot_since_ms; /* since when it moves between spot and other pools; 0: it does not */
+    int32_t spot_now;      /* enum spot_place: where it may be placed now; 0: wherever it may */
+    int64_t spot_again_ms; /* when to ask again where it should run; 0: when something happens */
 };
 
 struct job_label_row {

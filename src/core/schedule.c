@@ -22,6 +22,7 @@
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
@@ -69,6 +70,8 @@ static void lane_fail(const struct core *core, struct lane *lane)
 static bool known_not_to_fit(const struct core *core, const struct live_job *job)
 {
     const struct live_shape *shape = job->shape;
+    if (job->row.spot_now)
+        return false;
     return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
            (shape->nofit_free || promises_bind_all(core, job));
 }
@@ -76,7 +79,8 @@ static bool known_not_to_fit(const struct core *core, const struct live_job *job
 static void remember_not_fit(struct core *core, const struct live_job *job)
 {
     struct live_shape *shape = job->shape;
-    if (shape->near || core->apart_shapes > 0 || core->reservation_next_ms != MOMENT_NEVER)
+    if (shape->near || job->row.spot_now || core->apart_shapes > 0 ||
+        core->reservation_next_ms != MOMENT_NEVER)
         return;
     bool binds_none = promises_bind_none(core, job);
     if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
@@ -216,7 +220,9 @@ void core_schedule(struct core *core)
     reservations_run(core);
     services_settle(core);
     allot_run(core);
+    spot_run(core);
     queue_run(core);
+    spot_seen(core);
 }
 
 int64_t core_next_ms(const struct core *core)

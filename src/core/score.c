@@ -7,10 +7,10 @@
  * the search notices on its way down, and corrects. So a search is a few comparisons for each
  * segment and, for what changed, one look at 32 numbers.
  *
- * What is held or claimed of a node goes into the journal; a shape brings its row up to date from
- * where it last read the journal, each changed node once. When nodes come, go or stop taking work,
- * the tables of the placement policy change, or the journal has lapped the shape, all its scores
- * are computed again.
+ * The journal has the nodes in the order in which something that is held or claimed of them changed
+ * last; a shape brings its row up to date with those that changed since it last did, each once.
+ * When nodes come, go or stop taking work, or the tables of the placement policy change, all its
+ * scores are computed again: what nodes that are alike have in common once for all of them.
  *
  * Rows take memory in proportion to nodes times shapes, which is bounded: a new row may take the
  * place of one that was not used for long, and where every row is in use the shape gets none. Only
@@ -30,9 +30,8 @@
 #include <assert.h>
 
 enum {
-    JOURNAL_MAX = 1 << 16, /* entries kept; a power of two */
-    BLOCK = 32,            /* scores under a bound, and blocks under one of the second level */
-    ROW_REST = 8,          /* a row that others were used that often before is given up */
+    BLOCK = 32,   /* scores under a bound, and blocks under one of the second level */
+    ROW_REST = 8, /* a row that others were used that often before is given up */
 };
 
 #define ROW_BYTES_MAX  ((size_t)128 << 20) /* of all rows */
@@ -59,34 +58,111 @@ struct score_row {
 /* ---- the order of nodes -----------------------------------------------------------------------
  */
 
-/* Numbers the nodes in the order of candidates: pools by id, then nodes by id. A pool begins a
- * block, so that no bound is about two pools; numbers left out have no node. */
-static void number_nodes(struct core *core)
+static bool labels_alike(const struct live_node *a, const struct live_node *b)
+{
+    const struct live_node_label *x = a->labels, *y = b->labels;
+    for (; x && y; x = x->next, y = y->next) {
+        if (x->row.effect != y->row.effect || x->row.key != y->row.key ||
+            x->row.value != y->row.value)
+            return false;
+    }
+    return x == y;
+}
+
+static bool nodes_alike(const struct live_node *a, const struct live_node *b)
+{
+    const struct node_row *x = &a->row, *y = &b->row;
+    return a->pool == b->pool && x->type == y->type && x->accelerator == y->accelerator &&
+           x->devices == y->devices && x->fractional == y->fractional &&
+           x->cpu_milli == y->cpu_milli && x->memory_bytes == y->memory_bytes &&
+           x->disk_bytes == y->disk_bytes && labels_alike(a, b);
+}
+
+static uint64_t mix(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ (hash >> 29);
+}
+
+static uint64_t kind_hash(const struct live_node *node)
+{
+    const struct node_row *row = &node->row;
+    uint64_t hash = mix(row->pool, (uint64_t)row->type << 32 | row->accelerator);
+    hash = mix(hash, (uint64_t)row->devices << 1 | row->fractional);
+    hash = mix(hash, (uint64_t)row->cpu_milli);
+    hash = mix(mix(hash, (uint64_t)row->memory_bytes), (uint64_t)row->disk_bytes);
+    for (const struct live_node_label *label = node->labels; label; label = label->next)
+        hash = mix(mix(hash, (uint64_t)label->row.effect),
+            (uint64_t)label->row.key << 32 | label->row.value);
+    return hash ? hash : 1;
+}
+
+/* by_hash has kinds as pointers to a number: 1 + its place. */
+static uint32_t kind_of(struct scores *scores, struct idmap *by_hash, const struct live_node *node)
+{
+    uint64_t hash = kind_hash(node);
+    uint32_t first = (uint32_t)(uintptr_t)idmap_get(by_hash, hash);
+    for (uint32_t kind = first; kind; kind = scores->kinds.items[kind - 1].same_hash) {
+        if (nodes_alike(scores->kinds.items[kind - 1].like, node))
+            return kind - 1;
+    }
+    vec_push(&scores->kinds, ((struct node_kind){.like = node, .same_hash = first}));
+    idmap_put(by_hash, hash, (void *)(uintptr_t)scores->kinds.count);
+    return (uint32_t)scores->kinds.count - 1;
+}
+
+static void slot_add(struct scores *scores, struct idmap *by_hash, struct live_node *node)
+{
+    node->ordinal = (uint32_t)scores->slots.count;
+    uint32_t kind = kind_of(scores, by_hash, node);
+    scores->kinds.items[kind].staying += !node->row.leaving;
+    vec_push(&scores->slots, ((struct score_slot){.node = node, .kind = kind}));
+}
+
+/* In the order of candidates: pools by id, then nodes by id. A pool begins a block, so that no
+ * bound is about two pools; numbers left out have no node. */
+static void pool_number(struct scores *scores, struct idmap *by_hash, struct live_pool *pool)
+{
+    uint32_t pool_at = (uint32_t)scores->segments.count;
+    for (size_t i = 0; i < pool->nodes.count; i++) {
+        uint32_t block = (uint32_t)scores->slots.count / BLOCK;
+        if (i % (BLOCK * BLOCK) == 0)
+            vec_push(&scores->segments, ((struct score_segment){block, pool_at}));
+        if (i % BLOCK == 0)
+            vec_push(&scores->segment_of, (uint32_t)scores->segments.count - 1);
+        slot_add(scores, by_hash, pool->nodes.items[i]);
+    }
+    while (scores->slots.count % BLOCK)
+        vec_push(&scores->slots, ((struct score_slot){0}));
+}
+
+void nodes_number(struct core *core)
 {
     struct scores *scores = &core->scores;
     if (scores->version == core->topology_version)
         return;
+    struct idmap by_hash = {0};
     vec_clear(&scores->slots);
     vec_clear(&scores->segments);
     vec_clear(&scores->segment_of);
-    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
-        uint32_t pool_at = (uint32_t)scores->segments.count;
-        for (size_t i = 0; i < pool->nodes.count; i++) {
-            struct live_node *node = pool->nodes.items[i];
-            node->ordinal = (uint32_t)scores->slots.count;
-            if (i % (BLOCK * BLOCK) == 0)
-                vec_push(
-                    &scores->segments, ((struct score_segment){node->ordinal / BLOCK, pool_at}));
-            if (i % BLOCK == 0)
-                vec_push(&scores->segment_of, (uint32_t)scores->segments.count - 1);
-            vec_push(&scores->slots, ((struct score_slot){.node = node}));
-        }
-        while (scores->slots.count % BLOCK)
-            vec_push(&scores->slots, ((struct score_slot){0}));
-    }
+    vec_clear(&scores->kinds);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
+        pool_number(scores, &by_hash, pool);
+    idmap_finish(&by_hash);
     scores->version = core->topology_version;
-    scores->journal.begin = scores->journal.end;
+    scores->journal.newest = SLOT_NONE;
     scores->journal.open = true;
+}
+
+/* ---- the journal ------------------------------------------------------------------------------
+ */
+
+static void slot_unlink(struct scores *scores, const struct score_slot *slot)
+{
+    struct score_slot *slots = scores->slots.items;
+    slots[slot->newer].older = slot->older;
+    if (slot->older != SLOT_NONE)
+        slots[slot->older].newer = slot->newer;
 }
 
 void journal_note(struct live_node *node)
@@ -96,13 +172,17 @@ void journal_note(struct live_node *node)
     scores->promised |= node->promises != NULL;
     if (!journal->open || journal->trials)
         return;
-    if (!journal->ring)
-        journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
-    journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
-    scores->slots.items[node->ordinal].noted = journal->end;
-    journal->end++;
-    if (journal->end - journal->begin > JOURNAL_MAX)
-        journal->begin++;
+    struct score_slot *slots = scores->slots.items, *slot = &slots[node->ordinal];
+    bool linked = slot->noted != 0;
+    slot->noted = ++journal->end;
+    if (journal->newest == node->ordinal)
+        return;
+    if (linked)
+        slot_unlink(scores, slot);
+    slot->older = journal->newest;
+    if (journal->newest != SLOT_NONE)
+        slots[journal->newest].newer = node->ordinal;
+    journal->newest = node->ordinal;
 }
 
 void journal_close(struct scores *scores)
@@ -140,7 +220,8 @@ static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     /* What jobs may use of a node that is promised depends on the job: see promise_best. */
-    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1)
+                                                         : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -205,16 +286,48 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
     row->segments = row->blocks + scores->segment_of.count;
 }
 
-static void row_fill(const struct core *core, const struct live_job *job)
+/* Nothing is held or claimed of the node. */
+static bool node_idle(const struct live_node *node)
 {
-    const struct scores *scores = &core->scores;
+    const struct bundle *all = &node->room.all;
+    return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
+           all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
+           node->placements.count == 0 && node->claims.count == 0;
+}
+
+/* What nodes of a kind have in common is computed once for a shape. */
+static int64_t score_first(
+    struct core *core, const struct live_job *job, const struct score_slot *slot)
+{
+    const struct live_node *node = slot->node;
+    if (!node || !node_takes_work(node))
+        return SCORE_NO_MATCH;
+    struct kind_score *kind = &core->scores.kind_scores.items[slot->kind];
+    if (!kind->known) {
+        kind->known = true;
+        kind->matches = fit_matches(core, job->shape, node);
+    }
+    if (!kind->matches)
+        return SCORE_NO_MATCH;
+    if (node->promises || !node_idle(node))
+        return score_now(core, job, node);
+    if (!kind->idle_known) {
+        kind->idle_known = true;
+        kind->idle = score_now(core, job, node);
+    }
+    return kind->idle;
+}
+
+static void row_fill(struct core *core, const struct live_job *job)
+{
+    struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
     row_lay_out(scores, row);
-    for (size_t i = 0; i < scores->slots.count; i++) {
-        const struct live_node *node = scores->slots.items[i].node;
-        bool matches = node && node_takes_work(node) && fit_matches(core, job->shape, node);
-        row->scores[i] = matches ? score_now(core, job, node) : SCORE_NO_MATCH;
-    }
+    vec_clear(&scores->kind_scores);
+    for (size_t i = 0; i < scores->kinds.count; i++)
+        vec_push(&scores->kind_scores, ((struct kind_score){0}));
+    for (size_t i = 0; i < scores->slots.count; i++)
+        row->scores[i] = score_first(core, job, &scores->slots.items[i]);
     for (size_t b = 0; b < scores->segment_of.count; b++)
         block_correct(row, b);
     for (size_t s = 0; s < scores->segments.count; s++)
@@ -224,19 +337,20 @@ static void row_fill(const struct core *core, const struct live_job *job)
 static void row_follow(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
+    const struct score_slot *slots = scores->slots.items;
     struct score_row *row = job->shape->scores;
-    for (uint64_t i = row->at; i < scores->journal.end; i++) {
-        uint32_t ordinal = scores->journal.ring[i % JOURNAL_MAX];
-        const struct score_slot *slot = &scores->slots.items[ordinal];
-        if (slot->noted == i && row->scores[ordinal] != SCORE_NO_MATCH)
-            row_set(scores, row, ordinal, score_now(core, job, slot->node));
+    for (uint32_t i = scores->journal.newest; i != SLOT_NONE; i = slots[i].older) {
+        if (slots[i].noted <= row->at)
+            break;
+        if (row->scores[i] != SCORE_NO_MATCH)
+            row_set(scores, row, i, score_now(core, job, slots[i].node));
     }
 }
 
 static bool row_current(const struct core *core, const struct score_row *row)
 {
     return row->version == core->topology_version && core->scores.version == row->version &&
-           row->packing == core->packing_version && row->at >= core->scores.journal.begin;
+           row->packing == core->packing_version;
 }
 
 /* ---- which shapes have rows -------------------------------------------------------------------
@@ -276,7 +390,7 @@ static bool row_give_up(struct core *core)
 static bool row_provide(struct core *core, struct live_shape *shape)
 {
     struct scores *scores = &core->scores;
-    number_nodes(core);
+    nodes_number(core);
     size_t bytes = row_bytes(scores);
     if (shape->scores && shape->scores->bytes == bytes)
         return true;
@@ -400,7 +514,7 @@ bool score_check(const struct core *core, const struct live_shape *shape)
     for (size_t i = 0; i < scores->slots.count; i++) {
         const struct live_node *node = scores->slots.items[i].node;
         bool matches = node && node_takes_work(node) && fit_matches(core, shape, node);
-        bool pending = node && scores->slots.items[i].noted >= row->at;
+        bool pending = node && scores->slots.items[i].noted > row->at;
         if (matches != (row->scores[i] != SCORE_NO_MATCH) ||
             (matches && !pending && row->scores[i] != score_now(core, &like, node)))
             return false;
@@ -414,6 +528,6 @@ void scores_free(struct scores *scores)
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);
-    free(scores->journal.ring);
-    scores->journal.ring = NULL;
+    vec_free(&scores->kinds);
+    vec_free(&scores->kind_scores);
 }

@@ -12,9 +12,21 @@ struct live_job;
 struct live_node;
 struct live_shape;
 
+enum { SLOT_NONE = UINT32_MAX };
+
+/* A node, or (NULL) a number that no node has. */
 struct score_slot {
-    struct live_node *node; /* NULL: no node has the number */
-    uint64_t noted;         /* its last entry in the journal */
+    struct live_node *node;
+    uint64_t noted;        /* the number of its last change; 0: none */
+    uint32_t older, newer; /* nodes that changed before it and after it */
+    uint32_t kind;
+};
+
+/* Nodes that are alike but for what is held of them, and for their names. */
+struct node_kind {
+    const struct live_node *like; /* one of them */
+    int64_t staying;              /* how many do not leave their pool */
+    uint32_t same_hash;           /* 1 + the next kind, 0: none */
 };
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
@@ -23,16 +35,23 @@ struct score_segment {
     uint32_t pool;  /* the pool's first segment */
 };
 
-/* Ordinals of nodes of which something changed; a ring, entry i at i % its size. */
+/* Nodes in the order in which they changed last, a list through their slots. */
 struct journal {
-    uint32_t *ring;
-    uint64_t begin, end; /* the entries that are there */
-    bool open;           /* the nodes have numbers */
-    int trials;          /* changes that will be taken back are not noted */
+    uint64_t end;    /* the number of the last change */
+    uint32_t newest; /* SLOT_NONE: none changed */
+    bool open;       /* the nodes have numbers */
+    int trials;      /* changes that will be taken back are not noted */
+};
+
+struct kind_score {
+    bool known, matches, idle_known;
+    int64_t idle; /* the score of a node of which nothing is held */
 };
 
 struct scores {
     VEC(struct score_slot) slots; /* by ordinal */
+    VEC(struct node_kind) kinds;
+    VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
     VEC(struct score_segment) segments;
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
@@ -43,6 +62,8 @@ struct scores {
     struct journal journal;
 };
 
+/* Numbers the nodes and finds their kinds, if they changed since. */
+void nodes_number(struct core *core);
 /* Something that is held or claimed of the node changed. */
 void journal_note(struct live_node *node);
 /* Nodes came, went or changed: all is stale until they are numbered again. */

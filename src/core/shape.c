@@ -107,12 +107,17 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
         .accelerator_milli = ask->accelerator_milli,
         .spread = (int32_t)place->spread,
         .exclusive = place->exclusive,
+        .spot = (int32_t)place->spot,
     };
     if (ask->accelerator_milli)
         draft->row.accelerator = symbol_intern(core, ask->accelerator);
     draft->row.pool = symbol_intern(core, place->pool);
     draft->row.node_type = symbol_intern(core, place->node_type);
     draft->row.jurisdiction = symbol_intern(core, place->jurisdiction);
+    if (job->topology.within) {
+        draft->row.topology = (int32_t)job->topology.mode;
+        draft->row.within = symbol_intern(core, job->topology.within);
+    }
     for (size_t i = 0; i < place->require.count; i++)
         draft_require(core, draft, &place->require.items[i]);
     for (size_t i = 0; i < place->tolerations.count; i++)
@@ -137,7 +142,8 @@ static uint64_t shape_hash_row(const struct shape_row *row)
     hash = mix(hash, (uint64_t)row->accelerator_milli);
     hash = mix(hash, (uint64_t)row->accelerator << 32 | row->pool);
     hash = mix(hash, (uint64_t)row->node_type << 32 | row->jurisdiction);
-    return mix(hash, (uint64_t)row->spread << 1 | row->exclusive);
+    hash = mix(hash, (uint64_t)row->topology << 32 | row->within);
+    return mix(hash, (uint64_t)row->spot << 32 | (uint64_t)row->spread << 1 | row->exclusive);
 }
 
 static uint64_t shape_hash_rule(uint64_t hash, const struct rule_row *rule)
@@ -152,7 +158,8 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
            a->disk_bytes == b->disk_bytes && a->accelerator_milli == b->accelerator_milli &&
            a->accelerator == b->accelerator && a->pool == b->pool && a->node_type == b->node_type &&
            a->jurisdiction == b->jurisdiction && a->spread == b->spread &&
-           a->exclusive == b->exclusive;
+           a->exclusive == b->exclusive && a->topology == b->topology && a->within == b->within &&
+           a->spot == b->spot;
 }
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)

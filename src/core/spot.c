@@ -137,6 +137,11 @@ const struct spot_policy *spot_policy_at(int i)
     return i >= 0 && (size_t)i < ARRAY_LEN(policies) ? &policies[i] : NULL;
 }
 
+const char *core_spot_name(size_t i)
+{
+    return i < ARRAY_LEN(policies) ? policies[i].name : NULL;
+}
+
 const struct spot_policy *spot_policy_find(const char *name)
 {
     if (!name || !*name)

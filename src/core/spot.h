@@ -7,10 +7,10 @@
  * A policy says what slack is spent on. It knows no time and no job: the caller asks it. */
 #pragma once
 
+#include "core/core.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-enum spot_place { SPOT_NOWHERE, SPOT_ON_SPOT, SPOT_ON_DEMAND };
 
 struct spot_case {
     enum spot_place at; /* where it runs now */
@@ -41,3 +41,34 @@ struct spot_policy {
 const struct spot_policy *spot_policy_find(const char *name);
 /* The i-th, or NULL past the last; the first is the default. */
 const struct spot_policy *spot_policy_at(int i);
+
+/* ---- spot_move.c: the jobs that policies decide about -------------------------------------------
+ */
+
+#define SPOT_SEEN_MAX ((int64_t)1 << 60) /* node-milliseconds that a pool counts at most */
+
+struct core;
+struct live_attempt;
+struct live_job;
+struct live_node;
+struct live_pool;
+
+/* At submission: whether the job moves between spot pools and others. */
+void spot_begin(struct core *core, struct live_job *job);
+/* Loading: hangs it into the list of those that do. */
+void spot_link(struct core *core, struct live_job *job);
+void spot_forget(struct core *core, struct live_job *job);
+/* Whether a policy decides where the job may be placed. */
+bool spot_governs(const struct core *core, const struct live_job *job);
+/* Asks the policy about a job: changes where it may be placed, or tells it to move. */
+void spot_ask(struct core *core, struct live_job *job);
+/* Asks about all when something became free since the last pass. */
+void spot_run(struct core *core);
+/* After a pass, or loading: what is free now is known. */
+void spot_seen(struct core *core);
+/* Counts what an attempt that ends has saved. */
+void spot_ended(struct core *core, struct live_attempt *attempt, enum end_reason reason);
+/* Counts what there was of a spot pool until now, before its nodes change. */
+void spot_pool_settle(struct core *core, struct live_pool *pool);
+/* The same before a node comes or goes (lost). */
+void spot_node_seen(struct core *core, struct live_node *node, bool lost);

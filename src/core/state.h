@@ -18,6 +18,7 @@ struct arena;
 struct live_job;
 struct live_service;
 struct packing;
+struct spot_policy;
 struct victim_policy;
 
 struct priority_count {
@@ -28,9 +29,13 @@ struct priority_count {
 struct core {
     struct core_options options;
     const struct victim_policy *victim_policy;
-    const struct packing *packing; /* the placement policy */
-    void *packing_state;           /* its own */
-    uint64_t packing_version;      /* of its tables; what was scored under another is stale */
+    const struct spot_policy *spot_policy;
+    VEC(struct live_job *) spot_jobs; /* that move between spot pools and others */
+    uint64_t spot_version;            /* free_version when all were asked last */
+    int64_t spot_moving;              /* to spot pools: who will be there soon; of one pass */
+    const struct packing *packing;    /* the placement policy */
+    void *packing_state;              /* its own */
+    uint64_t packing_version;         /* of its tables; what was scored under another is stale */
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];
@@ -52,8 +57,8 @@ struct core {
     VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
     VEC(struct live_team *) roots;   /* ids ascending */
     VEC(struct live_job *) claimants;
-    VEC(struct live_job *) promised; /* those that have promises */
-    bool promises_released;          /* something is not kept any more that was */
+    VEC(struct live_job *) promised;             /* those that have promises */
+    bool promises_released;                      /* something is not kept any more that was */
     VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
     VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
     VEC(struct live_service *) services_changed; /* not looked at since */

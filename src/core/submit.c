@@ -10,10 +10,12 @@
 #include "core/pool.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
 #include "core/team.h"
+#include "core/topology.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -89,6 +91,9 @@ static int check_times(const struct job *job, struct error *err)
         {"spec.startAfter", job->start_after_ms},
         {"spec.deadline", job->deadline_ms},
         {"spec.timeLimit", job->time_limit_ms},
+        {"spec.duration", job->duration_ms},
+        {"spec.checkpoint.interval", job->checkpoint.interval_ms},
+        {"spec.checkpoint.restart", job->checkpoint.restart_ms},
     };
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         if (check_range(times[i].what, times[i].value, 0, TIME_MS_MAX, err) < 0)
@@ -116,7 +121,10 @@ static int check_texts(const struct job *job, struct error *err)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
     if (job->metadata.labels.count > LABELS_MAX)
         return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
+    if (job->topology.within && (unsigned)job->topology.mode - 1 > TOPOLOGY_REQUIRED - 1)
+        return error_set(err, ERR_INVALID, "spec.topology: expected a level and a mode");
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
+        symbol_check(job->topology.within, "spec.topology.within", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
         symbol_check(place->node_type, "spec.placement.nodeType", err) < 0 ||
         symbol_check(place->jurisdiction, "spec.placement.jurisdiction", err) < 0 ||
@@ -241,13 +249,47 @@ static int check_dependencies(const struct core *core, struct submission *in, st
     return 0;
 }
 
+/* A level that no pool has is a slip, whatever is made of it. */
+static int check_level(const struct core *core, const struct live_shape *shape, struct error *err)
+{
+    if (!shape->row.topology)
+        return 0;
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        if (topology_level(core, pool, shape) != LEVEL_NONE)
+            return 0;
+    }
+    char names[300];
+    topology_names(core, names, sizeof names);
+    return error_set(err, ERR_INVALID,
+        "spec.topology.within: no pool has a level %.64s: expected one of %s",
+        core_symbol(core, shape->row.within), names);
+}
+
+static int refuse_topology(
+    const struct core *core, const struct live_shape *shape, int64_t size_min, struct error *err)
+{
+    struct topology_shortage shortage;
+    topology_shortage(core, shape, size_min, &shortage);
+    if (!shortage.domain)
+        return error_set(err, ERR_INVALID,
+            "spec.topology: no %.64s holds a rank, idle: check spec.resources and spec.placement",
+            shortage.level);
+    return error_set(err, ERR_INVALID,
+        "spec.topology: no %.64s holds %" PRId64 " %s, idle; the largest, %.64s, holds %" PRId64,
+        shortage.level, shortage.need, shortage.what, shortage.domain, shortage.largest);
+}
+
 static int check_possible(const struct core *core, const struct submission *in,
     const struct live_shape *shape, struct error *err)
 {
     const struct gang *gang = &in->job->gang;
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
+    if (check_level(core, shape, err) < 0)
+        return -1;
     if (fit_possible(core, shape, size_min, false))
         return 0;
+    if (shape->row.topology == TOPOLOGY_REQUIRED)
+        return refuse_topology(core, shape, size_min, err);
     struct core_nearest nearest;
     char why[300];
     nearest_find(core, shape, size_min, &nearest);
@@ -302,6 +344,10 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .time_limit_ms = job->time_limit_ms,
         .min_runtime_ms = job->min_runtime_ms,
         .grace_ms = job->grace_ms,
+        .saves_on_stop = job->checkpoint.on_stop,
+        .duration_ms = job->duration_ms,
+        .interval_ms = job->checkpoint.interval_ms,
+        .restart_ms = job->checkpoint.restart_ms,
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,
     };
@@ -362,6 +408,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
     allot_join(core, live);
+    spot_begin(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
@@ -398,6 +445,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
     if (check_all(core, in, err) < 0)
         return -1;
     uint64_t last_symbol = core->tables[ROW_SYMBOL].last_id;
+    nodes_number(core);
     struct live_shape *shape = shape_intern(core, in->job);
     if (check_possible(core, in, shape, err) < 0) {
         shape_unref(core, shape);

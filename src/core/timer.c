@@ -5,6 +5,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 
 #include <assert.h>
@@ -80,6 +81,8 @@ static int64_t moment_of(const struct core *core, const struct live_job *job)
         return moment;
     if (deadline_ends(core, job))
         moment = row->deadline_ms;
+    if (row->spot_again_ms && (row->state == JOB_QUEUED || row->state == JOB_RUNNING))
+        moment = least(moment, row->spot_again_ms);
     if (row->state == JOB_WAITING && !job->depends)
         moment = least(moment, row->not_before_ms);
     if (row->state == JOB_RUNNING && row->time_limit_ms > 0)
@@ -104,14 +107,18 @@ static void timer_fire(struct core *core, struct live_job *job)
 {
     const struct job_row *row = &job->row;
     bool late = deadline_ends(core, job) && row->deadline_ms <= core->now_ms;
+    bool over = row->state == JOB_RUNNING && row->time_limit_ms > 0 &&
+                sum_ms(job->attempt->row.started_ms, row->time_limit_ms) <= core->now_ms;
     if (late && job->attempt)
         attempt_stop(core, job->attempt, END_DEADLINE, NULL);
     else if (late)
         job_end(core, job, JOB_FAILED, END_DEADLINE, 0);
-    else if (row->state == JOB_RUNNING)
+    else if (over)
         attempt_stop(core, job->attempt, END_TIME_LIMIT, NULL);
-    else
+    else if (row->state == JOB_WAITING)
         job_ready(core, job);
+    else
+        spot_ask(core, job);
 }
 
 void timers_run(struct core *core)

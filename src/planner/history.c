@@ -10,8 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* With nothing to go by. */
-enum { UNKNOWN_MS = 30 * 60 * 1000, UNKNOWN_TIMES_MAX = 16, LEAVE_WEIGHT = 3 };
+enum {
+    UNKNOWN_MS = 30 * 60 * 1000, /* with nothing to go by */
+    UNKNOWN_TIMES_MAX = 16,
+    LEAVE_WEIGHT = 3,
+    LEAN_SAMPLES = 36,
+    LEAN_MILLI = 5000,
+    SAMPLES_FIRST = 4,
+};
+static_assert(SKETCH_SAMPLES == SAMPLES_FIRST * 4 * 4 * 4, "reached by growing");
 
 const char *const history_level_names[HISTORY_LEVELS + 1] = {
     "jobs of this name, shape and time limit in the team",
@@ -25,10 +32,10 @@ const char *const history_level_names[HISTORY_LEVELS + 1] = {
 
 struct sketch {
     uint64_t key;
-    uint64_t used;                  /* when it was learned from last, counted in lessons */
-    int64_t newest[SKETCH_SAMPLES]; /* a ring.. */
-    int64_t sorted[SKETCH_SAMPLES]; /* ..and the same in order */
-    uint16_t count, next;
+    uint64_t used;   /* when it was learned from last, counted in lessons */
+    int64_t *newest; /* a ring once it is full.. */
+    int64_t *sorted; /* ..and the same in order */
+    uint16_t count, next, room;
 };
 
 struct history {
@@ -107,12 +114,19 @@ struct history *history_create(void)
     return mem_alloc(1, sizeof(struct history));
 }
 
+static void sketch_free(struct sketch *sketch)
+{
+    free(sketch->newest);
+    free(sketch->sorted);
+    free(sketch);
+}
+
 void history_destroy(struct history *history)
 {
     if (!history)
         return;
     for (size_t i = 0; i < history->sketches.count; i++)
-        free(history->sketches.items[i]);
+        sketch_free(history->sketches.items[i]);
     vec_free(&history->sketches);
     idmap_finish(&history->by_key);
     free(history);
@@ -134,7 +148,7 @@ static void make_room(struct history *history)
         history->sketches.items, history->sketches.count, sizeof *history->sketches.items, by_use);
     for (size_t i = keep; i < history->sketches.count; i++) {
         idmap_remove(&history->by_key, history->sketches.items[i]->key);
-        free(history->sketches.items[i]);
+        sketch_free(history->sketches.items[i]);
     }
     history->sketches.count = keep;
 }
@@ -165,8 +179,19 @@ static size_t place_in(const struct sketch *sketch, int64_t value)
     return low;
 }
 
+/* Most sketches stay small. */
+static void make_sample_room(struct sketch *sketch)
+{
+    if (sketch->count < sketch->room || sketch->room == SKETCH_SAMPLES)
+        return;
+    sketch->room = sketch->room ? (uint16_t)(sketch->room * 4) : SAMPLES_FIRST;
+    sketch->newest = mem_resize(sketch->newest, sketch->room, sizeof *sketch->newest);
+    sketch->sorted = mem_resize(sketch->sorted, sketch->room, sizeof *sketch->sorted);
+}
+
 static void sketch_add(struct sketch *sketch, int64_t value)
 {
+    make_sample_room(sketch);
     int64_t *sorted = sketch->sorted;
     if (sketch->count == SKETCH_SAMPLES) {
         size_t old = place_in(sketch, sketch->newest[sketch->next]);
@@ -216,9 +241,47 @@ static int64_t unknown_length(int64_t elapsed_ms, uint64_t share)
     return elapsed_ms + (int64_t)((__int128)base_ms * times_milli / 1000) + 1;
 }
 
-static int64_t draw_any(const struct history *history, const struct history_job *job,
-    struct prng *prng, int64_t elapsed_ms, uint64_t share)
+/* How far this run takes the samples of a sketch to be off: -1 to 1 in 2^-32, the same for all jobs
+ * that are drawn from it in the run, and spread evenly over the runs. */
+static int64_t lean_of(const struct sketch *sketch, int run, int runs)
 {
+    struct prng prng = {sketch->key};
+    uint64_t step = (prng_below(&prng, (uint64_t)runs) + (uint64_t)run) % (uint64_t)runs;
+    return (int64_t)(((2 * step + 1) << 32) / (uint64_t)runs) - ((int64_t)1 << 32);
+}
+
+/* Samples are few, and tomorrow is not like today: errors that all jobs of a kind share do not
+ * cancel out in a queue, as those of single jobs do. So each run moves all draws from a sketch the
+ * same way, by LEAN_MILLI standard errors of a quantile at most: sqrt(u (1 - u) / samples), where
+ * no more than LEAN_SAMPLES count, since older ones are of another time. */
+static uint64_t lean(const struct sketch *sketch, uint64_t share, int run, int runs)
+{
+    int64_t samples = sketch->count < LEAN_SAMPLES ? sketch->count : LEAN_SAMPLES, root = 1;
+    while ((root + 1) * (root + 1) <= samples)
+        root++;
+    uint64_t left = ((uint64_t)1 << 32) - share;
+    int64_t width = (int64_t)((unsigned __int128)share * left >> 31); /* 2 u (1 - u) */
+    int64_t by = (int64_t)((__int128)lean_of(sketch, run, runs) * width >> 32);
+    int64_t moved = (int64_t)share + by * LEAN_MILLI / 1000 / root;
+    return moved < 0 ? 0 : moved > UINT32_MAX ? UINT32_MAX : (uint64_t)moved;
+}
+
+/* Of which run this is, and what part of the way through the samples it takes. */
+struct draw {
+    int run, runs;
+    uint64_t share;
+    int64_t elapsed_ms;
+};
+
+static int64_t sketch_draw(const struct sketch *sketch, size_t first, const struct draw *draw)
+{
+    return sketch_at(sketch, first, lean(sketch, draw->share, draw->run, draw->runs));
+}
+
+static int64_t draw_any(const struct history *history, const struct history_job *job,
+    struct prng *prng, const struct draw *draw)
+{
+    int64_t elapsed_ms = draw->elapsed_ms;
     for (size_t i = 0; i < HISTORY_LEVELS; i++) {
         const struct sketch *sketch = idmap_get(&history->by_key, job->keys[i]);
         if (!sketch)
@@ -227,16 +290,16 @@ static int64_t draw_any(const struct history *history, const struct history_job 
         uint64_t there = sketch->count - first;
         if (there == 0 || prng_below(prng, there + LEAVE_WEIGHT) >= there)
             continue;
-        return sketch_at(sketch, first, share);
+        return sketch_draw(sketch, first, draw);
     }
     /* Every sketch was left by chance: the last one that has something is used after all. */
     for (size_t i = HISTORY_LEVELS; i-- > 0;) {
         const struct sketch *sketch = idmap_get(&history->by_key, job->keys[i]);
         size_t first = sketch ? place_in(sketch, elapsed_ms + 1) : 0;
         if (sketch && first < sketch->count)
-            return sketch_at(sketch, first, share);
+            return sketch_draw(sketch, first, draw);
     }
-    return unknown_length(elapsed_ms, share);
+    return unknown_length(elapsed_ms, draw->share);
 }
 
 int64_t history_draw(const struct history *history, const struct history_job *job, uint64_t id,
@@ -252,7 +315,8 @@ int64_t history_draw(const struct history *history, const struct history_job *jo
         step = ((uint64_t)scenario + turn) % (uint64_t)scenarios;
     struct prng own = {mix(id, (uint64_t)scenario)};
     uint64_t share = ((step << 32) + (prng_next(&own) >> 32)) / (uint64_t)scenarios;
-    int64_t length = draw_any(history, job, &own, elapsed_ms, share);
+    struct draw draw = {scenario, scenarios, share, elapsed_ms};
+    int64_t length = draw_any(history, job, &own, &draw);
     if (job->time_limit_ms && length > job->time_limit_ms)
         length = job->time_limit_ms;
     return length > elapsed_ms ? length : elapsed_ms + 1;

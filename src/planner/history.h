@@ -6,7 +6,8 @@
  * on to the next with a chance that shrinks with what there is: with n samples a sketch is left
  * with 3 in n + 3, so that three runs of the same job count for half, and thirty for nearly all.
  *
- * Bounded: at most HISTORY_SKETCHES_MAX sketches; the one unused for longest makes room. */
+ * Bounded: at most HISTORY_SKETCHES_MAX sketches, of 16 bytes a sample; those unused for longest
+ * make room. */
 #pragma once
 
 #include "core/rows.h"
@@ -17,8 +18,8 @@
 
 enum {
     HISTORY_LEVELS = 6,
-    SKETCH_SAMPLES = 48,
-    HISTORY_SKETCHES_MAX = 8192,
+    SKETCH_SAMPLES = 256,
+    HISTORY_SKETCHES_MAX = 4096,
 };
 
 struct history;

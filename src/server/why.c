@@ -61,6 +61,15 @@ static void say_claim(const struct sentence *say)
 
 static void say_impossible(const struct sentence *say)
 {
+    const struct core_block *block = say->block;
+    if (block->level) {
+        strbuf_printf(say->out, "no %s holds %" PRId64 " %s any more, not even idle", block->level,
+            block->need, block->resource);
+        if (block->domain)
+            strbuf_printf(
+                say->out, "; the largest, %s, holds %" PRId64, block->domain, block->held);
+        return;
+    }
     strbuf_printf(say->out,
         "no pool could hold it any more, not even idle: it needs %" PRId32 " %s that fit "
         "spec.resources and spec.placement",

@@ -42,6 +42,7 @@ static const struct {
     enum row_kind to;
 } references[] = {
     {ROW_PRICE, "pool", ROW_POOL},
+    {ROW_LEVEL, "pool", ROW_POOL},
     {ROW_NODE, "pool", ROW_POOL},
     {ROW_NODE_LABEL, "node", ROW_NODE},
     {ROW_RESERVATION, "node", ROW_NODE},

@@ -149,7 +149,7 @@ static int check_requeue(const struct sim_store *before, const struct sim_txn *t
         return -1;
     int32_t used = old->retries_left - job->retries_left;
     bool is_free = attempt->end_reason == END_PREEMPTED || attempt->end_reason == END_DRAINED ||
-                   attempt->end_reason == END_RESIZED;
+                   attempt->end_reason == END_RESIZED || attempt->end_reason == END_MOVED;
     if (is_free ? used != 0 : used < 0 || used > 1)
         return broken(err, 1, "job %llu used %d retries for reason %d", (ull)job->id, used,
             attempt->end_reason);
@@ -272,11 +272,25 @@ static int check_node_change(const struct sim_txn *txn, const struct node_row *o
     return 0;
 }
 
+/* Whether only what was seen of its spot nodes differs. */
+static bool only_seen(const struct pool_row *old, const struct pool_row *pool)
+{
+    struct pool_row other;
+    memcpy(&other, old, sizeof other);
+    other.spot_up_ms = pool->spot_up_ms;
+    other.spot_down_ms = pool->spot_down_ms;
+    other.spot_losses = pool->spot_losses;
+    other.spot_at_ms = pool->spot_at_ms;
+    return pool->spot && memcmp(&other, pool, sizeof other) == 0;
+}
+
 static int check_other_change(
     const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
     bool gone = change->change != CHANGE_PUT;
+    if (change->kind == ROW_POOL && !gone && old && only_seen(old, change->row))
+        return 0;
     if (change->kind == ROW_POOL)
         return need_decision(
             txn, gone ? DECISION_POOL_DELETE : DECISION_POOL_PUT, DECISION_OF_POOL, id, err);
@@ -546,8 +560,8 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
 int invariants_final(const struct invariants *inv, const struct sim_store *store, struct error *err)
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
-        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA,
-        ROW_ALLOTMENT, ROW_SPEED};
+        ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT,
+        ROW_SPEED};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

@@ -129,6 +129,9 @@ int invariants_node_allowed(const struct sim_store *store, const struct job_row 
         return broken(err, 5, "another pool was asked for");
     if (shape->node_type && shape->node_type != node->type)
         return broken(err, 5, "another node type was asked for");
+    if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot) ||
+        (job->spot_now && (job->spot_now == SPOT_ON_SPOT) != pool->spot))
+        return broken(err, 5, "spot capacity, or other, was asked for");
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
         return broken(err, 5, "another jurisdiction was asked for");
     if (shape->accelerator_milli && shape->accelerator != node->accelerator)

@@ -120,6 +120,9 @@ static void print_job(const struct job *job, struct strbuf *out)
         (long long)job->start_after_ms, (long long)job->deadline_ms, (long long)job->time_limit_ms,
         (long long)job->array.count, (long long)job->array.parallel, job->hold, job->service,
         job->shrink_on_node_loss);
+    strbuf_printf(out, " duration=%lld interval=%lld restart=%lld saves=%d spot=%d",
+        (long long)job->duration_ms, (long long)job->checkpoint.interval_ms,
+        (long long)job->checkpoint.restart_ms, job->checkpoint.on_stop, job->placement.spot);
     for (size_t i = 0; i < job->metadata.labels.count; i++)
         strbuf_printf(
             out, " %s=%s", job->metadata.labels.items[i].key, job->metadata.labels.items[i].value);

@@ -66,6 +66,7 @@ static void make_placement(
 {
     struct prng *prng = &world->prng;
     placement->spread = sim_chance(prng, 300) ? SPREAD_SPREAD : SPREAD_PACK;
+    placement->spot = sim_chance(prng, 40) ? SPOT_NEVER : SPOT_ALLOWED;
     if (!sim_chance(prng, world->profile->constraints))
         return;
     if (sim_chance(prng, 150))
@@ -96,6 +97,12 @@ static void make_times(struct sim_world *world, int64_t now_ms, struct job *job)
         job->deadline_ms = now_ms + sim_between(prng, MINUTE_MS, 90 * MINUTE_MS);
     if (sim_chance(prng, 300))
         job->time_limit_ms = sim_between(prng, MINUTE_MS, 40 * MINUTE_MS);
+    if (sim_chance(prng, world->profile->spot ? 500 : 20)) {
+        job->deadline_ms = now_ms + sim_between(prng, 10 * MINUTE_MS, 120 * MINUTE_MS);
+        job->duration_ms = sim_between(prng, MINUTE_MS, 40 * MINUTE_MS);
+        job->checkpoint.restart_ms = sim_chance(prng, 500) ? sim_between(prng, 1, MINUTE_MS) : 0;
+    }
+    job->checkpoint.on_stop = sim_chance(prng, 200);
     job->grace_ms = sim_chance(prng, 100) ? 0 : sim_between(prng, 1000, MINUTE_MS);
     job->checkpoint.interval_ms = sim_chance(prng, 500) ? sim_between(prng, 1, 10) * MINUTE_MS : 0;
     if (sim_chance(prng, 300))

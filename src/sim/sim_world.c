@@ -47,6 +47,15 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
         .clock_back = 10                                                                           \
     }
 
+/* Nodes come and go all the time. */
+#define SPOT_FAULTS                                                                                \
+    {                                                                                              \
+        .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 3000, .lie = 10,             \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 50, .ignores_term = 100,    \
+        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20,              \
+        .crash = 20, .clock_back = 10                                                              \
+    }
+
 /* clang-format off */
 /* Counts are the most there can be; shares are thousandths; times are minutes of virtual time. */
 #define PROFILE(name_, steps_, pools_, groups_, nodes_, teams_, jobs_, gang_, run_, accelerators_, \
@@ -80,6 +89,11 @@ const struct sim_profile sim_profiles[] = {
             800, 250, 250, 0, SOME_FAULTS),
     PROFILE("services",      320, 2, 2, 4,  3, 20, 2, 20,   500, 300,  100,  400,
             200, 300, 100, 600, SERVICE_FAULTS),
+    {.name = "spot", .steps = 240, .step_ms_max = 40 * 1000, .run_ms_max = 20 * MINUTE_MS,
+        .pools_max = 2, .groups_max = 2, .group_nodes_max = 4, .teams_max = 3,
+        .jobs_live_max = 20, .gang_max = 4, .accelerators = 500, .fractions = 300,
+        .constraints = 50, .quotas = 400, .submits = 350, .commands = 250, .reconfigures = 100,
+        .spot = true, .faults = SPOT_FAULTS},
     /* Gangs of any size on whole devices, and rounds that move them about. */
     {.name = "elastic", .steps = 240, .step_ms_max = 40 * 1000, .run_ms_max = 30 * MINUTE_MS,
      .pools_max = 2, .groups_max = 2, .group_nodes_max = 4, .teams_max = 4, .jobs_live_max = 40,
@@ -177,7 +191,7 @@ static void make_pool(
     pool->metadata.name = name;
     pool->engine = (enum engine_kind)prng_below(prng, 3);
     pool->jurisdiction = sim_chance(prng, 700) ? PICK(prng, jurisdictions) : NULL;
-    pool->spot = sim_chance(prng, 200);
+    pool->spot = world->profile->spot ? strcmp(name, "beta") == 0 : sim_chance(prng, 200);
     pool->nodes.count = (size_t)sim_between(prng, 1, world->profile->groups_max);
     pool->nodes.items = arena_alloc(arena, pool->nodes.count, sizeof *pool->nodes.items);
     for (size_t i = 0; i < pool->nodes.count; i++) {

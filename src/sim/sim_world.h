@@ -26,6 +26,7 @@ struct sim_profile {
     int64_t services;         /* of the rest: services */
     int64_t progress;         /* of the commands about jobs: what they say of their progress */
     struct core_options core; /* of every core that is loaded */
+    bool spot; /* half of the jobs have deadlines, every other pool is spot capacity */
     struct sim_faults faults;
 };
 

@@ -88,6 +88,27 @@ static bool get_unfair(const struct metrics *metrics, double *ret)
     return percent((double)metrics->unfair, (double)metrics->fairness_micro.count, ret);
 }
 
+/* Finish-time fairness as Shockwave's authors count it: against the share that a job would have if
+ * all jobs of the trace were there all the time. */
+static double share_of_all(const struct metrics *metrics)
+{
+    double crowd = (double)metrics->jobs * 1000 / (double)metrics->capacity_milli;
+    return crowd > 1 ? crowd : 1;
+}
+
+static bool get_share_worst(const struct metrics *metrics, double *ret)
+{
+    return ratio((double)metrics->slowdown_micro.most / 1e6,
+        metrics->slowdown_micro.count ? share_of_all(metrics) : 0, ret);
+}
+
+static bool get_share_unfair(const struct metrics *metrics, double *ret)
+{
+    int64_t fair = (int64_t)(1.05e6 * share_of_all(metrics));
+    return percent((double)quantile_above(&metrics->slowdown_micro, fair),
+        (double)metrics->slowdown_micro.count, ret);
+}
+
 static bool get_in_time(const struct metrics *metrics, double *ret)
 {
     return percent((double)metrics->in_time, (double)metrics->with_deadline, ret);
@@ -138,6 +159,8 @@ const struct figure figures_events[] = {
     {"fairness_mean", "finish-time fairness mean", FIGURE_RATIO, get_fairness_mean},
     {"fairness_worst", "finish-time fairness worst", FIGURE_RATIO, get_fairness_worst},
     {"unfair_percent", "unfair (above 1.05)", FIGURE_PERCENT, get_unfair},
+    {"share_fairness_worst", "the same by jobs of the trace, worst", FIGURE_RATIO, get_share_worst},
+    {"share_unfair_percent", "unfair by that", FIGURE_PERCENT, get_share_unfair},
     {"deadlines_met_percent", "deadlines met", FIGURE_PERCENT, get_in_time},
     {"starts", "starts", FIGURE_COUNT, get_starts},
     {"preemptions", "preemptions", FIGURE_COUNT, get_preemptions},
@@ -203,7 +226,10 @@ void figure_text(struct strbuf *out, const struct figure *figure, double value)
     case FIGURE_COUNT: strbuf_printf(out, "%.0f", value); break;
     case FIGURE_PERCENT: strbuf_printf(out, "%.2f%%", value); break;
     case FIGURE_SECONDS:
-        strbuf_puts(out, quantity_human_duration((int64_t)(value * 1000 + 0.5), duration));
+        strbuf_printf(out, "%.1f s", value);
+        if (value >= 120)
+            strbuf_printf(
+                out, " (%s)", quantity_human_duration((int64_t)(value * 1000 + 0.5), duration));
         break;
     case FIGURE_RATIO: strbuf_printf(out, "%.3f", value); break;
     case FIGURE_HOURS: strbuf_printf(out, "%.1f h", value); break;

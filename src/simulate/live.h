@@ -61,6 +61,8 @@ struct run {
     bool by_cpu;                      /* the cluster has no accelerators: shares are of CPU */
     int64_t capacity_milli, up_milli; /* of the resource that counts; of nodes that are up */
     int64_t demand_milli;             /* asked for by live jobs */
+    int64_t held_milli;               /* by those that run.. */
+    int64_t running;                  /* ..so many */
     int64_t accounted_ms;             /* sums over time are up to here */
     __int128 contention_micro;        /* max(1, demand / capacity) summed over milliseconds */
     int64_t sample_ms, sampled_ms;    /* when fragmentation is looked at next, and was last */

@@ -8,5 +8,6 @@ void metrics_finish(struct metrics *metrics)
     quantile_finish(&metrics->waiting_ms);
     quantile_finish(&metrics->completion_ms);
     quantile_finish(&metrics->fairness_micro);
+    quantile_finish(&metrics->slowdown_micro);
     *metrics = (struct metrics){0};
 }

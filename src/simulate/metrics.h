@@ -2,13 +2,14 @@
 #pragma once
 
 #include "simulate/quantile.h"
+#include "simulate/series.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 /* Where allocation and fragmentation of a run with arrivals alone are taken: when the accelerators
  * that jobs asked for so far first come to so many per cent of those there are. */
-enum { METRICS_POINTS = 7 };
+enum { METRICS_POINTS = 7, METRICS_PERCENTS = 201 };
 extern const int metrics_points[METRICS_POINTS]; /* 50, 80, 90, 95, 100, 110, 130 */
 
 struct metrics_point {
@@ -26,6 +27,9 @@ struct metrics {
     /* RUN_ARRIVALS */
     struct metrics_point points[METRICS_POINTS];
     int64_t allocated_end_milli; /* when all have come */
+    int32_t curve_count;         /* of the following: per cents that were reached, from 0 */
+    int64_t curve_allocated_milli[METRICS_PERCENTS];
+    int64_t curve_fragmented_milli[METRICS_PERCENTS];
 
     /* Jobs */
     int64_t jobs;       /* that came */
@@ -39,6 +43,7 @@ struct metrics {
     struct quantile completion_ms;                     /* submission to end */
     struct quantile fairness_micro;                    /* finish-time fairness */
     int64_t unfair;                                    /* above 1.05 */
+    struct quantile slowdown_micro; /* completion over what it takes alone on what it asked for */
     int64_t first_submit_ms, last_end_ms;
 
     /* Devices and machines over time, from the first submission to the last end. In a cluster
@@ -49,7 +54,8 @@ struct metrics {
     __int128 fragmented_ms;   /* ..fragmented (sampled) */
     __int128 sampled_ms;      /* time that fragmented_ms stands for, times devices */
     __int128 cost_nano;       /* of what was held */
-    int64_t decisions;        /* admissions */
+    struct series series; /* lines: share of devices held in per cent, jobs that run, that wait */
+    int64_t decisions;    /* admissions */
     int64_t events, ticks;
 };
 

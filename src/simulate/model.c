@@ -7,6 +7,8 @@ const struct model_type *const model_types[] = {
     &model_fixed,
     &model_pollux,
     &model_pollux_adaptive,
+    &model_scaling,
+    &model_shockwave,
     NULL,
 };
 
@@ -15,6 +17,8 @@ static const struct {
     const struct model_type *type;
 } habits[] = {
     {"pollux", &model_pollux},
+    {"elasticflow", &model_scaling},
+    {"shockwave", &model_shockwave},
     {NULL, NULL},
 };
 

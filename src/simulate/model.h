@@ -109,6 +109,11 @@ extern const struct model_type model_fixed;
  * model_pollux.c. */
 extern const struct model_type model_pollux, model_pollux_adaptive;
 
+/* Elastic jobs of a trace that says how long they take on the ranks they ask for. */
+extern const struct model_type model_scaling;
+/* Gangs whose batch changes while they run, by measured speeds of each batch. */
+extern const struct model_type model_shockwave;
+
 extern const struct model_type *const model_types[]; /* NULL ends the list */
 /* The model of that name, or NULL. */
 const struct model_type *model_find(const char *name);

@@ -99,3 +99,13 @@ int64_t quantile_mean(const struct quantile *quantile)
     int64_t count = quantile->count;
     return count ? (int64_t)((quantile->sum + count / 2) / count) : 0;
 }
+
+int64_t quantile_above(const struct quantile *quantile, int64_t value)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; quantile->values && i < quantile->count; i++)
+        count += quantile->values[i] > value;
+    for (size_t i = 0; quantile->buckets && i < BUCKETS; i++)
+        count += bucket_value(i) > value ? quantile->buckets[i] : 0;
+    return count;
+}

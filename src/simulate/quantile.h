@@ -20,3 +20,5 @@ void quantile_add(struct quantile *quantile, int64_t value);
 int64_t quantile_at(const struct quantile *quantile, int per_mille);
 /* Rounded to the nearest; 0 when there is none. */
 int64_t quantile_mean(const struct quantile *quantile);
+/* How many values are above it, as exactly as they are known. */
+int64_t quantile_above(const struct quantile *quantile, int64_t value);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 const struct figure *report_figures(const struct report *report)
 {
@@ -127,4 +128,59 @@ void report_csv(const struct report *report, struct strbuf *out)
         }
         strbuf_putc(out, '\n');
     }
+}
+
+/* ---- jobs ------------------------------------------------------------------------------ */
+
+const char run_job_csv_header[] =
+    "run,number,name,team,model,ranks,submit,start,end,waited,took,ran,lost,duration,deadline,"
+    "starts,preemptions,fairness,result\n";
+
+/* RFC 4180. */
+static void csv_text(struct strbuf *out, const char *text)
+{
+    if (!text[strcspn(text, ",\"\r\n")]) {
+        strbuf_puts(out, text);
+        return;
+    }
+    strbuf_putc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            strbuf_putc(out, '"');
+        strbuf_putc(out, *text);
+    }
+    strbuf_putc(out, '"');
+}
+
+/* Milliseconds as seconds; there: else the field is empty. */
+static void csv_seconds(struct strbuf *out, bool there, int64_t ms)
+{
+    strbuf_putc(out, ',');
+    if (there)
+        strbuf_printf(out, "%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+}
+
+void run_job_csv(struct strbuf *out, uint64_t number, const struct run_job *job)
+{
+    bool started = job->start_ms >= 0;
+    strbuf_printf(out, "%" PRIu64 ",%" PRIu64 ",", number, job->number);
+    csv_text(out, job->name);
+    strbuf_putc(out, ',');
+    csv_text(out, job->team);
+    strbuf_putc(out, ',');
+    csv_text(out, job->model);
+    strbuf_printf(out, ",%d", job->ranks);
+    csv_seconds(out, true, job->submit_ms);
+    csv_seconds(out, started, job->start_ms);
+    csv_seconds(out, true, job->end_ms);
+    csv_seconds(out, started, job->start_ms - job->submit_ms);
+    csv_seconds(out, true, job->end_ms - job->submit_ms);
+    csv_seconds(out, true, job->run_ms);
+    csv_seconds(out, true, job->lost_ms);
+    csv_seconds(out, true, job->duration_ms);
+    csv_seconds(out, job->deadline_ms != 0, job->deadline_ms);
+    strbuf_printf(out, ",%d,%d,", job->starts, job->preemptions);
+    if (job->fairness_micro)
+        figure_json(out, (double)job->fairness_micro / 1e6);
+    strbuf_printf(out, ",%s\n", end_reason_names[job->reason]);
 }

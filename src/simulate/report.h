@@ -7,7 +7,7 @@
 
 /* Runs of one trace with one policy, differing in their seeds. */
 struct report {
-    const char *format, *policy; /* as they were asked for */
+    const char *format, *policy, *jobs; /* as they were asked for */
     enum run_mode mode;
     const struct metrics *runs;
     size_t count;
@@ -26,3 +26,9 @@ void report_rows(const struct report *report, report_row_fn *row, void *context)
 void report_csv(const struct report *report, struct strbuf *out);
 /* {"runs": [{"seed": .., figures ..}, ..], "mean": {figures ..}}, a line feed at its end. */
 void report_json(const struct report *report, struct strbuf *out);
+/* A page that opens without a network: the figures, and how they went over time. */
+void report_html(const struct report *report, struct strbuf *out);
+
+/* Jobs one a line, as --csv writes them; number is that of the run, from 1. */
+extern const char run_job_csv_header[];
+void run_job_csv(struct strbuf *out, uint64_t number, const struct run_job *job);

@@ -71,6 +71,7 @@ struct run_options {
                        * measured and nothing more */
     int64_t grace_ms; /* from the stop of an attempt to its end */
     int64_t scale_arrivals_milli; /* 2000: jobs come twice as fast; 0: as they are */
+    bool curve;                   /* RUN_ARRIVALS: fragmentation at every per cent, for plots */
     int64_t sample_ms;            /* how often fragmentation is looked at */
     int64_t progress_ms; /* how often running jobs say what they do (model's progress), > 0 */
     int64_t node_mtbf_ms, node_mttr_ms; /* each node fails and is repaired; 0: never */

@@ -44,6 +44,23 @@ static void points_take(struct arrivals *run, int64_t slack)
     }
 }
 
+/* The same at each per cent, for plots. */
+static void curve_take(struct arrivals *run)
+{
+    struct metrics *metrics = run->metrics;
+    int64_t whole_milli = run->world.accelerator_milli;
+    if (whole_milli <= 0)
+        return;
+    __int128 percent = (__int128)run->arrived_milli * 100 / whole_milli;
+    while (metrics->curve_count < METRICS_PERCENTS && metrics->curve_count <= percent) {
+        int32_t at = metrics->curve_count++;
+        metrics->curve_allocated_milli[at] = run->allocated_milli;
+        if (run->options->mix && run->options->curve)
+            metrics->curve_fragmented_milli[at] =
+                (world_fragmented_micro(&run->world, run->options->mix) + 500) / 1000;
+    }
+}
+
 static int tick_end(struct arrivals *run, struct error *err)
 {
     const struct run_observer *observer = &run->options->observer;
@@ -94,6 +111,7 @@ static int arrivals_run(struct arrivals *run, struct error *err)
         if (job_arrive(run, &job, err) < 0 || tick_end(run, err) < 0)
             return -1;
         points_take(run, 0);
+        curve_take(run);
         if (options->observer.progress && run->metrics->jobs % RUN_PROGRESS_EVERY == 0)
             options->observer.progress(options->observer.context, run->metrics->jobs,
                 options->source->expected, run->now_ms - RUN_EPOCH_MS);
@@ -106,7 +124,7 @@ int run_arrivals(const struct run_options *options, struct metrics *metrics, str
     struct arrivals run = {.options = options, .metrics = metrics, .now_ms = RUN_EPOCH_MS};
     if (world_init(&run.world, options->cluster, &options->core, err) < 0)
         return -1;
-    metrics->accelerator_milli = run.world.accelerator_milli;
+    metrics->accelerator_milli = metrics->capacity_milli = run.world.accelerator_milli;
     int failed = arrivals_run(&run, err);
     points_take(&run, 500);
     metrics->allocated_end_milli = run.allocated_milli;

@@ -19,6 +19,11 @@ void run_account(struct run *run, int64_t now_ms)
     int64_t passed_ms = now_ms - run->accounted_ms;
     if (passed_ms <= 0)
         return;
+    const double values[SERIES_LINES] = {
+        run->capacity_milli ? 100 * (double)run->held_milli / (double)run->capacity_milli : 0,
+        (double)run->running, (double)(run->live - run->running)};
+    if (run->metrics->first_submit_ms >= 0)
+        series_add(&run->metrics->series, run->accounted_ms, now_ms, values);
     run->accounted_ms = now_ms;
     if (run->live == 0 || run->capacity_milli == 0)
         return;

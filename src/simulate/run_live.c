@@ -18,6 +18,12 @@ static char *texts_copy(const struct trace_job *job)
     return texts;
 }
 
+/* What a rank holds of the resource that counts. */
+static int64_t counted_milli(const struct run *run, const struct live_run *job)
+{
+    return run->by_cpu ? job->cpu_milli : job->accelerator_milli;
+}
+
 static struct live_run *live_make(const struct run *run, const struct trace_job *from)
 {
     const struct model_type *type = run->options->model->type;
@@ -31,7 +37,7 @@ static struct live_run *live_make(const struct run *run, const struct trace_job 
     job->cpu_milli = from->cpu_milli;
     job->accelerator_milli = from->accelerator_milli;
     job->ranks = from->ranks;
-    job->ask_milli = (run->by_cpu ? from->cpu_milli : from->accelerator_milli) * from->ranks;
+    job->ask_milli = counted_milli(run, job) * from->ranks;
     if (run->options->observer.job)
         job->texts = texts_copy(from);
     return job;
@@ -196,6 +202,7 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
         return; /* admitted and ended in one tick */
     world_hold(&job->places, job->cpu_milli, -1);
     job->attempt = attempt;
+    run->running++;
     job->starts++;
     job->placed_ms = run->now_ms;
     job->stop_ms = HEAP_NEVER;
@@ -207,6 +214,7 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
     run->metrics->decisions++;
     job->cost_hour_micro = core_attempt_hour_micro(run->world.core, attempt);
     place(run, job);
+    run->held_milli += counted_milli(run, job) * job->size;
     core_attempt_report(run->world.core, &report);
     say(run, job);
     watch(run, job);
@@ -217,7 +225,9 @@ static void leave(struct run *run, struct live_run *job, int64_t at_ms)
 {
     enum { HOUR_MS = 3600 * 1000, NANO_OF_MICRO = 1000 };
     int64_t held_ms = at_ms - job->placed_ms;
-    int64_t milli = (run->by_cpu ? job->cpu_milli : job->accelerator_milli) * job->size;
+    int64_t milli = counted_milli(run, job) * job->size;
+    run->held_milli -= milli;
+    run->running--;
     world_hold(&job->places, job->cpu_milli, 1);
     job->run_ms += held_ms;
     job->device_ms += job->accelerator_milli * job->size / 1000 * held_ms;
@@ -234,7 +244,7 @@ static void lose(struct run *run, struct live_run *job, int64_t at_ms, bool told
     struct speed_model *model = run->options->model;
     struct model_loss loss = {0};
     model->type->stop(model, job->state, at_ms, told, &loss);
-    int64_t milli = run->by_cpu ? job->cpu_milli : job->accelerator_milli;
+    int64_t milli = counted_milli(run, job);
     job->lost_ms += loss.lost_ms;
     run->metrics->device_lost_ms += (__int128)loss.device_ms * milli;
     leave(run, job, at_ms);
@@ -300,6 +310,9 @@ static void measure(struct run *run, const struct live_run *job, struct run_job 
         return;
     metrics->in_time += job->deadline_ms && seen->end_ms <= job->deadline_ms;
     quantile_add(&metrics->completion_ms, seen->end_ms - job->submit_ms);
+    if (job->duration_ms > 0)
+        quantile_add(&metrics->slowdown_micro,
+            (int64_t)((__int128)(seen->end_ms - job->submit_ms) * 1000000 / job->duration_ms));
     seen->fairness_micro = fairness_micro(run, job, seen->end_ms);
     if (seen->fairness_micro)
         quantile_add(&metrics->fairness_micro, seen->fairness_micro);

@@ -126,6 +126,30 @@ static void finish_array(struct field_reader *reader, void *object)
             job->array.count, job->array.parallel);
 }
 
+static const struct field_word topology_words[] = {
+    {"required", TOPOLOGY_REQUIRED, "in one domain, or it waits"},
+    {"preferred", TOPOLOGY_PREFERRED, "in as few domains as there is room for"},
+    {NULL},
+};
+
+static const struct field topology_fields[] = {
+    {.name = "within",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct job, topology.within),
+        .also = "level",
+        .doc = "A level of `spec.topology.levels` of the pools, such as `rack`, or `node`."},
+    {.name = "mode",
+        .type = FIELD_ENUM,
+        .words = topology_words,
+        .fallback = TOPOLOGY_PREFERRED,
+        .offset = offsetof(struct job, topology.mode),
+        .doc = "What it means when no domain has room for all."},
+};
+static const struct field_table topology_table = FIELD_TABLE("Topology", struct job,
+    topology_fields, .doc = "The domain that the ranks of a gang share.");
+
 static const struct field array_fields[] = {
     {.name = "count",
         .type = FIELD_INT,
@@ -172,6 +196,18 @@ static const struct field checkpoint_fields[] = {
         .fallback_doc = "not known",
         .offset = offsetof(struct job, checkpoint.interval_ms),
         .doc = "How often the job writes a checkpoint."},
+    {.name = "restart",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(1),
+        .fallback_doc = "not known",
+        .offset = offsetof(struct job, checkpoint.restart_ms),
+        .doc = "How long it takes to start again and go on from a checkpoint."},
+    {.name = "onStop",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct job, checkpoint.on_stop),
+        .doc = "Whether it writes one when it is told to stop, within its grace period: then a "
+               "preemption loses nothing."},
 };
 static const struct field_table checkpoint_table = FIELD_TABLE(
     "Checkpoint", struct job, checkpoint_fields, .doc = "What the job says of its checkpoints.");
@@ -499,6 +535,11 @@ static const struct field job_spec_fields[] = {
         .table = &placement_table,
         .offset = offsetof(struct job, placement),
         .doc = "Where it may run."},
+    {.name = "topology",
+        .type = FIELD_OBJECT,
+        .table = &topology_table,
+        .also = "switches rack topologyWish",
+        .doc = "How near to each other its ranks are."},
     {.name = "priority",
         .type = FIELD_INT,
         .words = priority_words,
@@ -557,6 +598,15 @@ static const struct field job_spec_fields[] = {
         .offset = offsetof(struct job, time_limit_ms),
         .also = "timeout walltime",
         .doc = "How long an attempt may run."},
+    {.name = "duration",
+        .type = FIELD_DURATION,
+        .min = 1,
+        .max = DAYS(366),
+        .fallback_doc = "not known",
+        .offset = offsetof(struct job, duration_ms),
+        .also = "expected runtime estimate",
+        .doc = "How long its work is expected to take in all. With a deadline, it decides when "
+               "the job may wait for spot capacity."},
     {.name = "dependsOn",
         .type = FIELD_OBJECTS,
         .table = &dependency_table,

@@ -218,6 +218,13 @@ static void finish_placement(struct field_reader *reader, void *object)
         fields_report(reader, "near", "a job with nodes of its own cannot be near others");
 }
 
+static const struct field_word spot_words[] = {
+    {"allowed", SPOT_ALLOWED, "like any other"},
+    {"never", SPOT_NEVER, "not there"},
+    {"only", SPOT_ONLY, "only there"},
+    {NULL},
+};
+
 /* The same fields with another default: ranks of a job are packed, replicas are spread. */
 #define PLACEMENT_FIELDS(spread_fallback)                                                          \
     {.name = "pool",                                                                               \
@@ -268,6 +275,12 @@ static void finish_placement(struct field_reader *reader, void *object)
             .fallback = (spread_fallback),                                                         \
             .offset = offsetof(struct placement, spread),                                          \
             .doc = "How its ranks lie over nodes."},                                               \
+        {.name = "spot",                                                                           \
+            .type = FIELD_ENUM,                                                                    \
+            .words = spot_words,                                                                   \
+            .fallback = SPOT_ALLOWED,                                                              \
+            .offset = offsetof(struct placement, spot),                                            \
+            .doc = "Whether it goes to pools of spot capacity."},                                  \
     {                                                                                              \
         .name = "exclusive", .type = FIELD_BOOL, .offset = offsetof(struct placement, exclusive),  \
         .doc = "Whether its nodes run nothing else meanwhile."                                     \

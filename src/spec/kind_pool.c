@@ -9,7 +9,7 @@
 
 /* clang-format off: a field is a paragraph, not a column */
 
-enum { NODES_MAX = 65536 };
+enum { NODES_MAX = 65536, TOPOLOGY_LEVELS_MAX = 8 };
 
 static const struct field_word engine_words[] = {
     {"local", ENGINE_LOCAL, "this machine"},
@@ -125,6 +125,41 @@ static const struct field node_fields[] = {
 static const struct field_table node_table =
     FIELD_TABLE("Node", struct node, node_fields, .doc = "A node, or several alike.");
 
+static const struct field level_fields[] = {
+    {.name = "name",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_name,
+        .offset = offsetof(struct topology_level, name),
+        .doc = "What jobs call it, such as `rack`."},
+    {.name = "label",
+        .type = FIELD_TEXT,
+        .rule = &rule_label_key,
+        .fallback_doc = "`name`",
+        .offset = offsetof(struct topology_level, label),
+        .doc = "The label of nodes whose value is the domain. A domain lies within one of the "
+               "level before: two racks of one name in two blocks are two racks."},
+    {.name = "nodes",
+        .type = FIELD_INT,
+        .max = 10000,
+        .offset = offsetof(struct topology_level, nodes),
+        .doc = "For nodes with a count that lack the label: so many in a row share a domain. 0: "
+               "nodes without the label are in no domain of the level."},
+};
+static const struct field_table level_table = FIELD_TABLE("TopologyLevel", struct topology_level,
+    level_fields, .shorthand = "name", .doc = "A level: racks, say, or NVLink domains.");
+
+static const struct field pool_topology_fields[] = {
+    {.name = "levels",
+        .type = FIELD_OBJECTS,
+        .table = &level_table,
+        .max = TOPOLOGY_LEVELS_MAX,
+        .offset = offsetof(struct pool, levels),
+        .doc = "From the outermost to the innermost; `node` is always the last and not named."},
+};
+static const struct field_table pool_topology_table = FIELD_TABLE("PoolTopology", struct pool,
+    pool_topology_fields, .doc = "Which nodes are near to each other.");
+
 static const struct field price_fields[] = {
     {.name = "name",
         .type = FIELD_TEXT,
@@ -208,6 +243,21 @@ static void check_node_names(struct field_reader *reader, const struct node_list
     }
 }
 
+static void check_levels(struct field_reader *reader, const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->levels.count; i++) {
+        const char *name = pool->levels.items[i].name;
+        char path[48];
+        snprintf(path, sizeof path, "topology.levels[%zu].name", i);
+        if (strcmp(name, "node") == 0)
+            fields_report(reader, path, "node is always the innermost level");
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(name, pool->levels.items[j].name) == 0)
+                fields_report(reader, path, "topology.levels[%zu] has this name already", j);
+        }
+    }
+}
+
 static void finish_pool(struct field_reader *reader, void *object)
 {
     const struct pool *pool = object;
@@ -220,6 +270,7 @@ static void finish_pool(struct field_reader *reader, void *object)
     if (total == 0 && pool->engine == ENGINE_LOCAL)
         fields_report(reader, "nodes", "a local pool has at least one node");
     check_node_names(reader, &pool->nodes);
+    check_levels(reader, pool);
 }
 
 static const struct field pool_spec_fields[] = {
@@ -248,6 +299,10 @@ static const struct field pool_spec_fields[] = {
         .table = &node_table,
         .offset = offsetof(struct pool, nodes),
         .doc = "The nodes."},
+    {.name = "topology",
+        .type = FIELD_OBJECT,
+        .table = &pool_topology_table,
+        .doc = "Which nodes are near to each other."},
     {.name = "prices",
         .type = FIELD_OBJECT,
         .table = &prices_table,

@@ -106,6 +106,15 @@ struct prices {
     struct price_list accelerators; /* by accelerator type: a whole device for an hour */
 };
 
+/* A level of a pool's topology: nodes with the same value of the label, and of those of all levels
+ * before, are a domain. */
+struct topology_level {
+    const char *name;
+    const char *label; /* NULL: the name */
+    int64_t nodes;     /* nodes of a group that lack the label get one, so many in a row the same;
+                        * 0: they are in no domain */
+};
+
 struct pool {
     struct metadata metadata;
     const char *description;
@@ -113,6 +122,10 @@ struct pool {
     const char *jurisdiction;
     bool spot;
     struct node_list nodes;
+    struct {
+        struct topology_level *items; /* outermost first */
+        size_t count;
+    } levels;
     struct prices prices;
 };
 
@@ -170,6 +183,8 @@ struct class_kind {
 
 enum network_mode { NETWORK_NONE, NETWORK_GANG, NETWORK_HOST };
 enum spread_mode { SPREAD_PACK, SPREAD_SPREAD };
+enum topology_mode { TOPOLOGY_NONE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
+enum spot_use { SPOT_ALLOWED, SPOT_NEVER, SPOT_ONLY }; /* pools of spot capacity */
 enum dependency_condition { DEPENDENCY_SUCCEEDED, DEPENDENCY_ENDED };
 
 /* Priorities are numbers, with names for the usual ones (low 100, normal 500, high 800,
@@ -222,6 +237,7 @@ struct placement {
     struct label_list apart; /* anti-affinity: never on such nodes */
     enum spread_mode spread;
     bool exclusive; /* nodes of its own */
+    enum spot_use spot;
 };
 
 /* An artifact that a job reads: exactly one of dataset and model is given, as a reference
@@ -275,6 +291,10 @@ struct job {
     struct gang gang;
     struct resources resources; /* of one rank */
     struct placement placement;
+    struct {
+        const char *within; /* a level of the pool, or "node"; NULL: wherever there is room */
+        enum topology_mode mode; /* TOPOLOGY_NONE where within is NULL */
+    } topology;
     int64_t priority;
     bool preemptible;
     int64_t min_runtime_ms;   /* not preempted before */
@@ -289,6 +309,7 @@ struct job {
     int64_t start_after_ms; /* moment; 0: none */
     int64_t deadline_ms;    /* moment by which it has to have ended; 0: none */
     int64_t time_limit_ms;  /* length of an attempt; 0: none */
+    int64_t duration_ms;    /* how long its work is expected to take in all; 0: not known */
     struct {
         struct dependency *items;
         size_t count;
@@ -306,6 +327,8 @@ struct job {
     } log;
     struct {
         int64_t interval_ms; /* how often the job says it checkpoints; 0: not known */
+        int64_t restart_ms;  /* what starting again costs; 0: not known */
+        bool on_stop;        /* it writes one when it is told to stop */
     } checkpoint;
 };
 

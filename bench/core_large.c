@@ -1,0 +1,119 @@
+/* Large decisions: a gang, a reclaim, and the verdict that a job can never run. */
+#include "core_world.h"
+
+#include <string.h>
+
+static void count_kind(void *context, const struct core_decision *decision)
+{
+    int64_t *counts = context;
+    counts[decision->kind]++;
+}
+
+/* Nodes of one kind with 8 devices. */
+static void plain_open(struct bench *bench, int64_t nodes)
+{
+    bench_open(bench, "ten", 2);
+    struct error err;
+    struct node node = {.name = "g",
+        .count = nodes,
+        .type = "gpu",
+        .capacity = {64000, 512 * GIB, 1000 * GIB, "a100", 8000}};
+    struct pool pool = {.metadata = {.name = "large"},
+        .engine = ENGINE_SLURM,
+        .nodes = {&node, 1},
+        .prices = {.currency = "EUR"}};
+    core_begin(bench->core, ++bench->now_ms);
+    must(core_pool_put(bench->core, &pool, &err), &err);
+    core_end(bench->core);
+}
+
+int bench_gang(int64_t nodes, int64_t ranks)
+{
+    struct bench bench;
+    int64_t counts[DECISION_KIND_COUNT] = {0};
+    plain_open(&bench, nodes);
+    struct job job = {.gang = {.size = ranks},
+        .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
+        .placement = {.pool = "large"}};
+    core_begin(bench.core, ++bench.now_ms);
+    bench_submit(&bench, &job);
+    int64_t begin_ns = clock_monotonic_ns();
+    core_schedule(bench.core);
+    int64_t ns = clock_monotonic_ns() - begin_ns;
+    core_decisions(bench.core, count_kind, counts);
+    printf("{\"nodes\": %lld, \"ranks\": %lld, \"admitted\": %lld, \"ms\": %.3f}\n",
+        (long long)nodes, (long long)ranks, (long long)counts[DECISION_ADMIT], (double)ns / 1e6);
+    bench_finish(&bench);
+    return 0;
+}
+
+/* A team that borrows has every device with jobs of one; another asks for all it is guaranteed,
+ * with gangs of that many ranks. Timed are the passes until all of it was claimed. */
+int bench_reclaim(int64_t nodes, int64_t ranks)
+{
+    struct bench bench;
+    int64_t counts[DECISION_KIND_COUNT] = {0}, before = -1, ns = 0, devices = nodes * 8;
+    plain_open(&bench, nodes);
+    core_begin(bench.core, ++bench.now_ms);
+    bench_team(&bench, "owner", "accelerators", devices * 1000);
+    struct job job = {.gang = {.size = 1},
+        .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
+        .placement = {.pool = "large"}};
+    for (int64_t i = 0; i < devices; i++)
+        bench_submit(&bench, &job);
+    bench_tick(&bench);
+    core_begin(bench.core, bench.now_ms += 600000);
+    job.metadata.team = "owner";
+    job.gang.size = ranks;
+    for (int64_t i = 0; i < devices / ranks; i++)
+        bench_submit(&bench, &job);
+    int passes = 0;
+    while (counts[DECISION_CLAIM] != before) {
+        before = counts[DECISION_CLAIM];
+        int64_t begin_ns = clock_monotonic_ns();
+        core_schedule(bench.core);
+        ns += clock_monotonic_ns() - begin_ns;
+        core_decisions(bench.core, count_kind, counts);
+        core_end(bench.core);
+        core_begin(bench.core, ++bench.now_ms);
+        passes++;
+    }
+    printf(
+        "{\"nodes\": %lld, \"ranks\": %lld, \"stopped\": %lld, \"claims\": %lld, \"passes\": %d, "
+        "\"ms\": %.3f}\n",
+        (long long)nodes, (long long)ranks, (long long)counts[DECISION_STOP],
+        (long long)counts[DECISION_CLAIM], passes, (double)ns / 1e6);
+    bench_finish(&bench);
+    return 0;
+}
+
+int bench_never(const char *mix, int64_t nodes)
+{
+    enum { TIMES = 100 };
+    struct bench bench;
+    uint64_t id;
+    char name[32];
+    struct error err;
+    bench_open(&bench, mix, nodes);
+    core_begin(bench.core, ++bench.now_ms);
+    int64_t worst_ns = 0, sum_ns = 0;
+    for (int i = 0; i < TIMES; i++) {
+        snprintf(name, sizeof name, "never-%d", i);
+        struct job job = {.metadata = {.name = name, .team = "bench"},
+            .gang = {.size = 1 + i % 64},
+            .priority = PRIORITY_NORMAL,
+            .resources = {
+                .cpu_milli = 1000000 + i, .memory_bytes = GIB, .accelerator_milli = 8000}};
+        int64_t begin_ns = clock_monotonic_ns();
+        int refused = core_job_submit(bench.core, &job, &id, &err);
+        int64_t ns = clock_monotonic_ns() - begin_ns;
+        if (refused == 0)
+            return 1;
+        sum_ns += ns;
+        worst_ns = ns > worst_ns ? ns : worst_ns;
+    }
+    printf("{\"mix\": \"%s\", \"nodes\": %lld, \"ms\": %.4f, \"worst_ms\": %.4f}\n", mix,
+        (long long)nodes, (double)sum_ns / 1e6 / TIMES, (double)worst_ns / 1e6);
+    bench_finish(&bench);
+    return 0;
+}
