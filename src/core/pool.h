@@ -69,6 +69,7 @@ struct live_node {
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
     struct live_promise *promises; /* to one job */
+    int64_t empty_key; /* when it is empty, see project.c; 0: to be computed again */
     struct bundle held;
     struct bundle claimed;
     int16_t *device_held; /* thousandths, of each device */
