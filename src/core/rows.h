@@ -254,6 +254,7 @@ struct job_row {
     int64_t backoff_ms, backoff_max_ms;
     int64_t checkpoint_ms; /* the newest checkpoint, or 0 */
     int64_t ended_ms;
+    int32_t vain;          /* preemptions in a row before anything was saved */
     uint8_t saves_on_stop; /* it writes a checkpoint when it is told to stop */
     int64_t duration_ms;   /* that its work is expected to take; 0: not known */
     int64_t interval_ms;   /* of its checkpoints, as it says; 0: not known */

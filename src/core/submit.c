@@ -407,7 +407,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     }
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
-    core->governed += allot_governs(core, live);
+    allot_join(core, live);
     spot_begin(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);

@@ -53,6 +53,9 @@ int invariants_quota_kept(
  */
 int invariants_preempted(const struct sim_store *after, const struct core_decision *decision,
     int64_t now_ms, struct error *err);
+/* An attempt that a round gave another size may be stopped for it. */
+int invariants_resized(const struct sim_store *after, const struct core_decision *decision,
+    int64_t now_ms, struct error *err);
 
 /* What is promised is there at its moment, as far as what runs goes by its time limits. */
 int invariants_promises(const struct sim_store *store, struct error *err);

@@ -241,6 +241,9 @@ int invariants_admission(
         if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
             invariants_preempted(after, decision, now_ms, err) < 0)
             return -1;
+        if (decision->kind == DECISION_STOP && decision->reason == END_RESIZED &&
+            invariants_resized(after, decision, now_ms, err) < 0)
+            return -1;
         if (decision->kind != DECISION_ADMIT)
             continue;
         const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);
