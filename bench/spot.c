@@ -36,14 +36,14 @@ static void series_make(struct series *series, const struct trace_events *events
     vec_push(&series->there, there);
 }
 
-struct job {
+struct task {
     const struct series *series;
     int32_t need;  /* nodes */
     int64_t begin; /* steps, all of these */
     int64_t work, span, change;
 };
 
-static bool spot_there(const struct job *job, int64_t step)
+static bool spot_there(const struct task *job, int64_t step)
 {
     int64_t count = (int64_t)job->series->there.count;
     return job->series->there.items[(job->begin + step) % count] >= job->need;
@@ -69,7 +69,7 @@ static void see(struct seen *seen, bool there, int64_t worth)
     seen->since++;
 }
 
-static struct seen seen_before(const struct job *job)
+static struct seen seen_before(const struct task *job)
 {
     struct seen seen = {0};
     int64_t count = (int64_t)job->series->there.count;
@@ -84,7 +84,7 @@ struct outcome {
 };
 
 static struct spot_case case_of(
-    const struct job *job, const struct seen *seen, enum spot_place at, int64_t step, int64_t left)
+    const struct task *job, const struct seen *seen, enum spot_place at, int64_t step, int64_t left)
 {
     int64_t losses = seen->losses ? seen->losses : 1;
     bool known = seen->losses > 0;
@@ -103,7 +103,7 @@ static struct spot_case case_of(
     };
 }
 
-static struct outcome run_job(const struct job *job, const struct spot_policy *policy)
+static struct outcome run_job(const struct task *job, const struct spot_policy *policy)
 {
     struct outcome outcome = {0};
     struct seen seen = seen_before(job);
@@ -143,7 +143,7 @@ static int64_t least3(int64_t a, int64_t b, int64_t c)
 #define NEVER (INT64_MAX / 4)
 
 /* cost[step][place][left]: the least that remains to be paid. */
-static int64_t optimum(const struct job *job)
+static int64_t optimum(const struct task *job)
 {
     size_t wide = (size_t)job->work + 1, row = 3 * wide;
     int64_t *cost = mem_alloc(((size_t)job->span + 1) * row, sizeof *cost);
@@ -195,7 +195,7 @@ struct sums {
     int64_t missed[POLICIES_MAX];
 };
 
-static void run_one(const struct job *job, struct sums *sums)
+static void run_one(const struct task *job, struct sums *sums)
 {
     int p = 0;
     for (const struct spot_policy *policy; (policy = spot_policy_at(p)); p++) {
@@ -236,7 +236,7 @@ static void run_trace(const struct series *series, uint64_t seed, struct sums *s
             for (size_t t = 0; t < ARRAY_LEN(tightness); t++) {
                 for (size_t c = 0; c < ARRAY_LEN(changes); c++) {
                     for (int s = 0; s < STARTS; s++) {
-                        struct job job = {.series = series, .need = need, .work = works[w]};
+                        struct task job = {.series = series, .need = need, .work = works[w]};
                         job.change = changes[c];
                         job.span = works[w] * tightness[t] / 100;
                         if (job.span < job.work + 2 * job.change)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000 };
+enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000, REPEAT_MAX = 1000000 };
 
 const struct option_spec simulate_options[] = {
     {"format", 'f', OPTION_TEXT, "NAME",
@@ -26,19 +26,25 @@ const struct option_spec simulate_options[] = {
         "equal machines instead: 16x4 are 16 nodes of 4 accelerators; by default those that the "
         "trace's paper has"},
     {"policy", 'p', OPTION_TEXT, "NAME[+NAME]",
-        "how a node is chosen, who runs with how many ranks, or both; by default as the live "
-        "scheduler does"},
+        "how a node is chosen, who runs with how many ranks, who gives way, who uses spot "
+        "capacity when: of each one name; by default as the live scheduler does"},
     {"seeds", 's', OPTION_TEXT, "FIRST[-LAST]", "a run for each; 42 where nothing is said"},
     {"tune", 0, OPTION_TEXT, "SHARE",
         "openb: jobs arrive until they ask for this share of the accelerators; 1.3"},
     {"steady", 0, OPTION_FLAG, NULL,
         "openb: jobs come and go at the trace's own times instead of only arriving"},
     {"scale-arrivals", 0, OPTION_TEXT, "FACTOR", "jobs come so many times as fast"},
+    {"repeat", 0, OPTION_NUMBER, "TIMES", "the trace comes so many times, one after the other"},
     {"model", 'm', OPTION_TEXT, "NAME", "how fast jobs run; by default the format's own"},
     {"speeds", 0, OPTION_TEXT, "PATH", "the measured speeds that the model needs"},
     {"restart", 0, OPTION_DURATION, "TIME", "what starting again costs a job"},
     {"checkpoint", 0, OPTION_DURATION, "TIME",
         "how often jobs save their work where the trace does not say"},
+    {"checkpoint-max", 0, OPTION_DURATION, "TIME",
+        "the same, each job at an interval of its own, drawn between --checkpoint and this"},
+    {"urgent", 0, OPTION_TEXT, "SHARE",
+        "so many of the jobs, drawn, have priority urgent; 0.05 are 5%"},
+    {"low", 0, OPTION_TEXT, "SHARE", "the same with priority low"},
     {"grace", 0, OPTION_DURATION, "TIME", "how long a job that is stopped goes on; 0s"},
     {"round", 0, OPTION_DURATION, "TIME", "how often policies that have rounds decide"},
     {"step", 0, OPTION_DURATION, "TIME",
@@ -104,6 +110,17 @@ static const char *model_name(size_t i)
 
 typedef const char *names_fn(size_t i);
 
+/* A part of the policy: its names, and which option of the core it sets. */
+static const struct policy_part {
+    names_fn *names;
+    size_t offset;
+} policy_parts[] = {
+    {placement_name, offsetof(struct core_options, placement)},
+    {allotment_name, offsetof(struct core_options, allotment)},
+    {core_victims_name, offsetof(struct core_options, victims)},
+    {core_spot_name, offsetof(struct core_options, spot)},
+};
+
 static bool known(names_fn *names, const char *name)
 {
     for (size_t i = 0; names(i); i++) {
@@ -113,15 +130,28 @@ static bool known(names_fn *names, const char *name)
     return false;
 }
 
-/* "--policy: there is no NAME; there are a, b, c". more: a second list, or NULL. */
-static int unknown(
-    const char *option, const char *name, names_fn *names, names_fn *more, struct error *err)
+static void names_print(names_fn *names, struct strbuf *list)
+{
+    for (size_t i = 0; names(i); i++)
+        strbuf_printf(list, "%s%s", list->length ? ", " : "", names(i));
+}
+
+static int unknown_policy(const char *name, struct error *err)
 {
     struct strbuf list = {0};
-    for (size_t i = 0; names(i); i++)
-        strbuf_printf(&list, "%s%s", list.length ? ", " : "", names(i));
-    for (size_t i = 0; more && more(i); i++)
-        strbuf_printf(&list, ", %s", more(i));
+    for (size_t i = 0; i < ARRAY_LEN(policy_parts); i++)
+        names_print(policy_parts[i].names, &list);
+    error_set(
+        err, ERR_NOT_FOUND, "--policy: there is no %.60s; there are %s", name, strbuf_text(&list));
+    strbuf_finish(&list);
+    return -1;
+}
+
+/* "--format: there is no NAME; there are a, b, c". */
+static int unknown(const char *option, const char *name, names_fn *names, struct error *err)
+{
+    struct strbuf list = {0};
+    names_print(names, &list);
     error_set(err, name ? ERR_NOT_FOUND : ERR_INVALID, "--%s: %s%.60s; there are %s", option,
         name ? "there is no " : "one is needed", name ? name : "", strbuf_text(&list));
     strbuf_finish(&list);
@@ -137,12 +167,12 @@ static int policy_parse(struct cli *cli, struct simulate_plan *plan, struct erro
         plan->policy = placement_name(0);
     char *rest = arena_strdup(cli->arena, plan->policy), *name;
     while ((name = strsep(&rest, "+"))) {
-        if (known(placement_name, name))
-            plan->run.core.placement = name;
-        else if (known(allotment_name, name))
-            plan->run.core.allotment = name;
-        else
-            return unknown("policy", name, placement_name, allotment_name, err);
+        size_t part = 0;
+        while (part < ARRAY_LEN(policy_parts) && !known(policy_parts[part].names, name))
+            part++;
+        if (part == ARRAY_LEN(policy_parts))
+            return unknown_policy(name, err);
+        memcpy((char *)&plan->run.core + policy_parts[part].offset, &name, sizeof name);
     }
     const struct allotment_policy *rounds = allot_find(plan->run.core.allotment);
     plan->run.deadlines = plan->run.deadlines || rounds->late_goes_on;
@@ -166,13 +196,29 @@ static int milli_option(
     return 0;
 }
 
+static int mark_parse(struct cli *cli, struct simulate_plan *plan, struct error *err)
+{
+    if (arguments_text(cli->args, "urgent") &&
+        milli_option(cli, "urgent", NULL, &plan->mark.urgent_milli, err) < 0)
+        return -1;
+    if (arguments_text(cli->args, "low") &&
+        milli_option(cli, "low", NULL, &plan->mark.low_milli, err) < 0)
+        return -1;
+    plan->mark.interval_ms = arguments_number(cli->args, "checkpoint", 0);
+    plan->mark.interval_max_ms =
+        arguments_number(cli->args, "checkpoint-max", plan->mark.interval_ms);
+    if (plan->mark.interval_max_ms < plan->mark.interval_ms)
+        return error_set(err, ERR_INVALID, "--checkpoint-max: expected at least --checkpoint");
+    return 0;
+}
+
 static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error *err)
 {
     const char *format = arguments_text(cli->args, "format");
     const char *model = arguments_text(cli->args, "model");
     plan->format = format ? trace_format_find(format) : NULL;
     if (!plan->format)
-        return unknown("format", format, format_name, NULL, err);
+        return unknown("format", format, format_name, err);
     plan->jobs = arguments_text(cli->args, "jobs");
     if (!plan->jobs)
         plan->jobs = arguments_text(cli->args, "pods");
@@ -180,7 +226,10 @@ static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error
         return error_set(err, ERR_INVALID, "--jobs: the trace's file of jobs is needed");
     plan->model = model ? model_find(model) : model_of_format(plan->format->name);
     if (!plan->model)
-        return unknown("model", model, model_name, NULL, err);
+        return unknown("model", model, model_name, err);
+    plan->repeat = arguments_number(cli->args, "repeat", 1);
+    if (plan->repeat < 1 || plan->repeat > REPEAT_MAX)
+        return error_set(err, ERR_INVALID, "--repeat: expected 1 to %d", REPEAT_MAX);
     plan->steady = arguments_flag(cli->args, "steady");
     plan->run.mode = plan->format->arrivals && !plan->steady ? RUN_ARRIVALS : RUN_EVENTS;
     return 0;
@@ -193,6 +242,7 @@ static void times_take(struct cli *cli, struct simulate_plan *plan)
     plan->speeds.restart_ms = arguments_number(args, "restart", -1);
     plan->speeds.checkpoint_ms = arguments_number(args, "checkpoint", 0);
     plan->speeds.speeds = arguments_text(args, "speeds");
+    run->restart_ms = plan->speeds.restart_ms > 0 ? plan->speeds.restart_ms : 0;
     run->grace_ms = arguments_number(args, "grace", 0);
     run->step_ms = arguments_number(args, "step", 0);
     run->deadlines = arguments_flag(args, "deadlines");
@@ -280,7 +330,8 @@ int simulate_plan_make(struct cli *cli, struct simulate_plan *plan, struct error
     if (trace_parse(cli, plan, err) < 0 || policy_parse(cli, plan, err) < 0 ||
         seeds_parse(seeds ? seeds : "42", &plan->first_seed, &plan->last_seed, err) < 0 ||
         milli_option(cli, "tune", "1.3", &plan->tune_milli, err) < 0 ||
-        milli_option(cli, "scale-arrivals", "1", &plan->run.scale_arrivals_milli, err) < 0)
+        milli_option(cli, "scale-arrivals", "1", &plan->run.scale_arrivals_milli, err) < 0 ||
+        mark_parse(cli, plan, err) < 0)
         return -1;
     if (cluster_read(cli, plan, err) < 0 || spot_read(cli, plan, err) < 0)
         return -1;
@@ -309,6 +360,11 @@ int simulate_plan_run(const struct simulate_plan *plan, uint64_t seed,
     run.observer = *observer;
     run.model = plan->model->create(&plan->speeds, err);
     run.source = run.model ? plan->format->open(&trace, err) : NULL;
+    if (run.source && plan->repeat > 1)
+        run.source = trace_repeat(run.source, plan->repeat, err);
+    if (run.source &&
+        (plan->mark.urgent_milli || plan->mark.low_milli || plan->mark.interval_max_ms))
+        run.source = trace_mark(run.source, &plan->mark, seed);
     int failed = run.source ? run_simulate(&run, ret_metrics, err) : -1;
     trace_close(run.source);
     if (run.model)

@@ -59,7 +59,8 @@ void attempt_end(
 void attempt_yields(struct core *core, const struct live_attempt *attempt, int sign);
 /* Takes what it holds out of its nodes' accounts on trial, or puts it back. */
 void attempt_set_away(struct live_attempt *attempt, bool away);
-/* What its end would lose: milliseconds of work since the newest checkpoint. */
+/* What its being told to stop would lose: milliseconds of work since the newest checkpoint; none of
+ * a job that writes one then, and of a service its start alone. */
 int64_t attempt_loss_ms(const struct core *core, const struct live_attempt *attempt);
 /* The same, weighed by the dominant share it holds: what victims are compared by. */
 int64_t attempt_loss(const struct core *core, const struct live_attempt *attempt);

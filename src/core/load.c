@@ -208,7 +208,7 @@ static int load_shape(const struct loader *in)
         !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
         row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
         return corrupt(in, ROW_SHAPE, "amounts out of range");
-    if ((unsigned)row->topology > TOPOLOGY_REQUIRED || (row->topology != 0) != (row->within != 0))
+    if ((unsigned)row->topology > WISH_REQUIRED || (row->topology != 0) != (row->within != 0))
         return corrupt(in, ROW_SHAPE, "a topology without a level");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
         return corrupt(in, ROW_SHAPE, "too many accelerator types");

@@ -224,6 +224,36 @@ static void frees_one_node_rather_than_scattered_devices(void **state)
     assert_int_equal(world_state(world, jobs[3]), JOB_STOPPING);
 }
 
+/* All three ran for an hour without a checkpoint. The service loses its start, a minute; the one
+ * that saves when it is told to, nothing; so that goes first, then the service, the training last.
+ */
+static void knows_who_loses_nothing(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 3)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t training = submit_running(world, "t", "training", 1, PRIORITY_NORMAL);
+    struct job job = job_make("t", "service", 1, 1);
+    job.service = true;
+    uint64_t service = world_submit(world, &job);
+    job = job_make("t", "saver", 1, 1);
+    job.checkpoint.on_stop = true;
+    uint64_t saver = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, service);
+    world_start(world, saver);
+    world_tick(world, HOUR_MS);
+    submit_urgent(world, "t", "first", 1);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, saver), JOB_STOPPING);
+    assert_int_equal(world_state(world, service), JOB_RUNNING);
+    submit_urgent(world, "t", "second", 1);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, service), JOB_STOPPING);
+    assert_int_equal(world_state(world, training), JOB_RUNNING);
+}
+
 static void put_quotas(struct world *world, const char *name, struct quota *quotas, size_t count)
 {
     struct error err;
@@ -291,6 +321,7 @@ int main(void)
         TEST(stops_nobody_more_often_than_it_allows),
         TEST(a_preempted_job_that_says_it_is_complete_has_succeeded),
         TEST(frees_one_node_rather_than_scattered_devices),
+        TEST(knows_who_loses_nothing),
         TEST(who_asks_for_any_type_is_not_measured_by_the_one_it_got),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

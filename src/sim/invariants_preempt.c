@@ -5,15 +5,17 @@
 #include "sim/invariants_parts.h"
 
 /* Device-milliseconds since the newest checkpoint or the start; a rank without devices counts as
- * one. */
-static int64_t loss_ms(
-    const struct shape_row *shape, const struct attempt_row *attempt, int64_t now_ms)
+ * one. Of a service it is a minute at most, of a job that saves when it is stopped nothing. */
+static int64_t loss_ms(const struct job_row *job, const struct shape_row *shape,
+    const struct attempt_row *attempt, int64_t now_ms)
 {
     int64_t since_ms = attempt->started_ms;
-    if (!since_ms)
+    if (!since_ms || job->saves_on_stop)
         return 0;
     if (attempt->checkpoint_ms > since_ms)
         since_ms = attempt->checkpoint_ms;
+    if (job->service && now_ms - since_ms > 60000)
+        since_ms = now_ms - 60000;
     int64_t milli = shape->accelerator_milli ? shape->accelerator_milli : 1000;
     return (int64_t)(((__int128)(now_ms - since_ms) * milli * attempt->size + 500) / 1000);
 }
@@ -84,7 +86,7 @@ int invariants_preempted(const struct sim_store *after, const struct core_decisi
             (ull)attempt->id, (ull)decision->for_job);
     if (check_victim(job, attempt, now_ms, err) < 0)
         return -1;
-    int64_t lost_ms = loss_ms(sim_store_row(after, ROW_SHAPE, job->shape), attempt, now_ms);
+    int64_t lost_ms = loss_ms(job, sim_store_row(after, ROW_SHAPE, job->shape), attempt, now_ms);
     if (decision->lost_ms != lost_ms)
         return broken(err, 6, "the preemption of attempt %llu loses %lld and says %lld",
             (ull)attempt->id, (long long)lost_ms, (long long)decision->lost_ms);

@@ -94,6 +94,12 @@ const struct sim_profile sim_profiles[] = {
         .jobs_live_max = 20, .gang_max = 4, .accelerators = 500, .fractions = 300,
         .constraints = 50, .quotas = 400, .submits = 350, .commands = 250, .reconfigures = 100,
         .spot = true, .faults = SPOT_FAULTS},
+    /* Gangs that wait for room beside small jobs, most with time limits, in racks. */
+    {.name = "backfill", .steps = 320, .step_ms_max = 60 * 1000, .run_ms_max = 20 * MINUTE_MS,
+     .pools_max = 2, .groups_max = 2, .group_nodes_max = 6, .teams_max = 3, .jobs_live_max = 50,
+     .gang_max = 8, .accelerators = 700, .fractions = 300, .constraints = 100, .quotas = 300,
+     .submits = 700, .commands = 200, .reconfigures = 200, .limits = 800, .topology = 700,
+     .faults = SOME_FAULTS},
     /* Gangs of any size on whole devices, and rounds that move them about. */
     {.name = "elastic", .steps = 240, .step_ms_max = 40 * 1000, .run_ms_max = 30 * MINUTE_MS,
      .pools_max = 2, .groups_max = 2, .group_nodes_max = 4, .teams_max = 4, .jobs_live_max = 40,
@@ -182,6 +188,15 @@ static void make_prices(struct sim_world *world, struct arena *arena, struct pri
     prices->nodes.items[0].hour_micro = sim_between(prng, 1000, 9000 * 1000);
 }
 
+static void make_levels(struct sim_world *world, struct arena *arena, struct pool *pool)
+{
+    pool->levels.items = arena_alloc(arena, 2, sizeof *pool->levels.items);
+    if (sim_chance(&world->prng, 500))
+        pool->levels.items[pool->levels.count++] = (struct topology_level){.name = "zone"};
+    pool->levels.items[pool->levels.count].name = "rack";
+    pool->levels.items[pool->levels.count++].nodes = sim_between(&world->prng, 1, 3);
+}
+
 static void make_pool(
     struct sim_world *world, struct arena *arena, const char *name, struct sim_input *ret_input)
 {
@@ -203,6 +218,8 @@ static void make_pool(
         make_marks(world, arena, node);
     }
     make_prices(world, arena, &pool->prices);
+    if (world->profile->topology && sim_chance(prng, world->profile->topology))
+        make_levels(world, arena, pool);
 }
 
 /* ---- teams ----------------------------------------------------------------------------- */

@@ -16,17 +16,19 @@ struct sim_profile {
     int pools_max, groups_max, group_nodes_max, teams_max;
     int jobs_live_max;
     int64_t gang_max;
-    int64_t accelerators;     /* node groups with devices, jobs that ask for them */
-    int64_t fractions;        /* of these: shared devices */
-    int64_t constraints;      /* jobs with placement conditions */
-    int64_t quotas;           /* teams with quotas */
-    int64_t submits;          /* steps with a submission */
-    int64_t commands;         /* steps with another command */
-    int64_t reconfigures;     /* of these: pools and teams */
-    int64_t services;         /* of the rest: services */
-    int64_t progress;         /* of the commands about jobs: what they say of their progress */
+    int64_t accelerators; /* node groups with devices, jobs that ask for them */
+    int64_t fractions;    /* of these: shared devices */
+    int64_t constraints;  /* jobs with placement conditions */
+    int64_t quotas;       /* teams with quotas */
+    int64_t submits;      /* steps with a submission */
+    int64_t commands;     /* steps with another command */
+    int64_t reconfigures; /* of these: pools and teams */
+    int64_t services;     /* of the rest: services */
+    bool spot;            /* half of the jobs have deadlines, every other pool is spot capacity */
+    int64_t limits;       /* jobs with time limits; 0: some */
+    int64_t topology;     /* pools with levels, jobs that wish for one */
+    int64_t progress;     /* of the commands about jobs: what they say of their progress */
     struct core_options core; /* of every core that is loaded */
-    bool spot; /* half of the jobs have deadlines, every other pool is spot capacity */
     struct sim_faults faults;
 };
 

@@ -63,6 +63,7 @@ static bool seconds_mean(const struct quantile *quantile, double *ret)
         return seconds_at(&metrics->field, 990, ret);                                              \
     }
 SECONDS_OF(waiting, waiting_ms)
+SECONDS_OF(urgent, urgent_ms)
 SECONDS_OF(jct, completion_ms)
 
 static bool get_makespan(const struct metrics *metrics, double *ret)
@@ -152,6 +153,9 @@ const struct figure figures_events[] = {
     {"waiting_mean_seconds", "waiting mean", FIGURE_SECONDS, get_waiting_mean},
     {"waiting_p50_seconds", "waiting p50", FIGURE_SECONDS, get_waiting_p50},
     {"waiting_p99_seconds", "waiting p99", FIGURE_SECONDS, get_waiting_p99},
+    {"urgent_waiting_mean_seconds", "urgent waiting mean", FIGURE_SECONDS, get_urgent_mean},
+    {"urgent_waiting_p50_seconds", "urgent waiting p50", FIGURE_SECONDS, get_urgent_p50},
+    {"urgent_waiting_p99_seconds", "urgent waiting p99", FIGURE_SECONDS, get_urgent_p99},
     {"jct_mean_seconds", "JCT mean", FIGURE_SECONDS, get_jct_mean},
     {"jct_p50_seconds", "JCT p50", FIGURE_SECONDS, get_jct_p50},
     {"jct_p99_seconds", "JCT p99", FIGURE_SECONDS, get_jct_p99},

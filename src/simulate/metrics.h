@@ -40,6 +40,7 @@ struct metrics {
     int64_t with_deadline, in_time;
     int64_t starts, preemptions, resizes, node_losses; /* of attempts */
     struct quantile waiting_ms;                        /* submission to first start */
+    struct quantile urgent_ms;                         /* the same of jobs of priority urgent */
     struct quantile completion_ms;                     /* submission to end */
     struct quantile fairness_micro;                    /* finish-time fairness */
     int64_t unfair;                                    /* above 1.05 */
@@ -59,4 +60,4 @@ struct metrics {
     int64_t events, ticks;
 };
 
-void metrics_finish(struct metrics *metrics);
+void metrics_finish(struct metrics *metrics); /* frees and zeroes */

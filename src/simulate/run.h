@@ -65,11 +65,12 @@ struct run_options {
     struct core_options core;
     enum run_mode mode;
     uint64_t seed;
-    int64_t step_ms;  /* > 0: the core sees what happened, and decides, only at multiples of this;
-                       * ends are still measured to the millisecond */
-    bool deadlines;   /* the core is told of deadlines, and ends what passes its own; else they are
-                       * measured and nothing more */
-    int64_t grace_ms; /* from the stop of an attempt to its end */
+    int64_t step_ms; /* > 0: the core sees what happened, and decides, only at multiples of this;
+                      * ends are still measured to the millisecond */
+    bool deadlines;  /* the core is told of deadlines, and ends what passes its own; else they are
+                      * measured and nothing more */
+    int64_t restart_ms; /* that starting again costs a job, for the core to know; 0: nothing said */
+    int64_t grace_ms;   /* from the stop of an attempt to its end */
     int64_t scale_arrivals_milli; /* 2000: jobs come twice as fast; 0: as they are */
     bool curve;                   /* RUN_ARRIVALS: fragmentation at every per cent, for plots */
     int64_t sample_ms;            /* how often fragmentation is looked at */

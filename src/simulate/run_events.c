@@ -186,6 +186,7 @@ int run_events(const struct run_options *options, struct metrics *metrics, struc
     struct run run = {.options = options, .metrics = metrics};
     if (world_init(&run.world, options->cluster, &options->core, err) < 0)
         return -1;
+    run.world.restart_ms = options->restart_ms;
     run_begin(&run);
     int failed = loop(&run, err);
     run_end(&run);

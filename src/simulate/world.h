@@ -23,6 +23,8 @@ struct world {
     struct strmap by_name;
     struct strmap teams;
     struct arena *arena; /* of one submission */
+    int64_t restart_ms;  /* that starting again costs a job, as far as the core is told; 0: nothing
+                            said */
     int64_t accelerator_milli;
     int64_t cpu_milli; /* thousandths of a CPU, all nodes */
 };

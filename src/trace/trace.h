@@ -110,6 +110,7 @@ void trace_close(struct trace_source *source); /* NULL is fine */
 /* All jobs of a trace in memory, for formats that are not in order of time and for those that are
  * drawn from. Equal texts are kept once. */
 struct trace_list;
+/* An empty list; the caller destroys it, or gives it to a source. */
 struct trace_list *trace_list_create(void);
 void trace_list_destroy(struct trace_list *list); /* NULL is fine */
 /* Copies the job with its texts. */
@@ -122,8 +123,23 @@ void trace_list_sort(struct trace_list *list);
 void trace_list_shift(struct trace_list *list, int64_t ms);
 /* A source over the list, which it takes over. */
 struct trace_source *trace_list_source(struct trace_list *list);
+/* The same jobs so many times, one time after the other: a mean gap after the last of them the first
+ * comes again, with a number of its own. Takes the source over, also on failure. NULL with err. */
+MUST_CHECK struct trace_source *trace_repeat(
+    struct trace_source *source, int64_t times, struct error *err);
 /* Everything a source has; closes it. NULL with err. */
 MUST_CHECK struct trace_list *trace_list_read(struct trace_source *source, struct error *err);
+
+/* What is drawn over a trace whose jobs do not say it. */
+struct trace_mark {
+    /* Of 1000 jobs so many have priority urgent, or low; the others keep theirs. */
+    int64_t urgent_milli, low_milli;
+    /* Of checkpoints, each job's own, where the trace does not say; max 0: as they are. */
+    int64_t interval_ms, interval_max_ms;
+};
+/* The same jobs with that drawn from the seed. Takes the source over. */
+struct trace_source *trace_mark(
+    struct trace_source *source, const struct trace_mark *mark, uint64_t seed);
 
 /* ---- formats --------------------------------------------------------------------------- */
 
@@ -166,7 +182,8 @@ struct trace_events {
     struct arena *arena;
     VEC(struct trace_event) items; /* by at_ms, then as in the file */
 };
-/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines `milliseconds,add|remove,name`,
- * or counts of nodes over time, see events.c. 0, or -1 and the list is zeroed. */
+/* Reads the spot traces of bamboo (NSDI'23) into a zeroed list: lines
+ * `milliseconds,add|remove,name`, or counts of nodes over time, see events.c. 0, or -1 and the list
+ * is zeroed. */
 MUST_CHECK int trace_events_read(struct trace_events *events, const char *path, struct error *err);
 void trace_events_finish(struct trace_events *events);
