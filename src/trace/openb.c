@@ -95,7 +95,6 @@ static int pod_row(const struct lines *lines, struct trace_job *job, struct erro
             lines, POD_MILLI, "thousandths of a GPU, 1000 for more than one GPU", err);
     job->memory_bytes = memory_mib * MIB;
     job->accelerator_milli = devices * milli;
-    job->preemptible = false;
     return pod_times(lines, job, err);
 }
 
