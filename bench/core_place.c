@@ -135,12 +135,12 @@ int bench_place(const char *mix, int64_t nodes, int64_t checked)
 {
     struct place place = {0};
     place_open(&place, mix, nodes);
-    int64_t begin_ns = clock_monotonic_ns();
+    int64_t begin_ns = bench_clock_ns();
     place_fill(&place);
-    double fill_s = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
-    begin_ns = clock_monotonic_ns();
+    double fill_s = (double)(bench_clock_ns() - begin_ns) / 1e9;
+    begin_ns = bench_clock_ns();
     size_t changed = place_change(&place, place.count);
-    double change_s = (double)(clock_monotonic_ns() - begin_ns) / 1e9;
+    double change_s = (double)(bench_clock_ns() - begin_ns) / 1e9;
     size_t same = place_checked(&place, (size_t)checked);
     printf("{\"mix\": \"%s\", \"shapes\": %zu, \"nodes\": %lld, \"arrived\": %zu, \"placed\": %zu, "
            "\"fill_per_s\": %.0f, \"changed\": %zu, \"change_per_s\": %.0f, \"checked\": %lld, "
@@ -166,15 +166,15 @@ int bench_pass(const char *mix, int64_t nodes, int64_t jobs)
     int64_t placed = 0, before = -1, pass_ns = 0;
     bench_open(&bench, mix, nodes);
     core_begin(bench.core, ++bench.now_ms);
-    int64_t begin_ns = clock_monotonic_ns();
+    int64_t begin_ns = bench_clock_ns();
     for (int64_t i = 0; i < jobs; i++)
         bench_submit_shape(&bench, mix_shape_at(&bench.mix, (size_t)i), false);
-    int64_t submit_ns = clock_monotonic_ns() - begin_ns;
+    int64_t submit_ns = bench_clock_ns() - begin_ns;
     while (placed != before) {
         before = placed;
-        begin_ns = clock_monotonic_ns();
+        begin_ns = bench_clock_ns();
         core_schedule(bench.core);
-        pass_ns += clock_monotonic_ns() - begin_ns;
+        pass_ns += bench_clock_ns() - begin_ns;
         core_decisions(bench.core, count_admission, &placed);
         core_end(bench.core);
         core_begin(bench.core, ++bench.now_ms);
@@ -263,9 +263,9 @@ int bench_life(const char *mix, int64_t nodes, int64_t jobs, int64_t batch)
         bench_submit_shape(&life.bench, mix_shape_at(&life.bench.mix, (size_t)i), false);
     life_tick(&life);
     size_t running = life.running.count;
-    int64_t begin_ns = clock_monotonic_ns();
+    int64_t begin_ns = bench_clock_ns();
     life_run(&life, jobs, batch);
-    int64_t ns = clock_monotonic_ns() - begin_ns;
+    int64_t ns = bench_clock_ns() - begin_ns;
     printf("{\"mix\": \"%s\", \"nodes\": %lld, \"running\": %zu, \"lives\": %lld, \"batch\": %lld, "
            "\"us_per_life\": %.3f}\n",
         mix, (long long)nodes, running, (long long)jobs, (long long)batch,
@@ -278,11 +278,20 @@ int bench_life(const char *mix, int64_t nodes, int64_t jobs, int64_t batch)
 
 /* ---- a long queue behind a full cluster -------------------------------------------------- */
 
+/* Jobs end one after the other, and others take their places. */
+__attribute__((noinline)) static void queue_run(struct life *life, int ends)
+{
+    struct prng prng = {5};
+    for (int i = 0; i < ends; i++) {
+        life_end_one(life, &prng);
+        life_tick(life);
+    }
+}
+
 int bench_queue(const char *mix, int64_t nodes, int64_t waiting)
 {
     enum { EVENTS = 200 };
     struct life life = {0};
-    struct prng prng = {5};
     bench_open(&life.bench, mix, nodes);
     core_begin(life.bench.core, ++life.bench.now_ms);
     int64_t fill = (int64_t)((double)nodes * life.bench.mix.jobs_per_node * 2);
@@ -290,17 +299,14 @@ int bench_queue(const char *mix, int64_t nodes, int64_t waiting)
         bench_submit_shape(&life.bench, mix_shape_at(&life.bench.mix, (size_t)i), false);
     life_tick(&life);
     life_tick(&life);
-    int64_t begin_ns = clock_monotonic_ns();
-    for (int i = 0; i < EVENTS; i++) {
-        life_end_one(&life, &prng);
-        life_tick(&life);
-    }
-    int64_t ns = clock_monotonic_ns() - begin_ns;
+    int64_t begin_ns = bench_clock_ns();
+    queue_run(&life, EVENTS);
+    int64_t ns = bench_clock_ns() - begin_ns;
     struct core_counts counts;
     core_count(life.bench.core, &counts);
-    printf("{\"mix\": \"%s\", \"nodes\": %lld, \"queued\": %lld, \"running\": %zu, "
-           "\"us_per_end\": %.3f}\n",
-        mix, (long long)nodes, (long long)counts.jobs_queued, life.running.count,
+    printf("{\"mix\": \"%s\", \"nodes\": %lld, \"waiting\": %lld, \"running\": %zu, "
+           "\"ends\": %d, \"us_per_end\": %.3f}\n",
+        mix, (long long)nodes, (long long)counts.jobs_queued, life.running.count, EVENTS,
         (double)ns / 1e3 / EVENTS);
     vec_free(&life.running);
     vec_free(&life.admitted);

@@ -1,7 +1,6 @@
 /* What the measures of the core share: mixes of jobs, clusters for them, and a core with both. */
 #pragma once
 
-#include "base/clock.h"
 #include "base/prng.h"
 #include "base/vec.h"
 #include "core/core.h"
@@ -37,6 +36,9 @@ struct mix {
 bool mix_open(struct mix *mix, const char *name);
 void mix_finish(struct mix *mix);
 uint32_t mix_shape_at(const struct mix *mix, size_t job);
+
+/* Processor time of this thread: others on the machine have no part in it but through the caches. */
+int64_t bench_clock_ns(void);
 
 struct bench {
     struct core *core;

@@ -50,4 +50,5 @@ class Planner:
     def teardown(self):
         if self.process and self.process.poll() is None:
             self.kill9()
-        print(self.log())
+        if self.process:
+            print(self.log())

@@ -2,7 +2,8 @@
  *
  * Admission and shares are those of ElasticFlow (Gu et al., ASPLOS 2023): a job's minimum
  * satisfactory share is the least gang with which it ends in time beside all that was promised
- * before; what is free after that goes where another accelerator speeds a job up most. What differs:
+ * before; what is free after that goes where another accelerator speeds a job up most. What
+ * differs:
  *
  * - A job whose deadline can not be promised is not dropped. It runs on what is left over, and is
  *   looked at anew in every round: others end sooner than their plan says, and it may still be
@@ -157,7 +158,8 @@ static bool fits_among(struct deadline *all, struct plan_job *one)
     bool placed = false;
     for (size_t i = 0; i <= all->promised; i++) {
         bool last = i == all->promised;
-        if (!placed && (last || all->order[i]->job->row->deadline_ms > one->job->row->deadline_ms)) {
+        if (!placed &&
+            (last || all->order[i]->job->row->deadline_ms > one->job->row->deadline_ms)) {
             placed = true;
             if (!plan_fit(&all->trial, &other))
                 return false;
@@ -236,6 +238,23 @@ static void keep(struct deadline *all, int64_t *left)
     }
 }
 
+/* Those that could not be promised anything, and would be in time if it cost less to start for the
+ * first time than to start again: how much less nobody knows. */
+static void hope(struct deadline *all, int64_t *left)
+{
+    for (size_t i = 0; i < all->count; i++) {
+        struct plan_job *one = all->order[i];
+        int64_t restart_ms = one->restart_ms;
+        bool fits = one->promised || !may_be_promised(all, one);
+        for (int64_t share = 2; !fits && share >= 0; share--) {
+            one->restart_ms = restart_ms * share / 4;
+            fits = plan_fit(&all->plan, one);
+            *left -= fits ? (int64_t)one->base * one->job->devices : 0;
+        }
+        one->restart_ms = restart_ms;
+    }
+}
+
 /* Those that wait begin, with their smallest gang; who says nothing of speeds with what it asks
  * for, if that fits. */
 static void begin(struct deadline *all, bool promised, int64_t *left)
@@ -300,7 +319,7 @@ static void grow(struct deadline *all, int64_t *left)
 {
     struct grower *heap = mem_alloc(all->count + 1, sizeof *heap);
     size_t count = 0;
-    for (size_t i = 0; i < all->count && *left > 0; i++) {
+    for (size_t i = 0; i < all->count; i++) {
         heap[count] = (struct grower){all->order[i], growth(all->order[i], *left)};
         count += heap[count].gain >= 0;
     }
@@ -330,6 +349,8 @@ static void share_out(struct allot_round *round, const struct habits *habits)
     int64_t left = round->devices;
     for (size_t i = 0; i < all->count; i++)
         left -= (int64_t)all->all[i].base * all->all[i].job->devices;
+    if (habits->again)
+        hope(all, &left);
     if (habits->restarts)
         keep(all, &left);
     begin(all, !habits->again, &left);

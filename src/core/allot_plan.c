@@ -35,14 +35,15 @@ static void spread_set(struct plan_job *one)
     for (int i = 0; one->known && i < one->level_count; i++) {
         int64_t gang = (int64_t)one->levels[i] * one->job->devices;
         int64_t left = plan_left_ms(one, i);
-        one->spread_ms = least(one->spread_ms, left < INT64_MAX / 4 / gang ? left * gang : INT64_MAX);
+        one->spread_ms =
+            least(one->spread_ms, left < INT64_MAX / 4 / gang ? left * gang : INT64_MAX);
     }
 }
 
 void plan_job_open(struct plan_job *one, struct allot_job *job, const struct allot_round *round)
 {
-    *one = (struct plan_job){
-        .job = job, .promised = job->level == 1, .restart_ms = job->restart_ms};
+    *one =
+        (struct plan_job){.job = job, .promised = job->level == 1, .restart_ms = job->restart_ms};
     one->known = job->remaining >= 0 && job->speed_count > 0;
     int64_t ranks = most(job->size_min, 1);
     for (; ranks < job->size_max && one->level_count < PLAN_LEVELS_MAX - 1; ranks *= 2)

@@ -16,11 +16,11 @@ struct plan_job {
     int32_t levels[PLAN_LEVELS_MAX]; /* ranks it may have, ascending, no two of them equal.. */
     int64_t rates[PLAN_LEVELS_MAX];  /* ..and its speed with each; never falling */
     int level_count;
-    bool known;        /* work and speeds are; else it is taken to need its gang to the end */
-    bool promised;     /* its deadline was */
-    bool feasible;     /* the plan holds it to its end before the deadline */
-    bool pressed;      /* chooses before those whose deadline is earlier */
-    int32_t base;      /* ranks that the plan gives it now */
+    bool known;    /* work and speeds are; else it is taken to need its gang to the end */
+    bool promised; /* its deadline was */
+    bool feasible; /* the plan holds it to its end before the deadline */
+    bool pressed;  /* chooses before those whose deadline is earlier */
+    int32_t base;  /* ranks that the plan gives it now */
     int64_t restart_ms;
     int64_t spread_ms; /* device-time that it needs at its most efficient */
 };

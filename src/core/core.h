@@ -397,6 +397,6 @@ uint64_t core_digest(const struct core *core);
  * bit by bit, a slice in each tick. */
 uint64_t core_digest_slice(
     const struct core *core, enum row_kind kind, uint64_t after, size_t most, uint64_t *ret_last);
-/* Goes on with a digest by one row; slices begin with CORE_DIGEST_START. */
 #define CORE_DIGEST_START 0xcbf29ce484222325u
+/* Goes on with a digest by one row; slices begin with CORE_DIGEST_START. */
 uint64_t core_digest_row(uint64_t digest, enum row_kind kind, const void *row);

@@ -81,7 +81,8 @@ static void room_of_devices(struct live_node *node)
         int64_t left = device_free(node, i);
         room->whole += left == DEVICE_MILLI;
         room->shares += left > 0 && left < DEVICE_MILLI ? left : 0;
-        room->largest = left > room->largest ? left : room->largest;
+        if (node->row.fractional && left > room->largest)
+            room->largest = left;
     }
 }
 

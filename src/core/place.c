@@ -51,6 +51,39 @@ static int by_room(const void *a, const void *b, const void *context)
     return order ? order : compare_u64(left->order, right->order);
 }
 
+/* The node that is used next: of those that can take all that remains the tightest, else the one
+ * that takes most; by_ranks orders equals. NULL when all are used. */
+static struct choice *pick_packed(struct choice *choices, size_t count, int32_t remaining)
+{
+    struct choice *all = NULL, *most_ranks = NULL;
+    for (size_t i = 0; i < count; i++) {
+        struct choice *one = &choices[i];
+        if (one->use > 0)
+            continue;
+        if (one->ranks >= remaining) {
+            if (!all || one->ranks < all->ranks ||
+                (one->ranks == all->ranks && by_ranks(one, all, NULL) < 0))
+                all = one;
+        } else if (!all && (!most_ranks || by_ranks(one, most_ranks, NULL) < 0)) {
+            most_ranks = one;
+        }
+    }
+    return all ? all : most_ranks;
+}
+
+/* By looking at all for each node that is used. Returns what remains when that were many. */
+static int32_t use_few(struct choice *choices, size_t count, int32_t size)
+{
+    enum { NODES_FEW = 8 };
+    for (int used = 0; used < NODES_FEW && size > 0; used++) {
+        struct choice *choice = pick_packed(choices, count, size);
+        assert(choice);
+        choice->use = (int32_t)least(choice->ranks, size);
+        size -= choice->use;
+    }
+    return size;
+}
+
 /* Where in the sorted list the node is that should take all that remains: the tightest of those
  * that can; SIZE_MAX when none can alone. */
 static size_t pick_last(struct choice **sorted, size_t begin, size_t end, int32_t remaining)
@@ -63,10 +96,10 @@ static size_t pick_last(struct choice **sorted, size_t begin, size_t end, int32_
     return best;
 }
 
-static void use_packed(struct choice **sorted, size_t count, int32_t size)
+static void use_packed(struct choice **sorted, size_t count, int32_t remaining)
 {
     size_t next = 0;
-    for (int32_t remaining = size; remaining > 0;) {
+    while (remaining > 0) {
         assert(next < count);
         size_t last = pick_last(sorted, next, count, remaining);
         struct choice *choice = last != SIZE_MAX ? sorted[last] : sorted[next++];
@@ -92,9 +125,15 @@ static void use_spread(struct choice **sorted, size_t count, int32_t size)
 
 void choices_use(struct choice *choices, size_t count, int32_t size, bool spread)
 {
+    if (!spread && (size = use_few(choices, count, size)) == 0)
+        return;
     SCOPED(mem_scope) struct choice **sorted = mem_alloc(count, sizeof *sorted);
-    for (size_t i = 0; i < count; i++)
-        sorted[i] = &choices[i];
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (choices[i].use == 0)
+            sorted[left++] = &choices[i];
+    }
+    count = left;
     sort_pointers((void **)sorted, count, spread ? by_room : by_ranks, NULL);
     if (spread)
         use_spread(sorted, count, size);
@@ -192,7 +231,7 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
                 core, job->shape, choices.list.items, choices.list.count, plan->size);
         else
             choices_use(choices.list.items, choices.list.count, plan->size, spread);
-        if (job->shape->row.topology == TOPOLOGY_REQUIRED)
+        if (job->shape->row.topology == WISH_REQUIRED)
             plan->left = choices.total - plan->size;
         for (size_t i = 0; i < choices.list.count; i++) {
             if (choices.list.items[i].use > 0)
@@ -203,10 +242,26 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     return fits;
 }
 
+/* Nodes of a pool stand together: the end is between one of it and one that is not. */
+static size_t pool_end(struct live_node *const *nodes, size_t begin, size_t count)
+{
+    size_t inside = begin, end = count;
+    while (end - inside > 1) {
+        size_t middle = inside + (end - inside) / 2;
+        if (nodes[middle]->pool == nodes[begin]->pool)
+            inside = middle;
+        else
+            end = middle;
+    }
+    return end;
+}
+
 size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
+    if (shape->row.topology != TOPOLOGY_REQUIRED)
+        return pool_end(nodes, begin, count);
     while (end < count && nodes[end]->pool == nodes[begin]->pool &&
            topology_same(core, shape, nodes[begin], nodes[end]))
         end++;

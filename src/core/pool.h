@@ -54,12 +54,24 @@ struct node_room {
     struct bundle all;
     int64_t whole;   /* devices of which nothing is taken */
     int64_t shares;  /* thousandths free of devices of which something is taken */
-    int64_t largest; /* thousandths free of the device that has most; 0: none */
+    int64_t largest; /* a share that a device has room for, in thousandths; 0: it takes none */
 };
 
 struct live_node {
     struct item item;
     struct node_row row;
+    /* Right behind what it has is what is free and held, which is all that most scores go by. */
+    struct node_room room;
+    struct bundle held;
+    int32_t exclusive_held; /* placements that want the node for themselves */
+    int32_t exclusive_claimed;
+    struct live_promise *promises; /* to one job */
+    int32_t packing_class;         /* the placement policy's own: nodes that it takes for alike */
+    uint32_t ordinal;              /* in the order of candidates */
+    int16_t *device_held;          /* thousandths, of each device */
+    int16_t *device_claimed;
+    struct bundle claimed;
+    struct scores *scores; /* of the core */
     struct live_pool *pool;
     int resource; /* index of its accelerator type, or -1 */
     struct live_node_label *labels;
@@ -68,17 +80,6 @@ struct live_node {
     int32_t domains_known;        /* levels, from the outermost on, of which it has labels */
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
-    struct live_promise *promises; /* to one job */
-    struct bundle held;
-    struct bundle claimed;
-    int16_t *device_held; /* thousandths, of each device */
-    int16_t *device_claimed;
-    int32_t exclusive_held; /* placements that want the node for themselves */
-    int32_t exclusive_claimed;
-    struct node_room room;
-    struct scores *scores; /* of the core */
-    uint32_t ordinal;      /* in the order of candidates */
-    int32_t packing_class; /* the placement policy's own: nodes that it takes for alike */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;

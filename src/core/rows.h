@@ -190,6 +190,9 @@ struct quota_row {
     int64_t limit; /* -1: none */
 };
 
+/* What a shape wishes of topology. */
+enum topology_wish { WISH_NONE, WISH_PREFERRED, WISH_REQUIRED };
+
 struct shape_row {
     uint64_t id;
     int64_t cpu_milli;
@@ -202,7 +205,7 @@ struct shape_row {
     uint32_t jurisdiction;
     int32_t spread;
     uint8_t exclusive;
-    int32_t topology; /* enum topology_mode */
+    int32_t topology; /* enum topology_wish */
     uint32_t within;  /* the level, or "node" */
     int32_t spot; /* enum spot_use */
 };

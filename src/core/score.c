@@ -30,7 +30,9 @@
 #include <assert.h>
 
 enum {
-    BLOCK = 32,   /* scores under a bound, and blocks under one of the second level */
+    BLOCK = 32,            /* scores under a bound, and blocks under one of the second level */
+    JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
+    CHANGES_AHEAD = 64,
     ROW_REST = 8, /* a row that others were used that often before is given up */
 };
 
@@ -111,12 +113,19 @@ static uint32_t kind_of(struct scores *scores, struct idmap *by_hash, const stru
     return (uint32_t)scores->kinds.count - 1;
 }
 
-static void slot_add(struct scores *scores, struct idmap *by_hash, struct live_node *node)
+static void number_add(struct scores *scores, struct live_node *node, uint32_t kind)
 {
-    node->ordinal = (uint32_t)scores->slots.count;
+    vec_push(&scores->nodes, node);
+    vec_push(&scores->noted, 0);
+    vec_push(&scores->kind_of, kind);
+}
+
+static void node_number(struct scores *scores, struct idmap *by_hash, struct live_node *node)
+{
+    node->ordinal = (uint32_t)scores->nodes.count;
     uint32_t kind = kind_of(scores, by_hash, node);
     scores->kinds.items[kind].staying += !node->row.leaving;
-    vec_push(&scores->slots, ((struct score_slot){.node = node, .kind = kind}));
+    number_add(scores, node, kind);
 }
 
 /* In the order of candidates: pools by id, then nodes by id. A pool begins a block, so that no
@@ -125,15 +134,15 @@ static void pool_number(struct scores *scores, struct idmap *by_hash, struct liv
 {
     uint32_t pool_at = (uint32_t)scores->segments.count;
     for (size_t i = 0; i < pool->nodes.count; i++) {
-        uint32_t block = (uint32_t)scores->slots.count / BLOCK;
+        uint32_t block = (uint32_t)scores->nodes.count / BLOCK;
         if (i % (BLOCK * BLOCK) == 0)
             vec_push(&scores->segments, ((struct score_segment){block, pool_at}));
         if (i % BLOCK == 0)
             vec_push(&scores->segment_of, (uint32_t)scores->segments.count - 1);
-        slot_add(scores, by_hash, pool->nodes.items[i]);
+        node_number(scores, by_hash, pool->nodes.items[i]);
     }
-    while (scores->slots.count % BLOCK)
-        vec_push(&scores->slots, ((struct score_slot){0}));
+    while (scores->nodes.count % BLOCK)
+        number_add(scores, NULL, 0);
 }
 
 void nodes_number(struct core *core)
@@ -142,7 +151,9 @@ void nodes_number(struct core *core)
     if (scores->version == core->topology_version)
         return;
     struct idmap by_hash = {0};
-    vec_clear(&scores->slots);
+    vec_clear(&scores->nodes);
+    vec_clear(&scores->noted);
+    vec_clear(&scores->kind_of);
     vec_clear(&scores->segments);
     vec_clear(&scores->segment_of);
     vec_clear(&scores->kinds);
@@ -150,20 +161,12 @@ void nodes_number(struct core *core)
         pool_number(scores, &by_hash, pool);
     idmap_finish(&by_hash);
     scores->version = core->topology_version;
-    scores->journal.newest = SLOT_NONE;
+    scores->journal.begin = scores->journal.end;
     scores->journal.open = true;
 }
 
 /* ---- the journal ------------------------------------------------------------------------------
  */
-
-static void slot_unlink(struct scores *scores, const struct score_slot *slot)
-{
-    struct score_slot *slots = scores->slots.items;
-    slots[slot->newer].older = slot->older;
-    if (slot->older != SLOT_NONE)
-        slots[slot->older].newer = slot->newer;
-}
 
 void journal_note(struct live_node *node)
 {
@@ -172,17 +175,15 @@ void journal_note(struct live_node *node)
     scores->promised |= node->promises != NULL;
     if (!journal->open || journal->trials)
         return;
-    struct score_slot *slots = scores->slots.items, *slot = &slots[node->ordinal];
-    bool linked = slot->noted != 0;
-    slot->noted = ++journal->end;
-    if (journal->newest == node->ordinal)
-        return;
-    if (linked)
-        slot_unlink(scores, slot);
-    slot->older = journal->newest;
-    if (journal->newest != SLOT_NONE)
-        slots[journal->newest].newer = node->ordinal;
-    journal->newest = node->ordinal;
+    if (!journal->ring)
+        journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
+    uint64_t *noted = &scores->noted.items[node->ordinal];
+    if (*noted > journal->begin)
+        journal->ring[(*noted - 1) % JOURNAL_MAX] = NODE_NONE;
+    journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
+    *noted = ++journal->end;
+    if (journal->end - journal->begin > JOURNAL_MAX)
+        journal->begin++;
 }
 
 void journal_close(struct scores *scores)
@@ -199,29 +200,55 @@ void journal_trial(struct core *core, int sign)
 /* ---- one score --------------------------------------------------------------------------------
  */
 
-/* Whether one rank fits, affinity and reservations apart: fit_ranks() > 0 without divisions. */
-static bool fits_one(const struct live_shape *shape, const struct live_node *node)
+/* What a rank needs of a node's room; what it does not ask for it takes for granted. */
+struct needs {
+    struct bundle all;
+    int64_t whole, largest;
+    bool exclusive;
+};
+
+static int64_t need(int64_t ask)
 {
-    const struct shape_row *ask = &shape->row;
-    const struct node_room *room = &node->room;
-    if ((ask->cpu_milli > 0 && room->all.cpu_milli < ask->cpu_milli) ||
-        (ask->memory_bytes > 0 && room->all.memory_bytes < ask->memory_bytes) ||
-        (ask->disk_bytes > 0 && room->all.disk_bytes < ask->disk_bytes))
-        return false;
+    return ask > 0 ? ask : INT64_MIN;
+}
+
+static struct needs needs_of(const struct shape_row *ask)
+{
     int64_t milli = ask->accelerator_milli;
-    if (milli >= DEVICE_MILLI && room->whole * DEVICE_MILLI < milli)
-        return false;
-    if (milli > 0 && milli < DEVICE_MILLI && (!node->row.fractional || room->largest < milli))
-        return false;
-    return fit_shares(shape, node);
+    return (struct needs){
+        .all = {need(ask->cpu_milli), need(ask->memory_bytes), need(ask->disk_bytes)},
+        .whole = need(milli / DEVICE_MILLI),
+        .largest = need(milli < DEVICE_MILLI ? milli : 0),
+        .exclusive = ask->exclusive,
+    };
+}
+
+/* Whether one rank fits, affinity and reservations apart: fit_ranks() > 0 without divisions, and
+ * without branches, which nobody could foresee. What jobs may use of a node that is promised
+ * depends on the job: see promise_best. */
+static bool fits_one(
+    const struct needs *needs, const struct live_shape *shape, const struct live_node *node)
+{
+    const struct node_room *room = &node->room;
+    bool fits = (room->all.cpu_milli >= needs->all.cpu_milli) &
+                (room->all.memory_bytes >= needs->all.memory_bytes) &
+                (room->all.disk_bytes >= needs->all.disk_bytes) & (room->whole >= needs->whole) &
+                (room->largest >= needs->largest) &
+                ((node->exclusive_held | node->exclusive_claimed) == 0) & !node->promises;
+    return fits && (!needs->exclusive || fit_shares(shape, node));
+}
+
+static int64_t score_of(const struct core *core, const struct live_job *job,
+    const struct needs *needs, const struct live_node *node)
+{
+    return fits_one(needs, job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
-    /* What jobs may use of a node that is promised depends on the job: see promise_best. */
-    return !node->promises && fits_one(job->shape, node) ? packing_score(core, job, node, 1)
-                                                         : SCORE_NO_ROOM;
+    struct needs needs = needs_of(&job->shape->row);
+    return score_of(core, job, &needs, node);
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -252,29 +279,35 @@ static size_t segment_end(const struct scores *scores, size_t segment)
 
 static void block_correct(struct score_row *row, size_t block)
 {
-    struct bound least = {SCORE_NO_MATCH, (uint32_t)(block * BLOCK)};
-    for (uint32_t i = 0; i < BLOCK; i++) {
-        int64_t score = row->scores[block * BLOCK + i];
-        if (score < least.least)
-            least = (struct bound){score, (uint32_t)(block * BLOCK) + i};
+    const int64_t *scores = &row->scores[block * BLOCK];
+    int64_t least[4] = {scores[0], scores[1], scores[2], scores[3]};
+    for (size_t i = 4; i < BLOCK; i += 4) {
+        for (size_t k = 0; k < 4; k++)
+            least[k] = scores[i + k] < least[k] ? scores[i + k] : least[k];
     }
-    row->blocks[block] = least;
+    for (size_t k = 1; k < 4; k++)
+        least[0] = least[k] < least[0] ? least[k] : least[0];
+    uint32_t at = 0;
+    while (scores[at] != least[0])
+        at++;
+    row->blocks[block] = (struct bound){least[0], (uint32_t)(block * BLOCK) + at};
 }
 
 static void segment_correct(const struct scores *scores, struct score_row *row, size_t segment)
 {
     size_t begin = scores->segments.items[segment].block, end = segment_end(scores, segment);
-    struct bound least = {SCORE_NO_MATCH, (uint32_t)begin};
-    for (size_t b = begin; b < end; b++) {
-        if (row->blocks[b].least < least.least)
-            least = (struct bound){row->blocks[b].least, (uint32_t)b};
-    }
-    row->segments[segment] = least;
+    int64_t least = row->blocks[begin].least;
+    uint32_t at = (uint32_t)begin;
+    for (size_t b = begin + 1; b < end; b++)
+        least = row->blocks[b].least < least ? row->blocks[b].least : least;
+    while (row->blocks[at].least != least)
+        at++;
+    row->segments[segment] = (struct bound){least, at};
 }
 
 static size_t row_bytes(const struct scores *scores)
 {
-    return sizeof(struct score_row) + scores->slots.count * sizeof(int64_t) +
+    return sizeof(struct score_row) + scores->nodes.count * sizeof(int64_t) +
            (scores->segment_of.count + scores->segments.count) * sizeof(struct bound);
 }
 
@@ -282,7 +315,7 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
 {
     assert(row->bytes == row_bytes(scores));
     row->scores = (int64_t *)(row + 1);
-    row->blocks = (struct bound *)(row->scores + scores->slots.count);
+    row->blocks = (struct bound *)(row->scores + scores->nodes.count);
     row->segments = row->blocks + scores->segment_of.count;
 }
 
@@ -292,24 +325,23 @@ static bool node_idle(const struct live_node *node)
     const struct bundle *all = &node->room.all;
     return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
            all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
-           node->placements.count == 0 && node->claims.count == 0;
+           node->placements.count == 0 && node->claims.count == 0 && !node->promises;
 }
 
 /* What nodes of a kind have in common is computed once for a shape. */
-static int64_t score_first(
-    struct core *core, const struct live_job *job, const struct score_slot *slot)
+static int64_t score_first(struct core *core, const struct live_job *job, size_t ordinal)
 {
-    const struct live_node *node = slot->node;
+    const struct live_node *node = core->scores.nodes.items[ordinal];
     if (!node || !node_takes_work(node))
         return SCORE_NO_MATCH;
-    struct kind_score *kind = &core->scores.kind_scores.items[slot->kind];
+    struct kind_score *kind = &core->scores.kind_scores.items[core->scores.kind_of.items[ordinal]];
     if (!kind->known) {
         kind->known = true;
         kind->matches = fit_matches(core, job->shape, node);
     }
     if (!kind->matches)
         return SCORE_NO_MATCH;
-    if (node->promises || !node_idle(node))
+    if (!node_idle(node))
         return score_now(core, job, node);
     if (!kind->idle_known) {
         kind->idle_known = true;
@@ -326,31 +358,56 @@ static void row_fill(struct core *core, const struct live_job *job)
     vec_clear(&scores->kind_scores);
     for (size_t i = 0; i < scores->kinds.count; i++)
         vec_push(&scores->kind_scores, ((struct kind_score){0}));
-    for (size_t i = 0; i < scores->slots.count; i++)
-        row->scores[i] = score_first(core, job, &scores->slots.items[i]);
+    for (size_t i = 0; i < scores->nodes.count; i++)
+        row->scores[i] = score_first(core, job, i);
     for (size_t b = 0; b < scores->segment_of.count; b++)
         block_correct(row, b);
     for (size_t s = 0; s < scores->segments.count; s++)
         segment_correct(scores, row, s);
 }
 
+/* Some nodes that changed from change *at on, which moves on; how many. They are asked for ahead of
+ * their use: together they come sooner than one after the other. No branch depends on which
+ * changes are out of date. */
+static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
+    uint32_t changed[static CHANGES_AHEAD])
+{
+    const struct journal *journal = &scores->journal;
+    size_t count = 0;
+    for (; *at < journal->end && count < CHANGES_AHEAD; ++*at) {
+        changed[count] = journal->ring[*at % JOURNAL_MAX];
+        count += changed[count] != NODE_NONE;
+    }
+    for (size_t i = 0; i < count; i++) {
+        __builtin_prefetch(&row->scores[changed[i]]);
+        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
+    }
+    return count;
+}
+
 static void row_follow(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
-    const struct score_slot *slots = scores->slots.items;
     struct score_row *row = job->shape->scores;
-    for (uint32_t i = scores->journal.newest; i != SLOT_NONE; i = slots[i].older) {
-        if (slots[i].noted <= row->at)
-            break;
-        if (row->scores[i] != SCORE_NO_MATCH)
-            row_set(scores, row, i, score_now(core, job, slots[i].node));
+    struct needs needs = needs_of(&job->shape->row);
+    uint32_t changed[CHANGES_AHEAD];
+    for (uint64_t at = row->at; at < scores->journal.end;) {
+        size_t count = changes_next(scores, row, &at, changed);
+        for (size_t i = 0; i < count; i++) {
+            int64_t before = row->scores[changed[i]];
+            if (before == SCORE_NO_MATCH)
+                continue;
+            int64_t score = score_of(core, job, &needs, scores->nodes.items[changed[i]]);
+            if (score != before)
+                row_set(scores, row, changed[i], score);
+        }
     }
 }
 
 static bool row_current(const struct core *core, const struct score_row *row)
 {
     return row->version == core->topology_version && core->scores.version == row->version &&
-           row->packing == core->packing_version;
+           row->packing == core->packing_version && row->at >= core->scores.journal.begin;
 }
 
 /* ---- which shapes have rows -------------------------------------------------------------------
@@ -474,7 +531,7 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
     for (size_t segment = 0; segment < scores->segments.count;) {
         uint32_t ordinal = pool_best(scores, row, &segment);
         if (ordinal != UINT32_MAX)
-            return scores->slots.items[ordinal].node;
+            return scores->nodes.items[ordinal];
     }
     return NULL;
 }
@@ -485,7 +542,7 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
 /* No bound is above what it is a bound of. */
 static bool bounds_hold(const struct scores *scores, const struct score_row *row)
 {
-    for (size_t i = 0; i < scores->slots.count; i++) {
+    for (size_t i = 0; i < scores->nodes.count; i++) {
         const struct bound *block = &row->blocks[i / BLOCK];
         if (row->scores[i] < block->least ||
             (row->scores[i] == block->least && row->scores[block->at] == block->least &&
@@ -511,10 +568,10 @@ bool score_check(const struct core *core, const struct live_shape *shape)
     struct live_job like = {.shape = (struct live_shape *)shape};
     if (!row || !row_current(core, row) || !score_defined(core, shape))
         return true;
-    for (size_t i = 0; i < scores->slots.count; i++) {
-        const struct live_node *node = scores->slots.items[i].node;
+    for (size_t i = 0; i < scores->nodes.count; i++) {
+        const struct live_node *node = scores->nodes.items[i];
         bool matches = node && node_takes_work(node) && fit_matches(core, shape, node);
-        bool pending = node && scores->slots.items[i].noted > row->at;
+        bool pending = node && scores->noted.items[i] > row->at;
         if (matches != (row->scores[i] != SCORE_NO_MATCH) ||
             (matches && !pending && row->scores[i] != score_now(core, &like, node)))
             return false;
@@ -524,7 +581,11 @@ bool score_check(const struct core *core, const struct live_shape *shape)
 
 void scores_free(struct scores *scores)
 {
-    vec_free(&scores->slots);
+    vec_free(&scores->nodes);
+    vec_free(&scores->noted);
+    vec_free(&scores->kind_of);
+    free(scores->journal.ring);
+    scores->journal.ring = NULL;
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);

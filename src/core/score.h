@@ -12,16 +12,6 @@ struct live_job;
 struct live_node;
 struct live_shape;
 
-enum { SLOT_NONE = UINT32_MAX };
-
-/* A node, or (NULL) a number that no node has. */
-struct score_slot {
-    struct live_node *node;
-    uint64_t noted;        /* the number of its last change; 0: none */
-    uint32_t older, newer; /* nodes that changed before it and after it */
-    uint32_t kind;
-};
-
 /* Nodes that are alike but for what is held of them, and for their names. */
 struct node_kind {
     const struct live_node *like; /* one of them */
@@ -35,12 +25,15 @@ struct score_segment {
     uint32_t pool;  /* the pool's first segment */
 };
 
-/* Nodes in the order in which they changed last, a list through their slots. */
+enum { NODE_NONE = UINT32_MAX };
+
+/* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
+ * NODE_NONE where the node changed again later. */
 struct journal {
-    uint64_t end;    /* the number of the last change */
-    uint32_t newest; /* SLOT_NONE: none changed */
-    bool open;       /* the nodes have numbers */
-    int trials;      /* changes that will be taken back are not noted */
+    uint32_t *ring;
+    uint64_t begin, end; /* the changes that are there */
+    bool open;           /* the nodes have numbers */
+    int trials;          /* changes that will be taken back are not noted */
 };
 
 struct kind_score {
@@ -49,7 +42,11 @@ struct kind_score {
 };
 
 struct scores {
-    VEC(struct score_slot) slots; /* by ordinal */
+    /* By ordinal. */
+    VEC(struct live_node *) nodes; /* NULL: no node has the number */
+    VEC(uint64_t) noted;           /* 1 + the node's last change; 0: none */
+    VEC(uint32_t) kind_of;
+
     VEC(struct node_kind) kinds;
     VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
     VEC(struct score_segment) segments;

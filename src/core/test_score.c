@@ -188,7 +188,8 @@ static void note_many(struct live_node *node, size_t times)
         journal_note(node);
 }
 
-/* However often a node changes, a shape sees how it is in the end. */
+/* However often a node changes, until the journal does not reach back to what the shape saw last:
+ * it sees how the node is in the end. */
 static void many_changes_of_a_node_are_one(void **state)
 {
     struct world *world = *state;

@@ -219,14 +219,15 @@ void history_learn(struct history *history, const struct history_job *job, int64
 
 /* ---- drawing ------------------------------------------------------------------------------- */
 
-/* A value between the samples above elapsed_ms, at `share` of 2^32 of the way through them. */
+/* A value at `share` of 2^32 of the way through the samples from `first` on. Each sample stands for
+ * what is nearer to it than to its neighbours, so that the mean stays that of the samples. */
 static int64_t sketch_at(const struct sketch *sketch, size_t first, uint64_t share)
 {
-    uint64_t count = sketch->count - first;
-    uint64_t position = share * count; /* in 2^-32 samples */
+    uint64_t position = share * (sketch->count - first); /* in 2^-32 samples */
     size_t i = first + (size_t)(position >> 32);
-    int64_t low = sketch->sorted[i];
-    int64_t high = i + 1 < sketch->count ? sketch->sorted[i + 1] : low;
+    int64_t value = sketch->sorted[i];
+    int64_t low = i > first ? (sketch->sorted[i - 1] + value) / 2 : value;
+    int64_t high = i + 1 < sketch->count ? (value + sketch->sorted[i + 1]) / 2 : value;
     return low + (int64_t)(((__int128)(high - low) * (int64_t)(position & UINT32_MAX)) >> 32);
 }
 
@@ -252,8 +253,9 @@ static int64_t lean_of(const struct sketch *sketch, int run, int runs)
 
 /* Samples are few, and tomorrow is not like today: errors that all jobs of a kind share do not
  * cancel out in a queue, as those of single jobs do. So each run moves all draws from a sketch the
- * same way, by LEAN_MILLI standard errors of a quantile at most: sqrt(u (1 - u) / samples), where
- * no more than LEAN_SAMPLES count, since older ones are of another time. */
+ * same way, by at most LEAN_MILLI thousandths of 2 u (1 - u) / sqrt(samples), which is like a
+ * quantile's standard error; no more than LEAN_SAMPLES count, since older ones are of another time.
+ */
 static uint64_t lean(const struct sketch *sketch, uint64_t share, int run, int runs)
 {
     int64_t samples = sketch->count < LEAN_SAMPLES ? sketch->count : LEAN_SAMPLES, root = 1;

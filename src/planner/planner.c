@@ -109,19 +109,31 @@ static void put_status(struct planner *planner)
 
 /* ---- the connection ------------------------------------------------------------------------ */
 
+static void connect_later(struct planner *planner)
+{
+    planner->connect_due_ms = now_ms() + planner->connect_pause_ms;
+    planner->connect_pause_ms = planner->connect_pause_ms * 2 < CONNECT_MOST_MS
+                                    ? planner->connect_pause_ms * 2
+                                    : CONNECT_MOST_MS;
+}
+
+/* The pause grows while no server takes this planner: there is none, or it has another. */
 static void disconnect(struct planner *planner, const char *why)
 {
     if (planner->socket < 0)
         return;
-    log_info("the server is away: %s", why);
+    bool followed = feed_copy_ready(planner->feed);
+    if (followed)
+        log_info("the server is away: %s", why);
     close(planner->socket);
     planner->socket = -1;
     strbuf_clear(&planner->in);
     strbuf_clear(&planner->out);
     children_forget(planner->children);
     feed_copy_reset(planner->feed);
-    planner->connect_due_ms = now_ms() + CONNECT_FIRST_MS;
-    planner->connect_pause_ms = CONNECT_FIRST_MS;
+    if (followed)
+        planner->connect_pause_ms = CONNECT_FIRST_MS;
+    connect_later(planner);
 }
 
 /* Whoever listens there has to be root or of our own user: its questions name files of nobody, but
@@ -155,14 +167,10 @@ static void try_connect(struct planner *planner)
 {
     planner->socket = dial(planner);
     if (planner->socket >= 0) {
-        log_info("connected to the server");
         put_status(planner);
         return;
     }
-    planner->connect_due_ms = now_ms() + planner->connect_pause_ms;
-    planner->connect_pause_ms = planner->connect_pause_ms * 2 < CONNECT_MOST_MS
-                                    ? planner->connect_pause_ms * 2
-                                    : CONNECT_MOST_MS;
+    connect_later(planner);
 }
 
 static int on_ask(struct planner *planner, struct frame_cursor body, struct error *err)

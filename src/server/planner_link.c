@@ -224,7 +224,7 @@ static bool peer_allowed(int fd)
            (peer.uid == 0 || peer.uid == geteuid());
 }
 
-/* The newest one counts: of two planners the one before is probably about to die. */
+/* One at a time: another is sent away, and comes again until the first is gone. */
 static void on_accept(evutil_socket_t listener, short what, void *context)
 {
     struct planner_link *link = context;
@@ -232,11 +232,10 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
-    if (!peer_allowed(fd)) {
+    if (link->fd >= 0 || !peer_allowed(fd)) {
         close(fd);
         return;
     }
-    hang_up(link, "another one connected");
     link->fd = fd;
     link->slice_kind = 0;
     link->slice_after = 0;

@@ -24,7 +24,8 @@ enum { RESNET18, RESNET50, TRANSFORMER, LM, RECOMMENDATION };
 const struct batch_model *batch_model_find(const char *name, int64_t length)
 {
     for (size_t i = 0; i < ARRAY_LEN(models); i++) {
-        if ((int64_t)strlen(models[i].name) == length && !memcmp(models[i].name, name, (size_t)length))
+        if ((int64_t)strlen(models[i].name) == length &&
+            !memcmp(models[i].name, name, (size_t)length))
             return &models[i];
     }
     return NULL;

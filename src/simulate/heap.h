@@ -16,8 +16,15 @@ struct heap_item {
     size_t place; /* in the heap, plus one; 0: not in it */
 };
 
+/* Keys lie beside the pointers, so that comparing two does not fetch what they are part of. */
+struct heap_entry {
+    int64_t at_ms;
+    uint64_t order;
+    struct heap_item *item;
+};
+
 struct heap {
-    VEC(struct heap_item *) items;
+    VEC(struct heap_entry) items;
 };
 
 void heap_finish(struct heap *heap); /* items stay the caller's */

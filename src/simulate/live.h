@@ -86,6 +86,7 @@ void live_drop(struct run *run);
 
 /* ---- run_nodes.c: machines that come and go --------------------------------------------- */
 
+/* Takes those away that an event adds later, and draws the first failure of each. */
 void nodes_begin(struct run *run);
 /* The moment of the next event of the file; HEAP_NEVER: none. */
 int64_t nodes_next_ms(const struct run *run);
@@ -93,7 +94,7 @@ int64_t nodes_next_ms(const struct run *run);
 MUST_CHECK int nodes_due(struct run *run, struct error *err);
 /* A failure or repair is due. */
 void node_due(struct run *run, struct live_node_run *node);
-void nodes_end(struct run *run);
+void nodes_end(struct run *run); /* frees what nodes_begin made */
 
 /* ---- run_events.c ------------------------------------------------------------------------ */
 

@@ -60,4 +60,4 @@ struct metrics {
     int64_t events, ticks;
 };
 
-void metrics_finish(struct metrics *metrics);
+void metrics_finish(struct metrics *metrics); /* frees and zeroes */

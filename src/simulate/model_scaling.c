@@ -9,7 +9,8 @@
  * ResNet-50 with a batch of 128: 4.12 times as fast on eight V100 as on one.
  *
  * What a start costs is their simulator's: 7 s, 47 s more for one that ran before, and 2 s for each
- * doubling of the gang and the first rank; below 256 accelerators 2 s and 27 s. A job that is told to stop saves its work. */
+ * doubling of the gang and the first rank; below 256 accelerators 2 s and 27 s. A job that is told
+ * to stop saves its work. */
 #include "base/memory.h"
 #include "base/quantity.h"
 #include "simulate/model.h"
@@ -68,8 +69,8 @@ static struct speed_model *create(const struct model_options *options, struct er
         return NULL;
     }
     if (share_milli < 0 || share_milli > SHARE_PPM_MAX / 1000) {
-        error_set(err, ERR_INVALID, "--speeds: expected a share from 0 to 1, got %.60s",
-            options->speeds);
+        error_set(
+            err, ERR_INVALID, "--speeds: expected a share from 0 to 1, got %.60s", options->speeds);
         return NULL;
     }
     struct scaling *scaling = mem_alloc(1, sizeof *scaling);
@@ -125,8 +126,7 @@ static void place(
     assert(where->ranks > 0);
     state->ranks = where->ranks;
     state->at_ms = now_ms;
-    state->from_ms =
-        now_ms + delay_ms((const struct scaling *)model, where->ranks, where->moved);
+    state->from_ms = now_ms + delay_ms((const struct scaling *)model, where->ranks, where->moved);
 }
 
 static int64_t done_ms(const struct speed_model *model, const void *any)

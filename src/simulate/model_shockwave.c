@@ -1,14 +1,15 @@
 /* The model "shockwave": gangs that train for so many epochs, each as long as its batch makes it,
  * by measured speeds. Traces of Shockwave (Zheng et al., NSDI 2023), in the form of Gavel's.
  *
- * The number of epochs is that of the steps of the trace with the batch of the start. Batches change
- * by the rules of batch_rules.h at the beginning of an epoch (in the published simulation at the end
- * of a round, and then with the epoch counted as done). duration_ms, which finish-time fairness is
- * measured by, is that of the published schedule of batches.
+ * The number of epochs is that of the steps of the trace with the batch of the start. Batches
+ * change by the rules of batch_rules.h at the beginning of an epoch (in the published simulation at
+ * the end of a round, and then with the epoch counted as done). duration_ms, which finish-time
+ * fairness is measured by, is that of the published schedule of batches.
  *
- * --speeds is the file of throughputs (Gavel's JSON, compressed or not; its section "v100" is used).
- * A place makes no difference: all nodes are as fast. An attempt does nothing for 20 s. A job that
- * is told to stop saves its work; one whose node fails goes back to the end of its newest epoch. */
+ * --speeds is the file of throughputs (Gavel's JSON, compressed or not; its section "v100" is
+ * used). A place makes no difference: all nodes are as fast. An attempt does nothing for 20 s. A
+ * job that is told to stop saves its work; one whose node fails goes back to the end of its newest
+ * epoch. */
 #include "base/memory.h"
 #include "simulate/batch_rules.h"
 #include "simulate/model.h"
@@ -18,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RESTART_MS = 20000, EPOCHS_MAX = 1000000, UNITS_AN_EPOCH = 1000000 };
+enum { RESTART_MS = 20000, EPOCHS_MAX = 100000, UNITS_AN_EPOCH = 1000000 };
 
 struct shockwave {
     struct speed_model model;
@@ -94,7 +95,8 @@ static int job_of(
     return 0;
 }
 
-static int prepare(struct speed_model *any, void *any_state, struct trace_job *from, struct error *err)
+static int prepare(
+    struct speed_model *any, void *any_state, struct trace_job *from, struct error *err)
 {
     const struct shockwave *model = (const struct shockwave *)any;
     struct shockwave_state *state = any_state;
@@ -111,6 +113,11 @@ static int prepare(struct speed_model *any, void *any_state, struct trace_job *f
         planned_ms += epoch_length_ms(model, &job, from->mode, i, true);
         ends_ms += epoch_length_ms(model, &job, from->mode, i, false);
         state->ends_ms[i] = ends_ms;
+    }
+    if (planned_ms > TRACE_TIME_MS_MAX || ends_ms > TRACE_TIME_MS_MAX) {
+        free(state->ends_ms);
+        state->ends_ms = NULL;
+        return error_set(err, ERR_INVALID, "job %.64s: it would run for centuries", from->model);
     }
     from->duration_ms = planned_ms;
     return 0;

@@ -200,7 +200,8 @@ static void start(struct run *run, struct live_run *job, uint64_t attempt)
     world_places_read(&run->world, attempt, &job->places);
     if (job->places.items.count == 0)
         return; /* admitted and ended in one tick */
-    world_hold(&job->places, job->cpu_milli, -1);
+    if (run->options->mix)
+        world_hold(&job->places, job->cpu_milli, -1);
     job->attempt = attempt;
     run->running++;
     job->starts++;
@@ -230,7 +231,8 @@ static void leave(struct run *run, struct live_run *job, int64_t at_ms)
     int64_t milli = counted_milli(run, job) * job->size;
     run->held_milli -= milli;
     run->running--;
-    world_hold(&job->places, job->cpu_milli, 1);
+    if (run->options->mix)
+        world_hold(&job->places, job->cpu_milli, 1);
     job->run_ms += held_ms;
     job->device_ms += job->accelerator_milli * job->size / 1000 * held_ms;
     run->metrics->device_held_ms += (__int128)milli * held_ms;

@@ -314,8 +314,8 @@ static void report_of_seed(uint64_t seed, struct strbuf *out)
     struct trace_cluster cluster;
     struct metrics metrics;
     trace_cluster_init(&cluster);
-    assert_int_equal(trace_cluster_parse(&cluster, "4x8/128", &err), 0);
-    const struct trace_options trace = {.jobs = "300", .seed = seed, .cluster_milli = 32000};
+    assert_int_equal(trace_cluster_parse(&cluster, "20x8/128", &err), 0);
+    const struct trace_options trace = {.jobs = "2000", .seed = seed, .cluster_milli = 160000};
     const struct model_options speeds = {
         .cluster = &cluster, .restart_ms = 7 * SECOND, .checkpoint_ms = 60 * SECOND};
     struct run_options options = {.cluster = &cluster,
@@ -330,7 +330,7 @@ static void report_of_seed(uint64_t seed, struct strbuf *out)
     const struct report report = {"synthetic", "default", "300", RUN_EVENTS, &metrics, 1};
     report_json(&report, out);
     report_html(&report, out);
-    assert_int_equal(metrics.succeeded + metrics.failed, 300);
+    assert_int_equal(metrics.succeeded + metrics.failed, 2000);
     assert_true(metrics.node_losses > 0);
     metrics_finish(&metrics);
     trace_close(options.source);

@@ -8,13 +8,16 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
 enum { FILE_BYTES_MAX = 16 * 1024 * 1024, FILE_ITEMS_MAX = 1024 * 1024, NAME_MAX_BYTES = 64 };
+
+/* A second: what lies beyond is no speed of a training. */
+#define STEPS_LEAST 1e-6
+#define STEPS_MOST  1e9
 
 struct throughput {
     char model[NAME_MAX_BYTES];
@@ -41,7 +44,7 @@ static void take(struct throughputs *all, const struct doc *one)
     while (length && item.model[length - 1] == ' ')
         item.model[--length] = 0;
     item.steps = strtod(alone->text, NULL);
-    if (item.steps > 0 && isfinite(item.steps) && item.batch > 0 && item.ranks > 0)
+    if (item.steps >= STEPS_LEAST && item.steps <= STEPS_MOST && item.batch > 0 && item.ranks > 0)
         vec_push(&all->items, item);
 }
 

@@ -4,7 +4,6 @@
 
 #include "simulate/run.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,6 +177,19 @@ static void ask_types(struct arena *arena, const char *types, struct job *job)
     job->placement.require.count = 1;
 }
 
+/* "j" and the number: printf is a hundredth of a run. */
+static const char *job_name(struct arena *arena, uint64_t number)
+{
+    enum { DIGITS_MAX = 20 };
+    char *name = arena_alloc(arena, DIGITS_MAX + 2, 1);
+    char *at = name + DIGITS_MAX + 1;
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    *--at = 'j';
+    return at;
+}
+
 int world_submit(struct world *world, const struct trace_job *from, bool deadline, uint64_t *ret_id,
     struct error *err)
 {
@@ -187,7 +199,7 @@ int world_submit(struct world *world, const struct trace_job *from, bool deadlin
         return -1;
     arena_reset(world->arena);
     struct job job = {
-        .metadata = {.name = arena_printf(world->arena, "j%" PRIu64, from->number), .team = team},
+        .metadata = {.name = job_name(world->arena, from->number), .team = team},
         .command = {command, 1},
         .gang = {from->ranks, from->ranks_min, from->ranks_max},
         .resources = {.cpu_milli = from->cpu_milli,
