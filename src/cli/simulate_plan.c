@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000 };
+enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000, REPEAT_MAX = 1000000 };
 
 const struct option_spec simulate_options[] = {
     {"format", 'f', OPTION_TEXT, "NAME",
@@ -34,6 +34,7 @@ const struct option_spec simulate_options[] = {
     {"steady", 0, OPTION_FLAG, NULL,
         "openb: jobs come and go at the trace's own times instead of only arriving"},
     {"scale-arrivals", 0, OPTION_TEXT, "FACTOR", "jobs come so many times as fast"},
+    {"repeat", 0, OPTION_NUMBER, "TIMES", "the trace comes so many times, one after the other"},
     {"model", 'm', OPTION_TEXT, "NAME", "how fast jobs run; by default the format's own"},
     {"speeds", 0, OPTION_TEXT, "PATH", "the measured speeds that the model needs"},
     {"restart", 0, OPTION_DURATION, "TIME", "what starting again costs a job"},
@@ -226,6 +227,9 @@ static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error
     plan->model = model ? model_find(model) : model_of_format(plan->format->name);
     if (!plan->model)
         return unknown("model", model, model_name, err);
+    plan->repeat = arguments_number(cli->args, "repeat", 1);
+    if (plan->repeat < 1 || plan->repeat > REPEAT_MAX)
+        return error_set(err, ERR_INVALID, "--repeat: expected 1 to %d", REPEAT_MAX);
     plan->steady = arguments_flag(cli->args, "steady");
     plan->run.mode = plan->format->arrivals && !plan->steady ? RUN_ARRIVALS : RUN_EVENTS;
     return 0;
@@ -356,6 +360,8 @@ int simulate_plan_run(const struct simulate_plan *plan, uint64_t seed,
     run.observer = *observer;
     run.model = plan->model->create(&plan->speeds, err);
     run.source = run.model ? plan->format->open(&trace, err) : NULL;
+    if (run.source && plan->repeat > 1)
+        run.source = trace_repeat(run.source, plan->repeat, err);
     if (run.source &&
         (plan->mark.urgent_milli || plan->mark.low_milli || plan->mark.interval_max_ms))
         run.source = trace_mark(run.source, &plan->mark, seed);

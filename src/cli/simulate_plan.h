@@ -13,6 +13,7 @@ struct simulate_plan {
     uint64_t first_seed, last_seed;
     int64_t tune_milli;
     bool steady;
+    int64_t repeat;
     struct run_options run; /* all but what differs between seeds */
     struct model_options speeds;
     struct trace_cluster cluster;

@@ -231,7 +231,7 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
                 core, job->shape, choices.list.items, choices.list.count, plan->size);
         else
             choices_use(choices.list.items, choices.list.count, plan->size, spread);
-        if (job->shape->row.topology == TOPOLOGY_REQUIRED)
+        if (job->shape->row.topology == WISH_REQUIRED)
             plan->left = choices.total - plan->size;
         for (size_t i = 0; i < choices.list.count; i++) {
             if (choices.list.items[i].use > 0)

@@ -53,9 +53,15 @@ int64_t job_leaves_ms(const struct core *core, const struct live_job *job)
     return leaves_ms(&job->row, core->now_ms);
 }
 
+bool attempt_unbounded(const struct live_attempt *attempt)
+{
+    const struct job_row *job = &attempt->job->row;
+    return leaves_ms(job, attempt->row.admitted_ms) == MOMENT_NEVER && !job->service;
+}
+
 bool attempt_open(const struct live_attempt *attempt)
 {
-    return attempt_leaves_ms(attempt) == MOMENT_NEVER && !attempt->job->row.service;
+    return attempt_unbounded(attempt) && attempt->row.stop_reason == END_NONE;
 }
 
 bool projection_before(bool open_a, int64_t begin_a_ms, bool open_b, int64_t begin_b_ms)

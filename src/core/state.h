@@ -42,6 +42,7 @@ struct core {
     struct slab slabs[ROW_KIND_COUNT];
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
+    struct live_counter *round; /* its value: the moment of the next round; NULL: none was set */
 
     struct idmap symbols;      /* by hash_text of their text */
     struct idmap symbols_gone; /* by id, until core_end */
@@ -70,8 +71,7 @@ struct core {
     int64_t apart_shapes;                /* live shapes with anti-affinity */
     const struct allotment_policy *allotment; /* who runs with how many ranks */
     int64_t governed;                         /* live jobs that it decides about in rounds */
-    int64_t round_next_ms;                    /* the next round, if there is anything to decide */
-    bool round_wanted;                        /* what the last round decided may be placed now */
+    bool round_quiet; /* the last one changed nothing, and time alone will not */
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */

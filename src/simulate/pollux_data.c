@@ -120,7 +120,7 @@ static int read_places(struct pollux_app *app, const char *path, struct error *e
     size_t count = 0;
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         struct pollux_place place;
-        struct pollux_point point;
+        struct pollux_point point = {0};
         rc = ++count > POINTS_MAX ? lines_expected(lines, 0, "fewer lines", err) : 0;
         if (rc < 0 || (rc = read_place(lines, 0, &place, err)) < 0 ||
             (rc = read_point(lines, 1, &point, err)) < 0)
@@ -144,7 +144,7 @@ static int read_sizes(struct pollux_app *app, const char *path, struct error *er
     size_t count = 0;
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         int64_t nodes = 0, ranks = 0;
-        struct pollux_point point;
+        struct pollux_point point = {0};
         rc = ++count > POINTS_MAX ? lines_expected(lines, 0, "fewer lines", err) : 0;
         if (rc < 0 || (rc = lines_int(lines, 0, 1, POLLUX_NODES_MAX, &nodes, err)) < 0 ||
             (rc = lines_int(lines, 1, nodes, 4096, &ranks, err)) < 0 ||
@@ -238,7 +238,7 @@ static int read_known(struct pollux_apps *apps, const char *path, struct error *
     size_t count = 0;
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         struct pollux_place place;
-        struct pollux_point point;
+        struct pollux_point point = {0};
         struct pollux_app *app = pollux_find(apps, lines_text(lines, 0));
         if (!app || ++count > POINTS_MAX) {
             rc = lines_expected(lines, 0, "a model", err);
