@@ -332,7 +332,7 @@ static void what_can_not_be_tried_is_refused(void **state)
     static const struct {
         const char *rest, *text;
     } cases[] = {
-        {",\"placement\":\"nonsense\"", "there is no placement policy nonsense"},
+        {",\"policy\":\"nonsense\"", "there is no policy nonsense"},
         {",\"changes\":[{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\",\"metadata\":{\"name\":"
          "\"v\"},\"spec\":{\"parent\":\"nobody\"}}]",
             "nobody"},

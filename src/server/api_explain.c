@@ -182,13 +182,13 @@ static int ask_whatif(struct whatif_call *in, const struct doc *body, struct err
 {
     struct call *call = in->call;
     struct doc *question = doc_map(call->arena), *teams = teams_seen(call);
-    const char *job = doc_get_string(body, "job"), *placement = doc_get_string(body, "placement");
+    const char *job = doc_get_string(body, "job"), *policy = doc_get_string(body, "policy");
     uint64_t id = 0;
     if (job && find_asked(call, job, &id, err) < 0)
         return -1;
     doc_set_string(call->arena, question, "ask", "whatif");
     doc_set_int(call->arena, question, "job", (int64_t)id);
-    doc_set_string(call->arena, question, "placement", placement);
+    doc_set_string(call->arena, question, "policy", policy);
     doc_set(call->arena, question, "changes", in->changes);
     if (teams)
         doc_set(call->arena, question, "teams", teams);
