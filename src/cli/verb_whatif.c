@@ -38,7 +38,7 @@ static const struct option_spec options[] = {
         "changed Pools and Teams: a manifest, a folder of them, or - for standard input; may be "
         "repeated"},
     {"policy", 0, OPTION_TEXT, "NAME",
-        "another policy, such as best-fit (where), tiresias (who), or both joined with +"},
+        "another policy, such as tight (where), tiresias (who), or both joined with +"},
     {"job", 'j', OPTION_TEXT, "JOB", "show this job first"},
     JOB_TEAM_OPTION,
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|yaml"},
@@ -125,7 +125,7 @@ const struct verb verb_whatif = {
         "yet to be submitted are not foreseen. You see the jobs of the teams that you may see.",
     .examples = "muster whatif -f more-nodes.yaml\n"
                 "muster whatif -f quota.yaml --job vision/train\n"
-                "muster whatif --policy best-fit -o json",
+                "muster whatif --policy tight -o json",
     .options = options,
     .scope = VERB_REMOTE,
     .run = run,
