@@ -11,6 +11,7 @@ static const char usage[] =
     "       core queue MIX NODES WAITING       an end while so many wait\n"
     "       core gang NODES RANKS              one gang\n"
     "       core reclaim NODES RANKS           all devices, by gangs of that size\n"
+    "       core kueue COHORTS QUEUES          workloads of Kueue's tests, QUEUES in each cohort\n"
     "       core never MIX NODES               jobs that no node could hold\n";
 
 static int64_t number(int argc, char **argv, int at, int64_t otherwise)
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
         return bench_never(mix, second);
     if (strcmp(what, "gang") == 0 && first > 0 && second > 0)
         return bench_gang(first, second);
+    if (strcmp(what, "kueue") == 0 && first > 0 && second > 0)
+        return bench_kueue(first, second);
     if (strcmp(what, "reclaim") == 0 && first > 0 && second > 0)
         return bench_reclaim(first, second);
     fputs(usage, stderr);
