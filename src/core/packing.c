@@ -62,6 +62,7 @@ void packing_learn(struct core *core)
 {
     if (core->packing->learns)
         mix_learn(core);
+    packing_ready(core, NULL);
 }
 
 void packing_forget(struct core *core)

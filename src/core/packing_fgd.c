@@ -258,7 +258,7 @@ static int64_t fgd_score(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks)
 {
     (void)ranks;
-    if (core->mix.ranks == 0)
+    if (core->mix.ranks == 0 || !mix_knows(core, node))
         return 0;
     int64_t score;
     best_device(core, job, node, NULL, &score);
@@ -269,7 +269,7 @@ static int32_t fgd_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken)
 {
     int64_t score;
-    if (core->mix.ranks == 0)
+    if (core->mix.ranks == 0 || !mix_knows(core, node))
         return packing_fullest_device(core, job, node, taken);
     return best_device(core, job, node, taken, &score);
 }

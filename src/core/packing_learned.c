@@ -254,7 +254,7 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     const struct live_node *node, int32_t ranks)
 {
     const struct learned *learned = core->packing_state;
-    if (!learned || !learned->known)
+    if (!learned || !learned->known || !mix_knows(core, node))
         return packing_tight.score(core, job, node, ranks);
     const struct shape_row *ask = &job->shape->row;
     const struct mix_class *class = mix_class_of(core, node);
@@ -286,7 +286,7 @@ static int32_t learned_device(const struct core *core, const struct live_job *jo
     const struct live_node *node, const int16_t *taken)
 {
     const struct learned *learned = core->packing_state;
-    if (!learned || !learned->known)
+    if (!learned || !learned->known || !mix_knows(core, node))
         return packing_fullest_device(core, job, node, taken);
     const struct shape_row *ask = &job->shape->row;
     struct view view;

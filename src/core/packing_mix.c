@@ -191,6 +191,11 @@ bool mix_refresh(struct core *core)
     return true;
 }
 
+bool mix_knows(const struct core *core, const struct live_node *node)
+{
+    return (size_t)node->packing_class < core->mix.classes.count;
+}
+
 const struct mix_class *mix_class_of(const struct core *core, const struct live_node *node)
 {
     assert((size_t)node->packing_class < core->mix.classes.count);

@@ -52,7 +52,9 @@ void mix_count(struct core *core, struct live_shape *shape, int64_t ranks);
 void mix_learn(struct core *core);
 /* Brings items and classes up to date. Whether anything changed: tables made before are stale. */
 bool mix_refresh(struct core *core);
-/* The class of a node; classes are up to date. */
+/* Whether the node is in a class: one that came since classes were made may not be. */
+bool mix_knows(const struct core *core, const struct live_node *node);
+/* The class of a node that is in one. */
 const struct mix_class *mix_class_of(const struct core *core, const struct live_node *node);
 static inline bool mix_allows(const struct mix_class *class, size_t item)
 {

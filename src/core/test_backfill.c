@@ -2,6 +2,8 @@
  */
 #include "base/prng.h"
 #include "core/limits.h"
+#include "core/packing.h"
+#include "core/state.h"
 #include "core/test_help.h"
 
 #include <stdio.h>
@@ -260,6 +262,7 @@ static void many_nodes_are_narrowed_to_those_empty_first(void **state)
 {
     enum { COUNT = 600 };
     struct world *world = *state;
+    world->core->packing = packing_find("tight"); /* eight of a node end together */
     struct node node = node_make("n", 16, 64, 8);
     char name[32];
     node.count = COUNT;
