@@ -287,7 +287,7 @@ size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
-    if (shape->row.topology != TOPOLOGY_REQUIRED)
+    if (shape->row.topology != WISH_REQUIRED)
         return pool_end(nodes, begin, count);
     while (end < count && nodes[end]->pool == nodes[begin]->pool &&
            topology_same(core, shape, nodes[begin], nodes[end]))
