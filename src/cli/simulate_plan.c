@@ -56,6 +56,7 @@ const struct option_spec simulate_options[] = {
     {"spot-events", 0, OPTION_TEXT, "FILE",
         "machines that are added and removed: lines of milliseconds,add|remove,name"},
     {"spot-node", 0, OPTION_TEXT, "DEVICES[:TYPE][/CPUS]", "what each of them has; 1"},
+    {"spot-price", 0, OPTION_TEXT, "PRICE", "of each of them, for an hour; free"},
     {"until", 0, OPTION_DURATION, "TIME", "ends the run at this moment of the trace"},
     {"jobs-max", 0, OPTION_NUMBER, "COUNT", "takes the first jobs of the trace only"},
     {"html", 0, OPTION_TEXT, "FILE", "also writes a page with plots"},
@@ -264,6 +265,9 @@ static int spot_add(struct cli *cli, struct simulate_plan *plan, struct error *e
     trace_cluster_init(&like);
     int failed =
         trace_cluster_parse(&like, arena_printf(cli->arena, "1x%s", each ? each : "1"), err);
+    int64_t price_milli = 0;
+    if (failed == 0 && arguments_text(cli->args, "spot-price"))
+        failed = milli_option(cli, "spot-price", NULL, &price_milli, err);
     struct strmap seen = {0};
     for (size_t i = 0; failed == 0 && i < plan->events.items.count; i++) {
         const char *name = plan->events.items.items[i].node;
@@ -273,6 +277,8 @@ static int spot_add(struct cli *cli, struct simulate_plan *plan, struct error *e
         struct trace_node node = like.nodes.items[0];
         node.spot = true;
         node.absent = true;
+        node.type = price_milli ? "spot" : node.type;
+        node.hour_micro = price_milli * 1000;
         trace_cluster_add(&plan->cluster, &node, 1, name);
     }
     strmap_finish(&seen);
@@ -317,6 +323,13 @@ static int mix_read(struct simulate_plan *plan, struct error *err)
         return -1;
     plan->mix = fragment_mix_create(list);
     plan->run.mix = plan->mix;
+    /* FGD's authors count the trace's shapes before the first job comes. */
+    if (plan->run.core.placement && strcmp(plan->run.core.placement, "fgd") == 0) {
+        plan->known = list;
+        plan->run.known = list;
+        plan->run.core.mix_once = true;
+        return 0;
+    }
     trace_list_destroy(list);
     return 0;
 }
@@ -343,6 +356,7 @@ int simulate_plan_make(struct cli *cli, struct simulate_plan *plan, struct error
 void simulate_plan_finish(struct simulate_plan *plan)
 {
     fragment_mix_destroy(plan->mix);
+    trace_list_destroy(plan->known);
     trace_events_finish(&plan->events);
     trace_cluster_finish(&plan->cluster);
 }
