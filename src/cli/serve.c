@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/strbuf.h"
 #include "cli/paths.h"
+#include "core/allot.h"
 #include "server/server.h"
 
 #include <libgen.h>
@@ -45,6 +47,17 @@ void serve_log_level(const struct cli *cli)
     }
 }
 
+static int unknown_allotment(const char *name, struct error *err)
+{
+    struct strbuf names = {0};
+    for (size_t i = 0; allot_policy(i); i++)
+        strbuf_printf(&names, "%s%s", i ? ", " : "", allot_policy(i)->name);
+    error_set(err, ERR_INVALID, "--allotment: expected one of %s, got %.64s",
+        strbuf_text(&names), name);
+    strbuf_finish(&names);
+    return -1;
+}
+
 int serve(struct cli *cli, bool embedded_defaults, struct error *err)
 {
     const char *data = serve_data_dir(cli, err);
@@ -66,8 +79,12 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .embedded_defaults = embedded_defaults,
         .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
         .retention_ms = arguments_number(cli->args, "retention", 0),
+        .allotment = arguments_text(cli->args, "allotment"),
+        .round_ms = arguments_number(cli->args, "round", 0),
         .ready_fd = -1,
     };
+    if (!allot_find(config.allotment))
+        return unknown_allotment(config.allotment, err);
     if (!config.tls_cert != !config.tls_key)
         return error_set(err, ERR_INVALID, "--cert and --key belong together");
     cli_note(cli, "data in %s, socket %s%s%s; Ctrl-C ends the server, jobs go on", data, socket,

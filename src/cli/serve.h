@@ -13,6 +13,10 @@
         {"requests-per-second", 0, OPTION_NUMBER, "COUNT", "of one address; 200 by default"},      \
         {"retention", 0, OPTION_DURATION, "DURATION",                                              \
             "forget ended jobs and audit events after so long; never by default"},                 \
+        {"allotment", 0, OPTION_TEXT, "NAME",                                                      \
+            "who runs with how many ranks: fair by default; docs/scheduling.md has the others"},   \
+        {"round", 0, OPTION_DURATION, "DURATION",                                                  \
+            "how often allotments that have rounds decide; 1m by default"},                        \
     {                                                                                              \
         "log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"      \
     }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000 };
+enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000, REPEAT_MAX = 1000000 };
 
 const struct option_spec simulate_options[] = {
     {"format", 'f', OPTION_TEXT, "NAME",
@@ -34,6 +34,7 @@ const struct option_spec simulate_options[] = {
     {"steady", 0, OPTION_FLAG, NULL,
         "openb: jobs come and go at the trace's own times instead of only arriving"},
     {"scale-arrivals", 0, OPTION_TEXT, "FACTOR", "jobs come so many times as fast"},
+    {"repeat", 0, OPTION_NUMBER, "TIMES", "the trace comes so many times, one after the other"},
     {"model", 'm', OPTION_TEXT, "NAME", "how fast jobs run; by default the format's own"},
     {"speeds", 0, OPTION_TEXT, "PATH", "the measured speeds that the model needs"},
     {"restart", 0, OPTION_DURATION, "TIME", "what starting again costs a job"},
@@ -55,6 +56,7 @@ const struct option_spec simulate_options[] = {
     {"spot-events", 0, OPTION_TEXT, "FILE",
         "machines that are added and removed: lines of milliseconds,add|remove,name"},
     {"spot-node", 0, OPTION_TEXT, "DEVICES[:TYPE][/CPUS]", "what each of them has; 1"},
+    {"spot-price", 0, OPTION_TEXT, "PRICE", "of each of them, for an hour; free"},
     {"until", 0, OPTION_DURATION, "TIME", "ends the run at this moment of the trace"},
     {"jobs-max", 0, OPTION_NUMBER, "COUNT", "takes the first jobs of the trace only"},
     {"html", 0, OPTION_TEXT, "FILE", "also writes a page with plots"},
@@ -226,6 +228,9 @@ static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error
     plan->model = model ? model_find(model) : model_of_format(plan->format->name);
     if (!plan->model)
         return unknown("model", model, model_name, err);
+    plan->repeat = arguments_number(cli->args, "repeat", 1);
+    if (plan->repeat < 1 || plan->repeat > REPEAT_MAX)
+        return error_set(err, ERR_INVALID, "--repeat: expected 1 to %d", REPEAT_MAX);
     plan->steady = arguments_flag(cli->args, "steady");
     plan->run.mode = plan->format->arrivals && !plan->steady ? RUN_ARRIVALS : RUN_EVENTS;
     return 0;
@@ -260,6 +265,9 @@ static int spot_add(struct cli *cli, struct simulate_plan *plan, struct error *e
     trace_cluster_init(&like);
     int failed =
         trace_cluster_parse(&like, arena_printf(cli->arena, "1x%s", each ? each : "1"), err);
+    int64_t price_milli = 0;
+    if (failed == 0 && arguments_text(cli->args, "spot-price"))
+        failed = milli_option(cli, "spot-price", NULL, &price_milli, err);
     struct strmap seen = {0};
     for (size_t i = 0; failed == 0 && i < plan->events.items.count; i++) {
         const char *name = plan->events.items.items[i].node;
@@ -269,6 +277,8 @@ static int spot_add(struct cli *cli, struct simulate_plan *plan, struct error *e
         struct trace_node node = like.nodes.items[0];
         node.spot = true;
         node.absent = true;
+        node.type = price_milli ? "spot" : node.type;
+        node.hour_micro = price_milli * 1000;
         trace_cluster_add(&plan->cluster, &node, 1, name);
     }
     strmap_finish(&seen);
@@ -313,6 +323,13 @@ static int mix_read(struct simulate_plan *plan, struct error *err)
         return -1;
     plan->mix = fragment_mix_create(list);
     plan->run.mix = plan->mix;
+    /* FGD's authors count the trace's shapes before the first job comes. */
+    if (plan->run.core.placement && strcmp(plan->run.core.placement, "fgd") == 0) {
+        plan->known = list;
+        plan->run.known = list;
+        plan->run.core.mix_once = true;
+        return 0;
+    }
     trace_list_destroy(list);
     return 0;
 }
@@ -339,6 +356,7 @@ int simulate_plan_make(struct cli *cli, struct simulate_plan *plan, struct error
 void simulate_plan_finish(struct simulate_plan *plan)
 {
     fragment_mix_destroy(plan->mix);
+    trace_list_destroy(plan->known);
     trace_events_finish(&plan->events);
     trace_cluster_finish(&plan->cluster);
 }
@@ -356,6 +374,8 @@ int simulate_plan_run(const struct simulate_plan *plan, uint64_t seed,
     run.observer = *observer;
     run.model = plan->model->create(&plan->speeds, err);
     run.source = run.model ? plan->format->open(&trace, err) : NULL;
+    if (run.source && plan->repeat > 1)
+        run.source = trace_repeat(run.source, plan->repeat, err);
     if (run.source &&
         (plan->mark.urgent_milli || plan->mark.low_milli || plan->mark.interval_max_ms))
         run.source = trace_mark(run.source, &plan->mark, seed);

@@ -13,11 +13,13 @@ struct simulate_plan {
     uint64_t first_seed, last_seed;
     int64_t tune_milli;
     bool steady;
+    int64_t repeat;
     struct run_options run; /* all but what differs between seeds */
     struct model_options speeds;
     struct trace_cluster cluster;
     struct trace_events events;
     struct fragment_mix *mix;
+    struct trace_list *known;
     struct trace_mark mark;
 };
 

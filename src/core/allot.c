@@ -8,7 +8,8 @@
  * round.
  *
  * Why there is no loop: a round happens once for its moment, whatever is reported in between, and
- * between rounds nothing is stopped here. */
+ * between rounds nothing is stopped here. A round that changed nothing while
+ * nobody has a place leaves no trace: the next is held when something else happens. */
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/job.h"
@@ -36,7 +37,6 @@ bool allot_governs(const struct core *core, const struct live_job *job)
 void allot_served(struct core *core, const struct live_attempt *attempt)
 {
     struct live_allotment *allotment = attempt->job->allotment;
-    core->round_wanted = true;
     if (!allotment)
         return;
     int64_t held_ms = core->now_ms - attempt->row.admitted_ms;
@@ -61,9 +61,24 @@ static int64_t round_from(const struct core *core, int64_t from_ms)
 
 int64_t allot_next_ms(const struct core *core)
 {
-    if (core->allotment->round_ms == 0 || core->governed == 0)
+    if (core->allotment->round_ms == 0 || core->governed == 0 || core->round_quiet)
         return MOMENT_NEVER;
-    return core->round_next_ms ? core->round_next_ms : round_from(core, core->now_ms);
+    return core->round ? core->round->row.last : core->now_ms;
+}
+
+static void round_set(struct core *core, int64_t at_ms)
+{
+    counter_mark(core, &core->round, "round", at_ms);
+}
+
+void allot_join(struct core *core, const struct live_job *job)
+{
+    if (!allot_governs(core, job))
+        return;
+    core->governed++;
+    core->round_quiet = false;
+    if (!core->round || core->round->row.last < core->now_ms)
+        round_set(core, round_from(core, core->now_ms));
 }
 
 /* ---- what the policy sees ------------------------------------------------------------------ */
@@ -84,10 +99,8 @@ static int64_t node_devices(const struct core *core, const struct live_node *nod
         else if (attempt_governed(core, one->attempt))
             own |= one->row.devices;
     }
-    for (size_t i = 0; i < node->claims.count; i++) {
-        if (!allot_governs(core, node->claims.items[i]->job))
-            others |= node->claims.items[i]->row.devices;
-    }
+    for (size_t i = 0; i < node->claims.count; i++)
+        others |= node->claims.items[i]->row.devices;
     if (!node_takes_work(node))
         return __builtin_popcountll(own);
     return most(node->row.devices - __builtin_popcountll(others), 0);
@@ -160,10 +173,37 @@ static bool job_takes_part(const struct core *core, const struct live_job *job)
     return job->attempt || (job->row.state == JOB_QUEUED && !job->claims);
 }
 
-/* Elements of an array beyond what it may have active do not ask. */
-static bool array_lets(const struct live_job *job)
+/* Elements of an array beyond what it may have active do not ask. Ids of elements follow each
+ * other, so that it is enough to know how many of the last array were let in. */
+struct array_door {
+    const struct live_array *array;
+    int32_t let_in;
+};
+
+static bool array_lets(struct array_door *door, const struct live_job *job)
 {
-    return job->attempt || !array_full(job);
+    if (job->attempt || !job->array || job->array->parallel == 0)
+        return true;
+    if (door->array != job->array)
+        *door = (struct array_door){.array = job->array};
+    return job->array->active + door->let_in++ < job->array->parallel;
+}
+
+/* Whether any node takes a rank of it, and one pool its smallest gang; asked once for jobs of one
+ * kind that follow each other. */
+struct shape_door {
+    const struct live_shape *shape;
+    int32_t size_min;
+    bool open;
+};
+
+static bool shape_lets(const struct core *core, struct shape_door *door, const struct live_job *job)
+{
+    if (door->shape != job->shape || door->size_min != job->row.size_min)
+        *door = (struct shape_door){.shape = job->shape,
+            .size_min = job->row.size_min,
+            .open = fit_possible(core, job->shape, job->row.size_min, true)};
+    return job->attempt || door->open;
 }
 
 static void round_open(struct core *core, struct allot_round *round)
@@ -174,8 +214,11 @@ static void round_open(struct core *core, struct allot_round *round)
         .round_ms = core->options.round_ms,
         .jobs = mem_alloc((size_t)core->governed + 1, sizeof *round->jobs),
     };
+    struct array_door arrays = {0};
+    struct shape_door shapes = {0};
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
-        if (!job_takes_part(core, job) || !array_lets(job))
+        if (!job_takes_part(core, job) || !array_lets(&arrays, job) ||
+            !shape_lets(core, &shapes, job))
             continue;
         assert(round->count < (size_t)core->governed);
         allotment_of(core, job);
@@ -197,7 +240,7 @@ static void round_close(struct allot_round *round)
 
 /* ---- what becomes of its answer ------------------------------------------------------------ */
 
-static void remember(struct core *core, const struct allot_job *one, int32_t turn)
+static bool remember(struct core *core, const struct allot_job *one, int32_t turn)
 {
     struct live_allotment *allotment = one->live->allotment;
     struct allotment_row *row = &allotment->row;
@@ -205,24 +248,29 @@ static void remember(struct core *core, const struct allot_job *one, int32_t tur
     turn = placed ? 0 : turn;
     if (row->target == one->target && row->turn == turn && row->level == one->level &&
         row->level_ms == one->level_ms && row->note == one->note)
-        return;
+        return false;
     row->target = one->target;
     row->turn = turn;
     row->level = one->level;
     row->level_ms = one->level_ms;
     row->note = one->note;
     change_put(core, &allotment->item);
+    return true;
 }
 
-static void stop_changed(struct core *core, const struct allot_round *round)
+/* Whether anything is different. */
+static bool stop_changed(struct core *core, const struct allot_round *round)
 {
+    bool changed = false;
     for (size_t i = 0; i < round->count; i++) {
         const struct allot_job *one = round->jobs[i];
-        remember(core, one, (int32_t)i);
+        changed |= remember(core, one, (int32_t)i);
         if (one->size == 0 || one->size == one->target)
             continue;
         attempt_stop(core, one->live->attempt, one->target ? END_RESIZED : END_PREEMPTED, NULL);
+        changed = true;
     }
+    return changed;
 }
 
 /* Claims a place, as the one of an attempt would be, if limits leave room for it besides what those
@@ -237,74 +285,48 @@ static bool claim_place(struct core *core, struct live_job *job, const struct pl
     return true;
 }
 
-typedef VEC(struct live_attempt *) attempt_vec;
-
-static void leaving_set_away(struct core *core, attempt_vec *leaving)
+/* At once for who waits; who is being resized gets his place when he has left the old one. */
+static bool claim_places(struct core *core, const struct allot_trial *trial)
 {
-    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
-        if (attempt->row.stop_reason == END_NONE)
-            continue;
-        attempt_set_away(attempt, true);
-        vec_push(leaving, attempt);
+    bool claimed = false;
+    for (size_t i = 0; i < trial->round->count; i++) {
+        struct live_job *job = (struct live_job *)trial->round->jobs[i]->live;
+        if (trial->plans[i].size && !job->attempt)
+            claimed |= claim_place(core, job, &trial->plans[i]);
     }
+    return claimed;
 }
 
-/* Places as they will be when all that is stopping has left, in the order of preference. What a
- * resized job will need is only set aside while the others look. */
-static void claim_places(struct core *core, const struct allot_round *round)
+/* While somebody has a place, time alone may change what a policy decides. */
+static bool anybody_runs(const struct allot_round *round)
 {
-    attempt_vec leaving = {0};
-    VEC(struct plan) aside = {0};
-    VEC(const struct live_job *) aside_for = {0};
-    leaving_set_away(core, &leaving);
     for (size_t i = 0; i < round->count; i++) {
-        const struct allot_job *one = round->jobs[i];
-        struct live_job *job = (struct live_job *)one->live;
-        struct plan plan = {0};
-        if (one->target == 0 || one->target == one->size ||
-            !allot_plan(core, job, one->target, one->target, &plan))
-            continue;
-        if (job->attempt || !claim_place(core, job, &plan)) {
-            plan_claim(job, &plan, 1);
-            vec_push(&aside, plan);
-            vec_push(&aside_for, job);
-            continue;
-        }
-        plan_finish(&plan);
+        if (round->jobs[i]->live->attempt || round->jobs[i]->live->claims)
+            return true;
     }
-    for (size_t i = aside.count; i-- > 0;) {
-        plan_claim(aside_for.items[i], &aside.items[i], -1);
-        plan_finish(&aside.items[i]);
-    }
-    for (size_t i = leaving.count; i-- > 0;)
-        attempt_set_away(leaving.items[i], false);
-    vec_free(&aside);
-    vec_free(&aside_for);
-    vec_free(&leaving);
+    return false;
 }
 
 void allot_run(struct core *core)
 {
-    if (core->allotment->round_ms == 0)
+    if (core->allotment->round_ms == 0 || core->governed == 0)
         return;
-    if (core->governed == 0) {
-        core->round_next_ms = 0;
+    if (core->round && core->round->row.last > core->now_ms)
         return;
-    }
-    if (core->round_next_ms == 0)
-        core->round_next_ms = round_from(core, core->now_ms);
-    if (core->round_next_ms > core->now_ms)
-        return;
-    core->round_next_ms = round_from(core, core->now_ms + 1);
     struct allot_round round;
     round_open(core, &round);
     core->allotment->decide(&round);
     allot_settle(core, &round);
-    stop_changed(core, &round);
-    claim_places(core, &round);
+    struct allot_trial trial;
+    allot_try(&trial, core, &round);
+    bool changed = stop_changed(core, &round);
+    changed |= claim_places(core, &trial);
+    allot_trial_finish(&trial);
+    core->round_quiet = !changed && !anybody_runs(&round);
     round_close(&round);
-    core->round_wanted = true;
-    core->pass_wanted = true;
+    if (!core->round_quiet)
+        round_set(core, round_from(core, core->now_ms + 1));
+    core->pass_wanted |= changed;
 }
 
 /* ---- between rounds ------------------------------------------------------------------------ */
@@ -356,9 +378,8 @@ static void place_one(struct core *core, struct live_job *job, bool last)
 
 void allot_place(struct core *core)
 {
-    if (!core->round_wanted || core->allotment->round_ms == 0)
+    if (core->allotment->round_ms == 0)
         return;
-    core->round_wanted = false;
     VEC(struct live_allotment *) waiting = {0};
     TABLE_EACH (core, ROW_ALLOTMENT, struct live_allotment, allotment) {
         if (waits_for_place(core, allotment))

@@ -12,6 +12,7 @@
  * scheduled as ever, beside them. */
 #pragma once
 
+#include "base/vec.h"
 #include "core/core.h"
 #include "core/table.h"
 
@@ -68,14 +69,15 @@ struct allot_round {
     int64_t round_ms;
     int64_t devices;         /* accelerators that these jobs may hold together */
     int64_t node_devices;    /* of the largest node */
+    int64_t spare;           /* of what was given to jobs and taken back by limits */
     struct allot_job **jobs; /* ids ascending; the policy leaves them in its order of preference */
     size_t count;
 };
 
 struct allotment_policy {
     const char *name;
-    int64_t round_ms; /* 0: no rounds */
-    bool widest;      /* a gang takes the emptiest nodes first, not the tightest that hold it */
+    int64_t round_ms;  /* 0: no rounds */
+    bool widest;       /* a gang takes the emptiest nodes first, not the tightest that hold it */
     bool late_goes_on; /* deadlines are goals: a job that passed its own is not ended */
     void (*decide)(struct allot_round *round);
 };
@@ -90,6 +92,8 @@ const struct allotment_policy *allot_policy(size_t i);
 
 /* Whether a policy with rounds decides about the job. */
 bool allot_governs(const struct core *core, const struct live_job *job);
+/* Counts a new job that it decides about; the first of them sets the moment of the next round. */
+void allot_join(struct core *core, const struct live_job *job);
 /* Holds the round that is due, if one is, and says whether it did. */
 void allot_run(struct core *core);
 /* Places what the last round decided and what could not be placed at once. */
@@ -105,6 +109,22 @@ void allot_served(struct core *core, const struct live_attempt *attempt);
 /* Brings the targets within sizes, limits and what there is, in the order given; guarantees come
  * before everything but what can not be stopped. Changes nothing but the targets. */
 void allot_settle(struct core *core, struct allot_round *round);
+
+/* ---- allot_trial.c ----------------------------------------------------------------------------
+ */
+
+struct allot_trial {
+    struct core *core;
+    struct allot_round *round;
+    struct plan *plans; /* for each job of the round: the new place, or of no ranks */
+    VEC(struct live_attempt *) away;
+    int64_t spare; /* devices that are over */
+};
+
+/* Brings the targets within what has room, and finds places for those that get something new.
+ * allot_trial_finish frees what it holds. */
+void allot_try(struct allot_trial *trial, struct core *core, struct allot_round *round);
+void allot_trial_finish(struct allot_trial *trial);
 
 /* ---- allot_progress.c -------------------------------------------------------------------------
  */

@@ -238,18 +238,19 @@ static void keep(struct deadline *all, int64_t *left)
     }
 }
 
-/* Those that could not be promised anything, and would be in time if starting cost them nothing:
- * what it costs to start for the first time nobody knows. */
+/* Those that could not be promised anything, and would be in time if it cost less to start for the
+ * first time than to start again: how much less nobody knows. */
 static void hope(struct deadline *all, int64_t *left)
 {
     for (size_t i = 0; i < all->count; i++) {
         struct plan_job *one = all->order[i];
         int64_t restart_ms = one->restart_ms;
-        if (one->promised || !may_be_promised(all, one))
-            continue;
-        one->restart_ms = 0;
-        if (plan_fit(&all->plan, one))
-            *left -= (int64_t)one->base * one->job->devices;
+        bool fits = one->promised || !may_be_promised(all, one);
+        for (int64_t share = 2; !fits && share >= 0; share--) {
+            one->restart_ms = restart_ms * share / 4;
+            fits = plan_fit(&all->plan, one);
+            *left -= fits ? (int64_t)one->base * one->job->devices : 0;
+        }
         one->restart_ms = restart_ms;
     }
 }

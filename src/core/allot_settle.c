@@ -139,9 +139,13 @@ void allot_settle(struct core *core, struct allot_round *round)
     }
     for (size_t i = 0; i < trial.count; i++)
         grant_wanted(&trial, &grants[i]);
+    int64_t left = most(trial.devices, 0);
     for (size_t i = trial.count; i-- > 0;) {
+        int64_t cut = grants[i].want - grants[i].ranks;
+        round->spare += most(cut, 0) * grants[i].job->devices;
         round->jobs[i]->target = grants[i].ranks;
         grant_set(&trial, &grants[i], 0);
     }
     hold_attempts(&trial, 1);
+    round->spare = least(round->spare, left);
 }

@@ -206,6 +206,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     if (reason != END_PREEMPTED)
         core->pass_wanted = true; /* others may claim the place that it leaves */
     promises_touch(core);
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        one->node->empty_key = 0;
     change_put(core, &attempt->item);
     job_set_state(core, job, JOB_STOPPING);
     decide(core, (struct core_decision){.kind = DECISION_STOP,
@@ -286,6 +288,22 @@ static int64_t backoff_ms(const struct job_row *row)
     return row->backoff_max_ms ? least(delay, row->backoff_max_ms) : row->backoff_ms;
 }
 
+/* A job that is preempted again and again before it has saved anything only wastes what it holds:
+ * from the third time on it waits before it tries again, twice as long each time. */
+enum { VAIN_FREE = 2, VAIN_WAIT_MS = 60 * 1000, VAIN_WAIT_MS_MAX = 3600 * 1000 };
+
+static void count_vain(struct core *core, const struct live_attempt *attempt)
+{
+    struct job_row *job = &attempt->job->row;
+    bool saved = attempt->row.checkpoint_ms > 0 || job->saves_on_stop || job->service;
+    job->vain = saved ? 0 : job->vain + (job->vain < INT32_MAX);
+    if (job->vain <= VAIN_FREE)
+        return;
+    int32_t doublings = (int32_t)least(job->vain - VAIN_FREE - 1, 6);
+    int64_t wait_ms = least((int64_t)VAIN_WAIT_MS << doublings, VAIN_WAIT_MS_MAX);
+    job->not_before_ms = core->now_ms + wait_ms;
+}
+
 static void job_requeue(struct core *core, struct live_job *job, enum end_reason reason)
 {
     job_decide(core, DECISION_REQUEUE, job, (int32_t)reason);
@@ -324,8 +342,11 @@ static void job_after_attempt(struct core *core, const struct live_attempt *atte
         job_end(core, job, JOB_CANCELLED, END_REPLACED, exit_status);
     else if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
-    else if (ends_innocently(attempt, reason))
+    else if (ends_innocently(attempt, reason)) {
+        if (reason == END_PREEMPTED)
+            count_vain(core, attempt);
         job_requeue(core, job, reason);
+    }
     else if (service_goes_on(core, attempt, reason))
         job_retry(core, job, reason);
     else if (reason == END_SUCCEEDED)

@@ -92,7 +92,7 @@ static bool leaves_in_time(const struct promise_row *promise, const struct live_
 {
     if (attempt_leaves_ms(attempt) <= promise->begin_ms)
         return true;
-    return promise->open && attempt->row.id <= promise->last_attempt && attempt_open(attempt);
+    return promise->open && attempt->row.id <= promise->last_attempt && attempt_unbounded(attempt);
 }
 
 /* Amounts of a node. */
@@ -119,13 +119,13 @@ static void share_promised(const struct live_node *node, struct share *ret)
         share_add(ret, one->job, one->row.ranks, one->row.devices, one->row.device_milli);
 }
 
-/* What attempts hold there that leave in time (true) or not. */
-static void share_held(const struct live_node *node, bool in_time, struct share *ret)
+/* What attempts hold there that leave in time. */
+static void share_leaving(const struct live_node *node, struct share *ret)
 {
     *ret = (struct share){0};
     for (size_t i = 0; i < node->placements.count; i++) {
         const struct live_placement *one = node->placements.items[i];
-        if (one->attempt->away || leaves_in_time(&node->promises->row, one->attempt) != in_time)
+        if (one->attempt->away || !leaves_in_time(&node->promises->row, one->attempt))
             continue;
         share_add(ret, one->attempt->job, one->row.ranks, one->row.devices, one->row.device_milli);
     }
@@ -138,7 +138,7 @@ static void view_claim(struct node_view *view, const struct live_node *node)
     struct share promised, leaving;
     struct bundle *claimed = &view->node.claimed;
     share_promised(node, &promised);
-    share_held(node, true, &leaving);
+    share_leaving(node, &leaving);
     claimed->cpu_milli += most(promised.plain.cpu_milli - leaving.plain.cpu_milli, 0);
     claimed->memory_bytes += most(promised.plain.memory_bytes - leaving.plain.memory_bytes, 0);
     claimed->disk_bytes += most(promised.plain.disk_bytes - leaving.plain.disk_bytes, 0);
@@ -162,6 +162,29 @@ const struct live_node *promise_view(const struct core *core, const struct live_
     view->node.exclusive_claimed += apart;
     node_room_derive(&view->node);
     return &view->node;
+}
+
+static bool crowded(int64_t promised, int64_t held, int64_t has)
+{
+    return promised > 0 && held + promised > has;
+}
+
+bool promise_crowded(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
+{
+    struct node_view view;
+    if (!node->promises || promise_view(core, job, node, &view) == node)
+        return false;
+    const struct bundle *held = &node->held, *before = &node->claimed, *after = &view.node.claimed;
+    bool full =
+        crowded(after->cpu_milli - before->cpu_milli, held->cpu_milli, node->row.cpu_milli) ||
+        crowded(after->memory_bytes - before->memory_bytes, held->memory_bytes,
+            node->row.memory_bytes) ||
+        crowded(after->disk_bytes - before->disk_bytes, held->disk_bytes, node->row.disk_bytes);
+    for (int32_t d = 0; d < node->row.devices; d++)
+        full |=
+            crowded(view.claimed[d] - node->device_claimed[d], node->device_held[d], DEVICE_MILLI);
+    return full;
 }
 
 /* ---- making and taking back -------------------------------------------------------------- */
@@ -364,10 +387,17 @@ static bool project_best(
     return found;
 }
 
+/* Where a job goes that has to be near others is for them to say, and a job that weighs spot
+ * capacity against its deadline changes its mind about what it waits for. */
+static bool may_be_promised(const struct live_job *job)
+{
+    return !job->shape->near && !job->row.spot_now;
+}
+
 void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
 {
     int64_t after_ms = core->options.reserve_after_ms;
-    if (after_ms < 0 || job->promises || job->shape->near || *seeks >= SEEKS_PER_PASS ||
+    if (after_ms < 0 || job->promises || !may_be_promised(job) || *seeks >= SEEKS_PER_PASS ||
         !any_pool_open(core, job))
         return;
     if (core->now_ms - job->row.queued_ms < after_ms) {
@@ -391,7 +421,7 @@ void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
 static bool promise_wanted(const struct core *core, const struct live_job *job)
 {
     int32_t size = job->row.size_min;
-    if (core->options.reserve_after_ms < 0 || array_full(job) ||
+    if (core->options.reserve_after_ms < 0 || !may_be_promised(job) || array_full(job) ||
         quota_ranks(core, job, size) < size)
         return false;
     struct amounts ask;
@@ -429,12 +459,25 @@ static bool over(int64_t kept, int64_t taken, int64_t has)
     return kept > 0 && kept + taken > has;
 }
 
+/* A claim is for the place of those that are stopping: they are not counted beside it. */
+static void share_staying(const struct live_node *node, struct share *ret)
+{
+    *ret = (struct share){0};
+    for (size_t i = 0; i < node->placements.count; i++) {
+        const struct live_placement *one = node->placements.items[i];
+        bool replaced = node->claims.count && one->attempt->row.stop_reason != END_NONE;
+        if (!replaced && !leaves_in_time(&node->promises->row, one->attempt))
+            share_add(
+                ret, one->attempt->job, one->row.ranks, one->row.devices, one->row.device_milli);
+    }
+}
+
 /* Whether what is promised of the node is there at the moment of the promise. */
 static bool node_keeps(const struct live_node *node)
 {
     struct share promised, stays;
     share_promised(node, &promised);
-    share_held(node, false, &stays);
+    share_staying(node, &stays);
     if (!company_keeps(node))
         return false;
     const struct bundle *kept = &promised.plain, *held = &stays.plain, *claimed = &node->claimed;

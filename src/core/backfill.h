@@ -67,6 +67,11 @@ struct node_view {
 const struct live_node *promise_view(const struct core *core, const struct live_job *job,
     const struct live_node *node, struct node_view *view);
 
+/* Whether so much is held of the node that the job may not hold a part of it: less is left than is
+ * promised to another and not held by those that leave in time. */
+bool promise_crowded(
+    const struct core *core, const struct live_job *job, const struct live_node *node);
+
 /* ---- project.c --------------------------------------------------------------------------------
  */
 
@@ -83,7 +88,9 @@ struct projection {
 int64_t attempt_leaves_ms(const struct live_attempt *attempt);
 /* The same for a job that would be admitted now. */
 int64_t job_leaves_ms(const struct core *core, const struct live_job *job);
-/* Whether it ends some day, though nobody knows when: it has no time limit and is no service. */
+/* Whether it ends some day, though nothing says when: it has no time limit and is no service. */
+bool attempt_unbounded(const struct live_attempt *attempt);
+/* The same, and nobody told it to stop. */
 bool attempt_open(const struct live_attempt *attempt);
 /* Where and when the smallest gang of the job fits first on these nodes of one pool, when nothing
  * starts there before. False: not before a service ends. plan_finish(&ret->plan) frees it. */

@@ -82,7 +82,7 @@ static int64_t ranks_of_pool(
         if (node_takes_work(pool->nodes.items[i]) && fit_matches(core, shape, pool->nodes.items[i]))
             vec_push(&nodes, pool->nodes.items[i]);
     }
-    if (shape->row.topology == TOPOLOGY_REQUIRED)
+    if (shape->row.topology == WISH_REQUIRED)
         topology_sort(core, shape, nodes.items, nodes.count);
     int64_t best = 0;
     for (size_t begin = 0, end; begin < nodes.count; begin = end) {
@@ -109,7 +109,7 @@ static void blocked_by_topology(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
     struct topology_shortage shortage;
-    if (job->shape->row.topology != TOPOLOGY_REQUIRED)
+    if (job->shape->row.topology != WISH_REQUIRED)
         return;
     topology_shortage(core, job->shape, job->row.size_min, &shortage);
     ret->level = shortage.level;

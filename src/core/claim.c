@@ -105,11 +105,16 @@ void claims_release(struct core *core, struct live_job *job)
         queue_add(core, job);
 }
 
+void claims_drop_node(struct core *core, struct live_node *node)
+{
+    while (node->claims.count)
+        claims_release(core, node->claims.items[0]->job);
+}
+
 void claims_release_node(struct core *core, struct live_node *node)
 {
     promise_release_node(core, node);
-    while (node->claims.count)
-        claims_release(core, node->claims.items[0]->job);
+    claims_drop_node(core, node);
 }
 
 /* The place that the claims keep, as a plan. */
@@ -154,7 +159,8 @@ static bool place_free(struct core *core, const struct live_job *job, const stru
     journal_trial(core, 1);
     plan_hold(job, plan, 1);
     for (size_t i = 0; i < plan->parts.count; i++)
-        is_free = is_free && !node_overfull(plan->parts.items[i].node);
+        is_free = is_free && !node_overfull(plan->parts.items[i].node) &&
+                  !promise_crowded(core, job, plan->parts.items[i].node);
     plan_hold(job, plan, -1);
     journal_trial(core, -1);
     return is_free;

@@ -36,7 +36,6 @@ struct core *core_create(const struct core_options *options)
     assert(core->allotment);
     if (core->options.round_ms <= 0)
         core->options.round_ms = core->allotment->round_ms;
-    core->round_next_ms = 0;
     if (core->options.reserve_after_ms == 0)
         core->options.reserve_after_ms = RESERVE_AFTER_MS_DEFAULT;
     if (core->allotment != allot_find(NULL))
@@ -113,6 +112,7 @@ void core_destroy(struct core *core)
         return;
     core_end(core);
     packing_forget(core);
+    mix_free(&core->mix);
     lanes_free(core);
     arrays_free(core);
     tables_free(core);

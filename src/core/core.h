@@ -30,6 +30,7 @@ struct core_options {
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
                                  * place; 0: default (5 minutes), below, or with another allotment than the
                                * default: there are no promises */
+    bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
@@ -397,6 +398,6 @@ uint64_t core_digest(const struct core *core);
  * bit by bit, a slice in each tick. */
 uint64_t core_digest_slice(
     const struct core *core, enum row_kind kind, uint64_t after, size_t most, uint64_t *ret_last);
-/* Goes on with a digest by one row; slices begin with CORE_DIGEST_START. */
 #define CORE_DIGEST_START 0xcbf29ce484222325u
+/* Goes on with a digest by one row; slices begin with CORE_DIGEST_START. */
 uint64_t core_digest_row(uint64_t digest, enum row_kind kind, const void *row);

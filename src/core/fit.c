@@ -127,7 +127,7 @@ void shape_candidates(struct core *core, struct live_shape *shape)
                 vec_push(&shape->candidates, node);
         }
     }
-    if (shape->row.topology == TOPOLOGY_REQUIRED)
+    if (shape->row.topology == WISH_REQUIRED)
         topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
@@ -180,7 +180,7 @@ static bool possible_by_kinds(
 
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
-    if (shape->row.topology == TOPOLOGY_REQUIRED) {
+    if (shape->row.topology == WISH_REQUIRED) {
         struct topology_largest largest;
         topology_largest(core, shape, ranks, open, &largest);
         return largest.ranks >= ranks;
@@ -290,6 +290,10 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
         return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
+    /* Most nodes of a busy pool are known here, before anything is divided. */
+    if (shape->accelerator_milli >= DEVICE_MILLI &&
+        node->room.whole * DEVICE_MILLI < shape->accelerator_milli)
+        return 0;
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);

@@ -61,6 +61,8 @@ static int load_counter(const struct loader *in)
         core->clock = counter;
         core->now_ms = most(core->now_ms, least(row->last, TIME_MS_MAX));
     }
+    if (strcmp(row->name, "round") == 0)
+        core->round = counter;
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         if (strcmp(row->name, row_type((enum row_kind)kind)->name) == 0)
             core->counters[kind] = counter;
@@ -206,7 +208,7 @@ static int load_shape(const struct loader *in)
         !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
         row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
         return corrupt(in, ROW_SHAPE, "amounts out of range");
-    if ((unsigned)row->topology > TOPOLOGY_REQUIRED || (row->topology != 0) != (row->within != 0))
+    if ((unsigned)row->topology > WISH_REQUIRED || (row->topology != 0) != (row->within != 0))
         return corrupt(in, ROW_SHAPE, "a topology without a level");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
         return corrupt(in, ROW_SHAPE, "too many accelerator types");
@@ -566,13 +568,13 @@ int core_load_end(struct core *core, struct error *err)
     hold_all(core);
     if (link_jobs(core, err) < 0)
         return -1;
+    mix_index(core);
     services_index(core);
     reservations_index(core);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         topology_derive(pool);
     topology_changed(core);
     spot_seen(core);
-    core->round_wanted = true;
     core->loading = false;
     return core_check(core, err);
 }

@@ -1,8 +1,9 @@
 /* Preemption: making a place for a job that does not fit.
  *
  * By default the set of attempts goes that loses least of those compared. For one rank these are
- * the offers of all nodes (offer.c); for a gang two greedy covers in each pool (search.c) and what
- * following the order of losses gives. Of the sets found the one that loses least is taken, of
+ * the offers of all nodes (offer.c); for a gang greedy covers in each pool (search.c) and, where
+ * that is cheap or attempts are on several nodes, what following the order of losses gives. Of the
+ * sets found the one that loses least is taken, of
  * equals the smaller, of those the first. The other policies are the orders that most schedulers
  * have; attempts are taken in that order until the job fits, then put back, the last first, where
  * they were not needed.
@@ -351,6 +352,8 @@ static void try_greedy(struct search *search, bool shared, struct verdict *verdi
     search_clear(search);
 }
 
+enum { FEW_NODES = 64 };
+
 static void search_pool(struct core *core, struct live_job *job, struct live_node *const *nodes,
     size_t count, struct verdict *verdict)
 {
@@ -365,8 +368,10 @@ static void search_pool(struct core *core, struct live_job *job, struct live_nod
             try_order(&search, order, verdict);
     } else if (search_possible(&search)) {
         try_greedy(&search, false, verdict);
-        try_greedy(&search, true, verdict);
-        try_order(&search, by_loss, verdict);
+        if (search.wide)
+            try_greedy(&search, true, verdict);
+        if (search.wide || count <= FEW_NODES)
+            try_order(&search, by_loss, verdict);
     }
     core->wake_ms = least(core->wake_ms, search.rules.protected_ms);
     search_close(&search);

@@ -31,6 +31,8 @@ void claims_release(struct core *core, struct live_job *job);
 /* Admits claimants whose place has become free, and drops claims that can not be met. */
 void claims_settle(struct core *core);
 /* Releases every claim on a node. */
+void claims_drop_node(struct core *core, struct live_node *node);
+/* The same, and what is promised of it. */
 void claims_release_node(struct core *core, struct live_node *node);
 void claim_link(struct core *core, struct live_claim *claim);
 void claim_amounts(const struct live_claim *claim, struct amounts *ret);

@@ -41,10 +41,11 @@ static void reservation_remove(
     change_delete(core, &one->item);
 }
 
-/* Releases claims that the node can not honour any more. */
+/* Releases claims that the node can not honour any more. What is promised of it is promised for
+ * after the maintenance, or taken back where promises are checked. */
 static void reservation_begins(struct core *core, struct live_node *node)
 {
-    claims_release_node(core, node);
+    claims_drop_node(core, node);
     node_stop_attempts(core, node, END_DRAINED);
 }
 

@@ -182,6 +182,7 @@ static const struct column shape_columns[] = {
     ENUM(shape_row, topology, topology_names),
     SYMBOL(shape_row, within, PLAIN),
     ENUM(shape_row, spot, spot_use_names),
+    INT(shape_row, mix),
 };
 
 static const struct column rule_columns[] = {
@@ -231,6 +232,7 @@ static const struct column job_columns[] = {
     LENGTH(job_row, backoff_max_ms),
     TIME(job_row, checkpoint_ms, PLAIN),
     TIME(job_row, ended_ms, INDEXED),
+    INT32(job_row, vain),
     FLAG(job_row, saves_on_stop),
     LENGTH(job_row, duration_ms),
     LENGTH(job_row, interval_ms),

@@ -190,6 +190,9 @@ struct quota_row {
     int64_t limit; /* -1: none */
 };
 
+/* What a shape wishes of topology. */
+enum topology_wish { WISH_NONE, WISH_PREFERRED, WISH_REQUIRED };
+
 struct shape_row {
     uint64_t id;
     int64_t cpu_milli;
@@ -202,9 +205,10 @@ struct shape_row {
     uint32_t jurisdiction;
     int32_t spread;
     uint8_t exclusive;
-    int32_t topology; /* enum topology_mode */
+    int32_t topology; /* enum topology_wish */
     uint32_t within;  /* the level, or "node" */
     int32_t spot; /* enum spot_use */
+    int64_t mix; /* ranks of it when the mix of jobs was last learnt */
 };
 
 struct rule_row {
@@ -251,6 +255,7 @@ struct job_row {
     int64_t backoff_ms, backoff_max_ms;
     int64_t checkpoint_ms; /* the newest checkpoint, or 0 */
     int64_t ended_ms;
+    int32_t vain;          /* preemptions in a row before anything was saved */
     uint8_t saves_on_stop; /* it writes a checkpoint when it is told to stop */
     int64_t duration_ms;   /* that its work is expected to take; 0: not known */
     int64_t interval_ms;   /* of its checkpoints, as it says; 0: not known */

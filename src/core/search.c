@@ -81,6 +81,7 @@ void search_open(struct search *search, struct core *core, struct live_job *job,
         recount(search, node);
         for (size_t p = 0; p < node->placements.count; p++) {
             struct live_attempt *attempt = node->placements.items[p]->attempt;
+            search->wide |= attempt->placements->node != node;
             if (attempt->row.stop_reason == END_NONE || attempt->mark == search->mark)
                 continue;
             attempt->mark = search->mark;

@@ -42,6 +42,7 @@ struct search {
     int64_t total;
     int32_t size;        /* ranks wanted */
     uint64_t mark;       /* that its nodes bear */
+    bool wide;           /* some attempt in the pool is on several nodes */
     attempt_vec leaving; /* stopping already */
     attempt_vec chosen;  /* away on trial */
 };

@@ -115,7 +115,8 @@ static void draft_make(struct core *core, const struct job *job, struct draft *d
     draft->row.node_type = symbol_intern(core, place->node_type);
     draft->row.jurisdiction = symbol_intern(core, place->jurisdiction);
     if (job->topology.within) {
-        draft->row.topology = (int32_t)job->topology.mode;
+        bool required = job->topology.mode == TOPOLOGY_REQUIRED;
+        draft->row.topology = required ? WISH_REQUIRED : WISH_PREFERRED;
         draft->row.within = symbol_intern(core, job->topology.within);
     }
     for (size_t i = 0; i < place->require.count; i++)

@@ -30,6 +30,9 @@ enum {
     RESTART_MS_DEFAULT = 60 * 1000, /* where the job does not say */
     MARGIN_MS = 10 * 1000,          /* of what takes a moment in any engine */
     AGAIN_MS = 30 * 1000,           /* to ask again where capacity was there and is gone */
+    LIFE_MS_MIN = 60 * 1000,        /* a node that was there for less was never there */
+    GONE_MS_MAX = 3600 * 1000,      /* one that is lost for longer is gone for good */
+    SEEN_MS_MIN = 3600 * 1000,      /* of nodes, before anything is said to be known */
 };
 #define SEEN_MS_MAX ((int64_t)28 * 24 * 3600 * 1000) /* of a node: beyond, half is forgotten */
 
@@ -42,9 +45,10 @@ void spot_pool_settle(struct core *core, struct live_pool *pool)
     if (!row->spot)
         return;
     for (size_t i = 0; i < pool->nodes.count; i++) {
-        bool up = pool->nodes.items[i]->row.state == NODE_UP;
-        row->spot_up_ms += up ? passed_ms : 0;
-        row->spot_down_ms += up ? 0 : passed_ms;
+        const struct node_row *node = &pool->nodes.items[i]->row;
+        int64_t gone_ms = most(GONE_MS_MAX - (row->spot_at_ms - node->since_ms), 0);
+        row->spot_up_ms += node->state == NODE_UP ? passed_ms : 0;
+        row->spot_down_ms += node->state == NODE_UP ? 0 : least(passed_ms, gone_ms);
     }
     row->spot_at_ms = core->now_ms;
     if (row->spot_up_ms + row->spot_down_ms > SEEN_MS_MAX * (int64_t)(pool->nodes.count + 1)) {
@@ -60,7 +64,7 @@ void spot_node_seen(struct core *core, struct live_node *node, bool lost)
     if (!node->pool->row.spot)
         return;
     spot_pool_settle(core, node->pool);
-    node->pool->row.spot_losses += lost;
+    node->pool->row.spot_losses += lost && core->now_ms - node->row.since_ms >= LIFE_MS_MIN;
 }
 
 /* Means over all spot pools that the job may use, and their prices for one rank. */
@@ -81,7 +85,7 @@ static void look_at_pools(const struct core *core, const struct live_job *job, s
         down_ms += pool->row.spot ? pool->row.spot_down_ms : 0;
         losses += pool->row.spot ? pool->row.spot_losses : 0;
     }
-    if (losses == 0)
+    if (losses == 0 || up_ms + down_ms < SEEN_MS_MIN)
         return;
     of->up_ms = most(up_ms / losses, 1);
     of->down_ms = down_ms / losses;

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "core/core.h"
+#include "core/packing_mix.h"
 #include "core/pool.h"
 #include "core/resource.h"
 #include "core/score.h"
@@ -36,12 +37,14 @@ struct core {
     const struct packing *packing;    /* the placement policy */
     void *packing_state;              /* its own */
     uint64_t packing_version;         /* of its tables; what was scored under another is stale */
+    struct mix mix;                   /* what jobs ask for, learnt */
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];
     struct slab slabs[ROW_KIND_COUNT];
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
+    struct live_counter *round; /* its value: the moment of the next round; NULL: none was set */
 
     struct idmap symbols;      /* by hash_text of their text */
     struct idmap symbols_gone; /* by id, until core_end */
@@ -70,8 +73,7 @@ struct core {
     int64_t apart_shapes;                /* live shapes with anti-affinity */
     const struct allotment_policy *allotment; /* who runs with how many ranks */
     int64_t governed;                         /* live jobs that it decides about in rounds */
-    int64_t round_next_ms;                    /* the next round, if there is anything to decide */
-    bool round_wanted;                        /* what the last round decided may be placed now */
+    bool round_quiet; /* the last one changed nothing, and time alone will not */
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */

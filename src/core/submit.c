@@ -5,7 +5,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
-#include "core/packing.h"
+#include "core/packing_mix.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -121,8 +121,8 @@ static int check_texts(const struct job *job, struct error *err)
         return error_set(err, ERR_INVALID, "metadata.name: expected 1 to 200 bytes");
     if (job->metadata.labels.count > LABELS_MAX)
         return error_set(err, ERR_TOO_LARGE, "metadata.labels: more than %d labels", LABELS_MAX);
-    if (job->topology.within && (unsigned)job->topology.mode - 1 > TOPOLOGY_REQUIRED - 1)
-        return error_set(err, ERR_INVALID, "spec.topology: expected a level and a mode");
+    if ((unsigned)job->topology.mode > TOPOLOGY_REQUIRED)
+        return error_set(err, ERR_INVALID, "spec.topology: unknown mode");
     if (symbol_check(job->class_name, "spec.class", err) < 0 ||
         symbol_check(job->topology.within, "spec.topology.within", err) < 0 ||
         symbol_check(place->pool, "spec.placement.pool", err) < 0 ||
@@ -288,7 +288,7 @@ static int check_possible(const struct core *core, const struct submission *in,
         return -1;
     if (fit_possible(core, shape, size_min, false))
         return 0;
-    if (shape->row.topology == TOPOLOGY_REQUIRED)
+    if (shape->row.topology == WISH_REQUIRED)
         return refuse_topology(core, shape, size_min, err);
     struct core_nearest nearest;
     char why[300];
@@ -407,7 +407,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     }
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
-    core->governed += allot_governs(core, live);
+    allot_join(core, live);
     spot_begin(core, live);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
@@ -457,7 +457,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
         uint64_t id = make_job(core, in, shape, i, first);
         first = first ? first : id;
     }
-    packing_arrived(core, shape, in->count * or_one(in->job->gang.size));
+    mix_count(core, shape, in->count * or_one(in->job->gang.size));
     shape_unref(core, shape);
     symbol_sweep(core, last_symbol);
     *ret_id = first;

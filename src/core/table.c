@@ -60,13 +60,19 @@ static void change_list(struct core *core, struct item *item)
     vec_push(&core->changes, item);
 }
 
+void counter_mark(
+    struct core *core, struct live_counter **counter, const char *name, int64_t value)
+{
+    if (!*counter)
+        *counter = counter_create(core, name);
+    (*counter)->row.last = value;
+    change_list(core, &(*counter)->item);
+}
+
 /* The clock is stored with the first change of a moment: idle ticks write nothing. */
 static void clock_mark(struct core *core)
 {
-    if (!core->clock)
-        core->clock = counter_create(core, "clock");
-    core->clock->row.last = core->now_ms;
-    change_list(core, &core->clock->item);
+    counter_mark(core, &core->clock, "clock", core->now_ms);
 }
 
 uint64_t id_next(struct core *core, enum row_kind kind)

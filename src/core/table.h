@@ -54,6 +54,9 @@ void *item_alloc(struct core *core, enum row_kind kind, size_t size);
 void item_free(struct core *core, struct item *item);
 /* The next id of a table; see table.c for what ids are. */
 uint64_t id_next(struct core *core, enum row_kind kind);
+/* Sets a scalar of the core's own, which its first setting makes. */
+void counter_mark(
+    struct core *core, struct live_counter **counter, const char *name, int64_t value);
 /* The live object with that id, or NULL. */
 struct item *table_find(const struct core *core, enum row_kind kind, uint64_t id);
 /* Adds an object whose row has its id, which is above every other one of its table. */

@@ -77,7 +77,7 @@ static void maintenance_lets_in_only_what_ends_before_it(void **state)
     world_end(world, fits, END_SIGNAL);
     world_tick(world, 0);
     assert_int_equal(world_state(world, fits), JOB_QUEUED);
-    assert_int_equal(core_next_ms(world->core), begin_ms + HOUR_MS);
+    assert_true(core_next_ms(world->core) <= begin_ms + HOUR_MS);
     world_tick(world, HOUR_MS);
     assert_int_equal(world_state(world, open), JOB_STARTING);
     assert_int_equal(world_state(world, fits), JOB_STARTING);

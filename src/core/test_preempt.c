@@ -1,6 +1,8 @@
 /* Preemption: who goes, who gets the place, and that it is kept. */
 #include "core/test_help.h"
 
+#include <stdio.h>
+
 static uint64_t submit_running(
     struct world *world, const char *team, const char *name, int64_t devices, int32_t priority)
 {
@@ -254,6 +256,33 @@ static void knows_who_loses_nothing(void **state)
     assert_int_equal(world_state(world, training), JOB_RUNNING);
 }
 
+/* Preempted twice before it saved anything it tries again at once; the third time it waits a
+ * minute, the fourth two. */
+static void waits_after_running_in_vain(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("n", 8, 32, 1)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+    uint64_t low = submit_running(world, "t", "low", 1, PRIORITY_LOW);
+    for (int time = 1; time <= 4; time++) {
+        char name[16];
+        snprintf(name, sizeof name, "urgent%d", time);
+        uint64_t urgent = submit_urgent(world, "t", name, 1);
+        world_tick(world, 1000);
+        assert_int_equal(world_state(world, low), JOB_STOPPING);
+        world_end(world, low, END_SIGNAL);
+        world_tick(world, 0);
+        world_end(world, urgent, END_SUCCEEDED);
+        world_tick(world, 0);
+        int64_t wait_ms = time < 3 ? 0 : time == 3 ? MINUTE_MS : 2 * MINUTE_MS;
+        assert_int_equal(world_state(world, low), wait_ms ? JOB_WAITING : JOB_STARTING);
+        world_tick(world, wait_ms);
+        assert_int_equal(world_state(world, low), JOB_STARTING);
+        world_start(world, low);
+    }
+}
+
 static void put_quotas(struct world *world, const char *name, struct quota *quotas, size_t count)
 {
     struct error err;
@@ -321,6 +350,7 @@ int main(void)
         TEST(stops_nobody_more_often_than_it_allows),
         TEST(a_preempted_job_that_says_it_is_complete_has_succeeded),
         TEST(frees_one_node_rather_than_scattered_devices),
+        TEST(waits_after_running_in_vain),
         TEST(knows_who_loses_nothing),
         TEST(who_asks_for_any_type_is_not_measured_by_the_one_it_got),
     };

@@ -230,7 +230,7 @@ static void preemption_makes_room_within_a_domain(void **state)
     for (int i = 0; i < 8; i++) {
         char name[8];
         snprintf(name, sizeof name, "low%d", i);
-        low[i] = gang(world, name, 1, NULL, TOPOLOGY_NONE);
+        low[i] = gang(world, name, 1, NULL, TOPOLOGY_PREFERRED);
         world_start(world, low[i]);
     }
     for (int i = 0; i < 8; i += 2)

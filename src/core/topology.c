@@ -176,7 +176,7 @@ int32_t topology_level(
 bool topology_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    if (shape->row.topology != TOPOLOGY_REQUIRED)
+    if (shape->row.topology != WISH_REQUIRED)
         return true;
     int32_t level = topology_level(core, node->pool, shape);
     return level == node->pool->level_count || (level >= 0 && level < node->domains_known);
@@ -191,7 +191,7 @@ static uint64_t domain_at(const struct live_node *node, int32_t level)
 bool topology_same(const struct core *core, const struct live_shape *shape,
     const struct live_node *a, const struct live_node *b)
 {
-    if (shape->row.topology != TOPOLOGY_REQUIRED || a == b)
+    if (shape->row.topology != WISH_REQUIRED || a == b)
         return true;
     int32_t level = topology_level(core, a->pool, shape);
     return a->pool == b->pool && domain_at(a, level) == domain_at(b, level);

@@ -13,6 +13,7 @@ struct children;
 /* An answer is there: JSON, or NULL when the child died or there was no room. */
 typedef void children_answer_fn(void *context, uint64_t number, const char *text, size_t length);
 
+/* None are under way. The context goes to each answer. */
 struct children *children_create(children_answer_fn *answer, void *context);
 /* Kills what runs. NULL is fine. */
 void children_destroy(struct children *children);
@@ -33,4 +34,5 @@ struct children_stats {
     int64_t asked, remembered, failed;
     int64_t fork_ns; /* the last one took */
 };
+/* Figures since the beginning. */
 void children_stats(const struct children *children, struct children_stats *ret);

@@ -7,6 +7,7 @@
 
 struct copy;
 
+/* An empty one. */
 struct copy *copy_create(void);
 void copy_destroy(struct copy *copy); /* NULL is fine */
 /* Forgets every row. */

@@ -28,4 +28,5 @@ struct feed_copy_stats {
     int64_t snapshots, snapshot_ns; /* read, and how long the last took */
     int64_t bytes, learned;
 };
+/* Figures since the beginning. */
 void feed_copy_stats(const struct feed_copy *feed, struct feed_copy_stats *ret);

@@ -34,6 +34,7 @@ struct history_job {
 void history_describe(const struct job_row *job, const struct shape_row *shape, const char *team,
     const char *name, const char *class_name, struct history_job *ret);
 
+/* An empty one. */
 struct history *history_create(void);
 void history_destroy(struct history *history); /* NULL is fine */
 /* An attempt of the job ran to its own end, after run_ms. */
@@ -49,5 +50,7 @@ int64_t history_samples(
     const struct history *history, const struct history_job *job, int *ret_level);
 /* "the same name in the team", .. for a level. */
 extern const char *const history_level_names[HISTORY_LEVELS + 1];
+/* How many there are. */
 size_t history_sketches(const struct history *history);
+/* How often something was learned. */
 int64_t history_learned(const struct history *history);

@@ -240,7 +240,9 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
 
 int effects_load(struct server *server, struct error *err)
 {
-    struct core *core = core_create(NULL);
+    const struct core_options options = {
+        .allotment = server->config.allotment, .round_ms = server->config.round_ms};
+    struct core *core = core_create(&options);
     if (store_load(server->store, load_row, core, err) < 0 || core_load_end(core, err) < 0 ||
         catalog_load(server->catalog, server->reader, err) < 0 ||
         tokens_load(server->tokens, server->reader, err) < 0 ||

@@ -2,11 +2,13 @@
  * <job>/last the newest line with its position, under <job>/<epoch> the newest of an epoch. */
 #include "server/progress.h"
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/cost.h"
 #include "server/names.h"
+#include "server/pace.h"
 #include "server/status.h"
 #include "server/ticker.h"
 
@@ -24,6 +26,7 @@ struct track {
     uint64_t job;
     int64_t attempt;
     uint64_t offset;
+    struct pace pace;
 };
 
 struct progress {
@@ -101,12 +104,16 @@ struct line_note {
     int64_t epoch; /* -1: the line names none */
     int64_t at_ms;
     char *json;
+    bool told; /* how far and how fast it is, for the core */
+    struct core_progress pace;
+    struct core_speed *speeds;
 };
 
 static void note_free(void *context)
 {
     struct line_note *note = context;
     free(note->json);
+    free(note->speeds);
     free(note);
 }
 
@@ -119,6 +126,9 @@ static int store_line(struct tick *tick, void *context, struct error *err)
     const struct job_row *job = core_job(server->core, note->job);
     if (!job)
         return 0;
+    struct error refused;
+    if (note->told && core_job_progress(server->core, note->job, &note->pace, &refused) < 0)
+        log_debug("progress of job %" PRIu64 ": %s", note->job, refused.text);
     last_key(note->job, key);
     store_txn_put_document(tick_txn(tick), collection, key, "", note->json, note->at_ms);
     if (note->epoch >= 0) {
@@ -127,6 +137,28 @@ static int store_line(struct tick *tick, void *context, struct error *err)
         store_txn_put_document(tick_txn(tick), collection, key, "", note->json, note->at_ms);
     }
     return 0;
+}
+
+static void count_nodes(void *context, enum row_kind kind, const void *row)
+{
+    (void)kind;
+    (void)row;
+    ++*(int32_t *)context;
+}
+
+/* Whether the core is to be told how far and how fast the job is. */
+static void take_pace(struct server *server, struct track *track, const struct doc *data,
+    int64_t at_ms, struct line_note *note)
+{
+    const struct job_row *job = core_job(server->core, track->job);
+    const struct attempt_row *row = job ? core_attempt(server->core, job->attempt) : NULL;
+    if (!row || row->number != track->attempt || !doc_get(data, "done"))
+        return;
+    struct pace_attempt attempt = {
+        .number = row->number, .admitted_ms = row->admitted_ms, .ranks = row->size};
+    core_placement_each(server->core, row->id, count_nodes, &attempt.nodes);
+    note->speeds = mem_alloc(CORE_SPEEDS_MAX, sizeof *note->speeds);
+    note->told = pace_take(&track->pace, data, &attempt, at_ms, note->speeds, &note->pace);
 }
 
 void progress_line(struct progress *progress, uint64_t job, int64_t attempt_number,
@@ -155,6 +187,7 @@ void progress_line(struct progress *progress, uint64_t job, int64_t attempt_numb
         .epoch = epoch <= EPOCH_MAX ? epoch : -1,
         .at_ms = at_ms,
         .json = strbuf_steal(&json)};
+    take_pace(progress->server, track, data, at_ms, note);
     ticker_report(progress->server->ticker, "engine", store_line, note_free, note);
 }
 

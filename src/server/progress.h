@@ -1,7 +1,8 @@
 /* What jobs report of themselves: JSON lines that they append to the file in MUSTER_METRICS. The
  * last line is kept, and the last line of each epoch with its moment, from which comes the price of
  * an epoch. Lines that were seen before (an engine reports them again after a restart) are known by
- * their position in the job's file. */
+ * their position in the job's file.
+ * Lines that say how far the job is are for the core, too: see pace.h. */
 #pragma once
 
 #include "base/error.h"

@@ -335,5 +335,5 @@ int invariants_state(const struct sim_store *store, struct error *err)
     for (each_row(claim_row, claim, store, ROW_CLAIM))
         if (check_claim(store, claim, err) < 0)
             return -1;
-    return invariants_services(store, err);
+    return invariants_promises(store, err) < 0 ? -1 : invariants_services(store, err);
 }

@@ -284,8 +284,8 @@ static bool only_seen(const struct pool_row *old, const struct pool_row *pool)
     return pool->spot && memcmp(&other, pool, sizeof other) == 0;
 }
 
-static int check_other_change(
-    const struct sim_txn *txn, const void *old, const struct core_change *change, struct error *err)
+static int check_other_change(const struct sim_store *before, const struct sim_txn *txn,
+    const void *old, const struct core_change *change, struct error *err)
 {
     uint64_t id = sim_row_id(change->row);
     bool gone = change->change != CHANGE_PUT;
@@ -302,7 +302,9 @@ static int check_other_change(
             ((const struct claim_row *)change->row)->job, err);
     if (change->kind == ROW_PROMISE && !gone && !old)
         return need_decision(txn, DECISION_PROMISE, DECISION_OF_JOB,
-            ((const struct promise_row *)change->row)->job, err);
+                   ((const struct promise_row *)change->row)->job, err) < 0
+                   ? -1
+                   : invariants_promise_change(before, txn, change->row, err);
     return 0;
 }
 
@@ -377,7 +379,7 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     case ROW_SERVICE:
     case ROW_REPLICA: return invariants_service_change(before, txn, change, err);
-    default: return check_other_change(txn, old, change, err);
+    default: return check_other_change(before, txn, old, change, err);
     }
 }
 

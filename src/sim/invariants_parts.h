@@ -53,6 +53,18 @@ int invariants_quota_kept(
  */
 int invariants_preempted(const struct sim_store *after, const struct core_decision *decision,
     int64_t now_ms, struct error *err);
+/* An attempt that a round gave another size may be stopped for it. */
+int invariants_resized(const struct sim_store *after, const struct core_decision *decision,
+    int64_t now_ms, struct error *err);
+
+/* What is promised is there at its moment, as far as what runs goes by its time limits. */
+int invariants_promises(const struct sim_store *store, struct error *err);
+/* A promise that is new: the job had none, or a later one, or there is a reason for the delay. */
+int invariants_promise_change(const struct sim_store *before, const struct sim_txn *txn,
+    const struct promise_row *promise, struct error *err);
+/* Whether one gang of the shape may be on both nodes, as far as pools and topology go. */
+bool invariants_same_domain(const struct sim_store *store, const struct shape_row *shape,
+    const struct node_row *a, const struct node_row *b);
 
 /* What every stored state of services and replicas must be. */
 int invariants_services(const struct sim_store *store, struct error *err);

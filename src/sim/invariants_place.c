@@ -188,6 +188,7 @@ static int check_admitted(const struct sim_store *store, const struct attempt_ro
     const struct job_row *job = sim_store_row(store, ROW_JOB, attempt->job);
     const struct placement_row *placement;
     uint64_t pool = 0;
+    const struct node_row *first = NULL;
     if (job->not_before_ms > now_ms)
         return broken(err, 1, "job %llu got a place before its moment", (ull)job->id);
     if (job->cancel)
@@ -200,6 +201,10 @@ static int check_admitted(const struct sim_store *store, const struct attempt_ro
         const struct node_row *node = sim_store_row(store, ROW_NODE, placement->node);
         if (check_one_pool(attempt, node, &pool, err) < 0)
             return -1;
+        first = first ? first : node;
+        if (!invariants_same_domain(
+                store, sim_store_row(store, ROW_SHAPE, job->shape), first, node))
+            return broken(err, 5, "attempt %llu is in two domains", (ull)attempt->id);
         if (invariants_node_allowed(store, job, node, now_ms, err) < 0)
             return error_prefix(err, "attempt %llu of job %llu on node %llu", (ull)attempt->id,
                 (ull)job->id, (ull)node->id);
@@ -235,6 +240,9 @@ int invariants_admission(
             return -1;
         if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
             invariants_preempted(after, decision, now_ms, err) < 0)
+            return -1;
+        if (decision->kind == DECISION_STOP && decision->reason == END_RESIZED &&
+            invariants_resized(after, decision, now_ms, err) < 0)
             return -1;
         if (decision->kind != DECISION_ADMIT)
             continue;
@@ -274,15 +282,16 @@ static int64_t node_ranks(const struct node_row *node, const struct shape_row *s
     return ranks;
 }
 
-/* How many ranks the idle nodes of a pool could hold. */
-static int64_t pool_ranks(
-    const struct sim_store *store, const struct job_row *job, uint64_t pool, int64_t now_ms)
+/* How many ranks the idle nodes of a node's domain could hold, or of its pool. */
+static int64_t domain_ranks(const struct sim_store *store, const struct job_row *job,
+    const struct node_row *first, int64_t now_ms)
 {
     const struct shape_row *shape = sim_store_row(store, ROW_SHAPE, job->shape);
     const struct node_row *node;
     int64_t ranks = 0;
     for (each_row(node_row, node, store, ROW_NODE))
-        if (node->pool == pool && invariants_node_allowed(store, job, node, now_ms, NULL) == 0)
+        if (invariants_same_domain(store, shape, first, node) &&
+            invariants_node_allowed(store, job, node, now_ms, NULL) == 0)
             ranks += least(node_ranks(node, shape), 1 << 20);
     return ranks;
 }
@@ -290,11 +299,11 @@ static int64_t pool_ranks(
 /* A gang stays within one pool. */
 static bool could_start(const struct sim_store *store, const struct job_row *job, int64_t now_ms)
 {
-    const struct pool_row *pool;
+    const struct node_row *node;
     if (job->state != JOB_QUEUED || job->cancel || !invariants_quota_allows(store, job, job->size))
         return false;
-    for (each_row(pool_row, pool, store, ROW_POOL))
-        if (pool_ranks(store, job, pool->id, now_ms) >= job->size)
+    for (each_row(node_row, node, store, ROW_NODE))
+        if (domain_ranks(store, job, node, now_ms) >= job->size)
             return true;
     return false;
 }

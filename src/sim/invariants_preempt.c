@@ -45,6 +45,29 @@ static int check_victim(
     return 0;
 }
 
+/* Whether a round gave the job nothing: then it is stopped for all others together. */
+static bool round_says(const struct sim_store *store, uint64_t job)
+{
+    const struct allotment_row *row;
+    for (each_row(allotment_row, row, store, ROW_ALLOTMENT))
+        if (row->job == job)
+            return row->target == 0;
+    return false;
+}
+
+int invariants_resized(const struct sim_store *after, const struct core_decision *decision,
+    int64_t now_ms, struct error *err)
+{
+    const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);
+    const struct job_row *job = attempt ? sim_store_row(after, ROW_JOB, attempt->job) : NULL;
+    if (!job || attempt->stop_reason != END_RESIZED)
+        return broken(
+            err, 6, "attempt %llu is resized and does not stop", (ull)decision->attempt);
+    if (job->size_min == job->size_max)
+        return broken(err, 6, "job %llu has one size and is resized", (ull)job->id);
+    return check_victim(job, attempt, now_ms, err);
+}
+
 int invariants_preempted(const struct sim_store *after, const struct core_decision *decision,
     int64_t now_ms, struct error *err)
 {
@@ -53,6 +76,8 @@ int invariants_preempted(const struct sim_store *after, const struct core_decisi
     if (!job || attempt->stop_reason != END_PREEMPTED)
         return broken(
             err, 6, "attempt %llu is preempted and does not stop", (ull)decision->attempt);
+    if (!decision->for_job && round_says(after, job->id))
+        return check_victim(job, attempt, now_ms, err);
     if (!decision->for_job || decision->for_job == job->id)
         return broken(err, 6, "attempt %llu is preempted for job %llu", (ull)attempt->id,
             (ull)decision->for_job);

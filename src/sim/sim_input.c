@@ -15,6 +15,7 @@ static int input_command(
     case INPUT_JOB_CANCEL: return core_job_cancel(core, input->id, err);
     case INPUT_JOB_HOLD: return core_job_hold(core, input->id, err);
     case INPUT_JOB_RELEASE: return core_job_release(core, input->id, err);
+    case INPUT_JOB_PROGRESS: return core_job_progress(core, input->id, &input->progress, err);
     case INPUT_NODE_WISH:
         return core_node_wish(core, input->pool_name, input->node_name, input->wish, err);
     case INPUT_NODE_RESERVE:
@@ -156,6 +157,16 @@ static void print_attempt_report(const struct core_report *report, struct strbuf
         strbuf_printf(out, " at=%lld", (long long)report->at_ms);
 }
 
+static void print_progress(const struct sim_input *input, struct strbuf *out)
+{
+    const struct core_progress *say = &input->progress;
+    strbuf_printf(out, "job-progress %llu remaining=%lld restart=%lld",
+        (unsigned long long)input->id, (long long)say->remaining, (long long)say->restart_ms);
+    for (size_t i = 0; i < say->speed_count; i++)
+        strbuf_printf(out, " %dx%d=%lld", say->speeds[i].ranks, say->speeds[i].nodes,
+            (long long)say->speeds[i].rate_milli);
+}
+
 void sim_input_print(
     const struct sim_input *input, const struct sim_answer *answer, struct strbuf *out)
 {
@@ -179,6 +190,7 @@ void sim_input_print(
     case INPUT_SERVICE_DELETE:
         strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
         break;
+    case INPUT_JOB_PROGRESS: print_progress(input, out); break;
     case INPUT_NODE_WISH:
         strbuf_printf(
             out, "node-%s %s/%s", wishes[input->wish], input->pool_name, input->node_name);

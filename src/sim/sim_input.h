@@ -14,6 +14,7 @@ enum input_kind {
     INPUT_JOB_CANCEL,
     INPUT_JOB_HOLD,
     INPUT_JOB_RELEASE,
+    INPUT_JOB_PROGRESS,
     INPUT_NODE_WISH,
     INPUT_NODE_RESERVE,
     INPUT_SERVICE_PUT,
@@ -27,20 +28,22 @@ enum input_kind {
 
 struct sim_input {
     enum input_kind kind;
-    struct pool pool;   /* POOL_PUT */
-    struct team team;   /* TEAM_PUT */
-    struct job job;     /* JOB_SUBMIT, REPLICA_SUBMIT */
-    const char *name;   /* POOL_DELETE, TEAM_DELETE, SERVICE_PUT */
-    uint64_t id;        /* JOB_CANCEL, _HOLD, _RELEASE, SERVICE_DELETE, REPLICA_REPORT (the job) */
+    struct pool pool; /* POOL_PUT */
+    struct team team; /* TEAM_PUT */
+    struct job job;   /* JOB_SUBMIT, REPLICA_SUBMIT */
+    const char *name; /* POOL_DELETE, TEAM_DELETE, SERVICE_PUT */
+    uint64_t
+        id; /* JOB_CANCEL, _HOLD, _RELEASE, _PROGRESS, SERVICE_DELETE, REPLICA_REPORT (the job) */
     char pool_name[64]; /* NODE_* */
     char node_name[64];
-    enum node_wish wish;         /* NODE_WISH */
-    int64_t begin_ms, end_ms;    /* NODE_RESERVE */
-    struct core_report report;   /* ATTEMPT_REPORT */
-    bool up;                     /* NODE_REPORT */
-    struct core_service service; /* SERVICE_PUT */
-    struct core_wanted wanted;   /* REPLICA_SUBMIT, _REFUSED */
-    uint64_t attempt;            /* REPLICA_REPORT */
+    enum node_wish wish;           /* NODE_WISH */
+    int64_t begin_ms, end_ms;      /* NODE_RESERVE */
+    struct core_report report;     /* ATTEMPT_REPORT */
+    bool up;                       /* NODE_REPORT */
+    struct core_progress progress; /* JOB_PROGRESS, of the job id */
+    struct core_service service;   /* SERVICE_PUT */
+    struct core_wanted wanted;     /* REPLICA_SUBMIT, _REFUSED */
+    uint64_t attempt;              /* REPLICA_REPORT */
     enum replica_report found;
 };
 

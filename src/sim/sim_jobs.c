@@ -88,6 +88,13 @@ static void make_placement(
         (struct toleration){"dedicated", sim_chance(prng, 500) ? "ml" : NULL};
 }
 
+static void make_topology(struct sim_world *world, struct job *job)
+{
+    static const char *const levels[] = {"rack", "rack", "zone", "node", "cage"};
+    job->topology.within = levels[prng_below(&world->prng, ARRAY_LEN(levels))];
+    job->topology.mode = sim_chance(&world->prng, 500) ? TOPOLOGY_REQUIRED : TOPOLOGY_PREFERRED;
+}
+
 static void make_times(struct sim_world *world, int64_t now_ms, struct job *job)
 {
     struct prng *prng = &world->prng;
@@ -95,7 +102,7 @@ static void make_times(struct sim_world *world, int64_t now_ms, struct job *job)
         job->start_after_ms = now_ms + sim_between(prng, 0, 20 * MINUTE_MS);
     if (sim_chance(prng, 100))
         job->deadline_ms = now_ms + sim_between(prng, MINUTE_MS, 90 * MINUTE_MS);
-    if (sim_chance(prng, 300))
+    if (sim_chance(prng, world->profile->limits ? world->profile->limits : 300))
         job->time_limit_ms = sim_between(prng, MINUTE_MS, 40 * MINUTE_MS);
     if (sim_chance(prng, world->profile->spot ? 500 : 20)) {
         job->deadline_ms = now_ms + sim_between(prng, 10 * MINUTE_MS, 120 * MINUTE_MS);
@@ -171,6 +178,8 @@ void sim_job_make(struct sim_world *world, struct arena *arena, const struct sim
         job->retries.backoff_ms = sim_between(prng, 0, 2 * MINUTE_MS);
         job->retries.backoff_max_ms = job->retries.backoff_ms + sim_between(prng, 0, MINUTE_MS);
     }
+    if (world->profile->topology && sim_chance(prng, world->profile->topology))
+        make_topology(world, job);
     make_times(world, now_ms, job);
     make_dependencies(world, arena, store, job);
     if (sim_chance(prng, 60)) {

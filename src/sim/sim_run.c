@@ -77,7 +77,7 @@ static int sim_reload(struct sim *sim, const char *why, struct error *err)
 {
     sim_trace_note(&sim->trace, sim->now_ms, "load again: %s", why);
     core_destroy(sim->core);
-    sim->core = sim_store_load(sim->store, NULL, err);
+    sim->core = sim_store_load(sim->store, &sim->profile.core, err);
     sim->loads++;
     sim->fresh = true;
     sim->next_ms = 0;
@@ -474,7 +474,7 @@ static int look_inside(struct sim *sim, struct error *err)
         return -1;
     if (sim->steps % SHADOW_EVERY != 0)
         return 0;
-    sim->shadow = sim_store_load(sim->store, NULL, err);
+    sim->shadow = sim_store_load(sim->store, &sim->profile.core, err);
     if (!sim->shadow)
         return error_prefix(err, "invariant 7: loading");
     return core_digest(sim->shadow) == core_digest(sim->core)
@@ -731,7 +731,7 @@ int sim_run(const struct sim_options *options, struct sim_result *ret_result, st
 {
     struct sim sim;
     sim_init(&sim, options);
-    sim.core = sim_store_load(sim.store, NULL, err);
+    sim.core = sim_store_load(sim.store, &sim.profile.core, err);
     int result = sim.core ? sim_steps(&sim, err) : -1;
     if (result < 0) {
         error_prefix(err, "step %lld", (long long)sim.steps);

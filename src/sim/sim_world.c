@@ -94,6 +94,18 @@ const struct sim_profile sim_profiles[] = {
         .jobs_live_max = 20, .gang_max = 4, .accelerators = 500, .fractions = 300,
         .constraints = 50, .quotas = 400, .submits = 350, .commands = 250, .reconfigures = 100,
         .spot = true, .faults = SPOT_FAULTS},
+    /* Gangs that wait for room beside small jobs, most with time limits, in racks. */
+    {.name = "backfill", .steps = 320, .step_ms_max = 60 * 1000, .run_ms_max = 20 * MINUTE_MS,
+     .pools_max = 2, .groups_max = 2, .group_nodes_max = 6, .teams_max = 3, .jobs_live_max = 50,
+     .gang_max = 8, .accelerators = 700, .fractions = 300, .constraints = 100, .quotas = 300,
+     .submits = 700, .commands = 200, .reconfigures = 200, .limits = 800, .topology = 700,
+     .faults = SOME_FAULTS},
+    /* Gangs of any size on whole devices, and rounds that move them about. */
+    {.name = "elastic", .steps = 240, .step_ms_max = 40 * 1000, .run_ms_max = 30 * MINUTE_MS,
+     .pools_max = 2, .groups_max = 2, .group_nodes_max = 4, .teams_max = 4, .jobs_live_max = 40,
+     .gang_max = 8, .accelerators = 1000, .fractions = 100, .constraints = 100, .quotas = 400,
+     .submits = 500, .commands = 400, .reconfigures = 150, .services = 100, .progress = 700,
+     .core = {.allotment = "elastic", .round_ms = MINUTE_MS}, .faults = SOME_FAULTS},
     {.name = NULL},
 };
 /* clang-format on */
@@ -176,6 +188,15 @@ static void make_prices(struct sim_world *world, struct arena *arena, struct pri
     prices->nodes.items[0].hour_micro = sim_between(prng, 1000, 9000 * 1000);
 }
 
+static void make_levels(struct sim_world *world, struct arena *arena, struct pool *pool)
+{
+    pool->levels.items = arena_alloc(arena, 2, sizeof *pool->levels.items);
+    if (sim_chance(&world->prng, 500))
+        pool->levels.items[pool->levels.count++] = (struct topology_level){.name = "zone"};
+    pool->levels.items[pool->levels.count].name = "rack";
+    pool->levels.items[pool->levels.count++].nodes = sim_between(&world->prng, 1, 3);
+}
+
 static void make_pool(
     struct sim_world *world, struct arena *arena, const char *name, struct sim_input *ret_input)
 {
@@ -197,6 +218,8 @@ static void make_pool(
         make_marks(world, arena, node);
     }
     make_prices(world, arena, &pool->prices);
+    if (world->profile->topology && sim_chance(prng, world->profile->topology))
+        make_levels(world, arena, pool);
 }
 
 /* ---- teams ----------------------------------------------------------------------------- */
@@ -298,6 +321,27 @@ static bool command_job(
     return ret_input->id != 0;
 }
 
+/* A job of some work says how fast it is with how many ranks: more or less concave, or nonsense. */
+static bool command_progress(struct sim_world *world, struct arena *arena,
+    const struct sim_store *store, struct sim_input *ret_input)
+{
+    struct prng *prng = &world->prng;
+    *ret_input = (struct sim_input){.kind = INPUT_JOB_PROGRESS};
+    ret_input->id = pick_id(world, store, ROW_JOB);
+    struct core_speed *speeds = arena_alloc(arena, 8, sizeof *speeds);
+    struct core_progress *say = &ret_input->progress;
+    int64_t rate_milli = sim_between(prng, 0, 100 * 1000);
+    *say = (struct core_progress){.remaining = sim_between(prng, -1, 1000 * 1000),
+        .restart_ms = sim_between(prng, 0, 2) * sim_between(prng, 0, MINUTE_MS),
+        .speeds = speeds};
+    for (int32_t ranks = 1; ranks <= 8 && sim_chance(prng, 900); ranks++) {
+        rate_milli += sim_between(prng, -1000, 10 * 1000);
+        speeds[say->speed_count++] =
+            (struct core_speed){ranks, (ranks + 3) / 4, rate_milli < 0 ? 0 : rate_milli};
+    }
+    return ret_input->id != 0;
+}
+
 static bool command_node(struct sim_world *world, const struct sim_store *store, int64_t now_ms,
     struct sim_input *ret_input)
 {
@@ -330,6 +374,8 @@ bool sim_world_command(struct sim_world *world, struct arena *arena, const struc
         return command_reconfigure(world, arena, ret_input);
     if (world->profile->services && sim_chance(&world->prng, world->profile->services))
         return sim_service_command(world, store, ret_input);
+    if (world->profile->progress && sim_chance(&world->prng, world->profile->progress))
+        return command_progress(world, arena, store, ret_input);
     if (sim_chance(&world->prng, 600))
         return command_job(world, store, ret_input);
     return command_node(world, store, now_ms, ret_input);

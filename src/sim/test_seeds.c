@@ -90,6 +90,7 @@ int main(void)
         WORLD(7, "seeds: a crowded cluster"),
         WORLD(8, "seeds: services that roll, crash and flap"),
         WORLD(9, "seeds: spot capacity and deadlines"),
+        WORLD(10, "seeds: gangs that rounds resize"),
         cmocka_unit_test(a_guarantee_comes_back),
         cmocka_unit_test(a_seed_gives_the_same_bytes_again),
         cmocka_unit_test(seeds_differ),

@@ -90,6 +90,7 @@ struct pollux_app *pollux_find(struct pollux_apps *apps, const char *name);
 
 /* ---- pollux_speed.c ----------------------------------------------------------------------- */
 
+/* The place with so many ranks on each of the nodes, in order. */
 void pollux_place_make(struct pollux_place *place, const int32_t *ranks_on, int32_t nodes);
 /* So many ranks on as few nodes as can be, all of them full but one. */
 void pollux_place_packed(struct pollux_place *place, int32_t ranks);

@@ -132,10 +132,16 @@ static const struct field_word topology_words[] = {
     {NULL},
 };
 
+static void finish_topology(struct field_reader *reader, void *object)
+{
+    const struct job *job = object;
+    if (!job->topology.within && job->topology.mode == TOPOLOGY_REQUIRED)
+        fields_report(reader, "within", "required with mode, but not given");
+}
+
 static const struct field topology_fields[] = {
     {.name = "within",
         .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
         .rule = &rule_name,
         .offset = offsetof(struct job, topology.within),
         .also = "level",
@@ -148,7 +154,8 @@ static const struct field topology_fields[] = {
         .doc = "What it means when no domain has room for all."},
 };
 static const struct field_table topology_table = FIELD_TABLE("Topology", struct job,
-    topology_fields, .doc = "The domain that the ranks of a gang share.");
+    topology_fields, .finish = finish_topology,
+    .doc = "The domain that the ranks of a gang share.");
 
 static const struct field array_fields[] = {
     {.name = "count",

@@ -183,7 +183,7 @@ struct class_kind {
 
 enum network_mode { NETWORK_NONE, NETWORK_GANG, NETWORK_HOST };
 enum spread_mode { SPREAD_PACK, SPREAD_SPREAD };
-enum topology_mode { TOPOLOGY_NONE, TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
+enum topology_mode { TOPOLOGY_PREFERRED, TOPOLOGY_REQUIRED };
 enum spot_use { SPOT_ALLOWED, SPOT_NEVER, SPOT_ONLY }; /* pools of spot capacity */
 enum dependency_condition { DEPENDENCY_SUCCEEDED, DEPENDENCY_ENDED };
 
@@ -293,7 +293,7 @@ struct job {
     struct placement placement;
     struct {
         const char *within; /* a level of the pool, or "node"; NULL: wherever there is room */
-        enum topology_mode mode; /* TOPOLOGY_NONE where within is NULL */
+        enum topology_mode mode;
     } topology;
     int64_t priority;
     bool preemptible;

@@ -15,6 +15,8 @@ struct list_source {
     struct trace_source source;
     struct trace_list *list;
     size_t next;
+    int64_t times, time; /* that it comes, and that it came */
+    int64_t span_ms;     /* from one time to the next */
 };
 
 int trace_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
@@ -104,11 +106,20 @@ void trace_list_shift(struct trace_list *list, int64_t ms)
 
 static int list_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
 {
-    (void)err;
     struct list_source *from = (struct list_source *)source;
-    if (from->next == from->list->jobs.count)
-        return 0;
-    *ret_job = from->list->jobs.items[from->next++];
+    if (from->next == from->list->jobs.count) {
+        if (from->next == 0 || ++from->time >= from->times)
+            return 0;
+        from->next = 0;
+    }
+    struct trace_job job = from->list->jobs.items[from->next++];
+    int64_t later_ms = from->time * from->span_ms;
+    if (job.submit_ms + later_ms > TRACE_TIME_MS_MAX)
+        return error_set(err, ERR_TOO_LARGE, "the trace goes on for more than 34 years");
+    job.number += (uint64_t)from->time * from->list->jobs.count;
+    job.submit_ms += later_ms;
+    job.deadline_ms += job.deadline_ms ? later_ms : 0;
+    *ret_job = job;
     return 1;
 }
 
@@ -125,7 +136,25 @@ struct trace_source *trace_list_source(struct trace_list *list)
     struct list_source *source = mem_alloc(1, sizeof *source);
     source->source = (struct trace_source){&type, (int64_t)list->jobs.count};
     source->list = list;
+    source->times = 1;
     return &source->source;
+}
+
+struct trace_source *trace_repeat(struct trace_source *source, int64_t times, struct error *err)
+{
+    struct trace_list *list = trace_list_read(source, err);
+    if (!list)
+        return NULL;
+    struct list_source *repeat = (struct list_source *)trace_list_source(list);
+    size_t count = list->jobs.count;
+    repeat->times = times;
+    repeat->source.expected *= times;
+    if (count) {
+        int64_t first_ms = list->jobs.items[0].submit_ms;
+        int64_t length_ms = list->jobs.items[count - 1].submit_ms - first_ms;
+        repeat->span_ms = length_ms + (count > 1 ? length_ms / (int64_t)(count - 1) : 0);
+    }
+    return &repeat->source;
 }
 
 struct trace_list *trace_list_read(struct trace_source *source, struct error *err)

@@ -274,6 +274,30 @@ static void events_have_an_order(void **state)
     assert_int_equal(trace_events_read(&events, file_of("5,plus,n1\n"), &err), -1);
 }
 
+/* 1 s and 3 s: two seconds after the last the first comes again. */
+static void a_trace_may_come_again(void **state)
+{
+    (void)state;
+    struct error err;
+    static const int64_t expected[][2] = {{1000, 9000}, {3000, 0}, {5000, 13000}, {7000, 0}};
+    const struct trace_options options = {
+        .jobs = file_of("name,submit,duration,deadline\na,1,1,9\nb,3,1,\n")};
+    struct trace_source *source = csv_open(&options, &err);
+    assert_non_null(source);
+    source = trace_repeat(source, 2, &err);
+    assert_non_null(source);
+    assert_int_equal(source->expected, 4);
+    struct trace_job job;
+    for (uint64_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_int_equal(trace_next(source, &job, &err), 1);
+        assert_int_equal(job.number, i);
+        assert_int_equal(job.submit_ms, expected[i][0]);
+        assert_int_equal(job.deadline_ms, expected[i][1]);
+    }
+    assert_int_equal(trace_next(source, &job, &err), 0);
+    trace_close(source);
+}
+
 static int seed_digest(uint64_t seed)
 {
     const struct trace_options options = {.jobs = "1000", .seed = seed, .cluster_milli = 8000};
@@ -323,6 +347,7 @@ int main(void)
         cmocka_unit_test(long_lines_and_nul_bytes_are_refused),
         cmocka_unit_test(machines_are_read_or_said),
         cmocka_unit_test(events_have_an_order),
+        cmocka_unit_test(a_trace_may_come_again),
         cmocka_unit_test(drawn_jobs_are_the_same_everywhere),
     };
     return cmocka_run_group_tests(tests, make_path, remove_path);

@@ -1,0 +1,278 @@
+/* Spot capacity under deadlines: what each policy chooses, by hand; that no policy misses a
+ * deadline whatever the capacity does; and jobs that wait, move and come back in a whole core. */
+#include "base/prng.h"
+#include "core/spot.h"
+#include "core/test_help.h"
+
+/* Ten hours of work in twenty, six minutes for a start; nothing done yet. */
+static struct spot_case case_make(void)
+{
+    return (struct spot_case){.left_ms = 20 * HOUR_MS,
+        .work_ms = 10 * HOUR_MS,
+        .total_ms = 10 * HOUR_MS,
+        .span_ms = 20 * HOUR_MS,
+        .change_ms = 6 * MINUTE_MS,
+        .spot_price = 910,
+        .demand_price = 3060};
+}
+
+static struct spot_choice choose(const char *policy, const struct spot_case *of)
+{
+    const struct spot_policy *found = spot_policy_find(policy);
+    assert_non_null(found);
+    return found->choose(of);
+}
+
+static void uniform_progress_keeps_to_its_rules(void **state)
+{
+    (void)state;
+    struct spot_case of = case_make();
+    /* Idle and on the line: waits. A second later it is behind: on-demand. */
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_NOWHERE);
+    of.left_ms -= 1000;
+    of.there = false;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_DEMAND);
+    /* Taking risks: spot capacity when it is there, though it is behind; and until it is gone. */
+    of.there = true;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_SPOT);
+    of.at = SPOT_ON_SPOT;
+    of.left_ms = of.work_ms;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_SPOT);
+    /* Hysteresis: after four hours two should be done, and on on-demand capacity 2 h 6 min, what
+     * is due two starts later. */
+    of = case_make();
+    of.at = SPOT_ON_DEMAND;
+    of.there = true;
+    of.left_ms = 16 * HOUR_MS;
+    of.work_ms = 8 * HOUR_MS - 5 * MINUTE_MS;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_DEMAND);
+    of.work_ms = 8 * HOUR_MS - 6 * MINUTE_MS;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_SPOT);
+    of.there = false;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_NOWHERE);
+    /* The safety net: two starts of slack are left. */
+    of = case_make();
+    of.there = true;
+    of.left_ms = of.work_ms + 12 * MINUTE_MS;
+    assert_int_equal(choose("uniform-progress", &of).to, SPOT_ON_DEMAND);
+}
+
+/* Capacity that stays for 3 hours and is away for 1 comes and goes five times in 20: it keeps two
+ * starts for each, an hour in all, and two for the safety net. */
+static void slack_is_kept_for_changeovers(void **state)
+{
+    (void)state;
+    struct spot_case of = case_make();
+    of.up_ms = 3 * HOUR_MS;
+    of.down_ms = HOUR_MS;
+    struct spot_choice choice = choose("slack", &of);
+    assert_int_equal(choice.to, SPOT_NOWHERE);
+    assert_int_equal(choice.again_ms, 10 * HOUR_MS - HOUR_MS - 12 * MINUTE_MS);
+    of.work_ms = of.left_ms - HOUR_MS - 12 * MINUTE_MS;
+    assert_int_equal(choose("slack", &of).to, SPOT_ON_DEMAND);
+    of.at = SPOT_ON_DEMAND;
+    of.there = true;
+    assert_int_equal(choose("slack", &of).to, SPOT_ON_SPOT);
+    /* It has to stay for 12 minutes * 3060 / 2150, 17 minutes, to be worth two starts. */
+    of.up_ms = 17 * MINUTE_MS;
+    assert_int_equal(choose("slack", &of).to, SPOT_ON_DEMAND);
+    of.up_ms = 18 * MINUTE_MS;
+    assert_int_equal(choose("slack", &of).to, SPOT_ON_SPOT);
+    of.left_ms = of.work_ms + 12 * MINUTE_MS;
+    assert_int_equal(choose("slack", &of).to, SPOT_ON_DEMAND);
+}
+
+/* A job against capacity that comes and goes as drawn; steps of a minute. */
+static bool meets_deadline(const struct spot_policy *policy, struct prng *prng)
+{
+    struct spot_case of = case_make();
+    int64_t start = 1 + (int64_t)prng_below(prng, 15), work = 1 + (int64_t)prng_below(prng, 300);
+    int64_t span = work + 2 * start + (int64_t)prng_below(prng, (uint64_t)work + 1);
+    uint64_t flips = 1 + prng_below(prng, 300);
+    int64_t left = work, starting = 0;
+    bool there = false;
+    of.change_ms = start * MINUTE_MS;
+    of.total_ms = work * MINUTE_MS;
+    of.span_ms = span * MINUTE_MS;
+    of.up_ms = (int64_t)prng_below(prng, 100) * MINUTE_MS;
+    of.down_ms = (int64_t)prng_below(prng, 100) * MINUTE_MS;
+    for (int64_t step = 0; step < span; step++) {
+        there = prng_below(prng, 1000) < flips ? !there : there;
+        of.there = there;
+        if (of.at == SPOT_ON_SPOT && !there)
+            of.at = SPOT_NOWHERE;
+        of.left_ms = (span - step) * MINUTE_MS;
+        of.work_ms = left * MINUTE_MS;
+        enum spot_place to = policy->choose(&of).to;
+        assert_true(to != SPOT_ON_SPOT || there || of.at == SPOT_ON_SPOT);
+        starting = to == of.at ? starting : start;
+        of.at = to;
+        if (to != SPOT_NOWHERE && starting > 0)
+            starting--;
+        else if (to != SPOT_NOWHERE && --left == 0)
+            return true;
+    }
+    return false;
+}
+
+static void no_policy_misses_a_deadline(void **state)
+{
+    (void)state;
+    const struct spot_policy *policy;
+    for (int i = 0; (policy = spot_policy_at(i)); i++) {
+        struct prng prng = {(uint64_t)i};
+        for (int run = 0; run < 3000; run++) {
+            if (!meets_deadline(policy, &prng))
+                fail_msg("%s, run %d: too late", policy->name, run);
+        }
+    }
+}
+
+/* ---- in a core --------------------------------------------------------------------------- */
+
+/* One spot node and one other, a device each. */
+static void pools_make(struct world *world)
+{
+    struct error err;
+    struct node node = node_make("n", 8, 32, 1);
+    struct named_price cheap = {"gpu", 910000}, dear = {"gpu", 3060000};
+    struct pool spot = {.metadata.name = "spot", .spot = true, .nodes = {&node, 1}};
+    struct pool demand = {.metadata.name = "demand", .nodes = {&node, 1}};
+    spot.prices.accelerators.items = &cheap;
+    demand.prices.accelerators.items = &dear;
+    spot.prices.accelerators.count = demand.prices.accelerators.count = 1;
+    if (core_pool_put(world->core, &demand, &err) < 0 ||
+        core_pool_put(world->core, &spot, &err) < 0)
+        fail_msg("%s", err.text);
+    world_team(world, "t");
+}
+
+/* An hour of work with a deadline; a changeover is 2 min to restart, 30 s grace, 5 min between
+ * checkpoints and 10 s: 7 min 40 s. */
+static struct job job_with_deadline(struct world *world, int64_t span_ms)
+{
+    struct job job = job_make("t", "job", 1, 1);
+    job.deadline_ms = world->now_ms + span_ms;
+    job.duration_ms = HOUR_MS;
+    job.checkpoint.interval_ms = 5 * MINUTE_MS;
+    job.checkpoint.restart_ms = 2 * MINUTE_MS;
+    return job;
+}
+
+static const char *pool_of(struct world *world, uint64_t job)
+{
+    const struct job_row *row = core_job(world->core, job);
+    if (!row || !row->attempt)
+        return "";
+    for (size_t i = 0; i < world->rows.count; i++) {
+        const struct placement_row *one = world->rows.items[i].bytes;
+        if (world->rows.items[i].kind == ROW_PLACEMENT && world->rows.items[i].live &&
+            one->attempt == row->attempt)
+            return core_symbol(
+                world->core, core_pool(world->core, core_node(world->core, one->node)->pool)->name);
+    }
+    return "";
+}
+
+/* With 3 hours for one of work it waits for spot capacity until what is left of its slack is kept
+ * for changeovers: six, of 7 min 40 s, before the last moment. */
+static void waits_for_spot_while_slack_allows(void **state)
+{
+    struct world *world = *state;
+    pools_make(world);
+    core_node_report(world->core, "spot", "n", false);
+    struct job job = job_with_deadline(world, 3 * HOUR_MS);
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_QUEUED);
+    int64_t until_ms = START_MS + 2 * HOUR_MS - 6 * (7 * MINUTE_MS + 40000);
+    assert_int_equal(world_job(world, id)->spot_again_ms, until_ms);
+    world_tick(world, until_ms - START_MS - 1);
+    assert_int_equal(world_state(world, id), JOB_QUEUED);
+    world_tick(world, 1);
+    assert_int_equal(world_state(world, id), JOB_STARTING);
+    assert_string_equal(pool_of(world, id), "demand");
+}
+
+/* It moves when capacity comes and it has just saved its work, goes on on spot capacity, and its
+ * node's end there is nobody's failure. */
+static void moves_to_spot_and_back(void **state)
+{
+    struct world *world = *state;
+    pools_make(world);
+    core_node_report(world->core, "spot", "n", false);
+    struct job job = job_with_deadline(world, 2 * HOUR_MS);
+    uint64_t id = world_submit(world, &job);
+    int64_t now_ms = world->now_ms;
+    world_tick(world, 0);
+    while (world_state(world, id) == JOB_QUEUED)
+        world_tick(world, core_next_ms(world->core) - world->now_ms);
+    assert_string_equal(pool_of(world, id), "demand");
+    world_start(world, id);
+    world_tick(world, 4 * MINUTE_MS);
+    core_node_report(world->core, "spot", "n", true);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_RUNNING); /* four minutes would be lost */
+    world_tick(world, MINUTE_MS);
+    world_checkpoint(world, id, world->now_ms);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_STOPPING);
+    world_end(world, id, END_SIGNAL);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, id), "spot");
+    assert_int_equal(world_job(world, id)->saved_ms, 5 * MINUTE_MS);
+    world_start(world, id);
+    world_tick(world, MINUTE_MS);
+    core_node_report(world->core, "spot", "n", false);
+    world_tick(world, 0);
+    assert_int_equal(world_job(world, id)->failures, 0);
+    while (world_state(world, id) == JOB_QUEUED)
+        world_tick(world, core_next_ms(world->core) - world->now_ms);
+    assert_string_equal(pool_of(world, id), "demand");
+    assert_true(world->now_ms - now_ms < HOUR_MS);
+}
+
+static void never_and_only_are_kept(void **state)
+{
+    struct world *world = *state;
+    pools_make(world);
+    struct job job = job_make("t", "never", 1, 1);
+    job.placement.spot = SPOT_NEVER;
+    uint64_t never = world_submit(world, &job);
+    job.metadata.name = "never2";
+    uint64_t waits = world_submit(world, &job);
+    job.metadata.name = "only";
+    job.placement.spot = SPOT_ONLY;
+    uint64_t only = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, never), "demand");
+    assert_int_equal(world_state(world, waits), JOB_QUEUED);
+    assert_string_equal(pool_of(world, only), "spot");
+}
+
+/* Without a deadline or a duration nothing waits: it takes what is there. */
+static void others_are_left_alone(void **state)
+{
+    struct world *world = *state;
+    pools_make(world);
+    core_node_report(world->core, "spot", "n", false);
+    struct job job = job_with_deadline(world, 3 * HOUR_MS);
+    job.duration_ms = 0;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, id), "demand");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uniform_progress_keeps_to_its_rules),
+        cmocka_unit_test(slack_is_kept_for_changeovers),
+        cmocka_unit_test(no_policy_misses_a_deadline),
+        TEST(waits_for_spot_while_slack_allows),
+        TEST(moves_to_spot_and_back),
+        TEST(never_and_only_are_kept),
+        TEST(others_are_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
