@@ -9,7 +9,8 @@ static const char usage[] =
     "       core pass MIX NODES JOBS           whole passes\n"
     "       core life MIX NODES LIVES BATCH    whole lives, BATCH a tick\n"
     "       core queue MIX NODES WAITING       an end while so many wait\n"
-    "       core gang NODES RANKS              one gang\n"
+    "       core gang NODES RANKS [LEVEL]      one gang, in few domains of block, rack or nvlink\n"
+    "       core promise NODES RANKS           a place for a gang where every device is taken\n"
     "       core reclaim NODES RANKS           all devices, by gangs of that size\n"
     "       core never MIX NODES               jobs that no node could hold\n";
 
@@ -34,7 +35,9 @@ int main(int argc, char **argv)
     if (strcmp(what, "never") == 0 && second > 0)
         return bench_never(mix, second);
     if (strcmp(what, "gang") == 0 && first > 0 && second > 0)
-        return bench_gang(first, second);
+        return bench_gang(first, second, argc > 4 ? argv[4] : NULL);
+    if (strcmp(what, "promise") == 0 && first > 0 && second > 0)
+        return bench_promise(first, second);
     if (strcmp(what, "reclaim") == 0 && first > 0 && second > 0)
         return bench_reclaim(first, second);
     fputs(usage, stderr);

@@ -9,7 +9,7 @@ static void count_kind(void *context, const struct core_decision *decision)
     counts[decision->kind]++;
 }
 
-/* Nodes of one kind with 8 devices. */
+/* Nodes of one kind with 8 devices; 4 in an NVLink domain, 16 in a rack, 128 in a block. */
 static void plain_open(struct bench *bench, int64_t nodes)
 {
     bench_open(bench, "ten", 2);
@@ -18,8 +18,11 @@ static void plain_open(struct bench *bench, int64_t nodes)
         .count = nodes,
         .type = "gpu",
         .capacity = {64000, 512 * GIB, 1000 * GIB, "a100", 8000}};
+    struct topology_level levels[] = {{.name = "block", .nodes = 128},
+        {.name = "rack", .nodes = 16}, {.name = "nvlink", .nodes = 4}};
     struct pool pool = {.metadata = {.name = "large"},
         .engine = ENGINE_SLURM,
+        .levels = {levels, 3},
         .nodes = {&node, 1},
         .prices = {.currency = "EUR"}};
     core_begin(bench->core, ++bench->now_ms);
@@ -27,14 +30,15 @@ static void plain_open(struct bench *bench, int64_t nodes)
     core_end(bench->core);
 }
 
-int bench_gang(int64_t nodes, int64_t ranks)
+int bench_gang(int64_t nodes, int64_t ranks, const char *level)
 {
     struct bench bench;
     int64_t counts[DECISION_KIND_COUNT] = {0};
     plain_open(&bench, nodes);
     struct job job = {.gang = {.size = ranks},
         .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
-        .placement = {.pool = "large"}};
+        .placement = {.pool = "large"},
+        .topology = {.within = level}};
     core_begin(bench.core, ++bench.now_ms);
     bench_submit(&bench, &job);
     int64_t begin_ns = bench_clock_ns();
@@ -43,6 +47,42 @@ int bench_gang(int64_t nodes, int64_t ranks)
     core_decisions(bench.core, count_kind, counts);
     printf("{\"nodes\": %lld, \"ranks\": %lld, \"admitted\": %lld, \"ms\": %.3f}\n",
         (long long)nodes, (long long)ranks, (long long)counts[DECISION_ADMIT], (double)ns / 1e6);
+    bench_finish(&bench);
+    return 0;
+}
+
+/* Every device is taken for an hour or so. A gang has waited for long enough: it gets its promise.
+ * The second figure is a pass later on that tries the gang and a small job in vain. */
+int bench_promise(int64_t nodes, int64_t ranks)
+{
+    struct bench bench;
+    int64_t counts[DECISION_KIND_COUNT] = {0};
+    plain_open(&bench, nodes);
+    struct job job = {.gang = {.size = 1},
+        .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
+        .placement = {.pool = "large"}};
+    for (int64_t i = 0; i < nodes * 8; i++) {
+        job.time_limit_ms = 3600000 + i * 7919 % 3600000;
+        bench_submit(&bench, &job);
+    }
+    bench_tick(&bench);
+    job.gang.size = ranks;
+    bench_submit(&bench, &job);
+    bench_tick(&bench);
+    core_begin(bench.core, bench.now_ms += 600000);
+    int64_t begin_ns = bench_clock_ns();
+    core_schedule(bench.core);
+    int64_t ns = bench_clock_ns() - begin_ns;
+    core_decisions(bench.core, count_kind, counts);
+    core_end(bench.core);
+    job.gang.size = 1;
+    job.time_limit_ms = 0;
+    bench_submit(&bench, &job);
+    int64_t later_ns = bench_tick(&bench);
+    printf("{\"nodes\": %lld, \"ranks\": %lld, \"promises\": %lld, \"ms\": %.3f, \"later_ms\": "
+           "%.3f}\n",
+        (long long)nodes, (long long)ranks, (long long)counts[DECISION_PROMISE], (double)ns / 1e6,
+        (double)later_ns / 1e6);
     bench_finish(&bench);
     return 0;
 }

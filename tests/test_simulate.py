@@ -3,6 +3,7 @@ import csv
 import gzip
 import json
 import os
+import pty
 import re
 import subprocess
 import xml.etree.ElementTree
@@ -129,6 +130,7 @@ def test_the_example_runs_as_its_documentation_says():
     (["-f", "csv", "-j", "/nonexistent", "--cluster", "1x1"], "/nonexistent: No such file"),
     (["-f", "nothing", "-j", "x"], "--format: there is no nothing; there are csv, openb"),
     (["-f", "csv"], "--jobs: the trace's file of jobs is needed"),
+    (["-f", "csv", "-j", ROOT, "--cluster", "1x1"], ROOT + ": Is a directory"),
     (["-f", "csv", "-j", "x"], "--nodes or --cluster"),
     (["-f", "pollux", "-j", "x", "-n", "y"], "--nodes: pollux has no file of machines"),
     (["-f", "csv", "-j", "x", "-p", "best"], "--policy: there is no best; there are default"),
@@ -140,6 +142,19 @@ def test_what_is_wrong_is_said(arguments, says):
     done = subprocess.run([BINARY, "simulate", *arguments], capture_output=True, text=True,
                           timeout=COMMAND_S)
     assert done.returncode != 0 and says in done.stderr, done.stderr
+
+
+def test_a_long_run_shows_how_far_it_is_on_a_terminal_only():
+    arguments = [BINARY, "simulate", "-f", "synthetic", "-j", "2000", "--cluster", "20x8/128"]
+    ours, its = pty.openpty()
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=its, timeout=COMMAND_S)
+    os.close(its)
+    shown = os.read(ours, 100000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert re.search(r"\[#*\.*\] \d+ jobs", shown) and shown.endswith("\r\x1b[K")
+    quiet = subprocess.run(arguments, capture_output=True, timeout=COMMAND_S)
+    assert quiet.stderr == b"" and quiet.stdout == done.stdout
 
 
 def test_a_wrong_line_is_named(file):

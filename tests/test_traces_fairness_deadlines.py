@@ -80,10 +80,10 @@ def cluster_jobs(cluster):
 @pytest.mark.parametrize("cluster", PUBLISHED)
 def test_more_deadlines_are_met_than_elasticflow_published(cluster):
     nodes, published = PUBLISHED[cluster]
-    assert elasticflow(cluster_jobs(cluster), nodes, "deadline", 0.134) >= published
+    assert elasticflow(cluster_jobs(cluster), nodes, "deadline", 0.1) >= published
 
 
-@pytest.mark.parametrize("share", [0.045, 0.134, 0.3])
+@pytest.mark.parametrize("share", [0.045, 0.1, 0.134])
 @pytest.mark.parametrize("cluster", ["01", "02", "03", "05"])
 def test_more_deadlines_are_met_than_by_elasticflow_with_the_same_curve(cluster, share):
     jobs = cluster_jobs(cluster)
@@ -118,5 +118,6 @@ def philly_with_deadlines(path, seed):
 def test_phillys_virtual_cluster(tmp_path):
     path = tmp_path / "philly.csv"
     philly_with_deadlines(path, 42)
-    ours = elasticflow(path, 32, "deadline", 0.134)
-    assert ours >= elasticflow(path, 32, "elasticflow", 0.134)
+    ours = elasticflow(path, 32, "deadline", 0.1)
+    assert ours >= 87  # ElasticFlow's own
+    assert ours >= elasticflow(path, 32, "elasticflow", 0.1)

@@ -19,6 +19,7 @@ struct simulate_plan {
     struct trace_cluster cluster;
     struct trace_events events;
     struct fragment_mix *mix;
+    struct trace_list *known;
     struct trace_mark mark;
 };
 

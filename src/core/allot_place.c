@@ -35,7 +35,7 @@ static bool widest_in_pool(struct core *core, const struct live_job *job,
     SCOPED(mem_scope) struct room *rooms = mem_alloc(count, sizeof *rooms);
     SCOPED(mem_scope) struct room **sorted = mem_alloc(count, sizeof *sorted);
     for (size_t i = 0; i < count; i++) {
-        rooms[i] = (struct room){nodes[i], fit_ranks(core, job, nodes[i], size_max), i};
+        rooms[i] = (struct room){nodes[i], fit_ranks(core, job, nodes[i], DEVICES_MAX), i};
         sorted[i] = &rooms[i];
         total += rooms[i].ranks;
     }

@@ -60,6 +60,17 @@ static void look_for_targets(struct allot_trial *trial)
     }
 }
 
+/* Where something was cut off or found no room, all that is not given out is over: the policy may
+ * have kept the rest from somebody whom it alone was too little for. */
+static void count_spare(struct allot_trial *trial)
+{
+    if (trial->spare == 0)
+        return;
+    trial->spare = trial->round->devices;
+    for (size_t i = 0; i < trial->round->count; i++)
+        trial->spare -= (int64_t)trial->round->jobs[i]->target * trial->round->jobs[i]->devices;
+}
+
 /* ---- what is over ------------------------------------------------------------------------- */
 
 /* Whether the attempt, put back, leaves its nodes within what they have. */
@@ -136,6 +147,7 @@ void allot_try(struct allot_trial *trial, struct core *core, struct allot_round 
     trial->plans = mem_alloc(round->count + 1, sizeof *trial->plans);
     leave_all(trial);
     look_for_targets(trial);
+    count_spare(trial);
     keep_places(trial);
     fill(trial);
     for (size_t i = 0; i < round->count; i++)

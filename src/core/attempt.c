@@ -206,6 +206,8 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
     if (reason != END_PREEMPTED)
         core->pass_wanted = true; /* others may claim the place that it leaves */
     promises_touch(core);
+    for (struct live_placement *one = attempt->placements; one; one = one->next)
+        one->node->empty_key = 0;
     change_put(core, &attempt->item);
     job_set_state(core, job, JOB_STOPPING);
     decide(core, (struct core_decision){.kind = DECISION_STOP,

@@ -119,13 +119,13 @@ static void share_promised(const struct live_node *node, struct share *ret)
         share_add(ret, one->job, one->row.ranks, one->row.devices, one->row.device_milli);
 }
 
-/* What attempts hold there that leave in time (true) or not. */
-static void share_held(const struct live_node *node, bool in_time, struct share *ret)
+/* What attempts hold there that leave in time. */
+static void share_leaving(const struct live_node *node, struct share *ret)
 {
     *ret = (struct share){0};
     for (size_t i = 0; i < node->placements.count; i++) {
         const struct live_placement *one = node->placements.items[i];
-        if (one->attempt->away || leaves_in_time(&node->promises->row, one->attempt) != in_time)
+        if (one->attempt->away || !leaves_in_time(&node->promises->row, one->attempt))
             continue;
         share_add(ret, one->attempt->job, one->row.ranks, one->row.devices, one->row.device_milli);
     }
@@ -138,7 +138,7 @@ static void view_claim(struct node_view *view, const struct live_node *node)
     struct share promised, leaving;
     struct bundle *claimed = &view->node.claimed;
     share_promised(node, &promised);
-    share_held(node, true, &leaving);
+    share_leaving(node, &leaving);
     claimed->cpu_milli += most(promised.plain.cpu_milli - leaving.plain.cpu_milli, 0);
     claimed->memory_bytes += most(promised.plain.memory_bytes - leaving.plain.memory_bytes, 0);
     claimed->disk_bytes += most(promised.plain.disk_bytes - leaving.plain.disk_bytes, 0);
@@ -459,12 +459,25 @@ static bool over(int64_t kept, int64_t taken, int64_t has)
     return kept > 0 && kept + taken > has;
 }
 
+/* A claim is for the place of those that are stopping: they are not counted beside it. */
+static void share_staying(const struct live_node *node, struct share *ret)
+{
+    *ret = (struct share){0};
+    for (size_t i = 0; i < node->placements.count; i++) {
+        const struct live_placement *one = node->placements.items[i];
+        bool replaced = node->claims.count && one->attempt->row.stop_reason != END_NONE;
+        if (!replaced && !leaves_in_time(&node->promises->row, one->attempt))
+            share_add(
+                ret, one->attempt->job, one->row.ranks, one->row.devices, one->row.device_milli);
+    }
+}
+
 /* Whether what is promised of the node is there at the moment of the promise. */
 static bool node_keeps(const struct live_node *node)
 {
     struct share promised, stays;
     share_promised(node, &promised);
-    share_held(node, false, &stays);
+    share_staying(node, &stays);
     if (!company_keeps(node))
         return false;
     const struct bundle *kept = &promised.plain, *held = &stays.plain, *claimed = &node->claimed;

@@ -313,6 +313,8 @@ static int check_shapes(const struct core *core, struct error *err)
         if (!score_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
+    if (!mix_check(core))
+        return error_set(err, ERR_CORRUPT, "the ranks of a shape or of the mix are counted wrong");
     return 0;
 }
 

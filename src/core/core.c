@@ -112,6 +112,7 @@ void core_destroy(struct core *core)
         return;
     core_end(core);
     packing_forget(core);
+    mix_free(&core->mix);
     lanes_free(core);
     arrays_free(core);
     tables_free(core);

@@ -30,6 +30,7 @@ struct core_options {
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
                                  * place; 0: default (5 minutes), below, or with another allotment than the
                                * default: there are no promises */
+    bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */

@@ -290,6 +290,10 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
         return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);
+    /* Most nodes of a busy pool are known here, before anything is divided. */
+    if (shape->accelerator_milli >= DEVICE_MILLI &&
+        node->room.whole * DEVICE_MILLI < shape->accelerator_milli)
+        return 0;
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);

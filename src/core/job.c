@@ -7,7 +7,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/core.h"
-#include "core/packing.h"
+#include "core/packing_mix.h"
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/service.h"
@@ -89,7 +89,7 @@ static void job_forget(struct core *core, struct live_job *job)
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;
-    packing_departed(core, job->shape, job->row.size);
+    mix_count(core, job->shape, -job->row.size);
     shape_unref(core, job->shape);
     change_retire(core, &job->item);
 }

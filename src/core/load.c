@@ -568,6 +568,7 @@ int core_load_end(struct core *core, struct error *err)
     hold_all(core);
     if (link_jobs(core, err) < 0)
         return -1;
+    mix_index(core);
     services_index(core);
     reservations_index(core);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)

@@ -12,7 +12,14 @@ static const struct {
     const char *name;
     const struct packing *packing;
 } policies[] = {
-    {"default", &packing_tight},
+    {"default", &packing_learned},
+    {"random", &packing_random},
+    {"dot-product", &packing_dot_product},
+    {"gpu-packing", &packing_gpu_packing},
+    {"gpu-clustering", &packing_gpu_clustering},
+    {"best-fit", &packing_best_fit},
+    {"fgd", &packing_fgd},
+    {"first-fit", &packing_first_fit},
     {"tight", &packing_tight},
 };
 
@@ -51,16 +58,10 @@ uint64_t packing_ready(struct core *core, struct live_shape *shape)
     return core->packing_version;
 }
 
-void packing_arrived(struct core *core, struct live_shape *shape, int64_t ranks)
+void packing_learn(struct core *core)
 {
-    if (core->packing->arrived)
-        core->packing->arrived(core, shape, ranks);
-}
-
-void packing_departed(struct core *core, struct live_shape *shape, int64_t ranks)
-{
-    if (core->packing->departed)
-        core->packing->departed(core, shape, ranks);
+    if (core->packing->learns)
+        mix_learn(core);
 }
 
 void packing_forget(struct core *core)

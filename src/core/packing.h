@@ -33,9 +33,7 @@ struct packing {
      * of all shapes and of this one, and counts core->packing_version up when scores of before are
      * stale. */
     void (*ready)(struct core *core, struct live_shape *shape);
-    /* A job of that shape came, or is gone for good. Not called while rows are loaded. */
-    void (*arrived)(struct core *core, struct live_shape *shape, int64_t ranks);
-    void (*departed)(struct core *core, struct live_shape *shape, int64_t ranks);
+    bool learns; /* from the mix of jobs */
     /* Frees what the policy keeps in core->packing_state. Of a shape it keeps one block of memory
      * at most, shape->packing, which goes with the shape. */
     void (*forget)(struct core *core);
@@ -51,12 +49,17 @@ int32_t packing_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken);
 /* Returns core->packing_version. */
 uint64_t packing_ready(struct core *core, struct live_shape *shape);
-void packing_arrived(struct core *core, struct live_shape *shape, int64_t ranks);
-void packing_departed(struct core *core, struct live_shape *shape, int64_t ranks);
+/* Once in a tick, before anything is placed: learns from the jobs there are. */
+void packing_learn(struct core *core);
 void packing_forget(struct core *core);
 
-/* The policies; each has a file of its own. */
-extern const struct packing packing_tight; /* packing_tight.c */
+/* The policies; the first is what the live scheduler uses. */
+extern const struct packing packing_learned; /* packing_learned.c */
+extern const struct packing packing_tight;   /* packing_tight.c */
+extern const struct packing packing_fgd;     /* packing_fgd.c */
+/* packing_published.c */
+extern const struct packing packing_random, packing_dot_product, packing_gpu_packing,
+    packing_gpu_clustering, packing_best_fit, packing_first_fit;
 
 /* The fullest device that has room for a share: what most policies do. */
 int32_t packing_fullest_device(const struct core *core, const struct live_job *job,

@@ -204,13 +204,38 @@ static void choices_collect(struct core *core, const struct live_job *job,
         if (ranks == 0)
             continue;
         struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
-        int32_t used = job->shape->row.spread ? 1 : (int32_t)least(ranks, size_max);
-        choice.score = packing_score(core, job, node, used);
-        /* What is promised is used last. */
-        if (node->promises)
-            choice.score += job->shape->row.spread ? -SCORE_PROMISED : SCORE_PROMISED;
         vec_push(&choices->list, choice);
         choices->total += ranks;
+    }
+}
+
+/* A gang that is packed goes to one node if one can hold it: then the others are not looked at, and
+ * to score them would be most of the work. */
+static void choices_narrow(const struct live_job *job, int32_t size_max, struct choices *choices)
+{
+    struct choice *items = choices->list.items;
+    size_t kept = 0;
+    if (job->shape->row.topology || job->shape->row.spread)
+        return;
+    for (size_t i = 0; i < choices->list.count; i++) {
+        if (items[i].ranks == size_max)
+            items[kept++] = items[i];
+    }
+    if (kept > 0)
+        choices->list.count = kept;
+}
+
+static void choices_score(
+    struct core *core, const struct live_job *job, int32_t size_max, struct choices *choices)
+{
+    bool spread = job->shape->row.spread == SPREAD_SPREAD;
+    for (size_t i = 0; i < choices->list.count; i++) {
+        struct choice *choice = &choices->list.items[i];
+        int32_t used = spread ? 1 : (int32_t)least(choice->ranks, size_max);
+        choice->score = packing_score(core, job, choice->node, used);
+        /* What is promised is used last. */
+        if (choice->node->promises)
+            choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
     }
 }
 
@@ -223,6 +248,8 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     choices_collect(core, job, nodes, count, size_max, &choices);
     bool fits = choices.total >= size_min;
     if (fits) {
+        choices_narrow(job, size_max, &choices);
+        choices_score(core, job, size_max, &choices);
         plan->size = (int32_t)least(choices.total, size_max);
         if (plan->size == 1)
             use_best(&choices, spread);
@@ -260,7 +287,7 @@ size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count)
 {
     size_t end = begin;
-    if (shape->row.topology != TOPOLOGY_REQUIRED)
+    if (shape->row.topology != WISH_REQUIRED)
         return pool_end(nodes, begin, count);
     while (end < count && nodes[end]->pool == nodes[begin]->pool &&
            topology_same(core, shape, nodes[begin], nodes[end]))

@@ -80,6 +80,7 @@ struct live_node {
     int32_t domains_known;        /* levels, from the outermost on, of which it has labels */
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
+    int64_t empty_key; /* when it is empty, see project.c; 0: to be computed again */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;

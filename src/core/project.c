@@ -282,14 +282,16 @@ static bool forecast_plan(struct forecast *forecast, int64_t key, struct project
 /* ---- many nodes -------------------------------------------------------------------------- */
 
 struct drain {
-    struct live_node *node;
-    int64_t key; /* when it is empty */
-    size_t order;
+    int64_t key; /* when the node is empty */
+    size_t at;
 };
 
-static int64_t drain_key(const struct core *core, const struct live_node *node)
+/* Remembered until what is held of the node, or for how long, changes. */
+static int64_t empty_key(struct live_node *node)
 {
-    int64_t key = core->now_ms, open = 0;
+    if (node->empty_key)
+        return node->empty_key;
+    int64_t key = 1, open = 0;
     for (size_t i = 0; i < node->placements.count; i++) {
         const struct live_attempt *attempt = node->placements.items[i]->attempt;
         if (attempt_open(attempt))
@@ -297,15 +299,29 @@ static int64_t drain_key(const struct core *core, const struct live_node *node)
         else
             key = most(key, attempt_leaves_ms(attempt));
     }
-    return open && key < KEY_OPEN ? KEY_OPEN + open : key;
+    node->empty_key = open && key < KEY_OPEN ? KEY_OPEN + open : key;
+    return node->empty_key;
 }
 
-static int by_drain(const void *a, const void *b, const void *context)
+static bool drains_before(const struct drain *a, const struct drain *b)
 {
-    (void)context;
-    const struct drain *left = a, *right = b;
-    int order = compare_i64(left->key, right->key);
-    return order ? order : compare_u64(left->order, right->order);
+    return a->key != b->key ? a->key < b->key : a->at < b->at;
+}
+
+/* Of a heap whose first element may be out of place. */
+static void drains_sink(struct drain *drains, size_t count, size_t at)
+{
+    if (at >= count)
+        return;
+    struct drain moved = drains[at];
+    for (size_t child; (child = at * 2 + 1) < count; at = child) {
+        if (child + 1 < count && drains_before(&drains[child + 1], &drains[child]))
+            child++;
+        if (!drains_before(&drains[child], &moved))
+            break;
+        drains[at] = drains[child];
+    }
+    drains[at] = moved;
 }
 
 /* The nodes that are empty first, as many as hold the gang twice, in their order of before. */
@@ -313,20 +329,22 @@ static size_t narrow(const struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, struct live_node **ret_nodes)
 {
     SCOPED(mem_scope) struct drain *drains = mem_alloc(count, sizeof *drains);
-    SCOPED(mem_scope) struct drain **sorted = mem_alloc(count, sizeof *sorted);
-    for (size_t i = 0; i < count; i++) {
-        drains[i] = (struct drain){nodes[i], drain_key(core, nodes[i]), i};
-        sorted[i] = &drains[i];
-    }
-    sort_pointers((void **)sorted, count, by_drain, NULL);
+    SCOPED(mem_scope) bool *chosen = mem_alloc(count, sizeof *chosen);
     int64_t want = (int64_t)job->row.size_min * 2;
-    for (size_t i = 0; i < count && sorted[i]->key != MOMENT_NEVER && want > 0; i++) {
-        want -= fit_idle_ranks(&job->shape->row, sorted[i]->node, job->row.size_min);
-        sorted[i]->node = NULL; /* chosen */
+    for (size_t i = 0; i < count; i++)
+        drains[i] = (struct drain){most(empty_key(nodes[i]), core->now_ms), i};
+    for (size_t i = count / 2 + 1; i-- > 0;)
+        drains_sink(drains, count, i);
+    for (size_t left = count; left > 0 && want > 0 && drains[0].key != MOMENT_NEVER;) {
+        size_t at = drains[0].at;
+        want -= fit_idle_ranks(&job->shape->row, nodes[at], job->row.size_min);
+        chosen[at] = true;
+        drains[0] = drains[--left];
+        drains_sink(drains, left, 0);
     }
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!drains[i].node)
+        if (chosen[i])
             ret_nodes[kept++] = nodes[i];
     }
     return kept;
@@ -335,7 +353,7 @@ static size_t narrow(const struct core *core, const struct live_job *job,
 static size_t count_placements(struct live_node *const *nodes, size_t count)
 {
     size_t placements = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && placements <= EXACT_MAX; i++)
         placements += nodes[i]->placements.count;
     return placements;
 }

@@ -182,6 +182,7 @@ static const struct column shape_columns[] = {
     ENUM(shape_row, topology, topology_names),
     SYMBOL(shape_row, within, PLAIN),
     ENUM(shape_row, spot, spot_use_names),
+    INT(shape_row, mix),
 };
 
 static const struct column rule_columns[] = {

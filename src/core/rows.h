@@ -208,6 +208,7 @@ struct shape_row {
     int32_t topology; /* enum topology_wish */
     uint32_t within;  /* the level, or "node" */
     int32_t spot; /* enum spot_use */
+    int64_t mix; /* ranks of it when the mix of jobs was last learnt */
 };
 
 struct rule_row {

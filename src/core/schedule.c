@@ -14,6 +14,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/preempt.h"
@@ -219,6 +220,7 @@ void core_schedule(struct core *core)
     timers_run(core);
     reservations_run(core);
     services_settle(core);
+    packing_learn(core);
     allot_run(core);
     spot_run(core);
     queue_run(core);

@@ -173,6 +173,7 @@ void journal_note(struct live_node *node)
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
     scores->promised |= node->promises != NULL;
+    node->empty_key = 0;
     if (!journal->open || journal->trials)
         return;
     if (!journal->ring)

@@ -20,7 +20,8 @@ struct live_shape {
     struct item item;
     struct shape_row row;
     struct live_rule *rules;
-    int64_t references; /* jobs */
+    int64_t references; /* jobs, and the mix */
+    int64_t ranks;      /* of its jobs: see packing_mix.h */
     uint64_t hash;
     struct live_shape *same_hash;
     int resource; /* index of its accelerator type, or -1: none or any */

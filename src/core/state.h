@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "core/core.h"
+#include "core/packing_mix.h"
 #include "core/pool.h"
 #include "core/resource.h"
 #include "core/score.h"
@@ -36,6 +37,7 @@ struct core {
     const struct packing *packing;    /* the placement policy */
     void *packing_state;              /* its own */
     uint64_t packing_version;         /* of its tables; what was scored under another is stale */
+    struct mix mix;                   /* what jobs ask for, learnt */
     int64_t now_ms;
     bool loading;
     struct table tables[ROW_KIND_COUNT];

@@ -5,7 +5,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
-#include "core/packing.h"
+#include "core/packing_mix.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -457,7 +457,7 @@ static int submit(struct core *core, struct submission *in, uint64_t *ret_id, st
         uint64_t id = make_job(core, in, shape, i, first);
         first = first ? first : id;
     }
-    packing_arrived(core, shape, in->count * or_one(in->job->gang.size));
+    mix_count(core, shape, in->count * or_one(in->job->gang.size));
     shape_unref(core, shape);
     symbol_sweep(core, last_symbol);
     *ret_id = first;

@@ -254,6 +254,131 @@ static void an_early_end_brings_it_forward(void **state)
     assert_int_equal(blocked(world, gang).until_ms, START_MS + HOUR_MS);
 }
 
+/* 600 nodes of 8 devices, more placements than are followed one by one: the jobs of node g end g
+ * minutes after the hour. Two whole nodes are empty a minute after the hour. */
+static void many_nodes_are_narrowed_to_those_empty_first(void **state)
+{
+    enum { COUNT = 600 };
+    struct world *world = *state;
+    struct node node = node_make("n", 16, 64, 8);
+    char name[32];
+    node.count = COUNT;
+    world_pool(world, "p", &node, 1);
+    world_team(world, "t");
+    for (int i = 0; i < COUNT * 8; i++) {
+        snprintf(name, sizeof name, "job%d", i);
+        submit(world, name, 1, 1, HOUR_MS + i / 8 * MINUTE_MS);
+    }
+    core_schedule(world->core);
+    core_end(world->core);
+    uint64_t gang = submit(world, "gang", 8, 2, 0);
+    core_schedule(world->core);
+    core_begin(world->core, START_MS + AFTER_MS);
+    core_schedule(world->core);
+    core_end(world->core);
+    struct core_block block = blocked(world, gang);
+    assert_int_equal(block.kind, BLOCK_PROMISE);
+    assert_int_equal(block.until_ms, START_MS + HOUR_MS + MINUTE_MS);
+    assert_int_equal(block.other_nodes, 1);
+}
+
+/* ---- what users of other schedulers ask for ------------------------------------------------ */
+
+static uint64_t submit_low(struct world *world, const char *name)
+{
+    struct job job = job_make("t", name, 1, 1);
+    job.priority = PRIORITY_LOW;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, id);
+    return id;
+}
+
+/* A job of two devices on one node: preemption frees both on one node, and the job starts there;
+ * what is left of the victims elsewhere is of no use to it. */
+static void preemption_frees_what_the_job_can_use(void **state)
+{
+    struct world *world = *state;
+    char name[32];
+    uint64_t low[4];
+    nodes_of_two(world, 2);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "low%d", i);
+        low[i] = submit_low(world, name);
+    }
+    uint64_t whole = submit(world, "whole", 2, 1, 0);
+    world_tick(world, 0);
+    const char *node = NULL;
+    for (int i = 0; i < 4; i++) {
+        if (world_state(world, low[i]) != JOB_STOPPING)
+            continue;
+        assert_true(!node || strcmp(node, world_node_of(world, low[i])) == 0);
+        node = world_node_of(world, low[i]);
+        world_end(world, low[i], END_PREEMPTED);
+    }
+    assert_non_null(node);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, whole), JOB_STARTING);
+}
+
+/* The team's quota leaves two devices, and there are two, on two nodes. The job that wants both on
+ * one node holds nothing of the quota while it waits, and the small one behind it goes on. */
+static void a_quota_is_not_held_by_what_no_node_has_room_for(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 2);
+    world_team_quota(world, "capped", NULL, "accelerators", 0, 2000);
+    submit_running(world, "one", 1, 1, 0);
+    struct job apart = job_make("t", "two", 8, 1); /* all CPUs but those of the first: node 2 */
+    apart.resources.cpu_milli = 7500;
+    uint64_t two = world_submit(world, &apart);
+    world_tick(world, 0);
+    world_start(world, two);
+    struct job job = job_make("capped", "whole", 1, 2);
+    job.resources.cpu_milli = 100;
+    uint64_t whole = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(blocked(world, whole).kind, BLOCK_ROOM);
+    job.metadata.name = "small";
+    job.resources.accelerator_milli = 1000;
+    uint64_t small = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, small), JOB_STARTING);
+    job.metadata.name = "impossible";
+    job.resources.accelerator_milli = 4000;
+    struct error err;
+    uint64_t id;
+    assert_int_equal(core_job_submit(world->core, &job, &id, &err), -1);
+    assert_string_equal(err.text,
+        "no node of any pool, idle, could hold a rank: it asks 4 accelerators, and the nearest "
+        "node, n-1 of pool p, has 2: check spec.resources and spec.placement");
+}
+
+/* A gang of 3 that makes do with 2 loses a node. It is never left with fewer than it needs: it
+ * stops, starts again with 2, and when the node is back nobody has to repair anything. */
+static void a_gang_is_whole_after_a_node_was_repaired(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 3);
+    struct job job = job_make("t", "gang", 1, 2);
+    job.gang = (struct gang){.size = 3, .min = 2};
+    job.shrink_on_node_loss = true;
+    uint64_t gang = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, gang);
+    assert_true(core_node_report(world->core, "p", "n-2", false));
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, gang), JOB_STOPPING);
+    world_end(world, gang, END_NODE_LOST);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, gang), JOB_STARTING);
+    assert_int_equal(world_job(world, gang)->size_now, 2);
+    assert_true(core_node_report(world->core, "p", "n-2", true));
+    world_tick(world, 0);
+    assert_int_equal(world_job(world, gang)->size_now, 2);
+    assert_int_equal(world_job(world, gang)->retries_left, 0);
+}
+
 /* ---- the bound, over seeds --------------------------------------------------------------- */
 
 struct stream {
@@ -373,6 +498,10 @@ int main(void)
         TEST(a_team_at_its_limit_reserves_nothing),
         TEST(maintenance_and_lost_nodes_are_respected),
         TEST(an_early_end_brings_it_forward),
+        TEST(many_nodes_are_narrowed_to_those_empty_first),
+        TEST(preemption_frees_what_the_job_can_use),
+        TEST(a_quota_is_not_held_by_what_no_node_has_room_for),
+        TEST(a_gang_is_whole_after_a_node_was_repaired),
         cmocka_unit_test(a_gang_starts_within_the_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

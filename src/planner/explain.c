@@ -24,6 +24,8 @@ static const char *const kind_names[] = {
     [BLOCK_ARRAY] = "array",
     [BLOCK_LIMIT] = "limit",
     [BLOCK_GUARANTEE] = "guarantee",
+    [BLOCK_PROMISE] = "promise",
+    [BLOCK_KEPT] = "kept",
     [BLOCK_ROOM] = "room",
     [BLOCK_TURN] = "turn",
 };
@@ -167,6 +169,16 @@ static struct doc *waits_doc(const struct explain *in)
     case BLOCK_ARRAY:
     case BLOCK_LIMIT:
     case BLOCK_GUARANTEE: set_amounts(in, waits); break;
+    case BLOCK_PROMISE:
+    case BLOCK_KEPT:
+        if (block->job)
+            explain_set_job(in, waits, block->job);
+        set_node(in, waits, block->node);
+        doc_set_int(in->arena, waits, "until", block->until_ms);
+        doc_set_bool(in->arena, waits, "open", block->until_open);
+        doc_set_int(in->arena, waits, "moreNodes", block->other_nodes);
+        set_amounts(in, waits);
+        break;
     case BLOCK_ROOM:
     case BLOCK_TURN:
         set_amounts(in, waits);

@@ -145,6 +145,34 @@ static void say_room(const struct doc *waits, struct strbuf *out)
         say_closed_nodes(nodes, out);
 }
 
+static void say_when(const struct doc *waits, struct strbuf *out)
+{
+    strbuf_puts(out, text_of(waits, "until"));
+    if (doc_get_bool(waits, "open", false))
+        strbuf_puts(out, " at the earliest, and when those without a time limit have ended there");
+    strbuf_putc(out, '.');
+}
+
+static void say_promise(const struct doc *waits, struct strbuf *out)
+{
+    int64_t more = doc_get_int(waits, "moreNodes", 0);
+    strbuf_printf(out,
+        "There is no room now: %s of its %s ranks would fit. A place is kept for it on %s",
+        text_of(waits, "held"), text_of(waits, "need"), text_of(waits, "node"));
+    if (more > 0)
+        strbuf_printf(out, " and %" PRId64 " more", more);
+    strbuf_puts(out, " from ");
+    say_when(waits, out);
+}
+
+static void say_kept(const struct doc *waits, struct strbuf *out)
+{
+    strbuf_puts(out, "The room there is is kept for ");
+    say_job(doc_get(waits, "job"), out);
+    strbuf_puts(out, " from ");
+    say_when(waits, out);
+}
+
 static void say_turn(const struct doc *waits, struct strbuf *out)
 {
     (void)waits;
@@ -164,6 +192,8 @@ static const struct {
     {"array", say_array},
     {"limit", say_limit},
     {"guarantee", say_guarantee},
+    {"promise", say_promise},
+    {"kept", say_kept},
     {"room", say_room},
     {"turn", say_turn},
 };

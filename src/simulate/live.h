@@ -60,7 +60,7 @@ struct run {
 
     bool by_cpu;                      /* the cluster has no accelerators: shares are of CPU */
     int64_t capacity_milli, up_milli; /* of the resource that counts; of nodes that are up */
-    int64_t demand_milli;             /* asked for by live jobs */
+    __int128 demand_milli;            /* asked for by live jobs */
     int64_t held_milli;               /* by those that run.. */
     int64_t running;                  /* ..so many */
     int64_t accounted_ms;             /* sums over time are up to here */

@@ -62,6 +62,8 @@ struct run_options {
     struct speed_model *model;   /* borrowed; NULL with RUN_ARRIVALS */
     const struct fragment_mix
         *mix; /* borrowed: what fragmentation is measured by; NULL: it is not */
+    const struct trace_list *known; /* borrowed: RUN_ARRIVALS: what jobs ask that will come, for
+                                     * policies that count them beforehand (FGD); NULL: nothing */
     struct core_options core;
     enum run_mode mode;
     uint64_t seed;

@@ -119,13 +119,41 @@ static int arrivals_run(struct arrivals *run, struct error *err)
     return got;
 }
 
+/* The policy learns what these jobs ask, and forgets the jobs. */
+static int mix_tell(struct arrivals *run, const struct trace_list *known, struct error *err)
+{
+    struct core *core = run->world.core;
+    VEC(uint64_t) ids = {0};
+    int failed = 0;
+    core_begin(core, ++run->now_ms);
+    for (size_t i = 0; i < trace_list_count(known) && !failed; i++) {
+        struct error refused = {0};
+        uint64_t id;
+        if (world_submit(&run->world, trace_list_at(known, i), false, &id, &refused) < 0) {
+            failed =
+                refused.code == ERR_INVALID ? 0 : error_set(err, refused.code, "%s", refused.text);
+            continue;
+        }
+        vec_push(&ids, id);
+        failed = core_job_hold(core, id, err);
+    }
+    core_schedule(core);
+    for (size_t i = 0; i < ids.count && !failed; i++)
+        failed = core_job_cancel(core, ids.items[i], err);
+    vec_free(&ids);
+    core_end(core);
+    return failed;
+}
+
 int run_arrivals(const struct run_options *options, struct metrics *metrics, struct error *err)
 {
     struct arrivals run = {.options = options, .metrics = metrics, .now_ms = RUN_EPOCH_MS};
     if (world_init(&run.world, options->cluster, &options->core, err) < 0)
         return -1;
     metrics->accelerator_milli = metrics->capacity_milli = run.world.accelerator_milli;
-    int failed = arrivals_run(&run, err);
+    int failed = options->known ? mix_tell(&run, options->known, err) : 0;
+    if (!failed)
+        failed = arrivals_run(&run, err);
     points_take(&run, 500);
     metrics->allocated_end_milli = run.allocated_milli;
     vec_free(&run.places.items);

@@ -27,7 +27,7 @@ void run_account(struct run *run, int64_t now_ms)
     run->accounted_ms = now_ms;
     if (run->live == 0 || run->capacity_milli == 0)
         return;
-    __int128 micro = (__int128)run->demand_milli * 1000000 / run->capacity_milli;
+    __int128 micro = run->demand_milli * 1000000 / run->capacity_milli;
     run->contention_micro += (micro > 1000000 ? micro : 1000000) * passed_ms;
     run->metrics->device_there_ms += (__int128)run->up_milli * passed_ms;
     if (run->options->mix && now_ms >= run->sample_ms) {
@@ -56,6 +56,9 @@ static int job_fetch(struct run *run, struct error *err)
     run->coming_ms = run->coming.submit_ms;
     if (scale > 0)
         run->coming_ms = (int64_t)((__int128)run->coming_ms * 1000 / scale);
+    /* The time to a deadline is the job's own. */
+    if (run->coming.deadline_ms)
+        run->coming.deadline_ms += run->coming_ms - run->coming.submit_ms;
     if (run->coming_ms < before_ms)
         return error_set(
             err, ERR_INVALID, "job %.64s comes before the one in front of it", run->coming.name);

@@ -228,14 +228,18 @@ static void arrivals_scale_and_steps_round_up(void **state)
 {
     (void)state;
     struct setting *setting = setting_make("1x1");
+    struct trace_job first = job_of(10, 5);
+    first.deadline_ms = 70 * SECOND; /* 60 s after it comes, whenever that is */
     setting->options.scale_arrivals_milli = 2000;
     setting->options.step_ms = 60 * SECOND;
-    add(setting, job_of(10, 5));
+    add(setting, first);
     add(setting, job_of(10, 7));
     run(setting);
     assert_int_equal(setting->seen[0].submit_ms, 5 * SECOND);
     assert_int_equal(setting->seen[0].start_ms, 60 * SECOND);
     assert_int_equal(setting->seen[0].end_ms, 65 * SECOND);
+    assert_int_equal(setting->seen[0].deadline_ms, 65 * SECOND);
+    assert_int_equal(setting->metrics.in_time, 1);
     assert_int_equal(setting->seen[1].start_ms, 120 * SECOND);
     assert_int_equal(setting->seen[1].end_ms, 127 * SECOND);
     setting_destroy(setting);

@@ -11,7 +11,7 @@
 #define TEAM_UNNAMED "trace"
 #define CURRENCY     "USD"
 
-enum { TYPES_LISTED_MAX = 64 };
+enum { TYPES_LISTED_MAX = 64, TEAMS_MAX = 100000 };
 
 /* ---- machines -------------------------------------------------------------------------- */
 
@@ -145,6 +145,8 @@ static int team_need(struct world *world, const char *name, struct error *err)
 {
     if (strmap_get(&world->teams, name))
         return 0;
+    if (world->teams.count >= TEAMS_MAX)
+        return error_set(err, ERR_TOO_LARGE, "the trace has more than %d teams", TEAMS_MAX);
     struct team team = {.metadata = {.name = name},
         .weight_micro = 1000 * 1000,
         .borrow = true,

@@ -41,6 +41,8 @@ static int block_fill(struct lines *lines, struct error *err)
     int got = gzread(lines->file, lines->block, BLOCK_BYTES);
     int problem = Z_OK;
     gzerror(lines->file, &problem);
+    if (got < 0 && problem == Z_ERRNO)
+        return error_set_errno(err, "%s", lines->path);
     if (got < 0 || problem == Z_BUF_ERROR)
         return lines_error(lines, ERR_INVALID, "the compressed data is damaged or cut off", err);
     lines->begin = 0;

@@ -95,7 +95,6 @@ static int pod_row(const struct lines *lines, struct trace_job *job, struct erro
             lines, POD_MILLI, "thousandths of a GPU, 1000 for more than one GPU", err);
     job->memory_bytes = memory_mib * MIB;
     job->accelerator_milli = devices * milli;
-    job->preemptible = false;
     return pod_times(lines, job, err);
 }
 
@@ -108,7 +107,18 @@ struct trace_list *openb_pods_read(const char *path, struct error *err)
 
 /* ---- the order of arrivals ------------------------------------------------------------- */
 
-enum { ARRIVALS_MAX = 10 * 1000 * 1000 };
+enum { ARRIVALS_MAX = 10 * 1000 * 1000, COPIES_MAX = 1000 }; /* of each pod, on average */
+
+/* How many may arrive at most: a list that asks for next to nothing would go on for ever. */
+static size_t arrivals_bound(const struct trace_list *all)
+{
+    size_t count = trace_list_count(all);
+    int64_t milli = 0;
+    for (size_t i = 0; i < count; i++)
+        milli += trace_list_at(all, i)->accelerator_milli;
+    size_t bound = milli ? count * COPIES_MAX : count;
+    return bound < ARRIVALS_MAX ? bound : ARRIVALS_MAX;
+}
 
 /* Fisher and Yates. */
 static void shuffle(size_t *order, size_t count, struct prng *prng)
@@ -130,7 +140,8 @@ static struct trace_list *arrange(const struct trace_list *all, uint64_t seed, i
         order[i] = i;
     shuffle(order, count, &prng);
     int64_t asked_milli = 0;
-    for (size_t i = 0; count && i < ARRIVALS_MAX; i++) {
+    size_t bound = arrivals_bound(all);
+    for (size_t i = 0; i < bound; i++) {
         size_t at = i < count ? order[i] : (size_t)prng_below(&prng, count);
         struct trace_job job = *trace_list_at(all, at);
         if (asked_milli + job.accelerator_milli > target_milli)

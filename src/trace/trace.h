@@ -123,8 +123,9 @@ void trace_list_sort(struct trace_list *list);
 void trace_list_shift(struct trace_list *list, int64_t ms);
 /* A source over the list, which it takes over. */
 struct trace_source *trace_list_source(struct trace_list *list);
-/* The same jobs so many times, one time after the other: a mean gap after the last of them the first
- * comes again, with a number of its own. Takes the source over, also on failure. NULL with err. */
+/* The same jobs so many times, one time after the other: a mean gap after the last of them the
+ * first comes again, with a number of its own. Takes the source over, also on failure. NULL with
+ * err. */
 MUST_CHECK struct trace_source *trace_repeat(
     struct trace_source *source, int64_t times, struct error *err);
 /* Everything a source has; closes it. NULL with err. */

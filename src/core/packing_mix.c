@@ -1,0 +1,234 @@
+/* The mix of jobs: see packing_mix.h. */
+#include "core/packing_mix.h"
+#include "core/job.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/sort.h"
+#include "core/state.h"
+#include "core/table.h"
+
+#include <assert.h>
+
+static int64_t differs(const struct live_shape *shape)
+{
+    int64_t by = shape->ranks - shape->row.mix;
+    return by < 0 ? -by : by;
+}
+
+void mix_count(struct core *core, struct live_shape *shape, int64_t ranks)
+{
+    core->mix.drift -= differs(shape);
+    shape->ranks += ranks;
+    assert(shape->ranks >= 0);
+    core->mix.drift += differs(shape);
+}
+
+/* ---- the mix ----------------------------------------------------------------------------------
+ */
+
+void mix_learn(struct core *core)
+{
+    if (core->mix.drift < most(core->mix.ranks, MIX_RANKS_MIN) ||
+        (core->options.mix_once && core->mix.ranks > 0))
+        return;
+    core->mix.topology_version = 0;
+    core->mix.ranks = 0;
+    core->mix.drift = 0;
+    TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
+        bool was = shape->row.mix > 0, is = shape->ranks > 0;
+        if (shape->row.mix != shape->ranks) {
+            shape->row.mix = shape->ranks;
+            change_put(core, &shape->item);
+        }
+        core->mix.ranks += shape->row.mix;
+        if (is && !was)
+            shape_ref(core, shape); /* a shape of the mix is in use by that */
+        if (was && !is)
+            shape_unref(core, shape);
+    }
+}
+
+/* The most asked for first; of equals, the one that came first. */
+static int by_ranks(const void *a, const void *b, const void *context)
+{
+    (void)context;
+    const struct live_shape *left = a, *right = b;
+    int order = -compare_i64(left->row.mix, right->row.mix);
+    return order ? order : compare_u64(left->row.id, right->row.id);
+}
+
+static void items_make(struct core *core)
+{
+    VEC(struct live_shape *) shapes = {0};
+    TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
+        if (shape->row.mix > 0)
+            vec_push(&shapes, shape);
+    }
+    sort_pointers((void **)shapes.items, shapes.count, by_ranks, NULL);
+    vec_clear(&core->mix.items);
+    for (size_t i = 0; i < shapes.count && i < MIX_ITEMS_MAX; i++) {
+        struct mix_item item = {.shape = shapes.items[i], .ranks = shapes.items[i]->row.mix};
+        vec_push(&core->mix.items, item);
+    }
+    vec_free(&shapes);
+}
+
+/* ---- classes ----------------------------------------------------------------------------------
+ */
+
+static uint64_t hash_add(uint64_t hash, uint64_t value)
+{
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    return hash ^ (hash >> 29);
+}
+
+static uint64_t class_hash(const struct mix_class *class)
+{
+    const struct node_row *row = &class->like->row;
+    uint64_t hash = hash_add(1, (uint64_t)row->cpu_milli);
+    hash = hash_add(hash, (uint64_t)row->memory_bytes);
+    hash = hash_add(hash, (uint64_t)row->disk_bytes);
+    hash = hash_add(hash, (uint64_t)row->devices << 1 | row->fractional);
+    for (size_t i = 0; i < ARRAY_LEN(class->allowed); i++)
+        hash = hash_add(hash, class->allowed[i]);
+    return hash;
+}
+
+static bool class_same(const struct mix_class *a, const struct mix_class *b)
+{
+    const struct node_row *left = &a->like->row, *right = &b->like->row;
+    return a->hash == b->hash && left->cpu_milli == right->cpu_milli &&
+           left->memory_bytes == right->memory_bytes && left->disk_bytes == right->disk_bytes &&
+           left->devices == right->devices && left->fractional == right->fractional &&
+           memcmp(a->allowed, b->allowed, sizeof a->allowed) == 0;
+}
+
+static struct mix_class class_describe(const struct core *core, const struct live_node *node)
+{
+    struct mix_class class = {.like = node};
+    for (size_t i = 0; i < core->mix.items.count; i++) {
+        if (fit_matches(core, core->mix.items.items[i].shape, node))
+            class.allowed[i / 64] |= (uint64_t)1 << (i % 64);
+    }
+    class.hash = class_hash(&class);
+    return class;
+}
+
+/* What all nodes are that come after the last class: anything goes there. */
+static struct mix_class class_of_rest(const struct live_node *node)
+{
+    struct mix_class class = {.like = node, .hash = 1};
+    memset(class.allowed, 0xff, sizeof class.allowed);
+    return class;
+}
+
+static int32_t class_find(const struct mix *mix, const struct mix_class *class)
+{
+    for (size_t i = 0; i < mix->classes.count; i++) {
+        if (class_same(&mix->classes.items[i], class))
+            return (int32_t)i;
+    }
+    return -1;
+}
+
+/* Whether the nodes are the same for every shape there could be, so that one needs no look. */
+static bool node_like(const struct live_node *a, const struct live_node *b)
+{
+    const struct node_row *left = &a->row, *right = &b->row;
+    return a->pool == b->pool && left->type == right->type &&
+           left->accelerator == right->accelerator && left->devices == right->devices &&
+           left->fractional == right->fractional && left->cpu_milli == right->cpu_milli &&
+           left->memory_bytes == right->memory_bytes && left->disk_bytes == right->disk_bytes &&
+           !a->labels && !b->labels;
+}
+
+static void classes_make(struct core *core)
+{
+    struct mix *mix = &core->mix;
+    const struct live_node *last = NULL;
+    vec_clear(&mix->classes);
+    TABLE_EACH (core, ROW_NODE, struct live_node, node) {
+        if (last && node_like(last, node)) {
+            node->packing_class = last->packing_class;
+        } else {
+            struct mix_class class = class_describe(core, node);
+            node->packing_class = class_find(mix, &class);
+            if (node->packing_class < 0 && mix->classes.count == MIX_CLASSES_MAX)
+                vec_push(&mix->classes, class_of_rest(node));
+            else if (node->packing_class < 0 && mix->classes.count < MIX_CLASSES_MAX)
+                vec_push(&mix->classes, class);
+            if (node->packing_class < 0)
+                node->packing_class = (int32_t)mix->classes.count - 1;
+        }
+        mix->classes.items[node->packing_class].nodes++;
+        last = node;
+    }
+    mix->topology_version = core->topology_version;
+}
+
+static bool item_limited(const struct mix *mix, size_t item)
+{
+    const struct shape_row *shape = &mix->items.items[item].shape->row;
+    for (size_t i = 0; i < mix->classes.count; i++) {
+        const struct mix_class *class = &mix->classes.items[i];
+        if (!mix_allows(class, item) && fit_idle_ranks(shape, class->like, 1) > 0)
+            return true;
+    }
+    return false;
+}
+
+bool mix_refresh(struct core *core)
+{
+    struct mix *mix = &core->mix;
+    if (mix->topology_version == core->topology_version)
+        return false;
+    items_make(core);
+    classes_make(core);
+    for (size_t i = 0; i < mix->items.count; i++)
+        mix->items.items[i].limited = item_limited(mix, i);
+    return true;
+}
+
+const struct mix_class *mix_class_of(const struct core *core, const struct live_node *node)
+{
+    assert((size_t)node->packing_class < core->mix.classes.count);
+    return &core->mix.classes.items[node->packing_class];
+}
+
+/* ---- loading, checking ------------------------------------------------------------------------
+ */
+
+void mix_index(struct core *core)
+{
+    core->mix.ranks = 0;
+    core->mix.drift = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job)
+        job->shape->ranks += job->row.size;
+    TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
+        core->mix.ranks += shape->row.mix;
+        core->mix.drift += differs(shape);
+        if (shape->row.mix > 0)
+            shape_ref(core, shape);
+    }
+}
+
+bool mix_check(const struct core *core)
+{
+    int64_t ranks = 0, mix = 0, drift = 0;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job)
+        ranks += job->row.size;
+    TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
+        ranks -= shape->ranks;
+        mix += shape->row.mix;
+        drift += differs(shape);
+    }
+    return ranks == 0 && mix == core->mix.ranks && drift == core->mix.drift;
+}
+
+void mix_free(struct mix *mix)
+{
+    vec_free(&mix->items);
+    vec_free(&mix->classes);
+}

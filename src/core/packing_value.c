@@ -1,0 +1,305 @@
+/* Prices and values of what jobs ask for: see packing_value.h.
+ *
+ * The linear program is solved by subgradient steps on its dual, of a length after Polyak, and the
+ * mean of the second half is taken: some hundred packings of one device, each a table of a hundred
+ * entries. That is not exact, and need not be: prices order choices, and nothing else rests on
+ * them. All of it is in whole numbers; a device is 2^16. */
+#include "core/packing_value.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/sort.h"
+
+#include <assert.h>
+
+enum { PRICE_STEPS = 1200, PRICE_BITS = 20 };
+#define PRICE_ONE ((int64_t)1 << PRICE_BITS) /* a device's size, in prices */
+
+/* Levels that the shape takes of one device, rounded up; 0: none. */
+static int32_t level_of(const struct shape_row *shape)
+{
+    if (shape->accelerator_milli >= DEVICE_MILLI)
+        return VALUE_LEVELS;
+    return (int32_t)((shape->accelerator_milli + 9) / 10);
+}
+
+static int64_t devices_of(const struct shape_row *shape)
+{
+    return most(shape->accelerator_milli / DEVICE_MILLI, 1);
+}
+
+/* ---- prices -----------------------------------------------------------------------------------
+ */
+
+struct size_prices {
+    int64_t demand[VALUE_LEVELS + 1]; /* of sizes, in parts of all devices, if they were filled */
+    int64_t price[VALUE_LEVELS + 1];
+    int32_t sizes[VALUE_LEVELS + 1]; /* that are asked for */
+    int32_t count;
+};
+
+static int64_t size_whole(int32_t level)
+{
+    return PRICE_ONE * level / VALUE_LEVELS;
+}
+
+/* Whether devices are asked for. */
+static bool prices_init(struct size_prices *prices, const struct mix *mix)
+{
+    int64_t ranks[VALUE_LEVELS + 1] = {0}, asked = 0;
+    *prices = (struct size_prices){0};
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        int32_t level = level_of(shape);
+        if (!level)
+            continue;
+        ranks[level] += mix->items.items[i].ranks * devices_of(shape);
+        asked += mix->items.items[i].ranks * devices_of(shape) * level;
+    }
+    for (int32_t level = 1; level <= VALUE_LEVELS; level++) {
+        if (!ranks[level])
+            continue;
+        prices->demand[level] =
+            (int64_t)((__int128)ranks[level] * VALUE_LEVELS * PRICE_ONE / asked);
+        prices->price[level] = size_whole(level);
+        prices->sizes[prices->count++] = level;
+    }
+    return asked > 0;
+}
+
+/* The best packing of one device: its worth, and how often it has each size. */
+static int64_t pack(const struct size_prices *prices, int64_t *ret_uses)
+{
+    int64_t worth[VALUE_LEVELS + 1] = {0};
+    int32_t taken[VALUE_LEVELS + 1] = {0};
+    for (int32_t level = 1; level <= VALUE_LEVELS; level++) {
+        worth[level] = worth[level - 1];
+        for (int32_t i = 0; i < prices->count && prices->sizes[i] <= level; i++) {
+            int32_t size = prices->sizes[i];
+            int64_t with = worth[level - size] + prices->price[size];
+            if (with <= worth[level])
+                continue;
+            worth[level] = with;
+            taken[level] = size;
+        }
+    }
+    memset(ret_uses, 0, (VALUE_LEVELS + 1) * sizeof *ret_uses);
+    for (int32_t level = VALUE_LEVELS; level > 0; level -= taken[level] ? taken[level] : 1)
+        ret_uses[taken[level]] += taken[level] != 0;
+    return worth[VALUE_LEVELS];
+}
+
+/* One step against the difference of what is packed and what is asked for. */
+static void price_step(struct size_prices *prices, int64_t *bound, int32_t step)
+{
+    int64_t uses[VALUE_LEVELS + 1], dual = pack(prices, uses), norm = 0;
+    for (int32_t i = 0; i < prices->count; i++) {
+        int32_t size = prices->sizes[i];
+        int64_t more = uses[size] * PRICE_ONE - prices->demand[size];
+        dual += ((size_whole(size) - prices->price[size]) * prices->demand[size]) >> PRICE_BITS;
+        norm += (int64_t)(((__int128)more * more) >> PRICE_BITS);
+    }
+    *bound = least(*bound, dual);
+    if (norm == 0)
+        return;
+    int64_t hope = PRICE_ONE * 5 / (100 + step); /* how far below the best the optimum may be */
+    int64_t length = ((dual - *bound + hope) << PRICE_BITS) / norm;
+    for (int32_t i = 0; i < prices->count; i++) {
+        int32_t size = prices->sizes[i];
+        int64_t more = uses[size] * PRICE_ONE - prices->demand[size];
+        int64_t moved = (int64_t)((__int128)length * more / PRICE_ONE);
+        prices->price[size] = most(0, least(prices->price[size] - moved, size_whole(size)));
+    }
+}
+
+static void prices_solve(struct size_prices *prices)
+{
+    int64_t bound = INT64_MAX, sum[VALUE_LEVELS + 1] = {0};
+    for (int32_t step = 0; step < PRICE_STEPS; step++) {
+        price_step(prices, &bound, step);
+        for (int32_t i = 0; step >= PRICE_STEPS / 2 && i < prices->count; i++)
+            sum[prices->sizes[i]] += prices->price[prices->sizes[i]];
+    }
+    for (int32_t i = 0; i < prices->count; i++)
+        prices->price[prices->sizes[i]] = sum[prices->sizes[i]] / (PRICE_STEPS / 2);
+}
+
+/* ---- lines ------------------------------------------------------------------------------------
+ */
+
+/* Prices of CPU and memory, in percent of what a whole device is worth for each unit that goes with
+ * one on average. */
+static const struct {
+    int32_t cpu, memory;
+} lines[VALUE_LINES] = {{0, 0}, {40, 0}, {95, 0}, {200, 0}, {0, 50}, {40, 50}, {95, 50}, {200, 50}};
+
+static int64_t mib(int64_t bytes)
+{
+    return bytes >> 20;
+}
+
+/* What of a resource goes with a whole device, on average over the jobs that take devices. */
+static int64_t per_device(const struct mix *mix, bool memory)
+{
+    __int128 sum = 0, milli = 0;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        if (!shape->accelerator_milli)
+            continue;
+        int64_t ask = memory ? mib(shape->memory_bytes) : shape->cpu_milli;
+        sum += (__int128)mix->items.items[i].ranks * ask;
+        milli += (__int128)mix->items.items[i].ranks * shape->accelerator_milli;
+    }
+    return (int64_t)most((int64_t)(sum * DEVICE_MILLI / milli), 1);
+}
+
+static void lines_make(
+    struct values *values, const struct mix *mix, const struct size_prices *prices)
+{
+    int64_t uses[VALUE_LEVELS + 1];
+    int64_t device = pack(prices, uses) >> (PRICE_BITS - VALUE_BITS);
+    int64_t cpu = per_device(mix, false), memory = per_device(mix, true);
+    for (int i = 0; i < VALUE_LINES; i++) {
+        values->cpu_price[i] = (device << VALUE_PRICE_BITS) * lines[i].cpu / 100 / cpu;
+        values->memory_price[i] = (device << VALUE_PRICE_BITS) * lines[i].memory / 100 / memory;
+    }
+}
+
+/* The shape's price less its CPU and memory at the line's prices. */
+static int64_t net_price(const struct values *values, const struct size_prices *prices,
+    const struct shape_row *shape, int line)
+{
+    int64_t price = prices->price[level_of(shape)] * devices_of(shape);
+    __int128 cost = (__int128)values->cpu_price[line] * shape->cpu_milli +
+                    (__int128)values->memory_price[line] * mib(shape->memory_bytes);
+    __int128 net = (price >> (PRICE_BITS - VALUE_BITS)) - (cost >> VALUE_PRICE_BITS);
+    return net > 0 ? (int64_t)net : 0;
+}
+
+/* ---- tables -----------------------------------------------------------------------------------
+ */
+
+struct asked {
+    int64_t of_level[VALUE_LEVELS + 1];        /* the best net price of one that takes so much */
+    int64_t of_devices[VALUE_DEVICES_MAX + 1]; /* and of one that takes so many whole devices */
+};
+
+static void asked_collect(const struct values *values, const struct size_prices *prices,
+    const struct mix *mix, const struct mix_class *class, int line, struct asked *ret)
+{
+    *ret = (struct asked){0};
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        int64_t devices = devices_of(shape);
+        if (!shape->accelerator_milli || !mix_allows(class, i) || devices > VALUE_DEVICES_MAX)
+            continue;
+        int64_t net = net_price(values, prices, shape, line);
+        int64_t *best = devices > 1 ? &ret->of_devices[devices] : &ret->of_level[level_of(shape)];
+        *best = most(*best, net);
+    }
+}
+
+static void table_fill(struct value_table *table, const struct asked *asked, int line)
+{
+    for (int level = 0; level <= VALUE_LEVELS; level++) {
+        int32_t best = level ? table->level[level - 1][line] : 0;
+        for (int size = 1; size <= level; size++) {
+            if (asked->of_level[size] == 0)
+                continue;
+            int64_t with = table->level[level - size][line] + asked->of_level[size];
+            best = (int32_t)most(best, with);
+        }
+        table->level[level][line] = best;
+    }
+    table->whole[0][line] = 0;
+    for (int count = 1; count <= VALUE_DEVICES_MAX; count++) {
+        int32_t best = table->whole[count - 1][line] + table->level[VALUE_LEVELS][line];
+        for (int size = 2; size <= count; size++) {
+            if (asked->of_devices[size] == 0)
+                continue;
+            int64_t with = table->whole[count - size][line] + asked->of_devices[size];
+            best = (int32_t)most(best, with);
+        }
+        table->whole[count][line] = best;
+    }
+}
+
+/* The table of a class that may take the same shapes, among those before it; SIZE_MAX: none. */
+static size_t table_like(const struct mix *mix, const struct values *values, size_t class)
+{
+    for (size_t i = 0; i < class; i++) {
+        if (memcmp(mix->classes.items[i].allowed, mix->classes.items[class].allowed,
+                sizeof mix->classes.items[i].allowed) == 0)
+            return values->table_of[i];
+    }
+    return SIZE_MAX;
+}
+
+static void tables_make(
+    struct values *values, const struct size_prices *prices, const struct mix *mix)
+{
+    vec_clear(&values->tables);
+    for (size_t i = 0; i < mix->classes.count; i++) {
+        size_t table = table_like(mix, values, i);
+        if (table == SIZE_MAX && values->tables.count < VALUE_TABLES_MAX) {
+            table = values->tables.count;
+            vec_push(&values->tables, ((struct value_table){0}));
+            for (int line = 0; line < VALUE_LINES; line++) {
+                struct asked asked;
+                asked_collect(values, prices, mix, &mix->classes.items[i], line, &asked);
+                table_fill(&values->tables.items[table], &asked, line);
+            }
+        }
+        values->table_of[i] = (uint8_t)(table == SIZE_MAX ? VALUE_TABLES_MAX - 1 : table);
+    }
+}
+
+/* ---- pressure ---------------------------------------------------------------------------------
+ */
+
+static int64_t class_devices(const struct mix_class *class)
+{
+    return class->nodes * class->like->row.devices;
+}
+
+static void pressure_make(struct values *values, const struct mix *mix)
+{
+    int64_t all = 0, asked = 0;
+    memset(values->pressure, 0, sizeof values->pressure);
+    for (size_t i = 0; i < mix->classes.count; i++)
+        all += class_devices(&mix->classes.items[i]);
+    for (size_t i = 0; i < mix->items.count; i++)
+        asked += mix->items.items[i].ranks * mix->items.items[i].shape->row.accelerator_milli;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct mix_item *item = &mix->items.items[i];
+        int64_t allowed = 0, milli = item->ranks * item->shape->row.accelerator_milli;
+        for (size_t c = 0; c < mix->classes.count && item->limited && milli; c++)
+            allowed +=
+                mix_allows(&mix->classes.items[c], i) ? class_devices(&mix->classes.items[c]) : 0;
+        if (!allowed)
+            continue;
+        int64_t share = (int64_t)((__int128)milli * all * VALUE_DEVICE / asked / allowed);
+        for (size_t c = 0; c < mix->classes.count; c++)
+            values->pressure[c] += mix_allows(&mix->classes.items[c], i) ? share : 0;
+    }
+    for (size_t c = 0; c < mix->classes.count; c++)
+        values->pressure[c] = least(values->pressure[c], 16 * VALUE_DEVICE);
+}
+
+bool values_make(const struct mix *mix, struct values *values)
+{
+    struct size_prices prices;
+    if (!prices_init(&prices, mix))
+        return false;
+    prices_solve(&prices);
+    lines_make(values, mix, &prices);
+    tables_make(values, &prices, mix);
+    pressure_make(values, mix);
+    return true;
+}
+
+void values_finish(struct values *values)
+{
+    vec_free(&values->tables);
+}
