@@ -37,7 +37,8 @@ bool mix_open(struct mix *mix, const char *name);
 void mix_finish(struct mix *mix);
 uint32_t mix_shape_at(const struct mix *mix, size_t job);
 
-/* Processor time of this thread: others on the machine have no part in it but through the caches. */
+/* Processor time of this thread: others on the machine have no part in it but through the caches.
+ */
 int64_t bench_clock_ns(void);
 
 struct bench {
@@ -72,3 +73,4 @@ int bench_gang(int64_t nodes, int64_t ranks, const char *level); /* NULL: no top
 int bench_promise(int64_t nodes, int64_t ranks);
 int bench_reclaim(int64_t nodes, int64_t ranks);
 int bench_never(const char *mix, int64_t nodes);
+int bench_kueue(int64_t cohorts, int64_t queues);
