@@ -16,7 +16,7 @@ struct answer_state {
 /* Questions, as JSON:
  *     {"ask": "explain", "job": ID}
  *     {"ask": "whatif", "job": ID or 0, "teams": [ID, ..] (left out: all), "changes": [MANIFEST,
- * ..], "placement": NAME} Answers: {"tick", "explain": see explain.h} or {"tick", "whatif": see
+ * ..], "policy": NAME or NAME+NAME} Answers: {"tick", "explain": see explain.h} or {"tick", "whatif": see
  * whatif.h}, or
  * {"tick", "error": {"code", "text"}}. Appends one of them. */
 void answer_question(
