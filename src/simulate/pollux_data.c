@@ -168,9 +168,13 @@ static int read_validation(
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         struct pollux_epoch epoch;
         if ((rc = read_number(lines, 0, before, 1e12, &epoch.progress, err)) < 0 ||
-            (rc = read_number(lines, 1, 1e-30, 1e30, &epoch.sqr, err)) < 0 ||
+            (rc = read_number(lines, 1, 0, 1e30, &epoch.sqr, err)) < 0 ||
             (rc = read_number(lines, 2, 0, 1e30, &epoch.var, err)) < 0)
             break;
+        if (epoch.sqr + epoch.var < 1e-30) {
+            rc = lines_expected(lines, 1, "a gradient, or noise of one", err);
+            break;
+        }
         before = epoch.progress;
         if (validation.epochs.count < (size_t)app->epochs)
             vec_push(&validation.epochs, epoch);
