@@ -12,6 +12,7 @@ static const char usage[] =
     "       core gang NODES RANKS [LEVEL]      one gang, in few domains of block, rack or nvlink\n"
     "       core promise NODES RANKS           a place for a gang where every device is taken\n"
     "       core reclaim NODES RANKS           all devices, by gangs of that size\n"
+    "       core kueue COHORTS QUEUES          workloads of Kueue's tests, QUEUES in each cohort\n"
     "       core never MIX NODES               jobs that no node could hold\n";
 
 static int64_t number(int argc, char **argv, int at, int64_t otherwise)
@@ -38,6 +39,8 @@ int main(int argc, char **argv)
         return bench_gang(first, second, argc > 4 ? argv[4] : NULL);
     if (strcmp(what, "promise") == 0 && first > 0 && second > 0)
         return bench_promise(first, second);
+    if (strcmp(what, "kueue") == 0 && first > 0 && second > 0)
+        return bench_kueue(first, second);
     if (strcmp(what, "reclaim") == 0 && first > 0 && second > 0)
         return bench_reclaim(first, second);
     fputs(usage, stderr);

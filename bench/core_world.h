@@ -23,7 +23,7 @@ struct mix_node {
 };
 
 /* Jobs of some shapes in an order, and the kinds of nodes they are for. */
-struct mix {
+struct bench_mix {
     VEC(struct mix_shape) shapes;
     VEC(uint32_t) jobs;         /* shapes, in the order of arrival; begins anew at its end */
     VEC(struct mix_node) nodes; /* one for each of the cluster that it was taken from */
@@ -33,16 +33,17 @@ struct mix {
 /* "ten": ten shapes in turn on two kinds of nodes; "openb": the 151 shapes of a public trace where
  * the environment's MUSTER_TRACES has it, else as many that were drawn like them. False: neither.
  */
-bool mix_open(struct mix *mix, const char *name);
-void mix_finish(struct mix *mix);
-uint32_t mix_shape_at(const struct mix *mix, size_t job);
+bool mix_open(struct bench_mix *mix, const char *name);
+void mix_finish(struct bench_mix *mix);
+uint32_t mix_shape_at(const struct bench_mix *mix, size_t job);
 
-/* Processor time of this thread: others on the machine have no part in it but through the caches. */
+/* Processor time of this thread: others on the machine have no part in it but through the caches.
+ */
 int64_t bench_clock_ns(void);
 
 struct bench {
     struct core *core;
-    struct mix mix;
+    struct bench_mix mix;
     int64_t now_ms;
     uint64_t names;
 };
@@ -72,3 +73,4 @@ int bench_gang(int64_t nodes, int64_t ranks, const char *level); /* NULL: no top
 int bench_promise(int64_t nodes, int64_t ranks);
 int bench_reclaim(int64_t nodes, int64_t ranks);
 int bench_never(const char *mix, int64_t nodes);
+int bench_kueue(int64_t cohorts, int64_t queues);

@@ -2,7 +2,7 @@
  *
  *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
  *        (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)
- *        --connections N --seconds S [--rate R]
+ *        --connections N --seconds S [--rate R] [--count N] [--queues N]
  *
  * Connections are kept and requests are not pipelined: the next one goes out when the answer has
  * come whole. --post sends a request for inference, 200 bytes long. A --jobs request submits a job
@@ -14,6 +14,10 @@
  * the server keeps up, and the time of each counts from when it was due. A server that stalls is
  * thus charged for all that would have been asked meanwhile (a closed loop leaves those out and
  * reports the stall once: "coordinated omission").
+ *
+ * --count ends the run after so many requests. With --queues the jobs go to the teams TEAM-0 to
+ * TEAM-(N-1) in turn, and are of the three sizes of Kueue's performance tests, seven small, two
+ * medium and one large in ten.
  *
  * One thread, one epoll. Answers must carry a Content-Length; anything else ends the run. */
 #include "base/clock.h"
@@ -41,7 +45,8 @@ struct plan {
     const char *unix_path, *get_path, *post_path, *prefix, *team, *pool, *token;
     uint16_t port;
     bool tls;
-    int connections;
+    int connections, queues;
+    int64_t count; /* of requests at most; 0: any */
     double seconds;
     double rate; /* requests a second; 0: as many as are answered */
 };
@@ -76,9 +81,28 @@ static void __attribute__((noreturn)) die(const char *what)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
+/* A workload of Kueue's tests: 1, 5 or 20 processors, the larger the more urgent. */
+static size_t workload_text(const struct run *run, char *out, size_t size)
+{
+    static const struct {
+        int cpus, priority;
+    } kinds[] = {{1, 50}, {5, 100}, {20, 200}};
+    const struct plan *plan = &run->plan;
+    int64_t turn = run->sent / plan->queues % 10;
+    size_t kind = turn < 7 ? 0 : turn < 9 ? 1 : 2;
+    return (size_t)snprintf(out, size,
+        "{\"apiVersion\":\"muster/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"%s-%lld\","
+        "\"team\":\"%s-%lld\"},\"spec\":{\"command\":[\"true\"],\"priority\":%d,"
+        "\"resources\":{\"cpu\":%d,\"memory\":\"64Mi\"},\"placement\":{\"pool\":\"%s\"}}}",
+        plan->prefix, (long long)run->sent, plan->team, (long long)(run->sent % plan->queues),
+        kinds[kind].priority, kinds[kind].cpus, plan->pool);
+}
+
 static size_t job_text(const struct run *run, char *out, size_t size)
 {
     const struct plan *plan = &run->plan;
+    if (plan->queues)
+        return workload_text(run, out, size);
     return (size_t)snprintf(out, size,
         "{\"apiVersion\":\"muster/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"%s-%lld\","
         "\"team\":\"%s\"},\"spec\":{\"command\":[\"python3\",\"train.py\",\"--epochs\",\"10\"],"
@@ -202,7 +226,7 @@ static void on_readable(struct run *run, struct client *client)
             return;
         }
         int64_t now = clock_monotonic_ns();
-        if (now >= run->end_ns)
+        if (now >= run->end_ns || (run->plan.count && run->sent >= run->plan.count))
             return;
         send_request(run, client, now);
     }
@@ -334,6 +358,10 @@ static int parse(int argc, char **argv, struct plan *plan)
             plan->seconds = atof(value);
         else if (!strcmp(name, "--rate"))
             plan->rate = atof(value);
+        else if (!strcmp(name, "--count"))
+            plan->count = atoll(value);
+        else if (!strcmp(name, "--queues"))
+            plan->queues = atoi(value);
         else if (!strcmp(name, "--jobs") && i + 2 < argc) {
             plan->prefix = value;
             plan->team = argv[++i];
@@ -344,7 +372,8 @@ static int parse(int argc, char **argv, struct plan *plan)
     }
     bool what = !!plan->get_path + !!plan->post_path + !!plan->prefix == 1, where = !plan->unix_path != !plan->port;
     bool some = plan->connections > 0 && plan->connections <= CONNECTIONS_MAX;
-    return what && where && some && plan->seconds > 0 && plan->rate >= 0 ? 0 : -1;
+    bool sane = plan->seconds > 0 && plan->rate >= 0 && plan->count >= 0 && plan->queues >= 0;
+    return what && where && some && sane ? 0 : -1;
 }
 
 int main(int argc, char **argv)
@@ -353,7 +382,7 @@ int main(int argc, char **argv)
     if (parse(argc, argv, &run.plan) < 0) {
         fprintf(stderr, "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
                         "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
-                        "            --connections N --seconds S [--rate R]\n");
+                        "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n");
         return 2;
     }
     run.clients = mem_alloc((size_t)run.plan.connections, sizeof *run.clients);

@@ -209,10 +209,19 @@ def test_whatif_shows_a_raised_quota_beside_today(foretold, tmp_path):
     assert "MEAN WAIT" in table and "two" in table
 
 
+def test_whatif_tries_other_policies(foretold):
+    run_for_ever(foretold, "one", resources={"cpu": 4})
+    foretold.submit(manifests.job("two", "true"))
+    waits(foretold, "two", "room")
+    for policy in ("tight", "tiresias", "tight+tiresias"):
+        answer = json.loads(foretold.cli("whatif", "--policy", policy, "-o", "json").stdout)
+        assert answer["total"]["waiting"] == 1 and answer["runs"] == 5
+
+
 def test_whatif_refuses_what_can_not_be_tried(foretold, tmp_path):
     answer = foretold.api("POST", "/v1/whatif", {"objects": [manifests.job("j", "true")]})
     assert answer.status in (400, 422) and "expected Pool or Team" in answer.text
-    answer = foretold.api("POST", "/v1/whatif", {"placement": "nonsense"})
+    answer = foretold.api("POST", "/v1/whatif", {"policy": "nonsense"})
     assert answer.status in (400, 422) and "nonsense" in answer.json["detail"]
     (tmp_path / "bad.yaml").write_text("apiVersion: muster/v1\nkind: Team\nmetadata: {name: vision}\n"
                                        "spec: {weight: none}\n")

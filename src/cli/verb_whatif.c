@@ -37,7 +37,8 @@ static const struct option_spec options[] = {
     {"file", 'f', OPTION_LIST, "FILE",
         "changed Pools and Teams: a manifest, a folder of them, or - for standard input; may be "
         "repeated"},
-    {"policy", 0, OPTION_TEXT, "NAME", "another placement policy, such as best-fit"},
+    {"policy", 0, OPTION_TEXT, "NAME",
+        "another policy, such as tight (where), tiresias (who), or both joined with +"},
     {"job", 'j', OPTION_TEXT, "JOB", "show this job first"},
     JOB_TEAM_OPTION,
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|yaml"},
@@ -53,7 +54,7 @@ static int send(struct cli *cli, struct api *api, const struct loaded_list *list
     const char *job = arguments_text(cli->args, "job");
     for (size_t i = 0; i < list->count; i++)
         doc_append(objects, doc_copy(cli->arena, list->items[i].doc));
-    doc_set_string(cli->arena, body, "placement", arguments_text(cli->args, "policy"));
+    doc_set_string(cli->arena, body, "policy", arguments_text(cli->args, "policy"));
     if (job)
         doc_set_string(cli->arena, body, "job", job_reference(cli, job));
     struct strbuf text = {0};
@@ -124,7 +125,7 @@ const struct verb verb_whatif = {
         "yet to be submitted are not foreseen. You see the jobs of the teams that you may see.",
     .examples = "muster whatif -f more-nodes.yaml\n"
                 "muster whatif -f quota.yaml --job vision/train\n"
-                "muster whatif --policy best-fit -o json",
+                "muster whatif --policy tight -o json",
     .options = options,
     .scope = VERB_REMOTE,
     .run = run,

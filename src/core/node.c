@@ -95,11 +95,33 @@ void node_room_derive(struct live_node *node)
     room_of_devices(node);
 }
 
-/* After so much more was held or claimed (sign 1) or given back. */
-static void room_take(struct live_node *node, const struct bundle *part, uint64_t devices, int sign)
+static int64_t share_of_device(int64_t left)
 {
+    return left > 0 && left < DEVICE_MILLI ? left : 0;
+}
+
+/* Thousandths of a device were taken (sign 1) or given back; whether what is less now may have been
+ * the largest share. */
+static bool room_take_device(struct live_node *node, int32_t device, int64_t milli, int sign)
+{
+    struct node_room *room = &node->room;
+    int64_t left = device_free(node, device), before = left + sign * milli;
+    room->whole += (left == DEVICE_MILLI) - (before == DEVICE_MILLI);
+    room->shares += share_of_device(left) - share_of_device(before);
+    if (node->row.fractional && left > room->largest)
+        room->largest = left;
+    return left < before && before >= room->largest;
+}
+
+/* After so much more was held or claimed (sign 1) or given back. */
+static void room_take(
+    struct live_node *node, const struct bundle *part, uint64_t devices, int64_t milli, int sign)
+{
+    bool largest = false;
     bundle_add(&node->room.all, part, -sign);
-    if (devices)
+    for (; devices; devices &= devices - 1)
+        largest |= room_take_device(node, __builtin_ctzll(devices), milli, sign);
+    if (largest && node->row.fractional)
         room_of_devices(node);
     journal_note(node);
 }
@@ -113,7 +135,7 @@ void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t d
     devices_add(node->device_held, devices, device_milli, sign);
     node->exclusive_held += sign * shape->exclusive;
     assert(node->exclusive_held >= 0);
-    room_take(node, &part, devices, sign);
+    room_take(node, &part, devices, device_milli, sign);
 }
 
 void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t devices,
@@ -125,7 +147,7 @@ void node_claim(struct live_node *node, const struct shape_row *shape, uint64_t 
     devices_add(node->device_claimed, devices, device_milli, sign);
     node->exclusive_claimed += sign * shape->exclusive;
     assert(node->exclusive_claimed >= 0);
-    room_take(node, &part, devices, sign);
+    room_take(node, &part, devices, device_milli, sign);
 }
 
 struct live_node *node_find(const struct core *core, const char *pool, const char *node)

@@ -84,6 +84,14 @@ void amounts_of_shape(
         ret->of[resource] = shape->row.accelerator_milli * ranks;
 }
 
+uint32_t amounts_bits(const struct amounts *amounts)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < RESOURCE_MAX; i++)
+        bits |= (uint32_t)(amounts->of[i] != 0) << i;
+    return bits;
+}
+
 void amounts_possible(const struct live_shape *shape, int64_t ranks, struct amounts *ret)
 {
     amounts_of_shape(shape, ranks, shape->resource, ret);

@@ -38,6 +38,8 @@ int64_t amount_of_shape(const struct live_shape *shape, int of, int resource);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */
 void amounts_of_shape(
     const struct live_shape *shape, int64_t ranks, int resource, struct amounts *ret);
+/* Bit i: there is something of resource i. */
+uint32_t amounts_bits(const struct amounts *amounts);
 /* What they could hold at most of each: a shape that takes accelerators of any type counts for all
  * of them. Guarantees go by this, so that what is entitled to a place before it is known is still
  * within the guarantee after it got it. */

@@ -42,8 +42,10 @@ void victim_choose(const struct live_attempt *attempt, int sign)
 {
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
+    uint32_t bits = amounts_bits(&amounts);
     for (struct live_team *team = attempt->job->team; team; team = team->parent) {
-        for (int i = 0; i < RESOURCE_MAX; i++) {
+        for (uint32_t left = bits; left; left &= left - 1) {
+            int i = __builtin_ctz(left);
             team->chosen[i] += sign * amounts.of[i];
             assert(team->chosen[i] >= 0);
         }
@@ -55,8 +57,9 @@ void victim_choose(const struct live_attempt *attempt, int sign)
 static bool above_guarantee(const struct live_team *team, const struct live_team *asking,
     const struct amounts *ask, const struct amounts *victim)
 {
-    for (int i = 0; i < RESOURCE_MAX; i++) {
-        if (ask->of[i] == 0 || asking->guarantee[i] == 0 || victim->of[i] == 0)
+    for (uint32_t left = asking->guaranteed; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (ask->of[i] == 0 || victim->of[i] == 0)
             continue;
         if (team->held[i] - team->chosen[i] > team->guarantee[i])
             return true;
@@ -104,8 +107,9 @@ static bool within_guarantee(const struct live_team *team, const struct share *v
     const struct amounts *amounts)
 {
     bool guaranteed = false;
-    for (int i = 0; i < RESOURCE_MAX; i++) {
-        if (amounts->of[i] == 0 || team->guarantee[i] == 0)
+    for (uint32_t left = team->guaranteed; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        if (amounts->of[i] == 0)
             continue;
         if (rest_of(team, victim, chosen, i) + amounts->of[i] > team->guarantee[i])
             return false;

@@ -34,6 +34,7 @@ struct question {
     uint64_t number;
     char *text;
     size_t length;
+    bool change; /* tries one: takes several times as long */
 };
 
 struct child {
@@ -225,22 +226,41 @@ void children_destroy(struct children *children)
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-static struct child *free_child(struct children *children)
+/* A place for such a question now, or NULL. */
+static struct child *free_child(struct children *children, bool change)
 {
+    struct child *found = NULL;
     for (size_t i = 0; i < CHILDREN_MAX; i++) {
-        if (!children->running[i].pid)
-            return &children->running[i];
+        struct child *child = &children->running[i];
+        if (child->pid && change && child->question.change)
+            return NULL;
+        found = child->pid ? found : child;
     }
-    return NULL;
+    return found;
+}
+
+/* The place in the queue of the first question that may be begun; who asks why goes first. */
+static size_t next_question(struct children *children, struct child **ret_child)
+{
+    for (int change = 0; change < 2; change++) {
+        *ret_child = free_child(children, change);
+        for (size_t i = 0; *ret_child && i < children->queue.count; i++) {
+            if (children->queue.items[i].change == change)
+                return i;
+        }
+    }
+    return SIZE_MAX;
 }
 
 void children_ask(struct children *children, uint64_t number, const char *text, size_t length,
     const struct answer_state *state, int64_t now_ms)
 {
-    struct question question = {number, mem_alloc(length + 1, 1), length};
+    static const char tries[] = "{\"ask\":\"whatif\"";
+    struct question question = {number, mem_alloc(length + 1, 1), length, false};
     memcpy(question.text, text, length);
+    question.change = strncmp(question.text, tries, sizeof tries - 1) == 0;
     const struct remembered *known = recall(children, question.text, state->tick, now_ms);
-    struct child *child = free_child(children);
+    struct child *child = free_child(children, question.change);
     children->stats.asked++;
     if (known) {
         children->stats.remembered++;
@@ -303,9 +323,10 @@ void children_run(struct children *children, const struct answer_state *state, i
         if (child->pid && (!read_child(child) || now_ms - child->begun_ms > CHILD_WALL_MS))
             take_answer(children, child, now_ms);
     }
-    for (struct child *child; children->queue.count > 0 && (child = free_child(children));) {
-        struct question question = children->queue.items[0];
-        vec_remove(&children->queue, 0);
+    struct child *child;
+    for (size_t i; (i = next_question(children, &child)) != SIZE_MAX;) {
+        struct question question = children->queue.items[i];
+        vec_remove(&children->queue, i);
         begin(children, child, question, state, now_ms);
     }
 }

@@ -1,5 +1,6 @@
 /* Questions under way: each in a child, which has the copy as it was when it was forked. At most
- * CHILDREN_MAX at once; others wait in a bounded queue; answers are kept for some seconds. */
+ * CHILDREN_MAX at once, of them one that tries a change, so that who asks why never waits for who
+ * asks what if; others wait in a bounded queue; answers are kept for some seconds. */
 #pragma once
 
 #include "planner/answer.h"

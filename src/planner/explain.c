@@ -30,9 +30,12 @@ static const char *const kind_names[] = {
     [BLOCK_TURN] = "turn",
 };
 
+static_assert(ARRAY_LEN(kind_names) == BLOCK_TURN + 1, "a name for each");
+
 const char *explain_kind(int kind)
 {
-    return kind >= 0 && kind < (int)ARRAY_LEN(kind_names) ? kind_names[kind] : "other";
+    assert(kind >= 0 && kind < (int)ARRAY_LEN(kind_names) && kind_names[kind]);
+    return kind_names[kind];
 }
 
 /* ---- names --------------------------------------------------------------------------------- */
@@ -149,6 +152,30 @@ static void set_amounts(const struct explain *in, struct doc *waits)
         doc_set_int(in->arena, waits, "limit", block->limit);
 }
 
+static void set_on(const struct explain *in, struct doc *waits)
+{
+    explain_set_job(in, doc_set(in->arena, waits, "on", doc_map(in->arena)), in->block.job);
+}
+
+static void set_until(const struct explain *in, struct doc *waits)
+{
+    doc_set_int(in->arena, waits, "until", in->block.until_ms);
+    if (in->block.until_open)
+        doc_set_bool(in->arena, waits, "orLater", true);
+}
+
+/* A level of topology that no domain has enough of. */
+static void set_level(const struct explain *in, struct doc *waits)
+{
+    if (!in->block.level)
+        return;
+    doc_set_string(in->arena, waits, "level", in->block.level);
+    doc_set_string(in->arena, waits, "domain", in->block.domain);
+    doc_set_string(in->arena, waits, "what", in->block.resource);
+    doc_set_int(in->arena, waits, "need", in->block.need);
+    doc_set_int(in->arena, waits, "held", in->block.held);
+}
+
 static struct doc *waits_doc(const struct explain *in)
 {
     struct doc *waits = doc_map(in->arena);
@@ -156,7 +183,7 @@ static struct doc *waits_doc(const struct explain *in)
     doc_set_string(in->arena, waits, "kind", explain_kind((int)block->kind));
     switch (block->kind) {
     case BLOCK_DEPENDENCY:
-        explain_set_job(in, waits, block->job);
+        set_on(in, waits);
         doc_set_int(in->arena, waits, "more", block->other_jobs);
         break;
     case BLOCK_MOMENT:
@@ -164,20 +191,26 @@ static struct doc *waits_doc(const struct explain *in)
         doc_set_bool(in->arena, waits, "retry", in->job->failures > 0);
         break;
     case BLOCK_CLAIM: set_node(in, waits, block->node); break;
-    case BLOCK_IMPOSSIBLE: set_nearest(in, waits); break;
+    case BLOCK_IMPOSSIBLE:
+        set_nearest(in, waits);
+        set_level(in, waits);
+        break;
     case BLOCK_CLOSED: set_nodes(in, waits); break;
     case BLOCK_ARRAY:
     case BLOCK_LIMIT:
     case BLOCK_GUARANTEE: set_amounts(in, waits); break;
-    case BLOCK_PROMISE:
     case BLOCK_KEPT:
-        if (block->job)
-            explain_set_job(in, waits, block->job);
+        set_on(in, waits);
         set_node(in, waits, block->node);
-        doc_set_int(in->arena, waits, "until", block->until_ms);
-        doc_set_bool(in->arena, waits, "open", block->until_open);
-        doc_set_int(in->arena, waits, "moreNodes", block->other_nodes);
+        set_until(in, waits);
+        doc_set_bool(in->arena, waits, "timeLimit", in->job->time_limit_ms > 0);
+        break;
+    case BLOCK_PROMISE:
+        set_node(in, waits, block->node);
+        set_until(in, waits);
+        doc_set_int(in->arena, waits, "more", block->other_nodes);
         set_amounts(in, waits);
+        set_nodes(in, waits);
         break;
     case BLOCK_ROOM:
     case BLOCK_TURN:

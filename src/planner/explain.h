@@ -13,6 +13,7 @@
  *     "reached" is there when the runs were cut before: it does not come earlier than that.
  *
  * "waits" has the figures of struct core_block that its kind has (core/core.h), and
+ *     "on": {"job", "name", "team"} the job that it waits for, or that room is kept for
  *     "nearest": {"node", "pool", "lacks": [{"what", "need", "has"}]}, "ranks": {"pool", "most"}
  *                                   where no node, or no pool, could hold it
  *     "nodes": {"matching", "open", "closed": [{"node", "pool", "why"}]} */

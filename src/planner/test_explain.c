@@ -167,7 +167,7 @@ static void what_is_held_has_no_start_and_what_depends_on_it_neither(void **stat
     finish(&asked);
     asked = ask(world, "explain", b, "");
     assert_string_equal(kind_of(&asked), "dependency");
-    assert_string_equal(doc_get_string(doc_get(asked.answer, "waits"), "name"), "a");
+    assert_string_equal(doc_get_string(doc_get(doc_get(asked.answer, "waits"), "on"), "name"), "a");
     assert_true(doc_get_int(doc_get(asked.answer, "start"), "known", -1) == 0);
     finish(&asked);
 }
@@ -189,6 +189,36 @@ static void a_moment_is_when_it_starts(void **state)
     assert_spread(doc_get(asked.answer, "start"), at_ms);
     /* Ten minutes do not go into five. */
     assert_true(doc_get_int(doc_get(asked.answer, "deadline"), "late", 0) == 9);
+    finish(&asked);
+}
+
+static void a_place_that_is_kept_is_told_to_both_sides(void **state)
+{
+    struct world *world = *state;
+    pool_of(world, 4);
+    world_team(world, "t");
+    struct job job = job_make("t", "a", 3, 0);
+    job.time_limit_ms = 24 * HOUR_MS;
+    uint64_t a = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, a);
+    int64_t begun_ms = core_attempt(world->core, core_job(world->core, a)->attempt)->admitted_ms;
+    uint64_t b = waiting(world, "t", "b", 4);
+    for (int i = 0; i < 60; i++)
+        world_tick(world, MINUTE_MS);
+    uint64_t c = waiting(world, "t", "c", 1);
+    struct asked asked = ask(world, "explain", b, "");
+    const struct doc *waits = doc_get(asked.answer, "waits");
+    assert_string_equal(kind_of(&asked), "promise");
+    assert_string_equal(doc_get_string(waits, "node"), "n");
+    assert_true(doc_get_int(waits, "until", 0) >= begun_ms + 24 * HOUR_MS);
+    assert_true(doc_get_int(doc_get(asked.answer, "holders"), "count", 0) == 1);
+    finish(&asked);
+    asked = ask(world, "explain", c, "");
+    waits = doc_get(asked.answer, "waits");
+    assert_string_equal(kind_of(&asked), "kept");
+    assert_string_equal(doc_get_string(doc_get(waits, "on"), "name"), "b");
+    assert_false(doc_get_bool(waits, "timeLimit", true));
     finish(&asked);
 }
 
@@ -302,7 +332,7 @@ static void what_can_not_be_tried_is_refused(void **state)
     static const struct {
         const char *rest, *text;
     } cases[] = {
-        {",\"placement\":\"nonsense\"", "there is no placement policy nonsense"},
+        {",\"policy\":\"nonsense\"", "there is no policy nonsense"},
         {",\"changes\":[{\"apiVersion\":\"muster/v1\",\"kind\":\"Team\",\"metadata\":{\"name\":"
          "\"v\"},\"spec\":{\"parent\":\"nobody\"}}]",
             "nobody"},
@@ -322,6 +352,7 @@ int main(void)
         TEST(a_limit_names_who_holds_it),
         TEST(what_is_held_has_no_start_and_what_depends_on_it_neither),
         TEST(a_moment_is_when_it_starts),
+        TEST(a_place_that_is_kept_is_told_to_both_sides),
         TEST(a_job_whose_pool_shrank_is_told_what_is_nearest),
         TEST(nodes_that_take_no_work_are_named),
         TEST(what_runs_says_when_it_ends),

@@ -3,10 +3,12 @@
 
 #include "base/map.h"
 #include "base/vec.h"
+#include "core/allot.h"
 #include "planner/explain_parts.h"
 #include "planner/forecast.h"
 #include "spec/spec.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,22 +54,50 @@ static int apply_changes(const struct whatif *in, struct core *core, struct erro
     return failed;
 }
 
-static bool placement_known(const char *name)
+/* The i-th name of who runs with how many ranks, or NULL. */
+static const char *allotment_name(size_t i)
 {
-    for (size_t i = 0; core_placement_name(i); i++) {
-        if (strcmp(core_placement_name(i), name) == 0)
-            return true;
-    }
-    return false;
+    const struct allotment_policy *policy = allot_policy(i);
+    return policy ? policy->name : NULL;
 }
 
-static int refuse_placement(const char *name, struct error *err)
+static const struct {
+    const char *(*name)(size_t i);
+    size_t offset;
+} policy_parts[] = {
+    {core_placement_name, offsetof(struct core_options, placement)},
+    {allotment_name, offsetof(struct core_options, allotment)},
+};
+
+/* Sets the option that has a policy of that name. */
+static int choose_policy(const char *name, struct core_options *options, struct error *err)
 {
     SCOPED(strbuf_finish) struct strbuf names = {0};
-    for (size_t i = 0; core_placement_name(i); i++)
-        strbuf_printf(&names, "%s%s", i ? ", " : "", core_placement_name(i));
-    return error_set(err, ERR_INVALID, "there is no placement policy %.60s; there are %.300s", name,
-        strbuf_text(&names));
+    for (size_t part = 0; part < ARRAY_LEN(policy_parts); part++) {
+        for (size_t i = 0; policy_parts[part].name(i); i++) {
+            const char *known = policy_parts[part].name(i);
+            strbuf_printf(&names, "%s%s", names.length ? ", " : "", known);
+            if (strcmp(known, name) != 0)
+                continue;
+            memcpy((char *)options + policy_parts[part].offset, &known, sizeof known);
+            return 0;
+        }
+    }
+    return error_set(
+        err, ERR_INVALID, "there is no policy %.60s; there are %.400s", name, strbuf_text(&names));
+}
+
+/* Names joined with '+': one for where, one for who. */
+static int choose_policies(
+    struct arena *arena, const char *text, struct core_options *options, struct error *err)
+{
+    char *rest = NULL;
+    char *names = arena_strdup(arena, text ? text : "");
+    for (char *name = strtok_r(names, "+", &rest); name; name = strtok_r(NULL, "+", &rest)) {
+        if (choose_policy(name, options, err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 static struct forecast *run_side(const struct whatif *in, struct core *core, struct error *err)
@@ -82,9 +112,9 @@ static struct forecast *run_side(const struct whatif *in, struct core *core, str
 
 static int run_both(struct whatif *in, struct error *err)
 {
-    struct core_options options = {.placement = doc_get_string(in->ask, "placement")};
-    if (options.placement && !placement_known(options.placement))
-        return refuse_placement(options.placement, err);
+    struct core_options options = {0};
+    if (choose_policies(in->arena, doc_get_string(in->ask, "policy"), &options, err) < 0)
+        return -1;
     struct core *changed = copy_load(in->options->copy, &options, err);
     if (!changed)
         return -1;

@@ -19,15 +19,17 @@ enum {
     WHATIF_OBJECTS_MAX = 100,
     ANSWER_BYTES_MAX = 8 << 20,
     ANSWER_ITEMS_MAX = 1 << 20,
+    EXPLAIN_WAIT_MS = 15000, /* then it is answered without a forecast */
+    WHATIF_WAIT_MS = 70000,
 };
 
-static int ask(
-    struct call *call, const struct doc *question, planner_answer_fn *answer, struct error *err)
+static int ask(struct call *call, const struct doc *question, int64_t wait_ms,
+    planner_answer_fn *answer, struct error *err)
 {
     struct strbuf text = {0};
     doc_write_json(question, 0, &text);
-    int failed =
-        planner_link_ask(call->server->planner, strbuf_text(&text), text.length, answer, call, err);
+    int failed = planner_link_ask(
+        call->server->planner, strbuf_text(&text), text.length, wait_ms, answer, call, err);
     strbuf_finish(&text);
     return failed;
 }
@@ -105,7 +107,7 @@ void api_job_explain(struct call *call)
     struct doc *question = doc_map(call->arena);
     doc_set_string(call->arena, question, "ask", "explain");
     doc_set_int(call->arena, question, "job", (int64_t)call->job);
-    if (ask(call, question, on_explained, &err) < 0)
+    if (ask(call, question, EXPLAIN_WAIT_MS, on_explained, &err) < 0)
         answer_without(call, err.text);
 }
 
@@ -182,17 +184,17 @@ static int ask_whatif(struct whatif_call *in, const struct doc *body, struct err
 {
     struct call *call = in->call;
     struct doc *question = doc_map(call->arena), *teams = teams_seen(call);
-    const char *job = doc_get_string(body, "job"), *placement = doc_get_string(body, "placement");
+    const char *job = doc_get_string(body, "job"), *policy = doc_get_string(body, "policy");
     uint64_t id = 0;
     if (job && find_asked(call, job, &id, err) < 0)
         return -1;
     doc_set_string(call->arena, question, "ask", "whatif");
     doc_set_int(call->arena, question, "job", (int64_t)id);
-    doc_set_string(call->arena, question, "placement", placement);
+    doc_set_string(call->arena, question, "policy", policy);
     doc_set(call->arena, question, "changes", in->changes);
     if (teams)
         doc_set(call->arena, question, "teams", teams);
-    return ask(call, question, on_tried, err);
+    return ask(call, question, WHATIF_WAIT_MS, on_tried, err);
 }
 
 static void on_whatif_body(struct call *call, const struct doc *body)

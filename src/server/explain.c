@@ -113,8 +113,8 @@ static void show_lacks(const struct showing *in, struct doc *to, const struct do
 
 static void show_waits(const struct showing *in, struct doc *to, const struct doc *waits)
 {
-    static const char *const plain[] = {
-        "kind", "team", "resource", "node", "pool", "retry", "more", "nodes", "ranks"};
+    static const char *const plain[] = {"kind", "team", "resource", "node", "pool", "retry", "more",
+        "nodes", "ranks", "orLater", "timeLimit", "level", "domain", "what"};
     static const char *const amounts[] = {"held", "need", "limit"};
     const char *resource = doc_get_string(waits, "resource");
     struct doc *out = doc_set(in->arena, to, "waits", doc_map(in->arena));
@@ -123,8 +123,8 @@ static void show_waits(const struct showing *in, struct doc *to, const struct do
     for (size_t i = 0; i < ARRAY_LEN(amounts); i++)
         set_amount(in->arena, out, amounts[i], doc_get(waits, amounts[i]), resource);
     copy_time(in->arena, out, waits, "until");
-    if (doc_get(waits, "job"))
-        set_job(in, doc_set(in->arena, out, "job", doc_map(in->arena)), waits);
+    if (doc_get(waits, "on"))
+        set_job(in, doc_set(in->arena, out, "job", doc_map(in->arena)), doc_get(waits, "on"));
     if (doc_get(waits, "nearest"))
         show_lacks(in, out, doc_get(waits, "nearest"));
 }

@@ -77,8 +77,23 @@ static void say_lack(const struct doc *nearest, const struct doc *lack, struct s
             *text_of(lack, "has") ? text_of(lack, "has") : "none");
 }
 
+/* A level of topology that no domain has enough of. */
+static void say_level(const struct doc *waits, struct strbuf *out)
+{
+    strbuf_printf(out, "No %s holds %s %s, not even idle", text_of(waits, "level"),
+        text_of(waits, "need"), text_of(waits, "what"));
+    if (doc_get(waits, "domain"))
+        strbuf_printf(
+            out, "; the largest, %s, holds %s", text_of(waits, "domain"), text_of(waits, "held"));
+    strbuf_putc(out, '.');
+}
+
 static void say_impossible(const struct doc *waits, struct strbuf *out)
 {
+    if (doc_get(waits, "level")) {
+        say_level(waits, out);
+        return;
+    }
     const struct doc *nearest = doc_get(waits, "nearest"), *ranks = doc_get(waits, "ranks");
     const struct doc *lacks = doc_get(nearest, "lacks");
     strbuf_puts(out, "No pool could hold it, not even idle.");
@@ -145,24 +160,24 @@ static void say_room(const struct doc *waits, struct strbuf *out)
         say_closed_nodes(nodes, out);
 }
 
-static void say_when(const struct doc *waits, struct strbuf *out)
+static void say_until(const struct doc *waits, struct strbuf *out)
 {
     strbuf_puts(out, text_of(waits, "until"));
-    if (doc_get_bool(waits, "open", false))
-        strbuf_puts(out, " at the earliest, and when those without a time limit have ended there");
-    strbuf_putc(out, '.');
+    if (doc_get_bool(waits, "orLater", false))
+        strbuf_puts(out, " at the earliest, and when the jobs without a time limit that run there "
+                         "have ended");
 }
 
 static void say_promise(const struct doc *waits, struct strbuf *out)
 {
-    int64_t more = doc_get_int(waits, "moreNodes", 0);
-    strbuf_printf(out,
-        "There is no room now: %s of its %s ranks would fit. A place is kept for it on %s",
-        text_of(waits, "held"), text_of(waits, "need"), text_of(waits, "node"));
+    int64_t more = doc_get_int(waits, "more", 0);
+    say_room(waits, out);
+    strbuf_printf(out, " A place is kept for it on %s", text_of(waits, "node"));
     if (more > 0)
         strbuf_printf(out, " and %" PRId64 " more", more);
     strbuf_puts(out, " from ");
-    say_when(waits, out);
+    say_until(waits, out);
+    strbuf_putc(out, '.');
 }
 
 static void say_kept(const struct doc *waits, struct strbuf *out)
@@ -170,7 +185,10 @@ static void say_kept(const struct doc *waits, struct strbuf *out)
     strbuf_puts(out, "The room there is is kept for ");
     say_job(doc_get(waits, "job"), out);
     strbuf_puts(out, " from ");
-    say_when(waits, out);
+    say_until(waits, out);
+    strbuf_puts(out, doc_get_bool(waits, "timeLimit", false)
+                         ? "; its own time limit does not end before that."
+                         : "; with a time limit (spec.timeLimit) it could run until then.");
 }
 
 static void say_turn(const struct doc *waits, struct strbuf *out)

@@ -67,7 +67,7 @@ static const char own_schemas[] =
     "\"earliest\":{\"type\":\"string\"},\"latest\":{\"type\":\"string\"},\"notBefore\":"
     "{\"type\":\"string\"},\"runs\":{\"type\":\"integer\"},\"known\":{\"type\":\"integer\"}}},"
     "\"WhatIfRequest\":{\"type\":\"object\",\"properties\":{\"objects\":{\"type\":\"array\","
-    "\"items\":{\"type\":\"object\"}},\"job\":{\"type\":\"string\"},\"placement\":{\"type\":"
+    "\"items\":{\"type\":\"object\"}},\"job\":{\"type\":\"string\"},\"policy\":{\"type\":"
     "\"string\"}}},"
     "\"WhatIf\":{\"type\":\"object\",\"properties\":{\"runs\":{\"type\":\"integer\"},\"total\":"
     "{\"type\":\"object\"},\"teams\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"

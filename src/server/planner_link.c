@@ -35,7 +35,6 @@ enum {
     SEND_BYTES_MAX = 256 << 10, /* of one turn of the loop */
     SLICE_ROWS = 256,
     SLICE_PAUSE_NS = 20 * 1000000,
-    ANSWER_MS = 70000,
     LOOK_MS = 500,
 };
 
@@ -334,7 +333,7 @@ static void look_later(struct planner_link *link)
         event_add(link->timer, &pause);
 }
 
-int planner_link_ask(struct planner_link *link, const char *text, size_t length,
+int planner_link_ask(struct planner_link *link, const char *text, size_t length, int64_t wait_ms,
     planner_answer_fn *answer, void *context, struct error *err)
 {
     if (link->fd < 0 || link->status.snapshots == 0)
@@ -346,7 +345,7 @@ int planner_link_ask(struct planner_link *link, const char *text, size_t length,
     vec_push(&link->questions, ((struct open_question){.number = ++link->number,
                                    .answer = answer,
                                    .context = context,
-                                   .due_ms = now_ms() + ANSWER_MS}));
+                                   .due_ms = now_ms() + wait_ms}));
     size_t begin = frame_begin(&link->out, FRAME_ASK);
     frame_put_u64(&link->out, link->number);
     strbuf_append(&link->out, text, length);

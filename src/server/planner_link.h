@@ -28,10 +28,10 @@ void planner_link_committed(struct planner_link *link, int64_t tick);
 /* text: the answer as planner/answer.h has it, NULL when none came (the planner died, or took too
  * long). Called once, never from within planner_link_ask. */
 typedef void planner_answer_fn(void *context, const char *text, size_t length);
-/* Asks (JSON, planner/answer.h). ERR_UNAVAILABLE without a planner, ERR_BUSY with too many
- * questions open. */
+/* Asks (JSON, planner/answer.h), and waits so long for the answer. ERR_UNAVAILABLE without a
+ * planner, ERR_BUSY with too many questions open. */
 MUST_CHECK int planner_link_ask(struct planner_link *link, const char *text, size_t length,
-    planner_answer_fn *answer, void *context, struct error *err);
+    int64_t wait_ms, planner_answer_fn *answer, void *context, struct error *err);
 
 /* Appends figures in Prometheus' text form. */
 void planner_link_figures(const struct planner_link *link, struct strbuf *out);

@@ -70,6 +70,20 @@ static void each_reason_has_its_sentence(void **state)
             "guaranteed are guaranteed to others."},
         {"{\"kind\":\"room\",\"held\":1,\"need\":2,\"nodes\":{\"matching\":3,\"open\":3}}",
             "There is no room now: 1 of its 2 ranks would fit; 3 nodes could hold one."},
+        {"{\"kind\":\"impossible\",\"level\":\"rack\",\"domain\":\"r1\",\"what\":"
+         "\"accelerators\",\"need\":64,\"held\":32}",
+            "No rack holds 64 accelerators, not even idle; the largest, r1, holds 32."},
+        {"{\"kind\":\"promise\",\"held\":1,\"need\":4,\"node\":\"n\",\"pool\":\"p\",\"more\":3,"
+         "\"until\":\"2026-01-01T00:00:00Z\",\"nodes\":{\"matching\":4,\"open\":4}}",
+            "There is no room now: 1 of its 4 ranks would fit; 4 nodes could hold one. A place is "
+            "kept "
+            "for it on n and 3 more from 2026-01-01T00:00:00Z."},
+        {"{\"kind\":\"kept\",\"job\":{\"hidden\":true},\"node\":\"n\",\"pool\":\"p\",\"until\":"
+         "\"2026-01-01T00:00:00Z\",\"orLater\":true,\"timeLimit\":false}",
+            "The room there is is kept for another team's job from 2026-01-01T00:00:00Z at the "
+            "earliest, and when the jobs without a time limit that run there have ended; with a "
+            "time "
+            "limit (spec.timeLimit) it could run until then."},
         {"{\"kind\":\"turn\"}", "There is room for it, and others have their turn before it."},
         {"{\"kind\":\"something new\"}", "It waits."},
     };
