@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POINTS_MAX = 100000, BATCH_MAX = 1 << 24, VALIDATIONS_MAX = 64, PATH_BYTES = 4096 };
+enum { POINTS_MAX = 100000, BATCH_MAX = 1 << 16, VALIDATIONS_MAX = 64, PATH_BYTES = 4096 };
 
 /* The models, in the order that reports list them, and the total batches that they were validated
  * with, 0 at the end. */
@@ -167,8 +167,8 @@ static int read_validation(
     int rc = lines ? 0 : -1;
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         struct pollux_epoch epoch;
-        if ((rc = read_number(lines, 0, before, 1e15, &epoch.progress, err)) < 0 ||
-            (rc = read_number(lines, 1, 0, 1e30, &epoch.sqr, err)) < 0 ||
+        if ((rc = read_number(lines, 0, before, 1e12, &epoch.progress, err)) < 0 ||
+            (rc = read_number(lines, 1, 1e-30, 1e30, &epoch.sqr, err)) < 0 ||
             (rc = read_number(lines, 2, 0, 1e30, &epoch.var, err)) < 0)
             break;
         before = epoch.progress;
