@@ -207,8 +207,8 @@ struct shape_row {
     uint8_t exclusive;
     int32_t topology; /* enum topology_wish */
     uint32_t within;  /* the level, or "node" */
-    int32_t spot; /* enum spot_use */
-    int64_t mix; /* ranks of it when the mix of jobs was last learnt */
+    int32_t spot;     /* enum spot_use */
+    int64_t mix;      /* ranks of it when the mix of jobs was last learnt */
 };
 
 struct rule_row {
