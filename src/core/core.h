@@ -28,8 +28,8 @@ struct core_options {
     int64_t ageing_ms; /* waiting this long lifts a job by one priority point; 0: default */
     int64_t usage_half_life_ms; /* of fair share's memory; 0: default (7 days) */
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
-                                 * place; 0: default (5 minutes), below, or with another allotment than the
-                               * default: there are no promises */
+                                 * place; 0: default (5 minutes), below, or with another allotment
+                                 * than the   default: there are no promises */
     bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
@@ -324,8 +324,8 @@ enum block_kind {
     BLOCK_DEPENDENCY, /* the oldest job it waits for, and other_jobs more */
     BLOCK_MOMENT,     /* until_ms: its start, or the end of a backoff */
     BLOCK_CLAIM,      /* a place is kept for it on node, and those who are stopped have not left */
-    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change. Where a
-                       * level is required: no domain of it holds need of resource (accelerators
+    BLOCK_IMPOSSIBLE, /* no pool, idle, could hold it any more; it waits for pools to change. Where
+                       * a level is required: no domain of it holds need of resource (accelerators
                        * or ranks), the largest is `domain` with held */
     BLOCK_CLOSED,     /* those that could are cordoned, draining or lost */
     BLOCK_ARRAY,      /* held elements are active of limit at once */
@@ -342,10 +342,10 @@ enum block_kind {
 };
 struct core_block {
     enum block_kind kind;
-    uint64_t job, team, node;  /* 0 where the kind has none */
+    uint64_t job, team, node;   /* 0 where the kind has none */
     const char *level, *domain; /* of topology, or NULL; valid as resource is */
-    const char *resource;      /* "cpu", .. or an accelerator type; valid until the next command */
-    int64_t held, need, limit; /* in the resource's unit */
+    const char *resource;       /* "cpu", .. or an accelerator type; valid until the next command */
+    int64_t held, need, limit;  /* in the resource's unit */
     int64_t until_ms;
     bool until_open;
     int64_t other_jobs, other_nodes;

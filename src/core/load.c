@@ -208,6 +208,8 @@ static int load_shape(const struct loader *in)
         !amount_sane(row->disk_bytes) || row->accelerator_milli < 0 ||
         row->accelerator_milli > DEVICES_MAX * DEVICE_MILLI)
         return corrupt(in, ROW_SHAPE, "amounts out of range");
+    if (row->mix < 0 || row->mix > INT32_MAX)
+        return corrupt(in, ROW_SHAPE, "its part of the mix is out of range");
     if ((unsigned)row->topology > WISH_REQUIRED || (row->topology != 0) != (row->within != 0))
         return corrupt(in, ROW_SHAPE, "a topology without a level");
     if (row->accelerator && resource_of_type(in->core, row->accelerator) < 0)
@@ -238,6 +240,7 @@ static bool spot_sane(const struct job_row *row)
            length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
            length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) && row->vain >= 0 &&
            length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
+           (row->spot_since_ms > 0 || row->spot_again_ms == 0) &&
            row->spot_now <= SPOT_ON_DEMAND;
 }
 

@@ -31,7 +31,7 @@ enum {
     WEIGHT_HALF = 7 << 10,    /* the value lost with half of CPU and memory.. */
     WEIGHT_QUARTER = 8 << 10, /* ..and with a quarter */
     WEIGHT_PLAIN = 1 << 10,   /* of a job without devices: with half of them */
-    WEIGHT_IDLE = 27,         /* a device that stays idle */
+    WEIGHT_IDLE = 18,         /* a device that stays idle */
     WEIGHT_CPU = 315,         /* all of the node's CPU that stays free */
     WEIGHT_ROOM = 8,          /* the same of CPU, memory and disk, for jobs without devices */
     WEIGHT_BREAK = 258,       /* a whole device that gets broken */

@@ -3,10 +3,10 @@
  *
  * Each shape counts the ranks of its live jobs, waiting or running. From time to time these counts
  * become the mix (a column of the shape's row): when the sum of what they differ from it has grown
- * as large as the mix itself, so at doubling steps while jobs only come, and after most have been
- * replaced while they come and go. So the mix and the moment of its next change follow from rows
- * alone, and a state that was loaded decides as the one before. A shape of the mix stays until the
- * next change, also without jobs.
+ * half as large as the mix itself, so at growing steps while jobs only come, and after many have
+ * been replaced while they come and go. So the mix and the moment of its next change follow from
+ * rows alone, and a state that was loaded decides as the one before. A shape of the mix stays until
+ * the next change, also without jobs.
  *
  * Neither the names nor the order of nodes matter: nodes are told apart by what they have and by
  * which shapes of the mix may go there. */
@@ -21,7 +21,7 @@ struct live_shape;
 enum {
     MIX_ITEMS_MAX = 256,   /* shapes that tables are made from, the most asked for first */
     MIX_CLASSES_MAX = 512, /* kinds of nodes; all that come after are one kind more */
-    MIX_RANKS_MIN = 64,    /* of fewer nothing is learnt */
+    MIX_RANKS_MIN = 16,    /* of fewer nothing is learnt */
 };
 
 struct mix_item {

@@ -16,9 +16,12 @@
 enum { PRICE_STEPS = 1200, PRICE_BITS = 20 };
 #define PRICE_ONE ((int64_t)1 << PRICE_BITS) /* a device's size, in prices */
 
-/* Levels that the shape takes of one device, rounded up; 0: none. */
+/* Levels that the shape takes of one device, rounded up; 0: none, or more devices than a node has.
+ */
 static int32_t level_of(const struct shape_row *shape)
 {
+    if (shape->accelerator_milli > (int64_t)VALUE_DEVICES_MAX * DEVICE_MILLI)
+        return 0;
     if (shape->accelerator_milli >= DEVICE_MILLI)
         return VALUE_LEVELS;
     return (int32_t)((shape->accelerator_milli + 9) / 10);
@@ -145,7 +148,7 @@ static int64_t per_device(const struct mix *mix, bool memory)
     __int128 sum = 0, milli = 0;
     for (size_t i = 0; i < mix->items.count; i++) {
         const struct shape_row *shape = &mix->items.items[i].shape->row;
-        if (!shape->accelerator_milli)
+        if (!level_of(shape))
             continue;
         int64_t ask = memory ? mib(shape->memory_bytes) : shape->cpu_milli;
         sum += (__int128)mix->items.items[i].ranks * ask;
@@ -192,7 +195,7 @@ static void asked_collect(const struct values *values, const struct size_prices 
     for (size_t i = 0; i < mix->items.count; i++) {
         const struct shape_row *shape = &mix->items.items[i].shape->row;
         int64_t devices = devices_of(shape);
-        if (!shape->accelerator_milli || !mix_allows(class, i) || devices > VALUE_DEVICES_MAX)
+        if (!level_of(shape) || !mix_allows(class, i))
             continue;
         int64_t net = net_price(values, prices, shape, line);
         int64_t *best = devices > 1 ? &ret->of_devices[devices] : &ret->of_level[level_of(shape)];

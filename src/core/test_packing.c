@@ -1,0 +1,313 @@
+/* Placement policies: cases worked out by hand, and properties of each. */
+#include "base/prng.h"
+#include "core/job.h"
+#include "core/packing.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/state.h"
+#include "core/table.h"
+#include "core/test_help.h"
+
+#include <stdio.h>
+
+/* A world of one pool "p" whose core has the policy. */
+struct bench {
+    struct core *core;
+    int64_t now_ms;
+    int next;
+};
+
+static struct bench bench_make(const char *policy, struct node *nodes, size_t count)
+{
+    struct core_options options = {.placement = policy};
+    struct bench bench = {.core = core_create(&options), .now_ms = 1000};
+    struct error err;
+    struct pool pool = {.metadata.name = "p", .nodes = {nodes, count}};
+    struct team team = team_make("t", NULL);
+    assert_int_equal(core_load_end(bench.core, &err), 0);
+    core_begin(bench.core, bench.now_ms);
+    assert_int_equal(core_pool_put(bench.core, &pool, &err), 0);
+    assert_int_equal(core_team_put(bench.core, &team, &err), 0);
+    return bench;
+}
+
+struct place {
+    char node[32];
+    uint64_t devices;
+};
+
+static void keep_place(void *context, enum row_kind kind, const void *row)
+{
+    struct place *place = context;
+    (void)kind;
+    place->devices |= ((const struct placement_row *)row)->devices;
+    *(uint64_t *)place->node = ((const struct placement_row *)row)->node;
+}
+
+/* Submits a job and says where it went; node "" for nowhere, and the job is taken back. */
+static struct place put(struct bench *bench, int64_t cpu_milli, int64_t gib, int64_t milli)
+{
+    char name[32];
+    struct error err;
+    uint64_t id;
+    snprintf(name, sizeof name, "j%d", bench->next++);
+    struct job job = job_make("t", name, 0, 0);
+    job.resources = (struct resources){
+        .cpu_milli = cpu_milli, .memory_bytes = gib * GIB, .accelerator_milli = milli};
+    struct place place = {{0}, 0};
+    core_begin(bench->core, ++bench->now_ms);
+    assert_int_equal(core_job_submit(bench->core, &job, &id, &err), 0);
+    core_schedule(bench->core);
+    uint64_t attempt = core_job(bench->core, id)->attempt;
+    if (attempt) {
+        core_placement_each(bench->core, attempt, keep_place, &place);
+        const struct node_row *node = core_node(bench->core, *(uint64_t *)place.node);
+        snprintf(place.node, sizeof place.node, "%s", core_symbol(bench->core, node->name));
+    } else {
+        assert_int_equal(core_job_cancel(bench->core, id, &err), 0);
+    }
+    core_end(bench->core);
+    return place;
+}
+
+/* What the policy says of the node for one rank. */
+static int64_t score(struct bench *bench, const char *node, int64_t cpu_milli, int64_t milli)
+{
+    struct live_shape shape = {.row = {.cpu_milli = cpu_milli, .accelerator_milli = milli}};
+    struct live_job job = {.row.id = 1, .shape = &shape};
+    packing_ready(bench->core, &shape);
+    return packing_score(bench->core, &job, node_find(bench->core, "p", node), 1);
+}
+
+static void every_name_is_a_policy(void **state)
+{
+    (void)state;
+    assert_string_equal(core_placement_name(0), "default");
+    for (size_t i = 0; core_placement_name(i); i++)
+        assert_non_null(packing_find(core_placement_name(i)));
+    assert_ptr_equal(packing_find(NULL), packing_find("default"));
+    assert_null(packing_find("fdg"));
+}
+
+/* a: 64 CPUs, 4 devices; b: 32 CPUs, 8 devices. */
+static void two_nodes(struct node *nodes)
+{
+    nodes[0] = node_make("a", 64, 64, 4);
+    nodes[1] = node_make("b", 32, 64, 8);
+}
+
+/* Best fit: 50 * (cpu left / 128 + devices left / 8), rounded up. For 2 CPUs and one device: a has
+ * 62 and 3, 24.2 + 18.75 = 42.97; b has 30 and 7, 11.7 + 43.75 = 55.5. */
+static void best_fit_counts_what_is_left(void **state)
+{
+    (void)state;
+    struct node nodes[2];
+    two_nodes(nodes);
+    struct bench bench = bench_make("best-fit", nodes, 2);
+    assert_int_equal(score(&bench, "a", 2000, 1000), 43);
+    assert_int_equal(score(&bench, "b", 2000, 1000), 56);
+    assert_string_equal(put(&bench, 2000, 1, 1000).node, "a");
+    core_destroy(bench.core);
+}
+
+/* Dot product: 50 * (64/128 * 16/128 + 4/8 * 1/8) = 6.25 for a, 50 * (32/128 * 16/128 + 8/8 * 1/8)
+ * = 7.8 for b. */
+static void dot_product_avoids_nodes_with_much_room(void **state)
+{
+    (void)state;
+    struct node nodes[2];
+    two_nodes(nodes);
+    struct bench bench = bench_make("dot-product", nodes, 2);
+    assert_int_equal(score(&bench, "a", 16000, 1000), 7);
+    assert_int_equal(score(&bench, "b", 16000, 1000), 8);
+    core_destroy(bench.core);
+}
+
+/* Idle nodes: 33 less the devices, so a's 29 is better than b's 25. In use, with whole devices to
+ * take: 50 less those. A broken device with 0.6 left: 100 less 6. */
+static void gpu_packing_prefers_what_is_in_use(void **state)
+{
+    (void)state;
+    struct node nodes[2];
+    two_nodes(nodes);
+    struct bench bench = bench_make("gpu-packing", nodes, 2);
+    assert_int_equal(score(&bench, "a", 1000, 2000), 100 - 29);
+    assert_int_equal(score(&bench, "b", 1000, 2000), 100 - 25);
+    assert_string_equal(put(&bench, 1000, 1, 400).node, "a");
+    assert_int_equal(score(&bench, "a", 1000, 2000), 100 - 48);
+    assert_int_equal(score(&bench, "a", 1000, 500), 100 - 94);
+    assert_int_equal(score(&bench, "a", 1000, 0), 100);
+    core_destroy(bench.core);
+}
+
+/* Tiers of 25: the same sort alone 75, the same among others 50, idle 25, others 0; and up to 25
+ * for what is used, of 8 devices. a has 3.5 left: 25 * 4.5 / 8 = 14. */
+static void gpu_clustering_keeps_sorts_together(void **state)
+{
+    (void)state;
+    struct node nodes[2];
+    two_nodes(nodes);
+    struct bench bench = bench_make("gpu-clustering", nodes, 2);
+    assert_int_equal(score(&bench, "a", 1000, 500), 100 - 25 - 12);
+    assert_int_equal(score(&bench, "b", 1000, 500), 100 - 25);
+    assert_string_equal(put(&bench, 1000, 1, 500).node, "a");
+    assert_int_equal(score(&bench, "a", 1000, 500), 100 - 75 - 14);
+    assert_int_equal(score(&bench, "a", 1000, 1000), 100 - 14);
+    assert_string_equal(put(&bench, 1000, 1, 1000).node, "b");
+    core_destroy(bench.core);
+}
+
+static void first_fit_takes_the_first(void **state)
+{
+    (void)state;
+    struct node nodes[2];
+    two_nodes(nodes);
+    struct bench bench = bench_make("first-fit", nodes, 2);
+    assert_string_equal(put(&bench, 40000, 1, 0).node, "a");
+    assert_string_equal(put(&bench, 30000, 1, 0).node, "b");
+    assert_string_equal(put(&bench, 24000, 1, 500).node, "a");
+    core_destroy(bench.core);
+}
+
+/* All typical jobs are halves of a device, so what is left of one is a fragment when it is below
+ * a half. A node with 0.4 and 1.0 idle has F = 0.4. A share of 0.4 makes of that F = 0 on the
+ * broken device, and on the whole one, of which it leaves 0.6, F = 0.4: sigmoid(0.4) = 0.598,
+ * sigmoid(0) = 0.5. */
+static void fgd_takes_the_device_that_leaves_no_fragment(void **state)
+{
+    (void)state;
+    struct node nodes[] = {node_make("a", 64, 640, 64), node_make("b", 8, 64, 2)};
+    struct bench bench = bench_make("fgd", nodes, 2);
+    for (int i = 0; i < 40; i++)
+        assert_string_not_equal(put(&bench, 1, 1, 500).node, "");
+    struct live_node *b = node_find(bench.core, "p", "b");
+    struct live_shape shape = {.row = {.cpu_milli = 1, .accelerator_milli = 400}};
+    struct live_job job = {.row.id = 1, .shape = &shape};
+    int16_t taken[64] = {600, 0};
+    node_hold(b, &(struct shape_row){.cpu_milli = 1}, 1, 600, 1, 1);
+    packing_ready(bench.core, &shape);
+    assert_int_equal(packing_score(bench.core, &job, b, 1), 100 - 59);
+    taken[0] = 0;
+    assert_int_equal(packing_device(bench.core, &job, b, taken), 0);
+    node_hold(b, &(struct shape_row){.cpu_milli = 1}, 1, 600, 1, -1);
+    core_destroy(bench.core);
+}
+
+/* ---- properties of all ------------------------------------------------------------------------
+ */
+
+/* Nodes of three sorts; `turn` gives another order and other names. */
+static size_t some_nodes(struct node *nodes, char (*names)[16], int turn)
+{
+    size_t count = 24;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = turn ? (i * 7 + (size_t)turn) % count : i;
+        snprintf(
+            names[at], sizeof names[at], "%c%d", turn ? 'z' : 'a', (int)(turn ? count - i : i));
+        switch (i % 3) {
+        case 0: nodes[at] = node_make(names[at], 48, 192, 4); break;
+        case 1: nodes[at] = node_make(names[at], 96, 384, 8); break;
+        default: nodes[at] = node_make(names[at], 64, 256, 2);
+        }
+    }
+    return count;
+}
+
+static struct place put_some(struct bench *bench, struct prng *prng)
+{
+    static const int64_t cpu[] = {3000, 4000, 8000, 11000, 16000};
+    static const int64_t milli[] = {0, 230, 320, 470, 650, 810, 1000, 1000, 2000, 4000};
+    int64_t ask = milli[prng_next(prng) % ARRAY_LEN(milli)];
+    int64_t cpus = cpu[prng_next(prng) % ARRAY_LEN(cpu)];
+    return put(bench, cpus, cpus / 1000 * 4, ask);
+}
+
+/* Of each policy: the same jobs go to the same places in another run, and the state is sound. */
+static void places_are_determined_and_sound(void **state)
+{
+    (void)state;
+    for (size_t i = 0; core_placement_name(i); i++) {
+        struct node nodes[24];
+        char names[24][16];
+        size_t count = some_nodes(nodes, names, 0);
+        struct bench one = bench_make(core_placement_name(i), nodes, count);
+        struct bench two = bench_make(core_placement_name(i), nodes, count);
+        struct prng a = {7}, b = {7};
+        struct error err;
+        for (int step = 0; step < 250; step++) {
+            struct place first = put_some(&one, &a), second = put_some(&two, &b);
+            assert_string_equal(first.node, second.node);
+            assert_true(first.devices == second.devices);
+            if (step % 50 == 0 && core_check(one.core, &err) < 0)
+                fail_msg("%s", err.text);
+        }
+        assert_true(core_digest(one.core) == core_digest(two.core));
+        core_destroy(one.core);
+        core_destroy(two.core);
+    }
+}
+
+/* With other names and another order of nodes the default places and drops the same jobs. */
+static void the_default_does_not_go_by_names(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct node nodes[24], others[24];
+        char names[24][16], other_names[24][16];
+        size_t count = some_nodes(nodes, names, 0);
+        struct bench one = bench_make("default", nodes, count);
+        struct bench two =
+            bench_make("default", others, some_nodes(others, other_names, (int)seed));
+        struct prng a = {seed}, b = {seed};
+        int placed = 0, dropped = 0;
+        for (int step = 0; step < 400; step++) {
+            struct place first = put_some(&one, &a), second = put_some(&two, &b);
+            assert_int_equal(*first.node == '\0', *second.node == '\0');
+            placed += *first.node != '\0';
+            dropped += *first.node == '\0';
+        }
+        assert_true(placed > 100 && dropped > 20);
+        core_destroy(one.core);
+        core_destroy(two.core);
+    }
+}
+
+/* The mix is rows: a state that was loaded again decides as the one that went on. */
+static void what_was_learnt_survives_loading(void **state)
+{
+    struct world *world = *state;
+    struct node nodes[] = {node_make("a", 96, 384, 8), node_make("b", 96, 384, 8)};
+    nodes[0].count = nodes[1].count = 6;
+    world_pool(world, "p", nodes, 2);
+    world_team(world, "t");
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "j%d", i);
+        struct job job = job_make("t", name, 3 + i % 5, 0);
+        job.resources.accelerator_milli = i % 3 ? 470 : 1000;
+        (void)world_submit(world, &job);
+        world_tick(world, 10);
+        if (i % 20 == 19)
+            world_reload(world);
+    }
+    assert_true(world->core->mix.ranks >= 16);
+    assert_true(mix_check(world->core));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_name_is_a_policy),
+        TEST(best_fit_counts_what_is_left),
+        TEST(dot_product_avoids_nodes_with_much_room),
+        TEST(gpu_packing_prefers_what_is_in_use),
+        TEST(gpu_clustering_keeps_sorts_together),
+        TEST(first_fit_takes_the_first),
+        TEST(fgd_takes_the_device_that_leaves_no_fragment),
+        TEST(places_are_determined_and_sound),
+        TEST(the_default_does_not_go_by_names),
+        TEST(what_was_learnt_survives_loading),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
