@@ -1,6 +1,7 @@
 /* Placements: the decision alone, a whole pass, and whole lives. */
 #include "core/job.h"
 #include "core/packing.h"
+#include "core/packing_mix.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -49,7 +50,8 @@ static struct held place_one(struct core *core, struct live_job *job)
 {
     struct plan plan = {0};
     struct held held = {.shape = job->shape};
-    packing_arrived(core, job->shape, 1);
+    mix_count(core, job->shape, 1);
+    packing_learn(core);
     if (!plan_make(core, job, 1, 1, &plan))
         return held;
     const struct plan_part *part = &plan.parts.items[0];
@@ -65,7 +67,7 @@ static void place_back(struct core *core, struct held *held)
 {
     if (held->node)
         node_hold(held->node, &held->shape->row, held->devices, held->device_milli, 1, -1);
-    packing_departed(core, held->shape, 1);
+    mix_count(core, held->shape, -1);
     held->node = NULL;
 }
 
@@ -114,9 +116,10 @@ static size_t place_checked(struct place *place, size_t times)
         struct held *held = &place->held[prng_below(&prng, place->count)];
         struct live_job *job = place_job(place, i);
         place_back(core, held);
-        packing_arrived(core, job->shape, 1);
+        mix_count(core, job->shape, 1);
+        packing_learn(core);
         packing_ready(core, job->shape);
-        packing_departed(core, job->shape, 1);
+        mix_count(core, job->shape, -1);
         struct live_node *expected = plain(core, job);
         *held = place_one(core, job);
         same += held->node == expected;

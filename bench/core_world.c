@@ -23,7 +23,7 @@ int64_t bench_clock_ns(void)
 
 /* ---- mixes ------------------------------------------------------------------------------- */
 
-static void mix_ten(struct mix *mix)
+static void mix_ten(struct bench_mix *mix)
 {
     static const int64_t shapes[][3] = {{1000, 2, 0}, {2000, 4, 0}, {4000, 8, 0}, {8000, 16, 0},
         {500, 1, 0}, {4000, 16, 1000}, {8000, 32, 2000}, {16000, 64, 4000}, {32000, 128, 8000},
@@ -39,7 +39,7 @@ static void mix_ten(struct mix *mix)
 }
 
 /* As openb is: most jobs share a device, some have whole ones, some none; CPU and memory vary. */
-static void mix_drawn(struct mix *mix)
+static void mix_drawn(struct bench_mix *mix)
 {
     static const struct mix_node nodes[] = {{96000, 393216 * MIB, 8, "G2"},
         {96000, 786432 * MIB, 2, "T4"}, {64000, 262144 * MIB, 2, "P100"},
@@ -75,7 +75,7 @@ static bool same_shape(const struct mix_shape *a, const struct mix_shape *b)
            a->accelerator_milli == b->accelerator_milli && strcmp(a->types, b->types) == 0;
 }
 
-static uint32_t shape_find(struct mix *mix, const struct trace_job *job)
+static uint32_t shape_find(struct bench_mix *mix, const struct trace_job *job)
 {
     struct mix_shape shape = {job->cpu_milli, job->memory_bytes, job->accelerator_milli, ""};
     snprintf(shape.types, sizeof shape.types, "%s", job->accelerators);
@@ -87,7 +87,7 @@ static uint32_t shape_find(struct mix *mix, const struct trace_job *job)
     return (uint32_t)mix->shapes.count - 1;
 }
 
-static void shuffle(struct mix *mix)
+static void shuffle(struct bench_mix *mix)
 {
     struct prng prng = {42};
     for (size_t i = mix->jobs.count; i > 1; i--) {
@@ -98,7 +98,7 @@ static void shuffle(struct mix *mix)
     }
 }
 
-static void mix_openb(struct mix *mix, const char *traces)
+static void mix_openb(struct bench_mix *mix, const char *traces)
 {
     const struct trace_format *format = trace_format_find("openb");
     char nodes[512], pods[512];
@@ -127,10 +127,10 @@ static void mix_openb(struct mix *mix, const char *traces)
     trace_cluster_finish(&cluster);
 }
 
-bool mix_open(struct mix *mix, const char *name)
+bool mix_open(struct bench_mix *mix, const char *name)
 {
     const char *traces = getenv("MUSTER_TRACES");
-    *mix = (struct mix){0};
+    *mix = (struct bench_mix){0};
     if (strcmp(name, "ten") == 0)
         mix_ten(mix);
     else if (strcmp(name, "openb") == 0 && traces && *traces)
@@ -140,14 +140,14 @@ bool mix_open(struct mix *mix, const char *name)
     return mix->shapes.count > 0;
 }
 
-void mix_finish(struct mix *mix)
+void mix_finish(struct bench_mix *mix)
 {
     vec_free(&mix->shapes);
     vec_free(&mix->jobs);
     vec_free(&mix->nodes);
 }
 
-uint32_t mix_shape_at(const struct mix *mix, size_t job)
+uint32_t mix_shape_at(const struct bench_mix *mix, size_t job)
 {
     return mix->jobs.items[job % mix->jobs.count];
 }
@@ -158,7 +158,7 @@ uint32_t mix_shape_at(const struct mix *mix, size_t job)
  * and their shares. */
 static void put_nodes(struct bench *bench, int64_t nodes)
 {
-    const struct mix *mix = &bench->mix;
+    const struct bench_mix *mix = &bench->mix;
     struct error err;
     SCOPED(mem_scope) struct node *specs = mem_alloc((size_t)nodes, sizeof *specs);
     SCOPED(mem_scope) struct label *labels = mem_alloc((size_t)nodes, sizeof *labels);

@@ -23,7 +23,7 @@ struct mix_node {
 };
 
 /* Jobs of some shapes in an order, and the kinds of nodes they are for. */
-struct mix {
+struct bench_mix {
     VEC(struct mix_shape) shapes;
     VEC(uint32_t) jobs;         /* shapes, in the order of arrival; begins anew at its end */
     VEC(struct mix_node) nodes; /* one for each of the cluster that it was taken from */
@@ -33,9 +33,9 @@ struct mix {
 /* "ten": ten shapes in turn on two kinds of nodes; "openb": the 151 shapes of a public trace where
  * the environment's MUSTER_TRACES has it, else as many that were drawn like them. False: neither.
  */
-bool mix_open(struct mix *mix, const char *name);
-void mix_finish(struct mix *mix);
-uint32_t mix_shape_at(const struct mix *mix, size_t job);
+bool mix_open(struct bench_mix *mix, const char *name);
+void mix_finish(struct bench_mix *mix);
+uint32_t mix_shape_at(const struct bench_mix *mix, size_t job);
 
 /* Processor time of this thread: others on the machine have no part in it but through the caches.
  */
@@ -43,7 +43,7 @@ int64_t bench_clock_ns(void);
 
 struct bench {
     struct core *core;
-    struct mix mix;
+    struct bench_mix mix;
     int64_t now_ms;
     uint64_t names;
 };

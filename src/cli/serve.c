@@ -52,10 +52,17 @@ static int unknown_allotment(const char *name, struct error *err)
     struct strbuf names = {0};
     for (size_t i = 0; allot_policy(i); i++)
         strbuf_printf(&names, "%s%s", i ? ", " : "", allot_policy(i)->name);
-    error_set(err, ERR_INVALID, "--allotment: expected one of %s, got %.64s",
-        strbuf_text(&names), name);
+    error_set(
+        err, ERR_INVALID, "--allotment: expected one of %s, got %.64s", strbuf_text(&names), name);
     strbuf_finish(&names);
     return -1;
+}
+
+/* 0 for the core's default; what is given as 0 is at once. */
+static int64_t reserve_after_ms(const struct cli *cli)
+{
+    int64_t after_ms = arguments_number(cli->args, "reserve-after", -1);
+    return after_ms < 0 ? 0 : after_ms == 0 ? 1 : after_ms;
 }
 
 int serve(struct cli *cli, bool embedded_defaults, struct error *err)
@@ -81,6 +88,7 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .retention_ms = arguments_number(cli->args, "retention", 0),
         .allotment = arguments_text(cli->args, "allotment"),
         .round_ms = arguments_number(cli->args, "round", 0),
+        .reserve_after_ms = reserve_after_ms(cli),
         .ready_fd = -1,
     };
     if (!allot_find(config.allotment))

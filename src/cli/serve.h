@@ -17,6 +17,8 @@
             "who runs with how many ranks: fair by default; docs/scheduling.md has the others"},   \
         {"round", 0, OPTION_DURATION, "DURATION",                                                  \
             "how often allotments that have rounds decide; 1m by default"},                        \
+        {"reserve-after", 0, OPTION_DURATION, "DURATION",                                          \
+            "waiting this long without room, a job is promised a place; 5m by default"},           \
     {                                                                                              \
         "log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"      \
     }

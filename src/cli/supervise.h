@@ -15,10 +15,10 @@ struct supervise_options {
     const char *log; /* the level, or NULL */
 };
 
-/* Runs all of them until SIGTERM or SIGINT, or until the server ends by itself; whatever of them dies by a
- * signal is started again, after a pause that grows to 30 s. Server and planner die with this process; the
- * gateway does not: when this process is killed it goes on, and the next `up` on the same data
- * directory leaves it alone and takes its place once it is gone. Sets *ret_status to the server's
- * exit status. ERR_IO: no process could be made. */
+/* Runs all of them until SIGTERM or SIGINT, or until the server ends by itself; whatever of them
+ * dies by a signal is started again, after a pause that grows to 30 s. Server and planner die with
+ * this process; the gateway does not: when this process is killed it goes on, and the next `up` on
+ * the same data directory leaves it alone and takes its place once it is gone. Sets *ret_status to
+ * the server's exit status. ERR_IO: no process could be made. */
 MUST_CHECK int supervise(
     const struct supervise_options *options, int *ret_status, struct error *err);

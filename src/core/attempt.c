@@ -346,8 +346,7 @@ static void job_after_attempt(struct core *core, const struct live_attempt *atte
         if (reason == END_PREEMPTED)
             count_vain(core, attempt);
         job_requeue(core, job, reason);
-    }
-    else if (service_goes_on(core, attempt, reason))
+    } else if (service_goes_on(core, attempt, reason))
         job_retry(core, job, reason);
     else if (reason == END_SUCCEEDED)
         job_end(core, job, JOB_SUCCEEDED, END_SUCCEEDED, 0);

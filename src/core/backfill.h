@@ -45,10 +45,6 @@ void promise_release(struct core *core, struct live_job *job);
 void promise_release_node(struct core *core, struct live_node *node);
 /* Loading: hangs it into the lists of its job and node. False: they contradict other promises. */
 bool promise_link(struct core *core, struct live_promise *promise);
-/* Whether nothing is promised that the job has to respect. */
-bool promises_bind_none(const struct core *core, const struct live_job *job);
-/* Whether it has to respect all that is promised. */
-bool promises_bind_all(const struct core *core, const struct live_job *job);
 /* The node of what is promised that one rank of the job goes to, of pools before that of `before`
  * (NULL: of all), or NULL: what score_best leaves out. */
 struct live_node *promise_best(
@@ -56,6 +52,18 @@ struct live_node *promise_best(
 /* The first thing that is wrong with promises, and the job that it is wrong with; NULL: nothing. */
 const char *promises_fault(const struct core *core, uint64_t *ret_job);
 
+/* ---- kept.c -----------------------------------------------------------------------------------
+ */
+
+/* Whether the job may take what is promised to the other one. A strict order, the same as between
+ * ranks of lanes: two jobs can not take from each other. */
+bool promise_goes_before(const struct live_job *job, const struct live_job *holder);
+/* Whether the place that is promised to the job will be there at its moment. */
+bool promise_keeps(const struct core *core, const struct live_job *job);
+/* Whether nothing is promised that the job has to respect. */
+bool promises_bind_none(const struct core *core, const struct live_job *job);
+/* Whether it has to respect all that is promised. */
+bool promises_bind_all(const struct core *core, const struct live_job *job);
 /* A node as a job may see it: what is promised to others and would still be held at the moment of
  * the promise is claimed. */
 struct node_view {

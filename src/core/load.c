@@ -238,7 +238,7 @@ static bool spot_sane(const struct job_row *row)
 {
     return length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
            length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
-           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) &&
+           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) && row->vain >= 0 &&
            length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
            (row->spot_since_ms > 0 || row->spot_again_ms == 0) && row->spot_now <= SPOT_ON_DEMAND;
 }

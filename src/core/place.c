@@ -328,6 +328,10 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
     int32_t size_max, struct plan *plan)
 {
     struct live_shape *shape = job->shape;
+    /* A gang that waits for whole nodes is asked for at every end of a job: that no node has room
+     * for one of its ranks is known from the scores. */
+    if (score_usable(core, job) && !plan_node(core, job))
+        return false;
     shape_candidates(core, shape);
     bool found = false;
     size_t count = shape->candidates.count;

@@ -29,11 +29,11 @@ struct live_pool {
     struct item item;
     struct pool_row row;
     struct live_price *prices;
-    struct live_level *levels;         /* outermost first */
+    struct live_level *levels; /* outermost first */
     int32_t level_count;
     uint32_t domain_count[LEVELS_MAX]; /* by level */
-    VEC(struct live_node *) nodes; /* ids ascending */
-    struct live_job *promised;     /* the job that it has promised a place to, or NULL */
+    VEC(struct live_node *) nodes;     /* ids ascending */
+    struct live_job *promised;         /* the job that it has promised a place to, or NULL */
 };
 
 struct live_node_label {

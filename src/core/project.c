@@ -14,6 +14,7 @@
 #include "core/backfill.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -364,6 +365,7 @@ bool project(struct core *core, const struct live_job *job, struct live_node *co
     struct forecast forecast = {.core = core, .job = job, .size = job->row.size_min};
     SCOPED(mem_scope) struct live_node **near = NULL;
     assert(count > 0);
+    packing_ready(core, job->shape); /* what it keeps of nodes is copied with them */
     if (count_placements(nodes, count) > EXACT_MAX) {
         near = mem_alloc(count, sizeof(struct live_node *));
         count = narrow(core, job, nodes, count, near);

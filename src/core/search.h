@@ -47,10 +47,15 @@ struct search {
     attempt_vec chosen;  /* away on trial */
 };
 
+/* Begins a search for the job in these nodes; those that are stopping already are away. Nothing
+ * else may change nodes or teams until search_close, which puts everything back. */
 void search_open(struct search *search, struct core *core, struct live_job *job,
     struct live_node *const *nodes, size_t count);
+/* Puts back everything. */
 void search_close(struct search *search);
+/* Whether all ranks fit, with what is away. */
 bool search_fits(const struct search *search);
+/* Takes one more away. */
 void search_take(struct search *search, struct live_attempt *attempt);
 /* Puts back everything that was taken. */
 void search_clear(struct search *search);

@@ -14,10 +14,15 @@ struct answer_state {
 };
 
 /* Questions, as JSON:
+ *
  *     {"ask": "explain", "job": ID}
- *     {"ask": "whatif", "job": ID or 0, "teams": [ID, ..] (left out: all), "changes": [MANIFEST,
- * ..], "policy": NAME or NAME+NAME} Answers: {"tick", "explain": see explain.h} or {"tick", "whatif": see
- * whatif.h}, or
- * {"tick", "error": {"code", "text"}}. Appends one of them. */
+ *     {"ask": "whatif", "job": ID or 0, "teams": [ID, ..], "changes": [MANIFEST, ..],
+ *      "policy": NAME or NAME+NAME}
+ *
+ * (without "teams": all). Answers, of which one is appended:
+ *
+ *     {"tick", "explain": as explain.h has it}
+ *     {"tick", "whatif": as whatif.h has it}
+ *     {"tick", "error": {"code", "text"}} */
 void answer_question(
     const struct answer_state *state, const char *text, size_t length, struct strbuf *out);

@@ -5,9 +5,12 @@
  *      "total": {"waiting", "today": FIGURES, "changed": FIGURES},
  *      "teams": [{"team", "waiting", "today": FIGURES, "changed": FIGURES}], names ascending
  *      "jobs": {"count", "items": [{"job", "name", "team", "today": SPREAD, "changed": SPREAD}]}}
- *     FIGURES: medians over the runs: {"waitMs": mean from submission to start of the jobs that
- * wait now, "notStarted": of them, "lastEnd": of all live jobs but services, "costNano": of the
- * same, from now on} SPREAD: as in explain.h, of the start. Items: the job that was asked about
+ *
+ *     FIGURES: {"waitMs", "notStarted", "lastEnd", "costNano"}, medians over the runs
+ *
+ * waitMs is the mean from submission to start of the jobs that wait now, notStarted counts those of
+ * them that do not start, lastEnd and costNano are of all live jobs (services have no end), the
+ * cost from now on. SPREAD is as in explain.h, of the start. The job that was asked about comes
  * first, then those whose start moves most. */
 #pragma once
 

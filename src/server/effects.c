@@ -241,7 +241,10 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
 int effects_load(struct server *server, struct error *err)
 {
     const struct core_options options = {
-        .allotment = server->config.allotment, .round_ms = server->config.round_ms};
+        .allotment = server->config.allotment,
+        .round_ms = server->config.round_ms,
+        .reserve_after_ms = server->config.reserve_after_ms,
+    };
     struct core *core = core_create(&options);
     if (store_load(server->store, load_row, core, err) < 0 || core_load_end(core, err) < 0 ||
         catalog_load(server->catalog, server->reader, err) < 0 ||

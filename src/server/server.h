@@ -13,14 +13,15 @@ struct server_config {
     const char *listen;      /* "127.0.0.1:8443": TLS; NULL: the socket only */
     const char *tls_cert;    /* with listen; NULL: <data_dir>/tls/cert.pem, made at first start */
     const char *tls_key;
-    bool embedded_defaults; /* makes the pool "local" and the teams "root" and "default" when the
-                             * store is new */
-    int64_t requests_per_s; /* for each peer address; 0: 200 */
-    int64_t retention_ms;   /* ended jobs and audit events are kept this long; 0: for ever */
-    const char *allotment; /* who runs with how many ranks: core/allot.h; NULL: fair */
-    int64_t round_ms;      /* of allotments that decide in rounds; 0: their own */
-    const char *vfs;        /* SQLite VFS, for tests; NULL: the system's */
-    int ready_fd;           /* one byte is written when the server answers; -1: none */
+    bool embedded_defaults;   /* makes the pool "local" and the teams "root" and "default" when the
+                               * store is new */
+    int64_t requests_per_s;   /* for each peer address; 0: 200 */
+    int64_t retention_ms;     /* ended jobs and audit events are kept this long; 0: for ever */
+    const char *allotment;    /* who runs with how many ranks: core/allot.h; NULL: fair */
+    int64_t round_ms;         /* of allotments that decide in rounds; 0: their own */
+    int64_t reserve_after_ms; /* struct core_options; 0: default */
+    const char *vfs;          /* SQLite VFS, for tests; NULL: the system's */
+    int ready_fd;             /* one byte is written when the server answers; -1: none */
 };
 
 /* Runs until SIGTERM or SIGINT; jobs go on running afterwards. SIGHUP reloads certificates. 0 on an

@@ -61,8 +61,7 @@ int invariants_resized(const struct sim_store *after, const struct core_decision
     const struct attempt_row *attempt = sim_store_row(after, ROW_ATTEMPT, decision->attempt);
     const struct job_row *job = attempt ? sim_store_row(after, ROW_JOB, attempt->job) : NULL;
     if (!job || attempt->stop_reason != END_RESIZED)
-        return broken(
-            err, 6, "attempt %llu is resized and does not stop", (ull)decision->attempt);
+        return broken(err, 6, "attempt %llu is resized and does not stop", (ull)decision->attempt);
     if (job->size_min == job->size_max)
         return broken(err, 6, "job %llu has one size and is resized", (ull)job->id);
     return check_victim(job, attempt, now_ms, err);

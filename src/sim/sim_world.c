@@ -52,8 +52,8 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
     {                                                                                              \
         .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 3000, .lie = 10,             \
         .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 50, .ignores_term = 100,    \
-        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20,              \
-        .crash = 20, .clock_back = 10                                                              \
+        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20, \
+        .clock_back = 10                                                                           \
     }
 
 /* clang-format off */

@@ -146,8 +146,8 @@ static void run_until(struct pollux_state *state, int64_t until_ms)
 static int64_t find_done_ms(const struct pollux_state *state)
 {
     struct pollux_state ahead = *state;
-    run_until(&ahead, MODEL_NEVER / 2);
-    return ahead.at_ms;
+    run_until(&ahead, TRACE_TIME_MS_MAX);
+    return is_done(&ahead) ? ahead.at_ms : MODEL_NEVER;
 }
 
 static void place(
@@ -210,6 +210,8 @@ static int prepare(struct speed_model *model, void *any, struct trace_job *job, 
     *state = (struct pollux_state){
         .app = app, .batch = (int32_t)job->batch, .ranks_max = job->ranks, .done_ms = MODEL_NEVER};
     job->duration_ms = alone_ms(state, job->ranks);
+    if (job->duration_ms == MODEL_NEVER)
+        return error_set(err, ERR_INVALID, "job %s would take longer than a trace", job->name);
     if (!pollux->adaptive)
         return 0;
     bool single = strcmp(app->name, "ncf") == 0;

@@ -84,6 +84,11 @@ struct pollux_batch {
 /* Reads FOLDER/traces/APP/ for each model and, if it is there,
  * FOLDER/derived/tiresias_interpolated_speeds.csv. 0 or -1 and nothing to finish. */
 MUST_CHECK int pollux_load(struct pollux_apps *apps, const char *folder, struct error *err);
+/* One model, into a zeroed struct, from the folder with its files. 0 or -1; pollux_app_unload frees
+ * what there is in either case. */
+MUST_CHECK int pollux_app_load(
+    struct pollux_app *app, const char *folder, const char *name, struct error *err);
+void pollux_app_unload(struct pollux_app *app);
 void pollux_unload(struct pollux_apps *apps);
 /* By name, or NULL. */
 struct pollux_app *pollux_find(struct pollux_apps *apps, const char *name);

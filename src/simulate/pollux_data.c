@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { POINTS_MAX = 100000, BATCH_MAX = 1 << 24, VALIDATIONS_MAX = 64, PATH_BYTES = 4096 };
+enum { POINTS_MAX = 100000, BATCH_MAX = 1 << 16, VALIDATIONS_MAX = 64, PATH_BYTES = 4096 };
 
 /* The models, in the order that reports list them, and the total batches that they were validated
  * with, 0 at the end. */
@@ -167,10 +167,14 @@ static int read_validation(
     int rc = lines ? 0 : -1;
     while (rc == 0 && (rc = lines_next(lines, err)) == 1) {
         struct pollux_epoch epoch;
-        if ((rc = read_number(lines, 0, before, 1e15, &epoch.progress, err)) < 0 ||
+        if ((rc = read_number(lines, 0, before, 1e12, &epoch.progress, err)) < 0 ||
             (rc = read_number(lines, 1, 0, 1e30, &epoch.sqr, err)) < 0 ||
             (rc = read_number(lines, 2, 0, 1e30, &epoch.var, err)) < 0)
             break;
+        if (epoch.sqr + epoch.var < 1e-30) {
+            rc = lines_expected(lines, 1, "a gradient, or noise of one", err);
+            break;
+        }
         before = epoch.progress;
         if (validation.epochs.count < (size_t)app->epochs)
             vec_push(&validation.epochs, epoch);
@@ -197,28 +201,46 @@ static void find_ends(struct pollux_app *app)
     }
 }
 
-static int read_app(struct pollux_app *app, const char *folder, size_t model, struct error *err)
+static size_t model_find(const char *name)
+{
+    size_t i = 0;
+    while (i < ARRAY_LEN(models) && strcmp(models[i].name, name) != 0)
+        i++;
+    return i;
+}
+
+static int read_speeds(struct pollux_app *app, const char *folder, struct error *err)
 {
     char path[PATH_BYTES];
-    snprintf(app->name, sizeof app->name, "%s", models[model].name);
-    app->epochs = models[model].epochs;
-    snprintf(path, sizeof path, "%s/traces/%s/placements.csv", folder, app->name);
+    snprintf(path, sizeof path, "%s/placements.csv", folder);
     if (read_places(app, path, err) < 0)
         return -1;
-    snprintf(path, sizeof path, "%s/traces/%s/scalability.csv", folder, app->name);
+    snprintf(path, sizeof path, "%s/scalability.csv", folder);
     if (read_sizes(app, path, err) < 0)
         return -1;
     if (!app->places.count || !app->sizes.count)
-        return error_set(err, ERR_INVALID, "%s: no speeds of %s", folder, app->name);
+        return error_set(err, ERR_INVALID, "%s: no speeds", folder);
     for (size_t i = 0; i < app->sizes.count; i++)
         curve_average(&app->sizes.items[i]);
     for (size_t i = 0; i < app->places.count; i++)
         curve_average(&app->places.items[i]);
+    return 0;
+}
+
+int pollux_app_load(struct pollux_app *app, const char *folder, const char *name, struct error *err)
+{
+    size_t model = model_find(name);
+    char path[PATH_BYTES];
+    assert(model < ARRAY_LEN(models));
+    snprintf(app->name, sizeof app->name, "%s", name);
+    app->epochs = models[model].epochs;
+    if (read_speeds(app, folder, err) < 0)
+        return -1;
     if (models[model].local_max)
         app->local_max = models[model].local_max;
     for (size_t i = 0; models[model].batches[i]; i++) {
         int32_t batch = models[model].batches[i];
-        snprintf(path, sizeof path, "%s/traces/%s/validation-%d.csv", folder, app->name, batch);
+        snprintf(path, sizeof path, "%s/validation-%d.csv", folder, batch);
         if (read_validation(app, path, batch, err) < 0)
             return -1;
     }
@@ -257,9 +279,10 @@ int pollux_load(struct pollux_apps *apps, const char *folder, struct error *err)
 {
     char path[PATH_BYTES];
     *apps = (struct pollux_apps){0};
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(models); i++) {
         vec_push(&apps->items, (struct pollux_app){0});
-        if (read_app(&apps->items.items[i], folder, i, err) < 0) {
+        snprintf(path, sizeof path, "%s/traces/%s", folder, models[i].name);
+        if (pollux_app_load(&apps->items.items[i], path, models[i].name, err) < 0) {
             pollux_unload(apps);
             return -1;
         }
@@ -279,7 +302,7 @@ static void curves_free(pollux_curves *curves)
     vec_free(curves);
 }
 
-static void app_free(struct pollux_app *app)
+void pollux_app_unload(struct pollux_app *app)
 {
     curves_free(&app->places);
     curves_free(&app->sizes);
@@ -298,7 +321,7 @@ static void app_free(struct pollux_app *app)
 void pollux_unload(struct pollux_apps *apps)
 {
     for (size_t i = 0; i < apps->items.count; i++)
-        app_free(&apps->items.items[i]);
+        pollux_app_unload(&apps->items.items[i]);
     vec_free(&apps->items);
 }
 

@@ -115,13 +115,22 @@ static struct pollux_point interpolate(
         nodes_at(app, above, per_node * above, batch), (double)(nodes - below) / (above - below));
 }
 
+/* What is carried on beyond what was measured stays a time. */
+static struct pollux_point sane(struct pollux_point point)
+{
+    point.step_s = point.step_s > 1e-6 ? point.step_s : 1e-6;
+    point.sync_s = point.sync_s > 0 ? point.sync_s : 0;
+    point.sync_s = point.sync_s < point.step_s ? point.sync_s : point.step_s;
+    return point;
+}
+
 void pollux_time(const struct pollux_app *app, const struct pollux_place *place,
     int32_t local_batch, struct pollux_point *ret)
 {
     const struct pollux_curve *curve =
         curve_find(&app->places, place->nodes, place->ranks, place->digits);
     if (curve) {
-        *ret = curve_at(curve, local_batch);
+        *ret = sane(curve_at(curve, local_batch));
         return;
     }
     curve = curve_find(&app->known, place->nodes, place->ranks, 0);
@@ -131,7 +140,7 @@ void pollux_time(const struct pollux_app *app, const struct pollux_place *place,
             return;
         }
     }
-    *ret = interpolate(app, place->nodes, place->ranks, local_batch);
+    *ret = sane(interpolate(app, place->nodes, place->ranks, local_batch));
 }
 
 /* ---- progress ----------------------------------------------------------------------------- */

@@ -153,9 +153,9 @@ static const struct field topology_fields[] = {
         .offset = offsetof(struct job, topology.mode),
         .doc = "What it means when no domain has room for all."},
 };
-static const struct field_table topology_table = FIELD_TABLE("Topology", struct job,
-    topology_fields, .finish = finish_topology,
-    .doc = "The domain that the ranks of a gang share.");
+static const struct field_table topology_table =
+    FIELD_TABLE("Topology", struct job, topology_fields, .finish = finish_topology,
+        .doc = "The domain that the ranks of a gang share.");
 
 static const struct field array_fields[] = {
     {.name = "count",
