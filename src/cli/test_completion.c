@@ -91,7 +91,7 @@ static void bash_offers_what_the_tables_have(void **state)
     offers("muster get jobs -o y", 4, "yaml");
     offers("muster node c", 2, "cordon");
     offers("muster node drain --en", 3, "--endpoint");
-    offers("muster s", 1, "server score secret schema");
+    offers("muster s", 1, "server score secret simulate schema");
 }
 
 int main(void)

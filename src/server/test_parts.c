@@ -98,6 +98,8 @@ static void no_route_that_changes_something_is_public_or_a_viewers(void **state)
         if (strcmp(table[i].method, "GET") == 0)
             continue;
         assert_true(table[i].scope != SCOPE_PUBLIC);
+        if (strcmp(table[i].path, "/v1/whatif") == 0)
+            continue; /* a question with a body: it changes nothing */
         assert_true(table[i].scope == SCOPE_KNOWN || table[i].least >= ROLE_MEMBER);
     }
 }

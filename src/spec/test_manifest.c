@@ -323,8 +323,11 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
             "t.yaml:5: spec.nodes[0].accelerators.count: expected a whole number from 1 to 1024, "
             "got "
             "0.5\n"},
-        {POOL_HEAD "  nodes: [{name: a, count: 10000}, {name: b, count: 10000}, {name: c}]\n",
-            "t.yaml:5: spec.nodes: expected at most 20000 nodes in all, got 20001\n"},
+        {POOL_HEAD
+            "  nodes: [{name: a, count: 10000}, {name: b, count: 10000}, {name: c, count: 10000},"
+            "{name: d, count: 10000}, {name: e, count: 10000}, {name: f, count: 10000},"
+            "{name: g, count: 5537}]\n",
+            "t.yaml:5: spec.nodes: expected at most 65536 nodes in all, got 65537\n"},
         {POOL_HEAD
             "  nodes: [{name: a}]\n  prices: {cpu: free, nodes: {big: -1}, currency: euro}\n",
             "t.yaml:6: spec.prices.currency: expected a currency such as EUR, got \"euro\"\n"
