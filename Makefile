@@ -5,6 +5,7 @@
 #   make demo       from data to the price of an answer, in minutes (KEEP=1 leaves it running)
 #   make bench      measure, write bench-report.json
 #   make soak       kill the daemon under load, again and again (KILLS=200)
+#   make published  our results on public traces beside what was published (MUSTER_TRACES=FOLDER)
 #   make fuzz       each fuzz target for SECONDS=60
 #   make format     clang-format on the tree
 #   make install    binary, man pages, completions, systemd unit (PREFIX, DESTDIR)
@@ -13,7 +14,7 @@ BUILD  ?= build
 PREFIX ?= /usr/local
 PYTHON := /usr/bin/python3
 
-.PHONY: all test demo bench soak fuzz format install clean
+.PHONY: all test demo bench soak published fuzz format install clean
 .NOTPARALLEL:
 
 all:
@@ -39,6 +40,12 @@ soak:
 	@scripts/deps build test
 	@scripts/build $(BUILD)
 	@MUSTER_BUILD=$(BUILD) MUSTER_SOAK_KILLS=$(or $(KILLS),200) scripts/run-tests --soak
+
+published:
+	@scripts/deps build test
+	@scripts/build build-release --buildtype=release
+	@MUSTER_BUILD=build-release scripts/run-tests --published
+	@bench/pollux.py build-release/muster
 
 fuzz:
 	@scripts/deps build fuzz

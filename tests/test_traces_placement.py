@@ -13,8 +13,7 @@ from muster import BINARY
 TRACES = os.environ.get("MUSTER_TRACES")
 RUN_S = 580
 
-pytestmark = pytest.mark.skipif(
-    not TRACES, reason="public traces are not part of this repository; MUSTER_TRACES=FOLDER")
+pytestmark = pytest.mark.published
 
 FGD = {"default": 95.23, "cpu100": 95.21, "cpu250": 93.20, "gpushare40": 93.96,
        "gpuspec10": 94.66, "multigpu20": 95.53}
