@@ -42,7 +42,9 @@ static int run(struct cli *cli, struct error *err)
     struct supervise_options supervised = {.server = serve_child,
         .context = cli,
         .data = data,
-        .gateway = !gateway ? GATEWAY : strcmp(gateway, "none") ? gateway : NULL,
+        .gateway = !gateway                  ? GATEWAY
+                   : strcmp(gateway, "none") ? gateway
+                                             : NULL,
         .cert = cert ? path_absolute(cli->arena, cert) : NULL,
         .key = key ? path_absolute(cli->arena, key) : NULL,
         .log = arguments_text(cli->args, "log")};

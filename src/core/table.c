@@ -60,8 +60,7 @@ static void change_list(struct core *core, struct item *item)
     vec_push(&core->changes, item);
 }
 
-void counter_mark(
-    struct core *core, struct live_counter **counter, const char *name, int64_t value)
+void counter_mark(struct core *core, struct live_counter **counter, const char *name, int64_t value)
 {
     if (!*counter)
         *counter = counter_create(core, name);

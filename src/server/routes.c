@@ -129,7 +129,8 @@ static const struct route table[] = {
         "Why a job waits, who holds what it waits for, and when it will start", NULL,
         "Explanation"},
     {"POST", "/v1/whatif", SCOPE_ANYWHERE, ROLE_VIEWER, api_whatif,
-        "What changed Teams and Pools would do to the jobs that the caller may see; changes nothing",
+        "What changed Teams and Pools would do to the jobs that the caller may see; changes "
+        "nothing",
         "WhatIfRequest", "WhatIf"},
     {"GET", "/v1/jobs/{job}/logs", SCOPE_JOB, ROLE_VIEWER, api_job_logs,
         "The job's output, followed live on demand", NULL, NULL},
