@@ -6,12 +6,14 @@
  *   job at a time. Promises are rows: they are the same after a restart.
  * - The moment never gets later while the promise lasts. It lasts until the job starts, is held or
  *   ends, until its team may not start it any more, until a node of it goes or gets maintenance, or
- *   until a job that goes before it takes it over: one within a guarantee when it is in none, or
- *   else one of higher base priority. Fair share and ageing order who gets a promise, and take none
- *   away, so there is no to and fro.
+ *   until a job that goes before it takes it over, or room that it needs: one within a guarantee
+ *   when it is in none, or else one of higher base priority. Fair share and ageing order who gets a
+ *   promise, and take none away, so there is no to and fro.
  * - What starts after the promise and has to respect it ends by the moment, grace included, or
  *   holds only what is neither promised nor needed to free what is. So the moment comes as it was
  *   said, plus what engines need to start and to stop attempts.
+ * - What is claimed after it counts as held beyond every moment, since nobody knows when victims
+ *   will have left; until then they count beside it, with their grace.
  *
  * The bound on waiting follows: a job that is first and within its limits starts at the latest
  * reserve_after plus the latest end of those that ran when it got its promise.

@@ -37,7 +37,10 @@ bool promise_goes_before(const struct live_job *job, const struct live_job *hold
 static bool promise_binds(
     const struct core *core, const struct live_job *job, const struct live_job *holder)
 {
-    if (job == holder || job_leaves_ms(core, job) <= holder->promises->row.begin_ms)
+    if (job == holder)
+        return false;
+    /* Nobody knows when victims have left, so nobody knows when a claimant ends. */
+    if (!core->claiming && job_leaves_ms(core, job) <= holder->promises->row.begin_ms)
         return false;
     return !promise_goes_before(job, holder);
 }
@@ -192,39 +195,58 @@ static bool over(int64_t kept, int64_t taken, int64_t has)
     return kept > 0 && kept + taken > has;
 }
 
-/* A claim is for the place of those that are stopping: they are not counted beside it. */
-static void share_staying(const struct live_node *node, struct share *ret)
+/* What attempts hold that do not leave in time; of those that are stopping only when asked. */
+static void share_staying(const struct live_node *node, bool stopping, struct share *ret)
 {
     *ret = (struct share){0};
     for (size_t i = 0; i < node->placements.count; i++) {
         const struct live_placement *one = node->placements.items[i];
-        bool replaced = node->claims.count && one->attempt->row.stop_reason != END_NONE;
-        if (!replaced && !leaves_in_time(&node->promises->row, one->attempt))
+        bool counts = stopping || one->attempt->row.stop_reason == END_NONE;
+        if (counts && !leaves_in_time(&node->promises->row, one->attempt))
             share_add(
                 ret, one->attempt->job, one->row.ranks, one->row.devices, one->row.device_milli);
     }
 }
 
-/* Whether what is promised of the node is there at the moment of the promise. */
+static void share_claim(const struct live_node *node, struct share *share)
+{
+    share->plain.cpu_milli += node->claimed.cpu_milli;
+    share->plain.memory_bytes += node->claimed.memory_bytes;
+    share->plain.disk_bytes += node->claimed.disk_bytes;
+    for (int32_t d = 0; d < node->row.devices; d++)
+        share->devices[d] += node->device_claimed[d];
+}
+
+static bool has_room(
+    const struct live_node *node, const struct share *promised, const struct share *stays)
+{
+    const struct bundle *kept = &promised->plain, *taken = &stays->plain;
+    if (over(kept->cpu_milli, taken->cpu_milli, node->row.cpu_milli) ||
+        over(kept->memory_bytes, taken->memory_bytes, node->row.memory_bytes) ||
+        over(kept->disk_bytes, taken->disk_bytes, node->row.disk_bytes))
+        return false;
+    for (int32_t d = 0; d < node->row.devices; d++) {
+        if (over(promised->devices[d], stays->devices[d], DEVICE_MILLI))
+            return false;
+    }
+    return true;
+}
+
+/* Whether what is promised of the node is there at the moment of the promise. A claim is for the
+ * place of those that are stopping: it has to be there beside these, which may need their grace
+ * beyond the moment, and beside the claims that come after them. */
 static bool node_keeps(const struct live_node *node)
 {
     struct share promised, stays;
     share_promised(node, &promised);
-    share_staying(node, &stays);
-    if (!company_keeps(node))
+    share_staying(node, true, &stays);
+    if (!company_keeps(node) || !has_room(node, &promised, &stays))
         return false;
-    const struct bundle *kept = &promised.plain, *held = &stays.plain, *claimed = &node->claimed;
-    if (over(kept->cpu_milli, held->cpu_milli + claimed->cpu_milli, node->row.cpu_milli) ||
-        over(kept->memory_bytes, held->memory_bytes + claimed->memory_bytes,
-            node->row.memory_bytes) ||
-        over(kept->disk_bytes, held->disk_bytes + claimed->disk_bytes, node->row.disk_bytes))
-        return false;
-    for (int32_t d = 0; d < node->row.devices; d++) {
-        if (promised.devices[d] > 0 &&
-            promised.devices[d] + stays.devices[d] + node->device_claimed[d] > DEVICE_MILLI)
-            return false;
-    }
-    return true;
+    if (node->claims.count == 0)
+        return true;
+    share_staying(node, false, &stays);
+    share_claim(node, &stays);
+    return has_room(node, &promised, &stays);
 }
 
 bool promise_keeps(const struct core *core, const struct live_job *job)

@@ -377,14 +377,8 @@ static void search_pool(struct core *core, struct live_job *job, struct live_nod
     search_close(&search);
 }
 
-bool preempt_for(
-    struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
+static bool preempt_pools(struct core *core, struct live_job *job)
 {
-    assert(!job->attempt && !job->claims);
-    shape_candidates(core, job->shape);
-    if (job->row.size_min == 1 && !core->victim_policy->order)
-        return preempt_one(core, job, books, ret_cheap);
-    *ret_cheap = false;
     struct verdict verdict = {0};
     struct live_node *const *nodes = job->shape->candidates.items;
     size_t count = job->shape->candidates.count;
@@ -394,5 +388,18 @@ bool preempt_for(
     }
     bool decided = verdict_follow(core, job, &verdict);
     vec_free(&verdict.victims);
+    return decided;
+}
+
+bool preempt_for(
+    struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
+{
+    assert(!job->attempt && !job->claims && !core->claiming);
+    shape_candidates(core, job->shape);
+    core->claiming = true;
+    *ret_cheap = false;
+    bool one = job->row.size_min == 1 && !core->victim_policy->order;
+    bool decided = one ? preempt_one(core, job, books, ret_cheap) : preempt_pools(core, job);
+    core->claiming = false;
     return decided;
 }

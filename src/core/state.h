@@ -61,6 +61,7 @@ struct core {
     VEC(struct live_job *) claimants;
     VEC(struct live_job *) promised;             /* those that have promises */
     bool promises_released;                      /* something is not kept any more that was */
+    bool claiming;                               /* places are looked for that have to be claimed */
     VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
     VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
     VEC(struct live_service *) services_changed; /* not looked at since */

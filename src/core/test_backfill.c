@@ -188,6 +188,72 @@ static void higher_priority_takes_it_over(void **state)
     assert_int_equal(world_state(world, small), JOB_STARTING);
 }
 
+static uint64_t submit_cpus(struct world *world, const char *name, int64_t cpus, int64_t priority,
+    int64_t limit_ms, int64_t grace_ms)
+{
+    struct job job = job_make("t", name, cpus, 0);
+    job.priority = priority;
+    job.preemptible = priority < PRIORITY_HIGH;
+    job.time_limit_ms = limit_ms;
+    job.grace_ms = grace_ms;
+    return world_submit(world, &job);
+}
+
+/* Of 8 CPUs a firm job has 4 for an hour, a low one 4 for half of it; all 8 are promised for the
+ * end of the hour. Who takes ten minutes may start in what is free, but has nobody stopped for it:
+ * when it would start, and so end, depends on whom it stops. */
+static void a_short_time_limit_claims_nothing_that_is_promised(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 1);
+    submit_cpus(world, "firm", 4, PRIORITY_HIGH, HOUR_MS, 0);
+    uint64_t low = submit_cpus(world, "low", 4, PRIORITY_LOW, HOUR_MS / 2, 0);
+    world_tick(world, 0);
+    uint64_t whole = submit_cpus(world, "whole", 8, PRIORITY_NORMAL, HOUR_MS, 0);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, whole).kind, BLOCK_PROMISE);
+    assert_int_equal(blocked(world, whole).until_ms, START_MS + HOUR_MS);
+    uint64_t brief = submit_cpus(world, "brief", 4, PRIORITY_NORMAL, 10 * MINUTE_MS, 0);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, low), JOB_STARTING);
+    assert_int_equal(world_decided(world, DECISION_CLAIM), 0);
+    assert_int_equal(blocked(world, whole).until_ms, START_MS + HOUR_MS);
+    world_start(world, low);
+    world_end(world, low, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, brief), JOB_STARTING);
+    assert_int_equal(blocked(world, whole).until_ms, START_MS + HOUR_MS);
+}
+
+/* Of 8 CPUs 4 are held for long, 2 for an hour, and 2 are free: 4 are promised for the end of the
+ * hour. After 50 minutes two go before that: one takes the free 2, one stops who holds 4, for the
+ * place of 2 of them. That leaves 4 in the end, but not within the hour: the one that was stopped
+ * has 30 minutes of grace, and that is the new moment. */
+static void the_grace_of_victims_counts(void **state)
+{
+    struct world *world = *state;
+    nodes_of_two(world, 1);
+    uint64_t stays = submit_cpus(world, "stays", 4, PRIORITY_NORMAL, 10 * HOUR_MS, 30 * MINUTE_MS);
+    submit_cpus(world, "firm", 2, PRIORITY_HIGH, HOUR_MS, 0);
+    world_tick(world, 0);
+    world_start(world, stays);
+    uint64_t four = submit_cpus(world, "four", 4, PRIORITY_NORMAL, HOUR_MS, 0);
+    world_tick(world, 0);
+    world_tick(world, AFTER_MS);
+    assert_int_equal(blocked(world, four).until_ms, START_MS + HOUR_MS);
+    world_tick(world, 45 * MINUTE_MS);
+    assert_int_equal(blocked(world, four).until_ms, START_MS + HOUR_MS);
+    uint64_t takes = submit_cpus(world, "takes", 2, PRIORITY_URGENT, 0, 0);
+    submit_cpus(world, "claims", 2, PRIORITY_URGENT, 0, 0);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, takes), JOB_STARTING);
+    assert_int_equal(world_state(world, stays), JOB_STOPPING);
+    assert_int_equal(world_decided(world, DECISION_CLAIM), 1);
+    assert_int_equal(blocked(world, four).kind, BLOCK_PROMISE);
+    assert_int_equal(blocked(world, four).until_ms, START_MS + 80 * MINUTE_MS);
+}
+
 /* Above its team's limit nothing is promised, and what was is given back. */
 static void a_team_at_its_limit_reserves_nothing(void **state)
 {
@@ -531,6 +597,8 @@ int main(void)
         TEST(without_limits_nodes_are_drained),
         TEST(nothing_is_promised_where_a_service_runs),
         TEST(higher_priority_takes_it_over),
+        TEST(a_short_time_limit_claims_nothing_that_is_promised),
+        TEST(the_grace_of_victims_counts),
         TEST(a_team_at_its_limit_reserves_nothing),
         TEST(maintenance_and_lost_nodes_are_respected),
         TEST(an_early_end_brings_it_forward),
