@@ -18,7 +18,7 @@ enum {
 static struct doc *explain(
     const struct answer_state *state, struct arena *arena, const struct doc *ask, struct error *err)
 {
-    struct core *core = copy_load(state->copy, NULL, err);
+    struct core *core = copy_load(state->copy, state->core, err);
     if (!core)
         return NULL;
     struct explain_options options = {
@@ -34,6 +34,7 @@ static struct doc *whatif(
     const struct answer_state *state, struct arena *arena, const struct doc *ask, struct error *err)
 {
     struct whatif_options options = {.copy = state->copy,
+        .core = state->core,
         .history = state->history,
         .now_ms = state->now_ms,
         .budget_ms = WHATIF_BUDGET_MS};

@@ -8,6 +8,7 @@
 
 struct answer_state {
     const struct copy *copy;
+    const struct core_options *core; /* what the live core was made with */
     const struct history *history;
     int64_t tick; /* of the copy */
     int64_t now_ms;

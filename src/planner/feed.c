@@ -20,7 +20,8 @@ struct feed_copy {
     char *data_dir;
     struct copy *copy;
     struct history *history;
-    struct strbuf rows; /* of the tick that is coming in */
+    struct core_options options; /* of the server's core */
+    struct strbuf rows;          /* of the tick that is coming in */
     int64_t rows_tick;
     int64_t tick; /* of the copy */
     bool greeted, ready, learned;
@@ -85,11 +86,8 @@ static int read_snapshot(struct feed_copy *feed, struct error *err)
 
 static int on_hello(struct feed_copy *feed, struct frame_cursor *body, struct error *err)
 {
-    uint64_t schema;
-    if (frame_get_u64(body, &schema, err) < 0)
+    if (frame_get_hello(body, &feed->options, err) < 0)
         return -1;
-    if (schema != frame_schema())
-        return error_set(err, ERR_CONFLICT, "the server is another version of this program");
     feed->greeted = true;
     return read_snapshot(feed, err);
 }
@@ -214,6 +212,11 @@ int feed_copy_take(struct feed_copy *feed, const struct frame *frame, struct err
 bool feed_copy_ready(const struct feed_copy *feed)
 {
     return feed->ready;
+}
+
+const struct core_options *feed_copy_options(const struct feed_copy *feed)
+{
+    return &feed->options;
 }
 
 const struct copy *feed_copy_rows(const struct feed_copy *feed)

@@ -19,6 +19,8 @@ MUST_CHECK int feed_copy_take(struct feed_copy *feed, const struct frame *frame,
 bool feed_copy_ready(const struct feed_copy *feed);
 const struct copy *feed_copy_rows(const struct feed_copy *feed);
 const struct history *feed_copy_history(const struct feed_copy *feed);
+/* What the server's core was made with. */
+const struct core_options *feed_copy_options(const struct feed_copy *feed);
 int64_t feed_copy_tick(const struct feed_copy *feed);
 
 struct feed_copy_stats {

@@ -2,6 +2,8 @@
  * own user can. */
 #include "planner/frame.h"
 
+#include "core/allot.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -77,6 +79,16 @@ void frame_put_row(struct strbuf *out, const struct core_change *change)
     }
 }
 
+void frame_put_hello(struct strbuf *out, const struct core_options *options)
+{
+    size_t begin = frame_begin(out, FRAME_HELLO);
+    put_bytes(out, frame_schema(), 8);
+    put_bytes(out, (uint64_t)options->round_ms, 8);
+    put_bytes(out, (uint64_t)options->reserve_after_ms, 8);
+    strbuf_puts(out, options->allotment ? options->allotment : "");
+    frame_end(out, begin);
+}
+
 void frame_put_slice(struct strbuf *out, int64_t tick, const struct frame_slice *slice)
 {
     size_t begin = frame_begin(out, FRAME_SLICE);
@@ -127,6 +139,34 @@ static int get_kind(struct frame_cursor *body, enum row_kind *ret, struct error 
     if (kind >= ROW_KIND_COUNT || row_type((enum row_kind)kind)->history)
         return error_set(err, ERR_INVALID, "a row of kind %d", (int)kind);
     *ret = (enum row_kind)kind;
+    return 0;
+}
+
+static const char *allotment_named(const struct frame_cursor *name)
+{
+    const struct allotment_policy *policy;
+    for (size_t i = 0; (policy = allot_policy(i)); i++) {
+        if (strlen(policy->name) == name->left && memcmp(policy->name, name->at, name->left) == 0)
+            return policy->name;
+    }
+    return NULL;
+}
+
+int frame_get_hello(struct frame_cursor *body, struct core_options *ret, struct error *err)
+{
+    uint64_t schema, round_ms, reserve_after_ms;
+    if (frame_get_u64(body, &schema, err) < 0)
+        return -1;
+    if (schema != frame_schema())
+        return error_set(err, ERR_CONFLICT, "the server is another version of this program");
+    if (frame_get_u64(body, &round_ms, err) < 0 || frame_get_u64(body, &reserve_after_ms, err) < 0)
+        return -1;
+    const char *allotment = body->left ? allotment_named(body) : NULL;
+    if (body->left && !allotment)
+        return error_set(err, ERR_CONFLICT, "the server allots by a policy that is not known here");
+    *ret = (struct core_options){.allotment = allotment,
+        .round_ms = (int64_t)round_ms,
+        .reserve_after_ms = (int64_t)reserve_after_ms};
     return 0;
 }
 

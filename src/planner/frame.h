@@ -15,7 +15,7 @@
 #define FRAME_SOCKET "planner.sock"
 
 enum frame_kind {
-    FRAME_HELLO = 1, /* server: the hash of the tables, 8 bytes */
+    FRAME_HELLO = 1, /* server: the hash of the tables, what its core was made with */
     FRAME_ROWS,      /* server: tick, 8 bytes; changed rows of it */
     FRAME_TICK,      /* server: tick, 8 bytes: its rows are complete, and durable; the moment of
                       * that on the clock CLOCK_MONOTONIC in nanoseconds, 8 bytes */
@@ -37,6 +37,10 @@ void frame_end(struct strbuf *out, size_t begin);
 void frame_put_u64(struct strbuf *out, uint64_t value);
 /* Appends one changed row. History rows are not sent. */
 void frame_put_row(struct strbuf *out, const struct core_change *change);
+
+/* Appends a whole FRAME_HELLO. Forecasts have to decide as the live core does: of the options,
+ * those that a server can be given are told. */
+void frame_put_hello(struct strbuf *out, const struct core_options *options);
 
 struct frame_slice {
     enum row_kind kind;
@@ -60,6 +64,9 @@ struct frame {
 MUST_CHECK int64_t frame_read(
     const void *bytes, size_t length, struct frame *ret, struct error *err);
 MUST_CHECK int frame_get_u64(struct frame_cursor *body, uint64_t *ret, struct error *err);
+/* Names point to where they are known. ERR_CONFLICT: the other end is another version. */
+MUST_CHECK int frame_get_hello(
+    struct frame_cursor *body, struct core_options *ret, struct error *err);
 MUST_CHECK int frame_get_slice(
     struct frame_cursor *body, struct frame_slice *ret, struct error *err);
 

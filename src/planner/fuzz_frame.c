@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct frame frame;
     struct error err = {0};
     struct frame_slice slice;
+    struct core_options options;
     uint64_t number;
     for (size_t at = 0; at < size;) {
         int64_t length = frame_read(data + at, size - at, &frame, &err);
@@ -42,6 +43,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct frame_cursor body = frame.body;
         if (frame_get_u64(&body, &number, &err) == 0 && frame_get_slice(&body, &slice, &err) == 0)
             assert(slice.kind < ROW_KIND_COUNT && body.left == 0);
+        body = frame.body;
+        (void)!frame_get_hello(&body, &options, &err);
         at += (size_t)length;
     }
     return 0;

@@ -62,6 +62,7 @@ static int64_t now_ms(void)
 static struct answer_state state_of(const struct planner *planner)
 {
     return (struct answer_state){.copy = feed_copy_rows(planner->feed),
+        .core = feed_copy_options(planner->feed),
         .history = feed_copy_history(planner->feed),
         .tick = feed_copy_tick(planner->feed),
         .now_ms = clock_wall_ms()};

@@ -42,7 +42,8 @@ static int setup(void **state)
     fixture->copy = copy_create();
     fixture->history = history_create();
     fixture->children = children_create(on_answer, &fixture->seen);
-    fixture->state = (struct answer_state){fixture->copy, fixture->history, 5, 1000};
+    fixture->state = (struct answer_state){
+        .copy = fixture->copy, .history = fixture->history, .tick = 5, .now_ms = 1000};
     *state = fixture;
     return 0;
 }

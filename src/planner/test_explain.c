@@ -59,7 +59,8 @@ static struct asked ask(struct world *world, const char *kind, uint64_t job, con
         if (row->live && !row_type(row->kind)->history)
             copy_put(asked.copy, row->kind, row->bytes);
     }
-    struct answer_state state = {asked.copy, asked.history, 17, world->now_ms};
+    struct answer_state state = {
+        .copy = asked.copy, .history = asked.history, .tick = 17, .now_ms = world->now_ms};
     char *question = arena_printf(
         asked.arena, "{\"ask\":\"%s\",\"job\":%llu%s}", kind, (unsigned long long)job, rest);
     answer_question(&state, question, strlen(question), &out);

@@ -97,6 +97,32 @@ static void rows_that_are_none_are_refused(void **state)
     }
 }
 
+static void a_hello_tells_what_the_core_was_made_with(void **state)
+{
+    struct strbuf out = {0};
+    struct core_options said = {.allotment = "elastic", .round_ms = 5000, .reserve_after_ms = -1};
+    struct core_options read = {0};
+    struct error err;
+    (void)state;
+    frame_put_hello(&out, &said);
+    struct frame frame = only_frame(&out);
+    assert_int_equal(frame_get_hello(&frame.body, &read, &err), 0);
+    assert_string_equal(read.allotment, "elastic");
+    assert_true(read.round_ms == 5000 && read.reserve_after_ms == -1);
+    strbuf_clear(&out);
+    frame_put_hello(&out, &(struct core_options){0});
+    frame = only_frame(&out);
+    assert_int_equal(frame_get_hello(&frame.body, &read, &err), 0);
+    assert_true(!read.allotment && read.round_ms == 0 && read.reserve_after_ms == 0);
+    strbuf_clear(&out);
+    said.allotment = "by lot";
+    frame_put_hello(&out, &said);
+    frame = only_frame(&out);
+    assert_int_equal(frame_get_hello(&frame.body, &read, &err), -1);
+    assert_int_equal(err.code, ERR_CONFLICT);
+    strbuf_finish(&out);
+}
+
 static void slices_come_back(void **state)
 {
     struct strbuf out = {0};
@@ -120,6 +146,7 @@ int main(void)
         cmocka_unit_test(a_part_of_a_frame_is_waited_for),
         cmocka_unit_test(what_is_none_is_refused),
         cmocka_unit_test(rows_that_are_none_are_refused),
+        cmocka_unit_test(a_hello_tells_what_the_core_was_made_with),
         cmocka_unit_test(slices_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,13 +112,14 @@ static struct forecast *run_side(const struct whatif *in, struct core *core, str
 
 static int run_both(struct whatif *in, struct error *err)
 {
-    struct core_options options = {0};
+    const struct core_options *today_options = in->options->core;
+    struct core_options options = today_options ? *today_options : (struct core_options){0};
     if (choose_policies(in->arena, doc_get_string(in->ask, "policy"), &options, err) < 0)
         return -1;
     struct core *changed = copy_load(in->options->copy, &options, err);
     if (!changed)
         return -1;
-    in->core = copy_load(in->options->copy, NULL, err);
+    in->core = copy_load(in->options->copy, today_options, err);
     if (in->core && apply_changes(in, changed, err) == 0) {
         in->sides[0] = run_side(in, in->core, err);
         in->sides[1] = in->sides[0] ? run_side(in, changed, err) : NULL;

@@ -21,6 +21,7 @@
 
 struct whatif_options {
     const struct copy *copy;
+    const struct core_options *core; /* what the live core was made with; NULL: defaults */
     const struct history *history;
     int64_t now_ms;
     int64_t budget_ms;

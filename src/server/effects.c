@@ -238,13 +238,18 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
     return core_load_row(context, kind, row, err);
 }
 
-int effects_load(struct server *server, struct error *err)
+struct core_options effects_core_options(const struct server *server)
 {
-    const struct core_options options = {
+    return (struct core_options){
         .allotment = server->config.allotment,
         .round_ms = server->config.round_ms,
         .reserve_after_ms = server->config.reserve_after_ms,
     };
+}
+
+int effects_load(struct server *server, struct error *err)
+{
+    const struct core_options options = effects_core_options(server);
     struct core *core = core_create(&options);
     if (store_load(server->store, load_row, core, err) < 0 || core_load_end(core, err) < 0 ||
         catalog_load(server->catalog, server->reader, err) < 0 ||

@@ -20,6 +20,8 @@ void effects_decision(
 /* After the commit. */
 void effects_apply(struct effects *effects);
 
+/* What the server's core is made with, and every core that has to decide like it. */
+struct core_options effects_core_options(const struct server *server);
 /* Builds core, catalogue, tokens and uids from the store, in place of what was there. On -1 the
  * core is the one before. */
 MUST_CHECK int effects_load(struct server *server, struct error *err);

@@ -13,6 +13,7 @@
 #include "base/vec.h"
 #include "planner/frame.h"
 #include "server/context.h"
+#include "server/effects.h"
 #include "store/store.h"
 #include "wire/doc.h"
 
@@ -242,9 +243,8 @@ static void on_accept(evutil_socket_t listener, short what, void *context)
     link->writable = event_new(link->server->base, fd, EV_WRITE, on_writable, link);
     assert(link->readable && link->writable);
     event_add(link->readable, NULL);
-    size_t begin = frame_begin(&link->out, FRAME_HELLO);
-    frame_put_u64(&link->out, frame_schema());
-    frame_end(&link->out, begin);
+    const struct core_options options = effects_core_options(link->server);
+    frame_put_hello(&link->out, &options);
     log_info("a planner is there");
     send_more(link);
 }
