@@ -310,7 +310,7 @@ static int check_shapes(const struct core *core, struct error *err)
     TABLE_EACH (core, ROW_SHAPE, struct live_shape, shape) {
         if (shape->references <= 0)
             return wrong(err, "shape", shape->row.id, "nobody uses it");
-        if (!score_check(core, shape))
+        if (!score_check(core, shape) || !gang_room_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
     if (!mix_check(core))

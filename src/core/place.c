@@ -332,6 +332,8 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
      * for one of its ranks is known from the scores. */
     if (score_usable(core, job) && !plan_node(core, job))
         return false;
+    if (size_min > 1 && !gang_room_for(core, shape, size_min))
+        return false;
     shape_candidates(core, shape);
     bool found = false;
     size_t count = shape->candidates.count;

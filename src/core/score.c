@@ -30,7 +30,7 @@
 #include <assert.h>
 
 enum {
-    BLOCK = 32,            /* scores under a bound, and blocks under one of the second level */
+    BLOCK = SCORE_BLOCK,   /* scores under a bound, and blocks under one of the second level */
     JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
     CHANGES_AHEAD = 64,
     ROW_REST = 8, /* a row that others were used that often before is given up */
@@ -185,6 +185,12 @@ void journal_note(struct live_node *node)
     *noted = ++journal->end;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
+}
+
+uint32_t journal_change(const struct journal *journal, uint64_t at)
+{
+    assert(at >= journal->begin && at < journal->end);
+    return journal->ring[at % JOURNAL_MAX];
 }
 
 void journal_close(struct scores *scores)

@@ -25,7 +25,10 @@ struct score_segment {
     uint32_t pool;  /* the pool's first segment */
 };
 
-enum { NODE_NONE = UINT32_MAX };
+enum {
+    NODE_NONE = UINT32_MAX,
+    SCORE_BLOCK = 32 /* nodes under a bound */
+};
 
 /* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
  * NODE_NONE where the node changed again later. */
@@ -54,6 +57,7 @@ struct scores {
     uint64_t version;                /* of the topology that the numbers are of */
     VEC(struct live_shape *) shapes; /* that have rows */
     size_t bytes;                    /* of all rows */
+    size_t room_bytes;               /* of what gang_room.c remembers */
     uint64_t clock;                  /* counts searches */
     bool promised; /* a node of which something is promised has changed, or any node may have */
     struct journal journal;
@@ -63,6 +67,8 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held or claimed of the node changed. */
 void journal_note(struct live_node *node);
+/* The node of change `at`, which is from begin to end, by ordinal; or NODE_NONE. */
+uint32_t journal_change(const struct journal *journal, uint64_t at);
 /* Nodes came, went or changed: all is stale until they are numbered again. */
 void journal_close(struct scores *scores);
 /* From 1 to -1 nodes change on trial, and nobody searches. */
@@ -74,4 +80,15 @@ bool score_usable(struct core *core, const struct live_job *job);
 struct live_node *score_best(struct core *core, const struct live_job *job);
 void score_forget(struct core *core, struct live_shape *shape);
 bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
+
+/* ---- gang_room.c ------------------------------------------------------------------------------
+ */
+
+/* Whether some pool has room for so many ranks of the shape, affinity, maintenance and promises
+ * apart: false means that there is no plan. Remembered, so that it costs little where little has
+ * changed; true also when there is no memory left to know it. */
+bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
+void gang_room_forget(struct core *core, struct live_shape *shape);
+bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */
+
 void scores_free(struct scores *scores);

@@ -261,6 +261,7 @@ void shape_unref(struct core *core, struct live_shape *shape)
     }
     vec_free(&shape->candidates);
     score_forget(core, shape);
+    gang_room_forget(core, shape);
     free(shape->packing);
     shape->packing = NULL;
     change_delete(core, &shape->item);
@@ -270,6 +271,7 @@ void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
     free(shape->scores);
+    free(shape->room);
     free(shape->packing);
     free(shape);
 }

@@ -6,6 +6,7 @@
 #include "core/table.h"
 
 struct live_node;
+struct gang_room;
 struct score_row;
 
 enum { RULE_TOLERATE = 16, RULE_NEAR = 17, RULE_APART = 18 };
@@ -29,6 +30,7 @@ struct live_shape {
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
     struct score_row *scores; /* see score.c; NULL: none */
+    struct gang_room *room;   /* see gang_room.c; NULL: none */
     void *packing;            /* what the placement policy keeps of it, or NULL */
     uint64_t nofit_version;   /* at that version of what is free.. */
     int32_t nofit_ranks;      /* ..so many ranks did not fit.. */

@@ -3,6 +3,7 @@
  * one that looking at every node gives. */
 #include "base/prng.h"
 #include "core/job.h"
+#include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/score.h"
@@ -22,7 +23,7 @@ struct run {
     int64_t now_ms;
     int64_t nodes; /* of the large pool */
     int names;
-    size_t compared;
+    size_t compared, rooms;
     VEC(uint64_t) attempts;
 };
 
@@ -124,6 +125,45 @@ static void compare(struct run *run)
     }
 }
 
+/* The ranks that fit the nodes of a pool, most of all pools; `plain` is unset when some node is not
+ * to be had although there is room on it. */
+static int64_t plain_room(struct core *core, const struct live_job *job, bool *plain)
+{
+    int64_t most = 0, pool = 0;
+    const struct live_pool *of = NULL;
+    int64_t milli = job->shape->row.accelerator_milli;
+    *plain = milli == 0 || milli >= DEVICE_MILLI; /* broken devices may not add up */
+    shape_candidates(core, job->shape);
+    for (size_t i = 0; i < job->shape->candidates.count; i++) {
+        const struct live_node *node = job->shape->candidates.items[i];
+        if (node->exclusive_held || node->exclusive_claimed || node->promises ||
+            job->shape->row.exclusive)
+            *plain = false;
+        pool = node->pool == of ? pool : 0;
+        of = node->pool;
+        pool += fit_ranks(core, job, node, GANG_SIZE_MAX);
+        most = pool > most ? pool : most;
+    }
+    return most;
+}
+
+/* What is remembered for gangs is never too little, and exact where only room decides. */
+static void compare_room(struct run *run)
+{
+    TABLE_EACH (run->core, ROW_SHAPE, struct live_shape, shape) {
+        struct live_job like = {.shape = shape};
+        bool plain;
+        int64_t room = plain_room(run->core, &like, &plain);
+        if (below(run, 4) == 0)
+            continue;
+        assert_true(room == 0 || gang_room_for(run->core, shape, room));
+        if (plain) {
+            assert_false(gang_room_for(run->core, shape, room + 1));
+            run->rooms++;
+        }
+    }
+}
+
 static void step(struct run *run)
 {
     run->now_ms += (int64_t)below(run, 5000);
@@ -138,8 +178,10 @@ static void step(struct run *run)
     if (below(run, 50) == 0)
         put_pools(run, 100 + (int64_t)below(run, 3));
     compare(run);
+    compare_room(run);
     core_schedule(run->core);
     compare(run);
+    compare_room(run);
     core_decisions(run->core, keep_admitted, run);
     core_end(run->core);
     while (run->attempts.count > RUNNING_MAX)
@@ -162,6 +204,7 @@ static void run_seed(uint64_t seed, int64_t nodes)
             fail_msg("seed %d, step %d: %s", (int)seed, i, err.text);
     }
     assert_true(run.compared > STEPS);
+    assert_true(run.rooms > 0);
     vec_free(&run.attempts);
     core_destroy(run.core);
 }
