@@ -91,4 +91,5 @@ bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
 void gang_room_forget(struct core *core, struct live_shape *shape);
 bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */
 
+/* Frees the lists; the rows are their shapes'. */
 void scores_free(struct scores *scores);
