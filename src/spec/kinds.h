@@ -460,6 +460,13 @@ enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
 
 enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
+/* Answers that are given again: exactly the same request, model version and tenant. */
+struct service_cache {
+    int64_t ttl_ms; /* 0: none are kept */
+    int64_t entry_bytes_max, bytes_max;
+    bool sampled; /* also answers that were drawn at random */
+};
+
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
 struct service_gateway {
@@ -467,6 +474,7 @@ struct service_gateway {
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
     int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
+    struct service_cache cache;
 };
 
 struct service {
