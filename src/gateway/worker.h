@@ -16,6 +16,7 @@
 struct access_log;
 struct event_base;
 struct http_endpoint;
+struct post_office;
 struct relay;
 struct usage_file;
 
@@ -36,20 +37,45 @@ struct worker_options {
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
     const char *usage_folder, *incarnation;
-    struct access_log *log; /* outlives the worker */
-    int main_fd;            /* an eventfd of the main thread: there is news */
+    struct access_log *log; /* outlives the worker, as the office */
+    struct post_office *office;
+    int main_fd; /* an eventfd of the main thread: there is news */
 };
 
-/* What the main thread may read while the worker runs. */
-struct worker_figures {
-    atomic_uint_fast64_t requests, failed, retried; /* since the start */
-    atomic_uint_fast64_t open, waiting, held_bytes; /* now */
+/* What a worker counts. To add one: its name here, and a line in figures.c. */
+enum figure {
+    FIGURE_REQUESTS, /* since the start, as those that are not said to be otherwise */
+    FIGURE_FAILED,
+    FIGURE_RETRIED,
+    FIGURE_OPEN,       /* now */
+    FIGURE_WAITING,    /* now */
+    FIGURE_HELD_BYTES, /* now */
+    FIGURES,
 };
+
+/* Written by the worker alone; the main thread may read while it runs. */
+struct worker_figures {
+    atomic_uint_fast64_t of[FIGURES];
+};
+
+/* On the worker's thread, as the next. */
+static inline void figure_set(struct worker_figures *figures, enum figure figure, uint64_t value)
+{
+    atomic_store_explicit(&figures->of[figure], value, memory_order_relaxed);
+}
+
+static inline void figure_add(struct worker_figures *figures, enum figure figure, int64_t change)
+{
+    figure_set(figures, figure,
+        atomic_load_explicit(&figures->of[figure], memory_order_relaxed) + (uint64_t)change);
+}
 
 /* For relays, which live on the worker's thread. */
 struct worker_view {
+    int number; /* from 0 */
     struct event_base *base;
     const struct route_table *table; /* until the next turn of the loop */
+    struct post_office *office;      /* for messages to the other workers */
     struct usage_file *usage;
     struct access_log *log;
     struct worker_figures *figures;
@@ -83,8 +109,12 @@ void gateway_worker_offer(struct gateway_worker *worker, const struct route_tabl
 uint64_t gateway_worker_seen(const struct gateway_worker *worker);
 /* Read the certificates again. */
 void gateway_worker_reload(struct gateway_worker *worker);
-/* Take no more, end what is under way, then end. */
+/* Take no more, and end what is under way. */
 void gateway_worker_drain(struct gateway_worker *worker);
+/* Whether nothing is under way any more. */
+bool gateway_worker_drained(const struct gateway_worker *worker);
+/* End the loop: all workers are drained, so that none waits for a message of this one. */
+void gateway_worker_end(struct gateway_worker *worker);
 /* Whether its loop has ended. */
 bool gateway_worker_ended(const struct gateway_worker *worker);
 const struct worker_figures *gateway_worker_figures(const struct gateway_worker *worker);
