@@ -93,6 +93,7 @@ void node_room_derive(struct live_node *node)
     bundle_add(&node->room.all, &node->held, -1);
     bundle_add(&node->room.all, &node->claimed, -1);
     room_of_devices(node);
+    node->changes++;
 }
 
 static int64_t share_of_device(int64_t left)

@@ -68,6 +68,7 @@ struct live_node {
     struct live_promise *promises; /* to one job */
     int32_t packing_class;         /* the placement policy's own: nodes that it takes for alike */
     uint32_t ordinal;              /* in the order of candidates */
+    uint64_t changes;              /* counts what changed of what is held or claimed of it */
     int16_t *device_held;          /* thousandths, of each device */
     int16_t *device_claimed;
     struct bundle claimed;
