@@ -34,6 +34,7 @@ void topology_changed(struct core *core)
         promises_touch(core);
     journal_close(&core->scores);
     core->free_version++;
+    core->stir_version++;
     core->pass_wanted = true;
 }
 

@@ -247,6 +247,7 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
     choices_collect(core, job, nodes, count, size_max, &choices);
     bool fits = choices.total >= size_min;
+    plan->most = choices.total;
     if (fits) {
         choices_narrow(job, size_max, &choices);
         choices_score(core, job, size_max, &choices);
@@ -332,17 +333,22 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
      * for one of its ranks is known from the scores. */
     if (score_usable(core, job) && !plan_node(core, job))
         return false;
-    if (size_min > 1 && !gang_room_for(core, shape, size_min))
+    if (size_min > 1 && !gang_room_for(core, shape, size_min)) {
+        plan->most = size_min - 1;
         return false;
+    }
     shape_candidates(core, shape);
     bool found = false;
+    int64_t most_ranks = 0;
     size_t count = shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
         end = plan_pool_end(core, shape, nodes, begin, count);
         struct plan other = {0};
-        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
+        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other)) {
+            most_ranks = most(most_ranks, other.most);
             continue;
+        }
         if (found && !plan_better(&other, plan)) {
             plan_finish(&other);
             continue;
@@ -351,6 +357,8 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
         *plan = other;
         found = true;
     }
+    if (!found)
+        plan->most = most_ranks;
     return found;
 }
 
