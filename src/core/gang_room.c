@@ -131,6 +131,14 @@ bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks)
     return false;
 }
 
+const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape)
+{
+    const struct gang_room *room = shape->room;
+    bool now = room && current(core, room) && core->scores.journal.open &&
+               !core->scores.journal.trials && room->at == core->scores.journal.end;
+    return now ? room->ranks : NULL;
+}
+
 bool gang_room_check(const struct core *core, const struct live_shape *shape)
 {
     const struct scores *scores = &core->scores;

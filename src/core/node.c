@@ -50,6 +50,14 @@ void node_prepare(struct core *core, struct live_node *node)
     node_room_derive(node);
 }
 
+bool node_unused(const struct live_node *node)
+{
+    const struct bundle *all = &node->room.all;
+    return node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
+           node->room.whole == node->row.devices && all->cpu_milli == node->row.cpu_milli &&
+           all->memory_bytes == node->row.memory_bytes && all->disk_bytes == node->row.disk_bytes;
+}
+
 void node_free(struct live_node *node)
 {
     free(node->device_held);
