@@ -96,6 +96,8 @@ struct live_node *node_find(const struct core *core, const char *pool, const cha
 struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name);
 /* Whether new work may come to it, reservations apart. */
 bool node_takes_work(const struct live_node *node);
+/* Nothing is held, claimed or promised of it. */
+bool node_unused(const struct live_node *node);
 /* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,
     int64_t device_milli, int64_t ranks, int sign);
