@@ -187,6 +187,12 @@ static void waits_for_spot_while_slack_allows(void **state)
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     int64_t until_ms = START_MS + 2 * HOUR_MS - 6 * (7 * MINUTE_MS + 40000);
     assert_int_equal(world_job(world, id)->spot_again_ms, until_ms);
+    struct core_block block;
+    core_job_blocked(world->core, id, &block);
+    assert_int_equal(block.kind, BLOCK_SPOT);
+    assert_string_equal(block.policy, "slack");
+    assert_true(block.held == 0 && block.need == 1 && block.elsewhere == 1);
+    assert_true(block.until_ms == until_ms);
     world_tick(world, until_ms - START_MS - 1);
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     world_tick(world, 1);
