@@ -108,6 +108,8 @@ static void add_name(struct member_scan *scan, const char *bytes, size_t length)
     size_t room = sizeof frame->name - frame->name_length;
     length = length < room ? length : room;
     memcpy(frame->name + frame->name_length, bytes, length);
+    for (size_t i = 0; i < length; i++)
+        frame->escaped |= (unsigned char)bytes[i] < 0x20;
     frame->name_length += length;
     bool too_long = frame->name_length == sizeof frame->name;
     frame->name[too_long ? 0 : frame->name_length] = '\0';

@@ -25,7 +25,7 @@ struct member {
     int depth;         /* 1: of the outermost object; 2: of an object that is its member */
     const char *outer; /* at depth 2 the name of that member, else NULL */
     const char *name;  /* "" for one longer than MEMBER_NAME_BYTES - 1 */
-    bool escaped;      /* the name is written with escapes, which are not undone */
+    bool escaped;      /* the name has escapes, which are not undone, or control characters */
     enum member_kind kind;
     bool empty;          /* an object or a list without anything in it */
     uint64_t begin, end; /* of the value: offsets from the first byte fed */

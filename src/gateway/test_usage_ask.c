@@ -87,6 +87,7 @@ static void test_everything_else_stays_as_it_is(void **state)
         "{\"stream\":true,\"stream_options\":{\"include_usage\":false,\"include_usage\":true}}",
         "{\"stream\":true,\"\\u0073tream\":false}", "{\"stream\":true,\"a\\\\\":1}",
         "{\"stream\":true,\"stream_options\":{\"include\\u005fusage\":true}}",
+        "{\"stream\":true,\"stream_options\":{\"a\tb\":true}}",
         /* no JSON */
         "{\"stream\":true}}", "{\"stream\":true}x", "{\"stream\":true,}", "{,\"stream\":true}",
         "{\"stream\":true]", "{\"stream\":true,\"a\":[}]}", "{\"stream\"true}", "{\"stream\":}",

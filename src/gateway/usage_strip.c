@@ -17,7 +17,7 @@ struct chunk {
 static void on_member(const struct member *member, void *context)
 {
     struct chunk *chunk = context;
-    if (member->depth != 1)
+    if (member->depth != 1 || member->escaped)
         return;
     if (!strcmp(member->name, "choices"))
         chunk->no_choice = member->kind == MEMBER_LIST && member->empty;
