@@ -67,19 +67,20 @@ static void check_request(const char *text, size_t size)
 
 /* ---- the stream ------------------------------------------------------------------------------ */
 
-static void on_bytes(const char *bytes, size_t length, void *context)
-{
-    strbuf_append(context, bytes, length);
-}
-
 static size_t strip_in_pieces(const char *text, size_t size, size_t piece, struct strbuf *ret)
 {
     struct usage_strip strip = {0};
-    for (size_t at = 0; at < size; at += piece)
-        usage_strip_piece(&strip, text + at, size - at < piece ? size - at : piece, on_bytes, ret);
-    usage_strip_end(&strip, on_bytes, ret);
+    const char *out;
+    for (size_t at = 0; at < size; at += piece) {
+        size_t length = size - at < piece ? size - at : piece;
+        length = usage_strip_piece(&strip, text + at, length, &out);
+        strbuf_append(ret, out, length);
+    }
+    size_t rest = usage_strip_end(&strip, &out);
+    strbuf_append(ret, out, rest);
+    size_t removed = strip.removed;
     usage_strip_finish(&strip);
-    return strip.removed;
+    return removed;
 }
 
 /* The plain way: events found by looking at the whole text. */

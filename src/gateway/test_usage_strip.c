@@ -13,23 +13,26 @@
     "data: {\"id\":\"a\",\"choices\":[],\"usage\":{\"prompt_tokens\":1,"                           \
     "\"prompt_tokens_details\":{\"cached_tokens\":0},\"completion_tokens\":2}}"
 
-static void on_bytes(const char *bytes, size_t length, void *context)
+static void feed(struct usage_strip *strip, const char *text, size_t length, struct strbuf *ret)
 {
-    assert_true(length > 0);
-    strbuf_append(context, bytes, length);
+    const char *out;
+    size_t count = usage_strip_piece(strip, text, length, &out);
+    if (count > 0)
+        strbuf_append(ret, out, count);
 }
 
 static size_t strip_cut(
     const char *text, size_t length, size_t cut, size_t piece, struct strbuf *ret)
 {
     struct usage_strip strip = {0};
+    const char *out;
     strbuf_clear(ret);
-    usage_strip_piece(&strip, text, cut, on_bytes, ret);
+    feed(&strip, text, cut, ret);
     for (size_t at = cut; at < length; at += piece)
-        usage_strip_piece(
-            &strip, text + at, length - at < piece ? length - at : piece, on_bytes, ret);
-    usage_strip_end(&strip, on_bytes, ret);
-    size_t removed = strip.removed;
+        feed(&strip, text + at, length - at < piece ? length - at : piece, ret);
+    size_t count = usage_strip_end(&strip, &out), removed = strip.removed;
+    if (count > 0)
+        strbuf_append(ret, out, count);
     usage_strip_finish(&strip);
     return removed;
 }
@@ -108,10 +111,10 @@ static void test_an_event_is_passed_on_as_soon_as_it_is_whole(void **state)
     const char *text = CHUNK "\n\n";
     for (size_t i = 0; i < strlen(text); i++) {
         assert_int_equal(out.length, 0);
-        usage_strip_piece(&strip, text + i, 1, on_bytes, &out);
+        feed(&strip, text + i, 1, &out);
     }
     assert_string_equal(out.text, text);
-    usage_strip_piece(&strip, "data: half", 10, on_bytes, &out);
+    feed(&strip, "data: half", 10, &out);
     assert_string_equal(out.text, text);
     usage_strip_finish(&strip);
     strbuf_finish(&out);

@@ -72,6 +72,7 @@ bool usage_event_is(const char *event, size_t length)
 void usage_strip_finish(struct usage_strip *strip)
 {
     strbuf_finish(&strip->held);
+    strbuf_finish(&strip->out);
 }
 
 /* Whether this byte ends an event. */
@@ -84,73 +85,79 @@ static bool ends_event(struct usage_strip *strip, char c)
     return ends;
 }
 
-/* The bytes of a piece that wait to be passed on. */
+/* What a piece comes to: what is in strip->out, then the bytes of the piece from `begin` on. */
 struct run {
-    const char *begin;
-    usage_strip_emit *emit;
-    void *context;
+    const char *begin, *end;
 };
 
-static void flush(struct run *run, const char *end)
+static void copy(struct usage_strip *strip, struct run *run, const char *end)
 {
     if (end > run->begin)
-        run->emit(run->begin, (size_t)(end - run->begin), run->context);
+        strbuf_append(&strip->out, run->begin, (size_t)(end - run->begin));
     run->begin = end;
 }
 
-static void flush_held(struct usage_strip *strip, struct run *run)
+static void copy_held(struct usage_strip *strip)
 {
     if (strip->held.length > 0)
-        run->emit(strip->held.text, strip->held.length, run->context);
+        strbuf_append(&strip->out, strip->held.text, strip->held.length);
     strbuf_clear(&strip->held);
 }
 
-/* The event from `begin`, or with its first bytes held, ends before `end`. */
+/* The event from `begin`, the first of whose bytes may be held, ends before `end`. */
 static void end_event(
     struct usage_strip *strip, struct run *run, const char *begin, const char *end)
 {
     struct strbuf *held = &strip->held;
     size_t length = (size_t)(end - begin);
     bool passing = strip->passing || held->length + length > USAGE_EVENT_BYTES_MAX;
-    strip->passing = false;
-    if (held->length > 0 && !passing) {
+    bool whole = held->length == 0;
+    if (!whole && !passing)
         strbuf_append(held, begin, length);
-        strip->dropped = usage_event_is(held->text, held->length);
-        run->begin = end;
-        if (strip->dropped)
-            strbuf_clear(held);
-        flush_held(strip, run);
-    } else {
-        flush_held(strip, run);
-        strip->dropped = !passing && usage_event_is(begin, length);
-        if (strip->dropped) {
-            flush(run, begin);
-            run->begin = end;
-        }
+    strip->passing = false;
+    strip->dropped =
+        !passing && usage_event_is(whole ? begin : held->text, whole ? length : held->length);
+    if (strip->dropped) {
+        copy(strip, run, begin);
+        strbuf_clear(held);
+        strip->removed++;
     }
-    strip->removed += strip->dropped;
+    if (strip->dropped || (!whole && !passing))
+        run->begin = end;
+    copy_held(strip);
 }
 
 /* What is left of a piece is the beginning of an event. */
-static void keep_rest(
-    struct usage_strip *strip, struct run *run, const char *begin, const char *end)
+static void keep_rest(struct usage_strip *strip, struct run *run, const char *begin)
 {
-    size_t length = (size_t)(end - begin);
+    size_t length = (size_t)(run->end - begin);
     if (!strip->passing && strip->held.length + length <= USAGE_EVENT_BYTES_MAX) {
-        flush(run, begin);
         strbuf_append(&strip->held, begin, length);
+        run->end = begin;
         return;
     }
     strip->passing = true;
-    flush_held(strip, run);
-    flush(run, end);
+    copy_held(strip);
 }
 
-void usage_strip_piece(struct usage_strip *strip, const char *bytes, size_t length,
-    usage_strip_emit *emit, void *context)
+/* Most pieces are whole events, and are passed on from where they are. */
+static size_t give(struct usage_strip *strip, struct run *run, const char **ret)
+{
+    if (strip->out.length == 0) {
+        *ret = run->begin;
+        return (size_t)(run->end - run->begin);
+    }
+    copy(strip, run, run->end);
+    *ret = strip->out.text;
+    return strip->out.length;
+}
+
+size_t usage_strip_piece(
+    struct usage_strip *strip, const char *bytes, size_t length, const char **ret)
 {
     const char *end = bytes + length, *event = bytes;
-    struct run run = {bytes, emit, context};
+    struct run run = {bytes, end};
+    strbuf_clear(&strip->out);
     for (const char *at = bytes; at < end; at++) {
         if (strip->after_cr && *at == '\n') {
             strip->after_cr = false;
@@ -166,13 +173,12 @@ void usage_strip_piece(struct usage_strip *strip, const char *bytes, size_t leng
         }
     }
     if (event < end)
-        keep_rest(strip, &run, event, end);
-    else
-        flush(&run, end);
+        keep_rest(strip, &run, event);
+    return give(strip, &run, ret);
 }
 
-void usage_strip_end(struct usage_strip *strip, usage_strip_emit *emit, void *context)
+size_t usage_strip_end(struct usage_strip *strip, const char **ret)
 {
-    struct run run = {NULL, emit, context};
-    flush_held(strip, &run);
+    *ret = strbuf_text(&strip->held);
+    return strip->held.length;
 }

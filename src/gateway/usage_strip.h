@@ -11,11 +11,10 @@
 /* An event that is longer has more in it than usage: it is passed on as it comes. */
 enum { USAGE_EVENT_BYTES_MAX = 16 << 10 };
 
-typedef void usage_strip_emit(const char *bytes, size_t length, void *context);
-
 /* Zeroed: nothing yet. Opaque in spirit. */
 struct usage_strip {
     struct strbuf held; /* of an event that is not complete */
+    struct strbuf out;  /* what a piece comes to, where it is not part of the piece */
     bool in_line;       /* not at the beginning of a line */
     bool after_cr;      /* the last byte was a carriage return: a line feed belongs to it */
     bool passing;       /* the event is too long to be held */
@@ -25,10 +24,11 @@ struct usage_strip {
 
 /* Frees what it holds. */
 void usage_strip_finish(struct usage_strip *strip);
-/* Takes the next bytes; emit is called for those that are passed on. */
-void usage_strip_piece(struct usage_strip *strip, const char *bytes, size_t length,
-    usage_strip_emit *emit, void *context);
-/* The stream has ended, or broken: what is held is passed on. */
-void usage_strip_end(struct usage_strip *strip, usage_strip_emit *emit, void *context);
+/* Takes the next bytes. Gives those to pass on, valid until the next call, and how many there are.
+ */
+size_t usage_strip_piece(
+    struct usage_strip *strip, const char *bytes, size_t length, const char **ret);
+/* The stream has ended: gives what is held, as above. */
+size_t usage_strip_end(struct usage_strip *strip, const char **ret);
 /* Whether an event, its empty line included or not, has usage and no choice. */
 bool usage_event_is(const char *event, size_t length);
