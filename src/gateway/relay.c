@@ -148,8 +148,7 @@ static void stop_waiting(struct relay *relay)
         return;
     TAILQ_REMOVE(&relay->view->waiting, relay, link);
     relay->view->waiting_count--;
-    atomic_store_explicit(
-        &relay->view->figures->waiting, relay->view->waiting_count, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
 }
@@ -174,7 +173,7 @@ static enum stage_result wait_for_replica(struct relay *relay)
     relay->is_waiting = true;
     TAILQ_INSERT_TAIL(&view->waiting, relay, link);
     view->waiting_count++;
-    atomic_store_explicit(&view->figures->waiting, view->waiting_count, memory_order_relaxed);
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
     step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
     struct timeval wait = {0, (suseconds_t)(step * 1000)};
@@ -288,7 +287,7 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
-    atomic_fetch_add_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     int status = target_find(http_request_method(request), path, &relay->target, &allow);
     if (status == 200) {
@@ -310,9 +309,8 @@ void relay_free(struct relay *relay)
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
-    atomic_store_explicit(
-        &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
+    figure_add(relay->view->figures, FIGURE_OPEN, -1);
     if (relay->terms)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);

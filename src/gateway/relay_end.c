@@ -221,8 +221,8 @@ void relay_account(struct relay *relay, enum relay_end end)
     int64_t now_ns = clock_monotonic_ns();
     if (relay->terms)
         count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000);
-    atomic_fetch_add_explicit(&figures->requests, 1, memory_order_relaxed);
+    figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
-        atomic_fetch_add_explicit(&figures->failed, 1, memory_order_relaxed);
+        figure_add(figures, FIGURE_FAILED, 1);
     log_line(relay, end, now_ns);
 }

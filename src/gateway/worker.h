@@ -42,11 +42,33 @@ struct worker_options {
     int main_fd; /* an eventfd of the main thread: there is news */
 };
 
-/* What the main thread may read while the worker runs. */
-struct worker_figures {
-    atomic_uint_fast64_t requests, failed, retried; /* since the start */
-    atomic_uint_fast64_t open, waiting, held_bytes; /* now */
+/* What a worker counts. To add one: its name here, and a line in figures.c. */
+enum figure {
+    FIGURE_REQUESTS, /* since the start, as those that are not said to be otherwise */
+    FIGURE_FAILED,
+    FIGURE_RETRIED,
+    FIGURE_OPEN,       /* now */
+    FIGURE_WAITING,    /* now */
+    FIGURE_HELD_BYTES, /* now */
+    FIGURES,
 };
+
+/* Written by the worker alone; the main thread may read while it runs. */
+struct worker_figures {
+    atomic_uint_fast64_t of[FIGURES];
+};
+
+/* On the worker's thread, as the next. */
+static inline void figure_set(struct worker_figures *figures, enum figure figure, uint64_t value)
+{
+    atomic_store_explicit(&figures->of[figure], value, memory_order_relaxed);
+}
+
+static inline void figure_add(struct worker_figures *figures, enum figure figure, int64_t change)
+{
+    figure_set(figures, figure,
+        atomic_load_explicit(&figures->of[figure], memory_order_relaxed) + (uint64_t)change);
+}
 
 /* For relays, which live on the worker's thread. */
 struct worker_view {
