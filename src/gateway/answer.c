@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/relay.h"
+#include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -39,6 +40,7 @@ static void tokens_finish(struct relay *relay)
 
 static const struct answer_filter filters[ANSWER_STEPS] = {
     [ANSWER_TOKENS] = {tokens_begin, tokens_piece, NULL, tokens_finish},
+    [ANSWER_USAGE] = {relay_usage_begin, relay_usage_piece, relay_usage_end, relay_usage_finish},
 };
 
 static void begin_filters(struct relay *relay)

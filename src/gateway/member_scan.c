@@ -57,7 +57,7 @@ static void end_member(struct member_scan *scan, struct member_frame *frame)
         fault(scan);
         return;
     }
-    struct member member = {.depth = scan->depth,
+    struct json_member member = {.depth = scan->depth,
         .outer = scan->depth > 1 ? scan->frames[0].name : NULL,
         .name = frame->name,
         .escaped = frame->escaped,

@@ -21,7 +21,7 @@ enum member_kind {
     MEMBER_LIST,
 };
 
-struct member {
+struct json_member {
     int depth;         /* 1: of the outermost object; 2: of an object that is its member */
     const char *outer; /* at depth 2 the name of that member, else NULL */
     const char *name;  /* "" for one longer than MEMBER_NAME_BYTES - 1 */
@@ -32,7 +32,7 @@ struct member {
 };
 
 /* Called when a value has ended; the member lives until it returns. Inner ones come first. */
-typedef void member_fn(const struct member *member, void *context);
+typedef void member_fn(const struct json_member *member, void *context);
 
 enum member_scan_result { MEMBER_SCAN_MORE, MEMBER_SCAN_DONE, MEMBER_SCAN_FAULT };
 

@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -213,7 +214,7 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 5 };
+enum { STAGE_REPLICA = 6 };
 
 static stage_fn *const stages[] = {
     stage_key,
@@ -221,6 +222,7 @@ static stage_fn *const stages[] = {
     relay_stage_model,
     stage_service,
     relay_stage_body,
+    relay_stage_usage,
     [STAGE_REPLICA] = stage_replica,
     relay_stage_forward,
 };
@@ -315,5 +317,6 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }

@@ -27,6 +27,8 @@ struct http_exchange;
 struct http_field;
 struct http_request;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -72,6 +74,13 @@ struct relay_answer {
     size_t field_count;
 };
 
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
+};
+
 struct relay {
     TAILQ_ENTRY(relay) link; /* among those that wait */
     struct gateway_worker *worker;
@@ -93,6 +102,7 @@ struct relay {
     struct balance_tried tried;
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
     struct event timer; /* of waiting, then of comments in an event stream */

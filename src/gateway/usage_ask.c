@@ -7,7 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
-static void see(struct usage_ask *ask, struct usage_ask_seen *seen, const struct member *member)
+static void see(
+    struct usage_ask *ask, struct usage_ask_seen *seen, const struct json_member *member)
 {
     ask->twice |= seen->is_there;
     seen->is_there = true;
@@ -17,7 +18,7 @@ static void see(struct usage_ask *ask, struct usage_ask_seen *seen, const struct
     seen->end = member->end;
 }
 
-static void on_member(const struct member *member, void *context)
+static void on_member(const struct json_member *member, void *context)
 {
     struct usage_ask *ask = context;
     bool inner = member->depth == 2;
@@ -74,7 +75,7 @@ bool usage_ask_find(const struct usage_ask *ask, struct usage_edit *ret)
     if (ask->result != MEMBER_SCAN_DONE || ask->twice || ask->stream.kind != MEMBER_TRUE)
         return false;
     if (!ask->options.is_there) {
-        *ret = insert(ask->scan.end, ",\"stream_options\":{\"include_usage\":true}");
+        *ret = insert(ask->scan.end, USAGE_EDIT_WHOLE);
         return true;
     }
     if (ask->options.kind == MEMBER_NULL) {

@@ -41,5 +41,6 @@ void usage_ask_feed(struct usage_ask *ask, const char *bytes, size_t length);
 bool usage_ask_find(const struct usage_ask *ask, struct usage_edit *ret);
 /* A whole body in one go: true when it was edited. */
 bool usage_ask_edit(struct strbuf *body);
-/* The longest text that an edit puts in. */
-enum { USAGE_EDIT_BYTES_MAX = 41 };
+/* The longest text that an edit puts in: where there are no stream_options at all. */
+#define USAGE_EDIT_WHOLE ",\"stream_options\":{\"include_usage\":true}"
+enum { USAGE_EDIT_BYTES_MAX = sizeof USAGE_EDIT_WHOLE - 1 };

@@ -14,7 +14,7 @@ struct chunk {
     bool no_choice, usage;
 };
 
-static void on_member(const struct member *member, void *context)
+static void on_member(const struct json_member *member, void *context)
 {
     struct chunk *chunk = context;
     if (member->depth != 1 || member->escaped)

@@ -460,6 +460,9 @@ enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
 
 enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
+/* What is done to learn the tokens of a stream whose client does not ask for them. */
+enum usage_mode { USAGE_PASS, USAGE_ASK };
+
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
 struct service_gateway {
@@ -467,6 +470,7 @@ struct service_gateway {
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
     int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
+    enum usage_mode usage;      /* default pass */
 };
 
 struct service {
