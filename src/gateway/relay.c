@@ -2,6 +2,7 @@
 #include "gateway/relay.h"
 #include "gateway/answer.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -220,8 +221,6 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 6 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
@@ -229,7 +228,8 @@ static stage_fn *const stages[] = {
     stage_service,
     relay_stage_body,
     relay_stage_cache,
-    [STAGE_REPLICA] = stage_replica,
+    relay_stage_usage,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -250,7 +250,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -325,5 +327,6 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }
