@@ -129,6 +129,41 @@ struct pool {
     struct prices prices;
 };
 
+/* ---- limits of requests, of teams, services and tokens ---------------------------------- */
+
+enum limit_what {
+    LIMIT_REQUESTS,
+    LIMIT_INPUT_TOKENS,
+    LIMIT_OUTPUT_TOKENS,
+    LIMIT_TOKENS, /* of both sorts */
+    LIMIT_MONEY,  /* by the service's prices */
+    LIMIT_CONCURRENCY,
+    LIMIT_WHAT_COUNT
+};
+
+enum limit_window {
+    LIMIT_NOW, /* no window: what is under way */
+    LIMIT_SECOND,
+    LIMIT_MINUTE,
+    LIMIT_HOUR,
+    LIMIT_DAY,
+    LIMIT_MONTH, /* 30 days */
+    LIMIT_WINDOW_COUNT
+};
+
+enum { LIMIT_LIST_MAX = 8 };
+
+struct limit {
+    enum limit_what what;
+    int64_t most_micro; /* millionths: of the currency, a token, a request */
+    enum limit_window window;
+};
+
+struct limit_list {
+    struct limit *items;
+    size_t count;
+};
+
 /* ---- Team ------------------------------------------------------------------------------ */
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_MEMBER, ROLE_APPROVER, ROLE_ADMIN };
