@@ -1,5 +1,6 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
+#include "gateway/answer.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -65,7 +66,7 @@ static bool has_public(const struct route_table *table)
 {
     const struct routes *routes = route_table_routes(table);
     for (size_t i = 0; i < routes->service_count; i++) {
-        if (routes->services[i].access == ROUTE_PUBLIC)
+        if (routes->services[i].options->access == ACCESS_PUBLIC)
             return true;
     }
     return false;
@@ -86,7 +87,7 @@ static enum stage_result stage_key(struct relay *relay)
     if (open && relay->target.ask == ASK_FORWARD_BODY)
         return STAGE_DONE;
     service = service_named(relay, relay->target.route);
-    return service && service->access == ROUTE_PUBLIC ? STAGE_DONE : refuse_key(relay);
+    return service && service->options->access == ACCESS_PUBLIC ? STAGE_DONE : refuse_key(relay);
 }
 
 /* ---- for what -------------------------------------------------------------------------------- */
@@ -113,21 +114,18 @@ static enum stage_result stage_service(struct relay *relay)
 {
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
-    const struct route_service *service = service_named(relay, route);
+    const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
     if (!relay->key)
         find_key(relay);
-    if (!service || !route_allows(service, relay->key))
+    if (!service || !route_allows(service->route, relay->key))
         return relay->key ? refuse_route(relay, route) : refuse_key(relay);
-    if (!speaks(service, relay->target.protocol))
+    if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
-    snprintf(relay->service.name, sizeof relay->service.name, "%s", service->service);
-    snprintf(relay->service.route, sizeof relay->service.route, "%s", service->route);
-    relay->service.timeout_ms = service->timeout_ms;
-    relay->service.retry = service->retry;
-    relay->service.known = true;
-    relay->body.bytes_max = service->body_bytes_max;
+    relay->terms = service->terms;
+    terms_hold(relay->terms, relay->view->number);
+    relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
         return STAGE_DONE;
@@ -158,7 +156,7 @@ static void stop_waiting(struct relay *relay)
 
 static enum stage_result refuse_busy(struct relay *relay)
 {
-    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
     return STAGE_ENDED;
 }
 
@@ -188,11 +186,11 @@ static enum stage_result wait_for_replica(struct relay *relay)
 static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
-        route_table_service(relay->view->table, relay->service.route);
+        route_table_service(relay->view->table, relay->terms->route);
     stop_waiting(relay);
     if (!service) {
         relay_refuse(
-            relay, 404, "model_not_found", "there is no model \"%s\"", relay->service.route);
+            relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
@@ -315,7 +313,9 @@ void relay_free(struct relay *relay)
     atomic_store_explicit(
         &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
     atomic_fetch_sub_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
-    free(relay->answer.tail);
+    answer_finish(relay);
     free(relay);
 }

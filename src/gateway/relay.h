@@ -10,6 +10,7 @@
 #include "gateway/model_scan.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
+#include "gateway/terms.h"
 #include "gateway/usage.h"
 #include "gateway/worker.h"
 
@@ -21,6 +22,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct answer_source;
 struct http_exchange;
 struct http_field;
 struct http_request;
@@ -41,15 +43,6 @@ struct relay_body {
     bool let_go; /* what was held is gone: no other replica can be asked */
 };
 
-/* What was decided about where it goes; a copy, because the routes may change meanwhile. */
-struct relay_service {
-    char name[USAGE_NAME];
-    char route[TARGET_ROUTE_BYTES];
-    int64_t timeout_ms;
-    enum route_retry retry;
-    bool known;
-};
-
 /* The attempt under way: exchange is NULL without one. */
 struct relay_attempt {
     struct http_exchange *exchange;
@@ -61,15 +54,20 @@ struct relay_attempt {
     bool streamed; /* the body is passed on in pieces */
 };
 
+/* See answer.h. */
 struct relay_answer {
-    int status;    /* 0: none yet */
-    bool begun;    /* the head is on its way to the client */
-    bool bodyless; /* a status that has no body */
-    bool events;   /* text/event-stream that takes comments between its events */
-    int64_t bytes;
-    int64_t first_ns, last_ns; /* when the first and the last piece came */
+    int status;                /* 0: none yet */
+    bool begun;                /* the head is on its way to the client */
+    bool bodyless;             /* a status that has no body */
+    bool lazy;                 /* the head waits for the first bytes to come through the filters */
+    bool events;               /* text/event-stream that takes comments between its events */
+    uint32_t steps;            /* a bit for each filter at work */
+    int64_t length;            /* announced; -1: not known */
+    int64_t bytes;             /* handed to the client's connection */
+    int64_t first_ns, last_ns; /* when it began, and when the last piece came */
     char end[4];               /* the last bytes passed on */
-    struct token_tail *tail;   /* of the OpenAI API */
+    const struct answer_source *source;
+    struct token_tail *tail;   /* ANSWER_TOKENS */
     struct http_field *fields; /* in the request's arena */
     size_t field_count;
 };
@@ -93,7 +91,7 @@ struct relay {
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405 */
     struct balance_tried tried;
-    struct relay_service service;
+    struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
     struct relay_attempt attempt;
     struct relay_answer answer;

@@ -116,7 +116,7 @@ static struct usage_counts *counts_of(const struct relay *relay)
     if (relay->attempt.counts)
         return relay->attempt.counts;
     struct usage_series series = {0};
-    memcpy(series.service, relay->service.name, USAGE_NAME);
+    strcpy(series.service, relay->terms->service);
     memcpy(series.key, relay->key_id, USAGE_NAME);
     return usage_counts_of(relay->view->usage, &series);
 }
@@ -199,7 +199,7 @@ static void log_line(const struct relay *relay, enum relay_end end, int64_t now_
     put_text(line, ",\"key\":", relay->key_id);
     put_text(line, ",\"method\":", http_request_method(relay->request));
     put_path(line, http_request_path(relay->request));
-    put_text(line, ",\"route\":", relay->service.route);
+    put_text(line, ",\"route\":", relay->terms ? relay->terms->route : "");
     put_number(line, ",\"version\":", relay->attempt.version);
     put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
     put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
@@ -219,7 +219,7 @@ void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->service.known)
+    if (relay->terms)
         count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000);
     atomic_fetch_add_explicit(&figures->requests, 1, memory_order_relaxed);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)

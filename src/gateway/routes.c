@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "gateway/usage.h"
+#include "spec/serving.h"
 #include "wire/doc.h"
 #include "wire/url.h"
 
@@ -24,14 +25,8 @@ enum {
     NAME_BYTES_MAX = 128,
     ADDRESS_BYTES_MAX = 4096,
     KEY_LISTS_MAX = 1000,
-    TIMEOUT_MS_MAX = 24 * 3600 * 1000,
+    OPTIONS_BYTES_MAX = 64 << 10,
 };
-#define BODY_BYTES_MAX ((int64_t)1 << 40)
-
-static const char *const access_names[] = {
-    [ROUTE_TEAM] = "team", [ROUTE_KNOWN] = "known", [ROUTE_PUBLIC] = "public"};
-static const char *const retry_names[] = {
-    [ROUTE_RETRY_NEVER] = "never", [ROUTE_RETRY_CONNECT] = "connect", [ROUTE_RETRY_SAFE] = "safe"};
 
 /* Where the decoder is, for its errors. */
 struct decoder {
@@ -86,19 +81,6 @@ static int get_int(struct decoder *d, const struct doc *map, const char *name, i
         return fault(d, name, "expected an integer from %" PRId64 " to %" PRId64, least, most);
     *ret = value;
     return 0;
-}
-
-static int get_choice(struct decoder *d, const struct doc *map, const char *name,
-    const char *const *choices, size_t count, int *ret)
-{
-    const char *text = doc_get_string(map, name);
-    for (size_t i = 0; text && i < count; i++) {
-        if (!strcmp(text, choices[i])) {
-            *ret = (int)i;
-            return 0;
-        }
-    }
-    return fault(d, name, "expected %s, %s or %s", choices[0], choices[1], choices[2]);
 }
 
 static const struct doc *get_list(
@@ -231,22 +213,40 @@ static int decode_protocols(struct decoder *d, const struct doc *map, struct rou
     return 0;
 }
 
+/* The options are kept as their text, and decoded from that: nothing is kept of the document. */
+static int decode_options(struct decoder *d, const struct doc *map, struct route_service *service)
+{
+    SCOPED(arena_scope) struct arena *scratch = arena_create();
+    struct service_gateway *options = arena_alloc(d->arena, 1, sizeof *options);
+    const struct doc *doc = doc_get(map, "options");
+    struct error fault_of;
+    if (doc && doc->type != DOC_MAP)
+        return fault(d, "options", "expected an object");
+    if (!doc)
+        doc = doc_map(scratch);
+    if (service_gateway_decode(scratch, doc, options, &fault_of) < 0)
+        return fault(d, "options", "%s", fault_of.text);
+    struct strbuf text = {0};
+    doc_write_json(service_gateway_encode(scratch, options), 0, &text);
+    service->options_text = arena_strdup(d->arena, strbuf_text(&text));
+    strbuf_finish(&text);
+    const struct doc *kept = doc_parse_json(d->arena, service->options_text,
+        strlen(service->options_text), OPTIONS_BYTES_MAX, &fault_of);
+    if (!kept || service_gateway_decode(d->arena, kept, options, &fault_of) < 0)
+        return fault(d, "options", "expected at most %d bytes", OPTIONS_BYTES_MAX);
+    service->options = options;
+    return 0;
+}
+
 static int decode_service(struct decoder *d, const struct doc *map, struct route_service *service)
 {
-    int access = ROUTE_TEAM, retry = ROUTE_RETRY_NEVER;
     if (get_text(d, map, "route", NAME_BYTES_MAX, &service->route) < 0 ||
         get_text(d, map, "service", USAGE_NAME - 1, &service->service) < 0 ||
         get_text(d, map, "team", USAGE_NAME - 1, &service->team) < 0 ||
-        get_choice(d, map, "access", access_names, ARRAY_LEN(access_names), &access) < 0 ||
-        get_choice(d, map, "retry", retry_names, ARRAY_LEN(retry_names), &retry) < 0 ||
-        get_int(d, map, "bodyBytesMax", 1, BODY_BYTES_MAX, &service->body_bytes_max) < 0 ||
-        get_int(d, map, "timeoutMs", 1, TIMEOUT_MS_MAX, &service->timeout_ms) < 0 ||
-        decode_protocols(d, map, service) < 0)
+        decode_protocols(d, map, service) < 0 || decode_options(d, map, service) < 0)
         return -1;
     if (!is_route_name(service->route))
         return fault(d, "route", "expected letters, digits, '.', '_' and '-'");
-    service->access = (enum route_access)access;
-    service->retry = (enum route_retry)retry;
     return decode_replicas(d, map, service);
 }
 
@@ -355,7 +355,8 @@ static void encode_replica(struct strbuf *out, const struct route_replica *repli
     strbuf_printf(out, "\"draining\":%s}", replica->draining ? "true" : "false");
 }
 
-static void encode_service(struct strbuf *out, const struct route_service *service)
+static void encode_service(
+    struct arena *scratch, struct strbuf *out, const struct route_service *service)
 {
     const char *protocols[2];
     size_t count = 0;
@@ -367,12 +368,10 @@ static void encode_service(struct strbuf *out, const struct route_service *servi
     put_text(out, "route", service->route);
     put_text(out, "service", service->service);
     put_text(out, "team", service->team);
-    put_text(out, "access", access_names[service->access]);
     put_texts(out, "protocols", protocols, count);
-    strbuf_printf(out, "\"bodyBytesMax\":%" PRId64 ",\"timeoutMs\":%" PRId64 ",",
-        service->body_bytes_max, service->timeout_ms);
-    put_text(out, "retry", retry_names[service->retry]);
-    strbuf_puts(out, "\"replicas\":[");
+    strbuf_puts(out, "\"options\":");
+    doc_write_json(service_gateway_encode(scratch, service->options), 0, out);
+    strbuf_puts(out, ",\"replicas\":[");
     for (size_t i = 0; i < service->replica_count; i++) {
         strbuf_puts(out, i ? "," : "");
         encode_replica(out, &service->replicas[i]);
@@ -383,6 +382,7 @@ static void encode_service(struct strbuf *out, const struct route_service *servi
 char *routes_encode(const struct routes *routes)
 {
     struct strbuf out = {0};
+    SCOPED(arena_scope) struct arena *scratch = arena_create();
     strbuf_printf(&out, "{\"generation\":%" PRId64 ",\"keys\":[", routes->generation);
     for (size_t i = 0; i < routes->key_count; i++) {
         strbuf_puts(&out, i ? "," : "");
@@ -391,7 +391,7 @@ char *routes_encode(const struct routes *routes)
     strbuf_puts(&out, "],\"services\":[");
     for (size_t i = 0; i < routes->service_count; i++) {
         strbuf_puts(&out, i ? "," : "");
-        encode_service(&out, &routes->services[i]);
+        encode_service(scratch, &out, &routes->services[i]);
     }
     strbuf_puts(&out, "]}\n");
     return strbuf_steal(&out);

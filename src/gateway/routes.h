@@ -5,12 +5,12 @@
  *      "keys": [{"id": "k1", "hash": "<SHA-256 of the key, hex>", "user": "ann",
  *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0}],
  *      "services": [{"route": "digits", "service": "vision/digits", "team": "vision",
- *                    "access": "team" | "known" | "public",
- *                    "protocols": ["oip", "openai"], "bodyBytesMax": 16777216,
- *                    "timeoutMs": 60000, "retry": "never" | "connect" | "safe",
+ *                    "protocols": ["oip", "openai"],
+ *                    "options": {"access": "known", "timeout": "10s", ..},
  *                    "replicas": [{"replica": 4711, "version": 3, "address": "unix:/..",
  *                                  "uid": 20001, "draining": false}]}]}
  *
+ * The options are `spec.gateway` of the Service, of which docs/kinds.md has the table.
  * A key counts for a service when its teams hold the service's team ("access": "team"), or whatever
  * its teams ("known"), and its services are none or hold the service. `replica` is the id of the
  * replica's job. A draining replica gets no new request. Generations ascend; they go on over
@@ -25,6 +25,7 @@
 #include <sys/types.h>
 
 struct arena;
+struct service_gateway;
 
 enum {
     ROUTES_BYTES_MAX = 16 << 20,
@@ -32,9 +33,6 @@ enum {
     ROUTE_REPLICAS_MAX = 1000, /* of a service */
     ROUTE_KEYS_MAX = 100000,
 };
-
-enum route_access { ROUTE_TEAM, ROUTE_KNOWN, ROUTE_PUBLIC };
-enum route_retry { ROUTE_RETRY_NEVER, ROUTE_RETRY_CONNECT, ROUTE_RETRY_SAFE };
 
 struct route_key {
     const char *id;
@@ -59,11 +57,9 @@ struct route_service {
     const char *route;
     const char *service; /* "team/name" */
     const char *team;
-    enum route_access access;
     bool oip, openai;
-    int64_t body_bytes_max;
-    int64_t timeout_ms;
-    enum route_retry retry;
+    const struct service_gateway *options;
+    const char *options_text; /* decoded: the same as JSON, in its canonical form */
     const struct route_replica *replicas;
     size_t replica_count;
 };

@@ -16,6 +16,7 @@
 struct access_log;
 struct event_base;
 struct http_endpoint;
+struct post_office;
 struct relay;
 struct usage_file;
 
@@ -36,8 +37,9 @@ struct worker_options {
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
     const char *usage_folder, *incarnation;
-    struct access_log *log; /* outlives the worker */
-    int main_fd;            /* an eventfd of the main thread: there is news */
+    struct access_log *log; /* outlives the worker, as the office */
+    struct post_office *office;
+    int main_fd; /* an eventfd of the main thread: there is news */
 };
 
 /* What the main thread may read while the worker runs. */
@@ -48,8 +50,10 @@ struct worker_figures {
 
 /* For relays, which live on the worker's thread. */
 struct worker_view {
+    int number; /* from 0 */
     struct event_base *base;
     const struct route_table *table; /* until the next turn of the loop */
+    struct post_office *office;      /* for messages to the other workers */
     struct usage_file *usage;
     struct access_log *log;
     struct worker_figures *figures;
@@ -83,8 +87,12 @@ void gateway_worker_offer(struct gateway_worker *worker, const struct route_tabl
 uint64_t gateway_worker_seen(const struct gateway_worker *worker);
 /* Read the certificates again. */
 void gateway_worker_reload(struct gateway_worker *worker);
-/* Take no more, end what is under way, then end. */
+/* Take no more, and end what is under way. */
 void gateway_worker_drain(struct gateway_worker *worker);
+/* Whether nothing is under way any more. */
+bool gateway_worker_drained(const struct gateway_worker *worker);
+/* End the loop: all workers are drained, so that none waits for a message of this one. */
+void gateway_worker_end(struct gateway_worker *worker);
 /* Whether its loop has ended. */
 bool gateway_worker_ended(const struct gateway_worker *worker);
 const struct worker_figures *gateway_worker_figures(const struct gateway_worker *worker);

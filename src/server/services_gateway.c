@@ -142,9 +142,6 @@ static bool speaks(const struct runtime *runtime, const char *protocol)
 
 static void add_service(struct composer *composer, const struct service *service)
 {
-    static const enum route_access accesses[] = {ROUTE_TEAM, ROUTE_KNOWN, ROUTE_PUBLIC};
-    static const enum route_retry retries[] = {
-        ROUTE_RETRY_NEVER, ROUTE_RETRY_CONNECT, ROUTE_RETRY_SAFE};
     struct services *services = composer->services;
     const struct core *core = services->server->core;
     const char *team = service->metadata.team;
@@ -160,12 +157,9 @@ static void add_service(struct composer *composer, const struct service *service
         .route = service_route(service),
         .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
         .team = team,
-        .access = accesses[service->gateway.access],
         .oip = speaks(&revision->runtime, "oip"),
         .openai = speaks(&revision->runtime, "openai"),
-        .body_bytes_max = service->gateway.body_bytes_max,
-        .timeout_ms = service->gateway.timeout_ms,
-        .retry = retries[service->gateway.retry],
+        .options = &service->gateway,
         .replicas = replicas,
         .replica_count = count,
     };

@@ -495,6 +495,15 @@ enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
 
 enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
+/* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
+ * is off. */
+struct service_gateway {
+    enum service_access access; /* who may ask: default the team's viewers and above */
+    int64_t body_bytes_max;     /* of a request; default 16 MiB */
+    int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
+    enum retry_mode retry;      /* default safe: nothing of the answer was seen */
+};
+
 struct service {
     struct metadata metadata;
     const char *description;
@@ -525,12 +534,7 @@ struct service {
     struct replica_probe startup; /* each field that is given wins over the runtime's */
     struct replica_probe readiness;
     struct replica_probe liveness;
-    struct {
-        enum service_access access; /* who may ask: default the team's viewers and above */
-        int64_t body_bytes_max;     /* of a request; default 16 MiB */
-        int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
-        enum retry_mode retry;      /* default safe: nothing of the answer was seen */
-    } gateway;
+    struct service_gateway gateway;
 };
 
 /* Any of them, as a manifest holds it. */
