@@ -49,6 +49,16 @@ static const struct field service_gateway_fields[] = {
         .fallback = RETRY_SAFE,
         .offset = offsetof(struct service_gateway, retry),
         .doc = "When another replica is asked after one failed."},
+    {.name = "limits",
+        .type = FIELD_OBJECT,
+        .table = &service_limits_table,
+        .offset = offsetof(struct service_gateway, limits),
+        .doc = "How much of it there is for whom."},
+    {.name = "queue",
+        .type = FIELD_OBJECT,
+        .table = &service_queue_table,
+        .offset = offsetof(struct service_gateway, queue),
+        .doc = "How its replicas are shared when all of them are busy."},
 };
 const struct field_table service_gateway_table = FIELD_TABLE("ServiceGateway",
     struct service_gateway, service_gateway_fields, .doc = "How the gateway treats requests.");
