@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_cache.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -46,6 +47,13 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+}
+
+const struct route_key *relay_key(struct relay *relay)
+{
+    if (!relay->key)
+        find_key(relay);
+    return relay->key;
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)
@@ -117,10 +125,9 @@ static enum stage_result stage_service(struct relay *relay)
     const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
-    if (!relay->key)
-        find_key(relay);
-    if (!service || !route_allows(service->route, relay->key))
-        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
+    const struct route_key *key = relay_key(relay);
+    if (!service || !route_allows(service->route, key))
+        return key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
     relay->terms = service->terms;
@@ -148,8 +155,7 @@ static void stop_waiting(struct relay *relay)
         return;
     TAILQ_REMOVE(&relay->view->waiting, relay, link);
     relay->view->waiting_count--;
-    atomic_store_explicit(
-        &relay->view->figures->waiting, relay->view->waiting_count, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
 }
@@ -174,7 +180,7 @@ static enum stage_result wait_for_replica(struct relay *relay)
     relay->is_waiting = true;
     TAILQ_INSERT_TAIL(&view->waiting, relay, link);
     view->waiting_count++;
-    atomic_store_explicit(&view->figures->waiting, view->waiting_count, memory_order_relaxed);
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
     step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
     struct timeval wait = {0, (suseconds_t)(step * 1000)};
@@ -214,7 +220,7 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 5 };
+enum { STAGE_REPLICA = 6 };
 
 static stage_fn *const stages[] = {
     stage_key,
@@ -222,6 +228,7 @@ static stage_fn *const stages[] = {
     relay_stage_model,
     stage_service,
     relay_stage_body,
+    relay_stage_cache,
     [STAGE_REPLICA] = stage_replica,
     relay_stage_forward,
 };
@@ -275,6 +282,7 @@ static void on_cancel(void *context)
 {
     struct relay *relay = context;
     relay_attempt_end(relay, false);
+    relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
 }
@@ -288,7 +296,7 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
-    atomic_fetch_add_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     int status = target_find(http_request_method(request), path, &relay->target, &allow);
     if (status == 200) {
@@ -306,13 +314,13 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
 void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
+    relay_cache_leave(relay, false);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
-    atomic_store_explicit(
-        &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
+    figure_add(relay->view->figures, FIGURE_OPEN, -1);
     if (relay->terms)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);

@@ -150,7 +150,7 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
         return;
     }
     usage_add(&relay->attempt.counts->retried, 1);
-    atomic_fetch_add_explicit(&relay->view->figures->retried, 1, memory_order_relaxed);
+    figure_add(relay->view->figures, FIGURE_RETRIED, 1);
     relay->retries++;
     relay->again = failure != HTTP_FAILED_CONNECT;
     relay_choose_again(relay);

@@ -59,6 +59,11 @@ static const struct field service_gateway_fields[] = {
         .table = &service_queue_table,
         .offset = offsetof(struct service_gateway, queue),
         .doc = "How its replicas are shared when all of them are busy."},
+    {.name = "cache",
+        .type = FIELD_OBJECT,
+        .table = &service_cache_table,
+        .offset = offsetof(struct service_gateway, cache),
+        .doc = "Answers that are given again."},
 };
 const struct field_table service_gateway_table = FIELD_TABLE("ServiceGateway",
     struct service_gateway, service_gateway_fields, .doc = "How the gateway treats requests.");

@@ -503,6 +503,13 @@ enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
 
 enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
+/* Answers that are given again: exactly the same request, model version and tenant. */
+struct service_cache {
+    int64_t ttl_ms; /* 0: none are kept */
+    int64_t entry_bytes_max, bytes_max;
+    bool sampled; /* also answers that were drawn at random */
+};
+
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
 /* Which requests a service takes at all: see docs/gateway-limits.md. */
@@ -529,6 +536,7 @@ struct service_gateway {
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
     struct service_limits limits;
     struct service_queue queue;
+    struct service_cache cache;
 };
 
 struct service {
