@@ -15,9 +15,6 @@
 
 enum {
     KINDS_SHARED_MAX = 64,
-    /* Of a node. */
-    IDLE_NOW = 1,
-    IDLE_QUEUED = 2, /* it is in its kind's heap */
 };
 
 /* ---- the order of nodes -----------------------------------------------------------------------
@@ -79,7 +76,7 @@ static uint32_t kind_of(struct scores *scores, struct idmap *by_hash, const stru
 static void number_add(struct scores *scores, struct live_node *node, uint32_t kind)
 {
     vec_push(&scores->nodes, node);
-    vec_push(&scores->noted, 0);
+    vec_push(&scores->noted, ((struct node_noted){0}));
     vec_push(&scores->kind_of, kind);
     vec_push(&scores->idle, 0);
 }
@@ -143,7 +140,7 @@ void nodes_number(struct core *core)
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
-void journal_note(struct live_node *node)
+void journal_note(struct live_node *node, bool gained)
 {
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
@@ -154,11 +151,13 @@ void journal_note(struct live_node *node)
         return;
     if (!journal->ring)
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
-    uint64_t *noted = &scores->noted.items[node->ordinal];
-    if (*noted > journal->begin)
-        journal->ring[(*noted - 1) % JOURNAL_MAX] = NODE_NONE;
+    struct node_noted *noted = &scores->noted.items[node->ordinal];
+    if (noted->last > journal->begin)
+        journal->ring[(noted->last - 1) % JOURNAL_MAX] = NODE_NONE;
     journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
-    *noted = ++journal->end;
+    noted->last = ++journal->end;
+    if (gained)
+        noted->gained = noted->last;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
 }
@@ -259,11 +258,6 @@ void idle_follow(struct scores *scores)
     scores->idle_at = journal->end;
 }
 
-bool idle_is(const struct scores *scores, uint32_t ordinal)
-{
-    return scores->idle.items[ordinal] & IDLE_NOW;
-}
-
 uint32_t idle_first(struct scores *scores, uint32_t at)
 {
     struct node_kind *kind = &scores->kinds.items[at];
@@ -286,7 +280,7 @@ bool idle_check(const struct core *core)
     for (uint32_t i = 0; i < scores->nodes.count; i++) {
         const struct live_node *node = scores->nodes.items[i];
         bool idle = kinds_shared(scores) && node && node_takes_work(node) && node_idle(node);
-        if (idle != idle_is(scores, i) && scores->noted.items[i] <= scores->idle_at)
+        if (idle != idle_is(scores, i) && scores->noted.items[i].last <= scores->idle_at)
             return false;
         queued += scores->idle.items[i] != 0;
     }

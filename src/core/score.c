@@ -28,6 +28,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
+#include "core/sort.h"
 #include "core/state.h"
 
 #include <assert.h>
@@ -248,23 +249,39 @@ static void row_refresh(const struct core *core, const struct live_job *job)
         row->kinds[i] = row->kinds[i] == SCORE_NO_MATCH ? SCORE_NO_MATCH : SCORE_UNKNOWN;
 }
 
-/* Some nodes that changed from change *at on, which moves on; how many. They are asked for ahead of
- * their use: together they come sooner than one after the other. No branch depends on which
- * changes are out of date. */
+/* Whether a change may have given the node another score: it can take the shape at all, and it had
+ * room or has got some since. */
+static bool concerned(const struct scores *scores, const struct score_row *row, uint32_t ordinal)
+{
+    int64_t before = row->scores[ordinal];
+    return before < SCORE_NO_ROOM ||
+           (before == SCORE_NO_ROOM && scores->noted.items[ordinal].gained > row->at);
+}
+
+/* Some nodes that changed from change *at on, which moves on, and that the row is concerned with;
+ * how many. They are asked for ahead of their use: together they come sooner than one after the
+ * other. No branch depends on which changes are out of date. */
 static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
     uint32_t changed[static CHANGES_AHEAD])
 {
     const struct journal *journal = &scores->journal;
-    size_t count = 0;
-    for (; *at < journal->end && count < CHANGES_AHEAD; ++*at) {
-        changed[count] = journal->ring[*at % JOURNAL_MAX];
+    size_t count = 0, kept = 0, at_ring = *at % JOURNAL_MAX;
+    size_t ahead = (size_t)least(CHANGES_AHEAD, (int64_t)(journal->end - *at));
+    ahead = (size_t)least((int64_t)ahead, (int64_t)(JOURNAL_MAX - at_ring));
+    for (size_t i = 0; i < ahead; i++) {
+        changed[count] = journal->ring[at_ring + i];
         count += changed[count] != NODE_NONE;
     }
-    for (size_t i = 0; i < count; i++) {
+    *at += ahead;
+    for (size_t i = 0; i < count; i++)
         __builtin_prefetch(&row->scores[changed[i]]);
-        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
+    for (size_t i = 0; i < count; i++) {
+        changed[kept] = changed[i];
+        kept += concerned(scores, row, changed[i]);
     }
-    return count;
+    for (size_t i = 0; i < kept; i++)
+        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
+    return kept;
 }
 
 static void row_follow(const struct core *core, const struct live_job *job)
@@ -276,14 +293,13 @@ static void row_follow(const struct core *core, const struct live_job *job)
     for (uint64_t at = row->at; at < scores->journal.end;) {
         size_t count = changes_next(scores, row, &at, changed);
         for (size_t i = 0; i < count; i++) {
-            int64_t before = row->scores[changed[i]];
-            if (before == SCORE_NO_MATCH)
-                continue;
-            int64_t score = idle_is(scores, changed[i])
+            uint32_t ordinal = changed[i];
+            int64_t before = row->scores[ordinal];
+            int64_t score = idle_is(scores, ordinal)
                                 ? SCORE_IDLE
-                                : score_of(core, job, &needs, scores->nodes.items[changed[i]]);
+                                : score_of(core, job, &needs, scores->nodes.items[ordinal]);
             if (score != before)
-                row_set(scores, row, changed[i], score);
+                row_set(scores, row, ordinal, score);
         }
     }
 }
@@ -506,7 +522,7 @@ static bool entry_holds(const struct core *core, const struct live_shape *shape,
         return score == SCORE_NO_MATCH;
     if (score == SCORE_NO_MATCH)
         return false;
-    if (scores->noted.items[ordinal] > row->at)
+    if (scores->noted.items[ordinal].last > row->at)
         return true;
     if (idle_is(scores, ordinal)) {
         int64_t kind = row->kinds[scores->kind_of.items[ordinal]];

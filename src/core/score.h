@@ -20,6 +20,12 @@ struct node_kind {
     VEC(uint32_t) idle;           /* a heap of the idle nodes' ordinals; see node_order.c */
 };
 
+/* Of a node, 1 + a change in the journal; 0: none. */
+struct node_noted {
+    uint64_t last;
+    uint64_t gained; /* the last that may have left more free than before */
+};
+
 /* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
     uint32_t block;                  /* its first */
@@ -31,6 +37,12 @@ enum {
     NODE_NONE = UINT32_MAX,
     SCORE_BLOCK = 32,     /* nodes under a bound */
     JOURNAL_MAX = 1 << 16 /* changes kept; a power of two */
+};
+
+/* What is known of a node. */
+enum {
+    IDLE_NOW = 1,
+    IDLE_QUEUED = 2, /* it is in its kind's heap */
 };
 
 /* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
@@ -49,7 +61,7 @@ struct kind_score {
 struct scores {
     /* By ordinal. */
     VEC(struct live_node *) nodes; /* NULL: no node has the number */
-    VEC(uint64_t) noted;           /* 1 + the node's last change; 0: none */
+    VEC(struct node_noted) noted;
     VEC(uint32_t) kind_of;
     VEC(uint8_t) idle; /* what node_order.c knows of it */
     bool idle_known;   /* that is as it was.. */
@@ -73,8 +85,8 @@ struct scores {
 
 /* Numbers the nodes and finds their kinds, if they changed since. */
 void nodes_number(struct core *core);
-/* Something that is held or claimed of the node changed. */
-void journal_note(struct live_node *node);
+/* Something that is held, claimed or promised of the node changed; gained: more may be free. */
+void journal_note(struct live_node *node, bool gained);
 /* The node of change `at`, which is from begin to end, by ordinal; or NODE_NONE. */
 uint32_t journal_change(const struct journal *journal, uint64_t at);
 /* Nodes came, went or changed: all is stale until they are numbered again. */
@@ -86,7 +98,10 @@ bool kinds_shared(const struct scores *scores);
 /* Brings up to date which nodes are idle. */
 void idle_follow(struct scores *scores);
 /* Whether the node takes work and nothing is held, claimed or promised of it. */
-bool idle_is(const struct scores *scores, uint32_t ordinal);
+static inline bool idle_is(const struct scores *scores, uint32_t ordinal)
+{
+    return scores->idle.items[ordinal] & IDLE_NOW;
+}
 /* The first idle node of a kind, by ordinal; or NODE_NONE. */
 uint32_t idle_first(struct scores *scores, uint32_t kind);
 bool idle_check(const struct core *core); /* for core_check */
