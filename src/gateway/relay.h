@@ -10,6 +10,7 @@
 #include "gateway/model_scan.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
+#include "gateway/terms.h"
 #include "gateway/usage.h"
 #include "gateway/worker.h"
 
@@ -21,10 +22,14 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct answer_source;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct relay_cache;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -41,15 +46,6 @@ struct relay_body {
     bool let_go; /* what was held is gone: no other replica can be asked */
 };
 
-/* What was decided about where it goes; a copy, because the routes may change meanwhile. */
-struct relay_service {
-    char name[USAGE_NAME];
-    char route[TARGET_ROUTE_BYTES];
-    int64_t timeout_ms;
-    enum route_retry retry;
-    bool known;
-};
-
 /* The attempt under way: exchange is NULL without one. */
 struct relay_attempt {
     struct http_exchange *exchange;
@@ -61,17 +57,29 @@ struct relay_attempt {
     bool streamed; /* the body is passed on in pieces */
 };
 
+/* See answer.h. */
 struct relay_answer {
-    int status;    /* 0: none yet */
-    bool begun;    /* the head is on its way to the client */
-    bool bodyless; /* a status that has no body */
-    bool events;   /* text/event-stream that takes comments between its events */
-    int64_t bytes;
-    int64_t first_ns, last_ns; /* when the first and the last piece came */
+    int status;                /* 0: none yet */
+    bool begun;                /* the head is on its way to the client */
+    bool bodyless;             /* a status that has no body */
+    bool lazy;                 /* the head waits for the first bytes to come through the filters */
+    bool events;               /* text/event-stream that takes comments between its events */
+    uint32_t steps;            /* a bit for each filter at work */
+    int64_t length;            /* announced; -1: not known */
+    int64_t bytes;             /* handed to the client's connection */
+    int64_t first_ns, last_ns; /* when it began, and when the last piece came */
     char end[4];               /* the last bytes passed on */
-    struct token_tail *tail;   /* of the OpenAI API */
+    const struct answer_source *source;
+    struct token_tail *tail;   /* ANSWER_TOKENS */
     struct http_field *fields; /* in the request's arena */
     size_t field_count;
+};
+
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
 };
 
 struct relay {
@@ -93,11 +101,14 @@ struct relay {
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405 */
     struct balance_tried tried;
-    struct relay_service service;
+    struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct event timer; /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache; /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;         /* what is there to say was said */
+    struct event timer;        /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
@@ -119,6 +130,9 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+
+/* Who asks; NULL: nobody known. Valid within a turn of the loop. */
+const struct route_key *relay_key(struct relay *relay);
 
 /* Reads the body until the model is known. */
 enum stage_result relay_stage_model(struct relay *relay);

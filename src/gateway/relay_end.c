@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/access_log.h"
+#include "gateway/answer.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -20,18 +21,13 @@ void relay_respond(
 {
     struct http_field fields[5] = {{"Content-Type", content_type}, {"X-Request-ID", relay->id}};
     size_t count = 2;
-    struct http_request *request = relay->request;
     if (status == 503)
         fields[count++] = (struct http_field){"Retry-After", "1"};
     if (status == 401)
         fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};
     if (status == 405)
         fields[count++] = (struct http_field){"Allow", relay->allow};
-    relay->answer.status = status;
-    relay->answer.bytes = (int64_t)length;
-    relay_account(relay, RELAY_COMPLETE);
-    http_respond(request, status, fields, count, body, length);
-    relay_free(relay);
+    answer_whole(relay, status, fields, count, body, length);
 }
 
 static void write_oip(struct strbuf *out, const char *text)
@@ -116,7 +112,7 @@ static struct usage_counts *counts_of(const struct relay *relay)
     if (relay->attempt.counts)
         return relay->attempt.counts;
     struct usage_series series = {0};
-    memcpy(series.service, relay->service.name, USAGE_NAME);
+    strcpy(series.service, relay->terms->service);
     memcpy(series.key, relay->key_id, USAGE_NAME);
     return usage_counts_of(relay->view->usage, &series);
 }
@@ -199,7 +195,7 @@ static void log_line(const struct relay *relay, enum relay_end end, int64_t now_
     put_text(line, ",\"key\":", relay->key_id);
     put_text(line, ",\"method\":", http_request_method(relay->request));
     put_path(line, http_request_path(relay->request));
-    put_text(line, ",\"route\":", relay->service.route);
+    put_text(line, ",\"route\":", relay->terms ? relay->terms->route : "");
     put_number(line, ",\"version\":", relay->attempt.version);
     put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
     put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
@@ -219,10 +215,10 @@ void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->service.known)
+    if (relay->terms)
         count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000);
-    atomic_fetch_add_explicit(&figures->requests, 1, memory_order_relaxed);
+    figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
-        atomic_fetch_add_explicit(&figures->failed, 1, memory_order_relaxed);
+        figure_add(figures, FIGURE_FAILED, 1);
     log_line(relay, end, now_ns);
 }

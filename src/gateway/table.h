@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "gateway/routes.h"
+#include "gateway/terms.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -33,12 +34,13 @@ struct replica_state {
     size_t tables;                      /* living tables that hold it */
 };
 
+/* And the terms of services (terms.h), which live and go in the same way. */
 struct replica_states;
 /* None yet. Used by the main thread alone, as all that follows. */
 struct replica_states *replica_states_create(void);
 void replica_states_destroy(struct replica_states *states); /* NULL is fine; no table may be left */
-/* Forgets those that no living table has and where nothing is under way: a state is never under a
- * worker's feet. */
+/* Forgets those, and terms, that no living table has and where nothing is under way: a state is
+ * never under a worker's feet. */
 void replica_states_sweep(struct replica_states *states);
 /* Appends the items of "endpoints" of GET /status, with commas. */
 void replica_states_write(const struct replica_states *states, struct strbuf *out);
@@ -66,6 +68,7 @@ struct table_replica {
 
 struct table_service {
     const struct route_service *route;
+    struct service_terms *terms;
     const struct table_replica *replicas; /* route->replica_count */
 };
 

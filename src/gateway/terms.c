@@ -1,0 +1,150 @@
+/* Terms of services: see terms.h. Both maps have what lives: terms by their text, states by the
+ * service's name. */
+#include "gateway/terms.h"
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "spec/serving.h"
+#include "wire/doc.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct terms_set {
+    struct service_terms *first;
+    struct strmap by_text, states;
+};
+
+struct terms_set *terms_set_create(void)
+{
+    return mem_alloc(1, sizeof(struct terms_set));
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static struct service_state *state_of(struct terms_set *set, const char *service)
+{
+    struct service_state *state = strmap_get(&set->states, service);
+    if (!state) {
+        state = mem_alloc(1, sizeof *state);
+        state->service = mem_strdup(service);
+        strmap_put(&set->states, service, state);
+    }
+    state->terms++;
+    return state;
+}
+
+static void state_release(struct terms_set *set, struct service_state *state)
+{
+    assert(state->terms > 0);
+    if (--state->terms > 0)
+        return;
+    strmap_remove(&set->states, state->service);
+    free(state->service);
+    free(state);
+}
+
+/* ---- terms ----------------------------------------------------------------------------------- */
+
+static char *text_of(const struct route_service *service)
+{
+    struct strbuf text = {0};
+    strbuf_printf(&text, "%s %s %s %d%d %s", service->service, service->route, service->team,
+        service->oip, service->openai, service->options_text);
+    return strbuf_steal(&text);
+}
+
+/* The options are decoded again, so that they live in the terms' own arena. They are valid: the
+ * routes were decoded. */
+static void options_copy(struct service_terms *terms, const char *text)
+{
+    struct error err;
+    size_t length = strlen(text);
+    const char *kept = arena_strdup(terms->arena, text);
+    const struct doc *doc = doc_parse_json(terms->arena, kept, length, length, &err);
+    int rc = doc ? service_gateway_decode(terms->arena, doc, &terms->options, &err) : -1;
+    assert(rc == 0);
+    (void)rc;
+}
+
+static struct service_terms *terms_create(
+    struct terms_set *set, const struct route_service *service, char *text)
+{
+    struct service_terms *terms = mem_alloc(1, sizeof *terms);
+    terms->arena = arena_create();
+    terms->service = arena_strdup(terms->arena, service->service);
+    terms->route = arena_strdup(terms->arena, service->route);
+    terms->team = arena_strdup(terms->arena, service->team);
+    terms->oip = service->oip;
+    terms->openai = service->openai;
+    options_copy(terms, service->options_text);
+    terms->state = state_of(set, service->service);
+    terms->text = text;
+    terms->next = set->first;
+    set->first = terms;
+    strmap_put(&set->by_text, text, terms);
+    return terms;
+}
+
+struct service_terms *terms_of(struct terms_set *set, const struct route_service *service)
+{
+    char *text = text_of(service);
+    struct service_terms *terms = strmap_get(&set->by_text, text);
+    if (terms)
+        free(text);
+    else
+        terms = terms_create(set, service, text);
+    terms->tables++;
+    return terms;
+}
+
+void terms_release(struct service_terms *terms)
+{
+    assert(terms->tables > 0);
+    terms->tables--;
+}
+
+/* Acquire: whoever brought a count to zero has finished with the terms. */
+static bool is_held(const struct service_terms *terms)
+{
+    for (size_t i = 0; i < ARRAY_LEN(terms->uses); i++) {
+        if (atomic_load_explicit(&terms->uses[i].count, memory_order_acquire) > 0)
+            return true;
+    }
+    return terms->tables > 0;
+}
+
+static void terms_free(struct terms_set *set, struct service_terms *terms)
+{
+    strmap_remove(&set->by_text, terms->text);
+    state_release(set, terms->state);
+    arena_destroy(terms->arena);
+    free(terms->text);
+    free(terms);
+}
+
+void terms_sweep(struct terms_set *set)
+{
+    for (struct service_terms **link = &set->first; *link;) {
+        struct service_terms *terms = *link;
+        if (is_held(terms)) {
+            link = &terms->next;
+            continue;
+        }
+        *link = terms->next;
+        terms_free(set, terms);
+    }
+}
+
+void terms_set_destroy(struct terms_set *set)
+{
+    if (!set)
+        return;
+    terms_sweep(set);
+    assert(!set->first);
+    strmap_finish(&set->by_text);
+    strmap_finish(&set->states);
+    free(set);
+}
