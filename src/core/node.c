@@ -62,6 +62,7 @@ void node_free(struct live_node *node)
 {
     free(node->device_held);
     free(node->device_claimed);
+    free(node->sockets);
     vec_free(&node->placements);
     vec_free(&node->claims);
     free(node);
