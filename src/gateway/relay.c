@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_cache.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -47,6 +48,13 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+}
+
+const struct route_key *relay_key(struct relay *relay)
+{
+    if (!relay->key)
+        find_key(relay);
+    return relay->key;
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)
@@ -118,10 +126,9 @@ static enum stage_result stage_service(struct relay *relay)
     const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
-    if (!relay->key)
-        find_key(relay);
-    if (!service || !route_allows(service->route, relay->key))
-        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
+    const struct route_key *key = relay_key(relay);
+    if (!service || !route_allows(service->route, key))
+        return key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
     relay->terms = service->terms;
@@ -214,7 +221,7 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 6 };
+enum { STAGE_REPLICA = 7 };
 
 static stage_fn *const stages[] = {
     stage_key,
@@ -222,6 +229,7 @@ static stage_fn *const stages[] = {
     relay_stage_model,
     stage_service,
     relay_stage_body,
+    relay_stage_cache,
     relay_stage_usage,
     [STAGE_REPLICA] = stage_replica,
     relay_stage_forward,
@@ -276,6 +284,7 @@ static void on_cancel(void *context)
 {
     struct relay *relay = context;
     relay_attempt_end(relay, false);
+    relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
 }
@@ -307,6 +316,7 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
 void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
+    relay_cache_leave(relay, false);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);

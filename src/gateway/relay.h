@@ -26,6 +26,7 @@ struct answer_source;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct relay_cache;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -105,7 +106,9 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct event timer; /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache; /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;         /* what is there to say was said */
+    struct event timer;        /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
@@ -127,6 +130,9 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+
+/* Who asks; NULL: nobody known. Valid within a turn of the loop. */
+const struct route_key *relay_key(struct relay *relay);
 
 /* Reads the body until the model is known. */
 enum stage_result relay_stage_model(struct relay *relay);

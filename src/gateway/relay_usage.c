@@ -4,7 +4,6 @@
 #include "gateway/relay_usage.h"
 
 #include "base/memory.h"
-#include "gateway/answer.h"
 #include "gateway/usage_ask.h"
 #include "gateway/usage_strip.h"
 #include "wire/http.h"
@@ -107,7 +106,7 @@ static const char *field_of(const struct relay_answer *answer, const char *name)
     return NULL;
 }
 
-bool relay_usage_begin(struct relay *relay)
+static bool usage_begin(struct relay *relay)
 {
     struct relay_answer *answer = &relay->answer;
     if (!relay->usage.asked)
@@ -121,27 +120,29 @@ bool relay_usage_begin(struct relay *relay)
     return true;
 }
 
-bool relay_usage_piece(struct relay *relay, const char *bytes, size_t length)
+static bool usage_piece(struct relay *relay, const char *bytes, size_t length)
 {
     const char *out;
     size_t count = usage_strip_piece(relay->usage.strip, bytes, length, &out);
     return count == 0 || answer_pass(relay, ANSWER_USAGE, out, count);
 }
 
-bool relay_usage_end(struct relay *relay)
+static bool usage_end(struct relay *relay)
 {
     const char *out;
     size_t count = usage_strip_end(relay->usage.strip, &out);
     return count == 0 || answer_pass(relay, ANSWER_USAGE, out, count);
 }
 
-void relay_usage_finish(struct relay *relay)
+static void usage_finish(struct relay *relay)
 {
     if (relay->usage.strip)
         usage_strip_finish(relay->usage.strip);
     free(relay->usage.strip);
     relay->usage.strip = NULL;
 }
+
+const struct answer_filter relay_usage_filter = {usage_begin, usage_piece, usage_end, usage_finish};
 
 void relay_usage_free(struct relay *relay)
 {

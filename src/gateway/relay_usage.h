@@ -3,6 +3,7 @@
  * counts the tokens and the client sees the stream it asked for. */
 #pragma once
 
+#include "gateway/answer.h"
 #include "gateway/relay.h"
 
 /* After the body was held: edits it, where it is complete. */
@@ -20,16 +21,8 @@ size_t relay_usage_room(struct relay *relay);
  * http_exchange_write. */
 bool relay_usage_write(struct relay *relay, const char *bytes, size_t length);
 
-/* ---- the filter of answers: see answer.h -----------------------------------------------------
- */
+/* The filter that takes out of an answer what the client did not ask for. */
+extern const struct answer_filter relay_usage_filter;
 
-/* Whether the answer has events that the client did not ask for. */
-bool relay_usage_begin(struct relay *relay);
-/* Passes on all others. False: the relay is gone. */
-bool relay_usage_piece(struct relay *relay, const char *bytes, size_t length);
-/* Passes on an event that did not become whole. False: the same. */
-bool relay_usage_end(struct relay *relay);
-/* The answer is over. */
-void relay_usage_finish(struct relay *relay);
 /* Frees what a relay has of this. */
 void relay_usage_free(struct relay *relay);

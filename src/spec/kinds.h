@@ -462,6 +462,12 @@ enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
+/* Answers that are given again: exactly the same request, model version and tenant. */
+struct service_cache {
+    int64_t ttl_ms; /* 0: none are kept */
+    int64_t entry_bytes_max, bytes_max;
+    bool sampled; /* also answers that were drawn at random */
+};
 
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
@@ -471,6 +477,7 @@ struct service_gateway {
     int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
     enum usage_mode usage;      /* default pass */
+    struct service_cache cache;
 };
 
 struct service {
