@@ -285,7 +285,7 @@ def test_what_the_gateway_refuses(connect, gateway, upstream):
     error = raised(client, chat(model=""), openai.NotFoundError)
     assert error.code == "model_not_found"
     error = raised(client, chat(model=7), openai.BadRequestError)
-    assert (error.type, error.param) == ("invalid_request_error", "model")
+    assert (error.type, error.code) == ("invalid_request_error", "invalid_body")
     gateway.put(service(upstream, route="words", access="team", body_bytes_max=500), keys=[key("ann")])
     error = raised(client, chat(messages=[{"role": "user", "content": "x" * 600}]), openai.APIStatusError)
     assert (error.status_code, error.code) == (413, "request_too_large")
