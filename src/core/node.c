@@ -34,6 +34,7 @@ void topology_changed(struct core *core)
         promises_touch(core);
     journal_close(&core->scores);
     core->free_version++;
+    core->stir_version++;
     core->pass_wanted = true;
 }
 
@@ -47,6 +48,14 @@ void node_prepare(struct core *core, struct live_node *node)
     node->device_claimed = mem_alloc(DEVICES_MAX, sizeof *node->device_claimed);
     node->resource = node->row.accelerator ? resource_of_type(core, node->row.accelerator) : -1;
     node_room_derive(node);
+}
+
+bool node_unused(const struct live_node *node)
+{
+    const struct bundle *all = &node->room.all;
+    return node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
+           node->room.whole == node->row.devices && all->cpu_milli == node->row.cpu_milli &&
+           all->memory_bytes == node->row.memory_bytes && all->disk_bytes == node->row.disk_bytes;
 }
 
 void node_free(struct live_node *node)
@@ -93,6 +102,7 @@ void node_room_derive(struct live_node *node)
     bundle_add(&node->room.all, &node->held, -1);
     bundle_add(&node->room.all, &node->claimed, -1);
     room_of_devices(node);
+    node->changes++;
 }
 
 static int64_t share_of_device(int64_t left)

@@ -11,6 +11,7 @@
 #include "core/packing.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -193,13 +194,17 @@ static void part_add(const struct core *core, const struct live_job *job,
     vec_push(&plan->parts, part);
 }
 
+/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. */
 static void choices_collect(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_max, struct choices *choices)
+    struct live_node *const *nodes, size_t count, const int32_t *rooms, int32_t size_max,
+    struct choices *choices)
 {
     /* How tight a domain is takes all the room of its nodes. */
     int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = nodes[i];
+        if (rooms && rooms[node->ordinal] == 0)
+            continue;
         int32_t ranks = fit_ranks(core, job, node, ask);
         if (ranks == 0)
             continue;
@@ -225,28 +230,49 @@ static void choices_narrow(const struct live_job *job, int32_t size_max, struct 
         choices->list.count = kept;
 }
 
+/* The score of idle nodes of a kind: most that a large gang could go to are such. */
+struct idle {
+    uint32_t kind; /* 1 + its number; 0: none was scored yet */
+    int32_t used;
+    int64_t score;
+};
+
+static int64_t score_like(const struct core *core, const struct live_job *job,
+    const struct live_node *node, int32_t used, struct idle *idle)
+{
+    const struct scores *scores = &core->scores;
+    if (core->packing->per_job || scores->version != core->topology_version || !node_unused(node))
+        return packing_score(core, job, node, used);
+    uint32_t kind = 1 + scores->kind_of.items[node->ordinal];
+    if (kind != idle->kind || used != idle->used)
+        *idle = (struct idle){kind, used, packing_score(core, job, node, used)};
+    return idle->score;
+}
+
 static void choices_score(
     struct core *core, const struct live_job *job, int32_t size_max, struct choices *choices)
 {
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
+    struct idle idle = {0};
     for (size_t i = 0; i < choices->list.count; i++) {
         struct choice *choice = &choices->list.items[i];
         int32_t used = spread ? 1 : (int32_t)least(choice->ranks, size_max);
-        choice->score = packing_score(core, job, choice->node, used);
+        choice->score = score_like(core, job, choice->node, used, &idle);
         /* What is promised is used last. */
         if (choice->node->promises)
             choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
     }
 }
 
-bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
-    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
+static bool plan_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, const int32_t *rooms, int32_t size_min, int32_t size_max, struct plan *plan)
 {
     struct choices choices = {0};
     packing_ready(core, job->shape);
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
-    choices_collect(core, job, nodes, count, size_max, &choices);
+    choices_collect(core, job, nodes, count, rooms, size_max, &choices);
     bool fits = choices.total >= size_min;
+    plan->most = choices.total;
     if (fits) {
         choices_narrow(job, size_max, &choices);
         choices_score(core, job, size_max, &choices);
@@ -267,6 +293,12 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     }
     vec_free(&choices.list);
     return fits;
+}
+
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
+{
+    return plan_pool(core, job, nodes, count, NULL, size_min, size_max, plan);
 }
 
 /* Nodes of a pool stand together: the end is between one of it and one that is not. */
@@ -332,17 +364,23 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
      * for one of its ranks is known from the scores. */
     if (score_usable(core, job) && !plan_node(core, job))
         return false;
-    if (size_min > 1 && !gang_room_for(core, shape, size_min))
+    if (size_min > 1 && !gang_room_for(core, shape, size_min)) {
+        plan->most = size_min - 1;
         return false;
+    }
     shape_candidates(core, shape);
     bool found = false;
+    int64_t most_ranks = 0;
+    const int32_t *rooms = gang_room_now(core, shape);
     size_t count = shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
         end = plan_pool_end(core, shape, nodes, begin, count);
         struct plan other = {0};
-        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
+        if (!plan_pool(core, job, nodes + begin, end - begin, rooms, size_min, size_max, &other)) {
+            most_ranks = most(most_ranks, other.most);
             continue;
+        }
         if (found && !plan_better(&other, plan)) {
             plan_finish(&other);
             continue;
@@ -351,6 +389,8 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
         *plan = other;
         found = true;
     }
+    if (!found)
+        plan->most = most_ranks;
     return found;
 }
 

@@ -94,10 +94,12 @@ struct plan {
     int32_t size;
     int32_t domains; /* of the level that the shape wishes for; 0 where it wishes for none */
     int64_t left;    /* ranks that would still fit the domain that is required, else 0 */
+    int64_t most;    /* without a plan: no pool, or domain that is required, has more ranks' room */
 };
 
 /* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
- * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
+ * as possible, then the earlier pool. False: there is none now, and plan->most says how far it was
+ * from that. plan_finish frees it. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
 /* The node that plan_make takes for one rank of a job for which score_usable holds, or NULL. */

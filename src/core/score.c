@@ -174,6 +174,7 @@ void journal_note(struct live_node *node)
     struct journal *journal = &scores->journal;
     scores->promised |= node->promises != NULL;
     node->empty_key = 0;
+    node->changes++;
     if (!journal->open || journal->trials)
         return;
     if (!journal->ring)
@@ -566,6 +567,14 @@ static bool bounds_hold(const struct scores *scores, const struct score_row *row
     return true;
 }
 
+/* What the node would score if nothing were remembered of it: policies know nothing of a copy. */
+static int64_t score_afresh(
+    const struct core *core, const struct live_job *job, const struct live_node *node)
+{
+    struct live_node copy = *node;
+    return score_now(core, job, &copy);
+}
+
 /* Scores that were brought up to date and not touched by the journal since are what they would be
  * if they were computed now. */
 bool score_check(const struct core *core, const struct live_shape *shape)
@@ -580,7 +589,7 @@ bool score_check(const struct core *core, const struct live_shape *shape)
         bool matches = node && node_takes_work(node) && fit_matches(core, shape, node);
         bool pending = node && scores->noted.items[i] > row->at;
         if (matches != (row->scores[i] != SCORE_NO_MATCH) ||
-            (matches && !pending && row->scores[i] != score_now(core, &like, node)))
+            (matches && !pending && row->scores[i] != score_afresh(core, &like, node)))
             return false;
     }
     return bounds_hold(scores, row);

@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/relay.h"
+#include "gateway/relay_cache.h"
+#include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -35,16 +37,20 @@ static void tokens_finish(struct relay *relay)
     relay->answer.tail = NULL;
 }
 
+static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, NULL, tokens_finish};
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static const struct answer_filter filters[ANSWER_STEPS] = {
-    [ANSWER_TOKENS] = {tokens_begin, tokens_piece, NULL, tokens_finish},
+static const struct answer_filter *const filters[ANSWER_STEPS] = {
+    [ANSWER_TOKENS] = &tokens_filter,
+    [ANSWER_USAGE] = &relay_usage_filter,
+    [ANSWER_CACHE] = &relay_cache_filter,
 };
 
 static void begin_filters(struct relay *relay)
 {
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (filters[step].begin && filters[step].begin(relay))
+        if (filters[step]->begin && filters[step]->begin(relay))
             relay->answer.steps |= 1u << step;
     }
 }
@@ -52,8 +58,8 @@ static void begin_filters(struct relay *relay)
 void answer_finish(struct relay *relay)
 {
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (relay->answer.steps >> step & 1 && filters[step].finish)
-            filters[step].finish(relay);
+        if (relay->answer.steps >> step & 1 && filters[step]->finish)
+            filters[step]->finish(relay);
     }
     relay->answer.steps = 0;
 }
@@ -164,8 +170,8 @@ static bool pass_from(struct relay *relay, size_t step, const char *bytes, size_
 {
     uint32_t left = relay->answer.steps >> step;
     for (; left; step++, left >>= 1) {
-        if (left & 1 && filters[step].piece)
-            return filters[step].piece(relay, bytes, length);
+        if (left & 1 && filters[step]->piece)
+            return filters[step]->piece(relay, bytes, length);
     }
     return to_client(relay, bytes, length);
 }
@@ -206,7 +212,7 @@ void answer_end(struct relay *relay)
     struct relay_answer *answer = &relay->answer;
     struct http_request *request = relay->request;
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (answer->steps >> step & 1 && filters[step].end && !filters[step].end(relay))
+        if (answer->steps >> step & 1 && filters[step]->end && !filters[step]->end(relay))
             return;
     }
     if (!answer->begun)
@@ -216,6 +222,28 @@ void answer_end(struct relay *relay)
         http_respond(request, answer->status, answer->fields, answer->field_count, NULL, 0);
     else
         http_respond_end(request);
+    relay_free(relay);
+}
+
+void answer_add_field(struct relay *relay, const char *name, const char *value)
+{
+    struct relay_answer *answer = &relay->answer;
+    struct http_field *fields =
+        arena_alloc(http_request_arena(relay->request), answer->field_count + 1, sizeof *fields);
+    for (size_t i = 0; i < answer->field_count; i++)
+        fields[i] = answer->fields[i];
+    fields[answer->field_count++] = (struct http_field){name, value};
+    answer->fields = fields;
+}
+
+void answer_whole(struct relay *relay, int status, const struct http_field *fields, size_t count,
+    const void *body, size_t length)
+{
+    assert(!relay->attempt.exchange && !relay->answer.begun);
+    relay->answer.status = status;
+    relay->answer.bytes = (int64_t)length;
+    relay_account(relay, RELAY_COMPLETE);
+    http_respond(relay->request, status, fields, count, body, length);
     relay_free(relay);
 }
 

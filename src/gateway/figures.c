@@ -22,6 +22,18 @@ static const struct row {
         "Requests that wait for a replica"},
     [FIGURE_HELD_BYTES] = {"heldBytes", "muster_gateway_held_bytes", "gauge",
         "Bytes of request bodies that are held"},
+    [FIGURE_CACHE_HITS] = {"cacheHits", "muster_gateway_cache_hits_total", "counter",
+        "Answers that were given again"},
+    [FIGURE_CACHE_SHARED] = {"cacheShared", "muster_gateway_cache_shared_total", "counter",
+        "Answers of a call that others had begun"},
+    [FIGURE_CACHE_MISSES] = {"cacheMisses", "muster_gateway_cache_misses_total", "counter",
+        "Requests that a replica had to answer although answers like theirs are kept"},
+    [FIGURE_CACHE_EVICTED] = {"cacheEvicted", "muster_gateway_cache_evicted_total", "counter",
+        "Answers that made room for others"},
+    [FIGURE_CACHE_ENTRIES] = {"cacheEntries", "muster_gateway_cache_entries", "gauge",
+        "Answers that are kept"},
+    [FIGURE_CACHE_BYTES] = {"cacheBytes", "muster_gateway_cache_bytes", "gauge",
+        "Bytes of the answers that are kept"},
 };
 
 void figures_add(struct figures *figures, const struct worker_figures *worker)

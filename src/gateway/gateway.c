@@ -46,6 +46,7 @@ enum {
 };
 #define LISTEN           "127.0.0.1:8080"
 #define ACCESS_LOG_BYTES ((int64_t)64 << 20)
+#define CACHE_BYTES      ((int64_t)256 << 20)
 
 static const char no_routes[] = "{\"generation\":0,\"keys\":[],\"services\":[]}";
 
@@ -357,6 +358,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
     if (post_office_create(count, &gateway->office, err) < 0)
         return -1;
     options.office = gateway->office;
+    options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
     snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
     for (int i = 0; i < count; i++) {
@@ -423,11 +425,18 @@ static int gateway_open(struct gateway *gateway, struct error *err)
 /* A gateway that could not open everything has workers that were not told yet. */
 static void end_workers(struct gateway *gateway)
 {
+    struct worker_view *views[GATEWAY_WORKERS_MAX];
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_drain(gateway->workers[i]);
     end_loops(gateway);
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_join(gateway->workers[i]);
+    for (int i = 0; i < gateway->worker_count; i++)
+        views[i] = gateway_worker_view(gateway->workers[i]);
+    if (gateway->worker_count > 0 && gateway->worker_count == post_office_workers(gateway->office))
+        post_office_settle(gateway->office, views);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_free(gateway->workers[i]);
 }
 
 static void gateway_close(struct gateway *gateway)
@@ -465,6 +474,8 @@ static void set_defaults(struct gateway_config *config)
     config->listen = config->listen ? config->listen : LISTEN;
     if (config->access_log_bytes <= 0)
         config->access_log_bytes = ACCESS_LOG_BYTES;
+    if (config->cache_bytes <= 0)
+        config->cache_bytes = CACHE_BYTES;
     if (config->drain_ms <= 0)
         config->drain_ms = DRAIN_MS;
     if (config->keep_alive_ms <= 0)

@@ -23,11 +23,14 @@ static void put_member(struct strbuf *out, const char *name, struct oip_span val
 /* The members of a tensor's parameters but for the size, each with a comma after it. */
 static void put_parameters(struct strbuf *out, struct oip_span parameters)
 {
-    struct oip_cursor cursor = {parameters.text, parameters.text + parameters.length};
+    struct oip_cursor cursor;
     struct oip_span name, span;
     enum oip_value value;
     bool first = true;
-    if (!parameters.text || !oip_take(&cursor, '{'))
+    if (!parameters.text)
+        return;
+    cursor = (struct oip_cursor){parameters.text, parameters.text + parameters.length};
+    if (!oip_take(&cursor, '{'))
         return;
     while (
         oip_next_member(&cursor, &first, &name) == OIP_ITEM && oip_skip(&cursor, &span, &value)) {

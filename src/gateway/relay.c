@@ -1,6 +1,8 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_cache.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -46,6 +48,13 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+}
+
+const struct route_key *relay_key(struct relay *relay)
+{
+    if (!relay->key)
+        find_key(relay);
+    return relay->key;
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)
@@ -117,10 +126,9 @@ static enum stage_result stage_service(struct relay *relay)
     const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
-    if (!relay->key)
-        find_key(relay);
-    if (!service || !route_allows(service->route, relay->key))
-        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
+    const struct route_key *key = relay_key(relay);
+    if (!service || !route_allows(service->route, key))
+        return key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
     relay->terms = service->terms;
@@ -213,15 +221,15 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 5 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
     relay_stage_model,
     stage_service,
     relay_stage_body,
-    [STAGE_REPLICA] = stage_replica,
+    relay_stage_cache,
+    relay_stage_usage,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -242,7 +250,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -274,6 +284,7 @@ static void on_cancel(void *context)
 {
     struct relay *relay = context;
     relay_attempt_end(relay, false);
+    relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
 }
@@ -305,6 +316,7 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
 void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
+    relay_cache_leave(relay, false);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
@@ -315,5 +327,6 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }

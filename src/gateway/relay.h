@@ -26,7 +26,10 @@ struct answer_source;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct relay_cache;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -72,6 +75,13 @@ struct relay_answer {
     size_t field_count;
 };
 
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
+};
+
 struct relay {
     TAILQ_ENTRY(relay) link; /* among those that wait */
     struct gateway_worker *worker;
@@ -93,9 +103,12 @@ struct relay {
     struct balance_tried tried;
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct event timer; /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache; /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;         /* what is there to say was said */
+    struct event timer;        /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
@@ -117,6 +130,9 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+
+/* Who asks; NULL: nobody known. Valid within a turn of the loop. */
+const struct route_key *relay_key(struct relay *relay);
 
 /* Reads the body until the model is known. */
 enum stage_result relay_stage_model(struct relay *relay);

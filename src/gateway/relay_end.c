@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/access_log.h"
+#include "gateway/answer.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -20,18 +21,13 @@ void relay_respond(
 {
     struct http_field fields[5] = {{"Content-Type", content_type}, {"X-Request-ID", relay->id}};
     size_t count = 2;
-    struct http_request *request = relay->request;
     if (status == 503)
         fields[count++] = (struct http_field){"Retry-After", "1"};
     if (status == 401)
         fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};
     if (status == 405)
         fields[count++] = (struct http_field){"Allow", relay->allow};
-    relay->answer.status = status;
-    relay->answer.bytes = (int64_t)length;
-    relay_account(relay, RELAY_COMPLETE);
-    http_respond(request, status, fields, count, body, length);
-    relay_free(relay);
+    answer_whole(relay, status, fields, count, body, length);
 }
 
 static void write_oip(struct strbuf *out, const char *text)

@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "gateway/cache.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_cache.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -233,6 +235,7 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
     worker->view.office = worker->options.office;
+    worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
     worker->box = post_box_open(
         worker->view.office, worker->options.number, worker->view.base, &worker->view);
     /* With fewer, 256 clients of one replica had every third request open a connection anew. They
@@ -245,11 +248,11 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     return open_server(worker, ret_port, err);
 }
 
-/* The server goes first: it cancels the requests, which give up their exchanges. */
 static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
     post_box_close(worker->box);
+    cache_destroy(worker->view.cache);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
@@ -315,8 +318,14 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
 
 void gateway_worker_join(struct gateway_worker *worker)
 {
-    if (!worker)
-        return;
     pthread_join(worker->thread, NULL);
-    worker_close(worker);
+    /* The server goes first: it cancels the requests, which give up their exchanges. */
+    http_server_destroy(worker->http);
+    worker->http = NULL;
+}
+
+void gateway_worker_free(struct gateway_worker *worker)
+{
+    if (worker)
+        worker_close(worker);
 }
