@@ -2,6 +2,8 @@
 #include "gateway/relay.h"
 #include "gateway/answer.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -220,15 +222,18 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 6 };
+enum { STAGE_REPLICA = 9 };
 
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
+    relay_stage_limits,
     relay_stage_cache,
+    relay_stage_turn,
     [STAGE_REPLICA] = stage_replica,
     relay_stage_forward,
 };
@@ -315,6 +320,7 @@ void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);

@@ -168,7 +168,8 @@ struct limit_list {
 struct serving_rights {
     struct limit_list limits; /* of all its requests together, at whichever service */
     int64_t weight_micro;     /* share of a busy service, against other teams'; 1000000 */
-    int64_t priority; /* of its requests, and the most they may ask for; -1: the team's, or normal */
+    int64_t
+        priority; /* of its requests, and the most they may ask for; -1: the team's, or normal */
 };
 
 /* ---- Team ------------------------------------------------------------------------------ */
