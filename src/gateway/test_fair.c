@@ -138,7 +138,6 @@ static void test_who_would_wait_too_long_is_refused_at_once(void **state)
     assert_int_equal(fair_enter(fair, 0, &ask, &other.entry, &wait_us), FAIR_WAITS);
     fair_leave(fair);
     empty(fair);
-    fair_destroy(fair);
 }
 
 static void test_the_queue_is_bounded(void **state)
