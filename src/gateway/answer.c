@@ -6,6 +6,7 @@
 #include "gateway/relay.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -43,6 +44,7 @@ static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, N
 
 static const struct answer_filter *const filters[ANSWER_STEPS] = {
     [ANSWER_TOKENS] = &tokens_filter,
+    [ANSWER_USAGE] = &relay_usage_filter,
     [ANSWER_CACHE] = &relay_cache_filter,
 };
 

@@ -4,6 +4,7 @@
 #include "gateway/relay_cache.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_turn.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -222,8 +223,6 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 9 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
@@ -234,7 +233,8 @@ static stage_fn *const stages[] = {
     relay_stage_limits,
     relay_stage_cache,
     relay_stage_turn,
-    [STAGE_REPLICA] = stage_replica,
+    relay_stage_usage,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -255,7 +255,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -331,5 +333,6 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }

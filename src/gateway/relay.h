@@ -30,6 +30,8 @@ struct http_request;
 struct relay_cache;
 struct relay_limits;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -87,6 +89,13 @@ struct relay_turn {
     enum turn_state state;
 };
 
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
+};
+
 struct relay {
     TAILQ_ENTRY(relay) link; /* among those that wait */
     struct gateway_worker *worker;
@@ -108,6 +117,7 @@ struct relay {
     struct balance_tried tried;
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
     struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */

@@ -510,6 +510,8 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
+/* What is done to learn the tokens of a stream whose client does not ask for them. */
+enum usage_mode { USAGE_PASS, USAGE_ASK };
 
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
@@ -538,6 +540,7 @@ struct service_gateway {
     struct service_limits limits;
     struct service_queue queue;
     struct service_cache cache;
+    enum usage_mode usage; /* default pass */
 };
 
 struct service {
