@@ -2,6 +2,8 @@
 #include "gateway/relay.h"
 #include "gateway/answer.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -226,9 +228,12 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_limits,
     relay_stage_cache,
+    relay_stage_turn,
     relay_stage_usage,
     stage_replica,
     relay_stage_forward,
@@ -320,6 +325,7 @@ void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
