@@ -72,9 +72,9 @@ static void fill(const struct core *core, const struct live_shape *shape, struct
 static void follow(const struct core *core, const struct live_shape *shape, struct gang_room *room)
 {
     const struct scores *scores = &core->scores;
-    for (uint64_t at = room->at; at < scores->journal.end; at++) {
-        uint32_t ordinal = journal_change(&scores->journal, at);
-        if (ordinal == NODE_NONE || room->ranks[ordinal] == ROOM_NO_MATCH)
+    uint64_t at = room->at;
+    for (uint32_t ordinal; (ordinal = journal_next(&scores->journal, &at)) != NODE_NONE;) {
+        if (room->ranks[ordinal] == ROOM_NO_MATCH)
             continue;
         int32_t ranks = ranks_of(&shape->row, scores->nodes.items[ordinal]);
         *pool_of(scores, room, ordinal) += ranks - room->ranks[ordinal];

@@ -140,6 +140,13 @@ void nodes_number(struct core *core)
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
+static void last_set(struct journal *journal, uint64_t change, bool last)
+{
+    uint64_t *word = &journal->last[change % JOURNAL_MAX / 64];
+    uint64_t bit = (uint64_t)1 << change % 64;
+    *word = last ? *word | bit : *word & ~bit;
+}
+
 void journal_note(struct live_node *node, bool gained)
 {
     struct scores *scores = node->scores;
@@ -149,23 +156,20 @@ void journal_note(struct live_node *node, bool gained)
     node->changes++;
     if (!journal->open || journal->trials)
         return;
-    if (!journal->ring)
+    if (!journal->ring) {
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
+        journal->last = mem_alloc(JOURNAL_MAX / 64, sizeof *journal->last);
+    }
     struct node_noted *noted = &scores->noted.items[node->ordinal];
     if (noted->last > journal->begin)
-        journal->ring[(noted->last - 1) % JOURNAL_MAX] = NODE_NONE;
+        last_set(journal, noted->last - 1, false);
+    last_set(journal, journal->end, true);
     journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
     noted->last = ++journal->end;
     if (gained)
         noted->gained = noted->last;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
-}
-
-uint32_t journal_change(const struct journal *journal, uint64_t at)
-{
-    assert(at >= journal->begin && at < journal->end);
-    return journal->ring[at % JOURNAL_MAX];
 }
 
 void journal_close(struct scores *scores)
@@ -249,9 +253,9 @@ void idle_follow(struct scores *scores)
     if (!scores->idle_known || scores->idle_at < journal->begin)
         idle_find(scores);
     else if (kinds_shared(scores)) {
-        for (uint64_t at = scores->idle_at; at < journal->end; at++) {
-            uint32_t ordinal = journal_change(journal, at);
-            if (ordinal != NODE_NONE && node_takes_work(scores->nodes.items[ordinal]))
+        uint64_t at = scores->idle_at;
+        for (uint32_t ordinal; (ordinal = journal_next(journal, &at)) != NODE_NONE;) {
+            if (node_takes_work(scores->nodes.items[ordinal]))
                 idle_set(scores, ordinal);
         }
     }
@@ -304,7 +308,8 @@ void scores_free(struct scores *scores)
     vec_free(&scores->kind_of);
     vec_free(&scores->idle);
     free(scores->journal.ring);
-    scores->journal.ring = NULL;
+    free(scores->journal.last);
+    scores->journal = (struct journal){0};
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);

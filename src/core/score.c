@@ -260,19 +260,14 @@ static bool concerned(const struct scores *scores, const struct score_row *row, 
 
 /* Some nodes that changed from change *at on, which moves on, and that the row is concerned with;
  * how many. They are asked for ahead of their use: together they come sooner than one after the
- * other. No branch depends on which changes are out of date. */
+ * other. */
 static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
     uint32_t changed[static CHANGES_AHEAD])
 {
-    const struct journal *journal = &scores->journal;
-    size_t count = 0, kept = 0, at_ring = *at % JOURNAL_MAX;
-    size_t ahead = (size_t)least(CHANGES_AHEAD, (int64_t)(journal->end - *at));
-    ahead = (size_t)least((int64_t)ahead, (int64_t)(JOURNAL_MAX - at_ring));
-    for (size_t i = 0; i < ahead; i++) {
-        changed[count] = journal->ring[at_ring + i];
-        count += changed[count] != NODE_NONE;
-    }
-    *at += ahead;
+    size_t count = 0, kept = 0;
+    for (uint32_t ordinal;
+         count < CHANGES_AHEAD && (ordinal = journal_next(&scores->journal, at)) != NODE_NONE;)
+        changed[count++] = ordinal;
     for (size_t i = 0; i < count; i++)
         __builtin_prefetch(&row->scores[changed[i]]);
     for (size_t i = 0; i < count; i++) {

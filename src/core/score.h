@@ -45,10 +45,11 @@ enum {
     IDLE_QUEUED = 2, /* it is in its kind's heap */
 };
 
-/* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
- * NODE_NONE where the node changed again later. */
+/* Nodes of which something changed, by change, each where it changed last: a ring, change i at i %
+ * its size. */
 struct journal {
     uint32_t *ring;
+    uint64_t *last;      /* a bit for each entry of the ring: its node did not change later */
     uint64_t begin, end; /* the changes that are there */
     bool open;           /* the nodes have numbers */
     int trials;          /* changes that will be taken back are not noted */
@@ -87,8 +88,19 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held, claimed or promised of the node changed; gained: more may be free. */
 void journal_note(struct live_node *node, bool gained);
-/* The node of change `at`, which is from begin to end, by ordinal; or NODE_NONE. */
-uint32_t journal_change(const struct journal *journal, uint64_t at);
+/* The next node that changed, by ordinal, from change *at on, which moves behind it; NODE_NONE and
+ * the end of the journal when there is none. */
+static inline uint32_t journal_next(const struct journal *journal, uint64_t *at)
+{
+    while (*at < journal->end) {
+        uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
+        if (last & 1)
+            return journal->ring[(*at)++ % JOURNAL_MAX];
+        *at += last ? (uint64_t)__builtin_ctzll(last) : 64 - *at % 64;
+    }
+    *at = journal->end;
+    return NODE_NONE;
+}
 /* Nodes came, went or changed: all is stale until they are numbered again. */
 void journal_close(struct scores *scores);
 /* From 1 to -1 nodes change on trial, and nobody searches. */
