@@ -247,19 +247,29 @@ static void idle_find(struct scores *scores)
     scores->idle_known = true;
 }
 
+static void idle_follow_some(struct scores *scores)
+{
+    uint32_t changed[JOURNAL_SOME];
+    size_t count = journal_some(&scores->journal, &scores->idle_at, changed);
+    for (size_t i = 0; i < count; i++) {
+        if (node_takes_work(scores->nodes.items[changed[i]]))
+            idle_set(scores, changed[i]);
+    }
+}
+
 void idle_follow(struct scores *scores)
 {
     const struct journal *journal = &scores->journal;
-    if (!scores->idle_known || scores->idle_at < journal->begin)
+    if (!scores->idle_known || scores->idle_at < journal->begin) {
         idle_find(scores);
-    else if (kinds_shared(scores)) {
-        uint64_t at = scores->idle_at;
-        for (uint32_t ordinal; (ordinal = journal_next(journal, &at)) != NODE_NONE;) {
-            if (node_takes_work(scores->nodes.items[ordinal]))
-                idle_set(scores, ordinal);
-        }
+        scores->idle_at = journal->end;
     }
-    scores->idle_at = journal->end;
+    while (scores->idle_at < journal->end) {
+        if (kinds_shared(scores))
+            idle_follow_some(scores);
+        else
+            scores->idle_at = journal->end;
+    }
 }
 
 uint32_t idle_first(struct scores *scores, uint32_t at)

@@ -35,8 +35,9 @@ struct score_segment {
 
 enum {
     NODE_NONE = UINT32_MAX,
-    SCORE_BLOCK = 32,     /* nodes under a bound */
-    JOURNAL_MAX = 1 << 16 /* changes kept; a power of two */
+    SCORE_BLOCK = 32,      /* nodes under a bound */
+    JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
+    JOURNAL_SOME = 64      /* looked at together */
 };
 
 /* What is known of a node. */
@@ -88,18 +89,23 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held, claimed or promised of the node changed; gained: more may be free. */
 void journal_note(struct live_node *node, bool gained);
-/* The next node that changed, by ordinal, from change *at on, which moves behind it; NODE_NONE and
- * the end of the journal when there is none. */
-static inline uint32_t journal_next(const struct journal *journal, uint64_t *at)
+/* The nodes, by ordinal, of some changes from change *at on, which moves behind them; how many.
+ * There are none left when *at is the end. */
+static inline size_t journal_some(
+    const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
 {
-    while (*at < journal->end) {
-        uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
-        if (last & 1)
-            return journal->ring[(*at)++ % JOURNAL_MAX];
-        *at += last ? (uint64_t)__builtin_ctzll(last) : 64 - *at % 64;
+    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
+    uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
+    uint64_t changes = 64 - *at % 64;
+    size_t count = 0;
+    if (journal->end - *at < changes) {
+        changes = journal->end - *at;
+        last &= ((uint64_t)1 << changes) - 1;
     }
-    *at = journal->end;
-    return NODE_NONE;
+    for (; last; last &= last - 1)
+        ret[count++] = ring[__builtin_ctzll(last)];
+    *at += changes;
+    return count;
 }
 /* Nodes came, went or changed: all is stale until they are numbered again. */
 void journal_close(struct scores *scores);
