@@ -66,6 +66,8 @@ struct learned {
     struct values values;
     struct scale scales[MIX_CLASSES_MAX + 1];
     VEC(struct standing) standings; /* by the nodes' ordinals */
+    struct standing other;          /* of a node that is looked at as a copy, for a moment */
+    struct asking stranger;         /* of a shape that was not got ready, for a moment */
 };
 
 /* ---- tables -----------------------------------------------------------------------------------
@@ -139,36 +141,30 @@ static void standing_make(const struct core *core, const struct learned *learned
     view_make(&learned->values, node, NULL, &ret->view);
     ret->worth = view_worth(&ret->view);
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
-    ret->of = node;
     ret->changes = node->changes;
 }
 
-/* That of the node as it is now. A node that is looked at as a copy has none of its own: it is made
- * in `local`. */
-static const struct standing *standing_of(
-    const struct core *core, const struct live_node *node, struct standing *local)
+/* That of the node as it is now. */
+static const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     uint32_t at = node->ordinal;
-    if (at >= learned->standings.count || learned->standings.items[at].of != node) {
-        standing_make(core, learned, node, local);
-        return local;
-    }
-    struct standing *own = &learned->standings.items[at];
-    if (own->changes != node->changes)
-        standing_make(core, learned, node, own);
-    return own;
+    struct standing *standing = &learned->other;
+    if (at < learned->standings.count && learned->standings.items[at].of == node)
+        standing = &learned->standings.items[at];
+    if (standing == &learned->other || standing->changes != node->changes)
+        standing_make(core, learned, node, standing);
+    return standing;
 }
 
-static const struct view_ask *ask_of(
-    const struct core *core, const struct live_shape *shape, struct view_ask *local)
+static const struct view_ask *ask_of(const struct core *core, const struct live_shape *shape)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     const struct asking *asking = shape->packing;
     if (asking && asking->version == core->packing_version)
         return &asking->ask;
-    view_ask_make(&learned->values, &shape->row, local);
-    return local;
+    view_ask_make(&learned->values, &shape->row, &learned->stranger.ask);
+    return &learned->stranger.ask;
 }
 
 /* ---- the score --------------------------------------------------------------------------------
@@ -206,11 +202,8 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     const struct learned *learned = core->packing_state;
     const struct shape_row *ask = &job->shape->row;
     const struct scale *scale = &learned->scales[node->packing_class];
-    struct standing local;
-    struct view_ask local_ask;
-    const struct standing *standing = standing_of(core, node, &local);
-    struct view_taken taken =
-        view_take(&standing->view, ask_of(core, job->shape, &local_ask), ranks);
+    const struct standing *standing = standing_of(core, node);
+    struct view_taken taken = view_take(&standing->view, ask_of(core, job->shape), ranks);
     int64_t score = (int64_t)WEIGHT_IDLE * taken.idle * VALUE_DEVICE / DEVICE_MILLI;
     if (ask->accelerator_milli == 0) {
         score += score_plain(scale, node, ask, ranks, standing->worth.half - taken.worth.half);
@@ -225,17 +218,17 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 }
 
 /* The view of the node less what is taken. */
-static const struct view *view_less(const struct core *core, const struct live_node *node,
-    const int16_t *taken, struct standing *local)
+static const struct view *view_less(
+    const struct core *core, const struct live_node *node, const int16_t *taken)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     int32_t sum = 0;
     for (int32_t i = 0; i < node->row.devices; i++)
         sum += taken[i];
     if (sum == 0)
-        return &standing_of(core, node, local)->view;
-    view_make(&learned->values, node, taken, &local->view);
-    return &local->view;
+        return &standing_of(core, node)->view;
+    view_make(&learned->values, node, taken, &learned->other.view);
+    return &learned->other.view;
 }
 
 static int32_t learned_device(const struct core *core, const struct live_job *job,
@@ -243,11 +236,8 @@ static int32_t learned_device(const struct core *core, const struct live_job *jo
 {
     if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
-    struct standing local;
-    struct view_ask local_ask;
-    const struct view_ask *ask = ask_of(core, job->shape, &local_ask);
-    const struct view *view = view_less(core, node, taken, &local);
-    int32_t from = view_take(view, ask, 1).from;
+    const struct view_ask *ask = ask_of(core, job->shape);
+    int32_t from = view_take(view_less(core, node, taken), ask, 1).from;
     for (int32_t i = 0; i < node->row.devices && from >= ask->milli; i++) {
         if (device_free(node, i) - taken[i] == from)
             return i;
