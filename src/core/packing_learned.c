@@ -271,17 +271,30 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     return score * ((int64_t)1 << STATE_BITS) + taking.standing->hash;
 }
 
+/* The view of the node less what is taken. */
+static const struct view *view_less(const struct core *core, const struct live_node *node,
+    const int16_t *taken, struct standing *local)
+{
+    const struct learned *learned = core->packing_state;
+    int32_t sum = 0;
+    for (int32_t i = 0; i < node->row.devices; i++)
+        sum += taken[i];
+    if (sum == 0)
+        return &standing_of(core, node, local)->view;
+    view_make(&learned->values, node, taken, &local->view);
+    return &local->view;
+}
+
 static int32_t learned_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken)
 {
     if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
-    const struct learned *learned = core->packing_state;
-    struct view view;
+    struct standing local_standing;
     struct asking local;
-    view_make(&learned->values, node, taken, &view);
     const struct view_ask *ask = &asking_of(core, job->shape, &local)->ask;
-    int32_t from = view_take(&view, ask, 1).from;
+    const struct view *view = view_less(core, node, taken, &local_standing);
+    int32_t from = view_take(view, ask, 1).from;
     for (int32_t i = 0; i < node->row.devices && from >= ask->milli; i++) {
         if (device_free(node, i) - taken[i] == from)
             return i;
