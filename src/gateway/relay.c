@@ -2,6 +2,8 @@
 #include "gateway/relay.h"
 #include "gateway/answer.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -226,8 +228,12 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
+    relay_stage_oip,
+    relay_stage_limits,
     relay_stage_cache,
+    relay_stage_turn,
     relay_stage_usage,
     stage_replica,
     relay_stage_forward,
@@ -307,7 +313,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     }
     relay->target.protocol = target_protocol(path);
     relay->allow = allow;
-    if (status == 405)
+    if (status == 204)
+        relay_respond(relay, 204, NULL, NULL, 0);
+    else if (status == 405)
         relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
     else
         relay_refuse(relay, 404, "not_found", "there is no such path here");
@@ -317,6 +325,7 @@ void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
