@@ -129,8 +129,8 @@ def lean_proxy(upstream):
 def routes_of(upstream):
     """A service for each size, for the one key there is."""
     services = [{"route": f"answer-{size}", "service": f"bench/answer-{size}", "team": "bench",
-                 "access": "team", "protocols": ["oip"], "bodyBytesMax": 1 << 20, "timeoutMs": 60000,
-                 "retry": "connect",
+                 "protocols": ["oip"],
+                 "options": {"access": "team", "bodyBytesMax": 1 << 20, "retry": "connect"},
                  "replicas": [{"replica": size, "version": 1, "address": f"unix:{upstream}",
                                "uid": os.getuid(), "draining": False}]} for size in SIZES]
     key = {"id": "k1", "hash": hashlib.sha256(KEY.encode()).hexdigest(), "user": "bench",

@@ -68,11 +68,12 @@ class Gateway:
         return sum(item["outstanding"] for item in self.status()["endpoints"]
                    if item["replica"] == replica)
 
-    def put(self, *services, keys=(), generation=None):
+    def put(self, *services, keys=(), teams=(), generation=None):
         """Pushes routes, which have to be taken."""
         self.generation = generation or self.generation + 1
         answer = self.control("PUT", "/routes", json.dumps(
-            {"generation": self.generation, "keys": list(keys), "services": list(services)}))
+            {"generation": self.generation, "keys": list(keys), "teams": list(teams),
+             "services": list(services)}))
         assert answer.status == 204, answer
 
     def connect(self, timeout_s=REQUEST_S):
@@ -132,10 +133,12 @@ def key(text, teams=("vision",), services=(), expires_ms=0):
 
 
 def service(*replicas, route="digits", access="public", retry="safe", body_bytes_max=16 << 20,
-            timeout_ms=60000, team="vision", protocols=("oip", "openai")):
-    return {"route": route, "service": f"{team}/{route}", "team": team, "access": access,
-            "protocols": list(protocols), "bodyBytesMax": body_bytes_max,
-            "timeoutMs": timeout_ms, "retry": retry,
+            timeout_ms=60000, team="vision", protocols=("oip", "openai"), **options):
+    """More options are those of `spec.gateway` by their names there."""
+    return {"route": route, "service": f"{team}/{route}", "team": team,
+            "protocols": list(protocols),
+            "options": {"access": access, "bodyBytesMax": body_bytes_max,
+                        "timeout": f"{timeout_ms}ms", "retry": retry, **options},
             "replicas": [item if isinstance(item, dict) else item.route() for item in replicas]}
 
 

@@ -6,9 +6,11 @@
  * The score is the sum of
  * - the value that the node loses, if CPU and memory were half and a quarter of what they are: who
  *   comes next is not known, so it is good to be careful with both;
+ * - what gets out of reach of its devices because CPU or memory beside them are not in proportion
+ *   (packing_balance.h);
  * - what stays idle of its devices, and of its CPU: fuller nodes first, which keeps others empty
  * for jobs that need many devices;
- * - a fee for breaking a device that is whole;
+ * - what jobs of many devices can no longer use, and a fee for breaking a device that is whole;
  * - the pressure of jobs that may go to few nodes, on those nodes;
  * and its last bits are a hash of the node's state, so that of equal scores the state decides and
  * not the order of nodes.
@@ -17,31 +19,27 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
-#include "core/packing_value.h"
+#include "core/packing_balance.h"
+#include "core/packing_view.h"
 #include "core/place.h"
 #include "core/pool.h"
+#include "core/score.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
 
 #include <assert.h>
 
-/* Weights, in 2^-10 of a device's value; the value that is lost counts most. */
+/* Weights, in 2^-10 of a device's value; the value that is lost counts most: packing_view.h. */
 enum {
-    WEIGHT_HALF = 7 << 10,    /* the value lost with half of CPU and memory.. */
-    WEIGHT_QUARTER = 8 << 10, /* ..and with a quarter */
-    WEIGHT_PLAIN = 1 << 10,   /* of a job without devices: with half of them */
-    WEIGHT_IDLE = 18,         /* a device that stays idle */
-    WEIGHT_CPU = 315,         /* all of the node's CPU that stays free */
-    WEIGHT_ROOM = 8,          /* the same of CPU, memory and disk, for jobs without devices */
-    WEIGHT_BREAK = 258,       /* a whole device that gets broken */
-    WEIGHT_PRESSURE = 1319,   /* a device's worth of jobs that may go to few nodes */
+    WEIGHT_PLAIN = 1 << 10, /* of a job without devices: with half of them */
+    WEIGHT_IDLE = 18,       /* a device that stays idle */
+    WEIGHT_CPU = 315,       /* all of the node's CPU that stays free */
+    WEIGHT_ROOM = 8,        /* the same of CPU, memory and disk, for jobs without devices */
+    WEIGHT_KEEP = 500,      /* a device that jobs of many can no longer use, if all ask for many */
+    WEIGHT_PRESSURE = 1319, /* a device's worth of jobs that may go to few nodes */
     STATE_BITS = 16,
 };
-
-#define CPU_SEEN                                                                                   \
-    ((int64_t)1 << 20) /* thousandths; more of a node makes no difference to its value */
-#define MEMORY_SEEN ((int64_t)1 << 22) /* MiB */
 
 /* Of a class: parts of what its nodes have are products. */
 struct scale {
@@ -49,24 +47,32 @@ struct scale {
 };
 enum { SCALE_BITS = 46 };
 
+/* What is the same of a node whoever asks, until it changes. */
+struct standing {
+    const struct live_node *of; /* NULL: no node has the number */
+    uint64_t changes;           /* node->changes when it was made; STANDING_NEVER: it was not */
+    struct worth worth;
+    struct reach reach;
+    int64_t stranded; /* weighed */
+    int32_t hash;     /* of its state */
+    struct view view;
+};
+
+/* The same of a shape, until the tables change. */
+struct asking {
+    uint64_t version; /* core->packing_version */
+    struct view_ask ask;
+    struct reach reach;
+};
+
+#define STANDING_NEVER UINT64_MAX
+
 struct learned {
     bool known; /* there is demand for devices */
     struct values values;
+    struct balance balance;
     struct scale scales[MIX_CLASSES_MAX + 1];
-};
-
-/* What is free of a node, as the values see it. */
-struct view {
-    const struct value_table *table;
-    int64_t cpu_milli, memory_bytes, disk_bytes;
-    int64_t sums[VALUE_LINES]; /* of its devices, at each line's prices */
-    int64_t whole, idle;       /* devices untouched; thousandths free of all */
-    int32_t devices;
-    int16_t device[DEVICES_MAX];
-};
-
-struct worth {
-    int64_t half, quarter;
+    VEC(struct standing) standings; /* by the nodes' ordinals */
 };
 
 /* ---- tables -----------------------------------------------------------------------------------
@@ -77,159 +83,112 @@ static int64_t scale_of(int64_t whole)
     return whole > 0 ? ((int64_t)1 << SCALE_BITS) / whole : 0;
 }
 
-static void learned_ready(struct core *core, struct live_shape *shape)
+static void learned_make(struct core *core)
 {
-    (void)shape;
-    if (!mix_refresh(core))
-        return;
     struct learned *learned = core->packing_state;
     if (!learned)
         learned = core->packing_state = mem_alloc(1, sizeof *learned);
     learned->known = values_make(&core->mix, &learned->values);
+    if (learned->known)
+        balance_make(&core->mix, learned->values.device, &learned->balance);
     for (size_t i = 0; i < core->mix.classes.count; i++) {
         const struct node_row *row = &core->mix.classes.items[i].like->row;
         learned->scales[i] = (struct scale){
             scale_of(row->cpu_milli), scale_of(row->memory_bytes), scale_of(row->disk_bytes)};
     }
+    vec_clear(&learned->standings);
+    for (size_t i = 0; i < core->scores.nodes.count; i++)
+        vec_push(
+            &learned->standings, ((struct standing){core->scores.nodes.items[i], STANDING_NEVER}));
     core->packing_version++;
+}
+
+static void asking_make(
+    const struct learned *learned, const struct shape_row *shape, struct asking *ret)
+{
+    view_ask_make(&learned->values, shape, &ret->ask);
+    reach_make(&learned->balance, shape->cpu_milli, shape->memory_bytes, &ret->reach);
+}
+
+static void learned_ready(struct core *core, struct live_shape *shape)
+{
+    if (mix_refresh(core))
+        learned_make(core);
+    const struct learned *learned = core->packing_state;
+    if (!shape || !learned->known)
+        return;
+    struct asking *asking = shape->packing;
+    if (!asking)
+        asking = shape->packing = mem_alloc(1, sizeof *asking);
+    if (asking->version == core->packing_version)
+        return;
+    asking->version = core->packing_version;
+    asking_make(learned, &shape->row, asking);
 }
 
 static void learned_forget(struct core *core)
 {
     struct learned *learned = core->packing_state;
-    if (learned)
+    if (learned) {
         values_finish(&learned->values);
+        vec_free(&learned->standings);
+    }
     free(learned);
     core->packing_state = NULL;
 }
 
-/* ---- a node's worth ---------------------------------------------------------------------------
+/* ---- what is remembered -----------------------------------------------------------------------
  */
 
-static void sums_add(struct view *view, const int32_t *lines, int sign)
+static uint64_t state_hash(const struct mix_class *class, const struct live_node *node)
 {
-    for (int i = 0; i < VALUE_LINES; i++)
-        view->sums[i] += sign * lines[i];
+    uint64_t hash = class->hash ^ (uint64_t)node->room.all.cpu_milli * 0x9e3779b97f4a7c15u;
+    hash ^= (uint64_t)node->room.all.memory_bytes * 0xbf58476d1ce4e5b9u;
+    hash ^= (uint64_t)node->room.all.disk_bytes * 0x94d049bb133111ebu;
+    hash ^= (uint64_t)(node->room.whole << 32 | node->room.shares) * 0xd6e8feb86659fd93u;
+    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - STATE_BITS);
 }
 
-static const int32_t *level_lines(const struct view *view, int64_t milli)
+static void standing_make(const struct core *core, const struct learned *learned,
+    const struct live_node *node, struct standing *ret)
 {
-    return view->table->level[milli * VALUE_LEVELS / DEVICE_MILLI];
+    view_make(&learned->values, node, NULL, &ret->view);
+    ret->worth = view_worth(&ret->view);
+    reach_make(
+        &learned->balance, node->room.all.cpu_milli, node->room.all.memory_bytes, &ret->reach);
+    ret->stranded =
+        balance_stranded(&learned->balance, &ret->reach, &ret->reach, 0, ret->worth.bare);
+    ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
+    ret->of = node;
+    ret->changes = node->changes;
 }
 
-static void view_init(const struct learned *learned, const struct live_node *node,
-    const int16_t *taken, struct view *view)
+/* That of the node as it is now. A node that is looked at as a copy has none of its own: it is made
+ * in `local`. */
+static const struct standing *standing_of(
+    const struct core *core, const struct live_node *node, struct standing *local)
 {
-    view->table = &learned->values.tables.items[learned->values.table_of[node->packing_class]];
-    view->cpu_milli = node->room.all.cpu_milli;
-    view->memory_bytes = node->room.all.memory_bytes;
-    view->disk_bytes = node->room.all.disk_bytes;
-    view->devices = node->row.devices;
-    view->whole = view->idle = 0;
-    memset(view->sums, 0, sizeof view->sums);
-    for (int32_t i = 0; i < view->devices; i++) {
-        int64_t left = most(device_free(node, i) - (taken ? taken[i] : 0), 0);
-        view->device[i] = (int16_t)left;
-        view->idle += left;
-        view->whole += left == DEVICE_MILLI;
-        if (left > 0 && left < DEVICE_MILLI)
-            sums_add(view, level_lines(view, left), 1);
+    const struct learned *learned = core->packing_state;
+    uint32_t at = node->ordinal;
+    if (at >= learned->standings.count || learned->standings.items[at].of != node) {
+        standing_make(core, learned, node, local);
+        return local;
     }
-    sums_add(view, view->table->whole[view->whole], 1);
+    struct standing *own = &learned->standings.items[at];
+    if (own->changes != node->changes)
+        standing_make(core, learned, node, own);
+    return own;
 }
 
-static struct worth worth_of(const struct learned *learned, const struct view *view)
+static const struct asking *asking_of(
+    const struct core *core, const struct live_shape *shape, struct asking *local)
 {
-    const struct values *values = &learned->values;
-    int64_t cpu = least(most(view->cpu_milli, 0), CPU_SEEN);
-    int64_t memory = least(most(view->memory_bytes, 0) >> 20, MEMORY_SEEN);
-    struct worth worth = {INT64_MAX, INT64_MAX};
-    for (int i = 0; i < VALUE_LINES; i++) {
-        int64_t rest = (values->cpu_price[i] * cpu >> VALUE_PRICE_BITS) +
-                       (values->memory_price[i] * memory >> VALUE_PRICE_BITS);
-        worth.half = least(worth.half, view->sums[i] + rest / 2);
-        worth.quarter = least(worth.quarter, view->sums[i] + rest / 4);
-    }
-    return worth;
-}
-
-static int64_t weighed(const struct worth *worth)
-{
-    return worth->half * WEIGHT_HALF + worth->quarter * WEIGHT_QUARTER;
-}
-
-/* ---- taking -----------------------------------------------------------------------------------
- */
-
-static void take_level(struct view *view, int32_t device, int64_t milli)
-{
-    int64_t left = view->device[device];
-    if (left == DEVICE_MILLI) {
-        sums_add(view, view->table->whole[view->whole], -1);
-        view->whole--;
-        sums_add(view, view->table->whole[view->whole], 1);
-    } else {
-        sums_add(view, level_lines(view, left), -1);
-    }
-    view->device[device] = (int16_t)(left - milli);
-    sums_add(view, level_lines(view, left - milli), 1);
-    view->idle -= milli;
-}
-
-/* Whether an earlier device has as much left: the same choice. */
-static bool seen_before(const struct view *view, int32_t device)
-{
-    for (int32_t i = 0; i < device; i++) {
-        if (view->device[i] == view->device[device])
-            return true;
-    }
-    return false;
-}
-
-/* The device on which a share leaves most value behind; of equals the fullest. CPU and memory of
- * the rank are taken already. */
-static int32_t share_device(const struct learned *learned, const struct view *view, int64_t milli)
-{
-    int32_t best = -1;
-    int64_t best_value = 0;
-    for (int32_t i = 0; i < view->devices; i++) {
-        if (view->device[i] < milli || seen_before(view, i))
-            continue;
-        struct view after = *view;
-        take_level(&after, i, milli);
-        struct worth worth = worth_of(learned, &after);
-        int64_t value = weighed(&worth);
-        if (best >= 0 &&
-            (value < best_value || (value == best_value && view->device[i] >= view->device[best])))
-            continue;
-        best = i;
-        best_value = value;
-    }
-    return best;
-}
-
-/* Takes a rank; how many whole devices it breaks. */
-static int64_t take_rank(
-    const struct learned *learned, struct view *view, const struct shape_row *ask)
-{
-    view->cpu_milli -= ask->cpu_milli;
-    view->memory_bytes -= ask->memory_bytes;
-    view->disk_bytes -= ask->disk_bytes;
-    if (ask->accelerator_milli == 0)
-        return 0;
-    if (ask->accelerator_milli >= DEVICE_MILLI) {
-        sums_add(view, view->table->whole[view->whole], -1);
-        view->whole = most(view->whole - ask->accelerator_milli / DEVICE_MILLI, 0);
-        sums_add(view, view->table->whole[view->whole], 1);
-        view->idle -= ask->accelerator_milli;
-        return 0;
-    }
-    int32_t device = share_device(learned, view, ask->accelerator_milli);
-    if (device < 0)
-        return 0;
-    bool breaks = view->device[device] == DEVICE_MILLI;
-    take_level(view, device, ask->accelerator_milli);
-    return breaks;
+    const struct learned *learned = core->packing_state;
+    const struct asking *asking = shape->packing;
+    if (asking && asking->version == core->packing_version)
+        return asking;
+    asking_make(learned, &shape->row, local);
+    return local;
 }
 
 /* ---- the score --------------------------------------------------------------------------------
@@ -241,59 +200,93 @@ static int64_t part(int64_t left, int64_t scale, int64_t weight)
     return (most(left, 0) * scale >> (SCALE_BITS - VALUE_BITS)) * weight;
 }
 
-static uint64_t state_hash(const struct mix_class *class, const struct live_node *node)
+/* Nobody's demand for devices is known, or the node came since it was looked at. */
+static bool unknown(const struct core *core, const struct live_node *node)
 {
-    uint64_t hash = class->hash ^ (uint64_t)node->room.all.cpu_milli * 0x9e3779b97f4a7c15u;
-    hash ^= (uint64_t)node->room.all.memory_bytes * 0xbf58476d1ce4e5b9u;
-    hash ^= (uint64_t)node->room.all.disk_bytes * 0x94d049bb133111ebu;
-    hash ^= (uint64_t)(node->room.whole << 32 | node->room.shares) * 0xd6e8feb86659fd93u;
-    return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - STATE_BITS);
+    const struct learned *learned = core->packing_state;
+    return !learned || !learned->known || !mix_knows(core, node);
+}
+
+/* One decision: what the node was, who asks for what of it, and what is left. */
+struct taking {
+    const struct learned *learned;
+    const struct live_node *node;
+    const struct standing *standing;
+    const struct asking *asking;
+    const struct shape_row *ask;
+    struct view_taken taken;
+    int32_t ranks;
+};
+
+/* Of ranks that take no device. */
+static int64_t score_plain(const struct taking *taking)
+{
+    const struct scale *scale = &taking->learned->scales[taking->node->packing_class];
+    const struct bundle *room = &taking->node->room.all;
+    const struct balance *balance = &taking->learned->balance;
+    const struct shape_row *ask = taking->ask;
+    int64_t lost = taking->standing->worth.half - taking->taken.worth.half;
+    int64_t cpu_left = room->cpu_milli - ask->cpu_milli * taking->ranks;
+    return lost * WEIGHT_PLAIN + balance_lacking(balance, cpu_left, taking->taken.idle) -
+           balance_lacking(balance, room->cpu_milli, taking->taken.idle) +
+           part(cpu_left, scale->cpu, WEIGHT_ROOM) +
+           part(
+               room->memory_bytes - ask->memory_bytes * taking->ranks, scale->memory, WEIGHT_ROOM) +
+           part(room->disk_bytes - ask->disk_bytes * taking->ranks, scale->disk, WEIGHT_ROOM);
+}
+
+/* Of ranks that take devices. */
+static int64_t score_devices(const struct taking *taking)
+{
+    const struct learned *learned = taking->learned;
+    const struct standing *standing = taking->standing;
+    const struct balance *balance = &learned->balance;
+    const struct view_taken *taken = &taking->taken;
+    int32_t class = taking->node->packing_class;
+    int64_t score = worth_weighed(standing->worth) - worth_weighed(taken->worth);
+    score += balance_stranded(balance, &standing->reach, &taking->asking->reach, taking->ranks,
+                 taken->worth.bare) -
+             standing->stranded;
+    score +=
+        (int64_t)(balance->keep[standing->view.whole] - balance->keep[taken->whole]) * WEIGHT_KEEP;
+    score += part(taking->node->room.all.cpu_milli - taking->ask->cpu_milli * taking->ranks,
+        learned->scales[class].cpu, WEIGHT_CPU);
+    score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
+    return score + learned->values.pressure[class] * WEIGHT_PRESSURE *
+                       taking->ask->accelerator_milli / DEVICE_MILLI * taking->ranks;
 }
 
 static int64_t learned_score(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks)
 {
-    const struct learned *learned = core->packing_state;
-    if (!learned || !learned->known || !mix_knows(core, node))
+    if (unknown(core, node))
         return packing_tight.score(core, job, node, ranks);
-    const struct shape_row *ask = &job->shape->row;
-    const struct mix_class *class = mix_class_of(core, node);
-    const struct scale *scale = &learned->scales[node->packing_class];
-    struct view view;
-    view_init(learned, node, NULL, &view);
-    struct worth before = worth_of(learned, &view);
-    int64_t broken = 0;
-    for (int32_t i = 0; i < ranks; i++)
-        broken += take_rank(learned, &view, ask);
-    struct worth after = worth_of(learned, &view);
-    int64_t score = WEIGHT_IDLE * view.idle * VALUE_DEVICE / DEVICE_MILLI;
-    if (ask->accelerator_milli == 0) {
-        score += (before.half - after.half) * WEIGHT_PLAIN;
-        score += part(view.cpu_milli, scale->cpu, WEIGHT_ROOM) +
-                 part(view.memory_bytes, scale->memory, WEIGHT_ROOM) +
-                 part(view.disk_bytes, scale->disk, WEIGHT_ROOM);
-    } else {
-        score += weighed(&before) - weighed(&after);
-        score += part(view.cpu_milli, scale->cpu, WEIGHT_CPU);
-        score += broken * WEIGHT_BREAK * VALUE_DEVICE;
-        score += learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE *
-                 ask->accelerator_milli / DEVICE_MILLI * ranks;
-    }
-    return score * ((int64_t)1 << STATE_BITS) + (int64_t)state_hash(class, node);
+    struct standing local;
+    struct asking local_asking;
+    struct taking taking = {core->packing_state, node, standing_of(core, node, &local),
+        asking_of(core, job->shape, &local_asking), &job->shape->row, .ranks = ranks};
+    taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
+    int64_t score = (int64_t)WEIGHT_IDLE * taking.taken.idle * VALUE_DEVICE / DEVICE_MILLI;
+    score += taking.ask->accelerator_milli ? score_devices(&taking) : score_plain(&taking);
+    return score * ((int64_t)1 << STATE_BITS) + taking.standing->hash;
 }
 
 static int32_t learned_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken)
 {
-    const struct learned *learned = core->packing_state;
-    if (!learned || !learned->known || !mix_knows(core, node))
+    if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
-    const struct shape_row *ask = &job->shape->row;
+    const struct learned *learned = core->packing_state;
     struct view view;
-    view_init(learned, node, taken, &view);
-    view.cpu_milli -= ask->cpu_milli;
-    view.memory_bytes -= ask->memory_bytes;
-    return share_device(learned, &view, ask->accelerator_milli);
+    struct asking local;
+    view_make(&learned->values, node, taken, &view);
+    const struct view_ask *ask = &asking_of(core, job->shape, &local)->ask;
+    int32_t from = view_take(&view, ask, 1).from;
+    for (int32_t i = 0; i < node->row.devices && from >= ask->milli; i++) {
+        if (device_free(node, i) - taken[i] == from)
+            return i;
+    }
+    return -1;
 }
 
 const struct packing packing_learned = {

@@ -4,6 +4,7 @@
 #include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
+#include "core/score.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -133,37 +134,36 @@ static int32_t class_find(const struct mix *mix, const struct mix_class *class)
     return -1;
 }
 
-/* Whether the nodes are the same for every shape there could be, so that one needs no look. */
-static bool node_like(const struct live_node *a, const struct live_node *b)
+/* The class of nodes that are like this one. */
+static int32_t class_provide(struct core *core, const struct live_node *node)
 {
-    const struct node_row *left = &a->row, *right = &b->row;
-    return a->pool == b->pool && left->type == right->type &&
-           left->accelerator == right->accelerator && left->devices == right->devices &&
-           left->fractional == right->fractional && left->cpu_milli == right->cpu_milli &&
-           left->memory_bytes == right->memory_bytes && left->disk_bytes == right->disk_bytes &&
-           !a->labels && !b->labels;
+    struct mix *mix = &core->mix;
+    struct mix_class class = class_describe(core, node);
+    int32_t found = class_find(mix, &class);
+    if (found >= 0)
+        return found;
+    if (mix->classes.count == MIX_CLASSES_MAX)
+        vec_push(&mix->classes, class_of_rest(node));
+    else if (mix->classes.count < MIX_CLASSES_MAX)
+        vec_push(&mix->classes, class);
+    return (int32_t)mix->classes.count - 1;
 }
 
+/* Nodes of a kind are in one class, so that only the first of each needs a look. */
 static void classes_make(struct core *core)
 {
     struct mix *mix = &core->mix;
-    const struct live_node *last = NULL;
+    nodes_number(core);
+    const struct scores *scores = &core->scores;
+    SCOPED(mem_scope) int32_t *class_of = mem_alloc(scores->kinds.count + 1, sizeof *class_of);
     vec_clear(&mix->classes);
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
-        if (last && node_like(last, node)) {
-            node->packing_class = last->packing_class;
-        } else {
-            struct mix_class class = class_describe(core, node);
-            node->packing_class = class_find(mix, &class);
-            if (node->packing_class < 0 && mix->classes.count == MIX_CLASSES_MAX)
-                vec_push(&mix->classes, class_of_rest(node));
-            else if (node->packing_class < 0 && mix->classes.count < MIX_CLASSES_MAX)
-                vec_push(&mix->classes, class);
-            if (node->packing_class < 0)
-                node->packing_class = (int32_t)mix->classes.count - 1;
-        }
+        assert(scores->nodes.items[node->ordinal] == node);
+        int32_t *class = &class_of[scores->kind_of.items[node->ordinal]];
+        if (*class == 0)
+            *class = 1 + class_provide(core, node);
+        node->packing_class = *class - 1;
         mix->classes.items[node->packing_class].nodes++;
-        last = node;
     }
     mix->topology_version = core->topology_version;
 }

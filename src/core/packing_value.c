@@ -71,25 +71,47 @@ static bool prices_init(struct size_prices *prices, const struct mix *mix)
     return asked > 0;
 }
 
+enum { PACK_LANES = 8 }; /* levels at a time */
+
+/* What a device of each level is worth if it may have this size as well, as often as it fits. */
+static void pack_size(int32_t *worth, int32_t size, int32_t price)
+{
+    int32_t level = size;
+    for (; size >= PACK_LANES && level <= VALUE_LEVELS; level += PACK_LANES) {
+        int32_t with[PACK_LANES];
+        for (int k = 0; k < PACK_LANES; k++)
+            with[k] = worth[level - size + k] + price;
+        for (int k = 0; k < PACK_LANES; k++)
+            worth[level + k] = with[k] > worth[level + k] ? with[k] : worth[level + k];
+    }
+    for (; level <= VALUE_LEVELS; level++)
+        worth[level] = (int32_t)most(worth[level], worth[level - size] + price);
+}
+
+/* The smallest size that a best packing of the level has; 0 when that is one of the level below. */
+static int32_t pack_taken(const struct size_prices *prices, const int32_t *worth, int32_t level)
+{
+    for (int32_t i = 0; worth[level] > worth[level - 1]; i++) {
+        int32_t size = prices->sizes[i];
+        assert(i < prices->count && size <= level);
+        if (worth[level - size] + prices->price[size] == worth[level])
+            return size;
+    }
+    return 0;
+}
+
 /* The best packing of one device: its worth, and how often it has each size. */
 static int64_t pack(const struct size_prices *prices, int64_t *ret_uses)
 {
-    int64_t worth[VALUE_LEVELS + 1] = {0};
-    int32_t taken[VALUE_LEVELS + 1] = {0};
-    for (int32_t level = 1; level <= VALUE_LEVELS; level++) {
-        worth[level] = worth[level - 1];
-        for (int32_t i = 0; i < prices->count && prices->sizes[i] <= level; i++) {
-            int32_t size = prices->sizes[i];
-            int64_t with = worth[level - size] + prices->price[size];
-            if (with <= worth[level])
-                continue;
-            worth[level] = with;
-            taken[level] = size;
-        }
-    }
+    int32_t worth[VALUE_LEVELS + 1 + PACK_LANES] = {0};
+    for (int32_t i = 0; i < prices->count; i++)
+        pack_size(worth, prices->sizes[i], (int32_t)prices->price[prices->sizes[i]]);
     memset(ret_uses, 0, (VALUE_LEVELS + 1) * sizeof *ret_uses);
-    for (int32_t level = VALUE_LEVELS; level > 0; level -= taken[level] ? taken[level] : 1)
-        ret_uses[taken[level]] += taken[level] != 0;
+    for (int32_t level = VALUE_LEVELS; level > 0;) {
+        int32_t taken = pack_taken(prices, worth, level);
+        ret_uses[taken] += taken != 0;
+        level -= taken ? taken : 1;
+    }
     return worth[VALUE_LEVELS];
 }
 
@@ -135,15 +157,15 @@ static void prices_solve(struct size_prices *prices)
  * one on average. */
 static const struct {
     int32_t cpu, memory;
-} lines[VALUE_LINES] = {{0, 0}, {40, 0}, {95, 0}, {200, 0}, {0, 50}, {40, 50}, {95, 50}, {200, 50}};
+} lines[VALUE_LINES] = {
+    {0, 0}, {30, 0}, {110, 0}, {450, 0}, {0, 50}, {30, 50}, {110, 50}, {450, 50}};
 
 static int64_t mib(int64_t bytes)
 {
     return bytes >> 20;
 }
 
-/* What of a resource goes with a whole device, on average over the jobs that take devices. */
-static int64_t per_device(const struct mix *mix, bool memory)
+int64_t values_per_device(const struct mix *mix, bool memory)
 {
     __int128 sum = 0, milli = 0;
     for (size_t i = 0; i < mix->items.count; i++) {
@@ -162,7 +184,8 @@ static void lines_make(
 {
     int64_t uses[VALUE_LEVELS + 1];
     int64_t device = pack(prices, uses) >> (PRICE_BITS - VALUE_BITS);
-    int64_t cpu = per_device(mix, false), memory = per_device(mix, true);
+    int64_t cpu = values_per_device(mix, false), memory = values_per_device(mix, true);
+    values->device = device;
     for (int i = 0; i < VALUE_LINES; i++) {
         values->cpu_price[i] = (device << VALUE_PRICE_BITS) * lines[i].cpu / 100 / cpu;
         values->memory_price[i] = (device << VALUE_PRICE_BITS) * lines[i].memory / 100 / memory;
@@ -183,48 +206,75 @@ static int64_t net_price(const struct values *values, const struct size_prices *
 /* ---- tables -----------------------------------------------------------------------------------
  */
 
+/* The best net price at each line of shapes of one size; 0 where nobody asks. */
 struct asked {
-    int64_t of_level[VALUE_LEVELS + 1];        /* the best net price of one that takes so much */
-    int64_t of_devices[VALUE_DEVICES_MAX + 1]; /* and of one that takes so many whole devices */
+    int32_t size; /* in levels of a device, or in whole devices */
+    int32_t net[VALUE_LINES];
 };
 
-static void asked_collect(const struct values *values, const struct size_prices *prices,
-    const struct mix *mix, const struct mix_class *class, int line, struct asked *ret)
+/* Of one class, sizes ascending. */
+struct asked_list {
+    struct asked items[VALUE_LEVELS + 1];
+    int32_t count;
+};
+
+static struct asked *asked_provide(struct asked_list *list, int32_t size)
 {
-    *ret = (struct asked){0};
+    int32_t at = list->count;
+    while (at > 0 && list->items[at - 1].size >= size)
+        at--;
+    struct asked *one = &list->items[at];
+    if (at < list->count && one->size == size)
+        return one;
+    assert((size_t)list->count < ARRAY_LEN(list->items));
+    memmove(one + 1, one, (size_t)(list->count++ - at) * sizeof *one);
+    *one = (struct asked){.size = size};
+    return one;
+}
+
+static void asked_collect(const struct values *values, const struct size_prices *prices,
+    const struct mix *mix, const struct mix_class *class, struct asked_list *levels,
+    struct asked_list *devices)
+{
+    levels->count = devices->count = 0;
     for (size_t i = 0; i < mix->items.count; i++) {
         const struct shape_row *shape = &mix->items.items[i].shape->row;
-        int64_t devices = devices_of(shape);
+        int32_t count = (int32_t)devices_of(shape);
         if (!level_of(shape) || !mix_allows(class, i))
             continue;
-        int64_t net = net_price(values, prices, shape, line);
-        int64_t *best = devices > 1 ? &ret->of_devices[devices] : &ret->of_level[level_of(shape)];
-        *best = most(*best, net);
+        struct asked *asked =
+            count > 1 ? asked_provide(devices, count) : asked_provide(levels, level_of(shape));
+        for (int line = 0; line < VALUE_LINES; line++)
+            asked->net[line] =
+                (int32_t)most(asked->net[line], net_price(values, prices, shape, line));
     }
 }
 
-static void table_fill(struct value_table *table, const struct asked *asked, int line)
+/* best = the larger of it and before + more, by line. */
+static void lines_raise(int32_t *best, const int32_t *before, const int32_t *more)
 {
-    for (int level = 0; level <= VALUE_LEVELS; level++) {
-        int32_t best = level ? table->level[level - 1][line] : 0;
-        for (int size = 1; size <= level; size++) {
-            if (asked->of_level[size] == 0)
-                continue;
-            int64_t with = table->level[level - size][line] + asked->of_level[size];
-            best = (int32_t)most(best, with);
-        }
-        table->level[level][line] = best;
+    for (int line = 0; line < VALUE_LINES; line++) {
+        int32_t with = before[line] + more[line];
+        best[line] = with > best[line] ? with : best[line];
     }
-    table->whole[0][line] = 0;
-    for (int count = 1; count <= VALUE_DEVICES_MAX; count++) {
-        int32_t best = table->whole[count - 1][line] + table->level[VALUE_LEVELS][line];
-        for (int size = 2; size <= count; size++) {
-            if (asked->of_devices[size] == 0)
-                continue;
-            int64_t with = table->whole[count - size][line] + asked->of_devices[size];
-            best = (int32_t)most(best, with);
-        }
-        table->whole[count][line] = best;
+}
+
+static void table_fill(
+    struct value_table *table, const struct asked_list *levels, const struct asked_list *devices)
+{
+    memset(table->level[0], 0, sizeof table->level[0]);
+    memset(table->whole, 0, sizeof table->whole);
+    for (int32_t level = 1; level <= VALUE_LEVELS; level++) {
+        memcpy(table->level[level], table->level[level - 1], sizeof table->level[level]);
+        for (int32_t i = 0; i < levels->count && levels->items[i].size <= level; i++)
+            lines_raise(table->level[level], table->level[level - levels->items[i].size],
+                levels->items[i].net);
+    }
+    for (int32_t count = 1; count <= VALUE_DEVICES_MAX; count++) {
+        lines_raise(table->whole[count], table->whole[count - 1], table->level[VALUE_LEVELS]);
+        for (int32_t i = 0; i < devices->count && devices->items[i].size <= count; i++)
+            lines_raise(table->whole[count], table->whole[count - devices->items[i].size],
+                devices->items[i].net);
     }
 }
 
@@ -242,17 +292,15 @@ static size_t table_like(const struct mix *mix, const struct values *values, siz
 static void tables_make(
     struct values *values, const struct size_prices *prices, const struct mix *mix)
 {
+    struct asked_list levels, devices;
     vec_clear(&values->tables);
     for (size_t i = 0; i < mix->classes.count; i++) {
         size_t table = table_like(mix, values, i);
         if (table == SIZE_MAX && values->tables.count < VALUE_TABLES_MAX) {
             table = values->tables.count;
             vec_push(&values->tables, ((struct value_table){0}));
-            for (int line = 0; line < VALUE_LINES; line++) {
-                struct asked asked;
-                asked_collect(values, prices, mix, &mix->classes.items[i], line, &asked);
-                table_fill(&values->tables.items[table], &asked, line);
-            }
+            asked_collect(values, prices, mix, &mix->classes.items[i], &levels, &devices);
+            table_fill(&values->tables.items[table], &levels, &devices);
         }
         values->table_of[i] = (uint8_t)(table == SIZE_MAX ? VALUE_TABLES_MAX - 1 : table);
     }

@@ -4,6 +4,7 @@
 #include "base/prng.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/score.h"
@@ -114,6 +115,27 @@ static struct live_node *plain_best(struct core *core, const struct live_job *jo
     return best;
 }
 
+/* What the policy remembers of nodes and shapes gives the score that it computes without. */
+static void compare_scores(struct run *run, struct live_shape *shape)
+{
+    struct live_job like = {.shape = shape};
+    shape_candidates(run->core, shape);
+    packing_ready(run->core, shape);
+    for (size_t i = 0; i < shape->candidates.count; i++) {
+        const struct live_node *node = shape->candidates.items[i];
+        if (below(run, 8) > 0)
+            continue;
+        int32_t ranks = fit_ranks(run->core, &like, node, 1 + (int32_t)below(run, 3));
+        struct live_shape plain_shape = *shape;
+        struct live_job plain = {.shape = &plain_shape};
+        struct live_node copy = *node;
+        plain_shape.packing = NULL;
+        if (ranks > 0)
+            assert_int_equal(packing_score(run->core, &like, node, ranks),
+                packing_score(run->core, &plain, &copy, ranks));
+    }
+}
+
 static void compare(struct run *run)
 {
     TABLE_EACH (run->core, ROW_SHAPE, struct live_shape, shape) {
@@ -121,6 +143,8 @@ static void compare(struct run *run)
         if (below(run, 4) == 0 || !score_usable(run->core, &like))
             continue;
         assert_ptr_equal(plan_node(run->core, &like), plain_best(run->core, &like));
+        if (below(run, 16) == 0)
+            compare_scores(run, shape);
         run->compared++;
     }
 }
@@ -228,7 +252,7 @@ static void finds_it_among_thousands_of_nodes(void **state)
 static void note_many(struct live_node *node, size_t times)
 {
     for (size_t i = 0; i < times; i++)
-        journal_note(node);
+        journal_note(node, true);
 }
 
 /* However often a node changes, until the journal does not reach back to what the shape saw last:

@@ -10,37 +10,36 @@
 
 static const struct row {
     const char *name, *metric, *type, *help;
-    size_t offset;
-} rows[] = {
-    {"requests", "muster_gateway_requests_total", "counter",
-        "Requests that were answered or broken off", offsetof(struct figures, requests)},
-    {"failed", "muster_gateway_requests_failed_total", "counter",
-        "Requests answered 5xx or broken off by a replica", offsetof(struct figures, failed)},
-    {"retried", "muster_gateway_attempts_retried_total", "counter",
-        "Attempts that failed and were made again", offsetof(struct figures, retried)},
-    {"open", "muster_gateway_requests_open", "gauge", "Requests under way",
-        offsetof(struct figures, open)},
-    {"waiting", "muster_gateway_requests_waiting", "gauge", "Requests that wait for a replica",
-        offsetof(struct figures, waiting)},
-    {"heldBytes", "muster_gateway_held_bytes", "gauge", "Bytes of request bodies that are held",
-        offsetof(struct figures, held_bytes)},
-    {"logLinesDropped", "muster_gateway_log_lines_dropped_total", "counter",
-        "Lines of the access log that were dropped", offsetof(struct figures, log_lines_dropped)},
+} rows[FIGURES] = {
+    [FIGURE_REQUESTS] = {"requests", "muster_gateway_requests_total", "counter",
+        "Requests that were answered or broken off"},
+    [FIGURE_FAILED] = {"failed", "muster_gateway_requests_failed_total", "counter",
+        "Requests answered 5xx or broken off by a replica"},
+    [FIGURE_RETRIED] = {"retried", "muster_gateway_attempts_retried_total", "counter",
+        "Attempts that failed and were made again"},
+    [FIGURE_OPEN] = {"open", "muster_gateway_requests_open", "gauge", "Requests under way"},
+    [FIGURE_WAITING] = {"waiting", "muster_gateway_requests_waiting", "gauge",
+        "Requests that wait for a replica"},
+    [FIGURE_HELD_BYTES] = {"heldBytes", "muster_gateway_held_bytes", "gauge",
+        "Bytes of request bodies that are held"},
+    [FIGURE_CACHE_HITS] = {"cacheHits", "muster_gateway_cache_hits_total", "counter",
+        "Answers that were given again"},
+    [FIGURE_CACHE_SHARED] = {"cacheShared", "muster_gateway_cache_shared_total", "counter",
+        "Answers of a call that others had begun"},
+    [FIGURE_CACHE_MISSES] = {"cacheMisses", "muster_gateway_cache_misses_total", "counter",
+        "Requests that a replica had to answer although answers like theirs are kept"},
+    [FIGURE_CACHE_EVICTED] = {"cacheEvicted", "muster_gateway_cache_evicted_total", "counter",
+        "Answers that made room for others"},
+    [FIGURE_CACHE_ENTRIES] = {"cacheEntries", "muster_gateway_cache_entries", "gauge",
+        "Answers that are kept"},
+    [FIGURE_CACHE_BYTES] = {"cacheBytes", "muster_gateway_cache_bytes", "gauge",
+        "Bytes of the answers that are kept"},
 };
-
-static uint64_t value_of(const struct figures *figures, const struct row *row)
-{
-    return *(const uint64_t *)((const char *)figures + row->offset);
-}
 
 void figures_add(struct figures *figures, const struct worker_figures *worker)
 {
-    figures->requests += atomic_load_explicit(&worker->requests, memory_order_relaxed);
-    figures->failed += atomic_load_explicit(&worker->failed, memory_order_relaxed);
-    figures->retried += atomic_load_explicit(&worker->retried, memory_order_relaxed);
-    figures->open += atomic_load_explicit(&worker->open, memory_order_relaxed);
-    figures->waiting += atomic_load_explicit(&worker->waiting, memory_order_relaxed);
-    figures->held_bytes += atomic_load_explicit(&worker->held_bytes, memory_order_relaxed);
+    for (size_t i = 0; i < FIGURES; i++)
+        figures->of[i] += atomic_load_explicit(&worker->of[i], memory_order_relaxed);
 }
 
 void figures_write_json(const struct figures *figures, struct strbuf *out)
@@ -54,22 +53,29 @@ void figures_write_json(const struct figures *figures, struct strbuf *out)
     strbuf_printf(out, ",\"tls\":%s,\"draining\":%s", figures->tls ? "true" : "false",
         figures->draining ? "true" : "false");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        strbuf_printf(out, ",\"%s\":%" PRIu64, rows[i].name, value_of(figures, &rows[i]));
+        strbuf_printf(out, ",\"%s\":%" PRIu64, rows[i].name, figures->of[i]);
+    strbuf_printf(out, ",\"logLinesDropped\":%" PRIu64, figures->log_lines_dropped);
     strbuf_puts(out, ",\"endpoints\":[");
     replica_states_write(figures->states, out);
     strbuf_puts(out, "]}\n");
 }
 
+static void write_metric(struct strbuf *out, const struct row *row, int64_t value)
+{
+    strbuf_printf(out, "# HELP %s %s.\n# TYPE %s %s\n%s %" PRId64 "\n", row->metric, row->help,
+        row->metric, row->type, row->metric, value);
+}
+
 void figures_write_metrics(const struct figures *figures, struct strbuf *out)
 {
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        strbuf_printf(out, "# HELP %s %s.\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].metric,
-            rows[i].help, rows[i].metric, rows[i].type, rows[i].metric,
-            value_of(figures, &rows[i]));
-    strbuf_printf(out,
-        "# HELP muster_gateway_routes_generation The routes in use.\n"
-        "# TYPE muster_gateway_routes_generation gauge\n"
-        "muster_gateway_routes_generation %" PRId64 "\n",
-        figures->generation);
+    static const struct row dropped = {.metric = "muster_gateway_log_lines_dropped_total",
+        .type = "counter",
+        .help = "Lines of the access log that were dropped"};
+    static const struct row generation = {
+        .metric = "muster_gateway_routes_generation", .type = "gauge", .help = "The routes in use"};
+    for (size_t i = 0; i < FIGURES; i++)
+        write_metric(out, &rows[i], (int64_t)figures->of[i]);
+    write_metric(out, &dropped, (int64_t)figures->log_lines_dropped);
+    write_metric(out, &generation, figures->generation);
     replica_states_write_metrics(figures->states, out);
 }

@@ -15,8 +15,7 @@ struct figures {
     bool tls, draining;
     int workers;
     int64_t uptime_ms;
-    uint64_t requests, failed, retried; /* of all workers since the start */
-    uint64_t open, waiting, held_bytes; /* now */
+    uint64_t of[FIGURES]; /* of all workers */
     uint64_t log_lines_dropped;
     const struct replica_states *states;
 };

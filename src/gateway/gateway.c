@@ -15,7 +15,10 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
+#include "gateway/limit_store.h"
 #include "gateway/listen.h"
+#include "gateway/post.h"
+#include "gateway/relay_limits.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
@@ -38,7 +41,6 @@
 #include <unistd.h>
 
 enum {
-    WORKERS_MAX = 16,
     PATH_BYTES = 4096,
     DRAIN_MS = 30000,
     KEEP_ALIVE_MS = 15000,
@@ -46,6 +48,7 @@ enum {
 };
 #define LISTEN           "127.0.0.1:8080"
 #define ACCESS_LOG_BYTES ((int64_t)64 << 20)
+#define CACHE_BYTES      ((int64_t)256 << 20)
 
 static const char no_routes[] = "{\"generation\":0,\"keys\":[],\"services\":[]}";
 
@@ -63,9 +66,11 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct replica_states *states;
+    struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
-    struct gateway_worker *workers[WORKERS_MAX];
+    struct post_office *office;
+    struct gateway_worker *workers[GATEWAY_WORKERS_MAX];
     int worker_count;
 };
 
@@ -100,6 +105,23 @@ static void free_left_tables(struct gateway *gateway, uint64_t used)
     replica_states_sweep(gateway->states);
 }
 
+/* Made when the first limit comes, so that who has none pays for none. A gateway that cannot keep
+ * the counters has them in memory: limits that forget with it are better than none. */
+static int open_limits(struct gateway *gateway, struct route_table *table, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct error fault;
+    path_in(gateway, "limits", path);
+    if (!gateway->limits && relay_limits_needed(route_table_routes(table)) &&
+        limit_store_open(path, &gateway->limits, &fault) < 0) {
+        log_error("limits begin anew with each start of the gateway: %s", fault.text);
+        if (limit_store_open(NULL, &gateway->limits, err) < 0)
+            return -1;
+    }
+    route_table_set_limits(table, gateway->limits);
+    return 0;
+}
+
 /* On disk before any worker has it: after a crash the gateway never goes back behind a 204. */
 static int put_routes(
     void *context, const char *text, size_t length, uint64_t *ret_sequence, struct error *err)
@@ -119,7 +141,8 @@ static int put_routes(
         rc = error_set(err, ERR_CONFLICT,
             "generation %" PRId64 " is older than %" PRId64 ", which is in use", generation,
             current);
-    if (rc < 0 || file_write(path, text, length, 0600, err) < 0) {
+    if (rc < 0 || open_limits(gateway, table, err) < 0 ||
+        file_write(path, text, length, 0600, err) < 0) {
         route_table_destroy(table);
         replica_states_sweep(gateway->states);
         return -1;
@@ -152,19 +175,28 @@ static int load_routes(struct gateway *gateway, struct error *err)
         route_table_create(no_routes, strlen(no_routes), gateway->states, 1, &table, err) < 0)
         return -1;
     vec_push(&gateway->tables, table);
-    return 0;
+    return open_limits(gateway, table, err);
 }
 
 /* ---- news of the workers, signals -------------------------------------------------------------
  */
 
-static bool all_ended(const struct gateway *gateway)
+typedef bool worker_test_fn(const struct gateway_worker *worker);
+
+static bool all_workers(const struct gateway *gateway, worker_test_fn *test)
 {
     for (int i = 0; i < gateway->worker_count; i++) {
-        if (!gateway_worker_ended(gateway->workers[i]))
+        if (!test(gateway->workers[i]))
             return false;
     }
     return true;
+}
+
+/* They end together: one that is done may still be asked by another. */
+static void end_loops(struct gateway *gateway)
+{
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_end(gateway->workers[i]);
 }
 
 static void on_news(evutil_socket_t fd, short what, void *context)
@@ -176,8 +208,12 @@ static void on_news(evutil_socket_t fd, short what, void *context)
     uint64_t used = sequence_used_by_all(gateway);
     control_routes_used(gateway->control, used);
     free_left_tables(gateway, used);
-    if (gateway->stopping && all_ended(gateway))
+    if (!gateway->stopping || !all_workers(gateway, gateway_worker_drained))
+        return;
+    if (all_workers(gateway, gateway_worker_ended))
         event_base_loopbreak(gateway->base);
+    else
+        end_loops(gateway);
 }
 
 static void on_stop(evutil_socket_t number, short what, void *context)
@@ -322,7 +358,7 @@ static int worker_number(const struct gateway *gateway)
     long count = gateway->config.workers;
     if (count <= 0)
         count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > WORKERS_MAX ? WORKERS_MAX : (int)count;
+    return count < 1 ? 1 : count > GATEWAY_WORKERS_MAX ? GATEWAY_WORKERS_MAX : (int)count;
 }
 
 /* The first worker finds the port when none is given; the others share it. */
@@ -339,9 +375,14 @@ static int start_workers(struct gateway *gateway, struct error *err)
         .incarnation = gateway->incarnation,
         .log = gateway->log,
         .main_fd = gateway->news_fd};
+    int count = worker_number(gateway);
+    if (post_office_create(count, &gateway->office, err) < 0)
+        return -1;
+    options.office = gateway->office;
+    options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
     snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
-    for (int i = 0, count = worker_number(gateway); i < count; i++) {
+    for (int i = 0; i < count; i++) {
         uint16_t port;
         options.number = i;
         options.listen = gateway->listen;
@@ -405,21 +446,31 @@ static int gateway_open(struct gateway *gateway, struct error *err)
 /* A gateway that could not open everything has workers that were not told yet. */
 static void end_workers(struct gateway *gateway)
 {
+    struct worker_view *views[GATEWAY_WORKERS_MAX];
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_drain(gateway->workers[i]);
+    end_loops(gateway);
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_join(gateway->workers[i]);
+    for (int i = 0; i < gateway->worker_count; i++)
+        views[i] = gateway_worker_view(gateway->workers[i]);
+    if (gateway->worker_count > 0 && gateway->worker_count == post_office_workers(gateway->office))
+        post_office_settle(gateway->office, views);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_free(gateway->workers[i]);
 }
 
 static void gateway_close(struct gateway *gateway)
 {
     control_close(gateway->control);
     end_workers(gateway);
+    post_office_destroy(gateway->office);
     access_log_close(gateway->log);
     for (size_t i = 0; i < gateway->tables.count; i++)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);
     replica_states_destroy(gateway->states);
+    limit_store_close(gateway->limits);
     signals_finish(&gateway->signals);
     if (gateway->news)
         event_free(gateway->news);
@@ -445,6 +496,8 @@ static void set_defaults(struct gateway_config *config)
     config->listen = config->listen ? config->listen : LISTEN;
     if (config->access_log_bytes <= 0)
         config->access_log_bytes = ACCESS_LOG_BYTES;
+    if (config->cache_bytes <= 0)
+        config->cache_bytes = CACHE_BYTES;
     if (config->drain_ms <= 0)
         config->drain_ms = DRAIN_MS;
     if (config->keep_alive_ms <= 0)

@@ -1,5 +1,10 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
+#include "gateway/answer.h"
+#include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -47,6 +52,13 @@ static void find_key(struct relay *relay)
     relay->key_id[length] = '\0';
 }
 
+const struct route_key *relay_key(struct relay *relay)
+{
+    if (!relay->key)
+        find_key(relay);
+    return relay->key;
+}
+
 static const struct route_service *service_named(const struct relay *relay, const char *route)
 {
     const struct table_service *service = route_table_service(relay->view->table, route);
@@ -65,7 +77,7 @@ static bool has_public(const struct route_table *table)
 {
     const struct routes *routes = route_table_routes(table);
     for (size_t i = 0; i < routes->service_count; i++) {
-        if (routes->services[i].access == ROUTE_PUBLIC)
+        if (routes->services[i].options->access == ACCESS_PUBLIC)
             return true;
     }
     return false;
@@ -86,7 +98,7 @@ static enum stage_result stage_key(struct relay *relay)
     if (open && relay->target.ask == ASK_FORWARD_BODY)
         return STAGE_DONE;
     service = service_named(relay, relay->target.route);
-    return service && service->access == ROUTE_PUBLIC ? STAGE_DONE : refuse_key(relay);
+    return service && service->options->access == ACCESS_PUBLIC ? STAGE_DONE : refuse_key(relay);
 }
 
 /* ---- for what -------------------------------------------------------------------------------- */
@@ -113,21 +125,17 @@ static enum stage_result stage_service(struct relay *relay)
 {
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
-    const struct route_service *service = service_named(relay, route);
+    const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
-    if (!relay->key)
-        find_key(relay);
-    if (!service || !route_allows(service, relay->key))
-        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
-    if (!speaks(service, relay->target.protocol))
+    const struct route_key *key = relay_key(relay);
+    if (!service || !route_allows(service->route, key))
+        return key ? refuse_route(relay, route) : refuse_key(relay);
+    if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
-    snprintf(relay->service.name, sizeof relay->service.name, "%s", service->service);
-    snprintf(relay->service.route, sizeof relay->service.route, "%s", service->route);
-    relay->service.timeout_ms = service->timeout_ms;
-    relay->service.retry = service->retry;
-    relay->service.known = true;
-    relay->body.bytes_max = service->body_bytes_max;
+    relay->terms = service->terms;
+    terms_hold(relay->terms, relay->view->number);
+    relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
         return STAGE_DONE;
@@ -150,15 +158,14 @@ static void stop_waiting(struct relay *relay)
         return;
     TAILQ_REMOVE(&relay->view->waiting, relay, link);
     relay->view->waiting_count--;
-    atomic_store_explicit(
-        &relay->view->figures->waiting, relay->view->waiting_count, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
 }
 
 static enum stage_result refuse_busy(struct relay *relay)
 {
-    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
     return STAGE_ENDED;
 }
 
@@ -176,7 +183,7 @@ static enum stage_result wait_for_replica(struct relay *relay)
     relay->is_waiting = true;
     TAILQ_INSERT_TAIL(&view->waiting, relay, link);
     view->waiting_count++;
-    atomic_store_explicit(&view->figures->waiting, view->waiting_count, memory_order_relaxed);
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
     step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
     struct timeval wait = {0, (suseconds_t)(step * 1000)};
@@ -188,11 +195,11 @@ static enum stage_result wait_for_replica(struct relay *relay)
 static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
-        route_table_service(relay->view->table, relay->service.route);
+        route_table_service(relay->view->table, relay->terms->route);
     stop_waiting(relay);
     if (!service) {
         relay_refuse(
-            relay, 404, "model_not_found", "there is no model \"%s\"", relay->service.route);
+            relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
@@ -216,15 +223,19 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 5 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
-    [STAGE_REPLICA] = stage_replica,
+    relay_stage_oip,
+    relay_stage_limits,
+    relay_stage_cache,
+    relay_stage_turn,
+    relay_stage_usage,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -245,7 +256,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -277,6 +290,7 @@ static void on_cancel(void *context)
 {
     struct relay *relay = context;
     relay_attempt_end(relay, false);
+    relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
 }
@@ -290,7 +304,7 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
-    atomic_fetch_add_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     int status = target_find(http_request_method(request), path, &relay->target, &allow);
     if (status == 200) {
@@ -299,7 +313,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     }
     relay->target.protocol = target_protocol(path);
     relay->allow = allow;
-    if (status == 405)
+    if (status == 204)
+        relay_respond(relay, 204, NULL, NULL, 0);
+    else if (status == 405)
         relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
     else
         relay_refuse(relay, 404, "not_found", "there is no such path here");
@@ -308,14 +324,18 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
 void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
+    relay_cache_leave(relay, false);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
-    atomic_store_explicit(
-        &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&relay->view->figures->open, 1, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
+    figure_add(relay->view->figures, FIGURE_OPEN, -1);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
-    free(relay->answer.tail);
+    answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }

@@ -7,9 +7,11 @@
 #pragma once
 
 #include "gateway/balance.h"
+#include "gateway/fair.h"
 #include "gateway/model_scan.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
+#include "gateway/terms.h"
 #include "gateway/usage.h"
 #include "gateway/worker.h"
 
@@ -21,10 +23,15 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+struct answer_source;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct relay_cache;
+struct relay_limits;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -41,15 +48,6 @@ struct relay_body {
     bool let_go; /* what was held is gone: no other replica can be asked */
 };
 
-/* What was decided about where it goes; a copy, because the routes may change meanwhile. */
-struct relay_service {
-    char name[USAGE_NAME];
-    char route[TARGET_ROUTE_BYTES];
-    int64_t timeout_ms;
-    enum route_retry retry;
-    bool known;
-};
-
 /* The attempt under way: exchange is NULL without one. */
 struct relay_attempt {
     struct http_exchange *exchange;
@@ -61,17 +59,41 @@ struct relay_attempt {
     bool streamed; /* the body is passed on in pieces */
 };
 
+/* See answer.h. */
 struct relay_answer {
-    int status;    /* 0: none yet */
-    bool begun;    /* the head is on its way to the client */
-    bool bodyless; /* a status that has no body */
-    bool events;   /* text/event-stream that takes comments between its events */
-    int64_t bytes;
-    int64_t first_ns, last_ns; /* when the first and the last piece came */
+    int status;                /* 0: none yet */
+    bool begun;                /* the head is on its way to the client */
+    bool bodyless;             /* a status that has no body */
+    bool lazy;                 /* the head waits for the first bytes to come through the filters */
+    bool events;               /* text/event-stream that takes comments between its events */
+    uint32_t steps;            /* a bit for each filter at work */
+    int64_t length;            /* announced; -1: not known */
+    int64_t bytes;             /* handed to the client's connection */
+    int64_t first_ns, last_ns; /* when it began, and when the last piece came */
     char end[4];               /* the last bytes passed on */
-    struct token_tail *tail;   /* of the OpenAI API */
+    const struct answer_source *source;
+    struct token_tail *tail;   /* ANSWER_TOKENS */
     struct http_field *fields; /* in the request's arena */
     size_t field_count;
+};
+
+enum turn_state { TURN_NONE, TURN_WAITS, TURN_RUNS };
+
+/* See relay_turn.h. */
+struct relay_turn {
+    struct fair_entry entry;
+    uint64_t tenant;
+    int64_t weight_micro;
+    int64_t began_ns;
+    int level;
+    enum turn_state state;
+};
+
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
 };
 
 struct relay {
@@ -91,13 +113,19 @@ struct relay {
     int sent;              /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
-    const char *allow; /* of a 405 */
+    const char *allow; /* of a 405, and of the answer to OPTIONS */
     struct balance_tried tried;
-    struct relay_service service;
+    struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct event timer; /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;           /* what is there to say was said */
+    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
+    struct relay_turn turn;
+    int64_t retry_after_s; /* of a 503; 0: as usual */
+    struct event timer;    /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
@@ -120,10 +148,15 @@ void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
 
+/* Who asks; NULL: nobody known. Valid within a turn of the loop. */
+const struct route_key *relay_key(struct relay *relay);
+
 /* Reads the body until the model is known. */
 enum stage_result relay_stage_model(struct relay *relay);
 /* Reads the body until it is complete, or as much is held as may be. */
 enum stage_result relay_stage_body(struct relay *relay);
+/* Refuses a request of the Open Inference Protocol that says wrong where its JSON ends. */
+enum stage_result relay_stage_oip(struct relay *relay);
 /* More of the body is wanted: what was held has been passed on. */
 void relay_body_let_go(struct relay *relay);
 
@@ -137,7 +170,7 @@ void relay_attempt_end(struct relay *relay, bool failed);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 
-/* A whole answer; ends the relay. */
+/* A whole answer, of 204 without content_type; ends the relay. */
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length);
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */

@@ -16,7 +16,7 @@ static bool hold(struct relay *relay, const char *bytes, size_t length)
         return false;
     }
     view->held_bytes += length;
-    atomic_store_explicit(&view->figures->held_bytes, view->held_bytes, memory_order_relaxed);
+    figure_set(view->figures, FIGURE_HELD_BYTES, view->held_bytes);
     strbuf_append(&relay->body.held, bytes, length);
     return true;
 }
@@ -129,8 +129,7 @@ void relay_body_let_go(struct relay *relay)
 {
     struct relay_body *body = &relay->body;
     relay->view->held_bytes -= body->held.length;
-    atomic_store_explicit(
-        &relay->view->figures->held_bytes, relay->view->held_bytes, memory_order_relaxed);
+    figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
     strbuf_finish(&body->held);
     body->let_go = true;
     if (body->paused && !body->ended) {

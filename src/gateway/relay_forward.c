@@ -2,15 +2,16 @@
  * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
 #include "gateway/relay.h"
 
+#include "gateway/answer.h"
+#include "gateway/relay_usage.h"
+
 #include "base/clock.h"
 #include "base/memory.h"
-#include "gateway/token_tail.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
 #include "wire/http_parse.h"
 
 #include <assert.h>
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,13 @@ static bool connection_names(const struct http_request *request, const char *nam
     return false;
 }
 
+/* Answers of the OpenAI API say what is to be counted: they are not to be compressed. */
+static bool is_for_replica(const struct relay *relay, const char *name)
+{
+    return !is_among(name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
+           (relay->target.protocol != PROTOCOL_OPENAI || strcasecmp(name, "Accept-Encoding") != 0);
+}
+
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
 {
     struct http_field field;
@@ -62,7 +70,7 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
         arena_alloc(http_request_arena(relay->request), all + 1, sizeof *fields);
     bool connection = http_request_header(relay->request, "Connection") != NULL;
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
-        if (!is_among(field.name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
+        if (is_for_replica(relay, field.name) &&
             !(connection && connection_names(relay->request, field.name)))
             fields[count++] = field;
     }
@@ -78,7 +86,7 @@ static const char *upstream_target(struct relay *relay)
     const char *query = strchr(http_request_target(relay->request), '?');
     query = query ? query : "";
     bool by_body = relay->target.ask == ASK_FORWARD_BODY;
-    const char *const parts[] = {by_body ? "" : "/v2/models/", by_body ? "" : relay->service.route,
+    const char *const parts[] = {by_body ? "" : "/v2/models/", by_body ? "" : relay->terms->route,
         relay->target.verb, query};
     size_t length = 0;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
@@ -112,11 +120,11 @@ void relay_attempt_end(struct relay *relay, bool failed)
 
 static bool may_retry(const struct relay *relay, enum http_failure failure)
 {
-    if (relay->body.let_go || relay->service.retry == ROUTE_RETRY_NEVER)
+    if (relay->body.let_go || relay->terms->options.retry == RETRY_NEVER)
         return false;
     if (failure == HTTP_FAILED_CONNECT)
         return true;
-    return relay->service.retry == ROUTE_RETRY_SAFE && relay->sent < RELAY_ATTEMPTS_MAX &&
+    return relay->terms->options.retry == RETRY_SAFE && relay->sent < RELAY_ATTEMPTS_MAX &&
            (failure == HTTP_FAILED_STALE || failure == HTTP_FAILED_CLOSED);
 }
 
@@ -126,7 +134,7 @@ static void refuse_failure(struct relay *relay, enum http_failure failure, const
         relay_refuse(relay, 504, "timeout", "the replica did not answer in time");
     else if (failure == HTTP_FAILED_CONNECT)
         relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
     else
         relay_refuse(relay, 502, "bad_gateway", "the replica failed: %s", text);
 }
@@ -142,20 +150,15 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     else
         relay->sent++;
     attempt_close(relay, true);
-    if (relay->answer.begun) {
-        /* Cut, so that nobody takes what came for the whole. */
-        relay_account(relay, RELAY_BROKEN);
-        http_request_abort(relay->request);
-        relay_free(relay);
+    if (!answer_break(relay))
         return;
-    }
     balance_note(&relay->tried, relay->attempt.replica);
     if (answered || !may_retry(relay, failure)) {
         refuse_failure(relay, failure, text);
         return;
     }
     usage_add(&relay->attempt.counts->retried, 1);
-    atomic_fetch_add_explicit(&relay->view->figures->retried, 1, memory_order_relaxed);
+    figure_add(relay->view->figures, FIGURE_RETRIED, 1);
     relay->retries++;
     relay->again = failure != HTTP_FAILED_CONNECT;
     relay_choose_again(relay);
@@ -163,20 +166,9 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
 
 /* ---- the answer ------------------------------------------------------------------------------ */
 
-static bool is_event_stream(const struct http_answer *answer)
-{
-    bool events = false;
-    for (size_t i = 0; i < answer->field_count; i++) {
-        const struct http_field *field = &answer->fields[i];
-        if (!strcasecmp(field->name, "Content-Encoding"))
-            return false;
-        if (!strcasecmp(field->name, "Content-Type"))
-            events = !strncasecmp(field->value, "text/event-stream", 17);
-    }
-    return events && answer->length < 0;
-}
-
-static void copy_fields(struct relay *relay, const struct http_answer *answer)
+/* Those of the answer that are for the client, in the request's arena. */
+static struct http_field *answer_fields(
+    struct relay *relay, const struct http_answer *answer, size_t *ret_count)
 {
     struct arena *arena = http_request_arena(relay->request);
     struct http_field *fields = arena_alloc(arena, answer->field_count + 1, sizeof *fields);
@@ -189,127 +181,51 @@ static void copy_fields(struct relay *relay, const struct http_answer *answer)
             arena_strdup(arena, field->name), arena_strdup(arena, field->value)};
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};
-    relay->answer.fields = fields;
-    relay->answer.field_count = count;
+    *ret_count = count;
+    return fields;
 }
 
-static bool ends_event(const char end[4])
+static void pause_exchange(struct relay *relay)
 {
-    return !memcmp(end + 2, "\n\n", 2) || !memcmp(end, "\r\n\r\n", 4) ||
-           !memcmp(end + 2, "\r\r", 2);
+    if (relay->attempt.exchange)
+        http_exchange_pause(relay->attempt.exchange);
 }
 
-static void set_timer(struct relay *relay, int64_t ms)
+static void resume_exchange(struct relay *relay)
 {
-    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
-    evtimer_add(&relay->timer, &wait);
-}
-
-/* Proxies and clients close connections on which nothing moves. */
-static void on_silence(evutil_socket_t fd, short what, void *context)
-{
-    struct relay *relay = context;
-    struct relay_answer *answer = &relay->answer;
-    (void)fd, (void)what;
-    int64_t now = clock_monotonic_ns();
-    int64_t silent_ms = (now - answer->last_ns) / 1000000;
-    int64_t limit_ms = relay->view->keep_alive_ms;
-    if (silent_ms >= limit_ms) {
-        /* A comment within an event would become part of it. */
-        if (ends_event(answer->end))
-            http_respond_write(relay->request, ": keep-alive\n\n", 14);
-        answer->last_ns = now;
-        silent_ms = 0;
-    }
-    set_timer(relay, limit_ms - silent_ms);
-}
-
-static void on_client_drain(void *context)
-{
-    struct relay *relay = context;
     if (relay->attempt.exchange)
         http_exchange_resume(relay->attempt.exchange);
 }
 
-static void begin_answer(struct relay *relay, const struct http_answer *head)
-{
-    struct relay_answer *answer = &relay->answer;
-    answer->begun = true;
-    answer->bodyless = head->status == 204 || head->status == 304;
-    if (answer->bodyless)
-        return;
-    if (relay->target.protocol == PROTOCOL_OPENAI)
-        answer->tail = mem_alloc(1, sizeof *answer->tail);
-    http_respond_begin(
-        relay->request, head->status, answer->fields, answer->field_count, head->length);
-    http_request_on_drain(relay->request, on_client_drain, relay);
-    answer->events = is_event_stream(head);
-    if (answer->events) {
-        memcpy(answer->end, "\n\n\n\n", 4);
-        answer->last_ns = clock_monotonic_ns();
-        evtimer_assign(&relay->timer, relay->view->base, on_silence, relay);
-        set_timer(relay, relay->view->keep_alive_ms);
-    }
-}
-
 static void on_head(struct http_exchange *exchange, const struct http_answer *head, void *context)
 {
+    static const struct answer_source source = {pause_exchange, resume_exchange};
     struct relay *relay = context;
+    size_t count;
     (void)exchange;
     relay->sent++;
     replica_state_answered(relay->attempt.state);
-    relay->answer.first_ns = clock_monotonic_ns();
     if (head->status < 200 || head->status > 599) {
         relay_attempt_end(relay, true);
         relay_refuse(relay, 502, "bad_gateway", "the replica answered with a status of its own");
         return;
     }
-    relay->answer.status = head->status;
-    copy_fields(relay, head);
-    begin_answer(relay, head);
-}
-
-static void keep_end(char end[4], const char *bytes, size_t length)
-{
-    if (length >= 4) {
-        memcpy(end, bytes + length - 4, 4);
-        return;
-    }
-    memmove(end, end + length, 4 - length);
-    memcpy(end + 4 - length, bytes, length);
+    struct http_field *fields = answer_fields(relay, head, &count);
+    answer_begin(relay, head->status, fields, count, head->length, &source);
 }
 
 static void on_answer_piece(
     struct http_exchange *exchange, const void *bytes, size_t length, void *context)
 {
-    struct relay *relay = context;
-    struct relay_answer *answer = &relay->answer;
-    answer->bytes += (int64_t)length;
-    if (answer->bodyless || length == 0)
-        return;
-    if (answer->tail)
-        token_tail_add(answer->tail, bytes, length);
-    if (answer->events) {
-        answer->last_ns = clock_monotonic_ns();
-        keep_end(answer->end, bytes, length);
-    }
-    if (!http_respond_write(relay->request, bytes, length))
-        http_exchange_pause(exchange);
+    (void)exchange;
+    (void)answer_piece(context, bytes, length);
 }
 
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
-    struct relay *relay = context;
-    struct http_request *request = relay->request;
     (void)exchange;
-    attempt_close(relay, false);
-    relay_account(relay, RELAY_COMPLETE);
-    if (relay->answer.bodyless)
-        http_respond(request, relay->answer.status, relay->answer.fields, relay->answer.field_count,
-            NULL, 0);
-    else
-        http_respond_end(request);
-    relay_free(relay);
+    attempt_close(context, false);
+    answer_end(context);
 }
 
 static void on_replica_drain(struct http_exchange *exchange, void *context)
@@ -326,11 +242,7 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length)
 {
     if (!relay->attempt.streamed)
         return;
-    if (!bytes) {
-        http_exchange_end_body(relay->attempt.exchange);
-        return;
-    }
-    if (!http_exchange_write(relay->attempt.exchange, bytes, length)) {
+    if (!relay_usage_write(relay, bytes, length)) {
         relay->body.paused = true;
         http_request_pause(relay->request);
     }
@@ -341,7 +253,7 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     struct relay_attempt *attempt = &relay->attempt;
     struct usage_series series = {
         .version = replica->route->version, .replica = replica->route->replica};
-    memcpy(series.service, relay->service.name, sizeof series.service);
+    strcpy(series.service, relay->terms->service);
     memcpy(series.key, relay->key_id, sizeof series.key);
     attempt->counts = usage_counts_of(relay->view->usage, &series);
     attempt->state = replica->state;
@@ -361,17 +273,19 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
     struct http_exchange_request request = {.method = http_request_method(relay->request),
         .target = upstream_target(relay),
         .streamed = attempt->streamed,
-        .timeout_ms = relay->service.timeout_ms};
+        .timeout_ms = relay->terms->options.timeout_ms};
     request.fields = request_fields(relay, &request.field_count);
     if (attempt->streamed) {
+        size_t room = relay_usage_room(relay);
         request.length = http_request_body_length(relay->request);
+        if (request.length >= 0)
+            request.length += (int64_t)room;
     } else if (relay->target.has_body) {
         request.body = strbuf_text(&body->held);
         request.length = (int64_t)body->held.length;
     }
     attempt->exchange = http_exchange_begin(endpoint, &request, &callbacks, relay);
-    if (attempt->streamed &&
-        http_exchange_write(attempt->exchange, body->held.text, body->held.length))
+    if (attempt->streamed && relay_usage_write(relay, body->held.text, body->held.length))
         relay_body_let_go(relay);
 }
 
@@ -381,7 +295,7 @@ enum stage_result relay_stage_forward(struct relay *relay)
     struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
     if (!endpoint) {
         relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->service.route);
+            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
         return STAGE_ENDED;
     }
     begin_attempt(relay, replica);

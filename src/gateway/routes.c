@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "gateway/usage.h"
+#include "spec/serving.h"
 #include "wire/doc.h"
 #include "wire/url.h"
 
@@ -24,20 +25,15 @@ enum {
     NAME_BYTES_MAX = 128,
     ADDRESS_BYTES_MAX = 4096,
     KEY_LISTS_MAX = 1000,
-    TIMEOUT_MS_MAX = 24 * 3600 * 1000,
+    OPTIONS_BYTES_MAX = 64 << 10,
 };
-#define BODY_BYTES_MAX ((int64_t)1 << 40)
-
-static const char *const access_names[] = {
-    [ROUTE_TEAM] = "team", [ROUTE_KNOWN] = "known", [ROUTE_PUBLIC] = "public"};
-static const char *const retry_names[] = {
-    [ROUTE_RETRY_NEVER] = "never", [ROUTE_RETRY_CONNECT] = "connect", [ROUTE_RETRY_SAFE] = "safe"};
 
 /* Where the decoder is, for its errors. */
 struct decoder {
     struct arena *arena;
     struct error *err;
-    char place[96]; /* "services[3].replicas[0]" */
+    char place[96];      /* "services[3].replicas[0]" */
+    struct strmap teams; /* struct route_team by name */
 };
 
 static int PRINTF_LIKE(3, 4) fault(struct decoder *d, const char *member, const char *format, ...)
@@ -88,19 +84,6 @@ static int get_int(struct decoder *d, const struct doc *map, const char *name, i
     return 0;
 }
 
-static int get_choice(struct decoder *d, const struct doc *map, const char *name,
-    const char *const *choices, size_t count, int *ret)
-{
-    const char *text = doc_get_string(map, name);
-    for (size_t i = 0; text && i < count; i++) {
-        if (!strcmp(text, choices[i])) {
-            *ret = (int)i;
-            return 0;
-        }
-    }
-    return fault(d, name, "expected %s, %s or %s", choices[0], choices[1], choices[2]);
-}
-
 static const struct doc *get_list(
     struct decoder *d, const struct doc *map, const char *name, size_t most)
 {
@@ -130,7 +113,76 @@ static int get_texts(struct decoder *d, const struct doc *map, const char *name,
     return 0;
 }
 
+/* ---- teams ---------------------------------------------------------------------------------- */
+
+/* What is said of a team or a key; NULL where nothing is. */
+static int get_serving(struct decoder *d, const struct doc *map, const struct serving_rights **ret)
+{
+    const struct doc *doc = doc_get(map, "serving");
+    struct serving_rights *serving;
+    struct error fault_of;
+    if (!doc)
+        return 0;
+    if (doc->type != DOC_MAP)
+        return fault(d, "serving", "expected an object");
+    serving = arena_alloc(d->arena, 1, sizeof *serving);
+    if (serving_decode(d->arena, doc, true, serving, &fault_of) < 0)
+        return fault(d, "serving", "%s", fault_of.text);
+    *ret = serving_is_default(serving) ? NULL : serving;
+    return 0;
+}
+
+static int decode_team(struct decoder *d, const struct doc *map, struct route_team *team)
+{
+    if (get_text(d, map, "team", USAGE_NAME - 1, &team->name) < 0)
+        return -1;
+    return get_serving(d, map, &team->serving);
+}
+
+static int decode_teams(struct decoder *d, const struct doc *root, struct routes *routes)
+{
+    if (!doc_get(root, "teams"))
+        return 0;
+    const struct doc *list = get_list(d, root, "teams", ROUTE_TEAMS_MAX);
+    if (!list)
+        return -1;
+    struct route_team *teams = arena_alloc(d->arena, list->count + 1, sizeof *teams);
+    size_t count = 0;
+    for (const struct doc *item = list->first; item; item = item->next, count++) {
+        snprintf(d->place, sizeof d->place, "teams[%zu]", count);
+        if (decode_team(d, item, &teams[count]) < 0)
+            return -1;
+        if (strmap_get(&d->teams, teams[count].name))
+            return fault(d, "team", "%s is there twice", teams[count].name);
+        strmap_put(&d->teams, teams[count].name, &teams[count]);
+    }
+    d->place[0] = '\0';
+    routes->teams = teams;
+    routes->team_count = count;
+    return 0;
+}
+
 /* ---- keys ----------------------------------------------------------------------------------- */
+
+static int get_counts(struct decoder *d, const struct doc *map, struct route_key *key)
+{
+    const char **names;
+    size_t count;
+    if (!doc_get(map, "counts"))
+        return 0;
+    if (get_texts(d, map, "counts", USAGE_NAME - 1, &names, &count) < 0)
+        return -1;
+    if (count > ROUTE_COUNTS_MAX)
+        return fault(d, "counts", "expected at most %d teams", ROUTE_COUNTS_MAX);
+    key->counts = arena_alloc(d->arena, count + 1, sizeof *key->counts);
+    for (size_t i = 0; i < count; i++) {
+        const struct route_team *team = strmap_get(&d->teams, names[i]);
+        if (!team)
+            return fault(d, "counts", "there is no team %s among the teams", names[i]);
+        key->counts[key->count_count++] = team;
+    }
+    return 0;
+}
 
 static int get_hash(struct decoder *d, const struct doc *map, uint8_t hash[32])
 {
@@ -147,7 +199,8 @@ static int decode_key(struct decoder *d, const struct doc *map, struct route_key
     if (get_text(d, map, "id", USAGE_NAME - 1, &key->id) < 0 || get_hash(d, map, key->hash) < 0 ||
         get_text(d, map, "user", USAGE_NAME - 1, &key->user) < 0 ||
         get_texts(d, map, "teams", USAGE_NAME - 1, &key->teams, &key->team_count) < 0 ||
-        get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0)
+        get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0 ||
+        get_serving(d, map, &key->serving) < 0 || get_counts(d, map, key) < 0)
         return -1;
     return get_int(d, map, "expiresMs", 0, INT64_MAX, &key->expires_ms);
 }
@@ -231,22 +284,40 @@ static int decode_protocols(struct decoder *d, const struct doc *map, struct rou
     return 0;
 }
 
+/* The options are kept as their text, and decoded from that: nothing is kept of the document. */
+static int decode_options(struct decoder *d, const struct doc *map, struct route_service *service)
+{
+    SCOPED(arena_scope) struct arena *scratch = arena_create();
+    struct service_gateway *options = arena_alloc(d->arena, 1, sizeof *options);
+    const struct doc *doc = doc_get(map, "options");
+    struct error fault_of;
+    if (doc && doc->type != DOC_MAP)
+        return fault(d, "options", "expected an object");
+    if (!doc)
+        doc = doc_map(scratch);
+    if (service_gateway_decode(scratch, doc, options, &fault_of) < 0)
+        return fault(d, "options", "%s", fault_of.text);
+    struct strbuf text = {0};
+    doc_write_json(service_gateway_encode(scratch, options), 0, &text);
+    service->options_text = arena_strdup(d->arena, strbuf_text(&text));
+    strbuf_finish(&text);
+    const struct doc *kept = doc_parse_json(d->arena, service->options_text,
+        strlen(service->options_text), OPTIONS_BYTES_MAX, &fault_of);
+    if (!kept || service_gateway_decode(d->arena, kept, options, &fault_of) < 0)
+        return fault(d, "options", "expected at most %d bytes", OPTIONS_BYTES_MAX);
+    service->options = options;
+    return 0;
+}
+
 static int decode_service(struct decoder *d, const struct doc *map, struct route_service *service)
 {
-    int access = ROUTE_TEAM, retry = ROUTE_RETRY_NEVER;
     if (get_text(d, map, "route", NAME_BYTES_MAX, &service->route) < 0 ||
         get_text(d, map, "service", USAGE_NAME - 1, &service->service) < 0 ||
         get_text(d, map, "team", USAGE_NAME - 1, &service->team) < 0 ||
-        get_choice(d, map, "access", access_names, ARRAY_LEN(access_names), &access) < 0 ||
-        get_choice(d, map, "retry", retry_names, ARRAY_LEN(retry_names), &retry) < 0 ||
-        get_int(d, map, "bodyBytesMax", 1, BODY_BYTES_MAX, &service->body_bytes_max) < 0 ||
-        get_int(d, map, "timeoutMs", 1, TIMEOUT_MS_MAX, &service->timeout_ms) < 0 ||
-        decode_protocols(d, map, service) < 0)
+        decode_protocols(d, map, service) < 0 || decode_options(d, map, service) < 0)
         return -1;
     if (!is_route_name(service->route))
         return fault(d, "route", "expected letters, digits, '.', '_' and '-'");
-    service->access = (enum route_access)access;
-    service->retry = (enum route_retry)retry;
     return decode_replicas(d, map, service);
 }
 
@@ -292,11 +363,16 @@ static int decode_services(struct decoder *d, const struct doc *root, struct rou
     return 0;
 }
 
+static void decoder_scope(struct decoder *d)
+{
+    strmap_finish(&d->teams);
+}
+
 int routes_decode(struct arena *arena, const char *text, size_t length, const struct routes **ret,
     struct error *err)
 {
     assert(arena && ret);
-    struct decoder d = {.arena = arena, .err = err};
+    SCOPED(decoder_scope) struct decoder d = {.arena = arena, .err = err};
     /* The tree is needed no longer than the decoding; what is kept is copied out of it. */
     SCOPED(arena_scope) struct arena *scratch = arena_create();
     const struct doc *root =
@@ -307,7 +383,8 @@ int routes_decode(struct arena *arena, const char *text, size_t length, const st
         return error_set(err, ERR_INVALID, "routes: expected an object");
     struct routes *routes = arena_alloc(arena, 1, sizeof *routes);
     if (get_int(&d, root, "generation", 0, INT64_MAX, &routes->generation) < 0 ||
-        decode_keys(&d, root, routes) < 0 || decode_services(&d, root, routes) < 0)
+        decode_teams(&d, root, routes) < 0 || decode_keys(&d, root, routes) < 0 ||
+        decode_services(&d, root, routes) < 0)
         return -1;
     *ret = routes;
     return 0;
@@ -332,7 +409,33 @@ static void put_texts(struct strbuf *out, const char *name, const char *const *t
     strbuf_puts(out, "],");
 }
 
-static void encode_key(struct strbuf *out, const struct route_key *key)
+static void put_serving(
+    struct arena *scratch, struct strbuf *out, const struct serving_rights *serving)
+{
+    if (!serving)
+        return;
+    strbuf_puts(out, ",\"serving\":");
+    doc_write_json(serving_encode(scratch, serving), 0, out);
+}
+
+static void encode_team(struct arena *scratch, struct strbuf *out, const struct route_team *team)
+{
+    strbuf_puts(out, "{\"team\":");
+    strbuf_json(out, team->name);
+    put_serving(scratch, out, team->serving);
+    strbuf_putc(out, '}');
+}
+
+static void put_counts(struct strbuf *out, const struct route_key *key)
+{
+    for (size_t i = 0; i < key->count_count; i++) {
+        strbuf_puts(out, i ? "," : ",\"counts\":[");
+        strbuf_json(out, key->counts[i]->name);
+    }
+    strbuf_puts(out, key->count_count ? "]" : "");
+}
+
+static void encode_key(struct arena *scratch, struct strbuf *out, const struct route_key *key)
 {
     char hex[65];
     sodium_bin2hex(hex, sizeof hex, key->hash, sizeof key->hash);
@@ -342,7 +445,10 @@ static void encode_key(struct strbuf *out, const struct route_key *key)
     put_text(out, "user", key->user);
     put_texts(out, "teams", (const char *const *)key->teams, key->team_count);
     put_texts(out, "services", (const char *const *)key->services, key->service_count);
-    strbuf_printf(out, "\"expiresMs\":%" PRId64 "}", key->expires_ms);
+    strbuf_printf(out, "\"expiresMs\":%" PRId64, key->expires_ms);
+    put_serving(scratch, out, key->serving);
+    put_counts(out, key);
+    strbuf_putc(out, '}');
 }
 
 static void encode_replica(struct strbuf *out, const struct route_replica *replica)
@@ -355,7 +461,8 @@ static void encode_replica(struct strbuf *out, const struct route_replica *repli
     strbuf_printf(out, "\"draining\":%s}", replica->draining ? "true" : "false");
 }
 
-static void encode_service(struct strbuf *out, const struct route_service *service)
+static void encode_service(
+    struct arena *scratch, struct strbuf *out, const struct route_service *service)
 {
     const char *protocols[2];
     size_t count = 0;
@@ -367,12 +474,10 @@ static void encode_service(struct strbuf *out, const struct route_service *servi
     put_text(out, "route", service->route);
     put_text(out, "service", service->service);
     put_text(out, "team", service->team);
-    put_text(out, "access", access_names[service->access]);
     put_texts(out, "protocols", protocols, count);
-    strbuf_printf(out, "\"bodyBytesMax\":%" PRId64 ",\"timeoutMs\":%" PRId64 ",",
-        service->body_bytes_max, service->timeout_ms);
-    put_text(out, "retry", retry_names[service->retry]);
-    strbuf_puts(out, "\"replicas\":[");
+    strbuf_puts(out, "\"options\":");
+    doc_write_json(service_gateway_encode(scratch, service->options), 0, out);
+    strbuf_puts(out, ",\"replicas\":[");
     for (size_t i = 0; i < service->replica_count; i++) {
         strbuf_puts(out, i ? "," : "");
         encode_replica(out, &service->replicas[i]);
@@ -383,15 +488,21 @@ static void encode_service(struct strbuf *out, const struct route_service *servi
 char *routes_encode(const struct routes *routes)
 {
     struct strbuf out = {0};
+    SCOPED(arena_scope) struct arena *scratch = arena_create();
     strbuf_printf(&out, "{\"generation\":%" PRId64 ",\"keys\":[", routes->generation);
     for (size_t i = 0; i < routes->key_count; i++) {
         strbuf_puts(&out, i ? "," : "");
-        encode_key(&out, &routes->keys[i]);
+        encode_key(scratch, &out, &routes->keys[i]);
+    }
+    strbuf_puts(&out, "],\"teams\":[");
+    for (size_t i = 0; i < routes->team_count; i++) {
+        strbuf_puts(&out, i ? "," : "");
+        encode_team(scratch, &out, &routes->teams[i]);
     }
     strbuf_puts(&out, "],\"services\":[");
     for (size_t i = 0; i < routes->service_count; i++) {
         strbuf_puts(&out, i ? "," : "");
-        encode_service(&out, &routes->services[i]);
+        encode_service(scratch, &out, &routes->services[i]);
     }
     strbuf_puts(&out, "]}\n");
     return strbuf_steal(&out);

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "spec/kinds.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -16,6 +17,7 @@ enum { ASIDE_FIRST_MS = 50, ASIDE_MOST_MS = 1000, KEY_TEXT_MAX = 512 };
 
 struct replica_states {
     struct replica_state *first;
+    struct terms_set *terms;
 };
 
 /* A key by the beginning of its hash, for looking up. */
@@ -33,6 +35,7 @@ struct route_table {
     size_t replica_count;
     struct table_key *keys; /* ascending */
     int64_t openai_body_max;
+    struct limit_store *limits;
     uint64_t sequence;
 };
 
@@ -40,7 +43,9 @@ struct route_table {
 
 struct replica_states *replica_states_create(void)
 {
-    return mem_alloc(1, sizeof(struct replica_states));
+    struct replica_states *states = mem_alloc(1, sizeof *states);
+    states->terms = terms_set_create();
+    return states;
 }
 
 static void state_free(struct replica_state *state)
@@ -51,10 +56,13 @@ static void state_free(struct replica_state *state)
 
 void replica_states_destroy(struct replica_states *states)
 {
-    for (struct replica_state *state = states ? states->first : NULL, *next; state; state = next) {
+    if (!states)
+        return;
+    for (struct replica_state *state = states->first, *next; state; state = next) {
         next = state->next;
         state_free(state);
     }
+    terms_set_destroy(states->terms);
     free(states);
 }
 
@@ -71,6 +79,7 @@ void replica_states_sweep(struct replica_states *states)
         *link = state->next;
         state_free(state);
     }
+    terms_sweep(states->terms);
 }
 
 /* The states of replicas that stayed are found through the map, which is made for one table: with
@@ -120,6 +129,7 @@ void replica_states_write_metrics(const struct replica_states *states, struct st
         strbuf_json(out, state->address);
         strbuf_printf(out, "} %" PRIdFAST64 "\n", atomic_load(&state->outstanding));
     }
+    terms_write_metrics(states->terms, out);
 }
 
 void replica_state_begin(struct replica_state *state)
@@ -192,8 +202,9 @@ static void add_service(struct route_table *table, struct replica_states *states
         replicas[i] = (struct table_replica){&route->replicas[i], state, table->replica_count++};
     }
     service->replicas = replicas;
-    if (route->openai && route->body_bytes_max > table->openai_body_max)
-        table->openai_body_max = route->body_bytes_max;
+    service->terms = terms_of(states->terms, route);
+    if (route->openai && route->options->body_bytes_max > table->openai_body_max)
+        table->openai_body_max = route->options->body_bytes_max;
     strmap_put(&table->by_route, route->route, service);
 }
 
@@ -239,6 +250,8 @@ void route_table_destroy(struct route_table *table)
         assert(table->replicas[i].state->tables > 0);
         table->replicas[i].state->tables--;
     }
+    for (size_t i = 0; i < table->routes->service_count; i++)
+        terms_release(table->services[i].terms);
     strmap_finish(&table->by_route);
     arena_destroy(table->arena);
     free(table);
@@ -268,6 +281,16 @@ const struct table_replica *route_table_replica(const struct route_table *table,
 int64_t route_table_openai_body_max(const struct route_table *table)
 {
     return table->openai_body_max;
+}
+
+struct limit_store *route_table_limits(const struct route_table *table)
+{
+    return table->limits;
+}
+
+void route_table_set_limits(struct route_table *table, struct limit_store *limits)
+{
+    table->limits = limits;
 }
 
 const struct table_service *route_table_service(const struct route_table *table, const char *route)
@@ -321,11 +344,11 @@ static bool holds(const char *const *texts, size_t count, const char *text)
 
 bool route_allows(const struct route_service *service, const struct route_key *key)
 {
-    if (service->access == ROUTE_PUBLIC)
+    if (service->options->access == ACCESS_PUBLIC)
         return true;
     if (!key || (key->service_count > 0 && !holds((const char *const *)key->services,
                                                key->service_count, service->service)))
         return false;
-    return service->access == ROUTE_KNOWN ||
+    return service->options->access == ACCESS_KNOWN ||
            holds((const char *const *)key->teams, key->team_count, service->team);
 }

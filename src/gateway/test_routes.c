@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "base/test.h"
 #include "gateway/routes.h"
+#include "spec/kinds.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,8 +17,8 @@
 #define REPLICA "{\"replica\":7,\"version\":3,\"address\":\"unix:/r/7.sock\",\"uid\":20001}"
 #define SERVICE_WITH(route, replicas)                                                              \
     "{\"route\":\"" route "\",\"service\":\"vision/digits\",\"team\":\"vision\","                  \
-    "\"access\":\"team\",\"protocols\":[\"oip\",\"openai\"],\"bodyBytesMax\":1024,"                \
-    "\"timeoutMs\":1000,\"retry\":\"safe\",\"replicas\":[" replicas "]}"
+    "\"protocols\":[\"oip\",\"openai\"],\"options\":{\"bodyBytesMax\":1024,\"timeout\":\"1s\","    \
+    "\"later\":[1]},\"replicas\":[" replicas "]}"
 #define SERVICE SERVICE_WITH("digits", REPLICA)
 #define DOCUMENT(keys, services)                                                                   \
     "{\"generation\":17,\"keys\":[" keys "],\"services\":[" services "]}"
@@ -40,7 +41,9 @@ static void test_a_document_is_read(void **state)
     assert_string_equal(routes->keys[0].teams[0], "vision");
     const struct route_service *service = &routes->services[0];
     assert_true(service->oip && service->openai);
-    assert_int_equal(service->retry, ROUTE_RETRY_SAFE);
+    assert_int_equal(service->options->retry, RETRY_SAFE);
+    assert_int_equal(service->options->timeout_ms, 1000);
+    assert_int_equal(service->options->body_bytes_max, 1024);
     assert_int_equal(service->replicas[0].replica, 7);
     assert_int_equal(service->replicas[0].uid, 20001);
     assert_false(service->replicas[0].draining);
@@ -85,6 +88,12 @@ static void test_wrong_documents_are_refused_with_their_place(void **state)
         {DOCUMENT("{\"id\":\"a\",\"hash\":\"zz\"}", ""), "keys[0].hash"},
         {DOCUMENT(KEY ",{\"id\":\"a\",\"hash\":\"" KEY_HASH "00\"}", ""), "keys[1].hash"},
         {DOCUMENT("", SERVICE "," SERVICE), "services[1].route"},
+        {DOCUMENT("", "{\"route\":\"a\",\"service\":\"t/a\",\"team\":\"t\",\"protocols\":[],"
+                      "\"options\":7}"),
+            "services[0].options"},
+        {DOCUMENT("", "{\"route\":\"a\",\"service\":\"t/a\",\"team\":\"t\",\"protocols\":[],"
+                      "\"options\":{\"timeout\":\"long\"}}"),
+            "services[0].options: timeout"},
         {DOCUMENT("", SERVICE_WITH("a/b", "")), "services[0].route"},
         {DOCUMENT("", SERVICE_WITH(".", "")), "services[0].route"},
         {DOCUMENT("", SERVICE_WITH("", "")), "services[0].route"},

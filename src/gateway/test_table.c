@@ -26,14 +26,17 @@ static void put_key(struct strbuf *out, const char *key, const char *rest)
         out->text[out->length - 1] == '[' ? "" : ",", key, hex, rest);
 }
 
+static int body_bytes_max = 10;
+
 static void put_service(
     struct strbuf *out, const char *route, const char *access, const char *replicas)
 {
     strbuf_printf(out,
-        "%s{\"route\":\"%s\",\"service\":\"vision/%s\",\"team\":\"vision\",\"access\":\"%s\","
-        "\"protocols\":[\"oip\"],\"bodyBytesMax\":10,\"timeoutMs\":1000,\"retry\":\"safe\","
+        "%s{\"route\":\"%s\",\"service\":\"vision/%s\",\"team\":\"vision\","
+        "\"protocols\":[\"oip\"],\"options\":{\"access\":\"%s\",\"bodyBytesMax\":\"%d\"},"
         "\"replicas\":[%s]}",
-        out->text[out->length - 1] == '[' ? "" : ",", route, route, access, replicas);
+        out->text[out->length - 1] == '[' ? "" : ",", route, route, access, body_bytes_max,
+        replicas);
 }
 
 /* Replaces the table by one with a service "digits" of these replicas. */
@@ -225,6 +228,33 @@ static void test_replicas_keep_their_counts_over_tables(void **state)
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static struct service_terms *digits_terms(const struct world *world)
+{
+    return route_table_service(world->table, "digits")->terms;
+}
+
+static void test_terms_stay_while_they_are_held(void **state)
+{
+    struct world *world = *state;
+    use_replicas(world, THREE);
+    struct service_terms *first = digits_terms(world);
+    use_replicas(world, "");
+    assert_ptr_equal(digits_terms(world), first);
+    terms_hold(first, 3);
+    body_bytes_max = 20;
+    use_replicas(world, THREE);
+    struct service_terms *second = digits_terms(world);
+    assert_ptr_not_equal(second, first);
+    assert_ptr_equal(second->state, first->state);
+    assert_int_equal(first->options.body_bytes_max, 10);
+    assert_int_equal(second->options.body_bytes_max, 20);
+    assert_string_equal(first->route, "digits");
+    terms_drop(first, 3);
+    replica_states_sweep(world->states);
+    body_bytes_max = 10;
+    use_replicas(world, THREE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +264,7 @@ int main(void)
         IN_WORLD(test_versions_draining_and_tried_replicas),
         IN_WORLD(test_who_refused_is_set_aside_when_others_are_there),
         IN_WORLD(test_replicas_keep_their_counts_over_tables),
+        IN_WORLD(test_terms_stay_while_they_are_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

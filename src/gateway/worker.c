@@ -4,7 +4,10 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "gateway/cache.h"
+#include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_cache.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -34,13 +37,14 @@ struct gateway_worker {
     struct tls_server *tls;
     struct http_endpoint **endpoints; /* by table_replica.index; NULL: not asked yet */
     struct event *wake;
+    struct post_box *box;
     /* The mailbox: written by the main thread, then wake_fd. */
     int wake_fd;
     _Atomic(const struct route_table *) offered;
-    atomic_bool reload, drain;
+    atomic_bool reload, drain, end;
     /* The answers, then main_fd. */
     atomic_uint_fast64_t seen;
-    atomic_bool ended;
+    atomic_bool drained, ended;
 };
 
 static void poke(int fd)
@@ -112,7 +116,8 @@ struct http_endpoint *gateway_worker_endpoint(
 static void on_drained(void *context)
 {
     struct gateway_worker *worker = context;
-    event_base_loopbreak(worker->view.base);
+    atomic_store(&worker->drained, true);
+    poke(worker->options.main_fd);
 }
 
 static void begin_drain(struct gateway_worker *worker)
@@ -142,6 +147,8 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
         reload_tls(worker);
     if (atomic_load(&worker->drain))
         begin_drain(worker);
+    if (atomic_load(&worker->end))
+        event_base_loopbreak(worker->view.base);
 }
 
 void gateway_worker_offer(struct gateway_worker *worker, const struct route_table *table)
@@ -164,6 +171,17 @@ void gateway_worker_reload(struct gateway_worker *worker)
 void gateway_worker_drain(struct gateway_worker *worker)
 {
     atomic_store(&worker->drain, true);
+    poke(worker->wake_fd);
+}
+
+bool gateway_worker_drained(const struct gateway_worker *worker)
+{
+    return atomic_load(&worker->drained);
+}
+
+void gateway_worker_end(struct gateway_worker *worker)
+{
+    atomic_store(&worker->end, true);
     poke(worker->wake_fd);
 }
 
@@ -218,6 +236,10 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     worker->wake =
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
+    worker->view.office = worker->options.office;
+    worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
+    worker->box = post_box_open(
+        worker->view.office, worker->options.number, worker->view.base, &worker->view);
     /* With fewer, 256 clients of one replica had every third request open a connection anew. They
      * are only kept for the moment: those that are not used are closed. */
     const struct http_agent_options agent = {.idle_max = 512};
@@ -228,10 +250,11 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     return open_server(worker, ret_port, err);
 }
 
-/* The server goes first: it cancels the requests, which give up their exchanges. */
 static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
+    post_box_close(worker->box);
+    cache_destroy(worker->view.cache);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
@@ -272,6 +295,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
 {
     struct gateway_worker *worker = mem_alloc(1, sizeof *worker);
     worker->options = *options;
+    worker->view.number = options->number;
     worker->view.figures = &worker->figures;
     worker->view.log = options->log;
     worker->view.keep_alive_ms = options->keep_alive_ms;
@@ -296,8 +320,14 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
 
 void gateway_worker_join(struct gateway_worker *worker)
 {
-    if (!worker)
-        return;
     pthread_join(worker->thread, NULL);
-    worker_close(worker);
+    /* The server goes first: it cancels the requests, which give up their exchanges. */
+    http_server_destroy(worker->http);
+    worker->http = NULL;
+}
+
+void gateway_worker_free(struct gateway_worker *worker)
+{
+    if (worker)
+        worker_close(worker);
 }

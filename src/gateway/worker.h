@@ -14,8 +14,10 @@
 #include <sys/queue.h>
 
 struct access_log;
+struct cache;
 struct event_base;
 struct http_endpoint;
+struct post_office;
 struct relay;
 struct usage_file;
 
@@ -35,22 +37,55 @@ struct worker_options {
     const char *tls_cert, *tls_key;
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
+    int64_t cache_bytes; /* of this worker */
     const char *usage_folder, *incarnation;
-    struct access_log *log; /* outlives the worker */
-    int main_fd;            /* an eventfd of the main thread: there is news */
+    struct access_log *log; /* outlives the worker, as the office */
+    struct post_office *office;
+    int main_fd; /* an eventfd of the main thread: there is news */
 };
 
-/* What the main thread may read while the worker runs. */
-struct worker_figures {
-    atomic_uint_fast64_t requests, failed, retried; /* since the start */
-    atomic_uint_fast64_t open, waiting, held_bytes; /* now */
+/* What a worker counts. To add one: its name here, and a line in figures.c. */
+enum figure {
+    FIGURE_REQUESTS, /* since the start, as those that are not said to be otherwise */
+    FIGURE_FAILED,
+    FIGURE_RETRIED,
+    FIGURE_OPEN,       /* now */
+    FIGURE_WAITING,    /* now */
+    FIGURE_HELD_BYTES, /* now */
+    FIGURE_CACHE_HITS,
+    FIGURE_CACHE_SHARED,
+    FIGURE_CACHE_MISSES,
+    FIGURE_CACHE_EVICTED,
+    FIGURE_CACHE_ENTRIES, /* now */
+    FIGURE_CACHE_BYTES,   /* now */
+    FIGURES,
 };
+
+/* Written by the worker alone; the main thread may read while it runs. */
+struct worker_figures {
+    atomic_uint_fast64_t of[FIGURES];
+};
+
+/* On the worker's thread, as the next. */
+static inline void figure_set(struct worker_figures *figures, enum figure figure, uint64_t value)
+{
+    atomic_store_explicit(&figures->of[figure], value, memory_order_relaxed);
+}
+
+static inline void figure_add(struct worker_figures *figures, enum figure figure, int64_t change)
+{
+    figure_set(figures, figure,
+        atomic_load_explicit(&figures->of[figure], memory_order_relaxed) + (uint64_t)change);
+}
 
 /* For relays, which live on the worker's thread. */
 struct worker_view {
+    int number; /* from 0 */
     struct event_base *base;
     const struct route_table *table; /* until the next turn of the loop */
+    struct post_office *office;      /* for messages to the other workers */
     struct usage_file *usage;
+    struct cache *cache; /* the answers of the keys that are this worker's */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
@@ -72,8 +107,10 @@ struct gateway_worker;
 MUST_CHECK int gateway_worker_start(const struct worker_options *options,
     const struct route_table *table, struct gateway_worker **ret, uint16_t *ret_port,
     struct error *err);
-/* Joins the thread, which has been told to drain, and frees. NULL is fine. */
+/* Joins the thread, which has been told to end, and cancels the requests that are left. */
 void gateway_worker_join(struct gateway_worker *worker);
+/* Frees it: all workers are joined, so that nobody sends messages any more. NULL is fine. */
+void gateway_worker_free(struct gateway_worker *worker);
 
 /* ---- from the main thread -------------------------------------------------------------------- */
 
@@ -83,8 +120,12 @@ void gateway_worker_offer(struct gateway_worker *worker, const struct route_tabl
 uint64_t gateway_worker_seen(const struct gateway_worker *worker);
 /* Read the certificates again. */
 void gateway_worker_reload(struct gateway_worker *worker);
-/* Take no more, end what is under way, then end. */
+/* Take no more, and end what is under way. */
 void gateway_worker_drain(struct gateway_worker *worker);
+/* Whether nothing is under way any more. */
+bool gateway_worker_drained(const struct gateway_worker *worker);
+/* End the loop: all workers are drained, so that none waits for a message of this one. */
+void gateway_worker_end(struct gateway_worker *worker);
 /* Whether its loop has ended. */
 bool gateway_worker_ended(const struct gateway_worker *worker);
 const struct worker_figures *gateway_worker_figures(const struct gateway_worker *worker);

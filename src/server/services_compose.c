@@ -5,6 +5,7 @@
 #include "base/strbuf.h"
 #include "engine/engine.h"
 #include "server/versions.h"
+#include "spec/serving.h"
 #include "spec/spec.h"
 #include "spec/template.h"
 
@@ -53,10 +54,7 @@ static struct service without_what_may_change(const struct service *service)
     fixed.replicas = 1;
     fixed.rollout.surge = 1;
     fixed.rollout.unavailable = 0;
-    fixed.gateway.access = ACCESS_TEAM;
-    fixed.gateway.body_bytes_max = 16 << 20;
-    fixed.gateway.timeout_ms = 60000;
-    fixed.gateway.retry = RETRY_SAFE;
+    service_gateway_default(&fixed.gateway);
     return fixed;
 }
 

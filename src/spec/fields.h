@@ -172,6 +172,10 @@ const char *fields_quote(const struct field_reader *reader, const char *text);
 MUST_CHECK size_t fields_decode(const struct field_table *table, struct arena *arena,
     const struct doc *doc, const char *path, bool partial, void *object,
     struct field_errors *errors);
+/* The same of a whole document that a newer program may have written: fields that are not known are
+ * skipped. */
+MUST_CHECK size_t fields_decode_known(const struct field_table *table, struct arena *arena,
+    const struct doc *doc, void *object, struct field_errors *errors);
 /* Sets every field to its default. */
 void fields_default(const struct field_table *table, void *object);
 /* The canonical document: fields in the order of the table, left out where the value is the

@@ -15,6 +15,7 @@ struct field_reader {
     struct field_errors *errors;
     const char *base; /* where the whole thing stands; "" at the root */
     bool partial;
+    bool known; /* fields that are not known are skipped */
     size_t error_count;
     /* The object whose finish function runs. */
     const struct field_path *path;
@@ -447,7 +448,7 @@ static void decode_object(struct field_reader *reader, const struct field_path *
     size_t errors_before = reader->error_count;
     for (const struct doc *item = doc->first; item; item = item->next) {
         const struct field *field = field_table_find(table, item->key);
-        if (!field || field < table->fields + from)
+        if ((!field || field < table->fields + from) && !reader->known)
             report_unknown(reader, path, table, from, item);
     }
     for (size_t i = from; i < table->count; i++) {
@@ -484,18 +485,32 @@ static void sort_errors(struct field_errors *errors, size_t from)
     }
 }
 
+static size_t decode_root(struct field_reader *reader, const struct field_table *table,
+    const struct doc *doc, void *object)
+{
+    size_t errors_before = reader->errors->count;
+    fields_default(table, object);
+    if (doc->type == DOC_MAP)
+        decode_object(reader, NULL, table, 0, doc, object);
+    else
+        report_type(reader, NULL, &(struct field){.type = FIELD_OBJECT}, doc);
+    sort_errors(reader->errors, errors_before);
+    return reader->error_count;
+}
+
 size_t fields_decode(const struct field_table *table, struct arena *arena, const struct doc *doc,
     const char *path, bool partial, void *object, struct field_errors *errors)
 {
     assert(table && arena && doc && object && errors);
     struct field_reader reader = {
         .arena = arena, .errors = errors, .base = path ? path : "", .partial = partial};
-    size_t errors_before = errors->count;
-    fields_default(table, object);
-    if (doc->type == DOC_MAP)
-        decode_object(&reader, NULL, table, 0, doc, object);
-    else
-        report_type(&reader, NULL, &(struct field){.type = FIELD_OBJECT}, doc);
-    sort_errors(errors, errors_before);
-    return reader.error_count;
+    return decode_root(&reader, table, doc, object);
+}
+
+size_t fields_decode_known(const struct field_table *table, struct arena *arena,
+    const struct doc *doc, void *object, struct field_errors *errors)
+{
+    assert(table && arena && doc && object && errors);
+    struct field_reader reader = {.arena = arena, .errors = errors, .base = "", .known = true};
+    return decode_root(&reader, table, doc, object);
 }

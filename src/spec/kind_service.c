@@ -5,20 +5,6 @@
 
 /* clang-format off: a field is a paragraph, not a column */
 
-static const struct field_word access_words[] = {
-    {"team", ACCESS_TEAM, "the team's viewers and above"},
-    {"known", ACCESS_KNOWN, "whoever has a key"},
-    {"public", ACCESS_PUBLIC, "everybody"},
-    {NULL},
-};
-
-static const struct field_word retry_words[] = {
-    {"never", RETRY_NEVER, "not at all"},
-    {"connect", RETRY_CONNECT, "when no connection was made"},
-    {"safe", RETRY_SAFE, "also when nothing of the answer was seen"},
-    {NULL},
-};
-
 /* The structs without a name of their own are members of struct service: their tables have offsets
  * in it, and the fields that hold them stand at offset 0. */
 static void finish_rollout(struct field_reader *reader, void *object)
@@ -77,37 +63,6 @@ static const struct field restart_fields[] = {
 };
 static const struct field_table restart_table = FIELD_TABLE("Restart", struct service,
     restart_fields, .finish = finish_restart, .doc = "What happens when a replica fails.");
-
-static const struct field gateway_fields[] = {
-    {.name = "access",
-        .type = FIELD_ENUM,
-        .words = access_words,
-        .fallback = ACCESS_TEAM,
-        .offset = offsetof(struct service, gateway.access),
-        .doc = "Who may ask."},
-    {.name = "bodyBytesMax",
-        .type = FIELD_BYTES,
-        .fallback = 16 << 20,
-        .min = 1,
-        .max = 1LL << 32,
-        .offset = offsetof(struct service, gateway.body_bytes_max),
-        .doc = "The largest request."},
-    {.name = "timeout",
-        .type = FIELD_DURATION,
-        .fallback = SECONDS(60),
-        .min = 1,
-        .max = MINUTES(60),
-        .offset = offsetof(struct service, gateway.timeout_ms),
-        .doc = "To the first byte of an answer, and from one to the next."},
-    {.name = "retry",
-        .type = FIELD_ENUM,
-        .words = retry_words,
-        .fallback = RETRY_SAFE,
-        .offset = offsetof(struct service, gateway.retry),
-        .doc = "When another replica is asked after one failed."},
-};
-static const struct field_table gateway_table = FIELD_TABLE(
-    "ServiceGateway", struct service, gateway_fields, .doc = "How the gateway treats requests.");
 
 static void finish_service(struct field_reader *reader, void *object)
 {
@@ -226,7 +181,8 @@ static const struct field service_spec_fields[] = {
         .doc = "The same."},
     {.name = "gateway",
         .type = FIELD_OBJECT,
-        .table = &gateway_table,
+        .table = &service_gateway_table,
+        .offset = offsetof(struct service, gateway),
         .doc = "Who may ask, and how requests are treated."},
 };
 static const struct field_table service_spec_table =

@@ -1,0 +1,257 @@
+/* Views of nodes: see packing_view.h.
+ *
+ * No sum overflows: a device is worth VALUE_DEVICE at most, so the devices of a node 2^22; and the
+ * first line, at which CPU and memory cost nothing, bounds every value by that. What CPU and memory
+ * cost is cut off far above, where it decides nothing. */
+#include "core/packing_view.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/sort.h"
+
+#include <assert.h>
+
+#define CPU_SEEN                                                                                   \
+    ((int64_t)1 << 20) /* thousandths; more of a node makes no difference to its value */
+#define MEMORY_SEEN ((int64_t)1 << 22) /* MiB */
+#define REST_MAX    ((int64_t)1 << 28) /* a quarter of it is above all devices of a node */
+
+/* ---- making ------------------------------------------------------------------------------- */
+
+/* CPU and memory at each line's prices. */
+static void priced(const struct values *values, int64_t cpu_milli, int64_t bytes, int32_t *ret)
+{
+    int64_t cpu = least(most(cpu_milli, 0), CPU_SEEN);
+    int64_t memory = least(most(bytes, 0) >> 20, MEMORY_SEEN);
+    for (int i = 0; i < VALUE_LINES; i++) {
+        int64_t price = (values->cpu_price[i] * cpu >> VALUE_PRICE_BITS) +
+                        (values->memory_price[i] * memory >> VALUE_PRICE_BITS);
+        ret[i] = (int32_t)least(price, REST_MAX);
+    }
+}
+
+static const int32_t *level_lines(const struct view *view, int32_t milli)
+{
+    return view->table->level[milli * VALUE_LEVELS / DEVICE_MILLI];
+}
+
+static void lines_add(int32_t *sums, const int32_t *lines)
+{
+    for (int i = 0; i < VALUE_LINES; i++)
+        sums[i] += lines[i];
+}
+
+/* In its place among what is left of the others. */
+static void left_add(struct view *view, int32_t milli)
+{
+    int32_t at = view->broken++;
+    for (; at > 0 && view->left[at - 1] > milli; at--)
+        view->left[at] = view->left[at - 1];
+    view->left[at] = (int16_t)milli;
+}
+
+void view_make(const struct values *values, const struct live_node *node, const int16_t *taken,
+    struct view *ret)
+{
+    assert(node->row.devices <= DEVICES_MAX);
+    ret->table = &values->tables.items[values->table_of[node->packing_class]];
+    ret->whole = ret->idle = ret->broken = 0;
+    memset(ret->sums, 0, sizeof ret->sums);
+    priced(values, node->room.all.cpu_milli, node->room.all.memory_bytes, ret->rest);
+    for (int32_t i = 0; i < node->row.devices; i++) {
+        int32_t left = (int32_t)most(device_free(node, i) - (taken ? taken[i] : 0), 0);
+        ret->idle += left;
+        ret->whole += left == DEVICE_MILLI;
+        if (left == 0 || left == DEVICE_MILLI)
+            continue;
+        left_add(ret, left);
+        lines_add(ret->sums, level_lines(ret, left));
+    }
+    lines_add(ret->sums, ret->table->whole[ret->whole]);
+}
+
+void view_ask_make(const struct values *values, const struct shape_row *shape, struct view_ask *ret)
+{
+    ret->milli = shape->accelerator_milli;
+    priced(values, shape->cpu_milli, shape->memory_bytes, ret->cost);
+}
+
+/* ---- worth -------------------------------------------------------------------------------- */
+
+/* Half and a quarter of what is left of CPU and memory, by line. */
+struct rest {
+    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
+};
+
+static inline int32_t lines_least(const int32_t *lines)
+{
+    int32_t least = lines[0];
+    for (int i = 1; i < VALUE_LINES; i++)
+        least = lines[i] < least ? lines[i] : least;
+    return least;
+}
+
+static inline struct rest rest_after(const struct view *view, const int32_t *cost)
+{
+    struct rest rest;
+    for (int i = 0; i < VALUE_LINES; i++) {
+        int32_t left = view->rest[i] - cost[i];
+        rest.half[i] = left >> 1;
+        rest.quarter[i] = left >> 2;
+    }
+    return rest;
+}
+
+static inline struct worth worth_of(const int32_t *sums, const struct rest *rest)
+{
+    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
+    for (int i = 0; i < VALUE_LINES; i++)
+        half[i] = sums[i] + rest->half[i];
+    for (int i = 0; i < VALUE_LINES; i++)
+        quarter[i] = sums[i] + rest->quarter[i];
+    return (struct worth){lines_least(half), lines_least(quarter), sums[0]};
+}
+
+/* The same after a device's worth changed. */
+static inline struct worth worth_moved(
+    const struct view *view, const struct rest *rest, const int32_t *from, const int32_t *to)
+{
+    int32_t sums[VALUE_LINES];
+    for (int i = 0; i < VALUE_LINES; i++)
+        sums[i] = view->sums[i] - from[i] + to[i];
+    return worth_of(sums, rest);
+}
+
+struct worth view_worth(const struct view *view)
+{
+    static const int32_t nothing[VALUE_LINES];
+    struct rest rest = rest_after(view, nothing);
+    return worth_of(view->sums, &rest);
+}
+
+/* ---- taking ------------------------------------------------------------------------------- */
+
+static inline struct worth worth_after_whole(
+    const struct view *view, const struct rest *rest, int32_t devices)
+{
+    int32_t whole = (int32_t)most(view->whole - devices, 0);
+    return worth_moved(view, rest, view->table->whole[view->whole], view->table->whole[whole]);
+}
+
+/* After a share of a whole device. */
+static inline struct worth worth_after_break(
+    const struct view *view, const struct rest *rest, int32_t milli)
+{
+    int32_t sums[VALUE_LINES];
+    const int32_t *whole = view->table->whole[view->whole],
+                  *without = view->table->whole[view->whole - 1],
+                  *to = level_lines(view, DEVICE_MILLI - milli);
+    for (int i = 0; i < VALUE_LINES; i++)
+        sums[i] = view->sums[i] - whole[i] + without[i] + to[i];
+    return worth_of(sums, rest);
+}
+
+/* A share of the device on which that leaves most behind. */
+static inline void take_share(
+    const struct view *view, const struct rest *rest, int32_t milli, struct view_taken *ret)
+{
+    int64_t best = INT64_MIN;
+    int32_t before = 0;
+    for (int32_t i = 0; i < view->broken; i++) {
+        int32_t left = view->left[i];
+        if (left < milli || left == before)
+            continue;
+        before = left;
+        struct worth worth =
+            worth_moved(view, rest, level_lines(view, left), level_lines(view, left - milli));
+        if (worth_weighed(worth) <= best)
+            continue;
+        best = worth_weighed(worth);
+        ret->worth = worth;
+        ret->from = left;
+    }
+    if (!view->whole)
+        return;
+    struct worth worth = worth_after_break(view, rest, milli);
+    if (worth_weighed(worth) <= best)
+        return;
+    ret->worth = worth;
+    ret->from = DEVICE_MILLI;
+    ret->broke = 1;
+    ret->whole = view->whole - 1;
+}
+
+/* What one rank leaves; the view stays. */
+static inline struct view_taken take_one(const struct view *view, const struct view_ask *ask)
+{
+    struct rest rest = rest_after(view, ask->cost);
+    struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
+    if (ask->milli >= DEVICE_MILLI)
+        taken.whole = (int32_t)most(view->whole - ask->milli / DEVICE_MILLI, 0);
+    if (ask->milli >= DEVICE_MILLI)
+        taken.worth = worth_after_whole(view, &rest, (int32_t)(ask->milli / DEVICE_MILLI));
+    else if (ask->milli > 0)
+        take_share(view, &rest, (int32_t)ask->milli, &taken);
+    else
+        taken.worth = worth_of(view->sums, &rest);
+    return taken;
+}
+
+static void left_remove(struct view *view, int32_t milli)
+{
+    int32_t at = 0;
+    while (view->left[at] != milli)
+        at++;
+    view->broken--;
+    memmove(&view->left[at], &view->left[at + 1], (size_t)(view->broken - at) * sizeof(int16_t));
+}
+
+static void lines_move(int32_t *sums, const int32_t *from, const int32_t *to)
+{
+    for (int i = 0; i < VALUE_LINES; i++)
+        sums[i] += to[i] - from[i];
+}
+
+static void whole_fall(struct view *view, int32_t devices)
+{
+    int32_t whole = (int32_t)most(view->whole - devices, 0);
+    lines_move(view->sums, view->table->whole[view->whole], view->table->whole[whole]);
+    view->whole = whole;
+}
+
+/* Makes the view that of the node without what the rank took. */
+static void view_leave(struct view *view, const struct view_ask *ask, const struct view_taken *took)
+{
+    static const int32_t nothing[VALUE_LINES];
+    int32_t left = took->from - (int32_t)ask->milli;
+    lines_move(view->rest, ask->cost, nothing);
+    view->idle = took->idle;
+    if (ask->milli >= DEVICE_MILLI)
+        whole_fall(view, (int32_t)(ask->milli / DEVICE_MILLI));
+    if (took->from == 0)
+        return;
+    if (took->from == DEVICE_MILLI)
+        whole_fall(view, 1);
+    else
+        left_remove(view, took->from);
+    lines_move(view->sums, took->from == DEVICE_MILLI ? nothing : level_lines(view, took->from),
+        level_lines(view, left));
+    if (left > 0)
+        left_add(view, left);
+}
+
+struct view_taken view_take(const struct view *view, const struct view_ask *ask, int32_t ranks)
+{
+    assert(ranks >= 1);
+    struct view_taken taken = take_one(view, ask);
+    if (ranks == 1)
+        return taken;
+    struct view after = *view;
+    int32_t broke = taken.broke;
+    for (int32_t i = 1; i < ranks; i++) {
+        view_leave(&after, ask, &taken);
+        taken = take_one(&after, ask);
+        broke += taken.broke;
+    }
+    taken.broke = broke;
+    return taken;
+}

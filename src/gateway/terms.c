@@ -1,0 +1,235 @@
+/* Terms of services: see terms.h. Both maps have what lives: terms by their text, states by the
+ * service's name. */
+#include "gateway/terms.h"
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "gateway/relay_turn.h"
+#include "spec/serving.h"
+#include "wire/doc.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct terms_set {
+    struct service_terms *first;
+    struct service_state *first_state;
+    struct strmap by_text, states;
+};
+
+struct terms_set *terms_set_create(void)
+{
+    return mem_alloc(1, sizeof(struct terms_set));
+}
+
+/* ---- states ---------------------------------------------------------------------------------- */
+
+static struct service_state *state_of(struct terms_set *set, const char *service)
+{
+    struct service_state *state = strmap_get(&set->states, service);
+    if (!state) {
+        state = mem_alloc(1, sizeof *state);
+        state->service = mem_strdup(service);
+        state->next = set->first_state;
+        set->first_state = state;
+        strmap_put(&set->states, service, state);
+    }
+    state->terms++;
+    return state;
+}
+
+static void state_release(struct terms_set *set, struct service_state *state)
+{
+    assert(state->terms > 0);
+    if (--state->terms > 0)
+        return;
+    strmap_remove(&set->states, state->service);
+    struct service_state **link = &set->first_state;
+    while (*link != state)
+        link = &(*link)->next;
+    *link = state->next;
+    turns_destroy(state->turns);
+    free(state->service);
+    free(state);
+}
+
+/* ---- terms ----------------------------------------------------------------------------------- */
+
+static char *text_of(const struct route_service *service)
+{
+    struct strbuf text = {0};
+    strbuf_printf(&text, "%s %s %s %d%d %s", service->service, service->route, service->team,
+        service->oip, service->openai, service->options_text);
+    return strbuf_steal(&text);
+}
+
+/* The options are decoded again, so that they live in the terms' own arena. They are valid: the
+ * routes were decoded. */
+static void options_copy(struct service_terms *terms, const char *text)
+{
+    struct error err;
+    size_t length = strlen(text);
+    const char *kept = arena_strdup(terms->arena, text);
+    const struct doc *doc = doc_parse_json(terms->arena, kept, length, length, &err);
+    int rc = doc ? service_gateway_decode(terms->arena, doc, &terms->options, &err) : -1;
+    assert(rc == 0);
+    (void)rc;
+}
+
+static struct service_terms *terms_create(
+    struct terms_set *set, const struct route_service *service, char *text)
+{
+    struct service_terms *terms = mem_alloc(1, sizeof *terms);
+    terms->arena = arena_create();
+    terms->service = arena_strdup(terms->arena, service->service);
+    terms->route = arena_strdup(terms->arena, service->route);
+    terms->team = arena_strdup(terms->arena, service->team);
+    terms->oip = service->oip;
+    terms->openai = service->openai;
+    options_copy(terms, service->options_text);
+    terms->state = state_of(set, service->service);
+    if (terms->options.queue.concurrency > 0 && !terms->state->turns)
+        terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
+    terms->text = text;
+    terms->next = set->first;
+    set->first = terms;
+    strmap_put(&set->by_text, text, terms);
+    return terms;
+}
+
+struct service_terms *terms_of(struct terms_set *set, const struct route_service *service)
+{
+    char *text = text_of(service);
+    struct service_terms *terms = strmap_get(&set->by_text, text);
+    if (terms)
+        free(text);
+    else
+        terms = terms_create(set, service, text);
+    terms->tables++;
+    return terms;
+}
+
+void terms_release(struct service_terms *terms)
+{
+    assert(terms->tables > 0);
+    terms->tables--;
+}
+
+/* Acquire: whoever brought a count to zero has finished with the terms. */
+static bool is_held(const struct service_terms *terms)
+{
+    for (size_t i = 0; i < ARRAY_LEN(terms->uses); i++) {
+        if (atomic_load_explicit(&terms->uses[i].count, memory_order_acquire) > 0)
+            return true;
+    }
+    /* After the counts: who sent a message about a turn held the terms then. */
+    return terms->tables > 0 || (terms->state->turns && turns_moving(terms->state->turns));
+}
+
+static void terms_free(struct terms_set *set, struct service_terms *terms)
+{
+    strmap_remove(&set->by_text, terms->text);
+    state_release(set, terms->state);
+    arena_destroy(terms->arena);
+    free(terms->text);
+    free(terms);
+}
+
+void terms_sweep(struct terms_set *set)
+{
+    for (struct service_terms **link = &set->first; *link;) {
+        struct service_terms *terms = *link;
+        if (is_held(terms)) {
+            link = &terms->next;
+            continue;
+        }
+        *link = terms->next;
+        terms_free(set, terms);
+    }
+}
+
+void terms_set_destroy(struct terms_set *set)
+{
+    if (!set)
+        return;
+    terms_sweep(set);
+    assert(!set->first);
+    strmap_finish(&set->by_text);
+    strmap_finish(&set->states);
+    free(set);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static const char *const refusal_names[SERVICE_REFUSALS] = {
+    [LIMIT_REQUESTS] = "requests",
+    [LIMIT_INPUT_TOKENS] = "inputTokens",
+    [LIMIT_OUTPUT_TOKENS] = "outputTokens",
+    [LIMIT_TOKENS] = "tokens",
+    [LIMIT_MONEY] = "money",
+    [LIMIT_CONCURRENCY] = "concurrency",
+    [REFUSED_BUSY] = "busy",
+    [REFUSED_WAITED] = "waited",
+    [REFUSED_AWAY] = "sharedAway",
+};
+
+static uint64_t admitted(const struct service_state *state)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(state->counts); i++)
+        total += atomic_load_explicit(&state->counts[i].admitted, memory_order_relaxed);
+    return total;
+}
+
+static uint64_t refused(const struct service_state *state, size_t why)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(state->counts); i++)
+        total += atomic_load_explicit(&state->counts[i].refused[why], memory_order_relaxed);
+    return total;
+}
+
+static void write_refused(const struct service_state *state, struct strbuf *out)
+{
+    for (size_t why = 0; why < SERVICE_REFUSALS; why++) {
+        uint64_t count = refused(state, why);
+        if (count == 0)
+            continue;
+        strbuf_puts(out, "muster_gateway_service_refused_total{service=");
+        strbuf_json(out, state->service);
+        strbuf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", refusal_names[why], count);
+    }
+}
+
+static void write_metric(
+    struct strbuf *out, const char *name, const struct service_state *state, uint64_t value)
+{
+    strbuf_printf(out, "%s{service=", name);
+    strbuf_json(out, state->service);
+    strbuf_printf(out, "} %" PRIu64 "\n", value);
+}
+
+void terms_write_metrics(const struct terms_set *set, struct strbuf *out)
+{
+    const struct service_state *first = set->first_state;
+    strbuf_puts(out,
+        "# HELP muster_gateway_service_admitted_total Requests that limits and queues let pass.\n"
+        "# TYPE muster_gateway_service_admitted_total counter\n");
+    for (const struct service_state *state = first; state; state = state->next) {
+        if (admitted(state) > 0)
+            write_metric(out, "muster_gateway_service_admitted_total", state, admitted(state));
+    }
+    strbuf_puts(out, "# HELP muster_gateway_service_refused_total Requests refused, by reason.\n"
+                     "# TYPE muster_gateway_service_refused_total counter\n");
+    for (const struct service_state *state = first; state; state = state->next)
+        write_refused(state, out);
+    strbuf_puts(out, "# HELP muster_gateway_service_waiting Requests that wait for their turn.\n"
+                     "# TYPE muster_gateway_service_waiting gauge\n");
+    for (const struct service_state *state = first; state; state = state->next) {
+        if (state->turns)
+            write_metric(out, "muster_gateway_service_waiting", state, turns_waiting(state->turns));
+    }
+}

@@ -1,0 +1,119 @@
+/* Terms: what holds for the requests of a service, for as long as any of them is under way: its
+ * options, and what is counted of it. They outlive the table of routes that they came with.
+ *
+ * The main thread owns them, as it owns the replicas' states. A worker finds them in its table and
+ * holds them for each relay; the count of a worker is its own, so that holding moves no cache line
+ * between processors. Options never change: a service whose options do gets other terms, and both
+ * have the same service_state. */
+#pragma once
+
+#include "gateway/limit_estimate.h"
+#include "gateway/routes.h"
+#include "spec/kinds.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { GATEWAY_WORKERS_MAX = 16 };
+
+/* Why a request was refused: a limit (enum limit_what), or one of these. */
+enum service_refusal {
+    REFUSED_BUSY = LIMIT_WHAT_COUNT, /* it would have waited too long for its turn */
+    REFUSED_WAITED,                  /* it has */
+    REFUSED_AWAY,                    /* the shared counters cannot be asked */
+    SERVICE_REFUSALS
+};
+
+/* What one worker counted. */
+struct service_counts {
+    atomic_uint_fast64_t admitted, refused[SERVICE_REFUSALS];
+    char apart[48]; /* workers share no cache line for most */
+};
+
+struct turns;
+
+/* What is known of a service, whatever its options: features keep here, as atomics, what workers
+ * share. */
+struct service_state {
+    char *service; /* "team/name" */
+    size_t terms;  /* that have it; the main thread's */
+    struct limit_learned learned;
+    struct turns *turns; /* see relay_turn.h; NULL: it has no queue */
+    struct service_state *next;
+    struct service_counts counts[GATEWAY_WORKERS_MAX];
+};
+
+/* Requests under way that hold them, of one worker. */
+struct terms_use {
+    atomic_uint_fast64_t count;
+    char apart[64 - sizeof(atomic_uint_fast64_t)]; /* workers share no cache line for most */
+};
+
+struct service_terms {
+    const char *service, *route, *team; /* in the arena */
+    struct service_gateway options;
+    bool oip, openai;
+    struct service_state *state;
+    struct arena *arena; /* the main thread's from here on */
+    char *text;          /* what makes them equal to others */
+    size_t tables;       /* living tables that have them */
+    struct service_terms *next;
+    struct terms_use uses[GATEWAY_WORKERS_MAX];
+};
+
+/* ---- the main thread -------------------------------------------------------------------------
+ */
+
+struct terms_set;
+/* Empty; destroyed by the caller. */
+struct terms_set *terms_set_create(void);
+/* NULL is fine; no table and no relay may be left. */
+void terms_set_destroy(struct terms_set *set);
+/* Those of the service, made when there are none with the same options. They count for one table
+ * more, until terms_release. */
+struct service_terms *terms_of(struct terms_set *set, const struct route_service *service);
+void terms_release(struct service_terms *terms);
+/* Frees those that no table has and no request holds. */
+void terms_sweep(struct terms_set *set);
+
+struct strbuf;
+/* Appends what was admitted and refused, and what waits, by service: of those with limits or a
+ * queue. */
+void terms_write_metrics(const struct terms_set *set, struct strbuf *out);
+
+/* ---- workers ---------------------------------------------------------------------------------
+ */
+
+/* On that worker's thread, as the next. */
+static inline void service_count_admitted(struct service_state *state, int worker)
+{
+    atomic_uint_fast64_t *count = &state->counts[worker].admitted;
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* why: enum limit_what or enum service_refusal. */
+static inline void service_count_refused(struct service_state *state, int worker, int why)
+{
+    atomic_uint_fast64_t *count = &state->counts[worker].refused[why];
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* The terms are in the table that the worker uses now, or held already. */
+static inline void terms_hold(struct service_terms *terms, int worker)
+{
+    atomic_uint_fast64_t *count = &terms->uses[worker].count;
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+static inline void terms_drop(struct service_terms *terms, int worker)
+{
+    atomic_uint_fast64_t *count = &terms->uses[worker].count;
+    /* Released: the main thread may free them after it. */
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) - 1, memory_order_release);
+}
