@@ -2,6 +2,8 @@
 #include "gateway/relay.h"
 #include "gateway/answer.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -221,18 +223,19 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 8 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_limits,
     relay_stage_cache,
+    relay_stage_turn,
     relay_stage_usage,
-    [STAGE_REPLICA] = stage_replica,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -253,7 +256,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -320,6 +325,7 @@ void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);

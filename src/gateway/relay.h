@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gateway/balance.h"
+#include "gateway/fair.h"
 #include "gateway/model_scan.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
@@ -27,6 +28,7 @@ struct http_exchange;
 struct http_field;
 struct http_request;
 struct relay_cache;
+struct relay_limits;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -75,6 +77,18 @@ struct relay_answer {
     size_t field_count;
 };
 
+enum turn_state { TURN_NONE, TURN_WAITS, TURN_RUNS };
+
+/* See relay_turn.h. */
+struct relay_turn {
+    struct fair_entry entry;
+    uint64_t tenant;
+    int64_t weight_micro;
+    int64_t began_ns;
+    int level;
+    enum turn_state state;
+};
+
 /* See relay_usage.h. */
 struct relay_usage {
     bool asked;                /* the replica was asked for what the client did not ask for */
@@ -106,9 +120,12 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache; /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;         /* what is there to say was said */
-    struct event timer;        /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;           /* what is there to say was said */
+    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
+    struct relay_turn turn;
+    int64_t retry_after_s; /* of a 503; 0: as usual */
+    struct event timer;    /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */

@@ -3,8 +3,9 @@
  * counts the tokens and the client sees the stream it asked for. */
 #pragma once
 
-#include "gateway/answer.h"
 #include "gateway/relay.h"
+
+struct answer_filter;
 
 /* After the body was held: edits it, where it is complete. */
 enum stage_result relay_stage_usage(struct relay *relay);
@@ -21,8 +22,10 @@ size_t relay_usage_room(struct relay *relay);
  * http_exchange_write. */
 bool relay_usage_write(struct relay *relay, const char *bytes, size_t length);
 
-/* The filter that takes out of an answer what the client did not ask for. */
-extern const struct answer_filter relay_usage_filter;
+/* ---- the filter of answers: see answer.h -----------------------------------------------------
+ */
 
+/* Passes on all but the events that the client did not ask for: ANSWER_USAGE. */
+extern const struct answer_filter relay_usage_filter;
 /* Frees what a relay has of this. */
 void relay_usage_free(struct relay *relay);
