@@ -23,6 +23,7 @@
 #include <sys/queue.h>
 
 struct answer_source;
+struct batch_member;
 struct http_exchange;
 struct http_field;
 struct http_request;
@@ -106,9 +107,11 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache; /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;         /* what is there to say was said */
-    struct event timer;        /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache;  /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;          /* what is there to say was said */
+    struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_passed;          /* it goes on by itself */
+    struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */

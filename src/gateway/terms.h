@@ -7,6 +7,7 @@
  * have the same service_state. */
 #pragma once
 
+#include "gateway/batch_figures.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
 
@@ -22,6 +23,7 @@ enum { GATEWAY_WORKERS_MAX = 16 };
 struct service_state {
     char *service; /* "team/name" */
     size_t terms;  /* that have it; the main thread's */
+    struct batch_figures batch;
 };
 
 /* Requests under way that hold them, of one worker. */
@@ -54,6 +56,8 @@ void terms_set_destroy(struct terms_set *set);
  * more, until terms_release. */
 struct service_terms *terms_of(struct terms_set *set, const struct route_service *service);
 void terms_release(struct service_terms *terms);
+/* The first of all that live; the others follow by `next`. NULL: there are none. */
+const struct service_terms *terms_first(const struct terms_set *set);
 /* Frees those that no table has and no request holds. */
 void terms_sweep(struct terms_set *set);
 

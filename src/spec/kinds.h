@@ -168,7 +168,8 @@ struct limit_list {
 struct serving_rights {
     struct limit_list limits; /* of all its requests together, at whichever service */
     int64_t weight_micro;     /* share of a busy service, against other teams'; 1000000 */
-    int64_t priority; /* of its requests, and the most they may ask for; -1: the team's, or normal */
+    int64_t
+        priority; /* of its requests, and the most they may ask for; -1: the team's, or normal */
 };
 
 /* ---- Team ------------------------------------------------------------------------------ */
@@ -531,6 +532,13 @@ struct service_queue {
     int64_t wait_ms;     /* nobody waits longer, nor begins to who would have to */
 };
 
+/* Requests of many clients in one call. */
+struct service_batching {
+    int64_t max;             /* rows of a call; below 2: off */
+    int64_t latency_goal_ms; /* 0: none */
+    int64_t delay_max_ms;
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
@@ -539,6 +547,7 @@ struct service_gateway {
     struct service_limits limits;
     struct service_queue queue;
     struct service_cache cache;
+    struct service_batching batching;
     enum usage_mode usage; /* default pass */
 };
 
