@@ -150,7 +150,8 @@ bool gang_room_check(const struct core *core, const struct live_shape *shape)
         const struct live_node *node = scores->nodes.items[i];
         if (room->ranks[i] == ROOM_NO_MATCH)
             continue;
-        if (scores->noted.items[i] <= room->at && room->ranks[i] != room_ranks(&shape->row, node))
+        if (scores->noted.items[i].last <= room->at &&
+            room->ranks[i] != room_ranks(&shape->row, node))
             return false;
         pools[pool_of(scores, room, i) - room->pools] += room->ranks[i];
     }

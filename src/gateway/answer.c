@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "gateway/relay.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -155,6 +156,8 @@ static bool to_client(struct relay *relay, const char *bytes, size_t length)
     if (!answer->begun)
         send_head(relay);
     if (answer->events) {
+        if (relay->limits)
+            relay_limits_piece(relay, bytes, length);
         answer->last_ns = clock_monotonic_ns();
         keep_end(answer->end, bytes, length);
     }
@@ -194,6 +197,8 @@ void answer_begin(struct relay *relay, int status, struct http_field *fields, si
     answer->bodyless = status == 204 || status == 304;
     answer->lazy = false;
     answer->first_ns = clock_monotonic_ns();
+    if (relay->limits)
+        answer->fields = relay_limits_fields(relay, fields, &answer->field_count);
     if (!answer->bodyless)
         begin_filters(relay);
     if (!answer->lazy)
@@ -242,15 +247,18 @@ void answer_whole(struct relay *relay, int status, const struct http_field *fiel
     assert(!relay->attempt.exchange && !relay->answer.begun);
     relay->answer.status = status;
     relay->answer.bytes = (int64_t)length;
+    if (relay->limits)
+        fields = relay_limits_fields(relay, fields, &count);
     relay_account(relay, RELAY_COMPLETE);
     http_respond(relay->request, status, fields, count, body, length);
     relay_free(relay);
 }
 
+/* Counted before the filters end, which know what was passed on. */
 bool answer_break(struct relay *relay)
 {
-    answer_finish(relay);
     if (!relay->answer.begun) {
+        answer_finish(relay);
         relay->answer = (struct relay_answer){0};
         return true;
     }

@@ -176,7 +176,8 @@ static int64_t ahead_of(const struct fair *fair, const struct fair_ask *ask, siz
     int64_t ahead = 0, beside = atomic_load(&own->waiting);
     for (int i = ask->level + 1; i < FAIR_LEVELS; i++)
         ahead += atomic_load(&fair->levels[i].waiting);
-    int64_t tenants = atomic_load(&own->flows_waiting), waiting = atomic_load(&own->flows[flow].waiting);
+    int64_t tenants = atomic_load(&own->flows_waiting),
+            waiting = atomic_load(&own->flows[flow].waiting);
     int64_t turns = (waiting + 1) * (waiting > 0 ? tenants : tenants + 1);
     turns = turns * 1000000 / ask->weight_micro;
     return ahead + (turns < beside ? turns : beside);

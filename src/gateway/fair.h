@@ -8,8 +8,8 @@
  * in 256 flows by hash: two that meet in one share its share.
  *
  * Shedding is by the wait that a request would have, when it comes: whoever would wait too long is
- * told so at once, and may go elsewhere, and what waits is still wanted when its turn comes. That is
- * how DAGOR (Zhou et al., SoCC 2018) sheds by priority and Breakwater (Cho et al., OSDI 2020) by
+ * told so at once, and may go elsewhere, and what waits is still wanted when its turn comes. That
+ * is how DAGOR (Zhou et al., SoCC 2018) sheds by priority and Breakwater (Cho et al., OSDI 2020) by
  * the delay of the queue. CoDel and adaptive LIFO (Maurer, Fail at Scale, ACM Queue 2015) decide
  * when a request leaves the queue: after the wait, which its client has paid for by then. */
 #pragma once

@@ -15,8 +15,10 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
+#include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
+#include "gateway/relay_limits.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
@@ -64,6 +66,7 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct replica_states *states;
+    struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
     struct post_office *office;
@@ -102,6 +105,23 @@ static void free_left_tables(struct gateway *gateway, uint64_t used)
     replica_states_sweep(gateway->states);
 }
 
+/* Made when the first limit comes, so that who has none pays for none. A gateway that cannot keep
+ * the counters has them in memory: limits that forget with it are better than none. */
+static int open_limits(struct gateway *gateway, struct route_table *table, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct error fault;
+    path_in(gateway, "limits", path);
+    if (!gateway->limits && relay_limits_needed(route_table_routes(table)) &&
+        limit_store_open(path, &gateway->limits, &fault) < 0) {
+        log_error("limits begin anew with each start of the gateway: %s", fault.text);
+        if (limit_store_open(NULL, &gateway->limits, err) < 0)
+            return -1;
+    }
+    route_table_set_limits(table, gateway->limits);
+    return 0;
+}
+
 /* On disk before any worker has it: after a crash the gateway never goes back behind a 204. */
 static int put_routes(
     void *context, const char *text, size_t length, uint64_t *ret_sequence, struct error *err)
@@ -121,7 +141,8 @@ static int put_routes(
         rc = error_set(err, ERR_CONFLICT,
             "generation %" PRId64 " is older than %" PRId64 ", which is in use", generation,
             current);
-    if (rc < 0 || file_write(path, text, length, 0600, err) < 0) {
+    if (rc < 0 || open_limits(gateway, table, err) < 0 ||
+        file_write(path, text, length, 0600, err) < 0) {
         route_table_destroy(table);
         replica_states_sweep(gateway->states);
         return -1;
@@ -154,7 +175,7 @@ static int load_routes(struct gateway *gateway, struct error *err)
         route_table_create(no_routes, strlen(no_routes), gateway->states, 1, &table, err) < 0)
         return -1;
     vec_push(&gateway->tables, table);
-    return 0;
+    return open_limits(gateway, table, err);
 }
 
 /* ---- news of the workers, signals -------------------------------------------------------------
@@ -449,6 +470,7 @@ static void gateway_close(struct gateway *gateway)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);
     replica_states_destroy(gateway->states);
+    limit_store_close(gateway->limits);
     signals_finish(&gateway->signals);
     if (gateway->news)
         event_free(gateway->news);

@@ -3,6 +3,8 @@
 #include "gateway/answer.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -227,8 +229,12 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
+    relay_stage_oip,
+    relay_stage_limits,
     relay_stage_cache,
+    relay_stage_turn,
     relay_stage_usage,
     relay_stage_batch,
     stage_replica,
@@ -309,7 +315,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     }
     relay->target.protocol = target_protocol(path);
     relay->allow = allow;
-    if (status == 405)
+    if (status == 204)
+        relay_respond(relay, 204, NULL, NULL, 0);
+    else if (status == 405)
         relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
     else
         relay_refuse(relay, 404, "not_found", "there is no such path here");
@@ -320,6 +328,7 @@ void relay_free(struct relay *relay)
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
     relay_batch_leave(relay);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);

@@ -32,7 +32,7 @@ enum {
 struct decoder {
     struct arena *arena;
     struct error *err;
-    char place[96]; /* "services[3].replicas[0]" */
+    char place[96];      /* "services[3].replicas[0]" */
     struct strmap teams; /* struct route_team by name */
 };
 
@@ -383,7 +383,8 @@ int routes_decode(struct arena *arena, const char *text, size_t length, const st
         return error_set(err, ERR_INVALID, "routes: expected an object");
     struct routes *routes = arena_alloc(arena, 1, sizeof *routes);
     if (get_int(&d, root, "generation", 0, INT64_MAX, &routes->generation) < 0 ||
-        decode_teams(&d, root, routes) < 0 || decode_keys(&d, root, routes) < 0 || decode_services(&d, root, routes) < 0)
+        decode_teams(&d, root, routes) < 0 || decode_keys(&d, root, routes) < 0 ||
+        decode_services(&d, root, routes) < 0)
         return -1;
     *ret = routes;
     return 0;
@@ -408,7 +409,8 @@ static void put_texts(struct strbuf *out, const char *name, const char *const *t
     strbuf_puts(out, "],");
 }
 
-static void put_serving(struct arena *scratch, struct strbuf *out, const struct serving_rights *serving)
+static void put_serving(
+    struct arena *scratch, struct strbuf *out, const struct serving_rights *serving)
 {
     if (!serving)
         return;

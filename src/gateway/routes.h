@@ -54,9 +54,9 @@ struct route_key {
     size_t team_count;
     const char **services; /* "team/name"; none: all */
     size_t service_count;
-    int64_t expires_ms; /* 0: never */
-    const struct serving_rights *serving;    /* NULL: nothing is said */
-    const struct route_team **counts; /* of routes.teams */
+    int64_t expires_ms;                   /* 0: never */
+    const struct serving_rights *serving; /* NULL: nothing is said */
+    const struct route_team **counts;     /* of routes.teams */
     size_t count_count;
 };
 

@@ -72,9 +72,9 @@ struct composer {
     VEC(const struct replica_row *) replicas; /* that get requests, by service */
     VEC(struct route_service) list;
     VEC(struct route_key) keys;
-    VEC(const char *) teams; /* that have a service */
+    VEC(const char *) teams;        /* that have a service */
     VEC(struct route_team) serving; /* of which something is said */
-    struct strmap serving_at; /* by name: the place in the list, plus one */
+    struct strmap serving_at;       /* by name: the place in the list, plus one */
 };
 
 static void add_replica(void *context, enum row_kind kind, const void *data)

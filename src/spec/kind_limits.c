@@ -165,8 +165,8 @@ static const struct field serving_fields[] = {
         .doc = "The priority of requests at a busy service, and the most that one may ask for by "
                "`X-Muster-Priority`."},
 };
-const struct field_table serving_table = FIELD_TABLE("Serving", struct serving_rights, serving_fields,
-    .doc = "What keys may do at the gateway.");
+const struct field_table serving_table = FIELD_TABLE(
+    "Serving", struct serving_rights, serving_fields, .doc = "What keys may do at the gateway.");
 
 /* clang-format on */
 
@@ -180,8 +180,8 @@ struct doc *serving_encode(struct arena *arena, const struct serving_rights *ser
     return fields_encode(&serving_table, arena, serving, false);
 }
 
-int serving_decode(struct arena *arena, const struct doc *doc, bool known, struct serving_rights *ret,
-    struct error *err)
+int serving_decode(struct arena *arena, const struct doc *doc, bool known,
+    struct serving_rights *ret, struct error *err)
 {
     struct serving_rights serving;
     struct field_errors errors = {0};
