@@ -269,13 +269,6 @@ static bool is_plain(const struct relay *relay)
            !http_request_header(relay->request, "Content-Encoding");
 }
 
-static int64_t priority_of(struct relay *relay)
-{
-    const struct route_key *key = relay_key(relay);
-    int64_t priority = key && key->serving ? key->serving->priority : -1;
-    return priority < 0 ? PRIORITY_NORMAL : priority;
-}
-
 /* NULL: the request cannot be in a batch. */
 static struct batch_member *member_create(struct relay *relay, enum batch_form form)
 {
@@ -297,7 +290,7 @@ static struct batch_member *member_create(struct relay *relay, enum batch_form f
     member->under_way = 1;
     member->terms = relay->terms;
     member->version = relay->target.version;
-    member->priority = priority_of(relay);
+    member->priority = relay->turn.level;
     terms_hold(member->terms, member->home_number);
     return member;
 }
