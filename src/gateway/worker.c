@@ -7,6 +7,7 @@
 #include "gateway/cache.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
@@ -97,6 +98,8 @@ static void take_table(struct gateway_worker *worker)
     atomic_store_explicit(&worker->seen, route_table_sequence(next), memory_order_release);
     poke(worker->options.main_fd);
     relay_wake_waiting(&worker->view);
+    if (worker->view.batcher)
+        batcher_table_changed(worker->view.batcher);
 }
 
 struct http_endpoint *gateway_worker_endpoint(
@@ -238,6 +241,8 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     event_add(worker->wake, NULL);
     worker->view.office = worker->options.office;
     worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
+    if (batcher_create(worker, &worker->view.batcher, err) < 0)
+        return -1;
     worker->box = post_box_open(
         worker->view.office, worker->options.number, worker->view.base, &worker->view);
     /* With fewer, 256 clients of one replica had every third request open a connection anew. They
@@ -254,6 +259,7 @@ static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
     post_box_close(worker->box);
+    batcher_destroy(worker->view.batcher);
     cache_destroy(worker->view.cache);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));

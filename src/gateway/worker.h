@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 struct access_log;
+struct batcher;
 struct cache;
 struct event_base;
 struct http_endpoint;
@@ -85,7 +86,8 @@ struct worker_view {
     const struct route_table *table; /* until the next turn of the loop */
     struct post_office *office;      /* for messages to the other workers */
     struct usage_file *usage;
-    struct cache *cache; /* the answers of the keys that are this worker's */
+    struct batcher *batcher; /* the batches of the services that are this worker's */
+    struct cache *cache;     /* the answers of the keys that are this worker's */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
