@@ -62,6 +62,7 @@ void node_free(struct live_node *node)
 {
     free(node->device_held);
     free(node->device_claimed);
+    free(node->sockets);
     vec_free(&node->placements);
     vec_free(&node->claims);
     free(node);
@@ -133,7 +134,7 @@ static void room_take(
         largest |= room_take_device(node, __builtin_ctzll(devices), milli, sign);
     if (largest && node->row.fractional)
         room_of_devices(node);
-    journal_note(node);
+    journal_note(node, sign < 0);
 }
 
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,

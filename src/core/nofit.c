@@ -124,7 +124,7 @@ static bool holds(const struct core *core, const struct live_job *job, int which
     int64_t ranks = 0;
     for (size_t i = 0; i < scores->nodes.count; i++) {
         const struct live_node *node = scores->nodes.items[i];
-        if (!node || scores->noted.items[i] > nofit->at || !node_takes_work(node) ||
+        if (!node || scores->noted.items[i].last > nofit->at || !node_takes_work(node) ||
             !fit_matches(core, job->shape, node))
             continue;
         ranks = node->pool == pool ? ranks : 0;

@@ -13,13 +13,16 @@
 #include "core/resource.h"
 #include "core/score.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/topology.h"
 
 #include <assert.h>
 
-/* Above all scores of policies. */
+/* Above all scores of policies: a rank is split over sockets that wants to be in one; and above
+ * that, what is promised is used. */
+#define SCORE_SPLIT    ((int64_t)1 << 61)
 #define SCORE_PROMISED ((int64_t)1 << 62)
 
 struct choices {
@@ -176,6 +179,17 @@ static void part_shares(const struct core *core, const struct live_job *job,
     }
 }
 
+void plan_devices(const struct live_node *view, struct live_node *node,
+    const struct shape_row *shape, int32_t ranks, struct plan *plan)
+{
+    if (view->sockets) {
+        sockets_plan(view, node, shape, ranks, plan);
+        return;
+    }
+    uint64_t devices = device_pick_whole(view, shape, ranks);
+    vec_push(&plan->parts, ((struct plan_part){node, devices, DEVICE_MILLI, ranks}));
+}
+
 static void part_add(const struct core *core, const struct live_job *job,
     const struct choice *choice, struct plan *plan)
 {
@@ -184,14 +198,13 @@ static void part_add(const struct core *core, const struct live_job *job,
         part_shares(core, job, choice, plan);
         return;
     }
-    struct plan_part part = {.node = choice->node, .ranks = choice->use};
     if (shape->accelerator_milli) {
         struct node_view view;
         const struct live_node *node = plan_view(core, job, choice->node, &view);
-        part.devices = device_pick_whole(node, shape, choice->use);
-        part.device_milli = DEVICE_MILLI;
+        plan_devices(node, choice->node, shape, choice->use, plan);
+        return;
     }
-    vec_push(&plan->parts, part);
+    vec_push(&plan->parts, ((struct plan_part){.node = choice->node, .ranks = choice->use}));
 }
 
 /* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. */
@@ -230,6 +243,16 @@ static void choices_narrow(const struct live_job *job, int32_t size_max, struct 
         choices->list.count = kept;
 }
 
+/* Nodes on which a rank would be split come last. */
+static int64_t socket_score(
+    const struct live_shape *shape, const struct choice *choice, int32_t ranks, bool spread)
+{
+    int64_t score = choice->score / 4; /* below SCORE_SPLIT, whatever the policy's scores are */
+    if (sockets_whole(choice->node, &shape->row, ranks))
+        return score;
+    return spread ? score - SCORE_SPLIT : score + SCORE_SPLIT;
+}
+
 /* The score of idle nodes of a kind: most that a large gang could go to are such. */
 struct idle {
     uint32_t kind; /* 1 + its number; 0: none was scored yet */
@@ -258,6 +281,8 @@ static void choices_score(
         struct choice *choice = &choices->list.items[i];
         int32_t used = spread ? 1 : (int32_t)least(choice->ranks, size_max);
         choice->score = score_like(core, job, choice->node, used, &idle);
+        if (job->shape->socket)
+            choice->score = socket_score(job->shape, choice, used, spread);
         /* What is promised is used last. */
         if (choice->node->promises)
             choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
@@ -362,7 +387,7 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
     struct live_shape *shape = job->shape;
     /* A gang that waits for whole nodes is asked for at every end of a job: that no node has room
      * for one of its ranks is known from the scores. */
-    if (score_usable(core, job) && !plan_node(core, job))
+    if (!job->shape->socket && score_usable(core, job) && !plan_node(core, job))
         return false;
     if (size_min > 1 && !gang_room_for(core, shape, size_min)) {
         plan->most = size_min - 1;
@@ -398,7 +423,7 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
     struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
-    if (size_max == 1 && !job->row.spot_now && score_usable(core, job))
+    if (size_max == 1 && !job->row.spot_now && !job->shape->socket && score_usable(core, job))
         return plan_one(core, job, plan);
     return plan_any(core, job, size_min, size_max, plan);
 }

@@ -112,5 +112,9 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
 size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
+/* Adds devices for so many ranks of whole devices, which fit: `view` is the node as the job sees
+ * it, `node` what is written. */
+void plan_devices(const struct live_node *view, struct live_node *node,
+    const struct shape_row *shape, int32_t ranks, struct plan *plan);
 /* What the plan would hold, by accelerator types of its nodes. */
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret);

@@ -11,6 +11,7 @@ struct live_claim;
 struct live_job;
 struct scores;
 struct live_placement;
+struct sockets;
 struct live_promise;
 
 struct live_price {
@@ -74,7 +75,8 @@ struct live_node {
     struct bundle claimed;
     struct scores *scores; /* of the core */
     struct live_pool *pool;
-    int resource; /* index of its accelerator type, or -1 */
+    int resource;            /* index of its accelerator type, or -1 */
+    struct sockets *sockets; /* of its devices; NULL: not known */
     struct live_node_label *labels;
     struct live_reservation *reservations;
     uint32_t domains[LEVELS_MAX]; /* by level; derived, see topology.h */

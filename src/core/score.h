@@ -1,5 +1,5 @@
-/* What score.c keeps: the order of nodes, the journal of what changed of them, and which shapes
- * have rows of scores. */
+/* Remembered scores: the order of nodes, the journal of what changed of them, which are idle, and
+ * which shapes have rows of scores. */
 #pragma once
 
 #include "base/vec.h"
@@ -18,38 +18,57 @@ struct node_kind {
     const struct live_node *like; /* one of them */
     int64_t staying;              /* how many do not leave their pool */
     uint32_t same_hash;           /* 1 + the next kind, 0: none */
+    VEC(uint32_t) idle;           /* a heap of the idle nodes' ordinals; see node_order.c */
+};
+
+/* Of a node, 1 + a change in the journal; 0: none. */
+struct node_noted {
+    uint64_t last;
+    uint64_t gained; /* the last that may have left more free than before */
 };
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
-    uint32_t block; /* its first */
-    uint32_t pool;  /* the pool's first segment */
+    uint32_t block;                  /* its first */
+    uint32_t pool;                   /* the pool's first segment */
+    uint32_t kinds_begin, kinds_end; /* of the pool's nodes */
 };
 
 enum {
     NODE_NONE = UINT32_MAX,
-    SCORE_BLOCK = 32 /* nodes under a bound */
+    SCORE_BLOCK = 32,      /* nodes under a bound */
+    JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
+    JOURNAL_SOME = 64      /* looked at together */
 };
 
-/* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
- * NODE_NONE where the node changed again later. */
+/* What is known of a node. */
+enum {
+    IDLE_NOW = 1,
+    IDLE_QUEUED = 2, /* it is in its kind's heap */
+};
+
+/* Nodes of which something changed, by change, each where it changed last: a ring, change i at i %
+ * its size. */
 struct journal {
     uint32_t *ring;
+    uint64_t *last;      /* a bit for each entry of the ring: its node did not change later */
     uint64_t begin, end; /* the changes that are there */
     bool open;           /* the nodes have numbers */
     int trials;          /* changes that will be taken back are not noted */
 };
 
 struct kind_score {
-    bool known, matches, idle_known;
-    int64_t idle; /* the score of a node of which nothing is held */
+    bool known, matches;
 };
 
 struct scores {
     /* By ordinal. */
     VEC(struct live_node *) nodes; /* NULL: no node has the number */
-    VEC(uint64_t) noted;           /* 1 + the node's last change; 0: none */
+    VEC(struct node_noted) noted;
     VEC(uint32_t) kind_of;
+    VEC(uint8_t) idle; /* what node_order.c knows of it */
+    bool idle_known;   /* that is as it was.. */
+    uint64_t idle_at;  /* ..at this change of the journal */
 
     VEC(struct node_kind) kinds;
     VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
@@ -64,16 +83,53 @@ struct scores {
     struct journal journal;
 };
 
+/* ---- node_order.c -----------------------------------------------------------------------------
+ */
+
 /* Numbers the nodes and finds their kinds, if they changed since. */
 void nodes_number(struct core *core);
-/* Something that is held or claimed of the node changed. */
-void journal_note(struct live_node *node);
-/* The node of change `at`, which is from begin to end, by ordinal; or NODE_NONE. */
-uint32_t journal_change(const struct journal *journal, uint64_t at);
+/* Something that is held, claimed or promised of the node changed; gained: more may be free. */
+void journal_note(struct live_node *node, bool gained);
+/* The nodes, by ordinal, of some changes from change *at on, which moves behind them; how many.
+ * There are none left when *at is the end. */
+static inline size_t journal_some(
+    const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
+{
+    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
+    uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
+    uint64_t changes = 64 - *at % 64;
+    size_t count = 0;
+    if (journal->end - *at < changes) {
+        changes = journal->end - *at;
+        last &= ((uint64_t)1 << changes) - 1;
+    }
+    for (; last; last &= last - 1)
+        ret[count++] = ring[__builtin_ctzll(last)];
+    *at += changes;
+    return count;
+}
 /* Nodes came, went or changed: all is stale until they are numbered again. */
 void journal_close(struct scores *scores);
 /* From 1 to -1 nodes change on trial, and nobody searches. */
 void journal_trial(struct core *core, int sign);
+/* Whether there are so few kinds that nodes count as idle. */
+bool kinds_shared(const struct scores *scores);
+/* Brings up to date which nodes are idle. */
+void idle_follow(struct scores *scores);
+/* Whether the node takes work and nothing is held, claimed or promised of it. */
+static inline bool idle_is(const struct scores *scores, uint32_t ordinal)
+{
+    return scores->idle.items[ordinal] & IDLE_NOW;
+}
+/* The first idle node of a kind, by ordinal; or NODE_NONE. */
+uint32_t idle_first(struct scores *scores, uint32_t kind);
+bool idle_check(const struct core *core); /* for core_check */
+/* Frees the lists; the rows are their shapes'. */
+void scores_free(struct scores *scores);
+
+/* ---- score.c ----------------------------------------------------------------------------------
+ */
+
 /* Whether one rank of the job may be placed by remembered scores; makes room for them. */
 bool score_usable(struct core *core, const struct live_job *job);
 /* The node that one rank of the job goes to, or NULL: as plan_make would find it by looking at all.
@@ -96,6 +152,3 @@ bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
 const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape);
 void gang_room_forget(struct core *core, struct live_shape *shape);
 bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */
-
-/* Frees the lists; the rows are their shapes'. */
-void scores_free(struct scores *scores);

@@ -36,6 +36,7 @@ struct live_shape {
     struct live_shape *same_hash;
     int resource; /* index of its accelerator type, or -1: none or any */
     bool near, apart;
+    int32_t socket; /* enum topology_wish: its ranks' devices within a socket; see socket.h */
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
     struct score_row *scores; /* see score.c; NULL: none */

@@ -12,7 +12,7 @@
 enum { TICKS = 120, SEEDS = 12, JOBS_MAX = 512 };
 
 struct sort_of_world {
-    bool priorities, quotas, arrays, limits, pools, nodes_fail;
+    bool priorities, quotas, arrays, limits, pools, nodes_fail, reclaims;
 };
 
 struct both {
@@ -53,7 +53,11 @@ static void team_put(struct both *both, const char *name, const char *parent)
 {
     struct team team = team_make(name, parent);
     struct quota quota = {.resource = "accelerators", .guarantee = 8000, .limit = -1};
-    if (both->of->quotas && chance(both, 60)) {
+    if (both->of->reclaims && strcmp(name, "a") == 0) {
+        quota.guarantee = 48000;
+        team.quotas.items = &quota;
+        team.quotas.count = 1;
+    } else if (both->of->quotas && chance(both, 60)) {
         quota.guarantee = (int64_t)below(both, 3) * 8000;
         quota.limit = chance(both, 50) ? -1 : 24000;
         team.quotas.items = &quota;
@@ -67,6 +71,16 @@ static void team_put(struct both *both, const char *name, const char *parent)
     }
 }
 
+static void submit_job(struct both *both, const struct job *job)
+{
+    uint64_t id[2] = {0};
+    for (int i = 0; i < 2; i++)
+        (void)!core_job_submit(both->cores[i], job, &id[i], NULL);
+    assert_int_equal(id[0], id[1]);
+    if (id[0] && both->job_count < JOBS_MAX)
+        both->jobs[both->job_count++] = id[0];
+}
+
 static void submit(struct both *both)
 {
     static const char *const teams[] = {"a", "b", "c", "below-c"};
@@ -75,7 +89,6 @@ static void submit(struct both *both)
     } asks[] = {{1, 250, 1}, {1, 1000, 1}, {4, 0, 1}, {2, 2000, 1}, {4, 8000, 1}, {1, 1000, 12},
         {8, 8000, 2}, {8, 8000, 3}};
     char name[32];
-    uint64_t id[2] = {0};
     size_t ask = below(both, ARRAY_LEN(asks));
     snprintf(name, sizeof name, "j%d", both->names++);
     struct job job = job_make(teams[below(both, 4)], name, asks[ask].cpus, 0);
@@ -88,11 +101,20 @@ static void submit(struct both *both)
         job.time_limit_ms = (int64_t)(1 + below(both, 4)) * 10 * MINUTE_MS;
     if (both->of->arrays && chance(both, 20))
         job.array.count = 4, job.array.parallel = 1;
-    for (int i = 0; i < 2; i++)
-        (void)!core_job_submit(both->cores[i], &job, &id[i], NULL);
-    assert_int_equal(id[0], id[1]);
-    if (id[0] && both->job_count < JOBS_MAX)
-        both->jobs[both->job_count++] = id[0];
+    submit_job(both, &job);
+}
+
+/* Team a takes back what others borrowed, with gangs that are the same. */
+static void submit_gangs(struct both *both)
+{
+    char name[32];
+    int64_t ranks = 2 + (int64_t)below(both, 3);
+    for (uint64_t left = below(both, 5); left; left--) {
+        snprintf(name, sizeof name, "g%d", both->names++);
+        struct job job = job_make("a", name, 1, 1);
+        job.gang.size = ranks;
+        submit_job(both, &job);
+    }
 }
 
 static void report(struct both *both)
@@ -147,6 +169,8 @@ static void tick(struct both *both)
         core_begin(both->cores[i], both->now_ms);
     for (uint64_t left = below(both, 4); left; left--)
         submit(both);
+    if (both->of->reclaims && chance(both, 30))
+        submit_gangs(both);
     for (uint64_t left = below(both, 6); left; left--)
         report(both);
     if (both->of->nodes_fail && chance(both, 10))
@@ -194,7 +218,8 @@ static void decides_as_if_everybody_had_his_turn(void **state)
     (void)state;
     static const struct sort_of_world kinds[] = {{0}, {.priorities = true}, {.quotas = true},
         {.arrays = true, .limits = true}, {.pools = true, .limits = true}, {.nodes_fail = true},
-        {true, true, true, true, true, true}};
+        {.reclaims = true}, {.reclaims = true, .pools = true, .limits = true},
+        {true, true, true, true, true, true, true}};
     for (size_t m = 0; m < ARRAY_LEN(kinds); m++) {
         size_t left_out = 0;
         for (uint64_t seed = 1; seed <= SEEDS; seed++)

@@ -230,6 +230,7 @@ static stage_fn *const stages[] = {
     stage_service,
     relay_stage_rights,
     relay_stage_body,
+    relay_stage_oip,
     relay_stage_limits,
     relay_stage_cache,
     relay_stage_turn,
@@ -312,7 +313,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     }
     relay->target.protocol = target_protocol(path);
     relay->allow = allow;
-    if (status == 405)
+    if (status == 204)
+        relay_respond(relay, 204, NULL, NULL, 0);
+    else if (status == 405)
         relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
     else
         relay_refuse(relay, 404, "not_found", "there is no such path here");

@@ -113,7 +113,7 @@ struct relay {
     int sent;              /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
-    const char *allow; /* of a 405 */
+    const char *allow; /* of a 405, and of the answer to OPTIONS */
     struct balance_tried tried;
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
@@ -155,6 +155,8 @@ const struct route_key *relay_key(struct relay *relay);
 enum stage_result relay_stage_model(struct relay *relay);
 /* Reads the body until it is complete, or as much is held as may be. */
 enum stage_result relay_stage_body(struct relay *relay);
+/* Refuses a request of the Open Inference Protocol that says wrong where its JSON ends. */
+enum stage_result relay_stage_oip(struct relay *relay);
 /* More of the body is wanted: what was held has been passed on. */
 void relay_body_let_go(struct relay *relay);
 
@@ -168,7 +170,7 @@ void relay_attempt_end(struct relay *relay, bool failed);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 
-/* A whole answer; ends the relay. */
+/* A whole answer, of 204 without content_type; ends the relay. */
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length);
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */

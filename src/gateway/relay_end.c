@@ -21,16 +21,18 @@ enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length)
 {
-    struct http_field fields[5] = {{"Content-Type", content_type}, {"X-Request-ID", relay->id}};
-    size_t count = 2;
+    struct http_field fields[5] = {{"X-Request-ID", relay->id}};
+    size_t count = 1;
     char seconds[24] = "1";
+    if (content_type)
+        fields[count++] = (struct http_field){"Content-Type", content_type};
     if (relay->retry_after_s > 0)
         snprintf(seconds, sizeof seconds, "%lld", (long long)relay->retry_after_s);
     if (status == 503)
         fields[count++] = (struct http_field){"Retry-After", seconds};
     if (status == 401)
         fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};
-    if (status == 405)
+    if (relay->allow)
         fields[count++] = (struct http_field){"Allow", relay->allow};
     answer_whole(relay, status, fields, count, body, length);
 }
@@ -44,13 +46,14 @@ static void write_oip(struct strbuf *out, const char *text)
 
 static void write_openai(struct strbuf *out, int status, const char *code, const char *text)
 {
+    /* As OpenAI says them: a wrong key is an invalid request. */
     const char *type = status >= 500   ? "server_error"
-                       : status == 401 ? "authentication_error"
                        : status == 429 ? "rate_limit_error"
                                        : "invalid_request_error";
+    const char *param = strcmp(code, "model_not_found") != 0 ? "null" : "\"model\"";
     strbuf_puts(out, "{\"error\":{\"message\":");
     strbuf_json(out, text);
-    strbuf_printf(out, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n", type, code);
+    strbuf_printf(out, ",\"type\":\"%s\",\"param\":%s,\"code\":\"%s\"}}\n", type, param, code);
 }
 
 /* RFC 9457. */

@@ -216,6 +216,7 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .ctx = worker,
         .common_fields = common,
         .common_field_count = ARRAY_LEN(common),
+        .http2 = true,
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
         .requests_per_s = options->requests_per_s};

@@ -73,6 +73,7 @@ struct node {
     struct resources capacity; /* accelerator_milli is 1000 * devices; 0 CPU or memory in a local
                                 * pool: what the machine has */
     bool fractional;           /* whether devices may be shared */
+    struct text_list sockets;  /* lists of devices that are near each other: base/sockets.h */
     struct label_list labels;
     struct {
         struct taint *items;

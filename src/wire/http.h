@@ -1,4 +1,5 @@
-/* HTTP/1.1, ours and strict: a server on an event loop, and a blocking client for the command line.
+/* HTTP/1.1, ours and strict, and HTTP/2: a server on an event loop, and a blocking client for the
+ * command line.
  *
  * Rules that hold for the whole server side:
  * - Everything happens on the thread that runs the event base. Nothing here blocks.
@@ -63,6 +64,10 @@ struct http_server_options {
      * NULL where the server itself refused what came. The one callback made from within the calls
      * that answer: it takes note and does nothing else. */
     void (*on_answer)(const struct http_request *request, int status, void *ctx);
+
+    /* HTTP/2 too: over TLS where the client offers it (ALPN), and in the clear to Unix sockets and
+     * loopback addresses, for clients that begin with it. Handlers see no difference. */
+    bool http2;
 
     size_t connections_max;          /* 1024 */
     size_t connections_per_peer_max; /* 128; a peer is an IP address (IPv6: its /64), or a uid */

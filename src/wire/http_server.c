@@ -156,6 +156,8 @@ void http_server_drain(
         next = LIST_NEXT(conn, link);
         if (conn_is_idle(conn))
             conn_kill(conn);
+        else if (conn->state == CONN_HTTP2)
+            http2_drain(conn);
     }
     struct timeval grace = {grace_ms / 1000, grace_ms % 1000 * 1000};
     event_add(&server->drain_timer, &grace);

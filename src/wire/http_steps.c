@@ -5,6 +5,7 @@
  *
  *     HANDSHAKE -> HEAD -> REQUEST -> HEAD (kept alive), with DISCARD between when a body is left
  *                  REQUEST -> STREAM (upgraded)
+ *     HANDSHAKE or HEAD -> HTTP2, which carries streams, each: HEAD -> REQUEST -> SENT -> DEAD
  *     any -> LINGER (no more requests) -> DEAD */
 #include "wire/http_internal.h"
 
@@ -18,6 +19,8 @@ static bool step_handshake(struct http_conn *conn)
         conn_kill(conn);
     else if (done == 0 && need == TLS_NEED_WRITE)
         conn->write_blocked = true;
+    else if (done == 1 && tls_session_chose_http2(conn->socket.tls))
+        http2_begin(conn);
     else if (done == 1)
         conn->state = CONN_HEAD;
     conn->readable = done == 1;
@@ -51,6 +54,8 @@ static void request_begin(struct http_conn *conn)
     struct http_request *request = &conn->request;
     const struct http_fault *fault = request_init(request, http_buffer_bytes(&conn->input));
     http_buffer_consume(&conn->input, head->bytes);
+    if (conn->carried)
+        http2_stream_frame(conn);
     http_body_init(&conn->body, head->framing, head->content_length);
     conn->continue_due = head->expect_continue && head->framing != HTTP_BODY_NONE;
     conn->wait = WAIT_NOTHING; /* whatever is waited for next, its time begins now */
@@ -76,7 +81,12 @@ static bool step_head(struct http_conn *conn)
         head_begin(conn);
     switch (http_head_parse(&conn->parser, http_buffer_bytes(&conn->input), length)) {
     case HTTP_PARSE_MORE: return false;
-    case HTTP_PARSE_FAULT: conn_refuse(conn, conn->parser.fault); return true;
+    case HTTP_PARSE_FAULT:
+        if (http2_greets(conn))
+            http2_begin(conn);
+        else
+            conn_refuse(conn, conn->parser.fault);
+        return true;
     default: request_begin(conn); return true;
     }
 }
@@ -104,7 +114,9 @@ static void body_end(struct http_conn *conn)
 /* The client waits with its body until it hears that it is wanted. */
 static void continue_send(struct http_conn *conn)
 {
-    if (http_buffer_length(&conn->input) == 0 && !conn->body.complete)
+    if (conn->carried)
+        http2_put_continue(conn);
+    else if (http_buffer_length(&conn->input) == 0 && !conn->body.complete)
         http_buffer_puts(&conn->output, "HTTP/1.1 100 Continue\r\n\r\n");
     conn->continue_due = false;
 }
@@ -139,6 +151,8 @@ static bool step_body(struct http_conn *conn)
     if (piece > 0)
         body_deliver(conn, bytes + used - piece, piece);
     http_buffer_consume(&conn->input, used);
+    if (conn->carried && piece == 0 && http2_stream_ended(conn))
+        result = HTTP_PARSE_DONE;
     /* A callback may have paused, or answered: the end is then a step of its own. */
     if (result == HTTP_PARSE_DONE && piece == 0 && body_is_wanted(request)) {
         body_end(conn);
@@ -157,13 +171,14 @@ static void request_complete(struct http_conn *conn)
     request->open = false;
     conn->server->stats.requests_open--;
     conn->slices = NULL;
+    conn->used = true;
     if (conn->state == CONN_DEAD)
         ;
     else if (request->aborted)
         conn_kill(conn);
     else if (upgraded)
         conn->state = CONN_STREAM;
-    else if (close)
+    else if (close || conn->carried)
         conn_linger(conn);
     else
         conn->state = rest ? CONN_DISCARD : CONN_HEAD;
@@ -263,12 +278,21 @@ static bool step_dead(struct http_conn *conn)
     return true;
 }
 
+/* The session takes what waits, and closes the stream. */
+static bool step_sent(struct http_conn *conn)
+{
+    (void)conn;
+    return false;
+}
+
 static bool (*const steps[])(struct http_conn *conn) = {
     [CONN_HANDSHAKE] = step_handshake,
     [CONN_HEAD] = step_head,
     [CONN_REQUEST] = step_request,
     [CONN_DISCARD] = step_discard,
     [CONN_STREAM] = step_stream,
+    [CONN_HTTP2] = http2_step,
+    [CONN_SENT] = step_sent,
     [CONN_LINGER] = step_linger,
     [CONN_DEAD] = step_dead,
 };
