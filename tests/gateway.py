@@ -68,11 +68,12 @@ class Gateway:
         return sum(item["outstanding"] for item in self.status()["endpoints"]
                    if item["replica"] == replica)
 
-    def put(self, *services, keys=(), generation=None):
+    def put(self, *services, keys=(), teams=(), generation=None):
         """Pushes routes, which have to be taken."""
         self.generation = generation or self.generation + 1
         answer = self.control("PUT", "/routes", json.dumps(
-            {"generation": self.generation, "keys": list(keys), "services": list(services)}))
+            {"generation": self.generation, "keys": list(keys), "teams": list(teams),
+             "services": list(services)}))
         assert answer.status == 204, answer
 
     def connect(self, timeout_s=REQUEST_S):

@@ -68,4 +68,31 @@ def test_a_gang_stays_within_a_rack(muster):
     assert "no rack holds 3 ranks, idle; the largest, a-rack-1, holds 2" in answer.text
     answer = muster.api("POST", "/v1/jobs", manifests.job(
         "typo", "true", topology={"within": "rak"}))
-    assert "no pool has a level rak: expected one of rack, node" in answer.text
+    assert "no pool has a level rak: expected one of rack, node, socket" in answer.text
+
+
+def test_devices_of_a_rank_are_within_a_socket(muster):
+    node = {"name": "n", "cpu": 8, "memory": "16Gi", "disk": "16Gi",
+            "accelerators": {"type": "gpu", "count": 8}, "sockets": ["0-3", "4-7"]}
+    muster.apply(manifests.team(), manifests.pool(nodes=[node]))
+
+    def devices(name, count, **spec):
+        muster.submit(manifests.job(name, "echo devices $CUDA_VISIBLE_DEVICES; " + manifests.WAITING,
+                                    resources={"accelerator": {"type": "gpu", "count": count}},
+                                    **spec))
+        text = muster.wait_log(f"vision:{name}", "ready")
+        return text.split("devices ")[1].split()[0]
+
+    assert devices("three", 3) == "0,1,2"
+    assert devices("two", 2) == "4,5"  # and not 3 and 4
+    within = {"within": "socket", "mode": "required"}
+    assert devices("pair", 2, topology=within) == "6,7"
+    muster.submit(manifests.job("waits", "true", topology=within,
+                                resources={"accelerator": {"type": "gpu", "count": 2}}))
+    why(muster, "waits", "there is no room now: 0 of its 1 ranks would fit")
+    answer = muster.api("POST", "/v1/jobs", manifests.job(
+        "large", "true", topology=within, resources={"accelerator": {"type": "gpu", "count": 5}}))
+    assert "no socket holds" in answer.text
+    broken = manifests.pool(nodes=[{**node, "sockets": ["0-3", "3-7"]}])
+    answer = muster.api("POST", "/v1/apply", {"objects": [broken]})
+    assert "spec.nodes[0].sockets" in answer.text and "another socket" in answer.text

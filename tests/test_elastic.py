@@ -1,7 +1,10 @@
 """Jobs that can have more or fewer ranks, under an allotment that decides in rounds."""
+import json
+
 import pytest
 
 from manifests import WAITING, job, pool, team
+from planner import Planner
 
 ARGUMENTS = ("--allotment", "elastic", "--round", "1s")
 
@@ -15,6 +18,16 @@ def elastic(muster_stopped):
                      "accelerators": {"type": "gpu", "count": 4}}]),
         team())
     return muster_stopped
+
+
+@pytest.fixture
+def foretold(elastic):
+    """The same with a planner, which is told what the server's core was made with."""
+    planner = Planner(elastic).start()
+    try:
+        yield planner.ready().muster
+    finally:
+        planner.teardown()
 
 
 def gang(name, script, low=1, high=4, **spec):
@@ -72,3 +85,49 @@ def test_rounds_go_on_after_a_restart(elastic):
 def test_an_allotment_that_is_not_there_is_named(muster, tmp_path):
     said = muster.cli("server", "--data", str(tmp_path / "other"), "--allotment", "none", ok=False)
     assert "expected one of fair, tiresias" in said.stderr
+
+
+def explained(server, name, kind):
+    def seen():
+        found = server.call("GET", f"/v1/jobs/vision:{name}/explain")
+        told = found.get("waits", {}).get("kind") == kind and "noForecast" not in found
+        return found if told else None
+    return server.wait_for(seen, f"{name} to wait for {kind}")
+
+
+def test_what_a_round_gave_nothing_is_told_so_and_when_it_starts(foretold):
+    """Four fixed ranks run, as many wait: the policy's rounds, and a forecast by the same rounds."""
+    first = foretold.submit(gang("first", WAITING, low=4, high=4, preemptible=False,
+                                 timeLimit="30m"))
+    foretold.wait_for(lambda: ranks(foretold, first) == 4, "the first has all four")
+    foretold.submit(gang("second", WAITING, low=4, high=4))
+    found = explained(foretold, "second", "round")
+    waits = found["waits"]
+    assert (waits["policy"], waits["target"], waits["held"], waits["need"]) == ("elastic", 0, 0, 4)
+    assert waits["until"] > found["asOf"]
+    assert found["words"][0].startswith("The allotment elastic decides in rounds who runs")
+    assert [holder["name"] for holder in found["holders"]["items"]] == ["first"]
+    assert found["start"]["runs"] == 9 and found["start"]["known"] > 0
+    assert found["start"]["earliest"] > found["asOf"]
+    assert "elastic" in foretold.job("vision:second")["status"]["why"]
+
+
+def test_a_forecast_lets_two_share_what_one_has(foretold):
+    """One job that may shrink has all four: whoever comes starts at the next round, not at its end.
+    Under fair nobody shrinks, and it starts when the first has ended, half an hour from now or more."""
+    first = foretold.submit(gang("first", REPORTING))
+    foretold.wait_for(lambda: ranks(foretold, first) == 4, "the first has all four")
+    foretold.apply(team("none", quota={"gpu": {"limit": 0}}))
+    foretold.submit(job("held", WAITING, team="none", gang={"size": 2},
+                        resources={"accelerator": {"type": "gpu", "count": 1}}))
+    raised = json.dumps(team("none", quota={"gpu": {"limit": 4}}))
+    starts = {}
+    for policy in ("elastic", "fair"):
+        answer = json.loads(foretold.cli("whatif", "-f", "-", "--policy", policy, "--job",
+                                         "none/held", "-o", "json", stdin=raised).stdout)
+        assert answer["runs"] == 5 and answer["total"]["waiting"] == 1
+        assert answer["total"]["today"]["notStarted"] == 1
+        starts[policy] = answer["jobs"]["items"][0]["changed"]
+        assert starts[policy]["known"] == 5
+    assert starts["elastic"]["latest"] < starts["fair"]["earliest"]
+    assert ranks(foretold, first) == 4  # nothing was changed

@@ -213,7 +213,7 @@ def test_whatif_tries_other_policies(foretold):
     run_for_ever(foretold, "one", resources={"cpu": 4})
     foretold.submit(manifests.job("two", "true"))
     waits(foretold, "two", "room")
-    for policy in ("tight", "tiresias", "tight+tiresias"):
+    for policy in ("tight", "tiresias", "tight+tiresias", "youngest-first+on-demand"):
         answer = json.loads(foretold.cli("whatif", "--policy", policy, "-o", "json").stdout)
         assert answer["total"]["waiting"] == 1 and answer["runs"] == 5
 

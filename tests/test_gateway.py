@@ -66,7 +66,7 @@ def test_the_open_inference_protocol(gateway, tmp_path):
     missing = gateway.ask("POST", "/v2/models/none/infer", b"{}")
     assert missing.status == 401 and "error" in missing.json
     wrong = gateway.ask("GET", "/v2/models/digits/infer")
-    assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
+    assert (wrong.status, wrong.headers["allow"]) == (405, "POST, OPTIONS")
     assert gateway.ask("GET", "/v2/else").json["error"]
     assert gateway.ask("GET", "/other").json["status"] == 404
 

@@ -133,7 +133,7 @@ def test_the_example_runs_as_its_documentation_says():
     (["-f", "csv", "-j", ROOT, "--cluster", "1x1"], ROOT + ": Is a directory"),
     (["-f", "csv", "-j", "x"], "--nodes or --cluster"),
     (["-f", "pollux", "-j", "x", "-n", "y"], "--nodes: pollux has no file of machines"),
-    (["-f", "csv", "-j", "x", "-p", "best"], "--policy: there is no best; there are default"),
+    (["-f", "csv", "-j", "x", "-p", "best"], "--policy: there is no policy best; there are default"),
     (["-f", "csv", "-j", "x", "-s", "9-3"], "--seeds: expected a number or FIRST-LAST"),
     (["-f", "csv", "-j", "x", "--cluster", "4by4"], "--cluster: expected NODESxDEVICES"),
     (["-f", "synthetic", "-j", "many"], "expected how many jobs"),

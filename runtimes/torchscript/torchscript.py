@@ -24,6 +24,7 @@ import socket
 import socketserver
 import sys
 import threading
+import zlib
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 
@@ -252,6 +253,8 @@ def encode_outputs(model, request, results):
     parameters = request.get("parameters")
     all_binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
     if options is not None:
+        if len(options) < len(wanted):
+            raise Refused("an output is asked for twice, or without a name")
         unknown = set(options) - {name for name, _ in results}
         if unknown:
             raise Refused(f'the model has no output {", ".join(sorted(map(str, unknown)))}')
@@ -278,6 +281,43 @@ def encode_outputs(model, request, results):
     return answer, b"".join(pieces)
 
 
+# ---- compression ------------------------------------------------------------------------------
+
+# zlib's number for the format. What HTTP calls deflate is zlib's own format.
+ENCODINGS = {"gzip": 31, "deflate": 15}
+
+
+def decode_body(body, encoding):
+    """A body as it was before its Content-Encoding, bounded: a few bytes can stand for gigabytes."""
+    if encoding.lower() == "identity":
+        return body
+    if encoding.lower() not in ENCODINGS:
+        raise Refused("Content-Encoding has to be gzip or deflate",
+                      HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    undo = zlib.decompressobj(ENCODINGS[encoding.lower()])
+    try:
+        plain = undo.decompress(body, BODY_BYTES_MAX + 1)
+    except zlib.error:
+        raise Refused(f"the body is no {encoding}") from None
+    if len(plain) > BODY_BYTES_MAX:
+        raise Refused(f"the body is larger than {BODY_BYTES_MAX} bytes",
+                      HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    if not undo.eof or undo.unused_data:
+        raise Refused(f"the body is no whole {encoding}")
+    return plain
+
+
+def encode_body(body, accept):
+    """The body in the first encoding that Accept-Encoding names and that is known here."""
+    for item in accept.lower().split(","):
+        name, _, weight = (part.strip() for part in item.partition(";"))
+        refused = weight.startswith("q=0") and not weight[3:].strip(".0")
+        if name in ENCODINGS and not refused:
+            pack = zlib.compressobj(1, wbits=ENCODINGS[name])
+            return pack.compress(body) + pack.flush(), name
+    return body, None
+
+
 # ---- serving ----------------------------------------------------------------------------------
 
 
@@ -296,17 +336,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status, value, binary=None):
         head = json.dumps(value, separators=(",", ":")).encode()
+        body, encoding = encode_body(head + (binary or b""), self.headers.get("Accept-Encoding", ""))
         self.send_response(status)
+        if encoding:
+            self.send_header("Content-Encoding", encoding)
         if binary:
             self.send_header("Content-Type", "application/octet-stream")
             self.send_header("Inference-Header-Content-Length", str(len(head)))
         else:
             self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(head) + len(binary or b"")))
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(head)
-        if binary:
-            self.wfile.write(binary)
+        self.wfile.write(body)
         self.wfile.flush()
 
     def refuse(self, problem):
@@ -379,6 +420,7 @@ class Handler(BaseHTTPRequestHandler):
             body = self.read_body()
             if self.model_path() != "infer":
                 raise Refused(f"there is nothing at {self.path[:100]}", HTTPStatus.NOT_FOUND)
+            body = decode_body(body, self.headers.get("Content-Encoding", "identity"))
             length = self.headers.get("Inference-Header-Content-Length")
             if length is not None and (not length.isdigit() or int(length) > len(body)):
                 raise Refused("Inference-Header-Content-Length is not a length within the body")

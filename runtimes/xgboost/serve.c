@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "booster.h"
+#include "encoding.h"
 #include "infer.h"
 #include "wire/http.h"
 
@@ -23,10 +24,24 @@ struct serving {
     struct http_server *http;
 };
 
+/* fields has room for one more. */
+static void respond(struct http_request *request, int status, struct http_field *fields,
+    size_t count, const struct strbuf *body)
+{
+    const char *encoding = encoding_wanted(http_request_header(request, "Accept-Encoding"));
+    SCOPED(strbuf_finish) struct strbuf packed = {0};
+    if (encoding) {
+        encoding_do(encoding, strbuf_text(body), body->length, &packed);
+        fields[count++] = (struct http_field){"Content-Encoding", encoding};
+        body = &packed;
+    }
+    http_respond(request, status, fields, count, strbuf_text(body), body->length);
+}
+
 static void answer(struct http_request *request, int status, const struct strbuf *body)
 {
-    const struct http_field type = {"Content-Type", "application/json"};
-    http_respond(request, status, &type, 1, strbuf_text(body), body->length);
+    struct http_field fields[2] = {{"Content-Type", "application/json"}};
+    respond(request, status, fields, 1, body);
 }
 
 static void refuse(struct http_request *request, int status, const char *text)
@@ -43,9 +58,9 @@ static void answer_binary(struct http_request *request, const struct strbuf *bod
 {
     char length[24];
     snprintf(length, sizeof length, "%zu", head);
-    const struct http_field fields[] = {
+    struct http_field fields[3] = {
         {"Content-Type", "application/octet-stream"}, {"Inference-Header-Content-Length", length}};
-    http_respond(request, 200, fields, ARRAY_LEN(fields), strbuf_text(body), body->length);
+    respond(request, 200, fields, 2, body);
 }
 
 static int infer(struct serving *serving, struct http_request *request, const char *bytes,
@@ -77,10 +92,23 @@ static int infer(struct serving *serving, struct http_request *request, const ch
     return result;
 }
 
+/* The same for a body as it was sent. */
+static int infer_packed(struct serving *serving, struct http_request *request, const char *bytes,
+    size_t length, struct error *err)
+{
+    const char *encoding = http_request_header(request, "Content-Encoding");
+    SCOPED(strbuf_finish) struct strbuf plain = {0};
+    if (!encoding || !strcmp(encoding, "identity"))
+        return infer(serving, request, bytes, length, err);
+    if (encoding_undo(encoding, bytes, length, INFER_BODY_MAX, &plain, err) < 0)
+        return -1;
+    return infer(serving, request, strbuf_text(&plain), plain.length, err);
+}
+
 static void on_body(struct http_request *request, const char *bytes, size_t length, void *ctx)
 {
     struct error err;
-    if (infer(ctx, request, bytes, length, &err) < 0)
+    if (infer_packed(ctx, request, bytes, length, &err) < 0)
         /* The protocol knows 400 for whatever is wrong with a request. */
         refuse(request, err.code == ERR_INVALID ? 400 : error_http_status(err.code), err.text);
 }

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "cli/paths.h"
-#include "core/allot.h"
+#include "core/policy.h"
 #include "server/server.h"
 
 #include <libgen.h>
@@ -47,15 +47,19 @@ void serve_log_level(const struct cli *cli)
     }
 }
 
-static int unknown_allotment(const char *name, struct error *err)
+/* Which policies the core is made with. */
+static int policies(const struct cli *cli, struct core_options *options, struct error *err)
 {
-    struct strbuf names = {0};
-    for (size_t i = 0; allot_policy(i); i++)
-        strbuf_printf(&names, "%s%s", i ? ", " : "", allot_policy(i)->name);
-    error_set(
-        err, ERR_INVALID, "--allotment: expected one of %s, got %.64s", strbuf_text(&names), name);
-    strbuf_finish(&names);
-    return -1;
+    for (enum policy_part part = 0; part < POLICY_PARTS; part++) {
+        const char *option = policy_option(part), *name = arguments_text(cli->args, option);
+        SCOPED(strbuf_finish) struct strbuf names = {0};
+        if (policy_set(options, part, name))
+            continue;
+        policy_names(part, &names);
+        return error_set(err, ERR_INVALID, "--%s: expected one of %s, got %.64s", option,
+            strbuf_text(&names), name);
+    }
+    return 0;
 }
 
 /* 0 for the core's default; what is given as 0 is at once. */
@@ -86,13 +90,12 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .embedded_defaults = embedded_defaults,
         .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
         .retention_ms = arguments_number(cli->args, "retention", 0),
-        .allotment = arguments_text(cli->args, "allotment"),
-        .round_ms = arguments_number(cli->args, "round", 0),
-        .reserve_after_ms = reserve_after_ms(cli),
+        .core.round_ms = arguments_number(cli->args, "round", 0),
+        .core.reserve_after_ms = reserve_after_ms(cli),
         .ready_fd = -1,
     };
-    if (!allot_find(config.allotment))
-        return unknown_allotment(config.allotment, err);
+    if (policies(cli, &config.core, err) < 0)
+        return -1;
     if (!config.tls_cert != !config.tls_key)
         return error_set(err, ERR_INVALID, "--cert and --key belong together");
     cli_note(cli, "data in %s, socket %s%s%s; Ctrl-C ends the server, jobs go on", data, socket,

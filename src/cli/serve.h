@@ -13,6 +13,13 @@
         {"requests-per-second", 0, OPTION_NUMBER, "COUNT", "of one address; 200 by default"},      \
         {"retention", 0, OPTION_DURATION, "DURATION",                                              \
             "forget ended jobs and audit events after so long; never by default"},                 \
+        {"placement", 0, OPTION_TEXT, "NAME",                                                      \
+            "which node a job gets: default where nothing is said; docs/scheduling.md has "        \
+            "others"},                                                                             \
+        {"victims", 0, OPTION_TEXT, "NAME",                                                        \
+            "who gives way to a job that goes before: least-loss by default"},                     \
+        {"spot", 0, OPTION_TEXT, "NAME",                                                           \
+            "when jobs with a deadline use spot capacity: slack by default"},                      \
         {"allotment", 0, OPTION_TEXT, "NAME",                                                      \
             "who runs with how many ranks: fair by default; docs/scheduling.md has the others"},   \
         {"round", 0, OPTION_DURATION, "DURATION",                                                  \

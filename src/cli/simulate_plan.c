@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/quantity.h"
 #include "core/allot.h"
+#include "core/policy.h"
 #include "trace/readers.h"
 
 #include <errno.h>
@@ -87,17 +88,6 @@ static int seeds_parse(const char *text, uint64_t *ret_first, uint64_t *ret_last
 
 /* ---- names ----------------------------------------------------------------------------- */
 
-static const char *placement_name(size_t i)
-{
-    return core_placement_name(i);
-}
-
-static const char *allotment_name(size_t i)
-{
-    const struct allotment_policy *policy = allot_policy(i);
-    return policy ? policy->name : NULL;
-}
-
 static const char *format_name(size_t i)
 {
     const struct trace_format *format = trace_format_at(i);
@@ -111,41 +101,10 @@ static const char *model_name(size_t i)
 
 typedef const char *names_fn(size_t i);
 
-/* A part of the policy: its names, and which option of the core it sets. */
-static const struct policy_part {
-    names_fn *names;
-    size_t offset;
-} policy_parts[] = {
-    {placement_name, offsetof(struct core_options, placement)},
-    {allotment_name, offsetof(struct core_options, allotment)},
-    {core_victims_name, offsetof(struct core_options, victims)},
-    {core_spot_name, offsetof(struct core_options, spot)},
-};
-
-static bool known(names_fn *names, const char *name)
-{
-    for (size_t i = 0; names(i); i++) {
-        if (strcmp(names(i), name) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void names_print(names_fn *names, struct strbuf *list)
 {
     for (size_t i = 0; names(i); i++)
         strbuf_printf(list, "%s%s", list->length ? ", " : "", names(i));
-}
-
-static int unknown_policy(const char *name, struct error *err)
-{
-    struct strbuf list = {0};
-    for (size_t i = 0; i < ARRAY_LEN(policy_parts); i++)
-        names_print(policy_parts[i].names, &list);
-    error_set(
-        err, ERR_NOT_FOUND, "--policy: there is no %.60s; there are %s", name, strbuf_text(&list));
-    strbuf_finish(&list);
-    return -1;
 }
 
 /* "--format: there is no NAME; there are a, b, c". */
@@ -165,16 +124,9 @@ static int policy_parse(struct cli *cli, struct simulate_plan *plan, struct erro
 {
     plan->policy = arguments_text(cli->args, "policy");
     if (!plan->policy)
-        plan->policy = placement_name(0);
-    char *rest = arena_strdup(cli->arena, plan->policy), *name;
-    while ((name = strsep(&rest, "+"))) {
-        size_t part = 0;
-        while (part < ARRAY_LEN(policy_parts) && !known(policy_parts[part].names, name))
-            part++;
-        if (part == ARRAY_LEN(policy_parts))
-            return unknown_policy(name, err);
-        memcpy((char *)&plan->run.core + policy_parts[part].offset, &name, sizeof name);
-    }
+        plan->policy = policy_name(POLICY_PLACEMENT, 0);
+    if (policy_choose(&plan->run.core, plan->policy, err) < 0)
+        return error_prefix(err, "--policy");
     const struct allotment_policy *rounds = allot_find(plan->run.core.allotment);
     plan->run.deadlines = plan->run.deadlines || rounds->late_goes_on;
     plan->run.core.round_anchor_ms = RUN_EPOCH_MS;

@@ -5,6 +5,7 @@
 #include "cli/api.h"
 #include "cli/verbs.h"
 #include "cli/view.h"
+#include "spec/serving.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,12 @@ static const struct option_spec create_options[] = {
         "with --inference: for this service only, whose team its user need not be a member of; may "
         "be "
         "repeated"},
+    {"limit", 0, OPTION_LIST, "WHAT=MOST/PER",
+        "with --inference: what it may ask for, such as requests=100/minute, tokens=50000/day, "
+        "money=2.5/month or concurrency=4; may be repeated"},
+    {"priority", 0, OPTION_TEXT, "PRIORITY",
+        "with --inference: of its requests at a busy service: low, normal, high, urgent or 0 to "
+        "1000"},
     {"description", 0, OPTION_TEXT, "TEXT", "what it is for"},
     {NULL},
 };
@@ -39,6 +46,46 @@ static const struct option_spec list_options[] = {
 };
 
 enum { EXPIRES_DEFAULT_DAYS = 90 };
+
+/* "requests=100/minute" as a limit of the API; the server checks its parts. */
+static int add_limit(struct arena *arena, const char *text, struct doc *list, struct error *err)
+{
+    const char *equals = strchr(text, '='), *slash = equals ? strchr(equals, '/') : NULL;
+    if (!equals || equals == text || !equals[1] || (slash && !slash[1]))
+        return error_set(err, ERR_INVALID,
+            "--limit: expected WHAT=MOST/PER, such as requests=100/minute or concurrency=4, got "
+            "\"%.80s\"",
+            text);
+    struct doc *limit = doc_append(list, doc_map(arena));
+    size_t most = slash ? (size_t)(slash - equals - 1) : strlen(equals + 1);
+    doc_set_string(arena, limit, "what", arena_strndup(arena, text, (size_t)(equals - text)));
+    doc_set_string(arena, limit, "most", arena_strndup(arena, equals + 1, most));
+    if (slash)
+        doc_set_string(arena, limit, "per", slash + 1);
+    return 0;
+}
+
+static int add_serving(struct cli *cli, struct doc *request, struct error *err)
+{
+    struct arena *arena = cli->arena;
+    struct doc *serving = doc_map(arena), *limits = doc_list(arena);
+    const char *limit, *priority = arguments_text(cli->args, "priority");
+    int64_t number;
+    for (size_t i = 0; (limit = arguments_item(cli->args, "limit", i)); i++) {
+        if (add_limit(arena, limit, limits, err) < 0)
+            return -1;
+    }
+    if (priority && !serving_priority_parse(priority, &number))
+        return error_set(err, ERR_INVALID,
+            "--priority: expected low, normal, high, urgent or 0 to 1000, got \"%.40s\"", priority);
+    if (limits->count > 0)
+        doc_set(arena, serving, "limits", limits);
+    if (priority)
+        doc_set_int(arena, serving, "priority", number);
+    if (serving->count > 0)
+        doc_set(arena, request, "serving", serving);
+    return 0;
+}
 
 static struct doc *create_request(struct cli *cli)
 {
@@ -73,8 +120,9 @@ static int run_create(struct cli *cli, struct error *err)
 {
     struct api *api = cli_api(cli, err);
     const struct doc *answer = NULL;
-    if (!api || api_call(api, cli->arena, "POST", "/v1/tokens", create_request(cli), NULL, &answer,
-                    err) < 0)
+    struct doc *request = create_request(cli);
+    if (!api || add_serving(cli, request, err) < 0 ||
+        api_call(api, cli->arena, "POST", "/v1/tokens", request, NULL, &answer, err) < 0)
         return -1;
     const char *token = view_text(answer, "token"), *id = view_text(answer, "id");
     if (!token)
@@ -118,7 +166,9 @@ static const struct verb actions[] = {
         .operands = "USER",
         .summary = "make a token for a user, shown once",
         .examples = "muster token create ada --expires 30d > ~/.config/muster/token\n"
-                    "muster token create shop --inference --service vision/digits",
+                    "muster token create shop --inference --service vision/digits\n"
+                    "muster token create shop --inference --limit requests=100/minute "
+                    "--limit money=20/month",
         .options = create_options,
         .scope = VERB_REMOTE,
         .run = run_create},

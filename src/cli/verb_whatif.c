@@ -38,7 +38,7 @@ static const struct option_spec options[] = {
         "changed Pools and Teams: a manifest, a folder of them, or - for standard input; may be "
         "repeated"},
     {"policy", 0, OPTION_TEXT, "NAME",
-        "another policy, such as tight (where), tiresias (who), or both joined with +"},
+        "another policy, such as tight (where) or tiresias (who), or several joined with +"},
     {"job", 'j', OPTION_TEXT, "JOB", "show this job first"},
     JOB_TEAM_OPTION,
     {"output", 'o', OPTION_CHOICE, "FORMAT", "how to show it", "table|json|yaml"},

@@ -46,8 +46,8 @@ static bool widest_in_pool(struct core *core, const struct live_job *job,
     int32_t left = plan->size;
     for (size_t i = 0; left > 0; i++) {
         int32_t use = (int32_t)least(sorted[i]->ranks, left);
-        uint64_t devices = device_pick_whole(sorted[i]->node, &job->shape->row, use);
-        vec_push(&plan->parts, ((struct plan_part){sorted[i]->node, devices, DEVICE_MILLI, use}));
+        if (use > 0)
+            plan_devices(sorted[i]->node, sorted[i]->node, &job->shape->row, use, plan);
         left -= use;
     }
     return true;

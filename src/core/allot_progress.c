@@ -4,6 +4,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 
 #include <assert.h>
@@ -143,5 +144,6 @@ int core_job_progress(
     allotment->row.restart_ms = restart_ms;
     allotment->row.reported_ms = core->now_ms;
     change_put(core, &allotment->item);
+    spot_progress(core, job);
     return 0;
 }

@@ -205,6 +205,7 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
         attempt->row.stop_ms = core->now_ms;
     if (reason != END_PREEMPTED)
         core->pass_wanted = true; /* others may claim the place that it leaves */
+    core->stir_version++;         /* who has to respect promises may see more room */
     promises_touch(core);
     for (struct live_placement *one = attempt->placements; one; one = one->next)
         one->node->empty_key = 0;

@@ -152,6 +152,7 @@ void promise_release(struct core *core, struct live_job *job)
         at++;
     vec_remove(&core->promised, at);
     core->pass_wanted = true;
+    core->stir_version++;
     if (used)
         return;
     core->free_version++;
@@ -252,14 +253,19 @@ static bool may_be_promised(const struct live_job *job)
     return !job->shape->near && !job->row.spot_now;
 }
 
-void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
+int64_t promise_due_ms(const struct core *core, const struct live_job *job)
 {
     int64_t after_ms = core->options.reserve_after_ms;
-    if (after_ms < 0 || job->promises || !may_be_promised(job) || *seeks >= SEEKS_PER_PASS ||
-        !any_pool_open(core, job))
-        return;
-    if (core->now_ms - job->row.queued_ms < after_ms) {
-        core->wake_ms = least(core->wake_ms, job->row.queued_ms + after_ms);
+    if (after_ms < 0 || job->promises || !may_be_promised(job) || !any_pool_open(core, job))
+        return MOMENT_NEVER;
+    return job->row.queued_ms + after_ms;
+}
+
+void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
+{
+    int64_t due_ms = *seeks < SEEKS_PER_PASS ? promise_due_ms(core, job) : MOMENT_NEVER;
+    if (due_ms > core->now_ms) {
+        core->wake_ms = least(core->wake_ms, due_ms);
         return;
     }
     ++*seeks;
@@ -278,13 +284,9 @@ void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
 /* Whether everything but a place allows the job to start. */
 static bool promise_wanted(const struct core *core, const struct live_job *job)
 {
-    int32_t size = job->row.size_min;
-    if (core->options.reserve_after_ms < 0 || !may_be_promised(job) || array_full(job) ||
-        quota_ranks(core, job, size) < size)
-        return false;
-    struct amounts ask;
-    amounts_possible(job->shape, size, &ask);
-    return !job_firm(job) || quota_firm_allows(core, job->team, &ask);
+    int32_t ranks;
+    return core->options.reserve_after_ms >= 0 && may_be_promised(job) && !array_full(job) &&
+           quota_permits(core, job, &ranks);
 }
 
 static void promise_improve(struct core *core, struct live_job *job)

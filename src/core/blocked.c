@@ -3,15 +3,18 @@
  *
  * A job that no pool could hold any more goes on waiting, for pools are changed by people who may
  * not be done: it says BLOCK_IMPOSSIBLE, and its deadline or its owner ends it. */
+#include "core/allot.h"
 #include "core/backfill.h"
 #include "core/core.h"
 #include "core/job.h"
+#include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
+#include "core/spot.h"
 #include "core/state.h"
 #include "core/table.h"
 #include "core/team.h"
@@ -152,6 +155,46 @@ static void blocked_by_promise(
     }
 }
 
+/* Its policy would have it on spot capacity, and that has no room. */
+static bool blocked_by_spot(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    if (!spot_governs(core, job) || job->row.spot_now != SPOT_ON_SPOT)
+        return false;
+    struct live_job elsewhere = *job;
+    elsewhere.row.spot_now = SPOT_ON_DEMAND;
+    ret->kind = BLOCK_SPOT;
+    ret->policy = core->options.spot;
+    ret->elsewhere = ranks_now(core, &elsewhere);
+    ret->until_ms = job->row.spot_again_ms;
+    return true;
+}
+
+static void blocked_by_round(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    int64_t next_ms = allot_next_ms(core);
+    ret->kind = BLOCK_ROUND;
+    ret->policy = core->allotment->name;
+    ret->target = job->allotment ? job->allotment->row.target : 0;
+    ret->until_ms = next_ms > core->now_ms && next_ms != MOMENT_NEVER ? next_ms : 0;
+}
+
+/* Quotas and others let it, if there is room. */
+static void blocked_by_room(
+    const struct core *core, const struct live_job *job, struct core_block *ret)
+{
+    ret->held = ranks_now(core, job);
+    ret->need = job->row.size_min;
+    ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
+    if (allot_governs(core, job))
+        blocked_by_round(core, job, ret);
+    else if (job->promises)
+        blocked_promise(job, ret);
+    else if (ret->held < ret->need && !blocked_by_spot(core, job, ret))
+        blocked_by_promise(core, job, ret);
+}
+
 static void blocked_queued(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
@@ -168,13 +211,7 @@ static void blocked_queued(
         ret->held = job->array->active;
         ret->limit = job->array->parallel;
     } else if (!blocked_by_quota(core, job, ret)) {
-        ret->held = ranks_now(core, job);
-        ret->need = job->row.size_min;
-        ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
-        if (job->promises)
-            blocked_promise(job, ret);
-        else if (ret->held < ret->need)
-            blocked_by_promise(core, job, ret);
+        blocked_by_room(core, job, ret);
     }
 }
 

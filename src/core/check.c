@@ -6,6 +6,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/nofit.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/preempt.h"
@@ -251,6 +252,19 @@ static int check_counts(const struct core *core, struct error *err)
     return 0;
 }
 
+static int check_lanes(const struct core *core, struct error *err)
+{
+    for (size_t t = 0; t < core->waiting.count; t++) {
+        const struct live_team *team = core->waiting.items[t];
+        for (size_t i = 0; i < team->lanes.count; i++) {
+            const struct live_job *job = team->lanes.items[i]->first;
+            if (!nofit_check(core, job))
+                return wrong(err, "job", job->row.id, "there is more room than is remembered");
+        }
+    }
+    return 0;
+}
+
 /* Attempts that may be preempted, by priority. */
 static int check_yielding(const struct core *core, struct error *err)
 {
@@ -393,11 +407,11 @@ static int check_allotments(const struct core *core, struct error *err)
 int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
-        check_shapes(core, err) < 0 || check_idle(core, err) < 0 || check_timers(core, err) < 0 ||
-        check_spot(core, err) < 0 || check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
-        check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
-        check_services(core, err) < 0 || check_promises(core, err) < 0 ||
-        check_allotments(core, err) < 0)
+        check_shapes(core, err) < 0 || check_lanes(core, err) < 0 || check_idle(core, err) < 0 ||
+        check_timers(core, err) < 0 || check_spot(core, err) < 0 || check_counts(core, err) < 0 ||
+        check_yielding(core, err) < 0 || check_arrays(core, err) < 0 ||
+        check_symbols(core, err) < 0 || check_services(core, err) < 0 ||
+        check_promises(core, err) < 0 || check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

@@ -99,6 +99,7 @@ void claims_release(struct core *core, struct live_job *job)
     claimant_remove(core, job);
     array_count(job, -1);
     core->free_version++;
+    core->stir_version++;
     promises_touch(core);
     core->pass_wanted = true;
     if (job->row.state == JOB_QUEUED)

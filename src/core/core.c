@@ -45,6 +45,7 @@ struct core *core_create(const struct core_options *options)
     core->topology_version = 1;
     core->capacity_version = 1;
     core->free_version = 1;
+    core->stir_version = 1;
     core->packing = packing_find(core->options.placement);
     core->packing = core->packing ? core->packing : packing_find(NULL);
     core->options.placement = core->packing->name;

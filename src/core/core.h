@@ -337,6 +337,11 @@ enum block_kind {
                     * when those without a limit have ended */
     BLOCK_KEPT,    /* it would fit, and would still be there when what is kept for another job on
                     * node is needed, at until_ms */
+    BLOCK_SPOT,    /* by its spot policy it waits for spot capacity, where held ranks would fit of
+                    * need, and elsewhere `elsewhere`; it is looked at again when capacity comes and
+                    * at until_ms, 0: not by time */
+    BLOCK_ROUND,   /* its allotment decides in rounds: the last gave it target ranks; held would fit
+                    * of need. The next is at until_ms, 0: when something changes */
     BLOCK_ROOM,    /* held ranks would fit of need */
     BLOCK_TURN     /* it fits, and others have their turn before it */
 };
@@ -345,7 +350,9 @@ struct core_block {
     uint64_t job, team, node;   /* 0 where the kind has none */
     const char *level, *domain; /* of topology, or NULL; valid as resource is */
     const char *resource;       /* "cpu", .. or an accelerator type; valid until the next command */
+    const char *policy;         /* BLOCK_SPOT, BLOCK_ROUND: its name, else NULL */
     int64_t held, need, limit;  /* in the resource's unit */
+    int64_t elsewhere, target;  /* ranks */
     int64_t until_ms;
     bool until_open;
     int64_t other_jobs, other_nodes;

@@ -14,6 +14,7 @@
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/spot.h"
 #include "core/state.h"
@@ -112,7 +113,8 @@ bool fit_matches(
 {
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
            !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
-           fit_idle_ranks(&shape->row, node, 1) == 1;
+           fit_idle_ranks(&shape->row, node, 1) == 1 &&
+           (shape->socket != WISH_REQUIRED || sockets_ranks(node, &shape->row, true) > 0);
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -297,6 +299,8 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
     int32_t fit = bundle_ranks(&node->room.all, shape, ranks);
     if (fit > 0)
         fit = device_ranks(node, shape, fit);
+    if (fit > 0 && job->shape->socket == WISH_REQUIRED)
+        fit = (int32_t)least(fit, sockets_ranks(node, shape, false));
     if (fit <= 0 || !fit_shares(job->shape, node) || !neighbours_allow(core, job, node))
         return 0;
     return reservation_allows(core, node, job->row.time_limit_ms) ? fit : 0;

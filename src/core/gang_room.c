@@ -35,7 +35,7 @@ static int64_t quotient(int64_t room, int64_t ask, int64_t most_ranks)
     return room <= 0 ? 0 : least(room / ask, most_ranks);
 }
 
-static int32_t ranks_of(const struct shape_row *ask, const struct live_node *node)
+int32_t room_ranks(const struct shape_row *ask, const struct live_node *node)
 {
     const struct node_room *room = &node->room;
     int64_t milli = ask->accelerator_milli;
@@ -64,7 +64,7 @@ static void fill(const struct core *core, const struct live_shape *shape, struct
         room->ranks[i] = ROOM_NO_MATCH;
     for (size_t i = 0; i < shape->candidates.count; i++) {
         const struct live_node *node = shape->candidates.items[i];
-        room->ranks[node->ordinal] = ranks_of(&shape->row, node);
+        room->ranks[node->ordinal] = room_ranks(&shape->row, node);
         *pool_of(scores, room, node->ordinal) += room->ranks[node->ordinal];
     }
 }
@@ -79,7 +79,7 @@ static void follow(const struct core *core, const struct live_shape *shape, stru
             uint32_t ordinal = changed[i];
             if (room->ranks[ordinal] == ROOM_NO_MATCH)
                 continue;
-            int32_t ranks = ranks_of(&shape->row, scores->nodes.items[ordinal]);
+            int32_t ranks = room_ranks(&shape->row, scores->nodes.items[ordinal]);
             *pool_of(scores, room, ordinal) += ranks - room->ranks[ordinal];
             room->ranks[ordinal] = ranks;
         }
@@ -135,6 +135,14 @@ bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks)
     return false;
 }
 
+const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape)
+{
+    const struct gang_room *room = shape->room;
+    bool now = room && current(core, room) && core->scores.journal.open &&
+               !core->scores.journal.trials && room->at == core->scores.journal.end;
+    return now ? room->ranks : NULL;
+}
+
 bool gang_room_check(const struct core *core, const struct live_shape *shape)
 {
     const struct scores *scores = &core->scores;
@@ -147,7 +155,7 @@ bool gang_room_check(const struct core *core, const struct live_shape *shape)
         if (room->ranks[i] == ROOM_NO_MATCH)
             continue;
         if (scores->noted.items[i].last <= room->at &&
-            room->ranks[i] != ranks_of(&shape->row, node))
+            room->ranks[i] != room_ranks(&shape->row, node))
             return false;
         pools[pool_of(scores, room, i) - room->pools] += room->ranks[i];
     }

@@ -21,9 +21,7 @@
 
 static bool within_guarantee(const struct live_job *job)
 {
-    struct amounts ask;
-    amounts_possible(job->shape, job->row.size_min, &ask);
-    return quota_entitled_path(job->team, &ask);
+    return quota_entitled_shape(job->team, job->shape, job->row.size_min);
 }
 
 bool promise_goes_before(const struct live_job *job, const struct live_job *holder)

@@ -14,6 +14,7 @@
 #include "core/resource.h"
 #include "core/service.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/spot.h"
 #include "core/state.h"
@@ -148,6 +149,8 @@ static int load_node(const struct loader *in)
     struct live_node *node = LOAD(in, ROW_NODE, struct live_node);
     node->pool = pool;
     node_prepare(in->core, node);
+    if (!sockets_derive(in->core, node))
+        return corrupt(in, ROW_NODE, "no lists of devices");
     vec_push(&pool->nodes, node);
     idmap_put(&in->core->nodes_by_name, pool->row.id << 32 | row->name, node);
     if (node->row.state == NODE_UP)

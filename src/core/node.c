@@ -34,6 +34,7 @@ void topology_changed(struct core *core)
         promises_touch(core);
     journal_close(&core->scores);
     core->free_version++;
+    core->stir_version++;
     core->pass_wanted = true;
 }
 
@@ -49,10 +50,19 @@ void node_prepare(struct core *core, struct live_node *node)
     node_room_derive(node);
 }
 
+bool node_unused(const struct live_node *node)
+{
+    const struct bundle *all = &node->room.all;
+    return node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
+           node->room.whole == node->row.devices && all->cpu_milli == node->row.cpu_milli &&
+           all->memory_bytes == node->row.memory_bytes && all->disk_bytes == node->row.disk_bytes;
+}
+
 void node_free(struct live_node *node)
 {
     free(node->device_held);
     free(node->device_claimed);
+    free(node->sockets);
     vec_free(&node->placements);
     vec_free(&node->claims);
     free(node);

@@ -6,9 +6,11 @@
  * The score is the sum of
  * - the value that the node loses, if CPU and memory were half and a quarter of what they are: who
  *   comes next is not known, so it is good to be careful with both;
+ * - what gets out of reach of its devices because CPU or memory beside them are not in proportion
+ *   (packing_balance.h);
  * - what stays idle of its devices, and of its CPU: fuller nodes first, which keeps others empty
  * for jobs that need many devices;
- * - a fee for breaking a device that is whole;
+ * - what jobs of many devices can no longer use, and a fee for breaking a device that is whole;
  * - the pressure of jobs that may go to few nodes, on those nodes;
  * and its last bits are a hash of the node's state, so that of equal scores the state decides and
  * not the order of nodes.
@@ -17,6 +19,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
+#include "core/packing_balance.h"
 #include "core/packing_view.h"
 #include "core/place.h"
 #include "core/pool.h"
@@ -33,7 +36,7 @@ enum {
     WEIGHT_IDLE = 18,       /* a device that stays idle */
     WEIGHT_CPU = 315,       /* all of the node's CPU that stays free */
     WEIGHT_ROOM = 8,        /* the same of CPU, memory and disk, for jobs without devices */
-    WEIGHT_BREAK = 258,     /* a whole device that gets broken */
+    WEIGHT_KEEP = 500,      /* a device that jobs of many can no longer use, if all ask for many */
     WEIGHT_PRESSURE = 1319, /* a device's worth of jobs that may go to few nodes */
     STATE_BITS = 16,
 };
@@ -49,7 +52,9 @@ struct standing {
     const struct live_node *of; /* NULL: no node has the number */
     uint64_t changes;           /* node->changes when it was made; STANDING_NEVER: it was not */
     struct worth worth;
-    int32_t hash; /* of its state */
+    struct reach reach;
+    int64_t stranded; /* weighed */
+    int32_t hash;     /* of its state */
     struct view view;
 };
 
@@ -57,6 +62,7 @@ struct standing {
 struct asking {
     uint64_t version; /* core->packing_version */
     struct view_ask ask;
+    struct reach reach;
 };
 
 #define STANDING_NEVER UINT64_MAX
@@ -64,6 +70,7 @@ struct asking {
 struct learned {
     bool known; /* there is demand for devices */
     struct values values;
+    struct balance balance;
     struct scale scales[MIX_CLASSES_MAX + 1];
     VEC(struct standing) standings; /* by the nodes' ordinals */
     struct standing other;          /* of a node that is looked at as a copy, for a moment */
@@ -84,6 +91,8 @@ static void learned_make(struct core *core)
     if (!learned)
         learned = core->packing_state = mem_alloc(1, sizeof *learned);
     learned->known = values_make(&core->mix, &learned->values);
+    if (learned->known)
+        balance_make(&core->mix, learned->values.device, &learned->balance);
     for (size_t i = 0; i < core->mix.classes.count; i++) {
         const struct node_row *row = &core->mix.classes.items[i].like->row;
         learned->scales[i] = (struct scale){
@@ -94,6 +103,13 @@ static void learned_make(struct core *core)
         vec_push(
             &learned->standings, ((struct standing){core->scores.nodes.items[i], STANDING_NEVER}));
     core->packing_version++;
+}
+
+static void asking_make(
+    const struct learned *learned, const struct shape_row *shape, struct asking *ret)
+{
+    view_ask_make(&learned->values, shape, &ret->ask);
+    reach_make(&learned->balance, shape->cpu_milli, shape->memory_bytes, &ret->reach);
 }
 
 static void learned_ready(struct core *core, struct live_shape *shape)
@@ -109,7 +125,7 @@ static void learned_ready(struct core *core, struct live_shape *shape)
     if (asking->version == core->packing_version)
         return;
     asking->version = core->packing_version;
-    view_ask_make(&learned->values, &shape->row, &asking->ask);
+    asking_make(learned, &shape->row, asking);
 }
 
 static void learned_forget(struct core *core)
@@ -140,6 +156,10 @@ static void standing_make(const struct core *core, const struct learned *learned
 {
     view_make(&learned->values, node, NULL, &ret->view);
     ret->worth = view_worth(&ret->view);
+    reach_make(
+        &learned->balance, node->room.all.cpu_milli, node->room.all.memory_bytes, &ret->reach);
+    ret->stranded =
+        balance_stranded(&learned->balance, &ret->reach, &ret->reach, 0, ret->worth.bare);
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->changes = node->changes;
 }
@@ -157,14 +177,14 @@ static const struct standing *standing_of(const struct core *core, const struct 
     return standing;
 }
 
-static const struct view_ask *ask_of(const struct core *core, const struct live_shape *shape)
+static const struct asking *asking_of(const struct core *core, const struct live_shape *shape)
 {
     struct learned *learned = core->packing_state;
     const struct asking *asking = shape->packing;
     if (asking && asking->version == core->packing_version)
-        return &asking->ask;
-    view_ask_make(&learned->values, &shape->row, &learned->stranger.ask);
-    return &learned->stranger.ask;
+        return asking;
+    asking_make(learned, &shape->row, &learned->stranger);
+    return &learned->stranger;
 }
 
 /* ---- the score --------------------------------------------------------------------------------
@@ -183,15 +203,53 @@ static bool unknown(const struct core *core, const struct live_node *node)
     return !learned || !learned->known || !mix_knows(core, node);
 }
 
+/* One decision: what the node was, who asks for what of it, and what is left. */
+struct taking {
+    const struct learned *learned;
+    const struct live_node *node;
+    const struct standing *standing;
+    const struct asking *asking;
+    const struct shape_row *ask;
+    struct view_taken taken;
+    int32_t ranks;
+};
+
 /* Of ranks that take no device. */
-static int64_t score_plain(const struct scale *scale, const struct live_node *node,
-    const struct shape_row *ask, int32_t ranks, int64_t lost)
+static int64_t score_plain(const struct taking *taking)
 {
-    const struct bundle *room = &node->room.all;
-    return lost * WEIGHT_PLAIN +
-           part(room->cpu_milli - ask->cpu_milli * ranks, scale->cpu, WEIGHT_ROOM) +
-           part(room->memory_bytes - ask->memory_bytes * ranks, scale->memory, WEIGHT_ROOM) +
-           part(room->disk_bytes - ask->disk_bytes * ranks, scale->disk, WEIGHT_ROOM);
+    const struct scale *scale = &taking->learned->scales[taking->node->packing_class];
+    const struct bundle *room = &taking->node->room.all;
+    const struct balance *balance = &taking->learned->balance;
+    const struct shape_row *ask = taking->ask;
+    int64_t lost = taking->standing->worth.half - taking->taken.worth.half;
+    int64_t cpu_left = room->cpu_milli - ask->cpu_milli * taking->ranks;
+    return lost * WEIGHT_PLAIN + balance_lacking(balance, cpu_left, taking->taken.idle) -
+           balance_lacking(balance, room->cpu_milli, taking->taken.idle) +
+           part(cpu_left, scale->cpu, WEIGHT_ROOM) +
+           part(
+               room->memory_bytes - ask->memory_bytes * taking->ranks, scale->memory, WEIGHT_ROOM) +
+           part(room->disk_bytes - ask->disk_bytes * taking->ranks, scale->disk, WEIGHT_ROOM);
+}
+
+/* Of ranks that take devices. */
+static int64_t score_devices(const struct taking *taking)
+{
+    const struct learned *learned = taking->learned;
+    const struct standing *standing = taking->standing;
+    const struct balance *balance = &learned->balance;
+    const struct view_taken *taken = &taking->taken;
+    int32_t class = taking->node->packing_class;
+    int64_t score = worth_weighed(standing->worth) - worth_weighed(taken->worth);
+    score += balance_stranded(balance, &standing->reach, &taking->asking->reach, taking->ranks,
+                 taken->worth.bare) -
+             standing->stranded;
+    score +=
+        (int64_t)(balance->keep[standing->view.whole] - balance->keep[taken->whole]) * WEIGHT_KEEP;
+    score += part(taking->node->room.all.cpu_milli - taking->ask->cpu_milli * taking->ranks,
+        learned->scales[class].cpu, WEIGHT_CPU);
+    score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
+    return score + learned->values.pressure[class] * WEIGHT_PRESSURE *
+                       taking->ask->accelerator_milli / DEVICE_MILLI * taking->ranks;
 }
 
 static int64_t learned_score(const struct core *core, const struct live_job *job,
@@ -199,22 +257,12 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 {
     if (unknown(core, node))
         return packing_tight.score(core, job, node, ranks);
-    const struct learned *learned = core->packing_state;
-    const struct shape_row *ask = &job->shape->row;
-    const struct scale *scale = &learned->scales[node->packing_class];
-    const struct standing *standing = standing_of(core, node);
-    struct view_taken taken = view_take(&standing->view, ask_of(core, job->shape), ranks);
-    int64_t score = (int64_t)WEIGHT_IDLE * taken.idle * VALUE_DEVICE / DEVICE_MILLI;
-    if (ask->accelerator_milli == 0) {
-        score += score_plain(scale, node, ask, ranks, standing->worth.half - taken.worth.half);
-    } else {
-        score += worth_weighed(standing->worth) - worth_weighed(taken.worth);
-        score += part(node->room.all.cpu_milli - ask->cpu_milli * ranks, scale->cpu, WEIGHT_CPU);
-        score += taken.broke * WEIGHT_BREAK * VALUE_DEVICE;
-        score += learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE *
-                 ask->accelerator_milli / DEVICE_MILLI * ranks;
-    }
-    return score * ((int64_t)1 << STATE_BITS) + standing->hash;
+    struct taking taking = {core->packing_state, node, standing_of(core, node),
+        asking_of(core, job->shape), &job->shape->row, .ranks = ranks};
+    taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
+    int64_t score = (int64_t)WEIGHT_IDLE * taking.taken.idle * VALUE_DEVICE / DEVICE_MILLI;
+    score += taking.ask->accelerator_milli ? score_devices(&taking) : score_plain(&taking);
+    return score * ((int64_t)1 << STATE_BITS) + taking.standing->hash;
 }
 
 /* The view of the node less what is taken. */
@@ -236,7 +284,7 @@ static int32_t learned_device(const struct core *core, const struct live_job *jo
 {
     if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
-    const struct view_ask *ask = ask_of(core, job->shape);
+    const struct view_ask *ask = &asking_of(core, job->shape)->ask;
     int32_t from = view_take(view_less(core, node, taken), ask, 1).from;
     for (int32_t i = 0; i < node->row.devices && from >= ask->milli; i++) {
         if (device_free(node, i) - taken[i] == from)

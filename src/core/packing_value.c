@@ -168,15 +168,15 @@ static void prices_solve(struct size_prices *prices)
  * one on average. */
 static const struct {
     int32_t cpu, memory;
-} lines[VALUE_LINES] = {{0, 0}, {40, 0}, {95, 0}, {200, 0}, {0, 50}, {40, 50}, {95, 50}, {200, 50}};
+} lines[VALUE_LINES] = {
+    {0, 0}, {30, 0}, {110, 0}, {450, 0}, {0, 50}, {30, 50}, {110, 50}, {450, 50}};
 
 static int64_t mib(int64_t bytes)
 {
     return bytes >> 20;
 }
 
-/* What of a resource goes with a whole device, on average over the jobs that take devices. */
-static int64_t per_device(const struct mix *mix, bool memory)
+int64_t values_per_device(const struct mix *mix, bool memory)
 {
     __int128 sum = 0, milli = 0;
     for (size_t i = 0; i < mix->items.count; i++) {
@@ -195,7 +195,8 @@ static void lines_make(
 {
     int64_t uses[VALUE_LEVELS + 1];
     int64_t device = pack(prices, uses) >> (PRICE_BITS - VALUE_BITS);
-    int64_t cpu = per_device(mix, false), memory = per_device(mix, true);
+    int64_t cpu = values_per_device(mix, false), memory = values_per_device(mix, true);
+    values->device = device;
     for (int i = 0; i < VALUE_LINES; i++) {
         values->cpu_price[i] = (device << VALUE_PRICE_BITS) * lines[i].cpu / 100 / cpu;
         values->memory_price[i] = (device << VALUE_PRICE_BITS) * lines[i].memory / 100 / memory;

@@ -31,6 +31,7 @@ struct value_table {
 };
 
 struct values {
+    int64_t device;                    /* what a whole one is worth at most */
     int64_t cpu_price[VALUE_LINES];    /* of a thousandth of a CPU */
     int64_t memory_price[VALUE_LINES]; /* of a MiB */
     VEC(struct value_table) tables;
@@ -43,3 +44,6 @@ struct values {
 /* Makes everything from the mix and its classes; whether there is demand for devices at all. */
 bool values_make(const struct mix *mix, struct values *values);
 void values_finish(struct values *values);
+/* What of CPU (thousandths) or of memory (MiB) goes with a whole device, on average over the jobs
+ * that take devices; at least 1. The mix asks for some. */
+int64_t values_per_device(const struct mix *mix, bool memory);

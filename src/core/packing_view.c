@@ -109,7 +109,7 @@ LANES_PART struct worth worth_of(const int32_t *sums, const struct rest *rest)
         half[i] = sums[i] + rest->half[i];
     for (int i = 0; i < VALUE_LINES; i++)
         quarter[i] = sums[i] + rest->quarter[i];
-    return (struct worth){lines_least(half), lines_least(quarter)};
+    return (struct worth){lines_least(half), lines_least(quarter), sums[0]};
 }
 
 /* The same after a device's worth changed. */
@@ -178,13 +178,16 @@ LANES_PART void take_share(
     ret->worth = worth;
     ret->from = DEVICE_MILLI;
     ret->broke = 1;
+    ret->whole = view->whole - 1;
 }
 
 /* What one rank leaves; the view stays. */
 LANES_PART struct view_taken take_one(const struct view *view, const struct view_ask *ask)
 {
     struct rest rest = rest_after(view, ask->cost);
-    struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli)};
+    struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
+    if (ask->milli >= DEVICE_MILLI)
+        taken.whole = (int32_t)most(view->whole - ask->milli / DEVICE_MILLI, 0);
     if (ask->milli >= DEVICE_MILLI)
         taken.worth = worth_after_whole(view, &rest, (int32_t)(ask->milli / DEVICE_MILLI));
     else if (ask->milli > 0)

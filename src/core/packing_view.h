@@ -14,8 +14,8 @@ struct shape_row;
 
 /* Weights of the value that is lost, in 2^-10 of a device's. */
 enum {
-    WEIGHT_HALF = 7 << 10,    /* with half of CPU and memory.. */
-    WEIGHT_QUARTER = 8 << 10, /* ..and with a quarter */
+    WEIGHT_HALF = 7 << 10,     /* with half of CPU and memory.. */
+    WEIGHT_QUARTER = 12 << 10, /* ..and with a quarter */
 };
 
 struct view {
@@ -33,15 +33,17 @@ struct view_ask {
     int32_t cost[VALUE_LINES]; /* its CPU and memory at each line's prices */
 };
 
-/* A node's value with half and with a quarter of its CPU and memory. */
+/* A node's value with half and with a quarter of its CPU and memory, and that of its devices alone,
+ * as if those cost nothing. */
 struct worth {
-    int32_t half, quarter;
+    int32_t half, quarter, bare;
 };
 
 /* What is left after ranks took their part. */
 struct view_taken {
     struct worth worth;
     int32_t idle;  /* thousandths */
+    int32_t whole; /* devices untouched */
     int32_t broke; /* how many devices that were whole the ranks took a part of */
     int32_t from;  /* what was left of the device that the last took a part of; 0: of none */
 };

@@ -11,14 +11,18 @@
 #include "core/packing.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/topology.h"
 
 #include <assert.h>
 
-/* Above all scores of policies. */
+/* Above all scores of policies: a rank is split over sockets that wants to be in one; and above
+ * that, what is promised is used. */
+#define SCORE_SPLIT    ((int64_t)1 << 61)
 #define SCORE_PROMISED ((int64_t)1 << 62)
 
 struct choices {
@@ -175,6 +179,17 @@ static void part_shares(const struct core *core, const struct live_job *job,
     }
 }
 
+void plan_devices(const struct live_node *view, struct live_node *node,
+    const struct shape_row *shape, int32_t ranks, struct plan *plan)
+{
+    if (view->sockets) {
+        sockets_plan(view, node, shape, ranks, plan);
+        return;
+    }
+    uint64_t devices = device_pick_whole(view, shape, ranks);
+    vec_push(&plan->parts, ((struct plan_part){node, devices, DEVICE_MILLI, ranks}));
+}
+
 static void part_add(const struct core *core, const struct live_job *job,
     const struct choice *choice, struct plan *plan)
 {
@@ -183,23 +198,26 @@ static void part_add(const struct core *core, const struct live_job *job,
         part_shares(core, job, choice, plan);
         return;
     }
-    struct plan_part part = {.node = choice->node, .ranks = choice->use};
     if (shape->accelerator_milli) {
         struct node_view view;
         const struct live_node *node = plan_view(core, job, choice->node, &view);
-        part.devices = device_pick_whole(node, shape, choice->use);
-        part.device_milli = DEVICE_MILLI;
+        plan_devices(node, choice->node, shape, choice->use, plan);
+        return;
     }
-    vec_push(&plan->parts, part);
+    vec_push(&plan->parts, ((struct plan_part){.node = choice->node, .ranks = choice->use}));
 }
 
+/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. */
 static void choices_collect(struct core *core, const struct live_job *job,
-    struct live_node *const *nodes, size_t count, int32_t size_max, struct choices *choices)
+    struct live_node *const *nodes, size_t count, const int32_t *rooms, int32_t size_max,
+    struct choices *choices)
 {
     /* How tight a domain is takes all the room of its nodes. */
     int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = nodes[i];
+        if (rooms && rooms[node->ordinal] == 0)
+            continue;
         int32_t ranks = fit_ranks(core, job, node, ask);
         if (ranks == 0)
             continue;
@@ -225,28 +243,61 @@ static void choices_narrow(const struct live_job *job, int32_t size_max, struct 
         choices->list.count = kept;
 }
 
+/* Nodes on which a rank would be split come last. */
+static int64_t socket_score(
+    const struct live_shape *shape, const struct choice *choice, int32_t ranks, bool spread)
+{
+    int64_t score = choice->score / 4; /* below SCORE_SPLIT, whatever the policy's scores are */
+    if (sockets_whole(choice->node, &shape->row, ranks))
+        return score;
+    return spread ? score - SCORE_SPLIT : score + SCORE_SPLIT;
+}
+
+/* The score of idle nodes of a kind: most that a large gang could go to are such. */
+struct idle {
+    uint32_t kind; /* 1 + its number; 0: none was scored yet */
+    int32_t used;
+    int64_t score;
+};
+
+static int64_t score_like(const struct core *core, const struct live_job *job,
+    const struct live_node *node, int32_t used, struct idle *idle)
+{
+    const struct scores *scores = &core->scores;
+    if (core->packing->per_job || scores->version != core->topology_version || !node_unused(node))
+        return packing_score(core, job, node, used);
+    uint32_t kind = 1 + scores->kind_of.items[node->ordinal];
+    if (kind != idle->kind || used != idle->used)
+        *idle = (struct idle){kind, used, packing_score(core, job, node, used)};
+    return idle->score;
+}
+
 static void choices_score(
     struct core *core, const struct live_job *job, int32_t size_max, struct choices *choices)
 {
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
+    struct idle idle = {0};
     for (size_t i = 0; i < choices->list.count; i++) {
         struct choice *choice = &choices->list.items[i];
         int32_t used = spread ? 1 : (int32_t)least(choice->ranks, size_max);
-        choice->score = packing_score(core, job, choice->node, used);
+        choice->score = score_like(core, job, choice->node, used, &idle);
+        if (job->shape->socket)
+            choice->score = socket_score(job->shape, choice, used, spread);
         /* What is promised is used last. */
         if (choice->node->promises)
             choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
     }
 }
 
-bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
-    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
+static bool plan_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, const int32_t *rooms, int32_t size_min, int32_t size_max, struct plan *plan)
 {
     struct choices choices = {0};
     packing_ready(core, job->shape);
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
-    choices_collect(core, job, nodes, count, size_max, &choices);
+    choices_collect(core, job, nodes, count, rooms, size_max, &choices);
     bool fits = choices.total >= size_min;
+    plan->most = choices.total;
     if (fits) {
         choices_narrow(job, size_max, &choices);
         choices_score(core, job, size_max, &choices);
@@ -267,6 +318,12 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
     }
     vec_free(&choices.list);
     return fits;
+}
+
+bool plan_make_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
+    size_t count, int32_t size_min, int32_t size_max, struct plan *plan)
+{
+    return plan_pool(core, job, nodes, count, NULL, size_min, size_max, plan);
 }
 
 /* Nodes of a pool stand together: the end is between one of it and one that is not. */
@@ -330,19 +387,25 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
     struct live_shape *shape = job->shape;
     /* A gang that waits for whole nodes is asked for at every end of a job: that no node has room
      * for one of its ranks is known from the scores. */
-    if (score_usable(core, job) && !plan_node(core, job))
+    if (!job->shape->socket && score_usable(core, job) && !plan_node(core, job))
         return false;
-    if (size_min > 1 && !gang_room_for(core, shape, size_min))
+    if (size_min > 1 && !gang_room_for(core, shape, size_min)) {
+        plan->most = size_min - 1;
         return false;
+    }
     shape_candidates(core, shape);
     bool found = false;
+    int64_t most_ranks = 0;
+    const int32_t *rooms = gang_room_now(core, shape);
     size_t count = shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         struct live_node *const *nodes = shape->candidates.items;
         end = plan_pool_end(core, shape, nodes, begin, count);
         struct plan other = {0};
-        if (!plan_make_pool(core, job, nodes + begin, end - begin, size_min, size_max, &other))
+        if (!plan_pool(core, job, nodes + begin, end - begin, rooms, size_min, size_max, &other)) {
+            most_ranks = most(most_ranks, other.most);
             continue;
+        }
         if (found && !plan_better(&other, plan)) {
             plan_finish(&other);
             continue;
@@ -351,6 +414,8 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
         *plan = other;
         found = true;
     }
+    if (!found)
+        plan->most = most_ranks;
     return found;
 }
 
@@ -358,7 +423,7 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
     struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
-    if (size_max == 1 && !job->row.spot_now && score_usable(core, job))
+    if (size_max == 1 && !job->row.spot_now && !job->shape->socket && score_usable(core, job))
         return plan_one(core, job, plan);
     return plan_any(core, job, size_min, size_max, plan);
 }

@@ -94,10 +94,12 @@ struct plan {
     int32_t size;
     int32_t domains; /* of the level that the shape wishes for; 0 where it wishes for none */
     int64_t left;    /* ranks that would still fit the domain that is required, else 0 */
+    int64_t most;    /* without a plan: no pool, or domain that is required, has more ranks' room */
 };
 
 /* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
- * as possible, then the earlier pool. False: there is none now. plan_finish frees it. */
+ * as possible, then the earlier pool. False: there is none now, and plan->most says how far it was
+ * from that. plan_finish frees it. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
 /* The node that plan_make takes for one rank of a job for which score_usable holds, or NULL. */
@@ -110,5 +112,9 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
 size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
+/* Adds devices for so many ranks of whole devices, which fit: `view` is the node as the job sees
+ * it, `node` what is written. */
+void plan_devices(const struct live_node *view, struct live_node *node,
+    const struct shape_row *shape, int32_t ranks, struct plan *plan);
 /* What the plan would hold, by accelerator types of its nodes. */
 void plan_amounts(const struct plan *plan, const struct live_job *job, struct amounts *ret);

@@ -9,6 +9,7 @@
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/spot.h"
 #include "core/state.h"
@@ -62,7 +63,8 @@ static int check_node(const struct node *node, struct error *err)
     if (node->count < 0 || node->count > NODES_MAX)
         return error_set(
             err, ERR_INVALID, "spec.nodes: %s: count: expected 1 to %d", node->name, NODES_MAX);
-    if (check_capacity(node, err) < 0 || symbol_check(node->type, "spec.nodes.type", err) < 0 ||
+    if (check_capacity(node, err) < 0 || sockets_check(node, err) < 0 ||
+        symbol_check(node->type, "spec.nodes.type", err) < 0 ||
         symbol_check(node->capacity.accelerator, "spec.nodes.accelerator", err) < 0 ||
         symbol_check_labels(&node->labels, "spec.nodes.labels", err) < 0)
         return -1;
@@ -342,6 +344,7 @@ static void node_fill(struct core *core, struct node_row *row, const struct node
     row->devices = (int32_t)(has->accelerator_milli / DEVICE_MILLI);
     row->accelerator = row->devices ? symbol_intern(core, has->accelerator) : 0;
     row->fractional = node->fractional;
+    row->sockets = sockets_intern(core, node);
     row->cpu_milli = has->cpu_milli;
     row->memory_bytes = has->memory_bytes;
     row->disk_bytes = has->disk_bytes;
@@ -356,6 +359,9 @@ static void node_create(struct core *core, struct live_pool *pool, const struct 
     live->row.since_ms = core->now_ms;
     node_fill(core, &live->row, spec->of);
     node_prepare(core, live);
+    bool known = sockets_derive(core, live);
+    assert(known);
+    (void)known;
     change_new(core, ROW_NODE, &live->item);
     vec_push(&pool->nodes, live);
     idmap_put(&core->nodes_by_name, pool->row.id << 32 | live->row.name, live);
@@ -380,6 +386,9 @@ static void node_update(struct core *core, struct live_node *live, const struct 
     if (live->row.state == NODE_UP)
         capacity_count(core, live, -1);
     live->row = row;
+    bool known = sockets_derive(core, live);
+    assert(known);
+    (void)known;
     live->resource = row.accelerator ? resource_of_type(core, row.accelerator) : -1;
     node_room_derive(live);
     if (live->row.state == NODE_UP)

@@ -11,6 +11,7 @@ struct live_claim;
 struct live_job;
 struct scores;
 struct live_placement;
+struct sockets;
 struct live_promise;
 
 struct live_price {
@@ -74,7 +75,8 @@ struct live_node {
     struct bundle claimed;
     struct scores *scores; /* of the core */
     struct live_pool *pool;
-    int resource; /* index of its accelerator type, or -1 */
+    int resource;            /* index of its accelerator type, or -1 */
+    struct sockets *sockets; /* of its devices; NULL: not known */
     struct live_node_label *labels;
     struct live_reservation *reservations;
     uint32_t domains[LEVELS_MAX]; /* by level; derived, see topology.h */
@@ -96,6 +98,8 @@ struct live_node *node_find(const struct core *core, const char *pool, const cha
 struct live_node *node_named(const struct core *core, const struct live_pool *pool, uint32_t name);
 /* Whether new work may come to it, reservations apart. */
 bool node_takes_work(const struct live_node *node);
+/* Nothing is held, claimed or promised of it. */
+bool node_unused(const struct live_node *node);
 /* Node accounting of a placement or claim: sign 1 takes, -1 gives back. */
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,
     int64_t device_milli, int64_t ranks, int sign);

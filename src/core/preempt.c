@@ -21,6 +21,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/resource.h"
+#include "core/score.h"
 #include "core/search.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -81,18 +82,16 @@ const char *core_victims_name(size_t i)
 struct verdict {
     attempt_vec victims;
     int64_t loss;
-    struct live_node *const *nodes; /* where the place will be */
-    size_t node_count;
+    struct search_nodes where; /* the place will be */
     bool found;
 };
 
 static void verdict_set(struct verdict *verdict, const attempt_vec *victims, int64_t loss,
-    struct live_node *const *nodes, size_t count)
+    const struct search_nodes *where)
 {
     verdict->found = true;
     verdict->loss = loss;
-    verdict->nodes = nodes;
-    verdict->node_count = count;
+    verdict->where = *where;
     vec_clear(&verdict->victims);
     for (size_t i = 0; i < victims->count; i++)
         vec_push(&verdict->victims, victims->items[i]);
@@ -103,7 +102,7 @@ static bool plan_verdict(
     struct core *core, struct live_job *job, const struct verdict *verdict, struct plan *plan)
 {
     struct search search;
-    search_open(&search, core, job, verdict->nodes, verdict->node_count);
+    search_open(&search, core, job, &verdict->where);
     for (size_t i = 0; i < verdict->victims.count; i++)
         search_take(&search, verdict->victims.items[i]);
     bool made =
@@ -196,6 +195,8 @@ void preempt_books_finish(struct preempt_books *books)
     for (size_t i = 0; i < books->list.count; i++)
         book_destroy(books->list.items[i]);
     vec_free(&books->list);
+    gang_book_destroy(books->gangs);
+    books->gangs = NULL;
 }
 
 /* Whether what holds for one job of the shape holds for all. */
@@ -289,8 +290,7 @@ static bool preempt_one(
     struct page *page = book_best(core, book, &rules, &verdict.victims);
     core->wake_ms = least(core->wake_ms, rules.protected_ms);
     verdict.found = page != NULL;
-    verdict.nodes = page ? &page->node : NULL;
-    verdict.node_count = 1;
+    verdict.where = (struct search_nodes){.nodes = page ? &page->node : NULL, .count = 1};
     bool decided = verdict_follow(core, job, &verdict);
     for (size_t i = 0; decided && i < verdict.victims.count; i++)
         book_renew(core, book, &rules, verdict.victims.items[i]);
@@ -302,13 +302,15 @@ static bool preempt_one(
 
 static void judge(struct search *search, struct verdict *verdict)
 {
+    const struct search_nodes where = {
+        search->nodes, search->node_count, search->first, search->book};
     if (!search_fits(search) || !search_holds(search))
         return;
     int64_t loss = search_loss(search);
     bool better = !verdict->found || loss < verdict->loss ||
                   (loss == verdict->loss && search->chosen.count < verdict->victims.count);
     if (better)
-        verdict_set(verdict, &search->chosen, loss, search->nodes, search->node_count);
+        verdict_set(verdict, &search->chosen, loss, &where);
 }
 
 /* Everything in the pool that may go, in that order. */
@@ -354,12 +356,13 @@ static void try_greedy(struct search *search, bool shared, struct verdict *verdi
 
 enum { FEW_NODES = 64 };
 
-static void search_pool(struct core *core, struct live_job *job, struct live_node *const *nodes,
-    size_t count, struct verdict *verdict)
+static void search_pool(struct core *core, struct live_job *job, const struct search_nodes *where,
+    struct verdict *verdict)
 {
     struct search search;
+    size_t count = where->count;
     order_fn *order = core->victim_policy->order;
-    search_open(&search, core, job, nodes, count);
+    search_open(&search, core, job, where);
     if (search_fits(&search)) {
         judge(&search, verdict);
     } else if (order) {
@@ -377,16 +380,21 @@ static void search_pool(struct core *core, struct live_job *job, struct live_nod
     search_close(&search);
 }
 
-static bool preempt_pools(struct core *core, struct live_job *job)
+static bool preempt_pools(struct core *core, struct live_job *job, struct preempt_books *books)
 {
     struct verdict verdict = {0};
+    nodes_number(core);
+    struct gang_book *book = books->gangs = gang_book_for(core, job, books->gangs);
     struct live_node *const *nodes = job->shape->candidates.items;
     size_t count = job->shape->candidates.count;
     for (size_t begin = 0, end; begin < count; begin = end) {
         end = plan_pool_end(core, job->shape, nodes, begin, count);
-        search_pool(core, job, nodes + begin, end - begin, &verdict);
+        struct search_nodes where = {nodes + begin, end - begin, begin, book};
+        search_pool(core, job, &where, &verdict);
     }
     bool decided = verdict_follow(core, job, &verdict);
+    if (decided && book)
+        gang_book_follow(book, core, &verdict.victims);
     vec_free(&verdict.victims);
     return decided;
 }
@@ -399,7 +407,7 @@ bool preempt_for(
     core->claiming = true;
     *ret_cheap = false;
     bool one = job->row.size_min == 1 && !core->victim_policy->order;
-    bool decided = one ? preempt_one(core, job, books, ret_cheap) : preempt_pools(core, job);
+    bool decided = one ? preempt_one(core, job, books, ret_cheap) : preempt_pools(core, job, books);
     core->claiming = false;
     return decided;
 }

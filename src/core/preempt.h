@@ -8,6 +8,7 @@
 #include "core/table.h"
 
 struct book;
+struct gang_book;
 struct live_attempt;
 struct live_job;
 struct live_node;
@@ -44,6 +45,7 @@ void claim_amounts(const struct live_claim *claim, struct amounts *ret);
  * look at all of them again. Zeroed at first; not kept longer than a pass. */
 struct preempt_books {
     VEC(struct book *) list;
+    struct gang_book *gangs; /* of the newest search for a gang, or NULL */
 };
 void preempt_books_finish(struct preempt_books *books);
 

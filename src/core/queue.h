@@ -32,6 +32,13 @@ struct turn {
     int32_t rank;
 };
 
+/* What may come of a lane in a pass that begins: see outlook.c. */
+enum lane_outlook {
+    LANE_OPEN,  /* nobody knows before it is tried */
+    LANE_STUCK, /* its first job does not fit */
+    LANE_OUT,   /* its limits, or a policy with rounds, leave it no turn */
+};
+
 struct lane {
     struct lane_key key;
     uint64_t hash;
@@ -40,6 +47,7 @@ struct lane {
     size_t count;
     size_t position; /* in its team */
     /* Valid within a scheduling pass only. */
+    enum lane_outlook outlook;
     struct turn turn;
     struct live_job *cursor;
     int32_t tries;

@@ -112,6 +112,23 @@ int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t
     return (int32_t)fit;
 }
 
+bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks)
+{
+    int32_t ranks = quota_ranks(core, job, job->row.size_max);
+    if (ranks < job->row.size_min)
+        return false;
+    struct amounts ask;
+    if (job_firm(job)) {
+        for (; ranks >= job->row.size_min; ranks--) {
+            amounts_possible(job->shape, ranks, &ask);
+            if (quota_firm_allows(core, job->team, &ask))
+                break;
+        }
+    }
+    *ret_ranks = ranks;
+    return ranks >= job->row.size_min;
+}
+
 bool quota_entitled(const struct live_team *team, const struct amounts *amounts)
 {
     bool guaranteed = false;

@@ -130,6 +130,7 @@ static const struct column node_columns[] = {
     INT(node_row, memory_bytes),
     INT(node_row, disk_bytes),
     TIME(node_row, since_ms, PLAIN),
+    SYMBOL(node_row, sockets, PLAIN),
 };
 
 static const struct column node_label_columns[] = {

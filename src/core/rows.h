@@ -153,6 +153,7 @@ struct node_row {
     int64_t memory_bytes;
     int64_t disk_bytes;
     int64_t since_ms; /* since when this capacity is metered */
+    uint32_t sockets; /* of its devices, as socket.h has it; 0: not known */
 };
 
 struct node_label_row {

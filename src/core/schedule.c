@@ -14,6 +14,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/nofit.h"
 #include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
@@ -67,56 +68,13 @@ static void lane_fail(const struct core *core, struct lane *lane)
         lane->blocked = true;
 }
 
-/* What did not fit before does not fit now, if nothing was freed since. */
-static bool known_not_to_fit(const struct core *core, const struct live_job *job)
-{
-    const struct live_shape *shape = job->shape;
-    if (job->row.spot_now)
-        return false;
-    return shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
-           (shape->nofit_free || promises_bind_all(core, job));
-}
-
-static void remember_not_fit(struct core *core, const struct live_job *job)
-{
-    struct live_shape *shape = job->shape;
-    if (shape->near || job->row.spot_now || core->apart_shapes > 0 ||
-        core->reservation_next_ms != MOMENT_NEVER)
-        return;
-    bool binds_none = promises_bind_none(core, job);
-    if (shape->nofit_version == core->free_version && shape->nofit_ranks <= job->row.size_min &&
-        shape->nofit_free >= binds_none)
-        return;
-    shape->nofit_version = core->free_version;
-    shape->nofit_ranks = job->row.size_min;
-    shape->nofit_free = binds_none;
-}
-
-/* Whether everything but a place allows it; how many ranks the limits leave goes to ret_ranks. */
-static bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks)
-{
-    int32_t ranks = quota_ranks(core, job, job->row.size_max);
-    if (ranks < job->row.size_min)
-        return false;
-    struct amounts ask;
-    if (job_firm(job)) {
-        for (; ranks >= job->row.size_min; ranks--) {
-            amounts_possible(job->shape, ranks, &ask);
-            if (quota_firm_allows(core, job->team, &ask))
-                break;
-        }
-    }
-    *ret_ranks = ranks;
-    return ranks >= job->row.size_min;
-}
-
 static bool job_place(struct core *core, struct live_job *job, int32_t size_max)
 {
-    if (known_not_to_fit(core, job))
+    if (nofit_known(core, job))
         return false;
     struct plan plan = {0};
     if (!plan_make(core, job, job->row.size_min, size_max, &plan)) {
-        remember_not_fit(core, job);
+        nofit_remember(core, job, &plan);
         return false;
     }
     struct amounts amounts;
@@ -175,7 +133,7 @@ static bool lane_try(struct pass *pass, struct lane *lane)
 static bool pass_run(struct core *core)
 {
     struct pass pass = {.core = core};
-    turns_begin(core);
+    turns_begin(core, !lanes_foresee(core));
     for (struct lane *lane; (lane = turn_next(core));) {
         struct live_team *team = lane->key.team;
         int32_t rank = lane_rank(core, lane);

@@ -11,6 +11,7 @@ struct core;
 struct live_job;
 struct live_node;
 struct live_shape;
+struct shape_row;
 
 /* Nodes that are alike but for what is held of them, and for their names. */
 struct node_kind {
@@ -140,9 +141,14 @@ bool score_check(const struct core *core, const struct live_shape *shape); /* fo
 /* ---- gang_room.c ------------------------------------------------------------------------------
  */
 
+/* How many ranks the node has room for, by what is held and claimed of it alone. */
+int32_t room_ranks(const struct shape_row *ask, const struct live_node *node);
 /* Whether some pool has room for so many ranks of the shape, affinity, maintenance and promises
  * apart: false means that there is no plan. Remembered, so that it costs little where little has
  * changed; true also when there is no memory left to know it. */
 bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
+/* By ordinal, how many ranks of the shape each node has room for, or a negative number where it
+ * never fits; NULL where that is not known as things stand. */
+const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape);
 void gang_room_forget(struct core *core, struct live_shape *shape);
 bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */

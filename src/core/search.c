@@ -65,31 +65,67 @@ bool search_fits(const struct search *search)
     return search->total >= search->size;
 }
 
-void search_open(struct search *search, struct core *core, struct live_job *job,
-    struct live_node *const *nodes, size_t count)
+static bool is_here_alone(const struct live_attempt *attempt, const struct live_node *node)
 {
-    *search = (struct search){.core = core, .job = job, .nodes = nodes, .node_count = count};
+    const struct live_placement *one = attempt->placements;
+    while (one && one->node == node)
+        one = one->next;
+    return !one;
+}
+
+/* Returns whether everybody there is stopping, and nowhere else. */
+static bool collect_leaving(struct search *search, const struct live_node *node)
+{
+    bool all = true;
+    for (size_t p = 0; p < node->placements.count; p++) {
+        struct live_attempt *attempt = node->placements.items[p]->attempt;
+        search->wide |= attempt->placements->node != node;
+        all = all && attempt->row.stop_reason != END_NONE && is_here_alone(attempt, node);
+        if (attempt->row.stop_reason == END_NONE || attempt->mark == search->mark)
+            continue;
+        attempt->mark = search->mark;
+        vec_push(&search->leaving, attempt);
+    }
+    return all;
+}
+
+/* What those leave who are stopping is taken, and nobody else can be: nothing can come of the node.
+ */
+static void note_spent(struct search *search, size_t at)
+{
+    if (search->book && search->caps[at] == 0 && search->spent[at])
+        gang_book_set_spent(search->book, search->first + at);
+}
+
+void search_open(struct search *search, struct core *core, struct live_job *job,
+    const struct search_nodes *where)
+{
+    size_t count = where->count;
+    *search = (struct search){.core = core,
+        .job = job,
+        .nodes = where->nodes,
+        .node_count = count,
+        .book = where->book,
+        .first = where->first};
     search->size = job->row.size_min;
     search->mark = ++core->mark;
     search->caps = mem_alloc(count, sizeof *search->caps);
+    search->spent = mem_alloc(count, sizeof *search->spent);
     victim_rules_init(&search->rules, job);
     journal_trial(core, 1);
     for (size_t i = 0; i < count; i++) {
-        struct live_node *node = nodes[i];
+        struct live_node *node = search->nodes[i];
         node->search_mark = search->mark;
         node->search_at = i;
+        if (search->book && gang_book_spent(search->book, search->first + i))
+            continue;
         recount(search, node);
-        for (size_t p = 0; p < node->placements.count; p++) {
-            struct live_attempt *attempt = node->placements.items[p]->attempt;
-            search->wide |= attempt->placements->node != node;
-            if (attempt->row.stop_reason == END_NONE || attempt->mark == search->mark)
-                continue;
-            attempt->mark = search->mark;
-            vec_push(&search->leaving, attempt);
-        }
+        search->spent[i] = collect_leaving(search, node);
     }
     for (size_t i = 0; i < search->leaving.count; i++)
         move(search, search->leaving.items[i], true);
+    for (size_t i = 0; i < count; i++)
+        note_spent(search, i);
 }
 
 void search_close(struct search *search)
@@ -99,6 +135,7 @@ void search_close(struct search *search)
         move(search, search->leaving.items[i], false);
     journal_trial(search->core, -1);
     free(search->caps);
+    free(search->spent);
     vec_free(&search->leaving);
     vec_free(&search->chosen);
 }
@@ -106,8 +143,11 @@ void search_close(struct search *search)
 bool search_possible(struct search *search)
 {
     int64_t reach = 0;
-    for (size_t i = 0; i < search->node_count && reach < search->size; i++)
+    for (size_t i = 0; i < search->node_count && reach < search->size; i++) {
+        if (search->book && gang_book_spent(search->book, search->first + i))
+            continue;
         reach += offer_reach(search->core, &search->rules, search->nodes[i], search->size);
+    }
     return reach >= search->size;
 }
 
@@ -154,14 +194,38 @@ static void heap_settle(struct greedy *greedy, struct entry *entry)
     heap_set(greedy, at, entry);
 }
 
+static void entry_set(struct greedy *greedy, struct entry *entry, struct offer offer)
+{
+    const struct search *search = greedy->search;
+    entry->offer = offer;
+    /* More ranks than are wanted are worth nothing. */
+    entry->offer.gain = (int32_t)least(offer.gain, search->size - search->total);
+}
+
 static void entry_make(struct greedy *greedy, struct entry *entry, attempt_vec *taken)
 {
     struct search *search = greedy->search;
-    entry->offer = offer_make(search->core, &search->rules, search->nodes[entry->node],
+    struct offer offer = offer_make(search->core, &search->rules, search->nodes[entry->node],
         search->size, greedy->shared, taken);
-    /* More ranks than are wanted are worth nothing. */
-    entry->offer.gain = (int32_t)least(entry->offer.gain, search->size - search->total);
+    if (search->book && !search->chosen.count)
+        gang_book_write(search->book, search->first + entry->node, greedy->shared, &offer);
+    entry_set(greedy, entry, offer);
     entry->made_at = search->chosen.count;
+}
+
+/* Nothing is taken yet: what a search before it found is as good as new, or better than it is. */
+static void entry_recall(struct greedy *greedy, struct entry *entry)
+{
+    const struct search *search = greedy->search;
+    struct offer offer;
+    bool known = search->book &&
+                 gang_book_read(search->book, search->first + entry->node, greedy->shared, &offer);
+    if (!known) {
+        entry_make(greedy, entry, NULL);
+        return;
+    }
+    entry_set(greedy, entry, offer);
+    entry->made_at = SIZE_MAX;
 }
 
 static void greedy_open(struct greedy *greedy)
@@ -172,7 +236,7 @@ static void greedy_open(struct greedy *greedy)
     for (size_t i = 0; i < search->node_count; i++) {
         struct entry *entry = &greedy->entries[i];
         entry->node = i;
-        entry_make(greedy, entry, NULL);
+        entry_recall(greedy, entry);
         entry->position = greedy->count;
         greedy->heap[greedy->count++] = entry;
         heap_settle(greedy, entry);

@@ -29,8 +29,34 @@ int32_t offer_reach(
 /* Negative when a is the better one: less loss for each rank, then fewer attempts; 0: equal. */
 int offer_compare(const struct offer *a, const struct offer *b);
 
+/* ---- gang_book.c: offers kept between searches ------------------------------------------------
+ */
+
+struct gang_book;
+/* The book for a search for the job: `before`, if nothing but what it was told happened since it
+ * was made for such a job, else a new one, empty; NULL when its offers can not be kept. `before`
+ * (may be NULL) is gone unless it is what is returned. */
+struct gang_book *gang_book_for(
+    struct core *core, const struct live_job *job, struct gang_book *before);
+/* After a search has stopped these attempts and made its claims. */
+void gang_book_follow(struct gang_book *book, const struct core *core, const attempt_vec *victims);
+/* The offer of the shape's candidate `at`, with nothing taken away yet; false: it is not there. */
+bool gang_book_read(const struct gang_book *book, size_t at, bool shared, struct offer *ret);
+void gang_book_write(struct gang_book *book, size_t at, bool shared, const struct offer *offer);
+/* That nothing can come of the candidate, whoever goes: its room is claimed already. */
+bool gang_book_spent(const struct gang_book *book, size_t at);
+void gang_book_set_spent(struct gang_book *book, size_t at);
+void gang_book_destroy(struct gang_book *book); /* NULL is fine */
+
 /* ---- search.c: a gang in a pool ---------------------------------------------------------------
  */
+
+/* Nodes of one pool that match, from candidate `first` of the shape on. */
+struct search_nodes {
+    struct live_node *const *nodes;
+    size_t count, first;
+    struct gang_book *book; /* or NULL */
+};
 
 struct search {
     struct core *core;
@@ -40,17 +66,20 @@ struct search {
     size_t node_count;
     int32_t *caps; /* ranks that fit each of them now */
     int64_t total;
-    int32_t size;        /* ranks wanted */
-    uint64_t mark;       /* that its nodes bear */
-    bool wide;           /* some attempt in the pool is on several nodes */
-    attempt_vec leaving; /* stopping already */
-    attempt_vec chosen;  /* away on trial */
+    int32_t size;           /* ranks wanted */
+    uint64_t mark;          /* that its nodes bear */
+    bool wide;              /* some attempt in the pool is on several nodes */
+    struct gang_book *book; /* of offers that were made before, or NULL.. */
+    size_t first;           /* ..and the page of its first node */
+    bool *spent;            /* of each node: whoever is there is stopping */
+    attempt_vec leaving;    /* stopping already */
+    attempt_vec chosen;     /* away on trial */
 };
 
 /* Begins a search for the job in these nodes; those that are stopping already are away. Nothing
  * else may change nodes or teams until search_close, which puts everything back. */
 void search_open(struct search *search, struct core *core, struct live_job *job,
-    struct live_node *const *nodes, size_t count);
+    const struct search_nodes *where);
 /* Puts back everything. */
 void search_close(struct search *search);
 /* Whether all ranks fit, with what is away. */

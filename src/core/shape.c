@@ -3,8 +3,10 @@
  * Rules of one kind and key belong together: a node matches "in" when its value is one of theirs.
  * Two "in" requirements on one key are therefore intersected before they are stored. */
 #include "core/shape.h"
+
 #include "core/place.h"
 #include "core/resource.h"
+#include "core/socket.h"
 #include "core/state.h"
 #include "core/symbol.h"
 #include "core/table.h"
@@ -185,6 +187,9 @@ void shape_index(struct core *core, struct live_shape *shape)
         shape->near |= rule->row.rule == RULE_NEAR;
         shape->apart |= rule->row.rule == RULE_APART;
     }
+    if (shape->row.accelerator_milli >= DEVICE_MILLI &&
+        strcmp(core_symbol(core, shape->row.within), LEVEL_SOCKET) == 0)
+        shape->socket = shape->row.topology;
     shape->hash = hash ? hash : 1;
     shape->same_hash = idmap_get(&core->shapes_by_hash, shape->hash);
     idmap_put(&core->shapes_by_hash, shape->hash, shape);

@@ -17,6 +17,15 @@ struct live_rule {
     struct live_rule *next;
 };
 
+/* That so many ranks of the shape did not fit: see nofit.c. */
+struct nofit {
+    uint64_t version; /* of what is free, at which that is so as it stands; 0: nothing is known */
+    uint64_t stirred; /* core->stir_version then */
+    uint64_t at;      /* in the journal: all changes before are counted in */
+    int64_t lacking;  /* so many ranks more have to fit at least */
+    int32_t ranks;
+};
+
 struct live_shape {
     struct item item;
     struct shape_row row;
@@ -27,14 +36,13 @@ struct live_shape {
     struct live_shape *same_hash;
     int resource; /* index of its accelerator type, or -1: none or any */
     bool near, apart;
+    int32_t socket; /* enum topology_wish: its ranks' devices within a socket; see socket.h */
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
     struct score_row *scores; /* see score.c; NULL: none */
     struct gang_room *room;   /* see gang_room.c; NULL: none */
     void *packing;            /* what the placement policy keeps of it, or NULL */
-    uint64_t nofit_version;   /* at that version of what is free.. */
-    int32_t nofit_ranks;      /* ..so many ranks did not fit.. */
-    bool nofit_free;          /* ..of a job that no promise binds */
+    struct nofit nofit[2];    /* of jobs that promises bind, and of those that none does */
 };
 
 /* The shape of a job, shared with all that ask the same; counts a reference. */

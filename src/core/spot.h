@@ -66,9 +66,23 @@ void spot_ask(struct core *core, struct live_job *job);
 void spot_run(struct core *core);
 /* After a pass, or loading: what is free now is known. */
 void spot_seen(struct core *core);
+/* The job said how far it is: its policy is asked again. */
+void spot_progress(struct core *core, struct live_job *job);
 /* Counts what an attempt that ends has saved. */
 void spot_ended(struct core *core, struct live_attempt *attempt, enum end_reason reason);
 /* Counts what there was of a spot pool until now, before its nodes change. */
 void spot_pool_settle(struct core *core, struct live_pool *pool);
 /* The same before a node comes or goes (lost). */
 void spot_node_seen(struct core *core, struct live_node *node, bool lost);
+
+/* ---- spot_left.c --------------------------------------------------------------------------------
+ */
+
+/* Running of the attempt that is kept when it saves, or saved, its work at that moment. */
+int64_t spot_kept_ms(const struct live_attempt *attempt, int64_t until_ms);
+/* Running that is left from what is saved, at least 1: by what the job says of its progress, else
+ * by its duration. */
+int64_t spot_left_ms(const struct live_job *job);
+/* At the end of an attempt whose work is saved up to that moment: what the job said remains is set
+ * back to what it will begin with. */
+void spot_left_settle(struct core *core, struct live_attempt *attempt, int64_t saved_ms);

@@ -93,16 +93,6 @@ static void look_at_pools(const struct core *core, const struct live_job *job, s
 
 /* ---- what is known of the job ------------------------------------------------------------ */
 
-/* Running that a checkpoint of the attempt keeps, which ends or would end at `until_ms`. */
-static int64_t kept_ms(const struct live_attempt *attempt, int64_t until_ms)
-{
-    const struct job_row *job = &attempt->job->row;
-    if (!attempt->row.started_ms)
-        return 0;
-    int64_t begun_ms = attempt->row.started_ms + (attempt->row.number > 1 ? job->restart_ms : 0);
-    return most(until_ms - begun_ms, 0);
-}
-
 static bool on_spot(const struct live_attempt *attempt)
 {
     return attempt->placements->node->pool->row.spot;
@@ -113,14 +103,14 @@ static void case_make(const struct core *core, const struct live_job *job, struc
     const struct job_row *row = &job->row;
     const struct live_attempt *attempt = job->attempt;
     int64_t restart_ms = row->restart_ms ? row->restart_ms : RESTART_MS_DEFAULT;
-    int64_t kept = row->saved_ms + (attempt ? kept_ms(attempt, attempt->row.checkpoint_ms) : 0);
+    int64_t work_ms = spot_left_ms(job);
     *ret = (struct spot_case){
         .at = !attempt           ? SPOT_NOWHERE
               : on_spot(attempt) ? SPOT_ON_SPOT
                                  : SPOT_ON_DEMAND,
         .left_ms = most(row->deadline_ms - core->now_ms, 0),
-        .work_ms = most(row->duration_ms - kept, 1),
-        .total_ms = row->duration_ms,
+        .work_ms = work_ms,
+        .total_ms = most(row->duration_ms, work_ms),
         .span_ms = most(row->deadline_ms - row->spot_since_ms, 1),
         .change_ms = restart_ms + row->grace_ms + row->interval_ms + MARGIN_MS,
     };
@@ -215,6 +205,16 @@ static void ask_on_demand(struct core *core, struct live_job *job)
     set_moment(core, job, most(choice.again_ms, AGAIN_MS));
 }
 
+/* What it said may mean that it has to leave sooner, or can stay for longer. */
+void spot_progress(struct core *core, struct live_job *job)
+{
+    if (!spot_governs(core, job) || job->row.state != JOB_RUNNING)
+        return;
+    job->row.spot_again_ms = core->now_ms;
+    timer_set(core, job);
+    change_put(core, &job->item);
+}
+
 bool spot_governs(const struct core *core, const struct live_job *job)
 {
     return job->row.spot_since_ms > 0 && !allot_governs(core, job);
@@ -301,7 +301,8 @@ void spot_ended(struct core *core, struct live_attempt *attempt, enum end_reason
     if (row->saves_on_stop && attempt->row.stop_reason != END_NONE && reason != END_NODE_LOST &&
         reason != END_LOST)
         until_ms = most(until_ms, attempt->row.stop_ms);
-    row->saved_ms = least(row->saved_ms + kept_ms(attempt, until_ms), row->duration_ms);
+    row->saved_ms = least(row->saved_ms + spot_kept_ms(attempt, until_ms), row->duration_ms);
     row->spot_again_ms = 0;
+    spot_left_settle(core, attempt, until_ms);
     change_put(core, &attempt->job->item);
 }

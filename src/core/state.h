@@ -79,10 +79,12 @@ struct core {
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */
     uint64_t free_version;     /* counts whatever may make something fit */
+    uint64_t stir_version;     /* the same, but for what the journal of nodes has: see nofit.c */
     uint64_t mark;
     uint64_t pass;                   /* counts scheduling passes */
     VEC(struct live_team *) waiting; /* teams that have lanes, in no order that counts */
     struct rivals rivals;            /* see turn.c */
+    bool foresight_off;              /* tests: every lane gets its turn, every plan is made anew */
     bool pass_wanted;
     int64_t wake_ms; /* when a pass may do what the last one could not */
 

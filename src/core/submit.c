@@ -9,6 +9,7 @@
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/spot.h"
 #include "core/state.h"
@@ -254,6 +255,10 @@ static int check_level(const struct core *core, const struct live_shape *shape, 
 {
     if (!shape->row.topology)
         return 0;
+    if (!shape->socket && strcmp(core_symbol(core, shape->row.within), LEVEL_SOCKET) == 0)
+        return error_set(err, ERR_INVALID,
+            "spec.topology.within: only whole accelerators are within a %s: check spec.resources",
+            LEVEL_SOCKET);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         if (topology_level(core, pool, shape) != LEVEL_NONE)
             return 0;

@@ -292,6 +292,7 @@ int core_team_put(struct core *core, const struct team *team, struct error *err)
     quota_derive(core, live);
     decide(core, (struct core_decision){.kind = DECISION_TEAM_PUT, .team = live->row.id});
     core->free_version++;
+    core->stir_version++;
     core->pass_wanted = true;
     return 0;
 }

@@ -61,6 +61,9 @@ void quota_hold(
     struct core *core, struct live_team *team, const struct amounts *amounts, bool firm, int sign);
 /* How many ranks, at most `ranks`, the limits leave to a job. */
 int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t ranks);
+/* Whether everything but a place allows the job to start; how many ranks the limits leave to it
+ * goes to *ret_ranks. */
+bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks);
 /* Whether amounts of a plan pass every limit. */
 bool quota_allows(const struct live_team *team, const struct amounts *amounts);
 /* Whether the team stays within what it is guaranteed with amounts more. */

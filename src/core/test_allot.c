@@ -397,9 +397,37 @@ static void reports_are_bounded_and_checked(void **state)
     assert_int_equal(core_job_progress(world->core, job + 1, &progress, NULL), -1);
 }
 
+/* Until a round has decided, then because of what it decided, with the moment of the next. */
+static void what_waits_for_a_round_says_so(void **state)
+{
+    struct world *world = *state;
+    struct core_block block;
+    begin(world, "elastic", 1, 4);
+    pass(world, 1000);
+    uint64_t a = submit(world, "a", 4, 4, 4);
+    core_job_blocked(world->core, a, &block);
+    assert_int_equal(block.kind, BLOCK_ROUND);
+    assert_string_equal(block.policy, "elastic");
+    assert_true(block.target == 0 && block.held == 4 && block.need == 4);
+    assert_true(block.until_ms == START_MS + MINUTE_MS);
+    pass(world, MINUTE_MS);
+    core_job_blocked(world->core, a, &block);
+    assert_int_equal(block.kind, BLOCK_NONE);
+    uint64_t b = submit(world, "b", 4, 4, 4);
+    pass(world, MINUTE_MS);
+    core_job_blocked(world->core, running(world, a) ? b : a, &block);
+    assert_int_equal(block.kind, BLOCK_ROUND);
+    assert_true(block.target == 0 && block.held == 0 && block.need == 4);
+    assert_true(block.until_ms == START_MS + 3 * MINUTE_MS);
+    struct job plain = job_make("t", "plain", 1, 0);
+    core_job_blocked(world->core, world_submit(world, &plain), &block);
+    assert_int_equal(block.kind, BLOCK_TURN); /* the allotment has no say in it */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(what_waits_for_a_round_says_so),
         TEST(between_rounds_nothing_is_admitted),
         TEST(others_are_scheduled_as_ever_beside),
         TEST(a_core_that_is_loaded_holds_its_rounds_at_the_same_moments),

@@ -4,6 +4,8 @@
 #include "core/spot.h"
 #include "core/test_help.h"
 
+#include <stdlib.h>
+
 /* Ten hours of work in twenty, six minutes for a start; nothing done yet. */
 static struct spot_case case_make(void)
 {
@@ -187,6 +189,12 @@ static void waits_for_spot_while_slack_allows(void **state)
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     int64_t until_ms = START_MS + 2 * HOUR_MS - 6 * (7 * MINUTE_MS + 40000);
     assert_int_equal(world_job(world, id)->spot_again_ms, until_ms);
+    struct core_block block;
+    core_job_blocked(world->core, id, &block);
+    assert_int_equal(block.kind, BLOCK_SPOT);
+    assert_string_equal(block.policy, "slack");
+    assert_true(block.held == 0 && block.need == 1 && block.elsewhere == 1);
+    assert_true(block.until_ms == until_ms);
     world_tick(world, until_ms - START_MS - 1);
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     world_tick(world, 1);
@@ -263,6 +271,152 @@ static void others_are_left_alone(void **state)
     assert_string_equal(pool_of(world, id), "demand");
 }
 
+/* A unit of work is a second of it. */
+static void say_remaining(struct world *world, uint64_t id, int64_t remaining_ms)
+{
+    const struct core_speed speed = {1, 1, 1000};
+    const struct core_progress progress = {
+        .remaining = remaining_ms / 1000, .speeds = &speed, .speed_count = 1};
+    assert_int_equal(core_job_progress(world->core, id, &progress, NULL), 0);
+}
+
+/* An hour by its duration, two and a half by what it says: 21 min 20 s are left for spot capacity,
+ * the minute since its checkpoint being lost; and none without the checkpoint. */
+static void says_more_than_its_duration(struct world *world, bool saved)
+{
+    pools_make(world);
+    struct job job = job_with_deadline(world, 3 * HOUR_MS);
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, id), "spot");
+    world_start(world, id);
+    world_tick(world, 30 * MINUTE_MS);
+    if (saved)
+        world_checkpoint(world, id, world->now_ms - MINUTE_MS);
+    say_remaining(world, id, 2 * HOUR_MS);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), saved ? JOB_RUNNING : JOB_STOPPING);
+    if (saved) {
+        assert_int_equal(
+            world_job(world, id)->spot_again_ms, world->now_ms + 21 * MINUTE_MS + 20000);
+        world_tick(world, 21 * MINUTE_MS + 20000);
+        assert_int_equal(world_state(world, id), JOB_STOPPING);
+    }
+    world_end(world, id, END_SIGNAL);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, id), "demand");
+    /* What it will begin with: a minute more than it said, or all that it had done. */
+    const struct allotment_row *row = NULL;
+    for (size_t i = 0; i < world->rows.count; i++) {
+        if (world->rows.items[i].kind == ROW_ALLOTMENT && world->rows.items[i].live)
+            row = world->rows.items[i].bytes;
+    }
+    assert_non_null(row);
+    assert_int_equal(row->remaining, 2 * 3600 + (saved ? 60 : 30 * 60));
+}
+
+static void what_a_job_says_counts_more_than_its_duration(void **state)
+{
+    says_more_than_its_duration(*state, true);
+}
+
+static void what_is_not_saved_is_left(void **state)
+{
+    says_more_than_its_duration(*state, false);
+}
+
+/* Its duration is twice what it needs: it stays on spot capacity for as long as what it says
+ * allows. */
+static void a_job_that_is_nearly_done_stays(void **state)
+{
+    struct world *world = *state;
+    pools_make(world);
+    struct job job = job_with_deadline(world, 80 * MINUTE_MS);
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_string_equal(pool_of(world, id), "spot");
+    world_start(world, id);
+    world_tick(world, 10 * MINUTE_MS);
+    world_checkpoint(world, id, world->now_ms);
+    say_remaining(world, id, 20 * MINUTE_MS);
+    world_tick(world, 0);
+    assert_int_equal(world_job(world, id)->spot_again_ms,
+        world->now_ms + 70 * MINUTE_MS - 20 * MINUTE_MS - (7 * MINUTE_MS + 40000));
+}
+
+/* A job as its machine sees it, in steps of a minute: it saves every five, says every minute how
+ * far it is, and is back at what is saved when it ends. */
+struct honest {
+    uint64_t id, attempt;
+    int64_t total, done, saved, idle, ran; /* minutes */
+};
+
+static void honest_step(struct world *world, struct honest *job)
+{
+    const struct job_row *row = core_job(world->core, job->id);
+    if (row->attempt != job->attempt) {
+        job->attempt = row->attempt;
+        job->done = job->saved;
+        job->ran = 0;
+        job->idle = row->attempt && core_attempt(world->core, row->attempt)->number > 1 ? 2 : 0;
+    }
+    if (row->state == JOB_STARTING)
+        world_start(world, job->id);
+    else if (row->state == JOB_STOPPING)
+        world_end(world, job->id, END_SIGNAL);
+    if (row->state != JOB_RUNNING)
+        return;
+    if (job->idle > 0) {
+        job->idle--;
+        return;
+    }
+    if (++job->ran % 5 == 0) {
+        job->saved = job->done + 1;
+        world_checkpoint(world, job->id, world->now_ms);
+    }
+    if (++job->done >= job->total)
+        world_end_complete(world, job->id, true);
+    else
+        say_remaining(world, job->id, (job->total - job->done) * MINUTE_MS);
+}
+
+/* Its duration may be half of the truth or twice that. It begins on spot capacity at once, and
+ * other capacity is always there. */
+static void honest_run(struct world *world, struct prng *prng)
+{
+    pools_make(world);
+    struct honest honest = {.total = 20 + (int64_t)prng_below(prng, 100)};
+    int64_t extra = 30 + (int64_t)prng_below(prng, 100);
+    struct job job = job_with_deadline(world, (honest.total + extra) * MINUTE_MS);
+    job.duration_ms = honest.total * MINUTE_MS * (500 + (int64_t)prng_below(prng, 1500)) / 1000;
+    honest.id = world_submit(world, &job);
+    bool there = true;
+    for (int64_t step = 0; core_job(world->core, honest.id); step++) {
+        world_tick(world, step ? MINUTE_MS : 0);
+        if (!core_job(world->core, honest.id))
+            break;
+        honest_step(world, &honest);
+        if (step > 8 && prng_below(prng, 20) == 0)
+            core_node_report(world->core, "spot", "n", there = !there);
+        world_tick(world, 0);
+    }
+    assert_int_equal(world_state(world, honest.id), JOB_SUCCEEDED);
+}
+
+static void jobs_that_say_how_far_they_are_are_in_time(void **state)
+{
+    (void)state;
+    const char *seeds = getenv("CORE_SEEDS");
+    int64_t runs = seeds ? atoll(seeds) : 40;
+    for (int64_t seed = 1; seed <= runs; seed++) {
+        struct prng prng = {(uint64_t)seed};
+        void *world;
+        world_setup(&world);
+        honest_run(world, &prng);
+        world_teardown(&world);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +427,10 @@ int main(void)
         TEST(moves_to_spot_and_back),
         TEST(never_and_only_are_kept),
         TEST(others_are_left_alone),
+        TEST(what_a_job_says_counts_more_than_its_duration),
+        TEST(a_job_that_is_nearly_done_stays),
+        TEST(what_is_not_saved_is_left),
+        cmocka_unit_test(jobs_that_say_how_far_they_are_are_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,10 +167,11 @@ static void what_can_not_be_is_said_with_the_level(void **state)
         world, &job, "spec.topology: no rack holds 6 accelerators, idle; the largest, r3, holds 4");
     job.topology.within = "rak";
     assert_refused(world, &job,
-        "spec.topology.within: no pool has a level rak: expected one of block, rack, node");
+        "spec.topology.within: no pool has a level rak: expected one of block, rack, node, socket");
     job.topology.within = "galaxy";
     assert_refused(world, &job,
-        "spec.topology.within: no pool has a level galaxy: expected one of block, rack, node");
+        "spec.topology.within: no pool has a level galaxy: expected one of block, rack, node, "
+        "socket");
     /* It could, and can not any more. */
     uint64_t four = gang(world, "four", 4, "rack", TOPOLOGY_REQUIRED);
     world_start(world, four);

@@ -10,6 +10,7 @@
 #include "core/limits.h"
 #include "core/pool.h"
 #include "core/shape.h"
+#include "core/socket.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -76,9 +77,9 @@ int topology_check(const struct pool *pool, struct error *err)
     for (size_t i = 0; i < pool->levels.count; i++) {
         const struct topology_level *level = &pool->levels.items[i];
         if (!level->name || !*level->name || strcmp(level->name, LEVEL_NODE) == 0 ||
-            level->nodes < 0)
+            strcmp(level->name, LEVEL_SOCKET) == 0 || level->nodes < 0)
             return error_set(err, ERR_INVALID,
-                "spec.topology.levels: expected names other than node, and nodes >= 0");
+                "spec.topology.levels: expected names other than node and socket, and nodes >= 0");
         if (symbol_check(level->name, "spec.topology.levels", err) < 0 ||
             symbol_check(level->label, "spec.topology.levels", err) < 0)
             return -1;
@@ -170,7 +171,9 @@ int32_t topology_level(
         if (level->row.name == shape->row.within)
             return at;
     }
-    return strcmp(core_symbol(core, shape->row.within), LEVEL_NODE) == 0 ? at : LEVEL_NONE;
+    /* A gang within a socket is within a node; socket.c sees to the rest. */
+    const char *within = core_symbol(core, shape->row.within);
+    return strcmp(within, LEVEL_NODE) == 0 || strcmp(within, LEVEL_SOCKET) == 0 ? at : LEVEL_NONE;
 }
 
 bool topology_matches(
@@ -236,7 +239,10 @@ static void largest_of(const struct core *core, const struct live_pool *pool,
         if (!counts || !fit_matches(core, shape, node))
             continue;
         int64_t *sum = &sums[nodes ? 0 : node->domains[level]];
-        *sum = (nodes ? 0 : *sum) + fit_idle_ranks(&shape->row, node, (int32_t)ranks);
+        int64_t here = fit_idle_ranks(&shape->row, node, (int32_t)ranks);
+        if (shape->socket)
+            here = least(here, sockets_ranks(node, &shape->row, true));
+        *sum = (nodes ? 0 : *sum) + here;
         if (!ret->node || *sum > ret->ranks)
             *ret = (struct topology_largest){node, *sum};
     }
@@ -308,5 +314,5 @@ void topology_names(const struct core *core, char *out, size_t size)
             break;
         length += (size_t)more;
     }
-    snprintf(out + length, size - length, "%s", LEVEL_NODE);
+    snprintf(out + length, size - length, "%s, %s", LEVEL_NODE, LEVEL_SOCKET);
 }

@@ -116,16 +116,21 @@ static void lanes_correct(const struct core *core, struct live_team *team)
     team->pass_own_rank = team->lanes_ready ? team->lanes.items[0]->turn.rank : RANK_NONE;
 }
 
-static void lanes_prepare(const struct core *core, struct live_team *team)
+/* Lanes that get no turn are behind the others. */
+static void lanes_prepare(const struct core *core, struct live_team *team, bool stuck_too)
 {
+    team->lanes_ready = 0;
     for (size_t i = 0; i < team->lanes.count; i++) {
         struct lane *lane = team->lanes.items[i];
         lane->cursor = lane->first;
         lane->blocked = false;
         lane->tries = 0;
+        if (lane->outlook == LANE_OUT || (lane->outlook == LANE_STUCK && !stuck_too))
+            continue;
         lane->turn = turn_now(core, lane);
+        lane_set(team, i, team->lanes.items[team->lanes_ready]);
+        lane_set(team, team->lanes_ready++, lane);
     }
-    team->lanes_ready = team->lanes.count;
     for (size_t i = team->lanes_ready / 2; i-- > 0;)
         lane_down(team, i);
     lanes_correct(core, team);
@@ -210,14 +215,16 @@ static void rivals_prepare(struct rivals *rivals)
         rival_down(rivals, i);
 }
 
-void turns_begin(struct core *core)
+void turns_begin(struct core *core, bool stuck_too)
 {
     core->pass++;
     vec_clear(&core->rivals);
     for (size_t i = 0; i < core->waiting.count; i++)
-        lanes_prepare(core, core->waiting.items[i]);
-    for (size_t i = 0; i < core->waiting.count; i++)
-        team_enter(core, core->waiting.items[i]);
+        lanes_prepare(core, core->waiting.items[i], stuck_too);
+    for (size_t i = 0; i < core->waiting.count; i++) {
+        if (core->waiting.items[i]->lanes_ready)
+            team_enter(core, core->waiting.items[i]);
+    }
     rivals_prepare(&core->rivals);
 }
 

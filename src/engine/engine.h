@@ -235,6 +235,7 @@ struct engine_device {
     char model[64]; /* as the driver names it */
     char uuid[64];
     uint64_t memory_bytes;
+    int32_t socket; /* the processor socket (NUMA node) that it hangs on; -1: not known */
 };
 
 /* One promise of the sandbox, and whether this machine keeps it. */

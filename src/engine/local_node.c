@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "engine/local.h"
 #include "engine/nvml.h"
+#include "engine/sockets.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -94,13 +95,15 @@ static uint64_t read_number(const char *card, const char *file, int base)
 static void find_amd(struct engine_node *node)
 {
     for (uint32_t i = 0; i < CARDS_MAX && node->device_count < ENGINE_DEVICES_MAX; i++) {
-        char card[32];
+        char card[32], folder[64];
         struct engine_device *device = &node->devices[node->device_count];
         snprintf(card, sizeof card, "renderD%u", AMD_RENDER_FIRST + i);
+        snprintf(folder, sizeof folder, "/sys/class/drm/%s/device", card);
         if (read_number(card, "vendor", 16) != AMD_VENDOR)
             continue;
-        *device = (struct engine_device){
-            .index = i, .memory_bytes = read_number(card, "mem_info_vram_total", 10)};
+        *device = (struct engine_device){.index = i,
+            .memory_bytes = read_number(card, "mem_info_vram_total", 10),
+            .socket = socket_of_device(folder)};
         snprintf(device->type, sizeof device->type, "amd");
         snprintf(
             device->model, sizeof device->model, "%04x", (unsigned)read_number(card, "device", 16));

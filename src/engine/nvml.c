@@ -3,6 +3,7 @@
 #include "engine/nvml.h"
 
 #include "base/memory.h"
+#include "engine/sockets.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -19,6 +20,14 @@ struct nvml_utilization {
     unsigned gpu, memory; /* percent */
 };
 
+/* What the library fills in: the last text is the address as the kernel has it, but for a longer
+ * domain ("00000000:3B:00.0"). */
+struct nvml_pci {
+    char legacy[16];
+    unsigned domain, bus, device, id, subsystem;
+    char address[32];
+};
+
 struct nvml {
     void *library;
     int (*init)(void);
@@ -29,6 +38,7 @@ struct nvml {
     int (*uuid)(nvml_handle, char *, unsigned);
     int (*memory)(nvml_handle, struct nvml_memory *);
     int (*utilization)(nvml_handle, struct nvml_utilization *);
+    int (*pci)(nvml_handle, struct nvml_pci *);
 };
 
 #define ENTRY(member, symbol)                                                                      \
@@ -47,6 +57,7 @@ static const struct {
     ENTRY(uuid, "nvmlDeviceGetUUID"),
     ENTRY(memory, "nvmlDeviceGetMemoryInfo"),
     ENTRY(utilization, "nvmlDeviceGetUtilizationRates"),
+    ENTRY(pci, "nvmlDeviceGetPciInfo_v3"),
 };
 
 static bool load_entries(struct nvml *nvml)
@@ -83,6 +94,17 @@ void nvml_close(struct nvml *nvml)
     free(nvml);
 }
 
+static int32_t socket_of(const struct nvml *nvml, nvml_handle handle)
+{
+    struct nvml_pci pci = {0};
+    char folder[64];
+    if (nvml->pci(handle, &pci) != 0)
+        return -1;
+    snprintf(folder, sizeof folder, "/sys/bus/pci/devices/%04x:%02x:%02x.0", pci.domain, pci.bus,
+        pci.device);
+    return socket_of_device(folder);
+}
+
 size_t nvml_devices(struct nvml *nvml, struct engine_device *devices, size_t most)
 {
     unsigned count = 0;
@@ -100,6 +122,7 @@ size_t nvml_devices(struct nvml *nvml, struct engine_device *devices, size_t mos
         nvml->uuid(handle, device.uuid, sizeof device.uuid);
         nvml->memory(handle, &memory);
         device.memory_bytes = memory.total;
+        device.socket = socket_of(nvml, handle);
         devices[found++] = device;
     }
     return found;

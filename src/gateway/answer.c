@@ -4,6 +4,9 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/relay.h"
+#include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -35,16 +38,20 @@ static void tokens_finish(struct relay *relay)
     relay->answer.tail = NULL;
 }
 
+static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, NULL, tokens_finish};
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
-static const struct answer_filter filters[ANSWER_STEPS] = {
-    [ANSWER_TOKENS] = {tokens_begin, tokens_piece, NULL, tokens_finish},
+static const struct answer_filter *const filters[ANSWER_STEPS] = {
+    [ANSWER_TOKENS] = &tokens_filter,
+    [ANSWER_USAGE] = &relay_usage_filter,
+    [ANSWER_CACHE] = &relay_cache_filter,
 };
 
 static void begin_filters(struct relay *relay)
 {
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (filters[step].begin && filters[step].begin(relay))
+        if (filters[step]->begin && filters[step]->begin(relay))
             relay->answer.steps |= 1u << step;
     }
 }
@@ -52,8 +59,8 @@ static void begin_filters(struct relay *relay)
 void answer_finish(struct relay *relay)
 {
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (relay->answer.steps >> step & 1 && filters[step].finish)
-            filters[step].finish(relay);
+        if (relay->answer.steps >> step & 1 && filters[step]->finish)
+            filters[step]->finish(relay);
     }
     relay->answer.steps = 0;
 }
@@ -122,14 +129,23 @@ static void on_client_drain(void *context)
         source->resume(relay);
 }
 
+/* What is said of limits is for this client and moment alone: no filter sees it. */
+static struct http_field *client_fields(struct relay *relay, size_t *ret_count)
+{
+    *ret_count = relay->answer.field_count;
+    return relay->limits ? relay_limits_fields(relay, relay->answer.fields, ret_count)
+                         : relay->answer.fields;
+}
+
 static void send_head(struct relay *relay)
 {
     struct relay_answer *answer = &relay->answer;
+    size_t count;
     answer->begun = true;
     if (answer->bodyless)
         return;
-    http_respond_begin(
-        relay->request, answer->status, answer->fields, answer->field_count, answer->length);
+    struct http_field *fields = client_fields(relay, &count);
+    http_respond_begin(relay->request, answer->status, fields, count, answer->length);
     http_request_on_drain(relay->request, on_client_drain, relay);
     answer->events = is_event_stream(answer);
     if (answer->events) {
@@ -149,6 +165,8 @@ static bool to_client(struct relay *relay, const char *bytes, size_t length)
     if (!answer->begun)
         send_head(relay);
     if (answer->events) {
+        if (relay->limits)
+            relay_limits_piece(relay, bytes, length);
         answer->last_ns = clock_monotonic_ns();
         keep_end(answer->end, bytes, length);
     }
@@ -164,8 +182,8 @@ static bool pass_from(struct relay *relay, size_t step, const char *bytes, size_
 {
     uint32_t left = relay->answer.steps >> step;
     for (; left; step++, left >>= 1) {
-        if (left & 1 && filters[step].piece)
-            return filters[step].piece(relay, bytes, length);
+        if (left & 1 && filters[step]->piece)
+            return filters[step]->piece(relay, bytes, length);
     }
     return to_client(relay, bytes, length);
 }
@@ -206,23 +224,50 @@ void answer_end(struct relay *relay)
     struct relay_answer *answer = &relay->answer;
     struct http_request *request = relay->request;
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (answer->steps >> step & 1 && filters[step].end && !filters[step].end(relay))
+        if (answer->steps >> step & 1 && filters[step]->end && !filters[step]->end(relay))
             return;
     }
     if (!answer->begun)
         send_head(relay);
+    size_t count = 0;
+    struct http_field *fields = answer->bodyless ? client_fields(relay, &count) : NULL;
     relay_account(relay, RELAY_COMPLETE);
     if (answer->bodyless)
-        http_respond(request, answer->status, answer->fields, answer->field_count, NULL, 0);
+        http_respond(request, answer->status, fields, count, NULL, 0);
     else
         http_respond_end(request);
     relay_free(relay);
 }
 
+void answer_add_field(struct relay *relay, const char *name, const char *value)
+{
+    struct relay_answer *answer = &relay->answer;
+    struct http_field *fields =
+        arena_alloc(http_request_arena(relay->request), answer->field_count + 1, sizeof *fields);
+    for (size_t i = 0; i < answer->field_count; i++)
+        fields[i] = answer->fields[i];
+    fields[answer->field_count++] = (struct http_field){name, value};
+    answer->fields = fields;
+}
+
+void answer_whole(struct relay *relay, int status, const struct http_field *fields, size_t count,
+    const void *body, size_t length)
+{
+    assert(!relay->attempt.exchange && !relay->answer.begun);
+    relay->answer.status = status;
+    relay->answer.bytes = (int64_t)length;
+    if (relay->limits)
+        fields = relay_limits_fields(relay, fields, &count);
+    relay_account(relay, RELAY_COMPLETE);
+    http_respond(relay->request, status, fields, count, body, length);
+    relay_free(relay);
+}
+
+/* Counted before the filters end, which know what was passed on. */
 bool answer_break(struct relay *relay)
 {
-    answer_finish(relay);
     if (!relay->answer.begun) {
+        answer_finish(relay);
         relay->answer = (struct relay_answer){0};
         return true;
     }

@@ -19,6 +19,8 @@ struct relay;
 /* In this order bytes pass. To add a filter: a step here, and its entry in answer.c. */
 enum answer_step {
     ANSWER_TOKENS, /* reads the usage that the replica reports */
+    ANSWER_USAGE,  /* takes out the usage that the client did not ask for */
+    ANSWER_CACHE,  /* records it to be given again */
     ANSWER_STEPS,
 };
 
@@ -56,11 +58,19 @@ void answer_end(struct relay *relay);
  * nobody takes the part for the whole, the relay is gone, and this returns false. */
 bool answer_break(struct relay *relay);
 
+/* A whole answer that no filter concerns, with all its fields; ends the relay. Nothing has gone to
+ * the client yet, and no attempt is under way. */
+void answer_whole(struct relay *relay, int status, const struct http_field *fields, size_t count,
+    const void *body, size_t length);
+
 /* ---- for filters ------------------------------------------------------------------------------
  */
 
 /* Hands bytes to what comes after the step. False: the relay is gone. */
 bool answer_pass(struct relay *relay, enum answer_step from, const char *bytes, size_t length);
+
+/* While the filter begins: one more field for the client. The texts live as long as the request. */
+void answer_add_field(struct relay *relay, const char *name, const char *value);
 
 /* ---- for the relay ----------------------------------------------------------------------------
  */

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "gateway/batch_figures.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -22,6 +23,18 @@ static const struct row {
         "Requests that wait for a replica"},
     [FIGURE_HELD_BYTES] = {"heldBytes", "muster_gateway_held_bytes", "gauge",
         "Bytes of request bodies that are held"},
+    [FIGURE_CACHE_HITS] = {"cacheHits", "muster_gateway_cache_hits_total", "counter",
+        "Answers that were given again"},
+    [FIGURE_CACHE_SHARED] = {"cacheShared", "muster_gateway_cache_shared_total", "counter",
+        "Answers of a call that others had begun"},
+    [FIGURE_CACHE_MISSES] = {"cacheMisses", "muster_gateway_cache_misses_total", "counter",
+        "Requests that a replica had to answer although answers like theirs are kept"},
+    [FIGURE_CACHE_EVICTED] = {"cacheEvicted", "muster_gateway_cache_evicted_total", "counter",
+        "Answers that made room for others"},
+    [FIGURE_CACHE_ENTRIES] = {"cacheEntries", "muster_gateway_cache_entries", "gauge",
+        "Answers that are kept"},
+    [FIGURE_CACHE_BYTES] = {"cacheBytes", "muster_gateway_cache_bytes", "gauge",
+        "Bytes of the answers that are kept"},
 };
 
 void figures_add(struct figures *figures, const struct worker_figures *worker)
@@ -43,7 +56,9 @@ void figures_write_json(const struct figures *figures, struct strbuf *out)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         strbuf_printf(out, ",\"%s\":%" PRIu64, rows[i].name, figures->of[i]);
     strbuf_printf(out, ",\"logLinesDropped\":%" PRIu64, figures->log_lines_dropped);
-    strbuf_puts(out, ",\"endpoints\":[");
+    strbuf_puts(out, ",\"batching\":[");
+    batch_figures_write(replica_states_terms(figures->states), out);
+    strbuf_puts(out, "],\"endpoints\":[");
     replica_states_write(figures->states, out);
     strbuf_puts(out, "]}\n");
 }
@@ -65,5 +80,6 @@ void figures_write_metrics(const struct figures *figures, struct strbuf *out)
         write_metric(out, &rows[i], (int64_t)figures->of[i]);
     write_metric(out, &dropped, (int64_t)figures->log_lines_dropped);
     write_metric(out, &generation, figures->generation);
+    batch_figures_write_metrics(replica_states_terms(figures->states), out);
     replica_states_write_metrics(figures->states, out);
 }

@@ -15,8 +15,11 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
+#include "gateway/limit_redis.h"
+#include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
+#include "gateway/relay_limits.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
@@ -46,6 +49,7 @@ enum {
 };
 #define LISTEN           "127.0.0.1:8080"
 #define ACCESS_LOG_BYTES ((int64_t)64 << 20)
+#define CACHE_BYTES      ((int64_t)256 << 20)
 
 static const char no_routes[] = "{\"generation\":0,\"keys\":[],\"services\":[]}";
 
@@ -63,6 +67,8 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct replica_states *states;
+    struct redis_library *redis;      /* NULL: no counters are shared */
+    struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
     struct post_office *office;
@@ -101,6 +107,23 @@ static void free_left_tables(struct gateway *gateway, uint64_t used)
     replica_states_sweep(gateway->states);
 }
 
+/* Made when the first limit comes, so that who has none pays for none. A gateway that cannot keep
+ * the counters has them in memory: limits that forget with it are better than none. */
+static int open_limits(struct gateway *gateway, struct route_table *table, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct error fault;
+    path_in(gateway, "limits", path);
+    if (!gateway->limits && relay_limits_needed(route_table_routes(table)) &&
+        limit_store_open(path, &gateway->limits, &fault) < 0) {
+        log_error("limits begin anew with each start of the gateway: %s", fault.text);
+        if (limit_store_open(NULL, &gateway->limits, err) < 0)
+            return -1;
+    }
+    route_table_set_limits(table, gateway->limits);
+    return 0;
+}
+
 /* On disk before any worker has it: after a crash the gateway never goes back behind a 204. */
 static int put_routes(
     void *context, const char *text, size_t length, uint64_t *ret_sequence, struct error *err)
@@ -120,7 +143,8 @@ static int put_routes(
         rc = error_set(err, ERR_CONFLICT,
             "generation %" PRId64 " is older than %" PRId64 ", which is in use", generation,
             current);
-    if (rc < 0 || file_write(path, text, length, 0600, err) < 0) {
+    if (rc < 0 || open_limits(gateway, table, err) < 0 ||
+        file_write(path, text, length, 0600, err) < 0) {
         route_table_destroy(table);
         replica_states_sweep(gateway->states);
         return -1;
@@ -153,7 +177,7 @@ static int load_routes(struct gateway *gateway, struct error *err)
         route_table_create(no_routes, strlen(no_routes), gateway->states, 1, &table, err) < 0)
         return -1;
     vec_push(&gateway->tables, table);
-    return 0;
+    return open_limits(gateway, table, err);
 }
 
 /* ---- news of the workers, signals -------------------------------------------------------------
@@ -357,6 +381,9 @@ static int start_workers(struct gateway *gateway, struct error *err)
     if (post_office_create(count, &gateway->office, err) < 0)
         return -1;
     options.office = gateway->office;
+    options.redis = gateway->redis;
+    options.shared = &config->limits;
+    options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
     snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
     for (int i = 0; i < count; i++) {
@@ -407,6 +434,9 @@ static int gateway_open(struct gateway *gateway, struct error *err)
     if (make_folders(gateway, err) < 0 ||
         listen_check(config->listen, config->tls_cert != NULL, err) < 0)
         return -1;
+    if (config->limits.address && (redis_address_check(config->limits.address, err) < 0 ||
+                                      redis_library_load(&gateway->redis, err) < 0))
+        return -1;
     raise_descriptors();
     path_in(gateway, "access.log", path);
     if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
@@ -423,11 +453,18 @@ static int gateway_open(struct gateway *gateway, struct error *err)
 /* A gateway that could not open everything has workers that were not told yet. */
 static void end_workers(struct gateway *gateway)
 {
+    struct worker_view *views[GATEWAY_WORKERS_MAX];
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_drain(gateway->workers[i]);
     end_loops(gateway);
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_join(gateway->workers[i]);
+    for (int i = 0; i < gateway->worker_count; i++)
+        views[i] = gateway_worker_view(gateway->workers[i]);
+    if (gateway->worker_count > 0 && gateway->worker_count == post_office_workers(gateway->office))
+        post_office_settle(gateway->office, views);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_free(gateway->workers[i]);
 }
 
 static void gateway_close(struct gateway *gateway)
@@ -440,6 +477,8 @@ static void gateway_close(struct gateway *gateway)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);
     replica_states_destroy(gateway->states);
+    limit_store_close(gateway->limits);
+    redis_library_free(gateway->redis);
     signals_finish(&gateway->signals);
     if (gateway->news)
         event_free(gateway->news);
@@ -465,6 +504,8 @@ static void set_defaults(struct gateway_config *config)
     config->listen = config->listen ? config->listen : LISTEN;
     if (config->access_log_bytes <= 0)
         config->access_log_bytes = ACCESS_LOG_BYTES;
+    if (config->cache_bytes <= 0)
+        config->cache_bytes = CACHE_BYTES;
     if (config->drain_ms <= 0)
         config->drain_ms = DRAIN_MS;
     if (config->keep_alive_ms <= 0)

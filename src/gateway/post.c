@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -78,10 +79,12 @@ void post_send(struct post_office *office, int worker, struct post *post)
     (void)ignored;
 }
 
-static void deliver_all(struct post_box *box)
+/* Whether there was anything. */
+static bool deliver_all(struct inbox *inbox, struct worker_view *view)
 {
-    struct post *post = atomic_exchange_explicit(&box->inbox->last, NULL, memory_order_acquire);
+    struct post *post = atomic_exchange_explicit(&inbox->last, NULL, memory_order_acquire);
     struct post *first = NULL;
+    bool any = false;
     while (post) {
         struct post *before = post->next;
         post->next = first;
@@ -90,17 +93,20 @@ static void deliver_all(struct post_box *box)
     }
     while (first) {
         struct post *next = first->next;
-        first->deliver(box->view, first);
+        first->deliver(view, first);
         first = next;
+        any = true;
     }
+    return any;
 }
 
 static void on_post(evutil_socket_t fd, short what, void *context)
 {
+    struct post_box *box = context;
     uint64_t count;
     ssize_t ignored = read((int)fd, &count, sizeof count);
     (void)ignored, (void)what;
-    deliver_all(context);
+    deliver_all(box->inbox, box->view);
 }
 
 struct post_box *post_box_open(
@@ -119,7 +125,16 @@ void post_box_close(struct post_box *box)
 {
     if (!box)
         return;
-    deliver_all(box);
     event_free(box->event);
     free(box);
+}
+
+void post_office_settle(struct post_office *office, struct worker_view *const *views)
+{
+    bool any = true;
+    while (any) {
+        any = false;
+        for (int i = 0; i < office->workers; i++)
+            any |= deliver_all(&office->inboxes[i], views[i]);
+    }
 }

@@ -22,7 +22,7 @@ struct post {
 
 /* With an inbox for each of the workers (1 to GATEWAY_WORKERS_MAX). */
 MUST_CHECK int post_office_create(int workers, struct post_office **ret, struct error *err);
-/* No worker runs any more; posts that were not delivered are not freed. NULL is fine. */
+/* No worker runs any more, and posts were settled. NULL is fine. */
 void post_office_destroy(struct post_office *office);
 int post_office_workers(const struct post_office *office);
 
@@ -35,5 +35,9 @@ struct post_box;
 /* The receiving end: `view` gets what comes, on the thread that runs base. Closed by the caller. */
 struct post_box *post_box_open(
     struct post_office *office, int worker, struct event_base *base, struct worker_view *view);
-/* NULL is fine. What is in it is delivered first. */
+/* NULL is fine. What is in it stays there, for post_office_settle. */
 void post_box_close(struct post_box *box);
+
+/* When no thread uses the office any more: delivers what is left, and what comes of that, until
+ * nothing is. views: of the workers. */
+void post_office_settle(struct post_office *office, struct worker_view *const *views);

@@ -1,6 +1,11 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_batch.h"
+#include "gateway/relay_cache.h"
+#include "gateway/relay_limits.h"
+#include "gateway/relay_turn.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -46,6 +51,13 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+}
+
+const struct route_key *relay_key(struct relay *relay)
+{
+    if (!relay->key)
+        find_key(relay);
+    return relay->key;
 }
 
 static const struct route_service *service_named(const struct relay *relay, const char *route)
@@ -117,10 +129,9 @@ static enum stage_result stage_service(struct relay *relay)
     const struct table_service *service = route_table_service(relay->view->table, route);
     /* Known from stage_key unless the body was waited for; hashing it again costs more than any
      * other part of this. */
-    if (!relay->key)
-        find_key(relay);
-    if (!service || !route_allows(service->route, relay->key))
-        return relay->key ? refuse_route(relay, route) : refuse_key(relay);
+    const struct route_key *key = relay_key(relay);
+    if (!service || !route_allows(service->route, key))
+        return key ? refuse_route(relay, route) : refuse_key(relay);
     if (!speaks(service->route, relay->target.protocol))
         return refuse_route(relay, route);
     relay->terms = service->terms;
@@ -213,15 +224,20 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-enum { STAGE_REPLICA = 5 };
-
 static stage_fn *const stages[] = {
     stage_key,
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_rights,
     relay_stage_body,
-    [STAGE_REPLICA] = stage_replica,
+    relay_stage_oip,
+    relay_stage_limits,
+    relay_stage_cache,
+    relay_stage_turn,
+    relay_stage_usage,
+    relay_stage_batch,
+    stage_replica,
     relay_stage_forward,
 };
 
@@ -242,7 +258,9 @@ void relay_go(struct relay *relay)
 
 void relay_choose_again(struct relay *relay)
 {
-    relay->stage = STAGE_REPLICA;
+    relay->stage = 0;
+    while (stages[relay->stage] != stage_replica)
+        relay->stage++;
     relay_go(relay);
 }
 
@@ -274,6 +292,7 @@ static void on_cancel(void *context)
 {
     struct relay *relay = context;
     relay_attempt_end(relay, false);
+    relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
 }
@@ -296,7 +315,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     }
     relay->target.protocol = target_protocol(path);
     relay->allow = allow;
-    if (status == 405)
+    if (status == 204)
+        relay_respond(relay, 204, NULL, NULL, 0);
+    else if (status == 405)
         relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
     else
         relay_refuse(relay, 404, "not_found", "there is no such path here");
@@ -305,6 +326,9 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
 void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
+    relay_cache_leave(relay, false);
+    relay_batch_leave(relay);
+    relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
@@ -315,5 +339,6 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_usage_free(relay);
     free(relay);
 }

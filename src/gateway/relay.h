@@ -7,6 +7,7 @@
 #pragma once
 
 #include "gateway/balance.h"
+#include "gateway/fair.h"
 #include "gateway/model_scan.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
@@ -23,10 +24,15 @@
 #include <sys/queue.h>
 
 struct answer_source;
+struct batch_member;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct relay_cache;
+struct relay_limits;
 struct token_tail;
+struct usage_ask;
+struct usage_strip;
 
 enum { RELAY_ID_BYTES = 129, RELAY_ATTEMPTS_MAX = 3 };
 
@@ -72,6 +78,25 @@ struct relay_answer {
     size_t field_count;
 };
 
+enum turn_state { TURN_NONE, TURN_WAITS, TURN_RUNS };
+
+/* See relay_turn.h. */
+struct relay_turn {
+    struct fair_entry entry;
+    uint64_t tenant;
+    int64_t weight_micro;
+    int64_t began_ns;
+    int level;
+    enum turn_state state;
+};
+
+/* See relay_usage.h. */
+struct relay_usage {
+    bool asked;                /* the replica was asked for what the client did not ask for */
+    struct usage_ask *ask;     /* of a body that is passed on in pieces */
+    struct usage_strip *strip; /* ANSWER_USAGE */
+};
+
 struct relay {
     TAILQ_ENTRY(relay) link; /* among those that wait */
     struct gateway_worker *worker;
@@ -89,13 +114,21 @@ struct relay {
     int sent;              /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
-    const char *allow; /* of a 405 */
+    const char *allow; /* of a 405, and of the answer to OPTIONS */
     struct balance_tried tried;
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
+    struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct event timer; /* of waiting, then of comments in an event stream */
+    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;           /* what is there to say was said */
+    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
+    struct relay_turn turn;
+    int64_t retry_after_s;      /* of a 503; 0: as usual */
+    struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_passed;          /* it goes on by itself */
+    struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
@@ -118,10 +151,15 @@ void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
 
+/* Who asks; NULL: nobody known. Valid within a turn of the loop. */
+const struct route_key *relay_key(struct relay *relay);
+
 /* Reads the body until the model is known. */
 enum stage_result relay_stage_model(struct relay *relay);
 /* Reads the body until it is complete, or as much is held as may be. */
 enum stage_result relay_stage_body(struct relay *relay);
+/* Refuses a request of the Open Inference Protocol that says wrong where its JSON ends. */
+enum stage_result relay_stage_oip(struct relay *relay);
 /* More of the body is wanted: what was held has been passed on. */
 void relay_body_let_go(struct relay *relay);
 
@@ -135,7 +173,7 @@ void relay_attempt_end(struct relay *relay, bool failed);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 
-/* A whole answer; ends the relay. */
+/* A whole answer, of 204 without content_type; ends the relay. */
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length);
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */

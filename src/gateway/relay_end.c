@@ -4,11 +4,14 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/access_log.h"
+#include "gateway/answer.h"
+#include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
 #include <assert.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
@@ -18,20 +21,20 @@ enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length)
 {
-    struct http_field fields[5] = {{"Content-Type", content_type}, {"X-Request-ID", relay->id}};
-    size_t count = 2;
-    struct http_request *request = relay->request;
+    struct http_field fields[5] = {{"X-Request-ID", relay->id}};
+    size_t count = 1;
+    char seconds[24] = "1";
+    if (content_type)
+        fields[count++] = (struct http_field){"Content-Type", content_type};
+    if (relay->retry_after_s > 0)
+        snprintf(seconds, sizeof seconds, "%lld", (long long)relay->retry_after_s);
     if (status == 503)
-        fields[count++] = (struct http_field){"Retry-After", "1"};
+        fields[count++] = (struct http_field){"Retry-After", seconds};
     if (status == 401)
         fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};
-    if (status == 405)
+    if (relay->allow)
         fields[count++] = (struct http_field){"Allow", relay->allow};
-    relay->answer.status = status;
-    relay->answer.bytes = (int64_t)length;
-    relay_account(relay, RELAY_COMPLETE);
-    http_respond(request, status, fields, count, body, length);
-    relay_free(relay);
+    answer_whole(relay, status, fields, count, body, length);
 }
 
 static void write_oip(struct strbuf *out, const char *text)
@@ -43,12 +46,14 @@ static void write_oip(struct strbuf *out, const char *text)
 
 static void write_openai(struct strbuf *out, int status, const char *code, const char *text)
 {
+    /* As OpenAI says them: a wrong key is an invalid request. */
     const char *type = status >= 500   ? "server_error"
-                       : status == 401 ? "authentication_error"
+                       : status == 429 ? "rate_limit_error"
                                        : "invalid_request_error";
+    const char *param = strcmp(code, "model_not_found") != 0 ? "null" : "\"model\"";
     strbuf_puts(out, "{\"error\":{\"message\":");
     strbuf_json(out, text);
-    strbuf_printf(out, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}\n", type, code);
+    strbuf_printf(out, ",\"type\":\"%s\",\"param\":%s,\"code\":\"%s\"}}\n", type, param, code);
 }
 
 /* RFC 9457. */
@@ -92,13 +97,18 @@ static size_t latency_bucket(uint64_t us)
     return i;
 }
 
-static void count_tokens(const struct relay *relay, struct usage_counts *counts)
-{
+/* What the replica said that it cost. */
+struct reported {
+    bool known;
     uint64_t input, output;
-    if (!relay->answer.tail || !token_tail_find(relay->answer.tail, &input, &output))
-        return;
-    usage_add(&counts->input_tokens, input);
-    usage_add(&counts->output_tokens, output);
+};
+
+static struct reported reported_tokens(const struct relay *relay)
+{
+    struct reported tokens = {0};
+    if (relay->answer.tail)
+        tokens.known = token_tail_find(relay->answer.tail, &tokens.input, &tokens.output);
+    return tokens;
 }
 
 static uint64_t *outcome_of(struct usage_counts *counts, int status, enum relay_end end)
@@ -121,7 +131,8 @@ static struct usage_counts *counts_of(const struct relay *relay)
     return usage_counts_of(relay->view->usage, &series);
 }
 
-static void count(const struct relay *relay, enum relay_end end, uint64_t us)
+static void count(
+    const struct relay *relay, enum relay_end end, uint64_t us, const struct reported *tokens)
 {
     struct usage_counts *counts = counts_of(relay);
     usage_add(&counts->requests, 1);
@@ -130,7 +141,8 @@ static void count(const struct relay *relay, enum relay_end end, uint64_t us)
     usage_add(&counts->bytes_out, (uint64_t)relay->answer.bytes);
     usage_add(&counts->latency_us_sum, us);
     usage_add(&counts->latency[latency_bucket(us)], 1);
-    count_tokens(relay, counts);
+    usage_add(&counts->input_tokens, tokens->input);
+    usage_add(&counts->output_tokens, tokens->output);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -219,8 +231,12 @@ void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->terms)
-        count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000);
+    if (relay->terms) {
+        const struct reported tokens = reported_tokens(relay);
+        count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000, &tokens);
+        if (relay->limits)
+            relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+    }
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

@@ -1,8 +1,10 @@
 /* The exchange with a replica: the request is passed on, the answer streamed back, both as fast as
  * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
 #include "gateway/relay.h"
+#include "gateway/relay_batch.h"
 
 #include "gateway/answer.h"
+#include "gateway/relay_usage.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -52,6 +54,13 @@ static bool connection_names(const struct http_request *request, const char *nam
     return false;
 }
 
+/* Answers of the OpenAI API say what is to be counted: they are not to be compressed. */
+static bool is_for_replica(const struct relay *relay, const char *name)
+{
+    return !is_among(name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
+           (relay->target.protocol != PROTOCOL_OPENAI || strcasecmp(name, "Accept-Encoding") != 0);
+}
+
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
 {
     struct http_field field;
@@ -62,7 +71,7 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
         arena_alloc(http_request_arena(relay->request), all + 1, sizeof *fields);
     bool connection = http_request_header(relay->request, "Connection") != NULL;
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
-        if (!is_among(field.name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
+        if (is_for_replica(relay, field.name) &&
             !(connection && connection_names(relay->request, field.name)))
             fields[count++] = field;
     }
@@ -100,6 +109,8 @@ static void attempt_close(struct relay *relay, bool failed)
         &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
     replica_state_done(attempt->state, failed);
     attempt->state = NULL;
+    if (relay->batch_passed)
+        relay_batch_attempt_over(relay);
 }
 
 void relay_attempt_end(struct relay *relay, bool failed)
@@ -234,11 +245,7 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length)
 {
     if (!relay->attempt.streamed)
         return;
-    if (!bytes) {
-        http_exchange_end_body(relay->attempt.exchange);
-        return;
-    }
-    if (!http_exchange_write(relay->attempt.exchange, bytes, length)) {
+    if (!relay_usage_write(relay, bytes, length)) {
         relay->body.paused = true;
         http_request_pause(relay->request);
     }
@@ -272,14 +279,16 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
         .timeout_ms = relay->terms->options.timeout_ms};
     request.fields = request_fields(relay, &request.field_count);
     if (attempt->streamed) {
+        size_t room = relay_usage_room(relay);
         request.length = http_request_body_length(relay->request);
+        if (request.length >= 0)
+            request.length += (int64_t)room;
     } else if (relay->target.has_body) {
         request.body = strbuf_text(&body->held);
         request.length = (int64_t)body->held.length;
     }
     attempt->exchange = http_exchange_begin(endpoint, &request, &callbacks, relay);
-    if (attempt->streamed &&
-        http_exchange_write(attempt->exchange, body->held.text, body->held.length))
+    if (attempt->streamed && relay_usage_write(relay, body->held.text, body->held.length))
         relay_body_let_go(relay);
 }
 

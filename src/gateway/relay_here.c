@@ -70,6 +70,15 @@ static const struct route_service *named(struct relay *relay)
     return NULL;
 }
 
+/* Which models run is said by Services. Triton refuses it likewise where it is told to. */
+static enum stage_result refuse_load(struct relay *relay)
+{
+    if (named(relay))
+        relay_refuse(relay, 403, "not_here",
+            "models are loaded and unloaded by their Service, with muster apply");
+    return STAGE_ENDED;
+}
+
 static enum stage_result answer_model_ready(struct relay *relay)
 {
     struct strbuf body = {0};
@@ -150,6 +159,7 @@ enum stage_result relay_answer_here(struct relay *relay)
         [ASK_READY] = answer_ready,
         [ASK_SERVER] = answer_server,
         [ASK_INDEX] = answer_index,
+        [ASK_LOAD] = refuse_load,
         [ASK_MODEL_READY] = answer_model_ready,
         [ASK_MODEL_LIST] = answer_model_list,
         [ASK_MODEL_ENTRY] = answer_model_entry,

@@ -32,7 +32,8 @@ enum {
 struct decoder {
     struct arena *arena;
     struct error *err;
-    char place[96]; /* "services[3].replicas[0]" */
+    char place[96];      /* "services[3].replicas[0]" */
+    struct strmap teams; /* struct route_team by name */
 };
 
 static int PRINTF_LIKE(3, 4) fault(struct decoder *d, const char *member, const char *format, ...)
@@ -112,7 +113,76 @@ static int get_texts(struct decoder *d, const struct doc *map, const char *name,
     return 0;
 }
 
+/* ---- teams ---------------------------------------------------------------------------------- */
+
+/* What is said of a team or a key; NULL where nothing is. */
+static int get_serving(struct decoder *d, const struct doc *map, const struct serving_rights **ret)
+{
+    const struct doc *doc = doc_get(map, "serving");
+    struct serving_rights *serving;
+    struct error fault_of;
+    if (!doc)
+        return 0;
+    if (doc->type != DOC_MAP)
+        return fault(d, "serving", "expected an object");
+    serving = arena_alloc(d->arena, 1, sizeof *serving);
+    if (serving_decode(d->arena, doc, true, serving, &fault_of) < 0)
+        return fault(d, "serving", "%s", fault_of.text);
+    *ret = serving_is_default(serving) ? NULL : serving;
+    return 0;
+}
+
+static int decode_team(struct decoder *d, const struct doc *map, struct route_team *team)
+{
+    if (get_text(d, map, "team", USAGE_NAME - 1, &team->name) < 0)
+        return -1;
+    return get_serving(d, map, &team->serving);
+}
+
+static int decode_teams(struct decoder *d, const struct doc *root, struct routes *routes)
+{
+    if (!doc_get(root, "teams"))
+        return 0;
+    const struct doc *list = get_list(d, root, "teams", ROUTE_TEAMS_MAX);
+    if (!list)
+        return -1;
+    struct route_team *teams = arena_alloc(d->arena, list->count + 1, sizeof *teams);
+    size_t count = 0;
+    for (const struct doc *item = list->first; item; item = item->next, count++) {
+        snprintf(d->place, sizeof d->place, "teams[%zu]", count);
+        if (decode_team(d, item, &teams[count]) < 0)
+            return -1;
+        if (strmap_get(&d->teams, teams[count].name))
+            return fault(d, "team", "%s is there twice", teams[count].name);
+        strmap_put(&d->teams, teams[count].name, &teams[count]);
+    }
+    d->place[0] = '\0';
+    routes->teams = teams;
+    routes->team_count = count;
+    return 0;
+}
+
 /* ---- keys ----------------------------------------------------------------------------------- */
+
+static int get_counts(struct decoder *d, const struct doc *map, struct route_key *key)
+{
+    const char **names;
+    size_t count;
+    if (!doc_get(map, "counts"))
+        return 0;
+    if (get_texts(d, map, "counts", USAGE_NAME - 1, &names, &count) < 0)
+        return -1;
+    if (count > ROUTE_COUNTS_MAX)
+        return fault(d, "counts", "expected at most %d teams", ROUTE_COUNTS_MAX);
+    key->counts = arena_alloc(d->arena, count + 1, sizeof *key->counts);
+    for (size_t i = 0; i < count; i++) {
+        const struct route_team *team = strmap_get(&d->teams, names[i]);
+        if (!team)
+            return fault(d, "counts", "there is no team %s among the teams", names[i]);
+        key->counts[key->count_count++] = team;
+    }
+    return 0;
+}
 
 static int get_hash(struct decoder *d, const struct doc *map, uint8_t hash[32])
 {
@@ -129,7 +199,8 @@ static int decode_key(struct decoder *d, const struct doc *map, struct route_key
     if (get_text(d, map, "id", USAGE_NAME - 1, &key->id) < 0 || get_hash(d, map, key->hash) < 0 ||
         get_text(d, map, "user", USAGE_NAME - 1, &key->user) < 0 ||
         get_texts(d, map, "teams", USAGE_NAME - 1, &key->teams, &key->team_count) < 0 ||
-        get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0)
+        get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0 ||
+        get_serving(d, map, &key->serving) < 0 || get_counts(d, map, key) < 0)
         return -1;
     return get_int(d, map, "expiresMs", 0, INT64_MAX, &key->expires_ms);
 }
@@ -292,11 +363,16 @@ static int decode_services(struct decoder *d, const struct doc *root, struct rou
     return 0;
 }
 
+static void decoder_scope(struct decoder *d)
+{
+    strmap_finish(&d->teams);
+}
+
 int routes_decode(struct arena *arena, const char *text, size_t length, const struct routes **ret,
     struct error *err)
 {
     assert(arena && ret);
-    struct decoder d = {.arena = arena, .err = err};
+    SCOPED(decoder_scope) struct decoder d = {.arena = arena, .err = err};
     /* The tree is needed no longer than the decoding; what is kept is copied out of it. */
     SCOPED(arena_scope) struct arena *scratch = arena_create();
     const struct doc *root =
@@ -307,7 +383,8 @@ int routes_decode(struct arena *arena, const char *text, size_t length, const st
         return error_set(err, ERR_INVALID, "routes: expected an object");
     struct routes *routes = arena_alloc(arena, 1, sizeof *routes);
     if (get_int(&d, root, "generation", 0, INT64_MAX, &routes->generation) < 0 ||
-        decode_keys(&d, root, routes) < 0 || decode_services(&d, root, routes) < 0)
+        decode_teams(&d, root, routes) < 0 || decode_keys(&d, root, routes) < 0 ||
+        decode_services(&d, root, routes) < 0)
         return -1;
     *ret = routes;
     return 0;
@@ -332,7 +409,33 @@ static void put_texts(struct strbuf *out, const char *name, const char *const *t
     strbuf_puts(out, "],");
 }
 
-static void encode_key(struct strbuf *out, const struct route_key *key)
+static void put_serving(
+    struct arena *scratch, struct strbuf *out, const struct serving_rights *serving)
+{
+    if (!serving)
+        return;
+    strbuf_puts(out, ",\"serving\":");
+    doc_write_json(serving_encode(scratch, serving), 0, out);
+}
+
+static void encode_team(struct arena *scratch, struct strbuf *out, const struct route_team *team)
+{
+    strbuf_puts(out, "{\"team\":");
+    strbuf_json(out, team->name);
+    put_serving(scratch, out, team->serving);
+    strbuf_putc(out, '}');
+}
+
+static void put_counts(struct strbuf *out, const struct route_key *key)
+{
+    for (size_t i = 0; i < key->count_count; i++) {
+        strbuf_puts(out, i ? "," : ",\"counts\":[");
+        strbuf_json(out, key->counts[i]->name);
+    }
+    strbuf_puts(out, key->count_count ? "]" : "");
+}
+
+static void encode_key(struct arena *scratch, struct strbuf *out, const struct route_key *key)
 {
     char hex[65];
     sodium_bin2hex(hex, sizeof hex, key->hash, sizeof key->hash);
@@ -342,7 +445,10 @@ static void encode_key(struct strbuf *out, const struct route_key *key)
     put_text(out, "user", key->user);
     put_texts(out, "teams", (const char *const *)key->teams, key->team_count);
     put_texts(out, "services", (const char *const *)key->services, key->service_count);
-    strbuf_printf(out, "\"expiresMs\":%" PRId64 "}", key->expires_ms);
+    strbuf_printf(out, "\"expiresMs\":%" PRId64, key->expires_ms);
+    put_serving(scratch, out, key->serving);
+    put_counts(out, key);
+    strbuf_putc(out, '}');
 }
 
 static void encode_replica(struct strbuf *out, const struct route_replica *replica)
@@ -386,7 +492,12 @@ char *routes_encode(const struct routes *routes)
     strbuf_printf(&out, "{\"generation\":%" PRId64 ",\"keys\":[", routes->generation);
     for (size_t i = 0; i < routes->key_count; i++) {
         strbuf_puts(&out, i ? "," : "");
-        encode_key(&out, &routes->keys[i]);
+        encode_key(scratch, &out, &routes->keys[i]);
+    }
+    strbuf_puts(&out, "],\"teams\":[");
+    for (size_t i = 0; i < routes->team_count; i++) {
+        strbuf_puts(&out, i ? "," : "");
+        encode_team(scratch, &out, &routes->teams[i]);
     }
     strbuf_puts(&out, "],\"services\":[");
     for (size_t i = 0; i < routes->service_count; i++) {

@@ -3,14 +3,18 @@
  *
  *     {"generation": 17,
  *      "keys": [{"id": "k1", "hash": "<SHA-256 of the key, hex>", "user": "ann",
- *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0}],
+ *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0,
+ *                "serving": {"limits": [..], "priority": 500}, "counts": ["vision"]}],
+ *      "teams": [{"team": "vision", "serving": {"limits": [..], "weight": 2}}],
  *      "services": [{"route": "digits", "service": "vision/digits", "team": "vision",
  *                    "protocols": ["oip", "openai"],
  *                    "options": {"access": "known", "timeout": "10s", ..},
  *                    "replicas": [{"replica": 4711, "version": 3, "address": "unix:/..",
  *                                  "uid": 20001, "draining": false}]}]}
  *
- * The options are `spec.gateway` of the Service, of which docs/kinds.md has the table.
+ * The options are `spec.gateway` of the Service, of which docs/kinds.md has the table; `serving` is
+ * that of the Team, or of the token. A key's requests count for the teams in "counts": the one it
+ * belongs to, then those above it. "serving", "counts" and "teams" may be missing.
  * A key counts for a service when its teams hold the service's team ("access": "team"), or whatever
  * its teams ("known"), and its services are none or hold the service. `replica` is the id of the
  * replica's job. A draining replica gets no new request. Generations ascend; they go on over
@@ -26,12 +30,20 @@
 
 struct arena;
 struct service_gateway;
+struct serving_rights;
 
 enum {
     ROUTES_BYTES_MAX = 16 << 20,
     ROUTE_SERVICES_MAX = 10000,
     ROUTE_REPLICAS_MAX = 1000, /* of a service */
     ROUTE_KEYS_MAX = 100000,
+    ROUTE_TEAMS_MAX = 10000,
+    ROUTE_COUNTS_MAX = 4, /* teams that a key counts for */
+};
+
+struct route_team {
+    const char *name;
+    const struct serving_rights *serving;
 };
 
 struct route_key {
@@ -42,7 +54,10 @@ struct route_key {
     size_t team_count;
     const char **services; /* "team/name"; none: all */
     size_t service_count;
-    int64_t expires_ms; /* 0: never */
+    int64_t expires_ms;                   /* 0: never */
+    const struct serving_rights *serving; /* NULL: nothing is said */
+    const struct route_team **counts;     /* of routes.teams */
+    size_t count_count;
 };
 
 struct route_replica {
@@ -70,6 +85,8 @@ struct routes {
     size_t key_count;
     const struct route_service *services;
     size_t service_count;
+    const struct route_team *teams;
+    size_t team_count;
 };
 
 /* Decodes a document into the arena. ERR_INVALID names the place. Route names are unique. */

@@ -35,6 +35,7 @@ struct route_table {
     size_t replica_count;
     struct table_key *keys; /* ascending */
     int64_t openai_body_max;
+    struct limit_store *limits;
     uint64_t sequence;
 };
 
@@ -105,6 +106,11 @@ static struct replica_state *state_of(
     return state;
 }
 
+const struct service_terms *replica_states_terms(const struct replica_states *states)
+{
+    return terms_first(states->terms);
+}
+
 void replica_states_write(const struct replica_states *states, struct strbuf *out)
 {
     for (struct replica_state *state = states->first; state; state = state->next) {
@@ -128,6 +134,7 @@ void replica_states_write_metrics(const struct replica_states *states, struct st
         strbuf_json(out, state->address);
         strbuf_printf(out, "} %" PRIdFAST64 "\n", atomic_load(&state->outstanding));
     }
+    terms_write_metrics(states->terms, out);
 }
 
 void replica_state_begin(struct replica_state *state)
@@ -279,6 +286,16 @@ const struct table_replica *route_table_replica(const struct route_table *table,
 int64_t route_table_openai_body_max(const struct route_table *table)
 {
     return table->openai_body_max;
+}
+
+struct limit_store *route_table_limits(const struct route_table *table)
+{
+    return table->limits;
+}
+
+void route_table_set_limits(struct route_table *table, struct limit_store *limits)
+{
+    table->limits = limits;
 }
 
 const struct table_service *route_table_service(const struct route_table *table, const char *route)

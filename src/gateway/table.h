@@ -45,7 +45,9 @@ void replica_states_sweep(struct replica_states *states);
 /* Appends the items of "endpoints" of GET /status, with commas. */
 void replica_states_write(const struct replica_states *states, struct strbuf *out);
 
-/* Appends the same in Prometheus' text form. */
+/* The terms of all services, those of before among them; the first, or NULL. */
+const struct service_terms *replica_states_terms(const struct replica_states *states);
+/* Appends the same in Prometheus' text form, and what is counted of services. */
 void replica_states_write_metrics(const struct replica_states *states, struct strbuf *out);
 
 /* An attempt at a replica begins: it counts as outstanding until replica_state_done, after which
@@ -90,6 +92,11 @@ size_t route_table_replica_count(const struct route_table *table);
 const struct table_replica *route_table_replica(const struct route_table *table, size_t index);
 /* The largest request body that any service of the OpenAI API takes; 0 without one. */
 int64_t route_table_openai_body_max(const struct route_table *table);
+struct limit_store;
+/* The counters of limits; NULL where no limit is in the routes. */
+struct limit_store *route_table_limits(const struct route_table *table);
+/* Before the table is offered to workers. The counters outlive it. */
+void route_table_set_limits(struct route_table *table, struct limit_store *limits);
 /* The service of a route, or NULL. */
 const struct table_service *route_table_service(const struct route_table *table, const char *route);
 

@@ -27,6 +27,12 @@ static const struct row {
     {"GET", "/v2/models/*/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
     {"GET", "/v2/models/*/versions/#/ready", PROTOCOL_OIP, ASK_MODEL_READY, ""},
     {"POST", "/v2/models/*/versions/#/infer", PROTOCOL_OIP, ASK_FORWARD_PATH, "/infer"},
+    {"GET", "/v2/models/*/config", PROTOCOL_OIP, ASK_FORWARD_PATH, "/config"},
+    {"GET", "/v2/models/*/versions/#/config", PROTOCOL_OIP, ASK_FORWARD_PATH, "/config"},
+    {"GET", "/v2/models/*/stats", PROTOCOL_OIP, ASK_FORWARD_PATH, "/stats"},
+    {"GET", "/v2/models/*/versions/#/stats", PROTOCOL_OIP, ASK_FORWARD_PATH, "/stats"},
+    {"POST", "/v2/repository/models/*/load", PROTOCOL_OIP, ASK_LOAD, ""},
+    {"POST", "/v2/repository/models/*/unload", PROTOCOL_OIP, ASK_LOAD, ""},
     {"GET", "/v1/models", PROTOCOL_OPENAI, ASK_MODEL_LIST, ""},
     {"GET", "/v1/models/*", PROTOCOL_OPENAI, ASK_MODEL_ENTRY, ""},
     {"POST", "/v1/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/completions"},
@@ -74,6 +80,17 @@ static bool matches(const struct row *row, const char *path, struct target *ret)
     return !*pattern && !*path;
 }
 
+static bool is_get(const struct row *row)
+{
+    return row->method[0] == 'G';
+}
+
+/* HEAD is GET without the body. */
+static bool takes(const struct row *row, const char *method)
+{
+    return !strcmp(method, row->method) || (is_get(row) && !strcmp(method, "HEAD"));
+}
+
 int target_find(const char *method, const char *path, struct target *ret, const char **ret_allow)
 {
     int status = 404;
@@ -81,14 +98,14 @@ int target_find(const char *method, const char *path, struct target *ret, const 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         if (!matches(&rows[i], path, &found))
             continue;
-        if (strcmp(method, rows[i].method) != 0) {
-            *ret_allow = rows[i].method;
-            status = 405;
+        if (!takes(&rows[i], method)) {
+            *ret_allow = is_get(&rows[i]) ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+            status = strcmp(method, "OPTIONS") != 0 ? 405 : 204;
             continue;
         }
         found.ask = rows[i].ask;
         found.protocol = rows[i].protocol;
-        found.has_body = rows[i].method[0] == 'P';
+        found.has_body = !is_get(&rows[i]);
         found.verb = rows[i].verb;
         *ret = found;
         return 200;

@@ -15,6 +15,7 @@ enum ask {
     ASK_READY,
     ASK_SERVER,       /* GET /v2 */
     ASK_INDEX,        /* the models a key may see, as Triton's repository index */
+    ASK_LOAD,         /* a model, or its unloading, as Triton's repository takes it: refused */
     ASK_MODEL_READY,  /* answered here: whether a replica is there */
     ASK_MODEL_LIST,   /* of the OpenAI API */
     ASK_MODEL_ENTRY,  /* one of them */
@@ -31,7 +32,8 @@ struct target {
     const char *verb;               /* what follows the model in the path: "/infer"; or "" */
 };
 
-/* 200: found, and *ret set; 404: no such path; 405: *ret_allow says which method there is. */
+/* 200: found, and *ret set; 404: no such path; 405, or 204 to OPTIONS: *ret_allow says which
+ * methods there are. */
 int target_find(const char *method, const char *path, struct target *ret, const char **ret_allow);
 /* The protocol that errors about the path are to be told in. */
 enum protocol target_protocol(const char *path);

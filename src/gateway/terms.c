@@ -5,15 +5,18 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "gateway/relay_turn.h"
 #include "spec/serving.h"
 #include "wire/doc.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct terms_set {
     struct service_terms *first;
+    struct service_state *first_state;
     struct strmap by_text, states;
 };
 
@@ -30,6 +33,8 @@ static struct service_state *state_of(struct terms_set *set, const char *service
     if (!state) {
         state = mem_alloc(1, sizeof *state);
         state->service = mem_strdup(service);
+        state->next = set->first_state;
+        set->first_state = state;
         strmap_put(&set->states, service, state);
     }
     state->terms++;
@@ -42,6 +47,11 @@ static void state_release(struct terms_set *set, struct service_state *state)
     if (--state->terms > 0)
         return;
     strmap_remove(&set->states, state->service);
+    struct service_state **link = &set->first_state;
+    while (*link != state)
+        link = &(*link)->next;
+    *link = state->next;
+    turns_destroy(state->turns);
     free(state->service);
     free(state);
 }
@@ -81,6 +91,8 @@ static struct service_terms *terms_create(
     terms->openai = service->openai;
     options_copy(terms, service->options_text);
     terms->state = state_of(set, service->service);
+    if (terms->options.queue.concurrency > 0 && !terms->state->turns)
+        terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
     terms->text = text;
     terms->next = set->first;
     set->first = terms;
@@ -100,6 +112,11 @@ struct service_terms *terms_of(struct terms_set *set, const struct route_service
     return terms;
 }
 
+const struct service_terms *terms_first(const struct terms_set *set)
+{
+    return set->first;
+}
+
 void terms_release(struct service_terms *terms)
 {
     assert(terms->tables > 0);
@@ -113,7 +130,8 @@ static bool is_held(const struct service_terms *terms)
         if (atomic_load_explicit(&terms->uses[i].count, memory_order_acquire) > 0)
             return true;
     }
-    return terms->tables > 0;
+    /* After the counts: who sent a message about a turn held the terms then. */
+    return terms->tables > 0 || (terms->state->turns && turns_moving(terms->state->turns));
 }
 
 static void terms_free(struct terms_set *set, struct service_terms *terms)
@@ -147,4 +165,76 @@ void terms_set_destroy(struct terms_set *set)
     strmap_finish(&set->by_text);
     strmap_finish(&set->states);
     free(set);
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static const char *const refusal_names[SERVICE_REFUSALS] = {
+    [LIMIT_REQUESTS] = "requests",
+    [LIMIT_INPUT_TOKENS] = "inputTokens",
+    [LIMIT_OUTPUT_TOKENS] = "outputTokens",
+    [LIMIT_TOKENS] = "tokens",
+    [LIMIT_MONEY] = "money",
+    [LIMIT_CONCURRENCY] = "concurrency",
+    [REFUSED_BUSY] = "busy",
+    [REFUSED_WAITED] = "waited",
+    [REFUSED_AWAY] = "sharedAway",
+};
+
+static uint64_t admitted(const struct service_state *state)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(state->counts); i++)
+        total += atomic_load_explicit(&state->counts[i].admitted, memory_order_relaxed);
+    return total;
+}
+
+static uint64_t refused(const struct service_state *state, size_t why)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(state->counts); i++)
+        total += atomic_load_explicit(&state->counts[i].refused[why], memory_order_relaxed);
+    return total;
+}
+
+static void write_refused(const struct service_state *state, struct strbuf *out)
+{
+    for (size_t why = 0; why < SERVICE_REFUSALS; why++) {
+        uint64_t count = refused(state, why);
+        if (count == 0)
+            continue;
+        strbuf_puts(out, "muster_gateway_service_refused_total{service=");
+        strbuf_json(out, state->service);
+        strbuf_printf(out, ",reason=\"%s\"} %" PRIu64 "\n", refusal_names[why], count);
+    }
+}
+
+static void write_metric(
+    struct strbuf *out, const char *name, const struct service_state *state, uint64_t value)
+{
+    strbuf_printf(out, "%s{service=", name);
+    strbuf_json(out, state->service);
+    strbuf_printf(out, "} %" PRIu64 "\n", value);
+}
+
+void terms_write_metrics(const struct terms_set *set, struct strbuf *out)
+{
+    const struct service_state *first = set->first_state;
+    strbuf_puts(out,
+        "# HELP muster_gateway_service_admitted_total Requests that limits and queues let pass.\n"
+        "# TYPE muster_gateway_service_admitted_total counter\n");
+    for (const struct service_state *state = first; state; state = state->next) {
+        if (admitted(state) > 0)
+            write_metric(out, "muster_gateway_service_admitted_total", state, admitted(state));
+    }
+    strbuf_puts(out, "# HELP muster_gateway_service_refused_total Requests refused, by reason.\n"
+                     "# TYPE muster_gateway_service_refused_total counter\n");
+    for (const struct service_state *state = first; state; state = state->next)
+        write_refused(state, out);
+    strbuf_puts(out, "# HELP muster_gateway_service_waiting Requests that wait for their turn.\n"
+                     "# TYPE muster_gateway_service_waiting gauge\n");
+    for (const struct service_state *state = first; state; state = state->next) {
+        if (state->turns)
+            write_metric(out, "muster_gateway_service_waiting", state, turns_waiting(state->turns));
+    }
 }

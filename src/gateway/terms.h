@@ -7,6 +7,8 @@
  * have the same service_state. */
 #pragma once
 
+#include "gateway/batch_figures.h"
+#include "gateway/limit_estimate.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
 
@@ -17,11 +19,32 @@
 
 enum { GATEWAY_WORKERS_MAX = 16 };
 
+/* Why a request was refused: a limit (enum limit_what), or one of these. */
+enum service_refusal {
+    REFUSED_BUSY = LIMIT_WHAT_COUNT, /* it would have waited too long for its turn */
+    REFUSED_WAITED,                  /* it has */
+    REFUSED_AWAY,                    /* the shared counters cannot be asked */
+    SERVICE_REFUSALS
+};
+
+/* What one worker counted. */
+struct service_counts {
+    atomic_uint_fast64_t admitted, refused[SERVICE_REFUSALS];
+    char apart[48]; /* workers share no cache line for most */
+};
+
+struct turns;
+
 /* What is known of a service, whatever its options: features keep here, as atomics, what workers
  * share. */
 struct service_state {
     char *service; /* "team/name" */
     size_t terms;  /* that have it; the main thread's */
+    struct batch_figures batch;
+    struct limit_learned learned;
+    struct turns *turns; /* see relay_turn.h; NULL: it has no queue */
+    struct service_state *next;
+    struct service_counts counts[GATEWAY_WORKERS_MAX];
 };
 
 /* Requests under way that hold them, of one worker. */
@@ -54,11 +77,34 @@ void terms_set_destroy(struct terms_set *set);
  * more, until terms_release. */
 struct service_terms *terms_of(struct terms_set *set, const struct route_service *service);
 void terms_release(struct service_terms *terms);
+/* The first of all that live; the others follow by `next`. NULL: there are none. */
+const struct service_terms *terms_first(const struct terms_set *set);
 /* Frees those that no table has and no request holds. */
 void terms_sweep(struct terms_set *set);
 
+struct strbuf;
+/* Appends what was admitted and refused, and what waits, by service: of those with limits or a
+ * queue. */
+void terms_write_metrics(const struct terms_set *set, struct strbuf *out);
+
 /* ---- workers ---------------------------------------------------------------------------------
  */
+
+/* On that worker's thread, as the next. */
+static inline void service_count_admitted(struct service_state *state, int worker)
+{
+    atomic_uint_fast64_t *count = &state->counts[worker].admitted;
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* why: enum limit_what or enum service_refusal. */
+static inline void service_count_refused(struct service_state *state, int worker, int why)
+{
+    atomic_uint_fast64_t *count = &state->counts[worker].refused[why];
+    atomic_store_explicit(
+        count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+}
 
 /* The terms are in the table that the worker uses now, or held already. */
 static inline void terms_hold(struct service_terms *terms, int worker)

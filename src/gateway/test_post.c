@@ -78,7 +78,7 @@ static void every_message_arrives_once_and_in_order(void **state)
     event_base_free(receiver.base);
 }
 
-static void closing_delivers_what_is_there(void **state)
+static void what_is_left_is_delivered_at_the_end(void **state)
 {
     (void)state;
     struct post_office *office;
@@ -90,6 +90,8 @@ static void closing_delivers_what_is_there(void **state)
     struct post_box *box = post_box_open(office, 1, receiver.base, NULL);
     send_all(&sender);
     post_box_close(box);
+    assert_int_equal(receiver.left, MESSAGES);
+    post_office_settle(office, (struct worker_view *const[]){NULL, NULL});
     assert_int_equal(receiver.left, 0);
     assert_false(receiver.disordered);
     post_office_destroy(office);
@@ -113,7 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_message_arrives_once_and_in_order),
-        cmocka_unit_test(closing_delivers_what_is_there),
+        cmocka_unit_test(what_is_left_is_delivered_at_the_end),
         cmocka_unit_test(every_hash_has_an_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,12 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "gateway/cache.h"
+#include "gateway/limit_shared.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_batch.h"
+#include "gateway/relay_cache.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -95,6 +99,8 @@ static void take_table(struct gateway_worker *worker)
     atomic_store_explicit(&worker->seen, route_table_sequence(next), memory_order_release);
     poke(worker->options.main_fd);
     relay_wake_waiting(&worker->view);
+    if (worker->view.batcher)
+        batcher_table_changed(worker->view.batcher);
 }
 
 struct http_endpoint *gateway_worker_endpoint(
@@ -213,6 +219,8 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .ctx = worker,
         .common_fields = common,
         .common_field_count = ARRAY_LEN(common),
+        .http2 = true,
+        .unpack_bodies = true,
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
         .requests_per_s = options->requests_per_s};
@@ -233,6 +241,12 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
     worker->view.office = worker->options.office;
+    if (worker->options.redis)
+        worker->view.shared =
+            limit_shared_open(worker->options.redis, worker->view.base, worker->options.shared);
+    worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
+    if (batcher_create(worker, &worker->view.batcher, err) < 0)
+        return -1;
     worker->box = post_box_open(
         worker->view.office, worker->options.number, worker->view.base, &worker->view);
     /* With fewer, 256 clients of one replica had every third request open a connection anew. They
@@ -245,11 +259,13 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     return open_server(worker, ret_port, err);
 }
 
-/* The server goes first: it cancels the requests, which give up their exchanges. */
 static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
+    limit_shared_close(worker->view.shared);
     post_box_close(worker->box);
+    batcher_destroy(worker->view.batcher);
+    cache_destroy(worker->view.cache);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
@@ -315,8 +331,14 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
 
 void gateway_worker_join(struct gateway_worker *worker)
 {
-    if (!worker)
-        return;
     pthread_join(worker->thread, NULL);
-    worker_close(worker);
+    /* The server goes first: it cancels the requests, which give up their exchanges. */
+    http_server_destroy(worker->http);
+    worker->http = NULL;
+}
+
+void gateway_worker_free(struct gateway_worker *worker)
+{
+    if (worker)
+        worker_close(worker);
 }

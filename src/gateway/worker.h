@@ -14,9 +14,14 @@
 #include <sys/queue.h>
 
 struct access_log;
+struct batcher;
+struct cache;
 struct event_base;
 struct http_endpoint;
+struct limit_shared;
+struct limit_shared_options;
 struct post_office;
+struct redis_library;
 struct relay;
 struct usage_file;
 
@@ -36,9 +41,12 @@ struct worker_options {
     const char *tls_cert, *tls_key;
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
+    int64_t cache_bytes; /* of this worker */
     const char *usage_folder, *incarnation;
     struct access_log *log; /* outlives the worker, as the office */
     struct post_office *office;
+    struct redis_library *redis; /* NULL: no counters are shared */
+    const struct limit_shared_options *shared;
     int main_fd; /* an eventfd of the main thread: there is news */
 };
 
@@ -50,6 +58,12 @@ enum figure {
     FIGURE_OPEN,       /* now */
     FIGURE_WAITING,    /* now */
     FIGURE_HELD_BYTES, /* now */
+    FIGURE_CACHE_HITS,
+    FIGURE_CACHE_SHARED,
+    FIGURE_CACHE_MISSES,
+    FIGURE_CACHE_EVICTED,
+    FIGURE_CACHE_ENTRIES, /* now */
+    FIGURE_CACHE_BYTES,   /* now */
     FIGURES,
 };
 
@@ -76,7 +90,10 @@ struct worker_view {
     struct event_base *base;
     const struct route_table *table; /* until the next turn of the loop */
     struct post_office *office;      /* for messages to the other workers */
+    struct limit_shared *shared;     /* counters of several gateways; NULL: none */
     struct usage_file *usage;
+    struct batcher *batcher; /* the batches of the services that are this worker's */
+    struct cache *cache;     /* the answers of the keys that are this worker's */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
@@ -98,8 +115,10 @@ struct gateway_worker;
 MUST_CHECK int gateway_worker_start(const struct worker_options *options,
     const struct route_table *table, struct gateway_worker **ret, uint16_t *ret_port,
     struct error *err);
-/* Joins the thread, which has been told to drain, and frees. NULL is fine. */
+/* Joins the thread, which has been told to end, and cancels the requests that are left. */
 void gateway_worker_join(struct gateway_worker *worker);
+/* Frees it: all workers are joined, so that nobody sends messages any more. NULL is fine. */
+void gateway_worker_free(struct gateway_worker *worker);
 
 /* ---- from the main thread -------------------------------------------------------------------- */
 

@@ -26,6 +26,8 @@ static const char *const kind_names[] = {
     [BLOCK_GUARANTEE] = "guarantee",
     [BLOCK_PROMISE] = "promise",
     [BLOCK_KEPT] = "kept",
+    [BLOCK_SPOT] = "spot",
+    [BLOCK_ROUND] = "round",
     [BLOCK_ROOM] = "room",
     [BLOCK_TURN] = "turn",
 };
@@ -176,6 +178,17 @@ static void set_level(const struct explain *in, struct doc *waits)
     doc_set_int(in->arena, waits, "held", in->block.held);
 }
 
+/* Which policy it waits for, and until when as far as that goes by time. */
+static void set_policy(const struct explain *in, struct doc *waits)
+{
+    bool spot = in->block.kind == BLOCK_SPOT;
+    doc_set_string(in->arena, waits, "policy", in->block.policy);
+    doc_set_int(in->arena, waits, spot ? "elsewhere" : "target",
+        spot ? in->block.elsewhere : in->block.target);
+    if (in->block.until_ms)
+        set_until(in, waits);
+}
+
 static struct doc *waits_doc(const struct explain *in)
 {
     struct doc *waits = doc_map(in->arena);
@@ -209,6 +222,12 @@ static struct doc *waits_doc(const struct explain *in)
         set_node(in, waits, block->node);
         set_until(in, waits);
         doc_set_int(in->arena, waits, "more", block->other_nodes);
+        set_amounts(in, waits);
+        set_nodes(in, waits);
+        break;
+    case BLOCK_SPOT:
+    case BLOCK_ROUND:
+        set_policy(in, waits);
         set_amounts(in, waits);
         set_nodes(in, waits);
         break;

@@ -121,6 +121,8 @@ void explain_set_holders(const struct explain *in, struct doc *out)
     case BLOCK_LIMIT:
     case BLOCK_GUARANTEE: core_row_each(in->core, ROW_ATTEMPT, on_attempt, &holders); break;
     case BLOCK_PROMISE:
+    case BLOCK_ROUND:
+    case BLOCK_SPOT:
     case BLOCK_ROOM:
     case BLOCK_CLAIM: core_row_each(in->core, ROW_PLACEMENT, on_placement, &holders); break;
     default: return;

@@ -2,7 +2,7 @@
  * own user can. */
 #include "planner/frame.h"
 
-#include "core/allot.h"
+#include "core/policy.h"
 
 #include <assert.h>
 #include <string.h>
@@ -85,7 +85,11 @@ void frame_put_hello(struct strbuf *out, const struct core_options *options)
     put_bytes(out, frame_schema(), 8);
     put_bytes(out, (uint64_t)options->round_ms, 8);
     put_bytes(out, (uint64_t)options->reserve_after_ms, 8);
-    strbuf_puts(out, options->allotment ? options->allotment : "");
+    for (enum policy_part part = 0; part < POLICY_PARTS; part++) {
+        const char *name = policy_get(options, part);
+        put_bytes(out, name ? strlen(name) : 0, 1);
+        strbuf_puts(out, name ? name : "");
+    }
     frame_end(out, begin);
 }
 
@@ -142,14 +146,22 @@ static int get_kind(struct frame_cursor *body, enum row_kind *ret, struct error 
     return 0;
 }
 
-static const char *allotment_named(const struct frame_cursor *name)
+static int get_policy(struct frame_cursor *body, enum policy_part part,
+    struct core_options *options, struct error *err)
 {
-    const struct allotment_policy *policy;
-    for (size_t i = 0; (policy = allot_policy(i)); i++) {
-        if (strlen(policy->name) == name->left && memcmp(policy->name, name->at, name->left) == 0)
-            return policy->name;
-    }
-    return NULL;
+    char name[UINT8_MAX + 1] = "";
+    uint64_t length = 0;
+    if (get_bytes(body, 1, &length, err) < 0)
+        return -1;
+    if (length > body->left)
+        return error_set(err, ERR_INVALID, "a frame ends in the middle of a name");
+    memcpy(name, body->at, length);
+    body->at += length;
+    body->left -= length;
+    if (!policy_set(options, part, length ? name : NULL))
+        return error_set(
+            err, ERR_CONFLICT, "the server's policy for %s is not known here", policy_option(part));
+    return 0;
 }
 
 int frame_get_hello(struct frame_cursor *body, struct core_options *ret, struct error *err)
@@ -161,12 +173,15 @@ int frame_get_hello(struct frame_cursor *body, struct core_options *ret, struct 
         return error_set(err, ERR_CONFLICT, "the server is another version of this program");
     if (frame_get_u64(body, &round_ms, err) < 0 || frame_get_u64(body, &reserve_after_ms, err) < 0)
         return -1;
-    const char *allotment = body->left ? allotment_named(body) : NULL;
-    if (body->left && !allotment)
-        return error_set(err, ERR_CONFLICT, "the server allots by a policy that is not known here");
-    *ret = (struct core_options){.allotment = allotment,
-        .round_ms = (int64_t)round_ms,
-        .reserve_after_ms = (int64_t)reserve_after_ms};
+    struct core_options options = {
+        .round_ms = (int64_t)round_ms, .reserve_after_ms = (int64_t)reserve_after_ms};
+    for (enum policy_part part = 0; part < POLICY_PARTS; part++) {
+        if (get_policy(body, part, &options, err) < 0)
+            return -1;
+    }
+    if (body->left)
+        return error_set(err, ERR_INVALID, "bytes after a greeting");
+    *ret = options;
     return 0;
 }
 

@@ -100,7 +100,11 @@ static void rows_that_are_none_are_refused(void **state)
 static void a_hello_tells_what_the_core_was_made_with(void **state)
 {
     struct strbuf out = {0};
-    struct core_options said = {.allotment = "elastic", .round_ms = 5000, .reserve_after_ms = -1};
+    struct core_options said = {.allotment = "elastic",
+        .placement = "best-fit",
+        .spot = "greedy",
+        .round_ms = 5000,
+        .reserve_after_ms = -1};
     struct core_options read = {0};
     struct error err;
     (void)state;
@@ -108,6 +112,9 @@ static void a_hello_tells_what_the_core_was_made_with(void **state)
     struct frame frame = only_frame(&out);
     assert_int_equal(frame_get_hello(&frame.body, &read, &err), 0);
     assert_string_equal(read.allotment, "elastic");
+    assert_string_equal(read.placement, "best-fit");
+    assert_string_equal(read.spot, "greedy");
+    assert_null(read.victims);
     assert_true(read.round_ms == 5000 && read.reserve_after_ms == -1);
     strbuf_clear(&out);
     frame_put_hello(&out, &(struct core_options){0});
@@ -120,6 +127,15 @@ static void a_hello_tells_what_the_core_was_made_with(void **state)
     frame = only_frame(&out);
     assert_int_equal(frame_get_hello(&frame.body, &read, &err), -1);
     assert_int_equal(err.code, ERR_CONFLICT);
+    for (size_t cut = 1; cut < 20; cut++) {
+        said.allotment = NULL;
+        strbuf_clear(&out);
+        frame_put_hello(&out, &said);
+        frame = only_frame(&out);
+        frame.body.left -= cut;
+        assert_int_equal(frame_get_hello(&frame.body, &read, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+    }
     strbuf_finish(&out);
 }
 

@@ -3,7 +3,7 @@
 
 #include "base/map.h"
 #include "base/vec.h"
-#include "core/allot.h"
+#include "core/policy.h"
 #include "planner/explain_parts.h"
 #include "planner/forecast.h"
 #include "spec/spec.h"
@@ -54,52 +54,6 @@ static int apply_changes(const struct whatif *in, struct core *core, struct erro
     return failed;
 }
 
-/* The i-th name of who runs with how many ranks, or NULL. */
-static const char *allotment_name(size_t i)
-{
-    const struct allotment_policy *policy = allot_policy(i);
-    return policy ? policy->name : NULL;
-}
-
-static const struct {
-    const char *(*name)(size_t i);
-    size_t offset;
-} policy_parts[] = {
-    {core_placement_name, offsetof(struct core_options, placement)},
-    {allotment_name, offsetof(struct core_options, allotment)},
-};
-
-/* Sets the option that has a policy of that name. */
-static int choose_policy(const char *name, struct core_options *options, struct error *err)
-{
-    SCOPED(strbuf_finish) struct strbuf names = {0};
-    for (size_t part = 0; part < ARRAY_LEN(policy_parts); part++) {
-        for (size_t i = 0; policy_parts[part].name(i); i++) {
-            const char *known = policy_parts[part].name(i);
-            strbuf_printf(&names, "%s%s", names.length ? ", " : "", known);
-            if (strcmp(known, name) != 0)
-                continue;
-            memcpy((char *)options + policy_parts[part].offset, &known, sizeof known);
-            return 0;
-        }
-    }
-    return error_set(
-        err, ERR_INVALID, "there is no policy %.60s; there are %.400s", name, strbuf_text(&names));
-}
-
-/* Names joined with '+': one for where, one for who. */
-static int choose_policies(
-    struct arena *arena, const char *text, struct core_options *options, struct error *err)
-{
-    char *rest = NULL;
-    char *names = arena_strdup(arena, text ? text : "");
-    for (char *name = strtok_r(names, "+", &rest); name; name = strtok_r(NULL, "+", &rest)) {
-        if (choose_policy(name, options, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static struct forecast *run_side(const struct whatif *in, struct core *core, struct error *err)
 {
     struct forecast_options options = {.history = in->options->history,
@@ -114,7 +68,7 @@ static int run_both(struct whatif *in, struct error *err)
 {
     const struct core_options *today_options = in->options->core;
     struct core_options options = today_options ? *today_options : (struct core_options){0};
-    if (choose_policies(in->arena, doc_get_string(in->ask, "policy"), &options, err) < 0)
+    if (policy_choose(&options, doc_get_string(in->ask, "policy"), err) < 0)
         return -1;
     struct core *changed = copy_load(in->options->copy, &options, err);
     if (!changed)

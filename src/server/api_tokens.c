@@ -5,6 +5,7 @@
 #include "server/handlers.h"
 #include "server/status.h"
 #include "server/tokens.h"
+#include "spec/serving.h"
 
 #include <sodium.h>
 #include <string.h>
@@ -62,6 +63,29 @@ static int read_scope(const struct call *call, const struct doc *body,
     return 0;
 }
 
+/* Kept in its canonical form. */
+static int read_serving(const struct call *call, const struct doc *body,
+    struct token_request *request, struct error *err)
+{
+    struct serving_rights serving;
+    const struct doc *doc = doc_get(body, "serving");
+    struct strbuf text = {0};
+    if (!doc || doc->type == DOC_NULL)
+        return 0;
+    if (doc->type != DOC_MAP)
+        return error_set(err, ERR_INVALID, "serving: expected an object");
+    if (!request->inference)
+        return error_set(err, ERR_INVALID, "serving: only an inference token has limits");
+    if (serving_decode(call->arena, doc, false, &serving, err) < 0)
+        return error_prefix(err, "serving");
+    if (serving_is_default(&serving))
+        return 0;
+    doc_write_json(serving_encode(call->arena, &serving), 0, &text);
+    request->serving = arena_strdup(call->arena, strbuf_text(&text));
+    strbuf_finish(&text);
+    return 0;
+}
+
 static int read_request(const struct call *call, const struct doc *body,
     struct token_request *request, struct error *err)
 {
@@ -84,6 +108,8 @@ static int read_request(const struct call *call, const struct doc *body,
     if (request->services.count > 0 && !request->inference)
         return error_set(
             err, ERR_INVALID, "services: only an inference token is good for some services only");
+    if (read_serving(call, body, request, err) < 0)
+        return -1;
     return read_scope(call, body, request, err);
 }
 

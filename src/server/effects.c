@@ -240,11 +240,7 @@ static int load_row(void *context, enum row_kind kind, const void *row, struct e
 
 struct core_options effects_core_options(const struct server *server)
 {
-    return (struct core_options){
-        .allotment = server->config.allotment,
-        .round_ms = server->config.round_ms,
-        .reserve_after_ms = server->config.reserve_after_ms,
-    };
+    return server->config.core;
 }
 
 int effects_load(struct server *server, struct error *err)

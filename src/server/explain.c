@@ -114,7 +114,8 @@ static void show_lacks(const struct showing *in, struct doc *to, const struct do
 static void show_waits(const struct showing *in, struct doc *to, const struct doc *waits)
 {
     static const char *const plain[] = {"kind", "team", "resource", "node", "pool", "retry", "more",
-        "nodes", "ranks", "orLater", "timeLimit", "level", "domain", "what"};
+        "nodes", "ranks", "orLater", "timeLimit", "level", "domain", "what", "policy", "elsewhere",
+        "target"};
     static const char *const amounts[] = {"held", "need", "limit"};
     const char *resource = doc_get_string(waits, "resource");
     struct doc *out = doc_set(in->arena, to, "waits", doc_map(in->arena));

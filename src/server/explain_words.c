@@ -191,6 +191,38 @@ static void say_kept(const struct doc *waits, struct strbuf *out)
                          : "; with a time limit (spec.timeLimit) it could run until then.");
 }
 
+/* The moment at which a policy decides again, where that goes by time. */
+static bool say_again(const struct doc *waits, const char *before, struct strbuf *out)
+{
+    const char *until = doc_get_string(waits, "until");
+    if (until)
+        strbuf_printf(out, "%s%s", before, until);
+    return until != NULL;
+}
+
+static void say_spot(const struct doc *waits, struct strbuf *out)
+{
+    strbuf_printf(out,
+        "It waits for spot capacity, as the policy %s has it: %s of its %s ranks would fit there "
+        "now, on other capacity %s. It is looked at again when capacity comes free",
+        text_of(waits, "policy"), text_of(waits, "held"), text_of(waits, "need"),
+        text_of(waits, "elsewhere"));
+    say_again(waits, ", and at ", out);
+    strbuf_putc(out, '.');
+}
+
+static void say_round(const struct doc *waits, struct strbuf *out)
+{
+    strbuf_printf(out,
+        "The allotment %s decides in rounds who runs, and the last gave it %s ranks; %s of the %s "
+        "that it needs at least would fit now. The next round is ",
+        text_of(waits, "policy"), text_of(waits, "target"), text_of(waits, "held"),
+        text_of(waits, "need"));
+    if (!say_again(waits, "at ", out))
+        strbuf_puts(out, "held when something changes");
+    strbuf_putc(out, '.');
+}
+
 static void say_turn(const struct doc *waits, struct strbuf *out)
 {
     (void)waits;
@@ -212,6 +244,8 @@ static const struct {
     {"guarantee", say_guarantee},
     {"promise", say_promise},
     {"kept", say_kept},
+    {"spot", say_spot},
+    {"round", say_round},
     {"room", say_room},
     {"turn", say_turn},
 };

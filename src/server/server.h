@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "core/core.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,9 +18,7 @@ struct server_config {
                                * store is new */
     int64_t requests_per_s;   /* for each peer address; 0: 200 */
     int64_t retention_ms;     /* ended jobs and audit events are kept this long; 0: for ever */
-    const char *allotment;    /* who runs with how many ranks: core/allot.h; NULL: fair */
-    int64_t round_ms;         /* of allotments that decide in rounds; 0: their own */
-    int64_t reserve_after_ms; /* struct core_options; 0: default */
+    struct core_options core; /* policies, rounds, promises; the planner is told them */
     const char *vfs;          /* SQLite VFS, for tests; NULL: the system's */
     int ready_fd;             /* one byte is written when the server answers; -1: none */
 };

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "engine/engine.h"
@@ -18,6 +19,7 @@
 #include "server/identity.h"
 #include "server/launch.h"
 #include "server/tokens.h"
+#include "spec/serving.h"
 #include "store/store.h"
 
 #include <assert.h>
@@ -35,6 +37,7 @@ enum {
     BACKOFF_MAX_MS = 5000,
     TIMEOUT_MS = 5000,
     STATUS_BYTES_MAX = 4 << 20,
+    TEAM_LEVELS_MAX = 64,
 };
 
 static void strbuf_scope(struct strbuf *buf)
@@ -69,7 +72,9 @@ struct composer {
     VEC(const struct replica_row *) replicas; /* that get requests, by service */
     VEC(struct route_service) list;
     VEC(struct route_key) keys;
-    VEC(const char *) teams; /* that have a service */
+    VEC(const char *) teams;        /* that have a service */
+    VEC(struct route_team) serving; /* of which something is said */
+    struct strmap serving_at;       /* by name: the place in the list, plus one */
 };
 
 static void add_replica(void *context, enum row_kind kind, const void *data)
@@ -188,6 +193,69 @@ static bool names_service_of(
     return false;
 }
 
+/* The map has places, since the list moves while it grows. */
+static void add_teams(struct composer *composer)
+{
+    const struct catalog *catalog = composer->services->server->catalog;
+    for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
+        const struct team *team = &catalog_at(catalog, KIND_TEAM, i)->manifest->team;
+        if (serving_is_default(&team->serving) || composer->serving.count >= ROUTE_TEAMS_MAX)
+            continue;
+        struct route_team item = {team->metadata.name, &team->serving};
+        vec_push(&composer->serving, item);
+        strmap_put(&composer->serving_at, item.name, (void *)composer->serving.count);
+    }
+}
+
+/* The team that a key belongs to: the first it was made for, else the only one whose member its
+ * user is. NULL: none. */
+static const struct team *team_of(const struct catalog *catalog, const struct token_facts *token)
+{
+    const struct team *found = NULL;
+    if (token->scope->count > 0)
+        return catalog_team(catalog, token->scope->teams[0]);
+    for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
+        const struct team *team = &catalog_at(catalog, KIND_TEAM, i)->manifest->team;
+        for (size_t j = 0; j < team->members.count; j++) {
+            if (strcmp(team->members.items[j].user, token->user) != 0)
+                continue;
+            if (found)
+                return NULL;
+            found = team;
+        }
+    }
+    return found;
+}
+
+/* The teams of which something is said, from the key's upwards. */
+static void add_counts(
+    struct composer *composer, const struct token_facts *token, struct route_key *key)
+{
+    const struct catalog *catalog = composer->services->server->catalog;
+    const struct team *team = composer->serving.count > 0 ? team_of(catalog, token) : NULL;
+    key->counts = arena_alloc(composer->arena, ROUTE_COUNTS_MAX, sizeof *key->counts);
+    for (int level = 0; team && level < TEAM_LEVELS_MAX; level++) {
+        size_t at = (size_t)strmap_get(&composer->serving_at, team->metadata.name);
+        if (at > 0 && key->count_count < ROUTE_COUNTS_MAX)
+            key->counts[key->count_count++] = &composer->serving.items[at - 1];
+        team = team->parent ? catalog_team(catalog, team->parent) : NULL;
+    }
+}
+
+/* What is stored was checked when it was made; what a newer program stored is read as far as it is
+ * known. */
+static const struct serving_rights *token_serving(
+    struct composer *composer, const struct token_facts *token)
+{
+    if (!token->serving)
+        return NULL;
+    struct serving_rights *serving = arena_alloc(composer->arena, 1, sizeof *serving);
+    const struct doc *doc = doc_parse_json(
+        composer->arena, token->serving, strlen(token->serving), DOC_BYTES_MAX, NULL);
+    struct error err;
+    return doc && serving_decode(composer->arena, doc, true, serving, &err) == 0 ? serving : NULL;
+}
+
 /* The teams whose services the token may ask: only those that have any. */
 static void add_key(void *context, const struct token_facts *token)
 {
@@ -204,7 +272,9 @@ static void add_key(void *context, const struct token_facts *token)
         .teams = teams,
         .services = services,
         .service_count = token->services->count,
-        .expires_ms = token->expires_ms};
+        .expires_ms = token->expires_ms,
+        .serving = token_serving(composer, token)};
+    add_counts(composer, token, &key);
     for (size_t i = 0; i < composer->teams.count; i++) {
         const char *team = composer->teams.items[i];
         if (identity_role(catalog, &identity, team) >= ROLE_VIEWER ||
@@ -233,14 +303,17 @@ static char *compose(struct gateway_link *link)
             add_service(
                 &composer, &catalog_at(server->catalog, KIND_SERVICE, i)->manifest->service);
     }
+    add_teams(&composer);
     tokens_each(server->tokens, server_now_ms(), add_key, &composer);
-    const struct routes routes = {
-        0, composer.keys.items, composer.keys.count, composer.list.items, composer.list.count};
+    const struct routes routes = {0, composer.keys.items, composer.keys.count, composer.list.items,
+        composer.list.count, composer.serving.items, composer.serving.count};
     char *text = routes_encode(&routes);
     vec_free(&composer.replicas);
     vec_free(&composer.list);
     vec_free(&composer.keys);
     vec_free(&composer.teams);
+    vec_free(&composer.serving);
+    strmap_finish(&composer.serving_at);
     return text;
 }
 

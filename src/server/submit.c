@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "engine/engine.h"
+#include "engine/sockets.h"
 #include "gateway/routes.h"
 #include "server/artifacts.h"
 #include "server/catalog.h"
@@ -149,8 +150,22 @@ static int64_t volume_bytes(const struct server *server)
     return (int64_t)volume.f_blocks * (int64_t)volume.f_frsize;
 }
 
+/* Which devices share a socket, where the machine says so of all. */
+static void fill_sockets(struct arena *arena, const struct engine_node *machine, struct node *node)
+{
+    char lists[SOCKET_LISTS_MAX][SOCKET_LIST_TEXT];
+    size_t count = sockets_of_devices(machine->devices, machine->device_count, lists);
+    if (node->sockets.count || !count)
+        return;
+    node->sockets.items = arena_alloc(arena, count, sizeof *node->sockets.items);
+    node->sockets.count = count;
+    for (size_t i = 0; i < count; i++)
+        node->sockets.items[i] = arena_strdup(arena, lists[i]);
+}
+
 /* What a local node does not say itself is what the machine has, shared out over the nodes. */
-static void fill_local_node(const struct server *server, struct node *node, size_t nodes)
+static void fill_local_node(
+    const struct server *server, struct arena *arena, struct node *node, size_t nodes)
 {
     const struct engine_node *machine = engine_node(server->engine);
     int64_t shares = (int64_t)nodes * (node->count > 0 ? node->count : 1);
@@ -164,6 +179,7 @@ static void fill_local_node(const struct server *server, struct node *node, size
     if (!capacity->accelerator && machine->device_count > 0 && shares == 1) {
         capacity->accelerator = machine->devices[0].type;
         capacity->accelerator_milli = (int64_t)machine->device_count * 1000;
+        fill_sockets(arena, machine, node);
     }
 }
 
@@ -197,7 +213,7 @@ static void check_pool(struct checker *checker, struct pool *pool)
         return;
     }
     for (size_t i = 0; i < pool->nodes.count; i++)
-        fill_local_node(checker->server, &pool->nodes.items[i], pool->nodes.count);
+        fill_local_node(checker->server, checker->arena, &pool->nodes.items[i], pool->nodes.count);
 }
 
 /* The owner is whoever submits, unless the job says otherwise. */

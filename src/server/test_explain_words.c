@@ -84,6 +84,20 @@ static void each_reason_has_its_sentence(void **state)
             "earliest, and when the jobs without a time limit that run there have ended; with a "
             "time "
             "limit (spec.timeLimit) it could run until then."},
+        {"{\"kind\":\"spot\",\"policy\":\"slack\",\"held\":0,\"need\":2,\"elsewhere\":2,"
+         "\"until\":\"2026-01-01T00:00:00Z\"}",
+            "It waits for spot capacity, as the policy slack has it: 0 of its 2 ranks would fit "
+            "there now, on other capacity 2. It is looked at again when capacity comes free, and "
+            "at 2026-01-01T00:00:00Z."},
+        {"{\"kind\":\"round\",\"policy\":\"elastic\",\"held\":2,\"need\":2,\"target\":0,"
+         "\"until\":\"2026-01-01T00:00:00Z\"}",
+            "The allotment elastic decides in rounds who runs, and the last gave it 0 ranks; 2 of "
+            "the 2 that it needs at least would fit now. The next round is at "
+            "2026-01-01T00:00:00Z."},
+        {"{\"kind\":\"round\",\"policy\":\"edf\",\"held\":0,\"need\":2,\"target\":0}",
+            "The allotment edf decides in rounds who runs, and the last gave it 0 ranks; 0 of the "
+            "2 that it needs at least would fit now. The next round is held when something "
+            "changes."},
         {"{\"kind\":\"turn\"}", "There is room for it, and others have their turn before it."},
         {"{\"kind\":\"something new\"}", "It waits."},
     };

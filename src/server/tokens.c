@@ -31,6 +31,7 @@ struct token {
     struct token_scope scope;
     bool inference;
     struct token_services services;
+    char *serving; /* JSON; NULL: nothing is said */
 };
 
 struct tokens {
@@ -47,6 +48,7 @@ static void token_free(struct token *token)
 {
     free(token->user);
     free(token->description);
+    free(token->serving);
     free(token);
 }
 
@@ -79,6 +81,7 @@ static void tokens_add(struct tokens *tokens, const char *hash, const struct tok
     token->scope = request->scope;
     token->inference = request->inference;
     token->services = request->services;
+    token->serving = mem_strdup(request->serving);
     size_t at = 0;
     while (at < tokens->list.count && strcmp(tokens->list.items[at]->id, token->id) < 0)
         at++;
@@ -145,6 +148,28 @@ static struct doc *scope_doc(struct arena *arena, const struct token_scope *scop
     return list;
 }
 
+/* A copy of the document's member as text; NULL without one. */
+static const char *serving_text(struct arena *arena, const struct doc *doc)
+{
+    const struct doc *serving = doc_get(doc, "serving");
+    struct strbuf text = {0};
+    if (!serving || serving->type != DOC_MAP)
+        return NULL;
+    doc_write_json(serving, 0, &text);
+    const char *copy = arena_strdup(arena, strbuf_text(&text));
+    strbuf_finish(&text);
+    return copy;
+}
+
+static void set_serving(struct arena *arena, struct doc *doc, const char *serving)
+{
+    if (!serving)
+        return;
+    struct doc *item = doc_parse_json(arena, serving, strlen(serving), DOC_BYTES_MAX, NULL);
+    assert(item);
+    doc_set(arena, doc, "serving", item);
+}
+
 static int load_token(void *context, const struct document *document, struct error *err)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -154,7 +179,8 @@ static int load_token(void *context, const struct document *document, struct err
     struct token_request request = {.user = doc_get_string(doc, "user"),
         .description = doc_get_string(doc, "description"),
         .expires_ms = doc_get_int(doc, "expires", 0),
-        .inference = doc_get_bool(doc, "inference", false)};
+        .inference = doc_get_bool(doc, "inference", false),
+        .serving = serving_text(arena, doc)};
     if (!request.user || !hash || strlen(hash) != 64 ||
         token_scope_read(doc_get(doc, "teams"), &request.scope, NULL) < 0 ||
         token_services_read(doc_get(doc, "services"), &request.services, NULL) < 0)
@@ -212,6 +238,7 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_r
         doc_set_bool(arena, doc, "inference", true);
     if (request->services.count > 0)
         doc_set(arena, doc, "services", services_doc(arena, &request->services));
+    set_serving(arena, doc, request->serving);
     struct strbuf json = {0};
     doc_write_json(doc, 0, &json);
     store_txn_put_document(
@@ -225,6 +252,7 @@ void tokens_issue(struct tokens *tokens, struct tick *tick, const struct token_r
         doc_set_bool(arena, detail, "inference", true);
     if (request->services.count > 0)
         doc_set(arena, detail, "services", services_doc(arena, &request->services));
+    set_serving(arena, detail, request->serving);
     struct strbuf text = {0};
     doc_write_json(detail, 0, &text);
     tick_audit(tick, "token-create", "token", ret_id, "", strbuf_text(&text));
@@ -280,7 +308,7 @@ void tokens_each(const struct tokens *tokens, int64_t now_ms, token_visit_fn *vi
         if (!is_valid(token, now_ms))
             continue;
         const struct token_facts facts = {token->id, token->hash, token->user, &token->scope,
-            &token->services, token->expires_ms};
+            &token->services, token->expires_ms, token->serving};
         visit(context, &facts);
     }
 }
@@ -318,6 +346,7 @@ struct doc *tokens_list(const struct tokens *tokens, struct arena *arena, const 
             doc_set_bool(arena, item, "inference", true);
         if (token->services.count > 0)
             doc_set(arena, item, "services", services_doc(arena, &token->services));
+        set_serving(arena, item, token->serving);
     }
     return list;
 }

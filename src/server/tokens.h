@@ -46,6 +46,7 @@ struct token_request {
     struct token_scope scope;
     bool inference; /* good for asking services at the gateway, and for nothing else */
     struct token_services services;
+    const char *serving; /* of an inference token: what serving_decode reads, as JSON; NULL: none */
 };
 /* Makes a token within a tick: its text goes to ret_text, its id (for lists and for revoking, no
  * secret) to ret_id. */
@@ -74,6 +75,7 @@ struct token_facts {
     const struct token_scope *scope;
     const struct token_services *services;
     int64_t expires_ms;
+    const char *serving; /* JSON, or NULL */
 };
 typedef void token_visit_fn(void *context, const struct token_facts *token);
 /* Visits the tokens that are valid at that moment, by id. */

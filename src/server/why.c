@@ -141,6 +141,35 @@ static void say_kept(const struct sentence *say)
                               : "; with a time limit (spec.timeLimit) it could run until then");
 }
 
+static void say_again(const struct sentence *say, const char *otherwise)
+{
+    char text[QUANTITY_TEXT];
+    if (say->block->until_ms)
+        strbuf_puts(say->out, quantity_time(say->block->until_ms, text));
+    else
+        strbuf_puts(say->out, otherwise);
+}
+
+static void say_spot(const struct sentence *say)
+{
+    strbuf_printf(say->out,
+        "it waits for spot capacity (%s): %" PRId64 " of its %" PRId64
+        " ranks would fit there now; it is looked at again ",
+        say->block->policy, say->block->held, say->block->need);
+    if (say->block->until_ms)
+        strbuf_puts(say->out, "when some comes, or at ");
+    say_again(say, "when some comes");
+}
+
+static void say_round(const struct sentence *say)
+{
+    strbuf_printf(say->out,
+        "who runs is decided in rounds (%s), and the last gave it %" PRId64 " ranks; %" PRId64
+        " of at least %" PRId64 " would fit now; the next round is ",
+        say->block->policy, say->block->target, say->block->held, say->block->need);
+    say_again(say, "held when something changes");
+}
+
 static void say_room(const struct sentence *say)
 {
     strbuf_printf(say->out, "there is no room now: %" PRId64 " of its %" PRId64 " ranks would fit",
@@ -166,6 +195,8 @@ static say_fn *const sentences[] = {
     [BLOCK_GUARANTEE] = say_guarantee,
     [BLOCK_PROMISE] = say_promise,
     [BLOCK_KEPT] = say_kept,
+    [BLOCK_SPOT] = say_spot,
+    [BLOCK_ROUND] = say_round,
     [BLOCK_ROOM] = say_room,
     [BLOCK_TURN] = say_turn,
 };

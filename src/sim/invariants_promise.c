@@ -208,7 +208,8 @@ bool invariants_same_domain(const struct sim_store *store, const struct shape_ro
         return a->pool == b->pool;
     if (!has_level(store, a->pool, shape->within)) {
         const struct symbol_row *within = sim_store_row(store, ROW_SYMBOL, shape->within);
-        return a->id == b->id && within && strcmp(within->text, "node") == 0;
+        return a->id == b->id && within &&
+               (strcmp(within->text, "node") == 0 || strcmp(within->text, "socket") == 0);
     }
     for (each_row(level_row, level, store, ROW_LEVEL)) {
         if (level->pool != a->pool)

@@ -145,7 +145,8 @@ static const struct field topology_fields[] = {
         .rule = &rule_name,
         .offset = offsetof(struct job, topology.within),
         .also = "level",
-        .doc = "A level of `spec.topology.levels` of the pools, such as `rack`, or `node`."},
+        .doc = "A level of `spec.topology.levels` of the pools, such as `rack`, or `node`, or "
+               "`socket` for whole devices."},
     {.name = "mode",
         .type = FIELD_ENUM,
         .words = topology_words,

@@ -1,4 +1,5 @@
 /* The table of Pool: capacity at one site, run by one engine, with its prices. */
+#include "base/sockets.h"
 #include "spec/tables.h"
 
 #include <inttypes.h>
@@ -109,6 +110,13 @@ static const struct field node_fields[] = {
         .type = FIELD_BOOL,
         .offset = offsetof(struct node, fractional),
         .doc = "Whether a device may be shared by several jobs."},
+    {.name = "sockets",
+        .type = FIELD_TEXTS,
+        .max = SOCKETS_MAX,
+        .offset = offsetof(struct node, sockets),
+        .doc =
+            "Which accelerators share a socket, or a link: a list such as `0-3` for each. A local "
+            "node that says nothing of its accelerators: as the machine has them."},
     {.name = "labels",
         .type = FIELD_MAP,
         .table = &label_table,
@@ -243,14 +251,28 @@ static void check_node_names(struct field_reader *reader, const struct node_list
     }
 }
 
+static void check_sockets(struct field_reader *reader, const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->nodes.count; i++) {
+        const struct node *node = &pool->nodes.items[i];
+        struct sockets sockets;
+        struct error err;
+        char path[48];
+        snprintf(path, sizeof path, "nodes[%zu].sockets", i);
+        if (sockets_read(node->sockets.items, node->sockets.count,
+                node->capacity.accelerator_milli / 1000, &sockets, &err) < 0)
+            fields_report(reader, path, "%s", err.text);
+    }
+}
+
 static void check_levels(struct field_reader *reader, const struct pool *pool)
 {
     for (size_t i = 0; i < pool->levels.count; i++) {
         const char *name = pool->levels.items[i].name;
         char path[48];
         snprintf(path, sizeof path, "topology.levels[%zu].name", i);
-        if (strcmp(name, "node") == 0)
-            fields_report(reader, path, "node is always the innermost level");
+        if (strcmp(name, "node") == 0 || strcmp(name, "socket") == 0)
+            fields_report(reader, path, "node and socket are always the innermost levels");
         for (size_t j = 0; j < i; j++) {
             if (strcmp(name, pool->levels.items[j].name) == 0)
                 fields_report(reader, path, "topology.levels[%zu] has this name already", j);
@@ -271,6 +293,7 @@ static void finish_pool(struct field_reader *reader, void *object)
         fields_report(reader, "nodes", "a local pool has at least one node");
     check_node_names(reader, &pool->nodes);
     check_levels(reader, pool);
+    check_sockets(reader, pool);
 }
 
 static const struct field pool_spec_fields[] = {

@@ -22,6 +22,14 @@ static const struct field_word retry_words[] = {
     {NULL},
 };
 
+/* Not asked for by default: a replica that does not know stream_options may refuse the request, and
+ * a Service that says nothing has its bodies passed on to the byte. */
+static const struct field_word usage_words[] = {
+    {"pass", USAGE_PASS, "only what the client asks for is counted"},
+    {"ask", USAGE_ASK, "the gateway asks for it, and takes it out of the answer"},
+    {NULL},
+};
+
 static const struct field service_gateway_fields[] = {
     {.name = "access",
         .type = FIELD_ENUM,
@@ -49,6 +57,32 @@ static const struct field service_gateway_fields[] = {
         .fallback = RETRY_SAFE,
         .offset = offsetof(struct service_gateway, retry),
         .doc = "When another replica is asked after one failed."},
+    {.name = "limits",
+        .type = FIELD_OBJECT,
+        .table = &service_limits_table,
+        .offset = offsetof(struct service_gateway, limits),
+        .doc = "How much of it there is for whom."},
+    {.name = "queue",
+        .type = FIELD_OBJECT,
+        .table = &service_queue_table,
+        .offset = offsetof(struct service_gateway, queue),
+        .doc = "How its replicas are shared when all of them are busy."},
+    {.name = "cache",
+        .type = FIELD_OBJECT,
+        .table = &service_cache_table,
+        .offset = offsetof(struct service_gateway, cache),
+        .doc = "Answers that are given again."},
+    {.name = "batching",
+        .type = FIELD_OBJECT,
+        .table = &service_batching_table,
+        .offset = offsetof(struct service_gateway, batching),
+        .doc = "Requests that are put together."},
+    {.name = "usage",
+        .type = FIELD_ENUM,
+        .words = usage_words,
+        .fallback = USAGE_PASS,
+        .offset = offsetof(struct service_gateway, usage),
+        .doc = "How the tokens of streams of the OpenAI API are learnt."},
 };
 const struct field_table service_gateway_table = FIELD_TABLE("ServiceGateway",
     struct service_gateway, service_gateway_fields, .doc = "How the gateway treats requests.");

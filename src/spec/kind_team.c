@@ -157,6 +157,11 @@ static const struct field team_spec_fields[] = {
         .fallback = true,
         .offset = offsetof(struct team, separate_approval),
         .doc = "Whether who asks for a promotion may not approve it."},
+    {.name = "serving",
+        .type = FIELD_OBJECT,
+        .table = &serving_table,
+        .offset = offsetof(struct team, serving),
+        .doc = "What its keys may do at the gateway, and those of the teams below it."},
 };
 static const struct field_table team_spec_table = FIELD_TABLE("TeamSpec", struct team,
     team_spec_fields, .finish = finish_team, .doc = "What a team is entitled to.");

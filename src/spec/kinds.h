@@ -73,6 +73,7 @@ struct node {
     struct resources capacity; /* accelerator_milli is 1000 * devices; 0 CPU or memory in a local
                                 * pool: what the machine has */
     bool fractional;           /* whether devices may be shared */
+    struct text_list sockets;  /* lists of devices that are near each other: base/sockets.h */
     struct label_list labels;
     struct {
         struct taint *items;
@@ -129,6 +130,49 @@ struct pool {
     struct prices prices;
 };
 
+/* ---- limits of requests, of teams, services and tokens ---------------------------------- */
+
+enum limit_what {
+    LIMIT_REQUESTS,
+    LIMIT_INPUT_TOKENS,
+    LIMIT_OUTPUT_TOKENS,
+    LIMIT_TOKENS, /* of both sorts */
+    LIMIT_MONEY,  /* by the service's prices */
+    LIMIT_CONCURRENCY,
+    LIMIT_WHAT_COUNT
+};
+
+enum limit_window {
+    LIMIT_NOW, /* no window: what is under way */
+    LIMIT_SECOND,
+    LIMIT_MINUTE,
+    LIMIT_HOUR,
+    LIMIT_DAY,
+    LIMIT_MONTH, /* 30 days */
+    LIMIT_WINDOW_COUNT
+};
+
+enum { LIMIT_LIST_MAX = 8 };
+
+struct limit {
+    enum limit_what what;
+    int64_t most_micro; /* millionths: of the currency, a token, a request */
+    enum limit_window window;
+};
+
+struct limit_list {
+    struct limit *items;
+    size_t count;
+};
+
+/* What a team's keys, or a single key, may do at the gateway. */
+struct serving_rights {
+    struct limit_list limits; /* of all its requests together, at whichever service */
+    int64_t weight_micro;     /* share of a busy service, against other teams'; 1000000 */
+    int64_t
+        priority; /* of its requests, and the most they may ask for; -1: the team's, or normal */
+};
+
 /* ---- Team ------------------------------------------------------------------------------ */
 
 enum role { ROLE_NONE, ROLE_VIEWER, ROLE_MEMBER, ROLE_APPROVER, ROLE_ADMIN };
@@ -168,6 +212,7 @@ struct team {
     bool host_network;                /* whether its jobs may ask for network: host */
     int64_t jobs_max;                 /* live jobs at most; default 100000 */
     bool separate_approval; /* who asks for a promotion may not approve it; default true */
+    struct serving_rights serving;
 };
 
 /* ---- Class: a template of a job spec ---------------------------------------------------- */
@@ -460,13 +505,51 @@ enum service_access { ACCESS_TEAM, ACCESS_KNOWN, ACCESS_PUBLIC };
 
 enum retry_mode { RETRY_NEVER, RETRY_CONNECT, RETRY_SAFE };
 
+/* Answers that are given again: exactly the same request, model version and tenant. */
+struct service_cache {
+    int64_t ttl_ms; /* 0: none are kept */
+    int64_t entry_bytes_max, bytes_max;
+    bool sampled; /* also answers that were drawn at random */
+};
+/* What is done to learn the tokens of a stream whose client does not ask for them. */
+enum usage_mode { USAGE_PASS, USAGE_ASK };
+
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
+/* Which requests a service takes at all: see docs/gateway-limits.md. */
+struct service_limits {
+    struct limit_list key;     /* of each key */
+    struct limit_list address; /* of each address of clients */
+    struct limit_list all;     /* of all together */
+    struct {
+        int64_t requests_micro, input_micro, output_micro; /* for 1000 of them */
+    } price;
+};
+
+/* How a service's busy replicas are shared. */
+struct service_queue {
+    int64_t concurrency; /* requests at a replica at once; 0: no bound, and no queue */
+    int64_t length;      /* requests that wait, at most */
+    int64_t wait_ms;     /* nobody waits longer, nor begins to who would have to */
+};
+
+/* Requests of many clients in one call. */
+struct service_batching {
+    int64_t max;             /* rows of a call; below 2: off */
+    int64_t latency_goal_ms; /* 0: none */
+    int64_t delay_max_ms;
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
     int64_t timeout_ms;         /* to the first byte of an answer, and between two; 60 s */
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
+    struct service_limits limits;
+    struct service_queue queue;
+    struct service_cache cache;
+    struct service_batching batching;
+    enum usage_mode usage; /* default pass */
 };
 
 struct service {

@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "spec/kinds.h"
 
+#include <stdbool.h>
+
 struct arena;
 struct doc;
 
@@ -15,3 +17,16 @@ struct doc *service_gateway_encode(struct arena *arena, const struct service_gat
  * out. ERR_INVALID names the field; *ret is untouched then. */
 MUST_CHECK int service_gateway_decode(
     struct arena *arena, const struct doc *doc, struct service_gateway *ret, struct error *err);
+
+/* Nothing limited, the usual weight, no priority of its own. */
+void serving_default(struct serving_rights *ret);
+/* As `spec.serving` of a Team has it, without what is the default: an empty map for that. */
+struct doc *serving_encode(struct arena *arena, const struct serving_rights *serving);
+/* Nothing of doc is kept. known: a newer program's fields are skipped, else they are an error.
+ * ERR_INVALID names the field; *ret is untouched then. */
+MUST_CHECK int serving_decode(struct arena *arena, const struct doc *doc, bool known,
+    struct serving_rights *ret, struct error *err);
+/* Whether it says nothing. */
+bool serving_is_default(const struct serving_rights *serving);
+/* "low" .. "urgent", or a number from 0 to 1000. False for any other text. */
+bool serving_priority_parse(const char *text, int64_t *ret);

@@ -1,4 +1,5 @@
-/* HTTP/1.1, ours and strict: a server on an event loop, and a blocking client for the command line.
+/* HTTP/1.1, ours and strict, and HTTP/2: a server on an event loop, and a blocking client for the
+ * command line.
  *
  * Rules that hold for the whole server side:
  * - Everything happens on the thread that runs the event base. Nothing here blocks.
@@ -63,6 +64,16 @@ struct http_server_options {
      * NULL where the server itself refused what came. The one callback made from within the calls
      * that answer: it takes note and does nothing else. */
     void (*on_answer)(const struct http_request *request, int status, void *ctx);
+
+    /* HTTP/2 too: over TLS where the client offers it (ALPN), and in the clear to Unix sockets and
+     * loopback addresses, for clients that begin with it. Handlers see no difference. */
+    bool http2;
+
+    /* Bodies with Content-Encoding gzip or zstd are handed over unpacked, as if they had come so:
+     * the field is hidden, the length not known before, limits hold for what is unpacked. What is
+     * damaged is 400, another coding 415. */
+    bool unpack_bodies;
+    size_t unpack_bytes_max; /* 64 MiB held by decoders, of all requests together */
 
     size_t connections_max;          /* 1024 */
     size_t connections_per_peer_max; /* 128; a peer is an IP address (IPv6: its /64), or a uid */
@@ -165,7 +176,7 @@ bool http_request_header_at(
 const struct http_peer *http_request_peer(const struct http_request *request);
 /* Memory that lives as long as the request. */
 struct arena *http_request_arena(struct http_request *request);
-/* The bytes of the body as announced: 0 without one, -1 when chunked. */
+/* The bytes of the body as announced: 0 without one, -1 when they are not known before. */
 int64_t http_request_body_length(const struct http_request *request);
 /* A pointer of the handler's own, NULL at first. */
 void http_request_set_data(struct http_request *request, void *data);

@@ -11,7 +11,7 @@
 
 /* ------- heads ------- */
 
-static const char *date_now(struct http_server *server)
+const char *answer_date(struct http_server *server)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
@@ -66,6 +66,13 @@ static void put_number_field(struct http_buffer *out, const char *name, uint64_t
     put_field(out, name, text);
 }
 
+static void note_answer(struct http_conn *conn, int status)
+{
+    const struct http_request *request = conn->request.open ? &conn->request : NULL;
+    if (conn->server->options.on_answer)
+        conn->server->options.on_answer(request, status, conn->server->options.ctx);
+}
+
 /* The status line and what every answer carries. */
 static void put_start(struct http_conn *conn, int status)
 {
@@ -75,11 +82,9 @@ static void put_start(struct http_conn *conn, int status)
     int length =
         snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_phrase(status));
     http_buffer_append(out, line, (size_t)length);
-    put_field(out, "Date", date_now(server));
+    put_field(out, "Date", answer_date(server));
     http_buffer_append(out, strbuf_text(&server->common_fields), server->common_fields.length);
-    const struct http_request *request = conn->request.open ? &conn->request : NULL;
-    if (server->options.on_answer)
-        server->options.on_answer(request, status, server->options.ctx);
+    note_answer(conn, status);
 }
 
 bool answer_can_discard(const struct http_conn *conn)
@@ -114,6 +119,12 @@ static void put_head(struct http_conn *conn, int status, const struct http_field
     struct http_request *request = &conn->request;
     bool has_body = status_has_body(status);
     bool old = conn->parser.head.minor_version == 0;
+    if (conn->carried) {
+        bool ends = request->answer == ANSWER_NONE && (request->is_head || length == 0);
+        note_answer(conn, status);
+        http2_put_head(conn, status, fields, field_count, has_body ? length : -1, ends);
+        return;
+    }
     put_start(conn, status);
     for (size_t i = 0; i < field_count; i++)
         put_field(&conn->output, fields[i].name, fields[i].value);
@@ -182,16 +193,30 @@ void answer_throttled(struct http_conn *conn, uint32_t retry_after_s)
     strbuf_finish(&body);
 }
 
+void answer_packed(struct http_conn *conn)
+{
+    const struct http_field fields[] = {problem_type, {"Accept-Encoding", "gzip, zstd"}};
+    struct strbuf body = {0};
+    problem_text(&body, 415, "a body may have the Content-Encoding gzip or zstd, or none");
+    http_respond(&conn->request, 415, fields, ARRAY_LEN(fields), body.text, body.length);
+    strbuf_finish(&body);
+}
+
 void answer_fault(struct http_conn *conn, const struct http_fault *fault)
 {
     struct strbuf body = {0};
     assert(!conn->request.open && conn->state != CONN_DEAD);
     problem_text(&body, fault->status, fault->text);
-    put_start(conn, fault->status);
-    put_field(&conn->output, problem_type.name, problem_type.value);
-    put_field(&conn->output, "Connection", "close");
-    put_number_field(&conn->output, "Content-Length", body.length);
-    http_buffer_append(&conn->output, "\r\n", 2);
+    if (conn->carried) {
+        note_answer(conn, fault->status);
+        http2_put_head(conn, fault->status, &problem_type, 1, (int64_t)body.length, false);
+    } else {
+        put_start(conn, fault->status);
+        put_field(&conn->output, problem_type.name, problem_type.value);
+        put_field(&conn->output, "Connection", "close");
+        put_number_field(&conn->output, "Content-Length", body.length);
+        http_buffer_append(&conn->output, "\r\n", 2);
+    }
     http_buffer_append(&conn->output, body.text, body.length);
     strbuf_finish(&body);
 }
@@ -226,7 +251,7 @@ void http_respond_begin(struct http_request *request, int status, const struct h
         return;
     }
     put_head(conn, status, fields, field_count, length);
-    request->answer_chunked = length < 0 && conn->parser.head.minor_version == 1;
+    request->answer_chunked = length < 0 && conn->parser.head.minor_version == 1 && !conn->carried;
     request->answer_counted = length >= 0;
     request->answer_left = length >= 0 ? (uint64_t)length : 0;
     conn_attend(conn);

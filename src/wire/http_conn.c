@@ -23,21 +23,26 @@ static const struct http_fault fault_body_timeout = {408, "the request's body ca
 static void on_io(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
+void conn_init(struct http_conn *conn, struct http_server *server)
+{
+    conn->server = server;
+    conn->arena = arena_create();
+    event_assign(&conn->timer, server->base, -1, 0, on_timer, conn);
+    LIST_INSERT_HEAD(&server->conns, conn, link);
+}
+
 void conn_create(struct http_server *server, int fd, const struct http_peer *peer,
     struct http_peer_entry *entry, struct tls_server *tls)
 {
     struct http_conn *conn = mem_alloc(1, sizeof *conn);
-    conn->server = server;
+    conn_init(conn, server);
     conn->socket = (struct http_socket){fd, tls ? tls_session_accept(tls, fd) : NULL};
     conn->peer = *peer;
     conn->peer_entry = entry;
     conn->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
     conn->readable = true;
-    conn->arena = arena_create();
     event_assign(&conn->read_event, server->base, fd, EV_READ | EV_PERSIST, on_io, conn);
     event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_PERSIST, on_io, conn);
-    event_assign(&conn->timer, server->base, -1, 0, on_timer, conn);
-    LIST_INSERT_HEAD(&server->conns, conn, link);
     server->stats.connections++;
     server->stats.accepted++;
     conn_attend(conn);
@@ -56,22 +61,34 @@ static void conn_free(struct http_conn *conn)
     http_buffer_finish(&conn->output);
     arena_destroy(conn->arena);
     LIST_REMOVE(conn, link);
-    free(conn);
+    http2_free(conn);
+    if (conn->carried)
+        http2_stream_free(conn);
+    else
+        free(conn);
     if (server->draining)
         http_server_wake(server);
 }
 
-static void conn_disconnect(struct http_conn *conn)
+static void conn_close_socket(struct http_conn *conn)
 {
     event_del(&conn->read_event);
     event_del(&conn->write_event);
-    event_del(&conn->timer);
     http_socket_close(&conn->socket);
+    http_peers_disconnect(conn->server->peers, conn->peer_entry);
+    conn->server->stats.connections--;
+}
+
+static void conn_disconnect(struct http_conn *conn)
+{
+    if (conn->carried)
+        http2_stream_leave(conn);
+    else
+        conn_close_socket(conn);
+    event_del(&conn->timer);
     http_buffer_consume(&conn->input, http_buffer_length(&conn->input));
     http_buffer_consume(&conn->output, http_buffer_length(&conn->output));
-    http_peers_disconnect(conn->server->peers, conn->peer_entry);
     conn->peer_entry = NULL;
-    conn->server->stats.connections--;
     conn->state = CONN_DEAD;
 }
 
@@ -119,6 +136,8 @@ void conn_kill(struct http_conn *conn)
     conn->in_service = true;
     request_cancel(conn);
     stream_break(conn);
+    if (conn->session)
+        http2_break(conn);
     conn->in_service = outer;
     conn_attend(conn);
 }
@@ -144,7 +163,7 @@ void conn_linger(struct http_conn *conn)
 {
     assert(conn->state != CONN_DEAD);
     http_buffer_consume(&conn->input, http_buffer_length(&conn->input));
-    conn->state = CONN_LINGER;
+    conn->state = conn->carried ? CONN_SENT : CONN_LINGER;
 }
 
 void conn_refuse(struct http_conn *conn, const struct http_fault *fault)
@@ -165,7 +184,7 @@ void conn_refuse(struct http_conn *conn, const struct http_fault *fault)
 bool conn_is_idle(const struct http_conn *conn)
 {
     return conn->state == CONN_HANDSHAKE ||
-           (conn->state == CONN_HEAD && http_buffer_length(&conn->input) == 0 &&
+           (conn->state == CONN_HEAD && !conn->carried && http_buffer_length(&conn->input) == 0 &&
                http_buffer_length(&conn->output) == 0);
 }
 
@@ -178,6 +197,20 @@ static int64_t extend(int64_t deadline_ms, size_t bytes, int64_t limit_ms)
     int64_t longest = http_now_ms() + limit_ms;
     int64_t bought = deadline_ms + (int64_t)bytes * 1000 / PROGRESS_BYTES_PER_S;
     return bought < longest ? bought : longest;
+}
+
+void conn_received(struct http_conn *conn, size_t bytes)
+{
+    if (conn->wait == WAIT_BODY)
+        conn->read_deadline_ms =
+            extend(conn->read_deadline_ms, bytes, conn->server->options.body_ms);
+}
+
+void conn_sent(struct http_conn *conn, size_t bytes)
+{
+    if (conn->write_deadline_ms)
+        conn->write_deadline_ms =
+            extend(conn->write_deadline_ms, bytes, conn->server->options.write_ms);
 }
 
 static void conn_fill(struct http_conn *conn)
@@ -199,9 +232,7 @@ static void conn_fill(struct http_conn *conn)
             conn->write_blocked |= need == TLS_NEED_WRITE;
             return;
         }
-        if (conn->wait == WAIT_BODY)
-            conn->read_deadline_ms =
-                extend(conn->read_deadline_ms, (size_t)n, server->options.body_ms);
+        conn_received(conn, (size_t)n);
         if (conn->state == CONN_LINGER) {
             conn->lingered_bytes += (uint64_t)n;
             conn->input_ended |= conn->lingered_bytes > LINGER_BYTES_MAX;
@@ -228,9 +259,7 @@ static bool conn_flush(struct http_conn *conn)
         moved |= n > 0;
         conn->write_blocked = n == 0;
         http_buffer_consume(&conn->output, (size_t)n);
-        if (n > 0 && conn->write_deadline_ms)
-            conn->write_deadline_ms =
-                extend(conn->write_deadline_ms, (size_t)n, conn->server->options.write_ms);
+        conn_sent(conn, (size_t)n);
     }
     return moved;
 }
@@ -239,7 +268,7 @@ static bool conn_flush(struct http_conn *conn)
 static void conn_input_ended(struct http_conn *conn)
 {
     bool answered = conn->state == CONN_HEAD || conn->state == CONN_DISCARD;
-    if (conn->state == CONN_HANDSHAKE || conn->state == CONN_REQUEST)
+    if (conn->state == CONN_HANDSHAKE || conn->state == CONN_REQUEST || conn->state == CONN_HTTP2)
         conn_kill(conn);
     else if (answered)
         conn_linger(conn);
@@ -258,6 +287,7 @@ static enum conn_wait conn_awaits(const struct http_conn *conn)
     case CONN_REQUEST: return body_is_wanted(&conn->request) ? WAIT_BODY : WAIT_NOTHING;
     case CONN_DISCARD: return WAIT_BODY;
     case CONN_LINGER: return WAIT_LINGER;
+    case CONN_HTTP2: return http2_awaits(conn);
     default: return WAIT_NOTHING;
     }
 }
@@ -337,6 +367,8 @@ static void on_timer(int fd, short what, void *ctx)
     conn->in_service = true;
     if (write_late)
         conn_kill(conn);
+    else if (read_late && conn->state == CONN_HTTP2)
+        http2_end(conn, conn->wait == WAIT_HEAD);
     else if (read_late && (conn->wait == WAIT_HEAD || conn->wait == WAIT_BODY) &&
              conn->state != CONN_DISCARD)
         conn_refuse(conn, conn->wait == WAIT_HEAD ? &fault_head_timeout : &fault_body_timeout);
@@ -351,11 +383,15 @@ static void on_timer(int fd, short what, void *ctx)
 static bool conn_round(struct http_conn *conn)
 {
     bool progress = false;
-    if (conn->state != CONN_HANDSHAKE && conn->state != CONN_DEAD)
+    if (conn->carried)
+        http2_stream_look(conn);
+    else if (conn->state != CONN_HANDSHAKE && conn->state != CONN_DEAD)
         conn_fill(conn);
     for (int i = 0; i < STEPS_MAX && conn_step(conn); i++)
         progress = true;
-    if (conn->state != CONN_DEAD)
+    if (conn->carried)
+        http2_stream_sync(conn);
+    else if (conn->state != CONN_DEAD)
         progress |= conn_flush(conn);
     return progress;
 }
@@ -364,7 +400,8 @@ static void conn_settle(struct http_conn *conn)
 {
     deadlines_update(conn);
     timer_update(conn);
-    interest_update(conn);
+    if (!conn->carried)
+        interest_update(conn);
 }
 
 void conn_service(struct http_conn *conn)

@@ -8,6 +8,9 @@
  *   http_request.c  what was asked, and asking for the body
  *   http_answer.c   answers
  *   http_stream.c   upgraded connections
+ *   http2_session.c, http2_stream.c, http2_answer.c
+ *                   HTTP/2: a connection that carries streams, each of which is a connection
+ *                   without a socket (see http2.h)
  *
  * Public calls only note what is wanted and queue the connection (conn_attend); conn_service,
  * called from the loop, does it. That is how no callback is ever called from inside a call. */
@@ -22,6 +25,7 @@
 #include "wire/http_parse.h"
 #include "wire/http_peers.h"
 #include "wire/http_socket.h"
+#include "wire/http_unpack.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -43,6 +47,8 @@ enum conn_state {
     CONN_REQUEST,   /* a request is with the handler; its body may be arriving */
     CONN_DISCARD,   /* answered; the rest of the body is dropped */
     CONN_STREAM,    /* upgraded */
+    CONN_HTTP2,     /* carries streams of HTTP/2: see http2.h */
+    CONN_SENT,      /* a stream of HTTP/2: answered, which is still to be taken */
     CONN_LINGER,    /* sending the last bytes, then waiting for the peer to close */
     CONN_DEAD,      /* closed; freed when no request or stream refers to it any more */
 };
@@ -70,6 +76,8 @@ struct http_request {
     size_t body_limit;
     uint64_t body_bytes; /* received */
     struct strbuf collected;
+    struct http_unpack *unpack; /* NULL: the body is handed over as it comes */
+    size_t packed_bytes;        /* of content, at the beginning of the input, not unpacked yet */
     http_on_body *on_body;
     http_on_piece *on_piece;
     void *body_ctx;
@@ -113,6 +121,7 @@ struct http_conn {
     bool write_blocked;
     bool write_ended;
     bool continue_due; /* the client waits for 100 Continue */
+    bool used;         /* a request came: it is no longer at its beginning */
 
     struct http_buffer input;
     struct http_buffer output;
@@ -130,6 +139,9 @@ struct http_conn {
     struct http_body body;
     struct http_request request; /* one at a time: pipelined ones wait in input */
     struct http_stream stream;
+
+    struct http2_session *session; /* NULL unless it carries HTTP/2 */
+    struct http2_stream *carried;  /* NULL unless it is a stream of HTTP/2: no socket of its own */
 };
 
 static inline struct http_conn *request_conn(const struct http_request *request)
@@ -162,6 +174,7 @@ struct http_server {
     size_t attention_count;
     struct event wake;
     struct http_peers *peers;
+    size_t unpack_bytes;            /* held by the decoders of all requests */
     struct http_server_stats stats; /* what is counted as it happens */
     int64_t date_s;
     char date[32];
@@ -201,6 +214,11 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     struct http_peer_entry *entry, struct tls_server *tls);
 /* Has conn_service called from the loop, unless it is being called. */
 void conn_attend(struct http_conn *conn);
+/* Prepares what every connection has, with or without a socket. */
+void conn_init(struct http_conn *conn, struct http_server *server);
+/* Bytes of a body came, or of an answer were taken, by other ways than the socket. */
+void conn_received(struct http_conn *conn, size_t bytes);
+void conn_sent(struct http_conn *conn, size_t bytes);
 /* Does everything that can be done now. May free conn. */
 void conn_service(struct http_conn *conn);
 /* Closes now; what is open is cancelled. Frees conn even if a request is still unanswered. */
@@ -223,13 +241,54 @@ bool conn_step(struct http_conn *conn);
 /* Makes the request from the head that was parsed. NULL, or what is wrong with its target. */
 const struct http_fault *request_init(struct http_request *request, const char *head);
 void request_finish(struct http_request *request);
+/* Prepares to unpack the body, if it is packed. False: its coding is not known here. */
+bool request_unpack(struct http_request *request);
 
 /* http_answer.c */
 /* A problem document for what the server itself refuses. The connection is to close after it. */
 void answer_fault(struct http_conn *conn, const struct http_fault *fault);
 void answer_throttled(struct http_conn *conn, uint32_t retry_after_s);
+void answer_packed(struct http_conn *conn);
+/* The value of Date, the same text for a second. */
+const char *answer_date(struct http_server *server);
 /* True when the rest of the body is short enough to be read and dropped. */
 bool answer_can_discard(const struct http_conn *conn);
 
 /* http_stream.c */
 void stream_begin(struct http_conn *conn);
+
+/* http2_session.c */
+/* From here on the connection speaks HTTP/2; what it has received is of that protocol. */
+void http2_begin(struct http_conn *conn);
+/* Whether what came first is how HTTP/2 begins, so far as it is there. */
+bool http2_greets(const struct http_conn *conn);
+/* The step of a connection that carries HTTP/2. */
+bool http2_step(struct http_conn *conn);
+/* What its peer has to do next. */
+enum conn_wait http2_awaits(const struct http_conn *conn);
+/* Says GOAWAY and ends: nothing came for too long, or a head in drips. */
+void http2_end(struct http_conn *conn, bool late);
+/* Says GOAWAY; what is under way, or on its way, is answered. */
+void http2_drain(struct http_conn *conn);
+/* The connection is gone: its streams go with it. */
+void http2_break(struct http_conn *conn);
+void http2_free(struct http_conn *conn); /* the session; fine without one */
+
+/* http2_stream.c: conn is a stream */
+/* Looks whether the stream was closed, which ends the connection that stands for it. */
+void http2_stream_look(struct http_conn *conn);
+/* Passes on what was consumed and what is to be sent. */
+void http2_stream_sync(struct http_conn *conn);
+/* How its body is framed: by END_STREAM where no length was announced. */
+void http2_stream_frame(struct http_conn *conn);
+/* Whether the body has come to its end. */
+bool http2_stream_ended(const struct http_conn *conn);
+/* Leaves the session, which resets the stream if it is open. */
+void http2_stream_leave(struct http_conn *conn);
+void http2_stream_free(struct http_conn *conn); /* with conn itself */
+
+/* http2_answer.c: conn is a stream */
+/* The head of an answer; length -1: unknown. ends: nothing follows. */
+void http2_put_head(struct http_conn *conn, int status, const struct http_field *fields,
+    size_t field_count, int64_t length, bool ends);
+void http2_put_continue(struct http_conn *conn);

@@ -169,6 +169,8 @@ static struct http_listener *listener_start(
     struct http_listener *listener = mem_alloc(1, sizeof *listener);
     listener->server = server;
     listener->tls = tls;
+    if (tls && server->options.http2)
+        tls_server_offer_http2(tls);
     listener->fd = fd;
     event_assign(&listener->event, server->base, fd, EV_READ | EV_PERSIST, on_acceptable, listener);
     event_assign(&listener->resume, server->base, -1, 0, on_resume, listener);

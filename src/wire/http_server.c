@@ -34,6 +34,7 @@ static void options_complete(struct http_server_options *options)
     default_size(&options->field_count_max, 64);
     default_size(&options->body_bytes_max, 1024 * 1024);
     default_size(&options->output_bytes_high, 64 * 1024);
+    default_size(&options->unpack_bytes_max, 64 * 1024 * 1024);
     default_ms(&options->handshake_ms, 10 * 1000);
     default_ms(&options->head_ms, 10 * 1000);
     default_ms(&options->idle_ms, 75 * 1000);
@@ -156,6 +157,8 @@ void http_server_drain(
         next = LIST_NEXT(conn, link);
         if (conn_is_idle(conn))
             conn_kill(conn);
+        else if (conn->state == CONN_HTTP2)
+            http2_drain(conn);
     }
     struct timeval grace = {grace_ms / 1000, grace_ms % 1000 * 1000};
     event_add(&server->drain_timer, &grace);

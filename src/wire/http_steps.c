@@ -5,10 +5,14 @@
  *
  *     HANDSHAKE -> HEAD -> REQUEST -> HEAD (kept alive), with DISCARD between when a body is left
  *                  REQUEST -> STREAM (upgraded)
+ *     HANDSHAKE or HEAD -> HTTP2, which carries streams, each: HEAD -> REQUEST -> SENT -> DEAD
  *     any -> LINGER (no more requests) -> DEAD */
 #include "wire/http_internal.h"
 
+enum { UNPACK_BYTES = 16 * 1024 }; /* unpacked in a step */
+
 static const struct http_fault fault_body_large = {413, "the request's body is too large"};
+static const struct http_fault fault_body_cut = {400, "the request's body ends before it is whole"};
 
 static bool step_handshake(struct http_conn *conn)
 {
@@ -18,6 +22,8 @@ static bool step_handshake(struct http_conn *conn)
         conn_kill(conn);
     else if (done == 0 && need == TLS_NEED_WRITE)
         conn->write_blocked = true;
+    else if (done == 1 && tls_session_chose_http2(conn->socket.tls))
+        http2_begin(conn);
     else if (done == 1)
         conn->state = CONN_HEAD;
     conn->readable = done == 1;
@@ -51,6 +57,8 @@ static void request_begin(struct http_conn *conn)
     struct http_request *request = &conn->request;
     const struct http_fault *fault = request_init(request, http_buffer_bytes(&conn->input));
     http_buffer_consume(&conn->input, head->bytes);
+    if (conn->carried)
+        http2_stream_frame(conn);
     http_body_init(&conn->body, head->framing, head->content_length);
     conn->continue_due = head->expect_continue && head->framing != HTTP_BODY_NONE;
     conn->wait = WAIT_NOTHING; /* whatever is waited for next, its time begins now */
@@ -63,6 +71,11 @@ static void request_begin(struct http_conn *conn)
     server->stats.requests_open++;
     if (!rate_allows(conn))
         return;
+    if (server->options.unpack_bodies && head->framing != HTTP_BODY_NONE &&
+        !request_unpack(request)) {
+        answer_packed(conn);
+        return;
+    }
     server->stats.requests++;
     server->options.handler(request, server->options.ctx);
 }
@@ -76,7 +89,12 @@ static bool step_head(struct http_conn *conn)
         head_begin(conn);
     switch (http_head_parse(&conn->parser, http_buffer_bytes(&conn->input), length)) {
     case HTTP_PARSE_MORE: return false;
-    case HTTP_PARSE_FAULT: conn_refuse(conn, conn->parser.fault); return true;
+    case HTTP_PARSE_FAULT:
+        if (http2_greets(conn))
+            http2_begin(conn);
+        else
+            conn_refuse(conn, conn->parser.fault);
+        return true;
     default: request_begin(conn); return true;
     }
 }
@@ -104,7 +122,9 @@ static void body_end(struct http_conn *conn)
 /* The client waits with its body until it hears that it is wanted. */
 static void continue_send(struct http_conn *conn)
 {
-    if (http_buffer_length(&conn->input) == 0 && !conn->body.complete)
+    if (conn->carried)
+        http2_put_continue(conn);
+    else if (http_buffer_length(&conn->input) == 0 && !conn->body.complete)
         http_buffer_puts(&conn->output, "HTTP/1.1 100 Continue\r\n\r\n");
     conn->continue_due = false;
 }
@@ -115,6 +135,51 @@ static bool body_too_large(const struct http_conn *conn, size_t more)
     uint64_t announced =
         conn->body.framing == HTTP_BODY_LENGTH ? conn->parser.head.content_length : 0;
     return request->body_bytes + more > request->body_limit || announced > request->body_limit;
+}
+
+/* As much of the body as the framing gives, left at the beginning of the input. */
+static enum http_parse_result packed_next(struct http_conn *conn)
+{
+    size_t used, piece;
+    enum http_parse_result result = http_body_next(&conn->body, http_buffer_bytes(&conn->input),
+        http_buffer_length(&conn->input), &used, &piece);
+    if (result == HTTP_PARSE_FAULT)
+        return result;
+    http_buffer_consume(&conn->input, used - piece);
+    conn->request.packed_bytes = piece;
+    return conn->carried && piece == 0 && http2_stream_ended(conn) ? HTTP_PARSE_DONE : result;
+}
+
+/* One piece of a packed body, unpacked, or its end. */
+static bool step_packed(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    char out[UNPACK_BYTES];
+    size_t taken, made, held = http_buffer_length(&conn->input);
+    enum http_parse_result result = request->packed_bytes ? HTTP_PARSE_MORE : packed_next(conn);
+    const struct http_fault *fault =
+        result == HTTP_PARSE_FAULT
+            ? conn->body.fault
+            : http_unpack_step(request->unpack, http_buffer_bytes(&conn->input),
+                  request->packed_bytes, out, sizeof out, &taken, &made);
+    if (!fault && body_too_large(conn, made))
+        fault = &fault_body_large;
+    bool ends = !fault && result == HTTP_PARSE_DONE && taken == 0 && made == 0;
+    if (ends && !http_unpack_is_whole(request->unpack))
+        fault = &fault_body_cut;
+    if (fault) {
+        conn_refuse(conn, fault);
+        return true;
+    }
+    http_buffer_consume(&conn->input, taken);
+    request->packed_bytes -= taken;
+    request->body_bytes += made;
+    bool moved = http_buffer_length(&conn->input) < held;
+    if (made > 0)
+        body_deliver(conn, out, made);
+    else if (ends)
+        body_end(conn);
+    return moved || made > 0 || ends;
 }
 
 /* One piece of the body, or its end. */
@@ -128,6 +193,8 @@ static bool step_body(struct http_conn *conn)
     }
     if (conn->continue_due)
         continue_send(conn);
+    if (request->unpack)
+        return step_packed(conn);
     const char *bytes = http_buffer_bytes(&conn->input);
     enum http_parse_result result =
         http_body_next(&conn->body, bytes, http_buffer_length(&conn->input), &used, &piece);
@@ -139,6 +206,8 @@ static bool step_body(struct http_conn *conn)
     if (piece > 0)
         body_deliver(conn, bytes + used - piece, piece);
     http_buffer_consume(&conn->input, used);
+    if (conn->carried && piece == 0 && http2_stream_ended(conn))
+        result = HTTP_PARSE_DONE;
     /* A callback may have paused, or answered: the end is then a step of its own. */
     if (result == HTTP_PARSE_DONE && piece == 0 && body_is_wanted(request)) {
         body_end(conn);
@@ -154,16 +223,19 @@ static void request_complete(struct http_conn *conn)
     bool rest = !conn->body.complete;
     bool close = request->close_after || (rest && !answer_can_discard(conn));
     bool upgraded = request->on_upgrade && !request->aborted;
+    if (conn->state != CONN_DEAD)
+        http_buffer_consume(&conn->input, request->packed_bytes);
     request->open = false;
     conn->server->stats.requests_open--;
     conn->slices = NULL;
+    conn->used = true;
     if (conn->state == CONN_DEAD)
         ;
     else if (request->aborted)
         conn_kill(conn);
     else if (upgraded)
         conn->state = CONN_STREAM;
-    else if (close)
+    else if (close || conn->carried)
         conn_linger(conn);
     else
         conn->state = rest ? CONN_DISCARD : CONN_HEAD;
@@ -263,12 +335,21 @@ static bool step_dead(struct http_conn *conn)
     return true;
 }
 
+/* The session takes what waits, and closes the stream. */
+static bool step_sent(struct http_conn *conn)
+{
+    (void)conn;
+    return false;
+}
+
 static bool (*const steps[])(struct http_conn *conn) = {
     [CONN_HANDSHAKE] = step_handshake,
     [CONN_HEAD] = step_head,
     [CONN_REQUEST] = step_request,
     [CONN_DISCARD] = step_discard,
     [CONN_STREAM] = step_stream,
+    [CONN_HTTP2] = http2_step,
+    [CONN_SENT] = step_sent,
     [CONN_LINGER] = step_linger,
     [CONN_DEAD] = step_dead,
 };

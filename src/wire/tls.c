@@ -26,6 +26,7 @@ struct tls_server {
     SSL_CTX *context;
     char *cert_path;
     char *key_path;
+    bool http2; /* offered */
 };
 
 struct tls_client {
@@ -135,14 +136,16 @@ static SSL_CTX *context_create(const SSL_METHOD *method)
 }
 
 static const unsigned char alpn_http11[] = "\x08http/1.1";
+static const unsigned char alpn_http2[] = "\x02h2\x08http/1.1";
 
 static int alpn_select(SSL *ssl, const unsigned char **out, unsigned char *out_length,
     const unsigned char *offered, unsigned offered_length, void *ctx)
 {
-    (void)ssl, (void)ctx;
+    const bool *http2 = ctx;
+    (void)ssl;
     unsigned char *chosen;
-    int found = SSL_select_next_proto(
-        &chosen, out_length, alpn_http11, sizeof alpn_http11 - 1, offered, offered_length);
+    int found = SSL_select_next_proto(&chosen, out_length, *http2 ? alpn_http2 : alpn_http11,
+        *http2 ? sizeof alpn_http2 - 1 : sizeof alpn_http11 - 1, offered, offered_length);
     if (found != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
@@ -179,10 +182,22 @@ static int server_context_create(
         fail(err, ERR_INVALID, "cannot use the key");
         return error_prefix(err, "%s", key_path);
     }
-    SSL_CTX_set_alpn_select_cb(context, alpn_select, NULL);
     *ret_context = context;
     context = NULL;
     return 0;
+}
+
+/* Sessions may outlive the struct, and do their handshake before that. */
+static void offer(SSL_CTX *context, bool http2)
+{
+    static const bool answers[] = {false, true};
+    SSL_CTX_set_alpn_select_cb(context, alpn_select, (void *)&answers[http2]);
+}
+
+void tls_server_offer_http2(struct tls_server *tls)
+{
+    tls->http2 = true;
+    offer(tls->context, true);
 }
 
 int tls_server_create(
@@ -193,6 +208,7 @@ int tls_server_create(
         return -1;
     struct tls_server *tls = mem_alloc(1, sizeof *tls);
     tls->context = context;
+    offer(context, false);
     tls->cert_path = mem_strdup(cert_path);
     tls->key_path = mem_strdup(key_path);
     *ret_tls = tls;
@@ -216,6 +232,7 @@ int tls_server_reload(struct tls_server *tls, struct error *err)
         return -1;
     SSL_CTX_free(tls->context);
     tls->context = context;
+    offer(context, tls->http2);
     return 0;
 }
 
@@ -332,6 +349,14 @@ int tls_session_handshake(struct tls_session *session, enum tls_need *ret_need, 
         return error_set(err, ERR_DENIED, "the server's certificate is not trusted: %s",
             X509_verify_cert_error_string(verdict));
     return -1;
+}
+
+bool tls_session_chose_http2(const struct tls_session *session)
+{
+    const unsigned char *name;
+    unsigned length;
+    SSL_get0_alpn_selected(session->ssl, &name, &length);
+    return length == 2 && memcmp(name, "h2", 2) == 0;
 }
 
 static int int_size(size_t size)

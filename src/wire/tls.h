@@ -19,6 +19,8 @@ struct tls_server;
 MUST_CHECK int tls_server_create(
     const char *cert_path, const char *key_path, struct tls_server **ret_tls, struct error *err);
 void tls_server_destroy(struct tls_server *tls); /* NULL is fine; sessions may live on */
+/* Sessions from now on may choose HTTP/2 (ALPN), and do where the client offers it. */
+void tls_server_offer_http2(struct tls_server *tls);
 /* Reads both files again. Sessions from now on use them; on failure the old ones stay. */
 MUST_CHECK int tls_server_reload(struct tls_server *tls, struct error *err);
 /* The fingerprint of the certificate in use. */
@@ -56,6 +58,8 @@ void tls_session_destroy(struct tls_session *session); /* NULL is fine */
 /* 1 when done, 0 when *ret_need has to be waited for, -1 on failure. */
 MUST_CHECK int tls_session_handshake(
     struct tls_session *session, enum tls_need *ret_need, struct error *err);
+/* Whether the client and the server agreed on HTTP/2; after the handshake. */
+bool tls_session_chose_http2(const struct tls_session *session);
 /* Bytes moved (> 0), 0 when *ret_need has to be waited for, -1 on failure. A read with
  * *ret_need == TLS_NEED_NOTHING and 0 is the peer's proper end; an end without close_notify is a
  * failure, so that truncation does not pass for completeness. */

@@ -1,0 +1,173 @@
+/* Devices, CPU and memory in proportion: see packing_balance.h. */
+#include "core/packing_balance.h"
+#include "core/limits.h"
+#include "core/place.h"
+#include "core/pool.h"
+#include "core/shape.h"
+#include "core/sort.h"
+
+#include <assert.h>
+
+/* Multiples of the average, in percent; memory counts with a little more of it. */
+static const int64_t steps[BALANCE_STEPS] = {70, 100, 145, 200};
+enum { MEMORY_PERCENT = 138 };
+
+/* Weights where CPU and memory are plenty, and where they are short. */
+static const struct balance_weights loose = {.reach = {0, 0, 2000, 0}, .lacks = 50, .breaks = 258},
+                                    scarce = {.reach = {1000, 1050, 5000, 1680},
+                                        .lacks = 115,
+                                        .breaks = 1010};
+
+/* What is asked beside devices, in thousandths of what nodes have beside theirs: from where on it
+ * is not plenty, and from where on it is short. */
+enum { LOOSE_MILLE = 850, SCARCE_MILLE = 1000 };
+
+#define REACH_MAX ((int64_t)1 << 28) /* above the worth of all devices of a node */
+
+/* ---- how scarce things are ----------------------------------------------------------------
+ */
+
+/* Sums of whole pools, or of all jobs. */
+struct sums {
+    __int128 milli, cpu_milli, mib;
+};
+
+static struct sums asked_of(const struct mix *mix)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        __int128 ranks = mix->items.items[i].ranks;
+        sums.milli += ranks * shape->accelerator_milli;
+        sums.cpu_milli += ranks * shape->cpu_milli;
+        sums.mib += ranks * (shape->memory_bytes >> 20);
+    }
+    return sums;
+}
+
+static struct sums nodes_of(const struct mix *mix)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < mix->classes.count; i++) {
+        const struct mix_class *class = &mix->classes.items[i];
+        sums.milli += (__int128)class->nodes * class->like->row.devices * DEVICE_MILLI;
+        sums.cpu_milli += (__int128)class->nodes * class->like->row.cpu_milli;
+        sums.mib += (__int128)class->nodes * (class->like->row.memory_bytes >> 20);
+    }
+    return sums;
+}
+
+/* Asked beside a device against there beside a device, in thousandths. */
+static int64_t mille_of(__int128 asked, __int128 asked_devices, __int128 has, __int128 has_devices)
+{
+    if (has == 0 || asked_devices == 0)
+        return 0;
+    __int128 mille = asked * has_devices / asked_devices * 1000 / has;
+    return mille > SCARCE_MILLE ? SCARCE_MILLE : (int64_t)mille;
+}
+
+static int64_t between(int64_t low, int64_t high, int64_t mille)
+{
+    return low + (high - low) * (mille - LOOSE_MILLE) / (SCARCE_MILLE - LOOSE_MILLE);
+}
+
+static void weights_make(const struct mix *mix, struct balance_weights *ret)
+{
+    struct sums asked = asked_of(mix), has = nodes_of(mix);
+    int64_t cpu = mille_of(asked.cpu_milli, asked.milli, has.cpu_milli, has.milli);
+    int64_t memory = mille_of(asked.mib, asked.milli, has.mib, has.milli);
+    int64_t mille = most(most(cpu, memory), LOOSE_MILLE);
+    for (int i = 0; i < BALANCE_STEPS; i++)
+        ret->reach[i] = between(loose.reach[i], scarce.reach[i], mille);
+    ret->lacks = between(loose.lacks, scarce.lacks, mille);
+    ret->breaks = between(loose.breaks, scarce.breaks, mille);
+}
+
+/* ---- tables -------------------------------------------------------------------------------
+ */
+
+static void prices_make(const struct mix *mix, int64_t device, struct balance *ret)
+{
+    int64_t cpu = values_per_device(mix, false), memory = values_per_device(mix, true);
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        ret->cpu_price[i] = (device << VALUE_PRICE_BITS) / steps[i] * 100 / cpu;
+        ret->memory_price[i] =
+            (device << VALUE_PRICE_BITS) / steps[i] * 100 / memory * 100 / MEMORY_PERCENT;
+    }
+}
+
+static void keep_make(const struct mix *mix, __int128 asked_milli, struct balance *ret)
+{
+    memset(ret->keep, 0, sizeof ret->keep);
+    for (size_t i = 0; i < mix->items.count; i++) {
+        int64_t milli = mix->items.items[i].shape->row.accelerator_milli;
+        int64_t devices = milli / DEVICE_MILLI;
+        if (devices < 2 || devices > VALUE_DEVICES_MAX)
+            continue;
+        int64_t share =
+            (int64_t)((__int128)mix->items.items[i].ranks * milli * VALUE_DEVICE / asked_milli);
+        for (int64_t whole = devices; whole <= VALUE_DEVICES_MAX; whole++)
+            ret->keep[whole] += (int32_t)(share * (whole - whole % devices));
+    }
+}
+
+static void lacks_make(const struct mix *mix, __int128 asked_milli, struct balance *ret)
+{
+    __int128 milli[BALANCE_CPUS + 1] = {0}, less = 0;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        int64_t step = (shape->cpu_milli + BALANCE_CPU_MILLI - 1) / BALANCE_CPU_MILLI;
+        if (step <= BALANCE_CPUS)
+            milli[step] += (__int128)mix->items.items[i].ranks * shape->accelerator_milli;
+    }
+    for (int i = 0; i <= BALANCE_CPUS; i++) {
+        less += milli[i];
+        ret->lacks[i] = (int32_t)((asked_milli - less) * VALUE_DEVICE / asked_milli);
+    }
+}
+
+void balance_make(const struct mix *mix, int64_t device, struct balance *ret)
+{
+    __int128 asked_milli = asked_of(mix).milli;
+    assert(asked_milli > 0);
+    weights_make(mix, &ret->weights);
+    prices_make(mix, device, ret);
+    keep_make(mix, asked_milli, ret);
+    lacks_make(mix, asked_milli, ret);
+}
+
+/* ---- a decision ---------------------------------------------------------------------------
+ */
+
+static int32_t reach_of(int64_t price, int64_t amount)
+{
+    __int128 reach = (__int128)price * most(amount, 0) >> VALUE_PRICE_BITS;
+    return (int32_t)(reach < REACH_MAX ? reach : REACH_MAX);
+}
+
+void reach_make(const struct balance *balance, int64_t cpu_milli, int64_t bytes, struct reach *ret)
+{
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        ret->cpu[i] = reach_of(balance->cpu_price[i], cpu_milli);
+        ret->memory[i] = reach_of(balance->memory_price[i], bytes >> 20);
+    }
+}
+
+int64_t balance_stranded(const struct balance *balance, const struct reach *has,
+    const struct reach *asks, int32_t ranks, int32_t value)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        int64_t cpu = has->cpu[i] - (int64_t)asks->cpu[i] * ranks;
+        int64_t memory = has->memory[i] - (int64_t)asks->memory[i] * ranks;
+        int64_t beyond = value - (cpu < memory ? cpu : memory);
+        sum += (beyond > 0 ? beyond : 0) * balance->weights.reach[i];
+    }
+    return sum;
+}
+
+int64_t balance_lacking(const struct balance *balance, int64_t cpu_milli, int64_t idle_milli)
+{
+    int64_t step = least(most(cpu_milli, 0) / BALANCE_CPU_MILLI, BALANCE_CPUS);
+    return balance->lacks[step] * idle_milli / DEVICE_MILLI * balance->weights.lacks;
+}

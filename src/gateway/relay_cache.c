@@ -1,0 +1,466 @@
+/* The cache's part of a relay: see relay_cache.h.
+ *
+ * A ticket goes to the worker that the key belongs to and comes back with a verdict; where both are
+ * the same worker nothing is sent, unless the ticket had to wait. The relay may be gone by then:
+ * who holds the ticket at that moment frees it, and a lead that nobody wants any more is settled.
+ *
+ * What is kept: answers with status 200 that are complete (of a stream: up to its [DONE]), no
+ * longer than entryBytesMax, and that say nothing against it (Vary, Set-Cookie, Content-Encoding,
+ * Cache-Control). */
+#include "gateway/relay_cache.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "gateway/answer.h"
+#include "gateway/cache.h"
+#include "gateway/cache_key.h"
+#include "gateway/post.h"
+#include "gateway/relay.h"
+#include "wire/http.h"
+#include "wire/http_parse.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { FIELDS_MAX = 64, STREAM_END_BYTES = 64, TENANT_BYTES_MAX = 16384 };
+
+struct relay_cache {
+    struct cache_ticket ticket;
+    struct post post;
+    struct post_office *office;
+    int asker, owner;
+    struct relay *relay; /* NULL: it went away */
+    bool away;           /* the ticket is the owner's: nothing else of it may be looked at */
+    bool shared;         /* it waited for somebody else's answer */
+    bool settled;        /* nothing is owed */
+    bool recording;
+    struct strbuf body;
+    char etag[CACHE_ETAG_BYTES];
+};
+
+/* What came of a lead, on its way to the owner. */
+struct settlement {
+    struct post post;
+    struct cache_outcome outcome;
+    char shelf[];
+};
+
+static int64_t now_ms(void)
+{
+    return clock_monotonic_ns() / 1000000;
+}
+
+static void ticket_free(struct relay_cache *ticket)
+{
+    cache_answer_unref(ticket->ticket.answer);
+    strbuf_finish(&ticket->body);
+    free(ticket);
+}
+
+/* ---- settling -------------------------------------------------------------------------------- */
+
+static void show_figures(struct worker_view *view)
+{
+    struct cache_figures figures;
+    cache_figures(view->cache, &figures);
+    figure_set(view->figures, FIGURE_CACHE_ENTRIES, figures.entries);
+    figure_set(view->figures, FIGURE_CACHE_BYTES, figures.bytes);
+    figure_set(view->figures, FIGURE_CACHE_EVICTED, figures.evicted);
+}
+
+static void on_settlement(struct worker_view *view, struct post *post)
+{
+    struct settlement *settlement = (struct settlement *)post;
+    cache_settle(view->cache, &settlement->outcome, now_ms());
+    show_figures(view);
+    free(settlement);
+}
+
+/* The answer's reference goes along. */
+static void settle(struct relay *relay, struct cache_answer *answer, bool gone)
+{
+    struct relay_cache *ticket = relay->cache;
+    const struct service_cache *options = &relay->terms->options.cache;
+    assert(!ticket->settled && ticket->ticket.verdict == CACHE_LEAD);
+    ticket->settled = true;
+    ticket->recording = false;
+    size_t length = strlen(relay->terms->service);
+    struct settlement *settlement = mem_alloc(1, sizeof *settlement + length + 1);
+    memcpy(settlement->shelf, relay->terms->service, length + 1);
+    settlement->post.deliver = on_settlement;
+    settlement->outcome = (struct cache_outcome){.key = ticket->ticket.key,
+        .answer = answer,
+        .gone = gone,
+        .shelf = settlement->shelf,
+        .ttl_ms = options->ttl_ms,
+        .shelf_bytes_max =
+            (size_t)options->bytes_max / (size_t)post_office_workers(ticket->office)};
+    if (ticket->owner == ticket->asker)
+        on_settlement(relay->view, &settlement->post);
+    else
+        post_send(ticket->office, ticket->owner, &settlement->post);
+}
+
+void relay_cache_leave(struct relay *relay, bool gone)
+{
+    struct relay_cache *ticket = relay->cache;
+    if (!ticket)
+        return;
+    relay->cache = NULL;
+    if (ticket->away) {
+        ticket->relay = NULL; /* the owner sends it back */
+        return;
+    }
+    if (ticket->ticket.verdict == CACHE_LEAD && !ticket->settled) {
+        relay->cache = ticket;
+        settle(relay, NULL, gone);
+        relay->cache = NULL;
+    }
+    ticket_free(ticket);
+}
+
+/* ---- verdicts -------------------------------------------------------------------------------- */
+
+/* A lead that came for nobody goes to the next. */
+static void give_back(struct worker_view *view, struct relay_cache *ticket)
+{
+    if (ticket->ticket.verdict == CACHE_LEAD) {
+        struct settlement *settlement = mem_alloc(1, sizeof *settlement + 1);
+        settlement->post.deliver = on_settlement;
+        settlement->outcome = (struct cache_outcome){
+            .key = ticket->ticket.key, .gone = true, .shelf = settlement->shelf};
+        post_send(view->office, ticket->owner, &settlement->post);
+    }
+    ticket_free(ticket);
+}
+
+static void on_verdict(struct worker_view *view, struct post *post)
+{
+    struct relay_cache *ticket =
+        (struct relay_cache *)((char *)post - offsetof(struct relay_cache, post));
+    ticket->away = false;
+    if (!ticket->relay) {
+        give_back(view, ticket);
+        return;
+    }
+    event_del(&ticket->relay->timer);
+    relay_go(ticket->relay);
+}
+
+/* Also for tickets of the owner's own relays: their verdict comes in a later turn, so that nobody's
+ * request goes on from inside another's. */
+static void send_verdict(struct relay_cache *ticket)
+{
+    ticket->post.deliver = on_verdict;
+    post_send(ticket->office, ticket->asker, &ticket->post);
+}
+
+static void on_waited_verdict(struct cache_ticket *ticket)
+{
+    send_verdict((struct relay_cache *)ticket);
+}
+
+/* On the owner's thread. Whether the ticket has its verdict. */
+static bool ask_here(struct worker_view *view, struct relay_cache *ticket)
+{
+    ticket->shared = cache_ask(view->cache, &ticket->ticket, now_ms()) == CACHE_WAITS;
+    show_figures(view);
+    return !ticket->shared;
+}
+
+static void on_asked(struct worker_view *view, struct post *post)
+{
+    struct relay_cache *ticket =
+        (struct relay_cache *)((char *)post - offsetof(struct relay_cache, post));
+    if (ask_here(view, ticket))
+        send_verdict(ticket);
+}
+
+struct cache *relay_cache_create(size_t bytes_max)
+{
+    return cache_create(bytes_max, on_waited_verdict);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+static bool header_has(const struct relay *relay, const char *name, const char *word)
+{
+    const char *value = http_request_header(relay->request, name);
+    return value && http_list_has(value, strlen(value), word);
+}
+
+/* Those that may answer: a new version has answers of its own. The order of replicas is that of the
+ * routes. */
+static uint64_t versions_hash(const struct relay *relay)
+{
+    const struct table_service *service =
+        route_table_service(relay->view->table, relay->terms->route);
+    uint64_t hash = 0;
+    for (size_t i = 0; service && i < service->route->replica_count; i++) {
+        const struct route_replica *replica = &service->route->replicas[i];
+        bool asked = relay->target.version == BALANCE_ANY_VERSION ||
+                     relay->target.version == replica->version;
+        /* A sum over versions that are there: how many replicas have one does not count. */
+        bool again = false;
+        for (size_t k = 0; k < i && !again; k++)
+            again = service->route->replicas[k].version == replica->version;
+        if (asked && !again)
+            hash += ((uint64_t)replica->version + 1) * 0x9e3779b97f4a7c15u;
+    }
+    return hash;
+}
+
+/* Keys of the same teams share answers, nobody else does. */
+static void tenant_of(const struct route_key *key, struct strbuf *out)
+{
+    for (size_t i = 0; key && i < key->team_count && out->length < TENANT_BYTES_MAX; i++)
+        strbuf_printf(out, "%s,", key->teams[i]);
+    if (key && out->length >= TENANT_BYTES_MAX)
+        strbuf_puts(out, key->id);
+}
+
+static int64_t json_length(const struct relay *relay)
+{
+    const char *text = http_request_header(relay->request, "Inference-Header-Content-Length");
+    char *end;
+    if (!text)
+        return -1;
+    long long length = strtoll(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == '\0' ? length : INT64_MAX;
+}
+
+static bool make_subject(struct relay *relay, struct cache_subject *ret)
+{
+    SCOPED(strbuf_finish) struct strbuf tenant = {0};
+    const struct relay_body *body = &relay->body;
+    tenant_of(relay_key(relay), &tenant);
+    struct cache_request request = {.service = relay->terms->service,
+        .tenant = strbuf_text(&tenant),
+        .versions = versions_hash(relay),
+        .protocol = relay->target.protocol,
+        .verb = relay->target.verb,
+        .body = strbuf_text(&body->held),
+        .length = body->held.length,
+        .json_length = json_length(relay),
+        .sampled = relay->terms->options.cache.sampled};
+    return cache_key_make(&request, ret);
+}
+
+static void on_waited_enough(evutil_socket_t fd, short what, void *context)
+{
+    struct relay *relay = context;
+    (void)fd, (void)what;
+    relay_cache_leave(relay, true);
+    relay->cache_passed = true;
+    relay_go(relay);
+}
+
+static void begin_waiting(struct relay *relay)
+{
+    int64_t ms = relay->terms->options.timeout_ms;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    evtimer_assign(&relay->timer, relay->view->base, on_waited_enough, relay);
+    evtimer_add(&relay->timer, &wait);
+}
+
+/* Whether a ticket is under way or has its verdict. */
+static bool ask(struct relay *relay)
+{
+    struct cache_subject subject;
+    if (header_has(relay, "Cache-Control", "no-store") || !make_subject(relay, &subject))
+        return false;
+    struct relay_cache *ticket = mem_alloc(1, sizeof *ticket);
+    struct post_office *office = relay->view->office;
+    uint64_t hash;
+    memcpy(&hash, subject.key.bytes + 8, sizeof hash);
+    *ticket = (struct relay_cache){.ticket = {.key = subject.key,
+                                       .waits = !subject.streams,
+                                       .anew = header_has(relay, "Cache-Control", "no-cache")},
+        .office = office,
+        .asker = relay->view->number,
+        .owner = post_owner(office, hash),
+        .relay = relay};
+    ticket->post.deliver = on_asked;
+    relay->cache = ticket;
+    ticket->away = ticket->owner != ticket->asker || !ask_here(relay->view, ticket);
+    if (ticket->owner != ticket->asker)
+        post_send(office, ticket->owner, &ticket->post);
+    return true;
+}
+
+/* ---- hits ------------------------------------------------------------------------------------ */
+
+/* RFC 9110, 13.1.2: "*", or one of the list; weakly compared. */
+static bool none_match(const struct relay *relay, const char *etag)
+{
+    const char *value = http_request_header(relay->request, "If-None-Match");
+    return value && (!strcmp(value, "*") || strstr(value, etag));
+}
+
+static enum stage_result give_again(struct relay *relay)
+{
+    struct arena *arena = http_request_arena(relay->request);
+    struct cache_answer *answer = relay->cache->ticket.answer;
+    struct http_field fields[FIELDS_MAX + 4];
+    size_t count = 0;
+    for (; count < answer->field_count; count++)
+        fields[count] =
+            (struct http_field){answer->fields[count].name, answer->fields[count].value};
+    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    fields[count++] = (struct http_field){"ETag", answer->etag};
+    fields[count++] = (struct http_field){"X-Cache", "hit"};
+    fields[count++] = (struct http_field){
+        "Age", arena_printf(arena, "%" PRId64, (now_ms() - answer->made_ms) / 1000)};
+    figure_add(
+        relay->view->figures, relay->cache->shared ? FIGURE_CACHE_SHARED : FIGURE_CACHE_HITS, 1);
+    /* The ticket goes with the relay, which ends in here: the answer has to stay. */
+    cache_answer_ref(answer);
+    bool same = none_match(relay, answer->etag);
+    answer_whole(relay, same ? 304 : answer->status, fields, count, same ? NULL : answer->body,
+        same ? 0 : answer->body_length);
+    cache_answer_unref(answer);
+    return STAGE_ENDED;
+}
+
+/* ---- the stage ------------------------------------------------------------------------------- */
+
+enum stage_result relay_stage_cache(struct relay *relay)
+{
+    if (relay->terms->options.cache.ttl_ms == 0 || relay->cache_passed)
+        return STAGE_DONE;
+    if (!relay->cache && (!relay->target.has_body || !relay->body.ended || !ask(relay)))
+        return STAGE_DONE;
+    struct relay_cache *ticket = relay->cache;
+    if (ticket->away) {
+        begin_waiting(relay);
+        return STAGE_WAITS;
+    }
+    if (ticket->ticket.verdict == CACHE_HIT)
+        return give_again(relay);
+    figure_add(relay->view->figures, FIGURE_CACHE_MISSES, 1);
+    if (ticket->ticket.verdict == CACHE_ALONE)
+        relay_cache_leave(relay, false);
+    relay->cache_passed = true;
+    return STAGE_DONE;
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
+
+static bool speaks_against(const struct http_field *field)
+{
+    static const char *const names[] = {"Vary", "Set-Cookie", "Content-Encoding"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strcasecmp(field->name, names[i]))
+            return true;
+    }
+    return !strcasecmp(field->name, "Cache-Control") &&
+           (http_list_has(field->value, strlen(field->value), "no-store") ||
+               http_list_has(field->value, strlen(field->value), "private"));
+}
+
+static bool may_keep(const struct relay *relay)
+{
+    const struct relay_answer *answer = &relay->answer;
+    if (answer->status != 200 || answer->field_count > FIELDS_MAX ||
+        answer->length > relay->terms->options.cache.entry_bytes_max)
+        return false;
+    for (size_t i = 0; i < answer->field_count; i++) {
+        if (speaks_against(&answer->fields[i]))
+            return false;
+    }
+    return true;
+}
+
+/* Strong: of this very answer. It is known before the answer is, so it is a name and no hash of it.
+ */
+static void make_etag(struct relay_cache *ticket)
+{
+    unsigned char random[8];
+    char hex[2 * sizeof random + 1];
+    randombytes_buf(random, sizeof random);
+    sodium_bin2hex(hex, sizeof hex, random, sizeof random);
+    char key[17];
+    sodium_bin2hex(key, sizeof key, ticket->ticket.key.bytes, 8);
+    snprintf(ticket->etag, sizeof ticket->etag, "\"%s-%s\"", key, hex);
+}
+
+static bool cache_begin(struct relay *relay)
+{
+    struct relay_cache *ticket = relay->cache;
+    if (!ticket || ticket->settled)
+        return false;
+    if (!may_keep(relay)) {
+        settle(relay, NULL, false);
+        return false;
+    }
+    ticket->recording = true;
+    make_etag(ticket);
+    answer_add_field(relay, "ETag", ticket->etag);
+    answer_add_field(relay, "X-Cache", "miss");
+    return true;
+}
+
+static bool cache_piece(struct relay *relay, const char *bytes, size_t length)
+{
+    struct relay_cache *ticket = relay->cache;
+    size_t most = (size_t)relay->terms->options.cache.entry_bytes_max;
+    if (ticket->recording && ticket->body.length + length > most) {
+        strbuf_finish(&ticket->body);
+        settle(relay, NULL, false);
+    }
+    if (ticket->recording)
+        strbuf_append(&ticket->body, bytes, length);
+    return answer_pass(relay, ANSWER_CACHE, bytes, length);
+}
+
+/* A stream that broke off by itself ends like any other: only the last event tells. */
+static bool is_complete(const struct relay *relay, const struct strbuf *body)
+{
+    if (!relay->answer.events)
+        return true;
+    const char *text = strbuf_text(body);
+    size_t skip = body->length > STREAM_END_BYTES ? body->length - STREAM_END_BYTES : 0;
+    return strstr(text + skip, "data: [DONE]") || strstr(text + skip, "data:[DONE]");
+}
+
+/* The fields that are the gateway's own are made anew for each asker. */
+static bool is_own(const char *name)
+{
+    static const char *const names[] = {"X-Request-ID", "ETag", "X-Cache", "Age"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strcasecmp(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool cache_end(struct relay *relay)
+{
+    struct relay_cache *ticket = relay->cache;
+    const struct relay_answer *answer = &relay->answer;
+    struct cache_field fields[FIELDS_MAX + 2];
+    size_t count = 0;
+    if (!ticket->recording)
+        return true;
+    if (!is_complete(relay, &ticket->body)) {
+        settle(relay, NULL, false);
+        return true;
+    }
+    for (size_t i = 0; i < answer->field_count && count < FIELDS_MAX; i++) {
+        if (!is_own(answer->fields[i].name))
+            fields[count++] = (struct cache_field){answer->fields[i].name, answer->fields[i].value};
+    }
+    settle(relay,
+        cache_answer_create(answer->status, fields, count, ticket->etag, strbuf_text(&ticket->body),
+            ticket->body.length, now_ms()),
+        false);
+    return true;
+}
+
+const struct answer_filter relay_cache_filter = {cache_begin, cache_piece, cache_end, NULL};
