@@ -140,6 +140,13 @@ void nodes_number(struct core *core)
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
+static void last_set(struct journal *journal, uint64_t change, bool last)
+{
+    uint64_t *word = &journal->last[change % JOURNAL_MAX / 64];
+    uint64_t bit = (uint64_t)1 << change % 64;
+    *word = last ? *word | bit : *word & ~bit;
+}
+
 void journal_note(struct live_node *node, bool gained)
 {
     struct scores *scores = node->scores;
@@ -149,23 +156,20 @@ void journal_note(struct live_node *node, bool gained)
     node->changes++;
     if (!journal->open || journal->trials)
         return;
-    if (!journal->ring)
+    if (!journal->ring) {
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
+        journal->last = mem_alloc(JOURNAL_MAX / 64, sizeof *journal->last);
+    }
     struct node_noted *noted = &scores->noted.items[node->ordinal];
     if (noted->last > journal->begin)
-        journal->ring[(noted->last - 1) % JOURNAL_MAX] = NODE_NONE;
+        last_set(journal, noted->last - 1, false);
+    last_set(journal, journal->end, true);
     journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
     noted->last = ++journal->end;
     if (gained)
         noted->gained = noted->last;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
-}
-
-uint32_t journal_change(const struct journal *journal, uint64_t at)
-{
-    assert(at >= journal->begin && at < journal->end);
-    return journal->ring[at % JOURNAL_MAX];
 }
 
 void journal_close(struct scores *scores)
@@ -243,19 +247,29 @@ static void idle_find(struct scores *scores)
     scores->idle_known = true;
 }
 
+static void idle_follow_some(struct scores *scores)
+{
+    uint32_t changed[JOURNAL_SOME];
+    size_t count = journal_some(&scores->journal, &scores->idle_at, changed);
+    for (size_t i = 0; i < count; i++) {
+        if (node_takes_work(scores->nodes.items[changed[i]]))
+            idle_set(scores, changed[i]);
+    }
+}
+
 void idle_follow(struct scores *scores)
 {
     const struct journal *journal = &scores->journal;
-    if (!scores->idle_known || scores->idle_at < journal->begin)
+    if (!scores->idle_known || scores->idle_at < journal->begin) {
         idle_find(scores);
-    else if (kinds_shared(scores)) {
-        for (uint64_t at = scores->idle_at; at < journal->end; at++) {
-            uint32_t ordinal = journal_change(journal, at);
-            if (ordinal != NODE_NONE && node_takes_work(scores->nodes.items[ordinal]))
-                idle_set(scores, ordinal);
-        }
+        scores->idle_at = journal->end;
     }
-    scores->idle_at = journal->end;
+    while (scores->idle_at < journal->end) {
+        if (kinds_shared(scores))
+            idle_follow_some(scores);
+        else
+            scores->idle_at = journal->end;
+    }
 }
 
 uint32_t idle_first(struct scores *scores, uint32_t at)
@@ -304,7 +318,8 @@ void scores_free(struct scores *scores)
     vec_free(&scores->kind_of);
     vec_free(&scores->idle);
     free(scores->journal.ring);
-    scores->journal.ring = NULL;
+    free(scores->journal.last);
+    scores->journal = (struct journal){0};
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);

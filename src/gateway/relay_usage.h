@@ -3,9 +3,8 @@
  * counts the tokens and the client sees the stream it asked for. */
 #pragma once
 
+#include "gateway/answer.h"
 #include "gateway/relay.h"
-
-struct answer_filter;
 
 /* After the body was held: edits it, where it is complete. */
 enum stage_result relay_stage_usage(struct relay *relay);
