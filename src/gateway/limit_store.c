@@ -99,7 +99,7 @@ static void forget_the_dead(struct limit_map *map)
     }
 }
 
-int limit_store_open(const char *path, struct limit_store **ret, struct error *err)
+static int store_open(const char *path, bool alone, struct limit_store **ret, struct error *err)
 {
     struct limit_map *map = NULL;
     if ((path ? map_file(path, &map, err) : map_memory(&map, err)) < 0)
@@ -109,13 +109,23 @@ int limit_store_open(const char *path, struct limit_store **ret, struct error *e
         memset(map, 0, path ? sizeof *map : sizeof *header);
         randombytes_buf(header->hash_key, sizeof header->hash_key);
         memcpy(header->magic, MAGIC, sizeof MAGIC);
-    } else {
+    } else if (alone) {
         forget_the_dead(map);
     }
     struct limit_store *store = mem_alloc(1, sizeof *store);
     store->map = map;
     *ret = store;
     return 0;
+}
+
+int limit_store_open(const char *path, struct limit_store **ret, struct error *err)
+{
+    return store_open(path, true, ret, err);
+}
+
+int limit_store_join(const char *path, struct limit_store **ret, struct error *err)
+{
+    return store_open(path, false, ret, err);
 }
 
 void limit_store_close(struct limit_store *store)

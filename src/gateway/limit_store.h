@@ -20,6 +20,9 @@ enum { LIMIT_COUNTERS_MAX = 65536 };
 
 /* path NULL: in memory only. ERR_IO. A file that is damaged or of another version is made anew. */
 MUST_CHECK int limit_store_open(const char *path, struct limit_store **ret, struct error *err);
+/* The same beside a process that uses the file and is about to end: what is under way there counts.
+ */
+MUST_CHECK int limit_store_join(const char *path, struct limit_store **ret, struct error *err);
 void limit_store_close(struct limit_store *store); /* NULL is fine */
 
 /* A name for a counter: keyed, so that nobody can aim for another's. */
