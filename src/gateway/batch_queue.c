@@ -292,7 +292,7 @@ static const struct table_replica *pick(struct batch_service *service, int64_t v
 
 static bool is_busy(const struct table_replica *replica, const struct batch_pace *pace)
 {
-    return atomic_load_explicit(&replica->state->outstanding, memory_order_relaxed) >=
+    return atomic_load_explicit(&replica->state->batches, memory_order_relaxed) >=
            batch_pace_depth(pace);
 }
 
