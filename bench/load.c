@@ -2,13 +2,14 @@
  *
  *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
  *        (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)
- *        [--body FILE [--json-length N]] --connections N --seconds S [--rate R] [--count N] [--queues N]
+ *        [--body FILE [--json-length N]] --connections N --seconds S [--rate R] [--count N]
+ * [--queues N]
  *
  * Connections are kept and requests are not pipelined: the next one goes out when the answer has
  * come whole. --post sends a request for inference, 200 bytes long, or what --body has (8 KiB at
- * most; --json-length: the length of its JSON, when tensors come behind it). A --jobs request submits a job
- * of its own name, PREFIX-1, PREFIX-2 and so on. One line of JSON says what came of it; an answer
- * other than 2xx counts as refused.
+ * most; --json-length: the length of its JSON, when tensors come behind it). A --jobs request
+ * submits a job of its own name, PREFIX-1, PREFIX-2 and so on. One line of JSON says what came of
+ * it; an answer other than 2xx counts as refused.
  *
  * Without --rate the loop is closed: each connection asks again as soon as it may, and says how
  * much a server carries. With it the loop is open: R requests are due in each second whether or not
@@ -75,6 +76,7 @@ struct run {
     struct client **idle; /* with a rate: connections without a request */
     size_t idle_count;
     uint32_t *latency_us; /* of the first SAMPLES_MAX answers */
+    uint32_t *refused_us; /* of the first that were refused */
 };
 
 static void __attribute__((noreturn)) die(const char *what)
@@ -214,12 +216,15 @@ static bool answer_whole(const struct client *client, int *ret_status)
 
 static void take_answer(struct run *run, const struct client *client, int status)
 {
+    uint32_t us = (uint32_t)((clock_monotonic_ns() - client->begin_ns) / 1000);
+    bool refused = status / 100 != 2;
     if (run->answered < SAMPLES_MAX)
-        run->latency_us[run->answered] =
-            (uint32_t)((clock_monotonic_ns() - client->begin_ns) / 1000);
+        run->latency_us[run->answered] = us;
+    if (refused && run->refused < SAMPLES_MAX)
+        run->refused_us[run->refused] = us;
     run->answered++;
-    run->refused += status / 100 != 2;
-    if (status / 100 != 2 && run->refused == 1)
+    run->refused += refused;
+    if (refused && run->refused == 1)
         fprintf(stderr, "load: first refusal: %s\n", client->in);
 }
 
@@ -301,19 +306,30 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static uint32_t percentile(const struct run *run, size_t count, double part)
+/* Of sorted samples. */
+static uint32_t percentile(const uint32_t *us, size_t count, double part)
 {
-    return count ? run->latency_us[(size_t)((double)(count - 1) * part)] : 0;
+    return count ? us[(size_t)((double)(count - 1) * part)] : 0;
+}
+
+static size_t sort_samples(uint32_t *us, int64_t made)
+{
+    size_t count = made < SAMPLES_MAX ? (size_t)made : SAMPLES_MAX;
+    qsort(us, count, sizeof *us, compare);
+    return count;
 }
 
 static void print_result(struct run *run, double seconds)
 {
-    size_t count = run->answered < SAMPLES_MAX ? (size_t)run->answered : SAMPLES_MAX;
-    qsort(run->latency_us, count, sizeof *run->latency_us, compare);
+    size_t count = sort_samples(run->latency_us, run->answered);
+    size_t refused = sort_samples(run->refused_us, run->refused);
+    const uint32_t *all = run->latency_us, *no = run->refused_us;
     printf("{\"answered\": %lld, \"refused\": %lld, \"seconds\": %.6f, \"per_s\": %.1f, "
-           "\"p50_us\": %u, \"p99_us\": %u, \"p999_us\": %u}\n",
+           "\"p50_us\": %u, \"p99_us\": %u, \"p999_us\": %u, \"refused_p50_us\": %u, "
+           "\"refused_p99_us\": %u}\n",
         (long long)run->answered, (long long)run->refused, seconds, (double)run->answered / seconds,
-        percentile(run, count, 0.5), percentile(run, count, 0.99), percentile(run, count, 0.999));
+        percentile(all, count, 0.5), percentile(all, count, 0.99), percentile(all, count, 0.999),
+        percentile(no, refused, 0.5), percentile(no, refused, 0.99));
 }
 
 /* Whether there is something left to send or to wait for. */
@@ -410,7 +426,8 @@ static int parse(int argc, char **argv, struct plan *plan)
             return -1;
         }
     }
-    bool what = !!plan->get_path + !!plan->post_path + !!plan->prefix == 1, where = !plan->unix_path != !plan->port;
+    bool what = !!plan->get_path + !!plan->post_path + !!plan->prefix == 1,
+         where = !plan->unix_path != !plan->port;
     bool some = plan->connections > 0 && plan->connections <= CONNECTIONS_MAX;
     bool sane = plan->seconds > 0 && plan->rate >= 0 && plan->count >= 0 && plan->queues >= 0;
     return what && where && some && sane ? 0 : -1;
@@ -420,15 +437,17 @@ int main(int argc, char **argv)
 {
     struct run run = {0};
     if (parse(argc, argv, &run.plan) < 0) {
-        fprintf(stderr, "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
-                        "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
-                        "            [--body FILE [--json-length N]]\n"
-                        "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n");
+        fprintf(stderr,
+            "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
+            "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
+            "            [--body FILE [--json-length N]]\n"
+            "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n");
         return 2;
     }
     run.clients = mem_alloc((size_t)run.plan.connections, sizeof *run.clients);
     run.idle = mem_alloc((size_t)run.plan.connections, sizeof(struct client *));
     run.latency_us = mem_alloc(SAMPLES_MAX, sizeof *run.latency_us);
+    run.refused_us = mem_alloc(SAMPLES_MAX, sizeof *run.refused_us);
     run.tls = run.plan.tls ? SSL_CTX_new(TLS_client_method()) : NULL;
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
     /* The kernel may make a wait 50 us longer than asked, half of what lies between two requests

@@ -6,6 +6,8 @@
 #include "cli/paths.h"
 #include "gateway/gateway.h"
 
+#include <string.h>
+
 static const struct option_spec options[] = {
     {"data", 'D', OPTION_TEXT, "DIR", "the server's data directory", NULL, "MUSTER_DATA"},
     {"listen", 'L', OPTION_TEXT, "HOST:PORT",
@@ -23,9 +25,27 @@ static const struct option_spec options[] = {
         "how long requests under way may go on at the end; 30s by default"},
     {"event-keep-alive", 0, OPTION_DURATION, "DURATION",
         "silence in a stream of events before a comment is sent; 15s by default"},
+    {"limits-redis", 0, OPTION_TEXT, "ADDRESS",
+        "share the counters of limits with other gateways through Redis or Valkey: unix:/PATH or "
+        "redis://ADDRESS:PORT"},
+    {"limits-away", 0, OPTION_CHOICE, "WHAT",
+        "while that is away: each gateway admits the whole limit (local), its share of it (share), "
+        "or refuses what is limited; share by default",
+        "local|share|refuse"},
+    {"limits-gateways", 0, OPTION_NUMBER, "COUNT",
+        "how many gateways share the counters; 2 by default"},
+    {"limits-wait", 0, OPTION_DURATION, "DURATION",
+        "how long an answer is waited for; 100ms by default"},
     {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
     {NULL},
 };
+
+static enum limit_away away_of(const char *word)
+{
+    if (word && !strcmp(word, "local"))
+        return LIMIT_AWAY_LOCAL;
+    return word && !strcmp(word, "refuse") ? LIMIT_AWAY_REFUSE : LIMIT_AWAY_SHARE;
+}
 
 static int run(struct cli *cli, struct error *err)
 {
@@ -44,12 +64,19 @@ static int run(struct cli *cli, struct error *err)
         .cache_bytes = arguments_number(cli->args, "cache-bytes", 0),
         .drain_ms = arguments_number(cli->args, "drain", 0),
         .keep_alive_ms = arguments_number(cli->args, "event-keep-alive", 0),
+        .limits = {.address = arguments_text(cli->args, "limits-redis"),
+            .away = away_of(arguments_text(cli->args, "limits-away")),
+            .gateways = arguments_number(cli->args, "limits-gateways", 2),
+            .wait_ms = arguments_number(cli->args, "limits-wait", 100)},
         .ready_fd = -1,
     };
     if (!config.tls_cert != !config.tls_key)
         return error_set(err, ERR_INVALID, "--cert and --key belong together");
     if (config.workers < 0 || config.workers > 16)
         return error_set(err, ERR_INVALID, "--workers: expected 1 to 16");
+    if (config.limits.gateways < 1 || config.limits.wait_ms < 1)
+        return error_set(
+            err, ERR_INVALID, "--limits-gateways and --limits-wait: expected at least 1");
     if (config.requests_per_s > UINT32_MAX)
         return error_set(err, ERR_INVALID, "--requests-per-second: expected less");
     serve_log_level(cli);

@@ -72,13 +72,17 @@ static void fill(const struct core *core, const struct live_shape *shape, struct
 static void follow(const struct core *core, const struct live_shape *shape, struct gang_room *room)
 {
     const struct scores *scores = &core->scores;
-    for (uint64_t at = room->at; at < scores->journal.end; at++) {
-        uint32_t ordinal = journal_change(&scores->journal, at);
-        if (ordinal == NODE_NONE || room->ranks[ordinal] == ROOM_NO_MATCH)
-            continue;
-        int32_t ranks = room_ranks(&shape->row, scores->nodes.items[ordinal]);
-        *pool_of(scores, room, ordinal) += ranks - room->ranks[ordinal];
-        room->ranks[ordinal] = ranks;
+    uint32_t changed[JOURNAL_SOME];
+    for (uint64_t at = room->at; at < scores->journal.end;) {
+        size_t count = journal_some(&scores->journal, &at, changed);
+        for (size_t i = 0; i < count; i++) {
+            uint32_t ordinal = changed[i];
+            if (room->ranks[ordinal] == ROOM_NO_MATCH)
+                continue;
+            int32_t ranks = room_ranks(&shape->row, scores->nodes.items[ordinal]);
+            *pool_of(scores, room, ordinal) += ranks - room->ranks[ordinal];
+            room->ranks[ordinal] = ranks;
+        }
     }
 }
 

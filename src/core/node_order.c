@@ -140,6 +140,13 @@ void nodes_number(struct core *core)
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
+static void last_set(struct journal *journal, uint64_t change, bool last)
+{
+    uint64_t *word = &journal->last[change % JOURNAL_MAX / 64];
+    uint64_t bit = (uint64_t)1 << change % 64;
+    *word = last ? *word | bit : *word & ~bit;
+}
+
 void journal_note(struct live_node *node, bool gained)
 {
     struct scores *scores = node->scores;
@@ -149,23 +156,20 @@ void journal_note(struct live_node *node, bool gained)
     node->changes++;
     if (!journal->open || journal->trials)
         return;
-    if (!journal->ring)
+    if (!journal->ring) {
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
+        journal->last = mem_alloc(JOURNAL_MAX / 64, sizeof *journal->last);
+    }
     struct node_noted *noted = &scores->noted.items[node->ordinal];
     if (noted->last > journal->begin)
-        journal->ring[(noted->last - 1) % JOURNAL_MAX] = NODE_NONE;
+        last_set(journal, noted->last - 1, false);
+    last_set(journal, journal->end, true);
     journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
     noted->last = ++journal->end;
     if (gained)
         noted->gained = noted->last;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
-}
-
-uint32_t journal_change(const struct journal *journal, uint64_t at)
-{
-    assert(at >= journal->begin && at < journal->end);
-    return journal->ring[at % JOURNAL_MAX];
 }
 
 void journal_close(struct scores *scores)
@@ -187,13 +191,14 @@ bool kinds_shared(const struct scores *scores)
     return scores->kinds.count <= KINDS_SHARED_MAX;
 }
 
+/* What is most often different is looked at first: each line of a node may be far away. */
 static bool node_idle(const struct live_node *node)
 {
     const struct bundle *all = &node->room.all;
     return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
            all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
            node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
-           node->exclusive_held == 0 && node->exclusive_claimed == 0;
+           node->exclusive_held == 0 && node->exclusive_claimed == 0 && node_takes_work(node);
 }
 
 static void heap_push(struct node_kind *kind, uint32_t ordinal)
@@ -237,25 +242,33 @@ static void idle_find(struct scores *scores)
         vec_clear(&scores->kinds.items[i].idle);
     memset(scores->idle.items, 0, scores->idle.count);
     for (uint32_t i = 0; i < scores->nodes.count && kinds_shared(scores); i++) {
-        if (scores->nodes.items[i] && node_takes_work(scores->nodes.items[i]))
+        if (scores->nodes.items[i])
             idle_set(scores, i);
     }
     scores->idle_known = true;
 }
 
+static void idle_follow_some(struct scores *scores)
+{
+    uint32_t changed[JOURNAL_SOME];
+    size_t count = journal_some(&scores->journal, &scores->idle_at, changed);
+    for (size_t i = 0; i < count; i++)
+        idle_set(scores, changed[i]);
+}
+
 void idle_follow(struct scores *scores)
 {
     const struct journal *journal = &scores->journal;
-    if (!scores->idle_known || scores->idle_at < journal->begin)
+    if (!scores->idle_known || scores->idle_at < journal->begin) {
         idle_find(scores);
-    else if (kinds_shared(scores)) {
-        for (uint64_t at = scores->idle_at; at < journal->end; at++) {
-            uint32_t ordinal = journal_change(journal, at);
-            if (ordinal != NODE_NONE && node_takes_work(scores->nodes.items[ordinal]))
-                idle_set(scores, ordinal);
-        }
+        scores->idle_at = journal->end;
     }
-    scores->idle_at = journal->end;
+    while (scores->idle_at < journal->end) {
+        if (kinds_shared(scores))
+            idle_follow_some(scores);
+        else
+            scores->idle_at = journal->end;
+    }
 }
 
 uint32_t idle_first(struct scores *scores, uint32_t at)
@@ -279,7 +292,7 @@ bool idle_check(const struct core *core)
         return true;
     for (uint32_t i = 0; i < scores->nodes.count; i++) {
         const struct live_node *node = scores->nodes.items[i];
-        bool idle = kinds_shared(scores) && node && node_takes_work(node) && node_idle(node);
+        bool idle = kinds_shared(scores) && node && node_idle(node);
         if (idle != idle_is(scores, i) && scores->noted.items[i].last <= scores->idle_at)
             return false;
         queued += scores->idle.items[i] != 0;
@@ -304,7 +317,8 @@ void scores_free(struct scores *scores)
     vec_free(&scores->kind_of);
     vec_free(&scores->idle);
     free(scores->journal.ring);
-    scores->journal.ring = NULL;
+    free(scores->journal.last);
+    scores->journal = (struct journal){0};
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);

@@ -5,6 +5,7 @@
  * entries. That is not exact, and need not be: prices order choices, and nothing else rests on
  * them. All of it is in whole numbers; a device is 2^16. */
 #include "core/packing_value.h"
+#include "base/lanes.h"
 #include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
@@ -73,23 +74,33 @@ static bool prices_init(struct size_prices *prices, const struct mix *mix)
 
 enum { PACK_LANES = 8 }; /* levels at a time */
 
-/* What a device of each level is worth if it may have this size as well, as often as it fits. */
-static void pack_size(int32_t *worth, int32_t size, int32_t price)
+/* What a device of each level from `level` on is worth if it may have this size once more. */
+LANES_PART void pack_more(int32_t *worth, int32_t level, int32_t size, int32_t price)
 {
-    int32_t level = size;
-    for (; size >= PACK_LANES && level <= VALUE_LEVELS; level += PACK_LANES) {
-        int32_t with[PACK_LANES];
-        for (int k = 0; k < PACK_LANES; k++)
-            with[k] = worth[level - size + k] + price;
-        for (int k = 0; k < PACK_LANES; k++)
-            worth[level + k] = with[k] > worth[level + k] ? with[k] : worth[level + k];
+    int32_t with[PACK_LANES];
+    for (int k = 0; k < PACK_LANES; k++)
+        with[k] = worth[level - size + k] + price;
+    for (int k = 0; k < PACK_LANES; k++)
+        worth[level + k] = with[k] > worth[level + k] ? with[k] : worth[level + k];
+}
+
+/* The same of all levels, if it may have the size as often as it fits. A size that is less than the
+ * lanes is taken once, from above, and for the rest in twos. */
+LANES_PART void pack_size(int32_t *worth, int32_t size, int32_t price)
+{
+    for (; size < PACK_LANES; size *= 2, price *= 2) {
+        int32_t level = VALUE_LEVELS + 1;
+        for (; level - PACK_LANES >= size; level -= PACK_LANES)
+            pack_more(worth, level - PACK_LANES, size, price);
+        for (level--; level >= size; level--)
+            worth[level] = (int32_t)most(worth[level], worth[level - size] + price);
     }
-    for (; level <= VALUE_LEVELS; level++)
-        worth[level] = (int32_t)most(worth[level], worth[level - size] + price);
+    for (int32_t level = size; level <= VALUE_LEVELS; level += PACK_LANES)
+        pack_more(worth, level, size, price);
 }
 
 /* The smallest size that a best packing of the level has; 0 when that is one of the level below. */
-static int32_t pack_taken(const struct size_prices *prices, const int32_t *worth, int32_t level)
+LANES_PART int32_t pack_taken(const struct size_prices *prices, const int32_t *worth, int32_t level)
 {
     for (int32_t i = 0; worth[level] > worth[level - 1]; i++) {
         int32_t size = prices->sizes[i];
@@ -101,7 +112,7 @@ static int32_t pack_taken(const struct size_prices *prices, const int32_t *worth
 }
 
 /* The best packing of one device: its worth, and how often it has each size. */
-static int64_t pack(const struct size_prices *prices, int64_t *ret_uses)
+LANES static int64_t pack(const struct size_prices *prices, int64_t *ret_uses)
 {
     int32_t worth[VALUE_LEVELS + 1 + PACK_LANES] = {0};
     for (int32_t i = 0; i < prices->count; i++)
@@ -251,7 +262,7 @@ static void asked_collect(const struct values *values, const struct size_prices 
 }
 
 /* best = the larger of it and before + more, by line. */
-static void lines_raise(int32_t *best, const int32_t *before, const int32_t *more)
+LANES_PART void lines_raise(int32_t *best, const int32_t *before, const int32_t *more)
 {
     for (int line = 0; line < VALUE_LINES; line++) {
         int32_t with = before[line] + more[line];
@@ -259,7 +270,7 @@ static void lines_raise(int32_t *best, const int32_t *before, const int32_t *mor
     }
 }
 
-static void table_fill(
+LANES static void table_fill(
     struct value_table *table, const struct asked_list *levels, const struct asked_list *devices)
 {
     memset(table->level[0], 0, sizeof table->level[0]);

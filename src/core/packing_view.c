@@ -4,6 +4,7 @@
  * first line, at which CPU and memory cost nothing, bounds every value by that. What CPU and memory
  * cost is cut off far above, where it decides nothing. */
 #include "core/packing_view.h"
+#include "base/lanes.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/sort.h"
@@ -29,7 +30,7 @@ static void priced(const struct values *values, int64_t cpu_milli, int64_t bytes
     }
 }
 
-static const int32_t *level_lines(const struct view *view, int32_t milli)
+LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
 {
     return view->table->level[milli * VALUE_LEVELS / DEVICE_MILLI];
 }
@@ -82,7 +83,7 @@ struct rest {
     int32_t half[VALUE_LINES], quarter[VALUE_LINES];
 };
 
-static inline int32_t lines_least(const int32_t *lines)
+LANES_PART int32_t lines_least(const int32_t *lines)
 {
     int32_t least = lines[0];
     for (int i = 1; i < VALUE_LINES; i++)
@@ -90,7 +91,7 @@ static inline int32_t lines_least(const int32_t *lines)
     return least;
 }
 
-static inline struct rest rest_after(const struct view *view, const int32_t *cost)
+LANES_PART struct rest rest_after(const struct view *view, const int32_t *cost)
 {
     struct rest rest;
     for (int i = 0; i < VALUE_LINES; i++) {
@@ -101,7 +102,7 @@ static inline struct rest rest_after(const struct view *view, const int32_t *cos
     return rest;
 }
 
-static inline struct worth worth_of(const int32_t *sums, const struct rest *rest)
+LANES_PART struct worth worth_of(const int32_t *sums, const struct rest *rest)
 {
     int32_t half[VALUE_LINES], quarter[VALUE_LINES];
     for (int i = 0; i < VALUE_LINES; i++)
@@ -112,7 +113,7 @@ static inline struct worth worth_of(const int32_t *sums, const struct rest *rest
 }
 
 /* The same after a device's worth changed. */
-static inline struct worth worth_moved(
+LANES_PART struct worth worth_moved(
     const struct view *view, const struct rest *rest, const int32_t *from, const int32_t *to)
 {
     int32_t sums[VALUE_LINES];
@@ -130,7 +131,7 @@ struct worth view_worth(const struct view *view)
 
 /* ---- taking ------------------------------------------------------------------------------- */
 
-static inline struct worth worth_after_whole(
+LANES_PART struct worth worth_after_whole(
     const struct view *view, const struct rest *rest, int32_t devices)
 {
     int32_t whole = (int32_t)most(view->whole - devices, 0);
@@ -138,7 +139,7 @@ static inline struct worth worth_after_whole(
 }
 
 /* After a share of a whole device. */
-static inline struct worth worth_after_break(
+LANES_PART struct worth worth_after_break(
     const struct view *view, const struct rest *rest, int32_t milli)
 {
     int32_t sums[VALUE_LINES];
@@ -151,7 +152,7 @@ static inline struct worth worth_after_break(
 }
 
 /* A share of the device on which that leaves most behind. */
-static inline void take_share(
+LANES_PART void take_share(
     const struct view *view, const struct rest *rest, int32_t milli, struct view_taken *ret)
 {
     int64_t best = INT64_MIN;
@@ -181,7 +182,7 @@ static inline void take_share(
 }
 
 /* What one rank leaves; the view stays. */
-static inline struct view_taken take_one(const struct view *view, const struct view_ask *ask)
+LANES_PART struct view_taken take_one(const struct view *view, const struct view_ask *ask)
 {
     struct rest rest = rest_after(view, ask->cost);
     struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
@@ -239,13 +240,11 @@ static void view_leave(struct view *view, const struct view_ask *ask, const stru
         left_add(view, left);
 }
 
-struct view_taken view_take(const struct view *view, const struct view_ask *ask, int32_t ranks)
+LANES static struct view_taken take_many(
+    const struct view *view, const struct view_ask *ask, int32_t ranks)
 {
-    assert(ranks >= 1);
-    struct view_taken taken = take_one(view, ask);
-    if (ranks == 1)
-        return taken;
     struct view after = *view;
+    struct view_taken taken = take_one(view, ask);
     int32_t broke = taken.broke;
     for (int32_t i = 1; i < ranks; i++) {
         view_leave(&after, ask, &taken);
@@ -254,4 +253,16 @@ struct view_taken view_take(const struct view *view, const struct view_ask *ask,
     }
     taken.broke = broke;
     return taken;
+}
+
+LANES static struct view_taken take(
+    const struct view *view, const struct view_ask *ask, int32_t ranks)
+{
+    return ranks > 1 ? take_many(view, ask, ranks) : take_one(view, ask);
+}
+
+struct view_taken view_take(const struct view *view, const struct view_ask *ask, int32_t ranks)
+{
+    assert(ranks >= 1);
+    return take(view, ask, ranks);
 }

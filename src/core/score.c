@@ -35,8 +35,7 @@
 
 enum {
     BLOCK = SCORE_BLOCK, /* scores under a bound, and blocks under one of the second level */
-    CHANGES_AHEAD = 64,
-    ROW_REST = 8, /* a row that others were used that often before is given up */
+    ROW_REST = 8,        /* a row that others were used that often before is given up */
 };
 
 #define ROW_BYTES_MAX  ((size_t)128 << 20) /* of all rows */
@@ -191,17 +190,19 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
 /* What nodes of a kind have in common is computed once for a shape. */
 static int64_t score_first(struct core *core, const struct live_job *job, uint32_t ordinal)
 {
-    const struct live_node *node = core->scores.nodes.items[ordinal];
-    if (!node || !node_takes_work(node))
+    const struct scores *scores = &core->scores;
+    bool idle = idle_is(scores, ordinal);
+    const struct live_node *node = scores->nodes.items[ordinal];
+    if (!idle && (!node || !node_takes_work(node)))
         return SCORE_NO_MATCH;
-    struct kind_score *kind = &core->scores.kind_scores.items[core->scores.kind_of.items[ordinal]];
+    struct kind_score *kind = &scores->kind_scores.items[scores->kind_of.items[ordinal]];
     if (!kind->known) {
         kind->known = true;
         kind->matches = fit_matches(core, job->shape, node);
     }
     if (!kind->matches)
         return SCORE_NO_MATCH;
-    return idle_is(&core->scores, ordinal) ? SCORE_IDLE : score_now(core, job, node);
+    return idle ? SCORE_IDLE : score_now(core, job, node);
 }
 
 static void bounds_make(const struct scores *scores, struct score_row *row)
@@ -260,27 +261,19 @@ static bool concerned(const struct scores *scores, const struct score_row *row, 
 
 /* Some nodes that changed from change *at on, which moves on, and that the row is concerned with;
  * how many. They are asked for ahead of their use: together they come sooner than one after the
- * other. No branch depends on which changes are out of date. */
+ * other. */
 static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
-    uint32_t changed[static CHANGES_AHEAD])
+    uint32_t changed[static JOURNAL_SOME])
 {
-    const struct journal *journal = &scores->journal;
-    size_t count = 0, kept = 0, at_ring = *at % JOURNAL_MAX;
-    size_t ahead = (size_t)least(CHANGES_AHEAD, (int64_t)(journal->end - *at));
-    ahead = (size_t)least((int64_t)ahead, (int64_t)(JOURNAL_MAX - at_ring));
-    for (size_t i = 0; i < ahead; i++) {
-        changed[count] = journal->ring[at_ring + i];
-        count += changed[count] != NODE_NONE;
-    }
-    *at += ahead;
-    for (size_t i = 0; i < count; i++)
+    size_t count = journal_some(&scores->journal, at, changed), kept = 0;
+    for (size_t i = 0; i < count; i++) {
         __builtin_prefetch(&row->scores[changed[i]]);
+        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
+    }
     for (size_t i = 0; i < count; i++) {
         changed[kept] = changed[i];
         kept += concerned(scores, row, changed[i]);
     }
-    for (size_t i = 0; i < kept; i++)
-        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
     return kept;
 }
 
@@ -289,7 +282,7 @@ static void row_follow(const struct core *core, const struct live_job *job)
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
     struct needs needs = needs_of(&job->shape->row);
-    uint32_t changed[CHANGES_AHEAD];
+    uint32_t changed[JOURNAL_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
         size_t count = changes_next(scores, row, &at, changed);
         for (size_t i = 0; i < count; i++) {
@@ -441,8 +434,9 @@ static uint32_t pool_best(struct core *core, const struct live_job *job, size_t 
         end++;
     *segment = end;
     struct best best = busy_best(scores, job->shape->scores, begin, end);
-    const struct score_segment *pool = &scores->segments.items[begin];
-    for (uint32_t k = pool->kinds_begin; k < pool->kinds_end && kinds_shared(scores); k++)
+    struct score_segment pool = scores->segments.items[begin];
+    uint32_t kinds_end = kinds_shared(scores) ? pool.kinds_end : pool.kinds_begin;
+    for (uint32_t k = pool.kinds_begin; k < kinds_end; k++)
         idle_better(core, job, k, &best);
     return best.score < SCORE_NONE ? best.ordinal : NODE_NONE;
 }

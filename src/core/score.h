@@ -36,8 +36,9 @@ struct score_segment {
 
 enum {
     NODE_NONE = UINT32_MAX,
-    SCORE_BLOCK = 32,     /* nodes under a bound */
-    JOURNAL_MAX = 1 << 16 /* changes kept; a power of two */
+    SCORE_BLOCK = 32,      /* nodes under a bound */
+    JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
+    JOURNAL_SOME = 64      /* looked at together */
 };
 
 /* What is known of a node. */
@@ -46,10 +47,11 @@ enum {
     IDLE_QUEUED = 2, /* it is in its kind's heap */
 };
 
-/* Nodes of which something changed, each where it changed last: a ring, change i at i % its size;
- * NODE_NONE where the node changed again later. */
+/* Nodes of which something changed, by change, each where it changed last: a ring, change i at i %
+ * its size. */
 struct journal {
     uint32_t *ring;
+    uint64_t *last;      /* a bit for each entry of the ring: its node did not change later */
     uint64_t begin, end; /* the changes that are there */
     bool open;           /* the nodes have numbers */
     int trials;          /* changes that will be taken back are not noted */
@@ -88,8 +90,24 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held, claimed or promised of the node changed; gained: more may be free. */
 void journal_note(struct live_node *node, bool gained);
-/* The node of change `at`, which is from begin to end, by ordinal; or NODE_NONE. */
-uint32_t journal_change(const struct journal *journal, uint64_t at);
+/* The nodes, by ordinal, of some changes from change *at on, which moves behind them; how many.
+ * There are none left when *at is the end. */
+static inline size_t journal_some(
+    const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
+{
+    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
+    uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
+    uint64_t changes = 64 - *at % 64;
+    size_t count = 0;
+    if (journal->end - *at < changes) {
+        changes = journal->end - *at;
+        last &= ((uint64_t)1 << changes) - 1;
+    }
+    for (; last; last &= last - 1)
+        ret[count++] = ring[__builtin_ctzll(last)];
+    *at += changes;
+    return count;
+}
 /* Nodes came, went or changed: all is stale until they are numbered again. */
 void journal_close(struct scores *scores);
 /* From 1 to -1 nodes change on trial, and nobody searches. */

@@ -129,14 +129,23 @@ static void on_client_drain(void *context)
         source->resume(relay);
 }
 
+/* What is said of limits is for this client and moment alone: no filter sees it. */
+static struct http_field *client_fields(struct relay *relay, size_t *ret_count)
+{
+    *ret_count = relay->answer.field_count;
+    return relay->limits ? relay_limits_fields(relay, relay->answer.fields, ret_count)
+                         : relay->answer.fields;
+}
+
 static void send_head(struct relay *relay)
 {
     struct relay_answer *answer = &relay->answer;
+    size_t count;
     answer->begun = true;
     if (answer->bodyless)
         return;
-    http_respond_begin(
-        relay->request, answer->status, answer->fields, answer->field_count, answer->length);
+    struct http_field *fields = client_fields(relay, &count);
+    http_respond_begin(relay->request, answer->status, fields, count, answer->length);
     http_request_on_drain(relay->request, on_client_drain, relay);
     answer->events = is_event_stream(answer);
     if (answer->events) {
@@ -197,8 +206,6 @@ void answer_begin(struct relay *relay, int status, struct http_field *fields, si
     answer->bodyless = status == 204 || status == 304;
     answer->lazy = false;
     answer->first_ns = clock_monotonic_ns();
-    if (relay->limits)
-        answer->fields = relay_limits_fields(relay, fields, &answer->field_count);
     if (!answer->bodyless)
         begin_filters(relay);
     if (!answer->lazy)
@@ -222,9 +229,11 @@ void answer_end(struct relay *relay)
     }
     if (!answer->begun)
         send_head(relay);
+    size_t count = 0;
+    struct http_field *fields = answer->bodyless ? client_fields(relay, &count) : NULL;
     relay_account(relay, RELAY_COMPLETE);
     if (answer->bodyless)
-        http_respond(request, answer->status, answer->fields, answer->field_count, NULL, 0);
+        http_respond(request, answer->status, fields, count, NULL, 0);
     else
         http_respond_end(request);
     relay_free(relay);

@@ -15,6 +15,7 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
+#include "gateway/limit_redis.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
@@ -66,6 +67,7 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct replica_states *states;
+    struct redis_library *redis;      /* NULL: no counters are shared */
     struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
@@ -379,6 +381,8 @@ static int start_workers(struct gateway *gateway, struct error *err)
     if (post_office_create(count, &gateway->office, err) < 0)
         return -1;
     options.office = gateway->office;
+    options.redis = gateway->redis;
+    options.shared = &config->limits;
     options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
     snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
@@ -430,6 +434,9 @@ static int gateway_open(struct gateway *gateway, struct error *err)
     if (make_folders(gateway, err) < 0 ||
         listen_check(config->listen, config->tls_cert != NULL, err) < 0)
         return -1;
+    if (config->limits.address && (redis_address_check(config->limits.address, err) < 0 ||
+                                      redis_library_load(&gateway->redis, err) < 0))
+        return -1;
     raise_descriptors();
     path_in(gateway, "access.log", path);
     if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
@@ -471,6 +478,7 @@ static void gateway_close(struct gateway *gateway)
     vec_free(&gateway->tables);
     replica_states_destroy(gateway->states);
     limit_store_close(gateway->limits);
+    redis_library_free(gateway->redis);
     signals_finish(&gateway->signals);
     if (gateway->news)
         event_free(gateway->news);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "gateway/limit_shared.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,7 +26,8 @@ struct gateway_config {
     int64_t cache_bytes;      /* answers that are kept, of all services; 0: 256 MiB */
     int64_t drain_ms;         /* on SIGTERM: for requests under way; 0: 30 s */
     int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
-    int ready_fd;             /* one byte is written when it answers; -1: none */
+    struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
+    int ready_fd;                       /* one byte is written when it answers; -1: none */
 };
 
 /* Runs until SIGTERM or SIGINT, then drains. SIGHUP reloads certificates and opens the access log

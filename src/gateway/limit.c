@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,8 @@ static size_t put_part(char *out, size_t at, const char *part)
     return at + length + 1;
 }
 
-static void add_rule(struct limit_rules *rules, const struct limit *limit, uint64_t subject)
+static void add_rule(struct limit_rules *rules, const struct limit *limit, uint64_t subject,
+    const uint64_t shared[2])
 {
     if (rules->count == LIMIT_RULES_MAX)
         return;
@@ -28,6 +30,7 @@ static void add_rule(struct limit_rules *rules, const struct limit *limit, uint6
     rules->items[rules->count++] = (struct limit_rule){
         /* An odd factor: different sorts of one subject have different names. */
         .name = subject + ((uint64_t)limit->what << 3) * 0x9e3779b97f4a7c15u,
+        .shared = {shared[0], shared[1]},
         .what = limit->what,
         .window = limit->what == LIMIT_CONCURRENCY ? LIMIT_NOW : limit->window,
         .most = most > LIMIT_AMOUNT_MAX ? LIMIT_AMOUNT_MAX : most};
@@ -37,19 +40,23 @@ void limit_rules_add(struct limit_rules *rules, const struct limit_store *store,
     const struct limit_list *list, const char *subject, const char *first, const char *second)
 {
     char text[SUBJECT_BYTES];
+    uint64_t shared[2] = {0};
     if (list->count == 0)
         return;
     size_t length = put_part(text, 0, subject);
     length = put_part(text, length, first);
     length = put_part(text, length, second);
     uint64_t name = limit_store_name(store, text, length);
+    if (rules->shared)
+        crypto_generichash(
+            (unsigned char *)shared, sizeof shared, (const unsigned char *)text, length, NULL, 0);
     for (size_t i = 0; i < list->count; i++)
-        add_rule(rules, &list->items[i], name);
+        add_rule(rules, &list->items[i], name, shared);
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-static int64_t amount_of(enum limit_what what, const struct limit_cost *cost)
+int64_t limit_amount_of(enum limit_what what, const struct limit_cost *cost)
 {
     switch (what) {
     case LIMIT_INPUT_TOKENS: return cost->input_tokens;
@@ -60,7 +67,7 @@ static int64_t amount_of(enum limit_what what, const struct limit_cost *cost)
     }
 }
 
-static void give_back(struct limit_store *store, struct limit_hold *hold, int64_t now_ms)
+void limits_give_back(struct limit_store *store, struct limit_hold *hold, int64_t now_ms)
 {
     for (size_t i = 0; i < hold->count; i++)
         limit_store_settle(store, &hold->items[i].taken, 0, now_ms);
@@ -82,11 +89,11 @@ bool limits_take(struct limit_store *store, const struct limit_rules *rules,
     ret_hold->count = 0;
     for (size_t i = 0; i < rules->count; i++) {
         const struct limit_rule *rule = &rules->items[i];
-        int64_t amount = amount_of(rule->what, cost);
+        int64_t amount = limit_amount_of(rule->what, cost);
         if (!limit_store_take(store, rule->name, rule->window, rule->most, amount, now_ms,
                 &ret_hold->items[i].taken)) {
             refuse(store, rule, amount, now_ms, ret_refusal);
-            give_back(store, ret_hold, now_ms);
+            limits_give_back(store, ret_hold, now_ms);
             return false;
         }
         ret_hold->items[i].what = rule->what;
@@ -101,7 +108,7 @@ void limits_settle(struct limit_store *store, struct limit_hold *hold,
     static const struct limit_cost nothing;
     for (size_t i = 0; i < hold->count; i++)
         limit_store_settle(store, &hold->items[i].taken,
-            amount_of(hold->items[i].what, cost ? cost : &nothing), now_ms);
+            limit_amount_of(hold->items[i].what, cost ? cost : &nothing), now_ms);
     hold->count = 0;
 }
 
@@ -115,8 +122,8 @@ static struct limit_standing *standing_of(struct limit_standings *standings, enu
     return tokens ? &standings->tokens : NULL;
 }
 
-void limits_stand(struct limit_store *store, const struct limit_rules *rules, int64_t now_ms,
-    struct limit_standings *ret)
+void limits_stand(struct limit_store *store, const struct limit_rules *rules,
+    const int64_t elsewhere[LIMIT_RULES_MAX], int64_t now_ms, struct limit_standings *ret)
 {
     *ret = (struct limit_standings){0};
     for (size_t i = 0; i < rules->count; i++) {
@@ -126,7 +133,8 @@ void limits_stand(struct limit_store *store, const struct limit_rules *rules, in
         if (!standing)
             continue;
         limit_store_state(store, rule->name, rule->window, rule->most, 0, now_ms, &state);
-        int64_t left = rule->most > state.used ? rule->most - state.used : 0;
+        int64_t used = elsewhere && elsewhere[i] > state.used ? elsewhere[i] : state.used;
+        int64_t left = rule->most > used ? rule->most - used : 0;
         if (!standing->known || left < standing->left)
             *standing = (struct limit_standing){true, rule->most, left, state.reset_ms};
     }

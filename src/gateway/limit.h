@@ -19,13 +19,15 @@ struct limit_cost {
 };
 
 struct limit_rule {
-    uint64_t name; /* of its counter */
+    uint64_t name;      /* of its counter */
+    uint64_t shared[2]; /* its name among gateways, where rules are shared */
     enum limit_what what;
     enum limit_window window;
     int64_t most; /* requests, tokens or millionths of the currency */
 };
 
 struct limit_rules {
+    bool shared; /* set before rules are added */
     size_t count;
     struct limit_rule items[LIMIT_RULES_MAX];
 };
@@ -56,6 +58,10 @@ struct limit_refusal {
 bool limits_take(struct limit_store *store, const struct limit_rules *rules,
     const struct limit_cost *cost, int64_t now_ms, struct limit_hold *ret_hold,
     struct limit_refusal *ret_refusal);
+/* What a limit of that sort takes of the cost. */
+int64_t limit_amount_of(enum limit_what what, const struct limit_cost *cost);
+/* As if it had never been taken, nor the request been asked. */
+void limits_give_back(struct limit_store *store, struct limit_hold *hold, int64_t now_ms);
 /* Sets every counter right and forgets the hold. With NULL it cost nothing but its being asked. */
 void limits_settle(struct limit_store *store, struct limit_hold *hold,
     const struct limit_cost *cost, int64_t now_ms);
@@ -68,8 +74,9 @@ struct limit_standing {
 struct limit_standings {
     struct limit_standing requests, tokens;
 };
-void limits_stand(struct limit_store *store, const struct limit_rules *rules, int64_t now_ms,
-    struct limit_standings *ret);
+/* elsewhere: what counts for each rule at least, NULL: nothing more than here. */
+void limits_stand(struct limit_store *store, const struct limit_rules *rules,
+    const int64_t elsewhere[LIMIT_RULES_MAX], int64_t now_ms, struct limit_standings *ret);
 
 /* "requests", "input tokens", .. */
 const char *limit_what_text(enum limit_what what);

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "gateway/limit.h"
 #include "gateway/limit_estimate.h"
+#include "gateway/limit_shared.h"
 #include "spec/serving.h"
 #include "wire/http.h"
 
@@ -28,7 +29,10 @@ struct relay_limits {
     struct limit_wish wish;
     struct limit_cost reserved;
     struct limit_standings stand;
-    bool taken, stood;
+    int64_t elsewhere[LIMIT_RULES_MAX]; /* what counts over all gateways */
+    struct limit_ask *ask;              /* of the shared counters; NULL: nothing */
+    bool asking;                        /* its answer has not come yet */
+    bool taken, admitted;
     bool line_ended; /* the last byte of the answer's stream that counts was a line's end */
     int64_t events;
     int64_t wait_s; /* of a refusal; 0: it says nothing about that */
@@ -161,6 +165,7 @@ enum stage_result relay_stage_rights(struct relay *relay)
     struct relay_limits *limits =
         arena_alloc(http_request_arena(relay->request), 1, sizeof *limits);
     limits->store = route_table_limits(relay->view->table);
+    limits->rules.shared = relay->view->shared != NULL;
     relay->limits = limits;
     gather(relay, relay->key);
     return STAGE_DONE;
@@ -241,20 +246,99 @@ static enum stage_result refuse(struct relay *relay, const struct limit_refusal 
     return STAGE_ENDED;
 }
 
-enum stage_result relay_stage_limits(struct relay *relay)
+static enum stage_result admit(struct relay *relay)
+{
+    relay->limits->admitted = true;
+    if (relay->terms->options.queue.concurrency == 0)
+        service_count_admitted(relay->terms->state, relay->view->number);
+    return STAGE_DONE;
+}
+
+static enum stage_result take_here(struct relay *relay)
 {
     struct relay_limits *limits = relay->limits;
     struct limit_refusal refusal;
-    if (!limits || limits->taken)
-        return STAGE_DONE;
-    estimate(relay);
     if (!limits_take(limits->store, &limits->rules, &limits->reserved, clock_wall_ms(),
             &limits->hold, &refusal))
         return refuse(relay, &refusal);
     limits->taken = true;
-    if (relay->terms->options.queue.concurrency == 0)
-        service_count_admitted(relay->terms->state, relay->view->number);
     return STAGE_DONE;
+}
+
+/* ---- the shared counters --------------------------------------------------------------------- */
+
+/* What was taken here is given back first: a part of each limit is taken instead. */
+static enum stage_result take_share(struct relay *relay, int64_t gateways)
+{
+    struct relay_limits *limits = relay->limits;
+    limits_give_back(limits->store, &limits->hold, clock_wall_ms());
+    for (size_t i = 0; i < limits->rules.count; i++) {
+        if (limits->rules.items[i].window != LIMIT_NOW)
+            limits->rules.items[i].most /= gateways;
+    }
+    return take_here(relay) == STAGE_ENDED ? STAGE_ENDED : admit(relay);
+}
+
+static enum stage_result others_away(struct relay *relay)
+{
+    struct relay_limits *limits = relay->limits;
+    const struct limit_shared_options *options = limit_shared_options(relay->view->shared);
+    if (options->away == LIMIT_AWAY_LOCAL)
+        return admit(relay);
+    if (options->away == LIMIT_AWAY_SHARE)
+        return take_share(relay, options->gateways);
+    limits_give_back(limits->store, &limits->hold, clock_wall_ms());
+    service_count_refused(relay->terms->state, relay->view->number, REFUSED_AWAY);
+    relay_refuse(relay, 503, "limits_unavailable", "limits cannot be checked now; try again");
+    return STAGE_ENDED;
+}
+
+static void on_said(void *context, enum limit_said said, const struct limit_refusal *refusal,
+    const int64_t used[LIMIT_RULES_MAX])
+{
+    struct relay *relay = context;
+    struct relay_limits *limits = relay->limits;
+    limits->asking = false;
+    if (said == LIMIT_SAID_TAKEN) {
+        memcpy(limits->elsewhere, used, sizeof limits->elsewhere);
+        admit(relay);
+        relay_go(relay);
+        return;
+    }
+    limits->ask = NULL;
+    if (said == LIMIT_SAID_AWAY) {
+        if (others_away(relay) == STAGE_DONE)
+            relay_go(relay);
+        return;
+    }
+    limits_give_back(limits->store, &limits->hold, clock_wall_ms());
+    refuse(relay, refusal);
+}
+
+static enum stage_result ask_others(struct relay *relay)
+{
+    struct relay_limits *limits = relay->limits;
+    bool away;
+    limits->ask = limit_shared_take(
+        relay->view->shared, &limits->rules, &limits->reserved, on_said, relay, &away);
+    limits->asking = limits->ask != NULL;
+    if (limits->asking)
+        return STAGE_WAITS;
+    return away ? others_away(relay) : admit(relay);
+}
+
+/* Here first: what does not fit here does not fit over all. */
+enum stage_result relay_stage_limits(struct relay *relay)
+{
+    struct relay_limits *limits = relay->limits;
+    if (!limits || limits->admitted)
+        return STAGE_DONE;
+    if (limits->asking)
+        return STAGE_WAITS;
+    estimate(relay);
+    if (take_here(relay) == STAGE_ENDED)
+        return STAGE_ENDED;
+    return relay->view->shared ? ask_others(relay) : admit(relay);
 }
 
 /* ---- what the client is told ----------------------------------------------------------------- */
@@ -297,7 +381,7 @@ struct http_field *relay_limits_fields(
         if (strncasecmp(fields[i].name, "x-ratelimit-", 12) != 0)
             out[kept++] = fields[i];
     }
-    limits_stand(limits->store, &limits->rules, clock_wall_ms(), &limits->stand);
+    limits_stand(limits->store, &limits->rules, limits->elsewhere, clock_wall_ms(), &limits->stand);
     kept += put_standing(limits, &limits->stand.requests, of_requests, 0, out + kept);
     kept += put_standing(limits, &limits->stand.tokens, of_tokens, 1, out + kept);
     if (limits->wait_s > 0)
@@ -371,4 +455,9 @@ void relay_limits_settle(struct relay *relay, enum relay_end end, bool reported,
     if (reported || worked(relay, end))
         cost.money_micro = money_of(relay, cost.input_tokens, cost.output_tokens);
     limits_settle(limits->store, &limits->hold, &cost, clock_wall_ms());
+    if (limits->asking)
+        limit_ask_abandon(limits->ask);
+    else if (limits->ask)
+        limit_ask_settle(limits->ask, &cost);
+    limits->ask = NULL;
 }

@@ -336,7 +336,7 @@ static void test_all_limits_are_taken_or_none(void **state)
     assert_true(refusal.wait_ms > 3600000 - 240000 && refusal.wait_ms <= 3600000 + 240000);
     limits_settle(store, &hold, &less, START_MS);
     limits_settle(store, &hold, &less, START_MS); /* a second time changes nothing */
-    limits_stand(store, &rules, START_MS, &stands);
+    limits_stand(store, &rules, NULL, START_MS, &stands);
     assert_int_equal(stands.requests.left, 2);
     assert_int_equal(stands.tokens.left, 60);
     assert_true(limits_take(store, &rules, &cost, START_MS, &hold, &refusal));

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "gateway/cache.h"
+#include "gateway/limit_shared.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
@@ -219,6 +220,7 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .common_fields = common,
         .common_field_count = ARRAY_LEN(common),
         .http2 = true,
+        .unpack_bodies = true,
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
         .requests_per_s = options->requests_per_s};
@@ -239,6 +241,9 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
     worker->view.office = worker->options.office;
+    if (worker->options.redis)
+        worker->view.shared =
+            limit_shared_open(worker->options.redis, worker->view.base, worker->options.shared);
     worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
     if (batcher_create(worker, &worker->view.batcher, err) < 0)
         return -1;
@@ -257,6 +262,7 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
 static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
+    limit_shared_close(worker->view.shared);
     post_box_close(worker->box);
     batcher_destroy(worker->view.batcher);
     cache_destroy(worker->view.cache);

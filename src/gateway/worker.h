@@ -18,7 +18,10 @@ struct batcher;
 struct cache;
 struct event_base;
 struct http_endpoint;
+struct limit_shared;
+struct limit_shared_options;
 struct post_office;
+struct redis_library;
 struct relay;
 struct usage_file;
 
@@ -42,6 +45,8 @@ struct worker_options {
     const char *usage_folder, *incarnation;
     struct access_log *log; /* outlives the worker, as the office */
     struct post_office *office;
+    struct redis_library *redis; /* NULL: no counters are shared */
+    const struct limit_shared_options *shared;
     int main_fd; /* an eventfd of the main thread: there is news */
 };
 
@@ -85,6 +90,7 @@ struct worker_view {
     struct event_base *base;
     const struct route_table *table; /* until the next turn of the loop */
     struct post_office *office;      /* for messages to the other workers */
+    struct limit_shared *shared;     /* counters of several gateways; NULL: none */
     struct usage_file *usage;
     struct batcher *batcher; /* the batches of the services that are this worker's */
     struct cache *cache;     /* the answers of the keys that are this worker's */

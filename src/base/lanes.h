@@ -1,0 +1,20 @@
+/* LANES before a static function whose loops do the same to a few numbers side by side: on x86-64
+ * it is compiled twice, and processors with AVX2 run the one that has it. In whole numbers both
+ * give the same to the bit. Elsewhere, and under ThreadSanitizer, which starts too late for the
+ * choice, it is compiled once. (Of an exported one clang 14 exports another name.) What such a
+ * function calls is part of it if it is LANES_PART. */
+#pragma once
+
+#include <stdint.h> /* __GLIBC__ */
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define LANES
+#endif
+#endif
+#if !defined(LANES) && defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+#define LANES __attribute__((target_clones("avx2", "default")))
+#elif !defined(LANES)
+#define LANES
+#endif
+#define LANES_PART static inline __attribute__((always_inline))

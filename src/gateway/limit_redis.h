@@ -1,0 +1,45 @@
+/* A connection to Redis or Valkey on an event loop, through hiredis, which is loaded when it is
+ * needed: who shares no counters does not need it. */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_base;
+
+/* The library, loaded; as long as the process. */
+struct redis_library;
+/* ERR_UNAVAILABLE: it is not installed, or muster was built without it. */
+MUST_CHECK int redis_library_load(struct redis_library **ret, struct error *err);
+void redis_library_free(struct redis_library *library); /* NULL is fine */
+
+/* "unix:/PATH", or "redis://ADDRESS[:PORT]" with a numeric address: names would block the loop. */
+MUST_CHECK int redis_address_check(const char *address, struct error *err);
+
+/* What came back; valid within the callback. */
+struct redis_reply {
+    bool failed;      /* no answer, or an error: then text says which */
+    const char *text; /* of a text or an error; NULL for others */
+    int64_t numbers[160];
+    size_t count; /* of the list of whole numbers that it is */
+};
+typedef void redis_reply_fn(void *context, const struct redis_reply *reply);
+
+struct redis_link;
+/* Connects, and again with a growing pause whenever the connection is lost; calls on_up each time
+ * one is there. */
+struct redis_link *redis_link_open(struct redis_library *library, struct event_base *base,
+    const char *address, void (*on_up)(void *context), void *context);
+/* What is under way is answered as failed. NULL is fine. */
+void redis_link_close(struct redis_link *link);
+/* Gives the connection up, as if it had been lost. */
+void redis_link_reset(struct redis_link *link);
+/* Whether there is a connection. */
+bool redis_link_is_up(const struct redis_link *link);
+/* Sends a command; false: there is no connection, and fn is not called. fn NULL: the answer is of
+ * no interest. fn is not called before this returns. */
+bool redis_link_send(struct redis_link *link, int count, const char *const *words,
+    redis_reply_fn *fn, void *context);
