@@ -10,6 +10,8 @@ static const char usage[] =
     "       core life MIX NODES LIVES BATCH    whole lives, BATCH a tick\n"
     "       core queue MIX NODES WAITING       an end while so many wait\n"
     "       core gang NODES RANKS [LEVEL]      one gang, in few domains of block, rack or nvlink\n"
+    "       core whole NODES RANKS             a gang of which each rank takes a node\n"
+    "       core backfill NODES WAITING        an end while a promise is in force\n"
     "       core promise NODES RANKS           a place for a gang where every device is taken\n"
     "       core reclaim NODES RANKS           all devices, by gangs of that size\n"
     "       core kueue COHORTS QUEUES          workloads of Kueue's tests, QUEUES in each cohort\n"
@@ -37,6 +39,10 @@ int main(int argc, char **argv)
         return bench_never(mix, second);
     if (strcmp(what, "gang") == 0 && first > 0 && second > 0)
         return bench_gang(first, second, argc > 4 ? argv[4] : NULL);
+    if (strcmp(what, "whole") == 0 && first > 0 && second > 0)
+        return bench_whole(first, second);
+    if (strcmp(what, "backfill") == 0 && first > 0 && second > 0)
+        return bench_backfill(first, second);
     if (strcmp(what, "promise") == 0 && first > 0 && second > 0)
         return bench_promise(first, second);
     if (strcmp(what, "kueue") == 0 && first > 0 && second > 0)

@@ -30,13 +30,16 @@ static void plain_open(struct bench *bench, int64_t nodes)
     core_end(bench->core);
 }
 
-int bench_gang(int64_t nodes, int64_t ranks, const char *level)
+/* level NULL: no topology; devices of each rank. */
+static int gang_measure(int64_t nodes, int64_t ranks, int64_t devices, const char *level)
 {
     struct bench bench;
     int64_t counts[DECISION_KIND_COUNT] = {0};
     plain_open(&bench, nodes);
     struct job job = {.gang = {.size = ranks},
-        .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
+        .resources = {.cpu_milli = 4000,
+            .memory_bytes = 16 * GIB,
+            .accelerator_milli = devices * 1000},
         .placement = {.pool = "large"},
         .topology = {.within = level}};
     core_begin(bench.core, ++bench.now_ms);
@@ -49,6 +52,16 @@ int bench_gang(int64_t nodes, int64_t ranks, const char *level)
         (long long)nodes, (long long)ranks, (long long)counts[DECISION_ADMIT], (double)ns / 1e6);
     bench_finish(&bench);
     return 0;
+}
+
+int bench_gang(int64_t nodes, int64_t ranks, const char *level)
+{
+    return gang_measure(nodes, ranks, 1, level);
+}
+
+int bench_whole(int64_t nodes, int64_t ranks)
+{
+    return gang_measure(nodes, ranks, 8, NULL);
 }
 
 /* Every device is taken for an hour or so. A gang has waited for long enough: it gets its promise.
@@ -83,6 +96,88 @@ int bench_promise(int64_t nodes, int64_t ranks)
            "%.3f}\n",
         (long long)nodes, (long long)ranks, (long long)counts[DECISION_PROMISE], (double)ns / 1e6,
         (double)later_ns / 1e6);
+    bench_finish(&bench);
+    return 0;
+}
+
+typedef VEC(uint64_t) id_vec;
+
+static void attempt_note(
+    void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
+{
+    id_vec *running = context;
+    (void)wish;
+    vec_push(running, attempt->id);
+}
+
+/* Jobs of one device, some of which end before the promise's moment and start around it. */
+static void backfill_fill(struct bench *bench, struct job *job, int64_t waiting)
+{
+    static const int64_t devices[] = {1, 2, 4, 8};
+    core_begin(bench->core, ++bench->now_ms);
+    for (int64_t i = 0; i < waiting; i++) {
+        job->resources.accelerator_milli = devices[i % 4] * 1000;
+        job->time_limit_ms = (1 + i % 50) * 600000;
+        bench_submit(bench, job);
+    }
+    core_end(bench->core);
+}
+
+__attribute__((noinline)) static int64_t backfill_run(
+    struct bench *bench, const id_vec *running, size_t ends)
+{
+    struct prng prng = {3};
+    int64_t ns = 0;
+    for (size_t i = 0; i < ends; i++) {
+        struct core_report report = {
+            .attempt = running->items[prng_below(&prng, running->count)],
+            .kind = REPORT_ENDED,
+            .reason = END_EXIT,
+            .complete = true};
+        core_begin(bench->core, ++bench->now_ms);
+        int64_t begin_ns = bench_clock_ns();
+        core_attempt_report(bench->core, &report);
+        core_schedule(bench->core);
+        core_end(bench->core);
+        ns += bench_clock_ns() - begin_ns;
+    }
+    return ns;
+}
+
+/* Every device is taken, a gang of half of them has its promise, and so many jobs of 200 kinds wait
+ * around it: what an end of a job costs then. */
+int bench_backfill(int64_t nodes, int64_t waiting)
+{
+    enum { ENDS = 500 };
+    struct bench bench;
+    int64_t counts[DECISION_KIND_COUNT] = {0};
+    id_vec running = {0};
+    plain_open(&bench, nodes);
+    struct job job = {.gang = {.size = 1},
+        .resources = {.cpu_milli = 4000, .memory_bytes = 16 * GIB, .accelerator_milli = 1000},
+        .placement = {.pool = "large"}};
+    for (int64_t i = 0; i < nodes * 8; i++) {
+        job.time_limit_ms = 3600000 + i * 7919 % 3600000;
+        bench_submit(&bench, &job);
+    }
+    bench_tick(&bench);
+    core_attempt_each(bench.core, attempt_note, &running);
+    job.gang.size = nodes * 4;
+    bench_submit(&bench, &job);
+    bench_tick(&bench);
+    core_begin(bench.core, bench.now_ms += 600000);
+    core_schedule(bench.core);
+    core_decisions(bench.core, count_kind, counts);
+    core_end(bench.core);
+    job.gang.size = 1;
+    backfill_fill(&bench, &job, waiting);
+    int64_t first_ns = bench_tick(&bench);
+    int64_t ns = backfill_run(&bench, &running, ENDS);
+    printf("{\"nodes\": %lld, \"waiting\": %lld, \"promises\": %lld, \"first_ms\": %.3f, "
+           "\"ends\": %d, \"us_per_end\": %.3f}\n",
+        (long long)nodes, (long long)waiting, (long long)counts[DECISION_PROMISE],
+        (double)first_ns / 1e6, ENDS, (double)ns / 1e3 / ENDS);
+    vec_free(&running);
     bench_finish(&bench);
     return 0;
 }

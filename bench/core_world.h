@@ -70,6 +70,8 @@ int bench_pass(const char *mix, int64_t nodes, int64_t jobs);
 int bench_life(const char *mix, int64_t nodes, int64_t jobs, int64_t batch);
 int bench_queue(const char *mix, int64_t nodes, int64_t waiting);
 int bench_gang(int64_t nodes, int64_t ranks, const char *level); /* NULL: no topology */
+int bench_whole(int64_t nodes, int64_t ranks); /* each rank takes a node */
+int bench_backfill(int64_t nodes, int64_t waiting);
 int bench_promise(int64_t nodes, int64_t ranks);
 int bench_reclaim(int64_t nodes, int64_t ranks);
 int bench_never(const char *mix, int64_t nodes);

@@ -27,12 +27,13 @@ TAG = "MUSTER_TEST_INSTANCE"
 
 
 class Answer:
-    """What the server said: status, headers (lower-case names), body as text."""
+    """What the server said: status, headers (lower-case names), body, also as text."""
 
     def __init__(self, response):
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.getheaders()}
-        self.text = response.read().decode("utf-8", "replace")
+        self.body = response.read()
+        self.text = self.body.decode("utf-8", "replace")
 
     @property
     def json(self):

@@ -47,12 +47,20 @@ def test_gandiva_fairs_row_is_reproduced():
     assert theirs["share_fairness_worst"] == pytest.approx(1.85, rel=0.12)
 
 
+def test_max_mins_row_is_reproduced():
+    theirs = shockwave("tacc_32gpus_120jobs", "8x4", "tacc", "max-min")
+    assert theirs["makespan_seconds"] == pytest.approx(33208, rel=0.05)
+    assert theirs["jct_mean_seconds"] == pytest.approx(11274, rel=0.05)
+    assert theirs["share_fairness_worst"] == pytest.approx(2.95, rel=0.06)
+    assert theirs["share_unfair_percent"] == pytest.approx(25.0, abs=6)
+
+
 @pytest.mark.parametrize("trace,cluster", [
     ("scale_64gpus_220jobs", "16x4"), ("scale_128gpus_460jobs", "32x4"),
     ("scale_256gpus_900jobs", "64x4"), ("scale_256gpus_900jobs_maxdur1000", "64x4")])
 def test_larger_traces_are_fairer_and_sooner_done_than_with_the_baselines(trace, cluster):
     ours = shockwave(trace, cluster, "wisr", "fairness")
-    for policy in ("gandiva-fair", "tiresias"):
+    for policy in ("gandiva-fair", "max-min", "tiresias"):
         theirs = shockwave(trace, cluster, "wisr", policy)
         for name in ("makespan_seconds", "jct_mean_seconds", "share_fairness_worst"):
             assert ours[name] < theirs[name], (policy, name)

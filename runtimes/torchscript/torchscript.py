@@ -253,6 +253,8 @@ def encode_outputs(model, request, results):
     parameters = request.get("parameters")
     all_binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
     if options is not None:
+        if len(options) < len(wanted):
+            raise Refused("an output is asked for twice, or without a name")
         unknown = set(options) - {name for name, _ in results}
         if unknown:
             raise Refused(f'the model has no output {", ".join(sorted(map(str, unknown)))}')

@@ -146,6 +146,8 @@ static int read_wishes(const json_t *root, struct infer_request *request, struct
         const char *name = json_string_value(json_object_get(output, "name"));
         if (!name || strcmp(name, INFER_OUTPUT) != 0)
             return error_set(err, ERR_INVALID, "the model has one output, \"" INFER_OUTPUT "\"");
+        if (i > 0)
+            return error_set(err, ERR_INVALID, "output \"" INFER_OUTPUT "\" is asked for twice");
         const json_t *binary =
             json_object_get(json_object_get(output, "parameters"), "binary_data");
         if (json_is_boolean(binary))

@@ -1,7 +1,8 @@
-/* LANES before a function whose loops do the same to a few numbers side by side: on x86-64 it is
- * compiled twice, and processors with AVX2 run the one that has it. In whole numbers both give the
- * same to the bit. Elsewhere, and under ThreadSanitizer, which starts too late for the choice, it
- * is compiled once. What such a function calls is part of it if it is LANES_PART. */
+/* LANES before a static function whose loops do the same to a few numbers side by side: on x86-64
+ * it is compiled twice, and processors with AVX2 run the one that has it. In whole numbers both
+ * give the same to the bit. Elsewhere, and under ThreadSanitizer, which starts too late for the
+ * choice, it is compiled once. (Of an exported one clang 14 exports another name.) What such a
+ * function calls is part of it if it is LANES_PART. */
 #pragma once
 
 #include <stdint.h> /* __GLIBC__ */

@@ -37,6 +37,32 @@ void allot_edf(struct allot_round *round)
     free(one);
 }
 
+/* ---- gangs as asked for, in an order ------------------------------------------------------- */
+
+/* Of what can not be stopped the rest. */
+static int64_t free_devices(const struct allot_round *round)
+{
+    int64_t left = round->devices;
+    for (size_t i = 0; i < round->count; i++) {
+        const struct allot_job *job = round->jobs[i];
+        left -= job->fixed ? (int64_t)job->size * job->devices : 0;
+    }
+    return left;
+}
+
+/* Each gets what it asks for while that is left. */
+static void fill_in_order(struct allot_round *round, int64_t left)
+{
+    for (size_t i = 0; i < round->count; i++) {
+        struct allot_job *job = round->jobs[i];
+        int64_t need = (int64_t)job->row->size * job->devices;
+        if (job->fixed)
+            continue;
+        job->target = need <= left ? job->row->size : 0;
+        left -= job->target ? need : 0;
+    }
+}
+
 /* ---- equal shares of time ------------------------------------------------------------------ */
 
 enum { SHARES_LAST_MS = 1000 * 1000 }; /* shares are reckoned anew at most so often */
@@ -70,24 +96,35 @@ static bool shares_due(const struct allot_round *round)
  * again, before that on what is left over. Sizes are what jobs ask for. */
 void allot_gandiva_fair(struct allot_round *round)
 {
-    int64_t left = round->devices;
+    int64_t left = free_devices(round);
     bool due = shares_due(round);
-    for (size_t i = 0; i < round->count; i++) {
+    for (size_t i = 0; due && i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
-        left -= job->fixed ? (int64_t)job->size * job->devices : 0;
-        if (!due)
-            continue;
         job->level = (int32_t)round->count;
         job->level_ms = round->now_ms;
         job->note = job->served_ms;
     }
     sort_pointers((void **)round->jobs, round->count, by_share, NULL);
-    for (size_t i = 0; i < round->count; i++) {
-        struct allot_job *job = round->jobs[i];
-        int64_t need = (int64_t)job->row->size * job->devices;
-        if (job->fixed)
-            continue;
-        job->target = need <= left ? job->row->size : 0;
-        left -= job->target ? need : 0;
-    }
+    fill_in_order(round, left);
+}
+
+/* ---- max-min fairness ---------------------------------------------------------------------- */
+
+/* What it had of accelerators' time for each moment since it came, the least first. */
+static int by_attained_share(const void *a, const void *b, const void *context)
+{
+    const struct allot_job *left = a, *right = b;
+    int64_t now_ms = *(const int64_t *)context;
+    __int128 x = (__int128)left->served_device_ms * most(now_ms - right->row->submitted_ms, 1);
+    __int128 y = (__int128)right->served_device_ms * most(now_ms - left->row->submitted_ms, 1);
+    if (x != y)
+        return x < y ? -1 : 1;
+    return compare_u64(left->row->id, right->row->id);
+}
+
+void allot_max_min(struct allot_round *round)
+{
+    int64_t left = free_devices(round);
+    sort_pointers((void **)round->jobs, round->count, by_attained_share, &round->now_ms);
+    fill_in_order(round, left);
 }

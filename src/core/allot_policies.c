@@ -11,6 +11,7 @@ static const struct allotment_policy policies[] = {
     {.name = "elastic-attained", .round_ms = 60000, .decide = allot_elastic_attained},
     {.name = "fairness", .round_ms = 120000, .decide = allot_fairness},
     {.name = "gandiva-fair", .round_ms = 120000, .decide = allot_gandiva_fair},
+    {.name = "max-min", .round_ms = 120000, .decide = allot_max_min},
     {.name = "deadline", .round_ms = 60000, .late_goes_on = true, .decide = allot_deadline},
     {.name = "elasticflow", .round_ms = 60000, .late_goes_on = true, .decide = allot_elasticflow},
     {.name = "edf", .round_ms = 60000, .late_goes_on = true, .decide = allot_edf},

@@ -17,5 +17,8 @@ void allot_deadline(struct allot_round *round);
 void allot_elasticflow(struct allot_round *round);
 /* Earliest deadline first, with all the ranks a job can use: allot_baseline.c. */
 void allot_edf(struct allot_round *round);
+/* Max-min fairness over accelerators' time, as Gavel has it (Narayanan et al., OSDI 2020) where
+ * there is one type of them: allot_baseline.c. */
+void allot_max_min(struct allot_round *round);
 /* Gandiva-fair's equal shares of time (Chaudhary et al., EuroSys 2020): allot_baseline.c. */
 void allot_gandiva_fair(struct allot_round *round);

@@ -114,9 +114,14 @@ void gang_book_follow(struct gang_book *book, const struct core *core, const att
         for (; one; one = one->next)
             page_forget(book, one->node);
     }
-    for (uint64_t at = book->at; at < journal->end; at++) {
-        uint32_t ordinal = at < journal->begin ? NODE_NONE : journal_change(journal, at);
-        page_forget(book, ordinal == NODE_NONE ? NULL : core->scores.nodes.items[ordinal]);
+    /* More has changed than is remembered: it stays behind, and is not for the next search. */
+    if (book->at < journal->begin)
+        return;
+    uint32_t changed[JOURNAL_SOME];
+    for (uint64_t at = book->at; at < journal->end;) {
+        size_t count = journal_some(journal, &at, changed);
+        for (size_t i = 0; i < count; i++)
+            page_forget(book, core->scores.nodes.items[changed[i]]);
     }
     book->at = journal->end;
     book->stirred = core->stir_version;

@@ -73,6 +73,8 @@ struct learned {
     struct balance balance;
     struct scale scales[MIX_CLASSES_MAX + 1];
     VEC(struct standing) standings; /* by the nodes' ordinals */
+    struct standing other;          /* of a node that is looked at as a copy, for a moment */
+    struct asking stranger;         /* of a shape that was not got ready, for a moment */
 };
 
 /* ---- tables -----------------------------------------------------------------------------------
@@ -159,36 +161,30 @@ static void standing_make(const struct core *core, const struct learned *learned
     ret->stranded =
         balance_stranded(&learned->balance, &ret->reach, &ret->reach, 0, ret->worth.bare);
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
-    ret->of = node;
     ret->changes = node->changes;
 }
 
-/* That of the node as it is now. A node that is looked at as a copy has none of its own: it is made
- * in `local`. */
-static const struct standing *standing_of(
-    const struct core *core, const struct live_node *node, struct standing *local)
+/* That of the node as it is now. */
+static const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     uint32_t at = node->ordinal;
-    if (at >= learned->standings.count || learned->standings.items[at].of != node) {
-        standing_make(core, learned, node, local);
-        return local;
-    }
-    struct standing *own = &learned->standings.items[at];
-    if (own->changes != node->changes)
-        standing_make(core, learned, node, own);
-    return own;
+    struct standing *standing = &learned->other;
+    if (at < learned->standings.count && learned->standings.items[at].of == node)
+        standing = &learned->standings.items[at];
+    if (standing == &learned->other || standing->changes != node->changes)
+        standing_make(core, learned, node, standing);
+    return standing;
 }
 
-static const struct asking *asking_of(
-    const struct core *core, const struct live_shape *shape, struct asking *local)
+static const struct asking *asking_of(const struct core *core, const struct live_shape *shape)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     const struct asking *asking = shape->packing;
     if (asking && asking->version == core->packing_version)
         return asking;
-    asking_make(learned, &shape->row, local);
-    return local;
+    asking_make(learned, &shape->row, &learned->stranger);
+    return &learned->stranger;
 }
 
 /* ---- the score --------------------------------------------------------------------------------
@@ -261,10 +257,8 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 {
     if (unknown(core, node))
         return packing_tight.score(core, job, node, ranks);
-    struct standing local;
-    struct asking local_asking;
-    struct taking taking = {core->packing_state, node, standing_of(core, node, &local),
-        asking_of(core, job->shape, &local_asking), &job->shape->row, .ranks = ranks};
+    struct taking taking = {core->packing_state, node, standing_of(core, node),
+        asking_of(core, job->shape), &job->shape->row, .ranks = ranks};
     taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
     int64_t score = (int64_t)WEIGHT_IDLE * taking.taken.idle * VALUE_DEVICE / DEVICE_MILLI;
     score += taking.ask->accelerator_milli ? score_devices(&taking) : score_plain(&taking);
@@ -272,17 +266,17 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 }
 
 /* The view of the node less what is taken. */
-static const struct view *view_less(const struct core *core, const struct live_node *node,
-    const int16_t *taken, struct standing *local)
+static const struct view *view_less(
+    const struct core *core, const struct live_node *node, const int16_t *taken)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     int32_t sum = 0;
     for (int32_t i = 0; i < node->row.devices; i++)
         sum += taken[i];
     if (sum == 0)
-        return &standing_of(core, node, local)->view;
-    view_make(&learned->values, node, taken, &local->view);
-    return &local->view;
+        return &standing_of(core, node)->view;
+    view_make(&learned->values, node, taken, &learned->other.view);
+    return &learned->other.view;
 }
 
 static int32_t learned_device(const struct core *core, const struct live_job *job,
@@ -290,11 +284,8 @@ static int32_t learned_device(const struct core *core, const struct live_job *jo
 {
     if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
-    struct standing local_standing;
-    struct asking local;
-    const struct view_ask *ask = &asking_of(core, job->shape, &local)->ask;
-    const struct view *view = view_less(core, node, taken, &local_standing);
-    int32_t from = view_take(view, ask, 1).from;
+    const struct view_ask *ask = &asking_of(core, job->shape)->ask;
+    int32_t from = view_take(view_less(core, node, taken), ask, 1).from;
     for (int32_t i = 0; i < node->row.devices && from >= ask->milli; i++) {
         if (device_free(node, i) - taken[i] == from)
             return i;

@@ -240,14 +240,11 @@ static void view_leave(struct view *view, const struct view_ask *ask, const stru
         left_add(view, left);
 }
 
-LANES struct view_taken view_take(
+LANES static struct view_taken take_many(
     const struct view *view, const struct view_ask *ask, int32_t ranks)
 {
-    assert(ranks >= 1);
-    struct view_taken taken = take_one(view, ask);
-    if (ranks == 1)
-        return taken;
     struct view after = *view;
+    struct view_taken taken = take_one(view, ask);
     int32_t broke = taken.broke;
     for (int32_t i = 1; i < ranks; i++) {
         view_leave(&after, ask, &taken);
@@ -256,4 +253,16 @@ LANES struct view_taken view_take(
     }
     taken.broke = broke;
     return taken;
+}
+
+LANES static struct view_taken take(
+    const struct view *view, const struct view_ask *ask, int32_t ranks)
+{
+    return ranks > 1 ? take_many(view, ask, ranks) : take_one(view, ask);
+}
+
+struct view_taken view_take(const struct view *view, const struct view_ask *ask, int32_t ranks)
+{
+    assert(ranks >= 1);
+    return take(view, ask, ranks);
 }

@@ -495,10 +495,34 @@ static void late_jobs_go_on_in_the_core(void **state)
     assert_int_equal(world_state(world, id), JOB_STARTING);
 }
 
+/* Of time on accelerators, for the time since each came: a quarter, a half and nothing of two
+ * devices' worth. The one of two ranks goes first though it had more in all, the new one before
+ * all. */
+static void who_had_least_for_its_time_goes_first(void **state)
+{
+    static struct scene scene;
+    (void)state;
+    scene_begin(&scene, 3);
+    struct allot_job *old = scene_job(&scene, 2, 2, 2, 10);
+    struct allot_job *young = scene_job(&scene, 1, 1, 1, 10);
+    struct allot_job *new = scene_job(&scene, 1, 1, 1, 10);
+    scene.rows[0].submitted_ms = START_MS - 8 * HOUR_MS;
+    scene.rows[1].submitted_ms = START_MS - 2 * HOUR_MS;
+    old->served_device_ms = 2 * HOUR_MS;
+    young->served_device_ms = HOUR_MS;
+    scene_decide(&scene, allot_max_min);
+    assert_true(new->target == 1 && old->target == 2 && young->target == 0);
+    old->served_device_ms = 5 * HOUR_MS; /* more than a half: it is the young one's turn.. */
+    scene_decide(&scene, allot_max_min);
+    assert_true(new->target == 1 && young->target == 1);
+    assert_int_equal(old->target, 0); /* ..and one device is too few for the old one */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_decides_the_end_runs_first),
+        cmocka_unit_test(who_had_least_for_its_time_goes_first),
         cmocka_unit_test(who_can_not_wait_longer_goes_before_shorter_ones),
         cmocka_unit_test(who_waited_far_too_long_goes_before_all),
         cmocka_unit_test(priorities_come_before_fairness),

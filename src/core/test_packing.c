@@ -2,6 +2,7 @@
 #include "base/prng.h"
 #include "core/job.h"
 #include "core/packing.h"
+#include "core/packing_balance.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -295,6 +296,106 @@ static void what_was_learnt_survives_loading(void **state)
     assert_true(mix_check(world->core));
 }
 
+/* ---- the default: devices, CPU and memory in proportion -------------------------------------- */
+
+/* Nodes of 8 devices, so many CPUs and 4096 GiB; all jobs ask for 10 CPUs and 10 GiB with one
+ * device, but for half as many that ask for four times that with four. */
+static void balance_of(int64_t node_cpu_milli, struct balance *ret)
+{
+    struct live_shape one = {
+        .row = {.cpu_milli = 10000, .memory_bytes = 10 * GIB, .accelerator_milli = 1000}};
+    struct live_shape four = {
+        .row = {.cpu_milli = 40000, .memory_bytes = 40 * GIB, .accelerator_milli = 4000}};
+    struct live_node node = {.row = {.devices = 8}};
+    node.row.cpu_milli = node_cpu_milli;
+    node.row.memory_bytes = 4096 * GIB;
+    struct mix mix = {0};
+    vec_push(&mix.items, ((struct mix_item){&one, 100, false}));
+    vec_push(&mix.items, ((struct mix_item){&four, 25, false}));
+    vec_push(&mix.classes, ((struct mix_class){.like = &node, .nodes = 10}));
+    balance_make(&mix, VALUE_DEVICE, ret);
+    mix_free(&mix);
+}
+
+/* In thousandths of a device, weighed: 8 devices beside 60 CPUs, of which a job takes 20. */
+static int64_t stranded_milli(const struct balance *balance)
+{
+    struct reach has, asks;
+    reach_make(balance, 60000, 4096 * GIB, &has);
+    reach_make(balance, 10000, 10 * GIB, &asks);
+    int64_t value = 8 * VALUE_DEVICE;
+    return balance_stranded(balance, &has, &asks, 2, (int32_t)value) * 1000 / VALUE_DEVICE;
+}
+
+/* The 40 CPUs that are left bring 40 / (k * 10) devices within reach, for k = 0.7, 1, 1.45 and 2:
+ * 5.714, 4, 2.759 and 2. So 2.286, 4, 5.241 and 6 are not. */
+static void what_is_out_of_reach_counts_more_where_cpu_is_short(void **state)
+{
+    (void)state;
+    struct balance balance;
+    balance_of(160000, &balance); /* twice of what is asked */
+    assert_in_range(stranded_milli(&balance), 5241 * 2000 - 4000, 5241 * 2000 + 4000);
+    balance_of(80000, &balance);
+    int64_t all = 2286 * 1000 + 4000 * 1050 + 5241 * 5000 + 6000 * 1680;
+    assert_in_range(stranded_milli(&balance), all - 10000, all + 10000);
+    balance_of(40000, &balance); /* not more than short */
+    assert_in_range(stranded_milli(&balance), all - 10000, all + 10000);
+}
+
+/* Half of the demand asks for four devices, so half of what four fit in counts. */
+static void room_for_many_devices_counts_by_who_asks(void **state)
+{
+    (void)state;
+    struct balance balance;
+    balance_of(80000, &balance);
+    assert_int_equal(balance.keep[3], 0);
+    assert_int_equal(balance.keep[4], 2 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[7], 2 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[8], 4 * VALUE_DEVICE);
+}
+
+/* 9 CPUs are enough for nobody, 10 for half of the demand, 40 for all. */
+static void demand_that_lacks_cpu_is_counted(void **state)
+{
+    (void)state;
+    struct balance balance;
+    balance_of(160000, &balance);
+    int64_t whole = 3 * VALUE_DEVICE * balance.weights.lacks;
+    assert_int_equal(balance_lacking(&balance, 9000, 3000), whole);
+    assert_int_equal(balance_lacking(&balance, 10000, 3000), whole / 2);
+    assert_int_equal(balance_lacking(&balance, 40000, 3000), 0);
+    assert_int_equal(balance_lacking(&balance, 40000 * 1000, 3000), 0);
+    assert_int_equal(balance_lacking(&balance, -1, 3000), whole);
+}
+
+/* So many of 80 jobs of one device find a place on five nodes with 12 CPUs a device and five with
+ * 32, when half of them ask for 4 CPUs and half for 28: all do where those who ask for little go
+ * where there is little. */
+static int placed_by(const char *policy, uint64_t seed)
+{
+    struct node nodes[] = {node_make("a", 96, 4096, 8), node_make("b", 256, 4096, 8)};
+    nodes[0].count = nodes[1].count = 5;
+    struct bench bench = bench_make(policy, nodes, 2);
+    struct prng prng = {seed};
+    int much = 40, placed = 0;
+    for (int left = 80; left > 0; left--) {
+        bool asks_much = (int)prng_below(&prng, (uint64_t)left) < much;
+        much -= asks_much;
+        placed += *put(&bench, asks_much ? 28000 : 4000, 1, 1000).node != '\0';
+    }
+    core_destroy(bench.core);
+    return placed;
+}
+
+static void devices_and_cpu_run_out_together(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        int placed = placed_by("default", seed);
+        assert_true(placed >= 74 && placed >= placed_by("best-fit", seed));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +407,10 @@ int main(void)
         TEST(first_fit_takes_the_first),
         TEST(fgd_takes_the_device_that_leaves_no_fragment),
         TEST(places_are_determined_and_sound),
+        TEST(what_is_out_of_reach_counts_more_where_cpu_is_short),
+        TEST(room_for_many_devices_counts_by_who_asks),
+        TEST(demand_that_lacks_cpu_is_counted),
+        TEST(devices_and_cpu_run_out_together),
         TEST(the_default_does_not_go_by_names),
         TEST(what_was_learnt_survives_loading),
     };

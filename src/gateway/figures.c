@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "gateway/batch_figures.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -55,7 +56,9 @@ void figures_write_json(const struct figures *figures, struct strbuf *out)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         strbuf_printf(out, ",\"%s\":%" PRIu64, rows[i].name, figures->of[i]);
     strbuf_printf(out, ",\"logLinesDropped\":%" PRIu64, figures->log_lines_dropped);
-    strbuf_puts(out, ",\"endpoints\":[");
+    strbuf_puts(out, ",\"batching\":[");
+    batch_figures_write(replica_states_terms(figures->states), out);
+    strbuf_puts(out, "],\"endpoints\":[");
     replica_states_write(figures->states, out);
     strbuf_puts(out, "]}\n");
 }
@@ -77,5 +80,6 @@ void figures_write_metrics(const struct figures *figures, struct strbuf *out)
         write_metric(out, &rows[i], (int64_t)figures->of[i]);
     write_metric(out, &dropped, (int64_t)figures->log_lines_dropped);
     write_metric(out, &generation, figures->generation);
+    batch_figures_write_metrics(replica_states_terms(figures->states), out);
     replica_states_write_metrics(figures->states, out);
 }

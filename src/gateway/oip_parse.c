@@ -280,8 +280,10 @@ static const char *complete_tensor(struct reading *reading, struct oip_tensor *t
         tensor->rows = arena_alloc(reading->arena, (size_t)tensor->shape[0], sizeof *tensor->rows);
     if (size >= 0)
         return take_binary(reading, tensor, size) ? NULL : "binary data that is not as its shape";
+    if (!tensor->data.text)
+        return "a tensor without data";
     struct oip_cursor list = {tensor->data.text, tensor->data.text + tensor->data.length};
-    return tensor->data.text && read_elements(&list, tensor) ? NULL : "data is not as its shape";
+    return read_elements(&list, tensor) ? NULL : "data is not as its shape";
 }
 
 static const char *read_tensor(struct reading *reading, struct oip_tensor *tensor)

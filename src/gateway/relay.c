@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_turn.h"
@@ -235,6 +236,7 @@ static stage_fn *const stages[] = {
     relay_stage_cache,
     relay_stage_turn,
     relay_stage_usage,
+    relay_stage_batch,
     stage_replica,
     relay_stage_forward,
 };
@@ -325,6 +327,7 @@ void relay_free(struct relay *relay)
 {
     assert(!relay->attempt.exchange);
     relay_cache_leave(relay, false);
+    relay_batch_leave(relay);
     relay_turn_leave(relay);
     stop_waiting(relay);
     if (event_initialized(&relay->timer))

@@ -24,6 +24,7 @@
 #include <sys/queue.h>
 
 struct answer_source;
+struct batch_member;
 struct http_exchange;
 struct http_field;
 struct http_request;
@@ -124,8 +125,10 @@ struct relay {
     bool cache_passed;           /* what is there to say was said */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
     struct relay_turn turn;
-    int64_t retry_after_s; /* of a 503; 0: as usual */
-    struct event timer;    /* of waiting, then of comments in an event stream */
+    int64_t retry_after_s;      /* of a 503; 0: as usual */
+    struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_passed;          /* it goes on by itself */
+    struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */

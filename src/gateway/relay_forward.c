@@ -1,6 +1,7 @@
 /* The exchange with a replica: the request is passed on, the answer streamed back, both as fast as
  * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
 #include "gateway/relay.h"
+#include "gateway/relay_batch.h"
 
 #include "gateway/answer.h"
 #include "gateway/relay_usage.h"
@@ -108,6 +109,8 @@ static void attempt_close(struct relay *relay, bool failed)
         &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
     replica_state_done(attempt->state, failed);
     attempt->state = NULL;
+    if (relay->batch_passed)
+        relay_batch_attempt_over(relay);
 }
 
 void relay_attempt_end(struct relay *relay, bool failed)

@@ -158,7 +158,7 @@ static void set_turn(struct relay *relay, const struct route_key *key)
 enum stage_result relay_stage_rights(struct relay *relay)
 {
     const struct service_gateway *options = &relay->terms->options;
-    if (options->queue.concurrency > 0)
+    if (options->queue.concurrency > 0 || options->batching.max > 1)
         set_turn(relay, relay->key);
     if (!service_limits(options) && !key_limits(relay->key))
         return STAGE_DONE;

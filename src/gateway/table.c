@@ -106,6 +106,11 @@ static struct replica_state *state_of(
     return state;
 }
 
+const struct service_terms *replica_states_terms(const struct replica_states *states)
+{
+    return terms_first(states->terms);
+}
+
 void replica_states_write(const struct replica_states *states, struct strbuf *out)
 {
     for (struct replica_state *state = states->first; state; state = state->next) {

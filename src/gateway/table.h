@@ -45,6 +45,8 @@ void replica_states_sweep(struct replica_states *states);
 /* Appends the items of "endpoints" of GET /status, with commas. */
 void replica_states_write(const struct replica_states *states, struct strbuf *out);
 
+/* The terms of all services, those of before among them; the first, or NULL. */
+const struct service_terms *replica_states_terms(const struct replica_states *states);
 /* Appends the same in Prometheus' text form, and what is counted of services. */
 void replica_states_write_metrics(const struct replica_states *states, struct strbuf *out);
 

@@ -112,6 +112,11 @@ struct service_terms *terms_of(struct terms_set *set, const struct route_service
     return terms;
 }
 
+const struct service_terms *terms_first(const struct terms_set *set)
+{
+    return set->first;
+}
+
 void terms_release(struct service_terms *terms)
 {
     assert(terms->tables > 0);

@@ -7,6 +7,7 @@
  * have the same service_state. */
 #pragma once
 
+#include "gateway/batch_figures.h"
 #include "gateway/limit_estimate.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
@@ -39,6 +40,7 @@ struct turns;
 struct service_state {
     char *service; /* "team/name" */
     size_t terms;  /* that have it; the main thread's */
+    struct batch_figures batch;
     struct limit_learned learned;
     struct turns *turns; /* see relay_turn.h; NULL: it has no queue */
     struct service_state *next;
@@ -75,6 +77,8 @@ void terms_set_destroy(struct terms_set *set);
  * more, until terms_release. */
 struct service_terms *terms_of(struct terms_set *set, const struct route_service *service);
 void terms_release(struct service_terms *terms);
+/* The first of all that live; the others follow by `next`. NULL: there are none. */
+const struct service_terms *terms_first(const struct terms_set *set);
 /* Frees those that no table has and no request holds. */
 void terms_sweep(struct terms_set *set);
 

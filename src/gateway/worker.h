@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 struct access_log;
+struct batcher;
 struct cache;
 struct event_base;
 struct http_endpoint;
@@ -91,7 +92,8 @@ struct worker_view {
     struct post_office *office;      /* for messages to the other workers */
     struct limit_shared *shared;     /* counters of several gateways; NULL: none */
     struct usage_file *usage;
-    struct cache *cache; /* the answers of the keys that are this worker's */
+    struct batcher *batcher; /* the batches of the services that are this worker's */
+    struct cache *cache;     /* the answers of the keys that are this worker's */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;

@@ -533,6 +533,13 @@ struct service_queue {
     int64_t wait_ms;     /* nobody waits longer, nor begins to who would have to */
 };
 
+/* Requests of many clients in one call. */
+struct service_batching {
+    int64_t max;             /* rows of a call; below 2: off */
+    int64_t latency_goal_ms; /* 0: none */
+    int64_t delay_max_ms;
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
@@ -541,6 +548,7 @@ struct service_gateway {
     struct service_limits limits;
     struct service_queue queue;
     struct service_cache cache;
+    struct service_batching batching;
     enum usage_mode usage; /* default pass */
 };
 

@@ -69,6 +69,12 @@ struct http_server_options {
      * loopback addresses, for clients that begin with it. Handlers see no difference. */
     bool http2;
 
+    /* Bodies with Content-Encoding gzip or zstd are handed over unpacked, as if they had come so:
+     * the field is hidden, the length not known before, limits hold for what is unpacked. What is
+     * damaged is 400, another coding 415. */
+    bool unpack_bodies;
+    size_t unpack_bytes_max; /* 64 MiB held by decoders, of all requests together */
+
     size_t connections_max;          /* 1024 */
     size_t connections_per_peer_max; /* 128; a peer is an IP address (IPv6: its /64), or a uid */
     size_t request_line_bytes_max;   /* 8 KiB */
@@ -170,7 +176,7 @@ bool http_request_header_at(
 const struct http_peer *http_request_peer(const struct http_request *request);
 /* Memory that lives as long as the request. */
 struct arena *http_request_arena(struct http_request *request);
-/* The bytes of the body as announced: 0 without one, -1 when chunked. */
+/* The bytes of the body as announced: 0 without one, -1 when they are not known before. */
 int64_t http_request_body_length(const struct http_request *request);
 /* A pointer of the handler's own, NULL at first. */
 void http_request_set_data(struct http_request *request, void *data);

@@ -25,6 +25,7 @@
 #include "wire/http_parse.h"
 #include "wire/http_peers.h"
 #include "wire/http_socket.h"
+#include "wire/http_unpack.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -75,6 +76,8 @@ struct http_request {
     size_t body_limit;
     uint64_t body_bytes; /* received */
     struct strbuf collected;
+    struct http_unpack *unpack; /* NULL: the body is handed over as it comes */
+    size_t packed_bytes;        /* of content, at the beginning of the input, not unpacked yet */
     http_on_body *on_body;
     http_on_piece *on_piece;
     void *body_ctx;
@@ -171,6 +174,7 @@ struct http_server {
     size_t attention_count;
     struct event wake;
     struct http_peers *peers;
+    size_t unpack_bytes;            /* held by the decoders of all requests */
     struct http_server_stats stats; /* what is counted as it happens */
     int64_t date_s;
     char date[32];
@@ -237,11 +241,14 @@ bool conn_step(struct http_conn *conn);
 /* Makes the request from the head that was parsed. NULL, or what is wrong with its target. */
 const struct http_fault *request_init(struct http_request *request, const char *head);
 void request_finish(struct http_request *request);
+/* Prepares to unpack the body, if it is packed. False: its coding is not known here. */
+bool request_unpack(struct http_request *request);
 
 /* http_answer.c */
 /* A problem document for what the server itself refuses. The connection is to close after it. */
 void answer_fault(struct http_conn *conn, const struct http_fault *fault);
 void answer_throttled(struct http_conn *conn, uint32_t retry_after_s);
+void answer_packed(struct http_conn *conn);
 /* The value of Date, the same text for a second. */
 const char *answer_date(struct http_server *server);
 /* True when the rest of the body is short enough to be read and dropped. */

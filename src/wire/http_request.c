@@ -102,8 +102,34 @@ const struct http_fault *request_init(struct http_request *request, const char *
     return fault ? fault : query_init(request, bytes + head->query.offset, head->query.length);
 }
 
+static void field_hide(struct http_request *request, const char *name)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < request->field_count; i++) {
+        if (strcasecmp(request->fields[i].name, name) != 0)
+            request->fields[kept++] = request->fields[i];
+    }
+    request->field_count = kept;
+}
+
+bool request_unpack(struct http_request *request)
+{
+    struct http_server *server = request_conn(request)->server;
+    const char *coding = http_request_header(request, "content-encoding");
+    if (!coding)
+        return true;
+    request->unpack =
+        http_unpack_create(coding, &server->unpack_bytes, server->options.unpack_bytes_max);
+    if (!request->unpack && !http_unpack_is_identity(coding))
+        return false;
+    field_hide(request, "content-encoding");
+    return true;
+}
+
 void request_finish(struct http_request *request)
 {
+    http_unpack_destroy(request->unpack);
+    request->unpack = NULL;
     strbuf_finish(&request->collected);
     request->open = false;
 }
@@ -175,9 +201,10 @@ struct arena *http_request_arena(struct http_request *request)
 int64_t http_request_body_length(const struct http_request *request)
 {
     const struct http_head *head = &request_conn((struct http_request *)request)->parser.head;
-    if (head->framing == HTTP_BODY_CHUNKED)
-        return -1;
-    return head->framing == HTTP_BODY_LENGTH ? (int64_t)head->content_length : 0;
+    if (head->framing == HTTP_BODY_NONE)
+        return 0;
+    return head->framing == HTTP_BODY_LENGTH && !request->unpack ? (int64_t)head->content_length
+                                                                 : -1;
 }
 
 void http_request_set_data(struct http_request *request, void *data)

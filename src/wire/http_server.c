@@ -34,6 +34,7 @@ static void options_complete(struct http_server_options *options)
     default_size(&options->field_count_max, 64);
     default_size(&options->body_bytes_max, 1024 * 1024);
     default_size(&options->output_bytes_high, 64 * 1024);
+    default_size(&options->unpack_bytes_max, 64 * 1024 * 1024);
     default_ms(&options->handshake_ms, 10 * 1000);
     default_ms(&options->head_ms, 10 * 1000);
     default_ms(&options->idle_ms, 75 * 1000);

@@ -9,7 +9,10 @@
  *     any -> LINGER (no more requests) -> DEAD */
 #include "wire/http_internal.h"
 
+enum { UNPACK_BYTES = 16 * 1024 }; /* unpacked in a step */
+
 static const struct http_fault fault_body_large = {413, "the request's body is too large"};
+static const struct http_fault fault_body_cut = {400, "the request's body ends before it is whole"};
 
 static bool step_handshake(struct http_conn *conn)
 {
@@ -68,6 +71,11 @@ static void request_begin(struct http_conn *conn)
     server->stats.requests_open++;
     if (!rate_allows(conn))
         return;
+    if (server->options.unpack_bodies && head->framing != HTTP_BODY_NONE &&
+        !request_unpack(request)) {
+        answer_packed(conn);
+        return;
+    }
     server->stats.requests++;
     server->options.handler(request, server->options.ctx);
 }
@@ -129,6 +137,51 @@ static bool body_too_large(const struct http_conn *conn, size_t more)
     return request->body_bytes + more > request->body_limit || announced > request->body_limit;
 }
 
+/* As much of the body as the framing gives, left at the beginning of the input. */
+static enum http_parse_result packed_next(struct http_conn *conn)
+{
+    size_t used, piece;
+    enum http_parse_result result = http_body_next(&conn->body, http_buffer_bytes(&conn->input),
+        http_buffer_length(&conn->input), &used, &piece);
+    if (result == HTTP_PARSE_FAULT)
+        return result;
+    http_buffer_consume(&conn->input, used - piece);
+    conn->request.packed_bytes = piece;
+    return conn->carried && piece == 0 && http2_stream_ended(conn) ? HTTP_PARSE_DONE : result;
+}
+
+/* One piece of a packed body, unpacked, or its end. */
+static bool step_packed(struct http_conn *conn)
+{
+    struct http_request *request = &conn->request;
+    char out[UNPACK_BYTES];
+    size_t taken, made, held = http_buffer_length(&conn->input);
+    enum http_parse_result result = request->packed_bytes ? HTTP_PARSE_MORE : packed_next(conn);
+    const struct http_fault *fault =
+        result == HTTP_PARSE_FAULT
+            ? conn->body.fault
+            : http_unpack_step(request->unpack, http_buffer_bytes(&conn->input),
+                  request->packed_bytes, out, sizeof out, &taken, &made);
+    if (!fault && body_too_large(conn, made))
+        fault = &fault_body_large;
+    bool ends = !fault && result == HTTP_PARSE_DONE && taken == 0 && made == 0;
+    if (ends && !http_unpack_is_whole(request->unpack))
+        fault = &fault_body_cut;
+    if (fault) {
+        conn_refuse(conn, fault);
+        return true;
+    }
+    http_buffer_consume(&conn->input, taken);
+    request->packed_bytes -= taken;
+    request->body_bytes += made;
+    bool moved = http_buffer_length(&conn->input) < held;
+    if (made > 0)
+        body_deliver(conn, out, made);
+    else if (ends)
+        body_end(conn);
+    return moved || made > 0 || ends;
+}
+
 /* One piece of the body, or its end. */
 static bool step_body(struct http_conn *conn)
 {
@@ -140,6 +193,8 @@ static bool step_body(struct http_conn *conn)
     }
     if (conn->continue_due)
         continue_send(conn);
+    if (request->unpack)
+        return step_packed(conn);
     const char *bytes = http_buffer_bytes(&conn->input);
     enum http_parse_result result =
         http_body_next(&conn->body, bytes, http_buffer_length(&conn->input), &used, &piece);
@@ -168,6 +223,8 @@ static void request_complete(struct http_conn *conn)
     bool rest = !conn->body.complete;
     bool close = request->close_after || (rest && !answer_can_discard(conn));
     bool upgraded = request->on_upgrade && !request->aborted;
+    if (conn->state != CONN_DEAD)
+        http_buffer_consume(&conn->input, request->packed_bytes);
     request->open = false;
     conn->server->stats.requests_open--;
     conn->slices = NULL;

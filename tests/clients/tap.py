@@ -7,7 +7,9 @@ import threading
 import zlib
 from types import SimpleNamespace
 
-from openai_schema import openai_answer, openai_stream, oip_answer
+from openai_schema import check, count, text, openai_answer, openai_stream, oip_answer
+
+PROBLEM = {"type": text, "title": text, "status": count, "detail": text}
 
 
 class Tap:
@@ -137,6 +139,10 @@ def plain_body(message):
 def check_exchange(request, answer, broken):
     method, target, _ = request.first.split(" ")
     path, status = target.partition("?")[0], int(answer.first.split(" ")[1])
+    if answer.headers.get("content-type") == "application/problem+json":
+        # What is refused before it is known what was asked for has no shape of either protocol.
+        check(PROBLEM, json.loads(answer.body))
+        return
     assert answer.headers["x-request-id"], answer.first
     if method == "HEAD":
         assert answer.body == b""

@@ -2,6 +2,7 @@
 exceptions, its retries; each with the client that waits and the one that does not."""
 import asyncio
 import struct
+import threading
 
 import openai
 import pytest
@@ -325,11 +326,12 @@ def test_the_client_tries_again_until_there_is_a_replica(connect, gateway, upstr
     """503 with Retry-After is the gateway's own here."""
     gateway.put(service(route="words", access="team"), keys=[key("ann")])
     client = connect(max_retries=1)
-    first = gateway.wait_access
-    import threading
-    later = threading.Thread(target=lambda: (
-        first(lambda line: line["status"] == 503, "the first answer"),
-        gateway.put(service(Upstream(tmp_path), route="words", access="team"), keys=[key("ann")])))
+
+    def bring_one():
+        gateway.wait_access(lambda line: line["status"] == 503, "the first answer")
+        gateway.put(service(Upstream(tmp_path), route="words", access="team"), keys=[key("ann")])
+
+    later = threading.Thread(target=bring_one)
     later.start()
     assert client.run(chat()).choices[0].message.content == SAID.text
     later.join(COMMAND_S)
@@ -344,7 +346,5 @@ def test_an_address_that_asks_too_often(tmp_path, tap, gateway, upstream):
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(20):
             client.run(chat())
-    error = caught.value
-    assert (error.code, error.type) == ("rate_limit_exceeded", "rate_limit_error")
-    assert int(error.response.headers["retry-after"]) >= 1
+    assert int(caught.value.response.headers["retry-after"]) >= 1
     client.close()
