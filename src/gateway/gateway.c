@@ -67,7 +67,7 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct replica_states *states;
-    struct redis_library *redis; /* NULL: no counters are shared */
+    struct redis_library *redis;      /* NULL: no counters are shared */
     struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
