@@ -52,14 +52,15 @@ static bool follow(struct core *core, const struct live_job *job, int which)
     struct nofit *nofit = &job->shape->nofit[which];
     if (!lasts(core, nofit) || core->foresight_off)
         return false;
-    for (uint64_t at = nofit->at; at < scores->journal.end; at++) {
-        uint32_t ordinal = journal_change(&scores->journal, at);
-        if (ordinal != NODE_NONE)
-            nofit->lacking -= ranks_there(core, job, scores->nodes.items[ordinal], which);
-        if (nofit->lacking <= 0) {
-            nofit->version = 0;
-            return false;
-        }
+    uint32_t changed[JOURNAL_SOME];
+    for (uint64_t at = nofit->at; at < scores->journal.end && nofit->lacking > 0;) {
+        size_t count = journal_some(&scores->journal, &at, changed);
+        for (size_t i = 0; i < count; i++)
+            nofit->lacking -= ranks_there(core, job, scores->nodes.items[changed[i]], which);
+    }
+    if (nofit->lacking <= 0) {
+        nofit->version = 0;
+        return false;
     }
     nofit->at = scores->journal.end;
     return true;
