@@ -36,6 +36,8 @@ static const struct option_spec options[] = {
         "how many gateways share the counters; 2 by default"},
     {"limits-wait", 0, OPTION_DURATION, "DURATION",
         "how long an answer is waited for; 100ms by default"},
+    {"replace", 0, OPTION_FLAG, NULL,
+        "take over from the gateway that runs on the data directory: no connection is refused"},
     {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
     {NULL},
 };
@@ -68,6 +70,7 @@ static int run(struct cli *cli, struct error *err)
             .away = away_of(arguments_text(cli->args, "limits-away")),
             .gateways = arguments_number(cli->args, "limits-gateways", 2),
             .wait_ms = arguments_number(cli->args, "limits-wait", 100)},
+        .replace = arguments_flag(cli->args, "replace"),
         .ready_fd = -1,
     };
     if (!config.tls_cert != !config.tls_key)
