@@ -152,8 +152,8 @@ static uint64_t state_hash(const struct mix_class *class, const struct live_node
     return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - STATE_BITS);
 }
 
-static void standing_make(const struct core *core, const struct learned *learned,
-    const struct live_node *node, struct standing *ret)
+static __attribute__((noinline)) void standing_make(const struct core *core,
+    const struct learned *learned, const struct live_node *node, struct standing *ret)
 {
     view_make(&learned->values, node, NULL, &ret->view);
     ret->worth = view_worth(&ret->view);
@@ -165,14 +165,19 @@ static void standing_make(const struct core *core, const struct learned *learned
     ret->changes = node->changes;
 }
 
+/* That of the node, as it was when it was last asked for; of one without a number another. */
+LANES_PART struct standing *standing_at(struct learned *learned, const struct live_node *node)
+{
+    uint32_t at = node->ordinal;
+    bool there = at < learned->standings.count && learned->standings.items[at].of == node;
+    return there ? &learned->standings.items[at] : &learned->other;
+}
+
 /* That of the node as it is now. */
-static const struct standing *standing_of(const struct core *core, const struct live_node *node)
+LANES_PART const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
     struct learned *learned = core->packing_state;
-    uint32_t at = node->ordinal;
-    struct standing *standing = &learned->other;
-    if (at < learned->standings.count && learned->standings.items[at].of == node)
-        standing = &learned->standings.items[at];
+    struct standing *standing = standing_at(learned, node);
     if (standing == &learned->other || standing->changes != node->changes)
         standing_make(core, learned, node, standing);
     return standing;
@@ -279,6 +284,11 @@ LANES static void scores_known(const struct core *core, const struct live_job *j
     struct taking taking = {
         core->packing_state, .asking = asking_of(core, job->shape), .ask = &job->shape->row};
     taking.ranks = 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *ahead = (const char *)standing_at(core->packing_state, nodes[i]);
+        __builtin_prefetch(ahead + 64);
+        __builtin_prefetch(ahead + 128);
+    }
     for (size_t i = 0; i < count; i++) {
         if (!mix_knows(core, nodes[i])) {
             ret[i] = packing_tight.score(core, job, nodes[i], 1);
