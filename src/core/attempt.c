@@ -201,6 +201,7 @@ void attempt_stop(struct core *core, struct live_attempt *attempt, enum end_reas
         return;
     replica_unready(core, job, reason);
     attempt->row.stop_reason = (int32_t)reason;
+    core->attempts_stopping += !stopping;
     if (!stopping)
         attempt->row.stop_ms = core->now_ms;
     if (reason != END_PREEMPTED)
@@ -378,6 +379,7 @@ void attempt_end(
                      .exit_status = exit_status});
     change_retire(core, &attempt->item);
     attempt_yields(core, attempt, -1);
+    core->attempts_stopping -= attempt->row.stop_reason != END_NONE;
     job->attempt = NULL;
     job->row.attempt = 0;
     job->row.preemptions += reason == END_PREEMPTED;

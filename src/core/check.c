@@ -268,7 +268,7 @@ static int check_lanes(const struct core *core, struct error *err)
 /* Attempts that may be preempted, by priority. */
 static int check_yielding(const struct core *core, struct error *err)
 {
-    int64_t counted = 0, yielding = 0;
+    int64_t counted = 0, yielding = 0, stopping = 0;
     for (size_t i = 0; i < core->yielding.count; i++) {
         const struct priority_count *one = &core->yielding.items[i];
         int64_t attempts = 0;
@@ -278,8 +278,12 @@ static int check_yielding(const struct core *core, struct error *err)
             return error_set(err, ERR_CORRUPT, "attempts of a priority are counted wrong");
         counted += attempts;
     }
-    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt)
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
         yielding += !job_firm(attempt->job);
+        stopping += attempt->row.stop_reason != END_NONE;
+    }
+    if (stopping != core->attempts_stopping)
+        return error_set(err, ERR_CORRUPT, "attempts that are stopping are counted wrong");
     if (yielding != counted)
         return error_set(err, ERR_CORRUPT, "a priority of attempts is not counted");
     return 0;

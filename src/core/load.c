@@ -314,6 +314,7 @@ static int load_attempt(const struct loader *in)
     attempt->job = job;
     job->attempt = attempt;
     attempt_yields(in->core, attempt, 1);
+    in->core->attempts_stopping += attempt->row.stop_reason != END_NONE;
     array_count(job, 1);
     return 0;
 }

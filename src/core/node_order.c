@@ -191,13 +191,14 @@ bool kinds_shared(const struct scores *scores)
     return scores->kinds.count <= KINDS_SHARED_MAX;
 }
 
+/* What is most often different is looked at first: each line of a node may be far away. */
 static bool node_idle(const struct live_node *node)
 {
     const struct bundle *all = &node->room.all;
     return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
            all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
            node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
-           node->exclusive_held == 0 && node->exclusive_claimed == 0;
+           node->exclusive_held == 0 && node->exclusive_claimed == 0 && node_takes_work(node);
 }
 
 static void heap_push(struct node_kind *kind, uint32_t ordinal)
@@ -241,7 +242,7 @@ static void idle_find(struct scores *scores)
         vec_clear(&scores->kinds.items[i].idle);
     memset(scores->idle.items, 0, scores->idle.count);
     for (uint32_t i = 0; i < scores->nodes.count && kinds_shared(scores); i++) {
-        if (scores->nodes.items[i] && node_takes_work(scores->nodes.items[i]))
+        if (scores->nodes.items[i])
             idle_set(scores, i);
     }
     scores->idle_known = true;
@@ -251,10 +252,8 @@ static void idle_follow_some(struct scores *scores)
 {
     uint32_t changed[JOURNAL_SOME];
     size_t count = journal_some(&scores->journal, &scores->idle_at, changed);
-    for (size_t i = 0; i < count; i++) {
-        if (node_takes_work(scores->nodes.items[changed[i]]))
-            idle_set(scores, changed[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        idle_set(scores, changed[i]);
 }
 
 void idle_follow(struct scores *scores)
@@ -293,7 +292,7 @@ bool idle_check(const struct core *core)
         return true;
     for (uint32_t i = 0; i < scores->nodes.count; i++) {
         const struct live_node *node = scores->nodes.items[i];
-        bool idle = kinds_shared(scores) && node && node_takes_work(node) && node_idle(node);
+        bool idle = kinds_shared(scores) && node && node_idle(node);
         if (idle != idle_is(scores, i) && scores->noted.items[i].last <= scores->idle_at)
             return false;
         queued += scores->idle.items[i] != 0;

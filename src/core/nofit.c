@@ -45,25 +45,30 @@ static bool lasts(const struct core *core, const struct nofit *nofit)
            core->reservation_next_ms == MOMENT_NEVER;
 }
 
+/* Ranks that fit nodes that changed from change *at on, which moves behind some of them. */
+static int64_t ranks_changed(
+    const struct core *core, const struct live_job *job, uint64_t *at, int which)
+{
+    const struct scores *scores = &core->scores;
+    uint32_t changed[JOURNAL_SOME];
+    size_t count = journal_some(&scores->journal, at, changed);
+    int64_t ranks = 0;
+    for (size_t i = 0; i < count; i++)
+        ranks += ranks_there(core, job, scores->nodes.items[changed[i]], which);
+    return ranks;
+}
+
 /* Counts what changed of nodes since; whether it is known still. */
 static bool follow(struct core *core, const struct live_job *job, int which)
 {
-    const struct scores *scores = &core->scores;
     struct nofit *nofit = &job->shape->nofit[which];
     if (!lasts(core, nofit) || core->foresight_off)
         return false;
-    uint32_t changed[JOURNAL_SOME];
-    for (uint64_t at = nofit->at; at < scores->journal.end && nofit->lacking > 0;) {
-        size_t count = journal_some(&scores->journal, &at, changed);
-        for (size_t i = 0; i < count; i++)
-            nofit->lacking -= ranks_there(core, job, scores->nodes.items[changed[i]], which);
-    }
-    if (nofit->lacking <= 0) {
+    while (nofit->at < core->scores.journal.end && nofit->lacking > 0)
+        nofit->lacking -= ranks_changed(core, job, &nofit->at, which);
+    if (nofit->lacking <= 0)
         nofit->version = 0;
-        return false;
-    }
-    nofit->at = scores->journal.end;
-    return true;
+    return nofit->lacking > 0;
 }
 
 static bool known(struct core *core, const struct live_job *job, int which, bool now)

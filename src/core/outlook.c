@@ -7,8 +7,9 @@
  * get one; or it may be stuck no more by then. So the stuck ones are left out only in a pass in
  * which nothing of that can be:
  *
- * - no job is within a guarantee, of a higher priority than one that runs or may start, or of a
- *   higher one than one that has a promise: so nobody is stopped, and no promise taken over;
+ * - no job is of a higher priority than one that runs or may start, or than one that has a promise,
+ *   and none is within a guarantee, unless nobody runs who could be stopped or is stopping, nobody
+ *   may start, and nothing is promised: so nobody is stopped, and no promise taken over;
  * - nobody has waited long enough for a promise where one could be given;
  * - those that have one are stuck, so that it is not given back by their start;
  * - nobody's place goes by who else gets one.
@@ -27,21 +28,34 @@
 struct foresight {
     struct core *core;
     bool calm;
+    bool entitled, open; /* some lane is */
+    bool bounded;        /* a lane whose wait for a promise ends with what its limits leave it */
     int64_t wake_ms;
     int32_t highest; /* priority of who waits */
     int32_t lowest;  /* of who runs, may start, or has a promise */
 };
 
-/* Whether the lane's turn may do something although its job does not fit; priorities apart. */
+/* Whether it may have no turn any more because others start first. */
+static bool is_bounded(const struct live_job *job)
+{
+    const struct live_team *team = job->team;
+    while (team && !team->limited)
+        team = team->parent;
+    return team || job->array || job_firm(job);
+}
+
+/* Whether the lane's turn may do something although its job does not fit; priorities and guarantees
+ * apart. */
 static bool stirs(struct foresight *foresight, const struct live_job *job, bool stuck)
 {
     struct core *core = foresight->core;
-    if (job->shape->near || (job->promises && !stuck) ||
-        quota_entitled_shape(job->team, job->shape, job->row.size_min))
+    if (job->shape->near || (job->promises && !stuck))
         return true;
     int64_t due_ms = promise_due_ms(core, job);
-    if (stuck)
+    if (stuck) {
         foresight->wake_ms = least(foresight->wake_ms, due_ms);
+        foresight->bounded |= due_ms != MOMENT_NEVER && is_bounded(job);
+    }
     return due_ms <= core->now_ms;
 }
 
@@ -59,7 +73,18 @@ static void lane_foresee(struct foresight *foresight, struct lane *lane)
     foresight->highest = priority > foresight->highest ? priority : foresight->highest;
     if ((!stuck || job->promises) && priority < foresight->lowest)
         foresight->lowest = priority;
+    foresight->open |= !stuck;
+    foresight->entitled =
+        foresight->entitled || quota_entitled_shape(job->team, job->shape, job->row.size_min);
     foresight->calm = foresight->calm && !stirs(foresight, job, stuck);
+}
+
+/* Whether a guarantee may get somebody a place, or a promise. */
+static bool guarantees_count(const struct foresight *foresight)
+{
+    const struct core *core = foresight->core;
+    return foresight->entitled && (foresight->open || core->yielding.count > 0 ||
+                                      core->attempts_stopping > 0 || core->promised.count > 0);
 }
 
 bool lanes_foresee(struct core *core)
@@ -74,7 +99,9 @@ bool lanes_foresee(struct core *core)
         for (size_t i = 0; i < team->lanes.count; i++)
             lane_foresee(&foresight, team->lanes.items[i]);
     }
-    if (!foresight.calm || foresight.highest > foresight.lowest)
+    if (foresight.open && foresight.bounded)
+        return false;
+    if (!foresight.calm || foresight.highest > foresight.lowest || guarantees_count(&foresight))
         return false;
     core->wake_ms = least(core->wake_ms, foresight.wake_ms);
     return true;

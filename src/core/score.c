@@ -266,14 +266,14 @@ static size_t changes_next(const struct scores *scores, const struct score_row *
     uint32_t changed[static JOURNAL_SOME])
 {
     size_t count = journal_some(&scores->journal, at, changed), kept = 0;
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         __builtin_prefetch(&row->scores[changed[i]]);
+        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
+    }
     for (size_t i = 0; i < count; i++) {
         changed[kept] = changed[i];
         kept += concerned(scores, row, changed[i]);
     }
-    for (size_t i = 0; i < kept; i++)
-        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
     return kept;
 }
 

@@ -70,6 +70,7 @@ struct core {
     int64_t capacity[RESOURCE_MAX]; /* of the nodes that are up */
     uint64_t capacity_version;      /* counts its changes, from 1 */
     int64_t jobs_queued, jobs_running, nodes_up;
+    int64_t attempts_stopping;           /* that were told to */
     VEC(struct priority_count) yielding; /* attempts that may be preempted; priorities ascending */
     int64_t apart_shapes;                /* live shapes with anti-affinity */
     const struct allotment_policy *allotment; /* who runs with how many ranks */

@@ -12,7 +12,7 @@
 enum { TICKS = 120, SEEDS = 12, JOBS_MAX = 512 };
 
 struct sort_of_world {
-    bool priorities, quotas, arrays, limits, pools, nodes_fail, reclaims;
+    bool priorities, quotas, arrays, limits, pools, nodes_fail, reclaims, firm;
 };
 
 struct both {
@@ -96,7 +96,7 @@ static void submit(struct both *both)
     job.gang.size = asks[ask].ranks;
     job.priority = both->of->priorities ? (int64_t)below(both, 3) * 300 + 100 : 500;
     if (both->of->quotas)
-        job.preemptible = chance(both, 80);
+        job.preemptible = !both->of->firm && chance(both, 80);
     if (both->of->limits && chance(both, 50))
         job.time_limit_ms = (int64_t)(1 + below(both, 4)) * 10 * MINUTE_MS;
     if (both->of->arrays && chance(both, 20))
@@ -218,8 +218,9 @@ static void decides_as_if_everybody_had_his_turn(void **state)
     (void)state;
     static const struct sort_of_world kinds[] = {{0}, {.priorities = true}, {.quotas = true},
         {.arrays = true, .limits = true}, {.pools = true, .limits = true}, {.nodes_fail = true},
-        {.reclaims = true}, {.reclaims = true, .pools = true, .limits = true},
-        {true, true, true, true, true, true, true}};
+        {.quotas = true, .firm = true}, {.reclaims = true},
+        {.reclaims = true, .pools = true, .limits = true},
+        {true, true, true, true, true, true, true, false}};
     for (size_t m = 0; m < ARRAY_LEN(kinds); m++) {
         size_t left_out = 0;
         for (uint64_t seed = 1; seed <= SEEDS; seed++)
