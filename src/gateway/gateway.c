@@ -15,8 +15,8 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
-#include "gateway/limit_redis.h"
 #include "gateway/handover.h"
+#include "gateway/limit_redis.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
@@ -121,8 +121,7 @@ static int open_limits(struct gateway *gateway, struct route_table *table, struc
     struct error fault;
     path_in(gateway, "limits", path);
     if (!gateway->limits && relay_limits_needed(route_table_routes(table)) &&
-        (gateway->old < 0 ? limit_store_open : limit_store_join)(path, &gateway->limits, &fault) <
-            0) {
+        limit_store_open(path, &gateway->limits, &fault) < 0) {
         log_error("limits begin anew with each start of the gateway: %s", fault.text);
         if (limit_store_open(NULL, &gateway->limits, err) < 0)
             return -1;

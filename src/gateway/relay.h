@@ -127,6 +127,7 @@ struct relay {
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_counts;          /* its attempts count as batches of one */
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
