@@ -142,8 +142,9 @@ static void begin_stop(struct supervisor *s)
         kill(s->planner.pid, SIGTERM);
     if (s->gateway.pid)
         kill(s->gateway.pid, SIGTERM);
-    else if (s->options->gateway)
-        gateway_stop(s->options->data); /* one that an `up` before left behind */
+    /* One that an `up` before left behind, or that took over from ours. */
+    if (s->options->gateway && gateway_running(s->options->data) != s->gateway.pid)
+        gateway_stop(s->options->data);
 }
 
 /* A server that ends by itself has said why: what it could not do now it cannot do in a second. */

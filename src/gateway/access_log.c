@@ -39,6 +39,7 @@ struct access_log {
     struct lines filling; /* under the lock, as what follows */
     uint64_t dropped;
     bool reopen, closing;
+    bool shared;          /* another process writes there too, and renames it */
     struct lines writing; /* the thread's, as what follows */
     char *path, *older_path;
     int64_t bytes_max, size;
@@ -64,14 +65,44 @@ static int rotate(struct access_log *log, struct error *err)
     return open_file(log, err);
 }
 
+/* Renamed by the other process: its new file is the log now. */
+static bool was_moved(const struct access_log *log)
+{
+    struct stat ours, theirs;
+    return log->fd >= 0 && fstat(log->fd, &ours) == 0 &&
+           (stat(log->path, &theirs) < 0 || ours.st_ino != theirs.st_ino ||
+               ours.st_dev != theirs.st_dev);
+}
+
+/* Lines of two processes: each write is whole, none takes away what the other wrote. */
+static int write_shared(struct access_log *log, const struct lines *lines, struct error *err)
+{
+    if ((log->fd < 0 || was_moved(log)) && open_file(log, err) < 0)
+        return -1;
+    if (file_write_all(log->fd, lines->bytes, lines->length, err) < 0)
+        return error_prefix(err, "the access log %s", log->path);
+    return 0;
+}
+
+static bool file_grew(const struct access_log *log, const struct lines *lines)
+{
+    struct stat st;
+    return fstat(log->fd, &st) < 0 || st.st_size > log->size + (int64_t)lines->length;
+}
+
 static int write_lines(struct access_log *log, const struct lines *lines, struct error *err)
 {
+    if (__atomic_load_n(&log->shared, __ATOMIC_RELAXED))
+        return write_shared(log, lines, err);
     if (log->fd < 0 && open_file(log, err) < 0)
         return -1;
     if (log->size > 0 && log->size + (int64_t)lines->length > log->bytes_max &&
         rotate(log, err) < 0)
         return -1;
     if (file_write_all(log->fd, lines->bytes, lines->length, err) < 0) {
+        /* What another process wrote meanwhile stays. */
+        if (file_grew(log, lines))
+            return error_prefix(err, "the access log %s", log->path);
         /* A part of it may be there. The file is cut where it was, so that lines stay whole. */
         (void)!ftruncate(log->fd, log->size);
         return error_prefix(err, "the access log %s", log->path);
@@ -215,6 +246,13 @@ void access_log_write(struct access_log *log, const char *line, size_t length)
             pthread_cond_signal(&log->wake);
         lines->count++;
     }
+    pthread_mutex_unlock(&log->lock);
+}
+
+void access_log_share(struct access_log *log)
+{
+    pthread_mutex_lock(&log->lock);
+    __atomic_store_n(&log->shared, true, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&log->lock);
 }
 

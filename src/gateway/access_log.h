@@ -19,6 +19,9 @@ MUST_CHECK int access_log_open(
 void access_log_close(struct access_log *log);
 /* Takes a line, which ends with a newline; from any thread. */
 void access_log_write(struct access_log *log, const char *line, size_t length);
+/* Another process writes to the file too, from now on or no longer: it alone makes it the older one
+ * then, and this one follows it. */
+void access_log_share(struct access_log *log);
 /* Opens the file anew before the next line, for whoever moved it away. */
 void access_log_reopen(struct access_log *log);
 /* Lines that were dropped: the buffer was full, or the disk was. */

@@ -11,6 +11,8 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+enum { LEAVE_MS = 10000 };
+
 /* A PUT /routes whose table is not yet in use everywhere. */
 struct waiting {
     TAILQ_ENTRY(waiting) link;
@@ -132,7 +134,7 @@ static void on_request(struct http_request *request, void *context)
     respond_error(request, &err);
 }
 
-int control_open(struct event_base *base, const char *path, const struct control_host *host,
+int control_open(struct event_base *base, const char *path, int fd, const struct control_host *host,
     struct control **ret, struct error *err)
 {
     struct control *control = mem_alloc(1, sizeof *control);
@@ -140,12 +142,25 @@ int control_open(struct event_base *base, const char *path, const struct control
     TAILQ_INIT(&control->waiting);
     struct http_server_options options = {.handler = on_request, .ctx = control};
     control->http = http_server_create(base, &options);
-    if (http_server_listen_unix(control->http, path, 0600, err) < 0) {
+    int rc = fd < 0 ? http_server_listen_unix(control->http, path, 0600, err)
+                    : http_server_listen_fd(control->http, fd, path, NULL, err);
+    if (rc < 0) {
         control_close(control);
         return -1;
     }
     *ret = control;
     return 0;
+}
+
+int control_fd(const struct control *control)
+{
+    return http_server_listener_fd(control->http);
+}
+
+void control_leave(struct control *control)
+{
+    http_server_leave(control->http);
+    http_server_drain(control->http, LEAVE_MS, NULL, NULL);
 }
 
 void control_close(struct control *control)

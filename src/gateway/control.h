@@ -21,9 +21,14 @@ struct control_host {
     void (*write_metrics)(void *context, struct strbuf *out);
 };
 
-/* Listens on the Unix socket path, mode 0600. ERR_CONFLICT, ERR_IO. */
-MUST_CHECK int control_open(struct event_base *base, const char *path,
+/* Listens on the Unix socket path, mode 0600; fd: a socket that listens there already and is taken
+ * over, or -1. ERR_CONFLICT, ERR_IO. */
+MUST_CHECK int control_open(struct event_base *base, const char *path, int fd,
     const struct control_host *host, struct control **ret, struct error *err);
+/* The socket it listens on, which stays the control's. */
+int control_fd(const struct control *control);
+/* Another process takes the socket over: nothing more is accepted, what waits is answered. */
+void control_leave(struct control *control);
 void control_close(struct control *control); /* NULL is fine */
 /* Every worker uses this table now, or a later one: answers those who wait for it. */
 void control_routes_used(struct control *control, uint64_t sequence);

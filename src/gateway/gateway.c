@@ -15,6 +15,7 @@
 #include "gateway/access_log.h"
 #include "gateway/control.h"
 #include "gateway/figures.h"
+#include "gateway/handover.h"
 #include "gateway/limit_redis.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
@@ -66,6 +67,11 @@ struct gateway {
     bool stopping;
     struct access_log *log;
     struct control *control;
+    struct handover_sockets sockets; /* where all workers listen, to be handed over */
+    int old;                         /* the link to the gateway that is replaced; -1: none */
+    bool left;                       /* another gateway took over */
+    struct handover *handover;
+    struct event *upgrade; /* SIGUSR2 */
     struct replica_states *states;
     struct redis_library *redis;      /* NULL: no counters are shared */
     struct limit_store *limits;       /* NULL: no routes needed it yet */
@@ -222,10 +228,12 @@ static void on_stop(evutil_socket_t number, short what, void *context)
 {
     struct gateway *gateway = context;
     (void)what;
-    if (gateway->stopping)
+    if (gateway->stopping && !gateway->left)
         return;
     log_info("signal %d: ending what is under way", (int)number);
+    gateway->left = false;
     gateway->stopping = true;
+    handover_sockets_close_listeners(&gateway->sockets); /* who comes now is refused, not kept */
     for (int i = 0; i < gateway->worker_count; i++)
         gateway_worker_drain(gateway->workers[i]);
 }
@@ -238,6 +246,44 @@ static void on_reload(evutil_socket_t number, short what, void *context)
     access_log_reopen(gateway->log);
     for (int i = 0; gateway->config.tls_cert && i < gateway->worker_count; i++)
         gateway_worker_reload(gateway->workers[i]);
+}
+
+/* ---- another gateway takes over ----------------------------------------------------------------
+ */
+
+static void give_sockets(void *context, struct handover_sockets *ret)
+{
+    const struct gateway *gateway = context;
+    *ret = gateway->sockets;
+    snprintf(ret->address, sizeof ret->address, "%s", gateway->listen);
+    ret->control = control_fd(gateway->control);
+}
+
+/* From here on the other one is the gateway; this one ends as its requests do. */
+static void let_go(void *context)
+{
+    struct gateway *gateway = context;
+    log_info("gateway %s was replaced: ending what is under way", gateway->incarnation);
+    gateway->stopping = gateway->left = true;
+    control_leave(gateway->control);
+    access_log_share(gateway->log);
+    handover_sockets_close_listeners(&gateway->sockets);
+    for (int i = 0; i < gateway->worker_count; i++)
+        gateway_worker_retire(gateway->workers[i]);
+    fd_scope(&gateway->lock_fd);
+    gateway->lock_fd = -1;
+}
+
+static void on_upgrade(evutil_socket_t number, short what, void *context)
+{
+    const struct gateway *gateway = context;
+    struct error err;
+    (void)number, (void)what;
+    if (gateway->stopping)
+        return;
+    log_info("starting the program anew, to take over");
+    if (handover_respawn(&err) < 0)
+        log_error("%s: this gateway goes on", err.text);
 }
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -324,6 +370,21 @@ static void remove_unfinished(const char *folder)
         closedir(stream);
 }
 
+/* The lock; or, in the place of a gateway that runs, its sockets: it keeps the lock for now. */
+static int take_place(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    struct error fault;
+    path_in(gateway, "handover.sock", path);
+    if (!gateway->config.replace)
+        return take_lock(gateway, err) < 0 ? -1 : handover_inherited(&gateway->sockets, err);
+    if (handover_take(path, &gateway->sockets, &gateway->old, &fault) == 0)
+        return 0;
+    if (fault.code != ERR_NOT_FOUND)
+        return error_set(err, fault.code, "%s", fault.text);
+    return take_lock(gateway, err) < 0 ? -1 : handover_inherited(&gateway->sockets, err);
+}
+
 static int make_folders(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
@@ -336,9 +397,10 @@ static int make_folders(struct gateway *gateway, struct error *err)
     if (file_make_dirs(data_dir, 0711, err) < 0)
         return -1;
     path_in(gateway, "usage", path);
-    if (file_make_dirs(path, 0700, err) < 0 || take_lock(gateway, err) < 0)
+    if (file_make_dirs(path, 0700, err) < 0 || take_place(gateway, err) < 0)
         return -1;
-    remove_unfinished(path);
+    if (gateway->old < 0)
+        remove_unfinished(path);
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(gateway->incarnation, sizeof gateway->incarnation, bytes, sizeof bytes);
     return 0;
@@ -363,6 +425,18 @@ static int worker_number(const struct gateway *gateway)
     return count < 1 ? 1 : count > GATEWAY_WORKERS_MAX ? GATEWAY_WORKERS_MAX : (int)count;
 }
 
+/* Its part of the sockets that listen already. With more workers than sockets some share one. */
+static void choose_listeners(const struct handover_sockets *sockets, int count,
+    int chosen[HANDOVER_SOCKETS_MAX], struct worker_options *options)
+{
+    options->listeners = chosen;
+    options->listener_count = 0;
+    for (int i = options->number; i < sockets->count; i += count)
+        chosen[options->listener_count++] = sockets->fds[i];
+    if (options->listener_count == 0 && sockets->count > 0)
+        chosen[options->listener_count++] = sockets->fds[options->number % sockets->count];
+}
+
 /* The first worker finds the port when none is given; the others share it. */
 static int start_workers(struct gateway *gateway, struct error *err)
 {
@@ -377,6 +451,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
         .incarnation = gateway->incarnation,
         .log = gateway->log,
         .main_fd = gateway->news_fd};
+    const struct handover_sockets handed = gateway->sockets;
     int count = worker_number(gateway);
     if (post_office_create(count, &gateway->office, err) < 0)
         return -1;
@@ -385,14 +460,21 @@ static int start_workers(struct gateway *gateway, struct error *err)
     options.shared = &config->limits;
     options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
-    snprintf(gateway->listen, sizeof gateway->listen, "%s", config->listen);
+    snprintf(gateway->listen, sizeof gateway->listen, "%s",
+        gateway->sockets.count > 0 ? gateway->sockets.address : config->listen);
     for (int i = 0; i < count; i++) {
-        uint16_t port;
+        uint16_t port = 0;
+        int chosen[HANDOVER_SOCKETS_MAX];
         options.number = i;
         options.listen = gateway->listen;
+        choose_listeners(&handed, count, chosen, &options);
         if (gateway_worker_start(&options, newest(gateway), &gateway->workers[i], &port, err) < 0)
             return -1;
         gateway->worker_count++;
+        if (handed.count > 0)
+            continue;
+        gateway->sockets.fds[gateway->sockets.count++] =
+            fcntl(gateway_worker_listener(gateway->workers[i]), F_DUPFD_CLOEXEC, 0);
         char given[sizeof gateway->listen];
         memcpy(given, gateway->listen, sizeof given);
         listen_with_port(given, port, gateway->listen, sizeof gateway->listen);
@@ -420,7 +502,53 @@ static int open_control(struct gateway *gateway, struct error *err)
         .write_status = write_status,
         .write_metrics = write_metrics};
     path_in(gateway, "control.sock", path);
-    return control_open(gateway->base, path, &host, &gateway->control, err);
+    int fd = gateway->sockets.control;
+    gateway->sockets.control = -1;
+    return control_open(gateway->base, path, fd, &host, &gateway->control, err);
+}
+
+static int open_handover(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    const struct handover_host host = {
+        .context = gateway, .sockets = give_sockets, .let_go = let_go};
+    path_in(gateway, "handover.sock", path);
+    return handover_open(gateway->base, path, &host, &gateway->handover, err);
+}
+
+/* Routes that came to the one before while this one began. */
+static void catch_up(struct gateway *gateway)
+{
+    char path[PATH_BYTES];
+    SCOPED(mem_scope) char *text = NULL;
+    size_t length;
+    uint64_t sequence;
+    struct error fault;
+    path_in(gateway, "routes.json", path);
+    if (file_read(path, ROUTES_BYTES_MAX, &text, &length, &fault) < 0 ||
+        put_routes(gateway, text, length, &sequence, &fault) < 0)
+        log_warn("the routes stay as they were at the start: %s", fault.text);
+}
+
+/* The one before lets go, now that the workers answer here. */
+static int replace_old(struct gateway *gateway, struct error *err)
+{
+    if (gateway->old < 0)
+        return 0;
+    if (handover_finish(&gateway->old, err) < 0 || take_lock(gateway, err) < 0)
+        return -1;
+    catch_up(gateway);
+    return 0;
+}
+
+/* Where to listen is for the first of a row of gateways to say. */
+static int check_address(const struct gateway *gateway, struct error *err)
+{
+    const struct gateway_config *config = &gateway->config;
+    bool tls = config->tls_cert != NULL;
+    if (gateway->sockets.count == 0)
+        return listen_check(config->listen, tls, err);
+    return listen_allowed(gateway->sockets.address, tls, err);
 }
 
 static int gateway_open(struct gateway *gateway, struct error *err)
@@ -431,8 +559,7 @@ static int gateway_open(struct gateway *gateway, struct error *err)
         return error_set(err, ERR_INTERNAL, "libsodium cannot be used here");
     if (!config->tls_cert != !config->tls_key)
         return error_set(err, ERR_INVALID, "a certificate and its key belong together");
-    if (make_folders(gateway, err) < 0 ||
-        listen_check(config->listen, config->tls_cert != NULL, err) < 0)
+    if (make_folders(gateway, err) < 0 || check_address(gateway, err) < 0)
         return -1;
     if (config->limits.address && (redis_address_check(config->limits.address, err) < 0 ||
                                       redis_library_load(&gateway->redis, err) < 0))
@@ -441,10 +568,13 @@ static int gateway_open(struct gateway *gateway, struct error *err)
     path_in(gateway, "access.log", path);
     if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
         access_log_open(path, config->access_log_bytes, &gateway->log, err) < 0 ||
-        start_workers(gateway, err) < 0 || open_control(gateway, err) < 0)
+        start_workers(gateway, err) < 0 || replace_old(gateway, err) < 0 ||
+        open_control(gateway, err) < 0 || open_handover(gateway, err) < 0)
         return -1;
     control_routes_used(gateway->control, sequence_used_by_all(gateway));
     signals_watch(&gateway->signals, gateway->base, on_stop, on_reload, gateway);
+    gateway->upgrade = evsignal_new(gateway->base, SIGUSR2, on_upgrade, gateway);
+    event_add(gateway->upgrade, NULL);
     return 0;
 }
 
@@ -469,8 +599,10 @@ static void end_workers(struct gateway *gateway)
 
 static void gateway_close(struct gateway *gateway)
 {
+    handover_close(gateway->handover);
     control_close(gateway->control);
     end_workers(gateway);
+    handover_sockets_close(&gateway->sockets);
     post_office_destroy(gateway->office);
     access_log_close(gateway->log);
     for (size_t i = 0; i < gateway->tables.count; i++)
@@ -480,18 +612,22 @@ static void gateway_close(struct gateway *gateway)
     limit_store_close(gateway->limits);
     redis_library_free(gateway->redis);
     signals_finish(&gateway->signals);
+    if (gateway->upgrade)
+        event_free(gateway->upgrade);
     if (gateway->news)
         event_free(gateway->news);
     if (gateway->base)
         event_base_free(gateway->base);
     fd_scope(&gateway->news_fd);
     fd_scope(&gateway->lock_fd);
+    fd_scope(&gateway->old);
 }
 
 static void say_ready(const struct gateway *gateway)
 {
     log_info("gateway %s ready: %s on %s, %d workers", gateway->incarnation,
         gateway->config.tls_cert ? "https" : "http", gateway->listen, gateway->worker_count);
+    handover_tell_systemd();
     if (gateway->config.ready_fd >= 0) {
         ssize_t ignored = write(gateway->config.ready_fd, "1", 1);
         (void)ignored;
@@ -514,7 +650,8 @@ static void set_defaults(struct gateway_config *config)
 
 int gateway_run(const struct gateway_config *config, struct error *err)
 {
-    struct gateway gateway = {.config = *config, .news_fd = -1, .lock_fd = -1};
+    struct gateway gateway = {
+        .config = *config, .news_fd = -1, .lock_fd = -1, .old = -1, .sockets = {.control = -1}};
     set_defaults(&gateway.config);
     gateway.started_ns = clock_monotonic_ns();
     int rc = gateway_open(&gateway, err);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "gateway/limit_shared.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,13 +27,16 @@ struct gateway_config {
     int64_t cache_bytes;      /* answers that are kept, of all services; 0: 256 MiB */
     int64_t drain_ms;         /* on SIGTERM: for requests under way; 0: 30 s */
     int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
+    bool replace;             /* takes over from the gateway that runs there, if one does */
     struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
     int ready_fd;                       /* one byte is written when it answers; -1: none */
 };
 
-/* Runs until SIGTERM or SIGINT, then drains. SIGHUP reloads certificates and opens the access log
- * anew. 0 on an orderly end; -1: it could not start, and err says why (ERR_CONFLICT: another
- * gateway has this state). */
+/* Begins with the sockets of systemd (LISTEN_FDS) if it gave any. With replace: with those of the
+ * gateway that runs, which then ends as its requests do. SIGUSR2 starts the program anew with
+ * replace. Runs until SIGTERM or SIGINT, then drains. SIGHUP reloads certificates and opens the
+ * access log anew. 0 on an orderly end; -1: it could not start, and err says why (ERR_CONFLICT:
+ * another gateway has this state). */
 MUST_CHECK int gateway_run(const struct gateway_config *config, struct error *err);
 
 /* The process of the gateway that runs on the data directory, 0 without one. */

@@ -53,7 +53,8 @@ static int check_free(
     return error_set_errno(err, "cannot listen on %s", address);
 }
 
-int listen_check(const char *address, bool tls, struct error *err)
+static int address_parse(
+    const char *address, bool tls, struct url_endpoint *ret_endpoint, struct error *err)
 {
     struct url_endpoint endpoint;
     char text[300];
@@ -68,7 +69,22 @@ int listen_check(const char *address, bool tls, struct error *err)
             "%s can be reached from other machines: give a certificate (--cert, --key), or listen "
             "on 127.0.0.1",
             address);
-    return check_free(&endpoint, !strcmp(port, ":0"), address, err);
+    *ret_endpoint = endpoint;
+    return 0;
+}
+
+int listen_allowed(const char *address, bool tls, struct error *err)
+{
+    struct url_endpoint ignored;
+    return address_parse(address, tls, &ignored, err);
+}
+
+int listen_check(const char *address, bool tls, struct error *err)
+{
+    struct url_endpoint endpoint;
+    if (address_parse(address, tls, &endpoint, err) < 0)
+        return -1;
+    return check_free(&endpoint, !strcmp(strrchr(address, ':'), ":0"), address, err);
 }
 
 void listen_with_port(const char *address, unsigned port, char *out, size_t size)

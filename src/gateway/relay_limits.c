@@ -436,6 +436,15 @@ static void learn(struct relay *relay, int64_t input_tokens, int64_t output_toke
         answers > 0 ? output_tokens / answers : output_tokens);
 }
 
+/* Where there is a queue the turns tell. */
+static void learn_time(struct relay *relay)
+{
+    if (relay->attempt.counts && relay->attempt.began_ns &&
+        relay->terms->options.queue.concurrency == 0)
+        limit_learn_time(
+            &relay->terms->state->learned, (clock_monotonic_ns() - relay->attempt.began_ns) / 1000);
+}
+
 void relay_limits_settle(struct relay *relay, enum relay_end end, bool reported,
     uint64_t input_tokens, uint64_t output_tokens)
 {
@@ -443,6 +452,7 @@ void relay_limits_settle(struct relay *relay, enum relay_end end, bool reported,
     struct limit_cost cost = {0};
     if (!limits->taken)
         return;
+    learn_time(relay);
     if (reported) {
         cost.input_tokens = (int64_t)input_tokens;
         cost.output_tokens = (int64_t)output_tokens;

@@ -193,6 +193,11 @@ static void test_counters_survive_in_their_file(void **state)
     assert_true(limit_store_take(store, name, LIMIT_DAY, 10, 3, START_MS, &taken));
     /* Nothing is under way in a process that has just begun. */
     assert_true(limit_store_take(store, name, LIMIT_NOW, 1, 1, START_MS, &taken));
+    /* One that takes over meanwhile has the same counters, and leaves what is under way alone. */
+    struct limit_store *second = open_store(path);
+    assert_false(limit_store_take(second, name, LIMIT_NOW, 1, 1, START_MS, &taken));
+    assert_false(limit_store_take(second, name, LIMIT_DAY, 10, 1, START_MS, &taken));
+    limit_store_close(second);
     limit_store_close(store);
     assert_int_equal(pwrite(fd, "damaged", 7, 0), 7);
     store = open_store(path);

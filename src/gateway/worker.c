@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,10 +41,12 @@ struct gateway_worker {
     struct http_endpoint **endpoints; /* by table_replica.index; NULL: not asked yet */
     struct event *wake;
     struct post_box *box;
+    int listener; /* of http, for the main thread */
+    bool retiring;
     /* The mailbox: written by the main thread, then wake_fd. */
     int wake_fd;
     _Atomic(const struct route_table *) offered;
-    atomic_bool reload, drain, end;
+    atomic_bool reload, drain, retire, end;
     /* The answers, then main_fd. */
     atomic_uint_fast64_t seen;
     atomic_bool drained, ended;
@@ -132,6 +135,14 @@ static void begin_drain(struct gateway_worker *worker)
     http_server_drain(worker->http, worker->options.drain_ms, on_drained, worker);
 }
 
+static void begin_retiring(struct gateway_worker *worker)
+{
+    if (worker->retiring || worker->view.draining)
+        return;
+    worker->retiring = true;
+    http_server_retire(worker->http, worker->options.drain_ms, on_drained, worker);
+}
+
 static void reload_tls(struct gateway_worker *worker)
 {
     struct error err;
@@ -149,6 +160,8 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
     take_table(worker);
     if (atomic_exchange(&worker->reload, false))
         reload_tls(worker);
+    if (atomic_load(&worker->retire))
+        begin_retiring(worker);
     if (atomic_load(&worker->drain))
         begin_drain(worker);
     if (atomic_load(&worker->end))
@@ -169,6 +182,17 @@ uint64_t gateway_worker_seen(const struct gateway_worker *worker)
 void gateway_worker_reload(struct gateway_worker *worker)
 {
     atomic_store(&worker->reload, true);
+    poke(worker->wake_fd);
+}
+
+int gateway_worker_listener(const struct gateway_worker *worker)
+{
+    return worker->listener;
+}
+
+void gateway_worker_retire(struct gateway_worker *worker)
+{
+    atomic_store(&worker->retire, true);
     poke(worker->wake_fd);
 }
 
@@ -211,6 +235,24 @@ static void on_request(struct http_request *request, void *context)
     relay_begin(context, request);
 }
 
+static int share_listeners(struct gateway_worker *worker, struct error *err)
+{
+    const struct worker_options *options = &worker->options;
+    for (int i = 0; i < options->listener_count; i++) {
+        int fd = fcntl(options->listeners[i], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return error_set_errno(err, "cannot take over a socket");
+        if (http_server_listen_fd(worker->http, fd, NULL, worker->tls, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void on_throttled(struct http_request *request, uint32_t retry_after_s, void *context)
+{
+    relay_throttle(context, request, retry_after_s);
+}
+
 static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct error *err)
 {
     static const struct http_field common[] = {{"X-Content-Type-Options", "nosniff"}};
@@ -223,11 +265,14 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .unpack_bodies = true,
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
-        .requests_per_s = options->requests_per_s};
+        .requests_per_s = options->requests_per_s,
+        .throttled = on_throttled};
     if (options->tls_cert &&
         tls_server_create(options->tls_cert, options->tls_key, &worker->tls, err) < 0)
         return -1;
     worker->http = http_server_create(worker->view.base, &http);
+    if (options->listener_count > 0)
+        return share_listeners(worker, err);
     return http_server_listen_tcp_shared(worker->http, options->listen, worker->tls, ret_port, err);
 }
 
@@ -256,7 +301,10 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;
-    return open_server(worker, ret_port, err);
+    if (open_server(worker, ret_port, err) < 0)
+        return -1;
+    worker->listener = http_server_listener_fd(worker->http);
+    return 0;
 }
 
 static void worker_close(struct gateway_worker *worker)

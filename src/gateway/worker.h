@@ -38,6 +38,9 @@ enum {
 struct worker_options {
     int number;
     const char *listen; /* host:port, where other workers listen too */
+    /* Sockets that listen there already, for the worker to share; none: it makes its own. */
+    const int *listeners;
+    int listener_count;
     const char *tls_cert, *tls_key;
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
@@ -130,6 +133,10 @@ uint64_t gateway_worker_seen(const struct gateway_worker *worker);
 void gateway_worker_reload(struct gateway_worker *worker);
 /* Take no more, and end what is under way. */
 void gateway_worker_drain(struct gateway_worker *worker);
+/* Leave the address to another process; end what is under way, and what clients ask once more. */
+void gateway_worker_retire(struct gateway_worker *worker);
+/* The socket it listens on, which stays the worker's; until it is told to drain or to retire. */
+int gateway_worker_listener(const struct gateway_worker *worker);
 /* Whether nothing is under way any more. */
 bool gateway_worker_drained(const struct gateway_worker *worker);
 /* End the loop: all workers are drained, so that none waits for a message of this one. */

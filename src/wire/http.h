@@ -93,6 +93,9 @@ struct http_server_options {
      * An empty bucket is answered 429 with Retry-After. 0 means no limit. */
     uint32_t requests_per_s;
     uint32_t requests_burst; /* as requests_per_s */
+    /* Answers such a request at once in the handler's place, in a shape of its own; its peer may
+     * come again after so many seconds. */
+    void (*throttled)(struct http_request *request, uint32_t retry_after_s, void *ctx);
 };
 
 /* A server without listeners. base must outlive it. Destroyed by the caller. */
@@ -116,6 +119,14 @@ MUST_CHECK int http_server_listen_tcp(struct http_server *server, const char *ad
  * share an address, and the system spreads connections over them. */
 MUST_CHECK int http_server_listen_tcp_shared(struct http_server *server, const char *address,
     struct tls_server *tls, uint16_t *ret_port, struct error *err);
+/* Listens on a socket that is bound and listens already, and takes it over. unix_path: of a Unix
+ * socket, which is removed when listening ends; NULL: TCP. */
+MUST_CHECK int http_server_listen_fd(struct http_server *server, int fd, const char *unix_path,
+    struct tls_server *tls, struct error *err);
+/* The socket of the first listener, which stays the server's; -1 without one. */
+int http_server_listener_fd(const struct http_server *server);
+/* Stops listening, and leaves socket files where they are: another process listens there. */
+void http_server_leave(struct http_server *server);
 /* Reads certificates and keys of all TLS listeners again. New connections use them; old ones go
  * on. Stops at the first pair that fails, which stays as it was. */
 MUST_CHECK int http_server_reload_tls(struct http_server *server, struct error *err);
@@ -123,6 +134,11 @@ MUST_CHECK int http_server_reload_tls(struct http_server *server, struct error *
  * Connection: close) and cuts what is left after grace_ms. on_drained is called once, from the
  * loop, when no connection is left. */
 void http_server_drain(
+    struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx);
+
+/* The same, but connections that are idle may ask once more: for when another process listens in
+ * its place, and nobody should see the change. http_server_drain may follow, to end it sooner. */
+void http_server_retire(
     struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx);
 
 struct http_server_stats {

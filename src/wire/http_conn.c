@@ -419,7 +419,7 @@ void conn_service(struct http_conn *conn)
             progress = conn->state != before;
         }
     }
-    if (conn->server->draining && conn_is_idle(conn))
+    if (conn->server->draining && !conn->server->retiring && conn_is_idle(conn))
         conn_kill(conn);
     conn->in_service = false;
     if (conn->state == CONN_DEAD && !conn->request.open && !conn->stream.open) {

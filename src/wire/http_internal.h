@@ -180,6 +180,7 @@ struct http_server {
     char date[32];
     char *scratch; /* where reads land first */
     bool draining;
+    bool retiring; /* draining, and idle connections are left to ask once more */
     bool drained;
     struct event drain_timer;
     http_on_notice *on_drained;

@@ -179,6 +179,22 @@ static struct http_listener *listener_start(
     return listener;
 }
 
+void http_server_leave(struct http_server *server)
+{
+    struct http_listener *listener;
+    LIST_FOREACH(listener, &server->listeners, link)
+    {
+        free(listener->path);
+        listener->path = NULL;
+    }
+    http_listeners_close(server);
+}
+
+int http_server_listener_fd(const struct http_server *server)
+{
+    return LIST_EMPTY(&server->listeners) ? -1 : LIST_FIRST(&server->listeners)->fd;
+}
+
 void http_listeners_close(struct http_server *server)
 {
     struct http_listener *listener;
@@ -221,7 +237,6 @@ int http_server_listen_unix(
     struct http_server *server, const char *path, mode_t mode, struct error *err)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat st;
     if (strlen(path) > URL_UNIX_PATH_MAX)
         return error_set(err, ERR_INVALID, "a Unix socket's path has at most %d bytes: %s",
             URL_UNIX_PATH_MAX, path);
@@ -234,14 +249,24 @@ int http_server_listen_unix(
     /* Nobody can connect before listen(), so the mode is right when it first matters. */
     if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
         return error_set_errno(err, "cannot bind %s", path);
-    if (chmod(path, mode) < 0 || lstat(path, &st) < 0)
+    if (chmod(path, mode) < 0)
         return error_set_errno(err, "cannot set the mode of %s", path);
-    struct http_listener *listener = listener_start(server, fd, NULL, err);
+    int bound = fd;
     fd = -1;
+    return http_server_listen_fd(server, bound, path, NULL, err);
+}
+
+int http_server_listen_fd(struct http_server *server, int fd, const char *unix_path,
+    struct tls_server *tls, struct error *err)
+{
+    struct stat st = {0};
+    struct http_listener *listener = listener_start(server, fd, tls, err);
     if (!listener)
-        return error_prefix(err, "%s", path);
-    listener->is_unix = true;
-    listener->path = mem_strdup(path);
+        return error_prefix(err, "%s", unix_path ? unix_path : "a socket that was handed over");
+    listener->is_unix = unix_path != NULL;
+    if (!unix_path || lstat(unix_path, &st) < 0)
+        return 0;
+    listener->path = mem_strdup(unix_path);
     listener->device = st.st_dev;
     listener->inode = st.st_ino;
     return 0;

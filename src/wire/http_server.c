@@ -144,25 +144,44 @@ void http_server_wake(struct http_server *server)
     event_active(&server->wake, EV_TIMEOUT, 1);
 }
 
-void http_server_drain(
+/* Tells those that can be told, and ends what nobody waits for. */
+static void drain_begin(
     struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx)
 {
     struct http_conn *conn, *next;
-    assert(!server->draining && grace_ms >= 0);
+    bool told = server->draining;
+    assert(grace_ms >= 0);
     server->draining = true;
     server->on_drained = on_drained;
     server->drained_ctx = ctx;
-    http_listeners_close(server);
     for (conn = LIST_FIRST(&server->conns); conn; conn = next) {
         next = LIST_NEXT(conn, link);
-        if (conn_is_idle(conn))
+        if (!server->retiring && conn_is_idle(conn))
             conn_kill(conn);
-        else if (conn->state == CONN_HTTP2)
+        else if (conn->state == CONN_HTTP2 && !told)
             http2_drain(conn);
     }
     struct timeval grace = {grace_ms / 1000, grace_ms % 1000 * 1000};
     event_add(&server->drain_timer, &grace);
     http_server_wake(server);
+}
+
+void http_server_drain(
+    struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx)
+{
+    assert(!server->draining || server->retiring);
+    server->retiring = false;
+    http_listeners_close(server);
+    drain_begin(server, grace_ms, on_drained, ctx);
+}
+
+void http_server_retire(
+    struct http_server *server, int64_t grace_ms, http_on_notice *on_drained, void *ctx)
+{
+    assert(!server->draining);
+    server->retiring = true;
+    http_server_leave(server);
+    drain_begin(server, grace_ms, on_drained, ctx);
 }
 
 void http_server_stats(const struct http_server *server, struct http_server_stats *ret_stats)
