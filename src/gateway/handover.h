@@ -42,8 +42,9 @@ MUST_CHECK int handover_take(
     const char *path, struct handover_sockets *ret, int *ret_link, struct error *err);
 /* Says that the new one is ready and waits for the old one to let go. */
 MUST_CHECK int handover_finish(int link, struct error *err);
-/* Listens to what the old one still does, until it ends; takes over the link. */
+/* The old one, as far as the new one hears of it. */
 struct handover_old;
+/* Listens to what the old one still does, until it ends; takes over the link. */
 struct handover_old *handover_follow(struct event_base *base, int link);
 /* What it said last; "" once it has ended, and for NULL. */
 const char *handover_old_state(const struct handover_old *old);
