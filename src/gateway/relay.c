@@ -297,10 +297,9 @@ static void on_cancel(void *context)
     relay_free(relay);
 }
 
-void relay_begin(struct gateway_worker *worker, struct http_request *request)
+static struct relay *relay_create(struct gateway_worker *worker, struct http_request *request)
 {
     struct relay *relay = mem_alloc(1, sizeof *relay);
-    const char *path = http_request_path(request), *allow = NULL;
     relay->worker = worker;
     relay->view = gateway_worker_view(worker);
     relay->request = request;
@@ -308,6 +307,22 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     set_id(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
+    return relay;
+}
+
+void relay_throttle(
+    struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s)
+{
+    struct relay *relay = relay_create(worker, request);
+    relay->target.protocol = target_protocol(http_request_path(request));
+    relay->retry_after_s = retry_after_s;
+    relay_refuse(relay, 429, "rate_limit_exceeded", "too many requests from this address");
+}
+
+void relay_begin(struct gateway_worker *worker, struct http_request *request)
+{
+    struct relay *relay = relay_create(worker, request);
+    const char *path = http_request_path(request), *allow = NULL;
     int status = target_find(http_request_method(request), path, &relay->target, &allow);
     if (status == 200) {
         relay_go(relay);

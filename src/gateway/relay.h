@@ -125,14 +125,18 @@ struct relay {
     bool cache_passed;           /* what is there to say was said */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
     struct relay_turn turn;
-    int64_t retry_after_s;      /* of a 503; 0: as usual */
+    int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_counts;          /* its attempts count as batches of one */
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
+/* Refuses one whose address asks too often. */
+void relay_throttle(
+    struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s);
 /* Those that wait for a replica look again. */
 void relay_wake_waiting(struct worker_view *view);
 

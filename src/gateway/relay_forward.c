@@ -107,10 +107,10 @@ static void attempt_close(struct relay *relay, bool failed)
     attempt->exchange = NULL;
     usage_add(
         &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
+    if (relay->batch_counts)
+        relay_batch_attempt_over(relay);
     replica_state_done(attempt->state, failed);
     attempt->state = NULL;
-    if (relay->batch_passed)
-        relay_batch_attempt_over(relay);
 }
 
 void relay_attempt_end(struct relay *relay, bool failed)
@@ -265,6 +265,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     attempt->began_ns = clock_monotonic_ns();
     attempt->streamed = !relay->body.ended;
     replica_state_begin(replica->state);
+    if (relay->batch_counts)
+        relay_batch_attempt_begun(relay);
 }
 
 static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)

@@ -25,6 +25,7 @@ struct replica_state {
     char *address;
     uid_t uid;
     atomic_int_fast64_t outstanding; /* attempts under way, over all workers */
+    atomic_int_fast64_t batches;     /* those of them that are batches, or could have been in one */
     atomic_uint_fast64_t requests;   /* attempts made */
     atomic_uint_fast64_t failures; /* those that broke, timed out or were answered with nonsense */
     atomic_int_fast64_t last_ms;   /* wall clock of the last attempt; 0: none yet */

@@ -93,6 +93,9 @@ struct http_server_options {
      * An empty bucket is answered 429 with Retry-After. 0 means no limit. */
     uint32_t requests_per_s;
     uint32_t requests_burst; /* as requests_per_s */
+    /* Answers such a request at once in the handler's place, in a shape of its own; its peer may
+     * come again after so many seconds. */
+    void (*throttled)(struct http_request *request, uint32_t retry_after_s, void *ctx);
 };
 
 /* A server without listeners. base must outlive it. Destroyed by the caller. */

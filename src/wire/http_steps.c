@@ -46,7 +46,11 @@ static bool rate_allows(struct http_conn *conn)
     if (retry_after_s == 0)
         return true;
     conn->server->stats.throttled++;
-    answer_throttled(conn, retry_after_s);
+    const struct http_server_options *options = &conn->server->options;
+    if (options->throttled)
+        options->throttled(&conn->request, retry_after_s, options->ctx);
+    else
+        answer_throttled(conn, retry_after_s);
     return false;
 }
 
