@@ -29,9 +29,9 @@ struct relay_limits {
     struct limit_wish wish;
     struct limit_cost reserved;
     struct limit_standings stand;
-    int64_t elsewhere[LIMIT_RULES_MAX]; /* what counts over all gateways */
-    struct limit_ask *ask;              /* of the shared counters; NULL: nothing */
-    bool asking;                        /* its answer has not come yet */
+    int64_t *elsewhere;    /* what counts over all gateways; NULL: not known */
+    struct limit_ask *ask; /* of the shared counters; NULL: nothing */
+    bool asking;           /* its answer has not come yet */
     bool taken, admitted;
     bool line_ended; /* the last byte of the answer's stream that counts was a line's end */
     int64_t events;
@@ -42,31 +42,26 @@ struct relay_limits {
 
 /* ---- which there are ------------------------------------------------------------------------- */
 
-static bool service_limits(const struct service_gateway *options)
+/* At most: of a request without a key it counts those of each key as well. */
+static size_t rule_count(const struct service_limits *limits, const struct route_key *key)
 {
-    const struct service_limits *limits = &options->limits;
-    return limits->key.count || limits->address.count || limits->all.count;
-}
-
-static bool key_limits(const struct route_key *key)
-{
-    if (key && key->serving && key->serving->limits.count)
-        return true;
-    for (size_t i = 0; key && i < key->count_count; i++) {
-        if (key->counts[i]->serving && key->counts[i]->serving->limits.count)
-            return true;
-    }
-    return false;
+    size_t count = limits->key.count + limits->address.count + limits->all.count;
+    if (key && key->serving)
+        count += key->serving->limits.count;
+    for (size_t i = 0; key && i < key->count_count; i++)
+        count += key->counts[i]->serving ? key->counts[i]->serving->limits.count : 0;
+    return count;
 }
 
 bool relay_limits_needed(const struct routes *routes)
 {
+    static const struct service_limits nothing;
     for (size_t i = 0; i < routes->service_count; i++) {
-        if (service_limits(routes->services[i].options))
+        if (rule_count(&routes->services[i].options->limits, NULL) > 0)
             return true;
     }
     for (size_t i = 0; i < routes->key_count; i++) {
-        if (key_limits(&routes->keys[i]))
+        if (rule_count(&nothing, &routes->keys[i]) > 0)
             return true;
     }
     return false;
@@ -86,6 +81,17 @@ static void client_address(const struct http_request *request, char out[64])
         return;
     memset(six.s6_addr + 8, 0, 8);
     inet_ntop(AF_INET6, &six, out, 64);
+}
+
+static struct relay_limits *make_room(struct relay *relay, size_t count)
+{
+    struct arena *arena = http_request_arena(relay->request);
+    struct relay_limits *limits = arena_alloc(arena, 1, sizeof *limits);
+    limits->rules.items = arena_alloc(arena, count, sizeof *limits->rules.items);
+    limits->rules.room = count;
+    limits->hold.items = arena_alloc(arena, count, sizeof *limits->hold.items);
+    limits->store = route_table_limits(relay->view->table);
+    return limits;
 }
 
 /* The teams' first: what concerns most is asked first. */
@@ -160,11 +166,10 @@ enum stage_result relay_stage_rights(struct relay *relay)
     const struct service_gateway *options = &relay->terms->options;
     if (options->queue.concurrency > 0 || options->batching.max > 1)
         set_turn(relay, relay->key);
-    if (!service_limits(options) && !key_limits(relay->key))
+    size_t count = rule_count(&options->limits, relay->key);
+    if (count == 0)
         return STAGE_DONE;
-    struct relay_limits *limits =
-        arena_alloc(http_request_arena(relay->request), 1, sizeof *limits);
-    limits->store = route_table_limits(relay->view->table);
+    struct relay_limits *limits = make_room(relay, count);
     limits->rules.shared = relay->view->shared != NULL;
     relay->limits = limits;
     gather(relay, relay->key);
@@ -293,14 +298,17 @@ static enum stage_result others_away(struct relay *relay)
     return STAGE_ENDED;
 }
 
-static void on_said(void *context, enum limit_said said, const struct limit_refusal *refusal,
-    const int64_t used[LIMIT_RULES_MAX])
+static void on_said(
+    void *context, enum limit_said said, const struct limit_refusal *refusal, const int64_t *used)
 {
     struct relay *relay = context;
     struct relay_limits *limits = relay->limits;
     limits->asking = false;
     if (said == LIMIT_SAID_TAKEN) {
-        memcpy(limits->elsewhere, used, sizeof limits->elsewhere);
+        size_t count = limits->rules.count;
+        limits->elsewhere =
+            arena_alloc(http_request_arena(relay->request), count, sizeof *limits->elsewhere);
+        memcpy(limits->elsewhere, used, count * sizeof *limits->elsewhere);
         admit(relay);
         relay_go(relay);
         return;
