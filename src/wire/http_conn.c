@@ -287,6 +287,7 @@ static enum conn_wait conn_awaits(const struct http_conn *conn)
     case CONN_DISCARD: return WAIT_BODY;
     case CONN_LINGER: return WAIT_LINGER;
     case CONN_HTTP2: return http2_awaits(conn);
+    case CONN_SENT: return http2_stream_lingers(conn) ? WAIT_LINGER : WAIT_NOTHING;
     default: return WAIT_NOTHING;
     }
 }
