@@ -264,6 +264,9 @@ void http2_begin(struct http_conn *conn)
     nghttp2_session_callbacks_del(callbacks);
     conn->session = session;
     conn->state = CONN_HTTP2;
+    arena_destroy(conn->arena); /* its streams have their own */
+    conn->arena = NULL;
+    conn->slices = NULL;
     say_settings(session);
     if (conn->server->draining)
         http2_drain(conn);

@@ -26,7 +26,6 @@ static void on_timer(int fd, short what, void *ctx);
 void conn_init(struct http_conn *conn, struct http_server *server)
 {
     conn->server = server;
-    conn->arena = arena_create();
     event_assign(&conn->timer, server->base, -1, 0, on_timer, conn);
     LIST_INSERT_HEAD(&server->conns, conn, link);
 }

@@ -133,7 +133,7 @@ struct http_conn {
     int64_t write_deadline_ms; /* 0: none */
     uint64_t lingered_bytes;
 
-    struct arena *arena;
+    struct arena *arena; /* NULL before the first byte: most of a silent connection's memory */
     struct http_head_parser parser;
     struct http_field_slice *slices; /* in the arena; NULL before the head's first byte */
     struct http_body body;
