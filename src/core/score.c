@@ -123,7 +123,8 @@ static void scores_now(const struct core *core, const struct live_job *job,
         at[fitting] = i;
         fitting += !idle && fits_one(needs, job->shape, node);
     }
-    packing_scores(core, job, nodes, fitting, scored);
+    if (fitting > 0)
+        packing_scores(core, job, nodes, fitting, scored);
     for (size_t i = 0; i < fitting; i++)
         ret[at[i]] = scored[i];
 }
@@ -319,6 +320,8 @@ static void row_follow(const struct core *core, const struct live_job *job)
     int64_t now[JOURNAL_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
         size_t count = changes_next(scores, row, &at, changed);
+        if (count == 0)
+            continue;
         scores_now(core, job, &needs, changed, count, now);
         for (size_t i = 0; i < count; i++) {
             if (now[i] != row->scores[changed[i]])
