@@ -333,8 +333,8 @@ static void test_phrases(void **state)
 /* Words, findings and their negatives, one after the other, some without anything in between. */
 static void put_text(struct strbuf *out)
 {
-    static const char *const words[] = {"the ", "Z\xc3\xbcrich ", "\n", "12 ", "(", "a@", "-----", "eyJ",
-        "DE", "+1", " \xf0\x9f\x98\x80", ". ", "AKIA", "end, ", "sk-"};
+    static const char *const words[] = {"the ", "Z\xc3\xbcrich ", "\n", "12 ", "(", "a@", "-----",
+        "eyJ", "DE", "+1", " \xf0\x9f\x98\x80", ". ", "AKIA", "end, ", "sk-"};
     strbuf_clear(out);
     for (size_t i = 2 + draw(8); i > 0; i--) {
         if (draw(3) == 0)
