@@ -2,12 +2,14 @@
  *
  *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
  *        (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)
- *        --connections N --seconds S [--rate R] [--count N] [--queues N]
+ *        [--body FILE [--json-length N]] --connections N --seconds S [--rate R] [--count N]
+ * [--queues N]
  *
  * Connections are kept and requests are not pipelined: the next one goes out when the answer has
- * come whole. --post sends a request for inference, 200 bytes long. A --jobs request submits a job
- * of its own name, PREFIX-1, PREFIX-2 and so on. One line of JSON says what came of it; an answer
- * other than 2xx counts as refused.
+ * come whole. --post sends a request for inference, 200 bytes long, or what --body has (8 KiB at
+ * most; --json-length: the length of its JSON, when tensors come behind it). A --jobs request
+ * submits a job of its own name, PREFIX-1, PREFIX-2 and so on. One line of JSON says what came of
+ * it; an answer other than 2xx counts as refused.
  *
  * Without --rate the loop is closed: each connection asks again as soon as it may, and says how
  * much a server carries. With it the loop is open: R requests are due in each second whether or not
@@ -40,9 +42,12 @@
 #include <unistd.h>
 
 enum { CONNECTIONS_MAX = 1024, BUFFER_BYTES = 128 * 1024, SAMPLES_MAX = 1 << 21 };
+enum { BODY_BYTES_MAX = 8192, HEAD_BYTES_MAX = 1024 };
 
 struct plan {
     const char *unix_path, *get_path, *post_path, *prefix, *team, *pool, *token;
+    char *body; /* of --post; NULL: the usual one */
+    size_t body_length, json_length;
     uint16_t port;
     bool tls;
     int connections, queues;
@@ -55,7 +60,7 @@ struct client {
     int fd;
     SSL *tls;
     int64_t begin_ns; /* of the request under way: when it was sent, or was due */
-    char out[1024];
+    char out[HEAD_BYTES_MAX + BODY_BYTES_MAX];
     size_t out_length;
     char in[BUFFER_BYTES];
     size_t in_length;
@@ -121,9 +126,31 @@ static size_t infer_text(char *out, size_t size)
     return (size_t)snprintf(out, size, "%-200s", tensor);
 }
 
+/* Bytes of the caller's own. */
+static void write_body(const struct plan *plan, struct client *client)
+{
+    char token[256] = "", json[64] = "";
+    if (plan->token)
+        snprintf(token, sizeof token, "Authorization: Bearer %s\r\n", plan->token);
+    if (plan->json_length)
+        snprintf(json, sizeof json, "Inference-Header-Content-Length: %zu\r\n", plan->json_length);
+    int written = snprintf(client->out, HEAD_BYTES_MAX,
+        "POST %s HTTP/1.1\r\nHost: localhost\r\n%s%sContent-Type: %s\r\nContent-Length: "
+        "%zu\r\n\r\n",
+        plan->post_path, token, json,
+        plan->json_length ? "application/octet-stream" : "application/json", plan->body_length);
+    assert(written > 0 && written < HEAD_BYTES_MAX);
+    memcpy(client->out + written, plan->body, plan->body_length);
+    client->out_length = (size_t)written + plan->body_length;
+}
+
 static void write_request(struct run *run, struct client *client)
 {
     const struct plan *plan = &run->plan;
+    if (plan->body) {
+        write_body(plan, client);
+        return;
+    }
     char body[512] = "", token[256] = "";
     size_t length = plan->prefix      ? job_text(run, body, sizeof body)
                     : plan->post_path ? infer_text(body, sizeof body)
@@ -350,6 +377,16 @@ static void run_load(struct run *run)
     print_result(run, (double)(clock_monotonic_ns() - run->begin_ns) / 1e9);
 }
 
+static void read_body(struct plan *plan, const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        die(path);
+    plan->body = mem_alloc(BODY_BYTES_MAX, 1);
+    plan->body_length = fread(plan->body, 1, BODY_BYTES_MAX, file);
+    fclose(file);
+}
+
 static int parse(int argc, char **argv, struct plan *plan)
 {
     for (int i = 1; i < argc; i++) {
@@ -367,6 +404,10 @@ static int parse(int argc, char **argv, struct plan *plan)
             plan->get_path = value;
         else if (!strcmp(name, "--post"))
             plan->post_path = value;
+        else if (!strcmp(name, "--body"))
+            read_body(plan, value);
+        else if (!strcmp(name, "--json-length"))
+            plan->json_length = strtoul(value, NULL, 10);
         else if (!strcmp(name, "--connections"))
             plan->connections = atoi(value);
         else if (!strcmp(name, "--seconds"))
@@ -399,6 +440,7 @@ int main(int argc, char **argv)
         fprintf(stderr,
             "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
             "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
+            "            [--body FILE [--json-length N]]\n"
             "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n");
         return 2;
     }

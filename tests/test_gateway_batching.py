@@ -340,6 +340,28 @@ def test_embeddings(gateway, tmp_path):
     assert len(model.calls) == 2
 
 
+def test_long_answers_of_another_kind_hold_no_batch_up(gateway, tmp_path):
+    gate, entered = threading.Event(), threading.Event()
+    model = Model(tmp_path)
+
+    def answer(handler):
+        if handler.path == "/v1/chat/completions":
+            entered.set()
+            assert gate.wait(COMMAND_S)
+            return handler.reply(200, {"choices": []})
+        return handler.reply(200, model.embed(json.loads(handler.body)))
+
+    clients = Clients(gateway)
+    gateway.put(batched(Replica(tmp_path, answer)))
+    clients.ask("long", {"model": "digits"}, "/v1/chat/completions")
+    assert entered.wait(COMMAND_S)
+    for i in range(4):
+        said = gateway.ask("POST", "/v1/embeddings", {"model": "digits", "input": "a" * i})
+        assert said.json["data"][0]["embedding"] == [i]
+    gate.set()
+    assert clients.join()["long"].status == 200
+
+
 def test_higher_priorities_go_first(gateway, tmp_path):
     model, clients = Model(tmp_path), Clients(gateway)
     gateway.put(batched(*model.replicas, limit=2),
@@ -380,6 +402,46 @@ def test_several_workers_have_one_batch(tmp_path):
             assert answers[i].json["outputs"][0]["data"] == [2 * i]
         assert len(model.calls) == 2
         assert 1000 not in model.bodies()[1]["inputs"][0]["data"]
+        assert gateway.stop() == 0
+    finally:
+        gateway.teardown()
+        print(gateway.log())
+
+
+def test_each_of_many_answers_is_its_own_whoever_leaves(tmp_path):
+    """Clients of several workers that ask again and again, some of which do not wait for answers."""
+    gateway = Gateway(tmp_path / "data")
+    wrong = []
+
+    def run(number):
+        connection = gateway.connect()
+        for i in range(30):
+            values = [1000 * number + i + k for k in range(1 + (number + i) % 3)]
+            connection.request("POST", "/v2/models/digits/infer",
+                               json.dumps({"id": f"{number}-{i}", "inputs": [tensor(values)]}))
+            if (number + i) % 7 == 0:
+                connection.close()
+                continue
+            said = json.loads(connection.getresponse().read())
+            if said["id"] != f"{number}-{i}" or \
+                    said["outputs"][0]["data"] != [2 * value for value in values]:
+                wrong.append(said)
+        connection.close()
+
+    try:
+        gateway.start(workers=3)
+        model = Model(tmp_path, replicas=2)
+        model.gate.set()
+        gateway.put(batched(*model.replicas, limit=16))
+        threads = [threading.Thread(target=run, args=(i,)) for i in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(COMMAND_S)
+            assert not thread.is_alive()
+        assert not wrong
+        assert batching(gateway)["requests"] > 0
+        assert batching(gateway)["waiting"] == 0
         assert gateway.stop() == 0
     finally:
         gateway.teardown()

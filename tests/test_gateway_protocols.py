@@ -162,7 +162,9 @@ def test_errors_have_the_shape_of_openai(gateway, tmp_path):
         error = openai_answer("/v1/chat/completions", answer.status, answer.text)["error"]
         assert (answer.status, error["type"], error["code"], error["param"]) == (
             status, kind, code, param), body
-    upstream.replica.stop()
+    gone = Upstream(tmp_path)
+    gone.replica.stop()
+    gateway.put(service(gone, route="words", access="team"), keys=[key("ann")])
     answer = gateway.ask("POST", "/v1/chat/completions", ask, key="ann")
     error = openai_answer("/v1/chat/completions", answer.status, answer.text)["error"]
     assert (answer.status, error["type"], error["code"]) == (503, "server_error", "no_replica")

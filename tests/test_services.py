@@ -504,6 +504,51 @@ def test_a_token_for_a_service_by_name_needs_no_membership(served):
     served.wait_for(lambda: served.gateway.ask(token=nameless)[0] == 404, "the key to be known")
 
 
+def test_limits_of_services_teams_and_tokens_reach_the_gateway(served):
+    def token(*options):
+        made = served.cli("token", "create", "boss", "--inference", "--team", TEAM, *options)
+        return made.stdout.strip()
+
+    def statuses(count, key):
+        served.wait_for(lambda: served.gateway.ask("warm", token=key)[0] in (200, 429),
+                        "the key to be known")
+        return [served.gateway.ask(token=key)[0] for _ in range(count)]
+
+    served.apply(answering())
+    ready(served)
+    said(served)
+    few = token("--limit", "requests=3/day", "--priority", "low")
+    assert statuses(3, few) == [200, 200, 429]
+    listed = served.call("GET", "/v1/tokens")["items"]
+    assert {"limits": [{"what": "requests", "most": 3, "per": "day"}], "priority": "low"} in [
+        item.get("serving") for item in listed]
+    # A team's limit is for all keys made for it, and for those that are there already.
+    members = [{"user": "boss", "role": "viewer"}]
+    limits = [{"what": "requests", "most": 4, "per": "day"}]
+    served.apply(team(members=members, serving={"limits": limits}))
+    one, other = token(), token()
+    assert statuses(2, one) == [200, 200]
+    assert statuses(3, other) == [429] * 3
+    served.apply(team(members=members, serving={}))
+    # And a service's, of all together.
+    served.apply(answering(gateway={"limits": {"all": [
+        {"what": "requests", "most": 1, "per": "day"}]}}))
+    served.wait_for(lambda: served.gateway.ask(token=served.token)[0] == 429, "the limit to hold")
+
+
+@pytest.mark.parametrize("option, expected", [
+    (["--limit", "requests"], "expected WHAT=MOST/PER"),
+    (["--limit", "apples=3/day"], "what"),
+    (["--limit", "requests=3"], "per"),
+    (["--limit", "concurrency=3/day"], "per"),
+    (["--limit", "requests=1.5/day"], "whole number"),
+    (["--priority", "highest"], "--priority"),
+])
+def test_wrong_limits_of_tokens_are_refused(site, option, expected):
+    made = site.cli("token", "create", "boss", "--inference", *option, ok=False)
+    assert made.returncode != 0 and expected in made.stderr, made
+
+
 def built(name):
     """A program of a runtime in the build tree."""
     return os.path.join(os.path.dirname(helper.BINARY), "runtimes", name)

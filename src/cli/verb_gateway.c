@@ -25,6 +25,8 @@ static const struct option_spec options[] = {
         "how long requests under way may go on at the end; 30s by default"},
     {"event-keep-alive", 0, OPTION_DURATION, "DURATION",
         "silence in a stream of events before a comment is sent; 15s by default"},
+    {"replace", 0, OPTION_FLAG, NULL,
+        "take over from the gateway that runs on the data directory: no connection is refused"},
     {"limits-redis", 0, OPTION_TEXT, "ADDRESS",
         "share the counters of limits with other gateways through Redis or Valkey: unix:/PATH or "
         "redis://ADDRESS:PORT"},
@@ -36,8 +38,6 @@ static const struct option_spec options[] = {
         "how many gateways share the counters; 2 by default"},
     {"limits-wait", 0, OPTION_DURATION, "DURATION",
         "how long an answer is waited for; 100ms by default"},
-    {"replace", 0, OPTION_FLAG, NULL,
-        "take over from the gateway that runs on the data directory: no connection is refused"},
     {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
     {NULL},
 };
@@ -66,11 +66,11 @@ static int run(struct cli *cli, struct error *err)
         .cache_bytes = arguments_number(cli->args, "cache-bytes", 0),
         .drain_ms = arguments_number(cli->args, "drain", 0),
         .keep_alive_ms = arguments_number(cli->args, "event-keep-alive", 0),
+        .replace = arguments_flag(cli->args, "replace"),
         .limits = {.address = arguments_text(cli->args, "limits-redis"),
             .away = away_of(arguments_text(cli->args, "limits-away")),
             .gateways = arguments_number(cli->args, "limits-gateways", 2),
             .wait_ms = arguments_number(cli->args, "limits-wait", 100)},
-        .replace = arguments_flag(cli->args, "replace"),
         .ready_fd = -1,
     };
     if (!config.tls_cert != !config.tls_key)

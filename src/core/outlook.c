@@ -29,10 +29,20 @@ struct foresight {
     struct core *core;
     bool calm;
     bool entitled, open; /* some lane is */
+    bool bounded;        /* a lane whose wait for a promise ends with what its limits leave it */
     int64_t wake_ms;
     int32_t highest; /* priority of who waits */
     int32_t lowest;  /* of who runs, may start, or has a promise */
 };
+
+/* Whether it may have no turn any more because others start first. */
+static bool is_bounded(const struct live_job *job)
+{
+    const struct live_team *team = job->team;
+    while (team && !team->limited)
+        team = team->parent;
+    return team || job->array || job_firm(job);
+}
 
 /* Whether the lane's turn may do something although its job does not fit; priorities and guarantees
  * apart. */
@@ -42,8 +52,10 @@ static bool stirs(struct foresight *foresight, const struct live_job *job, bool 
     if (job->shape->near || (job->promises && !stuck))
         return true;
     int64_t due_ms = promise_due_ms(core, job);
-    if (stuck)
+    if (stuck) {
         foresight->wake_ms = least(foresight->wake_ms, due_ms);
+        foresight->bounded |= due_ms != MOMENT_NEVER && is_bounded(job);
+    }
     return due_ms <= core->now_ms;
 }
 
@@ -87,6 +99,8 @@ bool lanes_foresee(struct core *core)
         for (size_t i = 0; i < team->lanes.count; i++)
             lane_foresee(&foresight, team->lanes.items[i]);
     }
+    if (foresight.open && foresight.bounded)
+        return false;
     if (!foresight.calm || foresight.highest > foresight.lowest || guarantees_count(&foresight))
         return false;
     core->wake_ms = least(core->wake_ms, foresight.wake_ms);

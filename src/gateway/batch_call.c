@@ -38,6 +38,8 @@ static void close_call(struct batch_call *call, bool failed)
 {
     TAILQ_REMOVE(&call->batcher->calls, call, link);
     call->exchange = NULL;
+    /* Before it is done: it may be freed then. */
+    atomic_fetch_sub_explicit(&call->state->batches, 1, memory_order_relaxed);
     replica_state_done(call->state, failed);
     call->group->calls--;
     call->service->calls--;
@@ -222,6 +224,7 @@ static struct batch_call *create_call(struct batch_service *service, struct batc
     group->calls++;
     service->calls++;
     replica_state_begin(replica->state);
+    atomic_fetch_add_explicit(&replica->state->batches, 1, memory_order_relaxed);
     return call;
 }
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct batch_service;
 struct service_terms;
 struct strbuf;
 
@@ -13,7 +14,8 @@ enum { BATCH_SIZES = 12 };
 
 /* Written by the worker that has the service's batches, but for `alone`. */
 struct batch_figures {
-    atomic_uint_fast64_t waiting; /* now; above 0 others may not pass by */
+    struct batch_service *service; /* of the worker that has it, and only looked at there */
+    atomic_uint_fast64_t waiting;  /* now; above 0 others may not pass by */
     atomic_bool gathers; /* a request that comes while a replica is idle waits for others */
     atomic_uint_fast64_t calls, requests, rows; /* since the start, as the next */
     atomic_uint_fast64_t sizes[BATCH_SIZES];    /* calls with at most 2^i requests */

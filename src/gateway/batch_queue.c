@@ -109,10 +109,11 @@ static struct batch_service *service_of(struct batcher *batcher, const struct ba
         route_table_service(batcher->view->table, member->terms->route);
     if (!found || found->terms->state != member->terms->state)
         return NULL;
-    struct batch_service *service = service_named(batcher, found->terms->service);
+    struct batch_service *service = found->terms->state->batch.service;
     if (!service) {
         service = mem_alloc(1, sizeof *service);
         service->batcher = batcher;
+        found->terms->state->batch.service = service;
         TAILQ_INIT(&service->groups);
         TAILQ_INSERT_TAIL(&batcher->services, service, link);
     }
@@ -135,6 +136,7 @@ static void service_free(struct batch_service *service)
     while (!TAILQ_EMPTY(&service->groups))
         group_free(service, TAILQ_FIRST(&service->groups));
     TAILQ_REMOVE(&service->batcher->services, service, link);
+    service->terms->state->batch.service = NULL;
     terms_drop(service->terms, service->batcher->view->number);
     free(service);
 }
@@ -290,7 +292,7 @@ static const struct table_replica *pick(struct batch_service *service, int64_t v
 
 static bool is_busy(const struct table_replica *replica, const struct batch_pace *pace)
 {
-    return atomic_load_explicit(&replica->state->outstanding, memory_order_relaxed) >=
+    return atomic_load_explicit(&replica->state->batches, memory_order_relaxed) >=
            batch_pace_depth(pace);
 }
 
@@ -382,8 +384,8 @@ void batch_leave(struct batcher *batcher, struct batch_member *member)
         batch_call_left(batcher, member);
         return;
     }
-    struct batch_service *service = service_named(batcher, member->terms->service);
-    assert(service);
+    struct batch_service *service = member->terms->state->batch.service;
+    assert(service && service->batcher == batcher);
     dequeue(service, member);
     member->verdict = BATCH_ALONE;
     batch_member_return(batcher, member);

@@ -40,16 +40,13 @@ static void check_body(const struct guard_rules *rules, const char *text, size_t
 
 static void check_text(const char *text, size_t size)
 {
-    struct strbuf once = {0}, encoded = {0}, twice = {0};
-    struct guard_walk walk;
-    strbuf_append(&once, text, size);
-    if (size > 0 && memchr(text, '\\', size) == NULL && memchr(text, '"', size) == NULL) {
+    struct strbuf encoded = {0}, twice = {0};
+    /* Halves of pairs, which begin so, may become whole. */
+    if (size > 0 && !memchr(text, 0xed, size)) {
         guard_text_encode(text, size, &encoded);
-        (void)walk;
         guard_text_decode(encoded.text + 1, encoded.length - 2, &twice);
         assert(twice.length == size && !memcmp(twice.text, text, size));
     }
-    strbuf_finish(&once);
     strbuf_finish(&encoded);
     strbuf_finish(&twice);
 }

@@ -27,9 +27,9 @@ struct gateway_config {
     int64_t cache_bytes;      /* answers that are kept, of all services; 0: 256 MiB */
     int64_t drain_ms;         /* on SIGTERM: for requests under way; 0: 30 s */
     int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
-    struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
     bool replace;             /* takes over from the gateway that runs there, if one does */
-    int ready_fd;             /* one byte is written when it answers; -1: none */
+    struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
+    int ready_fd;                       /* one byte is written when it answers; -1: none */
 };
 
 /* Begins with the sockets of systemd (LISTEN_FDS) if it gave any. With replace: with those of the

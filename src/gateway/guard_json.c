@@ -72,7 +72,8 @@ void guard_text_decode(const char *bytes, size_t length, struct strbuf *out)
 
 static bool is_half(const char *text, size_t left)
 {
-    return left >= 3 && (unsigned char)text[0] == 0xed && (unsigned char)text[1] >= 0xa0;
+    return left >= 3 && (unsigned char)text[0] == 0xed && ((unsigned char)text[1] & 0xe0) == 0xa0 &&
+           ((unsigned char)text[2] & 0xc0) == 0x80;
 }
 
 static void put_unit(struct strbuf *out, unsigned unit)

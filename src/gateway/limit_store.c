@@ -4,7 +4,10 @@
  *    is only read once they are there.
  * 2. Only the holder of a set's flag writes tags. It is held for the making of a counter, never
  *    while one that is there is used.
- * 3. A counter that is taken over is BUSY while it is looked through once more and emptied. Whoever
+ * 3. Two processes may have the file mapped, while one takes over from the other: what is under way
+ *    is forgotten only by one that is alone, which a lock on the file says, and flags are in the
+ *    file. One that dies with a flag costs its set new counters until the next start.
+ * 4. A counter that is taken over is BUSY while it is looked through once more and emptied. Whoever
  *    added to it and does not find its own tag afterwards takes that back and begins again. */
 #include "gateway/limit_store.h"
 
@@ -17,13 +20,20 @@
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WAYS = 8, SETS = LIMIT_COUNTERS_MAX / WAYS, WINDOW_BITS = 7, ROUNDS_MAX = 64 };
+enum {
+    WAYS = 8,
+    SETS = LIMIT_COUNTERS_MAX / WAYS,
+    WINDOW_BITS = 7,
+    ROUNDS_MAX = 64,
+    SPINS_MAX = 1000
+};
 #define BUSY     ((uint64_t)1) /* no tag: those have other bits beside their window's */
-#define MAGIC    "muster-limits-1"
+#define MAGIC    "muster-limits-2"
 #define TAG_BITS (~(uint64_t)WINDOW_BITS)
 
 struct limit_header {
@@ -40,22 +50,29 @@ struct limit_map {
     struct limit_cell shared[LIMIT_WINDOW_COUNT];
     struct limit_set sets[SETS];
     struct limit_cell cells[SETS][WAYS];
+    atomic_flag making[SETS];
 };
 
 struct limit_store {
     struct limit_map *map;
-    atomic_flag making[SETS];
+    int fd; /* holds the lock; -1: in memory */
 };
 
 /* ---- the memory ------------------------------------------------------------------------------ */
 
 /* Space for all of it is taken first: a page that cannot be backed would end the process. */
-static int map_file(const char *path, struct limit_map **ret, struct error *err)
+static int map_file(
+    const char *path, struct limit_map **ret, int *ret_fd, bool *ret_alone, struct error *err)
 {
     SCOPED(fd_scope) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     struct stat file;
     if (fd < 0 || fstat(fd, &file) < 0)
         return error_set_errno(err, "cannot open %s", path);
+    *ret_alone = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    if (!*ret_alone && flock(fd, LOCK_SH) < 0)
+        return error_set_errno(err, "cannot lock %s", path);
+    if (!*ret_alone && file.st_size != (off_t)sizeof(struct limit_map))
+        return error_set(err, ERR_CONFLICT, "%s is another version's, which runs", path);
     if (file.st_size != (off_t)sizeof(struct limit_map) && ftruncate(fd, 0) < 0)
         return error_set_errno(err, "cannot make %s anew", path);
     errno = posix_fallocate(fd, 0, (off_t)sizeof(struct limit_map));
@@ -65,6 +82,8 @@ static int map_file(const char *path, struct limit_map **ret, struct error *err)
     if (map == MAP_FAILED)
         return error_set_errno(err, "cannot map %s", path);
     *ret = map;
+    *ret_fd = fd;
+    fd = -1;
     return 0;
 }
 
@@ -89,6 +108,7 @@ static void forget_the_dead(struct limit_map *map)
 {
     clear_cell(&map->shared[LIMIT_NOW]);
     for (size_t i = 0; i < SETS; i++) {
+        atomic_flag_clear(&map->making[i]);
         for (size_t way = 0; way < WAYS; way++) {
             uint64_t tag = atomic_load(&map->sets[i].tags[way]);
             if (tag == 0 || (tag != BUSY && (tag & WINDOW_BITS) != LIMIT_NOW))
@@ -99,33 +119,41 @@ static void forget_the_dead(struct limit_map *map)
     }
 }
 
-static int store_open(const char *path, bool alone, struct limit_store **ret, struct error *err)
+static void make_new(struct limit_map *map)
 {
-    struct limit_map *map = NULL;
-    if ((path ? map_file(path, &map, err) : map_memory(&map, err)) < 0)
-        return -1;
     struct limit_header *header = &map->header;
-    if (memcmp(header->magic, MAGIC, sizeof MAGIC) != 0) {
-        memset(map, 0, path ? sizeof *map : sizeof *header);
-        randombytes_buf(header->hash_key, sizeof header->hash_key);
-        memcpy(header->magic, MAGIC, sizeof MAGIC);
-    } else if (alone) {
-        forget_the_dead(map);
-    }
-    struct limit_store *store = mem_alloc(1, sizeof *store);
-    store->map = map;
-    *ret = store;
-    return 0;
+    memset(map, 0, sizeof *map);
+    randombytes_buf(header->hash_key, sizeof header->hash_key);
+    memcpy(header->magic, MAGIC, sizeof MAGIC);
+}
+
+static bool is_ours(const struct limit_map *map)
+{
+    return memcmp(map->header.magic, MAGIC, sizeof MAGIC) == 0;
 }
 
 int limit_store_open(const char *path, struct limit_store **ret, struct error *err)
 {
-    return store_open(path, true, ret, err);
-}
-
-int limit_store_join(const char *path, struct limit_store **ret, struct error *err)
-{
-    return store_open(path, false, ret, err);
+    struct limit_map *map = NULL;
+    bool alone = true;
+    int fd = -1;
+    if ((path ? map_file(path, &map, &fd, &alone, err) : map_memory(&map, err)) < 0)
+        return -1;
+    struct limit_store *store = mem_alloc(1, sizeof *store);
+    store->map = map;
+    store->fd = fd;
+    if (!alone && !is_ours(map)) {
+        limit_store_close(store);
+        return error_set(err, ERR_CONFLICT, "%s is another version's, which runs", path);
+    }
+    if (!is_ours(map))
+        make_new(map);
+    else if (alone)
+        forget_the_dead(map);
+    if (fd >= 0 && alone)
+        flock(fd, LOCK_SH);
+    *ret = store;
+    return 0;
 }
 
 void limit_store_close(struct limit_store *store)
@@ -133,6 +161,7 @@ void limit_store_close(struct limit_store *store)
     if (!store)
         return;
     munmap(store->map, sizeof *store->map);
+    fd_scope(&store->fd);
     free(store);
 }
 
@@ -201,10 +230,14 @@ static int find_or_make(struct limit_store *store, size_t index, uint64_t tag, i
     int way = way_of(&store->map->sets[index], tag);
     if (way >= 0)
         return way;
-    while (atomic_flag_test_and_set(&store->making[index]))
+    atomic_flag *making = &store->map->making[index];
+    for (int spins = 0; atomic_flag_test_and_set(making); spins++) {
+        if (spins == SPINS_MAX)
+            return -1;
         sched_yield();
+    }
     way = make(store, index, tag, now_ms);
-    atomic_flag_clear(&store->making[index]);
+    atomic_flag_clear(making);
     return way;
 }
 
@@ -301,6 +334,6 @@ void limit_store_state(struct limit_store *store, uint64_t name, enum limit_wind
     const struct limit_cell *cell = cell_of(store, &taken);
     cell = cell ? cell : &nothing;
     ret->used = limit_cell_used(cell, window, now_ms);
-    ret->wait_ms = limit_cell_wait_ms(cell, window, most, amount, now_ms);
+    ret->wait_ms = amount > 0 ? limit_cell_wait_ms(cell, window, most, amount, now_ms) : 0;
     ret->reset_ms = limit_cell_reset_ms(cell, window, now_ms);
 }

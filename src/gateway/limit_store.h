@@ -18,11 +18,9 @@ struct limit_store;
 
 enum { LIMIT_COUNTERS_MAX = 65536 };
 
-/* path NULL: in memory only. ERR_IO. A file that is damaged or of another version is made anew. */
+/* path NULL: in memory only. ERR_IO. A file that is damaged or of another version is made anew.
+ * Beside a process that uses the file both count together, also what is under way. */
 MUST_CHECK int limit_store_open(const char *path, struct limit_store **ret, struct error *err);
-/* The same beside a process that uses the file and is about to end: what is under way there counts.
- */
-MUST_CHECK int limit_store_join(const char *path, struct limit_store **ret, struct error *err);
 void limit_store_close(struct limit_store *store); /* NULL is fine */
 
 /* A name for a counter: keyed, so that nobody can aim for another's. */

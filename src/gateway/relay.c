@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
@@ -207,10 +208,14 @@ static enum stage_result stage_replica(struct relay *relay)
     struct balance_query query = {.version = relay->target.version,
         .tried = &relay->tried,
         .again = relay->again,
-        .now_ms = now_ms()};
+        .now_ms = now_ms(),
+        .affine = relay_affine(relay),
+        .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
         relay->picked = balance_pick(service, &query, &relay->view->turn);
+    if (relay->picked)
+        relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);
 }
 
@@ -299,10 +304,9 @@ static void on_cancel(void *context)
     relay_free(relay);
 }
 
-void relay_begin(struct gateway_worker *worker, struct http_request *request)
+static struct relay *relay_create(struct gateway_worker *worker, struct http_request *request)
 {
     struct relay *relay = mem_alloc(1, sizeof *relay);
-    const char *path = http_request_path(request), *allow = NULL;
     relay->worker = worker;
     relay->view = gateway_worker_view(worker);
     relay->request = request;
@@ -310,6 +314,22 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request)
     set_id(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
+    return relay;
+}
+
+void relay_throttle(
+    struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s)
+{
+    struct relay *relay = relay_create(worker, request);
+    relay->target.protocol = target_protocol(http_request_path(request));
+    relay->retry_after_s = retry_after_s;
+    relay_refuse(relay, 429, "rate_limit_exceeded", "too many requests from this address");
+}
+
+void relay_begin(struct gateway_worker *worker, struct http_request *request)
+{
+    struct relay *relay = relay_create(worker, request);
+    const char *path = http_request_path(request), *allow = NULL;
     int status = target_find(http_request_method(request), path, &relay->target, &allow);
     if (status == 200) {
         relay_go(relay);

@@ -28,6 +28,7 @@ struct batch_member;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct prefix;
 struct relay_cache;
 struct relay_guard;
 struct relay_limits;
@@ -117,6 +118,7 @@ struct relay {
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405, and of the answer to OPTIONS */
     struct balance_tried tried;
+    struct prefix *prefix;       /* of its prompt, in the request's arena; NULL: not made */
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
     struct relay_usage usage;
@@ -127,14 +129,18 @@ struct relay {
     struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
     struct relay_turn turn;
-    int64_t retry_after_s;      /* of a 503; 0: as usual */
+    int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
+    bool batch_counts;          /* its attempts count as batches of one */
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
+/* Refuses one whose address asks too often. */
+void relay_throttle(
+    struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s);
 /* Those that wait for a replica look again. */
 void relay_wake_waiting(struct worker_view *view);
 

@@ -90,7 +90,7 @@ static void go_alone(struct relay *relay, const struct batch_member *member)
         relay->again = true;
         balance_note(&relay->tried, member->replica);
     }
-    relay->batch_passed = true;
+    relay->batch_passed = relay->batch_counts = true;
     relay_go(relay);
 }
 
@@ -212,10 +212,16 @@ static void on_look(struct worker_view *view, struct post *post)
     free(look);
 }
 
+void relay_batch_attempt_begun(struct relay *relay)
+{
+    atomic_fetch_add_explicit(&relay->attempt.state->batches, 1, memory_order_relaxed);
+}
+
 /* Also to this worker by a message: the attempt ends inside of something else. */
 void relay_batch_attempt_over(struct relay *relay)
 {
     const char *service = relay->terms->service;
+    atomic_fetch_sub_explicit(&relay->attempt.state->batches, 1, memory_order_relaxed);
     if (atomic_load_explicit(&relay->terms->state->batch.waiting, memory_order_relaxed) == 0)
         return;
     size_t length = strlen(service);
@@ -239,8 +245,7 @@ static bool may_pass(struct relay *relay)
         return false;
     const struct table_replica *replica =
         service ? balance_pick(service, &query, &relay->view->turn) : NULL;
-    return !replica ||
-           atomic_load_explicit(&replica->state->outstanding, memory_order_relaxed) == 0;
+    return !replica || atomic_load_explicit(&replica->state->batches, memory_order_relaxed) == 0;
 }
 
 /* ---- the stage ------------------------------------------------------------------------------- */
@@ -295,10 +300,11 @@ static struct batch_member *member_create(struct relay *relay, enum batch_form f
     return member;
 }
 
-/* From here on its attempts tell those who wait when they are over. */
-static enum stage_result pass_by(struct relay *relay)
+/* counts: it could have been in a batch, and keeps a replica as busy as one. */
+static enum stage_result pass_by(struct relay *relay, bool counts)
 {
     relay->batch_passed = true;
+    relay->batch_counts = counts;
     return STAGE_DONE;
 }
 
@@ -309,12 +315,14 @@ enum stage_result relay_stage_batch(struct relay *relay)
         return STAGE_DONE;
     if (relay->batch)
         return STAGE_WAITS;
-    if (!is_kind(relay, &form) || !is_plain(relay) || may_pass(relay))
-        return pass_by(relay);
+    if (!is_kind(relay, &form) || !is_plain(relay))
+        return pass_by(relay, false);
+    if (may_pass(relay))
+        return pass_by(relay, true);
     relay->batch = member_create(relay, form);
     if (!relay->batch) {
         atomic_fetch_add_explicit(&relay->terms->state->batch.alone, 1, memory_order_relaxed);
-        return pass_by(relay);
+        return pass_by(relay, true);
     }
     /* Of the body nothing is changed while the owner may read it. */
     join(relay->batch);

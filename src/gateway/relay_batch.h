@@ -22,5 +22,7 @@ void batcher_table_changed(struct batcher *batcher);
 enum stage_result relay_stage_batch(struct relay *relay);
 /* The relay ends: it is no member any more. */
 void relay_batch_leave(struct relay *relay);
-/* An attempt at a replica is over, of a request that passed by. */
+/* An attempt at a replica, of a request that could have been in a batch: relay->attempt.state has
+ * it for as long as it is under way. */
+void relay_batch_attempt_begun(struct relay *relay);
 void relay_batch_attempt_over(struct relay *relay);

@@ -28,7 +28,7 @@ void relay_respond(
         fields[count++] = (struct http_field){"Content-Type", content_type};
     if (relay->retry_after_s > 0)
         snprintf(seconds, sizeof seconds, "%lld", (long long)relay->retry_after_s);
-    if (status == 503)
+    if (status == 503 || relay->retry_after_s > 0)
         fields[count++] = (struct http_field){"Retry-After", seconds};
     if (status == 401)
         fields[count++] = (struct http_field){"WWW-Authenticate", "Bearer realm=\"muster\""};

@@ -4,6 +4,7 @@
 #include "gateway/relay_usage.h"
 
 #include "base/memory.h"
+#include "gateway/answer.h"
 #include "gateway/usage_ask.h"
 #include "gateway/usage_strip.h"
 #include "wire/http.h"

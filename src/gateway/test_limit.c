@@ -193,6 +193,11 @@ static void test_counters_survive_in_their_file(void **state)
     assert_true(limit_store_take(store, name, LIMIT_DAY, 10, 3, START_MS, &taken));
     /* Nothing is under way in a process that has just begun. */
     assert_true(limit_store_take(store, name, LIMIT_NOW, 1, 1, START_MS, &taken));
+    /* One that takes over meanwhile has the same counters, and leaves what is under way alone. */
+    struct limit_store *second = open_store(path);
+    assert_false(limit_store_take(second, name, LIMIT_NOW, 1, 1, START_MS, &taken));
+    assert_false(limit_store_take(second, name, LIMIT_DAY, 10, 1, START_MS, &taken));
+    limit_store_close(second);
     limit_store_close(store);
     assert_int_equal(pwrite(fd, "damaged", 7, 0), 7);
     store = open_store(path);
@@ -322,8 +327,10 @@ static void test_all_limits_are_taken_or_none(void **state)
 {
     (void)state;
     struct limit_store *store = open_store(NULL);
-    struct limit_rules rules = {0};
-    struct limit_hold hold, second;
+    struct limit_rule items[3][4];
+    struct limit_held held[2][4];
+    struct limit_rules rules = {.items = items[0], .room = 4};
+    struct limit_hold hold = {.items = held[0]}, second = {.items = held[1]};
     struct limit_refusal refusal;
     struct limit_standings stands;
     const struct limit_cost cost = {.input_tokens = 40, .output_tokens = 20}, less = {30, 10, 0};
@@ -345,7 +352,8 @@ static void test_all_limits_are_taken_or_none(void **state)
     assert_false(limits_take(store, &rules, &less, START_MS, &second, &refusal));
     assert_int_equal(refusal.what, LIMIT_REQUESTS);
     /* Another key has counters of its own; another limit of this one goes on with its count. */
-    struct limit_rules other = {0}, raised = {0};
+    struct limit_rules other = {.items = items[1], .room = 4},
+                       raised = {.items = items[2], .room = 4};
     add(&other, store, "bob", LIMIT_REQUESTS, 3, LIMIT_MINUTE);
     add(&raised, store, "ann", LIMIT_REQUESTS, 4, LIMIT_MINUTE);
     assert_true(limits_take(store, &other, &less, START_MS, &second, &refusal));

@@ -249,6 +249,11 @@ static int share_listeners(struct gateway_worker *worker, struct error *err)
     return 0;
 }
 
+static void on_throttled(struct http_request *request, uint32_t retry_after_s, void *context)
+{
+    relay_throttle(context, request, retry_after_s);
+}
+
 static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct error *err)
 {
     static const struct http_field common[] = {{"X-Content-Type-Options", "nosniff"}};
@@ -261,7 +266,8 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .unpack_bodies = true,
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
-        .requests_per_s = options->requests_per_s};
+        .requests_per_s = options->requests_per_s,
+        .throttled = on_throttled};
     if (options->tls_cert &&
         tls_server_create(options->tls_cert, options->tls_key, &worker->tls, err) < 0)
         return -1;

@@ -69,9 +69,9 @@ struct http_server_options {
      * loopback addresses, for clients that begin with it. Handlers see no difference. */
     bool http2;
 
-    /* Bodies with Content-Encoding gzip or zstd are handed over unpacked, as if they had come so:
-     * the field is hidden, the length not known before, limits hold for what is unpacked. What is
-     * damaged is 400, another coding 415. */
+    /* Bodies with Content-Encoding gzip, deflate or zstd are handed over unpacked, as if they had
+     * come so: the field is hidden, the length not known before, limits hold for what is unpacked.
+     * What is damaged is 400, another coding 415. */
     bool unpack_bodies;
     size_t unpack_bytes_max; /* 64 MiB held by decoders, of all requests together */
 
@@ -93,6 +93,9 @@ struct http_server_options {
      * An empty bucket is answered 429 with Retry-After. 0 means no limit. */
     uint32_t requests_per_s;
     uint32_t requests_burst; /* as requests_per_s */
+    /* Answers such a request at once in the handler's place, in a shape of its own; its peer may
+     * come again after so many seconds. */
+    void (*throttled)(struct http_request *request, uint32_t retry_after_s, void *ctx);
 };
 
 /* A server without listeners. base must outlive it. Destroyed by the caller. */

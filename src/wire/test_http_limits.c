@@ -358,6 +358,29 @@ static void requests_past_the_rate_are_429_with_a_time_to_wait(void **state)
     fixture_destroy(fix);
 }
 
+static void say_when(struct http_request *request, uint32_t retry_after_s, void *ctx)
+{
+    const struct http_field own = {"X-Own", "yes"};
+    (void)ctx;
+    assert_int_equal(retry_after_s, 1);
+    http_respond(request, 429, &own, 1, "later", 5);
+}
+
+static void requests_past_the_rate_are_answered_by_the_handler_that_asks_for_them(void **state)
+{
+    (void)state;
+    const struct http_server_options options = {
+        .requests_per_s = 1, .requests_burst = 1, .throttled = say_when};
+    struct fixture *fix = fixture_create(&options);
+    SCOPED(mem_scope)
+    char *got = ask_to_end(fix, HELLO HELLO "GET /hello HTTP/1.1\r\n" HOST CLOSE "\r\n");
+    assert_int_equal(count_of(got, "HTTP/1.1 200"), 1);
+    assert_int_equal(count_of(got, "HTTP/1.1 429"), 2);
+    assert_int_equal(count_of(got, "X-Own: yes\r\n"), 2);
+    assert_int_equal(count_of(got, "later"), 2);
+    fixture_destroy(fix);
+}
+
 static void draining_finishes_what_runs_and_takes_nothing_new(void **state)
 {
     (void)state;
@@ -425,6 +448,7 @@ int main(void)
         cmocka_unit_test(who_never_reads_is_cut_off),
         cmocka_unit_test(connections_past_their_limits_are_turned_away),
         cmocka_unit_test(requests_past_the_rate_are_429_with_a_time_to_wait),
+        cmocka_unit_test(requests_past_the_rate_are_answered_by_the_handler_that_asks_for_them),
         cmocka_unit_test(draining_finishes_what_runs_and_takes_nothing_new),
         cmocka_unit_test(draining_cuts_what_outlasts_the_grace),
     };

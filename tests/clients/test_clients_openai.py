@@ -337,6 +337,17 @@ def test_the_client_tries_again_until_there_is_a_replica(connect, gateway, upstr
     later.join(COMMAND_S)
 
 
+def test_a_limit_of_the_service(connect, gateway, upstream):
+    limits = {"all": [{"what": "requests", "most": 2, "per": "hour"}]}
+    gateway.put(service(upstream, route="words", access="team", limits=limits), keys=[key("ann")])
+    client = connect()
+    for _ in range(2):
+        client.run(chat())
+    error = raised(client, chat(), openai.RateLimitError)
+    assert (error.code, error.type) == ("rate_limit_exceeded", "rate_limit_error")
+    assert int(error.response.headers["retry-after"]) >= 1
+
+
 def test_an_address_that_asks_too_often(tmp_path, tap, gateway, upstream):
     """The limit of the whole address answers before anybody knows what is asked for."""
     gateway.stop()
@@ -346,5 +357,8 @@ def test_an_address_that_asks_too_often(tmp_path, tap, gateway, upstream):
     with pytest.raises(openai.RateLimitError) as caught:
         for _ in range(20):
             client.run(chat())
-    assert int(caught.value.response.headers["retry-after"]) >= 1
+    error = caught.value
+    assert (error.code, error.type) == ("rate_limit_exceeded", "rate_limit_error")
+    assert "too many requests from this address" in str(error)
+    assert int(error.response.headers["retry-after"]) >= 1
     client.close()
