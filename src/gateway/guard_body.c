@@ -226,6 +226,7 @@ void guard_body_finish(struct guard_body *body)
 
 void guard_rules_set(struct guard_rules *rules, const struct service_guard *guard, bool answers)
 {
+    rules->idle = true;
     for (int kind = 0; kind < GUARD_KINDS; kind++) {
         enum guard_action action = answers ? guard->answers.secrets : guard->requests.secrets;
         if (kind >= GUARD_PERSONAL_FIRST)
@@ -234,6 +235,7 @@ void guard_rules_set(struct guard_rules *rules, const struct service_guard *guar
             action = answers ? GUARD_PASS : guard->requests.injection;
         rules->action[kind] =
             is_listed(&guard->except, guard_kind_names[kind]) ? GUARD_PASS : action;
+        rules->idle = rules->idle && rules->action[kind] == GUARD_PASS;
     }
 }
 

@@ -165,7 +165,7 @@ static void work(struct guard_scan *scan, const struct guard_rules *rules,
     struct pass pass = {.rules = rules, .text = *text, .decided = scan->decided};
     pass.border = border_of(text, scan->decided, final);
     go_on(scan, text, from);
-    if (text->length > 0 && pass.border > scan->decided)
+    if (!rules->idle && text->length > 0 && pass.border > scan->decided)
         find(&pass, counts);
     for (size_t i = 0; i < pass.count; i++) {
         count_match(scan, rules, &pass.items[i], counts);

@@ -18,6 +18,7 @@ struct guard_rules {
     const struct guard_library *library; /* NULL: the plain way, which tests compare with */
     struct guard_scratch *scratch;
     enum guard_action action[GUARD_KINDS];
+    bool idle; /* nothing is looked for */
 };
 
 /* How often each kind was found. */

@@ -72,7 +72,7 @@ static bool prepare(const struct relay *relay, struct guard_rules *rules, bool a
         guard->scratch = guard_scratch_create(relay->terms->guard);
     rules->library = relay->terms->guard;
     rules->scratch = guard->scratch;
-    return rules->library && rules->scratch;
+    return rules->idle || (rules->library && rules->scratch);
 }
 
 static void count(struct relay *relay, const struct guard_counts *counts)

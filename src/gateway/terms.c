@@ -91,7 +91,10 @@ static void guard_prepare(struct terms_set *set, struct service_terms *terms)
     struct error err;
     terms->guards_requests = guard_does(guard, false);
     terms->guards_answers = guard_does(guard, true);
-    if (!terms->guards_requests && !terms->guards_answers)
+    struct guard_rules requests, answers;
+    guard_rules_set(&requests, guard, false);
+    guard_rules_set(&answers, guard, true);
+    if (requests.idle && answers.idle)
         return;
     if (!set->guard && guard_library_load(&set->guard, &err) < 0)
         log_error("the guard of %s refuses its requests: %s", terms->service, err.text);
