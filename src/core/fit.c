@@ -205,7 +205,7 @@ bool fit_possible(const struct core *core, const struct live_shape *shape, int64
 
 static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)
 {
-    for (const struct live_job_label *label = job->labels; label; label = label->next) {
+    for (const struct live_job_label *label = job->links->labels; label; label = label->next) {
         if (label->row.key == key && label->row.value == value)
             return true;
     }

@@ -35,13 +35,8 @@ struct live_dependency {
     struct live_dependency *next_of_job, *next_of_on;
 };
 
-struct live_job {
-    struct item item;
-    struct job_row row;
-    struct live_team *team;
-    struct live_shape *shape;
-    struct live_attempt *attempt;
-    struct live_array *array;
+/* What few jobs have. Those that have none of it share one that is empty. */
+struct job_links {
     struct live_job_label *labels;
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
@@ -49,15 +44,32 @@ struct live_job {
     struct live_promise *promises;
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
-    struct lane *lane;                /* it competes in, or NULL */
+};
+extern const struct job_links job_links_none;
+
+struct live_job {
+    struct item item;
+    struct job_row row;
+    struct live_team *team;
+    struct live_shape *shape;
+    struct live_attempt *attempt;
+    struct live_array *array;
+    const struct job_links *links; /* never NULL; job_link() gives one to write to */
+    struct lane *lane;             /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
-    int64_t timer_ms; /* MOMENT_NEVER: none */
-    size_t timer_position;
+    int64_t timer_ms;        /* MOMENT_NEVER: none */
+    uint32_t timer_position; /* in the heap of those that have one */
 };
 
 /* ---- job.c ------------------------------------------------------------------------------------
  */
 
+/* An object without a row, with no links and no timer. */
+struct live_job *job_create(struct core *core);
+/* The job's own links, which are there from the first call to the job's end. */
+struct job_links *job_link(struct core *core, struct live_job *job);
+/* Frees the job's own links, when its object goes. */
+void job_links_free(struct core *core, struct live_job *job);
 /* Not preempted (any more): what it holds can not be taken back. */
 bool job_firm(const struct live_job *job);
 void job_set_state(struct core *core, struct live_job *job, enum job_state state);
@@ -94,7 +106,8 @@ void array_count(struct live_job *job, int sign);
  */
 
 /* Hangs the dependency into the lists of the job that waits and of the one it waits for. */
-void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
+void dependency_link(struct core *core, struct live_dependency *dependency, struct live_job *job,
+    struct live_job *on);
 /* Retires it: it is satisfied, or one of its ends is gone. */
 void dependency_drop(struct core *core, struct live_dependency *dependency);
 

@@ -38,7 +38,7 @@ static bool promise_binds(
     if (job == holder)
         return false;
     /* Nobody knows when victims have left, so nobody knows when a claimant ends. */
-    if (!core->claiming && job_leaves_ms(core, job) <= holder->promises->row.begin_ms)
+    if (!core->claiming && job_leaves_ms(core, job) <= holder->links->promises->row.begin_ms)
         return false;
     return !promise_goes_before(job, holder);
 }
@@ -249,7 +249,7 @@ static bool node_keeps(const struct live_node *node)
 
 bool promise_keeps(const struct core *core, const struct live_job *job)
 {
-    for (const struct live_promise *one = job->promises; one; one = one->next) {
+    for (const struct live_promise *one = job->links->promises; one; one = one->next) {
         const struct live_node *node = one->node;
         if (!node_takes_work(node) || !fit_matches(core, job->shape, node) ||
             !maintenance_allows(node, one->row.begin_ms) || !node_keeps(node))

@@ -402,7 +402,7 @@ static bool preempt_pools(struct core *core, struct live_job *job, struct preemp
 bool preempt_for(
     struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
 {
-    assert(!job->attempt && !job->claims && !core->claiming);
+    assert(!job->attempt && !job->links->claims && !core->claiming);
     shape_candidates(core, job->shape);
     core->claiming = true;
     *ret_cheap = false;

@@ -223,7 +223,7 @@ bool spot_governs(const struct core *core, const struct live_job *job)
 void spot_ask(struct core *core, struct live_job *job)
 {
     assert(spot_governs(core, job));
-    if (job->row.state == JOB_QUEUED && !job->claims)
+    if (job->row.state == JOB_QUEUED && !job->links->claims)
         ask_waiting(core, job);
     else if (job->row.state == JOB_RUNNING && on_spot(job->attempt))
         ask_on_spot(core, job);
@@ -249,7 +249,7 @@ void spot_run(struct core *core)
     }
     for (size_t i = 0; i < core->spot_jobs.count; i++) {
         struct live_job *job = core->spot_jobs.items[i];
-        if (spot_governs(core, job) && !job->claims &&
+        if (spot_governs(core, job) && !job->links->claims &&
             (job->row.state == JOB_QUEUED || job->row.state == JOB_RUNNING))
             spot_ask(core, job);
     }

@@ -367,7 +367,7 @@ static void add_labels(struct core *core, struct live_job *job, const struct lab
         label->row.key = symbol_intern(core, labels->items[i].key);
         label->row.value = symbol_intern(core, labels->items[i].value);
         change_new(core, ROW_JOB_LABEL, &label->item);
-        LIST_APPEND(job->labels, label, next);
+        LIST_APPEND(job_link(core, job)->labels, label, next);
     }
 }
 
@@ -381,7 +381,7 @@ static void add_dependencies(struct core *core, struct live_job *job, const stru
             .condition = in->conditions.items[i],
         };
         change_new(core, ROW_DEPENDENCY, &dependency->item);
-        dependency_link(dependency, job, in->on.items[i]);
+        dependency_link(core, dependency, job, in->on.items[i]);
     }
 }
 
@@ -390,11 +390,10 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
-    struct live_job *live = item_alloc(core, ROW_JOB, sizeof *live);
+    struct live_job *live = job_create(core);
     char name[256];
     element_name(in, index, name, sizeof name);
     make_row(core, job, &live->row);
-    live->timer_ms = MOMENT_NEVER;
     live->team = in->team;
     live->shape = shape;
     shape_ref(core, shape);
