@@ -250,7 +250,7 @@ static bool project_best(
  * capacity against its deadline changes its mind about what it waits for. */
 static bool may_be_promised(const struct live_job *job)
 {
-    return !job->shape->near && !job->row.spot_now;
+    return !job->shape->near && !job_spot(job);
 }
 
 int64_t promise_due_ms(const struct core *core, const struct live_job *job)

@@ -159,14 +159,13 @@ static void blocked_by_promise(
 static bool blocked_by_spot(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
-    if (!spot_governs(core, job) || job->row.spot_now != SPOT_ON_SPOT)
+    if (!spot_governs(core, job) || job_spot(job) != SPOT_ON_SPOT)
         return false;
-    struct live_job elsewhere = *job;
-    elsewhere.row.spot_now = SPOT_ON_DEMAND;
+    struct spot_probe elsewhere;
     ret->kind = BLOCK_SPOT;
     ret->policy = core->options.spot;
-    ret->elsewhere = ranks_now(core, &elsewhere);
-    ret->until_ms = job->row.spot_again_ms;
+    ret->elsewhere = ranks_now(core, spot_probe(&elsewhere, job, SPOT_ON_DEMAND));
+    ret->until_ms = job->links->spot->row.again_ms;
     return true;
 }
 

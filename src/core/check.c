@@ -212,8 +212,13 @@ static int check_spot(const struct core *core, struct error *err)
 {
     size_t moving = 0;
     TABLE_EACH (core, ROW_JOB, struct live_job, job)
-        moving += job->row.spot_since_ms > 0;
-    if (moving != core->spot_jobs.count)
+        moving += job->links->spot != NULL;
+    for (size_t i = 0; i < core->spot_jobs.count; i++) {
+        const struct live_job *job = core->spot_jobs.items[i];
+        if (!job->links->spot || job->links->spot->job != job)
+            return wrong(err, "job", job->row.id, "it moves to spot pools and has no row for it");
+    }
+    if (moving != core->tables[ROW_SPOT].live || moving != core->spot_jobs.count)
         return error_set(err, ERR_CORRUPT, "the list of jobs that move to spot pools is wrong");
     return 0;
 }

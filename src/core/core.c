@@ -187,6 +187,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_REPLICA] = sizeof(struct live_replica),
         [ROW_ALLOTMENT] = sizeof(struct live_allotment),
         [ROW_SPEED] = sizeof(struct live_speed),
+        [ROW_SPOT] = sizeof(struct live_spot),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

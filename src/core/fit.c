@@ -288,7 +288,7 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
-    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+    if (job_spot(job) && (job_spot(job) == SPOT_ON_SPOT) != node->pool->row.spot)
         return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);

@@ -35,6 +35,12 @@ struct live_dependency {
     struct live_dependency *next_of_job, *next_of_on;
 };
 
+struct live_spot {
+    struct item item;
+    struct spot_row row;
+    struct live_job *job;
+};
+
 /* What few jobs have. Those that have none of it share one that is empty. */
 struct job_links {
     struct live_job_label *labels;
@@ -44,6 +50,7 @@ struct job_links {
     struct live_promise *promises;
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
+    struct live_spot *spot;           /* NULL: it does not move between spot pools and others */
 };
 extern const struct job_links job_links_none;
 
@@ -64,6 +71,11 @@ struct live_job {
 /* ---- job.c ------------------------------------------------------------------------------------
  */
 
+/* Where the job may be placed now: enum spot_place; SPOT_NOWHERE: wherever it may. */
+static inline int32_t job_spot(const struct live_job *job)
+{
+    return job->links->spot ? job->links->spot->row.now : SPOT_NOWHERE;
+}
 /* An object without a row, with no links and no timer. */
 struct live_job *job_create(struct core *core);
 /* The job's own links, which are there from the first call to the job's end. */
@@ -87,6 +99,16 @@ static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 {
     return team->row.id << 32 | name;
 }
+
+/* A copy of a job that moves, as it would be if it might be placed there. */
+struct spot_probe {
+    struct live_job job;
+    struct job_links links;
+    struct live_spot spot;
+};
+/* Fills the probe and returns its job. */
+const struct live_job *spot_probe(
+    struct spot_probe *probe, const struct live_job *job, enum spot_place where);
 
 /* ---- array.c ----------------------------------------------------------------------------------
  */

@@ -242,20 +242,12 @@ static bool length_sane(int64_t ms)
     return ms >= 0 && ms <= TIME_MS_MAX;
 }
 
-static bool spot_sane(const struct job_row *row)
-{
-    return length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
-           length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
-           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) && row->vain >= 0 &&
-           length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
-           (row->spot_since_ms > 0 || row->spot_again_ms == 0) && row->spot_now <= SPOT_ON_DEMAND;
-}
-
 static bool job_sane(const struct job_row *row)
 {
     return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
            row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
-           row->time_limit_ms >= 0 && spot_sane(row);
+           row->time_limit_ms >= 0 && row->vain >= 0 && length_sane(row->grace_ms) &&
+           length_sane(row->deadline_ms);
 }
 
 static int load_job(const struct loader *in)
@@ -278,7 +270,6 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     in->core->governed += allot_governs(in->core, job);
-    spot_link(in->core, job);
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
@@ -460,6 +451,26 @@ static int load_speed(const struct loader *in)
     return 0;
 }
 
+static bool spot_sane(const struct spot_row *row)
+{
+    return row->duration_ms > 0 && length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
+           length_sane(row->restart_ms) && length_sane(row->saved_ms) && row->since_ms > 0 &&
+           length_sane(row->since_ms) && length_sane(row->again_ms) && row->now >= SPOT_NOWHERE &&
+           row->now <= SPOT_ON_DEMAND;
+}
+
+static int load_spot(const struct loader *in)
+{
+    const struct spot_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job || job->links->spot)
+        return corrupt(in, ROW_SPOT, "no job, or it has one");
+    if (!job->row.deadline_ms || !spot_sane(row))
+        return corrupt(in, ROW_SPOT, "numbers out of range, or a job without a deadline");
+    spot_link(in->core, LOAD(in, ROW_SPOT, struct live_spot), job);
+    return 0;
+}
+
 typedef int load_fn(const struct loader *in);
 
 static load_fn *const loaders[ROW_KIND_COUNT] = {
@@ -487,6 +498,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_REPLICA] = load_replica,
     [ROW_ALLOTMENT] = load_allotment,
     [ROW_SPEED] = load_speed,
+    [ROW_SPOT] = load_spot,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)

@@ -423,7 +423,7 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
     struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
-    if (size_max == 1 && !job->row.spot_now && !job->shape->socket && score_usable(core, job))
+    if (size_max == 1 && !job_spot(job) && !job->shape->socket && score_usable(core, job))
         return plan_one(core, job, plan);
     return plan_any(core, job, size_min, size_max, plan);
 }

@@ -60,7 +60,7 @@ static struct lane_key key_of(const struct core *core, const struct live_job *jo
         .priority = job->row.priority,
         .size_min = job->row.size_min,
         .size_max = job->row.size_max,
-        .spot = job->row.spot_now,
+        .spot = job_spot(job),
         .firm = job_firm(job),
         .governed = allot_governs(core, job),
     };

@@ -20,10 +20,10 @@ enum { RATE_PER_MS = 1000000 };      /* thousandths of a unit a second in a unit
 
 int64_t spot_kept_ms(const struct live_attempt *attempt, int64_t until_ms)
 {
-    const struct job_row *job = &attempt->job->row;
+    const struct spot_row *row = &attempt->job->links->spot->row;
     if (!attempt->row.started_ms)
         return 0;
-    int64_t begun_ms = attempt->row.started_ms + (attempt->row.number > 1 ? job->restart_ms : 0);
+    int64_t begun_ms = attempt->row.started_ms + (attempt->row.number > 1 ? row->restart_ms : 0);
     return most(until_ms - begun_ms, 0);
 }
 
@@ -79,18 +79,19 @@ static int64_t said_left_ms(const struct live_job *job, int64_t saved_ms)
 int64_t spot_left_ms(const struct live_job *job)
 {
     const struct live_attempt *attempt = job->attempt;
+    const struct spot_row *row = &job->links->spot->row;
     int64_t saved_ms = attempt ? attempt->row.checkpoint_ms : 0;
     int64_t said_ms = said_left_ms(job, saved_ms);
-    int64_t kept_ms = job->row.saved_ms + (attempt ? spot_kept_ms(attempt, saved_ms) : 0);
-    return most(said_ms >= 0 ? said_ms : job->row.duration_ms - kept_ms, 1);
+    int64_t kept_ms = row->saved_ms + (attempt ? spot_kept_ms(attempt, saved_ms) : 0);
+    return most(said_ms >= 0 ? said_ms : row->duration_ms - kept_ms, 1);
 }
 
 void spot_left_settle(struct core *core, struct live_attempt *attempt, int64_t saved_ms)
 {
     struct live_job *job = attempt->job;
-    assert(job->attempt == attempt);
+    assert(job->attempt == attempt && job->links->spot);
     int64_t left_ms = said_left_ms(job, saved_ms);
-    if (!job->row.spot_since_ms || left_ms < 0)
+    if (left_ms < 0)
         return;
     struct allotment_row *row = &job->links->allotment->row;
     __int128 units = (__int128)left_ms * said_rate_milli(job) / RATE_PER_MS;

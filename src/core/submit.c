@@ -350,9 +350,6 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .min_runtime_ms = job->min_runtime_ms,
         .grace_ms = job->grace_ms,
         .saves_on_stop = job->checkpoint.on_stop,
-        .duration_ms = job->duration_ms,
-        .interval_ms = job->checkpoint.interval_ms,
-        .restart_ms = job->checkpoint.restart_ms,
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,
     };
@@ -412,7 +409,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
     allot_join(core, live);
-    spot_begin(core, live);
+    spot_begin(core, live, job);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);

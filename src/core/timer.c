@@ -81,8 +81,9 @@ static int64_t moment_of(const struct core *core, const struct live_job *job)
         return moment;
     if (deadline_ends(core, job))
         moment = row->deadline_ms;
-    if (row->spot_again_ms && (row->state == JOB_QUEUED || row->state == JOB_RUNNING))
-        moment = least(moment, row->spot_again_ms);
+    const struct live_spot *spot = job->links->spot;
+    if (spot && spot->row.again_ms && (row->state == JOB_QUEUED || row->state == JOB_RUNNING))
+        moment = least(moment, spot->row.again_ms);
     if (row->state == JOB_WAITING && !job->links->depends)
         moment = least(moment, row->not_before_ms);
     if (row->state == JOB_RUNNING && row->time_limit_ms > 0)
