@@ -409,6 +409,8 @@ const char *promises_fault(const struct core *core, uint64_t *ret_job)
         holders++;
         *ret_job = job->row.id;
         const char *fault = promise_fault(job);
+        if (!fault && !promise_check(core, job))
+            fault = "a node that was found to keep its promise does not";
         if (fault)
             return fault;
     }
