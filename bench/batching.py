@@ -6,7 +6,8 @@ two services, one with `batching` and one without, right after each other in eac
     ROUNDS=7 LOAD_S=2 bench/batching.py
 
 - saturation: CONNECTIONS (64) clients, each asking again as soon as it was answered: requests a second,
-  p50 and p99;
+  p50 and p99, and the processor time of gateway and replica for each, which a busy machine changes
+  least;
 - low load: requests that are due at a fixed rate, a fifth of what the replica answers without batching
   in the same round, over 16 connections: p50.
 
@@ -67,8 +68,8 @@ def torchscript(folder):
     model.mkdir()
     subprocess.run([PYTHON, folder / "make.py", model], check=True)
     program = measure.ROOT / "runtimes/torchscript/torchscript.py"
-    with serving([PYTHON, program, "serve", "--model", model], folder / "replica.sock") as path:
-        yield path
+    with serving([PYTHON, program, "serve", "--model", model], folder / "replica.sock") as made:
+        yield made
 
 
 @contextlib.contextmanager
@@ -78,8 +79,8 @@ def xgboost(folder):
     subprocess.run([measure.program("runtimes/train-xgboost"), model / "model.ubj",
                     str(TREE_FEATURES), str(TREES)], check=True)
     command = [measure.program("runtimes/muster-xgboost"), "serve", "--model", model]
-    with serving(command, folder / "replica.sock") as path:
-        yield path
+    with serving(command, folder / "replica.sock") as made:
+        yield made
 
 
 @contextlib.contextmanager
@@ -90,7 +91,7 @@ def serving(command, path):
         try:
             if "is served" not in process.stdout.readline():
                 raise RuntimeError("the runtime does not serve")
-            yield path
+            yield path, process.pid
         finally:
             process.terminate()
 
@@ -106,11 +107,18 @@ def routes_of(replica):
     return {"plain": service({}), "batched": service({"batching": BATCHING})}
 
 
+def cpu_s(pid):
+    """Processor time so far, of threads that have ended too."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Bench:
     """A gateway before a replica; which service it has is pushed before each load."""
 
     def __init__(self, folder, replica, body):
-        self.folder, self.services = folder, routes_of(replica)
+        path, pid = replica
+        self.folder, self.services, self.pids = folder, routes_of(path), [pid]
         self.body, self.json_length = body
         self.generation = 0
         self.port = measure.free_port()
@@ -124,6 +132,7 @@ class Bench:
         (self.folder / "gateway").mkdir(exist_ok=True)
         with subprocess.Popen([str(c) for c in command]) as process:
             try:
+                self.pids.append(process.pid)
                 data_plane.wait_for(
                     lambda: data_plane.port_answers(self.port) and self.control.exists())
                 yield self
@@ -134,12 +143,15 @@ class Bench:
         self.generation += 1
         data_plane.push_routes(self.control, {"generation": self.generation, "keys": [],
                                               "services": [self.services[way]]})
+        before_s = sum(map(cpu_s, self.pids))
         result = measure.run_json(
             measure.program("bench/bench_load"), "--port", self.port, "--post",
             "/v2/models/plain/infer", "--body", self.folder / "body", "--json-length",
             self.json_length, "--connections", connections, "--seconds", LOAD_S, *options)
         if result["refused"]:
             raise RuntimeError(f"{result['refused']} requests were refused")
+        used_s = sum(map(cpu_s, self.pids)) - before_s
+        result["cpu_us"] = used_s / result["answered"] * 1e6
         return result
 
     def status(self):
@@ -159,7 +171,7 @@ def one_round(bench, add):
     for way in ("plain", "batched"):
         result = bench.load(way, CONNECTIONS)
         rate = rate or result["per_s"]
-        for figure in ("per_s", "p50_us", "p99_us"):
+        for figure in ("per_s", "p50_us", "p99_us", "cpu_us"):
             add(f"{way}.{figure}", result[figure])
     if os.environ.get("SHOW"):
         print(bench.status(), file=sys.stderr)
@@ -189,7 +201,7 @@ def main():
         samples = measure_case(name, measure.ROUNDS)
         print(name, f"({measure.ROUNDS} rounds of {LOAD_S:g} s; load average "
                     f"{os.getloadavg()[0]:.1f})")
-        for figure in ("per_s", "p50_us", "p99_us", "low_p50_us", "low_p99_us"):
+        for figure in ("per_s", "p50_us", "p99_us", "cpu_us", "low_p50_us", "low_p99_us"):
             plain, batched = samples[f"plain.{figure}"], samples[f"batched.{figure}"]
             print(f"  {figure:12} {plain.median():10.0f} -> {batched.median():10.0f}"
                   f"   ratio {batched.ratio(plain):.2f}", flush=True)

@@ -193,6 +193,25 @@ def stream(handler, events, usage=None, wait=None):
     handler.end()
 
 
+def test_64_streams_at_once_deliver_no_more_than_the_limit(gateway, tmp_path):
+    delivered, lock = [0], threading.Lock()
+
+    def answer(handler):
+        wanted = json.loads(handler.body)["max_tokens"]
+        stream(handler, wanted, {"prompt_tokens": 1, "completion_tokens": wanted})
+        with lock:
+            delivered[0] += wanted
+
+    gateway.put(service(Replica(tmp_path, answer), route="chat",
+                        limits={"all": [limit("outputTokens", 300, "hour")]}))
+    answers = at_once(64, lambda number: ask_chat(gateway, stream=True, max_tokens=7 + number % 7))
+    assert {answer.status for answer in answers} == {200, 429}
+    for wanted in (13, 7, 3, 1, 1, 1):
+        while ask_chat(gateway, stream=True, max_tokens=wanted).status == 200:
+            pass
+    assert delivered[0] == 300
+
+
 def remaining_output(gateway):
     """What a limit of output tokens has left: the largest wish that it takes."""
     low, high = 0, 1001

@@ -105,7 +105,8 @@ def test_what_is_under_way_ends_at_the_old_one(gateway, tmp_path):
         handler.piece(b"data: two\n\n")
         handler.end()
 
-    gateway.put(service(Replica(tmp_path, answer=slow)))
+    slow_one = Replica(tmp_path, answer=slow)
+    gateway.put(service(slow_one))
     connection = gateway.connect()
     connection.request("POST", "/v2/models/digits/infer", b"{}")
     answer = connection.getresponse()
@@ -114,10 +115,14 @@ def test_what_is_under_way_ends_at_the_old_one(gateway, tmp_path):
                                      int(gateway.address.split(":")[1])), timeout=COMMAND_S)
     wait_until(lambda: gateway.status()["open"] == 1, COMMAND_S, "the request")
     old = replace(gateway)
+    # Whoever wants to stop the replica learns from the new one that it is still needed.
+    assert gateway.outstanding(slow_one.id) == 1
     gateway.put(service(Replica(tmp_path)))
     assert gateway.infer().status == 200
+    assert gateway.outstanding(slow_one.id) == 1
     assert old.poll() is None
     goes_on.set()
+    wait_until(lambda: gateway.outstanding(slow_one.id) == 0, COMMAND_S, "its end")
     assert answer.read() == b"data: one\n\ndata: two\n\n"
     # A connection that had said nothing yet may ask once, and is told that it was the last time.
     idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")

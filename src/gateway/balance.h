@@ -1,5 +1,7 @@
-/* Chooses the replica for an attempt: the one with the fewest requests outstanding over all
- * workers; ties take turns. */
+/* Chooses the replica for an attempt: the one that is expected to answer first, by its latency
+ * (peak EWMA) times the requests outstanding over all workers and this one; ties take turns. Of
+ * more than a few two are drawn and compared (Mitzenmacher 2001), so that workers with the same
+ * view do not all choose the same. */
 #pragma once
 
 #include "gateway/table.h"
@@ -23,7 +25,10 @@ struct balance_query {
     int64_t version;                   /* BALANCE_ANY_VERSION: any */
     const struct balance_tried *tried; /* these come last, and with again == false not at all */
     bool again;
-    int64_t now_ms; /* monotonic */
+    int64_t now_ms;       /* monotonic */
+    uint32_t affine;      /* prefix_tag of the replica that would know best; 0: none */
+    int64_t load_percent; /* it is passed over when it has more under way than this part of the
+                           * mean */
 };
 
 /* NULL when no replica may be asked. Draining ones never are; those set aside only when no other is

@@ -16,6 +16,7 @@ enum {
     GROWTH =
         2, /* a batch may be so many times the largest seen: what a larger one takes is a guess */
     GROWTH_FROM = 8,
+    BUSY_PERCENT = 60,
 };
 
 static const int64_t SECOND_NS = 1000000000;
@@ -53,6 +54,18 @@ static int64_t gaps_usual(const struct batch_gaps *gaps)
     memcpy(sorted, gaps->ns, sizeof sorted);
     sort(sorted, gaps->count);
     return sorted[gaps->count / 4];
+}
+
+/* Whether calls were under way for most of the time lately. A machine that stutters makes requests
+ * come in bursts at any load: that alone is no reason to hold them. */
+static bool is_busy(const struct batch_pace *pace)
+{
+    int64_t busy = 0, all = 0;
+    for (size_t i = 0; i < pace->spans.count; i++) {
+        busy += pace->busy.ns[i];
+        all += pace->spans.ns[i];
+    }
+    return pace->spans.count == BATCH_PACE_GAPS && busy / BUSY_PERCENT >= all / 100;
 }
 
 /* ---- what a call takes ----------------------------------------------------------------------- */
@@ -201,6 +214,12 @@ void batch_pace_done(
     if (pace->call_count < BATCH_PACE_CALLS)
         pace->call_count++;
     pace->done_ns = now_ns;
+    if (pace->before_ns) {
+        int64_t span = now_ns - pace->before_ns;
+        gaps_add(&pace->busy, took_ns < span ? took_ns : span);
+        gaps_add(&pace->spans, span);
+    }
+    pace->before_ns = now_ns;
     if (pace->call_count >= CALLS_LEARNED)
         learn(pace);
     measure_depth(&pace->depth, now_ns, rows, backlog);
@@ -246,7 +265,8 @@ int64_t batch_pace_wait(
 {
     const struct batch_limits *limits = &pace->limits;
     int64_t from, gap = next_arrival(pace, &from);
-    if (pace->call_count < CALLS_LEARNED || waiting->rows >= batch_pace_rows(pace, waiting, now_ns))
+    if (pace->call_count < CALLS_LEARNED || !is_busy(pace) ||
+        waiting->rows >= batch_pace_rows(pace, waiting, now_ns))
         return 0;
     if (gap >= pace->a_ns || (waiting->requests + 1) * gap >= pace->a_ns)
         return 0;
@@ -267,5 +287,5 @@ int64_t batch_pace_wait(
 bool batch_pace_gathers(const struct batch_pace *pace)
 {
     int64_t gap = gaps_usual(&pace->returns);
-    return pace->call_count >= CALLS_LEARNED && gap < pace->a_ns / 2;
+    return pace->call_count >= CALLS_LEARNED && is_busy(pace) && gap < pace->a_ns / 2;
 }

@@ -7,8 +7,9 @@
  *
  *     (requests waiting + 1) * (time until the next comes) < a,
  *
- * that is while what they lose by waiting is less than the call of its own that is saved, and no
- * request is delayed longer than it may be or beyond its goal. */
+ * that is while what they lose by waiting is less than the call of its own that is saved; only
+ * where calls were under way for most of the time lately, since elsewhere a saved call wins
+ * nothing; and no request longer than it may be delayed, or beyond its goal. */
 #pragma once
 
 #include <stdbool.h>
@@ -53,8 +54,10 @@ struct batch_pace {
     int64_t a_ns, b_ns;
     int64_t rows_seen; /* the largest call among those */
     struct batch_gaps gaps, returns;
-    int64_t arrived_ns; /* the last; 0: none yet */
-    int64_t done_ns;    /* the last; 0: none since the last arrival */
+    struct batch_gaps busy, spans; /* of each call: from the answer before it, or less; the whole */
+    int64_t before_ns;             /* when the answer before came; 0: there was none */
+    int64_t arrived_ns;            /* the last; 0: none yet */
+    int64_t done_ns;               /* the last; 0: none since the last arrival */
     struct batch_depth depth;
 };
 

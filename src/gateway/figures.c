@@ -59,7 +59,11 @@ void figures_write_json(const struct figures *figures, struct strbuf *out)
     strbuf_puts(out, ",\"batching\":[");
     batch_figures_write(replica_states_terms(figures->states), out);
     strbuf_puts(out, "],\"endpoints\":[");
+    size_t length = out->length;
     replica_states_write(figures->states, out);
+    if (out->length > length && figures->old_states[0])
+        strbuf_putc(out, ',');
+    strbuf_puts(out, figures->old_states);
     strbuf_puts(out, "]}\n");
 }
 

@@ -18,6 +18,7 @@ struct figures {
     uint64_t of[FIGURES]; /* of all workers */
     uint64_t log_lines_dropped;
     const struct replica_states *states;
+    const char *old_states; /* of the gateway that was replaced, written; "": none */
 };
 
 /* Adds a worker's. */

@@ -68,7 +68,8 @@ struct gateway {
     struct access_log *log;
     struct control *control;
     struct handover_sockets sockets; /* where all workers listen, to be handed over */
-    int old;                         /* the link to the gateway that is replaced; -1: none */
+    int old_link;                    /* to the gateway that is replaced; -1: none */
+    struct handover_old *old;        /* it, while it ends; NULL: none */
     bool left;                       /* another gateway took over */
     struct handover *handover;
     struct event *upgrade; /* SIGUSR2 */
@@ -274,6 +275,13 @@ static void let_go(void *context)
     gateway->lock_fd = -1;
 }
 
+/* Requests that are still under way at replicas, as GET /status lists them. */
+static void write_left(void *context, struct strbuf *out)
+{
+    const struct gateway *gateway = context;
+    replica_states_write(gateway->states, out);
+}
+
 static void on_upgrade(evutil_socket_t number, short what, void *context)
 {
     const struct gateway *gateway = context;
@@ -298,7 +306,8 @@ static void collect(const struct gateway *gateway, struct figures *ret)
         .workers = gateway->worker_count,
         .uptime_ms = (clock_monotonic_ns() - gateway->started_ns) / 1000000,
         .log_lines_dropped = access_log_dropped(gateway->log),
-        .states = gateway->states};
+        .states = gateway->states,
+        .old_states = handover_old_state(gateway->old)};
     for (int i = 0; i < gateway->worker_count; i++)
         figures_add(ret, gateway_worker_figures(gateway->workers[i]));
 }
@@ -378,7 +387,7 @@ static int take_place(struct gateway *gateway, struct error *err)
     path_in(gateway, "handover.sock", path);
     if (!gateway->config.replace)
         return take_lock(gateway, err) < 0 ? -1 : handover_inherited(&gateway->sockets, err);
-    if (handover_take(path, &gateway->sockets, &gateway->old, &fault) == 0)
+    if (handover_take(path, &gateway->sockets, &gateway->old_link, &fault) == 0)
         return 0;
     if (fault.code != ERR_NOT_FOUND)
         return error_set(err, fault.code, "%s", fault.text);
@@ -399,7 +408,7 @@ static int make_folders(struct gateway *gateway, struct error *err)
     path_in(gateway, "usage", path);
     if (file_make_dirs(path, 0700, err) < 0 || take_place(gateway, err) < 0)
         return -1;
-    if (gateway->old < 0)
+    if (gateway->old_link < 0)
         remove_unfinished(path);
     randombytes_buf(bytes, sizeof bytes);
     sodium_bin2hex(gateway->incarnation, sizeof gateway->incarnation, bytes, sizeof bytes);
@@ -511,7 +520,7 @@ static int open_handover(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
     const struct handover_host host = {
-        .context = gateway, .sockets = give_sockets, .let_go = let_go};
+        .context = gateway, .sockets = give_sockets, .let_go = let_go, .state = write_left};
     path_in(gateway, "handover.sock", path);
     return handover_open(gateway->base, path, &host, &gateway->handover, err);
 }
@@ -533,10 +542,12 @@ static void catch_up(struct gateway *gateway)
 /* The one before lets go, now that the workers answer here. */
 static int replace_old(struct gateway *gateway, struct error *err)
 {
-    if (gateway->old < 0)
+    if (gateway->old_link < 0)
         return 0;
-    if (handover_finish(&gateway->old, err) < 0 || take_lock(gateway, err) < 0)
+    if (handover_finish(gateway->old_link, err) < 0 || take_lock(gateway, err) < 0)
         return -1;
+    gateway->old = handover_follow(gateway->base, gateway->old_link);
+    gateway->old_link = -1;
     catch_up(gateway);
     return 0;
 }
@@ -600,6 +611,7 @@ static void end_workers(struct gateway *gateway)
 static void gateway_close(struct gateway *gateway)
 {
     handover_close(gateway->handover);
+    handover_old_free(gateway->old);
     control_close(gateway->control);
     end_workers(gateway);
     handover_sockets_close(&gateway->sockets);
@@ -620,7 +632,7 @@ static void gateway_close(struct gateway *gateway)
         event_base_free(gateway->base);
     fd_scope(&gateway->news_fd);
     fd_scope(&gateway->lock_fd);
-    fd_scope(&gateway->old);
+    fd_scope(&gateway->old_link);
 }
 
 static void say_ready(const struct gateway *gateway)
@@ -650,8 +662,11 @@ static void set_defaults(struct gateway_config *config)
 
 int gateway_run(const struct gateway_config *config, struct error *err)
 {
-    struct gateway gateway = {
-        .config = *config, .news_fd = -1, .lock_fd = -1, .old = -1, .sockets = {.control = -1}};
+    struct gateway gateway = {.config = *config,
+        .news_fd = -1,
+        .lock_fd = -1,
+        .old_link = -1,
+        .sockets = {.control = -1}};
     set_defaults(&gateway.config);
     gateway.started_ns = clock_monotonic_ns();
     int rc = gateway_open(&gateway, err);

@@ -22,6 +22,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { STATE_BYTES = 65536, STATE_MS = 100 };
 enum { WAIT_S = 10, FIRST_INHERITED = 3, ARGUMENTS_MAX = 64, COMMAND_BYTES = 16384 };
 
 static const char ready[] = "ready", gone[] = "gone";
@@ -183,17 +184,58 @@ int handover_take(const char *path, struct handover_sockets *ret, int *ret_link,
     return 0;
 }
 
-int handover_finish(int *link, struct error *err)
+int handover_finish(int link, struct error *err)
 {
     char answer[16] = "";
-    int rc = 0;
-    if (send(*link, ready, sizeof ready, MSG_NOSIGNAL) < 0 ||
-        recv(*link, answer, sizeof answer - 1, 0) <= 0 || strcmp(answer, gone) != 0)
-        rc = error_set(err, ERR_UNAVAILABLE,
+    if (send(link, ready, sizeof ready, MSG_NOSIGNAL) < 0 ||
+        recv(link, answer, sizeof answer - 1, 0) <= 0 || strcmp(answer, gone) != 0)
+        return error_set(err, ERR_UNAVAILABLE,
             "the gateway that runs did not let go within %d s: it goes on, this one ends", WAIT_S);
-    fd_scope(link);
-    *link = -1;
-    return rc;
+    return 0;
+}
+
+struct handover_old {
+    struct event *event;
+    int link;
+    char state[STATE_BYTES];
+};
+
+static void on_state(evutil_socket_t fd, short what, void *context)
+{
+    struct handover_old *old = context;
+    (void)what;
+    ssize_t length = recv((int)fd, old->state, sizeof old->state - 1, MSG_DONTWAIT);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    old->state[length > 0 ? length : 0] = '\0';
+    if (length <= 0)
+        event_del(old->event);
+}
+
+struct handover_old *handover_follow(struct event_base *base, int link)
+{
+    struct handover_old *old = mem_alloc(1, sizeof *old);
+    old->link = link;
+    old->event = event_new(base, link, EV_READ | EV_PERSIST, on_state, old);
+    event_add(old->event, NULL);
+    /* The first word comes with the end of the handover: nobody asks before it is here. */
+    ssize_t length = recv(link, old->state, sizeof old->state - 1, 0);
+    old->state[length > 0 ? length : 0] = '\0';
+    return old;
+}
+
+const char *handover_old_state(const struct handover_old *old)
+{
+    return old ? old->state : "";
+}
+
+void handover_old_free(struct handover_old *old)
+{
+    if (!old)
+        return;
+    event_free(old->event);
+    close(old->link);
+    free(old);
 }
 
 /* ---- the old side ---------------------------------------------------------------------------- */
@@ -202,6 +244,7 @@ struct handover {
     struct handover_host host;
     struct event_base *base;
     struct event *accepting, *waiting; /* waiting: for the one that took the sockets */
+    struct event *telling;             /* it what is still done here */
     int fd, link;
 };
 
@@ -210,6 +253,9 @@ static void link_close(struct handover *handover)
     if (handover->waiting)
         event_free(handover->waiting);
     handover->waiting = NULL;
+    if (handover->telling)
+        event_free(handover->telling);
+    handover->telling = NULL;
     fd_scope(&handover->link);
     handover->link = -1;
 }
@@ -221,6 +267,28 @@ static void accepting_close(struct handover *handover)
     handover->accepting = NULL;
     fd_scope(&handover->fd);
     handover->fd = -1;
+}
+
+/* The empty state is a packet of one NUL: one of no bytes would be the end. */
+static void tell_state(evutil_socket_t fd, short what, void *context)
+{
+    struct handover *handover = context;
+    struct strbuf text = {0};
+    (void)fd, (void)what;
+    handover->host.state(handover->host.context, &text);
+    if (text.length < STATE_BYTES - 1)
+        (void)!send(
+            handover->link, strbuf_text(&text), text.length + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    strbuf_finish(&text);
+}
+
+static void begin_telling(struct handover *handover)
+{
+    struct timeval step = {.tv_usec = STATE_MS * 1000};
+    event_del(handover->waiting);
+    tell_state(-1, 0, handover);
+    handover->telling = event_new(handover->base, -1, EV_PERSIST, tell_state, handover);
+    event_add(handover->telling, &step);
 }
 
 static void on_answer(evutil_socket_t fd, short what, void *context)
@@ -235,9 +303,10 @@ static void on_answer(evutil_socket_t fd, short what, void *context)
         accepting_close(handover);
         handover->host.let_go(handover->host.context);
         (void)!send(handover->link, gone, sizeof gone, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } else {
-        log_warn("the gateway that was to take over ended: this one goes on");
+        begin_telling(handover);
+        return;
     }
+    log_warn("the gateway that was to take over ended: this one goes on");
     link_close(handover);
 }
 

@@ -5,7 +5,7 @@
  *                             <-----   its listening sockets (SCM_RIGHTS) and its address
  *     makes its workers
  *     "ready"                 ----->   stops accepting, gives up lock and control socket
- *                             <-----   "gone"
+ *                             <-----   "gone"; then, until it ends, what it still does
  *     takes the lock
  *
  * Connections that wait to be accepted belong to the socket, not to a process: the new one finds
@@ -13,6 +13,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/strbuf.h"
 
 #include <stdbool.h>
 
@@ -39,14 +40,22 @@ MUST_CHECK int handover_inherited(struct handover_sockets *ret, struct error *er
 /* The new side. ERR_NOT_FOUND: nobody runs there. *ret_link is for handover_finish. */
 MUST_CHECK int handover_take(
     const char *path, struct handover_sockets *ret, int *ret_link, struct error *err);
-/* Says that the new one is ready, waits for the old one to let go, and closes the link. */
-MUST_CHECK int handover_finish(int *link, struct error *err);
+/* Says that the new one is ready and waits for the old one to let go. */
+MUST_CHECK int handover_finish(int link, struct error *err);
+/* The old one, as far as the new one hears of it. */
+struct handover_old;
+/* Listens to what the old one still does, until it ends; takes over the link. */
+struct handover_old *handover_follow(struct event_base *base, int link);
+/* What it said last; "" once it has ended, and for NULL. */
+const char *handover_old_state(const struct handover_old *old);
+void handover_old_free(struct handover_old *old); /* NULL is fine */
 
 /* The old side, on the loop. */
 struct handover_host {
     void *context;
     void (*sockets)(void *context, struct handover_sockets *ret); /* they stay the host's */
     void (*let_go)(void *context); /* called once; no other takes over after it */
+    void (*state)(void *context, struct strbuf *out); /* what is still done, after that */
 };
 MUST_CHECK int handover_open(struct event_base *base, const char *path,
     const struct handover_host *host, struct handover **ret, struct error *err);

@@ -24,8 +24,7 @@ static size_t put_part(char *out, size_t at, const char *part)
 static void add_rule(struct limit_rules *rules, const struct limit *limit, uint64_t subject,
     const uint64_t shared[2])
 {
-    if (rules->count == LIMIT_RULES_MAX)
-        return;
+    assert(rules->count < rules->room);
     int64_t most = limit->what == LIMIT_MONEY ? limit->most_micro : limit->most_micro / MICRO;
     rules->items[rules->count++] = (struct limit_rule){
         /* An odd factor: different sorts of one subject have different names. */
@@ -123,7 +122,7 @@ static struct limit_standing *standing_of(struct limit_standings *standings, enu
 }
 
 void limits_stand(struct limit_store *store, const struct limit_rules *rules,
-    const int64_t elsewhere[LIMIT_RULES_MAX], int64_t now_ms, struct limit_standings *ret)
+    const int64_t *elsewhere, int64_t now_ms, struct limit_standings *ret)
 {
     *ret = (struct limit_standings){0};
     for (size_t i = 0; i < rules->count; i++) {
@@ -156,21 +155,35 @@ const char *limit_window_text(enum limit_window window)
     return texts[window];
 }
 
+/* On the way of each answer: without a format. */
+static char *put_number(char *out, int64_t number, int least_digits)
+{
+    char digits[24];
+    int count = 0;
+    do {
+        digits[count++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0 || count < least_digits);
+    while (count > 0)
+        *out++ = digits[--count];
+    return out;
+}
+
 const char *limit_duration(int64_t ms, char text[LIMIT_DURATION_TEXT])
 {
     int64_t s = ms / 1000, rest = ms % 1000;
+    char *out = text;
     assert(ms >= 0);
     if (s >= 3600)
-        snprintf(text, LIMIT_DURATION_TEXT, "%" PRId64 "h%" PRId64 "m%" PRId64 "s", s / 3600,
-            s / 60 % 60, s % 60);
-    else if (s >= 60)
-        snprintf(text, LIMIT_DURATION_TEXT, "%" PRId64 "m%" PRId64 "s", s / 60, s % 60);
-    else if (s > 0 && rest > 0)
-        snprintf(text, LIMIT_DURATION_TEXT, "%" PRId64 ".%03" PRId64 "s", s, rest);
-    else if (s > 0)
-        snprintf(text, LIMIT_DURATION_TEXT, "%" PRId64 "s", s);
-    else
-        snprintf(text, LIMIT_DURATION_TEXT, "%" PRId64 "ms", rest);
+        *(out = put_number(out, s / 3600, 1)) = 'h', out++;
+    if (s >= 60)
+        *(out = put_number(out, s / 60 % 60, 1)) = 'm', out++;
+    out = put_number(out, s >= 60 ? s % 60 : s > 0 ? s : rest, 1);
+    if (s > 0 && s < 60 && rest > 0) {
+        *out++ = '.';
+        out = put_number(out, rest, 3);
+    }
+    memcpy(out, s > 0 ? "s" : "ms", s > 0 ? 2 : 3);
     return text;
 }
 

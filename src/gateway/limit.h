@@ -26,24 +26,25 @@ struct limit_rule {
     int64_t most; /* requests, tokens or millionths of the currency */
 };
 
+/* In memory of the caller: most requests have few, and none pays for more. */
 struct limit_rules {
     bool shared; /* set before rules are added */
-    size_t count;
-    struct limit_rule items[LIMIT_RULES_MAX];
+    size_t count, room;
+    struct limit_rule *items;
 };
 
-/* Adds the limits of a list, which count for the subject ("key" and the key's name, say). Those
- * that do not fit are left out: see LIMIT_RULES_MAX. */
+/* Adds the limits of a list, which count for the subject ("key" and the key's name, say). There is
+ * room for them. */
 void limit_rules_add(struct limit_rules *rules, const struct limit_store *store,
     const struct limit_list *list, const char *subject, const char *first, const char *second);
 
-/* What a request has taken. Zeroed: nothing. */
+/* What a request has taken; with room for all of its rules. */
 struct limit_hold {
     size_t count;
-    struct {
+    struct limit_held {
         enum limit_what what;
         struct limit_taken taken;
-    } items[LIMIT_RULES_MAX];
+    } * items;
 };
 
 /* Why a request was not admitted. */
@@ -74,9 +75,9 @@ struct limit_standing {
 struct limit_standings {
     struct limit_standing requests, tokens;
 };
-/* elsewhere: what counts for each rule at least, NULL: nothing more than here. */
+/* elsewhere: what counts for each rule at least; NULL: nothing more than here. */
 void limits_stand(struct limit_store *store, const struct limit_rules *rules,
-    const int64_t elsewhere[LIMIT_RULES_MAX], int64_t now_ms, struct limit_standings *ret);
+    const int64_t *elsewhere, int64_t now_ms, struct limit_standings *ret);
 
 /* "requests", "input tokens", .. */
 const char *limit_what_text(enum limit_what what);

@@ -43,8 +43,8 @@ enum limit_said { LIMIT_SAID_TAKEN, LIMIT_SAID_REFUSED, LIMIT_SAID_AWAY };
 struct limit_ask;
 /* used: what counts for each of the rules after it, by their places. After LIMIT_SAID_TAKEN the ask
  * is the callee's, to settle; after the others it is gone. */
-typedef void limit_answer_fn(void *context, enum limit_said said,
-    const struct limit_refusal *refusal, const int64_t used[LIMIT_RULES_MAX]);
+typedef void limit_answer_fn(
+    void *context, enum limit_said said, const struct limit_refusal *refusal, const int64_t *used);
 
 /* Asks; fn is called later, once, unless it is abandoned. NULL: nothing of the rules is shared,
  * with *ret_away false, or nobody can be asked. */

@@ -334,6 +334,6 @@ void limit_store_state(struct limit_store *store, uint64_t name, enum limit_wind
     const struct limit_cell *cell = cell_of(store, &taken);
     cell = cell ? cell : &nothing;
     ret->used = limit_cell_used(cell, window, now_ms);
-    ret->wait_ms = limit_cell_wait_ms(cell, window, most, amount, now_ms);
+    ret->wait_ms = amount > 0 ? limit_cell_wait_ms(cell, window, most, amount, now_ms) : 0;
     ret->reset_ms = limit_cell_reset_ms(cell, window, now_ms);
 }

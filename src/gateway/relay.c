@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_limits.h"
@@ -206,10 +207,14 @@ static enum stage_result stage_replica(struct relay *relay)
     struct balance_query query = {.version = relay->target.version,
         .tried = &relay->tried,
         .again = relay->again,
-        .now_ms = now_ms()};
+        .now_ms = now_ms(),
+        .affine = relay_affine(relay),
+        .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
         relay->picked = balance_pick(service, &query, &relay->view->turn);
+    if (relay->picked)
+        relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);
 }
 

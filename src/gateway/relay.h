@@ -28,6 +28,7 @@ struct batch_member;
 struct http_exchange;
 struct http_field;
 struct http_request;
+struct prefix;
 struct relay_cache;
 struct relay_limits;
 struct token_tail;
@@ -116,6 +117,7 @@ struct relay {
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405, and of the answer to OPTIONS */
     struct balance_tried tried;
+    struct prefix *prefix;       /* of its prompt, in the request's arena; NULL: not made */
     struct service_terms *terms; /* of the service, held; NULL: not known yet */
     struct relay_body body;
     struct relay_usage usage;

@@ -100,6 +100,13 @@ static const char *upstream_target(struct relay *relay)
 
 /* ---- attempts -------------------------------------------------------------------------------- */
 
+/* What the attempt says of its replica. */
+static void note_outcome(struct relay *relay, bool failed)
+{
+    replica_state_outcome(relay->attempt.state, failed, relay->terms->options.routing.failures,
+        clock_monotonic_ns() / 1000000);
+}
+
 /* The exchange has ended by itself: it must not be cancelled any more. */
 static void attempt_close(struct relay *relay, bool failed)
 {
@@ -121,14 +128,15 @@ void relay_attempt_end(struct relay *relay, bool failed)
     attempt_close(relay, failed);
 }
 
-static bool may_retry(const struct relay *relay, enum http_failure failure)
+static bool may_retry(struct relay *relay, enum http_failure failure)
 {
     if (relay->body.let_go || relay->terms->options.retry == RETRY_NEVER)
         return false;
     if (failure == HTTP_FAILED_CONNECT)
         return true;
     return relay->terms->options.retry == RETRY_SAFE && relay->sent < RELAY_ATTEMPTS_MAX &&
-           (failure == HTTP_FAILED_STALE || failure == HTTP_FAILED_CLOSED);
+           (failure == HTTP_FAILED_STALE || failure == HTTP_FAILED_CLOSED) &&
+           (failure == HTTP_FAILED_STALE || terms_may_retry(relay->terms, relay->view->number));
 }
 
 static void refuse_failure(struct relay *relay, enum http_failure failure, const char *text)
@@ -152,6 +160,8 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
         replica_state_refused(state, clock_monotonic_ns() / 1000000);
     else
         relay->sent++;
+    if (failure != HTTP_FAILED_CONNECT && failure != HTTP_FAILED_STALE)
+        note_outcome(relay, true);
     attempt_close(relay, true);
     if (!answer_break(relay))
         return;
@@ -207,7 +217,10 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
     size_t count;
     (void)exchange;
     relay->sent++;
+    int64_t now_ns = clock_monotonic_ns();
     replica_state_answered(relay->attempt.state);
+    replica_state_measure(
+        relay->attempt.state, (now_ns - relay->attempt.began_ns) / 1000, now_ns / 1000000);
     if (head->status < 200 || head->status > 599) {
         relay_attempt_end(relay, true);
         relay_refuse(relay, 502, "bad_gateway", "the replica answered with a status of its own");
@@ -227,6 +240,7 @@ static void on_answer_piece(
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
     (void)exchange;
+    note_outcome(context, ((struct relay *)context)->answer.status >= 500);
     attempt_close(context, false);
     answer_end(context);
 }

@@ -6,15 +6,13 @@
 #include "gateway/relay_limits.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/memory.h"
 #include "gateway/limit.h"
 #include "gateway/limit_estimate.h"
 #include "gateway/limit_shared.h"
-#include "spec/serving.h"
+#include "gateway/relay_rights.h"
 #include "wire/http.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,9 +27,9 @@ struct relay_limits {
     struct limit_wish wish;
     struct limit_cost reserved;
     struct limit_standings stand;
-    int64_t elsewhere[LIMIT_RULES_MAX]; /* what counts over all gateways */
-    struct limit_ask *ask;              /* of the shared counters; NULL: nothing */
-    bool asking;                        /* its answer has not come yet */
+    int64_t *elsewhere;    /* what counts over all gateways; NULL: not known */
+    struct limit_ask *ask; /* of the shared counters; NULL: nothing */
+    bool asking;           /* its answer has not come yet */
     bool taken, admitted;
     bool line_ended; /* the last byte of the answer's stream that counts was a line's end */
     int64_t events;
@@ -42,132 +40,29 @@ struct relay_limits {
 
 /* ---- which there are ------------------------------------------------------------------------- */
 
-static bool service_limits(const struct service_gateway *options)
+static struct relay_limits *make_room(struct relay *relay, size_t count)
 {
-    const struct service_limits *limits = &options->limits;
-    return limits->key.count || limits->address.count || limits->all.count;
-}
-
-static bool key_limits(const struct route_key *key)
-{
-    if (key && key->serving && key->serving->limits.count)
-        return true;
-    for (size_t i = 0; key && i < key->count_count; i++) {
-        if (key->counts[i]->serving && key->counts[i]->serving->limits.count)
-            return true;
-    }
-    return false;
-}
-
-bool relay_limits_needed(const struct routes *routes)
-{
-    for (size_t i = 0; i < routes->service_count; i++) {
-        if (service_limits(routes->services[i].options))
-            return true;
-    }
-    for (size_t i = 0; i < routes->key_count; i++) {
-        if (key_limits(&routes->keys[i]))
-            return true;
-    }
-    return false;
-}
-
-/* Without the port; of IPv6 the /64, which is one customer's. */
-static void client_address(const struct http_request *request, char out[64])
-{
-    const char *address = http_request_peer(request)->address, *port = strrchr(address, ':');
-    struct in6_addr six;
-    bool brackets = address[0] == '[' && port && port > address + 1;
-    size_t length = port ? (size_t)(port - address) - (brackets ? 2 : 0) : strlen(address);
-    length = length > 63 ? 63 : length;
-    memcpy(out, address + (brackets ? 1 : 0), length);
-    out[length] = '\0';
-    if (!brackets || inet_pton(AF_INET6, out, &six) != 1)
-        return;
-    memset(six.s6_addr + 8, 0, 8);
-    inet_ntop(AF_INET6, &six, out, 64);
-}
-
-/* The teams' first: what concerns most is asked first. */
-static void gather(struct relay *relay, const struct route_key *key)
-{
-    struct limit_rules *rules = &relay->limits->rules;
-    const struct limit_store *store = relay->limits->store;
-    const struct service_limits *limits = &relay->terms->options.limits;
-    const char *service = relay->terms->service;
-    char address[64];
-    limit_rules_add(rules, store, &limits->all, "service", service, "");
-    for (size_t i = 0; key && i < key->count_count; i++) {
-        if (key->counts[i]->serving)
-            limit_rules_add(
-                rules, store, &key->counts[i]->serving->limits, "team", key->counts[i]->name, "");
-    }
-    if (key && key->serving)
-        limit_rules_add(rules, store, &key->serving->limits, "key", key->id, "");
-    if (key)
-        limit_rules_add(rules, store, &limits->key, "service key", service, key->id);
-    if (limits->address.count == 0)
-        return;
-    client_address(relay->request, address);
-    limit_rules_add(rules, store, &limits->address, "service address", service, address);
-}
-
-/* The key's own priority, or that of the nearest team that has one. */
-static int64_t priority_of(const struct route_key *key)
-{
-    if (key && key->serving && key->serving->priority >= 0)
-        return key->serving->priority;
-    for (size_t i = 0; key && i < key->count_count; i++) {
-        if (key->counts[i]->serving && key->counts[i]->serving->priority >= 0)
-            return key->counts[i]->serving->priority;
-    }
-    return PRIORITY_NORMAL;
-}
-
-static int level_of(int64_t priority)
-{
-    return priority >= PRIORITY_URGENT ? 3
-           : priority >= PRIORITY_HIGH ? 2
-                                       : priority >= PRIORITY_NORMAL;
-}
-
-/* A team is a tenant, else a key, else an address. */
-static void set_turn(struct relay *relay, const struct route_key *key)
-{
-    struct relay_turn *turn = &relay->turn;
-    const char *asked = http_request_header(relay->request, "X-Muster-Priority");
-    int64_t priority = priority_of(key), wanted;
-    char address[64];
-    if (asked && serving_priority_parse(asked, &wanted) && wanted < priority)
-        priority = wanted;
-    turn->level = level_of(priority);
-    turn->weight_micro = 1000000;
-    if (!key) {
-        client_address(relay->request, address);
-        turn->tenant = (uint64_t)hash_text(address);
-        return;
-    }
-    const struct serving_rights *rights = key->serving;
-    if (key->count_count > 0)
-        rights = key->counts[0]->serving;
-    turn->tenant = (uint64_t)hash_text(key->count_count > 0 ? key->counts[0]->name : key->id);
-    if (rights)
-        turn->weight_micro = rights->weight_micro;
+    struct arena *arena = http_request_arena(relay->request);
+    struct relay_limits *limits = arena_alloc(arena, 1, sizeof *limits);
+    limits->rules.items = arena_alloc(arena, count, sizeof *limits->rules.items);
+    limits->rules.room = count;
+    limits->hold.items = arena_alloc(arena, count, sizeof *limits->hold.items);
+    limits->store = route_table_limits(relay->view->table);
+    return limits;
 }
 
 enum stage_result relay_stage_rights(struct relay *relay)
 {
     const struct service_gateway *options = &relay->terms->options;
     if (options->queue.concurrency > 0 || options->batching.max > 1)
-        set_turn(relay, relay->key);
-    if (!service_limits(options) && !key_limits(relay->key))
+        relay_rights_turn(relay, relay->key);
+    size_t count = relay_rights_count(&options->limits, relay->key);
+    if (count == 0)
         return STAGE_DONE;
-    struct relay_limits *limits =
-        arena_alloc(http_request_arena(relay->request), 1, sizeof *limits);
-    limits->store = route_table_limits(relay->view->table);
+    struct relay_limits *limits = make_room(relay, count);
     limits->rules.shared = relay->view->shared != NULL;
     relay->limits = limits;
-    gather(relay, relay->key);
+    relay_rights_gather(relay, relay->key, limits->store, &limits->rules);
     return STAGE_DONE;
 }
 
@@ -293,14 +188,17 @@ static enum stage_result others_away(struct relay *relay)
     return STAGE_ENDED;
 }
 
-static void on_said(void *context, enum limit_said said, const struct limit_refusal *refusal,
-    const int64_t used[LIMIT_RULES_MAX])
+static void on_said(
+    void *context, enum limit_said said, const struct limit_refusal *refusal, const int64_t *used)
 {
     struct relay *relay = context;
     struct relay_limits *limits = relay->limits;
     limits->asking = false;
     if (said == LIMIT_SAID_TAKEN) {
-        memcpy(limits->elsewhere, used, sizeof limits->elsewhere);
+        size_t count = limits->rules.count;
+        limits->elsewhere =
+            arena_alloc(http_request_arena(relay->request), count, sizeof *limits->elsewhere);
+        memcpy(limits->elsewhere, used, count * sizeof *limits->elsewhere);
         admit(relay);
         relay_go(relay);
         return;

@@ -38,11 +38,9 @@ static size_t find_field(const struct http_request *request, const char **ret)
     return count;
 }
 
-/* -1: not known yet, or not in these bytes: lengths are those of what was compressed. */
+/* -1: not known yet. */
 static int64_t body_length(const struct relay *relay)
 {
-    if (http_request_header(relay->request, "Content-Encoding"))
-        return -1;
     if (relay->body.ended)
         return relay->body.received;
     return http_request_body_length(relay->request);

@@ -173,9 +173,10 @@ static enum stage_result wait_for_turn(struct relay *relay, struct turns *turns)
 enum stage_result relay_stage_turn(struct relay *relay)
 {
     const struct service_queue *queue = &relay->terms->options.queue;
-    struct turns *turns = relay->terms->state->turns;
     if (queue->concurrency == 0 || relay->turn.state == TURN_RUNS)
         return STAGE_DONE;
+    /* There since before these terms were offered; earlier ones of the service may not look. */
+    struct turns *turns = relay->terms->state->turns;
     if (relay->turn.state == TURN_WAITS)
         return STAGE_WAITS;
     struct fair_ask ask = {.tenant = relay->turn.tenant,

@@ -13,7 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ASIDE_FIRST_MS = 50, ASIDE_MOST_MS = 1000, KEY_TEXT_MAX = 512 };
+enum {
+    ASIDE_FIRST_MS = 50,
+    ASIDE_MOST_MS = 1000,
+    EJECT_FIRST_MS = 1000,
+    EJECT_MOST_MS = 60000,
+    LATENCY_MS = 10000, /* the time constant of what is remembered */
+    KEY_TEXT_MAX = 512
+};
 
 struct replica_states {
     struct replica_state *first;
@@ -160,6 +167,44 @@ void replica_state_refused(struct replica_state *state, int64_t now_ms)
     int64_t aside_ms = refusals < 5 ? (int64_t)ASIDE_FIRST_MS << refusals : ASIDE_MOST_MS;
     aside_ms = aside_ms > ASIDE_MOST_MS ? ASIDE_MOST_MS : aside_ms;
     atomic_store_explicit(&state->aside_until_ms, now_ms + aside_ms, memory_order_relaxed);
+}
+
+void replica_state_outcome(
+    struct replica_state *state, bool failed, int64_t failures, int64_t now_ms)
+{
+    if (!failed) {
+        if (atomic_load_explicit(&state->failed_in_row, memory_order_relaxed) > 0)
+            atomic_store_explicit(&state->failed_in_row, 0, memory_order_relaxed);
+        return;
+    }
+    int64_t row =
+        (int64_t)atomic_fetch_add_explicit(&state->failed_in_row, 1, memory_order_relaxed) + 1;
+    if (failures == 0 || row < failures)
+        return;
+    int64_t times = row - failures;
+    int64_t aside_ms = times < 6 ? (int64_t)EJECT_FIRST_MS << times : EJECT_MOST_MS;
+    atomic_store_explicit(&state->aside_until_ms, now_ms + aside_ms, memory_order_relaxed);
+}
+
+void replica_state_measure(struct replica_state *state, int64_t latency_us, int64_t now_ms)
+{
+    int64_t before = replica_state_latency(state, now_ms), sample = latency_us > 0 ? latency_us : 1;
+    int64_t passed = now_ms - atomic_load_explicit(&state->measured_ms, memory_order_relaxed);
+    if (before > 0 && sample < before) {
+        /* The part that time has taken of what was known: t / (t + constant). */
+        passed = passed < 1 ? 1 : passed;
+        sample = before - (before - sample) * passed / (passed + LATENCY_MS);
+    }
+    atomic_store_explicit(&state->latency_us, sample, memory_order_relaxed);
+    atomic_store_explicit(&state->measured_ms, now_ms, memory_order_relaxed);
+}
+
+int64_t replica_state_latency(const struct replica_state *state, int64_t now_ms)
+{
+    int64_t measured = atomic_load_explicit(&state->measured_ms, memory_order_relaxed);
+    return now_ms - measured > LATENCY_MS
+               ? 0
+               : atomic_load_explicit(&state->latency_us, memory_order_relaxed);
 }
 
 void replica_state_answered(struct replica_state *state)

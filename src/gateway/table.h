@@ -31,6 +31,9 @@ struct replica_state {
     atomic_int_fast64_t last_ms;   /* wall clock of the last attempt; 0: none yet */
     atomic_int_fast64_t aside_until_ms; /* monotonic: it refused connections, others are better */
     atomic_uint_fast32_t refusals;      /* connections refused in a row */
+    atomic_uint_fast32_t failed_in_row; /* answers that failed */
+    atomic_int_fast64_t latency_us;     /* to the first byte of an answer: peak EWMA; 0: unknown */
+    atomic_int_fast64_t measured_ms;    /* monotonic: when that was */
     struct replica_state *next;         /* the main thread's from here on */
     size_t tables;                      /* living tables that hold it */
 };
@@ -56,6 +59,15 @@ void replica_states_write_metrics(const struct replica_states *states, struct st
 void replica_state_begin(struct replica_state *state);
 /* failed: the replica is to blame. */
 void replica_state_done(struct replica_state *state, bool failed);
+/* How an attempt went, before replica_state_done: after so many failures in a row (0: never) it is
+ * set aside for a second, twice as long for each further failure, up to a minute. */
+void replica_state_outcome(
+    struct replica_state *state, bool failed, int64_t failures, int64_t now_ms);
+/* The first byte of an answer came after so long. What is slower counts at once, what is faster bit
+ * by bit (peak EWMA, as Finagle's balancer has it; time constant 10 s). */
+void replica_state_measure(struct replica_state *state, int64_t latency_us, int64_t now_ms);
+/* What it is taken to be now; 0: nothing was measured for 10 s. */
+int64_t replica_state_latency(const struct replica_state *state, int64_t now_ms);
 /* A connection was refused: sets it aside for 50 ms, doubling up to a second. */
 void replica_state_refused(struct replica_state *state, int64_t now_ms);
 /* It answered: whatever was held against it is over. */

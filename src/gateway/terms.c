@@ -1,6 +1,7 @@
 /* Terms of services: see terms.h. Both maps have what lives: terms by their text, states by the
  * service's name. */
 #include "gateway/terms.h"
+#include "gateway/prefix.h"
 
 #include "base/map.h"
 #include "base/memory.h"
@@ -52,6 +53,7 @@ static void state_release(struct terms_set *set, struct service_state *state)
         link = &(*link)->next;
     *link = state->next;
     turns_destroy(state->turns);
+    prefix_map_destroy(state->prefixes);
     free(state->service);
     free(state);
 }
@@ -93,6 +95,8 @@ static struct service_terms *terms_create(
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
+    if (terms->options.routing.affinity == AFFINITY_PREFIX && !terms->state->prefixes)
+        terms->state->prefixes = prefix_map_create();
     terms->text = text;
     terms->next = set->first;
     set->first = terms;

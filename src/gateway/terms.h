@@ -33,6 +33,7 @@ struct service_counts {
     char apart[48]; /* workers share no cache line for most */
 };
 
+struct prefix_map;
 struct turns;
 
 /* What is known of a service, whatever its options: features keep here, as atomics, what workers
@@ -42,7 +43,8 @@ struct service_state {
     size_t terms;  /* that have it; the main thread's */
     struct batch_figures batch;
     struct limit_learned learned;
-    struct turns *turns; /* see relay_turn.h; NULL: it has no queue */
+    struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
+    struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
     struct service_state *next;
     struct service_counts counts[GATEWAY_WORKERS_MAX];
 };
@@ -50,7 +52,8 @@ struct service_state {
 /* Requests under way that hold them, of one worker. */
 struct terms_use {
     atomic_uint_fast64_t count;
-    char apart[64 - sizeof(atomic_uint_fast64_t)]; /* workers share no cache line for most */
+    int64_t retried_milli; /* the worker's own: what was tried again above what requests allow */
+    char apart[64 - 2 * sizeof(uint64_t)]; /* workers share no cache line for most */
 };
 
 struct service_terms {
@@ -106,12 +109,29 @@ static inline void service_count_refused(struct service_state *state, int worker
         count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+enum { RETRIES_AHEAD = 10, RETRIES_SAVED_MAX = 100 };
+
+/* A retry budget, as Finagle has it: each request allows a part of a retry, some are there to begin
+ * with, and not more are saved than would be well. On that worker's thread. */
+static inline bool terms_may_retry(struct service_terms *terms, int worker)
+{
+    int64_t *spent = &terms->uses[worker].retried_milli;
+    if (*spent + 1000 > RETRIES_AHEAD * 1000)
+        return false;
+    *spent += 1000;
+    return true;
+}
+
 /* The terms are in the table that the worker uses now, or held already. */
 static inline void terms_hold(struct service_terms *terms, int worker)
 {
     atomic_uint_fast64_t *count = &terms->uses[worker].count;
     atomic_store_explicit(
         count, atomic_load_explicit(count, memory_order_relaxed) + 1, memory_order_relaxed);
+    int64_t *spent = &terms->uses[worker].retried_milli;
+    *spent -= terms->options.routing.retry_percent * 10;
+    if (*spent < -RETRIES_SAVED_MAX * 1000)
+        *spent = -RETRIES_SAVED_MAX * 1000;
 }
 
 static inline void terms_drop(struct service_terms *terms, int worker)

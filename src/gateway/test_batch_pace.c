@@ -316,6 +316,32 @@ static void test_at_low_load_nothing_waits(void **state)
     world_destroy(world);
 }
 
+/* At a third of what it can do, with gaps that would make it worth to wait if there were none
+ * longer. */
+static void test_a_replica_that_is_mostly_idle_holds_nobody(void **state)
+{
+    (void)state;
+    struct world *world = world_create(6);
+    world->a_ns = MS;
+    world->b_ns = 50 * US;
+    for (int pair = 0; pair < 400; pair++) {
+        int64_t begin = world->now_ns + 5 * MS;
+        world->next_ns[0] = begin;
+        world->next_ns[1] = begin + 60 * US;
+        world->next_count = 2;
+        while (world->now_ns < begin || world->queued > 0 || busy_calls(world) > 0) {
+            step(world);
+            /* Whoever was answered does not come back. */
+            while (world->next_count > 0 && world->next_ns[world->next_count - 1] > begin + 60 * US)
+                world->next_count--;
+        }
+        if (pair == 100)
+            world->answered = 0;
+    }
+    assert_near(quantile(world, 400), MS + 50 * US, 2);
+    world_destroy(world);
+}
+
 /* The longest wait before a call is one call: both have to be within the goal. */
 static void test_the_goal_is_kept_at_each_rate_that_can_be_served(void **state)
 {
@@ -481,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_calls_of_one_size_keep_the_slope),
         cmocka_unit_test(test_a_closed_loop_comes_near_the_best_rate),
         cmocka_unit_test(test_at_low_load_nothing_waits),
+        cmocka_unit_test(test_a_replica_that_is_mostly_idle_holds_nobody),
         cmocka_unit_test(test_the_goal_is_kept_at_each_rate_that_can_be_served),
         cmocka_unit_test(test_overload_is_served_at_the_best_rate),
         cmocka_unit_test(test_bursts_go_together),

@@ -327,8 +327,10 @@ static void test_all_limits_are_taken_or_none(void **state)
 {
     (void)state;
     struct limit_store *store = open_store(NULL);
-    struct limit_rules rules = {0};
-    struct limit_hold hold, second;
+    struct limit_rule items[3][4];
+    struct limit_held held[2][4];
+    struct limit_rules rules = {.items = items[0], .room = 4};
+    struct limit_hold hold = {.items = held[0]}, second = {.items = held[1]};
     struct limit_refusal refusal;
     struct limit_standings stands;
     const struct limit_cost cost = {.input_tokens = 40, .output_tokens = 20}, less = {30, 10, 0};
@@ -350,7 +352,8 @@ static void test_all_limits_are_taken_or_none(void **state)
     assert_false(limits_take(store, &rules, &less, START_MS, &second, &refusal));
     assert_int_equal(refusal.what, LIMIT_REQUESTS);
     /* Another key has counters of its own; another limit of this one goes on with its count. */
-    struct limit_rules other = {0}, raised = {0};
+    struct limit_rules other = {.items = items[1], .room = 4},
+                       raised = {.items = items[2], .room = 4};
     add(&other, store, "bob", LIMIT_REQUESTS, 3, LIMIT_MINUTE);
     add(&raised, store, "ann", LIMIT_REQUESTS, 4, LIMIT_MINUTE);
     assert_true(limits_take(store, &other, &less, START_MS, &second, &refusal));

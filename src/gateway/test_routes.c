@@ -5,6 +5,7 @@
 #include "base/test.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
+#include "spec/serving.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,6 +72,37 @@ static void test_what_is_written_is_read_back(void **state)
     assert_true(again->services[1].replicas[0].draining);
 }
 
+#define KEY_OF(more)                                                                               \
+    "{\"id\":\"k1\",\"hash\":\"" KEY_HASH "\",\"user\":\"ann\",\"teams\":[],\"services\":[],"      \
+    "\"expiresMs\":0," more "}"
+#define DOCUMENT_OF(teams, keys)                                                                   \
+    "{\"generation\":17,\"teams\":[" teams "],\"keys\":[" keys "],\"services\":[]}"
+#define LIMITS "\"serving\":{\"limits\":[{\"what\":\"tokens\",\"most\":1000,\"per\":\"day\"}]}"
+
+static void test_limits_of_teams_and_keys_are_read(void **state)
+{
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct routes *routes = NULL, *again = NULL;
+    assert_int_equal(
+        decode(arena,
+            DOCUMENT_OF("{\"team\":\"shop\"," LIMITS
+                        "},{\"team\":\"all\",\"serving\":{\"weight\":2}}",
+                KEY_OF(LIMITS ",\"counts\":[\"all\",\"shop\"]") "," KEY_OF("\"serving\":{}")),
+            &routes, NULL),
+        0);
+    SCOPED(mem_scope) char *text = routes_encode(routes);
+    assert_int_equal(decode(arena, text, &again, NULL), 0);
+    SCOPED(mem_scope) char *twice = routes_encode(again);
+    assert_string_equal(text, twice);
+    const struct route_key *key = &again->keys[0];
+    assert_int_equal(key->serving->limits.items[0].most_micro, 1000000000);
+    assert_int_equal(key->count_count, 2);
+    assert_ptr_equal(key->counts[1], &again->teams[0]);
+    assert_int_equal(key->counts[0]->serving->weight_micro, 2000000);
+    assert_null(again->keys[1].serving); /* it says nothing */
+}
+
 static void test_wrong_documents_are_refused_with_their_place(void **state)
 {
     (void)state;
@@ -108,6 +140,15 @@ static void test_wrong_documents_are_refused_with_their_place(void **state)
         {DOCUMENT("", SERVICE_WITH("a", "{\"replica\":1,\"version\":1,\"address\":\"unix:/r\","
                                         "\"uid\":4294967295}")),
             "services[0].replicas[0].uid"},
+        {DOCUMENT_OF("{\"team\":7}", ""), "teams[0].team"},
+        {DOCUMENT_OF("{\"team\":\"a\"},{\"team\":\"a\"}", ""), "teams[1].team"},
+        {DOCUMENT_OF("{\"team\":\"a\",\"serving\":[]}", ""), "teams[0].serving"},
+        {DOCUMENT_OF(
+             "{\"team\":\"a\",\"serving\":{\"limits\":[{\"what\":\"requests\",\"most\":1}]}}", ""),
+            "teams[0].serving: limits[0].per"},
+        {DOCUMENT_OF("", KEY_OF("\"counts\":[\"none\"]")), "keys[0].counts"},
+        {DOCUMENT_OF("{\"team\":\"a\"}", KEY_OF("\"counts\":[\"a\",\"a\",\"a\",\"a\",\"a\"]")),
+            "keys[0].counts"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -155,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_document_is_read),
         cmocka_unit_test(test_what_is_written_is_read_back),
+        cmocka_unit_test(test_limits_of_teams_and_keys_are_read),
         cmocka_unit_test(test_wrong_documents_are_refused_with_their_place),
         cmocka_unit_test(test_a_document_may_hold_as_many_keys_as_it_says),
         cmocka_unit_test(test_members_from_the_future_are_skipped),

@@ -3,6 +3,7 @@
 #include "base/strbuf.h"
 #include "base/test.h"
 #include "gateway/balance.h"
+#include "gateway/prefix.h"
 #include "gateway/table.h"
 
 #include <sodium.h>
@@ -228,6 +229,141 @@ static void test_replicas_keep_their_counts_over_tables(void **state)
 
 #define IN_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static struct replica_state *state_at(const struct world *world, size_t index)
+{
+    return route_table_replica(world->table, index)->state;
+}
+
+static void test_the_faster_gets_more_until_it_is_as_slow(void **state)
+{
+    struct world *world = *state;
+    struct balance_query any = {.version = 1, .now_ms = 1000};
+    replica_state_measure(state_at(world, 0), 9000, 1000);
+    replica_state_measure(state_at(world, 1), 3000, 1000);
+    int seen[4] = {0};
+    for (int i = 0; i < 40; i++) {
+        const struct table_replica *replica = pick(world, any);
+        replica_state_begin(replica->state);
+        seen[replica->route->replica]++;
+    }
+    assert_in_range(seen[1], 9, 11);
+    assert_in_range(seen[2], 29, 31);
+    for (size_t i = 0; i < 2; i++) {
+        while (atomic_load(&state_at(world, i)->outstanding) > 0)
+            replica_state_done(state_at(world, i), false);
+    }
+    /* A peak counts at once, what is faster bit by bit, and after a while nothing is known. */
+    replica_state_measure(state_at(world, 1), 90000, 1100);
+    assert_int_equal(replica_state_latency(state_at(world, 1), 1100), 90000);
+    replica_state_measure(state_at(world, 1), 1000, 1101);
+    assert_in_range(replica_state_latency(state_at(world, 1), 1101), 89000, 90000);
+    assert_int_equal(replica_state_latency(state_at(world, 1), 20000), 0);
+}
+
+static void test_who_fails_again_and_again_is_set_aside(void **state)
+{
+    struct world *world = *state;
+    struct balance_query any = {.version = 1, .now_ms = 1000};
+    use_replicas(world, REPLICA(11, 1, "") "," REPLICA(12, 1, ""));
+    for (int i = 0; i < 4; i++)
+        replica_state_outcome(state_at(world, 0), true, 5, 1000);
+    replica_state_outcome(state_at(world, 0), false, 5, 1000);
+    for (int i = 0; i < 4; i++)
+        replica_state_outcome(state_at(world, 0), true, 5, 1000);
+    int first = 0;
+    for (int i = 0; i < 10; i++)
+        first += pick_id(world, any) == 11;
+    assert_int_equal(first, 5);
+    replica_state_outcome(state_at(world, 0), true, 5, 1000);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(pick_id(world, any), 12);
+    any.now_ms = 2001;
+    first = 0;
+    for (int i = 0; i < 10; i++)
+        first += pick_id(world, any) == 11;
+    assert_int_equal(first, 5);
+    /* The next failure, and it is away for twice as long. */
+    replica_state_outcome(state_at(world, 0), true, 5, 2001);
+    any.now_ms = 4000;
+    assert_int_equal(pick_id(world, any), 12);
+    assert_int_equal(pick_id(world, any), 12);
+    use_replicas(world, THREE);
+}
+
+static void test_affinity_is_bounded_by_load(void **state)
+{
+    struct world *world = *state;
+    struct balance_query query = {.version = 1, .affine = prefix_tag(2), .load_percent = 150};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(pick_id(world, query), 2);
+    int seen[4] = {0};
+    for (int i = 0; i < 100; i++) {
+        const struct table_replica *replica = pick(world, query);
+        replica_state_begin(replica->state);
+        seen[replica->route->replica]++;
+    }
+    /* Of two replicas of version 1 none has more than 150 % of the mean. */
+    assert_in_range(seen[2], 74, 76);
+    assert_int_equal(seen[1] + seen[2], 100);
+    for (size_t i = 0; i < 2; i++) {
+        while (atomic_load(&state_at(world, i)->outstanding) > 0)
+            replica_state_done(state_at(world, i), false);
+    }
+}
+
+/* Of many two are drawn: loads stay near each other, and who is away is not asked. */
+static void test_many_replicas_share_the_load(void **state)
+{
+    struct world *world = *state;
+    struct strbuf replicas = {0};
+    struct balance_query any = {.version = BALANCE_ANY_VERSION, .now_ms = 1000};
+    for (int i = 0; i < 32; i++)
+        strbuf_printf(&replicas, "%s{\"replica\":%d,\"version\":1,\"address\":\"unix:/m/%d\"%s}",
+            i ? "," : "", 100 + i, i, i == 7 ? ",\"draining\":true" : "");
+    use_replicas(world, replicas.text);
+    int seen[132] = {0};
+    for (int i = 0; i < 3100; i++) {
+        const struct table_replica *replica = pick(world, any);
+        replica_state_begin(replica->state);
+        seen[replica->route->replica]++;
+    }
+    assert_int_equal(seen[107], 0);
+    for (int i = 100; i < 132; i++) {
+        if (i != 107)
+            assert_in_range(seen[i], 90, 110);
+    }
+    for (size_t i = 0; i < 32; i++) {
+        while (atomic_load(&state_at(world, i)->outstanding) > 0)
+            replica_state_done(state_at(world, i), false);
+    }
+    strbuf_finish(&replicas);
+    use_replicas(world, THREE);
+}
+
+static void test_what_is_tried_again_has_a_budget(void **state)
+{
+    struct world *world = *state;
+    struct service_terms *terms = route_table_service(world->table, "digits")->terms;
+    int retries = 0;
+    while (terms_may_retry(terms, 5))
+        retries++;
+    assert_int_equal(retries, RETRIES_AHEAD);
+    for (int i = 0; i < 100; i++) {
+        terms_hold(terms, 5);
+        terms_drop(terms, 5);
+    }
+    for (retries = 0; terms_may_retry(terms, 5);)
+        retries++;
+    assert_int_equal(retries, 20);
+    for (int i = 0; i < 10000; i++) {
+        terms_hold(terms, 5);
+        terms_drop(terms, 5);
+    }
+    for (retries = 0; terms_may_retry(terms, 5);)
+        retries++;
+    assert_int_equal(retries, RETRIES_SAVED_MAX + RETRIES_AHEAD);
+}
+
 static struct service_terms *digits_terms(const struct world *world)
 {
     return route_table_service(world->table, "digits")->terms;
@@ -265,6 +401,11 @@ int main(void)
         IN_WORLD(test_who_refused_is_set_aside_when_others_are_there),
         IN_WORLD(test_replicas_keep_their_counts_over_tables),
         IN_WORLD(test_terms_stay_while_they_are_held),
+        IN_WORLD(test_the_faster_gets_more_until_it_is_as_slow),
+        IN_WORLD(test_who_fails_again_and_again_is_set_aside),
+        IN_WORLD(test_affinity_is_bounded_by_load),
+        IN_WORLD(test_many_replicas_share_the_load),
+        IN_WORLD(test_what_is_tried_again_has_a_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -514,6 +514,17 @@ struct service_cache {
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
+enum route_affinity { AFFINITY_NONE, AFFINITY_PREFIX };
+
+/* Which replica is asked. */
+struct service_routing {
+    enum route_affinity affinity;
+    int64_t block_bytes;   /* of a prompt: beginnings are compared in such steps */
+    int64_t load_percent;  /* of the mean: a replica with more under way is passed over */
+    int64_t failures;      /* in a row, after which it is set aside for a while; 0: never */
+    int64_t retry_percent; /* of requests that may be tried again */
+};
+
 /* How the gateway treats the requests of a service. Each feature is a struct of its own; zeroed it
  * is off. */
 /* Which requests a service takes at all: see docs/gateway-limits.md. */
@@ -547,6 +558,7 @@ struct service_gateway {
     enum retry_mode retry;      /* default safe: nothing of the answer was seen */
     struct service_limits limits;
     struct service_queue queue;
+    struct service_routing routing;
     struct service_cache cache;
     struct service_batching batching;
     enum usage_mode usage; /* default pass */

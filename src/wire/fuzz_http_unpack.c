@@ -37,10 +37,10 @@ static struct verdict unpack(const char *coding, const char *bytes, size_t lengt
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const codings[] = {"gzip", "zstd"};
+    static const char *const codings[] = {"gzip", "zstd", "deflate"};
     if (size < 2)
         return 0;
-    const char *coding = codings[data[0] % 2], *bytes = (const char *)data + 2;
+    const char *coding = codings[data[0] % 3], *bytes = (const char *)data + 2;
     struct verdict whole = unpack(coding, bytes, size - 2, size);
     struct verdict cut = unpack(coding, bytes, size - 2, data[1] + 1u);
     if (whole.made < MADE_MAX && cut.made < MADE_MAX)

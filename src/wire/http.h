@@ -69,9 +69,9 @@ struct http_server_options {
      * loopback addresses, for clients that begin with it. Handlers see no difference. */
     bool http2;
 
-    /* Bodies with Content-Encoding gzip or zstd are handed over unpacked, as if they had come so:
-     * the field is hidden, the length not known before, limits hold for what is unpacked. What is
-     * damaged is 400, another coding 415. */
+    /* Bodies with Content-Encoding gzip, deflate or zstd are handed over unpacked, as if they had
+     * come so: the field is hidden, the length not known before, limits hold for what is unpacked.
+     * What is damaged is 400, another coding 415. */
     bool unpack_bodies;
     size_t unpack_bytes_max; /* 64 MiB held by decoders, of all requests together */
 

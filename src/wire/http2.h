@@ -60,6 +60,8 @@ struct http2_stream {
     size_t unconsumed;       /* of DATA, held here and in the peer's windows */
     bool ended;              /* END_STREAM came */
     bool bodyless;           /* it came with the head */
+    bool told;               /* END_STREAM went: the answer is complete on the wire */
+    size_t dropped;          /* of DATA that came after the answer */
     bool deferred;           /* the library asked for output, and there was none */
 };
 

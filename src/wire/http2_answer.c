@@ -64,6 +64,8 @@ void http2_put_head(struct http_conn *conn, int status, const struct http_field 
     size_t common = put_common(conn->server, NULL), count = 0;
     if (!stream->session)
         return;
+    if (!conn->arena)
+        conn->arena = arena_create();
     nghttp2_nv *all = arena_alloc(conn->arena, field_count + common + FIELDS_OWN, sizeof *all);
     snprintf(status_text, sizeof status_text, "%d", status);
     all[count++] = pair_of(":status", status_text);

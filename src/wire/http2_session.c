@@ -190,10 +190,10 @@ static int on_frame_sent(nghttp2_session *library, const nghttp2_frame *frame, v
     if (frame->hd.type == NGHTTP2_GOAWAY && !session->ending)
         (void)nghttp2_submit_ping(library, NGHTTP2_FLAG_NONE, (const uint8_t *)"goodbye");
     bool body = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    /* Answered in full before its body came: the peer need not send it (RFC 9113, 8.1). */
-    if (body && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && stream && !stream->ended)
-        (void)nghttp2_submit_rst_stream(
-            library, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    if (body && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && stream) {
+        stream->told = true;
+        conn_attend(&stream->conn);
+    }
     return 0;
 }
 
@@ -264,6 +264,9 @@ void http2_begin(struct http_conn *conn)
     nghttp2_session_callbacks_del(callbacks);
     conn->session = session;
     conn->state = CONN_HTTP2;
+    arena_destroy(conn->arena); /* its streams have their own */
+    conn->arena = NULL;
+    conn->slices = NULL;
     say_settings(session);
     if (conn->server->draining)
         http2_drain(conn);

@@ -66,6 +66,8 @@ void http2_stream_leave(struct http_conn *conn)
     if (!session)
         return;
     uint32_t code = conn->request.aborted ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL;
+    if (stream->told)
+        code = NGHTTP2_NO_ERROR;
     (void)nghttp2_session_set_stream_user_data(session->library, stream->id, NULL);
     (void)nghttp2_submit_rst_stream(session->library, NGHTTP2_FLAG_NONE, stream->id, code);
     detach(stream);
@@ -106,8 +108,15 @@ void http2_stream_data(struct http2_stream *stream, const void *bytes, size_t le
     if (conn->state == CONN_HEAD || conn->state == CONN_REQUEST) {
         http_buffer_append(&conn->input, bytes, length);
         conn_received(conn, length);
+    } else {
+        stream->dropped += length;
     }
     conn_attend(conn);
+}
+
+bool http2_stream_lingers(const struct http_conn *conn)
+{
+    return conn->carried->told && !conn->carried->ended;
 }
 
 void http2_stream_frame(struct http_conn *conn)
@@ -132,7 +141,12 @@ static void consume(struct http2_stream *stream)
     if (held >= stream->unconsumed)
         return;
     struct http2_session *session = stream->session;
-    (void)nghttp2_session_consume(session->library, stream->id, stream->unconsumed - held);
+    size_t taken = stream->unconsumed - held;
+    /* What comes after the answer finds the stream's window as it is, and then shut. */
+    if (stream->conn.state == CONN_SENT)
+        (void)nghttp2_session_consume_connection(session->library, taken);
+    else
+        (void)nghttp2_session_consume(session->library, stream->id, taken);
     stream->unconsumed = held;
     conn_attend(session->conn);
 }
@@ -156,6 +170,12 @@ void http2_stream_sync(struct http_conn *conn)
     if (!stream->session || conn->state == CONN_DEAD)
         return;
     consume(stream);
+    /* Answered before its body was here (RFC 9113, 8.1): a short rest is let come to its end, since
+     * clients take a reset for a failure while they send. */
+    if (http2_stream_lingers(conn) && stream->dropped > DISCARD_BYTES_MAX) {
+        conn_kill(conn);
+        return;
+    }
     if (stream->deferred && (http_buffer_length(&conn->output) > 0 || conn->state == CONN_SENT)) {
         stream->deferred = false;
         (void)nghttp2_session_resume_data(stream->session->library, stream->id);

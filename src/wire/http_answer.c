@@ -195,9 +195,9 @@ void answer_throttled(struct http_conn *conn, uint32_t retry_after_s)
 
 void answer_packed(struct http_conn *conn)
 {
-    const struct http_field fields[] = {problem_type, {"Accept-Encoding", "gzip, zstd"}};
+    const struct http_field fields[] = {problem_type, {"Accept-Encoding", "gzip, deflate, zstd"}};
     struct strbuf body = {0};
-    problem_text(&body, 415, "a body may have the Content-Encoding gzip or zstd, or none");
+    problem_text(&body, 415, "a body may have the Content-Encoding gzip, deflate or zstd, or none");
     http_respond(&conn->request, 415, fields, ARRAY_LEN(fields), body.text, body.length);
     strbuf_finish(&body);
 }

@@ -26,7 +26,6 @@ static void on_timer(int fd, short what, void *ctx);
 void conn_init(struct http_conn *conn, struct http_server *server)
 {
     conn->server = server;
-    conn->arena = arena_create();
     event_assign(&conn->timer, server->base, -1, 0, on_timer, conn);
     LIST_INSERT_HEAD(&server->conns, conn, link);
 }
@@ -288,6 +287,7 @@ static enum conn_wait conn_awaits(const struct http_conn *conn)
     case CONN_DISCARD: return WAIT_BODY;
     case CONN_LINGER: return WAIT_LINGER;
     case CONN_HTTP2: return http2_awaits(conn);
+    case CONN_SENT: return http2_stream_lingers(conn) ? WAIT_LINGER : WAIT_NOTHING;
     default: return WAIT_NOTHING;
     }
 }

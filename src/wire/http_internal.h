@@ -133,7 +133,7 @@ struct http_conn {
     int64_t write_deadline_ms; /* 0: none */
     uint64_t lingered_bytes;
 
-    struct arena *arena;
+    struct arena *arena; /* NULL before the first byte: most of a silent connection's memory */
     struct http_head_parser parser;
     struct http_field_slice *slices; /* in the arena; NULL before the head's first byte */
     struct http_body body;
@@ -284,6 +284,8 @@ void http2_stream_sync(struct http_conn *conn);
 void http2_stream_frame(struct http_conn *conn);
 /* Whether the body has come to its end. */
 bool http2_stream_ended(const struct http_conn *conn);
+/* Whether it is answered in full, and the rest of its body is still to come. */
+bool http2_stream_lingers(const struct http_conn *conn);
 /* Leaves the session, which resets the stream if it is open. */
 void http2_stream_leave(struct http_conn *conn);
 void http2_stream_free(struct http_conn *conn); /* with conn itself */

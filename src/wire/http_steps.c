@@ -34,6 +34,8 @@ static bool step_handshake(struct http_conn *conn)
 static void head_begin(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
+    if (!conn->arena)
+        conn->arena = arena_create();
     conn->slices = arena_alloc(conn->arena, server->head_limits.field_count, sizeof *conn->slices);
     http_head_parser_init(&conn->parser, HTTP_REQUEST, &server->head_limits, conn->slices);
 }

@@ -1,8 +1,9 @@
 /* Unpacking bodies: see http_unpack.h. Several members of gzip, or frames of zstd, in a row are one
- * body, as their formats say. Besides what its caller allows for a body there is a bound on how far
- * input may expand: gzip can reach 1:1030 and zstd more than 1:10,000, real tensors and texts stay
- * below 1:100, so that a bomb is told by its ratio long before its size. A window of zstd is at
- * most 8 MiB, what RFC 9659 asks of every decoder. */
+ * body, as their formats say, and so are streams of zlib, which HTTP calls deflate. Besides what
+ * its caller allows for a body there is a bound on how far input may expand: gzip can reach 1:1030
+ * and zstd more than 1:10,000, real tensors and texts stay below 1:100, so that a bomb is told by
+ * its ratio long before its size. A window of zstd is at most 8 MiB, what RFC 9659 asks of every
+ * decoder. */
 #include "wire/http_unpack.h"
 
 #include "base/memory.h"
@@ -19,6 +20,7 @@ enum {
     RATIO_FREE_BYTES = 4 * 1024 * 1024, /* made so far before the ratio counts */
     GZIP_BYTES = 48 * 1024,             /* what zlib holds: its window and its tables */
     GZIP_WINDOW = 15 + 16,              /* the largest window, and gzip's head and sum */
+    ZLIB_WINDOW = 15,                   /* the same with zlib's */
     ZSTD_WINDOW_LOG = 23,
 };
 
@@ -31,7 +33,7 @@ static const struct http_fault fault_memory = {
 
 struct http_unpack {
     z_stream gzip;
-    ZSTD_DStream *zstd; /* NULL: gzip */
+    ZSTD_DStream *zstd; /* NULL: gzip or zlib */
     bool between;       /* at the end of a member or frame, where the body may end */
     bool any;           /* at least one member or frame is complete */
     bool full;          /* the last step filled its output: there may be more */
@@ -53,7 +55,8 @@ static void hold(struct http_unpack *unpack, size_t bytes)
 struct http_unpack *http_unpack_create(const char *coding, size_t *memory, size_t memory_max)
 {
     bool zstd = strcasecmp(coding, "zstd") == 0;
-    if (!zstd && strcasecmp(coding, "gzip") != 0 && strcasecmp(coding, "x-gzip") != 0)
+    bool zlib = strcasecmp(coding, "deflate") == 0;
+    if (!zstd && !zlib && strcasecmp(coding, "gzip") != 0 && strcasecmp(coding, "x-gzip") != 0)
         return NULL;
     struct http_unpack *unpack = mem_alloc(1, sizeof *unpack);
     unpack->memory = memory;
@@ -65,7 +68,7 @@ struct http_unpack *http_unpack_create(const char *coding, size_t *memory, size_
         ZSTD_DCtx_setParameter(unpack->zstd, ZSTD_d_windowLogMax, ZSTD_WINDOW_LOG);
         hold(unpack, ZSTD_sizeof_DStream(unpack->zstd));
     } else {
-        if (inflateInit2(&unpack->gzip, GZIP_WINDOW) != Z_OK)
+        if (inflateInit2(&unpack->gzip, zlib ? ZLIB_WINDOW : GZIP_WINDOW) != Z_OK)
             abort();
         hold(unpack, GZIP_BYTES);
     }

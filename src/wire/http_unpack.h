@@ -7,9 +7,9 @@
 
 struct http_unpack;
 
-/* A decoder for the value of Content-Encoding: gzip, x-gzip or zstd, in any case. NULL: not one of
- * these. memory: a count of bytes that several decoders share, each adds to it what it holds and
- * takes it away in the end; none grows once it is above memory_max. */
+/* A decoder for the value of Content-Encoding: gzip, x-gzip, deflate (zlib) or zstd, in any case.
+ * NULL: not one of these. memory: a count of bytes that several decoders share, each adds to it
+ * what it holds and takes it away in the end; none grows once it is above memory_max. */
 struct http_unpack *http_unpack_create(const char *coding, size_t *memory, size_t memory_max);
 void http_unpack_destroy(struct http_unpack *unpack); /* NULL is fine */
 /* Whether the coding says that nothing is coded. */

@@ -232,17 +232,28 @@ static void expect_continue_is_answered_when_the_body_is_wanted(void **state)
     fixture_destroy(fix);
 }
 
-static void an_answer_before_the_body_tells_to_stop(void **state)
+static void an_answer_before_the_body_lets_a_short_one_end(void **state)
 {
     (void)state;
+    static const char piece[PIECE];
     struct fixture *fix = fixture_create(&with_http2);
     struct http2_client *client = client_create(fix);
     client_start(client, "POST", "/hello");
     client_head(client, 1, false);
     assert_int_equal(client_answer(client, 1), 200);
-    assert_int_equal(client_reset(client, 1), NGHTTP2_NO_ERROR);
-    client_get(client, 3, "/hello");
+    client_frame(client, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, piece, sizeof piece);
+    client_start(client, "POST", "/hello");
+    client_head(client, 3, false);
     assert_int_equal(client_answer(client, 3), 200);
+    for (int i = 0; i < 5; i++) /* more than 64 KiB */
+        client_frame(client, NGHTTP2_DATA, 0, 3, piece, sizeof piece);
+    assert_int_equal(client_reset(client, 3), NGHTTP2_NO_ERROR);
+    client_start(client, "POST", "/hello");
+    client_head(client, 5, false);
+    assert_int_equal(client_answer(client, 5), 200);
+    assert_int_equal(client_reset(client, 5), NGHTTP2_NO_ERROR); /* nothing came for 2 s */
+    client_get(client, 7, "/hello");
+    assert_int_equal(client_answer(client, 7), 200);
     client_destroy(client);
     fixture_destroy(fix);
 }
@@ -397,7 +408,7 @@ int main(void)
         cmocka_unit_test(a_request_may_outlive_its_stream),
         cmocka_unit_test(an_aborted_answer_is_reset),
         cmocka_unit_test(expect_continue_is_answered_when_the_body_is_wanted),
-        cmocka_unit_test(an_answer_before_the_body_tells_to_stop),
+        cmocka_unit_test(an_answer_before_the_body_lets_a_short_one_end),
         cmocka_unit_test(an_answer_is_held_back_by_its_window),
         cmocka_unit_test(a_paused_body_closes_its_window),
         cmocka_unit_test(a_large_body_passes_in_pieces),
