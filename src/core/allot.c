@@ -36,7 +36,7 @@ bool allot_governs(const struct core *core, const struct live_job *job)
 
 void allot_served(struct core *core, const struct live_attempt *attempt)
 {
-    struct live_allotment *allotment = attempt->job->allotment;
+    struct live_allotment *allotment = attempt->job->links->allotment;
     if (!allotment)
         return;
     int64_t held_ms = core->now_ms - attempt->row.admitted_ms;
@@ -135,7 +135,7 @@ static const struct allot_speed *copy_speeds(const struct live_allotment *allotm
 
 static void job_describe(const struct core *core, const struct live_job *job, struct allot_job *ret)
 {
-    const struct allotment_row *known = &job->allotment->row;
+    const struct allotment_row *known = &job->links->allotment->row;
     const struct live_attempt *attempt = job->attempt;
     *ret = (struct allot_job){
         .row = &job->row,
@@ -147,8 +147,8 @@ static void job_describe(const struct core *core, const struct live_job *job, st
         .served_device_ms = known->served_device_ms,
         .remaining = known->remaining,
         .restart_ms = known->restart_ms ? known->restart_ms : RESTART_MS_DEFAULT,
-        .speeds = copy_speeds(job->allotment),
-        .speed_count = job->allotment->speed_count,
+        .speeds = copy_speeds(job->links->allotment),
+        .speed_count = job->links->allotment->speed_count,
         .level = known->level,
         .level_ms = known->level_ms,
         .note = known->note,
@@ -170,7 +170,7 @@ static bool job_takes_part(const struct core *core, const struct live_job *job)
 {
     if (!allot_governs(core, job) || job->row.cancel)
         return false;
-    return job->attempt || (job->row.state == JOB_QUEUED && !job->claims);
+    return job->attempt || (job->row.state == JOB_QUEUED && !job->links->claims);
 }
 
 /* Elements of an array beyond what it may have active do not ask. Ids of elements follow each
@@ -242,7 +242,7 @@ static void round_close(struct allot_round *round)
 
 static bool remember(struct core *core, const struct allot_job *one, int32_t turn)
 {
-    struct live_allotment *allotment = one->live->allotment;
+    struct live_allotment *allotment = one->live->links->allotment;
     struct allotment_row *row = &allotment->row;
     bool placed = one->size == one->target;
     turn = placed ? 0 : turn;
@@ -301,7 +301,7 @@ static bool claim_places(struct core *core, const struct allot_trial *trial)
 static bool anybody_runs(const struct allot_round *round)
 {
     for (size_t i = 0; i < round->count; i++) {
-        if (round->jobs[i]->live->attempt || round->jobs[i]->live->claims)
+        if (round->jobs[i]->live->attempt || round->jobs[i]->live->links->claims)
             return true;
     }
     return false;
@@ -342,7 +342,7 @@ static int by_turn(const void *a, const void *b, const void *context)
 static bool waits_for_place(const struct core *core, const struct live_allotment *allotment)
 {
     const struct live_job *job = allotment->job;
-    return allotment->row.target > 0 && job->row.state == JOB_QUEUED && !job->claims &&
+    return allotment->row.target > 0 && job->row.state == JOB_QUEUED && !job->links->claims &&
            allot_governs(core, job);
 }
 
@@ -359,7 +359,7 @@ static bool anybody_stopping(const struct core *core)
 /* With the target's ranks; when nothing more comes free, with as many as there is room for. */
 static void place_one(struct core *core, struct live_job *job, bool last)
 {
-    int32_t target = (int32_t)least(job->allotment->row.target, job->row.size_max);
+    int32_t target = (int32_t)least(job->links->allotment->row.target, job->row.size_max);
     target = (int32_t)most(target, job->row.size_min);
     int32_t ranks = quota_ranks(core, job, target);
     struct plan plan = {0};

@@ -14,25 +14,25 @@
 
 struct live_allotment *allotment_of(struct core *core, struct live_job *job)
 {
-    if (job->allotment)
-        return job->allotment;
+    if (job->links->allotment)
+        return job->links->allotment;
     struct live_allotment *allotment = mem_alloc(1, sizeof *allotment);
     allotment->row = (struct allotment_row){.job = job->row.id, .remaining = -1};
     allotment->job = job;
     change_new(core, ROW_ALLOTMENT, &allotment->item);
-    job->allotment = allotment;
+    job_link(core, job)->allotment = allotment;
     return allotment;
 }
 
 void allotment_forget(struct core *core, struct live_job *job)
 {
-    struct live_allotment *allotment = job->allotment;
+    struct live_allotment *allotment = job->links->allotment;
     if (!allotment)
         return;
     for (struct live_speed *speed = allotment->speeds; speed; speed = speed->next)
         change_delete(core, &speed->item);
     change_delete(core, &allotment->item);
-    job->allotment = NULL;
+    job_link(core, job)->allotment = NULL;
 }
 
 static bool speed_before(const struct speed_row *a, const struct speed_row *b)

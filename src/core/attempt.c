@@ -109,7 +109,7 @@ void attempt_yields(struct core *core, const struct live_attempt *attempt, int s
 
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan)
 {
-    assert(!job->attempt && !job->claims && job->row.state == JOB_QUEUED);
+    assert(!job->attempt && !job->links->claims && job->row.state == JOB_QUEUED);
     struct live_attempt *attempt = item_alloc(core, ROW_ATTEMPT, sizeof *attempt);
     attempt->job = job;
     attempt->row = (struct attempt_row){
@@ -331,7 +331,7 @@ static bool service_goes_on(
     int64_t started_ms = attempt->row.started_ms;
     if (!job->row.service || reason == END_DEADLINE)
         return false;
-    if (!job->replica && started_ms && core->now_ms - started_ms > job->row.backoff_max_ms)
+    if (!job->links->replica && started_ms && core->now_ms - started_ms > job->row.backoff_max_ms)
         job->row.failures = 0;
     return true;
 }

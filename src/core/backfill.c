@@ -54,12 +54,12 @@ bool promise_link(struct core *core, struct live_promise *promise)
     struct live_pool *pool = node->pool;
     if ((node->promises && node->promises->job != job) || (pool->promised && pool->promised != job))
         return false;
-    if (job->promises && job->promises->node->pool != pool)
+    if (job->links->promises && job->links->promises->node->pool != pool)
         return false;
-    if (!job->promises)
+    if (!job->links->promises)
         vec_push(&core->promised, job);
     pool->promised = job;
-    LIST_APPEND(job->promises, promise, next);
+    LIST_APPEND(job_link(core, job)->promises, promise, next);
     LIST_APPEND(node->promises, promise, next_on_node);
     journal_note(node, true);
     return true;
@@ -82,7 +82,7 @@ static void promise_add(
 
 static void promise_decide(struct core *core, const struct live_job *job)
 {
-    const struct live_promise *first = job->promises;
+    const struct live_promise *first = job->links->promises;
     decide(core, (struct core_decision){.kind = DECISION_PROMISE,
                      .job = job->row.id,
                      .team = job->row.team,
@@ -101,7 +101,7 @@ static int64_t next_look_ms(const struct core *core, int64_t begin_ms)
 static void promise_make(
     struct core *core, struct live_job *job, const struct projection *projection)
 {
-    assert(job->lane && !job->promises && projection->plan.size == job->row.size_min);
+    assert(job->lane && !job->links->promises && projection->plan.size == job->row.size_min);
     const struct live_counter *newest = core->counters[ROW_ATTEMPT];
     struct promise_row row = {
         .begin_ms = projection->begin_ms,
@@ -126,7 +126,7 @@ static bool promise_used(const struct live_job *job)
     if (!job->attempt)
         return false;
     const struct live_placement *got = job->attempt->placements;
-    const struct live_promise *one = job->promises;
+    const struct live_promise *one = job->links->promises;
     for (; got && one; got = got->next, one = one->next) {
         if (got->node != one->node || got->row.devices != one->row.devices ||
             got->row.ranks != one->row.ranks)
@@ -137,16 +137,16 @@ static bool promise_used(const struct live_job *job)
 
 void promise_release(struct core *core, struct live_job *job)
 {
-    assert(job->promises);
+    assert(job->links->promises);
     bool used = promise_used(job);
-    job->promises->node->pool->promised = NULL;
-    for (struct live_promise *one = job->promises, *next; one; one = next) {
+    job->links->promises->node->pool->promised = NULL;
+    for (struct live_promise *one = job->links->promises, *next; one; one = next) {
         next = one->next;
         one->node->promises = NULL;
         journal_note(one->node, true);
         change_delete(core, &one->item);
     }
-    job->promises = NULL;
+    job_link(core, job)->promises = NULL;
     size_t at = 0;
     while (core->promised.items[at] != job)
         at++;
@@ -162,7 +162,7 @@ void promise_release(struct core *core, struct live_job *job)
 void promises_touch(struct core *core)
 {
     for (size_t i = 0; i < core->promised.count; i++) {
-        struct live_promise *first = core->promised.items[i]->promises;
+        struct live_promise *first = core->promised.items[i]->links->promises;
         if (first->row.stale)
             continue;
         first->row.stale = 1;
@@ -180,7 +180,7 @@ void promise_release_node(struct core *core, struct live_node *node)
 static void promise_move(struct core *core, struct live_job *from, struct live_job *to)
 {
     VEC(struct live_promise) parts = {0};
-    for (const struct live_promise *one = from->promises; one; one = one->next)
+    for (const struct live_promise *one = from->links->promises; one; one = one->next)
         vec_push(&parts, *one);
     promise_release(core, from);
     for (size_t i = 0; i < parts.count; i++) {
@@ -250,13 +250,13 @@ static bool project_best(
  * capacity against its deadline changes its mind about what it waits for. */
 static bool may_be_promised(const struct live_job *job)
 {
-    return !job->shape->near && !job->row.spot_now;
+    return !job->shape->near && !job_spot(job);
 }
 
 int64_t promise_due_ms(const struct core *core, const struct live_job *job)
 {
     int64_t after_ms = core->options.reserve_after_ms;
-    if (after_ms < 0 || job->promises || !may_be_promised(job) || !any_pool_open(core, job))
+    if (after_ms < 0 || job->links->promises || !may_be_promised(job) || !any_pool_open(core, job))
         return MOMENT_NEVER;
     return job->row.queued_ms + after_ms;
 }
@@ -292,8 +292,8 @@ static bool promise_wanted(const struct core *core, const struct live_job *job)
 static void promise_improve(struct core *core, struct live_job *job)
 {
     struct projection sooner;
-    struct promise_row row = job->promises->row;
-    if (!project_best(core, job, job->promises->node->pool, &sooner))
+    struct promise_row row = job->links->promises->row;
+    if (!project_best(core, job, job->links->promises->node->pool, &sooner))
         return;
     if (projection_before(sooner.open, sooner.begin_ms, row.open, row.begin_ms)) {
         promise_release(core, job);
@@ -304,7 +304,7 @@ static void promise_improve(struct core *core, struct live_job *job)
 
 static void promise_look(struct core *core, struct live_job *job)
 {
-    struct live_promise *first = job->promises;
+    struct live_promise *first = job->links->promises;
     first->row.stale = 0;
     first->row.look_ms = next_look_ms(core, first->row.begin_ms);
     change_put(core, &first->item);
@@ -314,13 +314,13 @@ static void promise_look(struct core *core, struct live_job *job)
 /* Whether it is to be looked at again now. */
 static bool look_due(const struct core *core, const struct live_job *job)
 {
-    return job->promises->row.stale && job->promises->row.look_ms <= core->now_ms;
+    return job->links->promises->row.stale && job->links->promises->row.look_ms <= core->now_ms;
 }
 
 static void promise_settle(struct core *core, struct live_job *job, bool changed, bool look)
 {
     struct live_job *first = job->lane->first;
-    if (first != job && !first->promises) {
+    if (first != job && !first->links->promises) {
         promise_move(core, job, first);
         job = first;
     }
@@ -339,7 +339,7 @@ bool promises_settle(struct core *core, bool look)
     for (size_t i = 0; i < count; i++)
         jobs[i] = core->promised.items[i];
     for (size_t i = 0; i < count; i++) {
-        if (jobs[i]->promises)
+        if (jobs[i]->links->promises)
             promise_settle(core, jobs[i], changed, look);
     }
     bool again = core->promises_released;
@@ -347,8 +347,8 @@ bool promises_settle(struct core *core, bool look)
     for (size_t i = 0; i < core->promised.count; i++) {
         const struct live_job *job = core->promised.items[i];
         again |= look_due(core, job);
-        if (job->promises->row.stale)
-            core->wake_ms = least(core->wake_ms, job->promises->row.look_ms);
+        if (job->links->promises->row.stale)
+            core->wake_ms = least(core->wake_ms, job->links->promises->row.look_ms);
     }
     return again;
 }
@@ -359,7 +359,7 @@ struct live_node *promise_best(
     struct live_node *best = NULL;
     int64_t best_score = 0;
     for (size_t i = 0; i < core->promised.count; i++) {
-        const struct live_promise *one = core->promised.items[i]->promises;
+        const struct live_promise *one = core->promised.items[i]->links->promises;
         for (; one; one = one->next) {
             struct live_node *node = one->node;
             uint64_t pool = node->row.pool;
@@ -381,11 +381,11 @@ struct live_node *promise_best(
 
 static const char *promise_fault(const struct live_job *job)
 {
-    const struct promise_row *row = &job->promises->row;
+    const struct promise_row *row = &job->links->promises->row;
     int64_t ranks = 0;
     if (!job->lane)
         return "it has a promise and does not compete";
-    for (const struct live_promise *one = job->promises; one; one = one->next) {
+    for (const struct live_promise *one = job->links->promises; one; one = one->next) {
         const struct live_promise *there = one->node->promises;
         ranks += one->row.ranks;
         while (there && there != one)
@@ -404,11 +404,13 @@ const char *promises_fault(const struct core *core, uint64_t *ret_job)
 {
     size_t holders = 0;
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
-        if (!job->promises)
+        if (!job->links->promises)
             continue;
         holders++;
         *ret_job = job->row.id;
         const char *fault = promise_fault(job);
+        if (!fault && !promise_check(core, job))
+            fault = "a node that was found to keep its promise does not";
         if (fault)
             return fault;
     }

@@ -24,6 +24,9 @@ struct live_promise {
     struct live_node *node;
     struct live_promise *next;         /* of the job */
     struct live_promise *next_on_node; /* all of a node belong to one job */
+    /* When its node was last found to keep it: as many changes of the node, and of the topology, as
+     * there were then; 0: not yet. */
+    uint64_t kept_changes, kept_topology;
 };
 
 /* ---- backfill.c -------------------------------------------------------------------------------
@@ -60,8 +63,11 @@ const char *promises_fault(const struct core *core, uint64_t *ret_job);
 /* Whether the job may take what is promised to the other one. A strict order, the same as between
  * ranks of lanes: two jobs can not take from each other. */
 bool promise_goes_before(const struct live_job *job, const struct live_job *holder);
-/* Whether the place that is promised to the job will be there at its moment. */
+/* Whether the place that is promised to the job will be there at its moment. Looks at the nodes
+ * that changed since it was asked last. */
 bool promise_keeps(const struct core *core, const struct live_job *job);
+/* Whether all that was found to be kept, and needs no look, is: for core_check. */
+bool promise_check(const struct core *core, const struct live_job *job);
 /* Whether nothing is promised that the job has to respect. */
 bool promises_bind_none(const struct core *core, const struct live_job *job);
 /* Whether it has to respect all that is promised. */

@@ -24,12 +24,12 @@ static void blocked_waiting(const struct live_job *job, struct core_block *ret)
 {
     ret->until_ms = job->row.not_before_ms;
     ret->kind = BLOCK_MOMENT;
-    if (!job->depends)
+    if (!job->links->depends)
         return;
     ret->kind = BLOCK_DEPENDENCY;
-    ret->job = job->depends->on->row.id;
+    ret->job = job->links->depends->on->row.id;
     ret->other_jobs = -1;
-    for (const struct live_dependency *one = job->depends; one; one = one->next_of_job) {
+    for (const struct live_dependency *one = job->links->depends; one; one = one->next_of_job) {
         ret->job = one->on->row.id < ret->job ? one->on->row.id : ret->job;
         ret->other_jobs++;
     }
@@ -125,7 +125,7 @@ static void blocked_by_topology(
 /* A place is kept for it. */
 static void blocked_promise(const struct live_job *job, struct core_block *ret)
 {
-    const struct live_promise *first = job->promises;
+    const struct live_promise *first = job->links->promises;
     uint64_t last = first->row.node;
     ret->kind = BLOCK_PROMISE;
     ret->node = first->row.node;
@@ -143,14 +143,14 @@ static void blocked_by_promise(
 {
     for (size_t i = 0; i < core->promised.count; i++) {
         const struct live_job *holder = core->promised.items[i];
-        const struct live_pool *pool = holder->promises->node->pool;
+        const struct live_pool *pool = holder->links->promises->node->pool;
         if (ranks_of_pool(core, job, pool, false) < job->row.size_min)
             continue;
         ret->kind = BLOCK_KEPT;
         ret->job = holder->row.id;
-        ret->node = holder->promises->row.node;
-        ret->until_ms = holder->promises->row.begin_ms;
-        ret->until_open = holder->promises->row.open;
+        ret->node = holder->links->promises->row.node;
+        ret->until_ms = holder->links->promises->row.begin_ms;
+        ret->until_open = holder->links->promises->row.open;
         return;
     }
 }
@@ -159,14 +159,13 @@ static void blocked_by_promise(
 static bool blocked_by_spot(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
-    if (!spot_governs(core, job) || job->row.spot_now != SPOT_ON_SPOT)
+    if (!spot_governs(core, job) || job_spot(job) != SPOT_ON_SPOT)
         return false;
-    struct live_job elsewhere = *job;
-    elsewhere.row.spot_now = SPOT_ON_DEMAND;
+    struct spot_probe elsewhere;
     ret->kind = BLOCK_SPOT;
     ret->policy = core->options.spot;
-    ret->elsewhere = ranks_now(core, &elsewhere);
-    ret->until_ms = job->row.spot_again_ms;
+    ret->elsewhere = ranks_now(core, spot_probe(&elsewhere, job, SPOT_ON_DEMAND));
+    ret->until_ms = job->links->spot->row.again_ms;
     return true;
 }
 
@@ -176,7 +175,7 @@ static void blocked_by_round(
     int64_t next_ms = allot_next_ms(core);
     ret->kind = BLOCK_ROUND;
     ret->policy = core->allotment->name;
-    ret->target = job->allotment ? job->allotment->row.target : 0;
+    ret->target = job->links->allotment ? job->links->allotment->row.target : 0;
     ret->until_ms = next_ms > core->now_ms && next_ms != MOMENT_NEVER ? next_ms : 0;
 }
 
@@ -189,7 +188,7 @@ static void blocked_by_room(
     ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
     if (allot_governs(core, job))
         blocked_by_round(core, job, ret);
-    else if (job->promises)
+    else if (job->links->promises)
         blocked_promise(job, ret);
     else if (ret->held < ret->need && !blocked_by_spot(core, job, ret))
         blocked_by_promise(core, job, ret);
@@ -198,9 +197,9 @@ static void blocked_by_room(
 static void blocked_queued(
     const struct core *core, const struct live_job *job, struct core_block *ret)
 {
-    if (job->claims) {
+    if (job->links->claims) {
         ret->kind = BLOCK_CLAIM;
-        ret->node = job->claims->row.node;
+        ret->node = job->links->claims->row.node;
     } else if (!fit_possible(core, job->shape, job->row.size_min, false)) {
         ret->kind = BLOCK_IMPOSSIBLE;
         blocked_by_topology(core, job, ret);

@@ -139,17 +139,17 @@ static int check_job(const struct live_job *job, struct error *err)
         return wrong(err, "job", job->row.id, "its state contradicts its attempt");
     if ((state == JOB_STOPPING) != (job->attempt && job->attempt->row.stop_reason != END_NONE))
         return wrong(err, "job", job->row.id, "it is stopping and its attempt is not");
-    bool competes = state == JOB_QUEUED && !job->claims;
+    bool competes = state == JOB_QUEUED && !job->links->claims;
     if (competes != (job->lane != NULL))
         return wrong(err, "job", job->row.id, "it competes and is in no lane");
-    if (state == JOB_WAITING && !job->depends && job->timer_ms == MOMENT_NEVER)
+    if (state == JOB_WAITING && !job->links->depends && job->timer_ms == MOMENT_NEVER)
         return wrong(err, "job", job->row.id, "it waits for nothing");
-    if (job->claims && state != JOB_QUEUED)
+    if (job->links->claims && state != JOB_QUEUED)
         return wrong(err, "job", job->row.id, "it has claims and does not compete");
     int64_t claimed = 0;
-    for (const struct live_claim *claim = job->claims; claim; claim = claim->next)
+    for (const struct live_claim *claim = job->links->claims; claim; claim = claim->next)
         claimed += claim->row.ranks;
-    if (job->claims && (claimed < job->row.size_min || claimed > job->row.size_max))
+    if (job->links->claims && (claimed < job->row.size_min || claimed > job->row.size_max))
         return wrong(err, "job", job->row.id, "its claims are not for a whole gang");
     return 0;
 }
@@ -212,8 +212,13 @@ static int check_spot(const struct core *core, struct error *err)
 {
     size_t moving = 0;
     TABLE_EACH (core, ROW_JOB, struct live_job, job)
-        moving += job->row.spot_since_ms > 0;
-    if (moving != core->spot_jobs.count)
+        moving += job->links->spot != NULL;
+    for (size_t i = 0; i < core->spot_jobs.count; i++) {
+        const struct live_job *job = core->spot_jobs.items[i];
+        if (!job->links->spot || job->links->spot->job != job)
+            return wrong(err, "job", job->row.id, "it moves to spot pools and has no row for it");
+    }
+    if (moving != core->tables[ROW_SPOT].live || moving != core->spot_jobs.count)
         return error_set(err, ERR_CORRUPT, "the list of jobs that move to spot pools is wrong");
     return 0;
 }
@@ -244,7 +249,7 @@ static int check_counts(const struct core *core, struct error *err)
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
         queued += job->row.state == JOB_QUEUED;
         running += job->row.state == JOB_RUNNING;
-        claimants += job->claims != NULL;
+        claimants += job->links->claims != NULL;
     }
     if (queued != core->jobs_queued || running != core->jobs_running ||
         claimants != (int64_t)core->claimants.count)
@@ -299,7 +304,7 @@ static int check_arrays(const struct core *core, struct error *err)
             continue;
         TABLE_EACH (core, ROW_JOB, struct live_job, job) {
             live += job->array == array;
-            active += job->array == array && (job->attempt || job->claims);
+            active += job->array == array && (job->attempt || job->links->claims);
         }
         if (live != array->live || active != array->active ||
             (array->parallel > 0 && active > array->parallel))
@@ -402,7 +407,7 @@ static int check_allotments(const struct core *core, struct error *err)
                 return wrong(err, "speed", one->row.id, "out of order");
             before = one;
         }
-        if (allotment->job->allotment != allotment || speeds != allotment->speed_count)
+        if (allotment->job->links->allotment != allotment || speeds != allotment->speed_count)
             return wrong(err, "allotment", allotment->row.id, "its job or speeds have another");
     }
     return 0;

@@ -38,18 +38,18 @@ static void claim_count(struct core *core, struct live_claim *claim, int sign)
 void claim_link(struct core *core, struct live_claim *claim)
 {
     struct live_job *job = claim->job;
-    if (!job->claims) {
+    if (!job->links->claims) {
         vec_push(&core->claimants, job);
         array_count(job, 1);
     }
-    LIST_APPEND(job->claims, claim, next);
+    LIST_APPEND(job_link(core, job)->claims, claim, next);
     vec_push(&claim->node->claims, claim);
     claim_count(core, claim, 1);
 }
 
 void claims_make(struct core *core, struct live_job *job, const struct plan *plan)
 {
-    assert(!job->claims && job->row.state == JOB_QUEUED);
+    assert(!job->links->claims && job->row.state == JOB_QUEUED);
     queue_remove(core, job);
     for (size_t i = 0; i < plan->parts.count; i++) {
         const struct plan_part *part = &plan->parts.items[i];
@@ -84,8 +84,8 @@ static void claimant_remove(struct core *core, struct live_job *job)
 
 void claims_release(struct core *core, struct live_job *job)
 {
-    assert(job->claims);
-    for (struct live_claim *claim = job->claims, *next; claim; claim = next) {
+    assert(job->links->claims);
+    for (struct live_claim *claim = job->links->claims, *next; claim; claim = next) {
         next = claim->next;
         struct live_node *node = claim->node;
         size_t at = 0;
@@ -95,7 +95,7 @@ void claims_release(struct core *core, struct live_job *job)
         claim_count(core, claim, -1);
         change_delete(core, &claim->item);
     }
-    job->claims = NULL;
+    job_link(core, job)->claims = NULL;
     claimant_remove(core, job);
     array_count(job, -1);
     core->free_version++;
@@ -121,7 +121,7 @@ void claims_release_node(struct core *core, struct live_node *node)
 /* The place that the claims keep, as a plan. */
 static void claims_plan(const struct live_job *job, struct plan *plan)
 {
-    for (const struct live_claim *claim = job->claims; claim; claim = claim->next) {
+    for (const struct live_claim *claim = job->links->claims; claim; claim = claim->next) {
         vec_push(&plan->parts, ((struct plan_part){claim->node, claim->row.devices,
                                    claim->row.device_milli, claim->row.ranks}));
         plan->size += claim->row.ranks;
@@ -235,7 +235,7 @@ void claims_settle(struct core *core)
     SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count, sizeof *jobs);
     memcpy(jobs, core->claimants.items, count * sizeof *jobs);
     for (size_t i = 0; i < count; i++) {
-        if (jobs[i]->claims)
+        if (jobs[i]->links->claims)
             claim_settle(core, jobs[i]);
     }
 }

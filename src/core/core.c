@@ -105,6 +105,7 @@ static void tables_free(struct core *core)
         vec_free(&core->tables[kind].entries);
         slab_finish(&core->slabs[kind]);
     }
+    slab_finish(&core->job_links);
 }
 
 void core_destroy(struct core *core)
@@ -186,6 +187,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_REPLICA] = sizeof(struct live_replica),
         [ROW_ALLOTMENT] = sizeof(struct live_allotment),
         [ROW_SPEED] = sizeof(struct live_speed),
+        [ROW_SPOT] = sizeof(struct live_spot),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +
@@ -213,6 +215,7 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
     };
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);
+    counts.bytes += core->jobs_linked * (int64_t)sizeof(struct job_links);
     counts.bytes += map_bytes(&core->symbols) + map_bytes(&core->jobs_by_name);
     *ret_counts = counts;
 }

@@ -6,20 +6,21 @@
 
 #include <assert.h>
 
-void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on)
+void dependency_link(struct core *core, struct live_dependency *dependency, struct live_job *job,
+    struct live_job *on)
 {
     assert(job && on && job != on);
     dependency->job = job;
     dependency->on = on;
-    dependency->next_of_job = job->depends;
-    job->depends = dependency;
-    dependency->next_of_on = on->dependents;
-    on->dependents = dependency;
+    dependency->next_of_job = job->links->depends;
+    job_link(core, job)->depends = dependency;
+    dependency->next_of_on = on->links->dependents;
+    job_link(core, on)->dependents = dependency;
 }
 
 void dependency_drop(struct core *core, struct live_dependency *dependency)
 {
-    LIST_REMOVE(dependency->job->depends, dependency, next_of_job);
-    LIST_REMOVE(dependency->on->dependents, dependency, next_of_on);
+    LIST_REMOVE(job_link(core, dependency->job)->depends, dependency, next_of_job);
+    LIST_REMOVE(job_link(core, dependency->on)->dependents, dependency, next_of_on);
     change_retire(core, &dependency->item);
 }

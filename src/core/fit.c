@@ -205,7 +205,7 @@ bool fit_possible(const struct core *core, const struct live_shape *shape, int64
 
 static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)
 {
-    for (const struct live_job_label *label = job->labels; label; label = label->next) {
+    for (const struct live_job_label *label = job->links->labels; label; label = label->next) {
         if (label->row.key == key && label->row.value == value)
             return true;
     }
@@ -288,7 +288,7 @@ int32_t fit_ranks(const struct core *core, const struct live_job *job, const str
 {
     const struct shape_row *shape = &job->shape->row;
     struct node_view view;
-    if (job->row.spot_now && (job->row.spot_now == SPOT_ON_SPOT) != node->pool->row.spot)
+    if (job_spot(job) && (job_spot(job) == SPOT_ON_SPOT) != node->pool->row.spot)
         return 0;
     if (node->promises)
         node = promise_view(core, job, node, &view);

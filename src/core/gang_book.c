@@ -61,10 +61,9 @@ static bool guaranteed_above(const struct live_team *team)
 
 static bool may_be_kept(const struct core *core, const struct live_job *job)
 {
-    return !core->foresight_off && core->apart_shapes == 0 && !job->shape->near &&
-           !job->row.spot_now && !job->promises && core->scores.journal.open &&
-           core->yielding.count > 0 && core->yielding.items[0].priority >= job->row.priority &&
-           !guaranteed_above(job->team);
+    return !core->foresight_off && core->apart_shapes == 0 && !job->shape->near && !job_spot(job) &&
+           !job->links->promises && core->scores.journal.open && core->yielding.count > 0 &&
+           core->yielding.items[0].priority >= job->row.priority && !guaranteed_above(job->team);
 }
 
 static bool is_for(

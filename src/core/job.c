@@ -20,6 +20,34 @@
 
 #include <assert.h>
 
+const struct job_links job_links_none;
+
+struct live_job *job_create(struct core *core)
+{
+    struct live_job *job = item_alloc(core, ROW_JOB, sizeof *job);
+    job->links = &job_links_none;
+    job->timer_ms = MOMENT_NEVER;
+    return job;
+}
+
+struct job_links *job_link(struct core *core, struct live_job *job)
+{
+    if (job->links == &job_links_none) {
+        job->links = slab_alloc(&core->job_links, sizeof *job->links);
+        core->jobs_linked++;
+    }
+    return (struct job_links *)job->links;
+}
+
+void job_links_free(struct core *core, struct live_job *job)
+{
+    if (job->links == &job_links_none)
+        return;
+    slab_free(&core->job_links, (struct job_links *)job->links);
+    job->links = &job_links_none;
+    core->jobs_linked--;
+}
+
 bool job_firm(const struct live_job *job)
 {
     const struct job_row *row = &job->row;
@@ -47,14 +75,14 @@ static void count_state(struct core *core, int32_t state, int sign)
 void job_set_state(struct core *core, struct live_job *job, enum job_state state)
 {
     assert(!job_state_ended(job->row.state));
-    if (state != JOB_QUEUED && job->claims)
+    if (state != JOB_QUEUED && job->links->claims)
         claims_release(core, job);
     if (state != JOB_QUEUED)
         queue_remove(core, job);
     count_state(core, job->row.state, -1);
     count_state(core, (int32_t)state, 1);
     job->row.state = (int32_t)state;
-    if (state == JOB_QUEUED && !job->lane && !job->claims)
+    if (state == JOB_QUEUED && !job->lane && !job->links->claims)
         queue_add(core, job);
     timer_set(core, job);
     change_put(core, &job->item);
@@ -63,7 +91,7 @@ void job_set_state(struct core *core, struct live_job *job, enum job_state state
 void job_ready(struct core *core, struct live_job *job)
 {
     assert(!job->attempt);
-    if (job->depends || job->row.not_before_ms > core->now_ms) {
+    if (job->links->depends || job->row.not_before_ms > core->now_ms) {
         job_set_state(core, job, JOB_WAITING);
         return;
     }
@@ -77,11 +105,12 @@ void job_ready(struct core *core, struct live_job *job)
 
 static void job_forget(struct core *core, struct live_job *job)
 {
-    while (job->depends)
-        dependency_drop(core, job->depends);
-    for (struct live_job_label *label = job->labels; label; label = label->next)
+    while (job->links->depends)
+        dependency_drop(core, job->links->depends);
+    for (struct live_job_label *label = job->links->labels; label; label = label->next)
         change_retire(core, &label->item);
-    job->labels = NULL;
+    if (job->links->labels)
+        job_link(core, job)->labels = NULL;
     replica_forget(core, job);
     core->governed -= allot_governs(core, job);
     allotment_forget(core, job);
@@ -101,8 +130,8 @@ typedef VEC(struct live_job *) job_vec;
 static void release_dependents(struct core *core, struct live_job *job, job_vec *ending)
 {
     bool succeeded = job->row.state == JOB_SUCCEEDED;
-    while (job->dependents) {
-        struct live_dependency *dependency = job->dependents;
+    while (job->links->dependents) {
+        struct live_dependency *dependency = job->links->dependents;
         struct live_job *dependent = dependency->job;
         bool fails = !succeeded && dependency->row.condition == DEPENDENCY_SUCCEEDED;
         dependency_drop(core, dependency);
@@ -111,7 +140,7 @@ static void release_dependents(struct core *core, struct live_job *job, job_vec 
         if (fails) {
             dependent->row.end_reason = END_DEPENDENCY;
             vec_push(ending, dependent);
-        } else if (!dependent->depends && dependent->row.state == JOB_WAITING) {
+        } else if (!dependent->links->depends && dependent->row.state == JOB_WAITING) {
             job_ready(core, dependent);
         }
     }
@@ -120,7 +149,7 @@ static void release_dependents(struct core *core, struct live_job *job, job_vec 
 static void job_end_one(struct core *core, struct live_job *job, enum job_state state)
 {
     assert(!job->attempt && job_state_ended((int32_t)state));
-    if (job->claims)
+    if (job->links->claims)
         claims_release(core, job);
     queue_remove(core, job);
     timer_clear(core, job);
@@ -188,7 +217,7 @@ int core_job_hold(struct core *core, uint64_t id, struct error *err)
     if (job->attempt)
         return error_set(err, ERR_CONFLICT, "job %llu is %s and can not be held: cancel it",
             (unsigned long long)id, job_state_names[job->row.state]);
-    if (job->replica)
+    if (job->links->replica)
         return error_set(err, ERR_CONFLICT,
             "job %llu is a replica and can not be held: scale its service down",
             (unsigned long long)id);

@@ -35,13 +35,14 @@ struct live_dependency {
     struct live_dependency *next_of_job, *next_of_on;
 };
 
-struct live_job {
+struct live_spot {
     struct item item;
-    struct job_row row;
-    struct live_team *team;
-    struct live_shape *shape;
-    struct live_attempt *attempt;
-    struct live_array *array;
+    struct spot_row row;
+    struct live_job *job;
+};
+
+/* What few jobs have. Those that have none of it share one that is empty. */
+struct job_links {
     struct live_job_label *labels;
     struct live_dependency *depends;    /* what it waits for */
     struct live_dependency *dependents; /* what waits for it */
@@ -49,15 +50,38 @@ struct live_job {
     struct live_promise *promises;
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
-    struct lane *lane;                /* it competes in, or NULL */
+    struct live_spot *spot;           /* NULL: it does not move between spot pools and others */
+};
+extern const struct job_links job_links_none;
+
+struct live_job {
+    struct item item;
+    struct job_row row;
+    struct live_team *team;
+    struct live_shape *shape;
+    struct live_attempt *attempt;
+    struct live_array *array;
+    const struct job_links *links; /* never NULL; job_link() gives one to write to */
+    struct lane *lane;             /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
-    int64_t timer_ms; /* MOMENT_NEVER: none */
-    size_t timer_position;
+    int64_t timer_ms;        /* MOMENT_NEVER: none */
+    uint32_t timer_position; /* in the heap of those that have one */
 };
 
 /* ---- job.c ------------------------------------------------------------------------------------
  */
 
+/* Where the job may be placed now: enum spot_place; SPOT_NOWHERE: wherever it may. */
+static inline int32_t job_spot(const struct live_job *job)
+{
+    return job->links->spot ? job->links->spot->row.now : SPOT_NOWHERE;
+}
+/* An object without a row, with no links and no timer. */
+struct live_job *job_create(struct core *core);
+/* The job's own links, which are there from the first call to the job's end. */
+struct job_links *job_link(struct core *core, struct live_job *job);
+/* Frees the job's own links, when its object goes. */
+void job_links_free(struct core *core, struct live_job *job);
 /* Not preempted (any more): what it holds can not be taken back. */
 bool job_firm(const struct live_job *job);
 void job_set_state(struct core *core, struct live_job *job, enum job_state state);
@@ -75,6 +99,16 @@ static inline uint64_t name_key(const struct live_team *team, uint32_t name)
 {
     return team->row.id << 32 | name;
 }
+
+/* A copy of a job that moves, as it would be if it might be placed there. */
+struct spot_probe {
+    struct live_job job;
+    struct job_links links;
+    struct live_spot spot;
+};
+/* Fills the probe and returns its job. */
+const struct live_job *spot_probe(
+    struct spot_probe *probe, const struct live_job *job, enum spot_place where);
 
 /* ---- array.c ----------------------------------------------------------------------------------
  */
@@ -94,7 +128,8 @@ void array_count(struct live_job *job, int sign);
  */
 
 /* Hangs the dependency into the lists of the job that waits and of the one it waits for. */
-void dependency_link(struct live_dependency *dependency, struct live_job *job, struct live_job *on);
+void dependency_link(struct core *core, struct live_dependency *dependency, struct live_job *job,
+    struct live_job *on);
 /* Retires it: it is satisfied, or one of its ends is gone. */
 void dependency_drop(struct core *core, struct live_dependency *dependency);
 

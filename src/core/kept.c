@@ -38,7 +38,7 @@ static bool promise_binds(
     if (job == holder)
         return false;
     /* Nobody knows when victims have left, so nobody knows when a claimant ends. */
-    if (!core->claiming && job_leaves_ms(core, job) <= holder->promises->row.begin_ms)
+    if (!core->claiming && job_leaves_ms(core, job) <= holder->links->promises->row.begin_ms)
         return false;
     return !promise_goes_before(job, holder);
 }
@@ -247,12 +247,38 @@ static bool node_keeps(const struct live_node *node)
     return has_room(node, &promised, &stays);
 }
 
+static bool part_keeps(const struct core *core, const struct live_promise *promise)
+{
+    const struct live_node *node = promise->node;
+    return node_takes_work(node) && fit_matches(core, promise->job->shape, node) &&
+           maintenance_allows(node, promise->row.begin_ms) && node_keeps(node);
+}
+
+/* Whether nothing has happened to its node since it was found to keep the promise. An attempt that
+ * is told to stop leaves earlier than it would have, so that takes nothing away. */
+static bool part_known(const struct core *core, const struct live_promise *promise)
+{
+    return promise->kept_topology == core->topology_version &&
+           promise->kept_changes == promise->node->changes;
+}
+
 bool promise_keeps(const struct core *core, const struct live_job *job)
 {
-    for (const struct live_promise *one = job->promises; one; one = one->next) {
-        const struct live_node *node = one->node;
-        if (!node_takes_work(node) || !fit_matches(core, job->shape, node) ||
-            !maintenance_allows(node, one->row.begin_ms) || !node_keeps(node))
+    for (struct live_promise *one = job->links->promises; one; one = one->next) {
+        if (part_known(core, one))
+            continue;
+        if (!part_keeps(core, one))
+            return false;
+        one->kept_topology = core->topology_version;
+        one->kept_changes = one->node->changes;
+    }
+    return true;
+}
+
+bool promise_check(const struct core *core, const struct live_job *job)
+{
+    for (const struct live_promise *one = job->links->promises; one; one = one->next) {
+        if (part_known(core, one) && !part_keeps(core, one))
             return false;
     }
     return true;

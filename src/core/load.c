@@ -38,13 +38,18 @@ static int corrupt(const struct loader *in, enum row_kind kind, const char *what
         *(const uint64_t *)in->row, what);
 }
 
-/* A new object of the kind with the row copied in and the table told. */
-static void *object_load(const struct loader *in, enum row_kind kind, size_t size)
+/* Copies the row into a new object, and tells the table. */
+static void object_known(const struct loader *in, enum row_kind kind, struct item *item)
 {
-    struct item *item = item_alloc(in->core, kind, size);
     memcpy(item_row(item), in->row, row_type(kind)->size);
     table_add(in->core, kind, item);
     symbols_hold(in->core, item);
+}
+
+static void *object_load(const struct loader *in, enum row_kind kind, size_t size)
+{
+    struct item *item = item_alloc(in->core, kind, size);
+    object_known(in, kind, item);
     return item;
 }
 
@@ -237,20 +242,12 @@ static bool length_sane(int64_t ms)
     return ms >= 0 && ms <= TIME_MS_MAX;
 }
 
-static bool spot_sane(const struct job_row *row)
-{
-    return length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
-           length_sane(row->restart_ms) && length_sane(row->saved_ms) &&
-           length_sane(row->spot_since_ms) && length_sane(row->spot_again_ms) && row->vain >= 0 &&
-           length_sane(row->grace_ms) && length_sane(row->deadline_ms) && row->spot_now >= 0 &&
-           (row->spot_since_ms > 0 || row->spot_again_ms == 0) && row->spot_now <= SPOT_ON_DEMAND;
-}
-
 static bool job_sane(const struct job_row *row)
 {
     return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
            row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
-           row->time_limit_ms >= 0 && spot_sane(row);
+           row->time_limit_ms >= 0 && row->vain >= 0 && length_sane(row->grace_ms) &&
+           length_sane(row->deadline_ms);
 }
 
 static int load_job(const struct loader *in)
@@ -266,14 +263,13 @@ static int load_job(const struct loader *in)
         return corrupt(in, ROW_JOB, "its name is taken");
     if (row->name_hash != hash_text(core_symbol(in->core, row->name)))
         return corrupt(in, ROW_JOB, "not the hash of its name");
-    struct live_job *job = LOAD(in, ROW_JOB, struct live_job);
+    struct live_job *job = job_create(in->core);
+    object_known(in, ROW_JOB, &job->item);
     job->team = team;
     job->shape = shape;
-    job->timer_ms = MOMENT_NEVER;
     shape_ref(in->core, shape);
     team->jobs++;
     in->core->governed += allot_governs(in->core, job);
-    spot_link(in->core, job);
     idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
@@ -287,7 +283,7 @@ static int load_job_label(const struct loader *in)
     if (!job)
         return corrupt(in, ROW_JOB_LABEL, "no job");
     struct live_job_label *label = LOAD(in, ROW_JOB_LABEL, struct live_job_label);
-    LIST_APPEND(job->labels, label, next);
+    LIST_APPEND(job_link(in->core, job)->labels, label, next);
     return 0;
 }
 
@@ -299,7 +295,7 @@ static int load_dependency(const struct loader *in)
     if (!job || !on || row->on_job >= row->job)
         return corrupt(in, ROW_DEPENDENCY, "no job, or none that was there before");
     struct live_dependency *dependency = LOAD(in, ROW_DEPENDENCY, struct live_dependency);
-    dependency_link(dependency, job, on);
+    dependency_link(in->core, dependency, job, on);
     return 0;
 }
 
@@ -367,11 +363,11 @@ static int load_claim(const struct loader *in)
     struct live_claim *claim = LOAD(in, ROW_CLAIM, struct live_claim);
     claim->job = job;
     claim->node = node;
-    if (!job->claims) {
+    if (!job->links->claims) {
         vec_push(&in->core->claimants, job);
         array_count(job, 1);
     }
-    LIST_APPEND(job->claims, claim, next);
+    LIST_APPEND(job_link(in->core, job)->claims, claim, next);
     vec_push(&node->claims, claim);
     node_claim(node, &job->shape->row, row->devices, row->device_milli, row->ranks, 1);
     return 0;
@@ -382,7 +378,7 @@ static int load_promise(const struct loader *in)
     const struct promise_row *row = in->row;
     struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
     struct live_node *node = FIND(in, ROW_NODE, struct live_node, row->node);
-    if (!job || !node || job->attempt || job->claims || job->row.state != JOB_QUEUED)
+    if (!job || !node || job->attempt || job->links->claims || job->row.state != JOB_QUEUED)
         return corrupt(in, ROW_PROMISE, "no job that competes or no node");
     if (!held_sane(node, row->devices, row->device_milli, row->ranks) || row->begin_ms < 0)
         return corrupt(in, ROW_PROMISE, "devices, ranks or moment out of range");
@@ -419,10 +415,10 @@ static int load_replica(const struct loader *in)
     const struct replica_row *row = in->row;
     struct live_service *service = FIND(in, ROW_SERVICE, struct live_service, row->service);
     struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
-    if (!service || !job || job->replica || !job->row.service || job->team != service->team)
+    if (!service || !job || job->links->replica || !job->row.service || job->team != service->team)
         return corrupt(in, ROW_REPLICA, "no service, or no job for it");
     struct live_replica *replica = LOAD(in, ROW_REPLICA, struct live_replica);
-    replica_link(replica, service, job);
+    replica_link(in->core, replica, service, job);
     in->core->replicas_ready += replica->row.ready;
     return 0;
 }
@@ -431,14 +427,14 @@ static int load_allotment(const struct loader *in)
 {
     const struct allotment_row *row = in->row;
     struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
-    if (!job || job->allotment)
+    if (!job || job->links->allotment)
         return corrupt(in, ROW_ALLOTMENT, "no job, or it has one");
     if (row->target < 0 || row->target > GANG_SIZE_MAX || row->served_ms < 0 ||
         row->served_device_ms < 0 || row->remaining < -1 || row->restart_ms < 0)
         return corrupt(in, ROW_ALLOTMENT, "numbers out of range");
     struct live_allotment *allotment = LOAD(in, ROW_ALLOTMENT, struct live_allotment);
     allotment->job = job;
-    job->allotment = allotment;
+    job_link(in->core, job)->allotment = allotment;
     return 0;
 }
 
@@ -452,6 +448,26 @@ static int load_speed(const struct loader *in)
     if (row->ranks < 1 || row->ranks > GANG_SIZE_MAX || row->nodes < 1 || row->rate_milli < 0)
         return corrupt(in, ROW_SPEED, "numbers out of range");
     speed_link(allotment, LOAD(in, ROW_SPEED, struct live_speed));
+    return 0;
+}
+
+static bool spot_sane(const struct spot_row *row)
+{
+    return row->duration_ms > 0 && length_sane(row->duration_ms) && length_sane(row->interval_ms) &&
+           length_sane(row->restart_ms) && length_sane(row->saved_ms) && row->since_ms > 0 &&
+           length_sane(row->since_ms) && length_sane(row->again_ms) && row->now >= SPOT_NOWHERE &&
+           row->now <= SPOT_ON_DEMAND;
+}
+
+static int load_spot(const struct loader *in)
+{
+    const struct spot_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job || job->links->spot)
+        return corrupt(in, ROW_SPOT, "no job, or it has one");
+    if (!job->row.deadline_ms || !spot_sane(row))
+        return corrupt(in, ROW_SPOT, "numbers out of range, or a job without a deadline");
+    spot_link(in->core, LOAD(in, ROW_SPOT, struct live_spot), job);
     return 0;
 }
 
@@ -482,6 +498,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_REPLICA] = load_replica,
     [ROW_ALLOTMENT] = load_allotment,
     [ROW_SPEED] = load_speed,
+    [ROW_SPOT] = load_spot,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)
@@ -553,12 +570,13 @@ static int link_jobs(struct core *core, struct error *err)
         bool active = state >= JOB_STARTING;
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
         if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
-            (job->claims && state != JOB_QUEUED) || (job->depends && state > JOB_WAITING))
+            (job->links->claims && state != JOB_QUEUED) ||
+            (job->links->depends && state > JOB_WAITING))
             return error_set(
                 err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);
         core->jobs_queued += state == JOB_QUEUED;
         core->jobs_running += state == JOB_RUNNING;
-        if (state == JOB_QUEUED && !job->claims)
+        if (state == JOB_QUEUED && !job->links->claims)
             queue_add(core, job);
         timer_set(core, job);
     }

@@ -86,7 +86,7 @@ static bool known(struct core *core, const struct live_job *job, int which, bool
 
 static bool known_any(struct core *core, const struct live_job *job, bool now)
 {
-    if (job->row.spot_now)
+    if (job_spot(job))
         return false;
     return known(core, job, NOFIT_ANY, now) ||
            (job->shape->nofit[NOFIT_BOUND].version && promises_bind_all(core, job) &&
@@ -107,7 +107,7 @@ void nofit_remember(struct core *core, const struct live_job *job, const struct 
 {
     struct live_shape *shape = job->shape;
     assert(plan->most < job->row.size_min);
-    if (shape->near || job->row.spot_now || core->apart_shapes > 0 ||
+    if (shape->near || job_spot(job) || core->apart_shapes > 0 ||
         core->reservation_next_ms != MOMENT_NEVER)
         return;
     struct nofit *nofit = &shape->nofit[promises_bind_none(core, job) ? NOFIT_ANY : NOFIT_BOUND];
@@ -146,8 +146,8 @@ bool nofit_check(const struct core *core, const struct live_job *job)
 {
     for (int which = NOFIT_BOUND; which <= NOFIT_ANY; which++) {
         const struct nofit *nofit = &job->shape->nofit[which];
-        bool applies = lasts(core, nofit) && nofit->ranks <= job->row.size_min &&
-                       !job->row.spot_now && job->shape->row.topology != WISH_REQUIRED &&
+        bool applies = lasts(core, nofit) && nofit->ranks <= job->row.size_min && !job_spot(job) &&
+                       job->shape->row.topology != WISH_REQUIRED &&
                        (which == NOFIT_ANY || promises_bind_all(core, job));
         if (applies && !holds(core, job, which))
             return false;

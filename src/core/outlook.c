@@ -49,7 +49,7 @@ static bool is_bounded(const struct live_job *job)
 static bool stirs(struct foresight *foresight, const struct live_job *job, bool stuck)
 {
     struct core *core = foresight->core;
-    if (job->shape->near || (job->promises && !stuck))
+    if (job->shape->near || (job->links->promises && !stuck))
         return true;
     int64_t due_ms = promise_due_ms(core, job);
     if (stuck) {
@@ -71,7 +71,7 @@ static void lane_foresee(struct foresight *foresight, struct lane *lane)
     lane->outlook = stuck ? LANE_STUCK : LANE_OPEN;
     int32_t priority = job->row.priority;
     foresight->highest = priority > foresight->highest ? priority : foresight->highest;
-    if ((!stuck || job->promises) && priority < foresight->lowest)
+    if ((!stuck || job->links->promises) && priority < foresight->lowest)
         foresight->lowest = priority;
     foresight->open |= !stuck;
     foresight->entitled =

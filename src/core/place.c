@@ -207,7 +207,10 @@ static void part_add(const struct core *core, const struct live_job *job,
     vec_push(&plan->parts, ((struct plan_part){.node = choice->node, .ranks = choice->use}));
 }
 
-/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. */
+enum { FETCH_AHEAD = 12 };
+
+/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. Most have none
+ * for a gang that waits, and are in no cache: their numbers are fetched ahead. */
 static void choices_collect(struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, const int32_t *rooms, int32_t size_max,
     struct choices *choices)
@@ -216,6 +219,8 @@ static void choices_collect(struct core *core, const struct live_job *job,
     int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = nodes[i];
+        if (rooms && i + FETCH_AHEAD < count)
+            __builtin_prefetch(&nodes[i + FETCH_AHEAD]->ordinal);
         if (rooms && rooms[node->ordinal] == 0)
             continue;
         int32_t ranks = fit_ranks(core, job, node, ask);
@@ -423,7 +428,7 @@ bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, 
     struct plan *plan)
 {
     assert(size_min >= 1 && size_min <= size_max);
-    if (size_max == 1 && !job->row.spot_now && !job->shape->socket && score_usable(core, job))
+    if (size_max == 1 && !job_spot(job) && !job->shape->socket && score_usable(core, job))
         return plan_one(core, job, plan);
     return plan_any(core, job, size_min, size_max, plan);
 }

@@ -211,7 +211,7 @@ static struct book *book_find(const struct preempt_books *books, const struct li
         struct book *book = books->list.items[i];
         if (book->shape == job->shape && book->team == job->team &&
             book->time_limit_ms == job->row.time_limit_ms && book->priority == job->row.priority &&
-            book->spot == job->row.spot_now)
+            book->spot == job_spot(job))
             return book;
     }
     return NULL;
@@ -225,7 +225,7 @@ static struct book *book_make(struct core *core, struct live_job *job, struct vi
     book->team = job->team;
     book->time_limit_ms = job->row.time_limit_ms;
     book->priority = job->row.priority;
-    book->spot = job->row.spot_now;
+    book->spot = job_spot(job);
     book->count = shape->candidates.count;
     book->pages = mem_alloc(book->count + 1, sizeof *book->pages);
     book->heap = mem_alloc(book->count + 1, sizeof *book->heap);
@@ -402,7 +402,7 @@ static bool preempt_pools(struct core *core, struct live_job *job, struct preemp
 bool preempt_for(
     struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
 {
-    assert(!job->attempt && !job->claims && !core->claiming);
+    assert(!job->attempt && !job->links->claims && !core->claiming);
     shape_candidates(core, job->shape);
     core->claiming = true;
     *ret_cheap = false;

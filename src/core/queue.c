@@ -60,7 +60,7 @@ static struct lane_key key_of(const struct core *core, const struct live_job *jo
         .priority = job->row.priority,
         .size_min = job->row.size_min,
         .size_max = job->row.size_max,
-        .spot = job->row.spot_now,
+        .spot = job_spot(job),
         .firm = job_firm(job),
         .governed = allot_governs(core, job),
     };
@@ -158,7 +158,7 @@ static struct live_job *lane_place(const struct lane *lane, const struct live_jo
 
 void queue_add(struct core *core, struct live_job *job)
 {
-    assert(!job->lane && job->row.state == JOB_QUEUED && !job->claims);
+    assert(!job->lane && job->row.state == JOB_QUEUED && !job->links->claims);
     struct lane *lane = lane_of(core, job);
     struct live_job *after = lane_place(lane, job);
     struct live_job *next = after ? after->lane_next : lane->first;
@@ -176,7 +176,7 @@ void queue_remove(struct core *core, struct live_job *job)
     struct lane *lane = job->lane;
     if (!lane)
         return;
-    if (job->promises)
+    if (job->links->promises)
         promise_release(core, job);
     struct live_job *before = job->lane_previous, *next = job->lane_next;
     *(before ? &before->lane_next : &lane->first) = next;

@@ -57,28 +57,29 @@ struct replica_counts replicas_count(const struct live_service *service)
     return counts;
 }
 
-void replica_link(struct live_replica *replica, struct live_service *service, struct live_job *job)
+void replica_link(struct core *core, struct live_replica *replica, struct live_service *service,
+    struct live_job *job)
 {
-    assert(!job->replica);
+    assert(!job->links->replica);
     replica->service = service;
     replica->job = job;
-    job->replica = replica;
+    job_link(core, job)->replica = replica;
     vec_push(&service->replicas, replica);
     count(&service->counts, replica, 1);
 }
 
 void replica_leave(struct core *core, struct live_job *job, enum end_reason reason)
 {
-    if (!job->replica)
+    if (!job->links->replica)
         return;
     replica_unready(core, job, reason);
-    count(&job->replica->service->counts, job->replica, -1);
-    service_touch(core, job->replica->service);
+    count(&job->links->replica->service->counts, job->links->replica, -1);
+    service_touch(core, job->links->replica->service);
 }
 
 void replica_forget(struct core *core, struct live_job *job)
 {
-    struct live_replica *replica = job->replica;
+    struct live_replica *replica = job->links->replica;
     if (!replica)
         return;
     struct live_service *service = replica->service;
@@ -87,7 +88,7 @@ void replica_forget(struct core *core, struct live_job *job)
         at++;
     vec_remove(&service->replicas, at);
     count(&service->counts, replica, -1);
-    job->replica = NULL;
+    job_link(core, job)->replica = NULL;
     change_retire(core, &replica->item);
     service_touch(core, service);
     service_vanish(core, service);
@@ -130,8 +131,8 @@ static void ready_end(struct core *core, struct live_replica *replica, enum end_
 
 void replica_unready(struct core *core, struct live_job *job, enum end_reason reason)
 {
-    if (job->replica && job->replica->row.ready)
-        ready_end(core, job->replica, reason);
+    if (job->links->replica && job->links->replica->row.ready)
+        ready_end(core, job->links->replica, reason);
 }
 
 bool core_replica_report(
@@ -139,9 +140,10 @@ bool core_replica_report(
 {
     struct live_job *job = (struct live_job *)table_find(core, ROW_JOB, id);
     /* Running: the attempt has started, and was not told to stop. */
-    if (!job || !job->replica || job->row.attempt != attempt || job->row.state != JOB_RUNNING)
+    if (!job || !job->links->replica || job->row.attempt != attempt ||
+        job->row.state != JOB_RUNNING)
         return false;
-    struct live_replica *replica = job->replica;
+    struct live_replica *replica = job->links->replica;
     if (report == REPLICA_UNHEALTHY)
         attempt_stop(core, job->attempt, END_UNHEALTHY, NULL);
     else if (replica->row.ready == (report == REPLICA_READY))
@@ -156,7 +158,7 @@ bool core_replica_report(
 const struct replica_row *core_replica_of(const struct core *core, uint64_t job)
 {
     const struct live_job *live = (const struct live_job *)table_find(core, ROW_JOB, job);
-    return live && live->replica ? &live->replica->row : NULL;
+    return live && live->links->replica ? &live->links->replica->row : NULL;
 }
 
 /* ---- stopping by choice --------------------------------------------------------------------- */

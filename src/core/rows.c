@@ -235,13 +235,6 @@ static const struct column job_columns[] = {
     TIME(job_row, ended_ms, INDEXED),
     INT32(job_row, vain),
     FLAG(job_row, saves_on_stop),
-    LENGTH(job_row, duration_ms),
-    LENGTH(job_row, interval_ms),
-    LENGTH(job_row, restart_ms),
-    LENGTH(job_row, saved_ms),
-    TIME(job_row, spot_since_ms, PLAIN),
-    INT32(job_row, spot_now),
-    TIME(job_row, spot_again_ms, PLAIN),
 };
 
 static const struct column job_label_columns[] = {
@@ -370,6 +363,18 @@ static const struct column speed_columns[] = {
     INT(speed_row, rate_milli),
 };
 
+static const struct column spot_columns[] = {
+    ID(spot_row, id, PLAIN),
+    ID(spot_row, job, RELATION),
+    LENGTH(spot_row, duration_ms),
+    LENGTH(spot_row, interval_ms),
+    LENGTH(spot_row, restart_ms),
+    LENGTH(spot_row, saved_ms),
+    TIME(spot_row, since_ms, PLAIN),
+    TIME(spot_row, again_ms, PLAIN),
+    INT32(spot_row, now),
+};
+
 static const struct column charge_columns[] = {
     ID(charge_row, id, PLAIN),
     ID(charge_row, attempt, RELATION),
@@ -444,6 +449,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_REPLICA] = TABLE("replica", replica_row, replica_columns),
     [ROW_ALLOTMENT] = DELETED("allotment", allotment_row, allotment_columns),
     [ROW_SPEED] = DELETED("speed", speed_row, speed_columns),
+    [ROW_SPOT] = DELETED("spot", spot_row, spot_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

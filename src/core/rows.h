@@ -31,6 +31,7 @@ enum row_kind {
     ROW_REPLICA,   /* of a service: a job */
     ROW_ALLOTMENT, /* of a job: what a policy with rounds decided and knows of it */
     ROW_SPEED,     /* of an allotment: how fast the job is with so many ranks */
+    ROW_SPOT,      /* of a job that moves between spot pools and others */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -258,13 +259,6 @@ struct job_row {
     int64_t ended_ms;
     int32_t vain;          /* preemptions in a row before anything was saved */
     uint8_t saves_on_stop; /* it writes a checkpoint when it is told to stop */
-    int64_t duration_ms;   /* that its work is expected to take; 0: not known */
-    int64_t interval_ms;   /* of its checkpoints, as it says; 0: not known */
-    int64_t restart_ms;    /* what starting again costs, as it says; 0: not known */
-    int64_t saved_ms;      /* of running, by attempts that have ended, that is in a checkpoint */
-    int64_t spot_since_ms; /* since when it moves between spot and other pools; 0: it does not */
-    int32_t spot_now;      /* enum spot_place: where it may be placed now; 0: wherever it may */
-    int64_t spot_again_ms; /* when to ask again where it should run; 0: when something happens */
 };
 
 struct job_label_row {
@@ -395,6 +389,18 @@ struct speed_row {
     int32_t ranks;
     int32_t nodes;
     int64_t rate_milli; /* thousandths of a unit of work a second */
+};
+
+struct spot_row {
+    uint64_t id;
+    uint64_t job;
+    int64_t duration_ms; /* that its work is expected to take */
+    int64_t interval_ms; /* of its checkpoints, as it says; 0: not known */
+    int64_t restart_ms;  /* what starting again costs, as it says; 0: not known */
+    int64_t saved_ms;    /* of running, by attempts that have ended, that is in a checkpoint */
+    int64_t since_ms;    /* since when it moves */
+    int64_t again_ms;    /* when to ask again where it should run; 0: when something happens */
+    int32_t now;         /* enum spot_place: where it may be placed now; 0: wherever it may */
 };
 
 struct charge_row {

@@ -55,7 +55,7 @@ struct pass {
 /* Whether failing says nothing about the next job of the lane. */
 static bool lane_varies(const struct core *core, const struct lane *lane)
 {
-    return core->apart_shapes > 0 && lane->cursor && lane->cursor->labels;
+    return core->apart_shapes > 0 && lane->cursor && lane->cursor->links->labels;
 }
 
 static void lane_fail(const struct core *core, struct lane *lane)
@@ -119,7 +119,7 @@ static bool lane_try(struct pass *pass, struct lane *lane)
         return false;
     if (job_place(core, job, size_max)) {
         pass->placements++;
-        pass->near_gains |= job->labels != NULL;
+        pass->near_gains |= job->links->labels != NULL;
         return true;
     }
     pass->near_waits |= job->shape->near;

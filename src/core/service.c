@@ -297,7 +297,7 @@ static void replica_create(struct core *core, struct live_service *service,
         .since_ms = core->now_ms,
     };
     change_new(core, ROW_REPLICA, &replica->item);
-    replica_link(replica, service, job);
+    replica_link(core, replica, service, job);
     service->row.number = wanted->number;
     /* Another one that was refused in this tick keeps its backoff. */
     if (service->row.not_before_ms <= core->now_ms) {
@@ -362,7 +362,7 @@ static const char *service_fault(const struct core *core, const struct live_serv
     for (size_t i = 0; i < service->replicas.count; i++) {
         const struct live_replica *one = service->replicas.items[i];
         int32_t before = i ? service->replicas.items[i - 1]->row.number : 0;
-        if (one->service != service || one->job->replica != one)
+        if (one->service != service || one->job->links->replica != one)
             return "a replica is another's";
         if (one->row.number <= before || one->row.number > row->number ||
             one->row.revision > row->revision)

@@ -59,7 +59,8 @@ const char *services_fault(const struct core *core, uint64_t *ret_id);
  */
 
 /* Hangs the replica below its service and its job, and counts it. */
-void replica_link(struct live_replica *replica, struct live_service *service, struct live_job *job);
+void replica_link(struct core *core, struct live_replica *replica, struct live_service *service,
+    struct live_job *job);
 /* The job's attempt was told to stop, or ended: its replica, if it is one, gets no requests. */
 void replica_unready(struct core *core, struct live_job *job, enum end_reason reason);
 /* Before a job is told to end for good: its replica does not count from here on. */

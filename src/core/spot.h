@@ -48,15 +48,18 @@ const struct spot_policy *spot_policy_at(int i);
 #define SPOT_SEEN_MAX ((int64_t)1 << 60) /* node-milliseconds that a pool counts at most */
 
 struct core;
+struct job;
 struct live_attempt;
 struct live_job;
 struct live_node;
 struct live_pool;
+struct live_spot;
 
-/* At submission: whether the job moves between spot pools and others. */
-void spot_begin(struct core *core, struct live_job *job);
-/* Loading: hangs it into the list of those that do. */
-void spot_link(struct core *core, struct live_job *job);
+/* At submission, of what `from` says: a job that moves between spot pools and others gets a row for
+ * it. */
+void spot_begin(struct core *core, struct live_job *job, const struct job *from);
+/* Hangs the row of a job that does into the list of those. */
+void spot_link(struct core *core, struct live_spot *spot, struct live_job *job);
 void spot_forget(struct core *core, struct live_job *job);
 /* Whether a policy decides where the job may be placed. */
 bool spot_governs(const struct core *core, const struct live_job *job);

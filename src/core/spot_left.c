@@ -20,10 +20,10 @@ enum { RATE_PER_MS = 1000000 };      /* thousandths of a unit a second in a unit
 
 int64_t spot_kept_ms(const struct live_attempt *attempt, int64_t until_ms)
 {
-    const struct job_row *job = &attempt->job->row;
+    const struct spot_row *row = &attempt->job->links->spot->row;
     if (!attempt->row.started_ms)
         return 0;
-    int64_t begun_ms = attempt->row.started_ms + (attempt->row.number > 1 ? job->restart_ms : 0);
+    int64_t begun_ms = attempt->row.started_ms + (attempt->row.number > 1 ? row->restart_ms : 0);
     return most(until_ms - begun_ms, 0);
 }
 
@@ -48,7 +48,7 @@ static int64_t rate_milli(const struct live_allotment *known, int32_t ranks)
 /* Its speed when it said what remains; 0: it did not. */
 static int64_t said_rate_milli(const struct live_job *job)
 {
-    const struct live_allotment *known = job->allotment;
+    const struct live_allotment *known = job->links->allotment;
     if (!known || known->row.remaining < 0)
         return 0;
     return rate_milli(known, job->attempt ? job->attempt->row.size : job->row.size_min);
@@ -59,7 +59,7 @@ static int64_t said_rate_milli(const struct live_job *job)
 static int64_t saved_since_ms(const struct live_attempt *attempt, int64_t saved_ms)
 {
     int64_t kept_ms = spot_kept_ms(attempt, saved_ms);
-    int64_t said_ms = attempt->job->allotment->row.reported_ms;
+    int64_t said_ms = attempt->job->links->allotment->row.reported_ms;
     if (!attempt->row.started_ms || said_ms <= attempt->row.started_ms)
         return kept_ms;
     return kept_ms - spot_kept_ms(attempt, said_ms);
@@ -71,7 +71,7 @@ static int64_t said_left_ms(const struct live_job *job, int64_t saved_ms)
     int64_t rate = said_rate_milli(job);
     if (rate <= 0)
         return -1;
-    __int128 left_ms = (__int128)job->allotment->row.remaining * RATE_PER_MS / rate;
+    __int128 left_ms = (__int128)job->links->allotment->row.remaining * RATE_PER_MS / rate;
     left_ms -= job->attempt ? saved_since_ms(job->attempt, saved_ms) : 0;
     return left_ms < 0 ? 0 : left_ms > TIME_MS_MAX ? TIME_MS_MAX : (int64_t)left_ms;
 }
@@ -79,22 +79,23 @@ static int64_t said_left_ms(const struct live_job *job, int64_t saved_ms)
 int64_t spot_left_ms(const struct live_job *job)
 {
     const struct live_attempt *attempt = job->attempt;
+    const struct spot_row *row = &job->links->spot->row;
     int64_t saved_ms = attempt ? attempt->row.checkpoint_ms : 0;
     int64_t said_ms = said_left_ms(job, saved_ms);
-    int64_t kept_ms = job->row.saved_ms + (attempt ? spot_kept_ms(attempt, saved_ms) : 0);
-    return most(said_ms >= 0 ? said_ms : job->row.duration_ms - kept_ms, 1);
+    int64_t kept_ms = row->saved_ms + (attempt ? spot_kept_ms(attempt, saved_ms) : 0);
+    return most(said_ms >= 0 ? said_ms : row->duration_ms - kept_ms, 1);
 }
 
 void spot_left_settle(struct core *core, struct live_attempt *attempt, int64_t saved_ms)
 {
     struct live_job *job = attempt->job;
-    assert(job->attempt == attempt);
+    assert(job->attempt == attempt && job->links->spot);
     int64_t left_ms = said_left_ms(job, saved_ms);
-    if (!job->row.spot_since_ms || left_ms < 0)
+    if (left_ms < 0)
         return;
-    struct allotment_row *row = &job->allotment->row;
+    struct allotment_row *row = &job->links->allotment->row;
     __int128 units = (__int128)left_ms * said_rate_milli(job) / RATE_PER_MS;
     row->remaining = units < UNITS_MAX ? (int64_t)units : UNITS_MAX;
     row->reported_ms = core->now_ms;
-    change_put(core, &job->allotment->item);
+    change_put(core, &job->links->allotment->item);
 }

@@ -1,10 +1,11 @@
 /* Jobs that move between spot capacity and other: who does, and when a policy (spot.h) is asked.
  *
  * A job does that has a deadline and says how long its work takes (duration), may use spot
- * capacity, and is no service. Where it may be placed now is a column of it (spot_now); everything
- * that looks for a place obeys it (fit_ranks). The policy is asked when the job is about to
- * compete, when room may have come up, when it wrote a checkpoint, and at the moment that the
- * policy named. A job that has to move is told to stop with END_MOVED and competes again.
+ * capacity, and is no service. Such a job has a row for it (struct spot_row). Where it may be
+ * placed now is a column of that; everything that looks for a place obeys it (fit_ranks). The
+ * policy is asked when the job is about to compete, when room may have come up, when it wrote a
+ * checkpoint, and at the moment that the policy named. A job that has to move is told to stop with
+ * END_MOVED and competes again.
  *
  * Time is counted from what is saved: what a sudden end would lose is work that is left. A
  * changeover is what a stop and a start cost (grace period, restart) and, on capacity that goes
@@ -100,7 +101,7 @@ static bool on_spot(const struct live_attempt *attempt)
 
 static void case_make(const struct core *core, const struct live_job *job, struct spot_case *ret)
 {
-    const struct job_row *row = &job->row;
+    const struct spot_row *row = &job->links->spot->row;
     const struct live_attempt *attempt = job->attempt;
     int64_t restart_ms = row->restart_ms ? row->restart_ms : RESTART_MS_DEFAULT;
     int64_t work_ms = spot_left_ms(job);
@@ -108,22 +109,34 @@ static void case_make(const struct core *core, const struct live_job *job, struc
         .at = !attempt           ? SPOT_NOWHERE
               : on_spot(attempt) ? SPOT_ON_SPOT
                                  : SPOT_ON_DEMAND,
-        .left_ms = most(row->deadline_ms - core->now_ms, 0),
+        .left_ms = most(job->row.deadline_ms - core->now_ms, 0),
         .work_ms = work_ms,
         .total_ms = most(row->duration_ms, work_ms),
-        .span_ms = most(row->deadline_ms - row->spot_since_ms, 1),
-        .change_ms = restart_ms + row->grace_ms + row->interval_ms + MARGIN_MS,
+        .span_ms = most(job->row.deadline_ms - row->since_ms, 1),
+        .change_ms = restart_ms + job->row.grace_ms + row->interval_ms + MARGIN_MS,
     };
     look_at_pools(core, job, ret);
+}
+
+const struct live_job *spot_probe(
+    struct spot_probe *probe, const struct live_job *job, enum spot_place where)
+{
+    probe->job = *job;
+    probe->links = *job->links;
+    probe->spot = *job->links->spot;
+    probe->spot.row.now = (int32_t)where;
+    probe->links.spot = &probe->spot;
+    probe->job.links = &probe->links;
+    return &probe->job;
 }
 
 /* Whether it would find a place there now. */
 static bool room_for(struct core *core, const struct live_job *job, enum spot_place where)
 {
-    struct live_job probe = *job;
+    struct spot_probe probe;
     struct plan plan = {0};
-    probe.row.spot_now = (int32_t)where;
-    bool found = plan_make(core, &probe, job->row.size_min, job->row.size_min, &plan);
+    bool found = plan_make(
+        core, spot_probe(&probe, job, where), job->row.size_min, job->row.size_min, &plan);
     plan_finish(&plan);
     return found;
 }
@@ -132,10 +145,11 @@ static bool room_for(struct core *core, const struct live_job *job, enum spot_pl
 
 static void set_moment(struct core *core, struct live_job *job, int64_t wait_ms)
 {
+    struct live_spot *spot = job->links->spot;
     bool never = wait_ms >= TIME_MS_MAX - core->now_ms;
-    job->row.spot_again_ms = never ? 0 : core->now_ms + most(wait_ms, 1);
+    spot->row.again_ms = never ? 0 : core->now_ms + most(wait_ms, 1);
     timer_set(core, job);
-    change_put(core, &job->item);
+    change_put(core, &spot->item);
 }
 
 /* Where a job that waits may be placed; what it waits for comes, or the moment does. */
@@ -155,9 +169,9 @@ static void ask_waiting(struct core *core, struct live_job *job)
         choice.again_ms = AGAIN_MS;
     enum spot_place where = choice.to == SPOT_ON_DEMAND ? SPOT_ON_DEMAND : SPOT_ON_SPOT;
     bool queued = job->lane != NULL;
-    if (queued && job->row.spot_now != (int32_t)where)
+    if (queued && job_spot(job) != (int32_t)where)
         queue_remove(core, job);
-    job->row.spot_now = (int32_t)where;
+    job->links->spot->row.now = (int32_t)where;
     if (queued && !job->lane)
         queue_add(core, job);
     set_moment(core, job, choice.again_ms);
@@ -165,7 +179,8 @@ static void ask_waiting(struct core *core, struct live_job *job)
 
 static void move(struct core *core, struct live_job *job, enum spot_place where)
 {
-    job->row.spot_now = (int32_t)where;
+    job->links->spot->row.now = (int32_t)where;
+    change_put(core, &job->links->spot->item);
     attempt_stop(core, job->attempt, END_MOVED, NULL);
 }
 
@@ -210,20 +225,20 @@ void spot_progress(struct core *core, struct live_job *job)
 {
     if (!spot_governs(core, job) || job->row.state != JOB_RUNNING)
         return;
-    job->row.spot_again_ms = core->now_ms;
+    job->links->spot->row.again_ms = core->now_ms;
     timer_set(core, job);
-    change_put(core, &job->item);
+    change_put(core, &job->links->spot->item);
 }
 
 bool spot_governs(const struct core *core, const struct live_job *job)
 {
-    return job->row.spot_since_ms > 0 && !allot_governs(core, job);
+    return job->links->spot && !allot_governs(core, job);
 }
 
 void spot_ask(struct core *core, struct live_job *job)
 {
     assert(spot_governs(core, job));
-    if (job->row.state == JOB_QUEUED && !job->claims)
+    if (job->row.state == JOB_QUEUED && !job->links->claims)
         ask_waiting(core, job);
     else if (job->row.state == JOB_RUNNING && on_spot(job->attempt))
         ask_on_spot(core, job);
@@ -245,11 +260,11 @@ void spot_run(struct core *core)
     core->spot_moving = 0;
     for (size_t i = 0; i < core->spot_jobs.count; i++) {
         const struct live_job *job = core->spot_jobs.items[i];
-        core->spot_moving += job->row.spot_now == SPOT_ON_SPOT && job->row.state == JOB_STOPPING;
+        core->spot_moving += job_spot(job) == SPOT_ON_SPOT && job->row.state == JOB_STOPPING;
     }
     for (size_t i = 0; i < core->spot_jobs.count; i++) {
         struct live_job *job = core->spot_jobs.items[i];
-        if (spot_governs(core, job) && !job->claims &&
+        if (spot_governs(core, job) && !job->links->claims &&
             (job->row.state == JOB_QUEUED || job->row.state == JOB_RUNNING))
             spot_ask(core, job);
     }
@@ -257,10 +272,10 @@ void spot_run(struct core *core)
 
 /* ---- the life of a job ------------------------------------------------------------------- */
 
-void spot_begin(struct core *core, struct live_job *job)
+void spot_begin(struct core *core, struct live_job *job, const struct job *from)
 {
     const struct job_row *row = &job->row;
-    bool moves = row->deadline_ms && row->duration_ms && !row->service &&
+    bool moves = row->deadline_ms && from->duration_ms && !row->service &&
                  job->shape->row.spot == SPOT_ALLOWED;
     bool spot = false, other = false;
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
@@ -273,36 +288,51 @@ void spot_begin(struct core *core, struct live_job *job)
     }
     if (!moves || !spot || !other)
         return;
-    job->row.spot_since_ms = most(core->now_ms, row->not_before_ms);
-    spot_link(core, job);
+    struct live_spot *one = mem_alloc(1, sizeof *one);
+    one->row = (struct spot_row){
+        .job = row->id,
+        .duration_ms = from->duration_ms,
+        .interval_ms = from->checkpoint.interval_ms,
+        .restart_ms = from->checkpoint.restart_ms,
+        .since_ms = most(core->now_ms, row->not_before_ms),
+    };
+    change_new(core, ROW_SPOT, &one->item);
+    spot_link(core, one, job);
 }
 
-void spot_link(struct core *core, struct live_job *job)
+void spot_link(struct core *core, struct live_spot *spot, struct live_job *job)
 {
-    if (job->row.spot_since_ms)
-        vec_push(&core->spot_jobs, job);
+    assert(!job->links->spot);
+    spot->job = job;
+    job_link(core, job)->spot = spot;
+    vec_push(&core->spot_jobs, job);
 }
 
 void spot_forget(struct core *core, struct live_job *job)
 {
+    struct live_spot *spot = job->links->spot;
     size_t at = 0;
-    while (at < core->spot_jobs.count && core->spot_jobs.items[at] != job)
+    if (!spot)
+        return;
+    while (core->spot_jobs.items[at] != job)
         at++;
-    if (at < core->spot_jobs.count)
-        vec_remove(&core->spot_jobs, at);
+    vec_remove(&core->spot_jobs, at);
+    job_link(core, job)->spot = NULL;
+    change_delete(core, &spot->item);
 }
 
 void spot_ended(struct core *core, struct live_attempt *attempt, enum end_reason reason)
 {
-    struct job_row *row = &attempt->job->row;
-    if (!row->duration_ms)
+    struct live_spot *spot = attempt->job->links->spot;
+    if (!spot)
         return;
+    struct spot_row *row = &spot->row;
     int64_t until_ms = attempt->row.checkpoint_ms;
-    if (row->saves_on_stop && attempt->row.stop_reason != END_NONE && reason != END_NODE_LOST &&
-        reason != END_LOST)
+    if (attempt->job->row.saves_on_stop && attempt->row.stop_reason != END_NONE &&
+        reason != END_NODE_LOST && reason != END_LOST)
         until_ms = most(until_ms, attempt->row.stop_ms);
     row->saved_ms = least(row->saved_ms + spot_kept_ms(attempt, until_ms), row->duration_ms);
-    row->spot_again_ms = 0;
+    row->again_ms = 0;
     spot_left_settle(core, attempt, until_ms);
-    change_put(core, &attempt->job->item);
+    change_put(core, &spot->item);
 }

@@ -42,6 +42,8 @@ struct core {
     bool loading;
     struct table tables[ROW_KIND_COUNT];
     struct slab slabs[ROW_KIND_COUNT];
+    struct slab job_links;                         /* of the jobs that have some */
+    int64_t jobs_linked;                           /* how many those are */
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
     struct live_counter *round; /* its value: the moment of the next round; NULL: none was set */

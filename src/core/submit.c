@@ -350,9 +350,6 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .min_runtime_ms = job->min_runtime_ms,
         .grace_ms = job->grace_ms,
         .saves_on_stop = job->checkpoint.on_stop,
-        .duration_ms = job->duration_ms,
-        .interval_ms = job->checkpoint.interval_ms,
-        .restart_ms = job->checkpoint.restart_ms,
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,
     };
@@ -367,7 +364,7 @@ static void add_labels(struct core *core, struct live_job *job, const struct lab
         label->row.key = symbol_intern(core, labels->items[i].key);
         label->row.value = symbol_intern(core, labels->items[i].value);
         change_new(core, ROW_JOB_LABEL, &label->item);
-        LIST_APPEND(job->labels, label, next);
+        LIST_APPEND(job_link(core, job)->labels, label, next);
     }
 }
 
@@ -381,7 +378,7 @@ static void add_dependencies(struct core *core, struct live_job *job, const stru
             .condition = in->conditions.items[i],
         };
         change_new(core, ROW_DEPENDENCY, &dependency->item);
-        dependency_link(dependency, job, in->on.items[i]);
+        dependency_link(core, dependency, job, in->on.items[i]);
     }
 }
 
@@ -390,11 +387,10 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     int64_t index, uint64_t first)
 {
     const struct job *job = in->job;
-    struct live_job *live = item_alloc(core, ROW_JOB, sizeof *live);
+    struct live_job *live = job_create(core);
     char name[256];
     element_name(in, index, name, sizeof name);
     make_row(core, job, &live->row);
-    live->timer_ms = MOMENT_NEVER;
     live->team = in->team;
     live->shape = shape;
     shape_ref(core, shape);
@@ -413,7 +409,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
     live->team->jobs++;
     allot_join(core, live);
-    spot_begin(core, live);
+    spot_begin(core, live, job);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);

@@ -10,6 +10,7 @@
  * set back. */
 #include "core/table.h"
 #include "core/core.h"
+#include "core/job.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -30,6 +31,8 @@ void *item_alloc(struct core *core, enum row_kind kind, size_t size)
 
 void item_free(struct core *core, struct item *item)
 {
+    if (item->kind == ROW_JOB)
+        job_links_free(core, (struct live_job *)item);
     if (has_slab((enum row_kind)item->kind))
         slab_free(&core->slabs[item->kind], item);
     else

@@ -76,7 +76,7 @@ static struct place put(struct bench *bench, int64_t cpu_milli, int64_t gib, int
 static int64_t score(struct bench *bench, const char *node, int64_t cpu_milli, int64_t milli)
 {
     struct live_shape shape = {.row = {.cpu_milli = cpu_milli, .accelerator_milli = milli}};
-    struct live_job job = {.row.id = 1, .shape = &shape};
+    struct live_job job = {.row.id = 1, .shape = &shape, .links = &job_links_none};
     packing_ready(bench->core, &shape);
     return packing_score(bench->core, &job, node_find(bench->core, "p", node), 1);
 }
@@ -184,7 +184,7 @@ static void fgd_takes_the_device_that_leaves_no_fragment(void **state)
         assert_string_not_equal(put(&bench, 1, 1, 500).node, "");
     struct live_node *b = node_find(bench.core, "p", "b");
     struct live_shape shape = {.row = {.cpu_milli = 1, .accelerator_milli = 400}};
-    struct live_job job = {.row.id = 1, .shape = &shape};
+    struct live_job job = {.row.id = 1, .shape = &shape, .links = &job_links_none};
     int16_t taken[64] = {600, 0};
     node_hold(b, &(struct shape_row){.cpu_milli = 1}, 1, 600, 1, 1);
     packing_ready(bench.core, &shape);

@@ -118,7 +118,7 @@ static struct live_node *plain_best(struct core *core, const struct live_job *jo
 /* What the policy remembers of nodes and shapes gives the score that it computes without. */
 static void compare_scores(struct run *run, struct live_shape *shape)
 {
-    struct live_job like = {.shape = shape};
+    struct live_job like = {.shape = shape, .links = &job_links_none};
     shape_candidates(run->core, shape);
     packing_ready(run->core, shape);
     for (size_t i = 0; i < shape->candidates.count; i++) {
@@ -127,7 +127,7 @@ static void compare_scores(struct run *run, struct live_shape *shape)
             continue;
         int32_t ranks = fit_ranks(run->core, &like, node, 1 + (int32_t)below(run, 3));
         struct live_shape plain_shape = *shape;
-        struct live_job plain = {.shape = &plain_shape};
+        struct live_job plain = {.shape = &plain_shape, .links = &job_links_none};
         struct live_node copy = *node;
         plain_shape.packing = NULL;
         if (ranks > 0)
@@ -139,7 +139,7 @@ static void compare_scores(struct run *run, struct live_shape *shape)
 static void compare(struct run *run)
 {
     TABLE_EACH (run->core, ROW_SHAPE, struct live_shape, shape) {
-        struct live_job like = {.shape = shape};
+        struct live_job like = {.shape = shape, .links = &job_links_none};
         if (below(run, 4) == 0 || !score_usable(run->core, &like))
             continue;
         assert_ptr_equal(plan_node(run->core, &like), plain_best(run->core, &like));
@@ -175,7 +175,7 @@ static int64_t plain_room(struct core *core, const struct live_job *job, bool *p
 static void compare_room(struct run *run)
 {
     TABLE_EACH (run->core, ROW_SHAPE, struct live_shape, shape) {
-        struct live_job like = {.shape = shape};
+        struct live_job like = {.shape = shape, .links = &job_links_none};
         bool plain;
         int64_t room = plain_room(run->core, &like, &plain);
         if (below(run, 4) == 0)

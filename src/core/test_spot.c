@@ -176,6 +176,16 @@ static const char *pool_of(struct world *world, uint64_t job)
     return "";
 }
 
+static const struct spot_row *spot_of(struct world *world, uint64_t job)
+{
+    for (size_t i = 0; i < world->rows.count; i++) {
+        const struct spot_row *one = world->rows.items[i].bytes;
+        if (world->rows.items[i].kind == ROW_SPOT && world->rows.items[i].live && one->job == job)
+            return one;
+    }
+    return NULL;
+}
+
 /* With 3 hours for one of work it waits for spot capacity until what is left of its slack is kept
  * for changeovers: six, of 7 min 40 s, before the last moment. */
 static void waits_for_spot_while_slack_allows(void **state)
@@ -188,7 +198,7 @@ static void waits_for_spot_while_slack_allows(void **state)
     world_tick(world, 0);
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     int64_t until_ms = START_MS + 2 * HOUR_MS - 6 * (7 * MINUTE_MS + 40000);
-    assert_int_equal(world_job(world, id)->spot_again_ms, until_ms);
+    assert_int_equal(spot_of(world, id)->again_ms, until_ms);
     struct core_block block;
     core_job_blocked(world->core, id, &block);
     assert_int_equal(block.kind, BLOCK_SPOT);
@@ -228,7 +238,7 @@ static void moves_to_spot_and_back(void **state)
     world_end(world, id, END_SIGNAL);
     world_tick(world, 0);
     assert_string_equal(pool_of(world, id), "spot");
-    assert_int_equal(world_job(world, id)->saved_ms, 5 * MINUTE_MS);
+    assert_int_equal(spot_of(world, id)->saved_ms, 5 * MINUTE_MS);
     world_start(world, id);
     world_tick(world, MINUTE_MS);
     core_node_report(world->core, "spot", "n", false);
@@ -269,6 +279,7 @@ static void others_are_left_alone(void **state)
     uint64_t id = world_submit(world, &job);
     world_tick(world, 0);
     assert_string_equal(pool_of(world, id), "demand");
+    assert_null(spot_of(world, id));
 }
 
 /* A unit of work is a second of it. */
@@ -297,8 +308,7 @@ static void says_more_than_its_duration(struct world *world, bool saved)
     world_tick(world, 0);
     assert_int_equal(world_state(world, id), saved ? JOB_RUNNING : JOB_STOPPING);
     if (saved) {
-        assert_int_equal(
-            world_job(world, id)->spot_again_ms, world->now_ms + 21 * MINUTE_MS + 20000);
+        assert_int_equal(spot_of(world, id)->again_ms, world->now_ms + 21 * MINUTE_MS + 20000);
         world_tick(world, 21 * MINUTE_MS + 20000);
         assert_int_equal(world_state(world, id), JOB_STOPPING);
     }
@@ -340,7 +350,7 @@ static void a_job_that_is_nearly_done_stays(void **state)
     world_checkpoint(world, id, world->now_ms);
     say_remaining(world, id, 20 * MINUTE_MS);
     world_tick(world, 0);
-    assert_int_equal(world_job(world, id)->spot_again_ms,
+    assert_int_equal(spot_of(world, id)->again_ms,
         world->now_ms + 70 * MINUTE_MS - 20 * MINUTE_MS - (7 * MINUTE_MS + 40000));
 }
 

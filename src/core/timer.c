@@ -20,7 +20,7 @@ static bool before(const struct live_job *a, const struct live_job *b)
 static void heap_set(struct core *core, size_t position, struct live_job *job)
 {
     core->timers.items[position] = job;
-    job->timer_position = position;
+    job->timer_position = (uint32_t)position;
 }
 
 static void heap_up(struct core *core, size_t at)
@@ -81,9 +81,10 @@ static int64_t moment_of(const struct core *core, const struct live_job *job)
         return moment;
     if (deadline_ends(core, job))
         moment = row->deadline_ms;
-    if (row->spot_again_ms && (row->state == JOB_QUEUED || row->state == JOB_RUNNING))
-        moment = least(moment, row->spot_again_ms);
-    if (row->state == JOB_WAITING && !job->depends)
+    const struct live_spot *spot = job->links->spot;
+    if (spot && spot->row.again_ms && (row->state == JOB_QUEUED || row->state == JOB_RUNNING))
+        moment = least(moment, spot->row.again_ms);
+    if (row->state == JOB_WAITING && !job->links->depends)
         moment = least(moment, row->not_before_ms);
     if (row->state == JOB_RUNNING && row->time_limit_ms > 0)
         moment = least(moment, sum_ms(job->attempt->row.started_ms, row->time_limit_ms));

@@ -63,6 +63,7 @@ static const struct {
     {ROW_REPLICA, "job", ROW_JOB},
     {ROW_ALLOTMENT, "job", ROW_JOB},
     {ROW_SPEED, "allotment", ROW_ALLOTMENT},
+    {ROW_SPOT, "job", ROW_JOB},
     {ROW_CLAIM, "job", ROW_JOB},
     {ROW_CLAIM, "node", ROW_NODE},
     {ROW_PROMISE, "job", ROW_JOB},

@@ -563,7 +563,7 @@ int invariants_final(const struct invariants *inv, const struct sim_store *store
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
         ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT,
-        ROW_SPEED};
+        ROW_SPEED, ROW_SPOT};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

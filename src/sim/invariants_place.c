@@ -118,6 +118,16 @@ static int check_reservations(const struct sim_store *store, const struct job_ro
     return 0;
 }
 
+/* Whether a job that moves between spot pools and others may be placed in the pool now. */
+static bool spot_allows(const struct sim_store *store, uint64_t job, const struct pool_row *pool)
+{
+    const struct spot_row *row;
+    for (each_row(spot_row, row, store, ROW_SPOT))
+        if (row->job == job && row->now)
+            return (row->now == SPOT_ON_SPOT) == pool->spot;
+    return true;
+}
+
 int invariants_node_allowed(const struct sim_store *store, const struct job_row *job,
     const struct node_row *node, int64_t now_ms, struct error *err)
 {
@@ -130,7 +140,7 @@ int invariants_node_allowed(const struct sim_store *store, const struct job_row 
     if (shape->node_type && shape->node_type != node->type)
         return broken(err, 5, "another node type was asked for");
     if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot) ||
-        (job->spot_now && (job->spot_now == SPOT_ON_SPOT) != pool->spot))
+        !spot_allows(store, job->id, pool))
         return broken(err, 5, "spot capacity, or other, was asked for");
     if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
         return broken(err, 5, "another jurisdiction was asked for");

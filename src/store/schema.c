@@ -2,7 +2,8 @@
  *
  * A step, once released, never changes. Row tables need no step to gain a column: whatever column
  * a type has and its table lacks is added, with 0 or '' for the rows that are there. To rename or
- * drop a column takes a step. A column that only the table has was written by a newer program. */
+ * drop a column takes a step, which brings a number: an older program would add the column again. A
+ * column that only the table has was written by a newer program. */
 #include "store/schema.h"
 
 #include "base/file.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const steps[] = {
+static const char first_step[] =
     "CREATE TABLE schema_version(version INTEGER NOT NULL, tables TEXT NOT NULL);"
     "INSERT INTO schema_version VALUES(0, '');"
     /* The one row that every transaction changes on condition of the last. */
@@ -32,7 +33,30 @@ static const char *const steps[] = {
     "CREATE INDEX audit_team ON audit(team, sequence) WHERE team <> '';"
     "CREATE TABLE audit_checkpoint(id INTEGER PRIMARY KEY CHECK(id = 1),"
     " sequence INTEGER NOT NULL, hash BLOB NOT NULL, at_ms INTEGER NOT NULL,"
-    " count INTEGER NOT NULL, public_key BLOB NOT NULL, signature BLOB NOT NULL);",
+    " count INTEGER NOT NULL, public_key BLOB NOT NULL, signature BLOB NOT NULL);";
+
+/* What few jobs need became a row of its own: of the live ones that move between spot pools and
+ * others. */
+static const char spot_step[] =
+    "CREATE TABLE spot(id INTEGER PRIMARY KEY, job INTEGER NOT NULL DEFAULT 0,"
+    " duration_ms INTEGER NOT NULL DEFAULT 0, interval_ms INTEGER NOT NULL DEFAULT 0,"
+    " restart_ms INTEGER NOT NULL DEFAULT 0, saved_ms INTEGER NOT NULL DEFAULT 0,"
+    " since_ms INTEGER NOT NULL DEFAULT 0, again_ms INTEGER NOT NULL DEFAULT 0,"
+    " now INTEGER NOT NULL DEFAULT 0, live INTEGER NOT NULL DEFAULT 0);"
+    "INSERT INTO spot SELECT row_number() OVER (ORDER BY id), id, duration_ms, interval_ms,"
+    " restart_ms, saved_ms, spot_since_ms, spot_again_ms, spot_now, 1 FROM job"
+    " WHERE live = 1 AND spot_since_ms > 0;"
+    "INSERT INTO counter(id, name, last, live)"
+    " SELECT (SELECT max(id) + 1 FROM counter), 'spot', ids, 1"
+    " FROM (SELECT count(*) AS ids FROM spot) WHERE ids > 0;"
+    "ALTER TABLE job DROP COLUMN duration_ms; ALTER TABLE job DROP COLUMN interval_ms;"
+    "ALTER TABLE job DROP COLUMN restart_ms; ALTER TABLE job DROP COLUMN saved_ms;"
+    "ALTER TABLE job DROP COLUMN spot_since_ms; ALTER TABLE job DROP COLUMN spot_now;"
+    "ALTER TABLE job DROP COLUMN spot_again_ms;";
+
+static const struct schema_step steps[] = {
+    {.sql = first_step},
+    {.sql = spot_step, .table = "job", .column = "spot_since_ms"},
 };
 
 static const struct row_type *type_of(int kind)
@@ -71,6 +95,23 @@ static int newer(struct error *err, const char *what)
         what);
 }
 
+/* Whether the step is for a database like this one. */
+static int step_applies(
+    sqlite3 *db, const struct schema_step *step, bool *ret_applies, struct error *err)
+{
+    SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
+    *ret_applies = true;
+    if (!step->column)
+        return 0;
+    if (sql_prepare(db, "SELECT 1 FROM pragma_table_info(?) WHERE name = ?", &statement, err) < 0)
+        return -1;
+    sql_bind_text(statement, 1, step->table);
+    sql_bind_text(statement, 2, step->column);
+    int found = sql_next(statement, err);
+    *ret_applies = found > 0;
+    return found < 0 ? -1 : 0;
+}
+
 /* Brings the version forward. *ret_current: nothing was to do. */
 static int migrate(sqlite3 *db, const struct schema *schema, bool *ret_current, struct error *err)
 {
@@ -80,9 +121,13 @@ static int migrate(sqlite3 *db, const struct schema *schema, bool *ret_current, 
     if (version > schema->step_count)
         return newer(err, "schema version");
     *ret_current = version == schema->step_count;
-    for (; version < schema->step_count; version++)
-        if (sql_exec(db, schema->steps[version], err) < 0)
+    for (; version < schema->step_count; version++) {
+        const struct schema_step *step = &schema->steps[version];
+        bool applies = false;
+        if (step_applies(db, step, &applies, err) < 0 ||
+            (applies && sql_exec(db, step->sql, err) < 0))
             return error_prefix(err, "schema version %lld", (long long)version + 1);
+    }
     return 0;
 }
 
@@ -214,6 +259,8 @@ int schema_check(sqlite3 *db, const struct schema *schema, struct error *err)
         return error_set(err, ERR_CORRUPT, "the database is empty");
     if (version > schema->step_count)
         return newer(err, "schema version");
+    if (version < schema->step_count)
+        return 0; /* steps change what tables have */
     for (int kind = 0; kind < schema->kind_count; kind++) {
         const struct row_type *type = schema->type(kind);
         SCOPED(mem_scope) bool *present = mem_alloc(type->column_count, sizeof *present);

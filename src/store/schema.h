@@ -4,9 +4,15 @@
 #include "core/row.h"
 #include "store/sql.h"
 
+struct schema_step {
+    const char *sql;
+    /* Not NULL: it is for databases whose table has that column, and nothing for others. */
+    const char *table, *column;
+};
+
 /* A schema as data: step i brings version i to i + 1, and each row type has a table. */
 struct schema {
-    const char *const *steps;
+    const struct schema_step *steps;
     int step_count; /* the version it stands for */
     const struct row_type *(*type)(int kind);
     int kind_count;
