@@ -153,19 +153,6 @@ void reach_make(const struct balance *balance, int64_t cpu_milli, int64_t bytes,
     }
 }
 
-int64_t balance_stranded(const struct balance *balance, const struct reach *has,
-    const struct reach *asks, int32_t ranks, int32_t value)
-{
-    int64_t sum = 0;
-    for (int i = 0; i < BALANCE_STEPS; i++) {
-        int64_t cpu = has->cpu[i] - (int64_t)asks->cpu[i] * ranks;
-        int64_t memory = has->memory[i] - (int64_t)asks->memory[i] * ranks;
-        int64_t beyond = value - (cpu < memory ? cpu : memory);
-        sum += (beyond > 0 ? beyond : 0) * balance->weights.reach[i];
-    }
-    return sum;
-}
-
 int64_t balance_lacking(const struct balance *balance, int64_t cpu_milli, int64_t idle_milli)
 {
     int64_t step = least(most(cpu_milli, 0) / BALANCE_CPU_MILLI, BALANCE_CPUS);

@@ -11,6 +11,7 @@
  * where they have not, it decides. */
 #pragma once
 
+#include "base/lanes.h"
 #include "core/packing_value.h"
 
 enum {
@@ -47,7 +48,18 @@ void balance_make(const struct mix *mix, int64_t device, struct balance *ret);
 void reach_make(const struct balance *balance, int64_t cpu_milli, int64_t bytes, struct reach *ret);
 /* What is out of reach of devices that are worth `value`, weighed, when `ranks` took what one of
  * them asks of what the node has. */
-int64_t balance_stranded(const struct balance *balance, const struct reach *has,
-    const struct reach *asks, int32_t ranks, int32_t value);
+LANES_PART int64_t balance_stranded(const struct balance *balance, const struct reach *has,
+    const struct reach *asks, int32_t ranks, int32_t value)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        int64_t cpu = has->cpu[i] - (int64_t)asks->cpu[i] * ranks;
+        int64_t memory = has->memory[i] - (int64_t)asks->memory[i] * ranks;
+        int64_t beyond = value - (cpu < memory ? cpu : memory);
+        sum += (beyond > 0 ? beyond : 0) * balance->weights.reach[i];
+    }
+    return sum;
+}
+
 /* The demand that lacks CPU where so much is left, times idle devices (thousandths), weighed. */
 int64_t balance_lacking(const struct balance *balance, int64_t cpu_milli, int64_t idle_milli);

@@ -20,6 +20,7 @@
 #include "core/limits.h"
 #include "core/packing.h"
 #include "core/packing_balance.h"
+#include "core/packing_take.h"
 #include "core/packing_view.h"
 #include "core/place.h"
 #include "core/pool.h"
@@ -151,8 +152,8 @@ static uint64_t state_hash(const struct mix_class *class, const struct live_node
     return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - STATE_BITS);
 }
 
-static void standing_make(const struct core *core, const struct learned *learned,
-    const struct live_node *node, struct standing *ret)
+static __attribute__((noinline)) void standing_make(const struct core *core,
+    const struct learned *learned, const struct live_node *node, struct standing *ret)
 {
     view_make(&learned->values, node, NULL, &ret->view);
     ret->worth = view_worth(&ret->view);
@@ -164,14 +165,19 @@ static void standing_make(const struct core *core, const struct learned *learned
     ret->changes = node->changes;
 }
 
+/* That of the node, as it was when it was last asked for; of one without a number another. */
+LANES_PART struct standing *standing_at(struct learned *learned, const struct live_node *node)
+{
+    uint32_t at = node->ordinal;
+    bool there = at < learned->standings.count && learned->standings.items[at].of == node;
+    return there ? &learned->standings.items[at] : &learned->other;
+}
+
 /* That of the node as it is now. */
-static const struct standing *standing_of(const struct core *core, const struct live_node *node)
+LANES_PART const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
     struct learned *learned = core->packing_state;
-    uint32_t at = node->ordinal;
-    struct standing *standing = &learned->other;
-    if (at < learned->standings.count && learned->standings.items[at].of == node)
-        standing = &learned->standings.items[at];
+    struct standing *standing = standing_at(learned, node);
     if (standing == &learned->other || standing->changes != node->changes)
         standing_make(core, learned, node, standing);
     return standing;
@@ -191,7 +197,7 @@ static const struct asking *asking_of(const struct core *core, const struct live
  */
 
 /* What is left of a whole, times a weight. */
-static int64_t part(int64_t left, int64_t scale, int64_t weight)
+LANES_PART int64_t part(int64_t left, int64_t scale, int64_t weight)
 {
     return (most(left, 0) * scale >> (SCALE_BITS - VALUE_BITS)) * weight;
 }
@@ -215,7 +221,7 @@ struct taking {
 };
 
 /* Of ranks that take no device. */
-static int64_t score_plain(const struct taking *taking)
+LANES_PART int64_t score_plain(const struct taking *taking)
 {
     const struct scale *scale = &taking->learned->scales[taking->node->packing_class];
     const struct bundle *room = &taking->node->room.all;
@@ -232,7 +238,7 @@ static int64_t score_plain(const struct taking *taking)
 }
 
 /* Of ranks that take devices. */
-static int64_t score_devices(const struct taking *taking)
+LANES_PART int64_t score_devices(const struct taking *taking)
 {
     const struct learned *learned = taking->learned;
     const struct standing *standing = taking->standing;
@@ -252,6 +258,14 @@ static int64_t score_devices(const struct taking *taking)
                        taking->ask->accelerator_milli / DEVICE_MILLI * taking->ranks;
 }
 
+/* Of what `taken` leaves. */
+LANES_PART int64_t score_taken(const struct taking *taking)
+{
+    int64_t score = (int64_t)WEIGHT_IDLE * taking->taken.idle * VALUE_DEVICE / DEVICE_MILLI;
+    score += taking->ask->accelerator_milli ? score_devices(taking) : score_plain(taking);
+    return score * ((int64_t)1 << STATE_BITS) + taking->standing->hash;
+}
+
 static int64_t learned_score(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks)
 {
@@ -260,9 +274,43 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     struct taking taking = {core->packing_state, node, standing_of(core, node),
         asking_of(core, job->shape), &job->shape->row, .ranks = ranks};
     taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
-    int64_t score = (int64_t)WEIGHT_IDLE * taking.taken.idle * VALUE_DEVICE / DEVICE_MILLI;
-    score += taking.ask->accelerator_milli ? score_devices(&taking) : score_plain(&taking);
-    return score * ((int64_t)1 << STATE_BITS) + taking.standing->hash;
+    return score_taken(&taking);
+}
+
+/* All of this is one function, for it is what most decisions spend most of their time with. */
+LANES static void scores_known(const struct core *core, const struct live_job *job,
+    const struct live_node *const *nodes, size_t count, int64_t *ret)
+{
+    struct taking taking = {
+        core->packing_state, .asking = asking_of(core, job->shape), .ask = &job->shape->row};
+    taking.ranks = 1;
+    for (size_t i = 0; i < count; i++) {
+        const char *ahead = (const char *)standing_at(core->packing_state, nodes[i]);
+        __builtin_prefetch(ahead + 64);
+        __builtin_prefetch(ahead + 128);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!mix_knows(core, nodes[i])) {
+            ret[i] = packing_tight.score(core, job, nodes[i], 1);
+            continue;
+        }
+        taking.node = nodes[i];
+        taking.standing = standing_of(core, nodes[i]);
+        taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
+        ret[i] = score_taken(&taking);
+    }
+}
+
+static void learned_scores(const struct core *core, const struct live_job *job,
+    const struct live_node *const *nodes, size_t count, int64_t *ret)
+{
+    const struct learned *learned = core->packing_state;
+    if (learned && learned->known) {
+        scores_known(core, job, nodes, count, ret);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        ret[i] = packing_tight.score(core, job, nodes[i], 1);
 }
 
 /* The view of the node less what is taken. */
@@ -297,6 +345,7 @@ const struct packing packing_learned = {
     .name = "default",
     .summary = "the node that loses least of what it is worth to the jobs there are",
     .score = learned_score,
+    .scores = learned_scores,
     .device = learned_device,
     .ready = learned_ready,
     .learns = true,

@@ -31,7 +31,7 @@ void mix_count(struct core *core, struct live_shape *shape, int64_t ranks)
 
 void mix_learn(struct core *core)
 {
-    if (core->mix.drift < most(core->mix.ranks / 2, MIX_RANKS_MIN) ||
+    if (core->mix.drift < most(core->mix.ranks, MIX_RANKS_MIN) ||
         (core->options.mix_once && core->mix.ranks > 0))
         return;
     core->mix.topology_version = 0;

@@ -3,7 +3,7 @@
  *
  * Each shape counts the ranks of its live jobs, waiting or running. From time to time these counts
  * become the mix (a column of the shape's row): when the sum of what they differ from it has grown
- * half as large as the mix itself, so at growing steps while jobs only come, and after many have
+ * as large as the mix itself, so at growing steps while jobs only come, and after many have
  * been replaced while they come and go. So the mix and the moment of its next change follow from
  * rows alone, and a state that was loaded decides as the one before. A shape of the mix stays until
  * the next change, also without jobs.

@@ -14,7 +14,7 @@
 
 #include <assert.h>
 
-enum { PRICE_STEPS = 1200, PRICE_BITS = 20 };
+enum { PRICE_STEPS = 200, PRICE_BITS = 20 };
 #define PRICE_ONE ((int64_t)1 << PRICE_BITS) /* a device's size, in prices */
 
 /* Levels that the shape takes of one device, rounded up; 0: none, or more devices than a node has.

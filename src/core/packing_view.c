@@ -5,6 +5,7 @@
  * cost is cut off far above, where it decides nothing. */
 #include "core/packing_view.h"
 #include "base/lanes.h"
+#include "core/packing_take.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/sort.h"
@@ -28,11 +29,6 @@ static void priced(const struct values *values, int64_t cpu_milli, int64_t bytes
                         (values->memory_price[i] * memory >> VALUE_PRICE_BITS);
         ret[i] = (int32_t)least(price, REST_MAX);
     }
-}
-
-LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
-{
-    return view->table->level[milli * VALUE_LEVELS / DEVICE_MILLI];
 }
 
 static void lines_add(int32_t *sums, const int32_t *lines)
@@ -76,52 +72,6 @@ void view_ask_make(const struct values *values, const struct shape_row *shape, s
     priced(values, shape->cpu_milli, shape->memory_bytes, ret->cost);
 }
 
-/* ---- worth -------------------------------------------------------------------------------- */
-
-/* Half and a quarter of what is left of CPU and memory, by line. */
-struct rest {
-    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
-};
-
-LANES_PART int32_t lines_least(const int32_t *lines)
-{
-    int32_t least = lines[0];
-    for (int i = 1; i < VALUE_LINES; i++)
-        least = lines[i] < least ? lines[i] : least;
-    return least;
-}
-
-LANES_PART struct rest rest_after(const struct view *view, const int32_t *cost)
-{
-    struct rest rest;
-    for (int i = 0; i < VALUE_LINES; i++) {
-        int32_t left = view->rest[i] - cost[i];
-        rest.half[i] = left >> 1;
-        rest.quarter[i] = left >> 2;
-    }
-    return rest;
-}
-
-LANES_PART struct worth worth_of(const int32_t *sums, const struct rest *rest)
-{
-    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
-    for (int i = 0; i < VALUE_LINES; i++)
-        half[i] = sums[i] + rest->half[i];
-    for (int i = 0; i < VALUE_LINES; i++)
-        quarter[i] = sums[i] + rest->quarter[i];
-    return (struct worth){lines_least(half), lines_least(quarter), sums[0]};
-}
-
-/* The same after a device's worth changed. */
-LANES_PART struct worth worth_moved(
-    const struct view *view, const struct rest *rest, const int32_t *from, const int32_t *to)
-{
-    int32_t sums[VALUE_LINES];
-    for (int i = 0; i < VALUE_LINES; i++)
-        sums[i] = view->sums[i] - from[i] + to[i];
-    return worth_of(sums, rest);
-}
-
 struct worth view_worth(const struct view *view)
 {
     static const int32_t nothing[VALUE_LINES];
@@ -130,72 +80,6 @@ struct worth view_worth(const struct view *view)
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */
-
-LANES_PART struct worth worth_after_whole(
-    const struct view *view, const struct rest *rest, int32_t devices)
-{
-    int32_t whole = (int32_t)most(view->whole - devices, 0);
-    return worth_moved(view, rest, view->table->whole[view->whole], view->table->whole[whole]);
-}
-
-/* After a share of a whole device. */
-LANES_PART struct worth worth_after_break(
-    const struct view *view, const struct rest *rest, int32_t milli)
-{
-    int32_t sums[VALUE_LINES];
-    const int32_t *whole = view->table->whole[view->whole],
-                  *without = view->table->whole[view->whole - 1],
-                  *to = level_lines(view, DEVICE_MILLI - milli);
-    for (int i = 0; i < VALUE_LINES; i++)
-        sums[i] = view->sums[i] - whole[i] + without[i] + to[i];
-    return worth_of(sums, rest);
-}
-
-/* A share of the device on which that leaves most behind. */
-LANES_PART void take_share(
-    const struct view *view, const struct rest *rest, int32_t milli, struct view_taken *ret)
-{
-    int64_t best = INT64_MIN;
-    int32_t before = 0;
-    for (int32_t i = 0; i < view->broken; i++) {
-        int32_t left = view->left[i];
-        if (left < milli || left == before)
-            continue;
-        before = left;
-        struct worth worth =
-            worth_moved(view, rest, level_lines(view, left), level_lines(view, left - milli));
-        if (worth_weighed(worth) <= best)
-            continue;
-        best = worth_weighed(worth);
-        ret->worth = worth;
-        ret->from = left;
-    }
-    if (!view->whole)
-        return;
-    struct worth worth = worth_after_break(view, rest, milli);
-    if (worth_weighed(worth) <= best)
-        return;
-    ret->worth = worth;
-    ret->from = DEVICE_MILLI;
-    ret->broke = 1;
-    ret->whole = view->whole - 1;
-}
-
-/* What one rank leaves; the view stays. */
-LANES_PART struct view_taken take_one(const struct view *view, const struct view_ask *ask)
-{
-    struct rest rest = rest_after(view, ask->cost);
-    struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
-    if (ask->milli >= DEVICE_MILLI)
-        taken.whole = (int32_t)most(view->whole - ask->milli / DEVICE_MILLI, 0);
-    if (ask->milli >= DEVICE_MILLI)
-        taken.worth = worth_after_whole(view, &rest, (int32_t)(ask->milli / DEVICE_MILLI));
-    else if (ask->milli > 0)
-        take_share(view, &rest, (int32_t)ask->milli, &taken);
-    else
-        taken.worth = worth_of(view->sums, &rest);
-    return taken;
-}
 
 static void left_remove(struct view *view, int32_t milli)
 {

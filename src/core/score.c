@@ -104,17 +104,35 @@ static bool fits_one(
     return fits && (!needs->exclusive || fit_shares(shape, node));
 }
 
-static int64_t score_of(const struct core *core, const struct live_job *job,
-    const struct needs *needs, const struct live_node *node)
+/* The scores of some nodes, by ordinal, as things are now. */
+static void scores_now(const struct core *core, const struct live_job *job,
+    const struct needs *needs, const uint32_t *ordinals, size_t count,
+    int64_t ret[static JOURNAL_SOME])
 {
-    return fits_one(needs, job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    const struct scores *scores = &core->scores;
+    const struct live_node *nodes[JOURNAL_SOME];
+    int64_t scored[JOURNAL_SOME];
+    size_t at[JOURNAL_SOME], fitting = 0;
+    assert(count <= JOURNAL_SOME);
+    nodes[0] = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const struct live_node *node = scores->nodes.items[ordinals[i]];
+        bool idle = idle_is(scores, ordinals[i]);
+        ret[i] = idle ? SCORE_IDLE : SCORE_NO_ROOM;
+        nodes[fitting] = node;
+        at[fitting] = i;
+        fitting += !idle && fits_one(needs, job->shape, node);
+    }
+    packing_scores(core, job, nodes, fitting, scored);
+    for (size_t i = 0; i < fitting; i++)
+        ret[at[i]] = scored[i];
 }
 
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     struct needs needs = needs_of(&job->shape->row);
-    return score_of(core, job, &needs, node);
+    return fits_one(&needs, job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -228,21 +246,34 @@ static void row_fill(struct core *core, const struct live_job *job)
     bounds_make(scores, row);
 }
 
+static void block_refresh(
+    const struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
+{
+    struct score_row *row = job->shape->scores;
+    uint32_t begin = block * BLOCK, scored[JOURNAL_SOME];
+    int64_t now[JOURNAL_SOME];
+    size_t count = 0;
+    static_assert((int)BLOCK <= (int)JOURNAL_SOME, "a block is scored at once");
+    scored[0] = begin;
+    for (uint32_t i = begin; i < begin + BLOCK; i++) {
+        scored[count] = i;
+        count += row->scores[i] < SCORE_NONE;
+    }
+    scores_now(core, job, needs, scored, count, now);
+    for (size_t i = 0; i < count; i++)
+        row->scores[scored[i]] = now[i];
+    block_correct(row, block);
+}
+
 /* The tables changed and the nodes did not: what fits still does, and scores something else. */
 static void row_refresh(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
     struct needs needs = needs_of(&job->shape->row);
-    for (size_t block = 0; block < scores->segment_of.count; block++) {
-        uint32_t begin = (uint32_t)block * BLOCK;
-        if (row->blocks[block].least >= SCORE_NONE)
-            continue;
-        for (uint32_t i = begin; i < begin + BLOCK; i++) {
-            if (row->scores[i] < SCORE_NONE)
-                row->scores[i] = score_of(core, job, &needs, scores->nodes.items[i]);
-        }
-        block_correct(row, block);
+    for (uint32_t block = 0; block < scores->segment_of.count; block++) {
+        if (row->blocks[block].least < SCORE_NONE)
+            block_refresh(core, job, &needs, block);
     }
     for (size_t s = 0; s < scores->segments.count; s++)
         segment_correct(scores, row, s);
@@ -266,13 +297,15 @@ static size_t changes_next(const struct scores *scores, const struct score_row *
     uint32_t changed[static JOURNAL_SOME])
 {
     size_t count = journal_some(&scores->journal, at, changed), kept = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         __builtin_prefetch(&row->scores[changed[i]]);
-        __builtin_prefetch(&scores->nodes.items[changed[i]]->room);
-    }
     for (size_t i = 0; i < count; i++) {
-        changed[kept] = changed[i];
-        kept += concerned(scores, row, changed[i]);
+        uint32_t ordinal = changed[i];
+        changed[kept] = ordinal;
+        if (!concerned(scores, row, ordinal))
+            continue;
+        __builtin_prefetch(&scores->nodes.items[ordinal]->room);
+        kept++;
     }
     return kept;
 }
@@ -283,16 +316,13 @@ static void row_follow(const struct core *core, const struct live_job *job)
     struct score_row *row = job->shape->scores;
     struct needs needs = needs_of(&job->shape->row);
     uint32_t changed[JOURNAL_SOME];
+    int64_t now[JOURNAL_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
         size_t count = changes_next(scores, row, &at, changed);
+        scores_now(core, job, &needs, changed, count, now);
         for (size_t i = 0; i < count; i++) {
-            uint32_t ordinal = changed[i];
-            int64_t before = row->scores[ordinal];
-            int64_t score = idle_is(scores, ordinal)
-                                ? SCORE_IDLE
-                                : score_of(core, job, &needs, scores->nodes.items[ordinal]);
-            if (score != before)
-                row_set(scores, row, ordinal, score);
+            if (now[i] != row->scores[changed[i]])
+                row_set(scores, row, changed[i], now[i]);
         }
     }
 }

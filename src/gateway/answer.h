@@ -20,6 +20,7 @@ struct relay;
 enum answer_step {
     ANSWER_TOKENS, /* reads the usage that the replica reports */
     ANSWER_USAGE,  /* takes out the usage that the client did not ask for */
+    ANSWER_GUARD,  /* finds what may not pass */
     ANSWER_CACHE,  /* records it to be given again */
     ANSWER_STEPS,
 };

@@ -35,6 +35,12 @@ static const struct row {
         "Answers that are kept"},
     [FIGURE_CACHE_BYTES] = {"cacheBytes", "muster_gateway_cache_bytes", "gauge",
         "Bytes of the answers that are kept"},
+    [FIGURE_GUARD_FOUND] = {"guardFound", "muster_gateway_guard_findings_total", "counter",
+        "Secrets, personal data and phrases that guards found"},
+    [FIGURE_GUARD_REDACTED] = {"guardRedacted", "muster_gateway_guard_redactions_total", "counter",
+        "Findings that were redacted"},
+    [FIGURE_GUARD_REFUSED] = {"guardRefused", "muster_gateway_guard_refused_total", "counter",
+        "Requests and answers that guards refused"},
 };
 
 void figures_add(struct figures *figures, const struct worker_figures *worker)

@@ -4,6 +4,7 @@
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
@@ -238,6 +239,7 @@ static stage_fn *const stages[] = {
     relay_stage_body,
     relay_stage_oip,
     relay_stage_limits,
+    relay_stage_guard,
     relay_stage_cache,
     relay_stage_turn,
     relay_stage_usage,
@@ -359,6 +361,7 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    relay_guard_free(relay);
     relay_usage_free(relay);
     free(relay);
 }

@@ -30,6 +30,7 @@ struct http_field;
 struct http_request;
 struct prefix;
 struct relay_cache;
+struct relay_guard;
 struct relay_limits;
 struct token_tail;
 struct usage_ask;
@@ -125,6 +126,7 @@ struct relay {
     struct relay_answer answer;
     struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
     bool cache_passed;           /* what is there to say was said */
+    struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */

@@ -16,6 +16,7 @@
 #include "gateway/cache_key.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_guard.h"
 #include "wire/http.h"
 #include "wire/http_parse.h"
 
@@ -195,13 +196,13 @@ static bool header_has(const struct relay *relay, const char *name, const char *
     return value && http_list_has(value, strlen(value), word);
 }
 
-/* Those that may answer: a new version has answers of its own. The order of replicas is that of the
- * routes. */
+/* Those that may answer, and how they are guarded: a new version has answers of its own. The order
+ * of replicas is that of the routes. */
 static uint64_t versions_hash(const struct relay *relay)
 {
     const struct table_service *service =
         route_table_service(relay->view->table, relay->terms->route);
-    uint64_t hash = 0;
+    uint64_t hash = relay_guard_hash(relay);
     for (size_t i = 0; service && i < service->route->replica_count; i++) {
         const struct route_replica *replica = &service->route->replicas[i];
         bool asked = relay->target.version == BALANCE_ANY_VERSION ||

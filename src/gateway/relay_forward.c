@@ -54,11 +54,13 @@ static bool connection_names(const struct http_request *request, const char *nam
     return false;
 }
 
-/* Answers of the OpenAI API say what is to be counted: they are not to be compressed. */
+/* Answers of the OpenAI API say what is to be counted, and guards read them: they are not to be
+ * compressed. */
 static bool is_for_replica(const struct relay *relay, const char *name)
 {
     return !is_among(name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
-           (relay->target.protocol != PROTOCOL_OPENAI || strcasecmp(name, "Accept-Encoding") != 0);
+           ((relay->target.protocol != PROTOCOL_OPENAI && !relay->terms->guards_answers) ||
+               strcasecmp(name, "Accept-Encoding") != 0);
 }
 
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)

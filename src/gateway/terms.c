@@ -3,9 +3,11 @@
 #include "gateway/terms.h"
 #include "gateway/prefix.h"
 
+#include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "gateway/guard_body.h"
 #include "gateway/relay_turn.h"
 #include "spec/serving.h"
 #include "wire/doc.h"
@@ -19,6 +21,7 @@ struct terms_set {
     struct service_terms *first;
     struct service_state *first_state;
     struct strmap by_text, states;
+    struct guard_library *guard; /* loaded with the first service that has one */
 };
 
 struct terms_set *terms_set_create(void)
@@ -81,6 +84,23 @@ static void options_copy(struct service_terms *terms, const char *text)
     (void)rc;
 }
 
+/* A service whose guard cannot search refuses its requests, and says so: see relay_guard.c. */
+static void guard_prepare(struct terms_set *set, struct service_terms *terms)
+{
+    const struct service_guard *guard = &terms->options.guard;
+    struct error err;
+    terms->guards_requests = guard_does(guard, false);
+    terms->guards_answers = guard_does(guard, true);
+    struct guard_rules requests, answers;
+    guard_rules_set(&requests, guard, false);
+    guard_rules_set(&answers, guard, true);
+    if (requests.idle && answers.idle)
+        return;
+    if (!set->guard && guard_library_load(&set->guard, &err) < 0)
+        log_error("the guard of %s refuses its requests: %s", terms->service, err.text);
+    terms->guard = set->guard;
+}
+
 static struct service_terms *terms_create(
     struct terms_set *set, const struct route_service *service, char *text)
 {
@@ -92,6 +112,7 @@ static struct service_terms *terms_create(
     terms->oip = service->oip;
     terms->openai = service->openai;
     options_copy(terms, service->options_text);
+    guard_prepare(set, terms);
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
@@ -168,6 +189,7 @@ void terms_set_destroy(struct terms_set *set)
     assert(!set->first);
     strmap_finish(&set->by_text);
     strmap_finish(&set->states);
+    guard_library_free(set->guard);
     free(set);
 }
 

@@ -33,6 +33,7 @@ struct service_counts {
     char apart[48]; /* workers share no cache line for most */
 };
 
+struct guard_library;
 struct prefix_map;
 struct turns;
 
@@ -60,6 +61,8 @@ struct service_terms {
     const char *service, *route, *team; /* in the arena */
     struct service_gateway options;
     bool oip, openai;
+    bool guards_requests, guards_answers;
+    const struct guard_library *guard; /* NULL: there is nothing to search, or it is missing */
     struct service_state *state;
     struct arena *arena; /* the main thread's from here on */
     char *text;          /* what makes them equal to others */

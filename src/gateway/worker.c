@@ -10,6 +10,7 @@
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_guard.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -317,6 +318,7 @@ static void worker_close(struct gateway_worker *worker)
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
+    guard_worker_free(worker->view.guard);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
     strbuf_finish(&worker->view.line);

@@ -17,6 +17,7 @@ struct access_log;
 struct batcher;
 struct cache;
 struct event_base;
+struct guard_worker;
 struct http_endpoint;
 struct limit_shared;
 struct limit_shared_options;
@@ -67,6 +68,9 @@ enum figure {
     FIGURE_CACHE_EVICTED,
     FIGURE_CACHE_ENTRIES, /* now */
     FIGURE_CACHE_BYTES,   /* now */
+    FIGURE_GUARD_FOUND,
+    FIGURE_GUARD_REDACTED,
+    FIGURE_GUARD_REFUSED,
     FIGURES,
 };
 
@@ -95,8 +99,9 @@ struct worker_view {
     struct post_office *office;      /* for messages to the other workers */
     struct limit_shared *shared;     /* counters of several gateways; NULL: none */
     struct usage_file *usage;
-    struct batcher *batcher; /* the batches of the services that are this worker's */
-    struct cache *cache;     /* the answers of the keys that are this worker's */
+    struct batcher *batcher;    /* the batches of the services that are this worker's */
+    struct cache *cache;        /* the answers of the keys that are this worker's */
+    struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;

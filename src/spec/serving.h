@@ -9,6 +9,9 @@
 struct arena;
 struct doc;
 
+/* As manifests and answers name them. */
+extern const char *const guard_kind_names[GUARD_KINDS];
+
 /* What a Service that says nothing has. */
 void service_gateway_default(struct service_gateway *ret);
 /* As `spec.gateway` of a manifest has them, without what is the default. */
