@@ -543,7 +543,7 @@ static bool entry_holds(const struct core *core, const struct live_shape *shape,
     const struct scores *scores = &core->scores;
     const struct score_row *row = shape->scores;
     const struct live_node *node = scores->nodes.items[ordinal];
-    struct live_job like = {.shape = (struct live_shape *)shape};
+    struct live_job like = {.shape = (struct live_shape *)shape, .links = &job_links_none};
     int64_t score = row->scores[ordinal];
     if (!node || !node_takes_work(node) || !fit_matches(core, shape, node))
         return score == SCORE_NO_MATCH;
