@@ -1,6 +1,6 @@
 """Batch scoring: both runtimes over real models, in shards, through preemption and kills."""
-import os
 import json
+import os
 import random
 import subprocess
 from pathlib import Path
