@@ -147,8 +147,7 @@ static int compare_loaded(void *context, enum row_kind kind, const void *row, st
     (void)err;
     RUN_CHECK(comparison->run, kind == ROW_JOB && job->id > comparison->last && job->id <= JOBS);
     RUN_CHECK(comparison->run, comparison->run->model.jobs[job->id].live);
-    RUN_CHECK(
-        comparison->run, memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
+    RUN_CHECK(comparison->run, test_jobs_same(job, &comparison->run->model.jobs[job->id].row));
     comparison->last = job->id;
     comparison->count++;
     return 0;
@@ -160,8 +159,7 @@ static int compare_read(void *context, const void *row, struct error *err)
     const struct job_row *job = row;
     (void)err;
     RUN_CHECK(comparison->run, job->id <= JOBS && comparison->run->model.jobs[job->id].exists);
-    RUN_CHECK(
-        comparison->run, memcmp(job, &comparison->run->model.jobs[job->id].row, sizeof *job) == 0);
+    RUN_CHECK(comparison->run, test_jobs_same(job, &comparison->run->model.jobs[job->id].row));
     comparison->count++;
     return 0;
 }

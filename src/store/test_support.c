@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "core/core.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
@@ -87,4 +88,10 @@ void test_tamper(const char *folder, const char *sql)
     if (sqlite3_exec(db, sql, NULL, NULL, &text) != SQLITE_OK)
         fail_msg("%s: %s", sql, text);
     sqlite3_close(db);
+}
+
+bool test_jobs_same(const struct job_row *one, const struct job_row *other)
+{
+    return core_digest_row(CORE_DIGEST_START, ROW_JOB, one) ==
+           core_digest_row(CORE_DIGEST_START, ROW_JOB, other);
 }

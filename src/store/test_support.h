@@ -45,3 +45,6 @@ struct symbol_row test_symbol(uint64_t id, const char *text);
 void test_audit_event(struct store_txn *txn, int64_t at_ms, const char *action, const char *team);
 /* Runs SQL on the database of a closed store, as somebody with an editor would. */
 void test_tamper(const char *folder, const char *sql);
+
+/* Whether all columns are the same. What lies between them in memory differs with the compiler. */
+bool test_jobs_same(const struct job_row *one, const struct job_row *other);
