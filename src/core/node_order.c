@@ -240,7 +240,8 @@ static void idle_find(struct scores *scores)
 {
     for (size_t i = 0; i < scores->kinds.count; i++)
         vec_clear(&scores->kinds.items[i].idle);
-    memset(scores->idle.items, 0, scores->idle.count);
+    if (scores->idle.count > 0)
+        memset(scores->idle.items, 0, scores->idle.count);
     for (uint32_t i = 0; i < scores->nodes.count && kinds_shared(scores); i++) {
         if (scores->nodes.items[i])
             idle_set(scores, i);

@@ -377,7 +377,7 @@ static void node_update(struct core *core, struct live_node *live, const struct 
         row.leaving = 0;
         row.cordoned = row.draining;
     }
-    bool same = memcmp(&row, &live->row, sizeof row) == 0 && labels_same(core, live, node);
+    bool same = row_same(row_type(ROW_NODE), &row, &live->row) && labels_same(core, live, node);
     if (same)
         return;
     claims_release_node(core, live);

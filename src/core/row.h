@@ -40,3 +40,7 @@ struct row_type {
     bool history; /* append-only: written once, never loaded back into the core */
     bool deleted; /* goes by being deleted, never retired: every stored row is live */
 };
+
+/* Whether all columns are the same. What lies between them in memory is nobody's, and differs with
+ * the compiler. */
+bool row_same(const struct row_type *type, const void *one, const void *other);

@@ -6,6 +6,7 @@
 #include "spec/kinds.h"
 
 #include <assert.h>
+#include <string.h>
 
 const char *const job_state_names[] = {
     "held",
@@ -458,4 +459,16 @@ const struct row_type *row_type(enum row_kind kind)
 {
     assert((unsigned)kind < ROW_KIND_COUNT);
     return &row_types[kind];
+}
+
+bool row_same(const struct row_type *type, const void *one, const void *other)
+{
+    for (size_t i = 0; i < type->column_count; i++) {
+        const struct column *column = &type->columns[i];
+        const char *a = (const char *)one + column->offset;
+        const char *b = (const char *)other + column->offset;
+        if (column->type == COLUMN_TEXT ? strcmp(a, b) != 0 : memcmp(a, b, column->size) != 0)
+            return false;
+    }
+    return true;
 }

@@ -240,11 +240,11 @@ static void draw_scalar(struct prng *prng, const char *datatype, struct strbuf *
 static void draw_list(
     struct prng *prng, const struct plan_tensor *tensor, size_t level, struct strbuf *out)
 {
-    int64_t count = tensor->width[level];
     if (level == tensor->dimensions) {
         draw_scalar(prng, tensor->datatype, out);
         return;
     }
+    int64_t count = tensor->width[level];
     strbuf_putc(out, '[');
     for (int64_t i = 0; i < count; i++) {
         strbuf_puts(out, i > 0 ? "," : "");

@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "core/core.h"
 
 #include <sqlite3.h>
 #include <stdio.h>
@@ -92,6 +91,5 @@ void test_tamper(const char *folder, const char *sql)
 
 bool test_jobs_same(const struct job_row *one, const struct job_row *other)
 {
-    return core_digest_row(CORE_DIGEST_START, ROW_JOB, one) ==
-           core_digest_row(CORE_DIGEST_START, ROW_JOB, other);
+    return row_same(row_type(ROW_JOB), one, other);
 }
