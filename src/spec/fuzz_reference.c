@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check_template(text);
     check_sockets(text);
     if (decimal_valid(text))
-        assert(decimal_compare(text, text) == 0 && decimal_compare(text, "1e5000") < 0);
+        assert(decimal_compare(text, text) == 0 &&
+               (decimal_compare(text, "1e5000") < 0) == (decimal_compare("1e5000", text) > 0));
     free(text);
     return 0;
 }
