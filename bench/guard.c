@@ -72,7 +72,7 @@ int main(void)
     }
     printf("loading and compiling: %.1f ms\n", (double)(clock_monotonic_ns() - began) / 1e6);
     guard_rules_set(&rules, &guard, false);
-    rules.library = library;
+    rules.patterns = library;
     rules.scratch = guard_scratch_create(library);
     for (size_t bytes = 1 << 10; bytes <= 1 << 20; bytes *= 4) {
         make_body(&text, bytes);

@@ -71,10 +71,10 @@ static void find_plainly(struct pass *pass)
 static void find(struct pass *pass, struct guard_counts *counts)
 {
     const struct guard_rules *rules = pass->rules;
-    if (!rules->library)
+    if (!rules->patterns)
         find_plainly(pass);
-    else if (!guard_library_scan(rules->library, rules->scratch, pass->text.text, pass->text.length,
-                 on_anchor, pass))
+    else if (!guard_library_scan(rules->patterns, rules->scratch, pass->text.text,
+                 pass->text.length, on_anchor, pass))
         counts->unreadable = true;
 }
 

@@ -15,7 +15,7 @@
 
 /* What is looked for, and with what. One thread's. */
 struct guard_rules {
-    const struct guard_library *library; /* NULL: the plain way, which tests compare with */
+    const struct guard_library *patterns; /* NULL: the plain way, which tests compare with */
     struct guard_scratch *scratch;
     enum guard_action action[GUARD_KINDS];
     bool idle; /* nothing is looked for */

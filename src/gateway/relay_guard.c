@@ -70,9 +70,9 @@ static bool prepare(const struct relay *relay, struct guard_rules *rules, bool a
     guard_rules_set(rules, &relay->terms->options.guard, answers);
     if (!guard->scratch && relay->terms->guard)
         guard->scratch = guard_scratch_create(relay->terms->guard);
-    rules->library = relay->terms->guard;
+    rules->patterns = relay->terms->guard;
     rules->scratch = guard->scratch;
-    return rules->idle || (rules->library && rules->scratch);
+    return rules->idle || (rules->patterns && rules->scratch);
 }
 
 static void count(struct relay *relay, const struct guard_counts *counts)

@@ -43,7 +43,7 @@ static int load(void **state)
         rules.scratch = guard_scratch_create(library);
     else
         print_message("%s\n", err.text);
-    rules.library = library;
+    rules.patterns = library;
     set_actions(&rules, GUARD_REDACT);
     return 0;
 }
@@ -255,7 +255,7 @@ static void test_labelled_texts(void **state)
 {
     struct strbuf text = {0}, out = {0}, plain_out = {0};
     struct guard_rules plain = rules;
-    plain.library = NULL;
+    plain.patterns = NULL;
     (void)state;
     for (int kind = 0; kind < GUARD_INJECTION_FIRST; kind++) {
         int right = 0, missed = 0, wrong = 0;
