@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import manifests  # noqa: E402
+from gateway import Gateway
 from muster import Muster  # noqa: E402
 
 
@@ -63,3 +64,14 @@ def site(muster):
     """As muster, with a pool of four CPUs and a team to run jobs for."""
     muster.apply(manifests.team(), manifests.pool())
     return muster
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """A started gateway of its own, without a server; its log is shown when the test fails."""
+    instance = Gateway(tmp_path / "data")
+    try:
+        yield instance.start()
+    finally:
+        instance.teardown()
+        print(instance.log())

@@ -15,16 +15,6 @@ from muster import BINARY, COMMAND_S, wait_until
 SANITIZED = os.environ.get("MUSTER_SANITIZER", "")
 
 
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
-
-
 # ---- protocols ------------------------------------------------------------------------------
 
 def test_a_request_reaches_its_replica_and_the_answer_comes_back(gateway, tmp_path):

@@ -2,23 +2,11 @@
 import json
 import threading
 
-import pytest
-
-from gateway import Gateway, Replica, key, service
+from gateway import Replica, key, service
 from muster import COMMAND_S, wait_until
 
 CACHE = {"cache": {"ttl": "1h"}}
 BODY = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [1]}]}
-
-
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
 
 
 def figures(gateway):

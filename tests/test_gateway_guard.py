@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from gateway import Gateway, Replica, service
+from gateway import Replica, service
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="Hyperscan is for x86")
 
@@ -13,16 +13,6 @@ MAIL, CARD = "ann.b@mail.example", "4111 1111 1111 1111"
 AWS = "AKIA" + "Q7RW3E9T1Y5U2I4O"
 REDACT = {"secrets": "redact", "personal": "redact"}
 BOTH = {"guard": {"requests": REDACT, "answers": REDACT}}
-
-
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
 
 
 def chat(gateway, text="hello", **more):

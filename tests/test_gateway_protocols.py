@@ -5,19 +5,9 @@ import json
 
 import pytest
 
-from gateway import Gateway, Replica, key, read_to_end, send_raw, service
+from gateway import Replica, key, read_to_end, send_raw, service
 from openai_schema import MODEL, SERVER, check, oip_answer, openai_answer
 from openai_upstream import Upstream
-
-
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
 
 
 @pytest.fixture

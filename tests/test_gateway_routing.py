@@ -1,18 +1,6 @@
 """Which replica is asked: affinity of prompts, replicas that fail again and again, retries."""
-import pytest
-
-from gateway import Gateway, Replica, service
+from gateway import Replica, service
 from muster import COMMAND_S, wait_until
-
-
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
 
 
 def chat(gateway, *texts):

@@ -3,22 +3,12 @@ import json
 
 import pytest
 
-from gateway import Gateway, Replica, key, read_usage, send_raw, service
+from gateway import Replica, key, read_usage, send_raw, service
 from muster import COMMAND_S, wait_until
 from openai_schema import events, openai_stream
 from openai_upstream import Upstream
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
-
-
-@pytest.fixture
-def gateway(tmp_path):
-    instance = Gateway(tmp_path / "data")
-    try:
-        yield instance.start()
-    finally:
-        instance.teardown()
-        print(instance.log())
 
 
 @pytest.fixture
