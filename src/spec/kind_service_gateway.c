@@ -93,6 +93,17 @@ static const struct field service_gateway_fields[] = {
         .fallback = USAGE_PASS,
         .offset = offsetof(struct service_gateway, usage),
         .doc = "How the tokens of streams of the OpenAI API are learnt."},
+    {.name = "hold",
+        .type = FIELD_OBJECT,
+        .table = &service_hold_table,
+        .offset = offsetof(struct service_gateway, hold),
+        .doc = "Requests while there is no replica."},
+    {.name = "measure",
+        .type = FIELD_ENUM,
+        .words = measure_words,
+        .fallback = LATENCY_NONE,
+        .offset = offsetof(struct service_gateway, measure),
+        .doc = "What of answers is counted for autoscaling, which sets it."},
 };
 const struct field_table service_gateway_table = FIELD_TABLE("ServiceGateway",
     struct service_gateway, service_gateway_fields, .doc = "How the gateway treats requests.");
