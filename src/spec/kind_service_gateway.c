@@ -104,6 +104,11 @@ static const struct field service_gateway_fields[] = {
         .fallback = LATENCY_NONE,
         .offset = offsetof(struct service_gateway, measure),
         .doc = "What of answers is counted for autoscaling, which sets it."},
+    {.name = "labels",
+        .type = FIELD_OBJECT,
+        .table = &service_labels_table,
+        .offset = offsetof(struct service_gateway, labels),
+        .doc = "Labels of requests, by which costs are told apart."},
 };
 const struct field_table service_gateway_table = FIELD_TABLE("ServiceGateway",
     struct service_gateway, service_gateway_fields, .doc = "How the gateway treats requests.");

@@ -544,6 +544,12 @@ enum usage_mode { USAGE_PASS, USAGE_ASK };
 enum route_affinity { AFFINITY_NONE, AFFINITY_PREFIX };
 
 /* Which replica is asked. */
+/* Which labels of requests are told apart in what is counted. */
+struct service_labels {
+    struct text_list names; /* of X-Muster-Labels; none: no labels */
+    int64_t sets_max;       /* different ones; what is beyond counts as "other" */
+};
+
 struct service_routing {
     enum route_affinity affinity;
     int64_t block_bytes;   /* of a prompt: beginnings are compared in such steps */
@@ -653,6 +659,7 @@ struct service_gateway {
     struct service_batching batching;
     struct service_guard guard;
     enum usage_mode usage; /* default pass */
+    struct service_labels labels;
     struct service_hold hold;
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
 };
