@@ -116,10 +116,37 @@ struct topology_level {
                         * 0: they are in no domain */
 };
 
+/* How the site of a pool is reached. Texts are NULL where nothing was said. */
+enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
+
+struct slurm_site {
+    const char *endpoint; /* of slurmrestd: "unix:/path" or "http://127.0.0.1:6820" */
+    const char *cluster;
+    const char *partition;
+    const char *account;
+    const char *qos;
+    const char *constraint;
+    const char *user;       /* whose jobs they are at the site */
+    const char *token_file; /* a JWT; read again before it runs out */
+    const char *folder;     /* on storage that the server and all nodes share */
+    enum site_place place;
+    int64_t poll_ms;
+    int64_t requests; /* at most so many under way */
+};
+
+struct kubernetes_site {
+    const char *kubeconfig; /* NULL: that of the service account it runs as */
+    const char *context;
+    const char *name_space;
+    enum site_place place;
+};
+
 struct pool {
     struct metadata metadata;
     const char *description;
     enum engine_kind engine;
+    struct slurm_site slurm;
+    struct kubernetes_site kubernetes;
     const char *jurisdiction;
     bool spot;
     struct node_list nodes;
