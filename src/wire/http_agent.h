@@ -47,8 +47,8 @@ void http_agent_destroy(struct http_agent *agent);
  * path). Held until http_endpoint_release; exchanges that are under way go on after it. */
 MUST_CHECK int http_endpoint_create(struct http_agent *agent, const char *address, uid_t owner,
     struct http_endpoint **ret, struct error *err);
-/* An endpoint over TLS: "https://10.0.0.1:6443" (numeric addresses only), whose certificate has to be
- * for host. Sessions keep what they need of tls, which has to outlive the endpoint. */
+/* An endpoint over TLS: "https://10.0.0.1:6443" (numeric addresses only), whose certificate has to
+ * be for host. Sessions keep what they need of tls, which has to outlive the endpoint. */
 MUST_CHECK int http_endpoint_create_tls(struct http_agent *agent, const char *address,
     struct tls_client *tls, const char *host, struct http_endpoint **ret, struct error *err);
 /* Closes its idle connections, and the others when their exchanges are done. NULL is fine. */

@@ -70,13 +70,13 @@ struct http_link {
     enum link_state state;
     int fd;
     struct tls_session *tls; /* owned; NULL in the clear, and until the connection is made */
-    char *problem;      /* why connecting failed; owned */
-    bool kept;          /* it has carried an exchange before this one */
-    bool reading;       /* read_event is there */
-    bool writing;       /* write_event is there */
-    bool readable;      /* a read may bring something */
-    bool write_blocked; /* until write_event fires */
-    bool write_broken;  /* the peer takes no more, but may have answered */
+    char *problem;           /* why connecting failed; owned */
+    bool kept;               /* it has carried an exchange before this one */
+    bool reading;            /* read_event is there */
+    bool writing;            /* write_event is there */
+    bool readable;           /* a read may bring something */
+    bool write_blocked;      /* until write_event fires */
+    bool write_broken;       /* the peer takes no more, but may have answered */
     bool input_ended;
     bool input_broken; /* ended by an error, which completes nothing */
     bool progress;     /* since the deadline was last looked at */
@@ -108,7 +108,7 @@ struct http_endpoint {
     uid_t owner;
     struct sockaddr_storage address; /* of TCP */
     socklen_t address_size;
-    char *name; /* as it was given, for texts; owned */
+    char *name;             /* as it was given, for texts; owned */
     struct tls_client *tls; /* NULL: in the clear */
     char *host;             /* whom the certificate has to be for; owned; NULL in the clear */
 };
@@ -146,7 +146,8 @@ void endpoint_settle(struct http_endpoint *endpoint);
 
 /* http_agent_dial.c */
 enum dial { DIAL_DONE, DIAL_UNDER_WAY, DIAL_LATER, DIAL_FAILED };
-/* "unix:/path" or "http://address:port" into the endpoint; "https://address:port" where it has tls. */
+/* "unix:/path" or "http://address:port" into the endpoint; "https://address:port" where it has tls.
+ */
 MUST_CHECK int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err);
 /* Begins to connect; err tells why with DIAL_FAILED, otherwise *ret_fd is set, but with DIAL_LATER:
  * the peer's queue is full. */

@@ -232,8 +232,8 @@ static bool would_block(void)
 static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-    ssize_t n = link->tls ? link_tls_send(link, parts, count)
-                          : sendmsg(link->fd, &message, MSG_NOSIGNAL);
+    ssize_t n =
+        link->tls ? link_tls_send(link, parts, count) : sendmsg(link->fd, &message, MSG_NOSIGNAL);
     link->progress |= n > 0;
     if (n >= 0)
         return (size_t)n;
@@ -318,8 +318,8 @@ static bool link_take(struct http_link *link, size_t length)
 static bool link_recv(struct http_link *link, size_t *ret_length)
 {
     char *out = link_agent(link)->scratch;
-    ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
-                          : recv(link->fd, out, READ_BYTES, 0);
+    ssize_t n =
+        link->tls ? link_tls_recv(link, out, READ_BYTES) : recv(link->fd, out, READ_BYTES, 0);
     /* What TLS has decrypted is invisible to the event. */
     link->readable = n == READ_BYTES || (link->tls && n > 0);
     if (n <= 0 && (n == 0 || !would_block())) {

@@ -353,8 +353,7 @@ int tls_client_create_identity(
     ERR_clear_error();
     SCOPED(context_scope) SSL_CTX *context = client_context_create();
     if (!identity->certificate != !identity->key)
-        return error_set(
-            err, ERR_INVALID, "a client's certificate and its key are given together");
+        return error_set(err, ERR_INVALID, "a client's certificate and its key are given together");
     if (!identity->ca && SSL_CTX_set_default_verify_paths(context) != 1)
         return fail(err, ERR_INVALID, "cannot use the system's CAs");
     if (identity->ca && trust_text(context, identity->ca, err) < 0)
