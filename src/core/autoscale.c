@@ -103,7 +103,8 @@ static bool follows(const struct autoscale_load *before, const struct autoscale_
 {
     return before->at_ms > 0 && load->source == before->source && load->at_ms > before->at_ms &&
            load->at_ms - before->at_ms <= AUTOSCALE_STALE_MS && load->arrived >= before->arrived &&
-           load->ended >= before->ended && load->late >= before->late;
+           load->ended >= before->ended && load->timed >= before->timed &&
+           load->late >= before->late;
 }
 
 static void take_difference(struct autoscale *scale, const struct service_autoscale *options,
@@ -116,6 +117,7 @@ static void take_difference(struct autoscale *scale, const struct service_autosc
         .busy_us = bounded(load->busy_us - before->busy_us, span_us * OPEN_MAX),
         .arrived = load->arrived - before->arrived,
         .ended = load->ended - before->ended,
+        .timed = load->timed - before->timed,
         .late = load->late - before->late,
     };
     /* The integral of those that wait is not reported: the mean of both ends is near enough. */
@@ -292,9 +294,9 @@ static void judge_replicas(struct deciding *in, const struct scale_sums *stable,
     struct autoscale *scale = in->scale;
     struct scale_sums sums = judged(in, stable);
     int32_t ready = in->now->ready;
-    if (sums.ended < LATENCY_ENDED_MIN || ready == 0 || ready < in->now->wanted)
+    if (sums.timed < LATENCY_ENDED_MIN || ready == 0 || ready < in->now->wanted)
         return;
-    int64_t share = sums.late * MICRO / sums.ended, each = each_micro(in);
+    int64_t share = sums.late * MICRO / sums.timed, each = each_micro(in);
     int64_t had = (int64_t)((__int128)sums.busy_us * 1000 / most(sums.covered_ms, 1) / ready);
     bool served = stable->waiting_us * WAITING_PART <= stable->busy_us;
     if (share > allowed && served)
@@ -309,10 +311,10 @@ static void judge_replicas(struct deciding *in, const struct scale_sums *stable,
 static void judge_patience(struct deciding *in, const struct scale_sums *stable, int64_t allowed)
 {
     struct autoscale *scale = in->scale;
-    if (stable->ended < LATENCY_ENDED_MIN ||
+    if (stable->timed < LATENCY_ENDED_MIN ||
         in->now->now_ms - scale->patience_ms < in->options->stable_ms)
         return;
-    int64_t share = stable->late * MICRO / stable->ended;
+    int64_t share = stable->late * MICRO / stable->timed;
     int64_t patience = scale->patience_eighths ? scale->patience_eighths : PATIENCE_LEAST;
     if (share > allowed)
         patience *= 2;
@@ -336,8 +338,8 @@ static void look_at_latency(struct deciding *in)
         scale_window_sum(&scale->window, in->now->now_ms, options->stable_ms);
     judge_replicas(in, &stable, allowed);
     judge_patience(in, &stable, allowed);
-    if (stable.ended > 0)
-        set_signal(in, SIGNAL_LATENCY, stable.late * MICRO / stable.ended, allowed, 0);
+    if (stable.timed > 0)
+        set_signal(in, SIGNAL_LATENCY, stable.late * MICRO / stable.timed, allowed, 0);
 }
 
 /* The load is asked for with what the goal allows a replica: what is beyond the load without it is

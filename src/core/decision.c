@@ -32,6 +32,7 @@ const char *const decision_names[] = {
     "replica-ready",
     "replica-unready",
     "promise",
+    "service-scale",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");
