@@ -5,6 +5,7 @@
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
@@ -142,6 +143,7 @@ static enum stage_result stage_service(struct relay *relay)
         return refuse_route(relay, route);
     relay->terms = service->terms;
     terms_hold(relay->terms, relay->view->number);
+    relay_load_begin(relay);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -159,7 +161,7 @@ static void on_look_again(evutil_socket_t fd, short what, void *context)
     relay_go(context);
 }
 
-static void stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay)
 {
     if (!relay->is_waiting)
         return;
@@ -168,6 +170,19 @@ static void stop_waiting(struct relay *relay)
     figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
+}
+
+void relay_wait(struct relay *relay, int64_t ms)
+{
+    struct worker_view *view = relay->view;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    assert(!relay->is_waiting);
+    relay->is_waiting = true;
+    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
+    view->waiting_count++;
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
+    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
+    evtimer_add(&relay->timer, &wait);
 }
 
 static enum stage_result refuse_busy(struct relay *relay)
@@ -187,15 +202,8 @@ static enum stage_result wait_for_replica(struct relay *relay)
     if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
         return refuse_busy(relay);
     relay->tried.count = 0;
-    relay->is_waiting = true;
-    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
-    view->waiting_count++;
-    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
-    step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
-    struct timeval wait = {0, (suseconds_t)(step * 1000)};
-    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
-    evtimer_add(&relay->timer, &wait);
+    relay_wait(relay, step > WAIT_STEP_MS ? WAIT_STEP_MS : step);
     return STAGE_WAITS;
 }
 
@@ -203,7 +211,7 @@ static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
         route_table_service(relay->view->table, relay->terms->route);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     if (!service) {
         relay_refuse(
             relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
@@ -246,6 +254,7 @@ static stage_fn *const stages[] = {
     relay_stage_limits,
     relay_stage_guard,
     relay_stage_cache,
+    relay_stage_hold,
     relay_stage_turn,
     relay_stage_usage,
     relay_stage_batch,
@@ -367,7 +376,8 @@ void relay_free(struct relay *relay)
     relay_cache_leave(relay, false);
     relay_batch_leave(relay);
     relay_turn_leave(relay);
-    stop_waiting(relay);
+    relay_hold_leave(relay);
+    relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -186,6 +187,7 @@ void relay_account(struct relay *relay, enum relay_end end)
         relay_count(relay, end, now_ns, &tokens);
         if (relay->limits)
             relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+        relay_load_end(relay, end, now_ns);
     }
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)

@@ -107,6 +107,11 @@ static void take_table(struct gateway_worker *worker)
         batcher_table_changed(worker->view.batcher);
 }
 
+void gateway_worker_tell(const struct gateway_worker *worker)
+{
+    poke(worker->options.main_fd);
+}
+
 struct http_endpoint *gateway_worker_endpoint(
     struct gateway_worker *worker, const struct table_replica *replica)
 {

@@ -154,6 +154,8 @@ const struct worker_figures *gateway_worker_figures(const struct gateway_worker 
 
 /* What relays work with; as long as the worker. */
 struct worker_view *gateway_worker_view(struct gateway_worker *worker);
+/* Wakes the main thread: there is something for it to look at. */
+void gateway_worker_tell(const struct gateway_worker *worker);
 /* The endpoint of a replica of the table in use; NULL when its address cannot be used. */
 struct http_endpoint *gateway_worker_endpoint(
     struct gateway_worker *worker, const struct table_replica *replica);

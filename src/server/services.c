@@ -15,6 +15,7 @@
 #include "server/outputs.h"
 #include "server/programs.h"
 #include "server/reconcile.h"
+#include "server/scaling.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
 #include "server/trials.h"
@@ -313,7 +314,7 @@ static int put_composed(
     struct core_service wanted = {
         .team = team,
         .name = name,
-        .replicas = (int32_t)service->replicas,
+        .replicas = scaling_first(service, row ? row->replicas : -1),
         .surge = (int32_t)service->rollout.surge,
         .unavailable = (int32_t)service->rollout.unavailable,
         .renew = renew,
@@ -634,6 +635,10 @@ struct services *services_create(struct server *server, struct error *err)
         services_destroy(services);
         return NULL;
     }
+    if (scaling_create(services, &services->scaling, err) < 0) {
+        services_destroy(services);
+        return NULL;
+    }
     services->dirty = true;
     server->services = services;
     queue_sweep(server, "", "");
@@ -646,6 +651,7 @@ void services_destroy(struct services *services)
     if (!services)
         return;
     trials_destroy(services->trials);
+    scaling_destroy(services->scaling);
     probes_finish(services);
     gateway_link_destroy(services->link);
     http_agent_destroy(services->agent);
@@ -681,4 +687,5 @@ void services_committed(struct services *services)
         forget_revisions(services);
     probes_follow(services);
     gateway_link_follow(services->link);
+    scaling_follow(services->scaling);
 }

@@ -55,6 +55,8 @@ static struct service without_what_may_change(const struct service *service)
     fixed.rollout.surge = 1;
     fixed.rollout.unavailable = 0;
     service_gateway_default(&fixed.gateway);
+    memset(&fixed.metrics, 0, sizeof fixed.metrics);
+    service_autoscale_default(&fixed.autoscale);
     return fixed;
 }
 

@@ -18,6 +18,7 @@
 #include "server/catalog.h"
 #include "server/identity.h"
 #include "server/launch.h"
+#include "server/scaling.h"
 #include "server/tokens.h"
 #include "spec/serving.h"
 #include "store/store.h"
@@ -158,13 +159,15 @@ static void add_service(struct composer *composer, const struct service *service
     if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
         return;
     const struct route_replica *replicas = route_replicas(composer, team, id, &count);
+    struct service_gateway *options = arena_alloc(composer->arena, 1, sizeof *options);
+    *options = scaling_gateway_options(services->server, service);
     struct route_service item = {
         .route = service_route(service),
         .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
         .team = team,
         .oip = speaks(&revision->runtime, "oip"),
         .openai = speaks(&revision->runtime, "openai"),
-        .options = &service->gateway,
+        .options = options,
         .replicas = replicas,
         .replica_count = count,
     };

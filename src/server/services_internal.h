@@ -20,6 +20,7 @@
 struct cached_revision;
 struct event;
 struct gateway_link;
+struct scaling;
 struct services;
 
 enum { REVISION_KEY = 160, TROUBLE_TEXT = 240 };
@@ -55,6 +56,7 @@ struct services {
     struct http_agent *agent;
     struct gateway_link *link;
     struct trials *trials;
+    struct scaling *scaling;
     struct strmap revisions; /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */
