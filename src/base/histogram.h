@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct strbuf;
+
 enum {
     HISTOGRAM_FINE_BITS = 4,
     HISTOGRAM_VALUE_BITS = 40, /* a larger value counts as the largest: 12 days in microseconds */
@@ -46,8 +48,7 @@ uint64_t histogram_count(const struct histogram *histogram);
 int64_t histogram_at(const struct histogram *histogram, int64_t per_million);
 /* How many values are above it: those of the value's own bucket are not. */
 uint64_t histogram_above(const struct histogram *histogram, int64_t value);
-/* Text of numbers: "bucket:count bucket:count ..", those that are not 0, for documents. */
-struct strbuf;
+/* Appends "bucket:count bucket:count ..", those that are not 0, for documents. */
 void histogram_write(const struct histogram *histogram, struct strbuf *out);
 /* Reads it back; -1: it is none (a bucket out of order or range, a count that is none). */
 MUST_CHECK int histogram_read(const char *text, struct histogram *ret);

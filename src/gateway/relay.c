@@ -36,12 +36,12 @@ static int64_t now_ms(void)
 /* "Authorization: Bearer KEY" before "X-API-Key: KEY"; NULL without either. */
 static const char *key_text(const struct http_request *request)
 {
-    const char *value = http_request_header(request, "Authorization");
+    const char *value = http_request_known(request, HTTP_NAME_AUTHORIZATION);
     if (value && !strncasecmp(value, "Bearer ", 7)) {
         value += 7;
         return value + strspn(value, " ");
     }
-    return http_request_header(request, "X-API-Key");
+    return http_request_known(request, HTTP_NAME_X_API_KEY);
 }
 
 /* Looked up in each turn of the loop that needs it: keys are taken away by new routes. */
@@ -292,7 +292,7 @@ void relay_choose_again(struct relay *relay)
 /* The client's, if it can be a header's value and a log's; else one of our own. */
 static void set_id(struct relay *relay)
 {
-    const char *given = http_request_header(relay->request, "X-Request-ID");
+    const char *given = http_request_known(relay->request, HTTP_NAME_X_REQUEST_ID);
     size_t length = given ? strlen(given) : 0;
     bool fine = length > 0 && length < sizeof relay->id;
     for (size_t i = 0; fine && i < length; i++)
