@@ -55,8 +55,8 @@ static void find_key(struct relay *relay)
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
     relay->asker[0] = '\0';
-    if (relay->key && relay->key->count_count > 0 &&
-        !memccpy(relay->asker, relay->key->counts[0]->name, 0, sizeof relay->asker))
+    if (relay->key && relay->key->team &&
+        !memccpy(relay->asker, relay->key->team, 0, sizeof relay->asker))
         relay->asker[sizeof relay->asker - 1] = '\0';
 }
 

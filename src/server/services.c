@@ -628,6 +628,7 @@ struct services *services_create(struct server *server, struct error *err)
     services->server = server;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
+    TAILQ_INIT(&services->fetches);
     services->trials = trials_create(services);
     assert(services->kick);
     services->link = gateway_link_create(services, err);
@@ -654,6 +655,7 @@ void services_destroy(struct services *services)
     scaling_destroy(services->scaling);
     probes_finish(services);
     gateway_link_destroy(services->link);
+    services_figures_finish(services);
     http_agent_destroy(services->agent);
     event_free(services->kick);
     forget_revisions(services);
