@@ -54,6 +54,10 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+    relay->asker[0] = '\0';
+    if (relay->key && relay->key->count_count > 0 &&
+        !memccpy(relay->asker, relay->key->counts[0]->name, 0, sizeof relay->asker))
+        relay->asker[sizeof relay->asker - 1] = '\0';
 }
 
 const struct route_key *relay_key(struct relay *relay)
@@ -235,6 +239,7 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_labels,
     relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
@@ -248,13 +253,24 @@ static stage_fn *const stages[] = {
     relay_stage_forward,
 };
 
+static enum relay_wait wait_of(stage_fn *stage)
+{
+    if (stage == relay_stage_turn || stage == stage_replica)
+        return WAIT_QUEUE;
+    if (stage == relay_stage_cache)
+        return WAIT_CACHE;
+    return stage == relay_stage_batch ? WAIT_BATCH : WAIT_NONE;
+}
+
 void relay_go(struct relay *relay)
 {
+    relay_wait_over(relay);
     while (relay->stage < ARRAY_LEN(stages)) {
         enum stage_result result = stages[relay->stage](relay);
         if (result == STAGE_ENDED)
             return;
         if (result == STAGE_WAITS) {
+            relay_wait_begin(relay, wait_of(stages[relay->stage]));
             relay->key = NULL;
             relay->picked = NULL;
             return;

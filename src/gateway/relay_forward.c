@@ -113,9 +113,10 @@ static void note_outcome(struct relay *relay, bool failed)
 static void attempt_close(struct relay *relay, bool failed)
 {
     struct relay_attempt *attempt = &relay->attempt;
+    int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
     attempt->exchange = NULL;
-    usage_add(
-        &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
+    usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
+    relay->times.model_ns += took_ns;
     if (relay->batch_counts)
         relay_batch_attempt_over(relay);
     replica_state_done(attempt->state, failed);
@@ -271,11 +272,7 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length)
 static void begin_attempt(struct relay *relay, const struct table_replica *replica)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    struct usage_series series = {
-        .version = replica->route->version, .replica = replica->route->replica};
-    strcpy(series.service, relay->terms->service);
-    memcpy(series.key, relay->key_id, sizeof series.key);
-    attempt->counts = usage_counts_of(relay->view->usage, &series);
+    attempt->counts = relay_counts_of(relay, replica->route->version, replica->route->replica);
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;
     attempt->version = replica->route->version;
