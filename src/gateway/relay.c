@@ -1,6 +1,7 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/key_memo.h"
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
@@ -16,7 +17,6 @@
 
 #include <assert.h>
 #include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,7 +49,8 @@ static const char *key_text(const struct http_request *request)
 static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
-    relay->key = text ? route_table_key(relay->view->table, text, clock_wall_ms()) : NULL;
+    relay->key =
+        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_ms()) : NULL;
     const char *id = relay->key ? relay->key->id : "";
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
@@ -134,8 +135,7 @@ static enum stage_result stage_service(struct relay *relay)
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
     const struct table_service *service = route_table_service(relay->view->table, route);
-    /* Known from stage_key unless the body was waited for; hashing it again costs more than any
-     * other part of this. */
+    /* Known from stage_key unless the body was waited for. */
     const struct route_key *key = relay_key(relay);
     if (!service || !route_allows(service->route, key))
         return key ? refuse_route(relay, route) : refuse_key(relay);
@@ -298,6 +298,17 @@ void relay_choose_again(struct relay *relay)
 
 /* ---- begin and end --------------------------------------------------------------------------- */
 
+/* Never the same twice: what the worker drew at its start, and a number that comes once in 2^64. It
+ * is a name and no secret. */
+static void make_id(char id[ID_LENGTH + 1], struct worker_view *view)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint64_t halves[] = {view->names_begin, prng_next(&view->names)};
+    for (size_t i = 0; i < ID_LENGTH; i++)
+        id[i] = digits[halves[i / 16] >> (60 - i % 16 * 4) & 15];
+    id[ID_LENGTH] = '\0';
+}
+
 /* The client's, if it can be a header's value and a log's; else one of our own. */
 static void set_id(struct relay *relay)
 {
@@ -310,13 +321,7 @@ static void set_id(struct relay *relay)
         memcpy(relay->id, given, length + 1);
         return;
     }
-    struct worker_view *view = relay->view;
-    if (view->random_left < ID_LENGTH / 2) {
-        randombytes_buf(view->random, sizeof view->random);
-        view->random_left = sizeof view->random;
-    }
-    view->random_left -= ID_LENGTH / 2;
-    sodium_bin2hex(relay->id, ID_LENGTH + 1, view->random + view->random_left, ID_LENGTH / 2);
+    make_id(relay->id, relay->view);
 }
 
 /* The client went away. */

@@ -58,7 +58,6 @@ struct services {
     struct gateway_link *link;
     struct trials *trials;
     struct scaling *scaling;
-    struct strmap revisions; /* key of the document: struct cached_revision */
     TAILQ_HEAD(, figures_fetch) fetches; /* services_figures.c */
     struct strmap revisions;             /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
