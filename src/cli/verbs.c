@@ -29,6 +29,7 @@ const struct verb *const verbs[] = {
     &verb_score,
     &verb_promote,
     &verb_promotions,
+    &verb_rollout,
     &verb_approve,
     &verb_refuse,
     &verb_withdraw,

@@ -6,6 +6,7 @@
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -138,6 +139,7 @@ static enum stage_result stage_service(struct relay *relay)
         return refuse_route(relay, route);
     relay->terms = service->terms;
     terms_hold(relay->terms, relay->view->number);
+    relay_split_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -206,6 +208,7 @@ static enum stage_result stage_replica(struct relay *relay)
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
+        .arm = relay_split_arm(relay),
         .tried = &relay->tried,
         .again = relay->again,
         .now_ms = now_ms(),
@@ -213,7 +216,7 @@ static enum stage_result stage_replica(struct relay *relay)
         .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
-        relay->picked = balance_pick(service, &query, &relay->view->turn);
+        relay->picked = relay_split_pick(service, &query, &relay->view->turn);
     if (relay->picked)
         relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);

@@ -113,6 +113,7 @@ struct relay {
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
     int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;    /* that it was drawn for */
     int sent;              /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */

@@ -214,6 +214,8 @@ static void log_line(const struct relay *relay, enum relay_end end, int64_t now_
     put_text(line, ",\"route\":", relay->terms ? relay->terms->route : "");
     put_number(line, ",\"version\":", relay->attempt.version);
     put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
+    if (relay->arm != ROUTE_ARM_MAIN)
+        put_text(line, ",\"arm\":", route_arm_names[relay->arm]);
     put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
     put_text(line, ",\"end\":", ends[end]);
     put_number(line, ",\"bytesIn\":", relay->body.received);

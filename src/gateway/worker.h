@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/prng.h"
 #include "base/quantity.h"
 #include "base/strbuf.h"
 #include "gateway/table.h"
@@ -110,7 +111,8 @@ struct worker_view {
     struct strbuf line;         /* of the access log, while it is made */
     int64_t moment_s;           /* the second that moment is the text of */
     char moment[QUANTITY_TEXT];
-    uint64_t turn; /* balance_pick's */
+    uint64_t turn;     /* balance_pick's */
+    struct prng split; /* draws arms; 0: not seeded yet */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;
