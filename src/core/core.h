@@ -246,6 +246,22 @@ const struct evidence_row *core_rollout_seen(
     const struct core *core, uint64_t service, enum replica_arm arm);
 /* The revision that its main replicas are of. */
 int32_t core_service_goal(const struct core *core, uint64_t service);
+/* Evidence is in bits, logarithms of e-values to the base of 2, in units of 2^-CORE_BITS_SHIFT. */
+enum { CORE_BITS_SHIFT = 26 };
+enum rollout_test { TEST_ERRORS, TEST_LATENCY, TEST_QUALITY, TEST_DIFFERENCES, TEST_COUNT };
+
+struct rollout_verdict {
+    enum rollout_reason alarm;   /* REASON_NONE, or why it has to be aborted */
+    enum rollout_reason missing; /* REASON_NONE: the step has passed; else what is missing first */
+    int64_t worse[TEST_COUNT];   /* bits, of the tests that are made */
+    int64_t fine[TEST_COUNT];
+    int64_t alarm_bits, pass_bits; /* from which on they tell something */
+    uint32_t made;                 /* a bit for each test that is made */
+    int32_t bucket;                /* of latency, at which the canary looks worst */
+};
+/* What the rows say at that moment; baseline NULL: there is none. */
+struct rollout_verdict core_rollout_judge(const struct rollout_row *row,
+    const struct evidence_row *baseline, const struct evidence_row *canary, int64_t now_ms);
 /* Which percentage of the requests each arm gets now; the rest is ARM_MAIN's. Zeros unless all
  * arms that the step asks have a ready replica. */
 struct rollout_split {

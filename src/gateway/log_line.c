@@ -155,7 +155,8 @@ static char *put_what(char *at, const struct log_line *line)
     at = put_text(PUT(at, ",\"path\":"), line->path, LOG_LINE_PATH_BYTES);
     at = put_text(PUT(at, ",\"route\":"), line->route, LOG_LINE_TEXT_BYTES);
     at = put_number(PUT(at, ",\"version\":"), line->version);
-    return put_number(PUT(at, ",\"replica\":"), line->replica);
+    at = put_number(PUT(at, ",\"replica\":"), line->replica);
+    return line->arm ? put_text(PUT(at, ",\"arm\":"), line->arm, LOG_LINE_TEXT_BYTES) : at;
 }
 
 size_t log_line_write(

@@ -7,10 +7,10 @@
 enum {
     LOG_LINE_PATH_BYTES = 512, /* of the path; what follows is left out */
     LOG_LINE_TEXT_BYTES = 256, /* of each other text */
-    LOG_LINE_BYTES = 6 * (LOG_LINE_PATH_BYTES + 6 * LOG_LINE_TEXT_BYTES) + 1024,
+    LOG_LINE_BYTES = 6 * (LOG_LINE_PATH_BYTES + 7 * LOG_LINE_TEXT_BYTES) + 1024,
 };
 
-/* No text is NULL. */
+/* No text but arm is NULL. */
 struct log_line {
     int64_t wall_ms;
     const char *id, *key, *method, *path, *route;
@@ -20,6 +20,7 @@ struct log_line {
     int64_t bytes_in, bytes_out, retries;
     int64_t first_ns, total_ns; /* first_ns below 0: there was no first byte */
     const char *client;
+    const char *arm; /* of a rollout, that the request was drawn for; NULL: it goes on as usual */
 };
 
 /* What the lines of a second have in common; zero at first. */

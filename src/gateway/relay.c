@@ -8,6 +8,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -144,6 +145,7 @@ static enum stage_result stage_service(struct relay *relay)
     relay->terms = service->terms;
     terms_hold(relay->terms, relay->view->number);
     relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -218,6 +220,7 @@ static enum stage_result stage_replica(struct relay *relay)
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
+        .arm = relay_split_arm(relay),
         .tried = &relay->tried,
         .again = relay->again,
         .now_ms = now_ms(),
@@ -225,7 +228,7 @@ static enum stage_result stage_replica(struct relay *relay)
         .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
-        relay->picked = balance_pick(service, &query, &relay->view->turn);
+        relay->picked = relay_split_pick(service, &query, &relay->view->turn);
     if (relay->picked)
         relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);

@@ -117,6 +117,7 @@ struct relay {
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
     int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
+    enum route_arm arm; /* that it was drawn for */
     bool is_held, is_measured; /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */

@@ -114,6 +114,7 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
         .route = relay->terms ? relay->terms->route : "",
         .version = relay->attempt.version,
         .replica = (int64_t)relay->attempt.replica,
+        .arm = relay->arm != ROUTE_ARM_MAIN ? route_arm_names[relay->arm] : NULL,
         .status = unanswered ? STATUS_CANCELLED : answer->status,
         .end = ends[end],
         .bytes_in = relay->body.received,

@@ -111,6 +111,7 @@ struct worker_view {
     struct prng names;
     struct log_moment moment; /* of the lines in the access log */
     uint64_t turn;            /* balance_pick's */
+    struct prng split;        /* draws arms; 0: not seeded yet */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;

@@ -112,6 +112,7 @@ static struct route_replica route_replica(
         .version = revision ? revision->version : 0,
         .address = arena_printf(composer->arena, "unix:%s", socket),
         .uid = uid ? uid : geteuid(),
+        .arm = (enum route_arm)row->arm,
     };
 }
 
@@ -147,6 +148,17 @@ static bool speaks(const struct runtime *runtime, const char *protocol)
     return false;
 }
 
+_Static_assert((int)ROUTE_ARM_CANARY == (int)ARM_CANARY, "arms are the same numbers");
+
+static struct route_split split_of(const struct core *core, uint64_t service)
+{
+    const struct rollout_split split = core_rollout_split(core, service);
+    int32_t canary = split.percent[ARM_CANARY];
+    return (struct route_split){.baseline = split.percent[ARM_BASELINE],
+        .canary = split.shadow ? 0 : canary,
+        .shadow = split.shadow ? canary : 0};
+}
+
 static void add_service(struct composer *composer, const struct service *service)
 {
     struct services *services = composer->services;
@@ -155,7 +167,7 @@ static void add_service(struct composer *composer, const struct service *service
     uint64_t id = core_service_find(core, team, service->metadata.name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *revision =
-        row ? services_revision_of(services, id, row->revision) : NULL;
+        row ? services_revision_of(services, id, core_service_goal(core, id)) : NULL;
     size_t count;
     if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
         return;
@@ -171,6 +183,7 @@ static void add_service(struct composer *composer, const struct service *service
         .options = options,
         .replicas = replicas,
         .replica_count = count,
+        .split = split_of(core, id),
     };
     vec_push(&composer->list, item);
     for (size_t i = 0; i < composer->teams.count; i++) {

@@ -23,6 +23,9 @@ struct doc *service_gateway_encode(struct arena *arena, const struct service_gat
 MUST_CHECK int service_gateway_decode(
     struct arena *arena, const struct doc *doc, struct service_gateway *ret, struct error *err);
 
+/* How a Service that says nothing is rolled. */
+void service_rollout_default(struct service_rollout *ret);
+
 /* Nothing limited, the usual weight, no priority of its own. */
 void serving_default(struct serving_rights *ret);
 /* As `spec.serving` of a Team has it, without what is the default: an empty map for that. */
