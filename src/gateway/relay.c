@@ -4,6 +4,7 @@
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_turn.h"
@@ -155,7 +156,7 @@ static void on_look_again(evutil_socket_t fd, short what, void *context)
     relay_go(context);
 }
 
-static void stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay)
 {
     if (!relay->is_waiting)
         return;
@@ -180,7 +181,8 @@ static enum stage_result wait_for_replica(struct relay *relay)
     int64_t now = now_ms();
     if (relay->wait_until_ms == 0)
         relay->wait_until_ms = now + WORKER_WAIT_MS;
-    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
+    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX ||
+        (relay->care && relay_care_instead(relay)))
         return refuse_busy(relay);
     relay->tried.count = 0;
     relay->is_waiting = true;
@@ -199,7 +201,7 @@ static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
         route_table_service(relay->view->table, relay->terms->route);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     if (!service) {
         relay_refuse(
             relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
@@ -235,12 +237,15 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_care,
     relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_try,
     relay_stage_limits,
     relay_stage_guard,
     relay_stage_cache,
+    relay_stage_circuit,
     relay_stage_turn,
     relay_stage_usage,
     relay_stage_batch,
@@ -263,12 +268,22 @@ void relay_go(struct relay *relay)
     }
 }
 
-void relay_choose_again(struct relay *relay)
+static void go_from(struct relay *relay, stage_fn *stage)
 {
     relay->stage = 0;
-    while (stages[relay->stage] != stage_replica)
+    while (stages[relay->stage] != stage)
         relay->stage++;
     relay_go(relay);
+}
+
+void relay_choose_again(struct relay *relay)
+{
+    go_from(relay, stage_replica);
+}
+
+void relay_enter_service(struct relay *relay)
+{
+    go_from(relay, relay_stage_rights);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -351,16 +366,18 @@ void relay_free(struct relay *relay)
     relay_cache_leave(relay, false);
     relay_batch_leave(relay);
     relay_turn_leave(relay);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
     figure_add(relay->view->figures, FIGURE_OPEN, -1);
-    if (relay->terms)
-        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    if (relay->care)
+        relay_care_free(relay);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     relay_guard_free(relay);
     relay_usage_free(relay);
     free(relay);

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -70,6 +71,8 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     struct strbuf text = {0}, body = {0};
     enum protocol protocol = relay->target.protocol;
     va_list args;
+    if (relay->care && relay_care_refused(relay, status, code))
+        return;
     va_start(args, format);
     strbuf_vprintf(&text, format, args);
     va_end(args);
@@ -222,21 +225,36 @@ static void log_line(const struct relay *relay, enum relay_end end, int64_t now_
     if (answer->first_ns)
         put_ms(line, ",\"firstMs\":", answer->first_ns - relay->began_ns);
     put_ms(line, ",\"totalMs\":", now_ns - relay->began_ns);
+    if (relay->care)
+        relay_care_log(relay, line);
     put_text(line, ",\"client\":", http_request_peer(relay->request)->address);
     strbuf_puts(line, "}\n");
     access_log_write(relay->view->log, line->text, line->length);
+}
+
+/* For the service that is asked now, and its limits. */
+static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
+{
+    int64_t began_ns = relay->turned_ns ? relay->turned_ns : relay->began_ns;
+    const struct reported tokens = reported_tokens(relay);
+    count(relay, end, (uint64_t)(now_ns - began_ns) / 1000, &tokens);
+    if (relay->limits)
+        relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+    if (relay->care)
+        relay_care_counted(relay, end);
+}
+
+void relay_account_try(struct relay *relay)
+{
+    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns());
 }
 
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->terms) {
-        const struct reported tokens = reported_tokens(relay);
-        count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000, &tokens);
-        if (relay->limits)
-            relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
-    }
+    if (relay->terms && !(relay->care && relay->care->counted))
+        account_service(relay, end, now_ns);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

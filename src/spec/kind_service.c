@@ -71,6 +71,7 @@ static void finish_service(struct field_reader *reader, void *object)
     check_secrets(reader, service->secrets.items, service->secrets.count, &service->env);
     check_templates(reader, "command", &service->command, TEMPLATE_SERVE);
     check_template_variables(reader, &service->env);
+    check_other_routes(reader, service);
 }
 
 static const struct field service_spec_fields[] = {

@@ -30,6 +30,11 @@ extern const struct field_table service_queue_table;
 extern const struct field_table serving_table;
 extern const struct field_table service_batching_table; /* struct service_batching */
 extern const struct field_table service_guard_table;    /* struct service_guard */
+extern const struct field_table service_deadline_table; /* struct service_deadline */
+extern const struct field_table service_circuit_table;  /* struct service_circuit */
+extern const struct field_table service_hedge_table;    /* struct service_hedge */
+extern const struct field_table service_fallback_table; /* struct service_fallback */
+extern const struct field_table service_cascade_table;  /* struct service_cascade */
 extern const struct field_table service_cache_table;    /* struct service_cache */
 extern const struct field_table service_routing_table;  /* struct service_routing */
 extern const struct field_table probe_table;            /* struct replica_probe */
@@ -39,6 +44,8 @@ extern const struct field_word priority_words[];
 void check_command(struct field_reader *reader, const char *path, const struct text_list *command);
 void check_secrets(struct field_reader *reader, const struct secret_ref *secrets, size_t count,
     const struct label_list *env);
+/* A service is neither its own fallback nor its own small model. */
+void check_other_routes(struct field_reader *reader, const struct service *service);
 /* A reference to a dataset (NULL: none) names no stage. */
 void check_dataset(struct field_reader *reader, const char *path, const char *text);
 /* Placeholders are known where they are used. */
