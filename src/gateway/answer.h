@@ -21,6 +21,7 @@ enum answer_step {
     ANSWER_TOKENS, /* reads the usage that the replica reports */
     ANSWER_USAGE,  /* takes out the usage that the client did not ask for */
     ANSWER_GUARD,  /* finds what may not pass */
+    ANSWER_RECORD, /* copies it to be replayed */
     ANSWER_CACHE,  /* records it to be given again */
     ANSWER_STEPS,
 };

@@ -81,6 +81,10 @@ static const struct route table[] = {
         "Sends a request to a replica and says what it answers", "TestedRequest", "TestedAnswer",
         KIND_SERVICE},
 
+    {"GET", "/v1/services/{name}/recording", SCOPE_OWNED, ROLE_MEMBER, api_recording,
+        "What the gateway recorded of a service's requests, a page of it", NULL, "List",
+        KIND_SERVICE},
+
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),
     {"GET", "/v1/models/{model}/versions/{version}/variants", SCOPE_OWNED, ROLE_VIEWER,

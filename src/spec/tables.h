@@ -30,6 +30,7 @@ extern const struct field_table service_queue_table;
 extern const struct field_table serving_table;
 extern const struct field_table service_batching_table; /* struct service_batching */
 extern const struct field_table service_guard_table;    /* struct service_guard */
+extern const struct field_table service_record_table;   /* struct service_record */
 extern const struct field_table service_cache_table;    /* struct service_cache */
 extern const struct field_table service_routing_table;  /* struct service_routing */
 extern const struct field_table probe_table;            /* struct replica_probe */
