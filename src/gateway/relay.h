@@ -9,6 +9,7 @@
 #include "gateway/balance.h"
 #include "gateway/fair.h"
 #include "gateway/model_scan.h"
+#include "gateway/relay_count.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
 #include "gateway/terms.h"
@@ -111,6 +112,9 @@ struct relay {
     const struct route_key *key;        /* valid within a turn of the loop */
     const struct table_replica *picked; /* the same */
     char key_id[USAGE_NAME];
+    char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
+    const char *labels;     /* in the request's arena; NULL: none */
+    struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
     int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
