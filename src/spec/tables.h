@@ -46,7 +46,7 @@ extern const struct field_table service_circuit_table;  /* struct service_circui
 extern const struct field_table service_hedge_table;    /* struct service_hedge */
 extern const struct field_table service_fallback_table; /* struct service_fallback */
 extern const struct field_table service_cascade_table;  /* struct service_cascade */
-extern const struct field_table service_record_table; /* struct service_record */
+extern const struct field_table service_record_table;   /* struct service_record */
 extern const struct field_word priority_words[];
 
 /* Whether what a pool says of its site goes with its engine. */
