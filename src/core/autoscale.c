@@ -386,7 +386,7 @@ static void look_at_rest(struct deciding *in)
                 hpa_wished_average(count, sample->sum_micro, metric->average_micro));
         else
             set_signal(in, SIGNAL_METRIC + (int)i, sample->sum_micro, metric->value_micro,
-                hpa_wished_value(count, sample->sum_micro, metric->value_micro));
+                hpa_wished_value(count, count, sample->sum_micro, metric->value_micro));
     }
 }
 

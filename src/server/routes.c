@@ -73,6 +73,8 @@ static const struct route table[] = {
         KIND_MODEL, "Model", "models", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+    OBJECT_ROUTES(KIND_HPA, "HorizontalPodAutoscaler", "horizontalpodautoscalers", SCOPE_QUERY,
+        SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),

@@ -26,7 +26,8 @@ static bool is_clock(const char *text)
 
 static bool is_offset(const char *text)
 {
-    return (text[0] == '+' || text[0] == '-') && is_clock(text + 1) && strcmp(text + 1, "15:00") < 0;
+    return (text[0] == '+' || text[0] == '-') && is_clock(text + 1) &&
+           strcmp(text + 1, "15:00") < 0;
 }
 
 static const char *const day_names[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
@@ -54,8 +55,8 @@ static const struct text_rule rule_day = {
 
 static bool is_metric_name(const char *text)
 {
-    size_t length = strspn(text,
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:.-");
+    size_t length =
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:.-");
     return length > 0 && text[length] == '\0';
 }
 
@@ -131,9 +132,9 @@ static const struct field metric_fields[] = {
         .offset = offsetof(struct service_metric, of),
         .doc = "What several samples are together."},
 };
-const struct field_table service_metric_table = FIELD_TABLE("ServiceMetric", struct service_metric,
-    metric_fields, .finish = finish_metric,
-    .doc = "A figure that is read from elsewhere, every 5 seconds.");
+const struct field_table service_metric_table =
+    FIELD_TABLE("ServiceMetric", struct service_metric, metric_fields, .finish = finish_metric,
+        .doc = "A figure that is read from elsewhere, every 5 seconds.");
 
 enum { METRIC_MICRO = 1000000 };
 #define METRIC_MOST ((int64_t)1000000000 * METRIC_MICRO)
@@ -165,8 +166,7 @@ static const struct field target_fields[] = {
                "value and divided by this."},
 };
 static const struct field_table target_table = FIELD_TABLE("AutoscaleMetric",
-    struct autoscale_metric, target_fields, .finish = finish_target,
-    .doc = "A metric to go by.");
+    struct autoscale_metric, target_fields, .finish = finish_target, .doc = "A metric to go by.");
 
 /* ---- hours ----------------------------------------------------------------------------------- */
 
@@ -241,8 +241,8 @@ static const struct field latency_fields[] = {
         .offset = offsetof(struct service_autoscale, latency.of),
         .doc = "What is measured."},
 };
-static const struct field_table latency_table = FIELD_TABLE("AutoscaleLatency",
-    struct service_autoscale, latency_fields, .doc = "A goal for answers.");
+static const struct field_table latency_table = FIELD_TABLE(
+    "AutoscaleLatency", struct service_autoscale, latency_fields, .doc = "A goal for answers.");
 
 static void check_metrics_twice(struct field_reader *reader, const struct service_autoscale *scale)
 {

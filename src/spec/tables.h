@@ -13,6 +13,7 @@ extern const struct field_table dataset_table;
 extern const struct field_table model_table;
 extern const struct field_table runtime_table;
 extern const struct field_table service_table;
+extern const struct field_table hpa_table;
 
 extern const struct field_table job_spec_table;
 extern const struct field_table metadata_table;
@@ -28,15 +29,15 @@ extern const struct field_table service_gateway_table; /* struct service_gateway
 extern const struct field_table service_limits_table;
 extern const struct field_table service_queue_table;
 extern const struct field_table serving_table;
-extern const struct field_table service_batching_table; /* struct service_batching */
-extern const struct field_table service_guard_table;    /* struct service_guard */
-extern const struct field_table service_cache_table;    /* struct service_cache */
-extern const struct field_table service_routing_table;  /* struct service_routing */
+extern const struct field_table service_batching_table;  /* struct service_batching */
+extern const struct field_table service_guard_table;     /* struct service_guard */
+extern const struct field_table service_cache_table;     /* struct service_cache */
+extern const struct field_table service_routing_table;   /* struct service_routing */
 extern const struct field_table service_autoscale_table; /* struct service_autoscale */
 extern const struct field_table service_metric_table;    /* struct service_metric */
 extern const struct field_table service_hold_table;      /* struct service_hold */
 extern const struct field_word measure_words[];
-extern const struct field_table probe_table;            /* struct replica_probe */
+extern const struct field_table probe_table; /* struct replica_probe */
 extern const struct field_word priority_words[];
 
 /* What finish functions of several tables check; paths are as for fields_report. */
