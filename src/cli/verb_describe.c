@@ -300,6 +300,7 @@ static const struct view_column replica_columns[] = {
     {"REPLICA", "name"},
     {"REVISION", "revision", .right = true},
     {"VERSION", "version", .right = true},
+    {"ARM", "arm", .fallback = ""},
     {"STATE", "state", VIEW_STATE},
     {"RESTARTS", "restarts", .right = true},
     {"SINCE", "since", VIEW_AGE, .right = true},

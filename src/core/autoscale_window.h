@@ -41,6 +41,7 @@ struct scale_wishes {
     } bins[SCALE_BINS];
 };
 
+/* Adds what is wished for now. Another width than before begins anew. */
 void scale_wishes_add(
     struct scale_wishes *wishes, int64_t width_ms, int64_t now_ms, int32_t wished);
 /* The most that was wished for in the last so many milliseconds, `now` included; none: fallback. */

@@ -32,6 +32,12 @@ const char *const decision_names[] = {
     "replica-ready",
     "replica-unready",
     "promise",
+    "rollout-begin",
+    "rollout-step",
+    "rollout-pause",
+    "rollout-resume",
+    "rollout-promote",
+    "rollout-abort",
     "service-scale",
     NULL,
 };

@@ -53,11 +53,13 @@ static const struct field_word target_words[] = {
     {NULL},
 };
 
+/* What is of another type than the metric's is not there, so that nothing here is required: the
+ * metric's finish function asks for what is. */
 static const struct field target_fields[] = {
     {.name = "type",
         .type = FIELD_ENUM,
-        .flags = FIELD_REQUIRED,
         .words = target_words,
+        .fallback = HPA_UTILIZATION,
         .offset = offsetof(struct hpa_source, target),
         .doc = "What the target is."},
     {.name = "averageUtilization",
@@ -80,7 +82,6 @@ static const struct field_table target_table =
 static const struct field identifier_fields[] = {
     {.name = "name",
         .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
         .rule = &rule_line,
         .offset = offsetof(struct hpa_source, name),
         .doc = "One of the Service's `metrics`, or `gpu_utilization`."},
@@ -91,7 +92,7 @@ static const struct field_table identifier_table = FIELD_TABLE(
 
 #define TARGET_FIELD                                                                               \
     {                                                                                              \
-        .name = "target", .type = FIELD_OBJECT, .flags = FIELD_REQUIRED, .table = &target_table,   \
+        .name = "target", .type = FIELD_OBJECT, .table = &target_table,   \
         .doc = "What it is to be."                                                                 \
     }
 
@@ -99,7 +100,6 @@ static const struct field named_fields[] = {
     {.name = "describedObject", .type = FIELD_IGNORED, .doc = "Not used."},
     {.name = "metric",
         .type = FIELD_OBJECT,
-        .flags = FIELD_REQUIRED,
         .table = &identifier_table,
         .doc = "Which metric."},
     TARGET_FIELD,
@@ -110,7 +110,6 @@ static const struct field_table named_table =
 static const struct field resource_fields[] = {
     {.name = "name",
         .type = FIELD_TEXT,
-        .flags = FIELD_REQUIRED,
         .rule = &rule_line,
         .offset = offsetof(struct hpa_source, name),
         .doc = "`cpu` or `memory`."},
