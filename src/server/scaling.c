@@ -165,7 +165,7 @@ static void tally_replica(void *context, enum row_kind kind, const void *data)
     (void)kind;
     if (!one || !row->ready)
         return;
-    one->ready++;
+    one->ready += row->arm == ARM_MAIN;
     learn_start(tally, one, row);
     use_add(tally->scaling, one, row, tally->now_ms);
 }

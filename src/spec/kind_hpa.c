@@ -92,16 +92,12 @@ static const struct field_table identifier_table = FIELD_TABLE(
 
 #define TARGET_FIELD                                                                               \
     {                                                                                              \
-        .name = "target", .type = FIELD_OBJECT, .table = &target_table,   \
-        .doc = "What it is to be."                                                                 \
+        .name = "target", .type = FIELD_OBJECT, .table = &target_table, .doc = "What it is to be." \
     }
 
 static const struct field named_fields[] = {
     {.name = "describedObject", .type = FIELD_IGNORED, .doc = "Not used."},
-    {.name = "metric",
-        .type = FIELD_OBJECT,
-        .table = &identifier_table,
-        .doc = "Which metric."},
+    {.name = "metric", .type = FIELD_OBJECT, .table = &identifier_table, .doc = "Which metric."},
     TARGET_FIELD,
 };
 static const struct field_table named_table =
