@@ -117,10 +117,10 @@ static void take_difference(struct autoscale *scale, const struct service_autosc
     int64_t open = bounded(load->open, OPEN_MAX), waiting = bounded(load->waiting, open);
     struct scale_sums sums = {
         .busy_us = bounded(load->busy_us - before->busy_us, span_us * OPEN_MAX),
-        .arrived = load->arrived - before->arrived,
-        .ended = load->ended - before->ended,
-        .timed = load->timed - before->timed,
-        .late = load->late - before->late,
+        .arrived = bounded(load->arrived - before->arrived, OPEN_MAX),
+        .ended = bounded(load->ended - before->ended, OPEN_MAX),
+        .timed = bounded(load->timed - before->timed, OPEN_MAX),
+        .late = bounded(load->late - before->late, OPEN_MAX),
     };
     /* The integral of those that wait is not reported: the mean of both ends is near enough. */
     sums.waiting_us = least((waiting + before->waiting) * span_us / 2, sums.busy_us);
@@ -217,7 +217,8 @@ static int64_t offered_micro(const struct scale_sums *sums)
         return running;
     /* What arrives times what each takes. Of requests that have not ended the rest is missing, so
      * this is never too much. */
-    return (int64_t)((__int128)running * sums->arrived / sums->ended);
+    __int128 offered = (__int128)running * sums->arrived / sums->ended, bound = OPEN_MAX;
+    return (int64_t)(offered < bound * MICRO ? offered : bound * MICRO);
 }
 
 /* To work off what waits within that time, so many have to be under way beside the others. */
