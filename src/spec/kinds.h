@@ -21,6 +21,7 @@ enum kind {
     KIND_MODEL,
     KIND_RUNTIME,
     KIND_SERVICE,
+    KIND_HPA, /* HorizontalPodAutoscaler */
     KIND_COUNT
 };
 
@@ -853,6 +854,58 @@ struct service {
     struct service_autoscale autoscale;
 };
 
+/* ---- HorizontalPodAutoscaler -----------------------------------------------------------------
+ */
+
+enum hpa_metric_kind { HPA_RESOURCE, HPA_PODS, HPA_OBJECT, HPA_EXTERNAL, HPA_CONTAINER };
+enum hpa_target { HPA_UTILIZATION, HPA_AVERAGE_VALUE, HPA_VALUE };
+
+/* As it is written; what counts of it follows in struct hpa_metric. */
+struct hpa_source {
+    const char *name;
+    enum hpa_target target;
+    int64_t utilization;
+    const char *average, *value;
+};
+
+struct hpa_metric {
+    enum hpa_metric_kind kind;
+    struct hpa_source resource, pods, object, external;
+    const char *name; /* of the metric; NULL: it is not used */
+    enum hpa_target target;
+    int64_t target_micro; /* of a utilization: of a per cent */
+};
+
+enum hpa_policy_kind { HPA_POLICY_PODS, HPA_POLICY_PERCENT };
+enum hpa_select { HPA_SELECT_MAX, HPA_SELECT_MIN, HPA_SELECT_DISABLED };
+enum { HPA_POLICIES_MAX = 16 };
+
+struct hpa_policy {
+    enum hpa_policy_kind kind;
+    int64_t value, period_s;
+};
+
+struct hpa_rules {
+    int64_t stabilization_s; /* -1: as Kubernetes has it */
+    enum hpa_select select;
+    struct {
+        struct hpa_policy *items;
+        size_t count;
+    } policies; /* none: as Kubernetes has them */
+};
+
+struct hpa {
+    struct metadata metadata;
+    const char *target_version, *target_kind;
+    const char *target; /* a Service of the team */
+    int64_t min, max;
+    struct {
+        struct hpa_metric *items;
+        size_t count;
+    } metrics;
+    struct hpa_rules up, down;
+};
+
 /* Any of them, as a manifest holds it. */
 struct manifest {
     enum kind kind;
@@ -865,5 +918,6 @@ struct manifest {
         struct model model;
         struct runtime runtime;
         struct service service;
+        struct hpa hpa;
     };
 };
