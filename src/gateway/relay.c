@@ -6,6 +6,7 @@
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -328,6 +329,8 @@ static struct relay *relay_create(struct gateway_worker *worker, struct http_req
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
+    if (relay->view->tracer)
+        relay_trace_begin(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     return relay;

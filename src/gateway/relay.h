@@ -33,6 +33,7 @@ struct prefix;
 struct relay_cache;
 struct relay_guard;
 struct relay_limits;
+struct relay_trace;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -114,7 +115,8 @@ struct relay {
     char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;
-    char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    struct relay_trace *trace; /* see relay_trace.h, in the request's arena; NULL: no collector */
+    char id[RELAY_ID_BYTES];   /* X-Request-ID */
     int64_t began_ns;
     int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
     int sent;              /* attempts that reached a replica */

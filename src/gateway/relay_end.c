@@ -6,6 +6,7 @@
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_trace.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -181,12 +182,15 @@ void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
+    struct relay_tokens tokens = {0};
     if (relay->terms) {
-        const struct relay_tokens tokens = reported_tokens(relay);
+        tokens = reported_tokens(relay);
         relay_count(relay, end, now_ns, &tokens);
         if (relay->limits)
             relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
     }
+    if (relay->trace)
+        relay_trace_end(relay, end, now_ns, &tokens);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

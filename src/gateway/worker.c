@@ -359,6 +359,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.number = options->number;
     worker->view.figures = &worker->figures;
     worker->view.log = options->log;
+    worker->view.tracer = options->tracer;
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
     TAILQ_INIT(&worker->view.waiting);

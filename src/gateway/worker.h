@@ -24,6 +24,7 @@ struct limit_shared_options;
 struct post_office;
 struct redis_library;
 struct relay;
+struct tracer;
 struct usage_file;
 
 enum {
@@ -51,7 +52,8 @@ struct worker_options {
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
-    int main_fd; /* an eventfd of the main thread: there is news */
+    struct tracer *tracer; /* NULL: no collector */
+    int main_fd;           /* an eventfd of the main thread: there is news */
 };
 
 /* What a worker counts. To add one: its name here, and a line in figures.c. */
@@ -103,6 +105,7 @@ struct worker_view {
     struct cache *cache;        /* the answers of the keys that are this worker's */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
     struct access_log *log;
+    struct tracer *tracer; /* see trace.h; NULL: no collector */
     struct worker_figures *figures;
     int64_t keep_alive_ms;
     unsigned char random[1024]; /* for names of requests: a system call for many */
