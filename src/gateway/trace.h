@@ -69,6 +69,7 @@ void tracer_destroy(struct tracer *tracer);
 /* Checks an address without doing anything. */
 MUST_CHECK int tracer_address_check(const char *address, struct error *err);
 
+/* Of a million traces that begin here so many are recorded. */
 int64_t tracer_ratio(const struct tracer *tracer);
 /* On that worker's thread: takes a copy, or counts it as dropped. */
 void tracer_push(struct tracer *tracer, int worker, const struct trace_record *record);
