@@ -3,30 +3,22 @@
 #include "gateway/relay_trace.h"
 
 #include "base/memory.h"
+#include "base/prng.h"
 #include "gateway/relay.h"
 #include "wire/http.h"
 
 #include <assert.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-static void random_bytes(struct relay *relay, void *out, size_t count)
-{
-    struct worker_view *view = relay->view;
-    if (view->random_left < count) {
-        randombytes_buf(view->random, sizeof view->random);
-        view->random_left = sizeof view->random;
-    }
-    view->random_left -= count;
-    memcpy(out, view->random + view->random_left, count);
-}
-
-/* Zeros are no id. */
+/* Of the worker's numbers, which nobody knows the beginning of. Zeros are no id. */
 static void new_id(struct relay *relay, uint8_t *id, size_t count)
 {
-    random_bytes(relay, id, count);
+    for (size_t i = 0; i < count; i += sizeof(uint64_t)) {
+        uint64_t number = prng_next(&relay->view->names);
+        memcpy(id + i, &number, sizeof number);
+    }
     id[count - 1] |= id[count - 1] == 0;
 }
 
@@ -83,7 +75,6 @@ void relay_trace_begin(struct relay *relay)
     struct trace_context *context = &trace->context;
     uint8_t remote[8];
     relay->trace = trace;
-    trace->part = -1;
     bool has_parent = parent && trace_parent_read(parent, context);
     if (has_parent) {
         memcpy(remote, context->span, sizeof remote);
@@ -121,6 +112,15 @@ size_t relay_trace_fields(struct relay *relay, struct http_field *fields)
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
+static void copy(char *out, size_t room, const char *text)
+{
+    size_t length = strnlen(text, room - 1);
+    while (text[length] && length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+        length--;
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
 /* Its place; -1: there is no room, and it is left out. */
 static int add_part(
     struct relay *relay, enum trace_kind kind, const uint8_t *span, int64_t begin_ns)
@@ -154,10 +154,11 @@ void relay_trace_attempt(struct relay *relay, int64_t begin_ns)
     new_id(relay, trace->attempt.span, sizeof trace->attempt.span);
     if (!trace->record)
         return;
-    trace->part = add_part(relay, TRACE_MODEL, trace->attempt.span, begin_ns);
-    if (trace->part < 0)
+    relay->attempt.part = 1 + add_part(relay, TRACE_MODEL, trace->attempt.span, begin_ns);
+    if (relay->attempt.part == 0)
         return;
-    struct trace_part *part = &trace->record->parts[trace->part];
+    struct trace_part *part = &trace->record->parts[relay->attempt.part - 1];
+    copy(part->model, sizeof part->model, relay->terms->route);
     part->replica = relay->attempt.replica;
     part->version = relay->attempt.version;
     part->resend = relay->retries;
@@ -166,12 +167,13 @@ void relay_trace_attempt(struct relay *relay, int64_t begin_ns)
 
 void relay_trace_attempt_over(struct relay *relay, int64_t end_ns, int status)
 {
-    struct relay_trace *trace = relay->trace;
-    if (!trace->record || trace->part < 0)
+    struct trace_record *record = relay->trace->record;
+    if (!record || relay->attempt.part == 0)
         return;
-    trace->record->parts[trace->part].end_ns = end_ns;
-    trace->record->parts[trace->part].status = status;
-    trace->part = -1;
+    struct trace_part *part = &record->parts[relay->attempt.part - 1];
+    part->end_ns = end_ns;
+    part->status = status;
+    relay->attempt.part = 0;
 }
 
 void relay_trace_batch_begin(struct relay *relay, char parent[TRACE_PARENT_TEXT])
@@ -196,20 +198,12 @@ void relay_trace_batch_over(
     part->end_ns = end_ns;
     part->status = status;
     part->batch_size = batch_size;
+    copy(part->model, sizeof part->model, relay->terms->route);
     part->replica = relay->attempt.replica;
     part->version = relay->attempt.version;
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
-
-static void copy(char *out, size_t room, const char *text)
-{
-    size_t length = strnlen(text, room - 1);
-    while (text[length] && length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
-        length--;
-    memcpy(out, text, length);
-    out[length] = '\0';
-}
 
 /* The words of the conventions for what the OpenAI API does. */
 static const char *operation_of(const char *verb)
@@ -256,7 +250,6 @@ static void set_about(const struct relay *relay, struct trace_record *record)
     if (!relay->terms)
         return;
     copy(record->service, sizeof record->service, relay->terms->service);
-    copy(record->model, sizeof record->model, relay->terms->route);
     if (relay->target.protocol == PROTOCOL_OPENAI && relay->target.verb)
         copy(record->operation, sizeof record->operation, operation_of(relay->target.verb));
 }

@@ -19,7 +19,6 @@ struct relay_trace {
     struct trace_context attempt;   /* of the attempt under way, which the replica sees */
     const char *state;              /* the request's tracestate; NULL: none that is passed on */
     struct trace_record *record;    /* in the request's arena; NULL: it is not sampled */
-    int part;                       /* the record's part of the attempt under way; -1: none */
     char parent[TRACE_PARENT_TEXT]; /* traceparent for the replica */
 };
 

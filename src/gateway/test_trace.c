@@ -134,7 +134,6 @@ static void fill(struct trace_record *record)
     snprintf(record->path, sizeof record->path, "/v1/chat/completions");
     snprintf(record->route, sizeof record->route, "/v1/chat/completions");
     snprintf(record->operation, sizeof record->operation, "chat");
-    snprintf(record->model, sizeof record->model, "a \"model\"");
     snprintf(record->client, sizeof record->client, "[::1]:51234");
     record->part_count = 2;
     record->parts[0] = (struct trace_part){
@@ -146,7 +145,8 @@ static void fill(struct trace_record *record)
         .end_ns = 8000,
         .status = 200,
         .replica = 7,
-        .version = 3};
+        .version = 3,
+        .model = "a \"model\""};
 }
 
 static const struct doc *attribute(const struct doc *span, const char *key)

@@ -33,6 +33,7 @@ struct trace_part {
     int status;          /* 0: no answer */
     int resend;          /* attempts before it */
     uint64_t batch_size; /* 0: in none */
+    char model[64];      /* that was asked: a request may go from one to another */
 };
 
 /* A request: its span, and those of its parts. Texts are cut. */
@@ -43,7 +44,7 @@ struct trace_record {
     int status;
     bool broken, cancelled; /* the answer was not sent in full, or nobody wanted it */
     bool openai, tls, cache_hit;
-    char method[16], path[TRACE_NAME], model[TRACE_NAME], service[TRACE_NAME], client[64];
+    char method[16], path[TRACE_NAME], service[TRACE_NAME], client[64];
     char operation[24]; /* of gen_ai: "chat"; "": none */
     char route[64];     /* the path's template */
     char state[TRACE_STATE_TEXT];

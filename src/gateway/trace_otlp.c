@@ -159,7 +159,7 @@ static void write_model(struct strbuf *out, const struct trace_record *record,
     if (*record->operation) {
         put_text(out, "gen_ai.operation.name", record->operation);
         put_text(out, "gen_ai.provider.name", "muster");
-        put_text(out, "gen_ai.request.model", record->model);
+        put_text(out, "gen_ai.request.model", part->model);
     }
     if (*record->operation && is_last && record->tokens_known) {
         put_number(out, "gen_ai.usage.input_tokens", (int64_t)record->input_tokens);
@@ -183,15 +183,15 @@ static void write_part(
         [TRACE_QUEUE] = "queue", [TRACE_CACHE] = "cache", [TRACE_BATCH] = "batch"};
     const struct trace_part *part = &record->parts[i];
     bool model = part->kind == TRACE_MODEL, is_last = true;
-    char name[32 + TRACE_NAME];
+    char name[32 + sizeof part->model];
     for (size_t n = i + 1; n < record->part_count; n++)
         is_last = is_last && record->parts[n].kind != TRACE_MODEL;
     const struct span span = {part->span,
         part->inside < 0 ? record->context.span : record->parts[part->inside].span,
         model ? KIND_CLIENT : KIND_INTERNAL, part->begin_ns, part->end_ns, FLAG_KNOWN,
         record->state};
-    snprintf(name, sizeof name, "%s %s", *record->operation ? record->operation : "infer",
-        record->model);
+    snprintf(
+        name, sizeof name, "%s %s", *record->operation ? record->operation : "infer", part->model);
     begin_span(out, record, &span, wall_ns, model ? name : names[part->kind]);
     if (model)
         write_model(out, record, part, is_last);

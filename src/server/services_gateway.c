@@ -18,6 +18,7 @@
 #include "server/catalog.h"
 #include "server/identity.h"
 #include "server/launch.h"
+#include "server/scaling.h"
 #include "server/tokens.h"
 #include "spec/serving.h"
 #include "store/store.h"
@@ -111,6 +112,7 @@ static struct route_replica route_replica(
         .version = revision ? revision->version : 0,
         .address = arena_printf(composer->arena, "unix:%s", socket),
         .uid = uid ? uid : geteuid(),
+        .arm = (enum route_arm)row->arm,
     };
 }
 
@@ -146,6 +148,17 @@ static bool speaks(const struct runtime *runtime, const char *protocol)
     return false;
 }
 
+_Static_assert((int)ROUTE_ARM_CANARY == (int)ARM_CANARY, "arms are the same numbers");
+
+static struct route_split split_of(const struct core *core, uint64_t service)
+{
+    const struct rollout_split split = core_rollout_split(core, service);
+    int32_t canary = split.percent[ARM_CANARY];
+    return (struct route_split){.baseline = split.percent[ARM_BASELINE],
+        .canary = split.shadow ? 0 : canary,
+        .shadow = split.shadow ? canary : 0};
+}
+
 static void add_service(struct composer *composer, const struct service *service)
 {
     struct services *services = composer->services;
@@ -154,20 +167,23 @@ static void add_service(struct composer *composer, const struct service *service
     uint64_t id = core_service_find(core, team, service->metadata.name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *revision =
-        row ? services_revision_of(services, id, row->revision) : NULL;
+        row ? services_revision_of(services, id, core_service_goal(core, id)) : NULL;
     size_t count;
     if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
         return;
     const struct route_replica *replicas = route_replicas(composer, team, id, &count);
+    struct service_gateway *options = arena_alloc(composer->arena, 1, sizeof *options);
+    *options = scaling_gateway_options(services->server, service);
     struct route_service item = {
         .route = service_route(service),
         .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
         .team = team,
         .oip = speaks(&revision->runtime, "oip"),
         .openai = speaks(&revision->runtime, "openai"),
-        .options = &service->gateway,
+        .options = options,
         .replicas = replicas,
         .replica_count = count,
+        .split = split_of(core, id),
     };
     vec_push(&composer->list, item);
     for (size_t i = 0; i < composer->teams.count; i++) {

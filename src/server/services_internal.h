@@ -21,6 +21,7 @@
 struct cached_revision;
 struct event;
 struct gateway_link;
+struct scaling;
 struct services;
 
 enum { REVISION_KEY = 160, TROUBLE_TEXT = 240 };
@@ -56,6 +57,7 @@ struct services {
     struct http_agent *agent;
     struct gateway_link *link;
     struct trials *trials;
+    struct scaling *scaling;
     TAILQ_HEAD(, figures_fetch) fetches; /* services_figures.c */
     struct strmap revisions;             /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
