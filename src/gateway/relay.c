@@ -10,6 +10,7 @@
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_split.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -311,7 +312,7 @@ void relay_choose_again(struct relay *relay)
 
 void relay_enter_service(struct relay *relay)
 {
-    go_from(relay, relay_stage_rights);
+    go_from(relay, relay_stage_labels);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -360,6 +361,8 @@ static struct relay *relay_create(struct gateway_worker *worker, struct http_req
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
+    if (relay->view->tracer)
+        relay_trace_begin(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     return relay;

@@ -35,6 +35,7 @@ struct relay_care;
 struct relay_guard;
 struct relay_limits;
 struct record_entry;
+struct relay_trace;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -63,6 +64,7 @@ struct relay_attempt {
     int64_t version;
     int64_t began_ns;
     bool streamed; /* the body is passed on in pieces */
+    int part;      /* of the trace's record, from 1; 0: none */
 };
 
 /* See answer.h. */
@@ -116,7 +118,8 @@ struct relay {
     char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;
-    char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    struct relay_trace *trace; /* see relay_trace.h, in the request's arena; NULL: no collector */
+    char id[RELAY_ID_BYTES];   /* X-Request-ID */
     int64_t began_ns;
     int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
     int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
@@ -170,7 +173,7 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
-/* Another service is asked: back to the rights that hold there. */
+/* Another service is asked: back to its labels, and the rights that hold there. */
 void relay_enter_service(struct relay *relay);
 
 /* Puts it among those that wait: relay_go is called with the next table of routes, and after so

@@ -9,6 +9,7 @@
 #include "gateway/relay_care.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_trace.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -135,12 +136,12 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
 }
 
 /* For the service that is asked now, and its limits. */
-static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
+static void account_service(
+    struct relay *relay, enum relay_end end, int64_t now_ns, const struct relay_tokens *tokens)
 {
-    const struct relay_tokens tokens = reported_tokens(relay);
-    relay_count(relay, end, now_ns, &tokens);
+    relay_count(relay, end, now_ns, tokens);
     if (relay->limits)
-        relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+        relay_limits_settle(relay, end, tokens->known, tokens->input, tokens->output);
     if (relay->care)
         relay_care_counted(relay, end);
     relay_load_end(relay, end, now_ns);
@@ -148,15 +149,19 @@ static void account_service(struct relay *relay, enum relay_end end, int64_t now
 
 void relay_account_try(struct relay *relay)
 {
-    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns());
+    const struct relay_tokens tokens = reported_tokens(relay);
+    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns(), &tokens);
 }
 
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
+    const struct relay_tokens tokens = reported_tokens(relay);
     if (relay->terms && !(relay->care && relay->care->counted))
-        account_service(relay, end, now_ns);
+        account_service(relay, end, now_ns, &tokens);
+    if (relay->trace)
+        relay_trace_end(relay, end, now_ns, &tokens);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

@@ -4,6 +4,7 @@
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_care.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -69,19 +70,22 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     size_t all = 0, count = 0;
     while (http_request_header_at(relay->request, all, &field))
         all++;
-    struct http_field *fields =
-        arena_alloc(http_request_arena(relay->request), all + 2, sizeof *fields);
+    struct http_field *fields = arena_alloc(
+        http_request_arena(relay->request), all + 2 + RELAY_TRACE_FIELDS, sizeof *fields);
     bool connection = http_request_known(relay->request, HTTP_NAME_CONNECTION) != NULL;
     uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
             !(relay->care && relay_deadline_owns(relay, field.name)) &&
-            !(connection && connection_names(relay->request, field.name)))
+            !(connection && connection_names(relay->request, field.name)) &&
+            !(relay->trace && relay_trace_replaces(field.name)))
             fields[count++] = field;
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};
     if (relay->care)
         count += relay_deadline_field(relay, &fields[count]);
+    if (relay->trace)
+        count += relay_trace_fields(relay, fields + count);
     *ret_count = count;
     return fields;
 }
@@ -117,8 +121,10 @@ static void note_outcome(struct relay *relay, bool failed)
 void relay_attempt_close(struct relay *relay, bool failed)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
+    int64_t now_ns = clock_monotonic_ns(), took_ns = now_ns - attempt->began_ns;
     attempt->exchange = NULL;
+    if (relay->trace)
+        relay_trace_attempt_over(relay, now_ns, failed ? 0 : relay->answer.status);
     usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
     relay->times.model_ns += took_ns;
     if (relay->batch_counts)
@@ -300,6 +306,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     attempt->version = replica->route->version;
     attempt->began_ns = clock_monotonic_ns();
     attempt->streamed = !relay->body.ended;
+    if (relay->trace)
+        relay_trace_attempt(relay, attempt->began_ns);
     replica_state_begin(replica->state);
     if (relay->batch_counts)
         relay_batch_attempt_begun(relay);

@@ -26,6 +26,7 @@ struct post_office;
 struct recorder;
 struct redis_library;
 struct relay;
+struct tracer;
 struct usage_file;
 
 enum {
@@ -54,7 +55,8 @@ struct worker_options {
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
-    int main_fd; /* an eventfd of the main thread: there is news */
+    struct tracer *tracer; /* NULL: no collector */
+    int main_fd;           /* an eventfd of the main thread: there is news */
 };
 
 /* What a worker counts. To add one: its name here, and a line in figures.c. */
@@ -118,6 +120,7 @@ struct worker_view {
     struct recorder *recorder;
     uint64_t draws; /* of what is recorded */
     struct access_log *log;
+    struct tracer *tracer; /* see trace.h; NULL: no collector */
     struct worker_figures *figures;
     int64_t keep_alive_ms;
     uint64_t names_begin; /* names of requests that bring none, see make_id */
