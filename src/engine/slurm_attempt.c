@@ -453,7 +453,7 @@ static void on_ended(void *context, const struct rest_answer *answer)
         slurm_watch_failed(attempt->slurm, answer->text);
 }
 
-static void end_job(struct slurm_attempt *attempt, bool kill)
+static void end_job(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf target = {0};
@@ -462,8 +462,8 @@ static void end_job(struct slurm_attempt *attempt, bool kill)
         return;
     attempt->ask_again_ms = now_ms + ASK_AGAIN_MS;
     attempt->asking = true;
-    strbuf_printf(&target, "/slurm/%s/job/%" PRIu64 "%s", slurm->dialect->version,
-        attempt->ledger.number, kill ? "?signal=SIGKILL" : "");
+    strbuf_printf(&target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version,
+        attempt->ledger.number);
     rest_ask(slurm->rest, &(struct rest_question){.method = "DELETE",
                               .target = target.text,
                               .on_done = on_ended,
@@ -474,14 +474,17 @@ static void end_job(struct slurm_attempt *attempt, bool kill)
 
 static void kill_now(struct slurm_attempt *attempt)
 {
-    if (attempt->ledger.stop_asked && !attempt->ledger.kill_sent) {
+    if (!attempt->ledger.kill_sent) {
         attempt->ledger.kill_sent = true;
         if (slurm_ledger_save(attempt) < 0) {
             attempt->ledger.kill_sent = false;
             return;
         }
     }
-    end_job(attempt, attempt->state != SLURM_PENDING);
+    struct error err;
+    if (slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, true, &err) < 0)
+        log_warn("%s", err.text);
+    end_job(attempt);
 }
 
 static void drive_job(struct slurm_attempt *attempt)
@@ -490,13 +493,13 @@ static void drive_job(struct slurm_attempt *attempt)
     bool waits = attempt->state == SLURM_PENDING;
     int64_t failing_ms = attempt->failing_ms;
     if (attempt->requeued || attempt->misplaced || (waits && ledger->stop_asked)) {
-        end_job(attempt, false);
+        end_job(attempt);
     } else if (ledger->stop_asked && clock_wall_ms() >= ledger->stop_until_ms) {
         kill_now(attempt);
     } else if (ledger->stop_asked && !attempt->told) {
         struct error err;
         attempt->told =
-            slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, &err) == 0;
+            slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, false, &err) == 0;
     } else if (failing_ms &&
                clock_boot_ms() - failing_ms > (int64_t)attempt->launch.grace_ms) {
         kill_now(attempt);

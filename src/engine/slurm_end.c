@@ -26,6 +26,8 @@ static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
         return false;
     else if (facts->state == SLURM_PREEMPTED || facts->preempted)
         set(end, ENGINE_END_PREEMPTED, "Slurm gave its place to another job");
+    else if (facts->state == SLURM_CANCELLED && !facts->kill_sent)
+        set(end, ENGINE_END_CANCELLED, "somebody cancelled the job at the cluster");
     else if (facts->state == SLURM_TIMEOUT && facts->time_limit)
         set(end, ENGINE_END_TIME_LIMIT, "");
     else if (facts->state == SLURM_TIMEOUT)
@@ -33,6 +35,13 @@ static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
     else
         return false;
     return true;
+}
+
+/* A rank's script may be killed with its command, or be quick enough to say that that was. */
+static bool was_killed(const struct slurm_facts *facts)
+{
+    return facts->claimed && (facts->ended < facts->ranks ||
+                                 (facts->kill_sent && facts->failed_status > SIGNAL_BASE));
 }
 
 static bool by_ranks(const struct slurm_facts *facts, struct attempt_end *end)
@@ -44,12 +53,10 @@ static bool by_ranks(const struct slurm_facts *facts, struct attempt_end *end)
             strerror(facts->start_errno));
     } else if (facts->all_zero && (!facts->stop_asked || facts->complete)) {
         set(end, ENGINE_END_SUCCEEDED, "");
-    } else if (facts->stop_asked && facts->kill_sent && facts->ended < facts->ranks) {
+    } else if (facts->stop_asked && was_killed(facts)) {
         set(end, ENGINE_END_KILLED, "");
     } else if (facts->stop_asked) {
-        set(end, facts->claimed && facts->ended < facts->ranks ? ENGINE_END_KILLED
-                                                               : ENGINE_END_STOPPED,
-            facts->claimed ? "" : "it was stopped before it began");
+        set(end, ENGINE_END_STOPPED, facts->claimed ? "" : "it was stopped before it began");
     } else {
         return false;
     }
@@ -77,8 +84,6 @@ void slurm_end_decide(const struct slurm_facts *facts, struct attempt_end *ret_e
         return;
     if (facts->failed_rank >= 0)
         set_failed_rank(facts, ret_end);
-    else if (facts->state == SLURM_CANCELLED)
-        set(ret_end, ENGINE_END_CANCELLED, "somebody cancelled the job at the cluster");
     else if (!facts->claimed && facts->state != SLURM_UNKNOWN)
         set(ret_end, ENGINE_END_START_FAILED,
             "the job's script did not begin: is the pool's folder there on all nodes, and "

@@ -178,13 +178,14 @@ int slurm_folder_prepare(
 }
 
 /* In place, so that a node which has the file open in its cache asks for it anew. */
-int slurm_folder_stop(const struct slurm_folder *folder, uint64_t attempt, struct error *err)
+int slurm_folder_stop(
+    const struct slurm_folder *folder, uint64_t attempt, bool kill, struct error *err)
 {
     SCOPED(mem_scope) char *path = slurm_folder_attempt(folder, attempt, "control");
     SCOPED(fd_scope) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return error_set_errno(err, "cannot write %s", path);
-    return file_write_all(fd, "stop\n", 5, err);
+    return file_write_all(fd, kill ? "kill\n" : "stop\n", 5, err);
 }
 
 void slurm_folder_drop_secrets(const struct slurm_folder *folder, uint64_t attempt)

@@ -36,9 +36,9 @@ char *slurm_folder_job(const struct slurm_folder *folder, uint64_t job, const ch
 /* Writes everything that a submission needs; again is fine while it has not begun. */
 MUST_CHECK int slurm_folder_prepare(
     const struct slurm_folder *folder, const struct launch *launch, struct error *err);
-/* Tells the job to stop, the next time that it looks. */
+/* Tells the job to stop, or to kill its ranks, the next time that it looks: within a second. */
 MUST_CHECK int slurm_folder_stop(
-    const struct slurm_folder *folder, uint64_t attempt, struct error *err);
+    const struct slurm_folder *folder, uint64_t attempt, bool kill, struct error *err);
 
 enum slurm_claim {
     CLAIM_OURS,    /* nobody had: it can never begin now */

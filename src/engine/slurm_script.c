@@ -6,7 +6,8 @@
  *   runs a second submission of the same attempt), an attempt begins once.
  * - A stop is read from a file that is there from the beginning: opening it asks the storage anew,
  *   where looking for a new file may be answered from a node's cache. slurmrestd cannot pass SIGTERM
- *   to ranks alone: it signals srun too, which then kills them at once.
+ *   to ranks alone: it signals srun too, which then kills them at once. Nor can it kill them at
+ *   once: what it is asked to kill gets SIGTERM, and SIGKILL when the site's KillWait is over.
  * - A rank's file `rank-N.end` is there whole or not at all. */
 #include "engine/slurm_script.h"
 
@@ -74,13 +75,14 @@ void script_write_batch(
         launch->world_size);
     script_quote(out, places->rank);
     strbuf_puts(out,
-        " &\nstep=$!\n"
+        " &\nstep=$! told=\n"
         "(\n"
         "    while sleep 1; do\n"
         "        read -r word < \"$control\" || continue\n"
-        "        [ \"$word\" = stop ] || continue\n"
-        "        : > stopping\n"
-        "        scancel --signal=TERM \"$SLURM_JOB_ID.0\" && break\n"
+        "        [ \"$word\" = run ] || : > stopping\n"
+        "        [ \"$word\" = kill ] && scancel --signal=KILL \"$SLURM_JOB_ID.0\" && break\n"
+        "        [ \"$word\" = stop ] && [ -z \"$told\" ] || continue\n"
+        "        scancel --signal=TERM \"$SLURM_JOB_ID.0\" && told=1\n"
         "    done\n"
         ") &\n"
         "watch=$!\n"

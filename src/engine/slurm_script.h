@@ -10,7 +10,7 @@ struct script_places {
     const char *out;        /* the job's user writes there: claim, ends, what ranks print */
     const char *work;       /* where ranks start */
     const char *checkpoint;
-    const char *control;    /* one word that the server changes: run, stop */
+    const char *control;    /* one word that the server changes: run, stop, kill */
     const char *rank;       /* the rank's script */
     const char *outputs;    /* folder of NAME or NAME/PART */
     const char *secrets;    /* folder of those that are files */
