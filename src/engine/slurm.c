@@ -1,10 +1,10 @@
 /* The Slurm engine: attempts are jobs of a cluster, through slurmrestd. See README.md for the tour.
  *
  * Invariants:
- * - No call waits for the cluster: it is written down what is to be done (slurm_ledger.c), done from
- *   the loop (slurm_attempt.c) and looked after (slurm_watch.c).
- * - What is of a job at the cluster is found by its mark and by what it leaves on the shared storage;
- *   losing this process loses nothing but time. */
+ * - No call waits for the cluster: it is written down what is to be done (slurm_ledger.c), done
+ * from the loop (slurm_attempt.c) and looked after (slurm_watch.c).
+ * - What is of a job at the cluster is found by its mark and by what it leaves on the shared
+ * storage; losing this process loses nothing but time. */
 #include "engine/slurm.h"
 
 #include "base/clock.h"
@@ -48,18 +48,20 @@ static int check_launch(const struct launch *launch, struct error *err)
     if (launch->serve.on)
         return error_set(err, ERR_INVALID, "services do not run on pools of Slurm");
     if (first->device_count && first->device_milli && first->device_milli < 1000)
-        return error_set(err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
+        return error_set(
+            err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
     for (size_t i = 0; i < launch->placement_count; i++) {
         const struct launch_placement *place = &launch->placements[i];
         if (place->device_count % place->ranks ||
             place->device_count / place->ranks != first->device_count / first->ranks)
-            return error_set(
-                err, ERR_INVALID, "each rank of a job on Slurm has the same number of accelerators");
+            return error_set(err, ERR_INVALID,
+                "each rank of a job on Slurm has the same number of accelerators");
     }
     for (size_t i = 0; i < launch->input_count; i++) {
         if (strcmp(launch->inputs[i].name, "muster-runtimes") != 0)
             return error_set(err, ERR_INVALID,
-                "the input %s cannot be brought to the cluster: inputs are for pools of this machine",
+                "the input %s cannot be brought to the cluster: inputs are for pools of this "
+                "machine",
                 launch->inputs[i].name);
     }
     return 0;
@@ -92,8 +94,7 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     return 0;
 }
 
-static int stop_at(
-    struct slurm *slurm, uint64_t id, int64_t until_ms, struct error *err)
+static int stop_at(struct slurm *slurm, uint64_t id, int64_t until_ms, struct error *err)
 {
     struct slurm_attempt *attempt = slurm_attempt_find(slurm, id);
     if (!attempt)
@@ -151,18 +152,18 @@ static void slurm_observe(
     *ret_count = slurm->attempts.count;
 }
 
-static int slurm_where(const struct engine *engine, uint64_t id, struct engine_where *ret_where,
-    struct error *err)
+static int slurm_where(
+    const struct engine *engine, uint64_t id, struct engine_where *ret_where, struct error *err)
 {
     const struct slurm *slurm = of_engine(engine);
     const struct slurm_attempt *attempt = slurm_attempt_find(slurm, id);
     if (!attempt)
         return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, id);
-    *ret_where = (struct engine_where){.submission =
-                                           attempt->ledger.ended    ? ENGINE_SUBMISSION_OVER
-                                           : attempt->nodes[0]      ? ENGINE_SUBMISSION_PLACED
-                                           : attempt->ledger.number ? ENGINE_SUBMISSION_QUEUED
-                                                                    : ENGINE_SUBMISSION_ACCEPTED};
+    *ret_where =
+        (struct engine_where){.submission = attempt->ledger.ended    ? ENGINE_SUBMISSION_OVER
+                                            : attempt->nodes[0]      ? ENGINE_SUBMISSION_PLACED
+                                            : attempt->ledger.number ? ENGINE_SUBMISSION_QUEUED
+                                                                     : ENGINE_SUBMISSION_ACCEPTED};
     if (attempt->ledger.number)
         snprintf(ret_where->id, sizeof ret_where->id, "%" PRIu64, attempt->ledger.number);
     snprintf(ret_where->nodes, sizeof ret_where->nodes, "%s", attempt->nodes);
@@ -176,8 +177,7 @@ static void slurm_site(const struct engine *engine, struct engine_site *ret_site
     *ret_site = of_engine(engine)->about;
 }
 
-static char *slurm_log_folder(
-    const struct engine *engine, uint64_t job, uint32_t attempt_number)
+static char *slurm_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number)
 {
     return layout_attempt(of_engine(engine)->data, job, attempt_number, "log");
 }
@@ -254,8 +254,8 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
     return remove_shared(slurm, layout_output(slurm->folder.root, job, NULL, NULL), err);
 }
 
-static int slurm_exec(struct engine *engine, uint64_t attempt, const struct exec_request *request,
-    struct error *err)
+static int slurm_exec(
+    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
 {
     (void)engine, (void)attempt, (void)request;
     return error_set(err, ERR_UNAVAILABLE,

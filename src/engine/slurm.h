@@ -41,10 +41,10 @@ struct slurm_attempt {
     bool preempted, requeued, misplaced;
     int64_t over_ms; /* since when it is over, boot clock; 0 */
 
-    bool asking;           /* a question about it is under way */
-    int64_t ask_again_ms;  /* boot clock: not before */
-    bool told;             /* its ranks were told to stop */
-    int64_t failing_ms;    /* since when a rank has failed and others go on, boot clock; 0 */
+    bool asking;          /* a question about it is under way */
+    int64_t ask_again_ms; /* boot clock: not before */
+    bool told;            /* its ranks were told to stop */
+    int64_t failing_ms;   /* since when a rank has failed and others go on, boot clock; 0 */
 
     bool claimed, started, finishing;
     bool started_reported, ended_reported;
@@ -78,7 +78,7 @@ struct slurm {
 
     struct idmap by_id, by_number;
     VEC(struct slurm_attempt *) attempts; /* by ascending id */
-    size_t turn; /* whose files are looked at next */
+    size_t turn;                          /* whose files are looked at next */
     struct event *poll, *files, *now;
 
     struct arena *node_arena, *next_node_arena;

@@ -1,11 +1,11 @@
 /* The life of an attempt on Slurm.
  *
- * It runs at most once because of three things. It is written down that a submission is tried before
- * it is sent. One whose outcome is not known is looked up by its mark in a listing that was begun
- * later, before it is sent again. And should two jobs come of it after all, because slurmrestd worked
- * off late what we had given up, then only the one that claims the attempt on the shared storage
- * does anything. The same claim, made by this server, is what makes sure that an attempt of which
- * the cluster knows nothing (any more) will not begin when nobody looks. */
+ * It runs at most once because of three things. It is written down that a submission is tried
+ * before it is sent. One whose outcome is not known is looked up by its mark in a listing that was
+ * begun later, before it is sent again. And should two jobs come of it after all, because
+ * slurmrestd worked off late what we had given up, then only the one that claims the attempt on the
+ * shared storage does anything. The same claim, made by this server, is what makes sure that an
+ * attempt of which the cluster knows nothing (any more) will not begin when nobody looks. */
 #include "engine/slurm.h"
 
 #include "base/clock.h"
@@ -25,7 +25,7 @@
 
 enum {
     ASK_AGAIN_MS = 2000,
-    TRACES_MS = 5000,      /* what ranks left may show up a little after the cluster's word */
+    TRACES_MS = 5000, /* what ranks left may show up a little after the cluster's word */
     CHECKPOINT_MS = 2000,
     CHECKPOINT_ENTRIES = 4096,
     WALLTIME_SLACK_MINUTES = 1,
@@ -83,8 +83,7 @@ void slurm_attempt_remove(struct slurm_attempt *attempt)
     size_t place = place_of(slurm, attempt->launch.attempt);
     vec_remove(&slurm->attempts, place);
     idmap_remove(&slurm->by_id, attempt->launch.attempt);
-    if (attempt->ledger.number &&
-        idmap_get(&slurm->by_number, attempt->ledger.number) == attempt)
+    if (attempt->ledger.number && idmap_get(&slurm->by_number, attempt->ledger.number) == attempt)
         idmap_remove(&slurm->by_number, attempt->ledger.number);
     slurm_attempt_free(attempt);
 }
@@ -124,8 +123,8 @@ static void report_what_is(struct slurm_attempt *attempt)
     }
     if (attempt->ledger.ended && !attempt->ended_reported) {
         attempt->ended_reported = true;
-        report(attempt,
-            &(struct report){.kind = ENGINE_REPORT_ENDED, .ended = attempt->ledger.end});
+        report(
+            attempt, &(struct report){.kind = ENGINE_REPORT_ENDED, .ended = attempt->ledger.end});
     }
 }
 
@@ -233,8 +232,8 @@ static void end_of_job(struct slurm_attempt *attempt)
         set_end(attempt);
 }
 
-static void end_unsubmitted(struct slurm_attempt *attempt, enum engine_end_reason reason,
-    int code, const char *text)
+static void end_unsubmitted(
+    struct slurm_attempt *attempt, enum engine_end_reason reason, int code, const char *text)
 {
     if (!settle_claim(attempt))
         return;
@@ -258,13 +257,14 @@ static bool is_misplaced(const struct slurm_attempt *attempt, const struct slurm
            job->node_count > 0 && (uint64_t)job->node_count != attempt->launch.placement_count;
 }
 
-/* Two jobs of one attempt: the one that has claimed it counts, else the one we know. */
+/* Two jobs of one attempt: the one that claims it counts. Until one has, neither may be cancelled:
+ * it could be the one that is about to. */
 static void seen_second(struct slurm_attempt *attempt, const struct slurm_job *job)
 {
     int64_t by = slurm_folder_claimed_by(&attempt->slurm->folder, attempt->launch.attempt);
     if (by > 0 && (uint64_t)by == job->id)
         take_number(attempt, job->id);
-    else if (!slurm_state_over(job->state))
+    else if (by > 0 && !slurm_state_over(job->state))
         slurm_watch_cancel(attempt->slurm, job->id);
 }
 
@@ -287,6 +287,18 @@ void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *j
         job->state == SLURM_PENDING ? job->reason : "");
     if (job->nodes[0])
         snprintf(attempt->nodes, sizeof attempt->nodes, "%s", job->nodes);
+}
+
+/* Its script is done and the cluster goes on saying that it runs: a node's word got lost. */
+static void unnoticed_end(struct slurm_attempt *attempt)
+{
+    int64_t now_ms = clock_boot_ms();
+    if (attempt->over_ms == 0)
+        attempt->over_ms = now_ms;
+    if (now_ms - attempt->over_ms <= TRACES_MS)
+        return;
+    slurm_watch_cancel(attempt->slurm, attempt->ledger.number);
+    end_of_job(attempt);
 }
 
 /* The cluster does not have its job. */
@@ -313,6 +325,8 @@ void slurm_attempt_listed(struct slurm_attempt *attempt)
     bool may_be_there = attempt->ledger.tried || attempt->ledger.number;
     if (attempt->seen == listing && slurm_state_over(attempt->state))
         end_of_job(attempt);
+    else if (attempt->seen == listing && attempt->traces.finished)
+        unnoticed_end(attempt);
     else if (attempt->seen != listing && may_be_there && listing > attempt->settled)
         absent(attempt);
 }
@@ -462,12 +476,11 @@ static void end_job(struct slurm_attempt *attempt)
         return;
     attempt->ask_again_ms = now_ms + ASK_AGAIN_MS;
     attempt->asking = true;
-    strbuf_printf(&target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version,
-        attempt->ledger.number);
-    rest_ask(slurm->rest, &(struct rest_question){.method = "DELETE",
-                              .target = target.text,
-                              .on_done = on_ended,
-                              .context = attempt});
+    strbuf_printf(
+        &target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, attempt->ledger.number);
+    rest_ask(slurm->rest,
+        &(struct rest_question){
+            .method = "DELETE", .target = target.text, .on_done = on_ended, .context = attempt});
 }
 
 /* ---- driving --------------------------------------------------------------------------------- */
@@ -500,8 +513,7 @@ static void drive_job(struct slurm_attempt *attempt)
         struct error err;
         attempt->told =
             slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, false, &err) == 0;
-    } else if (failing_ms &&
-               clock_boot_ms() - failing_ms > (int64_t)attempt->launch.grace_ms) {
+    } else if (failing_ms && clock_boot_ms() - failing_ms > (int64_t)attempt->launch.grace_ms) {
         kill_now(attempt);
     }
 }
@@ -574,8 +586,7 @@ void slurm_attempt_look(struct slurm_attempt *attempt)
     if (attempt->ledger.ended || attempt->finishing || !attempt->ledger.number ||
         (attempt->state != SLURM_RUNNING && attempt->state != SLURM_COMPLETING))
         return;
-    slurm_folder_look(
-        &slurm->folder, attempt->launch.attempt, attempt->launch.world_size, traces);
+    slurm_folder_look(&slurm->folder, attempt->launch.attempt, attempt->launch.world_size, traces);
     attempt->started |= traces->begun == attempt->launch.world_size;
     if (traces->begun == 0)
         return;

@@ -1,6 +1,6 @@
-/* The versions of slurmrestd's interface: see slurm_dialect.h. v0.0.38 is that of Slurm 22.05, as it
- * was found to behave; the others are as their documents say. Reading is the same for all of them:
- * each value is taken in every form that one of them gives it. */
+/* The versions of slurmrestd's interface: see slurm_dialect.h. v0.0.38 is that of Slurm 22.05, as
+ * it was found to behave; the others are as their documents say. Reading is the same for all of
+ * them: each value is taken in every form that one of them gives it. */
 #include "engine/slurm_dialect.h"
 
 #include <ctype.h>
@@ -85,14 +85,13 @@ static void put_nodes(const struct dialect *dialect, struct arena *arena, struct
         strbuf_printf(&names, "%s%s", i ? "," : "", submission->node_names[i]);
         doc_append(list, doc_string(arena, submission->node_names[i]));
     }
-    doc_set_string(
-        arena, job, dialect->nodes, arena_printf(arena, "%zu", submission->node_count));
+    doc_set_string(arena, job, dialect->nodes, arena_printf(arena, "%zu", submission->node_count));
     doc_set(arena, job, dialect->node_names,
         dialect->node_names_list ? list : doc_string(arena, strbuf_text(&names)));
 }
 
-static struct doc *job_doc(const struct dialect *dialect, struct arena *arena,
-    const struct slurm_submission *submission)
+static struct doc *job_doc(
+    const struct dialect *dialect, struct arena *arena, const struct slurm_submission *submission)
 {
     struct doc *job = doc_map(arena);
     doc_set_string(arena, job, "name", submission->name);
@@ -123,8 +122,7 @@ void dialect_write(const struct dialect *dialect, struct arena *arena,
     const struct slurm_submission *submission, struct strbuf *out)
 {
     struct doc *body = doc_map(arena), *job = job_doc(dialect, arena, submission);
-    doc_set_string(
-        arena, dialect->script_in_job ? job : body, "script", submission->script);
+    doc_set_string(arena, dialect->script_in_job ? job : body, "script", submission->script);
     doc_set(arena, body, "job", job);
     doc_write_json(body, 0, out);
 }
@@ -327,7 +325,9 @@ void dialect_read_error(const struct doc *doc, char *text, size_t size)
     const char *description = doc_get_string(first, "description");
     const char *error = doc_get_string(first, "error");
     snprintf(text, size, "%s",
-        description && *description ? description : error ? error : "an error without a text");
+        description && *description ? description
+        : error                     ? error
+                                    : "an error without a text");
 }
 
 /* A held job comes with a number and errors at once: the number counts. */

@@ -18,7 +18,8 @@ static void set(struct attempt_end *end, enum engine_end_reason reason, const ch
 
 static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
 {
-    if (facts->state == SLURM_NODE_FAIL)
+    bool all_ended = facts->ended == facts->ranks;
+    if (facts->state == SLURM_NODE_FAIL && !all_ended)
         set(end, ENGINE_END_NODE_LOST, "Slurm gave up a node of the job");
     else if (facts->state == SLURM_OUT_OF_MEMORY)
         set(end, ENGINE_END_OUT_OF_MEMORY, "Slurm's limit of memory was passed");

@@ -1,4 +1,5 @@
-/* Why an attempt on Slurm ended: one decision from what its ranks left and what the cluster says. */
+/* Why an attempt on Slurm ended: one decision from what its ranks left and what the cluster says.
+ */
 #pragma once
 
 #include "engine/engine.h"

@@ -1,5 +1,5 @@
-/* The shared storage: see slurm_folder.h. The parents of whatever the job's user can write belong to
- * the server, so a path up to there cannot be bent. */
+/* The shared storage: see slurm_folder.h. The parents of whatever the job's user can write belong
+ * to the server, so a path up to there cannot be bent. */
 #include "engine/slurm_folder.h"
 
 #include "base/file.h"
@@ -43,8 +43,8 @@ void slurm_folder_close(struct slurm_folder *folder)
 char *slurm_folder_attempt(const struct slurm_folder *folder, uint64_t attempt, const char *name)
 {
     struct strbuf path = {0};
-    strbuf_printf(&path, "%s/%016" PRIx64 "%s%s", folder->root, attempt, name ? "/" : "",
-        name ? name : "");
+    strbuf_printf(
+        &path, "%s/%016" PRIx64 "%s%s", folder->root, attempt, name ? "/" : "", name ? name : "");
     return strbuf_steal(&path);
 }
 
@@ -106,7 +106,8 @@ static int write_secrets(
         const struct launch_secret *secret = &launch->secrets[i];
         SCOPED(strbuf_finish) struct strbuf path = {0};
         strbuf_printf(&path, "%s/%s", secrets, secret->name);
-        if (secret->as_file && write_theirs(folder, path.text, secret->value, secret->size, err) < 0)
+        if (secret->as_file &&
+            write_theirs(folder, path.text, secret->value, secret->size, err) < 0)
             return -1;
     }
     return 0;
@@ -303,6 +304,7 @@ void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint
         look_at_end(out, rank, ret_traces, &first_ms);
     }
     ret_traces->all_zero &= ret_traces->ended == ranks;
+    ret_traces->finished = out >= 0 && read_word(out, "batch.end", word) > 0;
     ret_traces->complete = out >= 0 && read_word(out, "complete", word) > 0;
 }
 
@@ -310,9 +312,8 @@ void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint
 
 enum { DEPTH_MAX = 40 };
 
-static int hand_over_entry(
-    const struct slurm_folder *folder, int fd, const struct dirent *entry, int depth,
-    struct error *err)
+static int hand_over_entry(const struct slurm_folder *folder, int fd, const struct dirent *entry,
+    int depth, struct error *err)
 {
     if (fchownat(fd, entry->d_name, folder->uid, folder->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return error_set_errno(err, "cannot give %s to the job's user", entry->d_name);

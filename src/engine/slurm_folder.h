@@ -55,6 +55,7 @@ int64_t slurm_folder_claimed_by(const struct slurm_folder *folder, uint64_t atte
 struct slurm_traces {
     uint32_t begun, ended;
     bool all_zero, complete;
+    bool finished; /* its script is done: no rank runs any more */
     int32_t failed_rank;
     int failed_status;
     int start_errno;

@@ -1,5 +1,5 @@
-/* The ledger of the Slurm engine: what was accepted and what was done about it, on this server's own
- * disk. An attempt is a folder, made beside its place and renamed there:
+/* The ledger of the Slurm engine: what was accepted and what was done about it, on this server's
+ * own disk. An attempt is a folder, made beside its place and renamed there:
  *
  *     sites/POOL/run/ATTEMPT/   launch, ledger
  *

@@ -32,8 +32,7 @@ struct slurm_log *slurm_log_open(struct slurm_attempt *attempt)
 {
     const struct launch *launch = &attempt->launch;
     SCOPED(mem_scope)
-    char *path =
-        layout_attempt(attempt->slurm->data, launch->job, launch->attempt_number, "log");
+    char *path = layout_attempt(attempt->slurm->data, launch->job, launch->attempt_number, "log");
     struct error err;
     if (file_make_dirs(path, 0700, &err) < 0)
         return NULL;

@@ -1,5 +1,5 @@
-/* Cutting the items out of an answer: see slurm_reply.h. What matters of JSON here is where strings,
- * objects and lists begin and end; that an item is JSON is checked by its parser. */
+/* Cutting the items out of an answer: see slurm_reply.h. What matters of JSON here is where
+ * strings, objects and lists begin and end; that an item is JSON is checked by its parser. */
 #include "engine/slurm_reply.h"
 
 #include <string.h>
@@ -44,8 +44,7 @@ static int close_one(struct reply *reply, char c, struct error *err)
 /* The item has been closed: its last byte is in. */
 static int give(struct reply *reply, struct error *err)
 {
-    int rc = reply->on_item(
-        reply->context, reply->name, reply->item.text, reply->item.length, err);
+    int rc = reply->on_item(reply->context, reply->name, reply->item.text, reply->item.length, err);
     reply->inside = false;
     strbuf_clear(&reply->item);
     return rc;

@@ -45,8 +45,7 @@ static void ask_free(struct ask *ask)
     free(ask);
 }
 
-struct rest *rest_create(
-    struct event_base *base, const struct slurm_site *site, struct error *err)
+struct rest *rest_create(struct event_base *base, const struct slurm_site *site, struct error *err)
 {
     struct rest *rest = mem_alloc(1, sizeof *rest);
     const struct http_agent_options options = {.idle_max = (size_t)site->requests};
@@ -131,7 +130,8 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *an
     ask->status = answer->status;
 }
 
-static void on_piece(struct http_exchange *exchange, const void *bytes, size_t length, void *context)
+static void on_piece(
+    struct http_exchange *exchange, const void *bytes, size_t length, void *context)
 {
     struct ask *ask = context;
     (void)exchange;

@@ -1,13 +1,13 @@
-/* The scripts: see slurm_script.h. Everything that comes from outside is quoted by script_quote, and
- * nothing else of it is in them.
+/* The scripts: see slurm_script.h. Everything that comes from outside is quoted by script_quote,
+ * and nothing else of it is in them.
  *
  * What holds:
  * - A job that finds the claim made already runs nothing: whatever Slurm does with it (requeues it,
  *   runs a second submission of the same attempt), an attempt begins once.
  * - A stop is read from a file that is there from the beginning: opening it asks the storage anew,
- *   where looking for a new file may be answered from a node's cache. slurmrestd cannot pass SIGTERM
- *   to ranks alone: it signals srun too, which then kills them at once. Nor can it kill them at
- *   once: what it is asked to kill gets SIGTERM, and SIGKILL when the site's KillWait is over.
+ *   where looking for a new file may be answered from a node's cache. slurmrestd cannot pass
+ * SIGTERM to ranks alone: it signals srun too, which then kills them at once. Nor can it kill them
+ * at once: what it is asked to kill gets SIGTERM, and SIGKILL when the site's KillWait is over.
  * - A rank's file `rank-N.end` is there whole or not at all. */
 #include "engine/slurm_script.h"
 
@@ -58,16 +58,15 @@ void script_write_batch(
 {
     strbuf_puts(out, "cd ");
     script_quote(out, places->out);
-    strbuf_puts(out,
-        " || exit 120\n"
-        "umask 077\n"
-        "set -C\n"
-        "{ echo \"$SLURM_JOB_ID\" > claim; } 2>/dev/null || exit 121\n"
-        "set +C\n"
-        "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1\n"
-        "exec </dev/null >batch.log 2>&1\n"
-        "trap : TERM\n"
-        "control=");
+    strbuf_puts(out, " || exit 120\n"
+                     "umask 077\n"
+                     "set -C\n"
+                     "{ echo \"$SLURM_JOB_ID\" > claim; } 2>/dev/null || exit 121\n"
+                     "set +C\n"
+                     "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1\n"
+                     "exec </dev/null >batch.log 2>&1\n"
+                     "trap : TERM\n"
+                     "control=");
     script_quote(out, places->control);
     strbuf_printf(out,
         "\nsrun --quiet --kill-on-bad-exit=0 --ntasks=%" PRIu32 " --output=none --error=none"
@@ -193,7 +192,8 @@ static void put_command(const struct launch *launch, struct strbuf *out)
  * signal is said as 128 and its number. */
 static const char run_command[] =
     "leave() {\n"
-    "    echo \"$1\" > \"$out/rank-$RANK.new\" && mv \"$out/rank-$RANK.new\" \"$out/rank-$RANK.end\"\n"
+    "    echo \"$1\" > \"$out/rank-$RANK.new\" && mv \"$out/rank-$RANK.new\" "
+    "\"$out/rank-$RANK.end\"\n"
     "}\n"
     "stop_others() {\n"
     "    [ \"$WORLD_SIZE\" -gt 1 ] && [ ! -e \"$out/stopping\" ] || return 0\n"

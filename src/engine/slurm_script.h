@@ -7,13 +7,13 @@
 
 /* Where an attempt's parts are on the shared storage, as absolute paths. */
 struct script_places {
-    const char *out;        /* the job's user writes there: claim, ends, what ranks print */
-    const char *work;       /* where ranks start */
+    const char *out;  /* the job's user writes there: claim, ends, what ranks print */
+    const char *work; /* where ranks start */
     const char *checkpoint;
-    const char *control;    /* one word that the server changes: run, stop, kill */
-    const char *rank;       /* the rank's script */
-    const char *outputs;    /* folder of NAME or NAME/PART */
-    const char *secrets;    /* folder of those that are files */
+    const char *control; /* one word that the server changes: run, stop, kill */
+    const char *rank;    /* the rank's script */
+    const char *outputs; /* folder of NAME or NAME/PART */
+    const char *secrets; /* folder of those that are files */
 };
 
 /* The script that is submitted: starts the other one where the storage is there. */

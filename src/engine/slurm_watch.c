@@ -1,5 +1,5 @@
-/* What the cluster says: its version, its jobs, its nodes. One request for all jobs, and one for all
- * nodes, whatever their number; the next is sent after the last was read to its end. */
+/* What the cluster says: its version, its jobs, its nodes. One request for all jobs, and one for
+ * all nodes, whatever their number; the next is sent after the last was read to its end. */
 #include "engine/slurm.h"
 
 #include "base/clock.h"
@@ -118,10 +118,9 @@ void slurm_watch_cancel(struct slurm *slurm, uint64_t number)
 {
     SCOPED(strbuf_finish) struct strbuf target = {0};
     strbuf_printf(&target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, number);
-    rest_ask(slurm->rest, &(struct rest_question){.method = "DELETE",
-                              .target = target.text,
-                              .on_done = on_cancelled,
-                              .context = slurm});
+    rest_ask(slurm->rest,
+        &(struct rest_question){
+            .method = "DELETE", .target = target.text, .on_done = on_cancelled, .context = slurm});
 }
 
 /* A job that bears our mark and that nobody here knows was given up: should it be waiting still, it
@@ -307,8 +306,8 @@ static int on_nodes_piece(void *context, const char *bytes, size_t length, struc
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct engine_site_node *)a)->name,
-        ((const struct engine_site_node *)b)->name);
+    return strcmp(
+        ((const struct engine_site_node *)a)->name, ((const struct engine_site_node *)b)->name);
 }
 
 static bool same_nodes(const struct slurm *slurm)
@@ -316,8 +315,7 @@ static bool same_nodes(const struct slurm *slurm)
     if (slurm->nodes.count != slurm->next_nodes.count)
         return false;
     for (size_t i = 0; i < slurm->nodes.count; i++) {
-        const struct engine_site_node *a = &slurm->nodes.items[i],
-                                      *b = &slurm->next_nodes.items[i];
+        const struct engine_site_node *a = &slurm->nodes.items[i], *b = &slurm->next_nodes.items[i];
         if (strcmp(a->name, b->name) != 0 || a->health != b->health ||
             a->cpu_milli != b->cpu_milli || a->memory_bytes != b->memory_bytes ||
             a->accelerators != b->accelerators)
@@ -366,9 +364,9 @@ static void on_nodes(void *context, const struct rest_answer *answer)
 static void ask_nodes(struct slurm *slurm, int64_t now_ms)
 {
     int64_t pause = pause_ms(slurm);
-    int64_t every = slurm->about.known && slurm->failures == 0 && pause * 10 < NODES_MS
-                        ? pause * 10
-                        : pause > NODES_MS ? pause : NODES_MS;
+    int64_t every = slurm->about.known && slurm->failures == 0 && pause * 10 < NODES_MS ? pause * 10
+                    : pause > NODES_MS                                                  ? pause
+                                                                                        : NODES_MS;
     if (!slurm->about.known || slurm->failures)
         every = pause;
     if (slurm->asking_nodes || now_ms - slurm->nodes_ms < every)
@@ -388,9 +386,8 @@ void slurm_watch_turn(struct slurm *slurm)
     if (slurm->dialect) {
         ask_nodes(slurm, now_ms);
         ask_jobs(slurm, now_ms);
-    } else if (!slurm->asking_dialect &&
-               (slurm->dialect_tried > 0 || slurm->listed_ms == 0 ||
-                   now_ms - slurm->listed_ms >= pause_ms(slurm))) {
+    } else if (!slurm->asking_dialect && (slurm->dialect_tried > 0 || slurm->listed_ms == 0 ||
+                                             now_ms - slurm->listed_ms >= pause_ms(slurm))) {
         slurm->asking_dialect = true;
         slurm->listed_ms = now_ms;
         ask(slurm, "ping", NULL, on_dialect);
