@@ -82,6 +82,7 @@ struct slurm {
     struct event *poll, *files, *now;
 
     struct arena *node_arena, *next_node_arena;
+    uint64_t next_disk_bytes;
     VEC(struct engine_site_node) nodes;
     VEC(struct engine_site_node) next_nodes;
     struct engine_site about;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 enum { NODES_MS = 5000, BACKOFF_MOST_MS = 10000, BACKOFF_STEPS = 6, NODES_MOST = 65536 };
 
@@ -263,6 +264,15 @@ static uint64_t bounded(int64_t number, int64_t most)
     return (uint64_t)(number < 0 ? 0 : number > most ? most : number);
 }
 
+/* Jobs work on the storage that is shared, whichever node they are on. */
+static uint64_t disk_bytes(const struct slurm *slurm)
+{
+    struct statvfs volume;
+    if (statvfs(slurm->folder.root, &volume) < 0)
+        return 0;
+    return (uint64_t)volume.f_blocks * volume.f_frsize;
+}
+
 static void add_node(struct slurm *slurm, const struct slurm_node *node)
 {
     struct arena *arena = slurm->next_node_arena;
@@ -273,6 +283,7 @@ static void add_node(struct slurm *slurm, const struct slurm_node *node)
         .why = arena_strdup(arena, node->reason),
         .cpu_milli = bounded(node->cpus, 1 << 20) * 1000,
         .memory_bytes = bounded(node->memory_mb, INT64_C(1) << 32) << 20,
+        .disk_bytes = slurm->next_disk_bytes,
         .accelerators = (uint32_t)bounded(node->devices, ENGINE_DEVICES_MAX)};
     if (out.accelerators)
         out.accelerator = arena_strdup(arena, node->device_type);
@@ -374,6 +385,7 @@ static void ask_nodes(struct slurm *slurm, int64_t now_ms)
     slurm->asking_nodes = true;
     slurm->nodes_ms = now_ms;
     slurm->next_node_arena = arena_create();
+    slurm->next_disk_bytes = disk_bytes(slurm);
     reply_begin(&slurm->node_reply, on_node, slurm);
     ask(slurm, "nodes", on_nodes_piece, on_nodes);
 }
