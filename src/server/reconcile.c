@@ -136,6 +136,13 @@ static char *detail_json(struct server *server, uint64_t attempt, const struct a
     if (end->rank >= 0)
         doc_set_int(arena, doc, "rank", end->rank);
     doc_set_string(arena, doc, "engineReason", engine_end_reason_name(end->reason));
+    struct engine_where where;
+    const struct engine *engine = engines_with(server, attempt);
+    if (engine != server->engine && engine_where(engine, attempt, &where, NULL) == 0) {
+        struct doc *site = doc_set(arena, doc, "site", doc_map(arena));
+        doc_set_string(arena, site, "id", where.id);
+        doc_set_string(arena, site, "nodes", where.nodes);
+    }
     struct doc *usage = usage_doc(server->usage, arena, attempt);
     if (usage)
         doc_set(arena, doc, "usage", usage);
