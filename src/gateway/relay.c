@@ -49,7 +49,8 @@ static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
     relay->key =
-        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_ms()) : NULL;
+        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_about_ms())
+             : NULL;
     const char *id = relay->key ? relay->key->id : "";
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);

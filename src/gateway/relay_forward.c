@@ -103,17 +103,17 @@ static const char *upstream_target(struct relay *relay)
 /* ---- attempts -------------------------------------------------------------------------------- */
 
 /* What the attempt says of its replica. */
-static void note_outcome(struct relay *relay, bool failed)
+static void note_outcome(struct relay *relay, bool failed, int64_t now_ns)
 {
-    replica_state_outcome(relay->attempt.state, failed, relay->terms->options.routing.failures,
-        clock_monotonic_ns() / 1000000);
+    replica_state_outcome(
+        relay->attempt.state, failed, relay->terms->options.routing.failures, now_ns / 1000000);
 }
 
 /* The exchange has ended by itself: it must not be cancelled any more. */
-static void attempt_close(struct relay *relay, bool failed)
+static void attempt_close(struct relay *relay, bool failed, int64_t now_ns)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
+    int64_t took_ns = now_ns - attempt->began_ns;
     attempt->exchange = NULL;
     usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
     relay->times.model_ns += took_ns;
@@ -128,7 +128,7 @@ void relay_attempt_end(struct relay *relay, bool failed)
     if (!relay->attempt.exchange)
         return;
     http_exchange_cancel(relay->attempt.exchange);
-    attempt_close(relay, failed);
+    attempt_close(relay, failed, clock_monotonic_ns());
 }
 
 static bool may_retry(struct relay *relay, enum http_failure failure)
@@ -157,15 +157,15 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     const char *text, void *context)
 {
     struct relay *relay = context;
-    (void)exchange;
+    int64_t now_ns = http_exchange_now_ns(exchange);
     struct replica_state *state = relay->attempt.state;
     if (failure == HTTP_FAILED_CONNECT)
-        replica_state_refused(state, clock_monotonic_ns() / 1000000);
+        replica_state_refused(state, now_ns / 1000000);
     else
         relay->sent++;
     if (failure != HTTP_FAILED_CONNECT && failure != HTTP_FAILED_STALE)
-        note_outcome(relay, true);
-    attempt_close(relay, true);
+        note_outcome(relay, true, now_ns);
+    attempt_close(relay, true, now_ns);
     if (!answer_break(relay))
         return;
     balance_note(&relay->tried, relay->attempt.replica);
@@ -219,9 +219,8 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
     static const struct answer_source source = {pause_exchange, resume_exchange};
     struct relay *relay = context;
     size_t count;
-    (void)exchange;
     relay->sent++;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t now_ns = http_exchange_now_ns(exchange);
     replica_state_answered(relay->attempt.state);
     replica_state_measure(
         relay->attempt.state, (now_ns - relay->attempt.began_ns) / 1000, now_ns / 1000000);
@@ -243,9 +242,9 @@ static void on_answer_piece(
 
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
-    (void)exchange;
-    note_outcome(context, ((struct relay *)context)->answer.status >= 500);
-    attempt_close(context, false);
+    int64_t now_ns = http_exchange_now_ns(exchange);
+    note_outcome(context, ((struct relay *)context)->answer.status >= 500, now_ns);
+    attempt_close(context, false, now_ns);
     answer_end(context);
 }
 

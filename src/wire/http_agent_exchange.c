@@ -206,6 +206,13 @@ void http_exchange_resume(struct http_exchange *exchange)
     link_attend(exchange_link(exchange));
 }
 
+int64_t http_exchange_now_ns(const struct http_exchange *exchange)
+{
+    const struct http_agent *agent = link_agent(exchange_link(exchange));
+    assert(agent->serving);
+    return agent->now_ns;
+}
+
 void http_exchange_cancel(struct http_exchange *exchange)
 {
     assert(exchange->open);
