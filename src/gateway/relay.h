@@ -115,6 +115,7 @@ struct relay {
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    uint32_t id_length;
     int64_t began_ns;
     int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
     int sent;              /* attempts that reached a replica */

@@ -62,6 +62,14 @@ static uint64_t dropped_of_request(const struct relay *relay)
     return DROPPED_OF_REQUEST | (read ? HTTP_NAME_BIT(HTTP_NAME_ACCEPT_ENCODING) : 0);
 }
 
+/* Whoever gave it the name, it may be sent: see set_id. */
+static struct http_field id_field(const struct relay *relay)
+{
+    static const char name[] = "X-Request-ID";
+    return (struct http_field){
+        name, relay->id, true, HTTP_NAME_X_REQUEST_ID, sizeof name - 1, relay->id_length};
+}
+
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
 {
     struct http_field field;
@@ -77,7 +85,7 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
             !(connection && connection_names(relay->request, field.name)))
             fields[count++] = field;
     }
-    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    fields[count++] = id_field(relay);
     *ret_count = count;
     return fields;
 }
@@ -197,7 +205,7 @@ static struct http_field *answer_fields(
         field.value = arena_strndup(arena, field.value, field.value_length);
         fields[count++] = field;
     }
-    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    fields[count++] = id_field(relay);
     *ret_count = count;
     return fields;
 }

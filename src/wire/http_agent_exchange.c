@@ -15,10 +15,8 @@
 /* Whether all bytes of a target may be sent: visible ASCII. */
 static bool target_valid(const char *target)
 {
-    unsigned bad = target[0] == '\0';
-    for (const char *at = target; *at; at++)
-        bad |= *at <= ' ' || *at >= 0x7f;
-    return !bad;
+    size_t length = strlen(target);
+    return length > 0 && http_visible_valid(target, length);
 }
 
 static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request)
