@@ -9,10 +9,11 @@ enum { SCALE_BINS = 64, SCALE_BINS_FULL = 60 }; /* the longest time asked for is
 
 /* Added up over a time. */
 struct scale_sums {
-    int64_t covered_ms; /* of it something is known */
-    int64_t busy_us;    /* requests under way or waiting, times microseconds */
-    int64_t waiting_us; /* of it, those that waited */
-    int64_t arrived, ended, late;
+    int64_t covered_ms;     /* of it something is known */
+    int64_t busy_us;        /* requests under way or waiting, times microseconds */
+    int64_t waiting_us;     /* of it, those that waited */
+    int64_t arrived, ended; /* requests */
+    int64_t timed, late;    /* of those that ended: that a goal is for, and later than it */
 };
 
 struct scale_window {
@@ -40,6 +41,7 @@ struct scale_wishes {
     } bins[SCALE_BINS];
 };
 
+/* Adds what is wished for now. Another width than before begins anew. */
 void scale_wishes_add(
     struct scale_wishes *wishes, int64_t width_ms, int64_t now_ms, int32_t wished);
 /* The most that was wished for in the last so many milliseconds, `now` included; none: fallback. */

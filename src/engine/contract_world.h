@@ -19,6 +19,7 @@ struct contract;
 int contract_set_up(void **state);
 int contract_tear_down(void **state);
 
+/* The engine that the contract is asked of. */
 struct engine *contract_engine(struct contract *contract);
 /* Whether it is the engine of this machine. */
 bool contract_is_local(const struct contract *contract);

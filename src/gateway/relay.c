@@ -5,8 +5,11 @@
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -56,8 +59,8 @@ static void find_key(struct relay *relay)
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
     relay->asker[0] = '\0';
-    if (relay->key && relay->key->count_count > 0 &&
-        !memccpy(relay->asker, relay->key->counts[0]->name, 0, sizeof relay->asker))
+    if (relay->key && relay->key->team &&
+        !memccpy(relay->asker, relay->key->team, 0, sizeof relay->asker))
         relay->asker[sizeof relay->asker - 1] = '\0';
 }
 
@@ -143,6 +146,8 @@ static enum stage_result stage_service(struct relay *relay)
         return refuse_route(relay, route);
     relay->terms = service->terms;
     terms_hold(relay->terms, relay->view->number);
+    relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -160,7 +165,7 @@ static void on_look_again(evutil_socket_t fd, short what, void *context)
     relay_go(context);
 }
 
-static void stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay)
 {
     if (!relay->is_waiting)
         return;
@@ -169,6 +174,19 @@ static void stop_waiting(struct relay *relay)
     figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
+}
+
+void relay_wait(struct relay *relay, int64_t ms)
+{
+    struct worker_view *view = relay->view;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    assert(!relay->is_waiting);
+    relay->is_waiting = true;
+    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
+    view->waiting_count++;
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
+    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
+    evtimer_add(&relay->timer, &wait);
 }
 
 static enum stage_result refuse_busy(struct relay *relay)
@@ -185,18 +203,12 @@ static enum stage_result wait_for_replica(struct relay *relay)
     int64_t now = now_ms();
     if (relay->wait_until_ms == 0)
         relay->wait_until_ms = now + WORKER_WAIT_MS;
-    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
+    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX ||
+        (relay->care && relay_care_instead(relay)))
         return refuse_busy(relay);
     relay->tried.count = 0;
-    relay->is_waiting = true;
-    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
-    view->waiting_count++;
-    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
-    step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
-    struct timeval wait = {0, (suseconds_t)(step * 1000)};
-    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
-    evtimer_add(&relay->timer, &wait);
+    relay_wait(relay, step > WAIT_STEP_MS ? WAIT_STEP_MS : step);
     return STAGE_WAITS;
 }
 
@@ -204,13 +216,14 @@ static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
         route_table_service(relay->view->table, relay->terms->route);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     if (!service) {
         relay_refuse(
             relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
+        .arm = relay_split_arm(relay),
         .tried = &relay->tried,
         .again = relay->again,
         .now_ms = now_ms(),
@@ -218,7 +231,7 @@ static enum stage_result stage_replica(struct relay *relay)
         .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
-        relay->picked = balance_pick(service, &query, &relay->view->turn);
+        relay->picked = relay_split_pick(service, &query, &relay->view->turn);
     if (relay->picked)
         relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);
@@ -241,12 +254,16 @@ static stage_fn *const stages[] = {
     relay_stage_model,
     stage_service,
     relay_stage_labels,
+    relay_stage_care,
     relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_try,
     relay_stage_limits,
     relay_stage_guard,
     relay_stage_cache,
+    relay_stage_circuit,
+    relay_stage_hold,
     relay_stage_turn,
     relay_stage_usage,
     relay_stage_batch,
@@ -280,12 +297,22 @@ void relay_go(struct relay *relay)
     }
 }
 
-void relay_choose_again(struct relay *relay)
+static void go_from(struct relay *relay, stage_fn *stage)
 {
     relay->stage = 0;
-    while (stages[relay->stage] != stage_replica)
+    while (stages[relay->stage] != stage)
         relay->stage++;
     relay_go(relay);
+}
+
+void relay_choose_again(struct relay *relay)
+{
+    go_from(relay, stage_replica);
+}
+
+void relay_enter_service(struct relay *relay)
+{
+    go_from(relay, relay_stage_rights);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -386,16 +413,19 @@ void relay_free(struct relay *relay)
     relay_cache_leave(relay, false);
     relay_batch_leave(relay);
     relay_turn_leave(relay);
-    stop_waiting(relay);
+    relay_hold_leave(relay);
+    relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
     figure_add(relay->view->figures, FIGURE_OPEN, -1);
-    if (relay->terms)
-        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    if (relay->care)
+        relay_care_free(relay);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     relay_guard_free(relay);
     relay_usage_free(relay);
     free(relay);

@@ -23,6 +23,7 @@ struct key_memo;
 struct limit_shared;
 struct limit_shared_options;
 struct post_office;
+struct recorder;
 struct redis_library;
 struct relay;
 struct usage_file;
@@ -49,6 +50,7 @@ struct worker_options {
     int64_t cache_bytes; /* of this worker */
     const char *usage_folder, *incarnation;
     struct access_log *log; /* outlives the worker, as the office */
+    struct recorder *recorder;
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
@@ -72,6 +74,15 @@ enum figure {
     FIGURE_GUARD_FOUND,
     FIGURE_GUARD_REDACTED,
     FIGURE_GUARD_REFUSED,
+    FIGURE_DEADLINE,
+    FIGURE_FELL_BACK,
+    FIGURE_STREAMS_BROKEN,
+    FIGURE_CIRCUIT_OPENED,
+    FIGURE_CIRCUIT_REFUSED,
+    FIGURE_HEDGED,
+    FIGURE_HEDGE_WON,
+    FIGURE_CASCADE_SMALL,
+    FIGURE_CASCADE_LARGE,
     FIGURES,
 };
 
@@ -104,6 +115,8 @@ struct worker_view {
     struct cache *cache;        /* the answers of the keys that are this worker's */
     struct key_memo *keys;      /* those that were found last */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
+    struct recorder *recorder;
+    uint64_t draws; /* of what is recorded */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
@@ -111,6 +124,7 @@ struct worker_view {
     struct prng names;
     struct log_moment moment; /* of the lines in the access log */
     uint64_t turn;            /* balance_pick's */
+    struct prng split;        /* draws arms; 0: not seeded yet */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;
@@ -154,6 +168,8 @@ const struct worker_figures *gateway_worker_figures(const struct gateway_worker 
 
 /* What relays work with; as long as the worker. */
 struct worker_view *gateway_worker_view(struct gateway_worker *worker);
+/* Wakes the main thread: there is something for it to look at. */
+void gateway_worker_tell(const struct gateway_worker *worker);
 /* The endpoint of a replica of the table in use; NULL when its address cannot be used. */
 struct http_endpoint *gateway_worker_endpoint(
     struct gateway_worker *worker, const struct table_replica *replica);

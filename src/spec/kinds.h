@@ -538,6 +538,11 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
+/* What is recorded of its requests: see docs/gateway-record.md. */
+struct service_record {
+    int64_t sample_micro; /* 0: nothing */
+    int64_t body_bytes_max, bytes_max, keep_ms;
+};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -647,6 +652,57 @@ struct service_hold {
     int64_t bytes;    /* of their bodies */
 };
 
+/* When nobody waits for an answer any more. */
+struct service_deadline {
+    int64_t total_ms; /* 0: any time */
+    bool header;      /* clients may ask for less */
+};
+
+/* Failing fast while all replicas fail. */
+struct service_circuit {
+    int64_t failures; /* requests in a row; 0: never */
+    int64_t open_ms, open_max_ms;
+};
+
+/* Asking another replica when one is slow. */
+struct service_hedge {
+    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
+    int64_t percent;   /* of requests */
+    struct text_list safe;
+};
+
+/* Who is asked when a service fails. */
+enum { FALLBACK_MAX = 4 };
+enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
+struct service_fallback {
+    struct {
+        struct fallback_to {
+            const char *route;
+            int64_t version;       /* 0: any */
+            struct text_list on;   /* none: all */
+            int64_t first_byte_ms; /* 0: the service's own timeout */
+        } * items;
+        size_t count;
+    } to;
+    int64_t first_byte_ms;
+    enum broken_streams broken;
+};
+
+/* A small model first. */
+enum cascade_confidence {
+    CONFIDENCE_OUTPUT,
+    CONFIDENCE_LOGPROBS,
+    CONFIDENCE_POINTER,
+    CONFIDENCE_HEADER
+};
+struct service_cascade {
+    const char *first; /* a route; NULL: none */
+    enum cascade_confidence confidence;
+    const char *name;
+    int64_t threshold_micro;
+    int64_t timeout_ms; /* 0: the service's own */
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
@@ -658,6 +714,12 @@ struct service_gateway {
     struct service_cache cache;
     struct service_batching batching;
     struct service_guard guard;
+    struct service_deadline deadline;
+    struct service_circuit circuit;
+    struct service_hedge hedge;
+    struct service_fallback fallback;
+    struct service_cascade cascade;
+    struct service_record record;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;
@@ -718,6 +780,44 @@ struct service_autoscale {
     int64_t utc_offset_minutes;
 };
 
+enum service_strategy {
+    STRATEGY_NONE,
+    STRATEGY_CANARY,
+    STRATEGY_BLUE_GREEN,
+    STRATEGY_SHADOW,
+};
+
+struct rollout_stage {
+    int64_t weight; /* percent of the requests; the baseline gets as many */
+    int64_t bake_ms;
+};
+
+enum { ROLLOUT_STAGES_MAX = 8 };
+
+/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
+struct service_rollout {
+    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
+    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
+    enum service_strategy strategy;
+    struct {
+        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
+        size_t count;
+    } steps;
+    int64_t requests;    /* of each arm, in each step */
+    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
+    bool give_up;        /* ..and the rollout is aborted then, else paused */
+    bool by_time;        /* sample and time are enough to pass a step */
+    int64_t alpha_micro;
+    struct {
+        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
+    } margins;
+    struct {
+        int64_t requests;
+        int64_t errors_micro;
+        int64_t p99_ms; /* 0: none */
+    } guard;
+};
+
 struct service {
     struct metadata metadata;
     const char *description;
@@ -735,10 +835,7 @@ struct service {
     struct placement placement; /* replicas are spread unless it says otherwise */
     int64_t priority;
     bool preemptible;
-    struct {
-        int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-        int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    } rollout;
+    struct service_rollout rollout;
     int64_t drain_ms; /* from its last new request to SIGTERM, at most; default 30 s */
     int64_t grace_ms; /* from SIGTERM to SIGKILL; default 10 s */
     struct {
