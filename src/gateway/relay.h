@@ -120,6 +120,7 @@ struct relay {
     struct relay_times times;
     struct relay_trace *trace; /* see relay_trace.h, in the request's arena; NULL: no collector */
     char id[RELAY_ID_BYTES];   /* X-Request-ID */
+    uint32_t id_length;
     int64_t began_ns;
     int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
     int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */

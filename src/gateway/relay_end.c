@@ -110,7 +110,7 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
     char text[LOG_LINE_BYTES];
     struct log_line line = {
-        .wall_ms = clock_wall_ms(),
+        .wall_ms = clock_wall_about_ms(),
         .id = relay->id,
         .key = relay->key_id,
         .method = http_request_method(relay->request),

@@ -31,7 +31,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 8192, CONNECTIONS_PER_PEER_MAX = 2048 };
+enum { CONNECTIONS_MAX = 16384, CONNECTIONS_PER_PEER_MAX = 2048 };
 
 struct gateway_worker {
     struct worker_view view;
