@@ -163,6 +163,11 @@ struct core_service {
  * ERR_NOT_FOUND (team), ERR_INVALID; ERR_CONFLICT while one of that name is being deleted. */
 MUST_CHECK int core_service_put(struct core *core, const struct core_service *service,
     uint64_t *ret_id, int32_t *ret_revision, struct error *err);
+/* Another number of replicas, 0 to 1000, and nothing else: a refusal keeps its backoff. Nothing
+ * happens where it is the number already. reason: an enum autoscale_reason, for the audit.
+ * ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT (it is being deleted). */
+MUST_CHECK int core_service_scale(
+    struct core *core, uint64_t service, int32_t replicas, int32_t reason, struct error *err);
 /* Stops its replicas; it vanishes with the last of them. Twice is fine. ERR_NOT_FOUND. */
 MUST_CHECK int core_service_delete(struct core *core, uint64_t service, struct error *err);
 /* The id, or 0. */
@@ -321,6 +326,7 @@ enum decision_kind {
     DECISION_ROLLOUT_RESUME,
     DECISION_ROLLOUT_PROMOTE,
     DECISION_ROLLOUT_ABORT,
+    DECISION_SERVICE_SCALE,
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -330,7 +336,9 @@ struct core_decision {
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
     uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_*, _ROLLOUT_* */
     uint64_t for_job; /* DECISION_STOP, _CLAIM, _PROMISE: who gets the place */
-    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
+    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so;
+                       * DECISION_SERVICE_SCALE: enum autoscale_reason */
+    int32_t from, to; /* DECISION_SERVICE_SCALE: replicas */
     int32_t exit_status;
     int64_t lost_ms;  /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
     int64_t begin_ms; /* DECISION_PROMISE: when the place is free, as far as time limits tell */

@@ -9,6 +9,7 @@
 #include "gateway/balance.h"
 #include "gateway/fair.h"
 #include "gateway/model_scan.h"
+#include "gateway/relay_count.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
 #include "gateway/terms.h"
@@ -110,11 +111,16 @@ struct relay {
     const struct route_key *key;        /* valid within a turn of the loop */
     const struct table_replica *picked; /* the same */
     char key_id[USAGE_NAME];
+    char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
+    const char *labels;     /* in the request's arena; NULL: none */
+    struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
-    int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
-    enum route_arm arm;    /* that it was drawn for */
-    int sent;              /* attempts that reached a replica */
+    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
+    enum route_arm arm; /* that it was drawn for */
+    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t hold_until_ms, held_bytes;
+    int sent; /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405, and of the answer to OPTIONS */
@@ -159,6 +165,12 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+
+/* Puts it among those that wait: relay_go is called with the next table of routes, and after so
+ * many milliseconds. */
+void relay_wait(struct relay *relay, int64_t ms);
+/* Takes it from them; fine when it is not among them. */
+void relay_stop_waiting(struct relay *relay);
 
 /* Who asks; NULL: nobody known. Valid within a turn of the loop. */
 const struct route_key *relay_key(struct relay *relay);

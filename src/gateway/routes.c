@@ -200,6 +200,7 @@ static int decode_key(struct decoder *d, const struct doc *map, struct route_key
 {
     if (get_text(d, map, "id", USAGE_NAME - 1, &key->id) < 0 || get_hash(d, map, key->hash) < 0 ||
         get_text(d, map, "user", USAGE_NAME - 1, &key->user) < 0 ||
+        (doc_get(map, "team") && get_text(d, map, "team", USAGE_NAME - 1, &key->team) < 0) ||
         get_texts(d, map, "teams", USAGE_NAME - 1, &key->teams, &key->team_count) < 0 ||
         get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0 ||
         get_serving(d, map, &key->serving) < 0 || get_counts(d, map, key) < 0)
@@ -477,6 +478,8 @@ static void encode_key(struct arena *scratch, struct strbuf *out, const struct r
     put_text(out, "id", key->id);
     put_text(out, "hash", hex);
     put_text(out, "user", key->user);
+    if (key->team)
+        put_text(out, "team", key->team);
     put_texts(out, "teams", (const char *const *)key->teams, key->team_count);
     put_texts(out, "services", (const char *const *)key->services, key->service_count);
     strbuf_printf(out, "\"expiresMs\":%" PRId64, key->expires_ms);

@@ -3,7 +3,7 @@
  *
  *     {"generation": 17,
  *      "keys": [{"id": "k1", "hash": "<SHA-256 of the key, hex>", "user": "ann",
- *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0,
+ *                "team": "vision", "teams": ["vision"], "services": ["digits"], "expiresMs": 0,
  *                "serving": {"limits": [..], "priority": 500}, "counts": ["vision"]}],
  *      "teams": [{"team": "vision", "serving": {"limits": [..], "weight": 2}}],
  *      "services": [{"route": "digits", "service": "vision/digits", "team": "vision",
@@ -15,7 +15,8 @@
  *
  * The options are `spec.gateway` of the Service, of which docs/kinds.md has the table; `serving` is
  * that of the Team, or of the token. A key's requests count for the teams in "counts": the one it
- * belongs to, then those above it. "serving", "counts" and "teams" may be missing.
+ * belongs to, then those above it. "team" is the one it belongs to, for whoever adds up costs.
+ * "serving", "counts", "team" and the document's "teams" may be missing.
  * A key counts for a service when its teams hold the service's team ("access": "team"), or whatever
  * its teams ("known"), and its services are none or hold the service. `replica` is the id of the
  * replica's job. Of a service with a split each request is drawn for an arm, in percent, and gets a
@@ -61,6 +62,7 @@ struct route_key {
     const char *id;
     uint8_t hash[32];
     const char *user;
+    const char *team; /* that it belongs to; NULL: none */
     const char **teams;
     size_t team_count;
     const char **services; /* "team/name"; none: all */

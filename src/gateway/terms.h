@@ -9,6 +9,7 @@
 
 #include "gateway/batch_figures.h"
 #include "gateway/limit_estimate.h"
+#include "gateway/measure.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
 
@@ -34,7 +35,9 @@ struct service_counts {
 };
 
 struct guard_library;
+struct label_sets;
 struct prefix_map;
+struct service_load;
 struct turns;
 
 /* What is known of a service, whatever its options: features keep here, as atomics, what workers
@@ -45,7 +48,10 @@ struct service_state {
     struct batch_figures batch;
     struct limit_learned learned;
     struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
+    struct service_load *load;   /* see service_load.h; NULL: no terms of it are measured */
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
+    struct label_sets *labels;   /* see labels.h; NULL: no terms of it name any */
+    struct measures measures;
     struct service_state *next;
     struct service_counts counts[GATEWAY_WORKERS_MAX];
 };
@@ -90,7 +96,7 @@ void terms_sweep(struct terms_set *set);
 
 struct strbuf;
 /* Appends what was admitted and refused, and what waits, by service: of those with limits or a
- * queue. */
+ * queue; and what the requests of each took (measure_figures.h). */
 void terms_write_metrics(const struct terms_set *set, struct strbuf *out);
 
 /* ---- workers ---------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "base/vec.h"
+#include "core/autoscale.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/feed.h"
@@ -186,6 +187,11 @@ static void write_detail(const struct core_decision *decision, struct strbuf *ou
         strbuf_printf(out, "\"id\":\"%s\",", names_job_id(decision->job, id));
     if (decision->attempt)
         strbuf_printf(out, "\"attempt\":\"%" PRIu64 "\",", decision->attempt);
+    if (decision->kind == DECISION_SERVICE_SCALE) {
+        strbuf_printf(out, "\"from\":%d,\"to\":%d,\"reason\":\"%s\"}", (int)decision->from,
+            (int)decision->to, autoscale_reason_names[decision->reason]);
+        return;
+    }
     if (decision->reason != END_NONE)
         strbuf_printf(out, "\"reason\":\"%s\",", end_reason_names[decision->reason]);
     if (decision->reason == END_EXIT || decision->reason == END_SIGNAL)

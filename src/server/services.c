@@ -15,8 +15,10 @@
 #include "server/outputs.h"
 #include "server/programs.h"
 #include "server/reconcile.h"
+#include "server/scaling.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
+#include "server/trials.h"
 #include "server/versions.h"
 #include "spec/reference.h"
 #include "store/store.h"
@@ -353,7 +355,7 @@ static int put_composed(
     struct core_service wanted = {
         .team = team,
         .name = name,
-        .replicas = (int32_t)service->replicas,
+        .replicas = scaling_first(service, row ? row->replicas : -1),
         .surge = (int32_t)service->rollout.surge,
         .unavailable = (int32_t)service->rollout.unavailable,
         .renew = renew,
@@ -668,9 +670,15 @@ struct services *services_create(struct server *server, struct error *err)
     services->server = server;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
+    TAILQ_INIT(&services->fetches);
+    services->trials = trials_create(services);
     assert(services->kick);
     services->link = gateway_link_create(services, err);
     if (!services->link) {
+        services_destroy(services);
+        return NULL;
+    }
+    if (scaling_create(services, &services->scaling, err) < 0) {
         services_destroy(services);
         return NULL;
     }
@@ -685,8 +693,11 @@ void services_destroy(struct services *services)
 {
     if (!services)
         return;
+    trials_destroy(services->trials);
+    scaling_destroy(services->scaling);
     probes_finish(services);
     gateway_link_destroy(services->link);
+    services_figures_finish(services);
     http_agent_destroy(services->agent);
     event_free(services->kick);
     forget_revisions(services);
@@ -695,6 +706,11 @@ void services_destroy(struct services *services)
     vec_free(&services->refused_ids);
     idmap_finish(&services->refused);
     free(services);
+}
+
+struct trials *services_trials(const struct services *services)
+{
+    return services->trials;
 }
 
 void services_reloaded(struct services *services)
@@ -715,4 +731,5 @@ void services_committed(struct services *services)
         forget_revisions(services);
     probes_follow(services);
     gateway_link_follow(services->link);
+    scaling_follow(services->scaling);
 }

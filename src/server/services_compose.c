@@ -54,6 +54,8 @@ static struct service without_what_may_change(const struct service *service)
     fixed.replicas = 1;
     service_rollout_default(&fixed.rollout);
     service_gateway_default(&fixed.gateway);
+    memset(&fixed.metrics, 0, sizeof fixed.metrics);
+    service_autoscale_default(&fixed.autoscale);
     return fixed;
 }
 

@@ -12,6 +12,7 @@
 #include "server/catalog.h"
 #include "server/names.h"
 #include "server/rollout_status.h"
+#include "server/scaling.h"
 #include "server/status.h"
 #include "server/why.h"
 #include "store/store.h"
@@ -36,6 +37,8 @@ struct listing {
     int64_t ready, newest_ready, older, waiting;
     const char *cause; /* of the last failure seen */
     int deep;
+    struct doc *scaling; /* NULL: its number of replicas is fixed */
+    bool is_scaled;      /* it has no replicas because nobody asks */
 };
 
 /* ---- the last end --------------------------------------------------------------------------- */
@@ -243,7 +246,7 @@ static const char *whole_state(
     if (row->deleted)
         return "deleting";
     if (row->replicas == 0)
-        return listing->list->count > 0 ? "stopping" : "stopped";
+        return listing->list->count > 0 ? "stopping" : listing->is_scaled ? "idle" : "stopped";
     if (listing->older > 0)
         return "rolling";
     if (listing->ready >= row->replicas)
@@ -285,6 +288,9 @@ static void set_whole(struct listing *listing, struct doc *status)
     const char *why = listing->ready < row->replicas ? listing->cause : NULL;
     if (why)
         doc_set_string(arena, status, "why", why);
+    doc_set_int(arena, status, "wanted", row->replicas);
+    if (listing->scaling)
+        doc_set(arena, status, "autoscale", listing->scaling);
     doc_set_string(arena, status, "gateway", gateway_link_text(services->link, arena));
     doc_set(arena, status, "replicas", listing->list);
 }
@@ -301,8 +307,12 @@ struct doc *services_status(
         doc_set_string(arena, status, "route", service_route(&entry->manifest->service));
     if (!id || reader_row(server->reader, ROW_SERVICE, id, &row, NULL) < 0)
         return status;
-    struct listing listing = {
-        .services = services, .arena = arena, .list = doc_list(arena), .service = &row};
+    struct listing listing = {.services = services,
+        .arena = arena,
+        .list = doc_list(arena),
+        .service = &row,
+        .scaling = scaling_status(services->scaling, arena, team, name),
+        .is_scaled = scaling_covers(services->scaling, team, name)};
     struct row_condition condition = {"service", ROW_EQUAL, (int64_t)id};
     struct row_query query = {.kind = ROW_REPLICA,
         .conditions = &condition,

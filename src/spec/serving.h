@@ -14,6 +14,8 @@ extern const char *const guard_kind_names[GUARD_KINDS];
 
 /* What a Service that says nothing has. */
 void service_gateway_default(struct service_gateway *ret);
+/* What a Service that says nothing of autoscaling has: none. */
+void service_autoscale_default(struct service_autoscale *ret);
 /* As `spec.gateway` of a manifest has them, without what is the default. */
 struct doc *service_gateway_encode(struct arena *arena, const struct service_gateway *options);
 /* Texts are those of doc or of the arena. Fields that are not known, of a newer server, are left
