@@ -17,11 +17,12 @@ RUNTIME = test_services.RUNTIME.replace('        if said == "sick"', '''        
         if said == "sick"''')
 
 
-def trying(mode="one", strategy="canary", steps=({"weight": 50},), requests=60, gateway=None, **rollout):
+def trying(mode="one", strategy="canary", steps=({"weight": 50},), requests=60, gateway=None, env=None,
+           **rollout):
     """A service whose rollouts are short."""
     command = ["/usr/bin/python3", "-c", RUNTIME.replace("{", "{{"), mode]
     margins = {"errors": 0.2, "latency": 0.5}
-    return answering(command=command, replicas=2, gateway=gateway or {}, rollout={
+    return answering(command=command, replicas=2, gateway=gateway or {}, env=env or {}, rollout={
         "strategy": strategy, "steps": list(steps), "requests": requests, "margins": margins,
         "guard": {"errors": 1}, **rollout})
 
@@ -179,3 +180,18 @@ def test_green_takes_over_when_all_of_it_is_ready(stable, clients):
     stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
     stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
     assert {"one hello", "two hello"} == set(clients.end())
+
+
+def test_copies_are_compared_and_their_answers_reach_nobody(stable, clients):
+    """The same answers: promoted by them; others: taken back, and no client ever saw one."""
+    margins = {"differences": 0.2}
+    stable.apply(trying(strategy="shadow", env={"A": "1"}, margins=margins))
+    stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+    canary = arms(stable)["canary"]
+    assert canary["compared"] >= 60 and canary["differing"] == 0 and canary["requests"] == 0
+    stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
+    stable.apply(trying("two", strategy="shadow", env={"A": "1"}, margins=margins, requests=100000))
+    stable.wait_for(lambda: state(stable) == "aborted", "the abort", timeout_s=120)
+    canary = arms(stable)["canary"]
+    assert rollout(stable)["because"] == "differences" and canary["differing"] == canary["compared"] > 0
+    assert set(clients.end()) == {"one hello"}

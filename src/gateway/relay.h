@@ -33,6 +33,7 @@ struct prefix;
 struct relay_cache;
 struct relay_guard;
 struct relay_limits;
+struct shadow_pair;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -116,9 +117,11 @@ struct relay {
     struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
-    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
-    enum route_arm arm; /* that it was drawn for */
-    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;         /* that it was drawn for */
+    bool shadowed;              /* a copy of it goes to the canary.. */
+    struct shadow_pair *shadow; /* ..and is under way: see relay_shadow.h */
+    bool is_held, is_measured;  /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */
     int retries;
@@ -186,6 +189,8 @@ void relay_body_let_go(struct relay *relay);
 
 /* Begins an attempt at relay->picked. */
 enum stage_result relay_stage_forward(struct relay *relay);
+/* What a replica is asked for: the path without the version, in the request's arena. */
+const char *relay_upstream_target(struct relay *relay);
 /* A piece of a streamed request's body, or its end (bytes NULL). */
 void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */

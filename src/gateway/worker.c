@@ -12,6 +12,7 @@
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
+#include "gateway/shadow.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -309,6 +310,7 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
      * are only kept for the moment: those that are not used are closed. */
     const struct http_agent_options agent = {.idle_max = 512};
     worker->agent = http_agent_create(worker->view.base, &agent);
+    worker->view.shadows = shadow_sender_create(worker);
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;
@@ -324,6 +326,7 @@ static void worker_close(struct gateway_worker *worker)
     limit_shared_close(worker->view.shared);
     post_box_close(worker->box);
     batcher_destroy(worker->view.batcher);
+    shadow_sender_destroy(worker->view.shadows);
     cache_destroy(worker->view.cache);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
