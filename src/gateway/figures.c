@@ -41,6 +41,8 @@ static const struct row {
         "counter", "Those of them that differ from what the client got"},
     [FIGURE_SHADOW_DROPPED] = {"shadowDropped", "muster_gateway_shadow_dropped_total", "counter",
         "Copies that were not sent: too many were under way, or there was no replica"},
+    [FIGURE_SCORES] = {"scores", "muster_gateway_scores_total", "counter",
+        "Scores of answers of replicas on trial"},
     [FIGURE_GUARD_FOUND] = {"guardFound", "muster_gateway_guard_findings_total", "counter",
         "Secrets, personal data and phrases that guards found"},
     [FIGURE_GUARD_REDACTED] = {"guardRedacted", "muster_gateway_guard_redactions_total", "counter",

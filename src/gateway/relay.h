@@ -196,6 +196,8 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
+/* Takes the score of an answer. */
+enum stage_result relay_feedback(struct relay *relay);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 

@@ -5,8 +5,9 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
-#include "gateway/relay_hold.h"
+#include "gateway/feedback.h"
 #include "gateway/log_line.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -128,6 +129,13 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     access_log_write(relay->view->log, text, length);
 }
 
+/* Of arms alone: a score for another answer would decide nothing. */
+static void note_for_scores(const struct relay *relay)
+{
+    if (relay->attempt.counts && relay->retries == 0 && relay->answer.status < 300)
+        feedback_note(relay->view->feedback, relay->id, relay->key_id, relay->attempt.counts);
+}
+
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
@@ -138,6 +146,8 @@ void relay_account(struct relay *relay, enum relay_end end)
         if (relay->limits)
             relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
         relay_load_end(relay, end, now_ns);
+        if (relay->arm != ROUTE_ARM_MAIN)
+            note_for_scores(relay);
     }
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)

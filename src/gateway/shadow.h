@@ -39,6 +39,7 @@ struct shadow_answer {
 /* On the sender's thread, and never from inside shadow_send. */
 typedef void shadow_done_fn(void *context, const struct shadow_answer *answer);
 
+/* With nothing under way. */
 struct shadow_sender *shadow_sender_create(struct gateway_worker *worker);
 /* Gives up what is under way: done is called with status 0. Before the agent goes. NULL is fine. */
 void shadow_sender_destroy(struct shadow_sender *sender);

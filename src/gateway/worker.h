@@ -17,6 +17,7 @@ struct access_log;
 struct batcher;
 struct cache;
 struct event_base;
+struct feedback;
 struct guard_worker;
 struct http_endpoint;
 struct key_memo;
@@ -73,6 +74,7 @@ enum figure {
     FIGURE_SHADOW_COMPARED,
     FIGURE_SHADOW_DIFFERING,
     FIGURE_SHADOW_DROPPED,
+    FIGURE_SCORES,
     FIGURE_GUARD_FOUND,
     FIGURE_GUARD_REDACTED,
     FIGURE_GUARD_REFUSED,
@@ -117,6 +119,7 @@ struct worker_view {
     uint64_t turn;                 /* balance_pick's */
     struct prng split;             /* draws arms; 0: not seeded yet */
     struct shadow_sender *shadows; /* copies of requests */
+    struct feedback *feedback;     /* requests that may get a score */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;
