@@ -9,6 +9,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_shadow.h"
 #include "gateway/relay_split.h"
 #include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
@@ -149,6 +150,7 @@ static enum stage_result stage_service(struct relay *relay)
     terms_hold(relay->terms, relay->view->number);
     relay_load_begin(relay);
     relay_split_draw(relay, &service->route->split);
+    relay_shadow_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)

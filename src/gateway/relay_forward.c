@@ -99,7 +99,7 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
 }
 
 /* The path without the version, which is the gateway's business: a replica serves one. */
-static const char *upstream_target(struct relay *relay)
+const char *relay_upstream_target(struct relay *relay)
 {
     struct arena *arena = http_request_arena(relay->request);
     const char *query = strchr(http_request_target(relay->request), '?');
@@ -331,7 +331,7 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint,
     struct relay_attempt *attempt = &relay->attempt;
     struct relay_body *body = &relay->body;
     struct http_exchange_request request = {.method = http_request_method(relay->request),
-        .target = upstream_target(relay),
+        .target = relay_upstream_target(relay),
         .streamed = attempt->streamed,
         .timeout_ms = relay->terms->options.timeout_ms};
     request.fields = request_fields(relay, &request.field_count);
