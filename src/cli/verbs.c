@@ -27,6 +27,7 @@ const struct verb *const verbs[] = {
     &verb_top,
     &verb_cost,
     &verb_score,
+    &verb_test,
     &verb_promote,
     &verb_promotions,
     &verb_approve,

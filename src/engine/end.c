@@ -21,6 +21,11 @@ static const char *const reason_names[ENGINE_END_COUNT] = {
     [ENGINE_END_STOPPED] = "stopped",
     [ENGINE_END_KILLED] = "killed",
     [ENGINE_END_LOST] = "lost",
+    [ENGINE_END_NODE_LOST] = "node-lost",
+    [ENGINE_END_PREEMPTED] = "preempted",
+    [ENGINE_END_DRAINED] = "drained",
+    [ENGINE_END_WALLTIME] = "walltime",
+    [ENGINE_END_CANCELLED] = "cancelled",
 };
 
 const char *engine_end_reason_name(enum engine_end_reason reason)

@@ -1,16 +1,24 @@
 /* Engines: what starts the attempts of jobs on machines, watches them and says how they ended.
  *
  * One interface for every engine; the local one (engine_local_create) runs attempts as isolated
- * processes of this machine. An engine runs on the loop of whoever made it: every call is made
- * on that loop's thread, and every report is delivered there, never from inside a call. The
- * engine knows attempts, not queues: what a job is worth and what happens next is the caller's.
+ * processes of this machine, the others (engine_create) hand them to a cluster, the site. An engine
+ * runs on the loop of whoever made it: every call is made on that loop's thread, and every report
+ * is delivered there, never from inside a call. No call waits for a site: what a site is to do is
+ * written down, done later and reported. The engine knows attempts, not queues: what a job is worth
+ * and what happens next is the caller's.
  *
  * What can be relied on:
  *  1. An attempt id runs at most once, whatever crashes: starting it again reports what is.
  *  2. An attempt that was accepted ends in exactly one reason, kept until engine_forget.
  *     ENGINE_REPORT_ENDED is repeated after a restart of the caller until the attempt is forgotten.
  *  3. Attempts outlive the caller. An engine made on the same data directory finds them.
- *  4. After ENGINE_REPORT_ENDED no process of the attempt is alive. */
+ *  4. After ENGINE_REPORT_ENDED no process of the attempt is alive. Of a node that its site has
+ *     given up nobody can say so: there the site's word counts, and an attempt that comes back with
+ *     its node finds that it may not run (each claims itself on storage that all nodes share).
+ *  5. A site that does not answer is asked again for as long as it takes. Nothing is lost
+ * meanwhile, and nothing ends because of it.
+ *  6. Each submission bears a mark (engine_mark) by which it is found at the site before anything
+ * is submitted again. */
 #pragma once
 
 #include "base/error.h"
@@ -22,6 +30,7 @@
 
 struct event_base;
 struct engine;
+struct pool;
 
 /* ---- What is launched ------------------------------------------------------------------- */
 
@@ -137,6 +146,8 @@ struct launch {
     enum launch_network network;
     uint64_t grace_ms;       /* between SIGTERM and SIGKILL when a rank failed; default 10 s */
     uint64_t time_limit_ms;  /* 0: none; after it the attempt is stopped with grace_ms */
+    uint64_t walltime_ms;    /* what a site's own scheduler is told that it takes at most: the limit
+                              * that the caller keeps, and room for its grace. 0: the site's default */
     uint64_t log_file_bytes; /* default 16 MiB */
     uint32_t log_files;      /* default 4 */
     uint64_t sample_ms;      /* how often usage is reported; default 5 s */
@@ -156,6 +167,13 @@ enum engine_end_reason {
     ENGINE_END_STOPPED,      /* it was told to stop and ended within its grace */
     ENGINE_END_KILLED,       /* it was killed: on demand, or when the grace was over */
     ENGINE_END_LOST,         /* the machine restarted or the shim is gone; nothing of it runs */
+    /* What only sites say; the caller asked for none of it. */
+    ENGINE_END_NODE_LOST, /* the site gave up a node it was on */
+    ENGINE_END_PREEMPTED, /* the site took its place for others, or the node for its owner (spot) */
+    ENGINE_END_DRAINED,   /* the site moved it off a node: maintenance, eviction */
+    ENGINE_END_WALLTIME,  /* the site's bound of time was over */
+    ENGINE_END_CANCELLED, /* somebody cancelled or deleted it at the site, behind the caller's back
+                           */
     ENGINE_END_COUNT,
 };
 
@@ -191,6 +209,9 @@ enum engine_report_kind {
     ENGINE_REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
     ENGINE_REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
     ENGINE_REPORT_EXEC_ENDED,
+    ENGINE_REPORT_QUEUED, /* the site has it, or says something else about why it waits: see
+                           * engine_where */
+    ENGINE_REPORT_SITE,   /* attempt 0: what engine_site gives has changed */
 };
 
 struct report {
@@ -258,11 +279,58 @@ struct engine_node {
     size_t fact_count;
 };
 
+/* ---- What a site is ---------------------------------------------------------------------- */
+
+enum engine_node_health {
+    ENGINE_NODE_UP,
+    ENGINE_NODE_CLOSED, /* takes nothing new: drained, cordoned, reserved. What runs there goes on
+                         */
+    ENGINE_NODE_DOWN,   /* the site has given it up */
+};
+
+struct engine_label {
+    const char *key;
+    const char *value;
+};
+
+/* A node as the site says it is: what attempts of this pool may have of it, others' shares taken
+ * off. */
+struct engine_site_node {
+    const char *name;
+    enum engine_node_health health;
+    const char *why; /* in the site's words; "" when it is up */
+    uint64_t cpu_milli;
+    uint64_t memory_bytes;
+    uint64_t disk_bytes;
+    const char *accelerator; /* type, NULL: none */
+    uint32_t accelerators;
+    const struct engine_label *labels;
+    size_t label_count;
+    const struct engine_label *taints; /* that no new attempt tolerates by itself */
+    size_t taint_count;
+    bool spot;
+};
+
+struct engine_site {
+    bool known;       /* the nodes were read at least once since the engine was made */
+    bool answers;     /* the last question was answered */
+    int64_t since_ms; /* wall clock: so long it answers, or does not */
+    char text[200];   /* what is there ("slurm 22.05.8, v0.0.38"), or why it does not answer */
+    /* Muster's nodes are where attempts go (a launch's placements name them), or the site's own
+     * scheduler chooses and they say only how many ranks share a node. */
+    bool placed;
+    const struct engine_site_node *nodes; /* by name */
+    size_t node_count;
+    const struct engine_fact *facts; /* which promises are kept there */
+    size_t fact_count;
+};
+
 /* ---- The operations, for any engine ------------------------------------------------------- */
 
 /* Accepts an attempt: once it returns 0 the attempt is on disk and a report will follow, also
  * when the machine fails meanwhile. An id that is known already (running or ended) is not
- * started: what it is gets reported. -1: nothing was done (ERR_INVALID: the launch is wrong). */
+ * started: what it is gets reported. -1: nothing was done (ERR_INVALID: the launch is wrong;
+ * ERR_BUSY: as many wait for the site as may, try again after a report). */
 MUST_CHECK int engine_start(struct engine *engine, const struct launch *launch, struct error *err);
 
 /* SIGTERM to every rank, and SIGKILL to the whole tree grace_ms later. Again with a shorter
@@ -273,7 +341,7 @@ MUST_CHECK int engine_stop(
 MUST_CHECK int engine_kill(struct engine *engine, uint64_t attempt, struct error *err);
 
 enum engine_attempt_state {
-    ENGINE_ATTEMPT_STARTING,
+    ENGINE_ATTEMPT_STARTING, /* at a site: accepted, submitted, or waiting there (engine_where) */
     ENGINE_ATTEMPT_RUNNING,
     ENGINE_ATTEMPT_STOPPING,
     ENGINE_ATTEMPT_ENDED
@@ -291,6 +359,25 @@ struct attempt_view {
  * the caller's to free. */
 void engine_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+
+/* Where an attempt is at its site. */
+enum engine_submission {
+    ENGINE_SUBMISSION_ACCEPTED, /* written down here; the site may or may not have it */
+    ENGINE_SUBMISSION_QUEUED,   /* the site has it */
+    ENGINE_SUBMISSION_PLACED,   /* it has its nodes */
+    ENGINE_SUBMISSION_OVER,
+};
+
+struct engine_where {
+    enum engine_submission submission;
+    char id[64];     /* as the site calls it ("4711", "team/job-a1"); "": not known yet */
+    char nodes[400]; /* that the site gave, separated by commas, cut to fit; "": none yet */
+    char text[200];  /* why it waits, in the site's words, or why the site does not have it yet */
+};
+
+/* Local attempts are placed at once. -1: ERR_NOT_FOUND. */
+MUST_CHECK int engine_where(const struct engine *engine, uint64_t attempt,
+    struct engine_where *ret_where, struct error *err);
 
 /* The end of the attempt is stored: drops its record and work directory; its log and metrics
  * stay. What is dropped is out of reach at once, its space is free a little later. -1: ERR_CONFLICT
@@ -313,15 +400,21 @@ struct exec_request {
 
 /* Runs a command inside a running attempt, in the environment of its first rank. It ends with
  * the attempt at the latest. -1: ERR_NOT_FOUND, ERR_CONFLICT when the attempt does not run,
- * ERR_INVALID, ERR_BUSY. */
+ * ERR_INVALID, ERR_BUSY; ERR_UNAVAILABLE where the site has no such thing. */
 MUST_CHECK int engine_exec(
     struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err);
 
-/* What this node has and what it enforces. Valid until the engine is destroyed. */
+/* What this machine has and what it enforces, for an engine that runs attempts on it; NULL for one
+ * of a site. Valid until the engine is destroyed. */
 const struct engine_node *engine_node(const struct engine *engine);
 
+/* What the engine knows of its site, without asking it. Valid until the loop runs again. For an
+ * engine on this machine: one node that answers. */
+void engine_site(const struct engine *engine, struct engine_site *ret_site);
+
 /* The folder of an attempt's log, for joblog_open; to be freed by the caller. The folder need
- * not exist. */
+ * not exist. An engine of a site brings over what the ranks write, as it is written: what the log
+ * has at the attempt's end is all that there is to be had of it. */
 char *engine_log_folder(const struct engine *engine, uint64_t job, uint32_t attempt_number);
 
 /* Opens the folder of a job's output for reading, all parts of it: the caller's descriptor, closed
@@ -343,6 +436,11 @@ MUST_CHECK int engine_outputs_drop(struct engine *engine, uint64_t job, struct e
  * there: see http_endpoint_create for how to connect to it. */
 char *engine_serve_socket(const struct engine *engine, uint64_t attempt);
 
+/* Where a replica's attempt is asked, for http_endpoint_create: "unix:/path", with the socket of
+ * engine_serve_socket, or "http://10.0.0.7:8000". To be freed by the caller. NULL: not known yet,
+ * or nowhere. */
+char *engine_serve_address(const struct engine *engine, uint64_t attempt);
+
 /* Lets go of every attempt (they go on running) and frees the engine. NULL is fine. */
 void engine_destroy(struct engine *engine);
 
@@ -362,6 +460,31 @@ struct engine_local_options {
  * the data directory or the sandbox program is not usable. */
 MUST_CHECK struct engine *engine_local_create(
     const struct engine_local_options *options, struct error *err);
+
+/* ---- The engine of a pool ---------------------------------------------------------------- */
+
+struct engine_options {
+    struct event_base *base; /* outlives the engine */
+    const char *data;        /* absolute path of the server's data directory. The local engine has
+                              * it all; one of a site keeps what it has to in `sites/POOL` in it */
+    const struct pool *pool; /* says which engine, and how its site is reached. For the call only */
+    const char *owner;       /* who submits, in marks: [a-z0-9]{1,16}, the same for ever in a data
+                              * directory and different in each */
+    engine_report_fn *report;
+    void *context;
+};
+
+/* The engine that the pool names. Nothing is asked of a site before it returns, and a site that
+ * cannot be reached is no error: see engine_site. NULL: ERR_INVALID, the pool's options are wrong;
+ * or what it needs of this machine is missing. */
+MUST_CHECK struct engine *engine_create(const struct engine_options *options, struct error *err);
+
+enum { ENGINE_MARK_TEXT = 48 };
+/* What marks the submission of an attempt at a site: "muster-OWNER-ATTEMPT" with the id in 16 hex
+ * digits: fit for names everywhere. Returns out. */
+const char *engine_mark(const char *owner, uint64_t attempt, char out[ENGINE_MARK_TEXT]);
+/* Reads a mark back. False: it is none of this owner. */
+bool engine_mark_read(const char *text, const char *owner, uint64_t *ret_attempt);
 
 /* The verbs `shim` and `init` of the program: argv[0] is the verb. They return an exit status. */
 int shim_main(int argc, char **argv);

@@ -1,5 +1,5 @@
 /* What an engine has to implement: see engine.h for what each operation promises. Only engines
- * include this. */
+ * include this. Those that stand at the end may be NULL: engine.c says what is so then. */
 #pragma once
 
 #include "engine/engine.h"
@@ -14,13 +14,17 @@ struct engine_operations {
     int (*purge)(struct engine *engine, uint64_t job, struct error *err);
     int (*exec)(struct engine *engine, uint64_t attempt, const struct exec_request *request,
         struct error *err);
-    const struct engine_node *(*node)(const struct engine *engine);
     char *(*log_folder)(const struct engine *engine, uint64_t job, uint32_t attempt_number);
     int (*output_open)(
         const struct engine *engine, uint64_t job, const char *name, struct error *err);
     int (*outputs_drop)(struct engine *engine, uint64_t job, struct error *err);
-    char *(*serve_socket)(const struct engine *engine, uint64_t attempt);
     void (*destroy)(struct engine *engine);
+    const struct engine_node *(*node)(const struct engine *engine);
+    char *(*serve_socket)(const struct engine *engine, uint64_t attempt);
+    char *(*serve_address)(const struct engine *engine, uint64_t attempt);
+    int (*where)(const struct engine *engine, uint64_t attempt, struct engine_where *ret_where,
+        struct error *err);
+    void (*site)(const struct engine *engine, struct engine_site *ret_site);
 };
 
 /* The first member of each engine's own struct. */

@@ -31,6 +31,7 @@ static const struct record_member members[] = {
     MEMBER(accelerator_type, RECORD_TEXT),
     MEMBER(grace_ms, RECORD_U64),
     MEMBER(time_limit_ms, RECORD_U64),
+    MEMBER(walltime_ms, RECORD_U64),
     MEMBER(log_file_bytes, RECORD_U64),
     MEMBER(log_files, RECORD_U32),
     MEMBER(sample_ms, RECORD_U64),

@@ -484,6 +484,11 @@ static int local_outputs_drop(struct engine *engine, uint64_t job, struct error 
     return trash_put(local->trash, path, err);
 }
 
+static void local_site(const struct engine *engine, struct engine_site *ret_site)
+{
+    node_site(of_engine(engine), ret_site);
+}
+
 static char *local_serve_socket(const struct engine *engine, uint64_t attempt)
 {
     return layout_serve(of_engine(engine)->data, attempt, SERVE_SOCKET);
@@ -634,12 +639,13 @@ static const struct engine_operations operations = {
     .forget = local_forget,
     .purge = local_purge,
     .exec = local_exec,
-    .node = local_node,
     .log_folder = local_log_folder,
     .output_open = local_output_open,
     .outputs_drop = local_outputs_drop,
-    .serve_socket = local_serve_socket,
     .destroy = local_destroy,
+    .node = local_node,
+    .serve_socket = local_serve_socket,
+    .site = local_site,
 };
 
 static void set_up_events(struct local *local)

@@ -59,7 +59,9 @@ struct local {
     struct cgroup cgroups; /* the parent of the attempts' groups; empty folders: none */
     struct trash *trash;
     struct engine_node node;
-    struct nvml *nvml; /* NULL: no NVIDIA driver */
+    struct engine_site_node site_node; /* the same, as sites say it */
+    int64_t created_ms;                /* wall clock */
+    struct nvml *nvml;                 /* NULL: no NVIDIA driver */
     struct core cores[CORES_MAX];
     size_t core_count;
     struct idmap by_id;
@@ -96,3 +98,5 @@ void local_attempt_free(struct attempt *attempt);
 
 /* Fills in what this machine has and enforces; no_cgroups says why there are none, or NULL. */
 void node_discover(struct local *local, const char *name, const struct error *no_cgroups);
+/* This machine as a site of one node. */
+void node_site(const struct local *local, struct engine_site *ret_site);

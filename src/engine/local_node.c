@@ -1,4 +1,5 @@
 /* What this machine has, and which promises of the sandbox it keeps. */
+#include "base/clock.h"
 #include "base/file.h"
 #include "engine/local.h"
 #include "engine/nvml.h"
@@ -137,4 +138,26 @@ void node_discover(struct local *local, const char *name, const struct error *no
         node->device_count = nvml_devices(local->nvml, node->devices, ENGINE_DEVICES_MAX);
     find_amd(node);
     find_facts(local, no_cgroups);
+    local->created_ms = clock_wall_ms();
+    local->site_node = (struct engine_site_node){.name = node->name,
+        .health = ENGINE_NODE_UP,
+        .why = "",
+        .cpu_milli = node->cpu_milli,
+        .memory_bytes = node->memory_bytes,
+        .disk_bytes = node->disk_bytes,
+        .accelerator = node->device_count ? node->devices[0].type : NULL,
+        .accelerators = (uint32_t)node->device_count};
+}
+
+void node_site(const struct local *local, struct engine_site *ret_site)
+{
+    *ret_site = (struct engine_site){.known = true,
+        .answers = true,
+        .since_ms = local->created_ms,
+        .placed = true,
+        .nodes = &local->site_node,
+        .node_count = 1,
+        .facts = local->node.facts,
+        .fact_count = local->node.fact_count};
+    snprintf(ret_site->text, sizeof ret_site->text, "this machine");
 }

@@ -11,6 +11,7 @@
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
+#include "wire/http_parse.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -75,14 +76,14 @@ void answer_finish(struct relay *relay)
 static bool is_event_stream(const struct relay_answer *answer)
 {
     bool events = false;
-    for (size_t i = 0; i < answer->field_count; i++) {
-        const struct http_field *field = &answer->fields[i];
-        if (!strcasecmp(field->name, "Content-Encoding"))
+    for (size_t i = 0; answer->length < 0 && i < answer->field_count; i++) {
+        struct http_field field = http_field_known(answer->fields[i]);
+        if (field.known == HTTP_NAME_CONTENT_ENCODING)
             return false;
-        if (!strcasecmp(field->name, "Content-Type"))
-            events = !strncasecmp(field->value, "text/event-stream", 17);
+        if (field.known == HTTP_NAME_CONTENT_TYPE)
+            events = !strncasecmp(field.value, "text/event-stream", 17);
     }
-    return events && answer->length < 0;
+    return events;
 }
 
 static bool ends_event(const char end[4])

@@ -37,12 +37,12 @@ static int64_t now_ms(void)
 /* "Authorization: Bearer KEY" before "X-API-Key: KEY"; NULL without either. */
 static const char *key_text(const struct http_request *request)
 {
-    const char *value = http_request_header(request, "Authorization");
+    const char *value = http_request_known(request, HTTP_NAME_AUTHORIZATION);
     if (value && !strncasecmp(value, "Bearer ", 7)) {
         value += 7;
         return value + strspn(value, " ");
     }
-    return http_request_header(request, "X-API-Key");
+    return http_request_known(request, HTTP_NAME_X_API_KEY);
 }
 
 /* Looked up in each turn of the loop that needs it: keys are taken away by new routes. */
@@ -54,6 +54,10 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+    relay->asker[0] = '\0';
+    if (relay->key && relay->key->count_count > 0 &&
+        !memccpy(relay->asker, relay->key->counts[0]->name, 0, sizeof relay->asker))
+        relay->asker[sizeof relay->asker - 1] = '\0';
 }
 
 const struct route_key *relay_key(struct relay *relay)
@@ -237,6 +241,7 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_labels,
     relay_stage_care,
     relay_stage_rights,
     relay_stage_body,
@@ -253,13 +258,24 @@ static stage_fn *const stages[] = {
     relay_stage_forward,
 };
 
+static enum relay_wait wait_of(stage_fn *stage)
+{
+    if (stage == relay_stage_turn || stage == stage_replica)
+        return WAIT_QUEUE;
+    if (stage == relay_stage_cache)
+        return WAIT_CACHE;
+    return stage == relay_stage_batch ? WAIT_BATCH : WAIT_NONE;
+}
+
 void relay_go(struct relay *relay)
 {
+    relay_wait_over(relay);
     while (relay->stage < ARRAY_LEN(stages)) {
         enum stage_result result = stages[relay->stage](relay);
         if (result == STAGE_ENDED)
             return;
         if (result == STAGE_WAITS) {
+            relay_wait_begin(relay, wait_of(stages[relay->stage]));
             relay->key = NULL;
             relay->picked = NULL;
             return;
@@ -291,7 +307,7 @@ void relay_enter_service(struct relay *relay)
 /* The client's, if it can be a header's value and a log's; else one of our own. */
 static void set_id(struct relay *relay)
 {
-    const char *given = http_request_header(relay->request, "X-Request-ID");
+    const char *given = http_request_known(relay->request, HTTP_NAME_X_REQUEST_ID);
     size_t length = given ? strlen(given) : 0;
     bool fine = length > 0 && length < sizeof relay->id;
     for (size_t i = 0; fine && i < length; i++)

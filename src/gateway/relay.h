@@ -9,6 +9,7 @@
 #include "gateway/balance.h"
 #include "gateway/fair.h"
 #include "gateway/model_scan.h"
+#include "gateway/relay_count.h"
 #include "gateway/routes.h"
 #include "gateway/target.h"
 #include "gateway/terms.h"
@@ -111,6 +112,9 @@ struct relay {
     const struct route_key *key;        /* valid within a turn of the loop */
     const struct table_replica *picked; /* the same */
     char key_id[USAGE_NAME];
+    char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
+    const char *labels;     /* in the request's arena; NULL: none */
+    struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
     int64_t turned_ns;     /* when the service that is asked now was; 0: at the beginning */
@@ -138,6 +142,12 @@ struct relay {
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
+
+/* When the service that is asked now was asked. */
+static inline int64_t relay_began_ns(const struct relay *relay)
+{
+    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
+}
 
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
@@ -185,12 +195,15 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
-/* The parts of both, for hedges: an attempt at the replica becomes relay->attempt, false when its
- * address cannot be used; and is over, having ended by itself or been cancelled. */
+/* What relay_stage_forward begins an exchange with; context: the relay. */
 struct http_exchange_callbacks;
 extern const struct http_exchange_callbacks relay_exchange_callbacks;
+/* Begins an attempt at the replica, which becomes relay->attempt. False: its address cannot be
+ * used.
+ */
 bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
     const struct http_exchange_callbacks *callbacks);
+/* relay->attempt is over: it ended by itself, or was cancelled. failed: its replica is to blame. */
 void relay_attempt_close(struct relay *relay, bool failed);
 /* The attempt under way, if there is one, took too long: gives it up, and its replica is to blame.
  */

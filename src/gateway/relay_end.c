@@ -90,62 +90,12 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     strbuf_finish(&body);
 }
 
-/* ---- counts ---------------------------------------------------------------------------------- */
-
-static size_t latency_bucket(uint64_t us)
+static struct relay_tokens reported_tokens(const struct relay *relay)
 {
-    size_t i = 0;
-    while (i < ARRAY_LEN(((struct usage_counts *)0)->latency) - 1 && us > (uint64_t)64 << i)
-        i++;
-    return i;
-}
-
-/* What the replica said that it cost. */
-struct reported {
-    bool known;
-    uint64_t input, output;
-};
-
-static struct reported reported_tokens(const struct relay *relay)
-{
-    struct reported tokens = {0};
+    struct relay_tokens tokens = {0};
     if (relay->answer.tail)
         tokens.known = token_tail_find(relay->answer.tail, &tokens.input, &tokens.output);
     return tokens;
-}
-
-static uint64_t *outcome_of(struct usage_counts *counts, int status, enum relay_end end)
-{
-    if (end == RELAY_CANCELLED)
-        return &counts->cancelled;
-    if (end == RELAY_BROKEN || status >= 500)
-        return &counts->failed;
-    return status >= 400 ? &counts->refused : &counts->succeeded;
-}
-
-/* A request that never reached a replica counts for the service and the key. */
-static struct usage_counts *counts_of(const struct relay *relay)
-{
-    if (relay->attempt.counts)
-        return relay->attempt.counts;
-    struct usage_series series = {0};
-    strcpy(series.service, relay->terms->service);
-    memcpy(series.key, relay->key_id, USAGE_NAME);
-    return usage_counts_of(relay->view->usage, &series);
-}
-
-static void count(
-    const struct relay *relay, enum relay_end end, uint64_t us, const struct reported *tokens)
-{
-    struct usage_counts *counts = counts_of(relay);
-    usage_add(&counts->requests, 1);
-    usage_add(outcome_of(counts, relay->answer.status, end), 1);
-    usage_add(&counts->bytes_in, (uint64_t)relay->body.received);
-    usage_add(&counts->bytes_out, (uint64_t)relay->answer.bytes);
-    usage_add(&counts->latency_us_sum, us);
-    usage_add(&counts->latency[latency_bucket(us)], 1);
-    usage_add(&counts->input_tokens, tokens->input);
-    usage_add(&counts->output_tokens, tokens->output);
 }
 
 /* ---- the log --------------------------------------------------------------------------------- */
@@ -235,9 +185,8 @@ static void log_line(const struct relay *relay, enum relay_end end, int64_t now_
 /* For the service that is asked now, and its limits. */
 static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
 {
-    int64_t began_ns = relay->turned_ns ? relay->turned_ns : relay->began_ns;
-    const struct reported tokens = reported_tokens(relay);
-    count(relay, end, (uint64_t)(now_ns - began_ns) / 1000, &tokens);
+    const struct relay_tokens tokens = reported_tokens(relay);
+    relay_count(relay, end, now_ns, &tokens);
     if (relay->limits)
         relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
     if (relay->care)

@@ -9,6 +9,8 @@
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "gateway/guard_body.h"
+#include "gateway/labels.h"
+#include "gateway/measure_figures.h"
 #include "gateway/relay_turn.h"
 #include "spec/serving.h"
 #include "wire/doc.h"
@@ -58,6 +60,8 @@ static void state_release(struct terms_set *set, struct service_state *state)
     *link = state->next;
     turns_destroy(state->turns);
     prefix_map_destroy(state->prefixes);
+    label_sets_destroy(state->labels);
+    measures_finish(&state->measures);
     free(state->service);
     free(state);
 }
@@ -128,6 +132,8 @@ static struct service_terms *terms_create(
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
     if (terms->options.routing.affinity == AFFINITY_PREFIX && !terms->state->prefixes)
         terms->state->prefixes = prefix_map_create();
+    if (terms->options.labels.names.count > 0 && !terms->state->labels)
+        terms->state->labels = label_sets_create();
     terms->text = text;
     terms->next = set->first;
     set->first = terms;
@@ -292,4 +298,5 @@ void terms_write_metrics(const struct terms_set *set, struct strbuf *out)
         if (state->turns)
             write_metric(out, "muster_gateway_service_waiting", state, turns_waiting(state->turns));
     }
+    measure_figures_write(first, out);
 }

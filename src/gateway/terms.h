@@ -11,6 +11,7 @@
 #include "gateway/circuit.h"
 #include "gateway/hedge.h"
 #include "gateway/limit_estimate.h"
+#include "gateway/measure.h"
 #include "gateway/routes.h"
 #include "spec/kinds.h"
 
@@ -36,6 +37,7 @@ struct service_counts {
 };
 
 struct guard_library;
+struct label_sets;
 struct prefix_map;
 struct turns;
 
@@ -50,6 +52,8 @@ struct service_state {
     struct hedge_latency hedge;
     struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
+    struct label_sets *labels;   /* see labels.h; NULL: no terms of it name any */
+    struct measures measures;
     struct service_state *next;
     struct service_counts counts[GATEWAY_WORKERS_MAX];
 };
@@ -98,7 +102,7 @@ struct strbuf;
 /* Appends the items of "circuits" of GET /status, with commas: of services that have one. */
 void terms_write_circuits(const struct service_terms *first, struct strbuf *out);
 /* Appends what was admitted and refused, and what waits, by service: of those with limits or a
- * queue. */
+ * queue; and what the requests of each took (measure_figures.h). */
 void terms_write_metrics(const struct terms_set *set, struct strbuf *out);
 
 /* ---- workers ---------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 #include "server/handlers.h"
 #include "server/planner_link.h"
 #include "server/routes.h"
+#include "server/services.h"
+#include "server/trials.h"
 
 #include <inttypes.h>
 
@@ -84,6 +86,7 @@ void api_metrics(struct call *call)
     ticker_figures(&out, server->ticker);
     http_figures(&out, server->http);
     planner_link_figures(server->planner, &out);
+    trials_write_metrics(services_trials(server->services), &out);
     figure(&out, "watchers", "gauge", "Clients that watch changes.",
         (int64_t)feed_watchers(server->feed));
     figure(&out, "uptime_seconds", "gauge", "Seconds since the server started.",

@@ -111,6 +111,11 @@ static enum end_reason core_reason(enum engine_end_reason reason)
         [ENGINE_END_STOPPED] = END_SIGNAL,
         [ENGINE_END_KILLED] = END_SIGNAL,
         [ENGINE_END_LOST] = END_LOST,
+        [ENGINE_END_NODE_LOST] = END_NODE_LOST,
+        [ENGINE_END_PREEMPTED] = END_PREEMPTED,
+        [ENGINE_END_DRAINED] = END_DRAINED,
+        [ENGINE_END_WALLTIME] = END_PREEMPTED,
+        [ENGINE_END_CANCELLED] = END_LOST,
     };
     assert(reason < ENGINE_END_COUNT);
     return reasons[reason];
@@ -313,5 +318,7 @@ void reconciler_report(void *context, const struct report *report)
             NULL);
         break;
     case ENGINE_REPORT_EXEC_ENDED: exec_ended(server->execs, report); break;
+    case ENGINE_REPORT_QUEUED:
+    case ENGINE_REPORT_SITE: break;
     }
 }

@@ -74,6 +74,13 @@ static const struct route table[] = {
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
+    {"POST", "/v1/services/{name}/tests", SCOPE_OWNED, ROLE_MEMBER, api_trial_open,
+        "Opens a test of a service's replicas, which no figure of its users counts", "TestRequest",
+        "Test", KIND_SERVICE},
+    {"POST", "/v1/services/{name}/tests/{test}", SCOPE_OWNED, ROLE_MEMBER, api_trial_ask,
+        "Sends a request to a replica and says what it answers", "TestedRequest", "TestedAnswer",
+        KIND_SERVICE},
+
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),
     {"GET", "/v1/models/{model}/versions/{version}/variants", SCOPE_OWNED, ROLE_VIEWER,

@@ -17,6 +17,7 @@
 #include "server/reconcile.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
+#include "server/trials.h"
 #include "server/versions.h"
 #include "spec/reference.h"
 #include "store/store.h"
@@ -626,6 +627,7 @@ struct services *services_create(struct server *server, struct error *err)
     services->server = server;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
+    services->trials = trials_create(services);
     assert(services->kick);
     services->link = gateway_link_create(services, err);
     if (!services->link) {
@@ -643,6 +645,7 @@ void services_destroy(struct services *services)
 {
     if (!services)
         return;
+    trials_destroy(services->trials);
     probes_finish(services);
     gateway_link_destroy(services->link);
     http_agent_destroy(services->agent);
@@ -653,6 +656,11 @@ void services_destroy(struct services *services)
     vec_free(&services->refused_ids);
     idmap_finish(&services->refused);
     free(services);
+}
+
+struct trials *services_trials(const struct services *services)
+{
+    return services->trials;
 }
 
 void services_reloaded(struct services *services)

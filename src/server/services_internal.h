@@ -54,6 +54,7 @@ struct services {
     struct server *server;
     struct http_agent *agent;
     struct gateway_link *link;
+    struct trials *trials;
     struct strmap revisions; /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */

@@ -291,6 +291,7 @@ static void finish_pool(struct field_reader *reader, void *object)
             reader, "nodes", "expected at most %d nodes in all, got %" PRId64, NODES_MAX, total);
     if (total == 0 && pool->engine == ENGINE_LOCAL)
         fields_report(reader, "nodes", "a local pool has at least one node");
+    pool_site_check(reader, pool);
     check_node_names(reader, &pool->nodes);
     check_levels(reader, pool);
     check_sockets(reader, pool);
@@ -308,6 +309,16 @@ static const struct field pool_spec_fields[] = {
         .fallback = ENGINE_LOCAL,
         .offset = offsetof(struct pool, engine),
         .doc = "What runs the jobs."},
+    {.name = "slurm",
+        .type = FIELD_OBJECT,
+        .table = &slurm_site_table,
+        .offset = offsetof(struct pool, slurm),
+        .doc = "Of a pool with the engine `slurm`: how the cluster is reached."},
+    {.name = "kubernetes",
+        .type = FIELD_OBJECT,
+        .table = &kubernetes_site_table,
+        .offset = offsetof(struct pool, kubernetes),
+        .doc = "Of a pool with the engine `kubernetes`: how the cluster is reached."},
     {.name = "jurisdiction",
         .type = FIELD_TEXT,
         .rule = &rule_name,

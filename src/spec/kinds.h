@@ -116,10 +116,37 @@ struct topology_level {
                         * 0: they are in no domain */
 };
 
+/* How the site of a pool is reached. Texts are NULL where nothing was said. */
+enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
+
+struct slurm_site {
+    const char *endpoint; /* of slurmrestd: "unix:/path" or "http://127.0.0.1:6820" */
+    const char *cluster;
+    const char *partition;
+    const char *account;
+    const char *qos;
+    const char *constraint;
+    const char *user;       /* whose jobs they are at the site */
+    const char *token_file; /* a JWT; read again before it runs out */
+    const char *folder;     /* on storage that the server and all nodes share */
+    enum site_place place;
+    int64_t poll_ms;
+    int64_t requests; /* at most so many under way */
+};
+
+struct kubernetes_site {
+    const char *kubeconfig; /* NULL: that of the service account it runs as */
+    const char *context;
+    const char *name_space;
+    enum site_place place;
+};
+
 struct pool {
     struct metadata metadata;
     const char *description;
     enum engine_kind engine;
+    struct slurm_site slurm;
+    struct kubernetes_site kubernetes;
     const char *jurisdiction;
     bool spot;
     struct node_list nodes;
@@ -517,6 +544,12 @@ enum usage_mode { USAGE_PASS, USAGE_ASK };
 enum route_affinity { AFFINITY_NONE, AFFINITY_PREFIX };
 
 /* Which replica is asked. */
+/* Which labels of requests are told apart in what is counted. */
+struct service_labels {
+    struct text_list names; /* of X-Muster-Labels; none: no labels */
+    int64_t sets_max;       /* different ones; what is beyond counts as "other" */
+};
+
 struct service_routing {
     enum route_affinity affinity;
     int64_t block_bytes;   /* of a prompt: beginnings are compared in such steps */
@@ -604,55 +637,17 @@ struct service_guard {
     } classifier;
 };
 
-/* When nobody waits for an answer any more. */
-struct service_deadline {
-    int64_t total_ms; /* 0: any time */
-    bool header;      /* clients may ask for less */
-};
+/* Deadlines, circuits, hedges, fallbacks, cascades. They have lists of texts, as above. */
+#include "spec/kinds_care.h"
 
-/* Failing fast while all replicas fail. */
-struct service_circuit {
-    int64_t failures; /* requests in a row; 0: never */
-    int64_t open_ms, open_max_ms;
-};
+/* What of an answer a goal is for. */
+enum latency_of { LATENCY_NONE, LATENCY_FIRST, LATENCY_WHOLE };
 
-/* Asking another replica when one is slow. */
-struct service_hedge {
-    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
-    int64_t percent;   /* of requests */
-    struct text_list safe;
-};
-
-/* Who is asked when a service fails. */
-enum { FALLBACK_MAX = 4 };
-enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
-struct service_fallback {
-    struct {
-        struct fallback_to {
-            const char *route;
-            int64_t version;       /* 0: any */
-            struct text_list on;   /* none: all */
-            int64_t first_byte_ms; /* 0: the service's own timeout */
-        } * items;
-        size_t count;
-    } to;
-    int64_t first_byte_ms;
-    enum broken_streams broken;
-};
-
-/* A small model first. */
-enum cascade_confidence {
-    CONFIDENCE_OUTPUT,
-    CONFIDENCE_LOGPROBS,
-    CONFIDENCE_POINTER,
-    CONFIDENCE_HEADER
-};
-struct service_cascade {
-    const char *first; /* a route; NULL: none */
-    enum cascade_confidence confidence;
-    const char *name;
-    int64_t threshold_micro;
-    int64_t timeout_ms; /* 0: the service's own */
+/* Requests of a service without replicas, which is about to have one. */
+struct service_hold {
+    int64_t wait_ms;  /* at most; 0: as everywhere, two seconds */
+    int64_t requests; /* that wait at once */
+    int64_t bytes;    /* of their bodies */
 };
 
 struct service_gateway {
@@ -672,6 +667,63 @@ struct service_gateway {
     struct service_fallback fallback;
     struct service_cascade cascade;
     enum usage_mode usage; /* default pass */
+    struct service_labels labels;
+    struct service_hold hold;
+    enum latency_of measure; /* what is counted for autoscaling, which sets it */
+};
+
+/* A figure read from elsewhere, by which replicas are scaled: see docs/gateway-autoscaling.md. */
+enum metric_of { METRIC_OF_SUM, METRIC_OF_MEAN, METRIC_OF_MOST };
+struct service_metric {
+    const char *name;         /* as autoscaling names it */
+    const char *url;          /* of a Prometheus endpoint; NULL: */
+    const char *path;         /* of each replica's own one */
+    const char *series;       /* NULL: name */
+    struct label_list labels; /* that its samples have to have */
+    enum metric_of of;        /* what several samples are together */
+};
+
+/* Of a metric: what there is to be for each replica, or of all of them. One is 0. */
+struct autoscale_metric {
+    const char *name;
+    int64_t average_micro, value_micro;
+};
+
+/* At least so many replicas in a part of some days. */
+struct autoscale_hours {
+    const char *from, *to; /* "08:00"; to not after from: of the next day */
+    struct text_list days; /* "mon"; none: all */
+    int64_t min;
+    int64_t from_minute, to_minute; /* of the day; follow from the texts */
+    int64_t day_bits;               /* bit 0: Monday */
+};
+
+enum { AUTOSCALE_METRICS_MAX = 8, AUTOSCALE_HOURS_MAX = 32 };
+
+/* How many replicas there are to be; max 0: as many as `replicas` says. */
+struct service_autoscale {
+    int64_t min, max;
+    int64_t in_flight;   /* requests under way and waiting, of a replica; 0: not looked at */
+    int64_t use_percent; /* of in_flight that is aimed at */
+    struct {
+        int64_t goal_ms; /* 0: none */
+        int64_t percent_milli;
+        enum latency_of of;
+    } latency;
+    int64_t accelerator_percent; /* 0: not looked at */
+    struct {
+        struct autoscale_metric *items;
+        size_t count;
+    } metrics;
+    int64_t stable_ms, panic_ms, panic_percent;
+    int64_t idle_ms;        /* without a request, before the last replica goes */
+    int64_t up_ms, down_ms; /* that a wish has to last */
+    struct {
+        struct autoscale_hours *items;
+        size_t count;
+    } hours;
+    const char *utc_offset; /* of the hours: "+02:00" */
+    int64_t utc_offset_minutes;
 };
 
 struct service {
@@ -705,6 +757,11 @@ struct service {
     struct replica_probe readiness;
     struct replica_probe liveness;
     struct service_gateway gateway;
+    struct {
+        struct service_metric *items;
+        size_t count;
+    } metrics;
+    struct service_autoscale autoscale;
 };
 
 /* Any of them, as a manifest holds it. */

@@ -85,16 +85,16 @@ void http_agent_destroy(struct http_agent *agent)
 static void endpoint_free(struct http_endpoint *endpoint)
 {
     free(endpoint->path);
+    free(endpoint->host);
     free(endpoint->name);
     free(endpoint);
 }
 
-int http_endpoint_create(struct http_agent *agent, const char *address, uid_t owner,
-    struct http_endpoint **ret, struct error *err)
+/* Of a new endpoint what is the same for all kinds; frees it where the address is wrong. */
+static int endpoint_begin(struct http_agent *agent, const char *address,
+    struct http_endpoint *endpoint, struct http_endpoint **ret, struct error *err)
 {
-    struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
     endpoint->agent = agent;
-    endpoint->owner = owner;
     endpoint->name = mem_strdup(address);
     LIST_INIT(&endpoint->links);
     LIST_INIT(&endpoint->idle);
@@ -105,6 +105,25 @@ int http_endpoint_create(struct http_agent *agent, const char *address, uid_t ow
     LIST_INSERT_HEAD(&agent->endpoints, endpoint, link);
     *ret = endpoint;
     return 0;
+}
+
+int http_endpoint_create(struct http_agent *agent, const char *address, uid_t owner,
+    struct http_endpoint **ret, struct error *err)
+{
+    struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
+    endpoint->owner = owner;
+    return endpoint_begin(agent, address, endpoint, ret, err);
+}
+
+int http_endpoint_create_tls(struct http_agent *agent, const char *address, struct tls_client *tls,
+    const char *host, struct http_endpoint **ret, struct error *err)
+{
+    struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
+    assert(tls && host);
+    endpoint->owner = (uid_t)-1;
+    endpoint->tls = tls;
+    endpoint->host = mem_strdup(host);
+    return endpoint_begin(agent, address, endpoint, ret, err);
 }
 
 void endpoint_settle(struct http_endpoint *endpoint)

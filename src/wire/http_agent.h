@@ -7,7 +7,8 @@
  * - One agent, its endpoints and exchanges belong to one thread; agents share nothing.
  * - What the peer sends is hostile: it is parsed by wire/http_parse.h, and an answer that is not
  *   strictly HTTP/1.1 fails the exchange and closes the connection.
- * - A connection is used again only after a complete answer to a complete request. */
+ * - A connection is used again only after a complete answer to a complete request.
+ * - Over TLS connecting includes the handshake: while that is not done nothing was sent. */
 #pragma once
 
 #include "base/error.h"
@@ -46,6 +47,10 @@ void http_agent_destroy(struct http_agent *agent);
  * path). Held until http_endpoint_release; exchanges that are under way go on after it. */
 MUST_CHECK int http_endpoint_create(struct http_agent *agent, const char *address, uid_t owner,
     struct http_endpoint **ret, struct error *err);
+/* An endpoint over TLS: "https://10.0.0.1:6443" (numeric addresses only), whose certificate has to
+ * be for host. Sessions keep what they need of tls, which has to outlive the endpoint. */
+MUST_CHECK int http_endpoint_create_tls(struct http_agent *agent, const char *address,
+    struct tls_client *tls, const char *host, struct http_endpoint **ret, struct error *err);
 /* Closes its idle connections, and the others when their exchanges are done. NULL is fine. */
 void http_endpoint_release(struct http_endpoint *endpoint);
 

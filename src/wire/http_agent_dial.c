@@ -35,7 +35,7 @@ static int tcp_address(const struct url_endpoint *url, struct http_endpoint *end
 int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err)
 {
     struct url_endpoint url;
-    if (strncmp(text, "unix:", 5) == 0) {
+    if (strncmp(text, "unix:", 5) == 0 && !ret_endpoint->tls) {
         const char *path = text + 5;
         if (path[0] != '/' || strlen(path) >= PATH_MAX)
             return error_set(err, ERR_INVALID,
@@ -46,9 +46,11 @@ int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct erro
     }
     if (url_endpoint_parse(text, &url, err) < 0)
         return -1;
-    if (url.scheme != URL_HTTP || tcp_address(&url, ret_endpoint) < 0)
+    enum url_scheme wanted = ret_endpoint->tls ? URL_HTTPS : URL_HTTP;
+    if (url.scheme != wanted || tcp_address(&url, ret_endpoint) < 0)
         return error_set(err, ERR_INVALID,
-            "expected unix:/path or http:// with a numeric address and a port, got %.100s", text);
+            "expected %s with a numeric address and a port, got %.100s",
+            ret_endpoint->tls ? "https://" : "unix:/path or http://", text);
     return 0;
 }
 

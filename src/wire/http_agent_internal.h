@@ -3,6 +3,7 @@
  *   http_agent.c           agents and endpoints: options, the queue of links that want attention
  *   http_agent_dial.c      connecting
  *   http_agent_link.c      a link, which is one connection: bytes, deadlines, life and end
+ *   http_agent_tls.c       the same bytes over TLS
  *   http_agent_answer.c    what arrives on it: heads, bodies, and the calling of callbacks
  *   http_agent_exchange.c  requests: the public calls of an exchange
  *
@@ -17,6 +18,7 @@
 #include "wire/http_body.h"
 #include "wire/http_buffer.h"
 #include "wire/http_parse.h"
+#include "wire/tls.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -67,13 +69,14 @@ struct http_link {
     struct http_endpoint *endpoint;
     enum link_state state;
     int fd;
-    char *problem;      /* why connecting failed; owned */
-    bool kept;          /* it has carried an exchange before this one */
-    bool reading;       /* read_event is there */
-    bool writing;       /* write_event is there */
-    bool readable;      /* a read may bring something */
-    bool write_blocked; /* until write_event fires */
-    bool write_broken;  /* the peer takes no more, but may have answered */
+    struct tls_session *tls; /* owned; NULL in the clear, and until the connection is made */
+    char *problem;           /* why connecting failed; owned */
+    bool kept;               /* it has carried an exchange before this one */
+    bool reading;            /* read_event is there */
+    bool writing;            /* write_event is there */
+    bool readable;           /* a read may bring something */
+    bool write_blocked;      /* until write_event fires */
+    bool write_broken;       /* the peer takes no more, but may have answered */
     bool input_ended;
     bool input_broken; /* ended by an error, which completes nothing */
     bool progress;     /* since the deadline was last looked at */
@@ -105,7 +108,9 @@ struct http_endpoint {
     uid_t owner;
     struct sockaddr_storage address; /* of TCP */
     socklen_t address_size;
-    char *name; /* as it was given, for texts; owned */
+    char *name;             /* as it was given, for texts; owned */
+    struct tls_client *tls; /* NULL: in the clear */
+    char *host;             /* whom the certificate has to be for; owned; NULL in the clear */
 };
 
 struct http_agent {
@@ -141,7 +146,8 @@ void endpoint_settle(struct http_endpoint *endpoint);
 
 /* http_agent_dial.c */
 enum dial { DIAL_DONE, DIAL_UNDER_WAY, DIAL_LATER, DIAL_FAILED };
-/* "unix:/path" or "http://address:port" into the endpoint. */
+/* "unix:/path" or "http://address:port" into the endpoint; "https://address:port" where it has tls.
+ */
 MUST_CHECK int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err);
 /* Begins to connect; err tells why with DIAL_FAILED, otherwise *ret_fd is set, but with DIAL_LATER:
  * the peer's queue is full. */
@@ -172,6 +178,18 @@ void link_park(struct http_link *link);
 /* Fails the exchange and kills the link. From its service only. */
 void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* http_agent_tls.c */
+/* Begins the session of a link that is connected. -1: link->problem says why not. */
+MUST_CHECK int link_tls_begin(struct http_link *link);
+/* Goes on with the handshake: 1 when it is done, 0 when the peer has to be waited for, -1 when
+ * link->problem says why it failed. */
+MUST_CHECK int link_tls_shake(struct http_link *link);
+/* As sendmsg and recv on the socket, errno included. */
+ssize_t link_tls_send(struct http_link *link, const struct iovec *parts, int count);
+ssize_t link_tls_recv(struct http_link *link, void *out, size_t room);
+/* Says goodbye if that can be done at once, and frees the session. */
+void link_tls_end(struct http_link *link);
 
 /* http_agent_answer.c */
 /* Hands over what can be of bytes, which are the link's input from where it was left; true when the

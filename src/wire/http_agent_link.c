@@ -83,6 +83,7 @@ void link_kill(struct http_link *link)
     interest_set(&link->read_event, &link->reading, false);
     interest_set(&link->write_event, &link->writing, false);
     event_del(&link->timer);
+    link_tls_end(link);
     if (link->fd >= 0)
         close(link->fd);
     link->fd = -1;
@@ -158,13 +159,22 @@ void link_fail(struct http_link *link, enum http_failure failure, const char *fo
 
 /* ------- connecting ------- */
 
-static void link_connected(struct http_link *link)
+static void link_ready(struct http_link *link)
 {
     link->state = LINK_BUSY;
     link->write_blocked = false;
     link->progress = true;
     link_agent(link)->stats.connected++;
+}
+
+/* The socket is connected; over TLS the handshake follows. */
+static void link_connected(struct http_link *link)
+{
     interest_set(&link->read_event, &link->reading, true);
+    if (!link->endpoint->tls || (link_tls_begin(link) == 0 && link_tls_shake(link) == 1))
+        link_ready(link);
+    else if (link->problem)
+        link_attend(link);
 }
 
 void link_dial(struct http_link *link)
@@ -195,9 +205,10 @@ static void link_connect(struct http_link *link)
         link_dial(link);
     if (link->state != LINK_CONNECTING)
         return;
-    if (link->problem) {
-        link_fail(link, HTTP_FAILED_CONNECT, "%s", link->problem);
-    } else if (link->fd >= 0 && !link->write_blocked) {
+    if (link->tls && !link->problem) {
+        if (link_tls_shake(link) == 1)
+            link_ready(link);
+    } else if (!link->problem && link->fd >= 0 && !link->write_blocked) {
         (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
         if (problem)
             link_fail(link, HTTP_FAILED_CONNECT, "cannot connect to %s: %s", link->endpoint->name,
@@ -205,6 +216,8 @@ static void link_connect(struct http_link *link)
         else
             link_connected(link);
     }
+    if (link->state == LINK_CONNECTING && link->problem)
+        link_fail(link, HTTP_FAILED_CONNECT, "%s", link->problem);
 }
 
 /* ------- bytes out ------- */
@@ -219,7 +232,8 @@ static bool would_block(void)
 static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-    ssize_t n = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+    ssize_t n =
+        link->tls ? link_tls_send(link, parts, count) : sendmsg(link->fd, &message, MSG_NOSIGNAL);
     link->progress |= n > 0;
     if (n >= 0)
         return (size_t)n;
@@ -303,8 +317,11 @@ static bool link_take(struct http_link *link, size_t length)
 /* False when nothing came. */
 static bool link_recv(struct http_link *link, size_t *ret_length)
 {
-    ssize_t n = recv(link->fd, link_agent(link)->scratch, READ_BYTES, 0);
-    link->readable = n == READ_BYTES;
+    char *out = link_agent(link)->scratch;
+    ssize_t n =
+        link->tls ? link_tls_recv(link, out, READ_BYTES) : recv(link->fd, out, READ_BYTES, 0);
+    /* What TLS has decrypted is invisible to the event. */
+    link->readable = n == READ_BYTES || (link->tls && n > 0);
     if (n <= 0 && (n == 0 || !would_block())) {
         link->input_ended = true;
         link->input_broken = n < 0;
@@ -372,7 +389,7 @@ void link_settle(struct http_link *link)
     timer_update(link);
     if (link->fd < 0)
         return;
-    if (link->state != LINK_CONNECTING && !link->reading)
+    if ((link->state != LINK_CONNECTING || link->tls) && !link->reading)
         interest_set(&link->read_event, &link->reading,
             !link->input_ended && (link->state == LINK_IDLE || !link->exchange.paused));
     interest_set(&link->write_event, &link->writing, link->write_blocked);
@@ -382,7 +399,7 @@ static void on_io(int fd, short what, void *ctx)
 {
     struct http_link *link = ctx;
     (void)fd;
-    if (what & EV_WRITE)
+    if ((what & EV_WRITE) || link->tls)
         link->write_blocked = false;
     if (what & EV_READ) {
         link->readable = true;

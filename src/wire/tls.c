@@ -15,6 +15,7 @@
 #include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509_vfy.h>
 #include <stdlib.h>
@@ -245,23 +246,122 @@ void tls_server_fingerprint(const struct tls_server *tls, char out[TLS_FINGERPRI
     OPENSSL_free(encoded);
 }
 
+static SSL_CTX *client_context_create(void)
+{
+    SSL_CTX *context = context_create(TLS_client_method());
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    if (SSL_CTX_set_alpn_protos(context, alpn_http11, sizeof alpn_http11 - 1) != 0)
+        abort();
+    return context;
+}
+
+static struct tls_client *client_of(SSL_CTX **context)
+{
+    struct tls_client *tls = mem_alloc(1, sizeof *tls);
+    tls->context = *context;
+    *context = NULL;
+    return tls;
+}
+
 int tls_client_create(const char *ca_path, struct tls_client **ret_tls, struct error *err)
 {
     ERR_clear_error();
-    SCOPED(context_scope) SSL_CTX *context = context_create(TLS_client_method());
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SCOPED(context_scope) SSL_CTX *context = client_context_create();
     int trusted = ca_path ? SSL_CTX_load_verify_file(context, ca_path)
                           : SSL_CTX_set_default_verify_paths(context);
     if (trusted != 1) {
         fail(err, ERR_INVALID, "cannot use these certificates as trusted");
         return error_prefix(err, "%s", ca_path ? ca_path : "the system's CAs");
     }
-    if (SSL_CTX_set_alpn_protos(context, alpn_http11, sizeof alpn_http11 - 1) != 0)
+    *ret_tls = client_of(&context);
+    return 0;
+}
+
+/* ------- identities from texts ------- */
+
+static void bio_scope(BIO **bio)
+{
+    BIO_free(*bio);
+}
+
+static void certificate_scope(X509 **certificate)
+{
+    X509_free(*certificate);
+}
+
+static void key_scope(EVP_PKEY **key)
+{
+    EVP_PKEY_free(*key);
+}
+
+static BIO *bio_of(const char *text)
+{
+    BIO *bio = BIO_new_mem_buf(text, -1);
+    if (!bio)
         abort();
-    struct tls_client *tls = mem_alloc(1, sizeof *tls);
-    tls->context = context;
-    context = NULL;
-    *ret_tls = tls;
+    return bio;
+}
+
+static int trust_text(SSL_CTX *context, const char *pem, struct error *err)
+{
+    SCOPED(bio_scope) BIO *bio = bio_of(pem);
+    int count = 0;
+    for (;; count++) {
+        SCOPED(certificate_scope)
+        X509 *certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+        if (!certificate)
+            break;
+        if (X509_STORE_add_cert(SSL_CTX_get_cert_store(context), certificate) != 1)
+            return fail(err, ERR_INVALID, "cannot trust this certificate authority");
+    }
+    if (count == 0)
+        return fail(err, ERR_INVALID, "there is no certificate authority in this text");
+    ERR_clear_error();
+    return 0;
+}
+
+/* The client's own certificate and those that lead from it to an authority. */
+static int use_chain_text(SSL_CTX *context, const char *pem, struct error *err)
+{
+    SCOPED(bio_scope) BIO *bio = bio_of(pem);
+    SCOPED(certificate_scope) X509 *own = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+    if (!own || SSL_CTX_use_certificate(context, own) != 1)
+        return fail(err, ERR_INVALID, "cannot use the client's certificate");
+    X509 *more;
+    while ((more = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL))) {
+        if (SSL_CTX_add_extra_chain_cert(context, more) == 1)
+            continue; /* the context has it now */
+        X509_free(more);
+        return fail(err, ERR_INVALID, "cannot use the client's chain of certificates");
+    }
+    ERR_clear_error();
+    return 0;
+}
+
+static int use_key_text(SSL_CTX *context, const char *pem, struct error *err)
+{
+    SCOPED(bio_scope) BIO *bio = bio_of(pem);
+    SCOPED(key_scope) EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+    if (!key || SSL_CTX_use_PrivateKey(context, key) != 1)
+        return fail(err, ERR_INVALID, "cannot use the client's key");
+    return 0;
+}
+
+int tls_client_create_identity(
+    const struct tls_identity *identity, struct tls_client **ret_tls, struct error *err)
+{
+    ERR_clear_error();
+    SCOPED(context_scope) SSL_CTX *context = client_context_create();
+    if (!identity->certificate != !identity->key)
+        return error_set(err, ERR_INVALID, "a client's certificate and its key are given together");
+    if (!identity->ca && SSL_CTX_set_default_verify_paths(context) != 1)
+        return fail(err, ERR_INVALID, "cannot use the system's CAs");
+    if (identity->ca && trust_text(context, identity->ca, err) < 0)
+        return -1;
+    if (identity->certificate && (use_chain_text(context, identity->certificate, err) < 0 ||
+                                     use_key_text(context, identity->key, err) < 0))
+        return -1;
+    *ret_tls = client_of(&context);
     return 0;
 }
 

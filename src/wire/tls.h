@@ -32,7 +32,17 @@ struct tls_client;
 /* ca_path NULL: the system's CAs. ERR_INVALID, ERR_IO. */
 MUST_CHECK int tls_client_create(
     const char *ca_path, struct tls_client **ret_tls, struct error *err);
-void tls_client_destroy(struct tls_client *tls); /* NULL is fine */
+/* What a client trusts and who it is, as PEM texts. */
+struct tls_identity {
+    const char *ca;          /* NULL: the system's CAs */
+    const char *certificate; /* the client's own chain, and its key: both or neither */
+    const char *key;
+};
+
+/* As tls_client_create, from texts, which are borrowed for the call. ERR_INVALID. */
+MUST_CHECK int tls_client_create_identity(
+    const struct tls_identity *identity, struct tls_client **ret_tls, struct error *err);
+void tls_client_destroy(struct tls_client *tls); /* NULL is fine; sessions may live on */
 
 /* Makes a P-256 key (mode 0600) and a certificate signed by itself, valid for ten years, for
  * host (a DNS name or a numeric address), localhost, 127.0.0.1 and ::1. Existing files are

@@ -1,0 +1,127 @@
+/* The tables of what a Pool says of its site: how a cluster is reached that runs its jobs. */
+#include "spec/tables.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* clang-format off: a field is a paragraph, not a column */
+
+static const struct field_word place_words[] = {
+    {"site", SITE_PLACE_SITE, "the site's own scheduler chooses nodes; muster counts capacity"},
+    {"muster", SITE_PLACE_MUSTER, "on the nodes that muster chose"},
+    {NULL},
+};
+
+static const struct field slurm_fields[] = {
+    {.name = "endpoint",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct slurm_site, endpoint),
+        .doc = "Of slurmrestd: `unix:/run/slurmrestd.sock`, or `http://` with a numeric address "
+               "and a port. Has to be given."},
+    {.name = "folder",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct slurm_site, folder),
+        .doc = "A folder on storage that this server and all nodes share under this path. Has to "
+               "be given."},
+    {.name = "user",
+        .type = FIELD_TEXT,
+        .rule = &rule_user,
+        .offset = offsetof(struct slurm_site, user),
+        .doc = "Whose jobs they are at the site. Default: whoever runs this server."},
+    {.name = "tokenFile",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct slurm_site, token_file),
+        .doc = "A file with a JSON Web Token for the user. It is read again when it has changed."},
+    {.name = "cluster",
+        .type = FIELD_TEXT,
+        .rule = &rule_user,
+        .offset = offsetof(struct slurm_site, cluster),
+        .doc = "The cluster's name, where it is to be checked."},
+    {.name = "partition",
+        .type = FIELD_TEXT,
+        .rule = &rule_user,
+        .offset = offsetof(struct slurm_site, partition),
+        .doc = "The partition. Default: the cluster's."},
+    {.name = "account",
+        .type = FIELD_TEXT,
+        .rule = &rule_user,
+        .offset = offsetof(struct slurm_site, account),
+        .doc = "The account that is charged."},
+    {.name = "qos",
+        .type = FIELD_TEXT,
+        .rule = &rule_user,
+        .offset = offsetof(struct slurm_site, qos),
+        .doc = "The quality of service."},
+    {.name = "constraint",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct slurm_site, constraint),
+        .doc = "Features that nodes need to have, in the words of `sbatch --constraint`."},
+    {.name = "place",
+        .type = FIELD_ENUM,
+        .words = place_words,
+        .fallback = SITE_PLACE_SITE,
+        .offset = offsetof(struct slurm_site, place),
+        .doc = "Who chooses nodes."},
+    {.name = "poll",
+        .type = FIELD_DURATION,
+        .min = 50,
+        .max = 600000,
+        .fallback = 2000,
+        .offset = offsetof(struct slurm_site, poll_ms),
+        .doc = "How often the cluster is asked what has become of its jobs."},
+    {.name = "requests",
+        .type = FIELD_INT,
+        .min = 1,
+        .max = 64,
+        .fallback = 4,
+        .offset = offsetof(struct slurm_site, requests),
+        .doc = "How many requests to slurmrestd may be under way at once."},
+};
+const struct field_table slurm_site_table = FIELD_TABLE(
+    "SlurmSite", struct slurm_site, slurm_fields, .doc = "How a Slurm cluster is reached.");
+
+static const struct field kubernetes_fields[] = {
+    {.name = "kubeconfig",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct kubernetes_site, kubeconfig),
+        .doc = "The file that says how the cluster is reached. Default: the service account this "
+               "server runs as."},
+    {.name = "context",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct kubernetes_site, context),
+        .doc = "A context of that file. Default: its current one."},
+    {.name = "namespace",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct kubernetes_site, name_space),
+        .doc = "The namespace of the pods. Default: the context's."},
+    {.name = "place",
+        .type = FIELD_ENUM,
+        .words = place_words,
+        .fallback = SITE_PLACE_SITE,
+        .offset = offsetof(struct kubernetes_site, place),
+        .doc = "Who chooses nodes."},
+};
+const struct field_table kubernetes_site_table = FIELD_TABLE("KubernetesSite",
+    struct kubernetes_site, kubernetes_fields, .doc = "How a Kubernetes cluster is reached.");
+
+/* A pool that names one engine and describes the site of another means one of the two. */
+void pool_site_check(struct field_reader *reader, const struct pool *pool)
+{
+    const struct slurm_site *slurm = &pool->slurm;
+    const struct kubernetes_site *kubernetes = &pool->kubernetes;
+    if (pool->engine == ENGINE_SLURM && !slurm->endpoint)
+        fields_report(reader, "slurm.endpoint", "a pool with the engine slurm has one");
+    if (pool->engine == ENGINE_SLURM && !slurm->folder)
+        fields_report(reader, "slurm.folder", "a pool with the engine slurm has one");
+    if (pool->engine != ENGINE_SLURM && (slurm->endpoint || slurm->folder))
+        fields_report(reader, "slurm", "only a pool with the engine slurm has this");
+    if (pool->engine != ENGINE_KUBERNETES && (kubernetes->kubeconfig || kubernetes->name_space))
+        fields_report(reader, "kubernetes", "only a pool with the engine kubernetes has this");
+}

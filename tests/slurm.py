@@ -1,0 +1,245 @@
+"""A Slurm of its own in a folder: munged, slurmctld, several slurmd on this one machine, slurmrestd.
+
+What a user would configure on a small cluster, with names and ports of their own for each node. GPUs
+are device nodes made with mknod. Everything is stopped by its process id. Also a program:
+
+    tests/slurm.py FOLDER       starts a cluster there and runs until it is interrupted
+"""
+import contextlib
+import grp
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PROGRAMS = ["munged", "mungekey", "slurmctld", "slurmd", "slurmrestd", "scontrol", "scancel"]
+NODES = 4
+CPUS, MEMORY_MB, GPUS = 4, 2000, 2
+USER = "nobody"  # slurmrestd runs as an ordinary user, whose jobs they are
+PATIENCE_S = 60
+
+
+def why_not():
+    """Why no cluster can be started here, or None."""
+    if os.geteuid() != 0:
+        return "several slurmd on one machine need root"
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    missing = [name for name in PROGRAMS if not shutil.which(name, path=path)]
+    return f"not installed: {' '.join(missing)}" if missing else None
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for item in sockets:
+            item.bind(("127.0.0.1", 0))
+        return [item.getsockname()[1] for item in sockets]
+
+
+def wait_until(what, happened, seconds=PATIENCE_S):
+    """Far longer than anything here takes; not a timed assertion."""
+    until = time.monotonic() + seconds
+    while True:
+        found = happened()
+        if found:
+            return found
+        if time.monotonic() > until:
+            raise AssertionError(f"{what} did not happen within {seconds} s")
+        time.sleep(0.05)
+
+
+CONFIG = """
+ClusterName=trial
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+SlurmdParameters=config_overrides
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+AccountingStorageType=accounting_storage/none
+MpiDefault=none
+ReturnToService=2
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0,sched_min_interval=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+GresTypes=gpu
+MinJobAge=10
+KillWait=5
+SlurmdTimeout=20
+MessageTimeout=10
+InactiveLimit=0
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL GraceTime=20
+PartitionName=first Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
+"""
+
+
+class Slurm:
+    def __init__(self, folder, nodes=NODES):
+        self.folder = str(folder)
+        self.nodes = [f"n{i + 1}" for i in range(nodes)]
+        self.host = socket.gethostname().split(".")[0]
+        self.environment = dict(os.environ, SLURM_CONF=f"{self.folder}/slurm.conf",
+                                PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+        self.environment.pop("LD_PRELOAD", None)
+        self.processes = {}
+        self.rest_socket = f"{self.folder}/rest/socket"
+        self.shared = f"{self.folder}/shared"
+
+    # ---- the parts -------------------------------------------------------------------------
+
+    def run(self, *command, check=True):
+        return subprocess.run(command, env=self.environment, check=check, text=True,
+                              capture_output=True).stdout
+
+    def spawn(self, name, *command, user=None):
+        groups = dict(user=user, group=grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name,
+                      extra_groups=[]) if user else {}
+        with open(f"{self.folder}/{name}.out", "ab") as out:
+            process = subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL,
+                                       stdout=out, stderr=out, start_new_session=True, **groups)
+        self.processes[name] = process
+        return process
+
+    def stop(self, name, how=signal.SIGTERM):
+        process = self.processes.pop(name, None)
+        if not process:
+            return
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def make_gpus(self):
+        lines = []
+        for node in self.nodes:
+            os.makedirs(f"{self.folder}/dev", exist_ok=True)
+            for i in range(GPUS):
+                path = f"{self.folder}/dev/{node}-gpu{i}"
+                os.mknod(path, 0o666 | 0o020000, os.makedev(1, 3))
+                lines.append(f"NodeName={node} Name=gpu Type=toy File={path}")
+        return lines
+
+    def configure(self):
+        for name in ("munge", "state", "spool", "rest", "shared"):
+            os.makedirs(f"{self.folder}/{name}")
+        os.chmod(self.folder, 0o755)
+        for name in ("shared", "rest"):
+            shutil.chown(f"{self.folder}/{name}", USER)
+        ports = free_ports(len(self.nodes) + 1)
+        nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} "
+                 f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
+                 f"Feature=toy State=UNKNOWN"
+                 for name, port in zip(self.nodes, ports[1:])]
+        with open(f"{self.folder}/slurm.conf", "w", encoding="utf-8") as text:
+            text.write(CONFIG.format(folder=self.folder, host=self.host, controller_port=ports[0],
+                                     nodes="\n".join(nodes)))
+        with open(f"{self.folder}/gres.conf", "w", encoding="utf-8") as text:
+            text.write("\n".join(self.make_gpus()) + "\n")
+        with open(f"{self.folder}/cgroup.conf", "w", encoding="utf-8") as text:
+            text.write("CgroupAutomount=no\n")
+
+    def start_munge(self):
+        folder = f"{self.folder}/munge"
+        os.chmod(folder, 0o711)
+        if not os.path.exists(f"{folder}/key"):
+            self.run("mungekey", "--create", f"--keyfile={folder}/key")
+        self.spawn("munged", "munged", "--foreground", "--force", f"--socket={folder}/socket",
+                   f"--key-file={folder}/key", f"--pid-file={folder}/pid",
+                   f"--seed-file={folder}/seed", f"--log-file={folder}/log")
+        wait_until("the start of munged", lambda: os.path.exists(f"{folder}/socket"))
+
+    def start_controller(self):
+        self.spawn("slurmctld", "slurmctld", "-D")
+        wait_until("the start of slurmctld",
+                   lambda: "UP" in self.run("scontrol", "ping", check=False))
+
+    def start_node(self, name):
+        self.spawn(f"slurmd-{name}", "slurmd", "-D", "-N", name)
+
+    def start_rest(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.rest_socket)
+        self.spawn("slurmrestd", "slurmrestd", "-a", "rest_auth/local", "-s", "openapi/v0.0.38",
+                   f"unix:{self.rest_socket}", user=USER)
+        wait_until("the start of slurmrestd", lambda: os.path.exists(self.rest_socket))
+
+    # ---- the whole -------------------------------------------------------------------------
+
+    def start(self):
+        self.configure()
+        self.start_munge()
+        self.start_controller()
+        for name in self.nodes:
+            self.start_node(name)
+        self.start_rest()
+        wait_until("all nodes being idle", self.all_idle)
+        return self
+
+    def all_idle(self):
+        lines = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%N %t", check=False).split("\n")
+        return sum(line.endswith(" idle") for line in lines) == len(self.nodes)
+
+    def jobs(self):
+        """What squeue says: by id, a list of name, state, nodes, comment."""
+        lines = self.run("squeue", "-h", "-t", "all", "-o", "%A|%j|%T|%N|%k").splitlines()
+        return {int(line.split("|")[0]): line.split("|")[1:] for line in lines}
+
+    def job(self, number):
+        return self.run("scontrol", "show", "job", str(number), check=False)
+
+    def close(self):
+        self.run("scancel", "--user", USER, check=False)
+        if "slurmctld" in self.processes:
+            with contextlib.suppress(AssertionError):
+                wait_until("the end of all jobs", lambda: not self.run("squeue", "-h", check=False),
+                           20)
+        for name in list(reversed(self.processes)):
+            self.stop(name)
+
+
+@contextlib.contextmanager
+def cluster(folder, nodes=NODES):
+    slurm = Slurm(folder, nodes)
+    try:
+        yield slurm.start()
+    finally:
+        slurm.close()
+
+
+def main():
+    folder = sys.argv[1]
+    os.makedirs(folder, exist_ok=True)
+    with cluster(folder) as slurm:
+        print(json.dumps({"endpoint": f"unix:{slurm.rest_socket}", "folder": slurm.shared,
+                          "SLURM_CONF": slurm.environment["SLURM_CONF"]}), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+
+if __name__ == "__main__":
+    main()
