@@ -30,6 +30,7 @@ const struct verb *const verbs[] = {
     &verb_test,
     &verb_promote,
     &verb_promotions,
+    &verb_rollout,
     &verb_approve,
     &verb_refuse,
     &verb_withdraw,

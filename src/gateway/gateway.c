@@ -21,6 +21,7 @@
 #include "gateway/listen.h"
 #include "gateway/post.h"
 #include "gateway/relay_limits.h"
+#include "gateway/service_load.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
@@ -216,6 +217,8 @@ static void on_news(evutil_socket_t fd, short what, void *context)
     (void)ignored, (void)what;
     uint64_t used = sequence_used_by_all(gateway);
     control_routes_used(gateway->control, used);
+    if (load_take_demand(replica_states_terms(gateway->states)))
+        control_load_changed(gateway->control);
     free_left_tables(gateway, used);
     if (!gateway->stopping || !all_workers(gateway, gateway_worker_drained))
         return;
@@ -324,6 +327,14 @@ static void write_metrics(void *context, struct strbuf *out)
     struct figures figures;
     collect(context, &figures);
     figures_write_metrics(&figures, out);
+}
+
+static void write_load(void *context, struct strbuf *out)
+{
+    const struct gateway *gateway = context;
+    strbuf_printf(out, "{\"incarnation\":\"%s\",\"services\":", gateway->incarnation);
+    load_write(replica_states_terms(gateway->states), clock_monotonic_ns() / 1000, out);
+    strbuf_puts(out, "}\n");
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -509,7 +520,8 @@ static int open_control(struct gateway *gateway, struct error *err)
     struct control_host host = {.context = gateway,
         .put_routes = put_routes,
         .write_status = write_status,
-        .write_metrics = write_metrics};
+        .write_metrics = write_metrics,
+        .write_load = write_load};
     path_in(gateway, "control.sock", path);
     int fd = gateway->sockets.control;
     gateway->sockets.control = -1;

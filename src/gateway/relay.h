@@ -117,9 +117,12 @@ struct relay {
     struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
-    int64_t turned_ns;     /* when the service that is asked now was; 0: at the beginning */
-    int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
-    int sent;              /* attempts that reached a replica */
+    int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
+    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;        /* that it was drawn for */
+    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t hold_until_ms, held_bytes;
+    int sent; /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405, and of the answer to OPTIONS */
@@ -173,7 +176,11 @@ void relay_go(struct relay *relay);
 void relay_choose_again(struct relay *relay);
 /* Another service is asked: back to the rights that hold there. */
 void relay_enter_service(struct relay *relay);
-/* It waits for a replica no more, if it did. */
+
+/* Puts it among those that wait: relay_go is called with the next table of routes, and after so
+ * many milliseconds. */
+void relay_wait(struct relay *relay, int64_t ms);
+/* Takes it from them; fine when it is not among them. */
 void relay_stop_waiting(struct relay *relay);
 
 /* Who asks; NULL: nobody known. Valid within a turn of the loop. */

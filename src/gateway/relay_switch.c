@@ -5,7 +5,9 @@
 #include "gateway/relay_cache.h"
 #include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -111,6 +113,8 @@ static void leave_service(struct relay *relay)
     relay_cache_leave(relay, false);
     leave_batch(relay);
     relay_turn_leave(relay);
+    relay_hold_leave(relay);
+    relay_load_leave(relay);
     relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
@@ -127,6 +131,7 @@ static void leave_service(struct relay *relay)
     relay->wait_until_ms = 0;
     relay->retry_after_s = 0;
     relay->sent = 0;
+    relay->arm = ROUTE_ARM_MAIN;
     relay->again = relay->batch_counts = relay->batch_passed = false;
     relay->care->hedge.state = HEDGE_NONE;
 }
@@ -172,6 +177,8 @@ void relay_switch(struct relay *relay, const struct table_service *service, int6
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     relay->target.version = version;
     relay->turned_ns = clock_monotonic_ns();
+    relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     if (relay->target.ask == ASK_FORWARD_BODY)
         put_model(relay, relay->terms->route);
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);

@@ -39,6 +39,7 @@ struct service_counts {
 struct guard_library;
 struct label_sets;
 struct prefix_map;
+struct service_load;
 struct turns;
 
 /* What is known of a service, whatever its options: features keep here, as atomics, what workers
@@ -51,6 +52,7 @@ struct service_state {
     struct circuit circuit;
     struct hedge_latency hedge;
     struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
+    struct service_load *load;   /* see service_load.h; NULL: no terms of it are measured */
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
     struct label_sets *labels;   /* see labels.h; NULL: no terms of it name any */
     struct measures measures;

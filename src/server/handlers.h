@@ -9,6 +9,9 @@ call_handler api_healthz, api_metrics, api_openapi;
 call_handler api_apply;
 /* api_objects.c: objects of every kind but Job */
 call_handler api_object_list, api_object_get, api_object_delete;
+/* rollout_api.c */
+call_handler api_rollout_get, api_rollout_pause, api_rollout_resume, api_rollout_promote,
+    api_rollout_abort;
 /* api_jobs.c */
 call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
 /* api_explain.c */

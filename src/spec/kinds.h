@@ -584,58 +584,7 @@ struct service_batching {
     int64_t delay_max_ms;
 };
 
-/* What a guard does about a finding. */
-enum guard_action { GUARD_PASS, GUARD_FLAG, GUARD_REDACT, GUARD_BLOCK };
-enum guard_others { GUARD_OTHERS_REFUSE, GUARD_OTHERS_DROP };
-enum guard_failure { GUARD_FAILURE_BLOCK, GUARD_FAILURE_ALLOW };
-
-/* What it finds: secrets, then personal data, then phrases of injections. */
-enum guard_kind {
-    GUARD_AWS_KEY,
-    GUARD_GITHUB_TOKEN,
-    GUARD_GITLAB_TOKEN,
-    GUARD_SLACK_TOKEN,
-    GUARD_STRIPE_KEY,
-    GUARD_GOOGLE_KEY,
-    GUARD_OPENAI_KEY,
-    GUARD_ANTHROPIC_KEY,
-    GUARD_HUGGINGFACE_TOKEN,
-    GUARD_NPM_TOKEN,
-    GUARD_PRIVATE_KEY,
-    GUARD_JWT,
-    GUARD_EMAIL,
-    GUARD_PHONE,
-    GUARD_IBAN,
-    GUARD_CREDIT_CARD,
-    GUARD_SSN,
-    GUARD_IP_ADDRESS,
-    GUARD_INJECTION_OVERRIDE,
-    GUARD_INJECTION_REVEAL,
-    GUARD_INJECTION_PERSONA,
-    GUARD_INJECTION_TURN,
-    GUARD_KINDS,
-    GUARD_PERSONAL_FIRST = GUARD_EMAIL,
-    GUARD_INJECTION_FIRST = GUARD_INJECTION_OVERRIDE,
-};
-
-/* What may not pass: see docs/gateway-guard.md. */
-struct service_guard {
-    struct {
-        enum guard_action secrets, personal, injection;
-    } requests;
-    struct {
-        enum guard_action secrets, personal;
-    } answers;
-    struct text_list except;                            /* kinds by their names */
-    int64_t messages_max, prompt_bytes_max, max_tokens; /* 0: any */
-    struct text_list models, parameters;                /* none: any */
-    enum guard_others others;                           /* parameters that are not among them */
-    struct {
-        const char *address; /* NULL: none */
-        int64_t timeout_ms;
-        enum guard_failure on_failure;
-    } classifier;
-};
+#include "spec/kinds_guard.h"
 
 /* Deadlines, circuits, hedges, fallbacks, cascades. They have lists of texts, as above. */
 #include "spec/kinds_care.h"
@@ -726,6 +675,44 @@ struct service_autoscale {
     int64_t utc_offset_minutes;
 };
 
+enum service_strategy {
+    STRATEGY_NONE,
+    STRATEGY_CANARY,
+    STRATEGY_BLUE_GREEN,
+    STRATEGY_SHADOW,
+};
+
+struct rollout_stage {
+    int64_t weight; /* percent of the requests; the baseline gets as many */
+    int64_t bake_ms;
+};
+
+enum { ROLLOUT_STAGES_MAX = 8 };
+
+/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
+struct service_rollout {
+    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
+    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
+    enum service_strategy strategy;
+    struct {
+        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
+        size_t count;
+    } steps;
+    int64_t requests;    /* of each arm, in each step */
+    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
+    bool give_up;        /* ..and the rollout is aborted then, else paused */
+    bool by_time;        /* sample and time are enough to pass a step */
+    int64_t alpha_micro;
+    struct {
+        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
+    } margins;
+    struct {
+        int64_t requests;
+        int64_t errors_micro;
+        int64_t p99_ms; /* 0: none */
+    } guard;
+};
+
 struct service {
     struct metadata metadata;
     const char *description;
@@ -743,10 +730,7 @@ struct service {
     struct placement placement; /* replicas are spread unless it says otherwise */
     int64_t priority;
     bool preemptible;
-    struct {
-        int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-        int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    } rollout;
+    struct service_rollout rollout;
     int64_t drain_ms; /* from its last new request to SIGTERM, at most; default 30 s */
     int64_t grace_ms; /* from SIGTERM to SIGKILL; default 10 s */
     struct {

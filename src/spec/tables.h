@@ -37,6 +37,7 @@ extern const struct field_table service_batching_table;  /* struct service_batch
 extern const struct field_table service_guard_table;     /* struct service_guard */
 extern const struct field_table service_cache_table;     /* struct service_cache */
 extern const struct field_table service_labels_table;    /* struct service_labels */
+extern const struct field_table service_rollout_table;   /* struct service_rollout */
 extern const struct field_table service_routing_table;   /* struct service_routing */
 extern const struct field_table service_autoscale_table; /* struct service_autoscale */
 extern const struct field_table service_metric_table;    /* struct service_metric */
