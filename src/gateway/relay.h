@@ -123,12 +123,12 @@ struct relay {
     char id[RELAY_ID_BYTES];   /* X-Request-ID */
     uint32_t id_length;
     int64_t began_ns;
-    int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
-    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
-    enum route_arm arm;        /* that it was drawn for */
+    int64_t turned_ns;          /* when the service that is asked now was; 0: at the beginning */
+    int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;         /* that it was drawn for */
     bool shadowed;              /* a copy of it goes to the canary.. */
     struct shadow_pair *shadow; /* ..and is under way: see relay_shadow.h */
-    bool is_held, is_measured; /* see relay_hold.h */
+    bool is_held, is_measured;  /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */
     int retries;
@@ -154,6 +154,12 @@ struct relay {
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
+
+/* When the service that is asked now was asked. */
+static inline int64_t relay_began_ns(const struct relay *relay)
+{
+    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
+}
 
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
@@ -207,12 +213,15 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
-/* The parts of both, for hedges: an attempt at the replica becomes relay->attempt, false when its
- * address cannot be used; and is over, having ended by itself or been cancelled. */
+/* What relay_stage_forward begins an exchange with; context: the relay. */
 struct http_exchange_callbacks;
 extern const struct http_exchange_callbacks relay_exchange_callbacks;
+/* Begins an attempt at the replica, which becomes relay->attempt. False: its address cannot be
+ * used.
+ */
 bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
     const struct http_exchange_callbacks *callbacks);
+/* relay->attempt is over: it ended by itself, or was cancelled. failed: its replica is to blame. */
 void relay_attempt_close(struct relay *relay, bool failed);
 /* The attempt under way, if there is one, took too long: gives it up, and its replica is to blame.
  */
