@@ -133,6 +133,7 @@ static void end_requests(struct run *run, struct replica *replica)
         replica->busy--;
         run->load.open--;
         run->load.ended++;
+        run->load.timed++;
         run->load.late += replica->late[i];
     }
 }

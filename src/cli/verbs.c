@@ -31,6 +31,7 @@ const struct verb *const verbs[] = {
     &verb_replay,
     &verb_promote,
     &verb_promotions,
+    &verb_rollout,
     &verb_approve,
     &verb_refuse,
     &verb_withdraw,

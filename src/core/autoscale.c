@@ -103,7 +103,8 @@ static bool follows(const struct autoscale_load *before, const struct autoscale_
 {
     return before->at_ms > 0 && load->source == before->source && load->at_ms > before->at_ms &&
            load->at_ms - before->at_ms <= AUTOSCALE_STALE_MS && load->arrived >= before->arrived &&
-           load->ended >= before->ended && load->late >= before->late;
+           load->ended >= before->ended && load->timed >= before->timed &&
+           load->late >= before->late;
 }
 
 static void take_difference(struct autoscale *scale, const struct service_autoscale *options,
@@ -116,6 +117,7 @@ static void take_difference(struct autoscale *scale, const struct service_autosc
         .busy_us = bounded(load->busy_us - before->busy_us, span_us * OPEN_MAX),
         .arrived = load->arrived - before->arrived,
         .ended = load->ended - before->ended,
+        .timed = load->timed - before->timed,
         .late = load->late - before->late,
     };
     /* The integral of those that wait is not reported: the mean of both ends is near enough. */
@@ -241,7 +243,8 @@ static void look_at_load(struct deciding *in)
     int64_t now_ms = in->now->now_ms, each = each_micro(in);
     struct scale_sums stable = scale_window_sum(&scale->window, now_ms, options->stable_ms);
     struct scale_sums panic = scale_window_sum(&scale->window, now_ms, options->panic_ms);
-    if (each == 0 || stable.covered_ms == 0)
+    /* Of a service without replicas this is of a time when it had some. */
+    if (each == 0 || stable.covered_ms == 0 || in->now->wanted == 0)
         return;
     int64_t piled = backlog_micro(in, &stable);
     int64_t load = offered_micro(&stable) + piled, sudden = offered_micro(&panic) + piled;
@@ -292,9 +295,9 @@ static void judge_replicas(struct deciding *in, const struct scale_sums *stable,
     struct autoscale *scale = in->scale;
     struct scale_sums sums = judged(in, stable);
     int32_t ready = in->now->ready;
-    if (sums.ended < LATENCY_ENDED_MIN || ready == 0 || ready < in->now->wanted)
+    if (sums.timed < LATENCY_ENDED_MIN || ready == 0 || ready < in->now->wanted)
         return;
-    int64_t share = sums.late * MICRO / sums.ended, each = each_micro(in);
+    int64_t share = sums.late * MICRO / sums.timed, each = each_micro(in);
     int64_t had = (int64_t)((__int128)sums.busy_us * 1000 / most(sums.covered_ms, 1) / ready);
     bool served = stable->waiting_us * WAITING_PART <= stable->busy_us;
     if (share > allowed && served)
@@ -309,10 +312,10 @@ static void judge_replicas(struct deciding *in, const struct scale_sums *stable,
 static void judge_patience(struct deciding *in, const struct scale_sums *stable, int64_t allowed)
 {
     struct autoscale *scale = in->scale;
-    if (stable->ended < LATENCY_ENDED_MIN ||
+    if (stable->timed < LATENCY_ENDED_MIN ||
         in->now->now_ms - scale->patience_ms < in->options->stable_ms)
         return;
-    int64_t share = stable->late * MICRO / stable->ended;
+    int64_t share = stable->late * MICRO / stable->timed;
     int64_t patience = scale->patience_eighths ? scale->patience_eighths : PATIENCE_LEAST;
     if (share > allowed)
         patience *= 2;
@@ -336,8 +339,8 @@ static void look_at_latency(struct deciding *in)
         scale_window_sum(&scale->window, in->now->now_ms, options->stable_ms);
     judge_replicas(in, &stable, allowed);
     judge_patience(in, &stable, allowed);
-    if (stable.ended > 0)
-        set_signal(in, SIGNAL_LATENCY, stable.late * MICRO / stable.ended, allowed, 0);
+    if (stable.timed > 0)
+        set_signal(in, SIGNAL_LATENCY, stable.late * MICRO / stable.timed, allowed, 0);
 }
 
 /* The load is asked for with what the goal allows a replica: what is beyond the load without it is
@@ -434,22 +437,31 @@ static void ask(struct deciding *in)
     decision->asked = (int32_t)bounded(decision->asked, REPLICAS_MAX);
 }
 
-/* The last replica goes only by this. */
-static void consider_zero(struct deciding *in)
+/* Whether a metric asks for replicas, which it may of a service that has none. */
+static bool metric_asks(const struct autoscale_decision *decision)
+{
+    for (int i = SIGNAL_METRIC; i < SIGNALS; i++) {
+        if (decision->signals[i].known && decision->signals[i].replicas > 0)
+            return true;
+    }
+    return false;
+}
+
+/* The last replica goes only by this; whether it has to stay. */
+static bool consider_zero(struct deciding *in)
 {
     const struct autoscale *scale = in->scale;
     struct autoscale_decision *decision = in->decision;
-    bool idle = in->options->idle_ms > 0 && scale->last.open == 0 &&
-                is_fresh(scale->last.at_ms, in->now->now_ms) &&
+    bool there = in->now->wanted > 0;
+    bool idle = scale->last.open == 0 && is_fresh(scale->last.at_ms, in->now->now_ms) &&
                 scale->last.at_ms - most(scale->active_ms, scale->since_ms) >= in->options->idle_ms;
-    if (decision->signals[SIGNAL_BACKLOG].known || (in->now->wanted == 0 && decision->asked == 0))
-        return;
-    if (idle && decision->min == 0) {
-        decision->asked = 0;
-        decision->reason = AUTOSCALE_IDLE;
-    } else if (decision->asked == 0) {
-        decision->asked = 1;
-    }
+    if (decision->signals[SIGNAL_BACKLOG].known || metric_asks(decision))
+        return there;
+    if (decision->min > 0 || (there && !idle))
+        return true;
+    decision->asked = 0;
+    decision->reason = AUTOSCALE_IDLE;
+    return false;
 }
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
@@ -512,13 +524,15 @@ static int32_t steady(struct deciding *in)
     return asked;
 }
 
-static void bound(struct deciding *in, bool by_hours)
+static void bound(struct deciding *in, bool keeps_one, bool by_hours)
 {
     struct autoscale_decision *decision = in->decision;
     int32_t wanted = steady(in);
+    if (wanted == 0 && keeps_one)
+        wanted = 1;
     if (wanted != decision->asked)
         decision->bound = AUTOSCALE_STEADY;
-    if (wanted < decision->min) {
+    if (wanted < decision->min || (wanted == decision->min && decision->asked < wanted)) {
         wanted = decision->min;
         decision->bound = by_hours ? AUTOSCALE_HOURS : AUTOSCALE_MIN;
     }
@@ -551,7 +565,7 @@ void autoscale_decide(struct autoscale *scale, const struct service_autoscale *o
     look_at_rest(&in);
     decision.panic = scale->panic_until_ms > now->now_ms;
     ask(&in);
-    consider_zero(&in);
-    bound(&in, by_hours);
+    bool keeps_one = consider_zero(&in);
+    bound(&in, keeps_one, by_hours);
     *ret = decision;
 }

@@ -39,7 +39,8 @@ struct autoscale_load {
     int64_t at_ms;   /* when they were true */
     int64_t busy_us; /* requests under way or waiting, times microseconds */
     int64_t arrived; /* requests */
-    int64_t ended;   /* of them, those that a goal is for.. */
+    int64_t ended;   /* of them */
+    int64_t timed;   /* of these, those that a goal is for.. */
     int64_t late;    /* ..and later than it */
     int64_t open;    /* now, those that wait included */
     int64_t waiting; /* now */

@@ -40,6 +40,7 @@ static void add_part(
     bin->waiting_us += part(sums->waiting_us, until, of) - part(sums->waiting_us, from, of);
     bin->arrived += part(sums->arrived, until, of) - part(sums->arrived, from, of);
     bin->ended += part(sums->ended, until, of) - part(sums->ended, from, of);
+    bin->timed += part(sums->timed, until, of) - part(sums->timed, from, of);
     bin->late += part(sums->late, until, of) - part(sums->late, from, of);
 }
 
@@ -76,6 +77,7 @@ struct scale_sums scale_window_sum(
         all.waiting_us += one->waiting_us;
         all.arrived += one->arrived;
         all.ended += one->ended;
+        all.timed += one->timed;
         all.late += one->late;
     }
     return all;

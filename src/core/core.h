@@ -163,6 +163,11 @@ struct core_service {
  * ERR_NOT_FOUND (team), ERR_INVALID; ERR_CONFLICT while one of that name is being deleted. */
 MUST_CHECK int core_service_put(struct core *core, const struct core_service *service,
     uint64_t *ret_id, int32_t *ret_revision, struct error *err);
+/* Another number of replicas, 0 to 1000, and nothing else: a refusal keeps its backoff. Nothing
+ * happens where it is the number already. reason: an enum autoscale_reason, for the audit.
+ * ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT (it is being deleted). */
+MUST_CHECK int core_service_scale(
+    struct core *core, uint64_t service, int32_t replicas, int32_t reason, struct error *err);
 /* Stops its replicas; it vanishes with the last of them. Twice is fine. ERR_NOT_FOUND. */
 MUST_CHECK int core_service_delete(struct core *core, uint64_t service, struct error *err);
 /* The id, or 0. */
@@ -241,6 +246,22 @@ const struct evidence_row *core_rollout_seen(
     const struct core *core, uint64_t service, enum replica_arm arm);
 /* The revision that its main replicas are of. */
 int32_t core_service_goal(const struct core *core, uint64_t service);
+/* Evidence is in bits, logarithms of e-values to the base of 2, in units of 2^-CORE_BITS_SHIFT. */
+enum { CORE_BITS_SHIFT = 26 };
+enum rollout_test { TEST_ERRORS, TEST_LATENCY, TEST_QUALITY, TEST_DIFFERENCES, TEST_COUNT };
+
+struct rollout_verdict {
+    enum rollout_reason alarm;   /* REASON_NONE, or why it has to be aborted */
+    enum rollout_reason missing; /* REASON_NONE: the step has passed; else what is missing first */
+    int64_t worse[TEST_COUNT];   /* bits, of the tests that are made */
+    int64_t fine[TEST_COUNT];
+    int64_t alarm_bits, pass_bits; /* from which on they tell something */
+    uint32_t made;                 /* a bit for each test that is made */
+    int32_t bucket;                /* of latency, at which the canary looks worst */
+};
+/* What the rows say at that moment; baseline NULL: there is none. */
+struct rollout_verdict core_rollout_judge(const struct rollout_row *row,
+    const struct evidence_row *baseline, const struct evidence_row *canary, int64_t now_ms);
 /* Which percentage of the requests each arm gets now; the rest is ARM_MAIN's. Zeros unless all
  * arms that the step asks have a ready replica. */
 struct rollout_split {
@@ -305,6 +326,7 @@ enum decision_kind {
     DECISION_ROLLOUT_RESUME,
     DECISION_ROLLOUT_PROMOTE,
     DECISION_ROLLOUT_ABORT,
+    DECISION_SERVICE_SCALE,
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -314,7 +336,9 @@ struct core_decision {
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
     uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_*, _ROLLOUT_* */
     uint64_t for_job; /* DECISION_STOP, _CLAIM, _PROMISE: who gets the place */
-    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
+    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so;
+                       * DECISION_SERVICE_SCALE: enum autoscale_reason */
+    int32_t from, to; /* DECISION_SERVICE_SCALE: replicas */
     int32_t exit_status;
     int64_t lost_ms;  /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
     int64_t begin_ms; /* DECISION_PROMISE: when the place is free, as far as time limits tell */

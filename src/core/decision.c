@@ -38,6 +38,7 @@ const char *const decision_names[] = {
     "rollout-resume",
     "rollout-promote",
     "rollout-abort",
+    "service-scale",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

@@ -220,7 +220,7 @@ static void rollout_move(struct core *core, struct live_rollout *rollout)
             give_up(core, rollout);
         return;
     }
-    struct rollout_verdict verdict = rollout_judge(
+    struct rollout_verdict verdict = core_rollout_judge(
         row, baseline ? &baseline->row : NULL, &rollout->seen[ARM_CANARY]->row, core->now_ms);
     if (verdict.alarm != REASON_NONE)
         rollout_end(core, rollout, false, verdict.alarm);

@@ -27,9 +27,9 @@ struct live_rollout {
 /* ---- rollout_bets.c: evidence in bits ---------------------------------------------------------
  */
 
-/* Logarithms to the base of 2, in units of 2^-BITS_SHIFT. */
-enum { BITS_SHIFT = 26, BETS_LEVELS_MAX = ROLLOUT_SCORES, BETS_LAMBDAS = 8 };
-#define BITS_ONE ((int64_t)1 << BITS_SHIFT)
+/* Bits are logarithms to the base of 2, in units of 2^-CORE_BITS_SHIFT. */
+enum { BETS_LEVELS_MAX = ROLLOUT_SCORES, BETS_LAMBDAS = 8 };
+#define BITS_ONE ((int64_t)1 << CORE_BITS_SHIFT)
 
 /* log2(numerator / denominator), rounded down; both above 0 and below 2^62. */
 int64_t bits_log2(uint64_t numerator, uint64_t denominator);
@@ -57,24 +57,6 @@ int64_t bets_no_worse(const struct bets_odds *odds, const struct bets *bets);
  * least limit_ppm differ". */
 int64_t bets_above(int64_t differing, int64_t compared, int64_t limit_ppm);
 int64_t bets_below(int64_t differing, int64_t compared, int64_t limit_ppm);
-
-/* ---- rollout_judge.c: what follows ------------------------------------------------------------
- */
-
-enum rollout_test { TEST_ERRORS, TEST_LATENCY, TEST_QUALITY, TEST_DIFFERENCES, TEST_COUNT };
-
-struct rollout_verdict {
-    enum rollout_reason alarm;   /* REASON_NONE, or why it has to be aborted */
-    enum rollout_reason missing; /* REASON_NONE: the step has passed; else what is missing first */
-    int64_t worse[TEST_COUNT];   /* bits, of the tests that are made */
-    int64_t fine[TEST_COUNT];
-    int64_t alarm_bits, pass_bits; /* from which on they tell something */
-    uint32_t made;                 /* a bit for each test that is made */
-    int32_t bucket;                /* of latency, at which the canary looks worst */
-};
-/* What the rows say at that moment; baseline NULL: there is none. */
-struct rollout_verdict rollout_judge(const struct rollout_row *row,
-    const struct evidence_row *baseline, const struct evidence_row *canary, int64_t now_ms);
 
 /* ---- rollout.c: the state ---------------------------------------------------------------------
  */

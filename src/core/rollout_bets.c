@@ -52,7 +52,7 @@ int64_t bits_log2(uint64_t numerator, uint64_t denominator)
         rest -= one ? denominator : 0;
     }
     int64_t bits = 0;
-    for (int i = 0; i < BITS_SHIFT; i++) {
+    for (int i = 0; i < CORE_BITS_SHIFT; i++) {
         x = x * x >> 31;
         bool one = x >> 32;
         bits = bits << 1 | one;

@@ -168,7 +168,7 @@ static enum rollout_reason alarm(const struct judging *judging)
     return REASON_NONE;
 }
 
-struct rollout_verdict rollout_judge(const struct rollout_row *row,
+struct rollout_verdict core_rollout_judge(const struct rollout_row *row,
     const struct evidence_row *baseline, const struct evidence_row *canary, int64_t now_ms)
 {
     struct judging judging = {.row = row, .baseline = baseline, .canary = canary};

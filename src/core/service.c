@@ -224,6 +224,32 @@ int core_service_put(struct core *core, const struct core_service *service, uint
     return 0;
 }
 
+int core_service_scale(
+    struct core *core, uint64_t id, int32_t replicas, int32_t reason, struct error *err)
+{
+    struct live_service *live = service_find(core, id);
+    if (!live)
+        return error_set(err, ERR_NOT_FOUND, "there is no service %" PRIu64, id);
+    if (live->row.deleted)
+        return error_set(err, ERR_CONFLICT, "the service is being deleted");
+    if (replicas < 0 || replicas > REPLICAS_MAX)
+        return error_set(
+            err, ERR_INVALID, "expected 0 to %d replicas, got %d", REPLICAS_MAX, replicas);
+    if (replicas == live->row.replicas)
+        return 0;
+    struct core_decision decision = {.kind = DECISION_SERVICE_SCALE,
+        .team = live->row.team,
+        .service = id,
+        .reason = reason,
+        .from = live->row.replicas,
+        .to = replicas};
+    live->row.replicas = replicas;
+    change_put(core, &live->item);
+    service_touch(core, live);
+    decide(core, decision);
+    return 0;
+}
+
 void service_vanish(struct core *core, struct live_service *service)
 {
     if (!service->row.deleted || service->replicas.count)

@@ -154,7 +154,7 @@ static struct outcome simulate(
         serve(&prng, &arms[which], which ? canary : baseline);
         if (n % (n < 1000 ? 20 : 200))
             continue;
-        struct rollout_verdict verdict = rollout_judge(&row, &arms[0], &arms[1], 0);
+        struct rollout_verdict verdict = core_rollout_judge(&row, &arms[0], &arms[1], 0);
         outcome.alarm = verdict.alarm;
         outcome.alarmed = verdict.alarm != REASON_NONE ? n : 0;
         if (!outcome.passed && verdict.alarm == REASON_NONE && verdict.missing == REASON_NONE)

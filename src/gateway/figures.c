@@ -39,6 +39,12 @@ static const struct row {
         "Secrets, personal data and phrases that guards found"},
     [FIGURE_GUARD_REDACTED] = {"guardRedacted", "muster_gateway_guard_redactions_total", "counter",
         "Findings that were redacted"},
+    [FIGURE_SECONDARY_ASKED] = {"secondaryAsked", "muster_gateway_secondary_total", "counter",
+        "Requests that another service was asked about after their answer"},
+    [FIGURE_SECONDARY_DROPPED] = {"secondaryDropped", "muster_gateway_secondary_dropped_total",
+        "counter", "Those that it was not asked about, for want of budget or room"},
+    [FIGURE_SECONDARY_FAILED] = {"secondaryFailed", "muster_gateway_secondary_failed_total",
+        "counter", "Those that it did not answer"},
     [FIGURE_GUARD_REFUSED] = {"guardRefused", "muster_gateway_guard_refused_total", "counter",
         "Requests and answers that guards refused"},
 };

@@ -22,6 +22,7 @@
 #include "gateway/post.h"
 #include "gateway/recorder.h"
 #include "gateway/relay_limits.h"
+#include "gateway/service_load.h"
 #include "gateway/table.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
@@ -218,6 +219,8 @@ static void on_news(evutil_socket_t fd, short what, void *context)
     (void)ignored, (void)what;
     uint64_t used = sequence_used_by_all(gateway);
     control_routes_used(gateway->control, used);
+    if (load_take_demand(replica_states_terms(gateway->states)))
+        control_load_changed(gateway->control);
     free_left_tables(gateway, used);
     if (!gateway->stopping || !all_workers(gateway, gateway_worker_drained))
         return;
@@ -327,6 +330,14 @@ static void write_metrics(void *context, struct strbuf *out)
     collect(context, &figures);
     figures_write_metrics(&figures, out);
     recorder_write_metrics(((const struct gateway *)context)->recorder, out);
+}
+
+static void write_load(void *context, struct strbuf *out)
+{
+    const struct gateway *gateway = context;
+    strbuf_printf(out, "{\"incarnation\":\"%s\",\"services\":", gateway->incarnation);
+    load_write(replica_states_terms(gateway->states), clock_monotonic_ns() / 1000, out);
+    strbuf_puts(out, "}\n");
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -513,7 +524,8 @@ static int open_control(struct gateway *gateway, struct error *err)
     struct control_host host = {.context = gateway,
         .put_routes = put_routes,
         .write_status = write_status,
-        .write_metrics = write_metrics};
+        .write_metrics = write_metrics,
+        .write_load = write_load};
     path_in(gateway, "control.sock", path);
     int fd = gateway->sockets.control;
     gateway->sockets.control = -1;
@@ -569,7 +581,7 @@ static int check_address(const struct gateway *gateway, struct error *err)
 static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
-    path_in(gateway, "recordings", path);
+    path_in(gateway, "", path);
     return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
 }
 

@@ -117,8 +117,11 @@ struct relay {
     struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
-    int64_t wait_until_ms; /* monotonic; 0: it has not waited yet */
-    int sent;              /* attempts that reached a replica */
+    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;        /* that it was drawn for */
+    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t hold_until_ms, held_bytes;
+    int sent; /* attempts that reached a replica */
     int retries;
     bool again;        /* the same replica may be asked once more when there is no other */
     const char *allow; /* of a 405, and of the answer to OPTIONS */
@@ -129,11 +132,12 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;           /* what is there to say was said */
-    struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
-    struct record_entry *record; /* see relay_record.h; NULL: none is made */
-    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
+    struct relay_cache *cache;      /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;              /* what is there to say was said */
+    struct relay_guard *guard;      /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *secondary; /* see relay_secondary.h; NULL: none is made */
+    struct record_entry *record;    /* see relay_record.h; NULL: none is made */
+    struct relay_limits *limits;    /* see relay_limits.h; NULL: there are none for it */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
@@ -164,6 +168,12 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+
+/* Puts it among those that wait: relay_go is called with the next table of routes, and after so
+ * many milliseconds. */
+void relay_wait(struct relay *relay, int64_t ms);
+/* Takes it from them; fine when it is not among them. */
+void relay_stop_waiting(struct relay *relay);
 
 /* Who asks; NULL: nobody known. Valid within a turn of the loop. */
 const struct route_key *relay_key(struct relay *relay);

@@ -112,7 +112,7 @@ static void count_rest(struct usage_counts *counts, const struct relay *relay)
         usage_add(&counts->batched, 1);
         usage_add(&counts->batch_sizes, times->batch_size);
         usage_add(&counts->batch_calls_micro, times->batch_micro);
-    } else if (relay->batch_counts && relay->attempt.counts) {
+    } else if (relay->batch_counts && relay->attempt.counts && !times->cached) {
         usage_add(&counts->batched, 1);
         usage_add(&counts->batch_sizes, 1);
         usage_add(&counts->batch_calls_micro, 1000000);
@@ -132,7 +132,7 @@ static void measure(struct relay *relay, enum measure_outcome outcome, int64_t n
 {
     const struct relay_times *times = &relay->times;
     const struct relay_answer *answer = &relay->answer;
-    bool asked = relay->attempt.counts != NULL;
+    bool asked = relay->attempt.counts && !times->cached;
     int64_t model_us = times->model_ns / 1000;
     struct measurement measurement = {.outcome = outcome,
         .values = {[MEASURE_LATENCY_US] = (now_ns - relay->began_ns) / 1000,

@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
+#include "gateway/log_line.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -14,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
+enum { STATUS_CANCELLED = 499 };
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -97,84 +99,33 @@ static struct relay_tokens reported_tokens(const struct relay *relay)
 
 /* ---- the log --------------------------------------------------------------------------------- */
 
-/* The log was the dearest part of a request: its lines are put together without formats, in memory
- * that the worker keeps. The name of a member is written with the comma and colon around it. */
-
-static void put_number(struct strbuf *out, const char *member, int64_t number)
-{
-    strbuf_puts(out, member);
-    strbuf_int(out, number);
-}
-
-static void put_text(struct strbuf *out, const char *member, const char *text)
-{
-    strbuf_puts(out, member);
-    strbuf_json(out, text);
-}
-
-static void put_thousandths(struct strbuf *out, int64_t number)
-{
-    char digits[4] = {
-        '.', (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10)};
-    strbuf_append(out, digits, sizeof digits);
-}
-
-/* Milliseconds with three digits, without floating point. */
-static void put_ms(struct strbuf *out, const char *member, int64_t ns)
-{
-    put_number(out, member, ns / 1000000);
-    put_thousandths(out, ns / 1000 % 1000);
-}
-
-/* The second's text is made once for all requests of the second. */
-static void put_moment(struct worker_view *view, struct strbuf *out)
-{
-    int64_t now_ms = clock_wall_ms();
-    if (now_ms / 1000 != view->moment_s) {
-        view->moment_s = now_ms / 1000;
-        quantity_time(view->moment_s * 1000, view->moment);
-    }
-    strbuf_puts(out, "{\"time\":\"");
-    strbuf_append(out, view->moment, strcspn(view->moment, "Z"));
-    put_thousandths(out, now_ms % 1000);
-    strbuf_puts(out, "Z\"");
-}
-
-static void put_path(struct strbuf *out, const char *path)
-{
-    char cut[PATH_LOGGED_MAX + 1];
-    size_t length = strnlen(path, PATH_LOGGED_MAX);
-    memcpy(cut, path, length);
-    cut[length] = '\0';
-    put_text(out, ",\"path\":", cut);
-}
-
-static void log_line(const struct relay *relay, enum relay_end end, int64_t now_ns)
+static void log_request(const struct relay *relay, enum relay_end end, int64_t now_ns)
 {
     static const char *const ends[] = {"complete", "cancelled", "broken"};
     const struct relay_answer *answer = &relay->answer;
-    struct strbuf *line = &relay->view->line;
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
-    strbuf_clear(line);
-    put_moment(relay->view, line);
-    put_text(line, ",\"id\":", relay->id);
-    put_text(line, ",\"key\":", relay->key_id);
-    put_text(line, ",\"method\":", http_request_method(relay->request));
-    put_path(line, http_request_path(relay->request));
-    put_text(line, ",\"route\":", relay->terms ? relay->terms->route : "");
-    put_number(line, ",\"version\":", relay->attempt.version);
-    put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
-    put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
-    put_text(line, ",\"end\":", ends[end]);
-    put_number(line, ",\"bytesIn\":", relay->body.received);
-    put_number(line, ",\"bytesOut\":", answer->bytes);
-    put_number(line, ",\"retries\":", relay->retries);
-    if (answer->first_ns)
-        put_ms(line, ",\"firstMs\":", answer->first_ns - relay->began_ns);
-    put_ms(line, ",\"totalMs\":", now_ns - relay->began_ns);
-    put_text(line, ",\"client\":", http_request_peer(relay->request)->address);
-    strbuf_puts(line, "}\n");
-    access_log_write(relay->view->log, line->text, line->length);
+    char text[LOG_LINE_BYTES];
+    struct log_line line = {
+        .wall_ms = clock_wall_ms(),
+        .id = relay->id,
+        .key = relay->key_id,
+        .method = http_request_method(relay->request),
+        .path = http_request_path(relay->request),
+        .route = relay->terms ? relay->terms->route : "",
+        .version = relay->attempt.version,
+        .replica = (int64_t)relay->attempt.replica,
+        .arm = relay->arm != ROUTE_ARM_MAIN ? route_arm_names[relay->arm] : NULL,
+        .status = unanswered ? STATUS_CANCELLED : answer->status,
+        .end = ends[end],
+        .bytes_in = relay->body.received,
+        .bytes_out = answer->bytes,
+        .retries = relay->retries,
+        .first_ns = answer->first_ns ? answer->first_ns - relay->began_ns : -1,
+        .total_ns = now_ns - relay->began_ns,
+        .client = http_request_peer(relay->request)->address,
+    };
+    size_t length = log_line_write(&line, &relay->view->moment, text);
+    access_log_write(relay->view->log, text, length);
 }
 
 void relay_account(struct relay *relay, enum relay_end end)
@@ -186,9 +137,10 @@ void relay_account(struct relay *relay, enum relay_end end)
         relay_count(relay, end, now_ns, &tokens);
         if (relay->limits)
             relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+        relay_load_end(relay, end, now_ns);
     }
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);
-    log_line(relay, end, now_ns);
+    log_request(relay, end, now_ns);
 }

@@ -11,6 +11,7 @@
 #include "gateway/labels.h"
 #include "gateway/measure_figures.h"
 #include "gateway/relay_turn.h"
+#include "gateway/service_load.h"
 #include "spec/serving.h"
 #include "wire/doc.h"
 
@@ -61,6 +62,7 @@ static void state_release(struct terms_set *set, struct service_state *state)
     prefix_map_destroy(state->prefixes);
     label_sets_destroy(state->labels);
     measures_finish(&state->measures);
+    free(state->load);
     free(state->service);
     free(state);
 }
@@ -120,6 +122,9 @@ static struct service_terms *terms_create(
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
+    bool counted = terms->options.measure != LATENCY_NONE || terms->options.hold.wait_ms > 0;
+    if (counted && !terms->state->load)
+        terms->state->load = mem_alloc(1, sizeof *terms->state->load);
     if (terms->options.routing.affinity == AFFINITY_PREFIX && !terms->state->prefixes)
         terms->state->prefixes = prefix_map_create();
     if (terms->options.labels.names.count > 0 && !terms->state->labels)

@@ -37,6 +37,7 @@ struct service_counts {
 struct guard_library;
 struct label_sets;
 struct prefix_map;
+struct service_load;
 struct turns;
 
 /* What is known of a service, whatever its options: features keep here, as atomics, what workers
@@ -47,9 +48,11 @@ struct service_state {
     struct batch_figures batch;
     struct limit_learned learned;
     struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
+    struct service_load *load;   /* see service_load.h; NULL: no terms of it are measured */
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
     struct label_sets *labels;   /* see labels.h; NULL: no terms of it name any */
     struct measures measures;
+    atomic_uint_fast64_t secondary_spent; /* see secondary.h */
     struct service_state *next;
     struct service_counts counts[GATEWAY_WORKERS_MAX];
 };

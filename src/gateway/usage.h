@@ -56,7 +56,7 @@ struct usage_counts {
     uint64_t latency_us_sum;              /* from a request's head to the end of its answer */
     uint64_t latency[24]; /* answers within 2^i * 64 us that took longer than 2^(i-1) * 64 us; the
                            * last: all slower ones. Together they are `requests` */
-    uint64_t cache_hits;  /* of those that succeeded, answers that were given again */
+    uint64_t cache_hits;  /* of those that succeeded: answers of this replica, given again */
     uint64_t cache_saved_us; /* what a replica took for them before, */
     uint64_t cache_saved_input_tokens, cache_saved_output_tokens; /* and what it reported */
     uint64_t

@@ -6,12 +6,14 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "gateway/cache.h"
+#include "gateway/key_memo.h"
 #include "gateway/limit_shared.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
+#include "gateway/secondary.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -23,6 +25,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,6 +109,11 @@ static void take_table(struct gateway_worker *worker)
     relay_wake_waiting(&worker->view);
     if (worker->view.batcher)
         batcher_table_changed(worker->view.batcher);
+}
+
+void gateway_worker_tell(const struct gateway_worker *worker)
+{
+    poke(worker->options.main_fd);
 }
 
 struct http_endpoint *gateway_worker_endpoint(
@@ -291,6 +299,9 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     if (worker->options.redis)
         worker->view.shared =
             limit_shared_open(worker->options.redis, worker->view.base, worker->options.shared);
+    worker->view.keys = key_memo_create();
+    randombytes_buf(&worker->view.names_begin, sizeof worker->view.names_begin);
+    randombytes_buf(&worker->view.names, sizeof worker->view.names);
     worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
     if (batcher_create(worker, &worker->view.batcher, err) < 0)
         return -1;
@@ -300,6 +311,7 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
      * are only kept for the moment: those that are not used are closed. */
     const struct http_agent_options agent = {.idle_max = 512};
     worker->agent = http_agent_create(worker->view.base, &agent);
+    worker->view.secondary = secondary_create(worker);
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;
@@ -316,13 +328,14 @@ static void worker_close(struct gateway_worker *worker)
     post_box_close(worker->box);
     batcher_destroy(worker->view.batcher);
     cache_destroy(worker->view.cache);
+    secondary_destroy(worker->view.secondary);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
     guard_worker_free(worker->view.guard);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
-    strbuf_finish(&worker->view.line);
+    key_memo_destroy(worker->view.keys);
     if (worker->wake)
         event_free(worker->wake);
     if (worker->view.base)

@@ -78,8 +78,9 @@ static void http_figures(struct strbuf *out, const struct http_server *http)
         (int64_t)stats.timed_out);
 }
 
-void api_metrics(struct call *call)
+static void answer_metrics(void *context, const char *of_gateway, size_t length)
 {
+    struct call *call = context;
     struct strbuf out = {0};
     struct server *server = call->server;
     core_figures(&out, server->core);
@@ -91,6 +92,12 @@ void api_metrics(struct call *call)
         (int64_t)feed_watchers(server->feed));
     figure(&out, "uptime_seconds", "gauge", "Seconds since the server started.",
         (server_now_ms() - server->started_ms) / 1000);
+    strbuf_append(&out, of_gateway, length);
     call_answer_text(call, "text/plain; version=0.0.4; charset=utf-8", out.text, out.length);
     strbuf_finish(&out);
+}
+
+void api_metrics(struct call *call)
+{
+    services_figures(call->server->services, call->request, answer_metrics, call);
 }

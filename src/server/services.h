@@ -61,3 +61,11 @@ void services_committed(struct services *services);
 /* What describe shows of a service: replicas with state, readiness, restarts and why. */
 struct doc *services_status(
     struct services *services, struct arena *arena, const char *team, const char *name);
+
+struct http_request;
+/* The gateway's figures in Prometheus' text form, once it has given them; "" when there is none or
+ * it does not answer. Not called when the request's client goes away first, and it is the only one
+ * who waits for that. */
+typedef void services_figures_fn(void *context, const char *text, size_t length);
+void services_figures(struct services *services, struct http_request *request,
+    services_figures_fn *done, void *context); /* services NULL: done at once */

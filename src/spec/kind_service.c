@@ -8,31 +8,6 @@
 
 /* The structs without a name of their own are members of struct service: their tables have offsets
  * in it, and the fields that hold them stand at offset 0. */
-static void finish_rollout(struct field_reader *reader, void *object)
-{
-    const struct service *service = object;
-    if (service->rollout.surge + service->rollout.unavailable < 1)
-        fields_report(reader, "surge",
-            "expected at least 1 while unavailable is 0, or no replica "
-            "could ever be replaced");
-}
-
-static const struct field rollout_fields[] = {
-    {.name = "surge",
-        .type = FIELD_INT,
-        .fallback = 1,
-        .max = 1000,
-        .offset = offsetof(struct service, rollout.surge),
-        .doc = "Replicas more than wanted, while they are replaced."},
-    {.name = "unavailable",
-        .type = FIELD_INT,
-        .max = 1000,
-        .offset = offsetof(struct service, rollout.unavailable),
-        .doc = "Replicas fewer that are ready, while they are replaced."},
-};
-static const struct field_table rollout_table = FIELD_TABLE("Rollout", struct service,
-    rollout_fields, .finish = finish_rollout, .doc = "How replicas are replaced.");
-
 static int64_t backoff_max_fallback(const void *object)
 {
     const struct service *service = object;
@@ -171,7 +146,8 @@ static const struct field service_spec_fields[] = {
         .doc = "Whether its replicas may be stopped for others."},
     {.name = "rollout",
         .type = FIELD_OBJECT,
-        .table = &rollout_table,
+        .table = &service_rollout_table,
+        .offset = offsetof(struct service, rollout),
         .doc = "How replicas are replaced by those of a new revision."},
     {.name = "drain",
         .type = FIELD_DURATION,

@@ -1,5 +1,6 @@
 /* The tables of autoscaling: `spec.autoscale` and `spec.metrics` of a Service, and what its gateway
  * holds for a service without replicas. */
+#include "spec/serving.h"
 #include "spec/tables.h"
 
 #include <stddef.h>
@@ -375,6 +376,11 @@ static const struct field autoscale_fields[] = {
 const struct field_table service_autoscale_table =
     FIELD_TABLE("ServiceAutoscale", struct service_autoscale, autoscale_fields,
         .finish = finish_autoscale, .doc = "How many replicas there are.");
+
+void service_autoscale_default(struct service_autoscale *ret)
+{
+    fields_default(&service_autoscale_table, ret);
+}
 
 /* ---- the gateway's part ---------------------------------------------------------------------- */
 

@@ -8,6 +8,8 @@
  * times in milliseconds, prices in millionths of the currency an hour. */
 #pragma once
 
+#include "spec/kinds_record.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -538,11 +540,6 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
-/* What is recorded of its requests: see docs/gateway-record.md. */
-struct service_record {
-    int64_t sample_micro; /* 0: nothing */
-    int64_t body_bytes_max, bytes_max, keep_ms;
-};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -664,6 +661,7 @@ struct service_gateway {
     struct service_batching batching;
     struct service_guard guard;
     struct service_record record;
+    struct service_secondary secondary;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;
@@ -724,6 +722,44 @@ struct service_autoscale {
     int64_t utc_offset_minutes;
 };
 
+enum service_strategy {
+    STRATEGY_NONE,
+    STRATEGY_CANARY,
+    STRATEGY_BLUE_GREEN,
+    STRATEGY_SHADOW,
+};
+
+struct rollout_stage {
+    int64_t weight; /* percent of the requests; the baseline gets as many */
+    int64_t bake_ms;
+};
+
+enum { ROLLOUT_STAGES_MAX = 8 };
+
+/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
+struct service_rollout {
+    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
+    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
+    enum service_strategy strategy;
+    struct {
+        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
+        size_t count;
+    } steps;
+    int64_t requests;    /* of each arm, in each step */
+    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
+    bool give_up;        /* ..and the rollout is aborted then, else paused */
+    bool by_time;        /* sample and time are enough to pass a step */
+    int64_t alpha_micro;
+    struct {
+        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
+    } margins;
+    struct {
+        int64_t requests;
+        int64_t errors_micro;
+        int64_t p99_ms; /* 0: none */
+    } guard;
+};
+
 struct service {
     struct metadata metadata;
     const char *description;
@@ -741,10 +777,7 @@ struct service {
     struct placement placement; /* replicas are spread unless it says otherwise */
     int64_t priority;
     bool preemptible;
-    struct {
-        int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-        int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    } rollout;
+    struct service_rollout rollout;
     int64_t drain_ms; /* from its last new request to SIGTERM, at most; default 30 s */
     int64_t grace_ms; /* from SIGTERM to SIGKILL; default 10 s */
     struct {

@@ -14,12 +14,17 @@ extern const char *const guard_kind_names[GUARD_KINDS];
 
 /* What a Service that says nothing has. */
 void service_gateway_default(struct service_gateway *ret);
+/* What a Service that says nothing of autoscaling has: none. */
+void service_autoscale_default(struct service_autoscale *ret);
 /* As `spec.gateway` of a manifest has them, without what is the default. */
 struct doc *service_gateway_encode(struct arena *arena, const struct service_gateway *options);
 /* Texts are those of doc or of the arena. Fields that are not known, of a newer server, are left
  * out. ERR_INVALID names the field; *ret is untouched then. */
 MUST_CHECK int service_gateway_decode(
     struct arena *arena, const struct doc *doc, struct service_gateway *ret, struct error *err);
+
+/* How a Service that says nothing is rolled. */
+void service_rollout_default(struct service_rollout *ret);
 
 /* Nothing limited, the usual weight, no priority of its own. */
 void serving_default(struct serving_rights *ret);

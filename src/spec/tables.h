@@ -32,15 +32,17 @@ extern const struct field_table service_batching_table;  /* struct service_batch
 extern const struct field_table service_guard_table;     /* struct service_guard */
 extern const struct field_table service_cache_table;     /* struct service_cache */
 extern const struct field_table service_labels_table;    /* struct service_labels */
+extern const struct field_table service_rollout_table;   /* struct service_rollout */
 extern const struct field_table service_routing_table;   /* struct service_routing */
 extern const struct field_table service_autoscale_table; /* struct service_autoscale */
 extern const struct field_table service_metric_table;    /* struct service_metric */
 extern const struct field_table service_hold_table;      /* struct service_hold */
 extern const struct field_word measure_words[];
-extern const struct field_table probe_table;           /* struct replica_probe */
-extern const struct field_table slurm_site_table;      /* struct slurm_site */
-extern const struct field_table kubernetes_site_table; /* struct kubernetes_site */
-extern const struct field_table service_record_table; /* struct service_record */
+extern const struct field_table probe_table;             /* struct replica_probe */
+extern const struct field_table slurm_site_table;        /* struct slurm_site */
+extern const struct field_table kubernetes_site_table;   /* struct kubernetes_site */
+extern const struct field_table service_secondary_table; /* struct service_secondary */
+extern const struct field_table service_record_table;    /* struct service_record */
 extern const struct field_word priority_words[];
 
 /* Whether what a pool says of its site goes with its engine. */

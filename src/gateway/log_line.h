@@ -1,0 +1,35 @@
+/* A line of the access log: see docs/gateway.md. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    LOG_LINE_PATH_BYTES = 512, /* of the path; what follows is left out */
+    LOG_LINE_TEXT_BYTES = 256, /* of each other text */
+    LOG_LINE_BYTES = 6 * (LOG_LINE_PATH_BYTES + 7 * LOG_LINE_TEXT_BYTES) + 1024,
+};
+
+/* No text but arm is NULL. */
+struct log_line {
+    int64_t wall_ms;
+    const char *id, *key, *method, *path, *route;
+    int64_t version, replica;
+    int status;
+    const char *end;
+    int64_t bytes_in, bytes_out, retries;
+    int64_t first_ns, total_ns; /* first_ns below 0: there was no first byte */
+    const char *client;
+    const char *arm; /* of a rollout, that the request was drawn for; NULL: it goes on as usual */
+};
+
+/* What the lines of a second have in common; zero at first. */
+struct log_moment {
+    int64_t second;
+    char text[32]; /* up to the seconds */
+    size_t length;
+};
+
+/* Writes the line and its newline; how long it is. */
+size_t log_line_write(
+    const struct log_line *line, struct log_moment *moment, char out[LOG_LINE_BYTES]);
