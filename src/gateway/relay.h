@@ -141,12 +141,13 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;           /* what is there to say was said */
-    struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
-    struct record_entry *record; /* see relay_record.h; NULL: none is made */
-    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
-    struct relay_care *care;     /* see relay_care.h; NULL: nothing of it was asked for */
+    struct relay_cache *cache;      /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;              /* what is there to say was said */
+    struct relay_guard *guard;      /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *secondary; /* see relay_secondary.h; NULL: none is made */
+    struct record_entry *record;    /* see relay_record.h; NULL: none is made */
+    struct relay_limits *limits;    /* see relay_limits.h; NULL: there are none for it */
+    struct relay_care *care;        /* see relay_care.h; NULL: nothing of it was asked for */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
