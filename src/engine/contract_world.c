@@ -231,6 +231,7 @@ struct launch *contract_script(
     struct contract *contract, uint64_t job, uint32_t number, uint32_t ranks, const char *script)
 {
     bool as_team = contract_is_local(contract) && geteuid() == 0;
+    const char *cpu_milli = getenv("MUSTER_CONTRACT_CPU_MILLI");
     contract->argv[0] = "/bin/sh";
     contract->argv[1] = "-c";
     contract->argv[2] = script;
@@ -245,7 +246,7 @@ struct launch *contract_script(
         .argv = contract->argv,
         .snapshot_fd = -1,
         .world_size = ranks,
-        .cpu_milli = 1000,
+        .cpu_milli = cpu_milli ? strtoull(cpu_milli, NULL, 10) : 1000,
         .memory_bytes = 100 << 20,
         .network = ENGINE_NETWORK_GANG,
         .grace_ms = 1000,

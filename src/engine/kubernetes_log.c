@@ -78,7 +78,7 @@ static bool on_piece(void *ctx, const char *bytes, size_t length)
 /* Whether the pod will write no more. */
 static bool is_final(const struct kube_rank *rank)
 {
-    return rank->pod.over || rank->pod.lost || !rank->pod.exists;
+    return rank->pod.over || rank->pod.lost || (rank->pod.created && !rank->pod.exists);
 }
 
 static void on_end(void *ctx, const struct kube_answer *answer)
@@ -131,7 +131,7 @@ bool kube_log_advance(struct kube_attempt *attempt)
         struct kube_log *log = &rank->log;
         if (!log->whole && !log->call && is_final(rank) && (!rank->pod.began || !rank->pod.exists))
             log->whole = true;
-        if (log->whole)
+        if (log->whole || !rank->pod.created)
             continue;
         whole = false;
         if (log->call || !rank->pod.began || (!attempt->writer && open_log(attempt) < 0))

@@ -33,17 +33,25 @@ static void put_pair(struct strbuf *out, const char *name, const char *value)
     strbuf_json(out, value);
 }
 
+/* Kubernetes would put variables in for $(NAME) and make one $ of two. */
+static void put_literal(struct strbuf *out, const char *text)
+{
+    struct strbuf escaped = {0};
+    for (const char *c = text; *c; c++) {
+        if (*c == '$')
+            strbuf_putc(&escaped, '$');
+        strbuf_putc(&escaped, *c);
+    }
+    strbuf_json(out, strbuf_text(&escaped));
+    strbuf_finish(&escaped);
+}
+
 static void put_variable(struct strbuf *out, const char *name, const char *value)
 {
     strbuf_puts(out, "{\"name\":");
     strbuf_json(out, name);
     strbuf_puts(out, ",\"value\":");
-    /* Kubernetes would put other variables in for $(NAME). */
-    struct strbuf escaped = {0};
-    for (const char *c = value; *c; c++)
-        strbuf_puts(&escaped, c[0] == '$' && c[1] == '(' ? "$$" : (char[]){c[0], '\0'});
-    strbuf_json(out, strbuf_text(&escaped));
-    strbuf_finish(&escaped);
+    put_literal(out, value);
     strbuf_puts(out, "},");
 }
 
@@ -360,7 +368,7 @@ static void put_container(struct strbuf *out, const struct kube_attempt *attempt
     strbuf_puts(out, ",\"command\":[");
     for (size_t i = 0; launch->argv[i]; i++) {
         strbuf_puts(out, i ? "," : "");
-        strbuf_json(out, launch->argv[i]);
+        put_literal(out, launch->argv[i]);
     }
     strbuf_puts(out, "],");
     strbuf_puts(out, confined);
