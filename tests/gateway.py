@@ -248,10 +248,14 @@ class Replica:
 
 
 # A usage file: src/gateway/usage_format.h.
-USAGE_HEADER = struct.Struct("<8sIIQ40s")
-USAGE_RECORD = struct.Struct("<Q160sqQ160s36Q")
+USAGE_HEADER = struct.Struct("<8sIIQ40sIIII")
+USAGE_RECORD = struct.Struct("<Q160sqQ160s64s256s45Q")
+USAGE_LATENCY = 24
 USAGE_COUNTERS = ("requests", "succeeded", "refused", "failed", "cancelled", "retried", "bytes_in",
                   "bytes_out", "busy_us", "input_tokens", "output_tokens", "latency_us_sum")
+USAGE_LATER = ("cache_hits", "cache_saved_us", "cache_saved_input_tokens",
+               "cache_saved_output_tokens", "queue_us", "model_us", "batched", "batch_sizes",
+               "batch_calls_micro")
 
 
 def read_usage(data):
@@ -261,13 +265,17 @@ def read_usage(data):
         with open(os.path.join(folder, name), "rb") as content:
             text = content.read()
         for at in range(USAGE_HEADER.size, len(text) - USAGE_RECORD.size + 1, USAGE_RECORD.size):
-            state, service_name, version, replica, key_id, *counts = USAGE_RECORD.unpack_from(
-                text, at)
+            state, service_name, version, replica, key_id, team, labels, *counts = \
+                USAGE_RECORD.unpack_from(text, at)
             if not state:
                 break
-            item = dict(zip(USAGE_COUNTERS, counts), latency=counts[len(USAGE_COUNTERS):],
+            later = len(USAGE_COUNTERS) + USAGE_LATENCY
+            item = dict(zip(USAGE_COUNTERS, counts), **dict(zip(USAGE_LATER, counts[later:])),
+                        latency=counts[len(USAGE_COUNTERS):later],
                         service=service_name.rstrip(b"\0").decode(), version=version,
-                        replica=replica, key=key_id.rstrip(b"\0").decode(), file=name)
+                        replica=replica, key=key_id.rstrip(b"\0").decode(),
+                        team=team.rstrip(b"\0").decode(),
+                        labels=labels.rstrip(b"\0").decode(), file=name)
             if item["requests"] or item["retried"]:
                 series.append(item)
     return series

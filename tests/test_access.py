@@ -53,6 +53,9 @@ TABLE = {
     "GET /v1/services?team=vision": TEAM_VIEWER,
     "GET /v1/services/{name}": TEAM_VIEWER,
     "DELETE /v1/services/{name}": TEAM_MEMBER,
+    "GET /v1/services/{name}/recording": TEAM_MEMBER,
+    "POST /v1/services/{name}/tests": TEAM_MEMBER,
+    "POST /v1/services/{name}/tests/{test}": TEAM_MEMBER,
     **{f"{method} /v1/{kind}s/{{{kind}}}/versions{rest}": allowed
        for kind in ("dataset", "model") for method, rest, allowed in (
            ("GET", "", TEAM_VIEWER), ("POST", "", TEAM_MEMBER),
@@ -136,7 +139,10 @@ NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
          "GET /v1/teams/{name}": "vision", "GET /v1/classes/{name}": "experiment",
          "GET /v1/runtimes/{name}": "command", "DELETE /v1/runtimes/{name}": "nosuch",
          **{f"GET /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED},
-         **{f"DELETE /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED}}
+         **{f"DELETE /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED},
+         "GET /v1/services/{name}/recording": "vision:nosuch",
+         "POST /v1/services/{name}/tests": "vision:nosuch",
+         "POST /v1/services/{name}/tests/{test}": "vision:nosuch"}
 
 
 @pytest.fixture
@@ -173,7 +179,8 @@ def asked(company, route):
     values = {"name": NAMES.get(route, "nosuch"), "job": company.over if changes else company.held, "pool": "site",
               "node": "n1", "team": "vision", "id": "nosuch", "dataset": "vision:nosuch",
               "model": "vision:nosuch", "version": "1", "path": "nosuch", "digest": "0" * 64,
-              "kind": "model", "artifact": "vision:nosuch", "promotion": company.promotion}
+              "kind": "model", "artifact": "vision:nosuch", "promotion": company.promotion,
+              "test": "nosuch"}
     return method, path.format(**values), BODIES.get(route)
 
 

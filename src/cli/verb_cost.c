@@ -32,6 +32,11 @@ static const struct view_column serving_columns[] = {
     {"SUCCEEDED", "succeeded", .right = true},
     {"PER-1000", "costPer1000", .right = true},
     {"PER-SUCCESS", "costPerSuccess", .right = true},
+    {"CACHE-HITS", "cacheHits", .right = true, .wide = true},
+    {"SAVED", "cacheSaved", .right = true, .wide = true},
+    {"BATCH", "batchSizeMean", .right = true, .wide = true},
+    {"QUEUE-MS", "queueMeanMs", .right = true, .wide = true},
+    {"MODEL-MS", "modelMeanMs", .right = true, .wide = true},
     {"MEAN-MS", "latencyMeanMs", .right = true, .wide = true},
     {"P95-MS<=", "latencyP95MsAtMost", .right = true, .wide = true},
     {"TRAINING", "training", .right = true},
@@ -45,10 +50,34 @@ static const struct view_column serving_columns[] = {
     {NULL},
 };
 
+/* Of answers: who asked, for what. */
+static const struct view_column answers_columns[] = {
+    {"NAME", "key"},
+    {"COST", "cost", .right = true},
+    {"REQUESTS", "requests", .right = true},
+    {"SUCCEEDED", "succeeded", .right = true},
+    {"PER-1000-OK", "costPer1000Succeeded", .right = true},
+    {"CACHE-HITS", "cacheHits", .right = true},
+    {"SAVED", "cacheSaved", .right = true},
+    {"BATCH", "batchSizeMean", .right = true},
+    {"QUEUE-MS", "queueMeanMs", .right = true},
+    {"MODEL-MS", "modelMeanMs", .right = true},
+    {"IN-TOKENS", "inputTokens", .right = true, .wide = true},
+    {"OUT-TOKENS", "outputTokens", .right = true, .wide = true},
+    {"FAILED", "failed", .right = true, .wide = true},
+    {"REFUSED", "refused", .right = true, .wide = true},
+    {"MEAN-MS", "latencyMeanMs", .right = true, .wide = true},
+    {"P95-MS<=", "latencyP95MsAtMost", .right = true, .wide = true},
+    {NULL},
+};
+
 static const struct option_spec options[] = {
     {"by", 'b', OPTION_TEXT, "WHAT",
         "job, team, class, pool, user, label:KEY, service, model or version; by job unless said "
-        "otherwise"},
+        "otherwise. Of answers: key, team, label:NAME, service, model or version"},
+    {"answers", 'A', OPTION_FLAG, NULL,
+        "what requests cost those who made them: team and label are the requests'; by service "
+        "unless said otherwise"},
     {"team", 't', OPTION_TEXT, "TEAM", "only this team and those below"},
     {"job", 'j', OPTION_TEXT, "JOB", "only this job"},
     {"service", 0, OPTION_TEXT, "[TEAM/]NAME", "only replicas of this service; by service"},
@@ -59,15 +88,21 @@ static const struct option_spec options[] = {
     {NULL},
 };
 
+static bool is_of_answers(const struct cli *cli)
+{
+    const char *by = arguments_text(cli->args, "by");
+    return arguments_flag(cli->args, "answers") || (by && !strcmp(by, "key"));
+}
+
 /* What is asked for by name and nothing else is shown by that. */
 static const char *told_apart_by(const struct cli *cli)
 {
     const char *by = arguments_text(cli->args, "by");
     if (by)
         return by;
-    return arguments_text(cli->args, "model")     ? "version"
-           : arguments_text(cli->args, "service") ? "service"
-                                                  : "job";
+    if (arguments_text(cli->args, "model"))
+        return "version";
+    return arguments_text(cli->args, "service") || is_of_answers(cli) ? "service" : "job";
 }
 
 static bool is_serving(const char *by)
@@ -80,6 +115,8 @@ static void append_filters(const struct cli *cli, struct strbuf *target)
     static const char *const names[] = {"team", "service", "model", "from", "to"};
     const char *job = arguments_text(cli->args, "job");
     url_add_query(target, "by", told_apart_by(cli));
+    if (is_of_answers(cli))
+        url_add_query(target, "answers", "true");
     if (job)
         url_add_query(target, "job", job_reference(cli, job));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -100,7 +137,7 @@ static const struct doc *with_total(struct arena *arena, const struct doc *answe
         const char *name =
             currency && *currency ? arena_printf(arena, "total %s", currency) : "total";
         doc_set_string(arena, total, "name", name);
-        if (is_serving(view_text(answer, "by")))
+        if (is_serving(view_text(answer, "by")) || view_at(answer, "answers"))
             doc_set_string(arena, total, "key", name);
         doc_append(items, total);
     }
@@ -129,7 +166,9 @@ static int run(struct cli *cli, struct error *err)
     const char *format = arguments_text(cli->args, "output");
     if (format && (!strcmp(format, "json") || !strcmp(format, "yaml")))
         return cli_write_doc(cli, answer, format, err);
-    const struct view_column *shown = is_serving(told_apart_by(cli)) ? serving_columns : columns;
+    const struct view_column *shown = is_of_answers(cli)               ? answers_columns
+                                      : is_serving(told_apart_by(cli)) ? serving_columns
+                                                                       : columns;
     return view_write_items(cli, shown, with_total(cli->arena, answer), format, err);
 }
 
@@ -143,11 +182,13 @@ const struct verb verb_cost = {
         "capacity that nobody held. What each epoch of a job cost is shown by muster "
         "describe job. By service, model or version the cost of the replicas stands beside what "
         "they answered, and of versions what it cost to make them; times are then widened to "
-        "full hours. IDLE counts replicas that nobody asked.",
+        "full hours. IDLE counts replicas that nobody asked. With --answers what replicas cost is "
+        "shared out over those who asked them, by the time that their requests took there.",
     .examples = "muster cost --by team\n"
                 "muster cost --by label:model --from 2026-01-01T00:00:00Z -o csv\n"
                 "muster cost --by version\n"
-                "muster cost --service vision/digits -o json",
+                "muster cost --service vision/digits -o json\n"
+                "muster cost --answers --by label:project",
     .options = options,
     .scope = VERB_REMOTE,
     .run = run,

@@ -58,8 +58,55 @@ static int show(struct cli *cli, const struct doc *answer, struct error *err)
     return failed;
 }
 
+/* ---- services -------------------------------------------------------------------------------- */
+
+static void show_service(struct cli *cli, const struct doc *service, struct strbuf *out)
+{
+    const struct doc *words = view_at(service, "status.autoscale.words");
+    const char *state = view_text(service, "status.state");
+    strbuf_printf(out, "%s/%s is %s.\n", view_text(service, "metadata.team"),
+        view_text(service, "metadata.name"), state ? state : "there");
+    for (const struct doc *one = words ? words->first : NULL; one; one = one->next)
+        view_append_line(cli, out, "", one->text, NULL);
+    if (!words)
+        view_append_line(cli, out, "",
+            "Its number of replicas is fixed, or nothing was decided about it yet.", NULL);
+}
+
+/* Why a service has as many replicas as it has. */
+static int explain_service(struct cli *cli, const char *name, struct error *err)
+{
+    const struct view *view = view_find("services", err);
+    struct api *api = view ? cli_api(cli, err) : NULL;
+    SCOPED(strbuf_finish) struct strbuf target = {0}, out = {0};
+    const struct doc *service = NULL;
+    const char *format = arguments_text(cli->args, "output");
+    if (!api)
+        return -1;
+    job_append_view_target(cli, &target, view, name);
+    if (api_get(api, cli->arena, target.text, &service, err) < 0)
+        return -1;
+    if (format && strcmp(format, "table") != 0)
+        return cli_write_doc(cli, view_at(service, "status.autoscale"), format, err);
+    show_service(cli, service, &out);
+    return cli_puts(cli, strbuf_text(&out), err);
+}
+
+static int run_service(struct cli *cli, struct error *err)
+{
+    const struct view *view = view_find(arguments_operand(cli->args, 0), err);
+    if (!view)
+        return -1;
+    if (strcmp(view->name, "services") != 0)
+        return error_set(err, ERR_INVALID,
+            "expected service NAME, or the name of a job: %s are not explained", view->name);
+    return explain_service(cli, arguments_operand(cli->args, 1), err);
+}
+
 static int run(struct cli *cli, struct error *err)
 {
+    if (arguments_operand_count(cli->args) > 1)
+        return run_service(cli, err);
     struct api *api = cli_api(cli, err);
     if (!api)
         return -1;
@@ -76,17 +123,19 @@ static int run(struct cli *cli, struct error *err)
 
 const struct verb verb_explain = {
     .name = "explain",
-    .operands = "JOB",
-    .summary = "say why a job waits, who holds what it waits for, and when it will start",
+    .operands = "[KIND] NAME",
+    .summary = "say why a job waits and when it will start, or why a service has its replicas",
     .description =
         "What it waits for comes from the scheduler itself, as it is now. When it starts comes "
         "from "
         "running that state forward several times, each time with other lengths of the jobs, drawn "
         "from how long such jobs really took: the middle of these runs is shown, and the earliest "
         "and the latest. Jobs that are yet to be submitted are not foreseen. Of teams whose jobs "
-        "you may not see, no names are shown.",
+        "you may not see, no names are shown. Of a service (muster explain service NAME): how many "
+        "replicas there are to be, by which figures, and what bounded that.",
     .examples = "muster explain vision/train\n"
-                "muster explain vision/train -o json",
+                "muster explain vision/train -o json\n"
+                "muster explain service vision/digits",
     .options = options,
     .scope = VERB_REMOTE,
     .run = run,

@@ -8,6 +8,7 @@
 #include "core/packing.h"
 #include "core/pool.h"
 #include "core/preempt.h"
+#include "core/rollout.h"
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -188,6 +189,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_ALLOTMENT] = sizeof(struct live_allotment),
         [ROW_SPEED] = sizeof(struct live_speed),
         [ROW_SPOT] = sizeof(struct live_spot),
+        [ROW_ROLLOUT] = sizeof(struct live_rollout),
+        [ROW_EVIDENCE] = sizeof(struct live_evidence),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

@@ -157,11 +157,17 @@ struct core_service {
     const char *name;
     int32_t replicas, surge, unavailable; /* 0 to 1000; surge + unavailable >= 1 */
     bool renew; /* the replicas there are belong to an older revision from now on */
+    struct rollout_plan rollout; /* of strategy ROLLOUT_PLAIN: nothing else of it counts */
 };
 /* Creates or changes a service. ret_id its id, ret_revision (may be NULL) its revision, from 1.
  * ERR_NOT_FOUND (team), ERR_INVALID; ERR_CONFLICT while one of that name is being deleted. */
 MUST_CHECK int core_service_put(struct core *core, const struct core_service *service,
     uint64_t *ret_id, int32_t *ret_revision, struct error *err);
+/* Another number of replicas, 0 to 1000, and nothing else: a refusal keeps its backoff. Nothing
+ * happens where it is the number already. reason: an enum autoscale_reason, for the audit.
+ * ERR_NOT_FOUND, ERR_INVALID, ERR_CONFLICT (it is being deleted). */
+MUST_CHECK int core_service_scale(
+    struct core *core, uint64_t service, int32_t replicas, int32_t reason, struct error *err);
 /* Stops its replicas; it vanishes with the last of them. Twice is fine. ERR_NOT_FOUND. */
 MUST_CHECK int core_service_delete(struct core *core, uint64_t service, struct error *err);
 /* The id, or 0. */
@@ -169,8 +175,9 @@ uint64_t core_service_find(const struct core *core, const char *team, const char
 
 struct core_wanted {
     uint64_t service;
-    int32_t revision; /* always the newest */
+    int32_t revision; /* the newest, or the stable one of a rollout */
     int32_t number;   /* of the replica: never used before in this service */
+    int32_t arm;      /* enum replica_arm: what it will be there for */
 };
 typedef void core_wanted_fn(void *context, const struct core_wanted *wanted);
 /* Replicas that should exist and do not: called in a tick after the commands and before
@@ -202,6 +209,66 @@ bool core_replica_report(
 /* The replica that a job is, or NULL. */
 const struct replica_row *core_replica_of(const struct core *core, uint64_t job);
 const struct service_row *core_service(const struct core *core, uint64_t id);
+
+/* ---- rollouts: a new revision beside the stable one -------------------------------------------
+ *
+ * A service with a strategy keeps its replicas when it is renewed, if one of them was ever ready,
+ * and wants others beside them: some of the new revision (the canary) and, by the strategy canary,
+ * as many of the stable one (the baseline). While they get a part of the requests, what is seen of
+ * them decides (rollout_judge.c): the new revision becomes the service's and is rolled as any
+ * other, or its replicas go and the stable one stays. */
+
+/* What came of an arm since the last time. */
+struct core_evidence {
+    int64_t requests, errors;
+    int64_t within[ROLLOUT_BUCKETS];
+    int64_t scores[ROLLOUT_SCORES];
+    int64_t compared, differing;
+};
+/* Adds it to the arm that the replica is of; without effect where that is none, or nothing is
+ * tested now. Returns whether it counted. */
+bool core_rollout_evidence(struct core *core, uint64_t job, const struct core_evidence *grown);
+
+enum rollout_command {
+    ROLLOUT_DO_PAUSE,   /* no step more, but an alarm still aborts it */
+    ROLLOUT_DO_RESUME,  /* the step's patience begins anew */
+    ROLLOUT_DO_PROMOTE, /* whatever was seen */
+    ROLLOUT_DO_ABORT,
+};
+/* ERR_NOT_FOUND (the service), ERR_CONFLICT (nothing is being rolled out, or it is paused or not).
+ */
+MUST_CHECK int core_rollout_command(
+    struct core *core, uint64_t service, enum rollout_command command, struct error *err);
+/* Of the service, or NULL. */
+const struct rollout_row *core_rollout(const struct core *core, uint64_t service);
+/* What one of its arms was seen to do, or NULL. */
+const struct evidence_row *core_rollout_seen(
+    const struct core *core, uint64_t service, enum replica_arm arm);
+/* The revision that its main replicas are of. */
+int32_t core_service_goal(const struct core *core, uint64_t service);
+/* Evidence is in bits, logarithms of e-values to the base of 2, in units of 2^-CORE_BITS_SHIFT. */
+enum { CORE_BITS_SHIFT = 26 };
+enum rollout_test { TEST_ERRORS, TEST_LATENCY, TEST_QUALITY, TEST_DIFFERENCES, TEST_COUNT };
+
+struct rollout_verdict {
+    enum rollout_reason alarm;   /* REASON_NONE, or why it has to be aborted */
+    enum rollout_reason missing; /* REASON_NONE: the step has passed; else what is missing first */
+    int64_t worse[TEST_COUNT];   /* bits, of the tests that are made */
+    int64_t fine[TEST_COUNT];
+    int64_t alarm_bits, pass_bits; /* from which on they tell something */
+    uint32_t made;                 /* a bit for each test that is made */
+    int32_t bucket;                /* of latency, at which the canary looks worst */
+};
+/* What the rows say at that moment; baseline NULL: there is none. */
+struct rollout_verdict core_rollout_judge(const struct rollout_row *row,
+    const struct evidence_row *baseline, const struct evidence_row *canary, int64_t now_ms);
+/* Which percentage of the requests each arm gets now; the rest is ARM_MAIN's. Zeros unless all
+ * arms that the step asks have a ready replica. */
+struct rollout_split {
+    int32_t percent[ARM_COUNT];
+    bool shadow; /* the canary gets copies instead */
+};
+struct rollout_split core_rollout_split(const struct core *core, uint64_t service);
 
 /* Time passes (backoffs, deadlines, time limits, maintenance, usage decay), then a scheduling pass
  * over the queue: placements, claims, preemptions. */
@@ -252,7 +319,14 @@ enum decision_kind {
     DECISION_SERVICE_DELETE,
     DECISION_REPLICA_READY,
     DECISION_REPLICA_UNREADY,
-    DECISION_PROMISE, /* a place is kept for a job from a moment on */
+    DECISION_PROMISE,       /* a place is kept for a job from a moment on */
+    DECISION_ROLLOUT_BEGIN, /* a new revision is tried */
+    DECISION_ROLLOUT_STEP,  /* it gets the requests of a step */
+    DECISION_ROLLOUT_PAUSE,
+    DECISION_ROLLOUT_RESUME,
+    DECISION_ROLLOUT_PROMOTE,
+    DECISION_ROLLOUT_ABORT,
+    DECISION_SERVICE_SCALE,
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -260,12 +334,16 @@ struct core_decision {
     enum decision_kind kind;
     int64_t at_ms;
     uint64_t job, attempt, node, pool, team; /* 0 where it has none */
-    uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_* */
+    uint64_t service;                        /* DECISION_SERVICE_*, _REPLICA_*, _ROLLOUT_* */
     uint64_t for_job; /* DECISION_STOP, _CLAIM, _PROMISE: who gets the place */
-    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so */
+    int32_t reason;   /* enum end_reason; DECISION_REPLICA_UNREADY: END_NONE when a check said so;
+                       * DECISION_SERVICE_SCALE: enum autoscale_reason */
+    int32_t from, to; /* DECISION_SERVICE_SCALE: replicas */
     int32_t exit_status;
     int64_t lost_ms;  /* DECISION_STOP for preemption: device-milliseconds of work that it loses */
     int64_t begin_ms; /* DECISION_PROMISE: when the place is free, as far as time limits tell */
+    int32_t why;      /* DECISION_ROLLOUT_*: enum rollout_reason; REASON_NONE for the others */
+    int32_t step;     /* DECISION_ROLLOUT_STEP: from 1 */
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */

@@ -32,6 +32,13 @@ const char *const decision_names[] = {
     "replica-ready",
     "replica-unready",
     "promise",
+    "rollout-begin",
+    "rollout-step",
+    "rollout-pause",
+    "rollout-resume",
+    "rollout-promote",
+    "rollout-abort",
+    "service-scale",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

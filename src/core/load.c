@@ -12,6 +12,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/rollout.h"
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/socket.h"
@@ -423,6 +424,26 @@ static int load_replica(const struct loader *in)
     return 0;
 }
 
+static int load_rollout(const struct loader *in)
+{
+    const struct rollout_row *row = in->row;
+    struct live_service *service = FIND(in, ROW_SERVICE, struct live_service, row->service);
+    if (!service)
+        return corrupt(in, ROW_ROLLOUT, "no service");
+    const char *fault = rollout_link(LOAD(in, ROW_ROLLOUT, struct live_rollout), service);
+    return fault ? corrupt(in, ROW_ROLLOUT, fault) : 0;
+}
+
+static int load_evidence(const struct loader *in)
+{
+    const struct evidence_row *row = in->row;
+    struct live_rollout *rollout = FIND(in, ROW_ROLLOUT, struct live_rollout, row->rollout);
+    if (!rollout)
+        return corrupt(in, ROW_EVIDENCE, "no rollout");
+    const char *fault = evidence_link(LOAD(in, ROW_EVIDENCE, struct live_evidence), rollout);
+    return fault ? corrupt(in, ROW_EVIDENCE, fault) : 0;
+}
+
 static int load_allotment(const struct loader *in)
 {
     const struct allotment_row *row = in->row;
@@ -499,6 +520,8 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_ALLOTMENT] = load_allotment,
     [ROW_SPEED] = load_speed,
     [ROW_SPOT] = load_spot,
+    [ROW_ROLLOUT] = load_rollout,
+    [ROW_EVIDENCE] = load_evidence,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)

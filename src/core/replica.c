@@ -29,6 +29,7 @@
 #include "core/attempt.h"
 #include "core/core.h"
 #include "core/job.h"
+#include "core/rollout.h"
 #include "core/service.h"
 #include "core/sort.h"
 #include "core/state.h"
@@ -42,7 +43,15 @@ static void count(struct replica_counts *counts, const struct live_replica *repl
 {
     if (replica->job->row.cancel)
         return; /* told to end for good: see service.c for what exists */
-    bool newest = replica->row.revision == replica->service->row.revision;
+    const struct live_service *service = replica->service;
+    enum replica_arm arm = (enum replica_arm)replica->row.arm;
+    if (arm != ARM_MAIN) {
+        bool wanted = replica->row.revision == rollout_revision(service, arm);
+        counts->arms[arm] += wanted ? sign : 0;
+        counts->arms_ready[arm] += wanted && replica->row.ready ? sign : 0;
+        return;
+    }
+    bool newest = replica->row.revision == service_goal(service);
     counts->existing += sign;
     counts->newest += newest ? sign : 0;
     counts->ready += replica->row.ready ? sign : 0;
@@ -107,6 +116,8 @@ static void ready_set(
         replica->row.attempt = job->row.attempt;
     count(&replica->service->counts, replica, 1);
     core->replicas_ready += ready ? 1 : -1;
+    if (ready)
+        rollout_proven(core, replica->service, replica->row.revision);
     change_put(core, &replica->item);
     service_touch(core, replica->service);
     decide(core,
@@ -183,13 +194,23 @@ static bool is_unwanted(const struct live_replica *replica)
     const struct replica_counts *counts = &replica->service->counts;
     int32_t needed = service->replicas - service->unavailable;
     int32_t newest_unready = counts->newest - counts->newest_ready;
-    bool older = replica->row.revision < service->revision;
+    bool older = replica->row.revision != service_goal(replica->service);
     bool beyond = counts->newest > service->replicas;
     if (replica->row.ready)
         return (older || beyond) && counts->ready - 1 >= needed;
     if (older)
         return counts->existing - newest_unready - 1 >= needed;
     return beyond || counts->existing > service->replicas + service->surge;
+}
+
+/* Of an arm goes whatever is of another revision than it wants, and what is too many: from the
+ * youngest on, those that are not ready first. Nothing waits for them, so nothing holds them. */
+static bool arm_goes(const struct live_replica *replica)
+{
+    const struct live_service *service = replica->service;
+    enum replica_arm arm = (enum replica_arm)replica->row.arm;
+    return replica->row.revision != rollout_revision(service, arm) ||
+           service->counts.arms[arm] > rollout_wants(service, arm);
 }
 
 static void service_settle(struct core *core, struct live_service *service)
@@ -205,7 +226,8 @@ static void service_settle(struct core *core, struct live_service *service)
     }
     sort_pointers((void **)order, existing, by_unwanted, NULL);
     for (size_t i = 0; i < existing; i++) {
-        if (is_unwanted(order[i]))
+        bool main = order[i]->row.arm == ARM_MAIN;
+        if (main ? is_unwanted(order[i]) : arm_goes(order[i]))
             job_cancel(core, order[i]->job, END_REPLACED);
     }
     assert(service->counts.existing <= service->row.replicas + service->row.surge);

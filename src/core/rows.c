@@ -43,6 +43,27 @@ const char *const end_reason_names[] = {
     "moved",
     NULL,
 };
+const char *const rollout_strategy_names[] = {"none", "canary", "blue-green", "shadow", NULL};
+const char *const rollout_state_names[] = {
+    "idle", "starting", "testing", "promoted", "aborted", NULL};
+const char *const rollout_reason_names[] = {
+    "none",
+    "command",
+    "readiness",
+    "sample",
+    "bake",
+    "errors",
+    "latency",
+    "quality",
+    "differences",
+    "guard-errors",
+    "guard-latency",
+    "patience",
+    "passed",
+    NULL,
+};
+const char *const replica_arm_names[] = {"main", "baseline", "canary", NULL};
+static_assert(ARRAY_LEN(rollout_reason_names) == REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(job_state_names) == JOB_CANCELLED + 2, "a name for each state");
 static_assert(ARRAY_LEN(attempt_state_names) == ATTEMPT_ENDED + 2, "a name for each state");
@@ -339,7 +360,111 @@ static const struct column replica_columns[] = {
     ID(replica_row, attempt, PLAIN),
     FLAG(replica_row, ready),
     TIME(replica_row, since_ms, PLAIN),
+    ENUM(replica_row, arm, replica_arm_names),
 };
+
+/* One of an array: a column of its own, with its number. */
+#define ONE_OF(row, name_, member, type_)                                                          \
+    {                                                                                              \
+        .name = (name_), .type = type_, .offset = offsetof(struct row, member),                    \
+        .size = sizeof(((struct row *)0)->member)                                                  \
+    }
+#define PLAN(member, type_) ONE_OF(rollout_row, #member, plan.member, type_)
+#define STEP(n)                                                                                    \
+    ONE_OF(rollout_row, "weight_" #n, plan.weights[n], COLUMN_INT32),                              \
+        ONE_OF(rollout_row, "bake_" #n "_ms", plan.bakes_ms[n], COLUMN_LENGTH)
+
+static const struct column rollout_columns[] = {
+    ID(rollout_row, id, PLAIN),
+    ID(rollout_row, service, RELATION),
+    {.name = "strategy",
+        .type = COLUMN_ENUM,
+        .offset = offsetof(struct rollout_row, plan.strategy),
+        .size = sizeof(int32_t),
+        .names = rollout_strategy_names},
+    PLAN(steps, COLUMN_INT32),
+    STEP(0),
+    STEP(1),
+    STEP(2),
+    STEP(3),
+    STEP(4),
+    STEP(5),
+    STEP(6),
+    STEP(7),
+    PLAN(patience_ms, COLUMN_LENGTH),
+    PLAN(by_time, COLUMN_FLAG),
+    PLAN(give_up, COLUMN_FLAG),
+    PLAN(requests_min, COLUMN_INT),
+    PLAN(alpha_ppm, COLUMN_INT),
+    PLAN(error_margin_ppm, COLUMN_INT),
+    PLAN(latency_margin_ppm, COLUMN_INT),
+    PLAN(quality_margin_ppm, COLUMN_INT),
+    PLAN(guard_requests, COLUMN_INT),
+    PLAN(guard_errors_ppm, COLUMN_INT),
+    PLAN(guard_p99_us, COLUMN_INT),
+    PLAN(differences_ppm, COLUMN_INT),
+    ENUM(rollout_row, state, rollout_state_names),
+    INT32(rollout_row, step),
+    FLAG(rollout_row, paused),
+    ENUM(rollout_row, reason, rollout_reason_names),
+    INT32(rollout_row, stable),
+    INT32(rollout_row, proven),
+    TIME(rollout_row, began_ms, PLAIN),
+    TIME(rollout_row, step_ms, PLAIN),
+    ONE_OF(rollout_row, "seen_main", step_seen[ARM_MAIN], COLUMN_INT),
+    ONE_OF(rollout_row, "seen_baseline", step_seen[ARM_BASELINE], COLUMN_INT),
+    ONE_OF(rollout_row, "seen_canary", step_seen[ARM_CANARY], COLUMN_INT),
+};
+static_assert(ROLLOUT_STEPS_MAX == 8, "a column for each step");
+
+#define WITHIN(n) ONE_OF(evidence_row, "within_" #n, within[n], COLUMN_INT)
+#define SCORES(n) ONE_OF(evidence_row, "scores_" #n, scores[n], COLUMN_INT)
+
+static const struct column evidence_columns[] = {
+    ID(evidence_row, id, PLAIN),
+    ID(evidence_row, rollout, RELATION),
+    ENUM(evidence_row, arm, replica_arm_names),
+    INT(evidence_row, requests),
+    INT(evidence_row, errors),
+    WITHIN(0),
+    WITHIN(1),
+    WITHIN(2),
+    WITHIN(3),
+    WITHIN(4),
+    WITHIN(5),
+    WITHIN(6),
+    WITHIN(7),
+    WITHIN(8),
+    WITHIN(9),
+    WITHIN(10),
+    WITHIN(11),
+    WITHIN(12),
+    WITHIN(13),
+    WITHIN(14),
+    WITHIN(15),
+    WITHIN(16),
+    WITHIN(17),
+    WITHIN(18),
+    WITHIN(19),
+    WITHIN(20),
+    WITHIN(21),
+    WITHIN(22),
+    WITHIN(23),
+    SCORES(0),
+    SCORES(1),
+    SCORES(2),
+    SCORES(3),
+    SCORES(4),
+    SCORES(5),
+    SCORES(6),
+    SCORES(7),
+    SCORES(8),
+    SCORES(9),
+    SCORES(10),
+    INT(evidence_row, compared),
+    INT(evidence_row, differing),
+};
+static_assert(ROLLOUT_BUCKETS == 24 && ROLLOUT_SCORES == 11, "a column for each");
 
 static const struct column allotment_columns[] = {
     ID(allotment_row, id, PLAIN),
@@ -451,6 +576,8 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_ALLOTMENT] = DELETED("allotment", allotment_row, allotment_columns),
     [ROW_SPEED] = DELETED("speed", speed_row, speed_columns),
     [ROW_SPOT] = DELETED("spot", spot_row, spot_columns),
+    [ROW_ROLLOUT] = DELETED("rollout", rollout_row, rollout_columns),
+    [ROW_EVIDENCE] = DELETED("evidence", evidence_row, evidence_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

@@ -32,6 +32,8 @@ enum row_kind {
     ROW_ALLOTMENT, /* of a job: what a policy with rounds decided and knows of it */
     ROW_SPEED,     /* of an allotment: how fast the job is with so many ranks */
     ROW_SPOT,      /* of a job that moves between spot pools and others */
+    ROW_ROLLOUT,   /* of a service: how a new revision takes over, and how far that is */
+    ROW_EVIDENCE,  /* of a rollout: what one arm was seen to do */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -366,6 +368,104 @@ struct replica_row {
     uint64_t attempt; /* the one that was said to be ready or not; 0: none yet */
     uint8_t ready;
     int64_t since_ms; /* of ready's last change */
+    int32_t arm;      /* enum replica_arm */
+};
+
+/* What a replica is there for. */
+enum replica_arm {
+    ARM_MAIN,     /* to serve */
+    ARM_BASELINE, /* of the stable revision, as young as the canary it is compared with */
+    ARM_CANARY,   /* of the revision that is tried */
+    ARM_COUNT
+};
+
+enum rollout_strategy {
+    ROLLOUT_PLAIN, /* no row stands for it */
+    ROLLOUT_CANARY,
+    ROLLOUT_BLUE_GREEN,
+    ROLLOUT_SHADOW,
+};
+
+enum rollout_state {
+    ROLLOUT_IDLE,     /* every revision so far went in plainly */
+    ROLLOUT_STARTING, /* its replicas get ready */
+    ROLLOUT_TESTING,  /* they get a part of the requests */
+    ROLLOUT_PROMOTED, /* the new revision is the service's */
+    ROLLOUT_ABORTED,  /* the stable one stays */
+};
+
+/* Why a rollout did what it did last, or what it waits for. */
+enum rollout_reason {
+    REASON_NONE,
+    REASON_COMMAND,       /* somebody said so */
+    REASON_READY,         /* the replicas of its arms get ready */
+    REASON_SAMPLE,        /* too few requests so far */
+    REASON_BAKE,          /* the step's time is not over */
+    REASON_ERRORS,        /* errors: worse, or not shown yet to be no worse */
+    REASON_LATENCY,       /* the same for latency */
+    REASON_QUALITY,       /* and for scores */
+    REASON_DIFFERENCES,   /* and for answers to shadowed requests */
+    REASON_GUARD_ERRORS,  /* above the guard's share of errors */
+    REASON_GUARD_LATENCY, /* above the guard's latency */
+    REASON_PATIENCE,      /* nothing was shown in time */
+    REASON_PASSED,        /* every step was */
+    REASON_COUNT
+};
+extern const char *const rollout_strategy_names[];
+extern const char *const rollout_state_names[];
+extern const char *const rollout_reason_names[];
+extern const char *const replica_arm_names[];
+
+enum {
+    ROLLOUT_STEPS_MAX = 8,
+    ROLLOUT_BUCKETS = 24, /* of latency: within 2^i * 64 us, the last: all slower ones */
+    ROLLOUT_SCORES = 11,  /* 0, 0.1 .. 1 */
+};
+
+/* How a new revision takes over; probabilities in millionths. */
+struct rollout_plan {
+    int32_t strategy;
+    int32_t steps;
+    int32_t weights[ROLLOUT_STEPS_MAX];  /* percent, of the canary; the baseline gets the same */
+    int64_t bakes_ms[ROLLOUT_STEPS_MAX]; /* a step lasts at least so long */
+    int64_t patience_ms;                 /* ..and at most so long without a verdict */
+    uint8_t by_time;                     /* it passes by its time and sample alone */
+    uint8_t give_up;                     /* out of patience it is aborted, else paused */
+    int64_t requests_min;                /* of each arm, in each step */
+    int64_t alpha_ppm;
+    int64_t error_margin_ppm;
+    int64_t latency_margin_ppm;
+    int64_t quality_margin_ppm; /* 0: scores are not looked at */
+    int64_t guard_requests;
+    int64_t guard_errors_ppm;
+    int64_t guard_p99_us; /* 0: none */
+    int64_t differences_ppm;
+};
+
+struct rollout_row {
+    uint64_t id;
+    uint64_t service;
+    struct rollout_plan plan;
+    int32_t state;
+    int32_t step; /* from 0 */
+    uint8_t paused;
+    int32_t reason; /* enum rollout_reason, of the last move or of the pause */
+    int32_t stable; /* the revision that stays if this one fails */
+    int32_t proven; /* the newest revision of which a replica was ready; 0: none */
+    int64_t began_ms;
+    int64_t step_ms;              /* when the step began, or went on after a pause */
+    int64_t step_seen[ARM_COUNT]; /* requests of the arm when the step began */
+};
+
+struct evidence_row {
+    uint64_t id;
+    uint64_t rollout;
+    int32_t arm; /* ARM_BASELINE or ARM_CANARY */
+    int64_t requests;
+    int64_t errors;
+    int64_t within[ROLLOUT_BUCKETS]; /* requests by latency */
+    int64_t scores[ROLLOUT_SCORES];  /* posts by score */
+    int64_t compared, differing;     /* answers to shadowed requests */
 };
 
 struct allotment_row {

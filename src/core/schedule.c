@@ -21,6 +21,7 @@
 #include "core/preempt.h"
 #include "core/queue.h"
 #include "core/resource.h"
+#include "core/rollout.h"
 #include "core/service.h"
 #include "core/shape.h"
 #include "core/sort.h"
@@ -177,6 +178,7 @@ void core_schedule(struct core *core)
 {
     timers_run(core);
     reservations_run(core);
+    rollouts_settle(core);
     services_settle(core);
     packing_learn(core);
     allot_run(core);

@@ -12,6 +12,9 @@
  * why) and, with unavailable 0, the roll waits with it for as long as that lasts. Nothing is
  * stopped to make room; who wants that sets unavailable.
  *
+ * Beside those a rollout may want replicas in its arms (rollout.c); "the newest revision" is
+ * then the stable one until the rollout has passed: service_goal.
+ *
  * Invariants: services_wanting has, by id, exactly those services that lack a replica, whether or
  * not they have to wait after a refusal; counts are those of the rows. Numbers of replicas ascend
  * with their ids and are never used twice. */
@@ -19,6 +22,7 @@
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
+#include "core/rollout.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -40,12 +44,30 @@ struct live_service *service_find(const struct core *core, uint64_t id)
     return (struct live_service *)table_find(core, ROW_SERVICE, id);
 }
 
-int32_t service_missing(const struct live_service *service)
+int32_t service_goal(const struct live_service *service)
+{
+    const struct live_rollout *rollout = service->rollout;
+    int32_t state = rollout ? rollout->row.state : ROLLOUT_IDLE;
+    bool held = state == ROLLOUT_STARTING || state == ROLLOUT_TESTING || state == ROLLOUT_ABORTED;
+    return held ? rollout->row.stable : service->row.revision;
+}
+
+static int32_t arm_missing(const struct live_service *service, enum replica_arm arm)
 {
     const struct service_row *row = &service->row;
+    if (arm != ARM_MAIN)
+        return (int32_t)most(rollout_wants(service, arm) - service->counts.arms[arm], 0);
     int32_t missing = row->replicas - service->counts.newest;
     int32_t room = row->replicas + row->surge - service->counts.existing;
     return (int32_t)most(least(missing, room), 0);
+}
+
+int32_t service_missing(const struct live_service *service)
+{
+    int32_t missing = 0;
+    for (int arm = 0; arm < ARM_COUNT; arm++)
+        missing += arm_missing(service, (enum replica_arm)arm);
+    return missing;
 }
 
 /* ---- lists of services that need a look ----------------------------------------------------- */
@@ -92,7 +114,7 @@ void service_touch(struct core *core, struct live_service *service)
 
 int64_t services_next_ms(const struct core *core)
 {
-    int64_t next_ms = MOMENT_NEVER;
+    int64_t next_ms = rollouts_next_ms(core);
     for (size_t i = 0; i < core->services_wanting.count && next_ms > core->now_ms; i++)
         next_ms = least(next_ms, core->services_wanting.items[i]->row.not_before_ms);
     return next_ms == MOMENT_NEVER ? next_ms : most(next_ms, core->now_ms);
@@ -148,9 +170,10 @@ static struct live_service *service_create(
 }
 
 /* A new revision: what there is becomes older, and none of it counts as newest any more. */
-static void service_renew(struct live_service *live)
+static void service_renew(struct core *core, struct live_service *live)
 {
     live->row.revision++;
+    rollout_renewed(core, live);
     live->counts = replicas_count(live);
 }
 
@@ -183,8 +206,9 @@ int core_service_put(struct core *core, const struct core_service *service, uint
     bool renew = !live || service->renew;
     if (!live)
         live = service_create(core, team, service->name);
+    rollout_plan_put(core, live, &service->rollout);
     if (renew)
-        service_renew(live);
+        service_renew(core, live);
     live->row.replicas = service->replicas;
     live->row.surge = service->surge;
     live->row.unavailable = service->unavailable;
@@ -200,12 +224,39 @@ int core_service_put(struct core *core, const struct core_service *service, uint
     return 0;
 }
 
+int core_service_scale(
+    struct core *core, uint64_t id, int32_t replicas, int32_t reason, struct error *err)
+{
+    struct live_service *live = service_find(core, id);
+    if (!live)
+        return error_set(err, ERR_NOT_FOUND, "there is no service %" PRIu64, id);
+    if (live->row.deleted)
+        return error_set(err, ERR_CONFLICT, "the service is being deleted");
+    if (replicas < 0 || replicas > REPLICAS_MAX)
+        return error_set(
+            err, ERR_INVALID, "expected 0 to %d replicas, got %d", REPLICAS_MAX, replicas);
+    if (replicas == live->row.replicas)
+        return 0;
+    struct core_decision decision = {.kind = DECISION_SERVICE_SCALE,
+        .team = live->row.team,
+        .service = id,
+        .reason = reason,
+        .from = live->row.replicas,
+        .to = replicas};
+    live->row.replicas = replicas;
+    change_put(core, &live->item);
+    service_touch(core, live);
+    decide(core, decision);
+    return 0;
+}
+
 void service_vanish(struct core *core, struct live_service *service)
 {
     if (!service->row.deleted || service->replicas.count)
         return;
     idmap_remove(&core->services_by_name, name_key(service->team, service->row.name));
     service->team->services--;
+    rollout_vanish(core, service);
     vec_free(&service->replicas);
     if (service->wanting)
         wanting_set(core, service, false);
@@ -236,6 +287,26 @@ int core_service_delete(struct core *core, uint64_t id, struct error *err)
 
 /* ---- replicas that are wanted --------------------------------------------------------------- */
 
+/* At most `left` of them, over all arms; returns how many more may be named. */
+static int32_t wanted_of(
+    const struct live_service *service, int32_t left, core_wanted_fn *visit, void *context)
+{
+    int32_t number = service->row.number;
+    for (int arm = 0; arm < ARM_COUNT; arm++) {
+        int32_t missing = arm_missing(service, (enum replica_arm)arm);
+        for (int32_t n = 0; n < missing && left > 0; n++, left--) {
+            struct core_wanted wanted = {
+                .service = service->row.id,
+                .revision = rollout_revision(service, (enum replica_arm)arm),
+                .number = ++number,
+                .arm = arm,
+            };
+            visit(context, &wanted);
+        }
+    }
+    return left;
+}
+
 void core_service_wanted(const struct core *core, core_wanted_fn *visit, void *context)
 {
     int32_t left = WANTED_PER_TICK;
@@ -243,15 +314,7 @@ void core_service_wanted(const struct core *core, core_wanted_fn *visit, void *c
         const struct live_service *service = core->services_wanting.items[i];
         if (service->row.not_before_ms > core->now_ms)
             continue;
-        int32_t missing = service_missing(service);
-        for (int32_t n = 1; n <= missing && left > 0; n++, left--) {
-            struct core_wanted wanted = {
-                .service = service->row.id,
-                .revision = service->row.revision,
-                .number = service->row.number + n,
-            };
-            visit(context, &wanted);
-        }
+        left = wanted_of(service, left, visit, context);
     }
 }
 
@@ -260,8 +323,10 @@ static int check_wanted(const struct core *core, const struct live_service *serv
 {
     if (!service)
         return error_set(err, ERR_NOT_FOUND, "there is no service %" PRIu64, wanted->service);
-    if (wanted->revision != service->row.revision || wanted->number <= service->row.number ||
-        service_missing(service) == 0)
+    assert((unsigned)wanted->arm < ARM_COUNT);
+    enum replica_arm arm = (enum replica_arm)wanted->arm;
+    if (wanted->revision != rollout_revision(service, arm) ||
+        wanted->number <= service->row.number || arm_missing(service, arm) == 0)
         return error_set(err, ERR_CONFLICT,
             "replica %d of revision %d of service %s is not wanted any more", wanted->number,
             wanted->revision, core_symbol(core, service->row.name));
@@ -295,6 +360,7 @@ static void replica_create(struct core *core, struct live_service *service,
         .revision = wanted->revision,
         .number = wanted->number,
         .since_ms = core->now_ms,
+        .arm = wanted->arm,
     };
     change_new(core, ROW_REPLICA, &replica->item);
     replica_link(core, replica, service, job);
@@ -372,7 +438,7 @@ static const char *service_fault(const struct core *core, const struct live_serv
             (job->row.state != JOB_RUNNING || job->row.attempt != one->row.attempt))
             return "a replica is ready and does not run";
     }
-    return NULL;
+    return rollout_fault(service);
 }
 
 const char *services_fault(const struct core *core, uint64_t *ret_id)

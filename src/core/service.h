@@ -7,6 +7,7 @@
 
 struct live_attempt;
 struct live_job;
+struct live_rollout;
 struct live_service;
 struct live_team;
 
@@ -18,12 +19,14 @@ struct live_replica {
 };
 
 /* What a service has, without the replicas that were told to end for good: those still hold their
- * place for a while, and are nobody's any more. */
+ * place for a while, and are nobody's any more. The first four are those of ARM_MAIN. */
 struct replica_counts {
     int32_t existing;
-    int32_t newest; /* of the newest revision */
+    int32_t newest; /* of the revision that is wanted: service_goal */
     int32_t ready;
     int32_t newest_ready;
+    int32_t arms[ARM_COUNT]; /* of the arms of a rollout: those of the revision it wants there */
+    int32_t arms_ready[ARM_COUNT];
 };
 
 struct live_service {
@@ -32,8 +35,9 @@ struct live_service {
     struct live_team *team;
     VEC(struct live_replica *) replicas; /* all that have not ended; numbers ascending */
     struct replica_counts counts;
-    bool changed; /* it is in core->services_changed */
-    bool wanting; /* it is in core->services_wanting */
+    struct live_rollout *rollout; /* NULL: new revisions go in plainly */
+    bool changed;                 /* it is in core->services_changed */
+    bool wanting;                 /* it is in core->services_wanting */
 };
 
 /* ---- service.c --------------------------------------------------------------------------------
@@ -43,6 +47,9 @@ struct live_service {
 struct live_service *service_find(const struct core *core, uint64_t id);
 /* How many replicas it lacks and may have now; 0 or more. Refusals have no part in it. */
 int32_t service_missing(const struct live_service *service);
+/* The revision that its main replicas are to be of: the newest, or the stable one of a rollout that
+ * has not passed. */
+int32_t service_goal(const struct live_service *service);
 /* Its counts, or what it wants, changed: it is looked at when replicas are stopped by choice. */
 void service_touch(struct core *core, struct live_service *service);
 /* Forgets a service that is deleted, when it has no replicas left. */

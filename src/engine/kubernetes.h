@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/vec.h"
+#include "engine/engine_kubernetes.h"
 #include "engine/engine_operations.h"
 #include "engine/joblog.h"
 #include "engine/kube_client.h"
@@ -162,10 +163,6 @@ struct kubernetes {
     struct engine_site about;
     VEC(struct engine_site_node) shown;
 };
-
-/* As engine_create, for a pool with the engine kubernetes. */
-MUST_CHECK struct engine *engine_kubernetes_create(
-    const struct engine_options *options, struct error *err);
 
 /* ---- kubernetes.c -------------------------------------------------------------------------- */
 

@@ -25,7 +25,7 @@ static bool was_tried(const struct balance_tried *tried, uint64_t replica)
 static int rank(const struct table_replica *replica, const struct balance_query *query)
 {
     const struct route_replica *route = replica->route;
-    if (route->draining ||
+    if (route->draining || route->arm != query->arm ||
         (query->version != BALANCE_ANY_VERSION && query->version != route->version))
         return -1;
     bool tried = was_tried(query->tried, route->replica);

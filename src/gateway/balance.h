@@ -23,6 +23,7 @@ void balance_note(struct balance_tried *tried, uint64_t replica);
 
 struct balance_query {
     int64_t version;                   /* BALANCE_ANY_VERSION: any */
+    enum route_arm arm;                /* others are not asked */
     const struct balance_tried *tried; /* these come last, and with again == false not at all */
     bool again;
     int64_t now_ms;       /* monotonic */

@@ -60,6 +60,8 @@ static void return_member(
     member->replica = call->replica;
     member->replica_version = call->version;
     member->busy_ns = took * member->item.rows / call->rows;
+    member->queue_ns = call->began_ns - member->came_ns;
+    member->call_ns = took;
     batch_member_return(call->batcher, member);
 }
 
@@ -203,6 +205,12 @@ static void on_piece(
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
+/* The parts of a whole, as equal as can be; together they are the whole. */
+static uint64_t part_of(uint64_t whole, size_t i, size_t count)
+{
+    return whole * (i + 1) / count - whole * i / count;
+}
+
 static struct batch_call *create_call(struct batch_service *service, struct batch_group *group,
     const struct table_replica *replica, struct batch_member **members, size_t count)
 {
@@ -219,6 +227,8 @@ static struct batch_call *create_call(struct batch_service *service, struct batc
     for (size_t i = 0; i < count; i++) {
         call->members[i] = members[i];
         call->rows += members[i]->item.rows;
+        members[i]->batch_size = count;
+        members[i]->batch_micro = part_of(1000000, i, count);
     }
     TAILQ_INSERT_TAIL(&service->batcher->calls, call, link);
     group->calls++;

@@ -62,8 +62,11 @@ struct batch_member {
     char content_type[BATCH_TYPE_BYTES];
     uint64_t replica;
     int64_t replica_version;
-    int64_t busy_ns; /* its share of the call */
-    bool failed;     /* the call was tried, and failed */
+    int64_t busy_ns;           /* its share of the call */
+    int64_t queue_ns, call_ns; /* until the call began, and the call */
+    uint64_t batch_size;       /* requests of the call */
+    uint64_t batch_micro;      /* its part of the call, in millionths */
+    bool failed;               /* the call was tried, and failed */
     enum http_failure failure;
 };
 TAILQ_HEAD(batch_members, batch_member);

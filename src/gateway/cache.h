@@ -34,6 +34,10 @@ struct cache_answer {
     const char *body;
     size_t body_length;
     size_t bytes; /* of all this */
+    /* Whose it is and what getting it took: set by who made it, before others see it. */
+    uint64_t replica;
+    int64_t version;
+    uint64_t took_us, input_tokens, output_tokens;
 };
 
 /* A copy of all that it is given, with one reference, of the caller. */

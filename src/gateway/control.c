@@ -6,12 +6,18 @@
 #include "wire/http.h"
 
 #include <assert.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
 #include <unistd.h>
 
-enum { LEAVE_MS = 10000 };
+enum {
+    LEAVE_MS = 10000,
+    NEWS_MS = 1000, /* GET /load/next is answered after this if not before */
+    LISTENERS_MAX = 16,
+};
 
 /* A PUT /routes whose table is not yet in use everywhere. */
 struct waiting {
@@ -21,7 +27,18 @@ struct waiting {
     uint64_t sequence;
 };
 
+/* A GET /load/next that is not answered yet. */
+struct listener {
+    TAILQ_ENTRY(listener) link;
+    struct control *control;
+    struct http_request *request;
+    struct event timer;
+};
+
 struct control {
+    struct event_base *base;
+    TAILQ_HEAD(, listener) listeners;
+    int listener_count;
     struct http_server *http;
     struct control_host host;
     uint64_t used; /* the sequence that every worker has */
@@ -105,6 +122,66 @@ static void get_metrics(struct control *control, struct http_request *request)
     respond_text(request, "text/plain; version=0.0.4", &body);
 }
 
+/* ---- the load -------------------------------------------------------------------------------- */
+
+static void get_load(struct control *control, struct http_request *request)
+{
+    struct strbuf body = {0};
+    control->host.write_load(control->host.context, &body);
+    respond_text(request, "application/json", &body);
+}
+
+static void listener_free(struct listener *listener)
+{
+    TAILQ_REMOVE(&listener->control->listeners, listener, link);
+    listener->control->listener_count--;
+    event_del(&listener->timer);
+    free(listener);
+}
+
+static void on_deaf(void *context)
+{
+    listener_free(context);
+}
+
+static void listener_answer(struct listener *listener)
+{
+    struct control *control = listener->control;
+    struct http_request *request = listener->request;
+    listener_free(listener);
+    get_load(control, request);
+}
+
+static void on_news_due(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    listener_answer(context);
+}
+
+static void get_next_load(struct control *control, struct http_request *request)
+{
+    static const struct timeval due = {NEWS_MS / 1000, NEWS_MS % 1000 * 1000};
+    if (control->listener_count >= LISTENERS_MAX) {
+        get_load(control, request);
+        return;
+    }
+    struct listener *listener = mem_alloc(1, sizeof *listener);
+    listener->control = control;
+    listener->request = request;
+    TAILQ_INSERT_TAIL(&control->listeners, listener, link);
+    control->listener_count++;
+    evtimer_assign(&listener->timer, control->base, on_news_due, listener);
+    evtimer_add(&listener->timer, &due);
+    http_request_on_cancel(request, on_deaf, listener);
+}
+
+void control_load_changed(struct control *control)
+{
+    /* An answer may lead to another question at once: each of those that wait now gets one. */
+    for (int left = control->listener_count; left > 0; left--)
+        listener_answer(TAILQ_FIRST(&control->listeners));
+}
+
 static void on_request(struct http_request *request, void *context)
 {
     static const struct {
@@ -114,6 +191,8 @@ static void on_request(struct http_request *request, void *context)
         {"PUT", "/routes", put_routes},
         {"GET", "/status", get_status},
         {"GET", "/metrics", get_metrics},
+        {"GET", "/load", get_load},
+        {"GET", "/load/next", get_next_load},
     };
     struct error err;
     /* The socket's mode says so already; a mode can be changed by mistake. */
@@ -130,7 +209,8 @@ static void on_request(struct http_request *request, void *context)
             return;
         }
     }
-    error_set(&err, ERR_NOT_FOUND, "there is PUT /routes, GET /status and GET /metrics");
+    error_set(&err, ERR_NOT_FOUND,
+        "there is PUT /routes, GET /status, GET /metrics, GET /load and GET /load/next");
     respond_error(request, &err);
 }
 
@@ -140,6 +220,8 @@ int control_open(struct event_base *base, const char *path, int fd, const struct
     struct control *control = mem_alloc(1, sizeof *control);
     control->host = *host;
     TAILQ_INIT(&control->waiting);
+    TAILQ_INIT(&control->listeners);
+    control->base = base;
     struct http_server_options options = {.handler = on_request, .ctx = control};
     control->http = http_server_create(base, &options);
     int rc = fd < 0 ? http_server_listen_unix(control->http, path, 0600, err)
@@ -168,6 +250,6 @@ void control_close(struct control *control)
     if (!control)
         return;
     http_server_destroy(control->http);
-    assert(TAILQ_EMPTY(&control->waiting));
+    assert(TAILQ_EMPTY(&control->waiting) && TAILQ_EMPTY(&control->listeners));
     free(control);
 }

@@ -19,6 +19,8 @@ struct control_host {
     /* Appends the document of GET /status, and of GET /metrics. */
     void (*write_status)(void *context, struct strbuf *out);
     void (*write_metrics)(void *context, struct strbuf *out);
+    /* That of GET /load. */
+    void (*write_load)(void *context, struct strbuf *out);
 };
 
 /* Listens on the Unix socket path, mode 0600; fd: a socket that listens there already and is taken
@@ -30,5 +32,7 @@ int control_fd(const struct control *control);
 /* Another process takes the socket over: nothing more is accepted, what waits is answered. */
 void control_leave(struct control *control);
 void control_close(struct control *control); /* NULL is fine */
+/* A service holds requests: answers those who wait for news of the load. */
+void control_load_changed(struct control *control);
 /* Every worker uses this table now, or a later one: answers those who wait for it. */
 void control_routes_used(struct control *control, uint64_t sequence);

@@ -66,6 +66,11 @@ void gateway_stop(const char *data_dir);
  *                     After a 204 a replica that is draining, or not in the routes, only ever has
  *                     fewer requests outstanding.
  *     GET /metrics    the figures in Prometheus' text form.
+ *     GET /load       {"incarnation", "services": [{"service", "arrived", "ended", "open",
+ * "waiting", "held", "busyUs", "latency"}]} of services that are measured: requests since the
+ * gateway began, now, and how long they were there together; latency is a histogram of
+ * base/histogram.h, in microseconds. GET /load/next  the same after a second, or as soon as a
+ * service without replicas holds requests that it did not hold before.
  *
  * A server that comes back with older state (a restored backup) has to go on above the generation
  * that GET /status gives. */

@@ -1,11 +1,15 @@
 /* The stages of a request: who asks, for what, with which body, at which replica. See relay.h. */
 #include "gateway/relay.h"
 #include "gateway/answer.h"
+#include "gateway/key_memo.h"
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -15,7 +19,6 @@
 
 #include <assert.h>
 #include <event2/event.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,23 +39,28 @@ static int64_t now_ms(void)
 /* "Authorization: Bearer KEY" before "X-API-Key: KEY"; NULL without either. */
 static const char *key_text(const struct http_request *request)
 {
-    const char *value = http_request_header(request, "Authorization");
+    const char *value = http_request_known(request, HTTP_NAME_AUTHORIZATION);
     if (value && !strncasecmp(value, "Bearer ", 7)) {
         value += 7;
         return value + strspn(value, " ");
     }
-    return http_request_header(request, "X-API-Key");
+    return http_request_known(request, HTTP_NAME_X_API_KEY);
 }
 
 /* Looked up in each turn of the loop that needs it: keys are taken away by new routes. */
 static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
-    relay->key = text ? route_table_key(relay->view->table, text, clock_wall_ms()) : NULL;
+    relay->key =
+        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_ms()) : NULL;
     const char *id = relay->key ? relay->key->id : "";
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+    relay->asker[0] = '\0';
+    if (relay->key && relay->key->team &&
+        !memccpy(relay->asker, relay->key->team, 0, sizeof relay->asker))
+        relay->asker[sizeof relay->asker - 1] = '\0';
 }
 
 const struct route_key *relay_key(struct relay *relay)
@@ -129,8 +137,7 @@ static enum stage_result stage_service(struct relay *relay)
     const char *route =
         relay->target.ask == ASK_FORWARD_BODY ? relay->body.scan.model : relay->target.route;
     const struct table_service *service = route_table_service(relay->view->table, route);
-    /* Known from stage_key unless the body was waited for; hashing it again costs more than any
-     * other part of this. */
+    /* Known from stage_key unless the body was waited for. */
     const struct route_key *key = relay_key(relay);
     if (!service || !route_allows(service->route, key))
         return key ? refuse_route(relay, route) : refuse_key(relay);
@@ -138,6 +145,8 @@ static enum stage_result stage_service(struct relay *relay)
         return refuse_route(relay, route);
     relay->terms = service->terms;
     terms_hold(relay->terms, relay->view->number);
+    relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -155,7 +164,7 @@ static void on_look_again(evutil_socket_t fd, short what, void *context)
     relay_go(context);
 }
 
-static void stop_waiting(struct relay *relay)
+void relay_stop_waiting(struct relay *relay)
 {
     if (!relay->is_waiting)
         return;
@@ -164,6 +173,19 @@ static void stop_waiting(struct relay *relay)
     figure_set(relay->view->figures, FIGURE_WAITING, relay->view->waiting_count);
     relay->is_waiting = false;
     event_del(&relay->timer);
+}
+
+void relay_wait(struct relay *relay, int64_t ms)
+{
+    struct worker_view *view = relay->view;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    assert(!relay->is_waiting);
+    relay->is_waiting = true;
+    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
+    view->waiting_count++;
+    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
+    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
+    evtimer_add(&relay->timer, &wait);
 }
 
 static enum stage_result refuse_busy(struct relay *relay)
@@ -180,18 +202,12 @@ static enum stage_result wait_for_replica(struct relay *relay)
     int64_t now = now_ms();
     if (relay->wait_until_ms == 0)
         relay->wait_until_ms = now + WORKER_WAIT_MS;
-    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
+    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX ||
+        (relay->care && relay_care_instead(relay)))
         return refuse_busy(relay);
     relay->tried.count = 0;
-    relay->is_waiting = true;
-    TAILQ_INSERT_TAIL(&view->waiting, relay, link);
-    view->waiting_count++;
-    figure_set(view->figures, FIGURE_WAITING, view->waiting_count);
     int64_t step = relay->wait_until_ms - now;
-    step = step > WAIT_STEP_MS ? WAIT_STEP_MS : step;
-    struct timeval wait = {0, (suseconds_t)(step * 1000)};
-    evtimer_assign(&relay->timer, view->base, on_look_again, relay);
-    evtimer_add(&relay->timer, &wait);
+    relay_wait(relay, step > WAIT_STEP_MS ? WAIT_STEP_MS : step);
     return STAGE_WAITS;
 }
 
@@ -199,13 +215,14 @@ static enum stage_result stage_replica(struct relay *relay)
 {
     const struct table_service *service =
         route_table_service(relay->view->table, relay->terms->route);
-    stop_waiting(relay);
+    relay_stop_waiting(relay);
     if (!service) {
         relay_refuse(
             relay, 404, "model_not_found", "there is no model \"%s\"", relay->terms->route);
         return STAGE_ENDED;
     }
     struct balance_query query = {.version = relay->target.version,
+        .arm = relay_split_arm(relay),
         .tried = &relay->tried,
         .again = relay->again,
         .now_ms = now_ms(),
@@ -213,7 +230,7 @@ static enum stage_result stage_replica(struct relay *relay)
         .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
     if (relay->tried.count < BALANCE_TRIED_MAX)
-        relay->picked = balance_pick(service, &query, &relay->view->turn);
+        relay->picked = relay_split_pick(service, &query, &relay->view->turn);
     if (relay->picked)
         relay_affine_note(relay, relay->picked->route->replica);
     return relay->picked ? STAGE_DONE : wait_for_replica(relay);
@@ -235,12 +252,17 @@ static stage_fn *const stages[] = {
     stage_here,
     relay_stage_model,
     stage_service,
+    relay_stage_labels,
+    relay_stage_care,
     relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_try,
     relay_stage_limits,
     relay_stage_guard,
     relay_stage_cache,
+    relay_stage_circuit,
+    relay_stage_hold,
     relay_stage_turn,
     relay_stage_usage,
     relay_stage_batch,
@@ -248,13 +270,24 @@ static stage_fn *const stages[] = {
     relay_stage_forward,
 };
 
+static enum relay_wait wait_of(stage_fn *stage)
+{
+    if (stage == relay_stage_turn || stage == stage_replica)
+        return WAIT_QUEUE;
+    if (stage == relay_stage_cache)
+        return WAIT_CACHE;
+    return stage == relay_stage_batch ? WAIT_BATCH : WAIT_NONE;
+}
+
 void relay_go(struct relay *relay)
 {
+    relay_wait_over(relay);
     while (relay->stage < ARRAY_LEN(stages)) {
         enum stage_result result = stages[relay->stage](relay);
         if (result == STAGE_ENDED)
             return;
         if (result == STAGE_WAITS) {
+            relay_wait_begin(relay, wait_of(stages[relay->stage]));
             relay->key = NULL;
             relay->picked = NULL;
             return;
@@ -263,20 +296,41 @@ void relay_go(struct relay *relay)
     }
 }
 
-void relay_choose_again(struct relay *relay)
+static void go_from(struct relay *relay, stage_fn *stage)
 {
     relay->stage = 0;
-    while (stages[relay->stage] != stage_replica)
+    while (stages[relay->stage] != stage)
         relay->stage++;
     relay_go(relay);
 }
 
+void relay_choose_again(struct relay *relay)
+{
+    go_from(relay, stage_replica);
+}
+
+void relay_enter_service(struct relay *relay)
+{
+    go_from(relay, relay_stage_rights);
+}
+
 /* ---- begin and end --------------------------------------------------------------------------- */
+
+/* Never the same twice: what the worker drew at its start, and a number that comes once in 2^64. It
+ * is a name and no secret. */
+static void make_id(char id[ID_LENGTH + 1], struct worker_view *view)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint64_t halves[] = {view->names_begin, prng_next(&view->names)};
+    for (size_t i = 0; i < ID_LENGTH; i++)
+        id[i] = digits[halves[i / 16] >> (60 - i % 16 * 4) & 15];
+    id[ID_LENGTH] = '\0';
+}
 
 /* The client's, if it can be a header's value and a log's; else one of our own. */
 static void set_id(struct relay *relay)
 {
-    const char *given = http_request_header(relay->request, "X-Request-ID");
+    const char *given = http_request_known(relay->request, HTTP_NAME_X_REQUEST_ID);
     size_t length = given ? strlen(given) : 0;
     bool fine = length > 0 && length < sizeof relay->id;
     for (size_t i = 0; fine && i < length; i++)
@@ -285,13 +339,7 @@ static void set_id(struct relay *relay)
         memcpy(relay->id, given, length + 1);
         return;
     }
-    struct worker_view *view = relay->view;
-    if (view->random_left < ID_LENGTH / 2) {
-        randombytes_buf(view->random, sizeof view->random);
-        view->random_left = sizeof view->random;
-    }
-    view->random_left -= ID_LENGTH / 2;
-    sodium_bin2hex(relay->id, ID_LENGTH + 1, view->random + view->random_left, ID_LENGTH / 2);
+    make_id(relay->id, relay->view);
 }
 
 /* The client went away. */
@@ -351,16 +399,19 @@ void relay_free(struct relay *relay)
     relay_cache_leave(relay, false);
     relay_batch_leave(relay);
     relay_turn_leave(relay);
-    stop_waiting(relay);
+    relay_hold_leave(relay);
+    relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     relay->view->held_bytes -= relay->body.held.length;
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
     figure_add(relay->view->figures, FIGURE_OPEN, -1);
-    if (relay->terms)
-        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    if (relay->care)
+        relay_care_free(relay);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     relay_guard_free(relay);
     relay_usage_free(relay);
     free(relay);

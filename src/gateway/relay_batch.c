@@ -50,13 +50,15 @@ static struct batch_member *member_of_leave(struct post *post)
 /* Counts the member's part of the call as an attempt of its relay. */
 static void note_attempt(struct relay *relay, const struct batch_member *member)
 {
-    struct usage_series series = {.version = member->replica_version, .replica = member->replica};
-    snprintf(series.service, sizeof series.service, "%s", relay->terms->service);
-    memcpy(series.key, relay->key_id, sizeof series.key);
-    relay->attempt.counts = usage_counts_of(relay->view->usage, &series);
+    relay->attempt.counts = relay_counts_of(relay, member->replica_version, member->replica);
     relay->attempt.replica = member->replica;
     relay->attempt.version = member->replica_version;
     usage_add(&relay->attempt.counts->busy_us, (uint64_t)member->busy_ns / 1000);
+    relay_wait_over(relay);
+    relay->times.queue_ns += member->queue_ns;
+    relay->times.model_ns += member->call_ns;
+    relay->times.batch_size = member->batch_size;
+    relay->times.batch_micro = member->batch_micro;
 }
 
 static void answer_member(struct relay *relay, struct batch_member *member)

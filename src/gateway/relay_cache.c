@@ -17,6 +17,7 @@
 #include "gateway/post.h"
 #include "gateway/relay.h"
 #include "gateway/relay_guard.h"
+#include "gateway/token_tail.h"
 #include "wire/http.h"
 #include "wire/http_parse.h"
 
@@ -320,6 +321,11 @@ static enum stage_result give_again(struct relay *relay)
         "Age", arena_printf(arena, "%" PRId64, (now_ms() - answer->made_ms) / 1000)};
     figure_add(
         relay->view->figures, relay->cache->shared ? FIGURE_CACHE_SHARED : FIGURE_CACHE_HITS, 1);
+    relay->attempt.counts = relay_counts_of(relay, answer->version, answer->replica);
+    relay->times.cached = true;
+    relay->times.saved_us = answer->took_us;
+    relay->times.saved_input = answer->input_tokens;
+    relay->times.saved_output = answer->output_tokens;
     /* The ticket goes with the relay, which ends in here: the answer has to stay. */
     cache_answer_ref(answer);
     bool same = none_match(relay, answer->etag);
@@ -457,10 +463,14 @@ static bool cache_end(struct relay *relay)
         if (!is_own(answer->fields[i].name))
             fields[count++] = (struct cache_field){answer->fields[i].name, answer->fields[i].value};
     }
-    settle(relay,
-        cache_answer_create(answer->status, fields, count, ticket->etag, strbuf_text(&ticket->body),
-            ticket->body.length, now_ms()),
-        false);
+    struct cache_answer *kept = cache_answer_create(answer->status, fields, count, ticket->etag,
+        strbuf_text(&ticket->body), ticket->body.length, now_ms());
+    kept->replica = relay->attempt.replica;
+    kept->version = relay->attempt.version;
+    kept->took_us = (uint64_t)relay->times.model_ns / 1000;
+    if (answer->tail)
+        (void)token_tail_find(answer->tail, &kept->input_tokens, &kept->output_tokens);
+    settle(relay, kept, false);
     return true;
 }
 

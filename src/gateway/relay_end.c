@@ -5,6 +5,9 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
+#include "gateway/log_line.h"
+#include "gateway/relay_care.h"
+#include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -14,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STATUS_CANCELLED = 499, PATH_LOGGED_MAX = 512 };
+enum { STATUS_CANCELLED = 499 };
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
@@ -70,6 +73,8 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     struct strbuf text = {0}, body = {0};
     enum protocol protocol = relay->target.protocol;
     va_list args;
+    if (relay->care && relay_care_refused(relay, status, code))
+        return;
     va_start(args, format);
     strbuf_vprintf(&text, format, args);
     va_end(args);
@@ -87,158 +92,73 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     strbuf_finish(&body);
 }
 
-/* ---- counts ---------------------------------------------------------------------------------- */
-
-static size_t latency_bucket(uint64_t us)
+static struct relay_tokens reported_tokens(const struct relay *relay)
 {
-    size_t i = 0;
-    while (i < ARRAY_LEN(((struct usage_counts *)0)->latency) - 1 && us > (uint64_t)64 << i)
-        i++;
-    return i;
-}
-
-/* What the replica said that it cost. */
-struct reported {
-    bool known;
-    uint64_t input, output;
-};
-
-static struct reported reported_tokens(const struct relay *relay)
-{
-    struct reported tokens = {0};
+    struct relay_tokens tokens = {0};
     if (relay->answer.tail)
         tokens.known = token_tail_find(relay->answer.tail, &tokens.input, &tokens.output);
     return tokens;
 }
 
-static uint64_t *outcome_of(struct usage_counts *counts, int status, enum relay_end end)
-{
-    if (end == RELAY_CANCELLED)
-        return &counts->cancelled;
-    if (end == RELAY_BROKEN || status >= 500)
-        return &counts->failed;
-    return status >= 400 ? &counts->refused : &counts->succeeded;
-}
-
-/* A request that never reached a replica counts for the service and the key. */
-static struct usage_counts *counts_of(const struct relay *relay)
-{
-    if (relay->attempt.counts)
-        return relay->attempt.counts;
-    struct usage_series series = {0};
-    strcpy(series.service, relay->terms->service);
-    memcpy(series.key, relay->key_id, USAGE_NAME);
-    return usage_counts_of(relay->view->usage, &series);
-}
-
-static void count(
-    const struct relay *relay, enum relay_end end, uint64_t us, const struct reported *tokens)
-{
-    struct usage_counts *counts = counts_of(relay);
-    usage_add(&counts->requests, 1);
-    usage_add(outcome_of(counts, relay->answer.status, end), 1);
-    usage_add(&counts->bytes_in, (uint64_t)relay->body.received);
-    usage_add(&counts->bytes_out, (uint64_t)relay->answer.bytes);
-    usage_add(&counts->latency_us_sum, us);
-    usage_add(&counts->latency[latency_bucket(us)], 1);
-    usage_add(&counts->input_tokens, tokens->input);
-    usage_add(&counts->output_tokens, tokens->output);
-}
-
 /* ---- the log --------------------------------------------------------------------------------- */
 
-/* The log was the dearest part of a request: its lines are put together without formats, in memory
- * that the worker keeps. The name of a member is written with the comma and colon around it. */
-
-static void put_number(struct strbuf *out, const char *member, int64_t number)
-{
-    strbuf_puts(out, member);
-    strbuf_int(out, number);
-}
-
-static void put_text(struct strbuf *out, const char *member, const char *text)
-{
-    strbuf_puts(out, member);
-    strbuf_json(out, text);
-}
-
-static void put_thousandths(struct strbuf *out, int64_t number)
-{
-    char digits[4] = {
-        '.', (char)('0' + number / 100), (char)('0' + number / 10 % 10), (char)('0' + number % 10)};
-    strbuf_append(out, digits, sizeof digits);
-}
-
-/* Milliseconds with three digits, without floating point. */
-static void put_ms(struct strbuf *out, const char *member, int64_t ns)
-{
-    put_number(out, member, ns / 1000000);
-    put_thousandths(out, ns / 1000 % 1000);
-}
-
-/* The second's text is made once for all requests of the second. */
-static void put_moment(struct worker_view *view, struct strbuf *out)
-{
-    int64_t now_ms = clock_wall_ms();
-    if (now_ms / 1000 != view->moment_s) {
-        view->moment_s = now_ms / 1000;
-        quantity_time(view->moment_s * 1000, view->moment);
-    }
-    strbuf_puts(out, "{\"time\":\"");
-    strbuf_append(out, view->moment, strcspn(view->moment, "Z"));
-    put_thousandths(out, now_ms % 1000);
-    strbuf_puts(out, "Z\"");
-}
-
-static void put_path(struct strbuf *out, const char *path)
-{
-    char cut[PATH_LOGGED_MAX + 1];
-    size_t length = strnlen(path, PATH_LOGGED_MAX);
-    memcpy(cut, path, length);
-    cut[length] = '\0';
-    put_text(out, ",\"path\":", cut);
-}
-
-static void log_line(const struct relay *relay, enum relay_end end, int64_t now_ns)
+static void log_request(const struct relay *relay, enum relay_end end, int64_t now_ns)
 {
     static const char *const ends[] = {"complete", "cancelled", "broken"};
     const struct relay_answer *answer = &relay->answer;
-    struct strbuf *line = &relay->view->line;
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
-    strbuf_clear(line);
-    put_moment(relay->view, line);
-    put_text(line, ",\"id\":", relay->id);
-    put_text(line, ",\"key\":", relay->key_id);
-    put_text(line, ",\"method\":", http_request_method(relay->request));
-    put_path(line, http_request_path(relay->request));
-    put_text(line, ",\"route\":", relay->terms ? relay->terms->route : "");
-    put_number(line, ",\"version\":", relay->attempt.version);
-    put_number(line, ",\"replica\":", (int64_t)relay->attempt.replica);
-    put_number(line, ",\"status\":", unanswered ? STATUS_CANCELLED : answer->status);
-    put_text(line, ",\"end\":", ends[end]);
-    put_number(line, ",\"bytesIn\":", relay->body.received);
-    put_number(line, ",\"bytesOut\":", answer->bytes);
-    put_number(line, ",\"retries\":", relay->retries);
-    if (answer->first_ns)
-        put_ms(line, ",\"firstMs\":", answer->first_ns - relay->began_ns);
-    put_ms(line, ",\"totalMs\":", now_ns - relay->began_ns);
-    put_text(line, ",\"client\":", http_request_peer(relay->request)->address);
-    strbuf_puts(line, "}\n");
-    access_log_write(relay->view->log, line->text, line->length);
+    char text[LOG_LINE_BYTES];
+    struct log_line line = {
+        .wall_ms = clock_wall_ms(),
+        .id = relay->id,
+        .key = relay->key_id,
+        .method = http_request_method(relay->request),
+        .path = http_request_path(relay->request),
+        .route = relay->terms ? relay->terms->route : "",
+        .version = relay->attempt.version,
+        .replica = (int64_t)relay->attempt.replica,
+        .arm = relay->arm != ROUTE_ARM_MAIN ? route_arm_names[relay->arm] : NULL,
+        .status = unanswered ? STATUS_CANCELLED : answer->status,
+        .end = ends[end],
+        .bytes_in = relay->body.received,
+        .bytes_out = answer->bytes,
+        .retries = relay->retries,
+        .first_ns = answer->first_ns ? answer->first_ns - relay->began_ns : -1,
+        .total_ns = now_ns - relay->began_ns,
+        .client = http_request_peer(relay->request)->address,
+    };
+    char tried[LOG_LINE_TEXT_BYTES];
+    if (relay->care)
+        relay_care_log(relay, &line, tried);
+    size_t length = log_line_write(&line, &relay->view->moment, text);
+    access_log_write(relay->view->log, text, length);
+}
+
+/* For the service that is asked now, and its limits. */
+static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
+{
+    const struct relay_tokens tokens = reported_tokens(relay);
+    relay_count(relay, end, now_ns, &tokens);
+    if (relay->limits)
+        relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+    if (relay->care)
+        relay_care_counted(relay, end);
+    relay_load_end(relay, end, now_ns);
+}
+
+void relay_account_try(struct relay *relay)
+{
+    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns());
 }
 
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->terms) {
-        const struct reported tokens = reported_tokens(relay);
-        count(relay, end, (uint64_t)(now_ns - relay->began_ns) / 1000, &tokens);
-        if (relay->limits)
-            relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
-    }
+    if (relay->terms && !(relay->care && relay->care->counted))
+        account_service(relay, end, now_ns);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);
-    log_line(relay, end, now_ns);
+    log_request(relay, end, now_ns);
 }

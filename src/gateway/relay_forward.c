@@ -1,9 +1,9 @@
 /* The exchange with a replica: the request is passed on, the answer streamed back, both as fast as
  * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
+#include "gateway/answer.h"
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
-
-#include "gateway/answer.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -16,39 +16,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 /* ---- the request's head ---------------------------------------------------------------------- */
 
 /* Fields that end here: hop by hop (RFC 9110, 7.6.1), the agent's to write, or the client's proof
  * of who it is, which no replica needs to see. */
-static const char *const dropped_of_request[] = {"Connection", "Keep-Alive", "Proxy-Connection",
-    "Proxy-Authorization", "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
-    "Content-Length", "Host", "Expect", "Authorization", "X-API-Key", "X-Request-ID"};
+#define DROPPED_OF_REQUEST                                                                         \
+    (HTTP_NAME_BIT(HTTP_NAME_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_KEEP_ALIVE) |                   \
+        HTTP_NAME_BIT(HTTP_NAME_PROXY_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_PROXY_AUTHORIZATION) | \
+        HTTP_NAME_BIT(HTTP_NAME_PROXY_AUTHENTICATE) | HTTP_NAME_BIT(HTTP_NAME_TE) |                \
+        HTTP_NAME_BIT(HTTP_NAME_TRAILER) | HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING) |            \
+        HTTP_NAME_BIT(HTTP_NAME_UPGRADE) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |               \
+        HTTP_NAME_BIT(HTTP_NAME_HOST) | HTTP_NAME_BIT(HTTP_NAME_EXPECT) |                          \
+        HTTP_NAME_BIT(HTTP_NAME_AUTHORIZATION) | HTTP_NAME_BIT(HTTP_NAME_X_API_KEY) |              \
+        HTTP_NAME_BIT(HTTP_NAME_X_REQUEST_ID))
 /* The server writes these, or they say something about the connection to the replica, or about all
  * of the gateway's address, which is not for one team's replica to say. */
-static const char *const dropped_of_answer[] = {"Connection", "Keep-Alive", "Proxy-Connection",
-    "Proxy-Authenticate", "TE", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Date",
-    "X-Request-ID", "X-Content-Type-Options", "Alt-Svc", "Clear-Site-Data",
-    "Strict-Transport-Security"};
-
-/* Names that begin with another letter, which are most, are not compared further. */
-static bool is_among(const char *name, const char *const *names, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (((name[0] ^ names[i][0]) & 0x5f) == 0 && !strcasecmp(name, names[i]))
-            return true;
-    }
-    return false;
-}
+#define DROPPED_OF_ANSWER                                                                          \
+    (HTTP_NAME_BIT(HTTP_NAME_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_KEEP_ALIVE) |                   \
+        HTTP_NAME_BIT(HTTP_NAME_PROXY_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_PROXY_AUTHENTICATE) |  \
+        HTTP_NAME_BIT(HTTP_NAME_TE) | HTTP_NAME_BIT(HTTP_NAME_TRAILER) |                           \
+        HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING) | HTTP_NAME_BIT(HTTP_NAME_UPGRADE) |            \
+        HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) | HTTP_NAME_BIT(HTTP_NAME_DATE) |                  \
+        HTTP_NAME_BIT(HTTP_NAME_X_REQUEST_ID) | HTTP_NAME_BIT(HTTP_NAME_X_CONTENT_TYPE_OPTIONS) |  \
+        HTTP_NAME_BIT(HTTP_NAME_ALT_SVC) | HTTP_NAME_BIT(HTTP_NAME_CLEAR_SITE_DATA) |              \
+        HTTP_NAME_BIT(HTTP_NAME_STRICT_TRANSPORT_SECURITY))
 
 /* Every Connection field names fields that are for one hop only. */
 static bool connection_names(const struct http_request *request, const char *name)
 {
     struct http_field field;
     for (size_t i = 0; http_request_header_at(request, i, &field); i++) {
-        if (!strcasecmp(field.name, "Connection") &&
-            http_list_has(field.value, strlen(field.value), name))
+        if (field.known == HTTP_NAME_CONNECTION &&
+            http_list_has(field.value, field.value_length, name))
             return true;
     }
     return false;
@@ -56,11 +56,11 @@ static bool connection_names(const struct http_request *request, const char *nam
 
 /* Answers of the OpenAI API say what is to be counted, and guards read them: they are not to be
  * compressed. */
-static bool is_for_replica(const struct relay *relay, const char *name)
+static uint64_t dropped_of_request(const struct relay *relay)
 {
-    return !is_among(name, dropped_of_request, ARRAY_LEN(dropped_of_request)) &&
-           ((relay->target.protocol != PROTOCOL_OPENAI && !relay->terms->guards_answers) ||
-               strcasecmp(name, "Accept-Encoding") != 0);
+    bool read = relay->target.protocol == PROTOCOL_OPENAI || relay->terms->guards_answers ||
+                (relay->care && relay->care->part == CARE_SMALL);
+    return DROPPED_OF_REQUEST | (read ? HTTP_NAME_BIT(HTTP_NAME_ACCEPT_ENCODING) : 0);
 }
 
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
@@ -70,14 +70,18 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     while (http_request_header_at(relay->request, all, &field))
         all++;
     struct http_field *fields =
-        arena_alloc(http_request_arena(relay->request), all + 1, sizeof *fields);
-    bool connection = http_request_header(relay->request, "Connection") != NULL;
+        arena_alloc(http_request_arena(relay->request), all + 2, sizeof *fields);
+    bool connection = http_request_known(relay->request, HTTP_NAME_CONNECTION) != NULL;
+    uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
-        if (is_for_replica(relay, field.name) &&
+        if (!http_name_among(field.known, dropped) &&
+            !(relay->care && relay_deadline_owns(relay, field.name)) &&
             !(connection && connection_names(relay->request, field.name)))
             fields[count++] = field;
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    if (relay->care)
+        count += relay_deadline_field(relay, &fields[count]);
     *ret_count = count;
     return fields;
 }
@@ -110,12 +114,13 @@ static void note_outcome(struct relay *relay, bool failed)
 }
 
 /* The exchange has ended by itself: it must not be cancelled any more. */
-static void attempt_close(struct relay *relay, bool failed)
+void relay_attempt_close(struct relay *relay, bool failed)
 {
     struct relay_attempt *attempt = &relay->attempt;
+    int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
     attempt->exchange = NULL;
-    usage_add(
-        &attempt->counts->busy_us, (uint64_t)(clock_monotonic_ns() - attempt->began_ns) / 1000);
+    usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
+    relay->times.model_ns += took_ns;
     if (relay->batch_counts)
         relay_batch_attempt_over(relay);
     replica_state_done(attempt->state, failed);
@@ -124,10 +129,19 @@ static void attempt_close(struct relay *relay, bool failed)
 
 void relay_attempt_end(struct relay *relay, bool failed)
 {
+    if (relay->care)
+        relay_hedge_leave(relay);
     if (!relay->attempt.exchange)
         return;
     http_exchange_cancel(relay->attempt.exchange);
-    attempt_close(relay, failed);
+    relay_attempt_close(relay, failed);
+}
+
+void relay_attempt_late(struct relay *relay)
+{
+    if (relay->attempt.exchange)
+        note_outcome(relay, true);
+    relay_attempt_end(relay, true);
 }
 
 static bool may_retry(struct relay *relay, enum http_failure failure)
@@ -164,7 +178,11 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
         relay->sent++;
     if (failure != HTTP_FAILED_CONNECT && failure != HTTP_FAILED_STALE)
         note_outcome(relay, true);
-    attempt_close(relay, true);
+    relay_attempt_close(relay, true);
+    if (relay->care && relay_hedge_takes_over(relay))
+        return;
+    if (relay->care)
+        relay_hedge_leave(relay);
     if (!answer_break(relay))
         return;
     balance_note(&relay->tried, relay->attempt.replica);
@@ -189,11 +207,12 @@ static struct http_field *answer_fields(
     struct http_field *fields = arena_alloc(arena, answer->field_count + 1, sizeof *fields);
     size_t count = 0;
     for (size_t i = 0; i < answer->field_count; i++) {
-        const struct http_field *field = &answer->fields[i];
-        if (is_among(field->name, dropped_of_answer, ARRAY_LEN(dropped_of_answer)))
+        struct http_field field = answer->fields[i];
+        if (http_name_among(field.known, DROPPED_OF_ANSWER))
             continue;
-        fields[count++] = (struct http_field){
-            arena_strdup(arena, field->name), arena_strdup(arena, field->value)};
+        field.name = arena_strndup(arena, field.name, field.name_length);
+        field.value = arena_strndup(arena, field.value, field.value_length);
+        fields[count++] = field;
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};
     *ret_count = count;
@@ -228,6 +247,8 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
         relay_refuse(relay, 502, "bad_gateway", "the replica answered with a status of its own");
         return;
     }
+    if (relay->care && !relay_care_head(relay, head->status))
+        return;
     struct http_field *fields = answer_fields(relay, head, &count);
     answer_begin(relay, head->status, fields, count, head->length, &source);
 }
@@ -243,7 +264,7 @@ static void on_answer_end(struct http_exchange *exchange, void *context)
 {
     (void)exchange;
     note_outcome(context, ((struct relay *)context)->answer.status >= 500);
-    attempt_close(context, false);
+    relay_attempt_close(context, false);
     answer_end(context);
 }
 
@@ -254,6 +275,9 @@ static void on_replica_drain(struct http_exchange *exchange, void *context)
     /* Bytes have left: from here on the replica has seen part of the body. */
     relay_body_let_go(relay);
 }
+
+const struct http_exchange_callbacks relay_exchange_callbacks = {
+    on_head, on_answer_piece, on_answer_end, on_fail, on_replica_drain};
 
 /* ---- the stage ------------------------------------------------------------------------------- */
 
@@ -270,11 +294,7 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length)
 static void begin_attempt(struct relay *relay, const struct table_replica *replica)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    struct usage_series series = {
-        .version = replica->route->version, .replica = replica->route->replica};
-    strcpy(series.service, relay->terms->service);
-    memcpy(series.key, relay->key_id, sizeof series.key);
-    attempt->counts = usage_counts_of(relay->view->usage, &series);
+    attempt->counts = relay_counts_of(relay, replica->route->version, replica->route->replica);
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;
     attempt->version = replica->route->version;
@@ -285,10 +305,9 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
         relay_batch_attempt_begun(relay);
 }
 
-static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
+static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint,
+    const struct http_exchange_callbacks *callbacks)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        on_head, on_answer_piece, on_answer_end, on_fail, on_replica_drain};
     struct relay_attempt *attempt = &relay->attempt;
     struct relay_body *body = &relay->body;
     struct http_exchange_request request = {.method = http_request_method(relay->request),
@@ -305,21 +324,32 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
         request.body = strbuf_text(&body->held);
         request.length = (int64_t)body->held.length;
     }
-    attempt->exchange = http_exchange_begin(endpoint, &request, &callbacks, relay);
+    attempt->exchange = http_exchange_begin(endpoint, &request, callbacks, relay);
     if (attempt->streamed && relay_usage_write(relay, body->held.text, body->held.length))
         relay_body_let_go(relay);
 }
 
+bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
+    const struct http_exchange_callbacks *callbacks)
+{
+    struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
+    if (!endpoint)
+        return false;
+    begin_attempt(relay, replica);
+    begin_exchange(relay, endpoint, callbacks);
+    return true;
+}
+
 enum stage_result relay_stage_forward(struct relay *relay)
 {
-    const struct table_replica *replica = relay->picked;
-    struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
-    if (!endpoint) {
+    if (relay->care && !relay_deadline_may_send(relay))
+        return STAGE_ENDED;
+    if (!relay_attempt_begin(relay, relay->picked, &relay_exchange_callbacks)) {
         relay_refuse(
             relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
         return STAGE_ENDED;
     }
-    begin_attempt(relay, replica);
-    begin_exchange(relay, endpoint);
+    if (relay->care)
+        relay_hedge_arm(relay);
     return STAGE_WAITS;
 }

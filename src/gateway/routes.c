@@ -28,6 +28,8 @@ enum {
     OPTIONS_BYTES_MAX = 64 << 10,
 };
 
+const char *const route_arm_names[ROUTE_ARMS] = {"main", "baseline", "canary"};
+
 /* Where the decoder is, for its errors. */
 struct decoder {
     struct arena *arena;
@@ -198,6 +200,7 @@ static int decode_key(struct decoder *d, const struct doc *map, struct route_key
 {
     if (get_text(d, map, "id", USAGE_NAME - 1, &key->id) < 0 || get_hash(d, map, key->hash) < 0 ||
         get_text(d, map, "user", USAGE_NAME - 1, &key->user) < 0 ||
+        (doc_get(map, "team") && get_text(d, map, "team", USAGE_NAME - 1, &key->team) < 0) ||
         get_texts(d, map, "teams", USAGE_NAME - 1, &key->teams, &key->team_count) < 0 ||
         get_texts(d, map, "services", USAGE_NAME - 1, &key->services, &key->service_count) < 0 ||
         get_serving(d, map, &key->serving) < 0 || get_counts(d, map, key) < 0)
@@ -226,6 +229,36 @@ static bool is_address(const char *text)
                inet_pton(AF_INET6, endpoint.host, bytes) == 1);
 }
 
+static int get_arm(struct decoder *d, const struct doc *map, enum route_arm *ret)
+{
+    const char *text = doc_get_string(map, "arm");
+    if (!doc_get(map, "arm"))
+        return 0;
+    for (int arm = 0; text && arm < ROUTE_ARMS; arm++) {
+        if (strcmp(text, route_arm_names[arm]) != 0)
+            continue;
+        *ret = (enum route_arm)arm;
+        return 0;
+    }
+    return fault(d, "arm", "expected main, baseline or canary");
+}
+
+static int decode_split(struct decoder *d, const struct doc *map, struct route_split *split)
+{
+    const struct doc *doc = doc_get(map, "split");
+    if (!doc)
+        return 0;
+    if (doc->type != DOC_MAP)
+        return fault(d, "split", "expected an object");
+    split->baseline = doc_get_int(doc, "baseline", 0);
+    split->canary = doc_get_int(doc, "canary", 0);
+    split->shadow = doc_get_int(doc, "shadow", 0);
+    if (split->baseline < 0 || split->baseline > 100 || split->canary < 0 ||
+        split->canary > 100 - split->baseline || split->shadow < 0 || split->shadow > 100)
+        return fault(d, "split", "expected percentages, together at most 100");
+    return 0;
+}
+
 static int decode_replica(struct decoder *d, const struct doc *map, struct route_replica *replica)
 {
     int64_t id = 0, uid = -1;
@@ -233,7 +266,8 @@ static int decode_replica(struct decoder *d, const struct doc *map, struct route
     if (get_int(d, map, "replica", 1, INT64_MAX, &id) < 0 ||
         get_int(d, map, "version", 0, INT64_MAX, &replica->version) < 0 ||
         get_text(d, map, "address", ADDRESS_BYTES_MAX, &replica->address) < 0 ||
-        (doc_get(map, "uid") && get_int(d, map, "uid", -1, UINT32_MAX - 1, &uid) < 0))
+        (doc_get(map, "uid") && get_int(d, map, "uid", -1, UINT32_MAX - 1, &uid) < 0) ||
+        get_arm(d, map, &replica->arm) < 0)
         return -1;
     if (!is_address(replica->address))
         return fault(d, "address", "expected unix:/PATH or http://ADDRESS:PORT");
@@ -314,7 +348,8 @@ static int decode_service(struct decoder *d, const struct doc *map, struct route
     if (get_text(d, map, "route", NAME_BYTES_MAX, &service->route) < 0 ||
         get_text(d, map, "service", USAGE_NAME - 1, &service->service) < 0 ||
         get_text(d, map, "team", USAGE_NAME - 1, &service->team) < 0 ||
-        decode_protocols(d, map, service) < 0 || decode_options(d, map, service) < 0)
+        decode_protocols(d, map, service) < 0 || decode_options(d, map, service) < 0 ||
+        decode_split(d, map, &service->split) < 0)
         return -1;
     if (!is_route_name(service->route))
         return fault(d, "route", "expected letters, digits, '.', '_' and '-'");
@@ -443,6 +478,8 @@ static void encode_key(struct arena *scratch, struct strbuf *out, const struct r
     put_text(out, "id", key->id);
     put_text(out, "hash", hex);
     put_text(out, "user", key->user);
+    if (key->team)
+        put_text(out, "team", key->team);
     put_texts(out, "teams", (const char *const *)key->teams, key->team_count);
     put_texts(out, "services", (const char *const *)key->services, key->service_count);
     strbuf_printf(out, "\"expiresMs\":%" PRId64, key->expires_ms);
@@ -458,7 +495,17 @@ static void encode_replica(struct strbuf *out, const struct route_replica *repli
     put_text(out, "address", replica->address);
     if (replica->uid != (uid_t)-1)
         strbuf_printf(out, "\"uid\":%lu,", (unsigned long)replica->uid);
+    if (replica->arm != ROUTE_ARM_MAIN)
+        put_text(out, "arm", route_arm_names[replica->arm]);
     strbuf_printf(out, "\"draining\":%s}", replica->draining ? "true" : "false");
+}
+
+static void put_split(struct strbuf *out, const struct route_split *split)
+{
+    if (split->baseline || split->canary || split->shadow)
+        strbuf_printf(out,
+            ",\"split\":{\"baseline\":%" PRId64 ",\"canary\":%" PRId64 ",\"shadow\":%" PRId64 "}",
+            split->baseline, split->canary, split->shadow);
 }
 
 static void encode_service(
@@ -477,6 +524,7 @@ static void encode_service(
     put_texts(out, "protocols", protocols, count);
     strbuf_puts(out, "\"options\":");
     doc_write_json(service_gateway_encode(scratch, service->options), 0, out);
+    put_split(out, &service->split);
     strbuf_puts(out, ",\"replicas\":[");
     for (size_t i = 0; i < service->replica_count; i++) {
         strbuf_puts(out, i ? "," : "");

@@ -3,22 +3,26 @@
  *
  *     {"generation": 17,
  *      "keys": [{"id": "k1", "hash": "<SHA-256 of the key, hex>", "user": "ann",
- *                "teams": ["vision"], "services": ["digits"], "expiresMs": 0,
+ *                "team": "vision", "teams": ["vision"], "services": ["digits"], "expiresMs": 0,
  *                "serving": {"limits": [..], "priority": 500}, "counts": ["vision"]}],
  *      "teams": [{"team": "vision", "serving": {"limits": [..], "weight": 2}}],
  *      "services": [{"route": "digits", "service": "vision/digits", "team": "vision",
  *                    "protocols": ["oip", "openai"],
  *                    "options": {"access": "known", "timeout": "10s", ..},
+ *                    "split": {"baseline": 10, "canary": 10, "shadow": 0},
  *                    "replicas": [{"replica": 4711, "version": 3, "address": "unix:/..",
- *                                  "uid": 20001, "draining": false}]}]}
+ *                                  "uid": 20001, "draining": false, "arm": "canary"}]}]}
  *
  * The options are `spec.gateway` of the Service, of which docs/kinds.md has the table; `serving` is
  * that of the Team, or of the token. A key's requests count for the teams in "counts": the one it
- * belongs to, then those above it. "serving", "counts" and "teams" may be missing.
+ * belongs to, then those above it. "team" is the one it belongs to, for whoever adds up costs.
+ * "serving", "counts", "team" and the document's "teams" may be missing.
  * A key counts for a service when its teams hold the service's team ("access": "team"), or whatever
  * its teams ("known"), and its services are none or hold the service. `replica` is the id of the
- * replica's job. A draining replica gets no new request. Generations ascend; they go on over
- * restarts of the server. */
+ * replica's job. Of a service with a split each request is drawn for an arm, in percent, and gets a
+ * replica of that arm; without one ("split" may be missing, as "arm") all are for the arm "main".
+ * Of "shadow" percent copies go to the canary. A draining replica gets no new request. Generations
+ * ascend; they go on over restarts of the server. */
 #pragma once
 
 #include "base/error.h"
@@ -41,6 +45,14 @@ enum {
     ROUTE_COUNTS_MAX = 4, /* teams that a key counts for */
 };
 
+enum route_arm { ROUTE_ARM_MAIN, ROUTE_ARM_BASELINE, ROUTE_ARM_CANARY, ROUTE_ARMS };
+extern const char *const route_arm_names[ROUTE_ARMS];
+
+/* Percent; all 0: there is no split. */
+struct route_split {
+    int64_t baseline, canary, shadow;
+};
+
 struct route_team {
     const char *name;
     const struct serving_rights *serving;
@@ -50,6 +62,7 @@ struct route_key {
     const char *id;
     uint8_t hash[32];
     const char *user;
+    const char *team; /* that it belongs to; NULL: none */
     const char **teams;
     size_t team_count;
     const char **services; /* "team/name"; none: all */
@@ -66,6 +79,7 @@ struct route_replica {
     const char *address;
     uid_t uid; /* whose the socket has to be; (uid_t)-1: anybody's */
     bool draining;
+    enum route_arm arm;
 };
 
 struct route_service {
@@ -75,6 +89,7 @@ struct route_service {
     bool oip, openai;
     const struct service_gateway *options;
     const char *options_text; /* decoded: the same as JSON, in its canonical form */
+    struct route_split split;
     const struct route_replica *replicas;
     size_t replica_count;
 };

@@ -19,7 +19,6 @@ enum {
     EJECT_FIRST_MS = 1000,
     EJECT_MOST_MS = 60000,
     LATENCY_MS = 10000, /* the time constant of what is remembered */
-    KEY_TEXT_MAX = 512
 };
 
 struct replica_states {
@@ -364,20 +363,24 @@ static size_t lower_bound(const struct route_table *table, uint64_t prefix)
     return first;
 }
 
+bool route_key_expired(const struct route_key *key, int64_t now_ms)
+{
+    return key->expires_ms != 0 && key->expires_ms <= now_ms;
+}
+
 const struct route_key *route_table_key(
     const struct route_table *table, const char *text, int64_t now_ms)
 {
     uint8_t hash[crypto_hash_sha256_BYTES];
     size_t length = strlen(text);
-    if (length == 0 || length > KEY_TEXT_MAX)
+    if (length == 0 || length > ROUTE_KEY_TEXT_MAX)
         return NULL;
     crypto_hash_sha256(hash, (const unsigned char *)text, length);
     uint64_t prefix = hash_prefix(hash);
     for (size_t i = lower_bound(table, prefix);
          i < table->routes->key_count && table->keys[i].prefix == prefix; i++) {
         const struct route_key *key = table->keys[i].route;
-        bool expired = key->expires_ms != 0 && key->expires_ms <= now_ms;
-        if (sodium_memcmp(key->hash, hash, sizeof hash) == 0 && !expired)
+        if (sodium_memcmp(key->hash, hash, sizeof hash) == 0 && !route_key_expired(key, now_ms))
             return key;
     }
     return NULL;

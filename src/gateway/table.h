@@ -115,9 +115,12 @@ const struct table_service *route_table_service(const struct route_table *table,
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
+enum { ROUTE_KEY_TEXT_MAX = 512 }; /* a longer text is no key */
+
 /* The key whose SHA-256 is that of text, unless it has expired; NULL for any other. Hashes are
  * compared in constant time. now_ms: wall clock. */
 const struct route_key *route_table_key(
     const struct route_table *table, const char *text, int64_t now_ms);
+bool route_key_expired(const struct route_key *key, int64_t now_ms);
 /* Whether who has the key (NULL: nobody known) may use the service. */
 bool route_allows(const struct route_service *service, const struct route_key *key);

@@ -54,27 +54,30 @@ static bool read_version(const char *text, size_t length, int64_t *ret)
     return true;
 }
 
+static bool read_route(const char *text, size_t length, char route[TARGET_ROUTE_BYTES])
+{
+    if (length == 0 || length >= TARGET_ROUTE_BYTES)
+        return false;
+    memcpy(route, text, length);
+    route[length] = '\0';
+    return true;
+}
+
 static bool matches(const struct row *row, const char *path, struct target *ret)
 {
     const char *pattern = row->pattern;
     ret->route[0] = '\0';
     ret->version = BALANCE_ANY_VERSION;
-    while (*pattern && *path) {
-        size_t length = strcspn(path, "/");
-        if (*pattern == '*') {
-            if (length == 0 || length >= sizeof ret->route)
+    for (; *pattern && *path; pattern++) {
+        if (*pattern != '*' && *pattern != '#') {
+            if (*pattern != *path++)
                 return false;
-            memcpy(ret->route, path, length);
-            ret->route[length] = '\0';
-        } else if (*pattern == '#') {
-            if (!read_version(path, length, &ret->version))
-                return false;
-        } else if (*pattern == *path) {
-            length = 1;
-        } else {
-            return false;
+            continue;
         }
-        pattern++;
+        size_t length = (size_t)(strchrnul(path, '/') - path);
+        if (*pattern == '*' ? !read_route(path, length, ret->route)
+                            : !read_version(path, length, &ret->version))
+            return false;
         path += length;
     }
     return !*pattern && !*path;

@@ -3,12 +3,16 @@
 #include "gateway/terms.h"
 #include "gateway/prefix.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "gateway/guard_body.h"
+#include "gateway/labels.h"
+#include "gateway/measure_figures.h"
 #include "gateway/relay_turn.h"
+#include "gateway/service_load.h"
 #include "spec/serving.h"
 #include "wire/doc.h"
 
@@ -57,6 +61,9 @@ static void state_release(struct terms_set *set, struct service_state *state)
     *link = state->next;
     turns_destroy(state->turns);
     prefix_map_destroy(state->prefixes);
+    label_sets_destroy(state->labels);
+    measures_finish(&state->measures);
+    free(state->load);
     free(state->service);
     free(state);
 }
@@ -101,6 +108,14 @@ static void guard_prepare(struct terms_set *set, struct service_terms *terms)
     terms->guard = set->guard;
 }
 
+static bool cares(const struct service_gateway *options)
+{
+    return options->deadline.total_ms > 0 || options->deadline.header ||
+           options->circuit.failures > 0 || options->hedge.after ||
+           options->fallback.to.count > 0 || options->fallback.first_byte_ms > 0 ||
+           options->fallback.broken == BROKEN_EVENT || options->cascade.first;
+}
+
 static struct service_terms *terms_create(
     struct terms_set *set, const struct route_service *service, char *text)
 {
@@ -113,11 +128,17 @@ static struct service_terms *terms_create(
     terms->openai = service->openai;
     options_copy(terms, service->options_text);
     guard_prepare(set, terms);
+    terms->cares = cares(&terms->options);
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
+    bool counted = terms->options.measure != LATENCY_NONE || terms->options.hold.wait_ms > 0;
+    if (counted && !terms->state->load)
+        terms->state->load = mem_alloc(1, sizeof *terms->state->load);
     if (terms->options.routing.affinity == AFFINITY_PREFIX && !terms->state->prefixes)
         terms->state->prefixes = prefix_map_create();
+    if (terms->options.labels.names.count > 0 && !terms->state->labels)
+        terms->state->labels = label_sets_create();
     terms->text = text;
     terms->next = set->first;
     set->first = terms;
@@ -243,6 +264,25 @@ static void write_metric(
     strbuf_printf(out, "} %" PRIu64 "\n", value);
 }
 
+/* Terms of before have the same state: those that a table has are told. */
+void terms_write_circuits(const struct service_terms *first, struct strbuf *out)
+{
+    size_t before = out->length;
+    int64_t now_ms = clock_monotonic_ns() / 1000000;
+    for (const struct service_terms *terms = first; terms; terms = terms->next) {
+        const struct circuit *circuit = &terms->state->circuit;
+        if (terms->options.circuit.failures == 0 || terms->tables == 0)
+            continue;
+        strbuf_puts(out, out->length > before ? ",{\"service\":" : "{\"service\":");
+        strbuf_json(out, terms->service);
+        strbuf_printf(out,
+            ",\"state\":\"%s\",\"failures\":%" PRIuFAST32 ",\"opened\":%" PRIuFAST64
+            ",\"refused\":%" PRIuFAST64 "}",
+            circuit_text(circuit, now_ms), atomic_load(&circuit->failures),
+            atomic_load(&circuit->opened), atomic_load(&circuit->refused));
+    }
+}
+
 void terms_write_metrics(const struct terms_set *set, struct strbuf *out)
 {
     const struct service_state *first = set->first_state;
@@ -263,4 +303,5 @@ void terms_write_metrics(const struct terms_set *set, struct strbuf *out)
         if (state->turns)
             write_metric(out, "muster_gateway_service_waiting", state, turns_waiting(state->turns));
     }
+    measure_figures_write(first, out);
 }

@@ -30,8 +30,12 @@ static int remove_folder(void **state)
     return file_remove_tree(folder, NULL);
 }
 
-static const struct usage_series digits = {
-    .service = "vision/digits", .version = 3, .replica = 7, .key = "k1"};
+static const struct usage_series digits = {.service = "vision/digits",
+    .version = 3,
+    .replica = 7,
+    .key = "k1",
+    .team = "vision",
+    .labels = "project=x"};
 
 /* What was read: the sum over all series, and the last series seen. */
 struct sum {
@@ -73,6 +77,14 @@ static void test_what_is_counted_is_read(void **state)
     struct usage_series other = digits;
     other.version = 4;
     usage_add(&usage_counts_of(file, &other)->requests, 1);
+    /* Where one text ends and the next begins tells series apart. */
+    struct usage_series moved = digits;
+    snprintf(moved.key, sizeof moved.key, "%s", "k1vision");
+    moved.team[0] = '\0';
+    assert_ptr_not_equal(usage_counts_of(file, &moved), usage_counts_of(file, &digits));
+    moved = digits;
+    snprintf(moved.labels, sizeof moved.labels, "%s", "project=y");
+    assert_ptr_not_equal(usage_counts_of(file, &moved), usage_counts_of(file, &digits));
     SCOPED(mem_scope) char *dead = NULL;
     struct sum sum = read_all(&dead);
     assert_int_equal(sum.series, 2);
@@ -222,6 +234,104 @@ static void test_files_that_lie_are_named_and_the_others_read(void **state)
     }
 }
 
+/* A file whose header, series and records are as long as the arguments say: as an older or a newer
+ * gateway makes it. Its counters are 1, 2, 3 and so on. */
+static void write_version(
+    const char *magic, size_t header_bytes, size_t series_bytes, size_t counters)
+{
+    struct usage_header header = {.record_bytes = (uint32_t)(8 + series_bytes + 8 * counters),
+        .series_max = USAGE_SERIES_MAX,
+        .header_bytes = (uint32_t)header_bytes,
+        .series_bytes = (uint32_t)series_bytes,
+        .counters = (uint32_t)counters};
+    size_t size = header_bytes + 2 * header.record_bytes;
+    SCOPED(mem_scope) unsigned char *bytes = mem_alloc(size, 1);
+    const uint64_t published = USAGE_PUBLISHED;
+    char path[128];
+    memcpy(header.magic, magic, sizeof header.magic);
+    memcpy(bytes, &header, header_bytes < sizeof header ? header_bytes : sizeof header);
+    unsigned char *record = bytes + header_bytes;
+    memcpy(record, &published, sizeof published);
+    memcpy(record + 8, &digits, series_bytes < sizeof digits ? series_bytes : sizeof digits);
+    for (uint64_t i = 0; i < counters; i++) {
+        const uint64_t value = i + 1;
+        memcpy(record + 8 + series_bytes + 8 * i, &value, sizeof value);
+    }
+    snprintf(path, sizeof path, "%s/version", folder);
+    assert_int_equal(file_write(path, (const char *)bytes, size, 0600, NULL), 0);
+}
+
+struct kept {
+    size_t visited;
+    struct usage_series series;
+    struct usage_counts counts;
+};
+
+static int keep(void *context, const char *file, const struct usage_series *series,
+    const struct usage_counts *counts, struct error *err)
+{
+    struct kept *kept = context;
+    (void)file, (void)err;
+    kept->visited++;
+    kept->series = *series;
+    kept->counts = *counts;
+    return 0;
+}
+
+static void test_files_of_older_and_newer_gateways_are_read_as_far_as_they_are_known(void **state)
+{
+    (void)state;
+    const struct {
+        const char *magic;
+        size_t header, series, counters;
+    } versions[] = {
+        {USAGE_MAGIC_1, USAGE_HEADER_BYTES_1, USAGE_SERIES_BYTES_1, USAGE_COUNTERS_1},
+        {USAGE_MAGIC, sizeof(struct usage_header), sizeof(struct usage_series), USAGE_COUNTERS},
+        {USAGE_MAGIC, sizeof(struct usage_header) + 48, sizeof(struct usage_series) + 64,
+            USAGE_COUNTERS + 7},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct kept kept = {0};
+        struct error err;
+        write_version(
+            versions[i].magic, versions[i].header, versions[i].series, versions[i].counters);
+        assert_int_equal(usage_read_all(folder, keep, &kept, NULL, &err), 0);
+        assert_int_equal(kept.visited, 1);
+        assert_string_equal(kept.series.service, digits.service);
+        assert_string_equal(kept.series.key, digits.key);
+        assert_string_equal(kept.series.team, i == 0 ? "" : digits.team);
+        assert_string_equal(kept.series.labels, i == 0 ? "" : digits.labels);
+        assert_int_equal(kept.counts.requests, 1);
+        assert_int_equal(kept.counts.latency[23], USAGE_COUNTERS_1);
+        assert_int_equal(kept.counts.cache_hits, i == 0 ? 0 : USAGE_COUNTERS_1 + 1);
+        assert_int_equal(kept.counts.batch_calls_micro, i == 0 ? 0 : USAGE_COUNTERS);
+    }
+}
+
+static void test_versions_that_do_not_add_up_are_corrupt(void **state)
+{
+    (void)state;
+    const struct {
+        const char *magic;
+        size_t header, series, counters;
+    } versions[] = {
+        {USAGE_MAGIC_1, USAGE_HEADER_BYTES_1, USAGE_SERIES_BYTES_1 + 8, USAGE_COUNTERS_1},
+        {USAGE_MAGIC, sizeof(struct usage_header), USAGE_SERIES_BYTES_1, USAGE_COUNTERS_1},
+        {USAGE_MAGIC, sizeof(struct usage_header) + 4, sizeof(struct usage_series), USAGE_COUNTERS},
+        {USAGE_MAGIC, sizeof(struct usage_header), sizeof(struct usage_series), 1 << 14},
+        {"MUSTUSG3", sizeof(struct usage_header), sizeof(struct usage_series), USAGE_COUNTERS},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(versions); i++) {
+        struct kept kept = {0};
+        struct error err = {0};
+        write_version(
+            versions[i].magic, versions[i].header, versions[i].series, versions[i].counters);
+        assert_int_equal(usage_read_all(folder, keep, &kept, NULL, &err), -1);
+        assert_int_equal(err.code, ERR_CORRUPT);
+        assert_int_equal(kept.visited, 0);
+    }
+}
+
 static void test_a_name_without_end_is_corrupt(void **state)
 {
     (void)state;
@@ -288,6 +398,8 @@ int main(void)
         IN_FOLDER(test_a_full_file_counts_in_the_overflow),
         IN_FOLDER(test_long_names_are_cut_between_characters),
         IN_FOLDER(test_files_that_lie_are_named_and_the_others_read),
+        IN_FOLDER(test_files_of_older_and_newer_gateways_are_read_as_far_as_they_are_known),
+        IN_FOLDER(test_versions_that_do_not_add_up_are_corrupt),
         IN_FOLDER(test_a_name_without_end_is_corrupt),
         IN_FOLDER(test_short_files_links_and_folders_are_corrupt),
         IN_FOLDER(test_an_error_of_the_visitor_ends_the_reading),

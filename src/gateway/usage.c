@@ -84,84 +84,121 @@ static int file_open(struct usage_file *file, const char *path, struct error *er
 
 /* ---- series --------------------------------------------------------------------------------- */
 
-/* Cut before the character that does not fit. */
-static void copy_name(char out[USAGE_NAME], const char *text)
+/* Where a text ends in its room: before the character that does not fit. */
+static size_t cut_length(const char *text, size_t room)
 {
-    size_t length = strnlen(text, USAGE_NAME);
-    if (length >= USAGE_NAME) {
-        length = USAGE_NAME - 1;
-        while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
-            length--;
-    }
-    memset(out, 0, USAGE_NAME);
-    memcpy(out, text, length);
+    size_t length = strnlen(text, room);
+    if (length < room)
+        return length;
+    length = room - 1;
+    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+        length--;
+    return length;
 }
 
-static uint16_t *slot_of(struct usage_file *file, const struct usage_series *series)
+/* A series as it is asked for: the caller's texts, as far as they go into a record. */
+struct texts {
+    const char *text[4];
+    size_t length[4];
+    int64_t version;
+    uint64_t replica;
+};
+
+enum { TEXTS_BYTES = 2 * USAGE_NAME + USAGE_TEAM + USAGE_LABELS };
+
+static struct texts texts_of(const struct usage_series *series)
 {
-    /* Of the names as far as they go, with their ends, which tell where one stops: most of the
-     * struct is empty. */
-    unsigned char bytes[crypto_shorthash_BYTES], text[sizeof *series];
+    return (struct texts){{series->service, series->key, series->team, series->labels},
+        {cut_length(series->service, USAGE_NAME), cut_length(series->key, USAGE_NAME),
+            cut_length(series->team, USAGE_TEAM), cut_length(series->labels, USAGE_LABELS)},
+        series->version, series->replica};
+}
+
+static bool is_text(const char *stored, const struct texts *texts, size_t i)
+{
+    return memcmp(stored, texts->text[i], texts->length[i]) == 0 && !stored[texts->length[i]];
+}
+
+static bool is_series(const struct usage_series *stored, const struct texts *texts)
+{
+    return stored->version == texts->version && stored->replica == texts->replica &&
+           is_text(stored->service, texts, 0) && is_text(stored->key, texts, 1) &&
+           is_text(stored->team, texts, 2) && is_text(stored->labels, texts, 3);
+}
+
+/* Of the names as far as they go, with their ends, which tell where one stops. */
+static uint64_t hash_of(const struct usage_file *file, const struct texts *texts)
+{
+    unsigned char bytes[crypto_shorthash_BYTES], joined[TEXTS_BYTES + 16];
+    size_t length = 0;
     uint64_t hash;
-    size_t service = strlen(series->service) + 1, key = strlen(series->key) + 1, length = 0;
-    memcpy(text, series->service, service);
-    memcpy(text + service, series->key, key);
-    length = service + key;
-    memcpy(text + length, &series->version, sizeof series->version);
-    length += sizeof series->version;
-    memcpy(text + length, &series->replica, sizeof series->replica);
-    length += sizeof series->replica;
-    crypto_shorthash(bytes, text, length, file->hash_key);
+    for (size_t i = 0; i < ARRAY_LEN(texts->text); i++) {
+        memcpy(joined + length, texts->text[i], texts->length[i]);
+        length += texts->length[i];
+        joined[length++] = 0;
+    }
+    memcpy(joined + length, &texts->version, sizeof texts->version);
+    length += sizeof texts->version;
+    memcpy(joined + length, &texts->replica, sizeof texts->replica);
+    length += sizeof texts->replica;
+    crypto_shorthash(bytes, joined, length, file->hash_key);
     memcpy(&hash, bytes, sizeof hash);
-    for (size_t i = hash % SLOTS;; i = (i + 1) % SLOTS) {
+    return hash;
+}
+
+static uint16_t *slot_of(struct usage_file *file, const struct texts *texts)
+{
+    for (size_t i = hash_of(file, texts) % SLOTS;; i = (i + 1) % SLOTS) {
         uint16_t *slot = &file->slots[i];
-        if (*slot == 0 || !memcmp(&file->map->records[*slot - 1].series, series, sizeof *series))
+        if (*slot == 0 || is_series(&file->map->records[*slot - 1].series, texts))
             return slot;
     }
 }
 
+/* The record is zeros. */
+static void copy_series(struct usage_series *series, const struct texts *texts)
+{
+    char *const to[] = {series->service, series->key, series->team, series->labels};
+    for (size_t i = 0; i < ARRAY_LEN(to); i++)
+        memcpy(to[i], texts->text[i], texts->length[i]);
+    series->version = texts->version;
+    series->replica = texts->replica;
+}
+
 /* NULL when fewer than `kept` records would be left. */
 static struct usage_counts *find_or_add(
-    struct usage_file *file, const struct usage_series *series, size_t kept)
+    struct usage_file *file, const struct texts *texts, size_t kept)
 {
-    uint16_t *slot = slot_of(file, series);
+    uint16_t *slot = slot_of(file, texts);
     if (*slot == 0) {
         if (file->count + kept >= USAGE_SERIES_MAX || !allocate_to(file, file->count + 1))
             return NULL;
         struct usage_record *record = &file->map->records[file->count];
-        record->series = *series;
+        copy_series(&record->series, texts);
         __atomic_store_n(&record->state, USAGE_PUBLISHED, __ATOMIC_RELEASE);
         *slot = (uint16_t)++file->count;
     }
     return &file->map->records[*slot - 1].counts;
 }
 
-static struct usage_counts *overflow_of(struct usage_file *file, const char *service)
+static struct usage_counts *overflow_of(struct usage_file *file, const char *service, size_t length)
 {
-    struct usage_series series;
-    memset(&series, 0, sizeof series);
-    series.version = USAGE_OVERFLOW_VERSION;
-    copy_name(series.service, service);
-    struct usage_counts *counts = find_or_add(file, &series, 0);
+    struct texts texts = {{service, "", "", ""}, {length, 0, 0, 0}, USAGE_OVERFLOW_VERSION, 0};
+    struct usage_counts *counts = find_or_add(file, &texts, 0);
     if (counts)
         return counts;
-    copy_name(series.service, OTHER);
-    counts = find_or_add(file, &series, 0);
+    texts.text[0] = OTHER;
+    texts.length[0] = strlen(OTHER);
+    counts = find_or_add(file, &texts, 0);
     assert(counts);
     return counts;
 }
 
 struct usage_counts *usage_counts_of(struct usage_file *file, const struct usage_series *series)
 {
-    /* Rebuilt field by field: what lies behind a text's end takes part in the comparison. */
-    struct usage_series key;
-    memset(&key, 0, sizeof key);
-    copy_name(key.service, series->service);
-    copy_name(key.key, series->key);
-    key.version = series->version;
-    key.replica = series->replica;
-    struct usage_counts *counts = find_or_add(file, &key, OVERFLOW);
-    return counts ? counts : overflow_of(file, key.service);
+    const struct texts texts = texts_of(series);
+    struct usage_counts *counts = find_or_add(file, &texts, OVERFLOW);
+    return counts ? counts : overflow_of(file, texts.text[0], texts.length[0]);
 }
 
 /* ---- the file ------------------------------------------------------------------------------- */
@@ -187,8 +224,11 @@ int usage_file_create(const char *folder, const char *incarnation, int worker,
     header->series_max = USAGE_SERIES_MAX;
     header->worker = (uint64_t)worker;
     memcpy(header->incarnation, incarnation, strlen(incarnation));
+    header->header_bytes = sizeof *header;
+    header->series_bytes = sizeof(struct usage_series);
+    header->counters = USAGE_COUNTERS;
     /* Made now, while there is space: it takes what a full device leaves no room for. */
-    overflow_of(file, OTHER);
+    overflow_of(file, OTHER, strlen(OTHER));
     if (rename(hidden, path) < 0) {
         error_set_errno(err, "cannot rename %s", hidden);
         unlink(hidden);

@@ -19,17 +19,22 @@
 enum {
     USAGE_SERIES_MAX = 16384,
     USAGE_NAME = 160,
+    USAGE_TEAM = 64,
+    USAGE_LABELS = 256,
     /* The version of a series that takes what came after the file was full: it has the service's
      * name (that of the last such service: "other"), no replica and no key. */
     USAGE_OVERFLOW_VERSION = -1,
 };
 
-/* What a series is about. Texts are cut to fit, between characters. */
+/* What a series is about. Texts are cut to fit, between characters. A newer version of the file may
+ * have more at the end, and an older one has less, which reads as empty: usage_format.h. */
 struct usage_series {
     char service[USAGE_NAME]; /* "team/name" */
     int64_t version;
-    uint64_t replica;     /* 0: no replica was asked */
-    char key[USAGE_NAME]; /* the key's id; "": none */
+    uint64_t replica;          /* 0: no replica was asked */
+    char key[USAGE_NAME];      /* the key's id; "": none */
+    char team[USAGE_TEAM];     /* the one that the key belongs to; "": none */
+    char labels[USAGE_LABELS]; /* "stage=test,user=u7": labels_read; "": none */
 };
 
 /* Since the worker began. A request is counted once, when it is over, just before the last bytes of
@@ -51,6 +56,16 @@ struct usage_counts {
     uint64_t latency_us_sum;              /* from a request's head to the end of its answer */
     uint64_t latency[24]; /* answers within 2^i * 64 us that took longer than 2^(i-1) * 64 us; the
                            * last: all slower ones. Together they are `requests` */
+    uint64_t cache_hits;  /* of those that succeeded: answers of this replica, given again */
+    uint64_t cache_saved_us; /* what a replica took for them before, */
+    uint64_t cache_saved_input_tokens, cache_saved_output_tokens; /* and what it reported */
+    uint64_t
+        queue_us; /* in the gateway until a replica was asked: for a turn, a batch, a replica */
+    uint64_t model_us;    /* from asking a replica to the end of its answer. Of a batch each request
+                           * has all of the call's, and in busy_us its share */
+    uint64_t batched;     /* requests that were in a batch, of one or more */
+    uint64_t batch_sizes; /* of the batches that these were in, summed over requests */
+    uint64_t batch_calls_micro; /* calls in millionths: each request has its part of its batch's */
 };
 _Static_assert(sizeof(struct usage_counts) % sizeof(uint64_t) == 0, "counters only");
 

@@ -35,9 +35,9 @@ static int corrupt(const char *name, const char *what, struct error *err)
     return error_set(err, ERR_CORRUPT, "usage file %s: %s; move it away", name, what);
 }
 
-static bool is_text(const char text[USAGE_NAME])
+static bool is_text(const char *text, size_t room)
 {
-    const char *end = memchr(text, '\0', USAGE_NAME);
+    const char *end = memchr(text, '\0', room);
     if (!end)
         return false;
     for (size_t length; text < end; text += length) {
@@ -48,54 +48,122 @@ static bool is_text(const char text[USAGE_NAME])
     return true;
 }
 
-static int check_header(const char *name, const struct usage_header *header, struct error *err)
+/* ---- versions -------------------------------------------------------------------------------- */
+
+/* A file as it says it is: where things stand, checked against its size. */
+struct layout {
+    const unsigned char *bytes;
+    size_t header, record, series, counters; /* the last is a number, the others are bytes */
+    size_t room;                             /* records that the file has space for */
+};
+
+/* The parts of a later version are at least those of the second, and add up to a record. */
+static bool is_sound(const struct layout *layout)
 {
-    if (memcmp(header->magic, USAGE_MAGIC, sizeof header->magic) != 0)
+    return layout->header >= sizeof(struct usage_header) && layout->header <= 4096 &&
+           layout->header % 8 == 0 && layout->series >= sizeof(struct usage_series) &&
+           layout->series % 8 == 0 && layout->counters >= USAGE_COUNTERS &&
+           layout->record <= USAGE_RECORD_BYTES_MAX && layout->series <= layout->record &&
+           layout->counters <= layout->record / 8;
+}
+
+static int find_layout(
+    const char *name, const void *bytes, size_t size, struct layout *ret, struct error *err)
+{
+    const struct usage_header *header = bytes;
+    bool first = size >= USAGE_HEADER_BYTES_1 && !memcmp(bytes, USAGE_MAGIC_1, 8);
+    struct layout layout = {.bytes = bytes,
+        .header = USAGE_HEADER_BYTES_1,
+        .series = USAGE_SERIES_BYTES_1,
+        .counters = USAGE_COUNTERS_1};
+    if (size < (first ? (size_t)USAGE_HEADER_BYTES_1 : sizeof *header))
+        return corrupt(name, "its size is wrong", err);
+    if (!first && memcmp(header->magic, USAGE_MAGIC, sizeof header->magic) != 0)
         return corrupt(name, "it is of another kind or version", err);
-    if (header->record_bytes != sizeof(struct usage_record) ||
+    layout.record = header->record_bytes;
+    if (!first) {
+        layout.header = header->header_bytes;
+        layout.series = header->series_bytes;
+        layout.counters = header->counters;
+    }
+    if ((!first && !is_sound(&layout)) ||
+        layout.record != 8 + layout.series + 8 * layout.counters ||
         header->series_max != USAGE_SERIES_MAX)
         return corrupt(name, "its records are of another size", err);
+    if (size < layout.header || size > layout.header + USAGE_SERIES_MAX * layout.record + 4096)
+        return corrupt(name, "its size is wrong", err);
+    layout.room = (size - layout.header) / layout.record;
+    layout.room = layout.room > USAGE_SERIES_MAX ? USAGE_SERIES_MAX : layout.room;
+    *ret = layout;
     return 0;
+}
+
+static const unsigned char *record_at(const struct layout *layout, size_t i)
+{
+    return layout->bytes + layout->header + i * layout->record;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static void copy_series(const struct layout *layout, size_t i, struct usage_series *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    memcpy(ret, record_at(layout, i) + 8, least(layout->series, sizeof *ret));
+}
+
+static void copy_counts(const struct layout *layout, size_t i, struct usage_counts *ret)
+{
+    const uint64_t *from = (const void *)(record_at(layout, i) + 8 + layout->series);
+    uint64_t *to = (uint64_t *)ret;
+    memset(ret, 0, sizeof *ret);
+    for (size_t n = 0; n < least(layout->counters, USAGE_COUNTERS); n++)
+        to[n] = __atomic_load_n(&from[n], __ATOMIC_RELAXED);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static bool is_fine(const struct usage_series *series)
+{
+    return is_text(series->service, USAGE_NAME) && is_text(series->key, USAGE_NAME) &&
+           is_text(series->team, USAGE_TEAM) && is_text(series->labels, USAGE_LABELS);
 }
 
 /* Records are published in order, so the first that is free ends them. */
 static int count_records(
-    const char *name, const struct usage_map *map, size_t room, size_t *ret, struct error *err)
+    const char *name, const struct layout *layout, size_t *ret, struct error *err)
 {
     size_t count = 0;
-    for (; count < room; count++) {
-        uint64_t state = __atomic_load_n(&map->records[count].state, __ATOMIC_ACQUIRE);
-        if (state == USAGE_FREE)
+    for (; count < layout->room; count++) {
+        const uint64_t *state = (const void *)record_at(layout, count);
+        uint64_t value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+        if (value == USAGE_FREE)
             break;
-        const struct usage_series *series = &map->records[count].series;
-        if (state != USAGE_PUBLISHED || !is_text(series->service) || !is_text(series->key))
+        struct usage_series series;
+        copy_series(layout, count, &series);
+        if (value != USAGE_PUBLISHED || !is_fine(&series))
             return corrupt(name, "a record is damaged", err);
     }
     *ret = count;
     return 0;
 }
 
-static void copy_counts(const struct usage_counts *counts, struct usage_counts *ret)
-{
-    const uint64_t *from = (const uint64_t *)counts;
-    uint64_t *to = (uint64_t *)ret;
-    for (size_t i = 0; i < sizeof *ret / sizeof *to; i++)
-        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-}
-
 /* Sets *ret_visit_failed when the error is the visitor's. */
-static int visit_records(struct reading *reading, const char *name, const struct usage_map *map,
-    size_t bytes, bool *ret_visit_failed, struct error *err)
+static int visit_records(struct reading *reading, const char *name, const void *bytes, size_t size,
+    bool *ret_visit_failed, struct error *err)
 {
-    size_t count = 0, room = (bytes - offsetof(struct usage_map, records)) / sizeof map->records[0];
-    room = room > USAGE_SERIES_MAX ? USAGE_SERIES_MAX : room;
-    if (check_header(name, &map->header, err) < 0 ||
-        count_records(name, map, room, &count, err) < 0)
+    struct layout layout = {0};
+    size_t count = 0;
+    if (find_layout(name, bytes, size, &layout, err) < 0 ||
+        count_records(name, &layout, &count, err) < 0)
         return -1;
     for (size_t i = 0; i < count; i++) {
-        struct usage_series series = map->records[i].series;
+        struct usage_series series;
         struct usage_counts counts;
-        copy_counts(&map->records[i].counts, &counts);
+        copy_series(&layout, i, &series);
+        copy_counts(&layout, i, &counts);
         if (reading->visit(reading->context, name, &series, &counts, err) < 0) {
             *ret_visit_failed = true;
             return -1;
@@ -110,15 +178,15 @@ static int read_fd(
     struct stat st;
     if (fstat(fd, &st) < 0)
         return error_set_errno(err, "cannot stat usage file %s", name);
-    if (!S_ISREG(st.st_mode) || st.st_size < (off_t)offsetof(struct usage_map, records) ||
-        st.st_size > (off_t)(sizeof(struct usage_map) + 4096))
+    if (!S_ISREG(st.st_mode) || st.st_size < USAGE_HEADER_BYTES_1 ||
+        st.st_size > (off_t)USAGE_RECORD_BYTES_MAX * (USAGE_SERIES_MAX + 1))
         return corrupt(name, "its size is wrong", err);
-    size_t bytes = (size_t)st.st_size;
-    const struct usage_map *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED)
+    size_t size = (size_t)st.st_size;
+    void *bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (bytes == MAP_FAILED)
         return error_set_errno(err, "cannot map usage file %s", name);
-    int rc = visit_records(reading, name, map, bytes, ret_visit_failed, err);
-    munmap((void *)map, bytes);
+    int rc = visit_records(reading, name, bytes, size, ret_visit_failed, err);
+    munmap(bytes, size);
     return rc;
 }
 

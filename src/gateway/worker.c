@@ -1,10 +1,12 @@
 /* A worker's life: see worker.h. */
 #include "gateway/worker.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
 #include "gateway/cache.h"
+#include "gateway/key_memo.h"
 #include "gateway/limit_shared.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
@@ -22,6 +24,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +108,11 @@ static void take_table(struct gateway_worker *worker)
     relay_wake_waiting(&worker->view);
     if (worker->view.batcher)
         batcher_table_changed(worker->view.batcher);
+}
+
+void gateway_worker_tell(const struct gateway_worker *worker)
+{
+    poke(worker->options.main_fd);
 }
 
 struct http_endpoint *gateway_worker_endpoint(
@@ -290,6 +298,9 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     if (worker->options.redis)
         worker->view.shared =
             limit_shared_open(worker->options.redis, worker->view.base, worker->options.shared);
+    worker->view.keys = key_memo_create();
+    randombytes_buf(&worker->view.names_begin, sizeof worker->view.names_begin);
+    randombytes_buf(&worker->view.names, sizeof worker->view.names);
     worker->view.cache = relay_cache_create((size_t)worker->options.cache_bytes);
     if (batcher_create(worker, &worker->view.batcher, err) < 0)
         return -1;
@@ -321,7 +332,7 @@ static void worker_close(struct gateway_worker *worker)
     guard_worker_free(worker->view.guard);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
-    strbuf_finish(&worker->view.line);
+    key_memo_destroy(worker->view.keys);
     if (worker->wake)
         event_free(worker->wake);
     if (worker->view.base)
@@ -359,6 +370,8 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.number = options->number;
     worker->view.figures = &worker->figures;
     worker->view.log = options->log;
+    worker->view.recorder = options->recorder;
+    worker->view.draws = (uint64_t)clock_monotonic_ns() ^ (uint64_t)options->number << 56;
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
     TAILQ_INIT(&worker->view.waiting);

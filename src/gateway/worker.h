@@ -3,8 +3,8 @@
 #pragma once
 
 #include "base/error.h"
-#include "base/quantity.h"
-#include "base/strbuf.h"
+#include "base/prng.h"
+#include "gateway/log_line.h"
 #include "gateway/table.h"
 
 #include <stdatomic.h>
@@ -19,9 +19,11 @@ struct cache;
 struct event_base;
 struct guard_worker;
 struct http_endpoint;
+struct key_memo;
 struct limit_shared;
 struct limit_shared_options;
 struct post_office;
+struct recorder;
 struct redis_library;
 struct relay;
 struct usage_file;
@@ -48,6 +50,7 @@ struct worker_options {
     int64_t cache_bytes; /* of this worker */
     const char *usage_folder, *incarnation;
     struct access_log *log; /* outlives the worker, as the office */
+    struct recorder *recorder;
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
@@ -71,6 +74,15 @@ enum figure {
     FIGURE_GUARD_FOUND,
     FIGURE_GUARD_REDACTED,
     FIGURE_GUARD_REFUSED,
+    FIGURE_DEADLINE,
+    FIGURE_FELL_BACK,
+    FIGURE_STREAMS_BROKEN,
+    FIGURE_CIRCUIT_OPENED,
+    FIGURE_CIRCUIT_REFUSED,
+    FIGURE_HEDGED,
+    FIGURE_HEDGE_WON,
+    FIGURE_CASCADE_SMALL,
+    FIGURE_CASCADE_LARGE,
     FIGURES,
 };
 
@@ -101,16 +113,18 @@ struct worker_view {
     struct usage_file *usage;
     struct batcher *batcher;    /* the batches of the services that are this worker's */
     struct cache *cache;        /* the answers of the keys that are this worker's */
+    struct key_memo *keys;      /* those that were found last */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
+    struct recorder *recorder;
+    uint64_t draws; /* of what is recorded */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;
-    unsigned char random[1024]; /* for names of requests: a system call for many */
-    size_t random_left;         /* bytes at its beginning that are not used yet */
-    struct strbuf line;         /* of the access log, while it is made */
-    int64_t moment_s;           /* the second that moment is the text of */
-    char moment[QUANTITY_TEXT];
-    uint64_t turn; /* balance_pick's */
+    uint64_t names_begin; /* names of requests that bring none, see make_id */
+    struct prng names;
+    struct log_moment moment; /* of the lines in the access log */
+    uint64_t turn;            /* balance_pick's */
+    struct prng split;        /* draws arms; 0: not seeded yet */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;
@@ -154,6 +168,8 @@ const struct worker_figures *gateway_worker_figures(const struct gateway_worker 
 
 /* What relays work with; as long as the worker. */
 struct worker_view *gateway_worker_view(struct gateway_worker *worker);
+/* Wakes the main thread: there is something for it to look at. */
+void gateway_worker_tell(const struct gateway_worker *worker);
 /* The endpoint of a replica of the table in use; NULL when its address cannot be used. */
 struct http_endpoint *gateway_worker_endpoint(
     struct gateway_worker *worker, const struct table_replica *replica);

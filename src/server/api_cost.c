@@ -12,6 +12,8 @@
 #include "server/usage.h"
 #include "store/store.h"
 
+#include <string.h>
+
 enum { TOP_ROWS_MAX = 1000 };
 
 static int read_time(struct call *call, const char *name, int64_t *ret_ms, struct error *err)
@@ -34,6 +36,10 @@ static int read_query(struct call *call, struct cost_query *query, struct error 
         .service = http_request_query(call->request, "service"),
         .model = http_request_query(call->request, "model"),
         .now_ms = server_now_ms()};
+    const char *answers = http_request_query(call->request, "answers");
+    if (answers && strcmp(answers, "true") != 0 && strcmp(answers, "false") != 0)
+        return error_set(err, ERR_INVALID, "?answers=: expected true or false");
+    query->answers = answers && strcmp(answers, "true") == 0;
     if (read_time(call, "from", &query->from_ms, err) < 0 ||
         read_time(call, "to", &query->to_ms, err) < 0)
         return -1;
@@ -65,9 +71,11 @@ static void answer_cost(void *context)
 void api_cost(struct call *call)
 {
     const char *by = http_request_query(call->request, "by");
-    bool serving = by ? cost_is_serving(by)
+    bool serving = by ? cost_is_serving(by) || strcmp(by, "key") == 0 ||
+                            http_request_query(call->request, "answers")
                       : http_request_query(call->request, "service") ||
-                            http_request_query(call->request, "model");
+                            http_request_query(call->request, "model") ||
+                            http_request_query(call->request, "answers");
     struct error ignored;
     if (!serving ||
         serving_usage_refresh(call->server->serving_usage, answer_cost, call, &ignored) < 0)

@@ -6,6 +6,8 @@
 #include "server/handlers.h"
 #include "server/planner_link.h"
 #include "server/routes.h"
+#include "server/services.h"
+#include "server/trials.h"
 
 #include <inttypes.h>
 
@@ -76,18 +78,26 @@ static void http_figures(struct strbuf *out, const struct http_server *http)
         (int64_t)stats.timed_out);
 }
 
-void api_metrics(struct call *call)
+static void answer_metrics(void *context, const char *of_gateway, size_t length)
 {
+    struct call *call = context;
     struct strbuf out = {0};
     struct server *server = call->server;
     core_figures(&out, server->core);
     ticker_figures(&out, server->ticker);
     http_figures(&out, server->http);
     planner_link_figures(server->planner, &out);
+    trials_write_metrics(services_trials(server->services), &out);
     figure(&out, "watchers", "gauge", "Clients that watch changes.",
         (int64_t)feed_watchers(server->feed));
     figure(&out, "uptime_seconds", "gauge", "Seconds since the server started.",
         (server_now_ms() - server->started_ms) / 1000);
+    strbuf_append(&out, of_gateway, length);
     call_answer_text(call, "text/plain; version=0.0.4; charset=utf-8", out.text, out.length);
     strbuf_finish(&out);
+}
+
+void api_metrics(struct call *call)
+{
+    services_figures(call->server->services, call->request, answer_metrics, call);
 }

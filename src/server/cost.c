@@ -8,6 +8,7 @@
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/cost_answers.h"
 #include "server/cost_scope.h"
 #include "server/cost_segments.h"
 #include "server/cost_serving.h"
@@ -264,9 +265,11 @@ int cost_report(struct server *server, struct arena *arena, const struct identit
 {
     struct cost_query query = *asked;
     if (!query.by)
-        query.by = query.model ? "version" : query.service ? "service" : "team";
+        query.by = query.model ? "version" : query.service || query.answers ? "service" : "team";
     if (query.to_ms == 0 || query.to_ms > query.now_ms)
         query.to_ms = query.now_ms;
+    if (cost_is_of_answers(&query))
+        return cost_answers_report(server, arena, identity, &query, ret_report, err);
     if (cost_is_serving(query.by))
         return cost_serving_report(server, arena, identity, &query, ret_report, err);
     if (check_query(&query, err) < 0)

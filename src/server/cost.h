@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "wire/doc.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct catalog;
@@ -16,6 +17,8 @@ struct cost_query {
     /* "job", "team", "pool", "class", "user", "label:KEY", "service", "model", "version"; NULL:
      * "team", or what service or model suggest. */
     const char *by;
+    bool answers; /* shared out over those who asked: by "key", "team", "label:NAME", .. of requests
+                   */
     const char
         *team; /* with those below it; NULL: every team the identity may see, and idle capacity */
     uint64_t job;        /* 0: all */

@@ -5,10 +5,10 @@
 #include "server/cost_serving.h"
 
 #include "base/map.h"
-#include "base/quantity.h"
 #include "base/vec.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/cost_figures.h"
 #include "server/cost_made.h"
 #include "server/cost_scope.h"
 #include "server/cost_segments.h"
@@ -18,12 +18,10 @@
 #include "server/status.h"
 #include "wire/doc.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 enum { IDLE_LISTED_MAX = 1000 };
-#define MICRO 1000000
 
 enum by { BY_SERVICE, BY_MODEL, BY_VERSION, BY_COUNT };
 
@@ -39,6 +37,7 @@ struct group {
     int64_t training_nano, evaluation_nano;
     bool trained, evaluated; /* there is a job whose cost is known */
     struct usage_counts counts;
+    uint64_t asked; /* requests that a replica was asked for */
 };
 
 struct replica {
@@ -167,6 +166,7 @@ static int add_sum(void *context, const struct serving_sum *sum, struct error *e
         return 0;
     struct group *group = group_of(serving, sum->service, model);
     serving_counts_add(&group->counts, &sum->counts);
+    group->asked += sum->replica ? cost_asked(&sum->counts) : 0;
     if (sum->replica)
         serving_counts_add(&replica_of(serving, sum->replica, group)->counts, &sum->counts);
     return 0;
@@ -256,49 +256,12 @@ static void add_up(struct serving *serving)
         total->idle_ms += group->idle_ms;
         total->replicas += group->replicas;
         total->life_nano += group->life_nano;
+        total->asked += group->asked;
         serving_counts_add(&total->counts, &group->counts);
     }
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
-
-static void set_count(struct arena *arena, struct doc *map, const char *name, uint64_t value)
-{
-    doc_set_int(arena, map, name, value > INT64_MAX ? INT64_MAX : (int64_t)value);
-}
-
-/* amount * factor / count in billionths, rounded half up, with nine decimals at most: the price of
- * a token is far below a millionth. null where there is nothing to divide by. */
-static void set_price(struct arena *arena, struct doc *map, const char *name, int64_t amount_nano,
-    int64_t factor, uint64_t count)
-{
-    char text[48];
-    if (count == 0) {
-        doc_set(arena, map, name, doc_null(arena));
-        return;
-    }
-    __int128 price = ((__int128)amount_nano * factor + count / 2) / count;
-    int length = snprintf(text, sizeof text, "%" PRId64 ".%09" PRId64,
-        (int64_t)(price / 1000000000), (int64_t)(price % 1000000000));
-    while (text[length - 1] == '0')
-        text[--length] = '\0';
-    if (text[length - 1] == '.')
-        text[length - 1] = '\0';
-    doc_set(arena, map, name, doc_number(arena, text));
-}
-
-/* part / whole to a millionth, rounded half up; null where there is no whole. */
-static void set_share(
-    struct arena *arena, struct doc *map, const char *name, int64_t part, int64_t whole)
-{
-    char text[QUANTITY_TEXT];
-    if (whole <= 0) {
-        doc_set(arena, map, name, doc_null(arena));
-        return;
-    }
-    int64_t micro = (int64_t)(((__int128)part * MICRO + whole / 2) / whole);
-    doc_set(arena, map, name, doc_number(arena, quantity_micro(micro, text)));
-}
 
 static void set_known_money(
     struct arena *arena, struct doc *map, const char *name, bool known, int64_t nano)
@@ -309,60 +272,6 @@ static void set_known_money(
         doc_set(arena, map, name, doc_null(arena));
 }
 
-/* The bound within which `percent` of the requests were over, null where there is none. Buckets
- * double, so the true figure is at least half of it. */
-static void set_latency_bound(struct arena *arena, struct doc *map, const char *name,
-    const struct usage_counts *counts, unsigned percent)
-{
-    char text[QUANTITY_TEXT];
-    unsigned __int128 all = 0, below = 0;
-    for (size_t i = 0; i < ARRAY_LEN(counts->latency); i++)
-        all += counts->latency[i];
-    size_t bucket = 0;
-    while (bucket < ARRAY_LEN(counts->latency)) {
-        below += counts->latency[bucket];
-        if (below * 100 >= all * percent)
-            break;
-        bucket++;
-    }
-    /* The last bucket holds all that took longer, however long. */
-    bool known = all > 0 && bucket + 1 < ARRAY_LEN(counts->latency);
-    doc_set(arena, map, name,
-        known ? doc_number(arena, quantity_micro((INT64_C(64) << bucket) * 1000, text))
-              : doc_null(arena));
-}
-
-static void write_latency(struct arena *arena, const struct usage_counts *counts, struct doc *item)
-{
-    char text[QUANTITY_TEXT];
-    uint64_t mean_us = counts->requests ? counts->latency_us_sum / counts->requests : 0;
-    doc_set(arena, item, "latencyMeanMs",
-        counts->requests && mean_us < INT64_MAX / 1000
-            ? doc_number(arena, quantity_micro((int64_t)mean_us * 1000, text))
-            : doc_null(arena));
-    set_latency_bound(arena, item, "latencyMedianMsAtMost", counts, 50);
-    set_latency_bound(arena, item, "latencyP95MsAtMost", counts, 95);
-}
-
-static void write_requests(struct arena *arena, const struct group *group, struct doc *item)
-{
-    const struct usage_counts *counts = &group->counts;
-    uint64_t answered =
-        counts->requests > counts->cancelled ? counts->requests - counts->cancelled : 0;
-    set_count(arena, item, "requests", counts->requests);
-    set_count(arena, item, "answered", answered);
-    set_count(arena, item, "succeeded", counts->succeeded);
-    set_count(arena, item, "refused", counts->refused);
-    set_count(arena, item, "failed", counts->failed);
-    set_count(arena, item, "cancelled", counts->cancelled);
-    set_count(arena, item, "inputTokens", counts->input_tokens);
-    set_count(arena, item, "outputTokens", counts->output_tokens);
-    set_price(arena, item, "costPer1000", group->cost_nano, 1000, answered);
-    set_price(arena, item, "costPerSuccess", group->cost_nano, 1, counts->succeeded);
-    set_price(arena, item, "costPerOutputToken", group->cost_nano, 1, counts->output_tokens);
-    write_latency(arena, counts, item);
-}
-
 static void write_group(const struct serving *serving, const struct group *group, struct doc *item)
 {
     struct arena *arena = serving->arena;
@@ -370,17 +279,17 @@ static void write_group(const struct serving *serving, const struct group *group
     status_set_money(arena, item, "wasted", group->wasted_nano);
     doc_set_int(arena, item, "replicas", group->replicas);
     doc_set_int(arena, item, "heldSeconds", group->held_ms / 1000);
-    set_count(arena, item, "busySeconds", group->counts.busy_us / 1000000);
+    cost_set_count(arena, item, "busySeconds", group->counts.busy_us / 1000000);
     doc_set_int(arena, item, "idleSecondsAtLeast", group->idle_ms / 1000);
-    set_share(arena, item, "idleShareAtLeast", group->idle_ms, group->held_ms);
-    write_requests(arena, group, item);
+    cost_set_share(arena, item, "idleShareAtLeast", group->idle_ms, group->held_ms);
+    cost_figures_write(arena, item, &group->counts, group->asked, group->cost_nano);
     if (serving->by == BY_SERVICE)
         return;
     int64_t made_nano = group->training_nano + group->evaluation_nano;
     set_known_money(arena, item, "training", group->trained, group->training_nano);
     set_known_money(arena, item, "evaluation", group->evaluated, group->evaluation_nano);
     status_set_money(arena, item, "servingToDate", group->life_nano);
-    set_share(arena, item, "servingShare", group->life_nano, group->life_nano + made_nano);
+    cost_set_share(arena, item, "servingShare", group->life_nano, group->life_nano + made_nano);
 }
 
 /* "vision/digits:3": team, name and version, for people. */
@@ -403,7 +312,7 @@ static void write_idle_replicas(
     char id[JOB_ID_TEXT];
     for (size_t i = 0; i < serving->replicas.count && list->count < IDLE_LISTED_MAX; i++) {
         const struct replica *replica = serving->replicas.items[i];
-        if (replica->group != group || replica->held_ms == 0 || replica->counts.requests > 0)
+        if (replica->group != group || replica->held_ms == 0 || cost_asked(&replica->counts) > 0)
             continue;
         struct doc *one = doc_append(list, doc_map(arena));
         doc_set_string(arena, one, "id", names_job_id(replica->job, id));

@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "base/vec.h"
+#include "core/autoscale.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/feed.h"
@@ -110,7 +111,7 @@ void effects_change(struct effects *effects, const struct core_change *change)
 {
     /* Routes are made of replicas that are ready: without this the gateway would never hear of one.
      */
-    if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA)
+    if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA || change->kind == ROW_ROLLOUT)
         services_touch(effects->server->services);
     if (change->kind == ROW_SERVICE && change->change == CHANGE_RETIRE)
         services_retired(effects->server->services, change->row);
@@ -186,12 +187,21 @@ static void write_detail(const struct core_decision *decision, struct strbuf *ou
         strbuf_printf(out, "\"id\":\"%s\",", names_job_id(decision->job, id));
     if (decision->attempt)
         strbuf_printf(out, "\"attempt\":\"%" PRIu64 "\",", decision->attempt);
+    if (decision->kind == DECISION_SERVICE_SCALE) {
+        strbuf_printf(out, "\"from\":%d,\"to\":%d,\"reason\":\"%s\"}", (int)decision->from,
+            (int)decision->to, autoscale_reason_names[decision->reason]);
+        return;
+    }
     if (decision->reason != END_NONE)
         strbuf_printf(out, "\"reason\":\"%s\",", end_reason_names[decision->reason]);
     if (decision->reason == END_EXIT || decision->reason == END_SIGNAL)
         strbuf_printf(out, "\"status\":%d,", (int)decision->exit_status);
     if (decision->for_job)
         strbuf_printf(out, "\"for\":\"%s\",", names_job_id(decision->for_job, id));
+    if (decision->why)
+        strbuf_printf(out, "\"because\":\"%s\",", rollout_reason_names[decision->why]);
+    if (decision->step)
+        strbuf_printf(out, "\"step\":%d,", (int)decision->step);
     if (decision->begin_ms)
         strbuf_printf(out, "\"beginMs\":%" PRId64 ",", decision->begin_ms);
     if (decision->lost_ms)

@@ -9,6 +9,9 @@ call_handler api_healthz, api_metrics, api_openapi;
 call_handler api_apply;
 /* api_objects.c: objects of every kind but Job */
 call_handler api_object_list, api_object_get, api_object_delete;
+/* rollout_api.c */
+call_handler api_rollout_get, api_rollout_pause, api_rollout_resume, api_rollout_promote,
+    api_rollout_abort;
 /* api_jobs.c */
 call_handler api_job_create, api_job_list, api_job_get, api_job_progress;
 /* api_explain.c */
@@ -41,5 +44,9 @@ call_handler api_artifacts_missing, api_chunk_put, api_chunk_get, api_version_cr
 call_handler api_version_list, api_version_get, api_version_delete, api_version_verify,
     api_version_reproduce, api_version_variants, api_version_files, api_version_tree,
     api_version_file, api_artifacts_collect;
+/* api_recording.c */
+call_handler api_recording;
+/* api_trials.c */
+call_handler api_trial_open, api_trial_ask;
 /* api_lineage.c */
 call_handler api_lineage;

@@ -74,6 +74,28 @@ static const struct route table[] = {
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
+    {"POST", "/v1/services/{name}/tests", SCOPE_OWNED, ROLE_MEMBER, api_trial_open,
+        "Opens a test of a service's replicas, which no figure of its users counts", "TestRequest",
+        "Test", KIND_SERVICE},
+    {"POST", "/v1/services/{name}/tests/{test}", SCOPE_OWNED, ROLE_MEMBER, api_trial_ask,
+        "Sends a request to a replica and says what it answers", "TestedRequest", "TestedAnswer",
+        KIND_SERVICE},
+    {"GET", "/v1/services/{service}/rollout", SCOPE_OWNED, ROLE_VIEWER, api_rollout_get,
+        "How far a new revision is, and what was seen of it", NULL, NULL, KIND_SERVICE},
+    {"POST", "/v1/services/{service}/rollout/pause", SCOPE_OWNED, ROLE_MEMBER, api_rollout_pause,
+        "Keeps a rollout at its step", NULL, NULL, KIND_SERVICE},
+    {"POST", "/v1/services/{service}/rollout/resume", SCOPE_OWNED, ROLE_MEMBER, api_rollout_resume,
+        "Lets a paused rollout go on", NULL, NULL, KIND_SERVICE},
+    {"POST", "/v1/services/{service}/rollout/promote", SCOPE_OWNED, ROLE_MEMBER,
+        api_rollout_promote, "Makes the tried revision the service's, whatever was seen", NULL,
+        NULL, KIND_SERVICE},
+    {"POST", "/v1/services/{service}/rollout/abort", SCOPE_OWNED, ROLE_MEMBER, api_rollout_abort,
+        "Takes the tried revision back", NULL, NULL, KIND_SERVICE},
+
+    {"GET", "/v1/services/{name}/recording", SCOPE_OWNED, ROLE_MEMBER, api_recording,
+        "What the gateway recorded of a service's requests, a page of it", NULL, "List",
+        KIND_SERVICE},
+
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),
     {"GET", "/v1/models/{model}/versions/{version}/variants", SCOPE_OWNED, ROLE_VIEWER,

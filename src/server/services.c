@@ -15,8 +15,10 @@
 #include "server/outputs.h"
 #include "server/programs.h"
 #include "server/reconcile.h"
+#include "server/scaling.h"
 #include "server/services_internal.h"
 #include "server/ticker.h"
+#include "server/trials.h"
 #include "server/versions.h"
 #include "spec/reference.h"
 #include "store/store.h"
@@ -215,14 +217,16 @@ struct revision_sweep {
     int32_t newest; /* was made in this tick; 0: the service's row says which is */
 };
 
-/* Whether a revision may still be needed: it is the newest, or a replica is made of it. */
+/* Whether a revision may still be needed: it is the newest or the stable one, or a replica is made
+ * of it. */
 static bool is_needed(
     const struct revision_sweep *sweep, const char *team, const char *name, int32_t number)
 {
     const struct core *core = tick_core(sweep->tick);
     uint64_t id = core_service_find(core, team, name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
-    if (!row || number == (sweep->newest ? sweep->newest : row->revision))
+    if (!row || number == (sweep->newest ? sweep->newest : row->revision) ||
+        number == core_service_goal(core, id))
         return row != NULL;
     struct revision_use use = {id, number, false};
     core_row_each(core, ROW_REPLICA, note_use, &use);
@@ -298,6 +302,45 @@ static void put_revision(
     strbuf_finish(&json);
 }
 
+/* As the core takes it: every number in its unit, every step there is. */
+static struct rollout_plan rollout_plan_of(const struct service_rollout *rollout)
+{
+    static const int32_t strategies[] = {
+        [STRATEGY_NONE] = ROLLOUT_PLAIN,
+        [STRATEGY_CANARY] = ROLLOUT_CANARY,
+        [STRATEGY_BLUE_GREEN] = ROLLOUT_BLUE_GREEN,
+        [STRATEGY_SHADOW] = ROLLOUT_SHADOW,
+    };
+    static const int32_t usual[] = {5, 20, 50};
+    bool canary = rollout->strategy == STRATEGY_CANARY;
+    struct rollout_plan plan = {
+        .strategy = strategies[rollout->strategy],
+        .steps = canary ? ARRAY_LEN(usual) : 1,
+        .weights = {50},
+        .patience_ms = rollout->patience_ms,
+        .by_time = rollout->by_time,
+        .give_up = rollout->give_up,
+        .requests_min = rollout->requests,
+        .alpha_ppm = rollout->alpha_micro,
+        .error_margin_ppm = rollout->margins.errors_micro,
+        .latency_margin_ppm = rollout->margins.latency_micro,
+        .quality_margin_ppm = rollout->margins.quality_micro,
+        .guard_requests = rollout->guard.requests,
+        .guard_errors_ppm = rollout->guard.errors_micro,
+        .guard_p99_us = rollout->guard.p99_ms * 1000,
+        .differences_ppm = rollout->margins.differences_micro,
+    };
+    if (canary)
+        memcpy(plan.weights, usual, sizeof usual);
+    if (rollout->steps.count > 0)
+        plan.steps = (int32_t)rollout->steps.count;
+    for (size_t i = 0; i < rollout->steps.count; i++) {
+        plan.weights[i] = (int32_t)rollout->steps.items[i].weight;
+        plan.bakes_ms[i] = rollout->steps.items[i].bake_ms;
+    }
+    return plan;
+}
+
 static int put_composed(
     struct tick *tick, const struct service *service, const struct doc *doc, struct error *err)
 {
@@ -312,10 +355,11 @@ static int put_composed(
     struct core_service wanted = {
         .team = team,
         .name = name,
-        .replicas = (int32_t)service->replicas,
+        .replicas = scaling_first(service, row ? row->replicas : -1),
         .surge = (int32_t)service->rollout.surge,
         .unavailable = (int32_t)service->rollout.unavailable,
         .renew = renew,
+        .rollout = rollout_plan_of(&service->rollout),
     };
     int32_t number;
     char key[REVISION_KEY];
@@ -626,9 +670,15 @@ struct services *services_create(struct server *server, struct error *err)
     services->server = server;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
+    TAILQ_INIT(&services->fetches);
+    services->trials = trials_create(services);
     assert(services->kick);
     services->link = gateway_link_create(services, err);
     if (!services->link) {
+        services_destroy(services);
+        return NULL;
+    }
+    if (scaling_create(services, &services->scaling, err) < 0) {
         services_destroy(services);
         return NULL;
     }
@@ -643,8 +693,11 @@ void services_destroy(struct services *services)
 {
     if (!services)
         return;
+    trials_destroy(services->trials);
+    scaling_destroy(services->scaling);
     probes_finish(services);
     gateway_link_destroy(services->link);
+    services_figures_finish(services);
     http_agent_destroy(services->agent);
     event_free(services->kick);
     forget_revisions(services);
@@ -653,6 +706,11 @@ void services_destroy(struct services *services)
     vec_free(&services->refused_ids);
     idmap_finish(&services->refused);
     free(services);
+}
+
+struct trials *services_trials(const struct services *services)
+{
+    return services->trials;
 }
 
 void services_reloaded(struct services *services)
@@ -673,4 +731,5 @@ void services_committed(struct services *services)
         forget_revisions(services);
     probes_follow(services);
     gateway_link_follow(services->link);
+    scaling_follow(services->scaling);
 }

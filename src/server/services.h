@@ -22,6 +22,7 @@ struct server;
 struct service_row;
 struct services;
 struct tick;
+struct trials;
 
 /* Knows nothing before the first services_committed. NULL: ERR_IO. */
 MUST_CHECK struct services *services_create(struct server *server, struct error *err);
@@ -53,8 +54,18 @@ bool services_may_stop(struct services *services, const struct attempt_row *atte
 void services_retired(struct services *services, const struct service_row *row); /* NULL is fine */
 /* A tick changes what routes are made of: a service or replica, an object that is kept, a token. */
 void services_touch(struct services *services); /* NULL is fine */
+/* For trials (trials.h); as long as services. */
+struct trials *services_trials(const struct services *services);
 /* After every commit: routes and checks follow what is stored now. */
 void services_committed(struct services *services);
 /* What describe shows of a service: replicas with state, readiness, restarts and why. */
 struct doc *services_status(
     struct services *services, struct arena *arena, const char *team, const char *name);
+
+struct http_request;
+/* The gateway's figures in Prometheus' text form, once it has given them; "" when there is none or
+ * it does not answer. Not called when the request's client goes away first, and it is the only one
+ * who waits for that. */
+typedef void services_figures_fn(void *context, const char *text, size_t length);
+void services_figures(struct services *services, struct http_request *request,
+    services_figures_fn *done, void *context); /* services NULL: done at once */

@@ -52,9 +52,10 @@ static struct service without_what_may_change(const struct service *service)
     struct service fixed = *service;
     fixed.description = NULL;
     fixed.replicas = 1;
-    fixed.rollout.surge = 1;
-    fixed.rollout.unavailable = 0;
+    service_rollout_default(&fixed.rollout);
     service_gateway_default(&fixed.gateway);
+    memset(&fixed.metrics, 0, sizeof fixed.metrics);
+    service_autoscale_default(&fixed.autoscale);
     return fixed;
 }
 

@@ -16,8 +16,10 @@
 #include "engine/engine.h"
 #include "gateway/routes.h"
 #include "server/catalog.h"
+#include "server/engines.h"
 #include "server/identity.h"
 #include "server/launch.h"
+#include "server/scaling.h"
 #include "server/tokens.h"
 #include "spec/serving.h"
 #include "store/store.h"
@@ -75,6 +77,7 @@ struct composer {
     VEC(const char *) teams;        /* that have a service */
     VEC(struct route_team) serving; /* of which something is said */
     struct strmap serving_at;       /* by name: the place in the list, plus one */
+    struct strmap team_of;          /* by user: the team whose member they are, or `several` */
 };
 
 static void add_replica(void *context, enum row_kind kind, const void *data)
@@ -103,13 +106,14 @@ static struct route_replica route_replica(
 {
     struct services *services = composer->services;
     const struct revision *revision = services_revision_of(services, row->service, row->revision);
-    SCOPED(mem_scope) char *socket = engine_serve_socket(services->server->engine, row->attempt);
+    SCOPED(mem_scope) char *address = engines_serve_address(services->server, row->attempt);
     uid_t uid = launch_team_uid(services->server, team);
     return (struct route_replica){
         .replica = row->job,
         .version = revision ? revision->version : 0,
-        .address = arena_printf(composer->arena, "unix:%s", socket),
+        .address = arena_strdup(composer->arena, address ? address : "unix:/nowhere"),
         .uid = uid ? uid : geteuid(),
+        .arm = (enum route_arm)row->arm,
     };
 }
 
@@ -145,6 +149,17 @@ static bool speaks(const struct runtime *runtime, const char *protocol)
     return false;
 }
 
+_Static_assert((int)ROUTE_ARM_CANARY == (int)ARM_CANARY, "arms are the same numbers");
+
+static struct route_split split_of(const struct core *core, uint64_t service)
+{
+    const struct rollout_split split = core_rollout_split(core, service);
+    int32_t canary = split.percent[ARM_CANARY];
+    return (struct route_split){.baseline = split.percent[ARM_BASELINE],
+        .canary = split.shadow ? 0 : canary,
+        .shadow = split.shadow ? canary : 0};
+}
+
 static void add_service(struct composer *composer, const struct service *service)
 {
     struct services *services = composer->services;
@@ -153,20 +168,23 @@ static void add_service(struct composer *composer, const struct service *service
     uint64_t id = core_service_find(core, team, service->metadata.name);
     const struct service_row *row = id ? core_service(core, id) : NULL;
     const struct revision *revision =
-        row ? services_revision_of(services, id, row->revision) : NULL;
+        row ? services_revision_of(services, id, core_service_goal(core, id)) : NULL;
     size_t count;
     if (!revision || (!speaks(&revision->runtime, "oip") && !speaks(&revision->runtime, "openai")))
         return;
     const struct route_replica *replicas = route_replicas(composer, team, id, &count);
+    struct service_gateway *options = arena_alloc(composer->arena, 1, sizeof *options);
+    *options = scaling_gateway_options(services->server, service);
     struct route_service item = {
         .route = service_route(service),
         .service = arena_printf(composer->arena, "%s/%s", team, service->metadata.name),
         .team = team,
         .oip = speaks(&revision->runtime, "oip"),
         .openai = speaks(&revision->runtime, "openai"),
-        .options = &service->gateway,
+        .options = options,
         .replicas = replicas,
         .replica_count = count,
+        .split = split_of(core, id),
     };
     vec_push(&composer->list, item);
     for (size_t i = 0; i < composer->teams.count; i++) {
@@ -193,12 +211,25 @@ static bool names_service_of(
     return false;
 }
 
+static const struct team several; /* whose members are not of one team */
+
+static void add_members(struct composer *composer, const struct team *team)
+{
+    for (size_t i = 0; i < team->members.count; i++) {
+        const char *user = team->members.items[i].user;
+        const struct team *known = strmap_get(&composer->team_of, user);
+        strmap_put(&composer->team_of, user,
+            (void *)(uintptr_t)(known && known != team ? &several : team));
+    }
+}
+
 /* The map has places, since the list moves while it grows. */
 static void add_teams(struct composer *composer)
 {
     const struct catalog *catalog = composer->services->server->catalog;
     for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
         const struct team *team = &catalog_at(catalog, KIND_TEAM, i)->manifest->team;
+        add_members(composer, team);
         if (serving_is_default(&team->serving) || composer->serving.count >= ROUTE_TEAMS_MAX)
             continue;
         struct route_team item = {team->metadata.name, &team->serving};
@@ -209,22 +240,12 @@ static void add_teams(struct composer *composer)
 
 /* The team that a key belongs to: the first it was made for, else the only one whose member its
  * user is. NULL: none. */
-static const struct team *team_of(const struct catalog *catalog, const struct token_facts *token)
+static const struct team *team_of(const struct composer *composer, const struct token_facts *token)
 {
-    const struct team *found = NULL;
     if (token->scope->count > 0)
-        return catalog_team(catalog, token->scope->teams[0]);
-    for (size_t i = 0; i < catalog_count(catalog, KIND_TEAM); i++) {
-        const struct team *team = &catalog_at(catalog, KIND_TEAM, i)->manifest->team;
-        for (size_t j = 0; j < team->members.count; j++) {
-            if (strcmp(team->members.items[j].user, token->user) != 0)
-                continue;
-            if (found)
-                return NULL;
-            found = team;
-        }
-    }
-    return found;
+        return catalog_team(composer->services->server->catalog, token->scope->teams[0]);
+    const struct team *team = strmap_get(&composer->team_of, token->user);
+    return team == &several ? NULL : team;
 }
 
 /* The teams of which something is said, from the key's upwards. */
@@ -232,7 +253,8 @@ static void add_counts(
     struct composer *composer, const struct token_facts *token, struct route_key *key)
 {
     const struct catalog *catalog = composer->services->server->catalog;
-    const struct team *team = composer->serving.count > 0 ? team_of(catalog, token) : NULL;
+    const struct team *team = team_of(composer, token);
+    key->team = team ? team->metadata.name : NULL;
     key->counts = arena_alloc(composer->arena, ROUTE_COUNTS_MAX, sizeof *key->counts);
     for (int level = 0; team && level < TEAM_LEVELS_MAX; level++) {
         size_t at = (size_t)strmap_get(&composer->serving_at, team->metadata.name);
@@ -314,6 +336,7 @@ static char *compose(struct gateway_link *link)
     vec_free(&composer.teams);
     vec_free(&composer.serving);
     strmap_finish(&composer.serving_at);
+    strmap_finish(&composer.team_of);
     return text;
 }
 

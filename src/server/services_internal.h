@@ -16,10 +16,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct cached_revision;
 struct event;
 struct gateway_link;
+struct scaling;
 struct services;
 
 enum { REVISION_KEY = 160, TROUBLE_TEXT = 240 };
@@ -54,7 +56,10 @@ struct services {
     struct server *server;
     struct http_agent *agent;
     struct gateway_link *link;
-    struct strmap revisions; /* key of the document: struct cached_revision */
+    struct trials *trials;
+    struct scaling *scaling;
+    TAILQ_HEAD(, figures_fetch) fetches; /* services_figures.c */
+    struct strmap revisions;             /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */
     VEC(uint64_t) refused_ids;
@@ -64,6 +69,11 @@ struct services {
     size_t checks;      /* exchanges under way */
     bool dirty;         /* routes have to be looked at again */
 };
+
+/* ---- services_figures.c ---- */
+
+/* Gives up what is under way: its calls are not answered any more. */
+void services_figures_finish(struct services *services);
 
 /* ---- services.c ---- */
 

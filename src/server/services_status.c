@@ -10,7 +10,10 @@
 #include "engine/engine.h"
 #include "engine/joblog.h"
 #include "server/catalog.h"
+#include "server/engines.h"
 #include "server/names.h"
+#include "server/rollout_status.h"
+#include "server/scaling.h"
 #include "server/status.h"
 #include "server/why.h"
 #include "store/store.h"
@@ -35,6 +38,8 @@ struct listing {
     int64_t ready, newest_ready, older, waiting;
     const char *cause; /* of the last failure seen */
     int deep;
+    struct doc *scaling; /* NULL: its number of replicas is fixed */
+    bool is_scaled;      /* it has no replicas because nobody asks */
 };
 
 /* ---- the last end --------------------------------------------------------------------------- */
@@ -75,7 +80,7 @@ static void read_log(struct server *server, const struct attempt_row *attempt, s
     char last[LAST_LINE_MAX + 1])
 {
     SCOPED(mem_scope)
-    char *folder = engine_log_folder(server->engine, attempt->job, (uint32_t)attempt->number);
+    char *folder = engines_log_folder(server, attempt->job, (uint32_t)attempt->number);
     struct joblog_reader *reader = joblog_open(folder);
     struct joblog_line line;
     last[0] = '\0';
@@ -204,7 +209,8 @@ static int add_replica(void *context, const void *data, struct error *err)
         services_revision_of(listing->services, row->service, row->revision);
     const char *state = replica_state(row, &job);
     bool ready = strcmp(state, "ready") == 0;
-    bool newest = row->revision == listing->service->revision;
+    int32_t goal = core_service_goal(server->core, row->service);
+    bool newest = row->revision == goal || row->arm != ARM_MAIN;
     struct doc *item = doc_append(listing->list, doc_map(arena));
     doc_set_string(arena, item, "name", reader_symbol(server->reader, job.name));
     doc_set_string(arena, item, "id", names_job_id(job.id, id));
@@ -221,7 +227,9 @@ static int add_replica(void *context, const void *data, struct error *err)
         describe_end(listing, revision, &ended.row, item);
     set_place(listing, &job, item);
     set_why(listing, &job, item);
-    listing->ready += ready;
+    if (row->arm != ARM_MAIN)
+        doc_set_string(arena, item, "arm", replica_arm_names[row->arm]);
+    listing->ready += ready && row->arm == ARM_MAIN;
     listing->newest_ready += ready && newest;
     listing->older += !newest;
     listing->waiting += job.state == JOB_QUEUED;
@@ -239,7 +247,7 @@ static const char *whole_state(
     if (row->deleted)
         return "deleting";
     if (row->replicas == 0)
-        return listing->list->count > 0 ? "stopping" : "stopped";
+        return listing->list->count > 0 ? "stopping" : listing->is_scaled ? "idle" : "stopped";
     if (listing->older > 0)
         return "rolling";
     if (listing->ready >= row->replicas)
@@ -257,11 +265,12 @@ static void set_whole(struct listing *listing, struct doc *status)
     struct services *services = listing->services;
     struct arena *arena = listing->arena;
     const struct service_row *row = listing->service;
-    const struct revision *revision = services_revision_of(services, row->id, row->revision);
+    int32_t goal = core_service_goal(services->server->core, row->id);
+    const struct revision *revision = services_revision_of(services, row->id, goal);
     const char *refusal = services_refusal(services, row->id);
     doc_set_string(arena, status, "state", whole_state(listing, revision, refusal));
     doc_set_int(arena, status, "ready", listing->ready);
-    doc_set_int(arena, status, "revision", row->revision);
+    doc_set_int(arena, status, "revision", goal);
     if (revision && revision->model_name)
         doc_set_int(arena, status, "version", revision->version);
     if (revision)
@@ -270,13 +279,19 @@ static void set_whole(struct listing *listing, struct doc *status)
         doc_set_string(arena, status, "rollout",
             arena_printf(arena,
                 "%lld of %d replicas of revision %d are ready, %lld older ones left",
-                (long long)listing->newest_ready, (int)row->replicas, (int)row->revision,
+                (long long)listing->newest_ready, (int)row->replicas, (int)goal,
                 (long long)listing->older));
+    const char *line = rollout_line(services->server, arena, row->id);
+    if (line && listing->older == 0)
+        doc_set_string(arena, status, "rollout", line);
     if (refusal)
         doc_set_string(arena, status, "refused", refusal);
     const char *why = listing->ready < row->replicas ? listing->cause : NULL;
     if (why)
         doc_set_string(arena, status, "why", why);
+    doc_set_int(arena, status, "wanted", row->replicas);
+    if (listing->scaling)
+        doc_set(arena, status, "autoscale", listing->scaling);
     doc_set_string(arena, status, "gateway", gateway_link_text(services->link, arena));
     doc_set(arena, status, "replicas", listing->list);
 }
@@ -293,8 +308,12 @@ struct doc *services_status(
         doc_set_string(arena, status, "route", service_route(&entry->manifest->service));
     if (!id || reader_row(server->reader, ROW_SERVICE, id, &row, NULL) < 0)
         return status;
-    struct listing listing = {
-        .services = services, .arena = arena, .list = doc_list(arena), .service = &row};
+    struct listing listing = {.services = services,
+        .arena = arena,
+        .list = doc_list(arena),
+        .service = &row,
+        .scaling = scaling_status(services->scaling, arena, team, name),
+        .is_scaled = scaling_covers(services->scaling, team, name)};
     struct row_condition condition = {"service", ROW_EQUAL, (int64_t)id};
     struct row_query query = {.kind = ROW_REPLICA,
         .conditions = &condition,

@@ -52,6 +52,15 @@ static const struct {
     COUNTER(output_tokens),
     COUNTER(latency_us_sum),
     COUNTER(latency),
+    COUNTER(cache_hits),
+    COUNTER(cache_saved_us),
+    COUNTER(cache_saved_input_tokens),
+    COUNTER(cache_saved_output_tokens),
+    COUNTER(queue_us),
+    COUNTER(model_us),
+    COUNTER(batched),
+    COUNTER(batch_sizes),
+    COUNTER(batch_calls_micro),
 #undef COUNTER
 };
 
@@ -142,6 +151,10 @@ static struct doc *sum_doc(struct arena *arena, const struct serving_sum *sum)
         doc_set_string(arena, doc, "replica", names_job_id(sum->replica, id));
     if (*sum->key)
         doc_set_string(arena, doc, "key", sum->key);
+    if (*sum->team)
+        doc_set_string(arena, doc, "team", sum->team);
+    if (*sum->labels)
+        doc_set_string(arena, doc, "labels", sum->labels);
     if (*sum->model)
         doc_set_string(arena, doc, "model", sum->model);
     serving_counts_write(arena, doc, &sum->counts);
@@ -165,18 +178,22 @@ static int sum_read(
         .version = doc_get_int(doc, "version", 0),
         .replica = replica ? names_parse_job_id(replica) : 0,
         .key = text_or_none(doc, "key"),
+        .team = text_or_none(doc, "team"),
+        .labels = text_or_none(doc, "labels"),
         .model = text_or_none(doc, "model")};
     serving_counts_read(doc, &ret->counts);
     return 0;
 }
 
 /* What follows the time in a key. The service has one slash of its own, the rest none but perhaps
- * the key's id, which is last: two sums never have the same. */
+ * the key's id, which is last and does not begin with '@': two sums never have the same. */
 static const char *key_of(
     struct arena *arena, char unit, int64_t bucket, const struct serving_sum *sum)
 {
-    return arena_printf(arena, "%c/%08" PRId64 "/%s/%" PRId64 "/%" PRIu64 "/%s", unit, bucket,
-        sum->service, sum->version, sum->replica, sum->key);
+    bool more = *sum->team || *sum->labels;
+    return arena_printf(arena, "%c/%08" PRId64 "/%s/%" PRId64 "/%" PRIu64 "/%s%s%s%s%s%s", unit,
+        bucket, sum->service, sum->version, sum->replica, more ? "@" : "", more ? sum->team : "",
+        more ? "/" : "", more ? sum->labels : "", more ? "/" : "", sum->key);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -214,6 +231,8 @@ static struct pending_sum *pending(
         .version = what->version,
         .replica = what->replica,
         .key = arena_strdup(arena, what->key),
+        .team = arena_strdup(arena, what->team),
+        .labels = arena_strdup(arena, what->labels),
         .model = arena_strdup(arena, what->model)};
     strmap_put(&batch->by_key, key, found);
     vec_push(&batch->sums, found);
@@ -227,6 +246,8 @@ void serving_batch_add(struct serving_batch *batch, const struct usage_series *s
         .version = series->version,
         .replica = series->replica,
         .key = series->key,
+        .team = series->team,
+        .labels = series->labels,
         .model = ""};
     serving_counts_add(
         &pending(batch, 'h', tick_now(batch->tick) / HOUR_MS, &what)->sum.counts, counts);

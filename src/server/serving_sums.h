@@ -2,9 +2,11 @@
  * by the day once that is long ago.
  *
  * Collection "usage-sum", scope: the service's team. Key "h/<hour>/<service>/<version>/<replica>/
- * <key>" with the hours since 1970 in eight digits, or "d/<day>/..": ascending in time. Content:
- * {"service", "version", "replica": the id of its job, "key", "model": "team/name:3", and every
- * counter that is not 0 under its name}. Names are in the documents and not only references, so
+ * <key>" with the hours since 1970 in eight digits, or "d/<day>/..": ascending in time; where there
+ * is a team or there are labels, "../@<team>/<labels>/<key>". Content: {"service", "version",
+ * "replica": the id of its job, "key", "team", "labels", "model": "team/name:3", and every counter
+ * that is not 0 under its name}. What a server before knew less of is there without it: a member
+ * that is missing is empty, or 0. Names are in the documents and not only references, so
  * that they outlive what they name. */
 #pragma once
 
@@ -26,6 +28,8 @@ struct serving_sum {
     int64_t version;     /* 0: no replica was asked */
     uint64_t replica;    /* the job, or 0 */
     const char *key;     /* the key's id, or "" */
+    const char *team;    /* that the key belongs to, or "" */
+    const char *labels;  /* gateway/labels.h, or "" */
     const char *model;   /* "team/name:version", or "" */
     struct usage_counts counts;
 };

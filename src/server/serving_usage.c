@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/strbuf.h"
 #include "base/vec.h"
+#include "core/core.h"
 #include "gateway/usage.h"
 #include "server/context.h"
 #include "server/serving_sums.h"
@@ -106,6 +107,9 @@ struct pass {
     /* While it commits: */
     size_t rolled, forgotten;
 };
+
+_Static_assert((int)ROLLOUT_BUCKETS == (int)ARRAY_LEN(((struct usage_counts *)0)->latency),
+    "evidence has the buckets that usage is counted in");
 
 static const char yes[] = "yes";
 
@@ -378,6 +382,21 @@ static bool rolls_up(const struct pass *pass)
            pass->began_ms < usage->rolled_ms;
 }
 
+/* What a replica on trial did. An attempt that was made again elsewhere failed here; it has no
+ * latency, which counts as the longest. */
+static void give_evidence(struct tick *tick, const struct change *change)
+{
+    const struct usage_counts *grown = &change->grown;
+    struct core_evidence evidence = {
+        .requests = (int64_t)(grown->requests + grown->retried),
+        .errors = (int64_t)(grown->failed + grown->retried),
+    };
+    for (size_t i = 0; i < ROLLOUT_BUCKETS; i++)
+        evidence.within[i] = (int64_t)grown->latency[i];
+    if (change->series.replica != 0)
+        core_rollout_evidence(tick_core(tick), change->series.replica, &evidence);
+}
+
 /* May run twice, when another command of its tick fails half done. */
 static int run_store(struct tick *tick, void *context, struct error *err)
 {
@@ -386,6 +405,8 @@ static int run_store(struct tick *tick, void *context, struct error *err)
     pass->rolled = 0;
     for (size_t i = 0; i < pass->changes.count; i++)
         serving_batch_add(batch, &pass->changes.items[i].series, &pass->changes.items[i].grown);
+    for (size_t i = 0; i < pass->changes.count; i++)
+        give_evidence(tick, &pass->changes.items[i]);
     if (rolls_up(pass) && serving_batch_roll_up(batch, PASS_ROLLED, &pass->rolled, err) < 0) {
         serving_batch_drop(batch);
         return -1;

@@ -102,7 +102,9 @@ static int check_service_change(const struct sim_txn *txn, const struct service_
     bool put = service->revision != old->revision || service->surge != old->surge ||
                service->unavailable != old->unavailable ||
                (service->replicas != old->replicas && !service->deleted);
-    if (put && !decided(txn, DECISION_SERVICE_PUT, id, 0))
+    bool scaled = service->replicas != old->replicas && service->revision == old->revision &&
+                  decided(txn, DECISION_SERVICE_SCALE, id, 0);
+    if (put && !scaled && !decided(txn, DECISION_SERVICE_PUT, id, 0))
         return broken(err, 8, "service %llu was changed by nobody", (ull)id);
     if (service->deleted && !old->deleted && !decided(txn, DECISION_SERVICE_DELETE, id, 0))
         return broken(err, 8, "service %llu was deleted by nobody", (ull)id);

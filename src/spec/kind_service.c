@@ -2,36 +2,12 @@
 #include "spec/tables.h"
 
 #include <stddef.h>
+#include <string.h>
 
 /* clang-format off: a field is a paragraph, not a column */
 
 /* The structs without a name of their own are members of struct service: their tables have offsets
  * in it, and the fields that hold them stand at offset 0. */
-static void finish_rollout(struct field_reader *reader, void *object)
-{
-    const struct service *service = object;
-    if (service->rollout.surge + service->rollout.unavailable < 1)
-        fields_report(reader, "surge",
-            "expected at least 1 while unavailable is 0, or no replica "
-            "could ever be replaced");
-}
-
-static const struct field rollout_fields[] = {
-    {.name = "surge",
-        .type = FIELD_INT,
-        .fallback = 1,
-        .max = 1000,
-        .offset = offsetof(struct service, rollout.surge),
-        .doc = "Replicas more than wanted, while they are replaced."},
-    {.name = "unavailable",
-        .type = FIELD_INT,
-        .max = 1000,
-        .offset = offsetof(struct service, rollout.unavailable),
-        .doc = "Replicas fewer that are ready, while they are replaced."},
-};
-static const struct field_table rollout_table = FIELD_TABLE("Rollout", struct service,
-    rollout_fields, .finish = finish_rollout, .doc = "How replicas are replaced.");
-
 static int64_t backoff_max_fallback(const void *object)
 {
     const struct service *service = object;
@@ -64,13 +40,39 @@ static const struct field restart_fields[] = {
 static const struct field_table restart_table = FIELD_TABLE("Restart", struct service,
     restart_fields, .finish = finish_restart, .doc = "What happens when a replica fails.");
 
+static const struct service_metric *metric_named(const struct service *service, const char *name)
+{
+    for (size_t i = 0; i < service->metrics.count; i++) {
+        if (!strcmp(service->metrics.items[i].name, name))
+            return &service->metrics.items[i];
+    }
+    return NULL;
+}
+
+/* Each once, and what autoscaling goes by among them. */
+static void check_metrics(struct field_reader *reader, const struct service *service)
+{
+    for (size_t i = 0; i < service->metrics.count; i++) {
+        const struct service_metric *metric = &service->metrics.items[i];
+        if (metric_named(service, metric->name) != metric)
+            fields_report(reader, "metrics", "expected each name once");
+    }
+    for (size_t i = 0; i < service->autoscale.metrics.count; i++) {
+        if (!metric_named(service, service->autoscale.metrics.items[i].name))
+            fields_report(reader, "autoscale.metrics", "%s is none of spec.metrics",
+                fields_quote(reader, service->autoscale.metrics.items[i].name));
+    }
+}
+
 static void finish_service(struct field_reader *reader, void *object)
 {
     const struct service *service = object;
     check_command(reader, "command", &service->command);
     check_secrets(reader, service->secrets.items, service->secrets.count, &service->env);
     check_templates(reader, "command", &service->command, TEMPLATE_SERVE);
+    check_metrics(reader, service);
     check_template_variables(reader, &service->env);
+    check_other_routes(reader, service);
 }
 
 static const struct field service_spec_fields[] = {
@@ -145,7 +147,8 @@ static const struct field service_spec_fields[] = {
         .doc = "Whether its replicas may be stopped for others."},
     {.name = "rollout",
         .type = FIELD_OBJECT,
-        .table = &rollout_table,
+        .table = &service_rollout_table,
+        .offset = offsetof(struct service, rollout),
         .doc = "How replicas are replaced by those of a new revision."},
     {.name = "drain",
         .type = FIELD_DURATION,
@@ -184,6 +187,17 @@ static const struct field service_spec_fields[] = {
         .table = &service_gateway_table,
         .offset = offsetof(struct service, gateway),
         .doc = "Who may ask, and how requests are treated."},
+    {.name = "metrics",
+        .type = FIELD_OBJECTS,
+        .table = &service_metric_table,
+        .max = AUTOSCALE_METRICS_MAX,
+        .offset = offsetof(struct service, metrics),
+        .doc = "Figures that are read from elsewhere, for autoscaling."},
+    {.name = "autoscale",
+        .type = FIELD_OBJECT,
+        .table = &service_autoscale_table,
+        .offset = offsetof(struct service, autoscale),
+        .doc = "How many replicas there are, in place of `replicas`."},
 };
 static const struct field_table service_spec_table =
     FIELD_TABLE("ServiceSpec", struct service, service_spec_fields, .finish = finish_service,

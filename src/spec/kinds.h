@@ -543,12 +543,23 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
+/* What is recorded of its requests: see docs/gateway-record.md. */
+struct service_record {
+    int64_t sample_micro; /* 0: nothing */
+    int64_t body_bytes_max, bytes_max, keep_ms;
+};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
 enum route_affinity { AFFINITY_NONE, AFFINITY_PREFIX };
 
 /* Which replica is asked. */
+/* Which labels of requests are told apart in what is counted. */
+struct service_labels {
+    struct text_list names; /* of X-Muster-Labels; none: no labels */
+    int64_t sets_max;       /* different ones; what is beyond counts as "other" */
+};
+
 struct service_routing {
     enum route_affinity affinity;
     int64_t block_bytes;   /* of a prompt: beginnings are compared in such steps */
@@ -636,6 +647,67 @@ struct service_guard {
     } classifier;
 };
 
+/* What of an answer a goal is for. */
+enum latency_of { LATENCY_NONE, LATENCY_FIRST, LATENCY_WHOLE };
+
+/* Requests of a service without replicas, which is about to have one. */
+struct service_hold {
+    int64_t wait_ms;  /* at most; 0: as everywhere, two seconds */
+    int64_t requests; /* that wait at once */
+    int64_t bytes;    /* of their bodies */
+};
+
+/* When nobody waits for an answer any more. */
+struct service_deadline {
+    int64_t total_ms; /* 0: any time */
+    bool header;      /* clients may ask for less */
+};
+
+/* Failing fast while all replicas fail. */
+struct service_circuit {
+    int64_t failures; /* requests in a row; 0: never */
+    int64_t open_ms, open_max_ms;
+};
+
+/* Asking another replica when one is slow. */
+struct service_hedge {
+    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
+    int64_t percent;   /* of requests */
+    struct text_list safe;
+};
+
+/* Who is asked when a service fails. */
+enum { FALLBACK_MAX = 4 };
+enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
+struct service_fallback {
+    struct {
+        struct fallback_to {
+            const char *route;
+            int64_t version;       /* 0: any */
+            struct text_list on;   /* none: all */
+            int64_t first_byte_ms; /* 0: the service's own timeout */
+        } * items;
+        size_t count;
+    } to;
+    int64_t first_byte_ms;
+    enum broken_streams broken;
+};
+
+/* A small model first. */
+enum cascade_confidence {
+    CONFIDENCE_OUTPUT,
+    CONFIDENCE_LOGPROBS,
+    CONFIDENCE_POINTER,
+    CONFIDENCE_HEADER
+};
+struct service_cascade {
+    const char *first; /* a route; NULL: none */
+    enum cascade_confidence confidence;
+    const char *name;
+    int64_t threshold_micro;
+    int64_t timeout_ms; /* 0: the service's own */
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
@@ -647,7 +719,108 @@ struct service_gateway {
     struct service_cache cache;
     struct service_batching batching;
     struct service_guard guard;
+    struct service_deadline deadline;
+    struct service_circuit circuit;
+    struct service_hedge hedge;
+    struct service_fallback fallback;
+    struct service_cascade cascade;
+    struct service_record record;
     enum usage_mode usage; /* default pass */
+    struct service_labels labels;
+    struct service_hold hold;
+    enum latency_of measure; /* what is counted for autoscaling, which sets it */
+};
+
+/* A figure read from elsewhere, by which replicas are scaled: see docs/gateway-autoscaling.md. */
+enum metric_of { METRIC_OF_SUM, METRIC_OF_MEAN, METRIC_OF_MOST };
+struct service_metric {
+    const char *name;         /* as autoscaling names it */
+    const char *url;          /* of a Prometheus endpoint; NULL: */
+    const char *path;         /* of each replica's own one */
+    const char *series;       /* NULL: name */
+    struct label_list labels; /* that its samples have to have */
+    enum metric_of of;        /* what several samples are together */
+};
+
+/* Of a metric: what there is to be for each replica, or of all of them. One is 0. */
+struct autoscale_metric {
+    const char *name;
+    int64_t average_micro, value_micro;
+};
+
+/* At least so many replicas in a part of some days. */
+struct autoscale_hours {
+    const char *from, *to; /* "08:00"; to not after from: of the next day */
+    struct text_list days; /* "mon"; none: all */
+    int64_t min;
+    int64_t from_minute, to_minute; /* of the day; follow from the texts */
+    int64_t day_bits;               /* bit 0: Monday */
+};
+
+enum { AUTOSCALE_METRICS_MAX = 8, AUTOSCALE_HOURS_MAX = 32 };
+
+/* How many replicas there are to be; max 0: as many as `replicas` says. */
+struct service_autoscale {
+    int64_t min, max;
+    int64_t in_flight;   /* requests under way and waiting, of a replica; 0: not looked at */
+    int64_t use_percent; /* of in_flight that is aimed at */
+    struct {
+        int64_t goal_ms; /* 0: none */
+        int64_t percent_milli;
+        enum latency_of of;
+    } latency;
+    int64_t accelerator_percent; /* 0: not looked at */
+    struct {
+        struct autoscale_metric *items;
+        size_t count;
+    } metrics;
+    int64_t stable_ms, panic_ms, panic_percent;
+    int64_t idle_ms;        /* without a request, before the last replica goes */
+    int64_t up_ms, down_ms; /* that a wish has to last */
+    struct {
+        struct autoscale_hours *items;
+        size_t count;
+    } hours;
+    const char *utc_offset; /* of the hours: "+02:00" */
+    int64_t utc_offset_minutes;
+};
+
+enum service_strategy {
+    STRATEGY_NONE,
+    STRATEGY_CANARY,
+    STRATEGY_BLUE_GREEN,
+    STRATEGY_SHADOW,
+};
+
+struct rollout_stage {
+    int64_t weight; /* percent of the requests; the baseline gets as many */
+    int64_t bake_ms;
+};
+
+enum { ROLLOUT_STAGES_MAX = 8 };
+
+/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
+struct service_rollout {
+    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
+    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
+    enum service_strategy strategy;
+    struct {
+        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
+        size_t count;
+    } steps;
+    int64_t requests;    /* of each arm, in each step */
+    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
+    bool give_up;        /* ..and the rollout is aborted then, else paused */
+    bool by_time;        /* sample and time are enough to pass a step */
+    int64_t alpha_micro;
+    struct {
+        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
+    } margins;
+    struct {
+        int64_t requests;
+        int64_t errors_micro;
+        int64_t p99_ms; /* 0: none */
+    } guard;
 };
 
 struct service {
@@ -667,10 +840,7 @@ struct service {
     struct placement placement; /* replicas are spread unless it says otherwise */
     int64_t priority;
     bool preemptible;
-    struct {
-        int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-        int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    } rollout;
+    struct service_rollout rollout;
     int64_t drain_ms; /* from its last new request to SIGTERM, at most; default 30 s */
     int64_t grace_ms; /* from SIGTERM to SIGKILL; default 10 s */
     struct {
@@ -681,6 +851,11 @@ struct service {
     struct replica_probe readiness;
     struct replica_probe liveness;
     struct service_gateway gateway;
+    struct {
+        struct service_metric *items;
+        size_t count;
+    } metrics;
+    struct service_autoscale autoscale;
 };
 
 /* Any of them, as a manifest holds it. */

@@ -103,6 +103,20 @@ static void set_parse_error(struct error *err, json_error_t *failure)
         failure->column < 0 ? 0 : failure->column, nul ? "text with a NUL" : failure->text);
 }
 
+/* jansson takes a NUL behind a number for the end of the text. It is allowed nowhere in JSON: 0
+ * when there is none. */
+static int refuse_nul(const char *text, size_t length, struct error *err)
+{
+    const char *nul = length ? memchr(text, '\0', length) : NULL;
+    if (!nul)
+        return 0;
+    int line = 1;
+    const char *start = text;
+    for (const char *at = text; (at = memchr(at, '\n', (size_t)(nul - at))); start = ++at)
+        line++;
+    return error_set(err, ERR_INVALID, "line %d, column %td: a NUL byte", line, nul - start + 1);
+}
+
 struct doc *doc_parse_json(
     struct arena *arena, const char *text, size_t length, size_t bytes_max, struct error *err)
 {
@@ -118,6 +132,8 @@ struct doc *doc_parse_json_bounded(struct arena *arena, const char *text, size_t
             err, ERR_TOO_LARGE, "the text has %zu bytes; at most %zu are read", length, bytes_max);
         return NULL;
     }
+    if (refuse_nul(text, length, err))
+        return NULL;
     json_error_t failure;
     SCOPED(json_scope)
     json_t *json =

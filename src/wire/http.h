@@ -14,6 +14,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "wire/http_name.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,10 +26,15 @@ struct event_base;
 struct tls_client;
 struct tls_server;
 
-/* One header field, to send or as received. Names compare without regard to case. */
+/* One header field, to send or as received. Names compare without regard to case. Who makes one
+ * gives name and value; one that was received says more, which saves those it is passed on to a
+ * second look. Who gives a received one another name or value clears `parsed`. */
 struct http_field {
     const char *name;
     const char *value;
+    bool parsed; /* it passed the parser: it may be sent as it is, and what follows is known */
+    enum http_name known;
+    uint32_t name_length, value_length;
 };
 
 /* "Not Found" for 404; "Unknown" for a status without a registered phrase. Never NULL. */
@@ -187,6 +193,8 @@ bool http_request_query_at(
 /* The first value of a header field, or NULL. Fields that may come only once (Host,
  * Authorization, Content-Type, Idempotency-Key and others) came at most once. */
 const char *http_request_header(const struct http_request *request, const char *name);
+/* The same for a name that has a number: it takes no search. */
+const char *http_request_known(const struct http_request *request, enum http_name name);
 bool http_request_header_at(
     const struct http_request *request, size_t i, struct http_field *ret_field);
 const struct http_peer *http_request_peer(const struct http_request *request);

@@ -10,35 +10,19 @@ enum step { STEP_AGAIN, STEP_WAIT, STEP_ENDED };
 
 /* ------- the head ------- */
 
-/* Fields that are about this connection and not about the answer, by the length of their names;
- * Content-Length is told apart, as the answer's length. */
-static bool is_about_connection(const struct http_field *field, size_t length)
-{
-    static const struct {
-        size_t length;
-        const char *name;
-    } names[] = {
-        {2, "te"},
-        {7, "trailer"},
-        {7, "upgrade"},
-        {10, "connection"},
-        {10, "keep-alive"},
-        {14, "content-length"},
-        {16, "proxy-connection"},
-        {17, "transfer-encoding"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (names[i].length == length && strcasecmp(names[i].name, field->name) == 0)
-            return true;
-    }
-    return false;
-}
+/* Fields that are about this connection and not about the answer; Content-Length is told apart, as
+ * the answer's length. */
+#define ABOUT_CONNECTION                                                                           \
+    (HTTP_NAME_BIT(HTTP_NAME_TE) | HTTP_NAME_BIT(HTTP_NAME_TRAILER) |                              \
+        HTTP_NAME_BIT(HTTP_NAME_UPGRADE) | HTTP_NAME_BIT(HTTP_NAME_CONNECTION) |                   \
+        HTTP_NAME_BIT(HTTP_NAME_KEEP_ALIVE) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |            \
+        HTTP_NAME_BIT(HTTP_NAME_PROXY_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING))
 
 /* A Connection field that names other fields, which then go no further (RFC 9110 7.6.1). */
-static bool names_fields(const struct http_field *field, size_t length)
+static bool names_fields(const struct http_field *field)
 {
-    return length == 10 && strcasecmp(field->name, "connection") == 0 &&
-           strcasecmp(field->value, "close") != 0 && strcasecmp(field->value, "keep-alive") != 0;
+    return field->known == HTTP_NAME_CONNECTION && strcasecmp(field->value, "close") != 0 &&
+           strcasecmp(field->value, "keep-alive") != 0;
 }
 
 /* Drops those that some Connection field names. Answers that need it are rare. */
@@ -50,8 +34,7 @@ static size_t named_fields_drop(
         bool named = false;
         for (size_t j = 0; j < head->field_count && !named; j++) {
             const struct http_field_slice *slice = &head->fields[j];
-            named = slice->name.length == 10 &&
-                    strcasecmp(bytes + slice->name.offset, "connection") == 0 &&
+            named = slice->known == HTTP_NAME_CONNECTION &&
                     http_list_has(bytes + slice->value.offset, slice->value.length, fields[i].name);
         }
         if (!named)
@@ -66,11 +49,12 @@ static size_t fields_make(struct http_field *fields, const struct http_head *hea
     bool naming = false;
     for (size_t i = 0; i < head->field_count; i++) {
         const struct http_field_slice *slice = &head->fields[i];
-        struct http_field field = {bytes + slice->name.offset, bytes + slice->value.offset};
+        struct http_field field = {bytes + slice->name.offset, bytes + slice->value.offset, true,
+            slice->known, slice->name.length, slice->value.length};
         bytes[slice->name.offset + slice->name.length] = '\0';
         bytes[slice->value.offset + slice->value.length] = '\0';
-        naming |= names_fields(&field, slice->name.length);
-        if (!is_about_connection(&field, slice->name.length))
+        naming |= names_fields(&field);
+        if (!http_name_among(field.known, ABOUT_CONNECTION))
             fields[count++] = field;
     }
     return naming ? named_fields_drop(fields, count, head, bytes) : count;

@@ -1,22 +1,16 @@
 /* Requests: the public calls of an exchange, see http_agent.h. */
 #include "wire/http_agent_internal.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* ------- the head of a request ------- */
 
-static bool is_agents_own(const char *name)
-{
-    static const char *const own[] = {"content-length", "transfer-encoding", "connection",
-        "keep-alive", "te", "trailer", "upgrade", "proxy-connection"};
-    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        if (strcasecmp(name, own[i]) == 0)
-            return true;
-    }
-    return false;
-}
+/* What the agent itself writes, or does not pass on. */
+#define AGENTS_OWN                                                                                 \
+    (HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) | HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING) |        \
+        HTTP_NAME_BIT(HTTP_NAME_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_KEEP_ALIVE) |                \
+        HTTP_NAME_BIT(HTTP_NAME_TE) | HTTP_NAME_BIT(HTTP_NAME_TRAILER) |                           \
+        HTTP_NAME_BIT(HTTP_NAME_UPGRADE) | HTTP_NAME_BIT(HTTP_NAME_PROXY_CONNECTION))
 
 /* Whether all bytes of a target may be sent: visible ASCII. */
 static bool target_valid(const char *target)
@@ -31,16 +25,12 @@ static bool put_fields(struct http_buffer *out, const struct http_exchange_reque
 {
     bool has_host = false;
     for (size_t i = 0; i < request->field_count; i++) {
-        const char *name = request->fields[i].name, *value = request->fields[i].value;
-        size_t name_length = strlen(name), value_length = strlen(value);
-        assert(!is_agents_own(name));
-        if (!http_token_valid(name, name_length) || !http_value_valid(value, value_length))
+        struct http_field field = http_field_known(request->fields[i]);
+        assert(!http_name_among(field.known, AGENTS_OWN));
+        if (!http_field_valid(&field))
             return false;
-        has_host |= name_length == 4 && strcasecmp(name, "host") == 0;
-        http_buffer_append(out, name, name_length);
-        http_buffer_append(out, ": ", 2);
-        http_buffer_append(out, value, value_length);
-        http_buffer_append(out, "\r\n", 2);
+        has_host |= field.known == HTTP_NAME_HOST;
+        http_buffer_put_field(out, field.name, field.name_length, field.value, field.value_length);
     }
     if (!has_host)
         http_buffer_puts(out, "Host: muster\r\n");
@@ -56,13 +46,10 @@ static bool method_expects_body(const char *method)
 
 static void put_framing(struct http_buffer *out, const struct http_exchange_request *request)
 {
-    char text[64];
-    if (request->streamed && request->length < 0) {
+    if (request->streamed && request->length < 0)
         http_buffer_puts(out, "Transfer-Encoding: chunked\r\n");
-    } else if (request->length > 0 || request->streamed || method_expects_body(request->method)) {
-        int n = snprintf(text, sizeof text, "Content-Length: %lld\r\n", (long long)request->length);
-        http_buffer_append(out, text, (size_t)n);
-    }
+    else if (request->length > 0 || request->streamed || method_expects_body(request->method))
+        http_buffer_put_length(out, (uint64_t)request->length);
     http_buffer_append(out, "\r\n", 2);
 }
 
@@ -171,15 +158,15 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
 bool http_exchange_write(struct http_exchange *exchange, const void *bytes, size_t length)
 {
     struct http_link *link = exchange_link(exchange);
-    char size[24] = "";
+    char size[HTTP_DIGITS_MAX];
     assert(exchange->open && exchange->streamed && !exchange->request_complete);
     assert(exchange->chunked || length <= exchange->body_left);
     if (length == 0 || exchange->unsafe)
         return !exchange->wants_drain;
     exchange->body_left -= exchange->chunked ? 0 : length;
-    int digits = exchange->chunked ? snprintf(size, sizeof size, "%zx\r\n", length) : 0;
+    size_t digits = exchange->chunked ? http_chunk_size(size, length) : 0;
     const struct iovec parts[] = {
-        {size, (size_t)digits},
+        {size, digits},
         {(void *)bytes, length},
         {(void *)"\r\n", exchange->chunked ? 2 : 0},
     };

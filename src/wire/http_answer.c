@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <time.h>
 
 /* ------- heads ------- */
@@ -29,23 +28,18 @@ const char *answer_date(struct http_server *server)
     return server->date;
 }
 
-static bool is_servers_own(const char *name)
-{
-    static const char *const own[] = {
-        "content-length", "transfer-encoding", "connection", "date", "upgrade"};
-    for (size_t i = 0; i < ARRAY_LEN(own); i++) {
-        if (strcasecmp(name, own[i]) == 0)
-            return true;
-    }
-    return false;
-}
+/* What the server itself writes. */
+#define SERVERS_OWN                                                                                \
+    (HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) | HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING) |        \
+        HTTP_NAME_BIT(HTTP_NAME_CONNECTION) | HTTP_NAME_BIT(HTTP_NAME_DATE) |                      \
+        HTTP_NAME_BIT(HTTP_NAME_UPGRADE))
 
 static bool fields_are_safe(const struct http_field *fields, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        assert(!is_servers_own(fields[i].name));
-        if (!http_token_valid(fields[i].name, strlen(fields[i].name)) ||
-            !http_value_valid(fields[i].value, strlen(fields[i].value)))
+        struct http_field field = http_field_known(fields[i]);
+        assert(!http_name_among(field.known, SERVERS_OWN));
+        if (!http_field_valid(&field))
             return false;
     }
     return true;
@@ -53,17 +47,7 @@ static bool fields_are_safe(const struct http_field *fields, size_t count)
 
 static void put_field(struct http_buffer *out, const char *name, const char *value)
 {
-    http_buffer_puts(out, name);
-    http_buffer_append(out, ": ", 2);
-    http_buffer_puts(out, value);
-    http_buffer_append(out, "\r\n", 2);
-}
-
-static void put_number_field(struct http_buffer *out, const char *name, uint64_t number)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)number);
-    put_field(out, name, text);
+    http_buffer_put_field(out, name, strlen(name), value, strlen(value));
 }
 
 static void note_answer(struct http_conn *conn, int status)
@@ -73,17 +57,26 @@ static void note_answer(struct http_conn *conn, int status)
         conn->server->options.on_answer(request, status, conn->server->options.ctx);
 }
 
+/* The same for all answers of a second that have the same status, as most have. */
+static void make_start(struct http_server *server, int status, const char *date)
+{
+    struct strbuf *start = &server->start;
+    strbuf_clear(start);
+    strbuf_printf(
+        start, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, http_status_phrase(status), date);
+    strbuf_append(start, strbuf_text(&server->common_fields), server->common_fields.length);
+    server->start_status = status;
+    server->start_s = server->date_s;
+}
+
 /* The status line and what every answer carries. */
 static void put_start(struct http_conn *conn, int status)
 {
     struct http_server *server = conn->server;
-    struct http_buffer *out = &conn->output;
-    char line[64];
-    int length =
-        snprintf(line, sizeof line, "HTTP/1.1 %d %s\r\n", status, http_status_phrase(status));
-    http_buffer_append(out, line, (size_t)length);
-    put_field(out, "Date", answer_date(server));
-    http_buffer_append(out, strbuf_text(&server->common_fields), server->common_fields.length);
+    const char *date = answer_date(server);
+    if (server->start_status != status || server->start_s != server->date_s)
+        make_start(server, status, date);
+    http_buffer_append(&conn->output, server->start.text, server->start.length);
     note_answer(conn, status);
 }
 
@@ -126,13 +119,16 @@ static void put_head(struct http_conn *conn, int status, const struct http_field
         return;
     }
     put_start(conn, status);
-    for (size_t i = 0; i < field_count; i++)
-        put_field(&conn->output, fields[i].name, fields[i].value);
+    for (size_t i = 0; i < field_count; i++) {
+        struct http_field field = http_field_known(fields[i]);
+        http_buffer_put_field(
+            &conn->output, field.name, field.name_length, field.value, field.value_length);
+    }
     if (length < 0 && has_body && old)
         request->close_after = true;
     put_connection(conn);
     if (has_body && length >= 0)
-        put_number_field(&conn->output, "Content-Length", (uint64_t)length);
+        http_buffer_put_length(&conn->output, (uint64_t)length);
     else if (has_body && !old)
         put_field(&conn->output, "Transfer-Encoding", "chunked");
     http_buffer_append(&conn->output, "\r\n", 2);
@@ -214,7 +210,7 @@ void answer_fault(struct http_conn *conn, const struct http_fault *fault)
         put_start(conn, fault->status);
         put_field(&conn->output, problem_type.name, problem_type.value);
         put_field(&conn->output, "Connection", "close");
-        put_number_field(&conn->output, "Content-Length", body.length);
+        http_buffer_put_length(&conn->output, body.length);
         http_buffer_append(&conn->output, "\r\n", 2);
     }
     http_buffer_append(&conn->output, body.text, body.length);
@@ -274,9 +270,8 @@ static void put_piece(struct http_conn *conn, const char *bytes, size_t length)
 
 static void put_chunk(struct http_conn *conn, const void *bytes, size_t length)
 {
-    char size[24];
-    int digits = snprintf(size, sizeof size, "%zx\r\n", length);
-    http_buffer_append(&conn->output, size, (size_t)digits);
+    char size[HTTP_DIGITS_MAX];
+    http_buffer_append(&conn->output, size, http_chunk_size(size, length));
     put_piece(conn, bytes, length);
     http_buffer_append(&conn->output, "\r\n", 2);
 }

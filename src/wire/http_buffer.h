@@ -5,6 +5,7 @@
 #include "base/memory.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,6 +65,53 @@ static inline void http_buffer_append(struct http_buffer *buffer, const void *by
 static inline void http_buffer_puts(struct http_buffer *buffer, const char *text)
 {
     http_buffer_append(buffer, text, strlen(text));
+}
+
+/* "name: value" and the end of the line. */
+static inline void http_buffer_put_field(struct http_buffer *buffer, const char *name,
+    size_t name_length, const char *value, size_t value_length)
+{
+    char *at = http_buffer_reserve(buffer, name_length + value_length + 4);
+    memcpy(at, name, name_length);
+    at += name_length;
+    memcpy(at, ": ", 2);
+    memcpy(at + 2, value, value_length);
+    memcpy(at + 2 + value_length, "\r\n", 2);
+    buffer->end += name_length + value_length + 4;
+}
+
+enum { HTTP_DIGITS_MAX = 20 }; /* of 2^64 - 1 */
+
+/* Decimal digits, at the end of a room for HTTP_DIGITS_MAX of them; where they begin. */
+static inline char *http_digits(char room[HTTP_DIGITS_MAX], uint64_t number)
+{
+    char *at = room + HTTP_DIGITS_MAX;
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    return at;
+}
+
+static inline void http_buffer_put_length(struct http_buffer *buffer, uint64_t length)
+{
+    static const char name[] = "Content-Length";
+    char room[HTTP_DIGITS_MAX], *digits = http_digits(room, length);
+    http_buffer_put_field(
+        buffer, name, sizeof name - 1, digits, (size_t)(room + HTTP_DIGITS_MAX - digits));
+}
+
+/* The size line of a chunk. */
+static inline size_t http_chunk_size(char room[HTTP_DIGITS_MAX], size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t length = 1;
+    while (length < 2 * sizeof size && size >> 4 * length)
+        length++;
+    for (size_t i = 0; i < length; i++)
+        room[i] = digits[size >> 4 * (length - 1 - i) & 15];
+    memcpy(room + length, "\r\n", 2);
+    return length + 2;
 }
 
 static inline void http_buffer_consume(struct http_buffer *buffer, size_t count)

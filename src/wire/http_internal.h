@@ -66,6 +66,8 @@ struct http_request {
     const char *target;
     struct http_field *fields;
     size_t field_count;
+    /* Where the first field of each name is, from 1; 0: there is none. */
+    unsigned char first[HTTP_NAMES];
     struct http_field *parameters;
     size_t parameter_count;
     void *data;
@@ -178,6 +180,9 @@ struct http_server {
     struct http_server_stats stats; /* what is counted as it happens */
     int64_t date_s;
     char date[32];
+    struct strbuf start; /* the first lines of answers with a status, in a second */
+    int start_status;
+    int64_t start_s;
     char *scratch; /* where reads land first */
     bool draining;
     bool retiring; /* draining, and idle connections are left to ask once more */

@@ -9,6 +9,7 @@
 #include "wire/http_parse.h"
 
 #include "base/memory.h"
+#include "wire/http.h"
 #include "wire/url.h"
 
 #include <assert.h>
@@ -76,12 +77,65 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
+/* Eight bytes at once: the highest bit of each byte says what is wrong with it. No sum carries into
+ * the next byte, because that bit is left out of it. */
+static uint64_t controls8(const char *text)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), low = ones * 0x7f;
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    uint64_t rest = word & low, not_tab = ((word ^ ones * '\t') & low) + low;
+    return ((~(rest + ones * 0x60) & not_tab) | (rest + ones)) & ~word;
+}
+
+/* Sixteen at once, where the processor can. */
+typedef unsigned char lanes16 __attribute__((vector_size(16)));
+typedef uint64_t words16 __attribute__((vector_size(16)));
+
+static words16 controls16(const char *text)
+{
+    lanes16 bytes;
+    memcpy(&bytes, text, sizeof bytes);
+    return (words16)(((bytes < 0x20) & (bytes != '\t')) | (bytes == 0x7f));
+}
+
+/* The last bytes may be looked at twice. */
+bool http_text_valid(const char *text, size_t length)
+{
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    if (length < 8)
+        return span(text, length, CLASS_VALUE) == length;
+    if (length < 16)
+        return ((controls8(text) | controls8(text + length - 8)) & high) == 0;
+    words16 bad = controls16(text + length - 16);
+    for (size_t i = 0; i + 16 < length; i += 16)
+        bad |= controls16(text + i);
+    return (bad[0] | bad[1]) == 0;
+}
+
 bool http_value_valid(const char *text, size_t length)
 {
     if (length == 0)
         return true;
-    return span(text, length, CLASS_VALUE) == length && !is_blank(text[0]) &&
-           !is_blank(text[length - 1]);
+    return http_text_valid(text, length) && !is_blank(text[0]) && !is_blank(text[length - 1]);
+}
+
+struct http_field http_field_known(struct http_field field)
+{
+    if (field.parsed)
+        return field;
+    field.name_length = (uint32_t)strlen(field.name);
+    field.value_length = (uint32_t)strlen(field.value);
+    field.known = http_name_find(field.name, field.name_length);
+    return field;
+}
+
+bool http_field_valid(const struct http_field *field)
+{
+    if (field->parsed)
+        return true;
+    return (field->known != HTTP_NAME_OTHER || http_token_valid(field->name, field->name_length)) &&
+           http_value_valid(field->value, field->value_length);
 }
 
 /* ------- faults ------- */
@@ -352,15 +406,15 @@ static enum http_parse_result expect_parse(struct http_head_parser *parser, stru
 }
 
 /* Connection may come several times; the flags gather over all of them. */
-#define SEEN_CLOSE              (1u << 29)
-#define SEEN_KEEP_ALIVE         (1u << 30)
-#define SEEN_CONNECTION_UPGRADE (1u << 31)
+#define SEEN_CLOSE              (UINT64_C(1) << 61)
+#define SEEN_KEEP_ALIVE         (UINT64_C(1) << 62)
+#define SEEN_CONNECTION_UPGRADE (UINT64_C(1) << 63)
 
 static enum http_parse_result connection_parse(struct http_head_parser *parser, struct value value)
 {
     static const struct {
         const char *token;
-        uint32_t bit;
+        uint64_t bit;
     } options[] = {
         {"close", SEEN_CLOSE},
         {"keep-alive", SEEN_KEEP_ALIVE},
@@ -373,64 +427,34 @@ static enum http_parse_result connection_parse(struct http_head_parser *parser, 
     return tokens_parse(parser, value);
 }
 
-/* Known fields, by the length of their names. Those that are not lists may come once: two values
+/* What is asked of fields that are known here. Those that are not lists may come once: two values
  * would leave it to each reader which one counts. */
-enum known {
-    KNOWN_HOST,
-    KNOWN_RANGE,
-    KNOWN_COOKIE,
-    KNOWN_EXPECT,
-    KNOWN_UPGRADE,
-    KNOWN_CONNECTION,
-    KNOWN_USER_AGENT,
-    KNOWN_CONTENT_TYPE,
-    KNOWN_AUTHORIZATION,
-    KNOWN_LAST_EVENT_ID,
-    KNOWN_CONTENT_LENGTH,
-    KNOWN_IDEMPOTENCY_KEY,
-    KNOWN_CONTENT_ENCODING,
-    KNOWN_TRANSFER_ENCODING,
-    KNOWN_PROXY_AUTHORIZATION,
-};
+#define ONCE                                                                                       \
+    (HTTP_NAME_BIT(HTTP_NAME_HOST) | HTTP_NAME_BIT(HTTP_NAME_RANGE) |                              \
+        HTTP_NAME_BIT(HTTP_NAME_COOKIE) | HTTP_NAME_BIT(HTTP_NAME_EXPECT) |                        \
+        HTTP_NAME_BIT(HTTP_NAME_UPGRADE) | HTTP_NAME_BIT(HTTP_NAME_USER_AGENT) |                   \
+        HTTP_NAME_BIT(HTTP_NAME_CONTENT_TYPE) | HTTP_NAME_BIT(HTTP_NAME_AUTHORIZATION) |           \
+        HTTP_NAME_BIT(HTTP_NAME_LAST_EVENT_ID) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH) |         \
+        HTTP_NAME_BIT(HTTP_NAME_IDEMPOTENCY_KEY) | HTTP_NAME_BIT(HTTP_NAME_CONTENT_ENCODING) |     \
+        HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING) | HTTP_NAME_BIT(HTTP_NAME_PROXY_AUTHORIZATION))
 
-#define SEEN(known) (1u << (known))
-
-static const struct known_field {
-    const char *name;
-    unsigned char length;
-    bool repeatable;
-    field_handler *handler; /* may be NULL */
-} known_fields[] = {
-    [KNOWN_HOST] = {"host", 4, false, host_parse},
-    [KNOWN_RANGE] = {"range", 5, false, NULL},
-    [KNOWN_COOKIE] = {"cookie", 6, false, NULL},
-    [KNOWN_EXPECT] = {"expect", 6, false, expect_parse},
-    [KNOWN_UPGRADE] = {"upgrade", 7, false, tokens_parse},
-    [KNOWN_CONNECTION] = {"connection", 10, true, connection_parse},
-    [KNOWN_USER_AGENT] = {"user-agent", 10, false, NULL},
-    [KNOWN_CONTENT_TYPE] = {"content-type", 12, false, NULL},
-    [KNOWN_AUTHORIZATION] = {"authorization", 13, false, NULL},
-    [KNOWN_LAST_EVENT_ID] = {"last-event-id", 13, false, NULL},
-    [KNOWN_CONTENT_LENGTH] = {"content-length", 14, false, length_parse},
-    [KNOWN_IDEMPOTENCY_KEY] = {"idempotency-key", 15, false, NULL},
-    [KNOWN_CONTENT_ENCODING] = {"content-encoding", 16, false, NULL},
-    [KNOWN_TRANSFER_ENCODING] = {"transfer-encoding", 17, false, coding_parse},
-    [KNOWN_PROXY_AUTHORIZATION] = {"proxy-authorization", 19, false, NULL},
+static field_handler *const handlers[HTTP_NAMES] = {
+    [HTTP_NAME_HOST] = host_parse,
+    [HTTP_NAME_EXPECT] = expect_parse,
+    [HTTP_NAME_UPGRADE] = tokens_parse,
+    [HTTP_NAME_CONNECTION] = connection_parse,
+    [HTTP_NAME_CONTENT_LENGTH] = length_parse,
+    [HTTP_NAME_TRANSFER_ENCODING] = coding_parse,
 };
 
 static enum http_parse_result known_field_check(
-    struct http_head_parser *parser, struct value name, struct value value)
+    struct http_head_parser *parser, enum http_name known, struct value value)
 {
-    for (size_t i = 0; i < ARRAY_LEN(known_fields); i++) {
-        const struct known_field *known = &known_fields[i];
-        if (known->length != name.length || strncasecmp(name.text, known->name, name.length) != 0)
-            continue;
-        if (!known->repeatable && (parser->seen & SEEN(i)))
-            return fail(parser, FAULT_FIELD_TWICE);
-        parser->seen |= SEEN(i);
-        return known->handler ? known->handler(parser, value) : HTTP_PARSE_MORE;
-    }
-    return HTTP_PARSE_MORE;
+    uint64_t bit = HTTP_NAME_BIT(known);
+    if (parser->seen & bit & ONCE)
+        return fail(parser, FAULT_FIELD_TWICE);
+    parser->seen |= bit;
+    return handlers[known] ? handlers[known](parser, value) : HTTP_PARSE_MORE;
 }
 
 static enum http_parse_result field_line_parse(
@@ -438,21 +462,23 @@ static enum http_parse_result field_line_parse(
 {
     if (is_blank(line->text[0]))
         return fail(parser, FAULT_FOLD);
-    size_t name = span(line->text, line->length, CLASS_TOKEN);
-    if (name == 0 || name == line->length || line->text[name] != ':')
+    const char *colon = memchr(line->text, ':', line->length);
+    size_t name = colon ? (size_t)(colon - line->text) : 0;
+    enum http_name known = http_name_find(line->text, name);
+    if (known == HTTP_NAME_OTHER && !http_token_valid(line->text, name))
         return fail(parser, FAULT_FIELD_NAME);
     if (parser->head.field_count == parser->limits.field_count)
         return fail(parser, FAULT_FIELD_COUNT);
     struct value value = {line->text + name + 1, line->length - name - 1};
-    if (span(value.text, value.length, CLASS_VALUE) != value.length)
+    if (!http_text_valid(value.text, value.length))
         return fail(parser, FAULT_FIELD_VALUE);
     while (value.length > 0 && is_blank(value.text[0]))
         value.text++, value.length--;
     while (value.length > 0 && is_blank(value.text[value.length - 1]))
         value.length--;
     parser->head.fields[parser->head.field_count++] = (struct http_field_slice){
-        slice_of(line, line->text, name), slice_of(line, value.text, value.length)};
-    return known_field_check(parser, (struct value){line->text, name}, value);
+        slice_of(line, line->text, name), slice_of(line, value.text, value.length), known};
+    return known_field_check(parser, known, value);
 }
 
 /* ------- the end of the head ------- */
@@ -460,8 +486,8 @@ static enum http_parse_result field_line_parse(
 static enum http_parse_result framing_decide(struct http_head_parser *parser)
 {
     struct http_head *head = &parser->head;
-    bool has_length = parser->seen & SEEN(KNOWN_CONTENT_LENGTH);
-    bool has_coding = parser->seen & SEEN(KNOWN_TRANSFER_ENCODING);
+    bool has_length = parser->seen & HTTP_NAME_BIT(HTTP_NAME_CONTENT_LENGTH);
+    bool has_coding = parser->seen & HTTP_NAME_BIT(HTTP_NAME_TRANSFER_ENCODING);
     if (has_length && has_coding)
         return fail(parser, FAULT_LENGTH_AND_CHUNKED);
     if (has_coding && head->minor_version == 0)
@@ -485,7 +511,7 @@ static bool hosts_agree(const struct http_head *head, const char *bytes)
     size_t end = absolute_prefix(target, head->target.length, &scheme);
     for (uint32_t i = 0; i < head->field_count; i++) {
         const struct http_field_slice *field = &head->fields[i];
-        if (field->name.length != 4 || strncasecmp(bytes + field->name.offset, "host", 4) != 0)
+        if (field->known != HTTP_NAME_HOST)
             continue;
         return field->value.length == end - scheme &&
                strncasecmp(bytes + field->value.offset, target + scheme, end - scheme) == 0;
@@ -497,15 +523,15 @@ static enum http_parse_result head_complete(struct http_head_parser *parser, con
 {
     struct http_head *head = &parser->head;
     bool modern = head->minor_version == 1;
-    uint32_t seen = parser->seen;
+    uint64_t seen = parser->seen;
     head->bytes = parser->line_offset;
     head->keep_alive =
         modern ? !(seen & SEEN_CLOSE) : (seen & SEEN_KEEP_ALIVE) && !(seen & SEEN_CLOSE);
-    head->expect_continue = modern && (seen & SEEN(KNOWN_EXPECT));
+    head->expect_continue = modern && (seen & HTTP_NAME_BIT(HTTP_NAME_EXPECT));
     head->connection_upgrade =
-        modern && (seen & SEEN_CONNECTION_UPGRADE) && (seen & SEEN(KNOWN_UPGRADE));
+        modern && (seen & SEEN_CONNECTION_UPGRADE) && (seen & HTTP_NAME_BIT(HTTP_NAME_UPGRADE));
     if (parser->message == HTTP_REQUEST) {
-        if (modern && !(seen & SEEN(KNOWN_HOST)))
+        if (modern && !(seen & HTTP_NAME_BIT(HTTP_NAME_HOST)))
             return fail(parser, FAULT_HOST_MISSING);
         if (!hosts_agree(head, bytes))
             return fail(parser, FAULT_HOST_DIFFERS);

@@ -6,6 +6,8 @@
  * what is wrong and which status answers it. */
 #pragma once
 
+#include "wire/http_name.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +29,7 @@ struct http_slice {
 struct http_field_slice {
     struct http_slice name;
     struct http_slice value;
+    enum http_name known;
 };
 
 enum http_message { HTTP_REQUEST, HTTP_RESPONSE };
@@ -68,7 +71,7 @@ struct http_head_parser {
     uint32_t line_offset; /* of the line being received */
     uint32_t scanned;     /* bytes that hold no line end we have not handled */
     uint32_t fields_offset;
-    uint32_t seen; /* known fields, one bit each */
+    uint64_t seen; /* known fields, one bit each, and what Connection said */
 };
 
 /* fields: room for limits->field_count, kept by the caller as long as the parser. */
@@ -88,5 +91,12 @@ bool http_token_valid(const char *text, size_t length);
 /* True when text may be a field's value as we send it: visible characters, spaces, tabs and bytes
  * above 127, no space at either end. */
 bool http_value_valid(const char *text, size_t length);
+struct http_field;
+/* The same field with what is known of it filled in; whether it may be sent is another question. */
+struct http_field http_field_known(struct http_field field);
+/* Whether it may be sent: of one that is filled in. */
+bool http_field_valid(const struct http_field *field);
+/* True when none of these bytes is a control character other than tab. */
+bool http_text_valid(const char *text, size_t length);
 /* True when the comma-separated list holds the token, whatever its case. */
 bool http_list_has(const char *list, size_t length, const char *token);

@@ -4,6 +4,7 @@
 
 #include "wire/url.h"
 
+#include <limits.h>
 #include <string.h>
 #include <strings.h>
 
@@ -20,15 +21,27 @@ static char *terminated(char *head, struct http_slice slice)
     return head + slice.offset;
 }
 
+/* Backwards: the first of a name is noted last. */
+static void firsts_init(struct http_request *request)
+{
+    assert(request->field_count <= UCHAR_MAX);
+    memset(request->first, 0, sizeof request->first);
+    for (size_t i = request->field_count; i > 0; i--)
+        request->first[request->fields[i - 1].known] = (unsigned char)i;
+}
+
 static void fields_init(struct http_request *request, const struct http_head *head, char *copy)
 {
     struct arena *arena = request_conn(request)->arena;
     request->field_count = head->field_count;
     request->fields = arena_alloc(arena, head->field_count + 1, sizeof *request->fields);
     for (size_t i = 0; i < head->field_count; i++) {
-        request->fields[i].name = terminated(copy, head->fields[i].name);
-        request->fields[i].value = terminated(copy, head->fields[i].value);
+        const struct http_field_slice *slice = &head->fields[i];
+        request->fields[i] =
+            (struct http_field){terminated(copy, slice->name), terminated(copy, slice->value), true,
+                slice->known, slice->name.length, slice->value.length};
     }
+    firsts_init(request);
 }
 
 static const struct http_fault *path_init(
@@ -102,27 +115,28 @@ const struct http_fault *request_init(struct http_request *request, const char *
     return fault ? fault : query_init(request, bytes + head->query.offset, head->query.length);
 }
 
-static void field_hide(struct http_request *request, const char *name)
+static void field_hide(struct http_request *request, enum http_name name)
 {
     size_t kept = 0;
     for (size_t i = 0; i < request->field_count; i++) {
-        if (strcasecmp(request->fields[i].name, name) != 0)
+        if (request->fields[i].known != name)
             request->fields[kept++] = request->fields[i];
     }
     request->field_count = kept;
+    firsts_init(request);
 }
 
 bool request_unpack(struct http_request *request)
 {
     struct http_server *server = request_conn(request)->server;
-    const char *coding = http_request_header(request, "content-encoding");
+    const char *coding = http_request_known(request, HTTP_NAME_CONTENT_ENCODING);
     if (!coding)
         return true;
     request->unpack =
         http_unpack_create(coding, &server->unpack_bytes, server->options.unpack_bytes_max);
     if (!request->unpack && !http_unpack_is_identity(coding))
         return false;
-    field_hide(request, "content-encoding");
+    field_hide(request, HTTP_NAME_CONTENT_ENCODING);
     return true;
 }
 
@@ -169,11 +183,22 @@ bool http_request_query_at(
     return true;
 }
 
+const char *http_request_known(const struct http_request *request, enum http_name name)
+{
+    assert(name != HTTP_NAME_OTHER);
+    size_t at = request->first[name];
+    return at > 0 ? request->fields[at - 1].value : NULL;
+}
+
 const char *http_request_header(const struct http_request *request, const char *name)
 {
+    enum http_name known = http_name_find(name, strlen(name));
+    if (known != HTTP_NAME_OTHER)
+        return http_request_known(request, known);
     for (size_t i = 0; i < request->field_count; i++) {
-        if (strcasecmp(request->fields[i].name, name) == 0)
-            return request->fields[i].value;
+        const struct http_field *field = &request->fields[i];
+        if (field->known == HTTP_NAME_OTHER && strcasecmp(field->name, name) == 0)
+            return field->value;
     }
     return NULL;
 }

@@ -135,6 +135,7 @@ void http_server_destroy(struct http_server *server)
     event_del(&server->drain_timer);
     http_peers_destroy(server->peers);
     strbuf_finish(&server->common_fields);
+    strbuf_finish(&server->start);
     free(server->scratch);
     free(server);
 }

@@ -79,6 +79,11 @@ static void json_is_refused(void **state)
     assert_null(parse_json(arena, "[\"\xff\"]", &err));
     assert_int_equal(err.code, ERR_INVALID);
     assert_null(doc_parse_json(arena, "[\0]", 3, 100, &err));
+    /* Behind a number, where a reader of C strings would see the end. */
+    assert_null(doc_parse_json(arena, "{\"n\":2\0}", 8, 100, &err));
+    assert_null(doc_parse_json(arena, "1\0", 2, 100, &err));
+    assert_null(doc_parse_json(arena, "[1,\n2\0]", 7, 100, &err));
+    assert_string_equal(err.text, "line 2, column 2: a NUL byte");
     assert_null(doc_parse_json(arena, "[1, 2]", 6, 5, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
 }

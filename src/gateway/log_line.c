@@ -1,0 +1,191 @@
+/* See log_line.h. The log was the dearest part of a request: its lines are put together in one
+ * buffer that holds the longest there can be, without formats and without asking for room at each
+ * piece. Texts that stand for themselves in JSON, as nearly all do, are copied as they are looked
+ * at, sixteen or eight bytes at a time; others are left to strbuf_json. */
+#include "gateway/log_line.h"
+
+#include "base/memory.h"
+#include "base/quantity.h"
+#include "base/strbuf.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* ---- texts ----------------------------------------------------------------------------------- */
+
+typedef unsigned char lanes16 __attribute__((vector_size(16)));
+typedef uint64_t words16 __attribute__((vector_size(16)));
+
+/* Copies sixteen bytes; not zero when one of them is not plain. */
+static words16 copy16(char *to, const char *from)
+{
+    lanes16 bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    memcpy(to, &bytes, sizeof bytes);
+    return (words16)((bytes < 0x20) | (bytes >= 0x7f) | (bytes == '"') | (bytes == '\\'));
+}
+
+/* The highest bit of each byte says whether it is 0. */
+static uint64_t zeros8(uint64_t word)
+{
+    const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+    return ~(((word & low) + low) | word);
+}
+
+/* The same for eight: the highest bit of each byte tells. */
+static uint64_t copy8(char *to, const char *from)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101), low = ones * 0x7f;
+    uint64_t word;
+    memcpy(&word, from, sizeof word);
+    memcpy(to, &word, sizeof word);
+    return (~((word & low) + ones * 0x60) | ((word & low) + ones) | word |
+               zeros8(word ^ ones * '"') | zeros8(word ^ ones * '\\')) &
+           ones * 0x80;
+}
+
+/* Copies the bytes if all of them are plain; the last ones may be copied twice. */
+static bool copy_plain(char *to, const char *from, size_t length)
+{
+    uint64_t bad = 0;
+    if (length < 8) {
+        for (size_t i = 0; i < length; i++) {
+            unsigned char byte = (unsigned char)(to[i] = from[i]);
+            bad |= byte < 0x20 || byte >= 0x7f || byte == '"' || byte == '\\';
+        }
+        return bad == 0;
+    }
+    if (length < 16)
+        return (copy8(to, from) | copy8(to + length - 8, from + length - 8)) == 0;
+    words16 odd = copy16(to + length - 16, from + length - 16);
+    for (size_t i = 0; i + 16 < length; i += 16)
+        odd |= copy16(to + i, from + i);
+    return (odd[0] | odd[1]) == 0;
+}
+
+static char *put_odd(char *at, const char *text, size_t length)
+{
+    char cut[LOG_LINE_PATH_BYTES + 1];
+    SCOPED(strbuf_finish) struct strbuf json = {0};
+    memcpy(cut, text, length);
+    cut[length] = '\0';
+    strbuf_json(&json, cut);
+    memcpy(at, json.text, json.length);
+    return at + json.length;
+}
+
+static char *put_text(char *at, const char *text, size_t longest)
+{
+    size_t length = strnlen(text, longest);
+    if (!copy_plain(at + 1, text, length))
+        return put_odd(at, text, length);
+    *at = '"';
+    at[length + 1] = '"';
+    return at + length + 2;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static char *put_digits(char *at, uint64_t number)
+{
+    char digits[20]; /* of 2^64 */
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    memcpy(at, digits + first, sizeof digits - first);
+    return at + (sizeof digits - first);
+}
+
+static char *put_number(char *at, int64_t number)
+{
+    if (number < 0)
+        *at++ = '-';
+    /* Unsigned, because the least number has no positive of its own. */
+    return put_digits(at, number < 0 ? -(uint64_t)number : (uint64_t)number);
+}
+
+static char *put_thousandths(char *at, int64_t number)
+{
+    at[0] = '.';
+    at[1] = (char)('0' + number / 100);
+    at[2] = (char)('0' + number / 10 % 10);
+    at[3] = (char)('0' + number % 10);
+    return at + 4;
+}
+
+/* Milliseconds with three digits, without floating point. */
+static char *put_ms(char *at, int64_t ns)
+{
+    return put_thousandths(put_number(at, ns / 1000000), ns / 1000 % 1000);
+}
+
+/* ---- the line -------------------------------------------------------------------------------- */
+
+/* Of a known length, which the compiler turns into a few moves. */
+#define PUT(at, text) ((char *)memcpy(at, text, sizeof(text) - 1) + sizeof(text) - 1)
+
+static void moment_make(struct log_moment *moment, int64_t second)
+{
+    char text[QUANTITY_TEXT];
+    quantity_time(second * 1000, text);
+    moment->length = strcspn(text, "Z");
+    assert(moment->length < sizeof moment->text);
+    memcpy(moment->text, text, moment->length);
+    moment->second = second;
+}
+
+static char *put_moment(char *at, struct log_moment *moment, int64_t wall_ms)
+{
+    if (moment->length == 0 || moment->second != wall_ms / 1000)
+        moment_make(moment, wall_ms / 1000);
+    at = PUT(at, "{\"time\":\"");
+    memcpy(at, moment->text, moment->length);
+    at = put_thousandths(at + moment->length, wall_ms % 1000);
+    return PUT(at, "Z\"");
+}
+
+static char *put_what(char *at, const struct log_line *line)
+{
+    at = put_text(PUT(at, ",\"id\":"), line->id, LOG_LINE_TEXT_BYTES);
+    at = put_text(PUT(at, ",\"key\":"), line->key, LOG_LINE_TEXT_BYTES);
+    at = put_text(PUT(at, ",\"method\":"), line->method, LOG_LINE_TEXT_BYTES);
+    at = put_text(PUT(at, ",\"path\":"), line->path, LOG_LINE_PATH_BYTES);
+    at = put_text(PUT(at, ",\"route\":"), line->route, LOG_LINE_TEXT_BYTES);
+    at = put_number(PUT(at, ",\"version\":"), line->version);
+    at = put_number(PUT(at, ",\"replica\":"), line->replica);
+    return line->arm ? put_text(PUT(at, ",\"arm\":"), line->arm, LOG_LINE_TEXT_BYTES) : at;
+}
+
+static char *put_tries(char *at, const struct log_line *line)
+{
+    if (line->asked)
+        at = put_text(PUT(at, ",\"asked\":"), line->asked, LOG_LINE_TEXT_BYTES);
+    if (line->tried)
+        at = put_text(PUT(at, ",\"tried\":"), line->tried, LOG_LINE_TEXT_BYTES);
+    if (line->answered_by)
+        at = put_text(PUT(at, ",\"answeredBy\":"), line->answered_by, LOG_LINE_TEXT_BYTES);
+    return at;
+}
+
+size_t log_line_write(
+    const struct log_line *line, struct log_moment *moment, char out[LOG_LINE_BYTES])
+{
+    char *at = put_moment(out, moment, line->wall_ms);
+    at = put_what(at, line);
+    at = put_number(PUT(at, ",\"status\":"), line->status);
+    at = put_text(PUT(at, ",\"end\":"), line->end, LOG_LINE_TEXT_BYTES);
+    at = put_number(PUT(at, ",\"bytesIn\":"), line->bytes_in);
+    at = put_number(PUT(at, ",\"bytesOut\":"), line->bytes_out);
+    at = put_number(PUT(at, ",\"retries\":"), line->retries);
+    if (line->first_ns >= 0)
+        at = put_ms(PUT(at, ",\"firstMs\":"), line->first_ns);
+    at = put_ms(PUT(at, ",\"totalMs\":"), line->total_ns);
+    at = put_tries(at, line);
+    at = put_text(PUT(at, ",\"client\":"), line->client, LOG_LINE_TEXT_BYTES);
+    at = PUT(at, "}\n");
+    assert(at <= out + LOG_LINE_BYTES);
+    return (size_t)(at - out);
+}

@@ -1,0 +1,181 @@
+"""Rollouts with the real daemon and the real gateway: a new revision is tried beside a fresh baseline,
+and what clients got decides."""
+import json
+
+import pytest
+
+import test_services
+from manifests import TEAM
+from test_services import Load, answering, ready, replicas, said, served, status  # noqa: F401
+
+# As the services' tiny runtime, and what a bad version does.
+RUNTIME = test_services.RUNTIME.replace('        if said == "sick"', '''        if mode == "failing": return self.reply({"error": "no"}, 500)
+        if mode == "dropping":
+            self.close_connection = True
+            return
+        if mode == "late": time.sleep(0.05)
+        if said == "sick"''')
+
+
+def trying(mode="one", strategy="canary", steps=({"weight": 50},), requests=60, gateway=None, **rollout):
+    """A service whose rollouts are short."""
+    command = ["/usr/bin/python3", "-c", RUNTIME.replace("{", "{{"), mode]
+    margins = {"errors": 0.2, "latency": 0.5}
+    return answering(command=command, replicas=2, gateway=gateway or {}, rollout={
+        "strategy": strategy, "steps": list(steps), "requests": requests, "margins": margins,
+        "guard": {"errors": 1}, **rollout})
+
+
+def rollout(site):
+    return json.loads(site.cli("rollout", "status", f"{TEAM}/digits", "-o", "json").stdout)
+
+
+def state(site):
+    return rollout(site)["state"]
+
+
+def arms(site):
+    return {arm["arm"]: arm for arm in rollout(site)["arms"]}
+
+
+@pytest.fixture
+def stable(served):
+    """A service whose first revision is ready, and clients that ask it."""
+    served.apply(trying())
+    ready(served, 2)
+    assert state(served) == "idle"
+    said(served)
+    return served
+
+
+class Clients(Load):
+    """Those that take errors as they come, too."""
+
+    def end(self, fine=True):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        assert not fine or not self.wrong, self.wrong[:5]
+        return self.answers
+
+
+@pytest.fixture
+def clients(stable):
+    load = Clients(stable)
+    yield load
+    load.end(fine=False)
+
+
+def decisions(site):
+    """What the audit has of rollouts, oldest first."""
+    return [(entry["action"], (entry.get("detail") or {}).get("because")) for entry in site.audit()
+            if entry["action"].startswith("rollout-")]
+
+
+def test_a_good_canary_is_promoted_and_no_request_is_lost(stable, clients):
+    stable.apply(trying("two"))
+    stable.wait_for(lambda: state(stable) == "testing", "the test to begin")
+    found = arms(stable)
+    assert (found["main"]["revision"], found["baseline"]["revision"], found["canary"]["revision"]) == (1, 1, 2)
+    stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+    stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
+    answers = clients.end()
+    assert {"one hello", "two hello"} == set(answers)
+    assert said(stable) == "two hello"
+    assert arms(stable)["canary"]["requests"] >= 60
+    assert decisions(stable) == [("rollout-begin", None), ("rollout-step", None), ("rollout-promote", "passed")]
+
+
+@pytest.mark.parametrize("mode, because", [("failing", "errors"), ("dropping", "errors"), ("late", "latency")])
+def test_a_bad_canary_is_taken_back(stable, clients, mode, because):
+    stable.apply(trying(mode, requests=100000, gateway={"routing": {"retryPercent": 100}}))
+    stable.wait_for(lambda: state(stable) == "aborted", "the abort", timeout_s=120)
+    stable.wait_for(lambda: len(replicas(stable)) == 2, "its arms to go")
+    count = len(clients.answers)
+    stable.wait_for(lambda: len(clients.answers) > count + 20, "more answers")
+    # What a canary drops is asked of another; what it answers is its answer.
+    answers = clients.end(fine=mode != "failing")
+    assert set(answers[-20:]) == {"one hello"}
+    assert rollout(stable)["because"] == because
+    assert {r["revision"] for r in replicas(stable)} == {1}
+    assert decisions(stable)[-1] == ("rollout-abort", because)
+    assert "aborted" in stable.cli("describe", "service", f"{TEAM}/digits").stdout
+
+
+def test_the_guard_aborts_before_any_test_can(stable, clients):
+    stable.apply(trying("failing", requests=100000, alpha="0.000001", guard={"errors": 0.5, "requests": 5}))
+    stable.wait_for(lambda: state(stable) == "aborted", "the abort", timeout_s=120)
+    assert rollout(stable)["because"] == "guard-errors"
+    clients.end(fine=False)
+
+
+def test_no_data_is_never_a_pass(stable):
+    """Nobody asks: out of patience it stands still, and somebody has to decide."""
+    stable.apply(trying("two", patience="3s"))
+    stable.wait_for(lambda: state(stable) == "paused", "the end of patience")
+    found = rollout(stable)
+    assert found["because"] == "patience" and found["arms"][2]["requests"] == 0
+    assert said(stable) in ("one hello", "two hello")
+    stable.cli("rollout", "promote", f"{TEAM}/digits")
+    stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
+    assert decisions(stable)[-2:] == [("rollout-pause", "patience"), ("rollout-promote", "command")]
+
+
+def test_it_is_paused_and_goes_on_over_a_killed_server(stable, clients):
+    stable.apply(trying("two", requests=200))
+    stable.wait_for(lambda: state(stable) == "testing", "the test to begin")
+    stable.cli("rollout", "pause", f"{TEAM}/digits")
+    stable.wait_for(lambda: arms(stable)["canary"]["requests"] >= 200, "enough requests", timeout_s=120)
+    before = arms(stable)
+    stable.kill9()
+    stable.start()
+    assert state(stable) == "paused"
+    after = arms(stable)
+    assert all(after[arm]["requests"] >= before[arm]["requests"] for arm in ("baseline", "canary"))
+    refused = stable.cli("rollout", "pause", f"{TEAM}/digits", ok=False)
+    assert "paused already" in refused.stderr
+    stable.cli("rollout", "resume", f"{TEAM}/digits")
+    stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+    assert {"one hello", "two hello"} == set(clients.end())
+
+
+def test_what_is_seen_is_what_clients_got(stable):
+    """Over a kill of the gateway and of the server no request is lost or counted twice."""
+    stable.apply(trying("two", requests=100000))
+    stable.wait_for(lambda: state(stable) == "testing", "the test to begin")
+    answers = []
+
+    def both():
+        answers.append(said(stable))
+        return set(answers) == {"one hello", "two hello"}
+    stable.wait_for(both, "the split")
+    answers += [said(stable) for _ in range(60)]
+    stable.kill9()
+    stable.gateway.stop()
+    stable.start()
+    stable.gateway.start()
+    count = answers.count("two hello")
+    assert 10 < count < 55
+    stable.wait_for(lambda: arms(stable)["canary"]["requests"] == count, "all that were counted")
+    with open(f"{stable.data}/gateway/access.log", encoding="utf-8") as log:
+        assert {json.loads(line).get("arm") for line in log} == {None, "baseline", "canary"}
+
+
+def test_abort_needs_a_member(stable):
+    stable.apply(trying("two"))
+    stable.wait_for(lambda: state(stable) == "testing", "the test to begin")
+    viewer = stable.call("POST", "/v1/tokens", {"user": "boss"})["token"]
+    path = f"/v1/services/{TEAM}:digits/rollout"
+    assert stable.api("GET", path, token=viewer).status == 200
+    assert stable.api("POST", f"{path}/abort", token=viewer).status == 403
+    stable.cli("rollout", "abort", f"{TEAM}/digits")
+    stable.wait_for(lambda: len(replicas(stable)) == 2, "its arms to go")
+    again = stable.cli("rollout", "abort", f"{TEAM}/digits", ok=False)
+    assert "aborted" in again.stderr
+
+
+def test_green_takes_over_when_all_of_it_is_ready(stable, clients):
+    stable.apply(trying("two", strategy="blue-green"))
+    stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+    stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
+    assert {"one hello", "two hello"} == set(clients.end())
