@@ -21,7 +21,14 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 180000, TURN_MS = 50, RANKS_MAX = 16, TEAM = 61001, NOT_HERE = 77 };
+enum {
+    PATIENCE_MS = 180000,
+    TURN_MS = 50,
+    RANKS_MAX = 16,
+    TEAM = 61001,
+    NOT_HERE = 77,
+    CLEANING_TURNS = 20
+};
 
 struct contract {
     struct event_base *base;
@@ -184,7 +191,9 @@ int contract_tear_down(void **state)
     end_all(contract);
     contract_turn(contract);
     forget_all(contract);
-    contract_turn(contract);
+    /* A site is told to take away what it has of them. */
+    for (int turns = contract_is_local(contract) ? 1 : CLEANING_TURNS; turns > 0; turns--)
+        contract_turn(contract);
     engine_destroy(contract->engine);
     event_base_free(contract->base);
     if (file_remove_tree(contract->data, &err) < 0)

@@ -38,7 +38,7 @@ struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t a
 static struct kube_attempt *find(const struct engine *engine, uint64_t id, struct error *err)
 {
     struct kube_attempt *attempt = kubernetes_find(of_const(engine), id);
-    if (attempt && !attempt->forgotten)
+    if (attempt && !attempt->ledger.forgotten)
         return attempt;
     error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, id);
     return NULL;
@@ -127,7 +127,7 @@ static bool deliver_one(struct kubernetes *engine)
 {
     struct report report;
     for (size_t i = 0; i < engine->attempts.count; i++) {
-        if (engine->attempts.items[i]->forgotten ||
+        if (engine->attempts.items[i]->ledger.forgotten ||
             !next_report(engine->attempts.items[i], &report))
             continue;
         engine->report(engine->context, &report);
@@ -142,6 +142,11 @@ static void deliver_site(struct kubernetes *engine)
     if (!engine->site_changed || !(engine->nodes_known && engine->pods_known))
         return;
     engine->site_changed = false;
+    kube_site_show(engine);
+    uint64_t hash = kube_site_hash(engine);
+    if (hash == engine->site_told)
+        return; /* nodes say every few seconds that nothing is new */
+    engine->site_told = hash;
     engine->report(engine->context, &report);
 }
 
@@ -185,7 +190,7 @@ static int kubernetes_start(struct engine *base, const struct launch *launch, st
 {
     struct kubernetes *engine = of(base);
     struct kube_attempt *known = kubernetes_find(engine, launch->attempt);
-    if (known && known->forgotten)
+    if (known && known->ledger.forgotten)
         return error_set(err, ERR_CONFLICT, "the attempt has ended and is being forgotten");
     if (known) {
         known->tell_started = known->ledger.started_ms != 0 && !known->ledger.ended;
@@ -254,7 +259,7 @@ static void kubernetes_observe(
     size_t count = 0;
     for (size_t i = 0; i < engine->attempts.count; i++) {
         const struct kube_attempt *attempt = engine->attempts.items[i];
-        if (attempt->forgotten)
+        if (attempt->ledger.forgotten)
             continue;
         views[count++] = (struct attempt_view){.attempt = attempt->ledger.attempt,
             .job = attempt->ledger.job,
@@ -270,11 +275,15 @@ static void kubernetes_observe(
 static int kubernetes_forget(struct engine *base, uint64_t id, struct error *err)
 {
     struct kube_attempt *attempt = kubernetes_find(of(base), id);
-    if (!attempt || attempt->forgotten)
+    if (!attempt || attempt->ledger.forgotten)
         return 0;
     if (!attempt->ledger.ended)
         return error_set(err, ERR_CONFLICT, "the attempt has not ended");
-    attempt->forgotten = true;
+    attempt->ledger.forgotten = true;
+    if (kube_ledger_save(attempt, err) < 0) {
+        attempt->ledger.forgotten = false;
+        return -1;
+    }
     kube_attempt_due(attempt);
     return 0;
 }
@@ -295,7 +304,7 @@ static int kubernetes_purge(struct engine *base, uint64_t job, struct error *err
     struct kubernetes *engine = of(base);
     for (size_t i = 0; i < engine->attempts.count; i++) {
         const struct kube_attempt *attempt = engine->attempts.items[i];
-        if (attempt->ledger.job == job && !attempt->forgotten)
+        if (attempt->ledger.job == job && !attempt->ledger.forgotten)
             return error_set(err, ERR_CONFLICT, "the job has an attempt here");
     }
     SCOPED(mem_scope) char *here = layout_job(engine->data, job, NULL);

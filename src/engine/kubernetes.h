@@ -21,6 +21,7 @@ struct trash;
 
 /* Labels of everything that is made. */
 #define KUBE_LABEL_OWNER   "muster.dev/owner"
+#define KUBE_LABEL_POOL    "muster.dev/pool" /* pools of one owner may share a namespace */
 #define KUBE_LABEL_ATTEMPT "muster.dev/attempt"
 #define KUBE_LABEL_RANK    "muster.dev/rank"
 #define KUBE_LABEL_TEAM    "muster.dev/team"
@@ -39,6 +40,7 @@ struct kube_ledger {
     int64_t stop_grace_ms;
     bool ended;
     struct attempt_end end;
+    bool forgotten; /* what the cluster has of it is to be taken away */
 };
 
 /* The pod of a rank, as it was seen last. */
@@ -113,7 +115,6 @@ struct kube_attempt {
     int64_t over_ms;            /* since when all ranks are over, boot clock; 0 */
     char why[200];              /* it is not where it should be */
     struct attempt_end verdict; /* how it ends once its ranks have; reason NONE: not decided */
-    bool forgotten;
     bool tell_queued, tell_started, tell_ended;
 };
 
@@ -154,6 +155,7 @@ struct kubernetes {
     int64_t retry_ms,
         retried_ms; /* how long the next is waited for, and when that was last, boot */
     bool site_changed;
+    uint64_t site_told; /* a hash of what was told last */
 
     struct strmap node_names, foreign_names;
     VEC(struct kube_node *) nodes; /* by name */
@@ -232,6 +234,8 @@ void kube_site_start(struct kubernetes *engine);
 void kube_site_finish(struct kubernetes *engine);
 /* Fills `about` from what is known. */
 void kube_site_show(struct kubernetes *engine);
+/* A hash of what kube_site_show gave last. */
+uint64_t kube_site_hash(const struct kubernetes *engine);
 /* Whether the cluster has given a node up. */
 bool kube_site_node_is_down(const struct kubernetes *engine, const char *name);
 /* Whether its owner may take it back at any time. */

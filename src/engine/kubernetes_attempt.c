@@ -540,15 +540,21 @@ static void look_for(struct kube_attempt *attempt)
     }
 }
 
-/* Taken apart by a restart before all of it was there: what it is made of is not known any more. */
-static void give_up_half_made(struct kube_attempt *attempt)
+/* Found after a restart that came before all of it was known to be there. What it is made of is not
+ * known any more: either all ranks are there, or it is taken apart. */
+static void settle_half_made(struct kube_attempt *attempt)
 {
+    uint32_t there = 0;
     for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        there += attempt->ranks[i].pod.created;
         if (attempt->ranks[i].look)
             return;
     }
-    decide(
-        attempt, ENGINE_END_LOST, 0, -1, "the server ended before the cluster had all of the gang");
+    if (there == attempt->ledger.ranks)
+        save_made(attempt);
+    else
+        decide(attempt, ENGINE_END_LOST, 0, -1,
+            "the server ended before the cluster had all of the gang");
 }
 
 static void end_pods(struct kube_attempt *attempt)
@@ -563,7 +569,7 @@ void kube_attempt_advance(struct kube_attempt *attempt)
 {
     if (attempt->ledger.ended) {
         end_pods(attempt); /* one that the API server made so late that nobody waited for it */
-        if (attempt->forgotten)
+        if (attempt->ledger.forgotten)
             clean(attempt);
         return;
     }
@@ -572,8 +578,8 @@ void kube_attempt_advance(struct kube_attempt *attempt)
     look_for(attempt);
     bool half_made = !attempt->service && !attempt->ledger.made;
     if (!is_ending(attempt) && half_made)
-        give_up_half_made(attempt);
-    if (!is_ending(attempt))
+        settle_half_made(attempt);
+    if (!is_ending(attempt) && attempt->service)
         make(attempt);
     bool done = all_done(attempt);
     check_started(attempt);

@@ -40,6 +40,7 @@ static const struct record_member members[] = {
     MEMBER(end.started_ms, RECORD_I64),
     MEMBER(end.ended_ms, RECORD_I64),
     MEMBER(end.stop_asked, RECORD_BOOL),
+    MEMBER(forgotten, RECORD_BOOL),
 };
 
 static char *ledger_path(const struct kubernetes *engine, uint64_t attempt)
@@ -89,6 +90,7 @@ static int load_one(struct kubernetes *engine, const char *name, struct error *e
     attempt->step = ledger.made ? KUBE_STEP_MADE : KUBE_STEP_POLICY;
     attempt->tell_started = ledger.started_ms != 0 && !ledger.ended;
     attempt->tell_ended = ledger.ended;
+    attempt->due = ledger.forgotten;
     return 0;
 }
 

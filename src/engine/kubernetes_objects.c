@@ -474,6 +474,8 @@ static char *build_labels(const struct kube_attempt *attempt, const struct launc
     strbuf_puts(&out, "\"app.kubernetes.io/managed-by\":\"muster\",");
     put_pair(&out, KUBE_LABEL_OWNER, attempt->engine->owner);
     strbuf_putc(&out, ',');
+    put_pair(&out, KUBE_LABEL_POOL, attempt->engine->pool);
+    strbuf_putc(&out, ',');
     put_pair(&out, KUBE_LABEL_ATTEMPT, attempt->name);
     strbuf_putc(&out, ',');
     put_pair(&out, KUBE_LABEL_TEAM, launch->team_name);

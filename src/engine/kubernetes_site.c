@@ -317,8 +317,9 @@ static void take_foreign(struct kubernetes *engine, const struct doc *object, bo
 
 static bool is_ours(const struct kubernetes *engine, const struct doc *object)
 {
-    return strcmp(kube_text(object, "metadata", "labels", KUBE_LABEL_OWNER, NULL), engine->owner) ==
-               0 &&
+    const struct doc *labels = kube_at(object, "metadata", "labels", NULL);
+    return strcmp(kube_text(labels, KUBE_LABEL_OWNER, NULL), engine->owner) == 0 &&
+           strcmp(kube_text(labels, KUBE_LABEL_POOL, NULL), engine->pool) == 0 &&
            strcmp(kube_text(object, "metadata", "namespace", NULL), engine->name_space) == 0;
 }
 
@@ -367,7 +368,8 @@ static void look_for_left_services(struct kubernetes *engine)
 {
     SCOPED(mem_scope) char *path = kubernetes_path(engine, "services", NULL);
     struct strbuf target = {0};
-    strbuf_printf(&target, "%s?labelSelector=muster.dev%%2Fowner%%3D%s", path, engine->owner);
+    strbuf_printf(&target, "%s?labelSelector=muster.dev%%2Fowner%%3D%s%%2Cmuster.dev%%2Fpool%%3D%s",
+        path, engine->owner, engine->pool);
     const struct kube_request request = {.method = "GET", .target = target.text};
     (void)kube_client_call(engine->client, &request, on_services, engine);
     strbuf_finish(&target);
@@ -446,6 +448,43 @@ void kube_site_show(struct kubernetes *engine)
     about->node_count = engine->shown.count;
     about->facts = facts;
     about->fact_count = ARRAY_LEN(facts);
+}
+
+static void mix(uint64_t *hash, uint64_t value)
+{
+    *hash = (*hash ^ value) * UINT64_C(0x100000001b3);
+    *hash ^= *hash >> 29;
+}
+
+static void mix_text(uint64_t *hash, const char *text)
+{
+    for (; text && *text; text++)
+        mix(hash, (unsigned char)*text);
+    mix(hash, 256);
+}
+
+uint64_t kube_site_hash(const struct kubernetes *engine)
+{
+    const struct engine_site *about = &engine->about;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    mix(&hash, (uint64_t)about->known << 1 | about->answers);
+    mix_text(&hash, about->text);
+    for (size_t i = 0; i < about->node_count; i++) {
+        const struct engine_site_node *node = &about->nodes[i];
+        const uint64_t numbers[] = {node->health, node->cpu_milli, node->memory_bytes,
+            node->disk_bytes, node->accelerators, node->spot};
+        mix_text(&hash, node->name);
+        mix_text(&hash, node->accelerator);
+        for (size_t k = 0; k < ARRAY_LEN(numbers); k++)
+            mix(&hash, numbers[k]);
+        for (size_t k = 0; k < node->label_count; k++) {
+            mix_text(&hash, node->labels[k].key);
+            mix_text(&hash, node->labels[k].value);
+        }
+        for (size_t k = 0; k < node->taint_count; k++)
+            mix_text(&hash, node->taints[k].key);
+    }
+    return hash;
 }
 
 void kube_site_start(struct kubernetes *engine)
