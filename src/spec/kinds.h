@@ -143,6 +143,11 @@ struct kubernetes_site {
     const char *context;
     const char *name_space;
     enum site_place place;
+    const char *image;       /* that its jobs run in */
+    const char *pull_secret; /* NULL: images are pulled as nobody in particular */
+    const char *claim;       /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder;      /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms;      /* of a request */
 };
 
 struct pool {
