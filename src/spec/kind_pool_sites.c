@@ -134,8 +134,9 @@ static const struct field kubernetes_fields[] = {
         .max = 600000,
         .fallback = 30000,
         .offset = offsetof(struct kubernetes_site, timeout_ms),
-        .doc = "After how long without an answer a request to the API server is given up, and tried "
-               "again."},
+        .doc =
+            "After how long without an answer a request to the API server is given up, and tried "
+            "again."},
 };
 const struct field_table kubernetes_site_table = FIELD_TABLE("KubernetesSite",
     struct kubernetes_site, kubernetes_fields, .doc = "How a Kubernetes cluster is reached.");

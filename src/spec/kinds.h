@@ -8,8 +8,8 @@
  * times in milliseconds, prices in millionths of the currency an hour. */
 #pragma once
 
-#include "spec/kinds_rollout.h"
 #include "spec/kinds_record.h"
+#include "spec/kinds_rollout.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -145,9 +145,9 @@ struct kubernetes_site {
     enum site_place place;
     const char *image;       /* that its jobs run in */
     const char *pull_secret; /* NULL: images are pulled as nobody in particular */
-    const char *claim;       /* of a volume for checkpoints and outputs; NULL: they go with the pod */
-    const char *folder;      /* where this server sees that volume; NULL: it does not */
-    int64_t timeout_ms;      /* of a request */
+    const char *claim;  /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder; /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms; /* of a request */
 };
 
 struct pool {
