@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/joblog.h"
 #include "server/catalog.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/rollout_status.h"
 #include "server/scaling.h"
@@ -79,7 +80,7 @@ static void read_log(struct server *server, const struct attempt_row *attempt, s
     char last[LAST_LINE_MAX + 1])
 {
     SCOPED(mem_scope)
-    char *folder = engine_log_folder(server->engine, attempt->job, (uint32_t)attempt->number);
+    char *folder = engines_log_folder(server, attempt->job, (uint32_t)attempt->number);
     struct joblog_reader *reader = joblog_open(folder);
     struct joblog_line line;
     last[0] = '\0';

@@ -9,6 +9,7 @@
 #include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/scaling.h"
@@ -209,8 +210,10 @@ static void check_currency(struct checker *checker, const struct pool *pool)
 static void check_pool(struct checker *checker, struct pool *pool)
 {
     check_currency(checker, pool);
+    struct error err;
     if (pool->engine != ENGINE_LOCAL) {
-        report(checker, "spec.engine", "this version runs jobs on \"local\" only");
+        if (engines_check(checker->server, pool, &err) < 0)
+            report(checker, "spec.engine", "%s", err.text);
         return;
     }
     for (size_t i = 0; i < pool->nodes.count; i++)
@@ -442,11 +445,20 @@ static void put_document(struct tick *tick, const char *collection, const char *
     strbuf_finish(&json);
 }
 
+/* A pool of a site that names no nodes has those of the site, as far as they are known. */
+static int put_pool(struct tick *tick, const struct pool *pool, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct pool filled = *pool;
+    engines_fill_nodes(tick_server(tick), arena, &filled);
+    return core_pool_put(tick_core(tick), &filled, err);
+}
+
 static int put_in_core(struct tick *tick, const struct manifest *manifest, struct error *err)
 {
     const char *name = manifest_metadata(manifest)->name;
     switch (manifest->kind) {
-    case KIND_POOL: return core_pool_put(tick_core(tick), &manifest->pool, err);
+    case KIND_POOL: return put_pool(tick, &manifest->pool, err);
     case KIND_TEAM:
         if (uids_check(tick_server(tick)->uids, name, manifest->team.uid, err) < 0 ||
             core_team_put(tick_core(tick), &manifest->team, err) < 0)
