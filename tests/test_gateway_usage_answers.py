@@ -50,9 +50,9 @@ def test_requests_are_told_apart_by_key_team_and_label(gateway, tmp_path):
                         ("two", "project=a"), ("two", None), ("two", "unknown=x")):
         assert labelled(gateway, labels, key=who).status == 200
     counts = {}
-    for item in read_usage(gateway.data):
-        about = (item["key"], item["team"], item["labels"])
-        counts[about] = counts.get(about, 0) + item["requests"]
+    for item in read_usage(gateway.data):  # each worker has series of its own
+        who = item["key"], item["team"], item["labels"]
+        counts[who] = counts.get(who, 0) + item["requests"]
     assert counts == {("id-one", "vision", "project=a,stage=test"): 2,
                       ("id-two", "speech", "project=a"): 1, ("id-two", "speech", ""): 2}
 

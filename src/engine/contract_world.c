@@ -33,6 +33,8 @@ struct contract {
     VEC(struct report) reports;
     struct launch launch;
     struct launch_placement places[RANKS_MAX];
+    const char *nodes[RANKS_MAX]; /* of the site, the first ones that are up */
+    size_t node_count;
     const char *argv[4];
 };
 
@@ -77,11 +79,17 @@ static void wait_for_site(struct contract *contract)
     for (;;) {
         engine_site(contract->engine, &site);
         if (site.known)
-            return;
+            break;
         if (clock_boot_ms() > until)
             fail_msg("the site does not answer: %s", site.text);
         contract_turn(contract);
     }
+    for (size_t i = 0; i < site.node_count && contract->node_count < RANKS_MAX; i++) {
+        if (site.nodes[i].health == ENGINE_NODE_UP)
+            contract->nodes[contract->node_count++] =
+                arena_strdup(contract->arena, site.nodes[i].name);
+    }
+    assert_true(contract->node_count > 0);
 }
 
 void contract_make_engine(struct contract *contract)
@@ -208,21 +216,16 @@ uint64_t contract_attempt(uint64_t job, uint32_t number)
 /* On one machine all ranks of an attempt are one placement. */
 const struct launch_placement *contract_places(struct contract *contract, size_t count)
 {
-    struct engine_site site;
     assert_true(count <= RANKS_MAX);
-    engine_site(contract->engine, &site);
-    assert_true(site.node_count > 0);
-    if (contract_is_local(contract) || site.node_count < count) {
+    if (contract_is_local(contract) || contract->node_count < count) {
         contract->places[0] =
-            (struct launch_placement){.node = site.nodes[0].name, .ranks = (uint32_t)count};
+            (struct launch_placement){.node = contract->nodes[0], .ranks = (uint32_t)count};
         contract->launch.placement_count = 1;
         return contract->places;
     }
     for (size_t i = 0; i < count; i++)
-        contract->places[i] =
-            (struct launch_placement){.node = arena_strdup(contract->arena, site.nodes[i].name),
-                .first_rank = (uint32_t)i,
-                .ranks = 1};
+        contract->places[i] = (struct launch_placement){
+            .node = contract->nodes[i], .first_rank = (uint32_t)i, .ranks = 1};
     contract->launch.placement_count = count;
     return contract->places;
 }

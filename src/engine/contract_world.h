@@ -19,7 +19,7 @@ struct contract;
 int contract_set_up(void **state);
 int contract_tear_down(void **state);
 
-/* The engine that the contract is asked of. */
+/* The engine, until it is dropped. */
 struct engine *contract_engine(struct contract *contract);
 /* Whether it is the engine of this machine. */
 bool contract_is_local(const struct contract *contract);

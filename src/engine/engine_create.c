@@ -2,6 +2,7 @@
  * this machine only is linked without the engines of clusters. */
 #include "engine/engine.h"
 
+#include "engine/engine_slurm.h"
 #include "spec/kinds.h"
 
 #include <assert.h>
@@ -21,7 +22,7 @@ struct engine *engine_create(const struct engine_options *options, struct error 
 {
     static create_fn *const engines[] = {
         [ENGINE_LOCAL] = create_local,
-        [ENGINE_SLURM] = NULL,
+        [ENGINE_SLURM] = engine_slurm_create,
         [ENGINE_KUBERNETES] = NULL,
     };
     enum engine_kind kind = options->pool->engine;

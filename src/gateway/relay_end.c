@@ -7,6 +7,7 @@
 #include "gateway/answer.h"
 #include "gateway/log_line.h"
 #include "gateway/relay_care.h"
+#include "gateway/feedback.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_trace.h"
@@ -110,7 +111,7 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
     char text[LOG_LINE_BYTES];
     struct log_line line = {
-        .wall_ms = clock_wall_ms(),
+        .wall_ms = clock_wall_about_ms(),
         .id = relay->id,
         .key = relay->key_id,
         .method = http_request_method(relay->request),
@@ -135,6 +136,13 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     access_log_write(relay->view->log, text, length);
 }
 
+/* Of arms alone: a score for another answer would decide nothing. */
+static void note_for_scores(const struct relay *relay)
+{
+    if (relay->attempt.counts && relay->retries == 0 && relay->answer.status < 300)
+        feedback_note(relay->view->feedback, relay->id, relay->key_id, relay->attempt.counts);
+}
+
 /* For the service that is asked now, and its limits. */
 static void account_service(
     struct relay *relay, enum relay_end end, int64_t now_ns, const struct relay_tokens *tokens)
@@ -145,6 +153,8 @@ static void account_service(
     if (relay->care)
         relay_care_counted(relay, end);
     relay_load_end(relay, end, now_ns);
+    if (relay->arm != ROUTE_ARM_MAIN)
+        note_for_scores(relay);
 }
 
 void relay_account_try(struct relay *relay)

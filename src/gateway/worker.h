@@ -17,6 +17,7 @@ struct access_log;
 struct batcher;
 struct cache;
 struct event_base;
+struct feedback;
 struct guard_worker;
 struct http_endpoint;
 struct key_memo;
@@ -27,6 +28,7 @@ struct recorder;
 struct redis_library;
 struct relay;
 struct tracer;
+struct shadow_sender;
 struct usage_file;
 
 enum {
@@ -73,6 +75,10 @@ enum figure {
     FIGURE_CACHE_EVICTED,
     FIGURE_CACHE_ENTRIES, /* now */
     FIGURE_CACHE_BYTES,   /* now */
+    FIGURE_SHADOW_COMPARED,
+    FIGURE_SHADOW_DIFFERING,
+    FIGURE_SHADOW_DROPPED,
+    FIGURE_SCORES,
     FIGURE_GUARD_FOUND,
     FIGURE_GUARD_REDACTED,
     FIGURE_GUARD_REFUSED,
@@ -125,9 +131,11 @@ struct worker_view {
     int64_t keep_alive_ms;
     uint64_t names_begin; /* names of requests that bring none, see make_id */
     struct prng names;
-    struct log_moment moment; /* of the lines in the access log */
-    uint64_t turn;            /* balance_pick's */
-    struct prng split;        /* draws arms; 0: not seeded yet */
+    struct log_moment moment;      /* of the lines in the access log */
+    uint64_t turn;                 /* balance_pick's */
+    struct prng split;             /* draws arms; 0: not seeded yet */
+    struct shadow_sender *shadows; /* copies of requests */
+    struct feedback *feedback;     /* requests that may get a score */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;
