@@ -325,3 +325,24 @@ struct doc *services_status(
     set_whole(&listing, status);
     return status;
 }
+
+struct doc *services_hpa_status(
+    struct services *services, struct arena *arena, const char *team, const char *name)
+{
+    const struct catalog_entry *entry =
+        catalog_find_in(services->server->catalog, KIND_HPA, team, name);
+    const char *target = entry ? entry->manifest->hpa.target : "";
+    struct doc *status = scaling_status(services->scaling, arena, team, target);
+    const struct hpa *hpa = scaling_hpa(services->server, team, target);
+    if (status && hpa && !strcmp(hpa->metadata.name, name))
+        return status;
+    status = doc_map(arena);
+    doc_append(doc_set(arena, status, "words", doc_list(arena)),
+        doc_string(
+            arena, !catalog_find_in(services->server->catalog, KIND_SERVICE, team, target)
+                       ? arena_printf(arena, "There is no service %s/%s.", team, target)
+                   : hpa && strcmp(hpa->metadata.name, name) != 0
+                       ? arena_printf(arena, "%s scales this service already.", hpa->metadata.name)
+                       : "Nothing was decided yet."));
+    return status;
+}

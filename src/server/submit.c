@@ -12,6 +12,7 @@
 #include "server/engines.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/scaling.h"
 #include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
@@ -335,6 +336,32 @@ static void check_update(struct checker *checker, const struct manifest *manifes
         report(checker, errors->items[i].path, "%s", errors->items[i].text);
 }
 
+/* One rule decides of a service. */
+static void check_hpa(struct checker *checker, const struct hpa *hpa)
+{
+    const struct metadata *metadata = &hpa->metadata;
+    const struct server *server = checker->server;
+    const struct catalog_entry *service =
+        catalog_find_in(server->catalog, KIND_SERVICE, metadata->team, hpa->target);
+    const struct hpa *other = scaling_hpa(server, metadata->team, hpa->target);
+    if (service && service->manifest->service.autoscale.max > 0)
+        report(checker, "spec.scaleTargetRef.name",
+            "the service %s has spec.autoscale; take that out of it first", hpa->target);
+    if (other && strcmp(other->metadata.name, metadata->name) != 0)
+        report(checker, "spec.scaleTargetRef.name", "%s scales the service %s already",
+            other->metadata.name, hpa->target);
+}
+
+static void check_scaled(struct checker *checker, const struct service *service)
+{
+    const struct metadata *metadata = &service->metadata;
+    const struct hpa *hpa = scaling_hpa(checker->server, metadata->team, metadata->name);
+    if (hpa && service->autoscale.max > 0)
+        report(checker, "spec.autoscale",
+            "the HorizontalPodAutoscaler %s scales this service; delete it first",
+            hpa->metadata.name);
+}
+
 int submit_check(struct server *server, const struct identity *identity, struct arena *arena,
     struct manifest *manifest, const char *path, struct field_errors *errors)
 {
@@ -348,6 +375,10 @@ int submit_check(struct server *server, const struct identity *identity, struct 
         check_job(&checker, &manifest->job, identity);
     else if (kind_has_team(manifest->kind))
         check_labels(&checker, manifest_metadata(manifest));
+    if (manifest->kind == KIND_HPA)
+        check_hpa(&checker, &manifest->hpa);
+    if (manifest->kind == KIND_SERVICE)
+        check_scaled(&checker, &manifest->service);
     if (manifest->kind == KIND_SERVICE)
         check_service(&checker, &manifest->service, identity);
     return errors->count == before ? 0 : -1;
@@ -465,7 +496,7 @@ static int check_count(const struct catalog *catalog, enum kind kind,
     const struct metadata *metadata, struct error *err)
 {
     size_t count = catalog_count(catalog, kind), own = 0, length = strlen(metadata->team);
-    size_t most = kind == KIND_SERVICE ? TEAM_SERVICES_MAX : TEAM_ARTIFACTS_MAX;
+    size_t most = kind == KIND_SERVICE || kind == KIND_HPA ? TEAM_SERVICES_MAX : TEAM_ARTIFACTS_MAX;
     for (size_t i = 0; i < count; i++) {
         const char *name = catalog_at(catalog, kind, i)->name;
         own += strncmp(name, metadata->team, length) == 0 && name[length] == '/';
