@@ -9,7 +9,9 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_shadow.h"
 #include "gateway/relay_split.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -148,6 +150,7 @@ static enum stage_result stage_service(struct relay *relay)
     terms_hold(relay->terms, relay->view->number);
     relay_load_begin(relay);
     relay_split_draw(relay, &service->route->split);
+    relay_shadow_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -312,7 +315,7 @@ void relay_choose_again(struct relay *relay)
 
 void relay_enter_service(struct relay *relay)
 {
-    go_from(relay, relay_stage_rights);
+    go_from(relay, relay_stage_labels);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -374,6 +377,8 @@ static struct relay *relay_create(struct gateway_worker *worker, struct http_req
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
+    if (relay->view->tracer)
+        relay_trace_begin(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     return relay;

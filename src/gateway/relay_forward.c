@@ -4,6 +4,7 @@
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_care.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -77,25 +78,28 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     size_t all = 0, count = 0;
     while (http_request_header_at(relay->request, all, &field))
         all++;
-    struct http_field *fields =
-        arena_alloc(http_request_arena(relay->request), all + 2, sizeof *fields);
+    struct http_field *fields = arena_alloc(
+        http_request_arena(relay->request), all + 2 + RELAY_TRACE_FIELDS, sizeof *fields);
     bool connection = http_request_known(relay->request, HTTP_NAME_CONNECTION) != NULL;
     uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
             !(relay->care && relay_deadline_owns(relay, field.name)) &&
-            !(connection && connection_names(relay->request, field.name)))
+            !(connection && connection_names(relay->request, field.name)) &&
+            !(relay->trace && relay_trace_replaces(field.name)))
             fields[count++] = field;
     }
     fields[count++] = id_field(relay);
     if (relay->care)
         count += relay_deadline_field(relay, &fields[count]);
+    if (relay->trace)
+        count += relay_trace_fields(relay, fields + count);
     *ret_count = count;
     return fields;
 }
 
 /* The path without the version, which is the gateway's business: a replica serves one. */
-static const char *upstream_target(struct relay *relay)
+const char *relay_upstream_target(struct relay *relay)
 {
     struct arena *arena = http_request_arena(relay->request);
     const char *query = strchr(http_request_target(relay->request), '?');
@@ -127,6 +131,8 @@ static void attempt_close(struct relay *relay, bool failed, int64_t now_ns)
     struct relay_attempt *attempt = &relay->attempt;
     int64_t took_ns = now_ns - attempt->began_ns;
     attempt->exchange = NULL;
+    if (relay->trace)
+        relay_trace_attempt_over(relay, now_ns, failed ? 0 : relay->answer.status);
     usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
     relay->times.model_ns += took_ns;
     if (relay->batch_counts)
@@ -312,6 +318,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     attempt->version = replica->route->version;
     attempt->began_ns = clock_monotonic_ns();
     attempt->streamed = !relay->body.ended;
+    if (relay->trace)
+        relay_trace_attempt(relay, attempt->began_ns);
     replica_state_begin(replica->state);
     if (relay->batch_counts)
         relay_batch_attempt_begun(relay);
@@ -323,7 +331,7 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint,
     struct relay_attempt *attempt = &relay->attempt;
     struct relay_body *body = &relay->body;
     struct http_exchange_request request = {.method = http_request_method(relay->request),
-        .target = upstream_target(relay),
+        .target = relay_upstream_target(relay),
         .streamed = attempt->streamed,
         .timeout_ms = relay->terms->options.timeout_ms};
     request.fields = request_fields(relay, &request.field_count);
