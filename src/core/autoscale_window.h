@@ -9,9 +9,9 @@ enum { SCALE_BINS = 64, SCALE_BINS_FULL = 60 }; /* the longest time asked for is
 
 /* Added up over a time. */
 struct scale_sums {
-    int64_t covered_ms; /* of it something is known */
-    int64_t busy_us;    /* requests under way or waiting, times microseconds */
-    int64_t waiting_us; /* of it, those that waited */
+    int64_t covered_ms;     /* of it something is known */
+    int64_t busy_us;        /* requests under way or waiting, times microseconds */
+    int64_t waiting_us;     /* of it, those that waited */
     int64_t arrived, ended; /* requests */
     int64_t timed, late;    /* of those that ended: that a goal is for, and later than it */
 };

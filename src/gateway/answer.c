@@ -5,8 +5,10 @@
 #include "base/memory.h"
 #include "gateway/relay.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_record.h"
 #include "gateway/relay_shadow.h"
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
@@ -46,11 +48,14 @@ static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, N
 /* ---- the table ------------------------------------------------------------------------------- */
 
 static const struct answer_filter *const filters[ANSWER_STEPS] = {
+    [ANSWER_FALLBACK] = &relay_fallback_filter,
     [ANSWER_SHADOW] = &relay_shadow_filter,
     [ANSWER_TOKENS] = &tokens_filter,
     [ANSWER_USAGE] = &relay_usage_filter,
     [ANSWER_GUARD] = &relay_guard_filter,
+    [ANSWER_RECORD] = &relay_record_filter,
     [ANSWER_CACHE] = &relay_cache_filter,
+    [ANSWER_CASCADE] = &relay_cascade_filter,
 };
 
 static void begin_filters(struct relay *relay)
@@ -137,9 +142,11 @@ static void on_client_drain(void *context)
 /* What is said of limits is for this client and moment alone: no filter sees it. */
 static struct http_field *client_fields(struct relay *relay, size_t *ret_count)
 {
+    struct http_field *fields = relay->answer.fields;
     *ret_count = relay->answer.field_count;
-    return relay->limits ? relay_limits_fields(relay, relay->answer.fields, ret_count)
-                         : relay->answer.fields;
+    if (relay->limits)
+        fields = relay_limits_fields(relay, fields, ret_count);
+    return relay->care ? relay_care_fields(relay, fields, ret_count) : fields;
 }
 
 static void send_head(struct relay *relay)
@@ -263,6 +270,8 @@ void answer_whole(struct relay *relay, int status, const struct http_field *fiel
     relay->answer.bytes = (int64_t)length;
     if (relay->limits)
         fields = relay_limits_fields(relay, fields, &count);
+    if (relay->care)
+        fields = relay_care_fields(relay, fields, &count);
     relay_account(relay, RELAY_COMPLETE);
     http_respond(relay->request, status, fields, count, body, length);
     relay_free(relay);
@@ -276,6 +285,9 @@ bool answer_break(struct relay *relay)
         relay->answer = (struct relay_answer){0};
         return true;
     }
+    if (relay->care && relay->answer.events && ends_event(relay->answer.end) &&
+        relay_care_break_stream(relay))
+        return false;
     relay_account(relay, RELAY_BROKEN);
     http_request_abort(relay->request);
     relay_free(relay);

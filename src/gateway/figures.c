@@ -49,6 +49,24 @@ static const struct row {
         "Findings that were redacted"},
     [FIGURE_GUARD_REFUSED] = {"guardRefused", "muster_gateway_guard_refused_total", "counter",
         "Requests and answers that guards refused"},
+    [FIGURE_DEADLINE] = {"deadlinesPassed", "muster_gateway_deadlines_passed_total", "counter",
+        "Requests whose deadline passed"},
+    [FIGURE_FELL_BACK] = {"fellBack", "muster_gateway_fallbacks_total", "counter",
+        "Times that another service was asked in place of one that failed"},
+    [FIGURE_STREAMS_BROKEN] = {"streamsBroken", "muster_gateway_streams_broken_total", "counter",
+        "Streams that broke off and were ended by an event"},
+    [FIGURE_CIRCUIT_OPENED] = {"circuitsOpened", "muster_gateway_circuits_opened_total", "counter",
+        "Times that the circuit of a service was opened"},
+    [FIGURE_CIRCUIT_REFUSED] = {"circuitRefused", "muster_gateway_circuit_refused_total", "counter",
+        "Requests that an open circuit refused, or sent elsewhere"},
+    [FIGURE_HEDGED] = {"hedged", "muster_gateway_hedges_total", "counter",
+        "Requests that were made a second time at another replica"},
+    [FIGURE_HEDGE_WON] = {"hedgesWon", "muster_gateway_hedges_won_total", "counter",
+        "Requests of which the second began to be answered first"},
+    [FIGURE_CASCADE_SMALL] = {"cascadeSmall", "muster_gateway_cascade_small_total", "counter",
+        "Requests of cascades that the small model answered"},
+    [FIGURE_CASCADE_LARGE] = {"cascadeLarge", "muster_gateway_cascade_large_total", "counter",
+        "Requests of cascades that went on to the large model"},
 };
 
 void figures_add(struct figures *figures, const struct worker_figures *worker)
@@ -72,6 +90,8 @@ void figures_write_json(const struct figures *figures, struct strbuf *out)
     strbuf_printf(out, ",\"logLinesDropped\":%" PRIu64, figures->log_lines_dropped);
     strbuf_puts(out, ",\"batching\":[");
     batch_figures_write(replica_states_terms(figures->states), out);
+    strbuf_puts(out, "],\"circuits\":[");
+    terms_write_circuits(replica_states_terms(figures->states), out);
     strbuf_puts(out, "],\"endpoints\":[");
     size_t length = out->length;
     replica_states_write(figures->states, out);

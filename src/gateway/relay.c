@@ -5,6 +5,7 @@
 #include "gateway/relay_affine.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
@@ -203,7 +204,8 @@ static enum stage_result wait_for_replica(struct relay *relay)
     int64_t now = now_ms();
     if (relay->wait_until_ms == 0)
         relay->wait_until_ms = now + WORKER_WAIT_MS;
-    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX)
+    if (now >= relay->wait_until_ms || view->waiting_count >= WORKER_WAITING_MAX ||
+        (relay->care && relay_care_instead(relay)))
         return refuse_busy(relay);
     relay->tried.count = 0;
     int64_t step = relay->wait_until_ms - now;
@@ -253,12 +255,15 @@ static stage_fn *const stages[] = {
     relay_stage_model,
     stage_service,
     relay_stage_labels,
+    relay_stage_care,
     relay_stage_rights,
     relay_stage_body,
     relay_stage_oip,
+    relay_stage_try,
     relay_stage_limits,
     relay_stage_guard,
     relay_stage_cache,
+    relay_stage_circuit,
     relay_stage_hold,
     relay_stage_turn,
     relay_stage_usage,
@@ -293,12 +298,22 @@ void relay_go(struct relay *relay)
     }
 }
 
-void relay_choose_again(struct relay *relay)
+static void go_from(struct relay *relay, stage_fn *stage)
 {
     relay->stage = 0;
-    while (stages[relay->stage] != stage_replica)
+    while (stages[relay->stage] != stage)
         relay->stage++;
     relay_go(relay);
+}
+
+void relay_choose_again(struct relay *relay)
+{
+    go_from(relay, stage_replica);
+}
+
+void relay_enter_service(struct relay *relay)
+{
+    go_from(relay, relay_stage_rights);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -393,10 +408,12 @@ void relay_free(struct relay *relay)
     relay->view->held_bytes -= relay->body.held.length;
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
     figure_add(relay->view->figures, FIGURE_OPEN, -1);
-    if (relay->terms)
-        terms_drop(relay->terms, relay->view->number);
     strbuf_finish(&relay->body.held);
     answer_finish(relay);
+    if (relay->care)
+        relay_care_free(relay);
+    if (relay->terms)
+        terms_drop(relay->terms, relay->view->number);
     relay_guard_free(relay);
     relay_usage_free(relay);
     free(relay);

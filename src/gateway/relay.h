@@ -31,8 +31,10 @@ struct http_field;
 struct http_request;
 struct prefix;
 struct relay_cache;
+struct relay_care;
 struct relay_guard;
 struct relay_limits;
+struct record_entry;
 struct shadow_pair;
 struct token_tail;
 struct usage_ask;
@@ -117,6 +119,7 @@ struct relay {
     struct relay_times times;
     char id[RELAY_ID_BYTES]; /* X-Request-ID */
     int64_t began_ns;
+    int64_t turned_ns;          /* when the service that is asked now was; 0: at the beginning */
     int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
     enum route_arm arm;         /* that it was drawn for */
     bool shadowed;              /* a copy of it goes to the canary.. */
@@ -137,7 +140,9 @@ struct relay {
     struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
     bool cache_passed;           /* what is there to say was said */
     struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *record; /* see relay_record.h; NULL: none is made */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
+    struct relay_care *care;     /* see relay_care.h; NULL: nothing of it was asked for */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
@@ -168,6 +173,8 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
+/* Another service is asked: back to the rights that hold there. */
+void relay_enter_service(struct relay *relay);
 
 /* Puts it among those that wait: relay_go is called with the next table of routes, and after so
  * many milliseconds. */
@@ -196,6 +203,17 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
+/* The parts of both, for hedges: an attempt at the replica becomes relay->attempt, false when its
+ * address cannot be used; and is over, having ended by itself or been cancelled. */
+struct http_exchange_callbacks;
+extern const struct http_exchange_callbacks relay_exchange_callbacks;
+bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
+    const struct http_exchange_callbacks *callbacks);
+void relay_attempt_close(struct relay *relay, bool failed);
+/* The attempt under way, if there is one, took too long: gives it up, and its replica is to blame.
+ */
+void relay_attempt_late(struct relay *relay);
+
 /* Takes the score of an answer. */
 enum stage_result relay_feedback(struct relay *relay);
 /* Answers what the gateway itself knows: health, lists. */
@@ -210,6 +228,8 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
 
 /* How a relay ended, for the access log. */
 enum relay_end { RELAY_COMPLETE, RELAY_CANCELLED, RELAY_BROKEN };
+/* Counts what was asked of relay->terms, before another service is asked. */
+void relay_account_try(struct relay *relay);
 /* Counts it and writes its line; once, before the request becomes invalid. */
 void relay_account(struct relay *relay, enum relay_end end);
 /* Frees it; the attempt is over by then. */

@@ -7,6 +7,7 @@
 #include "gateway/answer.h"
 #include "gateway/feedback.h"
 #include "gateway/log_line.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
 #include "gateway/token_tail.h"
@@ -73,6 +74,8 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     struct strbuf text = {0}, body = {0};
     enum protocol protocol = relay->target.protocol;
     va_list args;
+    if (relay->care && relay_care_refused(relay, status, code))
+        return;
     va_start(args, format);
     strbuf_vprintf(&text, format, args);
     va_end(args);
@@ -125,6 +128,9 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
         .total_ns = now_ns - relay->began_ns,
         .client = http_request_peer(relay->request)->address,
     };
+    char tried[LOG_LINE_TEXT_BYTES];
+    if (relay->care)
+        relay_care_log(relay, &line, tried);
     size_t length = log_line_write(&line, &relay->view->moment, text);
     access_log_write(relay->view->log, text, length);
 }
@@ -136,19 +142,31 @@ static void note_for_scores(const struct relay *relay)
         feedback_note(relay->view->feedback, relay->id, relay->key_id, relay->attempt.counts);
 }
 
+/* For the service that is asked now, and its limits. */
+static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
+{
+    const struct relay_tokens tokens = reported_tokens(relay);
+    relay_count(relay, end, now_ns, &tokens);
+    if (relay->limits)
+        relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+    if (relay->care)
+        relay_care_counted(relay, end);
+    relay_load_end(relay, end, now_ns);
+    if (relay->arm != ROUTE_ARM_MAIN)
+        note_for_scores(relay);
+}
+
+void relay_account_try(struct relay *relay)
+{
+    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns());
+}
+
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
-    if (relay->terms) {
-        const struct relay_tokens tokens = reported_tokens(relay);
-        relay_count(relay, end, now_ns, &tokens);
-        if (relay->limits)
-            relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
-        relay_load_end(relay, end, now_ns);
-        if (relay->arm != ROUTE_ARM_MAIN)
-            note_for_scores(relay);
-    }
+    if (relay->terms && !(relay->care && relay->care->counted))
+        account_service(relay, end, now_ns);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

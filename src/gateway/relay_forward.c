@@ -1,9 +1,9 @@
 /* The exchange with a replica: the request is passed on, the answer streamed back, both as fast as
  * the slower side takes them; what fails before a byte of the answer may be tried elsewhere. */
+#include "gateway/answer.h"
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
-
-#include "gateway/answer.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -58,7 +58,8 @@ static bool connection_names(const struct http_request *request, const char *nam
  * compressed. */
 static uint64_t dropped_of_request(const struct relay *relay)
 {
-    bool read = relay->target.protocol == PROTOCOL_OPENAI || relay->terms->guards_answers;
+    bool read = relay->target.protocol == PROTOCOL_OPENAI || relay->terms->guards_answers ||
+                (relay->care && relay->care->part == CARE_SMALL);
     return DROPPED_OF_REQUEST | (read ? HTTP_NAME_BIT(HTTP_NAME_ACCEPT_ENCODING) : 0);
 }
 
@@ -69,15 +70,18 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     while (http_request_header_at(relay->request, all, &field))
         all++;
     struct http_field *fields =
-        arena_alloc(http_request_arena(relay->request), all + 1, sizeof *fields);
+        arena_alloc(http_request_arena(relay->request), all + 2, sizeof *fields);
     bool connection = http_request_known(relay->request, HTTP_NAME_CONNECTION) != NULL;
     uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
+            !(relay->care && relay_deadline_owns(relay, field.name)) &&
             !(connection && connection_names(relay->request, field.name)))
             fields[count++] = field;
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    if (relay->care)
+        count += relay_deadline_field(relay, &fields[count]);
     *ret_count = count;
     return fields;
 }
@@ -110,7 +114,7 @@ static void note_outcome(struct relay *relay, bool failed)
 }
 
 /* The exchange has ended by itself: it must not be cancelled any more. */
-static void attempt_close(struct relay *relay, bool failed)
+void relay_attempt_close(struct relay *relay, bool failed)
 {
     struct relay_attempt *attempt = &relay->attempt;
     int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
@@ -125,10 +129,19 @@ static void attempt_close(struct relay *relay, bool failed)
 
 void relay_attempt_end(struct relay *relay, bool failed)
 {
+    if (relay->care)
+        relay_hedge_leave(relay);
     if (!relay->attempt.exchange)
         return;
     http_exchange_cancel(relay->attempt.exchange);
-    attempt_close(relay, failed);
+    relay_attempt_close(relay, failed);
+}
+
+void relay_attempt_late(struct relay *relay)
+{
+    if (relay->attempt.exchange)
+        note_outcome(relay, true);
+    relay_attempt_end(relay, true);
 }
 
 static bool may_retry(struct relay *relay, enum http_failure failure)
@@ -165,7 +178,11 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
         relay->sent++;
     if (failure != HTTP_FAILED_CONNECT && failure != HTTP_FAILED_STALE)
         note_outcome(relay, true);
-    attempt_close(relay, true);
+    relay_attempt_close(relay, true);
+    if (relay->care && relay_hedge_takes_over(relay))
+        return;
+    if (relay->care)
+        relay_hedge_leave(relay);
     if (!answer_break(relay))
         return;
     balance_note(&relay->tried, relay->attempt.replica);
@@ -230,6 +247,8 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
         relay_refuse(relay, 502, "bad_gateway", "the replica answered with a status of its own");
         return;
     }
+    if (relay->care && !relay_care_head(relay, head->status))
+        return;
     struct http_field *fields = answer_fields(relay, head, &count);
     answer_begin(relay, head->status, fields, count, head->length, &source);
 }
@@ -245,7 +264,7 @@ static void on_answer_end(struct http_exchange *exchange, void *context)
 {
     (void)exchange;
     note_outcome(context, ((struct relay *)context)->answer.status >= 500);
-    attempt_close(context, false);
+    relay_attempt_close(context, false);
     answer_end(context);
 }
 
@@ -256,6 +275,9 @@ static void on_replica_drain(struct http_exchange *exchange, void *context)
     /* Bytes have left: from here on the replica has seen part of the body. */
     relay_body_let_go(relay);
 }
+
+const struct http_exchange_callbacks relay_exchange_callbacks = {
+    on_head, on_answer_piece, on_answer_end, on_fail, on_replica_drain};
 
 /* ---- the stage ------------------------------------------------------------------------------- */
 
@@ -283,10 +305,9 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
         relay_batch_attempt_begun(relay);
 }
 
-static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
+static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint,
+    const struct http_exchange_callbacks *callbacks)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        on_head, on_answer_piece, on_answer_end, on_fail, on_replica_drain};
     struct relay_attempt *attempt = &relay->attempt;
     struct relay_body *body = &relay->body;
     struct http_exchange_request request = {.method = http_request_method(relay->request),
@@ -303,21 +324,32 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint)
         request.body = strbuf_text(&body->held);
         request.length = (int64_t)body->held.length;
     }
-    attempt->exchange = http_exchange_begin(endpoint, &request, &callbacks, relay);
+    attempt->exchange = http_exchange_begin(endpoint, &request, callbacks, relay);
     if (attempt->streamed && relay_usage_write(relay, body->held.text, body->held.length))
         relay_body_let_go(relay);
 }
 
+bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
+    const struct http_exchange_callbacks *callbacks)
+{
+    struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
+    if (!endpoint)
+        return false;
+    begin_attempt(relay, replica);
+    begin_exchange(relay, endpoint, callbacks);
+    return true;
+}
+
 enum stage_result relay_stage_forward(struct relay *relay)
 {
-    const struct table_replica *replica = relay->picked;
-    struct http_endpoint *endpoint = gateway_worker_endpoint(relay->worker, replica);
-    if (!endpoint) {
+    if (relay->care && !relay_deadline_may_send(relay))
+        return STAGE_ENDED;
+    if (!relay_attempt_begin(relay, relay->picked, &relay_exchange_callbacks)) {
         relay_refuse(
             relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
         return STAGE_ENDED;
     }
-    begin_attempt(relay, replica);
-    begin_exchange(relay, endpoint);
+    if (relay->care)
+        relay_hedge_arm(relay);
     return STAGE_WAITS;
 }

@@ -343,6 +343,21 @@ static void learn_time(struct relay *relay)
             &relay->terms->state->learned, (clock_monotonic_ns() - relay->attempt.began_ns) / 1000);
 }
 
+/* Shared counters have no way back: there it has been asked, and cost nothing. */
+void relay_limits_give_back(struct relay *relay)
+{
+    struct relay_limits *limits = relay->limits;
+    if (limits->asking)
+        limit_ask_abandon(limits->ask);
+    else if (limits->ask)
+        limit_ask_settle(limits->ask, NULL);
+    limits->ask = NULL;
+    limits->asking = false;
+    if (limits->taken)
+        limits_give_back(limits->store, &limits->hold, clock_wall_ms());
+    limits->taken = false;
+}
+
 void relay_limits_settle(struct relay *relay, enum relay_end end, bool reported,
     uint64_t input_tokens, uint64_t output_tokens)
 {

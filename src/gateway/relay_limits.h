@@ -23,6 +23,8 @@ void relay_limits_piece(struct relay *relay, const char *bytes, size_t length);
  * replica's own word about that is left out. */
 struct http_field *relay_limits_fields(
     struct relay *relay, const struct http_field *fields, size_t *count);
+/* As if it had not been asked: another service is, whose limits hold then. */
+void relay_limits_give_back(struct relay *relay);
 /* What it cost; reported false: no usage came with its answer. Once. */
 void relay_limits_settle(struct relay *relay, enum relay_end end, bool reported,
     uint64_t input_tokens, uint64_t output_tokens);

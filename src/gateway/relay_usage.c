@@ -28,7 +28,7 @@ static bool takes_options(const struct relay *relay)
 enum stage_result relay_stage_usage(struct relay *relay)
 {
     struct relay_body *body = &relay->body;
-    if (!body->ended || !takes_options(relay))
+    if (!body->ended || relay->usage.asked || !takes_options(relay))
         return STAGE_DONE;
     relay->view->held_bytes -= body->held.length;
     relay->usage.asked = usage_ask_edit(&body->held);

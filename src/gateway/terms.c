@@ -3,6 +3,7 @@
 #include "gateway/terms.h"
 #include "gateway/prefix.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
@@ -107,6 +108,14 @@ static void guard_prepare(struct terms_set *set, struct service_terms *terms)
     terms->guard = set->guard;
 }
 
+static bool cares(const struct service_gateway *options)
+{
+    return options->deadline.total_ms > 0 || options->deadline.header ||
+           options->circuit.failures > 0 || options->hedge.after ||
+           options->fallback.to.count > 0 || options->fallback.first_byte_ms > 0 ||
+           options->fallback.broken == BROKEN_EVENT || options->cascade.first;
+}
+
 static struct service_terms *terms_create(
     struct terms_set *set, const struct route_service *service, char *text)
 {
@@ -119,6 +128,7 @@ static struct service_terms *terms_create(
     terms->openai = service->openai;
     options_copy(terms, service->options_text);
     guard_prepare(set, terms);
+    terms->cares = cares(&terms->options);
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);
@@ -252,6 +262,25 @@ static void write_metric(
     strbuf_printf(out, "%s{service=", name);
     strbuf_json(out, state->service);
     strbuf_printf(out, "} %" PRIu64 "\n", value);
+}
+
+/* Terms of before have the same state: those that a table has are told. */
+void terms_write_circuits(const struct service_terms *first, struct strbuf *out)
+{
+    size_t before = out->length;
+    int64_t now_ms = clock_monotonic_ns() / 1000000;
+    for (const struct service_terms *terms = first; terms; terms = terms->next) {
+        const struct circuit *circuit = &terms->state->circuit;
+        if (terms->options.circuit.failures == 0 || terms->tables == 0)
+            continue;
+        strbuf_puts(out, out->length > before ? ",{\"service\":" : "{\"service\":");
+        strbuf_json(out, terms->service);
+        strbuf_printf(out,
+            ",\"state\":\"%s\",\"failures\":%" PRIuFAST32 ",\"opened\":%" PRIuFAST64
+            ",\"refused\":%" PRIuFAST64 "}",
+            circuit_text(circuit, now_ms), atomic_load(&circuit->failures),
+            atomic_load(&circuit->opened), atomic_load(&circuit->refused));
+    }
 }
 
 void terms_write_metrics(const struct terms_set *set, struct strbuf *out)

@@ -8,6 +8,8 @@
 #pragma once
 
 #include "gateway/batch_figures.h"
+#include "gateway/circuit.h"
+#include "gateway/hedge.h"
 #include "gateway/limit_estimate.h"
 #include "gateway/measure.h"
 #include "gateway/routes.h"
@@ -47,6 +49,8 @@ struct service_state {
     size_t terms;  /* that have it; the main thread's */
     struct batch_figures batch;
     struct limit_learned learned;
+    struct circuit circuit;
+    struct hedge_latency hedge;
     struct turns *turns;         /* see relay_turn.h; NULL: it has no queue */
     struct service_load *load;   /* see service_load.h; NULL: no terms of it are measured */
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
@@ -60,7 +64,8 @@ struct service_state {
 struct terms_use {
     atomic_uint_fast64_t count;
     int64_t retried_milli; /* the worker's own: what was tried again above what requests allow */
-    char apart[64 - 2 * sizeof(uint64_t)]; /* workers share no cache line for most */
+    struct hedge_budget hedges;            /* the same */
+    char apart[64 - 3 * sizeof(uint64_t)]; /* workers share no cache line for most */
 };
 
 struct service_terms {
@@ -68,6 +73,7 @@ struct service_terms {
     struct service_gateway options;
     bool oip, openai;
     bool guards_requests, guards_answers;
+    bool cares;                        /* see relay_care.h */
     const struct guard_library *guard; /* NULL: there is nothing to search, or it is missing */
     struct service_state *state;
     struct arena *arena; /* the main thread's from here on */
@@ -95,6 +101,8 @@ const struct service_terms *terms_first(const struct terms_set *set);
 void terms_sweep(struct terms_set *set);
 
 struct strbuf;
+/* Appends the items of "circuits" of GET /status, with commas: of services that have one. */
+void terms_write_circuits(const struct service_terms *first, struct strbuf *out);
 /* Appends what was admitted and refused, and what waits, by service: of those with limits or a
  * queue; and what the requests of each took (measure_figures.h). */
 void terms_write_metrics(const struct terms_set *set, struct strbuf *out);

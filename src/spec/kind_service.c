@@ -72,6 +72,7 @@ static void finish_service(struct field_reader *reader, void *object)
     check_templates(reader, "command", &service->command, TEMPLATE_SERVE);
     check_metrics(reader, service);
     check_template_variables(reader, &service->env);
+    check_other_routes(reader, service);
 }
 
 static const struct field service_spec_fields[] = {

@@ -540,6 +540,11 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
+/* What is recorded of its requests: see docs/gateway-record.md. */
+struct service_record {
+    int64_t sample_micro; /* 0: nothing */
+    int64_t body_bytes_max, bytes_max, keep_ms;
+};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -649,6 +654,57 @@ struct service_hold {
     int64_t bytes;    /* of their bodies */
 };
 
+/* When nobody waits for an answer any more. */
+struct service_deadline {
+    int64_t total_ms; /* 0: any time */
+    bool header;      /* clients may ask for less */
+};
+
+/* Failing fast while all replicas fail. */
+struct service_circuit {
+    int64_t failures; /* requests in a row; 0: never */
+    int64_t open_ms, open_max_ms;
+};
+
+/* Asking another replica when one is slow. */
+struct service_hedge {
+    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
+    int64_t percent;   /* of requests */
+    struct text_list safe;
+};
+
+/* Who is asked when a service fails. */
+enum { FALLBACK_MAX = 4 };
+enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
+struct service_fallback {
+    struct {
+        struct fallback_to {
+            const char *route;
+            int64_t version;       /* 0: any */
+            struct text_list on;   /* none: all */
+            int64_t first_byte_ms; /* 0: the service's own timeout */
+        } * items;
+        size_t count;
+    } to;
+    int64_t first_byte_ms;
+    enum broken_streams broken;
+};
+
+/* A small model first. */
+enum cascade_confidence {
+    CONFIDENCE_OUTPUT,
+    CONFIDENCE_LOGPROBS,
+    CONFIDENCE_POINTER,
+    CONFIDENCE_HEADER
+};
+struct service_cascade {
+    const char *first; /* a route; NULL: none */
+    enum cascade_confidence confidence;
+    const char *name;
+    int64_t threshold_micro;
+    int64_t timeout_ms; /* 0: the service's own */
+};
+
 struct service_gateway {
     enum service_access access; /* who may ask: default the team's viewers and above */
     int64_t body_bytes_max;     /* of a request; default 16 MiB */
@@ -660,6 +716,12 @@ struct service_gateway {
     struct service_cache cache;
     struct service_batching batching;
     struct service_guard guard;
+    struct service_deadline deadline;
+    struct service_circuit circuit;
+    struct service_hedge hedge;
+    struct service_fallback fallback;
+    struct service_cascade cascade;
+    struct service_record record;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;

@@ -12,6 +12,11 @@ struct doc;
 /* As manifests and answers name them. */
 extern const char *const guard_kind_names[GUARD_KINDS];
 
+/* Why another service is asked, and which requests may be made twice; both end with NULL. */
+extern const char *const fallback_reason_names[], *const hedge_safe_names[];
+/* "p95" is a percentage, "200ms" a time; the other of the two is 0. False: neither. */
+bool hedge_after_parse(const char *text, int64_t *ret_ms, int *ret_percent);
+
 /* What a Service that says nothing has. */
 void service_gateway_default(struct service_gateway *ret);
 /* What a Service that says nothing of autoscaling has: none. */

@@ -32,15 +32,21 @@ extern const struct field_table service_batching_table;  /* struct service_batch
 extern const struct field_table service_guard_table;     /* struct service_guard */
 extern const struct field_table service_cache_table;     /* struct service_cache */
 extern const struct field_table service_labels_table;    /* struct service_labels */
-extern const struct field_table service_rollout_table; /* struct service_rollout */
+extern const struct field_table service_rollout_table;   /* struct service_rollout */
 extern const struct field_table service_routing_table;   /* struct service_routing */
 extern const struct field_table service_autoscale_table; /* struct service_autoscale */
 extern const struct field_table service_metric_table;    /* struct service_metric */
 extern const struct field_table service_hold_table;      /* struct service_hold */
 extern const struct field_word measure_words[];
-extern const struct field_table probe_table;           /* struct replica_probe */
-extern const struct field_table slurm_site_table;      /* struct slurm_site */
-extern const struct field_table kubernetes_site_table; /* struct kubernetes_site */
+extern const struct field_table probe_table;            /* struct replica_probe */
+extern const struct field_table slurm_site_table;       /* struct slurm_site */
+extern const struct field_table kubernetes_site_table;  /* struct kubernetes_site */
+extern const struct field_table service_deadline_table; /* struct service_deadline */
+extern const struct field_table service_circuit_table;  /* struct service_circuit */
+extern const struct field_table service_hedge_table;    /* struct service_hedge */
+extern const struct field_table service_fallback_table; /* struct service_fallback */
+extern const struct field_table service_cascade_table;  /* struct service_cascade */
+extern const struct field_table service_record_table;   /* struct service_record */
 extern const struct field_word priority_words[];
 
 /* Whether what a pool says of its site goes with its engine. */
@@ -50,6 +56,8 @@ void pool_site_check(struct field_reader *reader, const struct pool *pool);
 void check_command(struct field_reader *reader, const char *path, const struct text_list *command);
 void check_secrets(struct field_reader *reader, const struct secret_ref *secrets, size_t count,
     const struct label_list *env);
+/* A service is neither its own fallback nor its own small model. */
+void check_other_routes(struct field_reader *reader, const struct service *service);
 /* A reference to a dataset (NULL: none) names no stage. */
 void check_dataset(struct field_reader *reader, const char *path, const char *text);
 /* Placeholders are known where they are used. */

@@ -111,8 +111,7 @@ static const char *take_value(const char *at, const char *wanted, bool *ret_same
 
 static size_t label_length(const char *at)
 {
-    return strspn(
-        at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
 }
 
 /* {a="b",c="d"}: how many of the labels asked for were there, each counted once. */
@@ -123,9 +122,9 @@ static const char *take_labels(const struct prom_query *query, const char *at, s
         size_t length = label_length(at), wanted = 0;
         const char *key = at;
         bool same;
-        while (wanted < query->label_count &&
-               (strncmp(query->labels[wanted].key, key, length) != 0 ||
-                   query->labels[wanted].key[length] != '\0'))
+        while (
+            wanted < query->label_count && (strncmp(query->labels[wanted].key, key, length) != 0 ||
+                                               query->labels[wanted].key[length] != '\0'))
             wanted++;
         bool asked = wanted < query->label_count;
         at = skip_space(at + length);

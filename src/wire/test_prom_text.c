@@ -15,8 +15,8 @@ static void test_numbers_are_millionths(void **state)
         {"2.5E-2", 25000}, {".5", 500000}, {"5.", 5000000}, {"1e400", PROM_MICRO_MAX},
         {"-99999999999999999999", -PROM_MICRO_MAX}, {"1e-400", 0},
         {"0.1000000000000000055511151231257827", 100000}, {"000000000000000000000001", 1000000}};
-    static const char *const bad[] = {"", "-", ".", "e5", "1e", "1e+", "0x5", "NaN", "Inf", "1 ",
-        "1.2.3", "--1", "1,5"};
+    static const char *const bad[] = {
+        "", "-", ".", "e5", "1e", "1e+", "0x5", "NaN", "Inf", "1 ", "1.2.3", "--1", "1,5"};
     int64_t micro;
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_true(prom_number(good[i].text, strlen(good[i].text), &micro));
