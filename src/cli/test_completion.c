@@ -85,7 +85,7 @@ static void bash_offers_what_the_tables_have(void **state)
     if (!there_is("bash"))
         skip();
     offers("muster ca", 1, "cancel");
-    offers("muster re", 1, "release refuse reproduce restore");
+    offers("muster re", 1, "release replay refuse reproduce restore");
     offers("muster get p", 2, "pools");
     offers("muster get jobs --st", 3, "--state");
     offers("muster get jobs -o y", 4, "yaml");

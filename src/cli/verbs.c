@@ -28,6 +28,7 @@ const struct verb *const verbs[] = {
     &verb_cost,
     &verb_score,
     &verb_test,
+    &verb_replay,
     &verb_promote,
     &verb_promotions,
     &verb_rollout,

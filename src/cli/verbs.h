@@ -9,7 +9,7 @@ extern const struct verb verb_run, verb_logs, verb_exec, verb_cancel, verb_hold,
 extern const struct verb verb_top, verb_cost, verb_node, verb_explain, verb_whatif, verb_simulate;
 extern const struct verb verb_collect, verb_dataset, verb_model, verb_lineage, verb_reproduce;
 extern const struct verb verb_score, verb_promote, verb_promotions, verb_rollout;
-extern const struct verb verb_test;
+extern const struct verb verb_test, verb_replay;
 extern const struct verb verb_approve, verb_refuse, verb_withdraw;
 extern const struct verb verb_audit, verb_token, verb_secret, verb_backup, verb_restore;
 extern const struct verb verb_schema, verb_completion, verb_version, verb_help;

@@ -22,6 +22,7 @@ enum answer_step {
     ANSWER_TOKENS,   /* reads the usage that the replica reports */
     ANSWER_USAGE,    /* takes out the usage that the client did not ask for */
     ANSWER_GUARD,    /* finds what may not pass */
+    ANSWER_RECORD,   /* copies it to be replayed */
     ANSWER_CACHE,    /* records it to be given again */
     ANSWER_CASCADE,  /* judges the small model's */
     ANSWER_STEPS,

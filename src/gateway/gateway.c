@@ -20,6 +20,7 @@
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
+#include "gateway/recorder.h"
 #include "gateway/relay_limits.h"
 #include "gateway/service_load.h"
 #include "gateway/table.h"
@@ -67,6 +68,7 @@ struct gateway {
     int64_t started_ns;
     bool stopping;
     struct access_log *log;
+    struct recorder *recorder;
     struct control *control;
     struct handover_sockets sockets; /* where all workers listen, to be handed over */
     int old_link;                    /* to the gateway that is replaced; -1: none */
@@ -327,6 +329,7 @@ static void write_metrics(void *context, struct strbuf *out)
     struct figures figures;
     collect(context, &figures);
     figures_write_metrics(&figures, out);
+    recorder_write_metrics(((const struct gateway *)context)->recorder, out);
 }
 
 static void write_load(void *context, struct strbuf *out)
@@ -476,6 +479,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
     if (post_office_create(count, &gateway->office, err) < 0)
         return -1;
     options.office = gateway->office;
+    options.recorder = gateway->recorder;
     options.redis = gateway->redis;
     options.shared = &config->limits;
     options.cache_bytes = config->cache_bytes / count;
@@ -574,6 +578,13 @@ static int check_address(const struct gateway *gateway, struct error *err)
     return listen_allowed(gateway->sockets.address, tls, err);
 }
 
+static int open_recorder(struct gateway *gateway, struct error *err)
+{
+    char path[PATH_BYTES];
+    path_in(gateway, "recordings", path);
+    return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
+}
+
 static int gateway_open(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
@@ -591,8 +602,9 @@ static int gateway_open(struct gateway *gateway, struct error *err)
     path_in(gateway, "access.log", path);
     if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
         access_log_open(path, config->access_log_bytes, &gateway->log, err) < 0 ||
-        start_workers(gateway, err) < 0 || replace_old(gateway, err) < 0 ||
-        open_control(gateway, err) < 0 || open_handover(gateway, err) < 0)
+        open_recorder(gateway, err) < 0 || start_workers(gateway, err) < 0 ||
+        replace_old(gateway, err) < 0 || open_control(gateway, err) < 0 ||
+        open_handover(gateway, err) < 0)
         return -1;
     control_routes_used(gateway->control, sequence_used_by_all(gateway));
     signals_watch(&gateway->signals, gateway->base, on_stop, on_reload, gateway);
@@ -629,6 +641,7 @@ static void gateway_close(struct gateway *gateway)
     handover_sockets_close(&gateway->sockets);
     post_office_destroy(gateway->office);
     access_log_close(gateway->log);
+    recorder_close(gateway->recorder);
     for (size_t i = 0; i < gateway->tables.count; i++)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);

@@ -159,12 +159,15 @@ static char *put_what(char *at, const struct log_line *line)
     return line->arm ? put_text(PUT(at, ",\"arm\":"), line->arm, LOG_LINE_TEXT_BYTES) : at;
 }
 
-static char *put_more(char *at, const char *more)
+static char *put_tries(char *at, const struct log_line *line)
 {
-    size_t length = strlen(more);
-    assert(length <= LOG_LINE_MORE_BYTES);
-    memcpy(at, more, length);
-    return at + length;
+    if (line->asked)
+        at = put_text(PUT(at, ",\"asked\":"), line->asked, LOG_LINE_TEXT_BYTES);
+    if (line->tried)
+        at = put_text(PUT(at, ",\"tried\":"), line->tried, LOG_LINE_TEXT_BYTES);
+    if (line->answered_by)
+        at = put_text(PUT(at, ",\"answeredBy\":"), line->answered_by, LOG_LINE_TEXT_BYTES);
+    return at;
 }
 
 size_t log_line_write(
@@ -180,8 +183,7 @@ size_t log_line_write(
     if (line->first_ns >= 0)
         at = put_ms(PUT(at, ",\"firstMs\":"), line->first_ns);
     at = put_ms(PUT(at, ",\"totalMs\":"), line->total_ns);
-    if (line->more)
-        at = put_more(at, line->more);
+    at = put_tries(at, line);
     at = put_text(PUT(at, ",\"client\":"), line->client, LOG_LINE_TEXT_BYTES);
     at = PUT(at, "}\n");
     assert(at <= out + LOG_LINE_BYTES);

@@ -7,12 +7,10 @@
 enum {
     LOG_LINE_PATH_BYTES = 512, /* of the path; what follows is left out */
     LOG_LINE_TEXT_BYTES = 256, /* of each other text */
-    LOG_LINE_MORE_BYTES = 2048,
-    LOG_LINE_BYTES =
-        LOG_LINE_MORE_BYTES + 6 * (LOG_LINE_PATH_BYTES + 7 * LOG_LINE_TEXT_BYTES) + 1024,
+    LOG_LINE_BYTES = 6 * (LOG_LINE_PATH_BYTES + 10 * LOG_LINE_TEXT_BYTES) + 1024,
 };
 
-/* No text but arm and more is NULL. */
+/* Texts from arm on may be NULL: the line has none. */
 struct log_line {
     int64_t wall_ms;
     const char *id, *key, *method, *path, *route;
@@ -22,8 +20,9 @@ struct log_line {
     int64_t bytes_in, bytes_out, retries;
     int64_t first_ns, total_ns; /* first_ns below 0: there was no first byte */
     const char *client;
-    const char *arm;  /* of a rollout, that the request was drawn for; NULL: it goes on as usual */
-    const char *more; /* further members, as JSON with a comma before each; NULL: none */
+    const char *arm; /* of a rollout, that the request was drawn for */
+    /* Where others were asked in the service's place: see relay_care.h. */
+    const char *asked, *tried, *answered_by;
 };
 
 /* What the lines of a second have in common; zero at first. */

@@ -34,6 +34,7 @@ struct relay_cache;
 struct relay_care;
 struct relay_guard;
 struct relay_limits;
+struct record_entry;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -136,6 +137,7 @@ struct relay {
     struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
     bool cache_passed;           /* what is there to say was said */
     struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *record; /* see relay_record.h; NULL: none is made */
     struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
     struct relay_care *care;     /* see relay_care.h; NULL: nothing of it was asked for */
     struct relay_turn turn;

@@ -207,19 +207,16 @@ struct http_field *relay_care_fields(
     return out;
 }
 
-void relay_care_log(const struct relay *relay, struct strbuf *line)
+void relay_care_log(
+    const struct relay *relay, struct log_line *line, char tried[LOG_LINE_TEXT_BYTES])
 {
     const struct relay_care *care = relay->care;
     SCOPED(strbuf_finish) struct strbuf tries = {0};
     if (care->try_count == 0 && !care->by)
         return;
     put_tries(care, &tries);
-    strbuf_puts(line, ",\"asked\":");
-    strbuf_json(line, care->route);
-    strbuf_puts(line, ",\"tried\":");
-    strbuf_json(line, strbuf_text(&tries));
-    if (!care->by)
-        return;
-    strbuf_puts(line, ",\"answeredBy\":");
-    strbuf_json(line, care->by);
+    snprintf(tried, LOG_LINE_TEXT_BYTES, "%s", strbuf_text(&tries));
+    line->asked = care->route;
+    line->tried = tried;
+    line->answered_by = care->by;
 }

@@ -116,7 +116,9 @@ void relay_care_counted(struct relay *relay, enum relay_end end);
 /* What is told of tries, in the head of an answer and in the log. */
 struct http_field *relay_care_fields(
     struct relay *relay, const struct http_field *fields, size_t *count);
-void relay_care_log(const struct relay *relay, struct strbuf *line);
+/* tried: room for a text of the line. */
+void relay_care_log(
+    const struct relay *relay, struct log_line *line, char tried[LOG_LINE_TEXT_BYTES]);
 /* A stream broke off after something was passed on: true when it was ended by an event. */
 bool relay_care_break_stream(struct relay *relay);
 

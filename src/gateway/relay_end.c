@@ -108,9 +108,6 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     const struct relay_answer *answer = &relay->answer;
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
     char text[LOG_LINE_BYTES];
-    SCOPED(strbuf_finish) struct strbuf more = {0};
-    if (relay->care)
-        relay_care_log(relay, &more);
     struct log_line line = {
         .wall_ms = clock_wall_ms(),
         .id = relay->id,
@@ -129,8 +126,10 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
         .first_ns = answer->first_ns ? answer->first_ns - relay->began_ns : -1,
         .total_ns = now_ns - relay->began_ns,
         .client = http_request_peer(relay->request)->address,
-        .more = more.text,
     };
+    char tried[LOG_LINE_TEXT_BYTES];
+    if (relay->care)
+        relay_care_log(relay, &line, tried);
     size_t length = log_line_write(&line, &relay->view->moment, text);
     access_log_write(relay->view->log, text, length);
 }
@@ -142,9 +141,9 @@ static void account_service(struct relay *relay, enum relay_end end, int64_t now
     relay_count(relay, end, now_ns, &tokens);
     if (relay->limits)
         relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
-    relay_load_end(relay, end, now_ns);
     if (relay->care)
         relay_care_counted(relay, end);
+    relay_load_end(relay, end, now_ns);
 }
 
 void relay_account_try(struct relay *relay)

@@ -56,6 +56,12 @@ static void print_line(struct strbuf *out, const struct log_line *line)
     if (line->first_ns >= 0)
         print_ms(out, "firstMs", line->first_ns);
     print_ms(out, "totalMs", line->total_ns);
+    if (line->asked)
+        print_text(out, "asked", line->asked, LOG_LINE_TEXT_BYTES);
+    if (line->tried)
+        print_text(out, "tried", line->tried, LOG_LINE_TEXT_BYTES);
+    if (line->answered_by)
+        print_text(out, "answeredBy", line->answered_by, LOG_LINE_TEXT_BYTES);
     print_text(out, "client", line->client, LOG_LINE_TEXT_BYTES);
     strbuf_puts(out, "}\n");
 }
@@ -100,7 +106,7 @@ static void what_is_extreme_has_room(void **state)
     longest[sizeof longest - 1] = '\0';
     struct log_line line = {INT64_MAX / 1000000, longest, longest, longest, longest, longest,
         INT64_MIN, INT64_MIN, INT32_MIN, longest, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MAX,
-        INT64_MAX, longest, longest};
+        INT64_MAX, longest, longest, longest, longest, longest};
     check(&line, &moment);
 }
 
@@ -133,12 +139,12 @@ static char *draw_text(struct prng *prng, char *room, size_t longest)
 static void drawn_lines_are_as_printed_plainly(void **state)
 {
     enum { LONGEST = LOG_LINE_PATH_BYTES + 100 };
-    char rooms[8][LONGEST + 1];
+    char rooms[11][LONGEST + 1];
     struct prng prng = {5};
     struct log_moment moment = {0};
     (void)state;
     for (int round = 0; round < 5000; round++) {
-        const char *texts[8];
+        const char *texts[11];
         for (size_t i = 0; i < ARRAY_LEN(texts); i++)
             texts[i] = draw_text(&prng, rooms[i], LONGEST);
         struct log_line line = {(int64_t)prng_below(&prng, 4000000000000), texts[0], texts[1],
@@ -146,7 +152,9 @@ static void drawn_lines_are_as_printed_plainly(void **state)
             (int64_t)(prng_next(&prng) >> prng_below(&prng, 64)), (int)prng_below(&prng, 600),
             texts[5], (int64_t)prng_below(&prng, 1 << 30), (int64_t)prng_next(&prng) >> 3,
             (int64_t)prng_below(&prng, 3), (int64_t)prng_below(&prng, 1 << 30) - (1 << 28),
-            (int64_t)(prng_next(&prng) >> 1), texts[6], prng_below(&prng, 3) ? NULL : texts[7]};
+            (int64_t)(prng_next(&prng) >> 1), texts[6], prng_below(&prng, 3) ? NULL : texts[7],
+            prng_below(&prng, 3) ? NULL : texts[8], prng_below(&prng, 3) ? NULL : texts[9],
+            prng_below(&prng, 3) ? NULL : texts[10]};
         check(&line, &moment);
     }
 }

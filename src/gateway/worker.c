@@ -1,6 +1,7 @@
 /* A worker's life: see worker.h. */
 #include "gateway/worker.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
@@ -369,6 +370,8 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.number = options->number;
     worker->view.figures = &worker->figures;
     worker->view.log = options->log;
+    worker->view.recorder = options->recorder;
+    worker->view.draws = (uint64_t)clock_monotonic_ns() ^ (uint64_t)options->number << 56;
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
     TAILQ_INIT(&worker->view.waiting);

@@ -23,6 +23,7 @@ struct key_memo;
 struct limit_shared;
 struct limit_shared_options;
 struct post_office;
+struct recorder;
 struct redis_library;
 struct relay;
 struct usage_file;
@@ -49,6 +50,7 @@ struct worker_options {
     int64_t cache_bytes; /* of this worker */
     const char *usage_folder, *incarnation;
     struct access_log *log; /* outlives the worker, as the office */
+    struct recorder *recorder;
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
@@ -113,6 +115,8 @@ struct worker_view {
     struct cache *cache;        /* the answers of the keys that are this worker's */
     struct key_memo *keys;      /* those that were found last */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
+    struct recorder *recorder;
+    uint64_t draws; /* of what is recorded */
     struct access_log *log;
     struct worker_figures *figures;
     int64_t keep_alive_ms;

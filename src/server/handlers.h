@@ -44,6 +44,8 @@ call_handler api_artifacts_missing, api_chunk_put, api_chunk_get, api_version_cr
 call_handler api_version_list, api_version_get, api_version_delete, api_version_verify,
     api_version_reproduce, api_version_variants, api_version_files, api_version_tree,
     api_version_file, api_artifacts_collect;
+/* api_recording.c */
+call_handler api_recording;
 /* api_trials.c */
 call_handler api_trial_open, api_trial_ask;
 /* api_lineage.c */

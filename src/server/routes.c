@@ -92,6 +92,10 @@ static const struct route table[] = {
     {"POST", "/v1/services/{service}/rollout/abort", SCOPE_OWNED, ROLE_MEMBER, api_rollout_abort,
         "Takes the tried revision back", NULL, NULL, KIND_SERVICE},
 
+    {"GET", "/v1/services/{name}/recording", SCOPE_OWNED, ROLE_MEMBER, api_recording,
+        "What the gateway recorded of a service's requests, a page of it", NULL, "List",
+        KIND_SERVICE},
+
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),
     {"GET", "/v1/models/{model}/versions/{version}/variants", SCOPE_OWNED, ROLE_VIEWER,

@@ -538,6 +538,11 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
+/* What is recorded of its requests: see docs/gateway-record.md. */
+struct service_record {
+    int64_t sample_micro; /* 0: nothing */
+    int64_t body_bytes_max, bytes_max, keep_ms;
+};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -615,6 +620,7 @@ struct service_gateway {
     struct service_hedge hedge;
     struct service_fallback fallback;
     struct service_cascade cascade;
+    struct service_record record;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;

@@ -8,7 +8,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import node  # noqa: E402
-from cluster import Cluster  # noqa: E402
+from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
 
 if "MUSTER_KUBE" not in os.environ:
     collect_ignore_glob = ["test_*"]
@@ -35,3 +35,19 @@ def real_node(cluster):
         yield instance.start()
     finally:
         instance.stop()
+
+
+@pytest.fixture(scope="session")
+def site(cluster):
+    """What an administrator sets up for muster: packaging/kubernetes/engine.yaml."""
+    cluster.apply_file(os.path.join(MANIFESTS, "engine.yaml"), "muster")
+    wait_until(lambda: cluster.find("/api/v1/namespaces/muster/serviceaccounts/default"), "the namespace")
+    return cluster
+
+
+@pytest.fixture
+def account(site, tmp_path):
+    """A kubeconfig of the engine's service account, with its token in a file beside it."""
+    token = tmp_path / "token"
+    token.write_text(site.token_for("muster", "muster-engine"))
+    return site.write_kubeconfig("muster-engine", {"tokenFile": str(token)}, namespace="muster")

@@ -1,0 +1,155 @@
+/* See relay_record.h. Of a request that is drawn the body is copied as the replica got it, and the
+ * answer as it passes; what is no JSON, is too large, or has the client's own key in it is left
+ * out. Answers from the cache are no replica's and are not recorded. */
+#include "gateway/relay_record.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "gateway/answer.h"
+#include "gateway/recorder.h"
+#include "gateway/relay.h"
+#include "wire/http.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static uint64_t draw(struct worker_view *view)
+{
+    uint64_t number = view->draws += 0x9e3779b97f4a7c15u;
+    number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9u;
+    number = (number ^ number >> 27) * 0x94d049bb133111ebu;
+    return number ^ number >> 31;
+}
+
+static bool is_drawn(struct relay *relay)
+{
+    if (!relay->terms || relay->terms->options.record.sample_micro == 0 || !relay->view->recorder ||
+        !relay->target.has_body)
+        return false;
+    return draw(relay->view) % 1000000 < (uint64_t)relay->terms->options.record.sample_micro;
+}
+
+/* Whether the request is one whose record can be looked at and replayed. */
+static bool is_fit(const struct relay *relay)
+{
+    const struct service_record *options = &relay->terms->options.record;
+    return relay->body.ended && !relay->body.let_go &&
+           relay->body.held.length <= (size_t)options->body_bytes_max &&
+           relay->answer.length <= options->body_bytes_max &&
+           !http_request_header(relay->request, "Inference-Header-Content-Length");
+}
+
+static const char *answer_field(const struct relay *relay, const char *name)
+{
+    for (size_t i = 0; i < relay->answer.field_count; i++) {
+        if (!strcasecmp(relay->answer.fields[i].name, name))
+            return relay->answer.fields[i].value;
+    }
+    return NULL;
+}
+
+static const char *without(const struct relay *relay)
+{
+    const char *type = answer_field(relay, "Content-Type");
+    if (answer_field(relay, "Content-Encoding"))
+        return "encoded";
+    return type && !strncasecmp(type, "text/event-stream", 17) ? "stream" : NULL;
+}
+
+static void describe(const struct relay *relay, struct record_entry *entry)
+{
+    const struct service_record *options = &relay->terms->options.record;
+    const char *type = http_request_header(relay->request, "Content-Type");
+    bool by_body = relay->target.ask == ASK_FORWARD_BODY;
+    snprintf(entry->service, sizeof entry->service, "%s", relay->terms->service);
+    snprintf(entry->id, sizeof entry->id, "%s", relay->id);
+    snprintf(entry->path, sizeof entry->path, "%s%s%s", by_body ? "" : "/v2/models/",
+        by_body ? "" : relay->terms->route, relay->target.verb);
+    snprintf(entry->type, sizeof entry->type, "%s", type ? type : "application/json");
+    entry->wall_ms = clock_wall_ms();
+    entry->version = relay->attempt.version;
+    entry->replica = relay->attempt.replica;
+    entry->status = relay->answer.status;
+    entry->without = without(relay);
+    entry->bytes_max = options->bytes_max;
+    entry->keep_ms = options->keep_ms;
+    strbuf_append(&entry->request, strbuf_text(&relay->body.held), relay->body.held.length);
+}
+
+static bool record_begin(struct relay *relay)
+{
+    if (!is_drawn(relay))
+        return false;
+    struct recorder *recorder = relay->view->recorder;
+    struct record_entry *entry =
+        recorder_begin(recorder, 2 * relay->terms->options.record.body_bytes_max);
+    if (!entry)
+        return false;
+    if (!is_fit(relay)) {
+        recorder_give_up(recorder, entry, true);
+        return false;
+    }
+    describe(relay, entry);
+    relay->record = entry;
+    return true;
+}
+
+static bool record_piece(struct relay *relay, const char *bytes, size_t length)
+{
+    struct record_entry *entry = relay->record;
+    size_t most = (size_t)relay->terms->options.record.body_bytes_max;
+    if (entry && !entry->without && entry->answer.length + length > most) {
+        recorder_give_up(relay->view->recorder, entry, true);
+        relay->record = NULL;
+    } else if (entry && !entry->without) {
+        strbuf_append(&entry->answer, bytes, length);
+    }
+    return answer_pass(relay, ANSWER_RECORD, bytes, length);
+}
+
+static bool has_text(const struct strbuf *body, const char *text)
+{
+    return memmem(strbuf_text(body), body->length, text, strlen(text)) != NULL;
+}
+
+/* A client that writes its key into what it asks is not to find it on a disk. */
+static bool has_key(const struct relay *relay, const struct record_entry *entry)
+{
+    const char *bearer = http_request_header(relay->request, "Authorization");
+    const char *keys[] = {http_request_header(relay->request, "X-API-Key"),
+        bearer ? bearer + strcspn(bearer, " ") + strspn(bearer + strcspn(bearer, " "), " ") : NULL};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (keys[i] && keys[i][0] &&
+            (has_text(&entry->request, keys[i]) || has_text(&entry->answer, keys[i]) ||
+                strstr(entry->id, keys[i])))
+            return true;
+    }
+    return false;
+}
+
+static bool record_end(struct relay *relay)
+{
+    struct record_entry *entry = relay->record;
+    int64_t began = relay->attempt.began_ns ? relay->attempt.began_ns : relay->began_ns;
+    if (!entry)
+        return true;
+    relay->record = NULL;
+    entry->first_us = (relay->answer.first_ns - began) / 1000;
+    entry->total_us = (clock_monotonic_ns() - began) / 1000;
+    if (has_key(relay, entry))
+        recorder_give_up(relay->view->recorder, entry, true);
+    else
+        recorder_take(relay->view->recorder, entry);
+    return true;
+}
+
+static void record_finish(struct relay *relay)
+{
+    if (relay->record)
+        recorder_give_up(relay->view->recorder, relay->record, false);
+    relay->record = NULL;
+}
+
+const struct answer_filter relay_record_filter = {
+    record_begin, record_piece, record_end, record_finish};
