@@ -34,7 +34,7 @@ enum stage_result relay_stage_care(struct relay *relay)
     care->confidence_micro = -1;
     care->version = relay->target.version;
     terms_hold(care->asked, relay->view->number);
-    snprintf(care->route, sizeof care->route, "%s", relay->terms->route);
+    care->route = care->asked->route;
     relay->care = care;
     return relay_deadline_begin(relay) ? STAGE_DONE : STAGE_ENDED;
 }
@@ -188,6 +188,8 @@ struct http_field *relay_care_fields(
     struct relay_care *care = relay->care;
     struct arena *arena = http_request_arena(relay->request);
     SCOPED(strbuf_finish) struct strbuf tries = {0};
+    if (care->try_count == 0 && !care->by)
+        return (struct http_field *)fields;
     struct http_field *out = arena_alloc(arena, *count + 3, sizeof *out);
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {

@@ -76,7 +76,8 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
             !(connection && connection_names(relay->request, field.name)) &&
-            !(relay->care && relay_deadline_owns(relay, field.name)))
+            !(relay->care && field.known == HTTP_NAME_OTHER &&
+                relay_deadline_owns(relay, field.name)))
             fields[count++] = field;
     }
     fields[count++] = (struct http_field){"X-Request-ID", relay->id};

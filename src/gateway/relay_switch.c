@@ -143,9 +143,9 @@ void relay_switch_note(struct relay *relay, const char *why)
 {
     struct relay_care *care = relay->care;
     assert(care->try_count < CARE_TRIES_MAX);
-    struct care_try *try = &care->tries[care->try_count++];
-    snprintf(try->route, sizeof try->route, "%s", relay->terms->route);
-    snprintf(try->why, sizeof try->why, "%s", why);
+    struct arena *arena = http_request_arena(relay->request);
+    care->tries[care->try_count++] =
+        (struct care_try){arena_strdup(arena, relay->terms->route), arena_strdup(arena, why)};
 }
 
 void relay_switch_failed(struct relay *relay, int status, const char *why)
