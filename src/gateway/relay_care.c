@@ -68,12 +68,10 @@ void relay_care_free(struct relay *relay)
 
 /* ---- the circuit ----------------------------------------------------------------------------- */
 
-enum stage_result relay_stage_circuit(struct relay *relay)
+static enum stage_result enter_circuit(struct relay *relay)
 {
     const struct service_circuit *options = &relay->terms->options.circuit;
     int64_t wait_ms;
-    if (options->failures == 0 || relay->care->in_circuit)
-        return STAGE_DONE;
     enum circuit_way way =
         circuit_enter(&relay->terms->state->circuit, options, now_ms(), &wait_ms);
     relay->care->in_circuit = way != CIRCUIT_REFUSES;
@@ -85,6 +83,13 @@ enum stage_result relay_stage_circuit(struct relay *relay)
     relay_refuse(relay, 503, "circuit_open",
         "the replicas of \"%s\" fail: it is not asked for a while", relay->terms->route);
     return STAGE_ENDED;
+}
+
+enum stage_result relay_stage_circuit(struct relay *relay)
+{
+    if (relay->terms->options.circuit.failures == 0 || relay->care->in_circuit)
+        return STAGE_DONE;
+    return enter_circuit(relay);
 }
 
 /* Whether each replica that may be asked has failed last. */
