@@ -778,6 +778,18 @@ struct service_autoscale {
     int64_t utc_offset_minutes;
 };
 
+/* When other resources will do: see docs/service-quiet.md. */
+struct service_quiet {
+    struct {
+        struct autoscale_hours *items; /* without `min` */
+        size_t count;
+    } hours;
+    const char *utc_offset;
+    int64_t utc_offset_minutes;
+    struct resources resources;
+    struct label_list env;
+};
+
 enum service_strategy {
     STRATEGY_NONE,
     STRATEGY_CANARY,
@@ -849,6 +861,7 @@ struct service {
         size_t count;
     } metrics;
     struct service_autoscale autoscale;
+    struct service_quiet quiet;
 };
 
 /* Any of them, as a manifest holds it. */
