@@ -49,6 +49,10 @@ TABLE = {
     "GET /v1/models?team=vision": TEAM_VIEWER,
     "GET /v1/models/{name}": TEAM_VIEWER,
     "DELETE /v1/models/{name}": TEAM_MEMBER,
+    "GET /v1/horizontalpodautoscalers": ANYWHERE,
+    "GET /v1/horizontalpodautoscalers?team=vision": TEAM_VIEWER,
+    "GET /v1/horizontalpodautoscalers/{name}": TEAM_VIEWER,
+    "DELETE /v1/horizontalpodautoscalers/{name}": TEAM_MEMBER,
     "GET /v1/services": ANYWHERE,
     "GET /v1/services?team=vision": TEAM_VIEWER,
     "GET /v1/services/{name}": TEAM_VIEWER,
@@ -133,7 +137,7 @@ BODIES = {
     "POST /v1/nodes/{pool}/{node}/reserve": {"clear": True},
 }
 
-OWNED = ("datasets", "models", "services")
+OWNED = ("datasets", "models", "services", "horizontalpodautoscalers")
 
 NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
          "DELETE /v1/classes/{name}": "nosuch", "GET /v1/pools/{name}": "site",

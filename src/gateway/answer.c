@@ -10,6 +10,7 @@
 #include "gateway/relay_limits.h"
 #include "gateway/relay_record.h"
 #include "gateway/relay_secondary.h"
+#include "gateway/relay_shadow.h"
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -49,6 +50,7 @@ static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, N
 
 static const struct answer_filter *const filters[ANSWER_STEPS] = {
     [ANSWER_FALLBACK] = &relay_fallback_filter,
+    [ANSWER_SHADOW] = &relay_shadow_filter,
     [ANSWER_TOKENS] = &tokens_filter,
     [ANSWER_USAGE] = &relay_usage_filter,
     [ANSWER_GUARD] = &relay_guard_filter,

@@ -19,6 +19,7 @@ struct relay;
 /* In this order bytes pass. To add a filter: a step here, and its entry in answer.c. */
 enum answer_step {
     ANSWER_FALLBACK,  /* holds what may still come from another service */
+    ANSWER_SHADOW,    /* compares what the replica said with what another says */
     ANSWER_TOKENS,    /* reads the usage that the replica reports */
     ANSWER_USAGE,     /* takes out the usage that the client did not ask for */
     ANSWER_GUARD,     /* finds what may not pass */

@@ -35,6 +35,8 @@ struct relay_care;
 struct relay_guard;
 struct relay_limits;
 struct record_entry;
+struct relay_trace;
+struct shadow_pair;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -63,6 +65,7 @@ struct relay_attempt {
     int64_t version;
     int64_t began_ns;
     bool streamed; /* the body is passed on in pieces */
+    int part;      /* of the trace's record, from 1; 0: none */
 };
 
 /* See answer.h. */
@@ -116,12 +119,16 @@ struct relay {
     char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;
-    char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    struct relay_trace *trace; /* see relay_trace.h, in the request's arena; NULL: no collector */
+    char id[RELAY_ID_BYTES];   /* X-Request-ID */
+    uint32_t id_length;
     int64_t began_ns;
-    int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
-    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
-    enum route_arm arm;        /* that it was drawn for */
-    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t turned_ns;          /* when the service that is asked now was; 0: at the beginning */
+    int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;         /* that it was drawn for */
+    bool shadowed;              /* a copy of it goes to the canary.. */
+    struct shadow_pair *shadow; /* ..and is under way: see relay_shadow.h */
+    bool is_held, is_measured;  /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */
     int retries;
@@ -149,6 +156,12 @@ struct relay {
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
 
+/* When the service that is asked now was asked. */
+static inline int64_t relay_began_ns(const struct relay *relay)
+{
+    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
+}
+
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
 /* Refuses one whose address asks too often. */
@@ -171,7 +184,7 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
-/* Another service is asked: back to the rights that hold there. */
+/* Another service is asked: back to its labels, and the rights that hold there. */
 void relay_enter_service(struct relay *relay);
 
 /* Puts it among those that wait: relay_go is called with the next table of routes, and after so
@@ -194,22 +207,29 @@ void relay_body_let_go(struct relay *relay);
 
 /* Begins an attempt at relay->picked. */
 enum stage_result relay_stage_forward(struct relay *relay);
+/* What a replica is asked for: the path without the version, in the request's arena. */
+const char *relay_upstream_target(struct relay *relay);
 /* A piece of a streamed request's body, or its end (bytes NULL). */
 void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
-/* The parts of both, for hedges: an attempt at the replica becomes relay->attempt, false when its
- * address cannot be used; and is over, having ended by itself or been cancelled. */
+/* What relay_stage_forward begins an exchange with; context: the relay. */
 struct http_exchange_callbacks;
 extern const struct http_exchange_callbacks relay_exchange_callbacks;
+/* Begins an attempt at the replica, which becomes relay->attempt. False: its address cannot be
+ * used.
+ */
 bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
     const struct http_exchange_callbacks *callbacks);
+/* relay->attempt is over: it ended by itself, or was cancelled. failed: its replica is to blame. */
 void relay_attempt_close(struct relay *relay, bool failed);
 /* The attempt under way, if there is one, took too long: gives it up, and its replica is to blame.
  */
 void relay_attempt_late(struct relay *relay);
 
+/* Takes the score of an answer. */
+enum stage_result relay_feedback(struct relay *relay);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 

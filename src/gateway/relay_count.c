@@ -6,6 +6,7 @@
 #include "gateway/labels.h"
 #include "gateway/measure.h"
 #include "gateway/relay.h"
+#include "gateway/relay_trace.h"
 #include "wire/http.h"
 
 #include <string.h>
@@ -27,8 +28,11 @@ void relay_wait_over(struct relay *relay)
     struct relay_times *times = &relay->times;
     if (times->since_ns == 0)
         return;
+    int64_t now_ns = clock_monotonic_ns();
     if (times->what == WAIT_QUEUE)
-        times->queue_ns += clock_monotonic_ns() - times->since_ns;
+        times->queue_ns += now_ns - times->since_ns;
+    if (relay->trace)
+        relay_trace_waited(relay, times->what, times->since_ns, now_ns);
     times->since_ns = 0;
 }
 
@@ -69,12 +73,6 @@ struct usage_counts *relay_counts_of(const struct relay *relay, int64_t version,
     if (relay->labels)
         memccpy(series.labels, relay->labels, 0, sizeof series.labels);
     return usage_counts_of(relay->view->usage, &series);
-}
-
-/* When the service that is asked now was. */
-static int64_t began_ns(const struct relay *relay)
-{
-    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
 }
 
 static size_t latency_bucket(uint64_t us)
@@ -139,11 +137,10 @@ static void measure(struct relay *relay, enum measure_outcome outcome, int64_t n
     const struct relay_times *times = &relay->times;
     const struct relay_answer *answer = &relay->answer;
     bool asked = relay->attempt.counts && !times->cached;
-    int64_t model_us = times->model_ns / 1000;
+    int64_t model_us = times->model_ns / 1000, began_ns = relay_began_ns(relay);
     struct measurement measurement = {.outcome = outcome,
-        .values = {[MEASURE_LATENCY_US] = (now_ns - began_ns(relay)) / 1000,
-            [MEASURE_FIRST_US] =
-                answer->first_ns ? (answer->first_ns - began_ns(relay)) / 1000 : -1,
+        .values = {[MEASURE_LATENCY_US] = (now_ns - began_ns) / 1000,
+            [MEASURE_FIRST_US] = answer->first_ns ? (answer->first_ns - began_ns) / 1000 : -1,
             [MEASURE_QUEUE_US] = asked || times->queue_ns > 0 ? times->queue_ns / 1000 : -1,
             [MEASURE_MODEL_US] = asked ? model_us : -1,
             [MEASURE_TOKENS_MILLI] = -1}};
@@ -158,7 +155,7 @@ void relay_count(
 {
     struct usage_counts *counts = relay->attempt.counts;
     enum measure_outcome outcome = outcome_of(relay, end);
-    uint64_t us = (uint64_t)(now_ns - began_ns(relay)) / 1000;
+    uint64_t us = (uint64_t)(now_ns - relay_began_ns(relay)) / 1000;
     relay_wait_over(relay);
     if (!counts)
         counts = relay_counts_of(relay, 0, 0);

@@ -7,6 +7,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -113,6 +114,7 @@ static void leave_service(struct relay *relay)
     leave_batch(relay);
     relay_turn_leave(relay);
     relay_hold_leave(relay);
+    relay_load_leave(relay);
     relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
@@ -120,17 +122,18 @@ static void leave_service(struct relay *relay)
     relay_guard_free(relay);
     relay_usage_free(relay);
     terms_drop(relay->terms, relay->view->number);
+    relay->times = (struct relay_times){0};
     relay->answer = (struct relay_answer){0};
     relay->attempt = (struct relay_attempt){0};
     relay->turn = (struct relay_turn){0};
     relay->tried = (struct balance_tried){0};
     relay->prefix = NULL;
-    relay->arm = ROUTE_ARM_MAIN;
     relay->labels = NULL;
-    relay->times = (struct relay_times){0};
     relay->wait_until_ms = 0;
     relay->retry_after_s = 0;
     relay->sent = 0;
+    relay->arm = ROUTE_ARM_MAIN;
+    relay->shadowed = false;
     relay->again = relay->batch_counts = relay->batch_passed = false;
     relay->care->hedge.state = HEDGE_NONE;
 }
@@ -177,6 +180,7 @@ void relay_switch(struct relay *relay, const struct table_service *service, int6
     relay->target.version = version;
     relay->turned_ns = clock_monotonic_ns();
     relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     if (relay->target.ask == ASK_FORWARD_BODY)
         put_model(relay, relay->terms->route);
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);

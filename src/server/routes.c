@@ -73,6 +73,8 @@ static const struct route table[] = {
         KIND_MODEL, "Model", "models", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+    OBJECT_ROUTES(KIND_HPA, "HorizontalPodAutoscaler", "horizontalpodautoscalers", SCOPE_QUERY,
+        SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
     {"POST", "/v1/services/{name}/tests", SCOPE_OWNED, ROLE_MEMBER, api_trial_open,
         "Opens a test of a service's replicas, which no figure of its users counts", "TestRequest",

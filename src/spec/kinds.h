@@ -9,6 +9,7 @@
 #pragma once
 
 #include "spec/kinds_record.h"
+#include "spec/kinds_rollout.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +24,7 @@ enum kind {
     KIND_MODEL,
     KIND_RUNTIME,
     KIND_SERVICE,
+    KIND_HPA, /* HorizontalPodAutoscaler */
     KIND_COUNT
 };
 
@@ -141,6 +143,11 @@ struct kubernetes_site {
     const char *context;
     const char *name_space;
     enum site_place place;
+    const char *image;       /* that its jobs run in */
+    const char *pull_secret; /* NULL: images are pulled as nobody in particular */
+    const char *claim;  /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder; /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms; /* of a request */
 };
 
 struct pool {
@@ -586,58 +593,10 @@ struct service_batching {
     int64_t delay_max_ms;
 };
 
-/* What a guard does about a finding. */
-enum guard_action { GUARD_PASS, GUARD_FLAG, GUARD_REDACT, GUARD_BLOCK };
-enum guard_others { GUARD_OTHERS_REFUSE, GUARD_OTHERS_DROP };
-enum guard_failure { GUARD_FAILURE_BLOCK, GUARD_FAILURE_ALLOW };
+#include "spec/kinds_guard.h"
 
-/* What it finds: secrets, then personal data, then phrases of injections. */
-enum guard_kind {
-    GUARD_AWS_KEY,
-    GUARD_GITHUB_TOKEN,
-    GUARD_GITLAB_TOKEN,
-    GUARD_SLACK_TOKEN,
-    GUARD_STRIPE_KEY,
-    GUARD_GOOGLE_KEY,
-    GUARD_OPENAI_KEY,
-    GUARD_ANTHROPIC_KEY,
-    GUARD_HUGGINGFACE_TOKEN,
-    GUARD_NPM_TOKEN,
-    GUARD_PRIVATE_KEY,
-    GUARD_JWT,
-    GUARD_EMAIL,
-    GUARD_PHONE,
-    GUARD_IBAN,
-    GUARD_CREDIT_CARD,
-    GUARD_SSN,
-    GUARD_IP_ADDRESS,
-    GUARD_INJECTION_OVERRIDE,
-    GUARD_INJECTION_REVEAL,
-    GUARD_INJECTION_PERSONA,
-    GUARD_INJECTION_TURN,
-    GUARD_KINDS,
-    GUARD_PERSONAL_FIRST = GUARD_EMAIL,
-    GUARD_INJECTION_FIRST = GUARD_INJECTION_OVERRIDE,
-};
-
-/* What may not pass: see docs/gateway-guard.md. */
-struct service_guard {
-    struct {
-        enum guard_action secrets, personal, injection;
-    } requests;
-    struct {
-        enum guard_action secrets, personal;
-    } answers;
-    struct text_list except;                            /* kinds by their names */
-    int64_t messages_max, prompt_bytes_max, max_tokens; /* 0: any */
-    struct text_list models, parameters;                /* none: any */
-    enum guard_others others;                           /* parameters that are not among them */
-    struct {
-        const char *address; /* NULL: none */
-        int64_t timeout_ms;
-        enum guard_failure on_failure;
-    } classifier;
-};
+/* Deadlines, circuits, hedges, fallbacks, cascades. They have lists of texts, as above. */
+#include "spec/kinds_care.h"
 
 /* What of an answer a goal is for. */
 enum latency_of { LATENCY_NONE, LATENCY_FIRST, LATENCY_WHOLE };
@@ -647,57 +606,6 @@ struct service_hold {
     int64_t wait_ms;  /* at most; 0: as everywhere, two seconds */
     int64_t requests; /* that wait at once */
     int64_t bytes;    /* of their bodies */
-};
-
-/* When nobody waits for an answer any more. */
-struct service_deadline {
-    int64_t total_ms; /* 0: any time */
-    bool header;      /* clients may ask for less */
-};
-
-/* Failing fast while all replicas fail. */
-struct service_circuit {
-    int64_t failures; /* requests in a row; 0: never */
-    int64_t open_ms, open_max_ms;
-};
-
-/* Asking another replica when one is slow. */
-struct service_hedge {
-    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
-    int64_t percent;   /* of requests */
-    struct text_list safe;
-};
-
-/* Who is asked when a service fails. */
-enum { FALLBACK_MAX = 4 };
-enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
-struct service_fallback {
-    struct {
-        struct fallback_to {
-            const char *route;
-            int64_t version;       /* 0: any */
-            struct text_list on;   /* none: all */
-            int64_t first_byte_ms; /* 0: the service's own timeout */
-        } * items;
-        size_t count;
-    } to;
-    int64_t first_byte_ms;
-    enum broken_streams broken;
-};
-
-/* A small model first. */
-enum cascade_confidence {
-    CONFIDENCE_OUTPUT,
-    CONFIDENCE_LOGPROBS,
-    CONFIDENCE_POINTER,
-    CONFIDENCE_HEADER
-};
-struct service_cascade {
-    const char *first; /* a route; NULL: none */
-    enum cascade_confidence confidence;
-    const char *name;
-    int64_t threshold_micro;
-    int64_t timeout_ms; /* 0: the service's own */
 };
 
 struct service_gateway {
@@ -790,44 +698,6 @@ struct service_quiet {
     struct label_list env;
 };
 
-enum service_strategy {
-    STRATEGY_NONE,
-    STRATEGY_CANARY,
-    STRATEGY_BLUE_GREEN,
-    STRATEGY_SHADOW,
-};
-
-struct rollout_stage {
-    int64_t weight; /* percent of the requests; the baseline gets as many */
-    int64_t bake_ms;
-};
-
-enum { ROLLOUT_STAGES_MAX = 8 };
-
-/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
-struct service_rollout {
-    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    enum service_strategy strategy;
-    struct {
-        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
-        size_t count;
-    } steps;
-    int64_t requests;    /* of each arm, in each step */
-    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
-    bool give_up;        /* ..and the rollout is aborted then, else paused */
-    bool by_time;        /* sample and time are enough to pass a step */
-    int64_t alpha_micro;
-    struct {
-        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
-    } margins;
-    struct {
-        int64_t requests;
-        int64_t errors_micro;
-        int64_t p99_ms; /* 0: none */
-    } guard;
-};
-
 struct service {
     struct metadata metadata;
     const char *description;
@@ -864,6 +734,58 @@ struct service {
     struct service_quiet quiet;
 };
 
+/* ---- HorizontalPodAutoscaler -----------------------------------------------------------------
+ */
+
+enum hpa_metric_kind { HPA_RESOURCE, HPA_PODS, HPA_OBJECT, HPA_EXTERNAL, HPA_CONTAINER };
+enum hpa_target { HPA_UTILIZATION, HPA_AVERAGE_VALUE, HPA_VALUE };
+
+/* As it is written; what counts of it follows in struct hpa_metric. */
+struct hpa_source {
+    const char *name;
+    enum hpa_target target;
+    int64_t utilization;
+    const char *average, *value;
+};
+
+struct hpa_metric {
+    enum hpa_metric_kind kind;
+    struct hpa_source resource, pods, object, external;
+    const char *name; /* of the metric; NULL: it is not used */
+    enum hpa_target target;
+    int64_t target_micro; /* of a utilization: of a per cent */
+};
+
+enum hpa_policy_kind { HPA_POLICY_PODS, HPA_POLICY_PERCENT };
+enum hpa_select { HPA_SELECT_MAX, HPA_SELECT_MIN, HPA_SELECT_DISABLED };
+enum { HPA_POLICIES_MAX = 16 };
+
+struct hpa_policy {
+    enum hpa_policy_kind kind;
+    int64_t value, period_s;
+};
+
+struct hpa_rules {
+    int64_t stabilization_s; /* -1: as Kubernetes has it */
+    enum hpa_select select;
+    struct {
+        struct hpa_policy *items;
+        size_t count;
+    } policies; /* none: as Kubernetes has them */
+};
+
+struct hpa {
+    struct metadata metadata;
+    const char *target_version, *target_kind;
+    const char *target; /* a Service of the team */
+    int64_t min, max;
+    struct {
+        struct hpa_metric *items;
+        size_t count;
+    } metrics;
+    struct hpa_rules up, down;
+};
+
 /* Any of them, as a manifest holds it. */
 struct manifest {
     enum kind kind;
@@ -876,5 +798,6 @@ struct manifest {
         struct model model;
         struct runtime runtime;
         struct service service;
+        struct hpa hpa;
     };
 };

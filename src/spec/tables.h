@@ -13,6 +13,7 @@ extern const struct field_table dataset_table;
 extern const struct field_table model_table;
 extern const struct field_table runtime_table;
 extern const struct field_table service_table;
+extern const struct field_table hpa_table;
 
 extern const struct field_table job_spec_table;
 extern const struct field_table metadata_table;
