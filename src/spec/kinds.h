@@ -607,6 +607,18 @@ struct service_gateway {
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
 };
 
+/* When other resources will do: see docs/service-quiet.md. */
+struct service_quiet {
+    struct {
+        struct autoscale_hours *items; /* without `min` */
+        size_t count;
+    } hours;
+    const char *utc_offset;
+    int64_t utc_offset_minutes;
+    struct resources resources;
+    struct label_list env;
+};
+
 struct service {
     struct metadata metadata;
     const char *description;
@@ -640,6 +652,7 @@ struct service {
         size_t count;
     } metrics;
     struct service_autoscale autoscale;
+    struct service_quiet quiet;
 };
 
 /* Any of them, as a manifest holds it. */
