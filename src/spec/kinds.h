@@ -9,6 +9,9 @@
 #pragma once
 
 #include "spec/kinds_base.h"
+#include "spec/kinds_care.h"
+#include "spec/kinds_guard.h"
+#include "spec/kinds_record.h"
 #include "spec/kinds_rollout.h"
 #include "spec/kinds_scaling.h"
 
@@ -123,6 +126,11 @@ struct kubernetes_site {
     const char *context;
     const char *name_space;
     enum site_place place;
+    const char *image;       /* that its jobs run in */
+    const char *pull_secret; /* NULL: images are pulled as nobody in particular */
+    const char *claim;  /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder; /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms; /* of a request */
 };
 
 struct pool {
@@ -522,11 +530,6 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
-/* What is recorded of its requests: see docs/gateway-record.md. */
-struct service_record {
-    int64_t sample_micro; /* 0: nothing */
-    int64_t body_bytes_max, bytes_max, keep_ms;
-};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -573,115 +576,11 @@ struct service_batching {
     int64_t delay_max_ms;
 };
 
-/* What a guard does about a finding. */
-enum guard_action { GUARD_PASS, GUARD_FLAG, GUARD_REDACT, GUARD_BLOCK };
-enum guard_others { GUARD_OTHERS_REFUSE, GUARD_OTHERS_DROP };
-enum guard_failure { GUARD_FAILURE_BLOCK, GUARD_FAILURE_ALLOW };
-
-/* What it finds: secrets, then personal data, then phrases of injections. */
-enum guard_kind {
-    GUARD_AWS_KEY,
-    GUARD_GITHUB_TOKEN,
-    GUARD_GITLAB_TOKEN,
-    GUARD_SLACK_TOKEN,
-    GUARD_STRIPE_KEY,
-    GUARD_GOOGLE_KEY,
-    GUARD_OPENAI_KEY,
-    GUARD_ANTHROPIC_KEY,
-    GUARD_HUGGINGFACE_TOKEN,
-    GUARD_NPM_TOKEN,
-    GUARD_PRIVATE_KEY,
-    GUARD_JWT,
-    GUARD_EMAIL,
-    GUARD_PHONE,
-    GUARD_IBAN,
-    GUARD_CREDIT_CARD,
-    GUARD_SSN,
-    GUARD_IP_ADDRESS,
-    GUARD_INJECTION_OVERRIDE,
-    GUARD_INJECTION_REVEAL,
-    GUARD_INJECTION_PERSONA,
-    GUARD_INJECTION_TURN,
-    GUARD_KINDS,
-    GUARD_PERSONAL_FIRST = GUARD_EMAIL,
-    GUARD_INJECTION_FIRST = GUARD_INJECTION_OVERRIDE,
-};
-
-/* What may not pass: see docs/gateway-guard.md. */
-struct service_guard {
-    struct {
-        enum guard_action secrets, personal, injection;
-    } requests;
-    struct {
-        enum guard_action secrets, personal;
-    } answers;
-    struct text_list except;                            /* kinds by their names */
-    int64_t messages_max, prompt_bytes_max, max_tokens; /* 0: any */
-    struct text_list models, parameters;                /* none: any */
-    enum guard_others others;                           /* parameters that are not among them */
-    struct {
-        const char *address; /* NULL: none */
-        int64_t timeout_ms;
-        enum guard_failure on_failure;
-    } classifier;
-};
-
 /* Requests of a service without replicas, which is about to have one. */
 struct service_hold {
     int64_t wait_ms;  /* at most; 0: as everywhere, two seconds */
     int64_t requests; /* that wait at once */
     int64_t bytes;    /* of their bodies */
-};
-
-/* When nobody waits for an answer any more. */
-struct service_deadline {
-    int64_t total_ms; /* 0: any time */
-    bool header;      /* clients may ask for less */
-};
-
-/* Failing fast while all replicas fail. */
-struct service_circuit {
-    int64_t failures; /* requests in a row; 0: never */
-    int64_t open_ms, open_max_ms;
-};
-
-/* Asking another replica when one is slow. */
-struct service_hedge {
-    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
-    int64_t percent;   /* of requests */
-    struct text_list safe;
-};
-
-/* Who is asked when a service fails. */
-enum { FALLBACK_MAX = 4 };
-enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
-struct service_fallback {
-    struct {
-        struct fallback_to {
-            const char *route;
-            int64_t version;       /* 0: any */
-            struct text_list on;   /* none: all */
-            int64_t first_byte_ms; /* 0: the service's own timeout */
-        } * items;
-        size_t count;
-    } to;
-    int64_t first_byte_ms;
-    enum broken_streams broken;
-};
-
-/* A small model first. */
-enum cascade_confidence {
-    CONFIDENCE_OUTPUT,
-    CONFIDENCE_LOGPROBS,
-    CONFIDENCE_POINTER,
-    CONFIDENCE_HEADER
-};
-struct service_cascade {
-    const char *first; /* a route; NULL: none */
-    enum cascade_confidence confidence;
-    const char *name;
-    int64_t threshold_micro;
-    int64_t timeout_ms; /* 0: the service's own */
 };
 
 struct service_gateway {
@@ -701,10 +600,23 @@ struct service_gateway {
     struct service_fallback fallback;
     struct service_cascade cascade;
     struct service_record record;
+    struct service_secondary secondary;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
+};
+
+/* When other resources will do: see docs/service-quiet.md. */
+struct service_quiet {
+    struct {
+        struct autoscale_hours *items; /* without `min` */
+        size_t count;
+    } hours;
+    const char *utc_offset;
+    int64_t utc_offset_minutes;
+    struct resources resources;
+    struct label_list env;
 };
 
 struct service {
@@ -740,6 +652,7 @@ struct service {
         size_t count;
     } metrics;
     struct service_autoscale autoscale;
+    struct service_quiet quiet;
 };
 
 /* Any of them, as a manifest holds it. */

@@ -48,6 +48,12 @@ extern const struct field_table service_hedge_table;    /* struct service_hedge 
 extern const struct field_table service_fallback_table; /* struct service_fallback */
 extern const struct field_table service_cascade_table;  /* struct service_cascade */
 extern const struct field_table service_record_table;   /* struct service_record */
+extern const struct field_table service_hours_table;    /* struct autoscale_hours, without min */
+extern const struct field_table service_quiet_table;    /* struct service_quiet */
+extern const struct text_rule rule_utc_offset;
+/* Of a text that fits the rule, such as "+02:00". */
+int64_t hours_offset_minutes(const char *text);
+extern const struct field_table service_secondary_table; /* struct service_secondary */
 extern const struct field_word priority_words[];
 
 /* Whether what a pool says of its site goes with its engine. */
