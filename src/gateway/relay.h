@@ -123,12 +123,12 @@ struct relay {
     char id[RELAY_ID_BYTES];   /* X-Request-ID */
     uint32_t id_length;
     int64_t began_ns;
-    int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
-    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
-    enum route_arm arm;        /* that it was drawn for */
+    int64_t turned_ns;          /* when the service that is asked now was; 0: at the beginning */
+    int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;         /* that it was drawn for */
     bool shadowed;              /* a copy of it goes to the canary.. */
     struct shadow_pair *shadow; /* ..and is under way: see relay_shadow.h */
-    bool is_held, is_measured; /* see relay_hold.h */
+    bool is_held, is_measured;  /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */
     int retries;
