@@ -167,16 +167,28 @@ def test_hedges_have_a_budget(gateway, tmp_path, slow):
     assert gateway.status()["hedged"] <= 2 and set(statuses) <= {200, 504}
 
 
-def test_after_a_percentile_that_was_measured(gateway, tmp_path, slow):
-    fast = Replica(tmp_path)
-    slow.holds = False
-    gateway.put(service(slow, fast, hedge=dict(HEDGE, after="p95")))
+def test_after_a_percentile_that_was_measured(gateway, tmp_path):
+    """Once it is known how long answers take: whoever is asked first then answers nothing."""
+    release, held, known = threading.Event(), [], []
+
+    def answer(handler):
+        if known and not held:
+            held.append(handler)
+            release.wait(COMMAND_S)
+        handler.reply(200, b"x")
+
+    replicas = [Replica(tmp_path, answer) for _ in range(2)]
+    gateway.put(service(*replicas, hedge=dict(HEDGE, after="p95")))
+    assert gateway.status()["hedged"] == 0
     for _ in range(60):
         assert gateway.infer().status == 200
-    slow.holds = True
-    slow.requests.clear()
-    answer = ask_until_slow(gateway, slow)
-    assert answer.json == {"replica": fast.id} and gateway.status()["hedged"] >= 1
+    known.append(True)
+    before = gateway.status()["hedgesWon"]
+    try:
+        assert gateway.infer().status == 200
+        assert held and gateway.status()["hedgesWon"] == before + 1
+    finally:
+        release.set()
 
 
 @pytest.mark.threaded

@@ -21,7 +21,14 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 180000, TURN_MS = 50, RANKS_MAX = 16, TEAM = 61001, NOT_HERE = 77 };
+enum {
+    PATIENCE_MS = 180000,
+    TURN_MS = 50,
+    RANKS_MAX = 16,
+    TEAM = 61001,
+    NOT_HERE = 77,
+    CLEANING_TURNS = 20
+};
 
 struct contract {
     struct event_base *base;
@@ -184,7 +191,9 @@ int contract_tear_down(void **state)
     end_all(contract);
     contract_turn(contract);
     forget_all(contract);
-    contract_turn(contract);
+    /* A site is told to take away what it has of them. */
+    for (int turns = contract_is_local(contract) ? 1 : CLEANING_TURNS; turns > 0; turns--)
+        contract_turn(contract);
     engine_destroy(contract->engine);
     event_base_free(contract->base);
     if (file_remove_tree(contract->data, &err) < 0)
@@ -234,6 +243,7 @@ struct launch *contract_script(
     struct contract *contract, uint64_t job, uint32_t number, uint32_t ranks, const char *script)
 {
     bool as_team = contract_is_local(contract) && geteuid() == 0;
+    const char *cpu_milli = getenv("MUSTER_CONTRACT_CPU_MILLI");
     contract->argv[0] = "/bin/sh";
     contract->argv[1] = "-c";
     contract->argv[2] = script;
@@ -248,7 +258,7 @@ struct launch *contract_script(
         .argv = contract->argv,
         .snapshot_fd = -1,
         .world_size = ranks,
-        .cpu_milli = 1000,
+        .cpu_milli = cpu_milli ? strtoull(cpu_milli, NULL, 10) : 1000,
         .memory_bytes = 100 << 20,
         .network = ENGINE_NETWORK_GANG,
         .grace_ms = 1000,

@@ -4,7 +4,9 @@
  *
  * MUSTER_CONTRACT_FAULT names a command that does something to the site: `COMMAND api-stop`,
  * `api-start`, `api-hang`, `api-cut`, `api-late`, `cancel ID`, `preempt ID`, `node-down NODE`,
- * `node-up NODE`. It exits with 0, or with 77 when the site has no such fault. */
+ * `node-up NODE`. It exits with 0, or with 77 when the site has no such fault.
+ *
+ * MUSTER_CONTRACT_CPU_MILLI is what a rank asks for where the site's nodes are small. */
 #pragma once
 
 #include "base/memory.h"

@@ -9,6 +9,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_record.h"
+#include "gateway/relay_secondary.h"
 #include "gateway/relay_shadow.h"
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
@@ -54,6 +55,7 @@ static const struct answer_filter *const filters[ANSWER_STEPS] = {
     [ANSWER_USAGE] = &relay_usage_filter,
     [ANSWER_GUARD] = &relay_guard_filter,
     [ANSWER_RECORD] = &relay_record_filter,
+    [ANSWER_SECONDARY] = &relay_secondary_filter,
     [ANSWER_CACHE] = &relay_cache_filter,
     [ANSWER_CASCADE] = &relay_cascade_filter,
 };

@@ -587,7 +587,7 @@ static int check_address(const struct gateway *gateway, struct error *err)
 static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
-    path_in(gateway, "recordings", path);
+    path_in(gateway, "", path);
     return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
 }
 

@@ -141,12 +141,13 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;           /* what is there to say was said */
-    struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
-    struct record_entry *record; /* see relay_record.h; NULL: none is made */
-    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
-    struct relay_care *care;     /* see relay_care.h; NULL: nothing of it was asked for */
+    struct relay_cache *cache;      /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;              /* what is there to say was said */
+    struct relay_guard *guard;      /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *secondary; /* see relay_secondary.h; NULL: none is made */
+    struct record_entry *record;    /* see relay_record.h; NULL: none is made */
+    struct relay_limits *limits;    /* see relay_limits.h; NULL: there are none for it */
+    struct relay_care *care;        /* see relay_care.h; NULL: nothing of it was asked for */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
@@ -154,6 +155,12 @@ struct relay {
     bool batch_passed;          /* it goes on by itself */
     struct event timer;         /* of waiting, then of comments in an event stream */
 };
+
+/* When the service that is asked now was asked. */
+static inline int64_t relay_began_ns(const struct relay *relay)
+{
+    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
+}
 
 /* Takes a request from the worker's server. */
 void relay_begin(struct gateway_worker *worker, struct http_request *request);
@@ -207,12 +214,15 @@ void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
 void relay_attempt_end(struct relay *relay, bool failed);
 
-/* The parts of both, for hedges: an attempt at the replica becomes relay->attempt, false when its
- * address cannot be used; and is over, having ended by itself or been cancelled. */
+/* What relay_stage_forward begins an exchange with; context: the relay. */
 struct http_exchange_callbacks;
 extern const struct http_exchange_callbacks relay_exchange_callbacks;
+/* Begins an attempt at the replica, which becomes relay->attempt. False: its address cannot be
+ * used.
+ */
 bool relay_attempt_begin(struct relay *relay, const struct table_replica *replica,
     const struct http_exchange_callbacks *callbacks);
+/* relay->attempt is over: it ended by itself, or was cancelled. failed: its replica is to blame. */
 void relay_attempt_close(struct relay *relay, bool failed);
 /* The attempt under way, if there is one, took too long: gives it up, and its replica is to blame.
  */

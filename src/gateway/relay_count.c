@@ -75,12 +75,6 @@ struct usage_counts *relay_counts_of(const struct relay *relay, int64_t version,
     return usage_counts_of(relay->view->usage, &series);
 }
 
-/* When the service that is asked now was. */
-static int64_t began_ns(const struct relay *relay)
-{
-    return relay->turned_ns ? relay->turned_ns : relay->began_ns;
-}
-
 static size_t latency_bucket(uint64_t us)
 {
     size_t i = 0;
@@ -145,9 +139,9 @@ static void measure(struct relay *relay, enum measure_outcome outcome, int64_t n
     bool asked = relay->attempt.counts && !times->cached;
     int64_t model_us = times->model_ns / 1000;
     struct measurement measurement = {.outcome = outcome,
-        .values = {[MEASURE_LATENCY_US] = (now_ns - began_ns(relay)) / 1000,
+        .values = {[MEASURE_LATENCY_US] = (now_ns - relay_began_ns(relay)) / 1000,
             [MEASURE_FIRST_US] =
-                answer->first_ns ? (answer->first_ns - began_ns(relay)) / 1000 : -1,
+                answer->first_ns ? (answer->first_ns - relay_began_ns(relay)) / 1000 : -1,
             [MEASURE_QUEUE_US] = asked || times->queue_ns > 0 ? times->queue_ns / 1000 : -1,
             [MEASURE_MODEL_US] = asked ? model_us : -1,
             [MEASURE_TOKENS_MILLI] = -1}};
@@ -162,7 +156,7 @@ void relay_count(
 {
     struct usage_counts *counts = relay->attempt.counts;
     enum measure_outcome outcome = outcome_of(relay, end);
-    uint64_t us = (uint64_t)(now_ns - began_ns(relay)) / 1000;
+    uint64_t us = (uint64_t)(now_ns - relay_began_ns(relay)) / 1000;
     relay_wait_over(relay);
     if (!counts)
         counts = relay_counts_of(relay, 0, 0);

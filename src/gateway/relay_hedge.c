@@ -2,6 +2,7 @@
  * hedge's. Its callbacks go through here; once the first attempt is out of the way, the hedge's
  * becomes relay->attempt and they are passed on. */
 #include "gateway/relay_care.h"
+#include "gateway/relay_split.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -114,6 +115,7 @@ static const struct table_replica *other_replica(struct relay *relay)
     struct balance_tried tried = relay->tried;
     balance_note(&tried, relay->attempt.replica);
     struct balance_query query = {.version = relay->target.version,
+        .arm = relay_split_arm(relay),
         .tried = &tried,
         .now_ms = clock_monotonic_ns() / 1000000,
         .load_percent = relay->terms->options.routing.load_percent};
@@ -170,8 +172,9 @@ void relay_hedge_arm(struct relay *relay)
 {
     struct relay_hedge *hedge = &relay->care->hedge;
     struct service_terms *terms = relay->terms;
+    /* What is on trial answers for itself. */
     if (!terms->options.hedge.after || relay->attempt.streamed || !is_safe(relay) ||
-        hedge->state != HEDGE_NONE)
+        relay->arm != ROUTE_ARM_MAIN || hedge->state != HEDGE_NONE)
         return;
     hedge_budget_earn(&terms->uses[relay->view->number].hedges, terms->options.hedge.percent);
     int64_t us = delay_us(relay);

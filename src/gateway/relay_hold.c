@@ -5,6 +5,7 @@
  * for all workers together, from the moment it is held until relay_hold_leave; so nothing is held
  * beyond the bounds but what several workers let in at the same moment. */
 #include "gateway/relay_hold.h"
+#include "gateway/relay_care.h"
 
 #include "base/clock.h"
 #include "gateway/service_load.h"
@@ -70,6 +71,10 @@ enum stage_result relay_stage_hold(struct relay *relay)
         relay->hold_until_ms = now_ms + hold->wait_ms;
         atomic_store(&load->demand, true);
         gateway_worker_tell(relay->worker);
+        if (relay->care && relay_care_instead(relay)) {
+            relay_hold_leave(relay);
+            return refuse(relay, "another service is asked");
+        }
     }
     if (now_ms >= relay->hold_until_ms) {
         relay_hold_leave(relay);
@@ -97,7 +102,7 @@ void relay_load_begin(struct relay *relay)
     if (relay->terms->options.measure == LATENCY_NONE)
         return;
     relay->is_measured = true;
-    load_begin(relay->terms->state->load, relay->view->number, relay->began_ns / 1000);
+    load_begin(relay->terms->state->load, relay->view->number, relay_began_ns(relay) / 1000);
 }
 
 /* What the client's mistake refused says nothing of replicas; what was refused for want of one, or
@@ -115,5 +120,12 @@ void relay_load_end(struct relay *relay, enum relay_end end, int64_t now_ns)
     if (end == RELAY_BROKEN || status >= 500)
         load_took(load, worker, LOAD_NEVER);
     else if (end == RELAY_CANCELLED || status < 400)
-        load_took(load, worker, (until_ns - relay->began_ns) / 1000);
+        load_took(load, worker, (until_ns - relay_began_ns(relay)) / 1000);
+}
+
+void relay_load_leave(struct relay *relay)
+{
+    if (relay->is_measured)
+        load_end(relay->terms->state->load, relay->view->number, clock_monotonic_ns() / 1000);
+    relay->is_measured = false;
 }

@@ -13,3 +13,5 @@ void relay_hold_leave(struct relay *relay);
 void relay_load_begin(struct relay *relay);
 /* ..and is accounted for. */
 void relay_load_end(struct relay *relay, enum relay_end end, int64_t now_ns);
+/* It was not asked at all: another service is. Fine after relay_load_end. */
+void relay_load_leave(struct relay *relay);

@@ -7,6 +7,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_split.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -113,6 +114,7 @@ static void leave_service(struct relay *relay)
     leave_batch(relay);
     relay_turn_leave(relay);
     relay_hold_leave(relay);
+    relay_load_leave(relay);
     relay_stop_waiting(relay);
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
@@ -125,12 +127,12 @@ static void leave_service(struct relay *relay)
     relay->turn = (struct relay_turn){0};
     relay->tried = (struct balance_tried){0};
     relay->prefix = NULL;
-    relay->arm = ROUTE_ARM_MAIN;
     relay->labels = NULL;
-    relay->times = (struct relay_times){0};
     relay->wait_until_ms = 0;
     relay->retry_after_s = 0;
     relay->sent = 0;
+    relay->arm = ROUTE_ARM_MAIN;
+    relay->shadowed = false;
     relay->again = relay->batch_counts = relay->batch_passed = false;
     relay->care->hedge.state = HEDGE_NONE;
 }
@@ -141,9 +143,9 @@ void relay_switch_note(struct relay *relay, const char *why)
 {
     struct relay_care *care = relay->care;
     assert(care->try_count < CARE_TRIES_MAX);
-    struct care_try *try = &care->tries[care->try_count++];
-    snprintf(try->route, sizeof try->route, "%s", relay->terms->route);
-    snprintf(try->why, sizeof try->why, "%s", why);
+    struct arena *arena = http_request_arena(relay->request);
+    care->tries[care->try_count++] =
+        (struct care_try){arena_strdup(arena, relay->terms->route), arena_strdup(arena, why)};
 }
 
 void relay_switch_failed(struct relay *relay, int status, const char *why)
@@ -177,6 +179,7 @@ void relay_switch(struct relay *relay, const struct table_service *service, int6
     relay->target.version = version;
     relay->turned_ns = clock_monotonic_ns();
     relay_load_begin(relay);
+    relay_split_draw(relay, &service->route->split);
     if (relay->target.ask == ASK_FORWARD_BODY)
         put_model(relay, relay->terms->route);
     figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);

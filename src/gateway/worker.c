@@ -14,6 +14,7 @@
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
+#include "gateway/secondary.h"
 #include "gateway/shadow.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
@@ -314,6 +315,7 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     worker->agent = http_agent_create(worker->view.base, &agent);
     worker->view.shadows = shadow_sender_create(worker);
     worker->view.feedback = feedback_create();
+    worker->view.secondary = secondary_create(worker);
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;
@@ -332,6 +334,7 @@ static void worker_close(struct gateway_worker *worker)
     shadow_sender_destroy(worker->view.shadows);
     feedback_destroy(worker->view.feedback);
     cache_destroy(worker->view.cache);
+    secondary_destroy(worker->view.secondary);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);

@@ -25,6 +25,7 @@ struct limit_shared;
 struct limit_shared_options;
 struct post_office;
 struct recorder;
+struct secondary;
 struct redis_library;
 struct relay;
 struct tracer;
@@ -91,6 +92,9 @@ enum figure {
     FIGURE_HEDGE_WON,
     FIGURE_CASCADE_SMALL,
     FIGURE_CASCADE_LARGE,
+    FIGURE_SECONDARY_ASKED,
+    FIGURE_SECONDARY_DROPPED,
+    FIGURE_SECONDARY_FAILED,
     FIGURES,
 };
 
@@ -124,7 +128,8 @@ struct worker_view {
     struct key_memo *keys;      /* those that were found last */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
     struct recorder *recorder;
-    uint64_t draws; /* of what is recorded */
+    struct secondary *secondary; /* who is asked afterwards */
+    uint64_t draws;              /* of what is recorded */
     struct access_log *log;
     struct tracer *tracer; /* see trace.h; NULL: no collector */
     struct worker_figures *figures;

@@ -97,6 +97,8 @@ static const struct route table[] = {
     {"GET", "/v1/services/{name}/recording", SCOPE_OWNED, ROLE_MEMBER, api_recording,
         "What the gateway recorded of a service's requests, a page of it", NULL, "List",
         KIND_SERVICE},
+    {"GET", "/v1/services/{name}/verdicts", SCOPE_OWNED, ROLE_MEMBER, api_verdicts,
+        "What another service said of a service's requests afterwards", NULL, "List", KIND_SERVICE},
 
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),

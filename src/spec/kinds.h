@@ -8,7 +8,12 @@
  * times in milliseconds, prices in millionths of the currency an hour. */
 #pragma once
 
+#include "spec/kinds_base.h"
+#include "spec/kinds_care.h"
+#include "spec/kinds_guard.h"
+#include "spec/kinds_record.h"
 #include "spec/kinds_rollout.h"
+#include "spec/kinds_scaling.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,27 +30,6 @@ enum kind {
     KIND_SERVICE,
     KIND_HPA, /* HorizontalPodAutoscaler */
     KIND_COUNT
-};
-
-struct text_list {
-    const char **items;
-    size_t count;
-};
-
-struct label {
-    const char *key;
-    const char *value;
-};
-
-struct label_list {
-    struct label *items;
-    size_t count;
-};
-
-struct metadata {
-    const char *name; /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
-    const char *team; /* jobs, datasets, models and services belong to one */
-    struct label_list labels;
 };
 
 /* What one rank asks for, or what a node has. */
@@ -142,6 +126,11 @@ struct kubernetes_site {
     const char *context;
     const char *name_space;
     enum site_place place;
+    const char *image;       /* that its jobs run in */
+    const char *pull_secret; /* NULL: images are pulled as nobody in particular */
+    const char *claim;  /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder; /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms; /* of a request */
 };
 
 struct pool {
@@ -541,11 +530,6 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
-/* What is recorded of its requests: see docs/gateway-record.md. */
-struct service_record {
-    int64_t sample_micro; /* 0: nothing */
-    int64_t body_bytes_max, bytes_max, keep_ms;
-};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -592,118 +576,11 @@ struct service_batching {
     int64_t delay_max_ms;
 };
 
-/* What a guard does about a finding. */
-enum guard_action { GUARD_PASS, GUARD_FLAG, GUARD_REDACT, GUARD_BLOCK };
-enum guard_others { GUARD_OTHERS_REFUSE, GUARD_OTHERS_DROP };
-enum guard_failure { GUARD_FAILURE_BLOCK, GUARD_FAILURE_ALLOW };
-
-/* What it finds: secrets, then personal data, then phrases of injections. */
-enum guard_kind {
-    GUARD_AWS_KEY,
-    GUARD_GITHUB_TOKEN,
-    GUARD_GITLAB_TOKEN,
-    GUARD_SLACK_TOKEN,
-    GUARD_STRIPE_KEY,
-    GUARD_GOOGLE_KEY,
-    GUARD_OPENAI_KEY,
-    GUARD_ANTHROPIC_KEY,
-    GUARD_HUGGINGFACE_TOKEN,
-    GUARD_NPM_TOKEN,
-    GUARD_PRIVATE_KEY,
-    GUARD_JWT,
-    GUARD_EMAIL,
-    GUARD_PHONE,
-    GUARD_IBAN,
-    GUARD_CREDIT_CARD,
-    GUARD_SSN,
-    GUARD_IP_ADDRESS,
-    GUARD_INJECTION_OVERRIDE,
-    GUARD_INJECTION_REVEAL,
-    GUARD_INJECTION_PERSONA,
-    GUARD_INJECTION_TURN,
-    GUARD_KINDS,
-    GUARD_PERSONAL_FIRST = GUARD_EMAIL,
-    GUARD_INJECTION_FIRST = GUARD_INJECTION_OVERRIDE,
-};
-
-/* What may not pass: see docs/gateway-guard.md. */
-struct service_guard {
-    struct {
-        enum guard_action secrets, personal, injection;
-    } requests;
-    struct {
-        enum guard_action secrets, personal;
-    } answers;
-    struct text_list except;                            /* kinds by their names */
-    int64_t messages_max, prompt_bytes_max, max_tokens; /* 0: any */
-    struct text_list models, parameters;                /* none: any */
-    enum guard_others others;                           /* parameters that are not among them */
-    struct {
-        const char *address; /* NULL: none */
-        int64_t timeout_ms;
-        enum guard_failure on_failure;
-    } classifier;
-};
-
-/* What of an answer a goal is for. */
-enum latency_of { LATENCY_NONE, LATENCY_FIRST, LATENCY_WHOLE };
-
 /* Requests of a service without replicas, which is about to have one. */
 struct service_hold {
     int64_t wait_ms;  /* at most; 0: as everywhere, two seconds */
     int64_t requests; /* that wait at once */
     int64_t bytes;    /* of their bodies */
-};
-
-/* When nobody waits for an answer any more. */
-struct service_deadline {
-    int64_t total_ms; /* 0: any time */
-    bool header;      /* clients may ask for less */
-};
-
-/* Failing fast while all replicas fail. */
-struct service_circuit {
-    int64_t failures; /* requests in a row; 0: never */
-    int64_t open_ms, open_max_ms;
-};
-
-/* Asking another replica when one is slow. */
-struct service_hedge {
-    const char *after; /* "p95", "200ms": see hedge_after_parse; NULL: never */
-    int64_t percent;   /* of requests */
-    struct text_list safe;
-};
-
-/* Who is asked when a service fails. */
-enum { FALLBACK_MAX = 4 };
-enum broken_streams { BROKEN_CUT, BROKEN_EVENT };
-struct service_fallback {
-    struct {
-        struct fallback_to {
-            const char *route;
-            int64_t version;       /* 0: any */
-            struct text_list on;   /* none: all */
-            int64_t first_byte_ms; /* 0: the service's own timeout */
-        } * items;
-        size_t count;
-    } to;
-    int64_t first_byte_ms;
-    enum broken_streams broken;
-};
-
-/* A small model first. */
-enum cascade_confidence {
-    CONFIDENCE_OUTPUT,
-    CONFIDENCE_LOGPROBS,
-    CONFIDENCE_POINTER,
-    CONFIDENCE_HEADER
-};
-struct service_cascade {
-    const char *first; /* a route; NULL: none */
-    enum cascade_confidence confidence;
-    const char *name;
-    int64_t threshold_micro;
-    int64_t timeout_ms; /* 0: the service's own */
 };
 
 struct service_gateway {
@@ -723,64 +600,11 @@ struct service_gateway {
     struct service_fallback fallback;
     struct service_cascade cascade;
     struct service_record record;
+    struct service_secondary secondary;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
-};
-
-/* A figure read from elsewhere, by which replicas are scaled: see docs/gateway-autoscaling.md. */
-enum metric_of { METRIC_OF_SUM, METRIC_OF_MEAN, METRIC_OF_MOST };
-struct service_metric {
-    const char *name;         /* as autoscaling names it */
-    const char *url;          /* of a Prometheus endpoint; NULL: */
-    const char *path;         /* of each replica's own one */
-    const char *series;       /* NULL: name */
-    struct label_list labels; /* that its samples have to have */
-    enum metric_of of;        /* what several samples are together */
-};
-
-/* Of a metric: what there is to be for each replica, or of all of them. One is 0. */
-struct autoscale_metric {
-    const char *name;
-    int64_t average_micro, value_micro;
-};
-
-/* At least so many replicas in a part of some days. */
-struct autoscale_hours {
-    const char *from, *to; /* "08:00"; to not after from: of the next day */
-    struct text_list days; /* "mon"; none: all */
-    int64_t min;
-    int64_t from_minute, to_minute; /* of the day; follow from the texts */
-    int64_t day_bits;               /* bit 0: Monday */
-};
-
-enum { AUTOSCALE_METRICS_MAX = 8, AUTOSCALE_HOURS_MAX = 32 };
-
-/* How many replicas there are to be; max 0: as many as `replicas` says. */
-struct service_autoscale {
-    int64_t min, max;
-    int64_t in_flight;   /* requests under way and waiting, of a replica; 0: not looked at */
-    int64_t use_percent; /* of in_flight that is aimed at */
-    struct {
-        int64_t goal_ms; /* 0: none */
-        int64_t percent_milli;
-        enum latency_of of;
-    } latency;
-    int64_t accelerator_percent; /* 0: not looked at */
-    struct {
-        struct autoscale_metric *items;
-        size_t count;
-    } metrics;
-    int64_t stable_ms, panic_ms, panic_percent;
-    int64_t idle_ms;        /* without a request, before the last replica goes */
-    int64_t up_ms, down_ms; /* that a wish has to last */
-    struct {
-        struct autoscale_hours *items;
-        size_t count;
-    } hours;
-    const char *utc_offset; /* of the hours: "+02:00" */
-    int64_t utc_offset_minutes;
 };
 
 struct service {
@@ -816,58 +640,6 @@ struct service {
         size_t count;
     } metrics;
     struct service_autoscale autoscale;
-};
-
-/* ---- HorizontalPodAutoscaler -----------------------------------------------------------------
- */
-
-enum hpa_metric_kind { HPA_RESOURCE, HPA_PODS, HPA_OBJECT, HPA_EXTERNAL, HPA_CONTAINER };
-enum hpa_target { HPA_UTILIZATION, HPA_AVERAGE_VALUE, HPA_VALUE };
-
-/* As it is written; what counts of it follows in struct hpa_metric. */
-struct hpa_source {
-    const char *name;
-    enum hpa_target target;
-    int64_t utilization;
-    const char *average, *value;
-};
-
-struct hpa_metric {
-    enum hpa_metric_kind kind;
-    struct hpa_source resource, pods, object, external;
-    const char *name; /* of the metric; NULL: it is not used */
-    enum hpa_target target;
-    int64_t target_micro; /* of a utilization: of a per cent */
-};
-
-enum hpa_policy_kind { HPA_POLICY_PODS, HPA_POLICY_PERCENT };
-enum hpa_select { HPA_SELECT_MAX, HPA_SELECT_MIN, HPA_SELECT_DISABLED };
-enum { HPA_POLICIES_MAX = 16 };
-
-struct hpa_policy {
-    enum hpa_policy_kind kind;
-    int64_t value, period_s;
-};
-
-struct hpa_rules {
-    int64_t stabilization_s; /* -1: as Kubernetes has it */
-    enum hpa_select select;
-    struct {
-        struct hpa_policy *items;
-        size_t count;
-    } policies; /* none: as Kubernetes has them */
-};
-
-struct hpa {
-    struct metadata metadata;
-    const char *target_version, *target_kind;
-    const char *target; /* a Service of the team */
-    int64_t min, max;
-    struct {
-        struct hpa_metric *items;
-        size_t count;
-    } metrics;
-    struct hpa_rules up, down;
 };
 
 /* Any of them, as a manifest holds it. */

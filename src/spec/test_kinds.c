@@ -137,6 +137,31 @@ static void runtimes_and_services_have_defaults(void **state)
     assert_null(service->runtime);
 }
 
+static void a_service_says_who_is_asked_in_its_place(void **state)
+{
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct manifest manifest = decode(arena, SERVICE_HEAD,
+        "  model: d\n"
+        "  gateway:\n"
+        "    deadline: {total: 1m, header: true}\n"
+        "    hedge: {after: p95, safe: [infer]}\n"
+        "    fallback: {to: [b, {route: c, on: [timeout], firstByte: 2s}]}\n"
+        "    cascade: {first: s, name: sure}\n");
+    const struct service_gateway *gateway = &manifest.service.gateway;
+    assert_int_equal(gateway->deadline.total_ms, 60000);
+    assert_int_equal(gateway->hedge.percent, 5);
+    assert_int_equal(gateway->fallback.to.count, 2);
+    assert_string_equal(gateway->fallback.to.items[0].route, "b");
+    assert_int_equal(gateway->fallback.to.items[1].first_byte_ms, 2000);
+    assert_int_equal(gateway->fallback.broken, BROKEN_EVENT);
+    assert_int_equal(gateway->cascade.threshold_micro, 800000);
+    assert_int_equal(gateway->circuit.failures, 0);
+    manifest = decode(arena, SERVICE_HEAD, "  model: d\n");
+    assert_int_equal(manifest.service.gateway.fallback.broken, BROKEN_CUT);
+    assert_null(manifest.service.gateway.hedge.after);
+}
+
 static void what_does_not_fit_is_said(void **state)
 {
     (void)state;
@@ -209,6 +234,34 @@ static void what_does_not_fit_is_said(void **state)
             "t:6: spec.restart.backoffMax: expected at least as long as backoff\n"},
         {SERVICE_HEAD, "  model: d\n  env: {MUSTER_X: y}\n",
             "t:6: spec.env.MUSTER_X: MUSTER_X is set by muster\n"},
+        {SERVICE_HEAD,
+            "  model: d\n  gateway: {fallback: {to: [b, a]}, cascade: {first: a, name: x}}\n",
+            "t:6: spec.gateway.cascade.first: expected another service than this one\n"
+            "t:6: spec.gateway.fallback.to[1].route: expected another service than this one\n"},
+        {SERVICE_HEAD, "  model: d\n  route: r\n  gateway: {fallback: {to: [a, r]}}\n",
+            "t:7: spec.gateway.fallback.to[1].route: expected another service than this one\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway:\n    fallback: {to: [b, {route: c, on: [no]}, b]}\n",
+            "t:7: spec.gateway.fallback.to[1].on[0]: expected one of error, timeout, overload, "
+            "connection, got \"no\"\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway: {fallback: {to: [b, {route: b, version: 2}, b]}}\n",
+            "t:6: spec.gateway.fallback.to[2].route: expected each service once\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway: {hedge: {after: p40}}\n",
+            "t:6: spec.gateway.hedge.after: expected p50 to p99, or a duration of 1ms to 1h, got "
+            "\"p40\"\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway: {hedge: {after: 20ms}}\n",
+            "t:6: spec.gateway.hedge.safe: expected the requests that may be made twice, as "
+            "[infer]\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway: {circuit: {open: 1m}}\n",
+            "t:6: spec.gateway.circuit.openMax: expected at least as long as open\n"},
+        {SERVICE_HEAD, "  model: d\n  gateway: {cascade: {first: b}}\n",
+            "t:6: spec.gateway.cascade.name: expected the name of the output or field, or the "
+            "pointer\n"},
+        {SERVICE_HEAD,
+            "  model: d\n  gateway: {cascade: {first: b, confidence: logprobs, name: x}}\n",
+            "t:6: spec.gateway.cascade.name: expected none: logprobs have their place\n"},
+        {SERVICE_HEAD,
+            "  model: d\n  gateway: {cascade: {first: b, confidence: pointer, name: x}}\n",
+            "t:6: spec.gateway.cascade.name: expected a JSON pointer, as /choices/0/confidence\n"},
     };
     for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
         SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -249,6 +302,7 @@ int main(void)
         cmocka_unit_test(a_job_reads_and_writes_artifacts),
         cmocka_unit_test(datasets_and_models_have_defaults),
         cmocka_unit_test(runtimes_and_services_have_defaults),
+        cmocka_unit_test(a_service_says_who_is_asked_in_its_place),
         cmocka_unit_test(what_does_not_fit_is_said),
         cmocka_unit_test(the_built_in_runtimes_are_sound),
     };
