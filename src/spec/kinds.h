@@ -607,17 +607,7 @@ struct service_gateway {
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
 };
 
-/* When other resources will do: see docs/service-quiet.md. */
-struct service_quiet {
-    struct {
-        struct autoscale_hours *items; /* without `min` */
-        size_t count;
-    } hours;
-    const char *utc_offset;
-    int64_t utc_offset_minutes;
-    struct resources resources;
-    struct label_list env;
-};
+#include "spec/kinds_quiet.h"
 
 struct service {
     struct metadata metadata;
