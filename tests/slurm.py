@@ -375,7 +375,9 @@ def main():
     with cluster(folder) as slurm:
         print(json.dumps(slurm.pool()), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            while True:
+                signal.pause()
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@
  *    is reported is cut to bounds where it comes in. */
 #include "core/autoscale.h"
 
+#include "core/hours.h"
+
 #include "base/memory.h"
 #include "core/limits.h"
 #include "core/sort.h"
@@ -480,31 +482,13 @@ static bool consider_zero(struct deciding *in)
 
 /* ---- bounds ---------------------------------------------------------------------------------- */
 
-static int64_t minute_of_week(int64_t now_ms, int64_t offset_minutes)
-{
-    enum { DAY = 24 * 60, WEEK = 7 * DAY };
-    /* The epoch began on a Thursday; a Monday is day 0. */
-    int64_t minute = now_ms / 60000 + offset_minutes + 3 * DAY;
-    return (minute % WEEK + WEEK) % WEEK;
-}
-
-static bool hours_hold(const struct autoscale_hours *hours, int64_t minute_of_week)
-{
-    enum { DAY = 24 * 60 };
-    int64_t day = minute_of_week / DAY, minute = minute_of_week % DAY, before = (day + 6) % 7;
-    bool today = hours->day_bits >> day & 1, yesterday = hours->day_bits >> before & 1;
-    if (hours->from_minute < hours->to_minute)
-        return today && minute >= hours->from_minute && minute < hours->to_minute;
-    return (today && minute >= hours->from_minute) || (yesterday && minute < hours->to_minute);
-}
-
 int32_t autoscale_min(const struct service_autoscale *options, int64_t now_ms, bool *ret_hours)
 {
-    int64_t min = options->min, minute = minute_of_week(now_ms, options->utc_offset_minutes);
+    int64_t min = options->min;
     bool by_hours = false;
     for (size_t i = 0; i < options->hours.count; i++) {
         const struct autoscale_hours *hours = &options->hours.items[i];
-        if (hours->min <= min || !hours_hold(hours, minute))
+        if (hours->min <= min || !hours_hold(hours, options->utc_offset_minutes, now_ms))
             continue;
         min = hours->min;
         by_hours = true;

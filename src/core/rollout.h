@@ -47,7 +47,8 @@ struct bets_odds {
     int64_t lost[BETS_LAMBDAS][BETS_LEVELS_MAX];
 };
 void bets_odds(size_t levels, int64_t margin_ppm, struct bets_odds *ret);
-/* Evidence, in bits, against "the canary loses no more than the baseline", with odds of margin 0:
+/* Evidence, in bits, against "the canary loses no more than the baseline", with odds of margin 0,
+ * or "at most so much more", with odds of that margin, negative:
  * 2^bits is an e-value whenever it is looked at, so that it ever exceeds log2(1/alpha) has a
  * probability of at most alpha where the canary is no worse. */
 int64_t bets_worse(const struct bets_odds *odds, const struct bets *bets);

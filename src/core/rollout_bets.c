@@ -9,7 +9,8 @@
  * testing by betting (Shafer 2021; Waudby-Smith and Ramdas 2023), for two arms as in Turner, Ly and
  * Gruenwald 2024. Against a margin d the bet is on the baseline, with d / 2 given on top of each
  * request: factors 1 + lambda * (d / 2 - L) and 1 + lambda * (d / 2 + L), whose expectation is at
- * most 1 where the canary loses at least d more.
+ * most 1 where the canary loses at least d more. Against "at most d more" it is on the canary, with
+ * d / 2 taken from each request.
  *
  * The factors do not depend on the order of requests, so that counts are all that is needed and
  * reading them at any pace changes nothing. Of several lambdas each gets its part of the capital;
@@ -67,18 +68,19 @@ static int64_t times(int64_t count, int64_t bits)
     return (count < most ? count : most) * bits;
 }
 
+/* A lambda with which the capital could get below nothing is not bet with. */
 void bets_odds(size_t levels, int64_t margin_ppm, struct bets_odds *ret)
 {
     assert(levels >= 2 && levels <= BETS_LEVELS_MAX);
-    assert(margin_ppm >= 0 && margin_ppm <= MILLION);
-    uint64_t last = levels - 1, one = PARTS * last * 2 * MILLION;
-    ret->levels = levels;
+    assert(margin_ppm >= -MILLION && margin_ppm <= MILLION);
+    int64_t last = (int64_t)levels - 1, one = PARTS * last * 2 * MILLION;
+    *ret = (struct bets_odds){.levels = levels};
     for (size_t i = 0; i < BETS_LAMBDAS; i++) {
-        uint64_t given = lambdas[i] * last * (uint64_t)margin_ppm;
-        for (uint64_t k = 0; k <= last; k++) {
-            uint64_t loss = lambdas[i] * k * 2 * MILLION;
-            ret->won[i][k] = bits_log2(one + given + loss, one);
-            ret->lost[i][k] = bits_log2(one + given - loss, one);
+        int64_t lambda = (int64_t)lambdas[i], given = lambda * last * margin_ppm;
+        for (int64_t k = 0; k <= last && one + given > lambda * last * 2 * MILLION; k++) {
+            int64_t loss = lambda * k * 2 * MILLION;
+            ret->won[i][k] = bits_log2((uint64_t)(one + given + loss), (uint64_t)one);
+            ret->lost[i][k] = bits_log2((uint64_t)(one + given - loss), (uint64_t)one);
         }
     }
 }

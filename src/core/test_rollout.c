@@ -177,8 +177,8 @@ static void test_false_alarms(void **state)
         alarms += outcome.alarmed > 0;
         passed += outcome.passed > 0;
     }
-    print_message(
-        "A/A: %d of %d aborted, %d passed within 20000 requests\n", alarms, ROLLOUTS, passed);
+    print_message("A/A: %d of %d aborted, %d passed within %d requests\n", alarms, ROLLOUTS, passed,
+        AA_REQUESTS);
     assert_true(alarms <= ROLLOUTS * 5 / 100);
     assert_true(passed >= ROLLOUTS * 9 / 10);
 }

@@ -17,6 +17,7 @@
 #include "server/reconcile.h"
 #include "server/scaling.h"
 #include "server/services_internal.h"
+#include "server/services_quiet.h"
 #include "server/ticker.h"
 #include "server/trials.h"
 #include "server/versions.h"
@@ -189,7 +190,8 @@ static int compose(
     const struct runtime *runtime = find_runtime(catalog, service, &model->manifest->model, err);
     if (!runtime || find_version(tick, service, &version, &found, err) < 0)
         return -1;
-    *ret = revision_compose(tick_arena(tick), service, runtime, found ? &version : NULL);
+    const struct service now = quiet_service(tick_arena(tick), service, tick_now(tick));
+    *ret = revision_compose(tick_arena(tick), &now, runtime, found ? &version : NULL);
     return 0;
 }
 
@@ -341,8 +343,9 @@ static struct rollout_plan rollout_plan_of(const struct service_rollout *rollout
     return plan;
 }
 
-static int put_composed(
-    struct tick *tick, const struct service *service, const struct doc *doc, struct error *err)
+/* plain: whatever spec.rollout says, it is rolled without being tried. */
+static int put_composed(struct tick *tick, const struct service *service, const struct doc *doc,
+    bool plain, struct error *err)
 {
     struct services *services = tick_server(tick)->services;
     struct core *core = tick_core(tick);
@@ -363,6 +366,8 @@ static int put_composed(
         .renew = renew,
         .rollout = rollout_plan_of(&service->rollout),
     };
+    if (plain)
+        wanted.rollout.strategy = ROLLOUT_PLAIN;
     int32_t number;
     char key[REVISION_KEY];
     if (core_service_put(core, &wanted, &id, &number, err) < 0)
@@ -446,7 +451,7 @@ int services_put(struct tick *tick, const struct service *service, struct error 
 {
     const struct doc *doc;
     if (check_route(tick_server(tick)->catalog, service, err) < 0 ||
-        compose(tick, service, &doc, err) < 0 || put_composed(tick, service, doc, err) < 0)
+        compose(tick, service, &doc, err) < 0 || put_composed(tick, service, doc, false, err) < 0)
         return -1;
     note_applied(tick, service);
     return 0;
@@ -468,12 +473,15 @@ struct follow {
     char team[64];
     char model[64];
     char runtime[64];
+    bool quiet; /* those with quiet hours, for these alone */
 };
 
 static bool follows(
     const struct follow *follow, const struct catalog *catalog, const struct service *service)
 {
     struct reference reference;
+    if (follow->quiet)
+        return service->quiet.hours.count > 0;
     if (reference_parse(service->model, &reference, NULL) < 0)
         return false;
     const char *team = reference.team[0] ? reference.team : service->metadata.team;
@@ -488,9 +496,16 @@ static bool follows(
     return runtime && strcmp(runtime, follow->runtime) == 0;
 }
 
+/* Whether a revision is being tried, or was and failed: hours are no reason to bring it in. */
+static bool is_tried(const struct core *core, uint64_t service)
+{
+    const struct rollout_row *rollout = core_rollout(core, service);
+    return rollout && rollout->state != ROLLOUT_IDLE && rollout->state != ROLLOUT_PROMOTED;
+}
+
 /* A service whose revision would be another now gets it. What cannot be composed (its stage is
  * empty now) leaves the replicas there are alone. */
-static void follow_one(struct tick *tick, const struct service *service)
+static void follow_one(struct tick *tick, const struct service *service, bool quiet)
 {
     struct core *core = tick_core(tick);
     const char *team = service->metadata.team, *name = service->metadata.name;
@@ -500,13 +515,15 @@ static void follow_one(struct tick *tick, const struct service *service)
         row ? revision_named(tick_server(tick)->services, team, name, row->revision) : NULL;
     const struct doc *doc;
     struct error err;
+    if (quiet && (!row || is_tried(core, id)))
+        return;
     if (compose(tick, service, &doc, &err) < 0) {
         log_warn("the service %s/%s stays as it is: %s", team, name, err.text);
         return;
     }
     if (before && (doc_equal(before->doc, doc) || (before->model_name && !doc_get(doc, "model"))))
         return;
-    if (check_lent(tick, service, &err) < 0 || put_composed(tick, service, doc, &err) < 0)
+    if (check_lent(tick, service, &err) < 0 || put_composed(tick, service, doc, quiet, &err) < 0)
         log_warn("the service %s/%s stays as it is: %s", team, name, err.text);
 }
 
@@ -518,7 +535,7 @@ static int run_follow(struct tick *tick, void *context, struct error *err)
     for (size_t i = 0; i < catalog_count(catalog, KIND_SERVICE); i++) {
         const struct service *service = &catalog_at(catalog, KIND_SERVICE, i)->manifest->service;
         if (follows(follow, catalog, service))
-            follow_one(tick, service);
+            follow_one(tick, service, follow->quiet);
     }
     return 0;
 }
@@ -538,6 +555,11 @@ void services_follow(struct tick *tick, const char *team, const char *model)
     snprintf(follow.team, sizeof follow.team, "%s", team);
     snprintf(follow.model, sizeof follow.model, "%s", model);
     queue_follow(tick_server(tick), &follow);
+}
+
+void services_follow_quiet(struct services *services)
+{
+    queue_follow(services->server, &(struct follow){.quiet = true});
 }
 
 void services_follow_runtime(struct tick *tick, const char *runtime)
@@ -674,6 +696,7 @@ struct services *services_create(struct server *server, struct error *err)
     services->agent = http_agent_create(server->base, NULL);
     TAILQ_INIT(&services->fetches);
     services->trials = trials_create(services);
+    services->quiet = quiet_clock_create(services);
     assert(services->kick);
     services->link = gateway_link_create(services, err);
     if (!services->link) {
@@ -696,6 +719,7 @@ void services_destroy(struct services *services)
     if (!services)
         return;
     trials_destroy(services->trials);
+    quiet_clock_destroy(services->quiet);
     scaling_destroy(services->scaling);
     probes_finish(services);
     gateway_link_destroy(services->link);
@@ -732,6 +756,8 @@ void services_committed(struct services *services)
     if (services->cached.count > REVISIONS_CACHED_MAX)
         forget_revisions(services);
     probes_follow(services);
+    if (services->dirty)
+        quiet_clock_follow(services->quiet);
     gateway_link_follow(services->link);
     scaling_follow(services->scaling);
 }

@@ -56,6 +56,7 @@ static struct service without_what_may_change(const struct service *service)
     service_gateway_default(&fixed.gateway);
     memset(&fixed.metrics, 0, sizeof fixed.metrics);
     service_autoscale_default(&fixed.autoscale);
+    service_quiet_default(&fixed.quiet);
     return fixed;
 }
 

@@ -21,6 +21,7 @@
 struct cached_revision;
 struct event;
 struct gateway_link;
+struct quiet_clock;
 struct scaling;
 struct services;
 
@@ -57,6 +58,7 @@ struct services {
     struct http_agent *agent;
     struct gateway_link *link;
     struct trials *trials;
+    struct quiet_clock *quiet;
     struct scaling *scaling;
     TAILQ_HEAD(, figures_fetch) fetches; /* services_figures.c */
     struct strmap revisions;             /* key of the document: struct cached_revision */
@@ -87,6 +89,9 @@ const struct revision *services_revision_of(
 const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */
 void services_kick(struct services *services);
+
+/* Services with quiet hours are composed anew in the next tick. */
+void services_follow_quiet(struct services *services);
 
 /* ---- services_probe.c ---- */
 

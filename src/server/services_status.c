@@ -3,6 +3,7 @@
  * what is shown is committed; the reasons come from the log's last lines, which are read only here.
  */
 #include "server/services_internal.h"
+#include "server/services_quiet.h"
 
 #include "base/quantity.h"
 #include "base/strbuf.h"
@@ -306,6 +307,10 @@ struct doc *services_status(
     const struct catalog_entry *entry = catalog_find_in(server->catalog, KIND_SERVICE, team, name);
     if (entry)
         doc_set_string(arena, status, "route", service_route(&entry->manifest->service));
+    struct doc *quiet =
+        entry ? quiet_status(arena, &entry->manifest->service, server_now_ms()) : NULL;
+    if (quiet)
+        doc_set(arena, status, "quiet", quiet);
     if (!id || reader_row(server->reader, ROW_SERVICE, id, &row, NULL) < 0)
         return status;
     struct listing listing = {.services = services,

@@ -198,6 +198,11 @@ static const struct field service_spec_fields[] = {
         .table = &service_autoscale_table,
         .offset = offsetof(struct service, autoscale),
         .doc = "How many replicas there are, in place of `replicas`."},
+    {.name = "quiet",
+        .type = FIELD_OBJECT,
+        .table = &service_quiet_table,
+        .offset = offsetof(struct service, quiet),
+        .doc = "Cheaper replicas for the hours in which little is asked."},
 };
 static const struct field_table service_spec_table =
     FIELD_TABLE("ServiceSpec", struct service, service_spec_fields, .finish = finish_service,

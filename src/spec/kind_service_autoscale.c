@@ -48,7 +48,7 @@ static bool is_day(const char *text)
 
 static const struct text_rule rule_clock = {
     "a time of day such as 08:30", "^([01][0-9]|2[0-3]):[0-5][0-9]$", 5, is_clock};
-static const struct text_rule rule_offset = {
+const struct text_rule rule_utc_offset = {
     "an offset such as +02:00", "^[+-](0[0-9]|1[0-4]):[0-5][0-9]$", 6, is_offset};
 static const struct text_rule rule_day = {
     "mon, tue, wed, thu, fri, sat or sun", "^(mon|tue|wed|thu|fri|sat|sun)$", 3, is_day};
@@ -181,26 +181,36 @@ static void finish_hours(struct field_reader *reader, void *object)
         hours->day_bits |= 1LL << day_number(hours->days.items[i]);
 }
 
+int64_t hours_offset_minutes(const char *text)
+{
+    return clock_minutes(text + 1) * (text[0] == '-' ? -1 : 1);
+}
+
+/* What every kind of hours has. */
+#define HOURS_FIELDS                                                                               \
+    {.name = "from",                                                                               \
+        .type = FIELD_TEXT,                                                                        \
+        .rule = &rule_clock,                                                                       \
+        .fallback_text = "00:00",                                                                  \
+        .offset = offsetof(struct autoscale_hours, from),                                          \
+        .doc = "When they begin."},                                                                \
+        {.name = "to",                                                                             \
+            .type = FIELD_TEXT,                                                                    \
+            .rule = &rule_clock,                                                                   \
+            .fallback_text = "00:00",                                                              \
+            .offset = offsetof(struct autoscale_hours, to),                                        \
+            .doc = "When they end; where this is not after `from`, on the next day."},             \
+    {                                                                                              \
+        .name = "days", .type = FIELD_TEXTS, .rule = &rule_day, .max = 7, .fallback_doc = "all",   \
+        .offset = offsetof(struct autoscale_hours, days), .doc = "The days on which they begin."   \
+    }
+
+static const struct field plain_hours_fields[] = {HOURS_FIELDS};
+const struct field_table service_hours_table = FIELD_TABLE("ServiceHours", struct autoscale_hours,
+    plain_hours_fields, .finish = finish_hours, .doc = "A part of some days.");
+
 static const struct field hours_fields[] = {
-    {.name = "from",
-        .type = FIELD_TEXT,
-        .rule = &rule_clock,
-        .fallback_text = "00:00",
-        .offset = offsetof(struct autoscale_hours, from),
-        .doc = "When they begin."},
-    {.name = "to",
-        .type = FIELD_TEXT,
-        .rule = &rule_clock,
-        .fallback_text = "00:00",
-        .offset = offsetof(struct autoscale_hours, to),
-        .doc = "When they end; where this is not after `from`, on the next day."},
-    {.name = "days",
-        .type = FIELD_TEXTS,
-        .rule = &rule_day,
-        .max = 7,
-        .fallback_doc = "all",
-        .offset = offsetof(struct autoscale_hours, days),
-        .doc = "The days on which they begin."},
+    HOURS_FIELDS,
     {.name = "min",
         .type = FIELD_INT,
         .flags = FIELD_REQUIRED,
@@ -269,8 +279,7 @@ static void finish_autoscale(struct field_reader *reader, void *object)
     if (scale->latency.goal_ms > 0 && scale->latency.of == LATENCY_NONE)
         fields_report(reader, "latency.of", "expected first or whole");
     check_metrics_twice(reader, scale);
-    scale->utc_offset_minutes =
-        clock_minutes(scale->utc_offset + 1) * (scale->utc_offset[0] == '-' ? -1 : 1);
+    scale->utc_offset_minutes = hours_offset_minutes(scale->utc_offset);
 }
 
 static const struct field autoscale_fields[] = {
@@ -368,7 +377,7 @@ static const struct field autoscale_fields[] = {
         .doc = "More than `min` at some times; the most that holds counts, up to `max`."},
     {.name = "utcOffset",
         .type = FIELD_TEXT,
-        .rule = &rule_offset,
+        .rule = &rule_utc_offset,
         .fallback_text = "+00:00",
         .offset = offsetof(struct service_autoscale, utc_offset),
         .doc = "Of the `hours`, from UTC. It does not follow summer time."},

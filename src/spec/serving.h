@@ -21,6 +21,8 @@ bool hedge_after_parse(const char *text, int64_t *ret_ms, int *ret_percent);
 void service_gateway_default(struct service_gateway *ret);
 /* What a Service that says nothing of autoscaling has: none. */
 void service_autoscale_default(struct service_autoscale *ret);
+/* Never quiet. */
+void service_quiet_default(struct service_quiet *ret);
 /* As `spec.gateway` of a manifest has them, without what is the default. */
 struct doc *service_gateway_encode(struct arena *arena, const struct service_gateway *options);
 /* Texts are those of doc or of the arena. Fields that are not known, of a newer server, are left

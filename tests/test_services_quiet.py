@@ -1,0 +1,81 @@
+"""Quiet hours: in them replicas get other resources, and no request is dropped when they begin or end."""
+import datetime
+
+import pytest
+
+from manifests import TEAM
+from test_services import Load, answering, ready, replicas, said, served, status  # noqa: F401
+
+
+def clock(minutes):
+    """The time of day so many minutes from now, in UTC."""
+    moment = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=minutes)
+    return moment.strftime("%H:%M")
+
+
+def quiet(begin, end, **more):
+    return {"hours": [{"from": clock(begin), "to": clock(end)}], "resources": {"cpu": 1, "memory": "64Mi"},
+            "env": {"QUIET": "yes"}, **more}
+
+
+def made_of(site, replica):
+    spec = site.call("GET", f"/v1/jobs/{replica['id']}")["spec"]
+    return spec["resources"]["cpu"], spec.get("env", {}).get("QUIET"), spec["env"].get("ALWAYS")
+
+
+def settled(site, cpu):
+    def is_so():
+        now = status(site)
+        return (now["state"] == "ready" and len(now["replicas"]) == 1 and
+                str(made_of(site, now["replicas"][0])[0]) == cpu)
+    site.wait_for(is_so, f"one replica of {cpu} cpu", 100)
+
+
+BUSY = {"resources": {"cpu": 2, "memory": "128Mi"}, "env": {"ALWAYS": "here", "QUIET": "no"}}
+
+
+def test_replicas_are_made_by_the_hours_that_hold(served):  # noqa: F811
+    served.apply(answering(quiet=quiet(-60, 60), **BUSY))
+    replica, = ready(served)
+    assert [str(part) for part in made_of(served, replica)] == ["1", "yes", "here"]
+    found = status(served)["quiet"]
+    assert found["holds"] and "quiet hours from" in found["why"] and found["mayChange"]
+    load = Load(served, clients=1) if said(served) else None
+    served.apply(answering(quiet=quiet(60, 120), **BUSY))
+    settled(served, "2")
+    load.end()
+    replica, = replicas(served)
+    assert [str(part) for part in made_of(served, replica)] == ["2", "no", "here"]
+    assert not status(served)["quiet"]["holds"]
+    # An offset moves the window.
+    served.apply(answering(quiet=quiet(60, 120, utcOffset="+01:30"), **BUSY))
+    settled(served, "1")
+
+
+def test_hours_that_change_nothing_now_replace_nothing(served):  # noqa: F811
+    served.apply(answering(**BUSY))
+    before, = ready(served)
+    served.apply(answering(quiet=quiet(60, 120), **BUSY))
+    after, = ready(served)
+    assert (before["id"], status(served)["revision"]) == (after["id"], 1)
+
+
+@pytest.mark.limit_s(200)
+def test_hours_begin_by_themselves_and_no_request_is_dropped(served):  # noqa: F811
+    second = datetime.datetime.now(datetime.timezone.utc).second
+    served.apply(answering(quiet=quiet(1 if second < 40 else 2, 30), rollout={"strategy": "canary"}, **BUSY))
+    before, = ready(served)
+    said(served)
+    assert str(made_of(served, before)[0]) == "2"
+    load = Load(served, clients=2)
+    settled(served, "1")
+    load.end()
+    assert status(served)["quiet"]["holds"]
+
+
+def test_what_is_no_time_is_refused(served):  # noqa: F811
+    for fields, path in (({"hours": [{"from": "25:00"}]}, "hours[0].from"), ({"utcOffset": "CET"}, "utcOffset"),
+                         ({"hours": [{"days": ["today"]}]}, "hours[0].days"),
+                         ({"hours": [{"min": 2}]}, "hours[0].min")):
+        answer = served.api("POST", "/v1/apply", {"objects": [answering(quiet=fields)]})
+        assert answer.status == 422 and f"spec.quiet.{path}" in answer.json["detail"], answer
