@@ -243,3 +243,13 @@ def test_a_horizontal_pod_autoscaler_is_taken_as_it_stands(served, metrics, tmp_
     served.cli("delete", "hpa", f"{TEAM}/digits")
     served.wait_for(lambda: "autoscale" not in status(served), "nothing scales it any more")
     assert status(served)["wanted"] == 2
+
+
+def test_the_manifests_of_the_documentation_can_be_planned(served, tmp_path):
+    with open(os.path.join(os.path.dirname(__file__), "..", "docs", "gateway-autoscaling.md"), encoding="utf-8") as page:
+        blocks = [part.split("```")[0] for part in page.read().split("```yaml\n")[1:]]
+    assert len(blocks) == 2
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block.replace("default}", f"{TEAM}}}"))
+        assert "would change" in served.cli("plan", "-f", str(path)).stdout

@@ -109,7 +109,7 @@ def test_pools_of_both_engines_serve_one_queue(site):
 def test_a_gang_of_four_over_four_nodes(site):
     script = "echo $RANK of $WORLD_SIZE on $SLURMD_NODENAME gpu $CUDA_VISIBLE_DEVICES"
     reference = site.submit(job("gang", script, gang={"size": 4}, resources={
-        "cpu": 3, "accelerators": {"type": "toy", "count": 1}}))
+        "cpu": 3, "accelerator": {"type": "toy", "count": 1}}))
     ended(site, reference)
     lines = sorted(site.logs(reference).splitlines())
     assert [line[:6] for line in lines] == [f"{rank} of 4" for rank in range(4)]
@@ -146,7 +146,7 @@ def test_cancelled_behind_our_back_it_says_so(site, cluster):
 
 def test_a_node_that_is_lost_takes_its_job_and_comes_back(site, cluster):
     reference = site.submit(job("long", "[ $MUSTER_ATTEMPT = 2 ] || { echo ready; sleep 600; }",
-                                retries=1))
+                                retries={"limit": 1, "backoff": "0s"}))
     site.wait_log(reference, "ready")
     node = last_attempt(site, reference)["site"]["nodes"]
     cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=trial")

@@ -94,14 +94,18 @@ struct slurm {
 MUST_CHECK int slurm_ledger_create(struct slurm_attempt *attempt, struct error *err);
 /* Writes the ledger again. What cannot be written is logged: the caller does nothing then. */
 MUST_CHECK int slurm_ledger_save(const struct slurm_attempt *attempt);
+/* It is out of reach at once. */
 MUST_CHECK int slurm_ledger_drop(const struct slurm_attempt *attempt, struct error *err);
 /* Adds every attempt that is on disk. */
 MUST_CHECK int slurm_ledger_load(struct slurm *slurm, struct error *err);
 
 /* ---- slurm_attempt.c: the life of an attempt ----------------------------------------------- */
 
+/* Adds one that is or will be in the ledger; takes a copy of the launch. */
 struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct launch *launch);
+/* Of one that is in no list any more. */
 void slurm_attempt_free(struct slurm_attempt *attempt);
+/* NULL: it is not known. */
 struct slurm_attempt *slurm_attempt_find(const struct slurm *slurm, uint64_t id);
 /* Takes it out of the engine and frees it. */
 void slurm_attempt_remove(struct slurm_attempt *attempt);
@@ -126,6 +130,7 @@ void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 
 /* ---- slurm_log.c: bringing the ranks' output over ------------------------------------------- */
 
+/* Empties the log's folder; it is copied from the beginning. NULL: it cannot be made. */
 struct slurm_log *slurm_log_open(struct slurm_attempt *attempt);
 void slurm_log_close(struct slurm_log *log); /* NULL is fine */
 /* Copies what is new, at most some hundred KiB. Whether there may be more. */

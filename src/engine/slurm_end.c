@@ -16,10 +16,15 @@ static void set(struct attempt_end *end, enum engine_end_reason reason, const ch
     snprintf(end->text, sizeof end->text, "%s", text);
 }
 
+/* What is lost may be a node, or only its word that the job was done. */
+static bool ended_by_themselves(const struct slurm_facts *facts)
+{
+    return facts->ended == facts->ranks && facts->failed_status <= SIGNAL_BASE;
+}
+
 static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
 {
-    bool all_ended = facts->ended == facts->ranks;
-    if (facts->state == SLURM_NODE_FAIL && !all_ended)
+    if (facts->state == SLURM_NODE_FAIL && !ended_by_themselves(facts))
         set(end, ENGINE_END_NODE_LOST, "Slurm gave up a node of the job");
     else if (facts->state == SLURM_OUT_OF_MEMORY)
         set(end, ENGINE_END_OUT_OF_MEMORY, "Slurm's limit of memory was passed");

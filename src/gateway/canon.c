@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLACK = 32, EXPONENT_DIGITS_MAX = 9 };
+enum { SLACK = 32, EXPONENT_MAX = 1000000000 };
 
 struct pass {
     const char *at, *end; /* what is read */
@@ -218,7 +218,7 @@ static bool take_exponent(struct pass *pass, int64_t *exponent)
     const char *begin = pass->at;
     int64_t value = 0;
     for (; is_digit(pass); pass->at++) {
-        if (pass->at - begin == EXPONENT_DIGITS_MAX)
+        if (value >= EXPONENT_MAX / 10)
             return false;
         value = value * 10 + (*pass->at - '0');
     }

@@ -28,7 +28,7 @@ struct canon {
 };
 
 /* False: it is no JSON, nested deeper than CANON_DEPTH_MAX, has more than CANON_VALUES_MAX values,
- * a name twice in a map, a NUL in a string, or an exponent of more than nine digits. Finish in
+ * a name twice in a map, a NUL in a string, or an exponent of 10^9 or more. Finish in
  * either case. */
 bool canon_make(struct canon *canon, const char *text, size_t length);
 void canon_finish(struct canon *canon);

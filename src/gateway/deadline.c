@@ -54,3 +54,14 @@ int64_t deadline_left_ms(int64_t deadline_ns, int64_t now_ns)
     int64_t left = deadline_ns - now_ns;
     return left > 0 ? (left + 999999) / 1000000 : 0;
 }
+
+const char *deadline_text(int64_t ms, char out[DEADLINE_TEXT])
+{
+    char *at = out + DEADLINE_TEXT - 1;
+    *at = '\0';
+    do {
+        *--at = (char)('0' + ms % 10);
+        ms /= 10;
+    } while (ms > 0);
+    return at;
+}

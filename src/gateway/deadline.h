@@ -12,5 +12,7 @@ enum { DEADLINE_TEXT = 24 };
 bool deadline_parse_ms(const char *text, int64_t *ret_ms);
 /* "1500m", "2S": as gRPC has it, at most eight digits and one of H M S m u n; rounded up. */
 bool deadline_parse_grpc(const char *text, int64_t *ret_ms);
+/* 0 or more, as digits within out. */
+const char *deadline_text(int64_t ms, char out[DEADLINE_TEXT]);
 /* What is left, for the next hop; 0 once it has passed. */
 int64_t deadline_left_ms(int64_t deadline_ns, int64_t now_ns);

@@ -34,7 +34,7 @@ enum stage_result relay_stage_care(struct relay *relay)
     care->confidence_micro = -1;
     care->version = relay->target.version;
     terms_hold(care->asked, relay->view->number);
-    snprintf(care->route, sizeof care->route, "%s", relay->terms->route);
+    care->route = care->asked->route;
     relay->care = care;
     return relay_deadline_begin(relay) ? STAGE_DONE : STAGE_ENDED;
 }
@@ -68,12 +68,10 @@ void relay_care_free(struct relay *relay)
 
 /* ---- the circuit ----------------------------------------------------------------------------- */
 
-enum stage_result relay_stage_circuit(struct relay *relay)
+static enum stage_result enter_circuit(struct relay *relay)
 {
     const struct service_circuit *options = &relay->terms->options.circuit;
     int64_t wait_ms;
-    if (options->failures == 0 || relay->care->in_circuit)
-        return STAGE_DONE;
     enum circuit_way way =
         circuit_enter(&relay->terms->state->circuit, options, now_ms(), &wait_ms);
     relay->care->in_circuit = way != CIRCUIT_REFUSES;
@@ -85,6 +83,13 @@ enum stage_result relay_stage_circuit(struct relay *relay)
     relay_refuse(relay, 503, "circuit_open",
         "the replicas of \"%s\" fail: it is not asked for a while", relay->terms->route);
     return STAGE_ENDED;
+}
+
+enum stage_result relay_stage_circuit(struct relay *relay)
+{
+    if (relay->terms->options.circuit.failures == 0 || relay->care->in_circuit)
+        return STAGE_DONE;
+    return enter_circuit(relay);
 }
 
 /* Whether each replica that may be asked has failed last. */
@@ -188,6 +193,8 @@ struct http_field *relay_care_fields(
     struct relay_care *care = relay->care;
     struct arena *arena = http_request_arena(relay->request);
     SCOPED(strbuf_finish) struct strbuf tries = {0};
+    if (care->try_count == 0 && !care->by)
+        return (struct http_field *)fields;
     struct http_field *out = arena_alloc(arena, *count + 3, sizeof *out);
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {

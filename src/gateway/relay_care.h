@@ -33,9 +33,10 @@ enum care_part {
     CARE_OTHER, /* one of its fallbacks */
 };
 
+/* Texts in the request's arena. */
 struct care_try {
-    char route[TARGET_ROUTE_BYTES];
-    char why[CARE_WHY_BYTES]; /* it was left */
+    const char *route;
+    const char *why; /* it was left */
 };
 
 /* An answer of the small model that was not sure: given when nobody else has one. */
@@ -61,8 +62,8 @@ enum care_stream { CARE_PASS, CARE_BAD, CARE_STREAM };
 struct relay_care {
     struct relay *relay;
     struct service_terms *asked; /* held: of the service that the client asked */
-    char route[TARGET_ROUTE_BYTES];
-    int64_t version; /* that the client asked for */
+    const char *route;           /* of asked */
+    int64_t version;             /* that the client asked for */
     enum care_part part;
     /* Deadline. */
     int64_t deadline_ns; /* 0: none */

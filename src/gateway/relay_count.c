@@ -137,10 +137,11 @@ static void measure(struct relay *relay, enum measure_outcome outcome, int64_t n
     const struct relay_times *times = &relay->times;
     const struct relay_answer *answer = &relay->answer;
     bool asked = relay->attempt.counts && !times->cached;
-    int64_t model_us = times->model_ns / 1000, began_ns = relay_began_ns(relay);
+    int64_t model_us = times->model_ns / 1000;
     struct measurement measurement = {.outcome = outcome,
-        .values = {[MEASURE_LATENCY_US] = (now_ns - began_ns) / 1000,
-            [MEASURE_FIRST_US] = answer->first_ns ? (answer->first_ns - began_ns) / 1000 : -1,
+        .values = {[MEASURE_LATENCY_US] = (now_ns - relay_began_ns(relay)) / 1000,
+            [MEASURE_FIRST_US] =
+                answer->first_ns ? (answer->first_ns - relay_began_ns(relay)) / 1000 : -1,
             [MEASURE_QUEUE_US] = asked || times->queue_ns > 0 ? times->queue_ns / 1000 : -1,
             [MEASURE_MODEL_US] = asked ? model_us : -1,
             [MEASURE_TOKENS_MILLI] = -1}};

@@ -9,7 +9,6 @@
 #include "wire/http.h"
 
 #include <event2/event.h>
-#include <inttypes.h>
 #include <strings.h>
 
 static const char field_ms[] = "X-Request-Timeout-Ms", field_grpc[] = "grpc-timeout";
@@ -94,7 +93,7 @@ size_t relay_deadline_field(const struct relay *relay, struct http_field *out)
     if (care->deadline_ns == 0)
         return 0;
     int64_t left = deadline_left_ms(care->deadline_ns, clock_monotonic_ns());
-    out[0] = (struct http_field){
-        field_ms, arena_printf(http_request_arena(relay->request), "%" PRId64, left)};
+    char *text = arena_alloc(http_request_arena(relay->request), DEADLINE_TEXT, 1);
+    out[0] = (struct http_field){field_ms, deadline_text(left, text)};
     return 1;
 }

@@ -143,12 +143,10 @@ static bool is_stream(const struct relay_answer *answer)
     return events && answer->length < 0 && answer->status == 200;
 }
 
-static bool fallback_begin(struct relay *relay)
+static bool hold_answer(struct relay *relay)
 {
     struct relay_care *care = relay->care;
     struct relay_answer *answer = &relay->answer;
-    if (!care || care->part == CARE_SMALL)
-        return false;
     const struct service_fallback *options = &care->asked->options.fallback;
     bool stream = is_stream(answer);
     bool holds = stream && (options->to.count > 0 || options->first_byte_ms > 0);
@@ -163,6 +161,11 @@ static bool fallback_begin(struct relay *relay)
     if (care->stream != CARE_BAD && !holds)
         relay_try_in_time(relay);
     return care->stream != CARE_PASS;
+}
+
+static bool fallback_begin(struct relay *relay)
+{
+    return relay->care && relay->care->part != CARE_SMALL && hold_answer(relay);
 }
 
 /* The service has answered with an error, which nobody gets to see. Always false: the relay goes on

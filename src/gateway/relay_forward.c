@@ -84,7 +84,8 @@ static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
     uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
-            !(relay->care && relay_deadline_owns(relay, field.name)) &&
+            !(relay->care && field.known == HTTP_NAME_OTHER &&
+                relay_deadline_owns(relay, field.name)) &&
             !(connection && connection_names(relay->request, field.name)) &&
             !(relay->trace && relay_trace_replaces(field.name)))
             fields[count++] = field;

@@ -172,8 +172,9 @@ void relay_hedge_arm(struct relay *relay)
 {
     struct relay_hedge *hedge = &relay->care->hedge;
     struct service_terms *terms = relay->terms;
+    /* What is on trial answers for itself. */
     if (!terms->options.hedge.after || relay->attempt.streamed || !is_safe(relay) ||
-        hedge->state != HEDGE_NONE)
+        relay->arm != ROUTE_ARM_MAIN || hedge->state != HEDGE_NONE)
         return;
     hedge_budget_earn(&terms->uses[relay->view->number].hedges, terms->options.hedge.percent);
     int64_t us = delay_us(relay);

@@ -122,7 +122,6 @@ static void leave_service(struct relay *relay)
     relay_guard_free(relay);
     relay_usage_free(relay);
     terms_drop(relay->terms, relay->view->number);
-    relay->times = (struct relay_times){0};
     relay->answer = (struct relay_answer){0};
     relay->attempt = (struct relay_attempt){0};
     relay->turn = (struct relay_turn){0};
@@ -144,9 +143,9 @@ void relay_switch_note(struct relay *relay, const char *why)
 {
     struct relay_care *care = relay->care;
     assert(care->try_count < CARE_TRIES_MAX);
-    struct care_try *try = &care->tries[care->try_count++];
-    snprintf(try->route, sizeof try->route, "%s", relay->terms->route);
-    snprintf(try->why, sizeof try->why, "%s", why);
+    struct arena *arena = http_request_arena(relay->request);
+    care->tries[care->try_count++] =
+        (struct care_try){arena_strdup(arena, relay->terms->route), arena_strdup(arena, why)};
 }
 
 void relay_switch_failed(struct relay *relay, int status, const char *why)

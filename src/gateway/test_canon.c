@@ -327,6 +327,8 @@ static void numbers_are_exact(void **state)
     }
     SCOPED(canon_finish) struct canon canon = {0};
     assert_false(form(&canon, "1e1000000000", 12));
+    canon_finish(&canon);
+    assert_true(form(&canon, "1e-00000000000000000000000999999999", 35));
 }
 
 static void members_of_the_outermost_map_are_found(void **state)

@@ -52,6 +52,9 @@ static void grpc_timeouts_are_read_with_their_units(void **state)
 static void what_is_left_of_a_deadline_is_never_negative(void **state)
 {
     (void)state;
+    char text[DEADLINE_TEXT];
+    assert_string_equal(deadline_text(0, text), "0");
+    assert_string_equal(deadline_text(INT64_MAX, text), "9223372036854775807");
     assert_int_equal(deadline_left_ms(5000000, 0), 5);
     assert_int_equal(deadline_left_ms(5000001, 0), 6);
     assert_int_equal(deadline_left_ms(5000000, 5000000), 0);

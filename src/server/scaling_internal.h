@@ -75,6 +75,7 @@ void hpa_read(const struct scaled *one, const struct service *service, const str
 
 /* ---- scaling_load.c ---- */
 
+/* Asks nothing yet. ERR_IO. */
 MUST_CHECK int load_link_create(struct scaling *scaling, struct load_link **ret, struct error *err);
 void load_link_destroy(struct load_link *link); /* NULL is fine */
 /* Asks, unless it does already; scaling_decide is called when there is demand. */

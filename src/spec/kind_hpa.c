@@ -305,9 +305,20 @@ static const struct field reference_fields[] = {
 static const struct field_table reference_table =
     FIELD_TABLE("HpaReference", struct hpa, reference_fields, .doc = "What is scaled.");
 
+/* What Kubernetes fills in where no metric is named. */
+static const struct hpa_metric cpu_metric = {.kind = HPA_RESOURCE,
+    .resource = {.name = "cpu", .target = HPA_UTILIZATION, .utilization = 80},
+    .name = "cpu",
+    .target = HPA_UTILIZATION,
+    .target_micro = 80LL * MICRO};
+
 static void finish_hpa(struct field_reader *reader, void *object)
 {
-    const struct hpa *hpa = object;
+    struct hpa *hpa = object;
+    if (hpa->metrics.count == 0) {
+        hpa->metrics.items = (struct hpa_metric *)&cpu_metric;
+        hpa->metrics.count = 1;
+    }
     if (hpa->min > hpa->max)
         fields_report(reader, "minReplicas", "expected at most maxReplicas");
 }

@@ -1,6 +1,8 @@
 /* What the gateway does so that a request is answered all the same, or fails soon: a part of
- * kinds.h, which has struct text_list and includes this where it is needed. */
+ * kinds.h. */
 #pragma once
+
+#include "spec/kinds_base.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,6 +1,7 @@
-/* Guards of services: a part of kinds.h, which has struct text_list and includes this where it is
- * needed. */
+/* Guards of services: a part of kinds.h. */
 #pragma once
+
+#include "spec/kinds_base.h"
 
 #include <stdbool.h>
 #include <stddef.h>
