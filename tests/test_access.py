@@ -61,6 +61,9 @@ TABLE = {
     "GET /v1/services/{name}/verdicts": TEAM_MEMBER,
     "POST /v1/services/{name}/tests": TEAM_MEMBER,
     "POST /v1/services/{name}/tests/{test}": TEAM_MEMBER,
+    "GET /v1/services/{service}/rollout": TEAM_VIEWER,
+    **{f"POST /v1/services/{{service}}/rollout/{act}": TEAM_MEMBER
+       for act in ("pause", "resume", "promote", "abort")},
     **{f"{method} /v1/{kind}s/{{{kind}}}/versions{rest}": allowed
        for kind in ("dataset", "model") for method, rest, allowed in (
            ("GET", "", TEAM_VIEWER), ("POST", "", TEAM_MEMBER),
@@ -186,7 +189,7 @@ def asked(company, route):
               "node": "n1", "team": "vision", "id": "nosuch", "dataset": "vision:nosuch",
               "model": "vision:nosuch", "version": "1", "path": "nosuch", "digest": "0" * 64,
               "kind": "model", "artifact": "vision:nosuch", "promotion": company.promotion,
-              "test": "nosuch"}
+              "test": "nosuch", "service": "vision:nosuch"}
     return method, path.format(**values), BODIES.get(route)
 
 
