@@ -599,11 +599,6 @@ struct service_gateway {
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
 };
 
-<<<<<<< HEAD
-#include "spec/kinds_quiet.h"
-
-=======
->>>>>>> extras
 struct service {
     struct metadata metadata;
     const char *description;
