@@ -2,7 +2,7 @@
  * the rule of muster (core/autoscale.h, the same code that the server runs), Knative's, the least
  * fixed number, and the best plan found by somebody who knows all arrivals beforehand.
  *
- *     bench_autoscale TRACE.csv[.gz] [SPEED]
+ *     bench_autoscale TRACE.csv[.gz] [SPEED]      QUICK=1 leaves the plan out, which takes minutes
  *
  * The trace has a header and lines "time,prompt tokens,output tokens". SPEED 2 lets it come twice
  * as fast. The model of a replica is that of `struct serving`: so many requests at once, each of
@@ -281,6 +281,8 @@ static struct service_autoscale own_options(const struct serving *model, int64_t
  * replica's; within [floor(ready / 2), 1000 * ready]; twice what is ready over 6 s is a panic,
  * which ends 60 s after the last time and in which nothing goes down. */
 struct knative {
+    int64_t delay_s;     /* scale-down-delay: the most of that time is wanted */
+    int32_t lately[512]; /* by seconds */
     int64_t busy_us[64]; /* at each second of the last ones */
     int64_t seconds, panic_ms;
     int32_t panic_most;
@@ -325,6 +327,11 @@ static int32_t knative_rule(void *context, const struct run *run)
         wanted = panic > stable ? panic : stable;
         knative->panic_most = wanted > knative->panic_most ? wanted : knative->panic_most;
         wanted = knative->panic_most;
+    }
+    knative->lately[knative->seconds % 512] = wanted;
+    for (int64_t s = 0; s < knative->delay_s && s < knative->seconds; s += 2) {
+        int32_t then = knative->lately[(knative->seconds - s) % 512];
+        wanted = then > wanted ? then : wanted;
     }
     return wanted > 1 ? wanted : 1;
 }
@@ -447,23 +454,25 @@ static void write_own(struct run *run, const struct serving *model, const struct
     write_row(name, run);
 }
 
-static void compare(const struct serving *model, const struct trace *trace, bool quick)
+static void compare(const struct serving *model, const struct trace *trace, bool with_plan)
 {
     struct run *run = mem_alloc(1, sizeof *run);
-    struct knative knative = {0};
+    struct knative knative = {0}, delayed = {.delay_s = 300};
     struct service_autoscale options = own_options(model, 70);
     int32_t fixed = least_fixed(run, model, trace), begin = fixed;
     write_row("least fixed number", run);
     run_trace(run, model, trace, begin, SECOND_MS, knative_rule, &knative);
     write_row("Knative's rule", run);
+    run_trace(run, model, trace, begin, SECOND_MS, knative_rule, &delayed);
+    write_row("Knative's rule, scale-down-delay 5 min", run);
     write_own(run, model, trace, begin, "muster, inFlight", &options);
     options.latency.goal_ms = model->goal_ms;
     options.latency.percent_milli = 99000;
     options.latency.of = LATENCY_FIRST;
     write_own(run, model, trace, begin, "muster, inFlight and latency", &options);
-    if (!quick) {
+    if (with_plan) {
         best_plan(run, model, trace);
-        write_row("best plan found, knowing all", run);
+        write_row("best plan found, knowing all arrivals", run);
     }
     free(run);
 }
@@ -492,7 +501,7 @@ int main(int argc, char **argv)
            "|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < ARRAY_LEN(starts_s); i++) {
         model.start_ms = starts_s[i] * 1000;
-        compare(&model, &trace, getenv("QUICK") != NULL);
+        compare(&model, &trace, getenv("QUICK") == NULL);
     }
     vec_free(&trace.items);
     return 0;

@@ -36,6 +36,8 @@ import measure  # noqa: E402
 import nginx  # noqa: E402
 
 SIZES = (200, 65536)
+EVENTS = 100  # of a stream
+ROUTES = tuple(f"answer-{size}" for size in SIZES) + (f"stream-{EVENTS}",)
 CONNECTIONS = (1, 32, 256)
 RATE = int(os.environ.get("RATE", "10000"))
 RATE_CONNECTIONS = 64
@@ -51,7 +53,8 @@ daemon off;
 master_process off;
 pid {folder}/nginx.pid;
 error_log {folder}/nginx.log;
-events {{ worker_connections 2048; }}
+events {{ worker_connections 32768; }}
+worker_rlimit_nofile 65536;
 http {{
     access_log {log};
     keepalive_requests 1000000000;
@@ -73,8 +76,34 @@ http {{
             proxy_set_header Connection "";
             proxy_buffers 16 16k;
         }}
+        location /v2/models/stream {{
+            proxy_pass http://lean;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffering off;
+        }}
     }}
 }}
+"""
+
+
+HAPROXY = """
+global
+    nbthread 1
+    maxconn 15000
+    no strict-limits
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 300s
+    timeout server 300s
+    http-reuse always
+    option http-keep-alive
+frontend clients
+    bind 127.0.0.1:{port}
+    default_backend lean
+backend lean
+    server lean unix@{upstream} pool-max-conn 512
 """
 
 
@@ -119,6 +148,17 @@ def nginx_proxy(folder, upstream, log):
 
 
 @contextlib.contextmanager
+def haproxy_proxy(folder, upstream):
+    folder.mkdir()
+    port = measure.free_port()
+    configuration = folder / "haproxy.cfg"
+    configuration.write_text(HAPROXY.format(port=port, upstream=upstream))
+    command = ["haproxy", "-db", "-q", "-f", configuration]
+    with running(command, PROXY_CPU, lambda: port_answers(port)) as process:
+        yield process, port
+
+
+@contextlib.contextmanager
 def lean_proxy(upstream):
     port = measure.free_port()
     command = [measure.program("bench/bench_proxy"), port, f"unix:{upstream}"]
@@ -127,12 +167,13 @@ def lean_proxy(upstream):
 
 
 def routes_of(upstream):
-    """A service for each size, for the one key there is."""
-    services = [{"route": f"answer-{size}", "service": f"bench/answer-{size}", "team": "bench",
+    """A service for each kind of answer, for the one key there is."""
+    services = [{"route": route, "service": f"bench/{route}", "team": "bench",
                  "protocols": ["oip"],
                  "options": {"access": "team", "bodyBytesMax": 1 << 20, "retry": "connect"},
-                 "replicas": [{"replica": size, "version": 1, "address": f"unix:{upstream}",
-                               "uid": os.getuid(), "draining": False}]} for size in SIZES]
+                 "replicas": [{"replica": number, "version": 1, "address": f"unix:{upstream}",
+                               "uid": os.getuid(), "draining": False}]}
+                for number, route in enumerate(ROUTES, 1)]
     key = {"id": "k1", "hash": hashlib.sha256(KEY.encode()).hexdigest(), "user": "bench",
            "teams": ["bench"], "services": [], "expiresMs": 0}
     return {"generation": 1, "keys": [key], "services": services}
@@ -168,6 +209,7 @@ def proxies(names):
         upstream = folder / "upstream.sock"
         made = {"nginx": lambda: nginx_proxy(folder / "nginx", upstream, False),
                 "nginx-log": lambda: nginx_proxy(folder / "nginx-log", upstream, True),
+                "haproxy": lambda: haproxy_proxy(folder / "haproxy", upstream),
                 "proxy": lambda: lean_proxy(upstream),
                 "muster": lambda: gateway_proxy(folder / "muster", upstream)}
         lean = [measure.program("bench/bench_upstream"), upstream]
@@ -185,9 +227,11 @@ def cpu_s(pid):
 
 
 def load(proxy, size, connections, seconds, *options, method="--post"):
-    """What the client says, and the proxy's processor time a request in us."""
+    """What the client says, and the proxy's processor time a request in us. size: of answers; or the
+    name of a route."""
     process, where = proxy
-    path = f"/v2/models/answer-{size}" + ("/infer" if method == "--post" else "")
+    route = size if isinstance(size, str) else f"answer-{size}"
+    path = f"/v2/models/{route}" + ("/infer" if method == "--post" else "")
     before_s = cpu_s(process.pid)
     result = measure.run_json(
         "taskset", "-c", OTHER_CPU, measure.program("bench/bench_load"),

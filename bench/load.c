@@ -3,7 +3,7 @@
  *   load --unix PATH | --port PORT [--tls] [--token TOKEN]
  *        (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)
  *        [--body FILE [--json-length N]] --connections N --seconds S [--rate R] [--count N]
- * [--queues N]
+ *        [--queues N] [--stream]
  *
  * Connections are kept and requests are not pipelined: the next one goes out when the answer has
  * come whole. --post sends a request for inference, 200 bytes long, or what --body has (8 KiB at
@@ -21,7 +21,8 @@
  * TEAM-(N-1) in turn, and are of the three sizes of Kueue's performance tests, seven small, two
  * medium and one large in ten.
  *
- * One thread, one epoll. Answers must carry a Content-Length; anything else ends the run. */
+ * One thread, one epoll. Answers must carry a Content-Length; anything else ends the run. With
+ * --stream they are chunked instead, and the time of each is that of its first chunk. */
 #include "base/clock.h"
 #include "base/memory.h"
 
@@ -49,7 +50,7 @@ struct plan {
     char *body; /* of --post; NULL: the usual one */
     size_t body_length, json_length;
     uint16_t port;
-    bool tls;
+    bool tls, stream;
     int connections, queues;
     int64_t count; /* of requests at most; 0: any */
     double seconds;
@@ -64,6 +65,7 @@ struct client {
     size_t out_length;
     char in[BUFFER_BYTES];
     size_t in_length;
+    int64_t first_ns; /* of a stream: when its first chunk came; 0: not yet */
 };
 
 struct run {
@@ -175,6 +177,7 @@ static void send_request(struct run *run, struct client *client, int64_t begin_n
     run->sent++;
     write_request(run, client);
     client->in_length = 0;
+    client->first_ns = 0;
     client->begin_ns = begin_ns;
     ssize_t sent = client->tls ? SSL_write(client->tls, client->out, (int)client->out_length)
                                : send(client->fd, client->out, client->out_length, MSG_NOSIGNAL);
@@ -198,12 +201,26 @@ static void send_due(struct run *run)
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
+/* Whether the last chunk is there; the time of the first is noted. */
+static bool stream_whole(struct client *client, const char *end, int *ret_status)
+{
+    static const char last[] = "\r\n0\r\n\r\n";
+    size_t length = sizeof last - 1, head = (size_t)(end - client->in) + 4;
+    if (client->first_ns == 0 && client->in_length > head)
+        client->first_ns = clock_monotonic_ns();
+    *ret_status = atoi(client->in + 9);
+    return client->in_length >= head + length &&
+           memcmp(client->in + client->in_length - length, last, length) == 0;
+}
+
 /* Whether the answer is there; its status goes to ret_status. */
-static bool answer_whole(const struct client *client, int *ret_status)
+static bool answer_whole(const struct run *run, struct client *client, int *ret_status)
 {
     const char *end = memmem(client->in, client->in_length, "\r\n\r\n", 4);
     if (!end)
         return false;
+    if (run->plan.stream)
+        return stream_whole(client, end, ret_status);
     const char *field = strcasestr(client->in, "\r\nContent-Length:");
     if (!field || field > end || strncmp(client->in, "HTTP/1.1 ", 9) != 0) {
         errno = 0;
@@ -216,7 +233,8 @@ static bool answer_whole(const struct client *client, int *ret_status)
 
 static void take_answer(struct run *run, const struct client *client, int status)
 {
-    uint32_t us = (uint32_t)((clock_monotonic_ns() - client->begin_ns) / 1000);
+    int64_t end_ns = run->plan.stream ? client->first_ns : clock_monotonic_ns();
+    uint32_t us = (uint32_t)((end_ns - client->begin_ns) / 1000);
     bool refused = status / 100 != 2;
     if (run->answered < SAMPLES_MAX)
         run->latency_us[run->answered] = us;
@@ -249,7 +267,7 @@ static void on_readable(struct run *run, struct client *client)
 {
     int status;
     while (receive(client)) {
-        if (!answer_whole(client, &status))
+        if (!answer_whole(run, client, &status))
             continue;
         take_answer(run, client, status);
         if (run->plan.rate > 0) {
@@ -260,6 +278,8 @@ static void on_readable(struct run *run, struct client *client)
         if (now >= run->end_ns || (run->plan.count && run->sent >= run->plan.count))
             return;
         send_request(run, client, now);
+        if (!client->tls)
+            return; /* nothing can be there yet, and the loop tells */
     }
 }
 
@@ -391,13 +411,15 @@ static int parse(int argc, char **argv, struct plan *plan)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
-        i += strcmp(name, "--tls") != 0;
+        i += strcmp(name, "--tls") != 0 && strcmp(name, "--stream") != 0;
         if (!strcmp(name, "--unix"))
             plan->unix_path = value;
         else if (!strcmp(name, "--port"))
             plan->port = (uint16_t)atoi(value);
         else if (!strcmp(name, "--tls"))
             plan->tls = true;
+        else if (!strcmp(name, "--stream"))
+            plan->stream = true;
         else if (!strcmp(name, "--token"))
             plan->token = value;
         else if (!strcmp(name, "--get"))
@@ -441,7 +463,8 @@ int main(int argc, char **argv)
             "usage: load --unix PATH | --port PORT [--tls] [--token TOKEN]\n"
             "            (--get PATH | --post PATH | --jobs PREFIX TEAM POOL)\n"
             "            [--body FILE [--json-length N]]\n"
-            "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n");
+            "            --connections N --seconds S [--rate R] [--count N] [--queues N]\n"
+            "            [--stream]\n");
         return 2;
     }
     run.clients = mem_alloc((size_t)run.plan.connections, sizeof *run.clients);

@@ -4,7 +4,8 @@
  *
  * answers each request with the number of bytes that its path names after a hyphen
  * (/v2/models/answer-200/infer: 200), from memory, on connections that it keeps. Bodies of requests
- * are read and dropped. One thread, one epoll. Its clients are the benchmark's own: what is not such
+ * are read and dropped. A path with stream-N instead is answered with N events of 64 bytes, each a chunk
+ * and a send of its own. One thread, one epoll. Its clients are the benchmark's own: what is not such
  * a request ends it. */
 #include "base/memory.h"
 
@@ -50,6 +51,25 @@ static void send_rest(int epoll, int fd)
         watch(epoll, EPOLL_CTL_MOD, fd, EPOLLIN);
 }
 
+/* What does not fit into the socket at once ends the process: streams are small. */
+static void send_whole(int fd, const char *text, size_t length)
+{
+    if (send(fd, text, length, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)length && errno == EAGAIN)
+        die("a stream is too long");
+}
+
+static void stream(int fd, unsigned long count)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                               "Transfer-Encoding: chunked\r\n\r\n";
+    char event[80];
+    int length = snprintf(event, sizeof event, "40\r\n%-62.62s\n\n\r\n", "data: {\"text\":\"word\"}");
+    send_whole(fd, head, sizeof head - 1);
+    for (unsigned long i = 0; i < count; i++)
+        send_whole(fd, event, (size_t)length);
+    send_whole(fd, "0\r\n\r\n", 5);
+}
+
 static void answer(int epoll, int fd, const char *request)
 {
     char head[128];
@@ -57,6 +77,10 @@ static void answer(int epoll, int fd, const char *request)
     size_t length = *hyphen == '-' ? strtoul(hyphen + 1, NULL, 10) : BODY_MAX;
     if (length >= BODY_MAX)
         die("a request is not as expected");
+    if (hyphen - request > 6 && !memcmp(hyphen - 6, "stream", 6)) {
+        stream(fd, length);
+        return;
+    }
     int n = snprintf(head, sizeof head,
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", length);
     struct iovec parts[] = {{head, (size_t)n}, {body, length}};

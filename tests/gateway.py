@@ -249,13 +249,13 @@ class Replica:
 
 # A usage file: src/gateway/usage_format.h.
 USAGE_HEADER = struct.Struct("<8sIIQ40sIIII")
-USAGE_RECORD = struct.Struct("<Q160sqQ160s64s256s45Q")
+USAGE_RECORD = struct.Struct("<Q160sqQ160s64s256s58Q")
 USAGE_LATENCY = 24
 USAGE_COUNTERS = ("requests", "succeeded", "refused", "failed", "cancelled", "retried", "bytes_in",
                   "bytes_out", "busy_us", "input_tokens", "output_tokens", "latency_us_sum")
 USAGE_LATER = ("cache_hits", "cache_saved_us", "cache_saved_input_tokens",
                "cache_saved_output_tokens", "queue_us", "model_us", "batched", "batch_sizes",
-               "batch_calls_micro")
+               "batch_calls_micro", "compared", "differing")
 
 
 def read_usage(data):

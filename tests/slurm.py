@@ -3,7 +3,8 @@
 What a user would configure on a small cluster, with names and ports of their own for each node. GPUs
 are device nodes made with mknod. Everything is stopped by its process id. Also a program:
 
-    tests/slurm.py FOLDER       starts a cluster there and runs until it is interrupted
+    tests/slurm.py FOLDER                 starts a cluster there and runs until it is interrupted
+    tests/slurm.py FOLDER FAULT [WHAT]    does something to it: see FAULTS
 """
 import contextlib
 import grp
@@ -15,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 PROGRAMS = ["munged", "mungekey", "slurmctld", "slurmd", "slurmrestd", "scontrol", "scancel"]
@@ -95,6 +97,96 @@ PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
 """
 
 
+class Proxy:
+    """Between muster and slurmrestd, for the days on which that is not well: the file `mode` says
+    pass, stop (nobody listens), hang (nobody answers), cut (half of an answer), late (what was asked
+    is passed on when whoever asked has long given up)."""
+
+    LATE_S = 4
+
+    def __init__(self, path, upstream):
+        self.path, self.upstream = path, upstream
+        self.mode_path = path + ".mode"
+        self.set_mode("pass")
+        self.listening = None
+        self.stopping = False
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+        wait_until("the start of the proxy", lambda: os.path.exists(path))
+
+    def set_mode(self, mode):
+        with open(self.mode_path + ".new", "w", encoding="utf-8") as text:
+            text.write(mode)
+        os.rename(self.mode_path + ".new", self.mode_path)
+
+    def mode(self):
+        with open(self.mode_path, encoding="utf-8") as text:
+            return text.read().strip()
+
+    def listen(self, wanted):
+        if wanted and not self.listening:
+            self.listening = socket.socket(socket.AF_UNIX)
+            self.listening.bind(self.path)
+            self.listening.listen(64)
+            self.listening.settimeout(0.05)
+        elif not wanted and self.listening:
+            self.listening.close()
+            os.unlink(self.path)
+            self.listening = None
+
+    def run(self):
+        while not self.stopping:
+            self.listen(self.mode() != "stop")
+            if not self.listening:
+                time.sleep(0.02)
+                continue
+            try:
+                connection, _ = self.listening.accept()
+            except TimeoutError:
+                continue
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+        self.listen(False)
+
+    @staticmethod
+    def read_message(reader):
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            line = reader.readline()
+            if not line:
+                return None
+            head += line
+        length = [int(line.split(b":")[1]) for line in head.split(b"\r\n")
+                  if line.lower().startswith(b"content-length:")]
+        return head + reader.read(length[0] if length else 0)
+
+    def serve(self, connection):
+        with contextlib.suppress(OSError), connection, socket.socket(socket.AF_UNIX) as upstream:
+            upstream.connect(self.upstream)
+            reader, answers = connection.makefile("rb"), upstream.makefile("rb")
+            while request := self.read_message(reader):
+                mode = self.mode()
+                if mode == "stop":
+                    return
+                if mode == "hang":
+                    while self.mode() == "hang" and not self.stopping:
+                        time.sleep(0.05)
+                    return
+                if mode == "late":
+                    time.sleep(self.LATE_S)
+                upstream.sendall(request)
+                answer = self.read_message(answers)
+                if not answer:
+                    return
+                if mode == "cut":
+                    connection.sendall(answer[:len(answer) // 2])
+                    return
+                connection.sendall(answer)
+
+    def close(self):
+        self.stopping = True
+        self.thread.join()
+
+
 class Slurm:
     def __init__(self, folder, nodes=NODES):
         self.folder = str(folder)
@@ -105,6 +197,8 @@ class Slurm:
         self.environment.pop("LD_PRELOAD", None)
         self.processes = {}
         self.rest_socket = f"{self.folder}/rest/socket"
+        self.proxy_socket = f"{self.folder}/rest/proxy"
+        self.proxy = None
         self.shared = f"{self.folder}/shared"
 
     # ---- the parts -------------------------------------------------------------------------
@@ -148,8 +242,7 @@ class Slurm:
         for name in ("munge", "state", "spool", "rest", "shared"):
             os.makedirs(f"{self.folder}/{name}")
         os.chmod(self.folder, 0o755)
-        for name in ("shared", "rest"):
-            shutil.chown(f"{self.folder}/{name}", USER)
+        shutil.chown(f"{self.folder}/rest", USER)
         ports = free_ports(len(self.nodes) + 1)
         nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} "
                  f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
@@ -197,6 +290,7 @@ class Slurm:
         for name in self.nodes:
             self.start_node(name)
         self.start_rest()
+        self.proxy = Proxy(self.proxy_socket, self.rest_socket)
         wait_until("all nodes being idle", self.all_idle)
         return self
 
@@ -218,8 +312,46 @@ class Slurm:
             with contextlib.suppress(AssertionError):
                 wait_until("the end of all jobs", lambda: not self.run("squeue", "-h", check=False),
                            20)
+        if self.proxy:
+            self.proxy.close()
         for name in list(reversed(self.processes)):
             self.stop(name)
+
+    # ---- faults ----------------------------------------------------------------------------
+
+    def api(self, mode):
+        path = self.proxy_socket + ".mode"
+        with open(path + ".new", "w", encoding="utf-8") as text:
+            text.write(mode)
+        os.rename(path + ".new", path)
+
+    def preempt(self, _number=None):
+        """A job that comes first and wants every node."""
+        self.run("sbatch", "--partition=first", f"--nodes={len(self.nodes)}", "--exclusive",
+                 "--chdir=/", "--output=/dev/null", f"--uid={USER}", "--wrap=sleep 1")
+
+    def pool(self, name="cluster", **options):
+        """A Pool's manifest, through the proxy."""
+        slurm = {"endpoint": f"unix:{self.proxy_socket}", "folder": self.shared, "user": USER,
+                 "partition": "main", "poll": "200ms", **options}
+        return {"apiVersion": "muster/v1", "kind": "Pool", "metadata": {"name": name},
+                "spec": {"engine": "slurm", "slurm": slurm}}
+
+
+FAULTS = {
+    "api-stop": lambda slurm: slurm.api("stop"),
+    "api-start": lambda slurm: slurm.api("pass"),
+    "api-hang": lambda slurm: slurm.api("hang"),
+    "api-cut": lambda slurm: slurm.api("cut"),
+    "api-late": lambda slurm: slurm.api("late"),
+    "cancel": lambda slurm, number: slurm.run("scancel", number),
+    "preempt": lambda slurm, number: slurm.preempt(number),
+    "node-down": lambda slurm, node: slurm.run("scontrol", "update", f"nodename={node}",
+                                               "state=down", "reason=trial"),
+    "node-up": lambda slurm, node: slurm.run("scontrol", "update", f"nodename={node}",
+                                             "state=idle"),
+}
+NO_SUCH_FAULT = 77
 
 
 @contextlib.contextmanager
@@ -233,10 +365,15 @@ def cluster(folder, nodes=NODES):
 
 def main():
     folder = sys.argv[1]
+    if len(sys.argv) > 2:
+        fault = FAULTS.get(sys.argv[2])
+        if not fault:
+            sys.exit(NO_SUCH_FAULT)
+        fault(Slurm(folder), *sys.argv[3:])
+        return
     os.makedirs(folder, exist_ok=True)
     with cluster(folder) as slurm:
-        print(json.dumps({"endpoint": f"unix:{slurm.rest_socket}", "folder": slurm.shared,
-                          "SLURM_CONF": slurm.environment["SLURM_CONF"]}), flush=True)
+        print(json.dumps(slurm.pool()), flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.sigwait({signal.SIGINT, signal.SIGTERM})
 

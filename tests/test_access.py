@@ -49,11 +49,16 @@ TABLE = {
     "GET /v1/models?team=vision": TEAM_VIEWER,
     "GET /v1/models/{name}": TEAM_VIEWER,
     "DELETE /v1/models/{name}": TEAM_MEMBER,
+    "GET /v1/horizontalpodautoscalers": ANYWHERE,
+    "GET /v1/horizontalpodautoscalers?team=vision": TEAM_VIEWER,
+    "GET /v1/horizontalpodautoscalers/{name}": TEAM_VIEWER,
+    "DELETE /v1/horizontalpodautoscalers/{name}": TEAM_MEMBER,
     "GET /v1/services": ANYWHERE,
     "GET /v1/services?team=vision": TEAM_VIEWER,
     "GET /v1/services/{name}": TEAM_VIEWER,
     "DELETE /v1/services/{name}": TEAM_MEMBER,
     "GET /v1/services/{name}/recording": TEAM_MEMBER,
+    "GET /v1/services/{name}/verdicts": TEAM_MEMBER,
     "POST /v1/services/{name}/tests": TEAM_MEMBER,
     "POST /v1/services/{name}/tests/{test}": TEAM_MEMBER,
     **{f"{method} /v1/{kind}s/{{{kind}}}/versions{rest}": allowed
@@ -132,7 +137,7 @@ BODIES = {
     "POST /v1/nodes/{pool}/{node}/reserve": {"clear": True},
 }
 
-OWNED = ("datasets", "models", "services")
+OWNED = ("datasets", "models", "services", "horizontalpodautoscalers")
 
 NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
          "DELETE /v1/classes/{name}": "nosuch", "GET /v1/pools/{name}": "site",
@@ -141,6 +146,7 @@ NAMES = {"DELETE /v1/pools/{name}": "nosuch", "DELETE /v1/teams/{name}": "root",
          **{f"GET /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED},
          **{f"DELETE /v1/{kind}/{{name}}": "vision:nosuch" for kind in OWNED},
          "GET /v1/services/{name}/recording": "vision:nosuch",
+         "GET /v1/services/{name}/verdicts": "vision:nosuch",
          "POST /v1/services/{name}/tests": "vision:nosuch",
          "POST /v1/services/{name}/tests/{test}": "vision:nosuch"}
 

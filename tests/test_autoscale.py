@@ -114,7 +114,7 @@ def test_replicas_come_with_requests_and_go_with_them(served):
     explained = served.cli("explain", "service", f"{TEAM}/digits").stdout
     assert "1 replica wanted: that is the minimum." in explained
     assert "Replicas take" in explained
-    events = json.loads(served.cli("audit", "list", "-o", "json").stdout)
+    events = served.audit()
     scales = [event for event in events if event["action"] == "service-scale"]
     assert scales, "each change is in the audit"
 
@@ -197,3 +197,49 @@ def test_metrics_of_an_endpoint_and_none_when_it_hangs_or_talks_nonsense(served,
     metrics.text = 'depth{queue="a"} 4\n'
     metrics.hang.set()
     wanted(served, 1)
+
+
+HPA = """
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: digits
+  namespace: %s
+  annotations: {kept: "yes"}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: digits}
+  minReplicas: 2
+  maxReplicas: 5
+  metrics:
+  - type: Pods
+    pods:
+      metric: {name: gpu_utilization, selector: {matchLabels: {a: b}}}
+      target: {type: AverageValue, averageValue: 60}
+  behavior:
+    scaleDown: {stabilizationWindowSeconds: 0}
+""" % TEAM
+
+
+def test_a_horizontal_pod_autoscaler_is_taken_as_it_stands(served, metrics, tmp_path):
+    metrics.text = 'gpu_utilization{pod="a"} 90\ngpu_utilization{pod="b"} 90\n'
+    served.apply(answering(replicas=2, metrics=[{"name": "gpu_utilization", "url": metrics.url}]))
+    ready(served, 2)
+    path = tmp_path / "hpa.yaml"
+    path.write_text(HPA)
+    out = served.cli("apply", "-f", str(path)).stdout
+    assert "HorizontalPodAutoscaler" in out and "created" in out
+    assert "spec.metrics[0].pods.metric.selector has no effect here" in out
+    ready(served, 3)
+    assert served.cli("apply", "-f", str(path)).stdout.splitlines()[0].endswith("unchanged")
+    words = "\n".join(scaling(served)["words"])
+    assert "by Kubernetes' formula" in words and "Metric gpu_utilization: 90, its target is 60" in words, words
+    described = served.cli("describe", "hpa", f"{TEAM}/digits").stdout
+    assert "gpu_utilization" in described
+    refused = served.cli("apply", "-f", "-", ok=False, stdin=json.dumps(
+        answering(autoscale={"max": 3, "inFlight": 1}, metrics=[])))
+    assert refused.returncode != 0 and "HorizontalPodAutoscaler digits scales this service" in refused.stderr
+    metrics.text = "".join(f'gpu_utilization{{pod="{pod}"}} 1\n' for pod in "abc")
+    wanted(served, 2)
+    served.cli("delete", "hpa", f"{TEAM}/digits")
+    served.wait_for(lambda: "autoscale" not in status(served), "nothing scales it any more")
+    assert status(served)["wanted"] == 2

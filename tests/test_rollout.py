@@ -1,5 +1,6 @@
 """Rollouts with the real daemon and the real gateway: a new revision is tried beside a fresh baseline,
 and what clients got decides."""
+import http.client
 import json
 
 import pytest
@@ -17,11 +18,12 @@ RUNTIME = test_services.RUNTIME.replace('        if said == "sick"', '''        
         if said == "sick"''')
 
 
-def trying(mode="one", strategy="canary", steps=({"weight": 50},), requests=60, gateway=None, **rollout):
+def trying(mode="one", strategy="canary", steps=({"weight": 50},), requests=60, gateway=None, env=None,
+           **rollout):
     """A service whose rollouts are short."""
     command = ["/usr/bin/python3", "-c", RUNTIME.replace("{", "{{"), mode]
     margins = {"errors": 0.2, "latency": 0.5}
-    return answering(command=command, replicas=2, gateway=gateway or {}, rollout={
+    return answering(command=command, replicas=2, gateway=gateway or {}, env=env or {}, rollout={
         "strategy": strategy, "steps": list(steps), "requests": requests, "margins": margins,
         "guard": {"errors": 1}, **rollout})
 
@@ -179,3 +181,62 @@ def test_green_takes_over_when_all_of_it_is_ready(stable, clients):
     stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
     stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
     assert {"one hello", "two hello"} == set(clients.end())
+
+
+def test_copies_are_compared_and_their_answers_reach_nobody(stable, clients):
+    """The same answers: promoted by them; others: taken back, and no client ever saw one."""
+    margins = {"differences": 0.2}
+    stable.apply(trying(strategy="shadow", env={"A": "1"}, margins=margins))
+    stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+    canary = arms(stable)["canary"]
+    assert canary["compared"] >= 60 and canary["differing"] == 0 and canary["requests"] == 0
+    stable.wait_for(lambda: {r["revision"] for r in ready(stable, 2)} == {2}, "new replicas")
+    stable.apply(trying("two", strategy="shadow", env={"A": "1"}, margins=margins, requests=100000))
+    stable.wait_for(lambda: state(stable) == "aborted", "the abort", timeout_s=120)
+    canary = arms(stable)["canary"]
+    assert rollout(stable)["because"] == "differences" and canary["differing"] == canary["compared"] > 0
+    assert set(clients.end()) == {"one hello"}
+
+
+def ask_and_score(site, request_id, scores):
+    """Asks once, and posts the score of what was answered; returns the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.gateway.port, timeout=30)
+    headers = {"Authorization": f"Bearer {site.token}", "X-Request-ID": request_id}
+    body = {"inputs": [{"name": "x", "datatype": "BYTES", "shape": [1], "data": ["hello"]}]}
+    connection.request("POST", "/v2/models/digits/infer", json.dumps(body), headers)
+    answer = json.loads(connection.getresponse().read())["outputs"][0]["data"][0]
+    score = {"request_id": request_id, "score": scores[answer]}
+    connection.request("POST", "/v1/feedback", json.dumps(score), headers)
+    found = connection.getresponse()
+    assert found.status == 202, found.read()
+    found.read()
+    connection.close()
+    return answer
+
+
+def test_scores_of_clients_decide(stable):
+    margins = {"errors": 0.2, "latency": 0.5, "quality": 0.1}
+    stable.apply(trying("two", requests=100000, margins=margins))
+    stable.wait_for(lambda: state(stable) == "testing", "the test to begin")
+    asked = []
+
+    def aborted():
+        asked.append(ask_and_score(stable, f"r{len(asked)}", {"one hello": 0.9, "two hello": 0.4}))
+        return len(asked) % 20 == 0 and state(stable) == "aborted"
+    stable.wait_for(aborted, "the abort", timeout_s=120)
+    assert rollout(stable)["because"] == "quality"
+    scored = arms(stable)
+    assert scored["canary"]["scoreMean"] == 0.4 and scored["baseline"]["scoreMean"] == 0.9
+    assert scored["canary"]["scores"] <= asked.count("two hello")
+
+
+def test_wrong_scores_are_refused(stable):
+    bodies = ["", "[]", "{}", '{"request_id": "x"}', '{"request_id": "x", "score": 1.01}',
+              '{"request_id": "x", "score": "1"}', '{"request_id": "", "score": 1}',
+              '{"request_id": "x", "score": 1' + " " * 5000 + "}"]
+    connection = http.client.HTTPConnection("127.0.0.1", stable.gateway.port, timeout=30)
+    for body in bodies:
+        for token, status_of in (("wrong", 401), (stable.token, 413 if len(body) > 4096 else 400)):
+            connection.request("POST", "/v1/feedback", body, {"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            assert answer.status == status_of and answer.read()

@@ -3,9 +3,18 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 /* Milliseconds since the Unix epoch; may jump when somebody sets the clock. */
 int64_t clock_wall_ms(void);
+/* The same as the kernel last noted it, up to a tick (10 ms) ago: a fifth of the time to ask. */
+static inline int64_t clock_wall_about_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* Milliseconds of a clock that never goes back and does not stop in suspend (CLOCK_BOOTTIME). */
 int64_t clock_boot_ms(void);
 /* Nanoseconds of CLOCK_MONOTONIC, for measuring. */

@@ -91,7 +91,10 @@ static void append_result(const struct cli *cli, struct strbuf *out, const struc
         name ? name : "?", action ? action : "?");
     view_append_line(cli, out, "", strbuf_text(&line), NULL);
     strbuf_finish(&line);
-    const struct doc *changes = doc_get(result, "changes");
+    const struct doc *unused = doc_get(result, "unused"), *changes = doc_get(result, "changes");
+    for (const struct doc *path = unused ? unused->first : NULL; path; path = path->next)
+        view_append_line(cli, out,
+            "  warning: ", arena_printf(cli->arena, "%s has no effect here", path->text), "33");
     for (const struct doc *change = changes ? changes->first : NULL; change; change = change->next)
         append_change(cli, out, change);
 }

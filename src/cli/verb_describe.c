@@ -283,6 +283,19 @@ static const struct view_column service_lines[] = {
     {NULL},
 };
 
+static const struct view_column hpa_lines[] = {
+    {"Name", "metadata.name"},
+    {"Namespace", "metadata.namespace", .fallback = "default"},
+    {"Labels", "metadata.labels", VIEW_LIST},
+    {"Scales", "spec.scaleTargetRef.name"},
+    {"At least", "spec.minReplicas", .fallback = "1"},
+    {"At most", "spec.maxReplicas"},
+    {"Now", "status.words", VIEW_LIST},
+    {NULL},
+};
+
+static const struct section hpa_sections[] = {{NULL, NULL, hpa_lines}, {NULL}};
+
 static const struct view_column replica_columns[] = {
     {"REPLICA", "name"},
     {"REVISION", "revision", .right = true},
@@ -305,7 +318,8 @@ static const struct {
     const struct section *sections;
 } kinds[] = {{"jobs", job_sections}, {"pools", pool_sections}, {"teams", team_sections},
     {"classes", class_sections}, {"nodes", node_sections}, {"datasets", dataset_sections},
-    {"models", model_sections}, {"runtimes", runtime_sections}, {"services", service_sections}};
+    {"models", model_sections}, {"runtimes", runtime_sections}, {"services", service_sections},
+    {"horizontalpodautoscalers", hpa_sections}};
 
 /* "Name:     train", values aligned. */
 static void write_lines(const struct cli *cli, const struct view_column *lines,

@@ -74,12 +74,21 @@ static const struct view_column runtime_columns[] = {
     {NULL},
 };
 
+static const struct view_column hpa_columns[] = {
+    {"NAMESPACE", "metadata.namespace", .fallback = "default"},
+    {"NAME", "metadata.name"},
+    {"SCALES", "spec.scaleTargetRef.name"},
+    {"MIN", "spec.minReplicas", .right = true, .fallback = "1"},
+    {"MAX", "spec.maxReplicas", .right = true},
+    {NULL},
+};
+
 static const struct view_column service_columns[] = {
     {"TEAM", "metadata.team"},
     {"NAME", "metadata.name"},
     {"STATE", "status.state", VIEW_STATE},
     {"READY", "status.ready", .right = true},
-    {"WANTED", "spec.replicas", .right = true, .fallback = "1"},
+    {"WANTED", "status.wanted|spec.replicas", .right = true, .fallback = "1"},
     {"MODEL", "spec.model"},
     {"VERSION", "status.version", .right = true},
     {"REVISION", "status.revision", .right = true},
@@ -131,6 +140,8 @@ const struct view views[] = {
     {"models", "model", "m", "/v1/models", model_columns, .owned = true},
     {"runtimes", "runtime", "r", "/v1/runtimes", runtime_columns},
     {"services", "service", "s", "/v1/services", service_columns, .owned = true},
+    {"horizontalpodautoscalers", "horizontalpodautoscaler", "hpa", "/v1/horizontalpodautoscalers",
+        hpa_columns, .owned = true},
     {NULL},
 };
 
@@ -150,7 +161,7 @@ const struct view *view_find(const char *text, struct error *err)
     else
         error_set(err, ERR_INVALID,
             "there is no kind \"%.40s\"; there are jobs, pools, teams, classes, nodes, datasets, "
-            "models, runtimes and services",
+            "models, runtimes, services and horizontalpodautoscalers",
             text);
     return NULL;
 }

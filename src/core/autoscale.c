@@ -10,20 +10,20 @@
  *   piled up, to be worked off within the stable window or the time that a replica takes to start.
  * - panic: the same over the panic window. Where it asks for panic_percent of what is ready it is
  *   believed, and nothing goes down until it has not for a whole stable window.
- * - latency: while more answers than allowed are late although hardly a request waits for a place,
- * a replica is given less: an eighth less than it had, as often as that has had its effect, down to
- *   a quarter of what in_flight says. It is given more again, by an eighth, after a stable window
- * in which hardly any was late. And where the goal is missed, a wish for fewer has to last longer:
- * up to four times `down`.
+ * - latency: while more answers than allowed are late although hardly a request waits for a
+ *   place, a replica is given less: an eighth less than it had, as often as that has had its
+ *   effect, down to a quarter of what in_flight says. It is given more again, by an eighth, where
+ *   hardly any is late ten stable windows later. And where the goal is missed, a wish for fewer
+ *   has to last longer: up to four times `down`.
  * - accelerator, metrics: replicas x value / target, as Kubernetes has it.
  *
  * Invariants:
  * 1. wanted is within [0, REPLICAS_MAX], and within [min, max] whatever was reported.
  * 2. Without data of the last AUTOSCALE_STALE_MS it changes for min, hours and max alone.
  * 3. It goes down only where load was reported all through the stable window, never in panic, and
- * to zero only where no request was there all through `idle`.
+ *    to zero only where no request was there all through `idle`.
  * 4. There is no division but by what is checked to be above zero, and no product overflows: what
- * is reported is cut to bounds where it comes in. */
+ *    is reported is cut to bounds where it comes in. */
 #include "core/autoscale.h"
 
 #include "base/memory.h"
@@ -38,9 +38,11 @@ enum {
     LATENCY_ENDED_MIN = 20, /* answers, below which a share of late ones says nothing */
     LATENCY_CALM_PART = 4,  /* of what is allowed: fewer late ones than this are hardly any */
     WAITING_PART = 8,       /* of requests there: where more wait, that is what makes them late */
-    LEARNED_PARTS = 8,      /* a replica is given an eighth less, or more */
-    LEARNED_LEAST_PART = 4, /* of what is asked for: less than this is not learned */
-    PATIENCE_LEAST = 8,     /* eighths of `down`.. */
+    TOLERANCE_PARTS = 10,
+    LEARNED_CALM_WINDOWS = 10, /* without hardly a late one before more is tried */
+    LEARNED_PARTS = 8,         /* a replica is given an eighth less, or more */
+    LEARNED_LEAST_PART = 4,    /* of what is asked for: less than this is not learned */
+    PATIENCE_LEAST = 8,        /* eighths of `down`.. */
     PATIENCE_MOST = 32,
     START_WEIGHT = 4, /* a start counts a quarter against those before */
     START_MS_MAX = 3600 * 1000,
@@ -115,10 +117,10 @@ static void take_difference(struct autoscale *scale, const struct service_autosc
     int64_t open = bounded(load->open, OPEN_MAX), waiting = bounded(load->waiting, open);
     struct scale_sums sums = {
         .busy_us = bounded(load->busy_us - before->busy_us, span_us * OPEN_MAX),
-        .arrived = load->arrived - before->arrived,
-        .ended = load->ended - before->ended,
-        .timed = load->timed - before->timed,
-        .late = load->late - before->late,
+        .arrived = bounded(load->arrived - before->arrived, OPEN_MAX),
+        .ended = bounded(load->ended - before->ended, OPEN_MAX),
+        .timed = bounded(load->timed - before->timed, OPEN_MAX),
+        .late = bounded(load->late - before->late, OPEN_MAX),
     };
     /* The integral of those that wait is not reported: the mean of both ends is near enough. */
     sums.waiting_us = least((waiting + before->waiting) * span_us / 2, sums.busy_us);
@@ -215,7 +217,8 @@ static int64_t offered_micro(const struct scale_sums *sums)
         return running;
     /* What arrives times what each takes. Of requests that have not ended the rest is missing, so
      * this is never too much. */
-    return (int64_t)((__int128)running * sums->arrived / sums->ended);
+    __int128 offered = (__int128)running * sums->arrived / sums->ended, bound = OPEN_MAX;
+    return (int64_t)(offered < bound * MICRO ? offered : bound * MICRO);
 }
 
 /* To work off what waits within that time, so many have to be under way beside the others. */
@@ -236,6 +239,16 @@ static void set_signal(
         .known = true, .value_micro = value, .target_micro = target, .replicas = replicas};
 }
 
+/* Fewer only where a tenth more would not ask for what is there: a load that trembles about a
+ * boundary goes over it once. */
+static int32_t tolerant(const struct deciding *in, int64_t load, int64_t each)
+{
+    int32_t asked = replicas_of(load, each), wanted = in->now->wanted;
+    if (asked >= wanted)
+        return asked;
+    return (int32_t)least(replicas_of(load + load / TOLERANCE_PARTS, each), wanted);
+}
+
 static void look_at_load(struct deciding *in)
 {
     const struct service_autoscale *options = in->options;
@@ -248,7 +261,7 @@ static void look_at_load(struct deciding *in)
         return;
     int64_t piled = backlog_micro(in, &stable);
     int64_t load = offered_micro(&stable) + piled, sudden = offered_micro(&panic) + piled;
-    set_signal(in, SIGNAL_LOAD, load, each, replicas_of(load, each));
+    set_signal(in, SIGNAL_LOAD, load, each, tolerant(in, load, each));
     if (panic.covered_ms == 0)
         return;
     int32_t hurried = replicas_of(sudden, each);
@@ -303,7 +316,7 @@ static void judge_replicas(struct deciding *in, const struct scale_sums *stable,
     if (share > allowed && served)
         learn(in, (each && each < had ? each : had) * (LEARNED_PARTS - 1) / LEARNED_PARTS);
     else if (scale->learned_micro > 0 && share * LATENCY_CALM_PART <= allowed &&
-             sums.covered_ms >= in->options->stable_ms)
+             in->now->now_ms - scale->learned_ms >= in->options->stable_ms * LEARNED_CALM_WINDOWS)
         learn(in, scale->learned_micro * (LEARNED_PARTS + 1) / LEARNED_PARTS);
 }
 
@@ -386,7 +399,7 @@ static void look_at_rest(struct deciding *in)
                 hpa_wished_average(count, sample->sum_micro, metric->average_micro));
         else
             set_signal(in, SIGNAL_METRIC + (int)i, sample->sum_micro, metric->value_micro,
-                hpa_wished_value(count, sample->sum_micro, metric->value_micro));
+                hpa_wished_value(count, count, sample->sum_micro, metric->value_micro));
     }
 }
 
@@ -453,7 +466,8 @@ static bool consider_zero(struct deciding *in)
     const struct autoscale *scale = in->scale;
     struct autoscale_decision *decision = in->decision;
     bool there = in->now->wanted > 0;
-    bool idle = scale->last.open == 0 && is_fresh(scale->last.at_ms, in->now->now_ms) &&
+    bool idle = !decision->panic && scale->last.open == 0 &&
+                is_fresh(scale->last.at_ms, in->now->now_ms) &&
                 scale->last.at_ms - most(scale->active_ms, scale->since_ms) >= in->options->idle_ms;
     if (decision->signals[SIGNAL_BACKLOG].known || metric_asks(decision))
         return there;
@@ -513,13 +527,13 @@ static int32_t steady(struct deciding *in)
     scale_wishes_add(wishes, width, in->now->now_ms, asked);
     if (in->decision->reason == AUTOSCALE_IDLE || in->decision->reason == AUTOSCALE_BACKLOG)
         return asked;
-    if (asked < wanted) {
+    if (asked < wanted && options->down_ms > 0) {
         int32_t lasting = scale_wishes_most(wishes, in->now->now_ms, down_ms, asked);
         return (int32_t)least(lasting, wanted);
     }
-    if (asked > wanted) {
+    if (asked > wanted && options->up_ms > 0) {
         int32_t lasting = scale_wishes_least(wishes, in->now->now_ms, options->up_ms, asked);
-        return (int32_t)most(options->up_ms > 0 ? lasting : asked, wanted);
+        return (int32_t)most(lasting, wanted);
     }
     return asked;
 }

@@ -131,7 +131,35 @@ struct hpa_pods {
  * where some are missing these count as if at the target when fewer are wished for and as if at
  * nothing when more are, and what that turns around changes nothing. */
 int32_t hpa_wished(int32_t replicas, const struct hpa_pods *pods, int64_t target_micro);
-/* ceil(replicas x value / target), with the same tolerance, of a value for all. */
-int32_t hpa_wished_value(int32_t replicas, int64_t value_micro, int64_t target_micro);
+/* ceil(ready x value / target), with the same tolerance, of a value for all; where there is no
+ * replica, ceil(value / target). */
+int32_t hpa_wished_value(
+    int32_t replicas, int32_t ready, int64_t value_micro, int64_t target_micro);
 /* ceil(value / target), where value / replicas is not within the tolerance of the target. */
 int32_t hpa_wished_average(int32_t replicas, int64_t value_micro, int64_t target_micro);
+
+/* What is known of a metric of a HorizontalPodAutoscaler. */
+struct hpa_reading {
+    bool known;
+    struct hpa_pods pods; /* of resources and pods */
+    int64_t value_micro;  /* of the others */
+};
+
+enum { HPA_TICK_MS = 15000, HPA_CHANGES = 64 };
+
+/* What one remembers; zeroed: nothing. */
+struct hpa_state {
+    struct scale_wishes wishes;
+    struct {
+        int64_t at_ms;
+        int32_t by;
+    } changes[HPA_CHANGES]; /* a ring: those that were made last */
+    size_t change_count;
+    int64_t next_ms; /* when it decides again */
+};
+
+/* As Kubernetes decides: the most that a metric asks for, nothing less than there is while one is
+ * not known, stabilised, within the policies, between min and max. readings: one for each metric of
+ * hpa. False: it is not time yet, and *ret is untouched. */
+bool hpa_decide(struct hpa_state *state, const struct hpa *hpa, const struct autoscale_now *now,
+    const struct hpa_reading *readings, struct autoscale_decision *ret);

@@ -163,17 +163,17 @@ static struct outcome simulate(
     return outcome;
 }
 
-enum { ROLLOUTS = 1000 };
+enum { ROLLOUTS = 1000, AA_REQUESTS = 10000 };
 
 static const struct behaviour usual = {10000, 100};
 
-/* Alpha is 5%, for a canary that is looked at 145 times and never promoted in between. */
+/* Alpha is 5%, for a canary that is looked at 95 times and never promoted in between. */
 static void test_false_alarms(void **state)
 {
     int alarms = 0, passed = 0;
     (void)state;
     for (uint64_t seed = 1; seed <= ROLLOUTS; seed++) {
-        struct outcome outcome = simulate(seed, &usual, &usual, 20000);
+        struct outcome outcome = simulate(seed, &usual, &usual, AA_REQUESTS);
         alarms += outcome.alarmed > 0;
         passed += outcome.passed > 0;
     }

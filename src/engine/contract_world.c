@@ -21,7 +21,14 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 180000, TURN_MS = 50, RANKS_MAX = 16, TEAM = 61001, NOT_HERE = 77 };
+enum {
+    PATIENCE_MS = 180000,
+    TURN_MS = 50,
+    RANKS_MAX = 16,
+    TEAM = 61001,
+    NOT_HERE = 77,
+    CLEANING_TURNS = 20
+};
 
 struct contract {
     struct event_base *base;
@@ -33,6 +40,8 @@ struct contract {
     VEC(struct report) reports;
     struct launch launch;
     struct launch_placement places[RANKS_MAX];
+    const char *nodes[RANKS_MAX]; /* of the site, the first ones that are up */
+    size_t node_count;
     const char *argv[4];
 };
 
@@ -77,11 +86,17 @@ static void wait_for_site(struct contract *contract)
     for (;;) {
         engine_site(contract->engine, &site);
         if (site.known)
-            return;
+            break;
         if (clock_boot_ms() > until)
             fail_msg("the site does not answer: %s", site.text);
         contract_turn(contract);
     }
+    for (size_t i = 0; i < site.node_count && contract->node_count < RANKS_MAX; i++) {
+        if (site.nodes[i].health == ENGINE_NODE_UP)
+            contract->nodes[contract->node_count++] =
+                arena_strdup(contract->arena, site.nodes[i].name);
+    }
+    assert_true(contract->node_count > 0);
 }
 
 void contract_make_engine(struct contract *contract)
@@ -176,7 +191,9 @@ int contract_tear_down(void **state)
     end_all(contract);
     contract_turn(contract);
     forget_all(contract);
-    contract_turn(contract);
+    /* A site is told to take away what it has of them. */
+    for (int turns = contract_is_local(contract) ? 1 : CLEANING_TURNS; turns > 0; turns--)
+        contract_turn(contract);
     engine_destroy(contract->engine);
     event_base_free(contract->base);
     if (file_remove_tree(contract->data, &err) < 0)
@@ -208,21 +225,16 @@ uint64_t contract_attempt(uint64_t job, uint32_t number)
 /* On one machine all ranks of an attempt are one placement. */
 const struct launch_placement *contract_places(struct contract *contract, size_t count)
 {
-    struct engine_site site;
     assert_true(count <= RANKS_MAX);
-    engine_site(contract->engine, &site);
-    assert_true(site.node_count > 0);
-    if (contract_is_local(contract) || site.node_count < count) {
+    if (contract_is_local(contract) || contract->node_count < count) {
         contract->places[0] =
-            (struct launch_placement){.node = site.nodes[0].name, .ranks = (uint32_t)count};
+            (struct launch_placement){.node = contract->nodes[0], .ranks = (uint32_t)count};
         contract->launch.placement_count = 1;
         return contract->places;
     }
     for (size_t i = 0; i < count; i++)
-        contract->places[i] =
-            (struct launch_placement){.node = arena_strdup(contract->arena, site.nodes[i].name),
-                .first_rank = (uint32_t)i,
-                .ranks = 1};
+        contract->places[i] = (struct launch_placement){
+            .node = contract->nodes[i], .first_rank = (uint32_t)i, .ranks = 1};
     contract->launch.placement_count = count;
     return contract->places;
 }
@@ -231,6 +243,7 @@ struct launch *contract_script(
     struct contract *contract, uint64_t job, uint32_t number, uint32_t ranks, const char *script)
 {
     bool as_team = contract_is_local(contract) && geteuid() == 0;
+    const char *cpu_milli = getenv("MUSTER_CONTRACT_CPU_MILLI");
     contract->argv[0] = "/bin/sh";
     contract->argv[1] = "-c";
     contract->argv[2] = script;
@@ -245,7 +258,7 @@ struct launch *contract_script(
         .argv = contract->argv,
         .snapshot_fd = -1,
         .world_size = ranks,
-        .cpu_milli = 1000,
+        .cpu_milli = cpu_milli ? strtoull(cpu_milli, NULL, 10) : 1000,
         .memory_bytes = 100 << 20,
         .network = ENGINE_NETWORK_GANG,
         .grace_ms = 1000,

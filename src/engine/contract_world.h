@@ -4,7 +4,9 @@
  *
  * MUSTER_CONTRACT_FAULT names a command that does something to the site: `COMMAND api-stop`,
  * `api-start`, `api-hang`, `api-cut`, `api-late`, `cancel ID`, `preempt ID`, `node-down NODE`,
- * `node-up NODE`. It exits with 0, or with 77 when the site has no such fault. */
+ * `node-up NODE`. It exits with 0, or with 77 when the site has no such fault.
+ *
+ * MUSTER_CONTRACT_CPU_MILLI is what a rank asks for where the site's nodes are small. */
 #pragma once
 
 #include "base/memory.h"
@@ -19,7 +21,7 @@ struct contract;
 int contract_set_up(void **state);
 int contract_tear_down(void **state);
 
-/* The engine that the contract is asked of. */
+/* The engine, until it is dropped. */
 struct engine *contract_engine(struct contract *contract);
 /* Whether it is the engine of this machine. */
 bool contract_is_local(const struct contract *contract);

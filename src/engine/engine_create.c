@@ -2,6 +2,8 @@
  * this machine only is linked without the engines of clusters. */
 #include "engine/engine.h"
 
+#include "engine/engine_kubernetes.h"
+#include "engine/engine_slurm.h"
 #include "spec/kinds.h"
 
 #include <assert.h>
@@ -21,8 +23,8 @@ struct engine *engine_create(const struct engine_options *options, struct error 
 {
     static create_fn *const engines[] = {
         [ENGINE_LOCAL] = create_local,
-        [ENGINE_SLURM] = NULL,
-        [ENGINE_KUBERNETES] = NULL,
+        [ENGINE_SLURM] = engine_slurm_create,
+        [ENGINE_KUBERNETES] = engine_kubernetes_create,
     };
     enum engine_kind kind = options->pool->engine;
     assert((size_t)kind < sizeof engines / sizeof *engines);

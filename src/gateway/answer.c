@@ -9,6 +9,8 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_limits.h"
 #include "gateway/relay_record.h"
+#include "gateway/relay_secondary.h"
+#include "gateway/relay_shadow.h"
 #include "gateway/relay_usage.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -48,10 +50,12 @@ static const struct answer_filter tokens_filter = {tokens_begin, tokens_piece, N
 
 static const struct answer_filter *const filters[ANSWER_STEPS] = {
     [ANSWER_FALLBACK] = &relay_fallback_filter,
+    [ANSWER_SHADOW] = &relay_shadow_filter,
     [ANSWER_TOKENS] = &tokens_filter,
     [ANSWER_USAGE] = &relay_usage_filter,
     [ANSWER_GUARD] = &relay_guard_filter,
     [ANSWER_RECORD] = &relay_record_filter,
+    [ANSWER_SECONDARY] = &relay_secondary_filter,
     [ANSWER_CACHE] = &relay_cache_filter,
     [ANSWER_CASCADE] = &relay_cascade_filter,
 };

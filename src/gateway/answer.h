@@ -18,13 +18,15 @@ struct relay;
 
 /* In this order bytes pass. To add a filter: a step here, and its entry in answer.c. */
 enum answer_step {
-    ANSWER_FALLBACK, /* holds what may still come from another service */
-    ANSWER_TOKENS,   /* reads the usage that the replica reports */
-    ANSWER_USAGE,    /* takes out the usage that the client did not ask for */
-    ANSWER_GUARD,    /* finds what may not pass */
-    ANSWER_RECORD,   /* copies it to be replayed */
-    ANSWER_CACHE,    /* records it to be given again */
-    ANSWER_CASCADE,  /* judges the small model's */
+    ANSWER_FALLBACK,  /* holds what may still come from another service */
+    ANSWER_SHADOW,    /* compares what the replica said with what another says */
+    ANSWER_TOKENS,    /* reads the usage that the replica reports */
+    ANSWER_USAGE,     /* takes out the usage that the client did not ask for */
+    ANSWER_GUARD,     /* finds what may not pass */
+    ANSWER_RECORD,    /* copies it to be replayed */
+    ANSWER_SECONDARY, /* copies it for who is asked the same afterwards */
+    ANSWER_CACHE,     /* records it to be given again */
+    ANSWER_CASCADE,   /* judges the small model's */
     ANSWER_STEPS,
 };
 

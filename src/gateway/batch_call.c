@@ -60,6 +60,7 @@ static void return_member(
     member->replica = call->replica;
     member->replica_version = call->version;
     member->busy_ns = took * member->item.rows / call->rows;
+    member->began_ns = call->began_ns;
     member->queue_ns = call->began_ns - member->came_ns;
     member->call_ns = took;
     batch_member_return(call->batcher, member);
@@ -274,13 +275,18 @@ static void begin_exchange(struct batch_call *call, struct http_endpoint *endpoi
     put_target(call, &target);
     bool binary = body.head_length != OIP_NO_HEAD;
     strbuf_int(&length, body.head_length);
-    const struct http_field fields[] = {
-        {"Content-Type", binary ? "application/octet-stream" : "application/json"},
-        {"Inference-Header-Content-Length", length.text}};
+    struct http_field fields[3] = {
+        {"Content-Type", binary ? "application/octet-stream" : "application/json"}};
+    size_t count = 1;
+    if (binary)
+        fields[count++] = (struct http_field){"Inference-Header-Content-Length", length.text};
+    /* What the replica does is told in the trace of the one that came first. */
+    if (*call->members[0]->trace_parent)
+        fields[count++] = (struct http_field){"traceparent", call->members[0]->trace_parent};
     struct http_exchange_request request = {.method = "POST",
         .target = target.text,
         .fields = fields,
-        .field_count = binary ? 2 : 1,
+        .field_count = count,
         .body = strbuf_text(&body.bytes),
         .length = (int64_t)body.bytes.length,
         .timeout_ms = call->service->terms->options.timeout_ms};

@@ -11,6 +11,7 @@
 #include "gateway/batch_pace.h"
 #include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/trace_context.h"
 #include "gateway/worker.h"
 #include "wire/http_agent.h"
 
@@ -48,6 +49,7 @@ struct batch_member {
     const char *body;
     size_t length;
     int64_t head_length, version, priority;
+    char trace_parent[TRACE_PARENT_TEXT]; /* of the call, should it lead it; "": no traces */
     struct batch_item item;
     struct strbuf key;
     /* The owner's. */
@@ -63,6 +65,7 @@ struct batch_member {
     uint64_t replica;
     int64_t replica_version;
     int64_t busy_ns;           /* its share of the call */
+    int64_t began_ns;          /* the call */
     int64_t queue_ns, call_ns; /* until the call began, and the call */
     uint64_t batch_size;       /* requests of the call */
     uint64_t batch_micro;      /* its part of the call, in millionths */

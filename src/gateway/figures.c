@@ -35,10 +35,24 @@ static const struct row {
         "Answers that are kept"},
     [FIGURE_CACHE_BYTES] = {"cacheBytes", "muster_gateway_cache_bytes", "gauge",
         "Bytes of the answers that are kept"},
+    [FIGURE_SHADOW_COMPARED] = {"shadowCompared", "muster_gateway_shadow_compared_total", "counter",
+        "Answers to copies of requests that were compared"},
+    [FIGURE_SHADOW_DIFFERING] = {"shadowDiffering", "muster_gateway_shadow_differing_total",
+        "counter", "Those of them that differ from what the client got"},
+    [FIGURE_SHADOW_DROPPED] = {"shadowDropped", "muster_gateway_shadow_dropped_total", "counter",
+        "Copies that were not sent: too many were under way, or there was no replica"},
+    [FIGURE_SCORES] = {"scores", "muster_gateway_scores_total", "counter",
+        "Scores of answers of replicas on trial"},
     [FIGURE_GUARD_FOUND] = {"guardFound", "muster_gateway_guard_findings_total", "counter",
         "Secrets, personal data and phrases that guards found"},
     [FIGURE_GUARD_REDACTED] = {"guardRedacted", "muster_gateway_guard_redactions_total", "counter",
         "Findings that were redacted"},
+    [FIGURE_SECONDARY_ASKED] = {"secondaryAsked", "muster_gateway_secondary_total", "counter",
+        "Requests that another service was asked about after their answer"},
+    [FIGURE_SECONDARY_DROPPED] = {"secondaryDropped", "muster_gateway_secondary_dropped_total",
+        "counter", "Those that it was not asked about, for want of budget or room"},
+    [FIGURE_SECONDARY_FAILED] = {"secondaryFailed", "muster_gateway_secondary_failed_total",
+        "counter", "Those that it did not answer"},
     [FIGURE_GUARD_REFUSED] = {"guardRefused", "muster_gateway_guard_refused_total", "counter",
         "Requests and answers that guards refused"},
     [FIGURE_DEADLINE] = {"deadlinesPassed", "muster_gateway_deadlines_passed_total", "counter",
@@ -99,6 +113,19 @@ static void write_metric(struct strbuf *out, const struct row *row, int64_t valu
         row->metric, row->type, row->metric, value);
 }
 
+static void write_spans(const struct tracer_counts *spans, struct strbuf *out)
+{
+    static const struct row exported = {.metric = "muster_gateway_spans_exported_total",
+        .type = "counter",
+        .help = "Spans that the collector took"};
+    static const char dropped[] = "muster_gateway_spans_dropped_total";
+    write_metric(out, &exported, (int64_t)spans->exported);
+    strbuf_printf(
+        out, "# HELP %s Spans that no collector got.\n# TYPE %s counter\n", dropped, dropped);
+    strbuf_printf(out, "%s{reason=\"queue\"} %" PRIu64 "\n", dropped, spans->dropped_queue);
+    strbuf_printf(out, "%s{reason=\"collector\"} %" PRIu64 "\n", dropped, spans->dropped_collector);
+}
+
 void figures_write_metrics(const struct figures *figures, struct strbuf *out)
 {
     static const struct row dropped = {.metric = "muster_gateway_log_lines_dropped_total",
@@ -110,6 +137,8 @@ void figures_write_metrics(const struct figures *figures, struct strbuf *out)
         write_metric(out, &rows[i], (int64_t)figures->of[i]);
     write_metric(out, &dropped, (int64_t)figures->log_lines_dropped);
     write_metric(out, &generation, figures->generation);
+    if (figures->traces)
+        write_spans(&figures->spans, out);
     batch_figures_write_metrics(replica_states_terms(figures->states), out);
     replica_states_write_metrics(figures->states, out);
 }

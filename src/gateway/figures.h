@@ -2,6 +2,7 @@
 #pragma once
 
 #include "gateway/table.h"
+#include "gateway/trace.h"
 #include "gateway/worker.h"
 
 #include <stdbool.h>
@@ -17,6 +18,8 @@ struct figures {
     int64_t uptime_ms;
     uint64_t of[FIGURES]; /* of all workers */
     uint64_t log_lines_dropped;
+    bool traces; /* there is a collector, and spans */
+    struct tracer_counts spans;
     const struct replica_states *states;
     const char *old_states; /* of the gateway that was replaced, written; "": none */
 };

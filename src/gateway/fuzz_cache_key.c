@@ -1,12 +1,26 @@
 /* Any body, as either protocol's, with any border between JSON and tensors: a key or none, and the
- * same one again. */
+ * same one again; and what documents read as JSON has a canonical form. */
 #include "gateway/cache_key.h"
+
+#include "base/memory.h"
+#include "gateway/canon.h"
+#include "wire/doc.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_form(const char *text, size_t length)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    SCOPED(canon_finish) struct canon canon;
+    struct error err;
+    bool has_form = canon_make(&canon, text, length);
+    if (doc_parse_json_bounded(arena, text, length, 1 << 20, CANON_VALUES_MAX, &err))
+        assert(has_form);
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -26,6 +40,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(cache_key_make(&request, &two));
         assert(memcmp(&one.key, &two.key, sizeof one.key) == 0);
     }
+    check_form(body + 2, size - 2);
     free(body);
     return 0;
 }

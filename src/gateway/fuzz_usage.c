@@ -17,6 +17,7 @@ static int look(void *context, const char *file, const struct usage_series *seri
     (void)context, (void)err, (void)counts;
     assert(!strcmp(file, "file"));
     assert(memchr(series->service, '\0', USAGE_NAME) && memchr(series->key, '\0', USAGE_NAME));
+    assert(memchr(series->team, '\0', USAGE_TEAM) && memchr(series->labels, '\0', USAGE_LABELS));
     return 0;
 }
 

@@ -24,6 +24,7 @@
 #include "gateway/relay_limits.h"
 #include "gateway/service_load.h"
 #include "gateway/table.h"
+#include "gateway/trace.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
 
@@ -68,6 +69,7 @@ struct gateway {
     int64_t started_ns;
     bool stopping;
     struct access_log *log;
+    struct tracer *tracer; /* NULL: no collector */
     struct recorder *recorder;
     struct control *control;
     struct handover_sockets sockets; /* where all workers listen, to be handed over */
@@ -311,8 +313,11 @@ static void collect(const struct gateway *gateway, struct figures *ret)
         .workers = gateway->worker_count,
         .uptime_ms = (clock_monotonic_ns() - gateway->started_ns) / 1000000,
         .log_lines_dropped = access_log_dropped(gateway->log),
+        .traces = gateway->tracer != NULL,
         .states = gateway->states,
         .old_states = handover_old_state(gateway->old)};
+    if (gateway->tracer)
+        tracer_counts(gateway->tracer, &ret->spans);
     for (int i = 0; i < gateway->worker_count; i++)
         figures_add(ret, gateway_worker_figures(gateway->workers[i]));
 }
@@ -482,6 +487,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
     options.recorder = gateway->recorder;
     options.redis = gateway->redis;
     options.shared = &config->limits;
+    options.tracer = gateway->tracer;
     options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
     snprintf(gateway->listen, sizeof gateway->listen, "%s",
@@ -581,8 +587,17 @@ static int check_address(const struct gateway *gateway, struct error *err)
 static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
-    path_in(gateway, "recordings", path);
+    path_in(gateway, "", path);
     return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
+}
+
+static int open_tracer(struct gateway *gateway, struct error *err)
+{
+    struct tracer_options options = gateway->config.traces;
+    if (!options.address)
+        return 0;
+    options.instance = gateway->incarnation;
+    return tracer_create(&options, worker_number(gateway), &gateway->tracer, err);
 }
 
 static int gateway_open(struct gateway *gateway, struct error *err)
@@ -602,9 +617,9 @@ static int gateway_open(struct gateway *gateway, struct error *err)
     path_in(gateway, "access.log", path);
     if (open_loop(gateway, err) < 0 || load_routes(gateway, err) < 0 ||
         access_log_open(path, config->access_log_bytes, &gateway->log, err) < 0 ||
-        open_recorder(gateway, err) < 0 || start_workers(gateway, err) < 0 ||
-        replace_old(gateway, err) < 0 || open_control(gateway, err) < 0 ||
-        open_handover(gateway, err) < 0)
+        open_recorder(gateway, err) < 0 || open_tracer(gateway, err) < 0 ||
+        start_workers(gateway, err) < 0 || replace_old(gateway, err) < 0 ||
+        open_control(gateway, err) < 0 || open_handover(gateway, err) < 0)
         return -1;
     control_routes_used(gateway->control, sequence_used_by_all(gateway));
     signals_watch(&gateway->signals, gateway->base, on_stop, on_reload, gateway);
@@ -640,6 +655,7 @@ static void gateway_close(struct gateway *gateway)
     end_workers(gateway);
     handover_sockets_close(&gateway->sockets);
     post_office_destroy(gateway->office);
+    tracer_destroy(gateway->tracer);
     access_log_close(gateway->log);
     recorder_close(gateway->recorder);
     for (size_t i = 0; i < gateway->tables.count; i++)

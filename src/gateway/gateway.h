@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "gateway/limit_shared.h"
+#include "gateway/trace.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +30,8 @@ struct gateway_config {
     int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
     bool replace;             /* takes over from the gateway that runs there, if one does */
     struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
-    int ready_fd;                       /* one byte is written when it answers; -1: none */
+    struct tracer_options traces; /* address NULL: no collector; `instance` is not looked at */
+    int ready_fd;                 /* one byte is written when it answers; -1: none */
 };
 
 /* Begins with the sockets of systemd (LISTEN_FDS) if it gave any. With replace: with those of the

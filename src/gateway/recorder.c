@@ -39,6 +39,7 @@ enum {
 
 /* A file that is being written. */
 struct part {
+    const char *shelf;
     char service[RECORD_SERVICE_BYTES];
     int fd;
     int64_t began_ms, size;
@@ -87,6 +88,7 @@ static void entry_free(struct recorder *recorder, struct record_entry *entry)
     atomic_fetch_sub_explicit(&recorder->reserved, entry->reserved, memory_order_relaxed);
     strbuf_finish(&entry->request);
     strbuf_finish(&entry->answer);
+    strbuf_finish(&entry->light);
     free(entry);
 }
 
@@ -148,6 +150,17 @@ static bool put_clean(
     return !counts.unreadable;
 }
 
+/* What the client got, where the rest is what another service says. */
+static void put_light(
+    struct strbuf *out, const struct guard_rules *rules, const struct record_entry *entry)
+{
+    put_string(out, "by", entry->by);
+    strbuf_printf(out, ",\"lightStatus\":%d,\"lightVersion\":%" PRId64, entry->light_status,
+        entry->light_version);
+    if (!put_body(out, "light", rules, &entry->light))
+        put_string(out, "lightWithout", "unreadable");
+}
+
 bool record_entry_write(
     const struct record_entry *entry, const struct guard_rules *rules, struct strbuf *out)
 {
@@ -166,6 +179,8 @@ bool record_entry_write(
         put_string(&json, "without", entry->without);
     else if (!put_body(&json, "answer", rules, &entry->answer))
         put_string(&json, "without", "unreadable");
+    if (entry->by[0])
+        put_light(&json, rules, entry);
     strbuf_putc(&json, '}');
     strbuf_append(out, json.text, json.length);
     return true;
@@ -252,13 +267,21 @@ static void sweep_level(int folder, int levels, int64_t now_ms)
     closedir(dir);
 }
 
+static void sweep_shelf(const struct recorder *recorder, const char *shelf, int64_t now_ms)
+{
+    char path[FOLDER_BYTES + 32];
+    snprintf(path, sizeof path, "%s/%s", recorder->root, shelf);
+    SCOPED(fd_scope) int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (folder >= 0)
+        sweep_level(folder, 2, now_ms);
+}
+
 static void sweep(struct recorder *recorder)
 {
     int64_t now = clock_wall_ms();
     recorder->swept_ms = clock_monotonic_ns() / 1000000;
-    SCOPED(fd_scope) int root = open(recorder->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root >= 0)
-        sweep_level(root, 2, now);
+    sweep_shelf(recorder, RECORD_REQUESTS, now);
+    sweep_shelf(recorder, RECORD_VERDICTS, now);
     for (size_t i = recorder->parts.count; i > 0; i--) {
         if (now - recorder->parts.items[i - 1].began_ms > PART_MS_MAX)
             part_close(recorder, i - 1);
@@ -291,12 +314,13 @@ static void make_room(const char *folder, const struct record_entry *entry)
 static int part_open(struct recorder *recorder, const struct record_entry *entry, struct part **ret,
     struct error *err)
 {
-    char folder[FOLDER_BYTES], path[PATH_BYTES], name[RECORD_NAME_BYTES];
+    char shelf[FOLDER_BYTES + 32], folder[FOLDER_BYTES], path[PATH_BYTES], name[RECORD_NAME_BYTES];
     struct record_name named = {.began_ms = clock_wall_ms(), .keep_ms = entry->keep_ms};
-    struct part part = {.began_ms = named.began_ms};
+    struct part part = {.began_ms = named.began_ms, .shelf = entry->shelf};
     snprintf(named.incarnation, sizeof named.incarnation, "%s", recorder->incarnation);
     record_name_write(&named, name);
-    if (!record_folder(recorder->root, entry->service, folder, sizeof folder))
+    snprintf(shelf, sizeof shelf, "%s/%s", recorder->root, entry->shelf);
+    if (!record_folder(shelf, entry->service, folder, sizeof folder))
         return error_set(err, ERR_INVALID, "the service %s has no folder", entry->service);
     if (file_make_dirs(folder, 0700, err) < 0)
         return -1;
@@ -323,7 +347,7 @@ static int part_of(struct recorder *recorder, const struct record_entry *entry, 
 {
     for (size_t i = 0; i < recorder->parts.count; i++) {
         struct part *part = &recorder->parts.items[i];
-        if (strcmp(part->service, entry->service) != 0)
+        if (strcmp(part->service, entry->service) != 0 || strcmp(part->shelf, entry->shelf) != 0)
             continue;
         bool over = part->size + (int64_t)length > part_bytes_max(entry) ||
                     clock_wall_ms() - part->began_ms > PART_MS_MAX;

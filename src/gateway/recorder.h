@@ -1,6 +1,6 @@
 /* The recorder: a thread of its own that takes secrets and personal data out of what workers hand
- * it, and writes what is left below <data>/gateway/recordings/TEAM/SERVICE. Nothing is written that
- * it could not look at: without Hyperscan nothing is recorded.
+ * it, and writes what is left below <data>/gateway/recordings/TEAM/SERVICE, or verdicts. Nothing is
+ * written that it could not look at: without Hyperscan nothing is recorded.
  *
  * Workers never wait for it: what would hold more than RECORDER_BYTES_MAX is dropped and counted.
  * Files rotate by size and hour, the oldest of a service go when it has more than it may, and all
@@ -22,12 +22,17 @@ enum {
     RECORD_TYPE_BYTES = 100,
 };
 
+/* The folders below the gateway's that services' files are in. */
+#define RECORD_REQUESTS "recordings"
+#define RECORD_VERDICTS "verdicts"
+
 struct recorder;
 
 /* A request and its answer, made by a worker. */
 struct record_entry {
     struct record_entry *next; /* the recorder's, as the next */
     int64_t reserved;
+    const char *shelf; /* of record_shelves */
     char service[RECORD_SERVICE_BYTES];
     char id[RECORD_ID_BYTES];
     char path[RECORD_PATH_BYTES]; /* as the replica got it, without the query */
@@ -36,16 +41,20 @@ struct record_entry {
     uint64_t replica;
     int status;
     struct strbuf request, answer;
-    const char *without;        /* why there is no answer in it; NULL: there is one */
-    int64_t bytes_max, keep_ms; /* as the service says */
+    struct strbuf light; /* RECORD_VERDICTS: what the client got */
+    int light_status;
+    int64_t light_version;
+    char by[RECORD_SERVICE_BYTES]; /* the same: whose verdict it is */
+    const char *without;           /* why there is no answer in it; NULL: there is one */
+    int64_t bytes_max, keep_ms;    /* as the service says */
 };
 
 struct recorder_counts {
     uint64_t written, unfit, dropped, failed, bytes;
 };
 
-/* incarnation: of the gateway, in the files' names. Folders are made with the first entry. ERR_IO:
- * the thread cannot be started. */
+/* folder: the gateway's. incarnation: of the gateway, in the files' names. Folders are made with
+ * the first entry. ERR_IO: the thread cannot be started. */
 MUST_CHECK int recorder_open(
     const char *folder, const char *incarnation, struct recorder **ret, struct error *err);
 /* Writes what waits. NULL is fine; no entry may be with a worker. */

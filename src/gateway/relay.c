@@ -9,7 +9,9 @@
 #include "gateway/relay_guard.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_shadow.h"
 #include "gateway/relay_split.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -52,7 +54,8 @@ static void find_key(struct relay *relay)
 {
     const char *text = key_text(relay->request);
     relay->key =
-        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_ms()) : NULL;
+        text ? key_memo_find(relay->view->keys, relay->view->table, text, clock_wall_about_ms())
+             : NULL;
     const char *id = relay->key ? relay->key->id : "";
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
@@ -147,6 +150,7 @@ static enum stage_result stage_service(struct relay *relay)
     terms_hold(relay->terms, relay->view->number);
     relay_load_begin(relay);
     relay_split_draw(relay, &service->route->split);
+    relay_shadow_draw(relay, &service->route->split);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     if (http_request_body_length(relay->request) <= relay->body.bytes_max &&
         relay->body.received <= relay->body.bytes_max)
@@ -311,19 +315,32 @@ void relay_choose_again(struct relay *relay)
 
 void relay_enter_service(struct relay *relay)
 {
-    go_from(relay, relay_stage_rights);
+    go_from(relay, relay_stage_labels);
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
+
+/* Eight digits at once, in an order of their own: each half byte becomes a byte, and those above 9
+ * get the distance from ':' to 'a' as well. */
+static void put_hex8(char out[8], uint32_t number)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t word = number;
+    word = (word | word << 16) & UINT64_C(0x0000ffff0000ffff);
+    word = (word | word << 8) & UINT64_C(0x00ff00ff00ff00ff);
+    word = (word | word << 4) & (ones * 0x0f);
+    uint64_t letters = (word + ones * 6) >> 4 & ones;
+    word += ones * '0' + letters * ('a' - '9' - 1);
+    memcpy(out, &word, sizeof word);
+}
 
 /* Never the same twice: what the worker drew at its start, and a number that comes once in 2^64. It
  * is a name and no secret. */
 static void make_id(char id[ID_LENGTH + 1], struct worker_view *view)
 {
-    static const char digits[] = "0123456789abcdef";
     const uint64_t halves[] = {view->names_begin, prng_next(&view->names)};
-    for (size_t i = 0; i < ID_LENGTH; i++)
-        id[i] = digits[halves[i / 16] >> (60 - i % 16 * 4) & 15];
+    for (size_t i = 0; i < 4; i++)
+        put_hex8(id + 8 * i, (uint32_t)(halves[i / 2] >> i % 2 * 32));
     id[ID_LENGTH] = '\0';
 }
 
@@ -335,11 +352,11 @@ static void set_id(struct relay *relay)
     bool fine = length > 0 && length < sizeof relay->id;
     for (size_t i = 0; fine && i < length; i++)
         fine = given[i] > 0x20 && given[i] < 0x7f;
-    if (fine) {
+    if (fine)
         memcpy(relay->id, given, length + 1);
-        return;
-    }
-    make_id(relay->id, relay->view);
+    else
+        make_id(relay->id, relay->view);
+    relay->id_length = (uint32_t)(fine ? length : ID_LENGTH);
 }
 
 /* The client went away. */
@@ -360,6 +377,8 @@ static struct relay *relay_create(struct gateway_worker *worker, struct http_req
     relay->request = request;
     relay->began_ns = clock_monotonic_ns();
     set_id(relay);
+    if (relay->view->tracer)
+        relay_trace_begin(relay);
     figure_add(relay->view->figures, FIGURE_OPEN, 1);
     http_request_on_cancel(request, on_cancel, relay);
     return relay;

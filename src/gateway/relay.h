@@ -35,6 +35,8 @@ struct relay_care;
 struct relay_guard;
 struct relay_limits;
 struct record_entry;
+struct relay_trace;
+struct shadow_pair;
 struct token_tail;
 struct usage_ask;
 struct usage_strip;
@@ -63,6 +65,7 @@ struct relay_attempt {
     int64_t version;
     int64_t began_ns;
     bool streamed; /* the body is passed on in pieces */
+    int part;      /* of the trace's record, from 1; 0: none */
 };
 
 /* See answer.h. */
@@ -116,12 +119,16 @@ struct relay {
     char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;
-    char id[RELAY_ID_BYTES]; /* X-Request-ID */
+    struct relay_trace *trace; /* see relay_trace.h, in the request's arena; NULL: no collector */
+    char id[RELAY_ID_BYTES];   /* X-Request-ID */
+    uint32_t id_length;
     int64_t began_ns;
-    int64_t turned_ns;         /* when the service that is asked now was; 0: at the beginning */
-    int64_t wait_until_ms;     /* monotonic; 0: it has not waited yet */
-    enum route_arm arm;        /* that it was drawn for */
-    bool is_held, is_measured; /* see relay_hold.h */
+    int64_t turned_ns;          /* when the service that is asked now was; 0: at the beginning */
+    int64_t wait_until_ms;      /* monotonic; 0: it has not waited yet */
+    enum route_arm arm;         /* that it was drawn for */
+    bool shadowed;              /* a copy of it goes to the canary.. */
+    struct shadow_pair *shadow; /* ..and is under way: see relay_shadow.h */
+    bool is_held, is_measured;  /* see relay_hold.h */
     int64_t hold_until_ms, held_bytes;
     int sent; /* attempts that reached a replica */
     int retries;
@@ -134,12 +141,13 @@ struct relay {
     struct relay_usage usage;
     struct relay_attempt attempt;
     struct relay_answer answer;
-    struct relay_cache *cache;   /* see relay_cache.h; NULL: not asked */
-    bool cache_passed;           /* what is there to say was said */
-    struct relay_guard *guard;   /* see relay_guard.h; NULL: nothing was looked at */
-    struct record_entry *record; /* see relay_record.h; NULL: none is made */
-    struct relay_limits *limits; /* see relay_limits.h; NULL: there are none for it */
-    struct relay_care *care;     /* see relay_care.h; NULL: nothing of it was asked for */
+    struct relay_cache *cache;      /* see relay_cache.h; NULL: not asked */
+    bool cache_passed;              /* what is there to say was said */
+    struct relay_guard *guard;      /* see relay_guard.h; NULL: nothing was looked at */
+    struct record_entry *secondary; /* see relay_secondary.h; NULL: none is made */
+    struct record_entry *record;    /* see relay_record.h; NULL: none is made */
+    struct relay_limits *limits;    /* see relay_limits.h; NULL: there are none for it */
+    struct relay_care *care;        /* see relay_care.h; NULL: nothing of it was asked for */
     struct relay_turn turn;
     int64_t retry_after_s;      /* of a 503 or 429; 0: as usual */
     struct batch_member *batch; /* see relay_batch.h; NULL: it is in none */
@@ -176,7 +184,7 @@ enum stage_result {
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
 void relay_choose_again(struct relay *relay);
-/* Another service is asked: back to the rights that hold there. */
+/* Another service is asked: back to its labels, and the rights that hold there. */
 void relay_enter_service(struct relay *relay);
 
 /* Puts it among those that wait: relay_go is called with the next table of routes, and after so
@@ -199,6 +207,8 @@ void relay_body_let_go(struct relay *relay);
 
 /* Begins an attempt at relay->picked. */
 enum stage_result relay_stage_forward(struct relay *relay);
+/* What a replica is asked for: the path without the version, in the request's arena. */
+const char *relay_upstream_target(struct relay *relay);
 /* A piece of a streamed request's body, or its end (bytes NULL). */
 void relay_forward_piece(struct relay *relay, const char *bytes, size_t length);
 /* Gives an attempt up, if there is one. failed: the replica is to blame. */
@@ -218,6 +228,8 @@ void relay_attempt_close(struct relay *relay, bool failed);
  */
 void relay_attempt_late(struct relay *relay);
 
+/* Takes the score of an answer. */
+enum stage_result relay_feedback(struct relay *relay);
 /* Answers what the gateway itself knows: health, lists. */
 enum stage_result relay_answer_here(struct relay *relay);
 

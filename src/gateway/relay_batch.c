@@ -7,6 +7,7 @@
 #include "gateway/answer.h"
 #include "gateway/balance.h"
 #include "gateway/batch_internal.h"
+#include "gateway/relay_trace.h"
 #include "wire/http.h"
 
 #include <assert.h>
@@ -59,6 +60,9 @@ static void note_attempt(struct relay *relay, const struct batch_member *member)
     relay->times.model_ns += member->call_ns;
     relay->times.batch_size = member->batch_size;
     relay->times.batch_micro = member->batch_micro;
+    if (relay->trace)
+        relay_trace_batch_over(relay, member->began_ns, member->began_ns + member->call_ns,
+            member->verdict == BATCH_ANSWERED ? member->status : 0, member->batch_size);
 }
 
 static void answer_member(struct relay *relay, struct batch_member *member)
@@ -299,6 +303,8 @@ static struct batch_member *member_create(struct relay *relay, enum batch_form f
     member->version = relay->target.version;
     member->priority = relay->turn.level;
     terms_hold(member->terms, member->home_number);
+    if (relay->trace)
+        relay_trace_batch_begin(relay, member->trace_parent);
     return member;
 }
 

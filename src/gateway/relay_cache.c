@@ -339,7 +339,9 @@ static enum stage_result give_again(struct relay *relay)
 
 enum stage_result relay_stage_cache(struct relay *relay)
 {
-    if (relay->terms->options.cache.ttl_ms == 0 || relay->cache_passed)
+    /* What is on trial is asked each time, and its answers are given to nobody else. */
+    if (relay->terms->options.cache.ttl_ms == 0 || relay->cache_passed ||
+        relay->arm != ROUTE_ARM_MAIN)
         return STAGE_DONE;
     if (!relay->cache && (!relay->target.has_body || !relay->body.ended || !ask(relay)))
         return STAGE_DONE;

@@ -6,6 +6,7 @@
 #include "gateway/labels.h"
 #include "gateway/measure.h"
 #include "gateway/relay.h"
+#include "gateway/relay_trace.h"
 #include "wire/http.h"
 
 #include <string.h>
@@ -27,8 +28,11 @@ void relay_wait_over(struct relay *relay)
     struct relay_times *times = &relay->times;
     if (times->since_ns == 0)
         return;
+    int64_t now_ns = clock_monotonic_ns();
     if (times->what == WAIT_QUEUE)
-        times->queue_ns += clock_monotonic_ns() - times->since_ns;
+        times->queue_ns += now_ns - times->since_ns;
+    if (relay->trace)
+        relay_trace_waited(relay, times->what, times->since_ns, now_ns);
     times->since_ns = 0;
 }
 

@@ -5,10 +5,12 @@
 #include "base/memory.h"
 #include "gateway/access_log.h"
 #include "gateway/answer.h"
+#include "gateway/feedback.h"
 #include "gateway/log_line.h"
 #include "gateway/relay_care.h"
 #include "gateway/relay_hold.h"
 #include "gateway/relay_limits.h"
+#include "gateway/relay_trace.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
 
@@ -109,7 +111,7 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
     char text[LOG_LINE_BYTES];
     struct log_line line = {
-        .wall_ms = clock_wall_ms(),
+        .wall_ms = clock_wall_about_ms(),
         .id = relay->id,
         .key = relay->key_id,
         .method = http_request_method(relay->request),
@@ -134,29 +136,42 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     access_log_write(relay->view->log, text, length);
 }
 
-/* For the service that is asked now, and its limits. */
-static void account_service(struct relay *relay, enum relay_end end, int64_t now_ns)
+/* Of arms alone: a score for another answer would decide nothing. */
+static void note_for_scores(const struct relay *relay)
 {
-    const struct relay_tokens tokens = reported_tokens(relay);
-    relay_count(relay, end, now_ns, &tokens);
+    if (relay->attempt.counts && relay->retries == 0 && relay->answer.status < 300)
+        feedback_note(relay->view->feedback, relay->id, relay->key_id, relay->attempt.counts);
+}
+
+/* For the service that is asked now, and its limits. */
+static void account_service(
+    struct relay *relay, enum relay_end end, int64_t now_ns, const struct relay_tokens *tokens)
+{
+    relay_count(relay, end, now_ns, tokens);
     if (relay->limits)
-        relay_limits_settle(relay, end, tokens.known, tokens.input, tokens.output);
+        relay_limits_settle(relay, end, tokens->known, tokens->input, tokens->output);
     if (relay->care)
         relay_care_counted(relay, end);
     relay_load_end(relay, end, now_ns);
+    if (relay->arm != ROUTE_ARM_MAIN)
+        note_for_scores(relay);
 }
 
 void relay_account_try(struct relay *relay)
 {
-    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns());
+    const struct relay_tokens tokens = reported_tokens(relay);
+    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns(), &tokens);
 }
 
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
     int64_t now_ns = clock_monotonic_ns();
+    const struct relay_tokens tokens = reported_tokens(relay);
     if (relay->terms && !(relay->care && relay->care->counted))
-        account_service(relay, end, now_ns);
+        account_service(relay, end, now_ns, &tokens);
+    if (relay->trace)
+        relay_trace_end(relay, end, now_ns, &tokens);
     figure_add(figures, FIGURE_REQUESTS, 1);
     if (end == RELAY_BROKEN || relay->answer.status >= 500)
         figure_add(figures, FIGURE_FAILED, 1);

@@ -4,6 +4,7 @@
 #include "gateway/relay.h"
 #include "gateway/relay_batch.h"
 #include "gateway/relay_care.h"
+#include "gateway/relay_trace.h"
 #include "gateway/relay_usage.h"
 
 #include "base/clock.h"
@@ -63,32 +64,43 @@ static uint64_t dropped_of_request(const struct relay *relay)
     return DROPPED_OF_REQUEST | (read ? HTTP_NAME_BIT(HTTP_NAME_ACCEPT_ENCODING) : 0);
 }
 
+/* Whoever gave it the name, it may be sent: see set_id. */
+static struct http_field id_field(const struct relay *relay)
+{
+    static const char name[] = "X-Request-ID";
+    return (struct http_field){
+        name, relay->id, true, HTTP_NAME_X_REQUEST_ID, sizeof name - 1, relay->id_length};
+}
+
 static struct http_field *request_fields(struct relay *relay, size_t *ret_count)
 {
     struct http_field field;
     size_t all = 0, count = 0;
     while (http_request_header_at(relay->request, all, &field))
         all++;
-    struct http_field *fields =
-        arena_alloc(http_request_arena(relay->request), all + 2, sizeof *fields);
+    struct http_field *fields = arena_alloc(
+        http_request_arena(relay->request), all + 2 + RELAY_TRACE_FIELDS, sizeof *fields);
     bool connection = http_request_known(relay->request, HTTP_NAME_CONNECTION) != NULL;
     uint64_t dropped = dropped_of_request(relay);
     for (size_t i = 0; http_request_header_at(relay->request, i, &field); i++) {
         if (!http_name_among(field.known, dropped) &&
             !(connection && connection_names(relay->request, field.name)) &&
             !(relay->care && field.known == HTTP_NAME_OTHER &&
-                relay_deadline_owns(relay, field.name)))
+                relay_deadline_owns(relay, field.name)) &&
+            !(relay->trace && relay_trace_replaces(field.name)))
             fields[count++] = field;
     }
-    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    fields[count++] = id_field(relay);
     if (relay->care)
         count += relay_deadline_field(relay, &fields[count]);
+    if (relay->trace)
+        count += relay_trace_fields(relay, fields + count);
     *ret_count = count;
     return fields;
 }
 
 /* The path without the version, which is the gateway's business: a replica serves one. */
-static const char *upstream_target(struct relay *relay)
+const char *relay_upstream_target(struct relay *relay)
 {
     struct arena *arena = http_request_arena(relay->request);
     const char *query = strchr(http_request_target(relay->request), '?');
@@ -108,24 +120,31 @@ static const char *upstream_target(struct relay *relay)
 /* ---- attempts -------------------------------------------------------------------------------- */
 
 /* What the attempt says of its replica. */
-static void note_outcome(struct relay *relay, bool failed)
+static void note_outcome(struct relay *relay, bool failed, int64_t now_ns)
 {
-    replica_state_outcome(relay->attempt.state, failed, relay->terms->options.routing.failures,
-        clock_monotonic_ns() / 1000000);
+    replica_state_outcome(
+        relay->attempt.state, failed, relay->terms->options.routing.failures, now_ns / 1000000);
 }
 
 /* The exchange has ended by itself: it must not be cancelled any more. */
-void relay_attempt_close(struct relay *relay, bool failed)
+static void attempt_close(struct relay *relay, bool failed, int64_t now_ns)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    int64_t took_ns = clock_monotonic_ns() - attempt->began_ns;
+    int64_t took_ns = now_ns - attempt->began_ns;
     attempt->exchange = NULL;
+    if (relay->trace)
+        relay_trace_attempt_over(relay, now_ns, failed ? 0 : relay->answer.status);
     usage_add(&attempt->counts->busy_us, (uint64_t)took_ns / 1000);
     relay->times.model_ns += took_ns;
     if (relay->batch_counts)
         relay_batch_attempt_over(relay);
     replica_state_done(attempt->state, failed);
     attempt->state = NULL;
+}
+
+void relay_attempt_close(struct relay *relay, bool failed)
+{
+    attempt_close(relay, failed, clock_monotonic_ns());
 }
 
 void relay_attempt_end(struct relay *relay, bool failed)
@@ -141,7 +160,7 @@ void relay_attempt_end(struct relay *relay, bool failed)
 void relay_attempt_late(struct relay *relay)
 {
     if (relay->attempt.exchange)
-        note_outcome(relay, true);
+        note_outcome(relay, true, clock_monotonic_ns());
     relay_attempt_end(relay, true);
 }
 
@@ -171,15 +190,15 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     const char *text, void *context)
 {
     struct relay *relay = context;
-    (void)exchange;
+    int64_t now_ns = http_exchange_now_ns(exchange);
     struct replica_state *state = relay->attempt.state;
     if (failure == HTTP_FAILED_CONNECT)
-        replica_state_refused(state, clock_monotonic_ns() / 1000000);
+        replica_state_refused(state, now_ns / 1000000);
     else
         relay->sent++;
     if (failure != HTTP_FAILED_CONNECT && failure != HTTP_FAILED_STALE)
-        note_outcome(relay, true);
-    relay_attempt_close(relay, true);
+        note_outcome(relay, true, now_ns);
+    attempt_close(relay, true, now_ns);
     if (relay->care && relay_hedge_takes_over(relay))
         return;
     if (relay->care)
@@ -215,7 +234,7 @@ static struct http_field *answer_fields(
         field.value = arena_strndup(arena, field.value, field.value_length);
         fields[count++] = field;
     }
-    fields[count++] = (struct http_field){"X-Request-ID", relay->id};
+    fields[count++] = id_field(relay);
     *ret_count = count;
     return fields;
 }
@@ -237,9 +256,8 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
     static const struct answer_source source = {pause_exchange, resume_exchange};
     struct relay *relay = context;
     size_t count;
-    (void)exchange;
     relay->sent++;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t now_ns = http_exchange_now_ns(exchange);
     replica_state_answered(relay->attempt.state);
     replica_state_measure(
         relay->attempt.state, (now_ns - relay->attempt.began_ns) / 1000, now_ns / 1000000);
@@ -263,9 +281,9 @@ static void on_answer_piece(
 
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
-    (void)exchange;
-    note_outcome(context, ((struct relay *)context)->answer.status >= 500);
-    relay_attempt_close(context, false);
+    int64_t now_ns = http_exchange_now_ns(exchange);
+    note_outcome(context, ((struct relay *)context)->answer.status >= 500, now_ns);
+    attempt_close(context, false, now_ns);
     answer_end(context);
 }
 
@@ -301,6 +319,8 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     attempt->version = replica->route->version;
     attempt->began_ns = clock_monotonic_ns();
     attempt->streamed = !relay->body.ended;
+    if (relay->trace)
+        relay_trace_attempt(relay, attempt->began_ns);
     replica_state_begin(replica->state);
     if (relay->batch_counts)
         relay_batch_attempt_begun(relay);
@@ -312,7 +332,7 @@ static void begin_exchange(struct relay *relay, struct http_endpoint *endpoint,
     struct relay_attempt *attempt = &relay->attempt;
     struct relay_body *body = &relay->body;
     struct http_exchange_request request = {.method = http_request_method(relay->request),
-        .target = upstream_target(relay),
+        .target = relay_upstream_target(relay),
         .streamed = attempt->streamed,
         .timeout_ms = relay->terms->options.timeout_ms};
     request.fields = request_fields(relay, &request.field_count);

@@ -163,6 +163,7 @@ enum stage_result relay_answer_here(struct relay *relay)
         [ASK_MODEL_READY] = answer_model_ready,
         [ASK_MODEL_LIST] = answer_model_list,
         [ASK_MODEL_ENTRY] = answer_model_entry,
+        [ASK_FEEDBACK] = relay_feedback,
     };
     return answers[relay->target.ask](relay);
 }

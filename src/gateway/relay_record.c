@@ -22,21 +22,17 @@ static uint64_t draw(struct worker_view *view)
     return number ^ number >> 31;
 }
 
-static bool is_drawn(struct relay *relay)
+bool relay_record_draw(struct worker_view *view, int64_t sample_micro)
 {
-    if (!relay->terms || relay->terms->options.record.sample_micro == 0 || !relay->view->recorder ||
-        !relay->target.has_body)
-        return false;
-    return draw(relay->view) % 1000000 < (uint64_t)relay->terms->options.record.sample_micro;
+    return draw(view) % 1000000 < (uint64_t)sample_micro;
 }
 
-/* Whether the request is one whose record can be looked at and replayed. */
-static bool is_fit(const struct relay *relay)
+/* Whether the request is one whose record can be looked at and asked again. */
+static bool is_fit(const struct relay *relay, int64_t body_bytes_max)
 {
-    const struct service_record *options = &relay->terms->options.record;
     return relay->body.ended && !relay->body.let_go &&
-           relay->body.held.length <= (size_t)options->body_bytes_max &&
-           relay->answer.length <= options->body_bytes_max &&
+           relay->body.held.length <= (size_t)body_bytes_max &&
+           relay->answer.length <= body_bytes_max &&
            !http_request_header(relay->request, "Inference-Header-Content-Length");
 }
 
@@ -59,7 +55,6 @@ static const char *without(const struct relay *relay)
 
 static void describe(const struct relay *relay, struct record_entry *entry)
 {
-    const struct service_record *options = &relay->terms->options.record;
     const char *type = http_request_header(relay->request, "Content-Type");
     bool by_body = relay->target.ask == ASK_FORWARD_BODY;
     snprintf(entry->service, sizeof entry->service, "%s", relay->terms->service);
@@ -72,26 +67,36 @@ static void describe(const struct relay *relay, struct record_entry *entry)
     entry->replica = relay->attempt.replica;
     entry->status = relay->answer.status;
     entry->without = without(relay);
-    entry->bytes_max = options->bytes_max;
-    entry->keep_ms = options->keep_ms;
     strbuf_append(&entry->request, strbuf_text(&relay->body.held), relay->body.held.length);
+}
+
+struct record_entry *relay_record_start(struct relay *relay, int64_t body_bytes_max, int64_t copies)
+{
+    struct recorder *recorder = relay->view->recorder;
+    struct record_entry *entry = recorder_begin(recorder, copies * body_bytes_max);
+    if (entry && !is_fit(relay, body_bytes_max)) {
+        recorder_give_up(recorder, entry, true);
+        return NULL;
+    }
+    if (entry)
+        describe(relay, entry);
+    return entry;
 }
 
 static bool record_begin(struct relay *relay)
 {
-    if (!is_drawn(relay))
+    if (!relay->terms || relay->terms->options.record.sample_micro == 0 || !relay->view->recorder ||
+        !relay->target.has_body)
         return false;
-    struct recorder *recorder = relay->view->recorder;
-    struct record_entry *entry =
-        recorder_begin(recorder, 2 * relay->terms->options.record.body_bytes_max);
-    if (!entry)
+    const struct service_record *options = &relay->terms->options.record;
+    if (!relay_record_draw(relay->view, options->sample_micro))
         return false;
-    if (!is_fit(relay)) {
-        recorder_give_up(recorder, entry, true);
+    relay->record = relay_record_start(relay, options->body_bytes_max, 2);
+    if (!relay->record)
         return false;
-    }
-    describe(relay, entry);
-    relay->record = entry;
+    relay->record->shelf = RECORD_REQUESTS;
+    relay->record->bytes_max = options->bytes_max;
+    relay->record->keep_ms = options->keep_ms;
     return true;
 }
 
@@ -114,7 +119,7 @@ static bool has_text(const struct strbuf *body, const char *text)
 }
 
 /* A client that writes its key into what it asks is not to find it on a disk. */
-static bool has_key(const struct relay *relay, const struct record_entry *entry)
+bool relay_record_has_key(const struct relay *relay, const struct record_entry *entry)
 {
     const char *bearer = http_request_header(relay->request, "Authorization");
     const char *keys[] = {http_request_header(relay->request, "X-API-Key"),
@@ -122,7 +127,7 @@ static bool has_key(const struct relay *relay, const struct record_entry *entry)
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         if (keys[i] && keys[i][0] &&
             (has_text(&entry->request, keys[i]) || has_text(&entry->answer, keys[i]) ||
-                strstr(entry->id, keys[i])))
+                has_text(&entry->light, keys[i]) || strstr(entry->id, keys[i])))
             return true;
     }
     return false;
@@ -137,7 +142,7 @@ static bool record_end(struct relay *relay)
     relay->record = NULL;
     entry->first_us = (relay->answer.first_ns - began) / 1000;
     entry->total_us = (clock_monotonic_ns() - began) / 1000;
-    if (has_key(relay, entry))
+    if (relay_record_has_key(relay, entry))
         recorder_give_up(relay->view->recorder, entry, true);
     else
         recorder_take(relay->view->recorder, entry);

@@ -122,17 +122,18 @@ static void leave_service(struct relay *relay)
     relay_guard_free(relay);
     relay_usage_free(relay);
     terms_drop(relay->terms, relay->view->number);
+    relay->times = (struct relay_times){0};
     relay->answer = (struct relay_answer){0};
     relay->attempt = (struct relay_attempt){0};
     relay->turn = (struct relay_turn){0};
     relay->tried = (struct balance_tried){0};
     relay->prefix = NULL;
-    relay->arm = ROUTE_ARM_MAIN;
     relay->labels = NULL;
-    relay->times = (struct relay_times){0};
     relay->wait_until_ms = 0;
     relay->retry_after_s = 0;
     relay->sent = 0;
+    relay->arm = ROUTE_ARM_MAIN;
+    relay->shadowed = false;
     relay->again = relay->batch_counts = relay->batch_passed = false;
     relay->care->hedge.state = HEDGE_NONE;
 }

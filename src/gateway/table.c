@@ -147,7 +147,7 @@ void replica_state_begin(struct replica_state *state)
 {
     atomic_fetch_add_explicit(&state->outstanding, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&state->requests, 1, memory_order_relaxed);
-    atomic_store_explicit(&state->last_ms, clock_wall_ms(), memory_order_relaxed);
+    atomic_store_explicit(&state->last_ms, clock_wall_about_ms(), memory_order_relaxed);
 }
 
 void replica_state_done(struct replica_state *state, bool failed)

@@ -37,6 +37,7 @@ static const struct row {
     {"GET", "/v1/models/*", PROTOCOL_OPENAI, ASK_MODEL_ENTRY, ""},
     {"POST", "/v1/completions", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/completions"},
     {"POST", "/v1/embeddings", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/embeddings"},
+    {"POST", "/v1/feedback", PROTOCOL_OPENAI, ASK_FEEDBACK, ""},
     {"POST", "/v1/responses", PROTOCOL_OPENAI, ASK_FORWARD_BODY, "/v1/responses"},
 };
 

@@ -19,6 +19,7 @@ enum ask {
     ASK_MODEL_READY,  /* answered here: whether a replica is there */
     ASK_MODEL_LIST,   /* of the OpenAI API */
     ASK_MODEL_ENTRY,  /* one of them */
+    ASK_FEEDBACK,     /* a score for an answer */
     ASK_FORWARD_PATH, /* to a replica of the service that the path names */
     ASK_FORWARD_BODY, /* to a replica of the service that the body names */
 };

@@ -56,6 +56,7 @@ struct service_state {
     struct prefix_map *prefixes; /* see prefix.h; NULL: no terms of it ask for affinity */
     struct label_sets *labels;   /* see labels.h; NULL: no terms of it name any */
     struct measures measures;
+    atomic_uint_fast64_t secondary_spent; /* see secondary.h */
     struct service_state *next;
     struct service_counts counts[GATEWAY_WORKERS_MAX];
 };

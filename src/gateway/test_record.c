@@ -140,6 +140,7 @@ static void test_cursors_and_names_that_are_none_are_refused(void **state)
 
 static void fill_entry(struct record_entry *entry, const char *request, const char *answer)
 {
+    entry->shelf = RECORD_REQUESTS;
     snprintf(entry->service, sizeof entry->service, "vision/digits");
     snprintf(entry->id, sizeof entry->id, "id-1");
     snprintf(entry->path, sizeof entry->path, "/v1/chat/completions");
@@ -258,7 +259,7 @@ static void test_a_recording_is_written_bounded_and_read_back(void **state)
     for (int i = 0; i < 200; i++)
         record_one(recorder, request, 256 << 10);
     recorder_close(recorder);
-    snprintf(path, sizeof path, "%s/vision/digits", folder);
+    snprintf(path, sizeof path, "%s/recordings/vision/digits", folder);
     if (access(path, F_OK) < 0)
         skip(); /* Hyperscan is not there: nothing is recorded */
     assert_true(folder_bytes(path, &files) <= 256 << 10);
@@ -284,7 +285,7 @@ static void test_what_is_over_goes_whoever_wrote_it(void **state)
     char path[256], old[512], new[512];
     struct timespec past[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     (void)state;
-    snprintf(path, sizeof path, "%s/gone/service", folder);
+    snprintf(path, sizeof path, "%s/verdicts/gone/service", folder);
     assert_int_equal(file_make_dirs(path, 0700, NULL), 0);
     snprintf(old, sizeof old, "%s/000000000000001-00000000000000aa-60000.rec", path);
     snprintf(new, sizeof new, "%s/000000000000002-00000000000000aa-60000.rec", path);

@@ -304,7 +304,7 @@ static void test_files_of_older_and_newer_gateways_are_read_as_far_as_they_are_k
         assert_int_equal(kept.counts.requests, 1);
         assert_int_equal(kept.counts.latency[23], USAGE_COUNTERS_1);
         assert_int_equal(kept.counts.cache_hits, i == 0 ? 0 : USAGE_COUNTERS_1 + 1);
-        assert_int_equal(kept.counts.batch_calls_micro, i == 0 ? 0 : USAGE_COUNTERS);
+        assert_int_equal(kept.counts.scores[10], i == 0 ? 0 : USAGE_COUNTERS);
     }
 }
 

@@ -26,6 +26,7 @@ enum {
     STEP = 64,                    /* records whose space is allocated together */
     OVERFLOW = 256,               /* the last records are kept for what does not fit */
     SLOTS = USAGE_SERIES_MAX * 2, /* a power of two: half empty at worst */
+    RECENT = 256,
 };
 
 #define OTHER "other"
@@ -38,6 +39,7 @@ struct usage_file {
     /* Open addressing over record numbers plus one, keyed so that names cannot aim for collisions.
      */
     uint16_t slots[SLOTS];
+    uint16_t recent[RECENT]; /* the same numbers; 0: none */
     unsigned char hash_key[crypto_shorthash_KEYBYTES];
 };
 
@@ -146,6 +148,15 @@ static uint64_t hash_of(const struct usage_file *file, const struct texts *texts
     return hash;
 }
 
+/* The one that was asked for last of those that share a place: nearly always the same again, which
+ * saves the hash. */
+static uint16_t *recent_of(struct usage_file *file, const struct texts *texts)
+{
+    return &file->recent[(texts->replica ^ (uint64_t)texts->version << 3 ^
+                             (uint64_t)(unsigned char)texts->text[1][0] << 5) %
+                         RECENT];
+}
+
 static uint16_t *slot_of(struct usage_file *file, const struct texts *texts)
 {
     for (size_t i = hash_of(file, texts) % SLOTS;; i = (i + 1) % SLOTS) {
@@ -169,6 +180,9 @@ static void copy_series(struct usage_series *series, const struct texts *texts)
 static struct usage_counts *find_or_add(
     struct usage_file *file, const struct texts *texts, size_t kept)
 {
+    uint16_t *recent = recent_of(file, texts);
+    if (*recent != 0 && is_series(&file->map->records[*recent - 1].series, texts))
+        return &file->map->records[*recent - 1].counts;
     uint16_t *slot = slot_of(file, texts);
     if (*slot == 0) {
         if (file->count + kept >= USAGE_SERIES_MAX || !allocate_to(file, file->count + 1))
@@ -178,6 +192,7 @@ static struct usage_counts *find_or_add(
         __atomic_store_n(&record->state, USAGE_PUBLISHED, __ATOMIC_RELEASE);
         *slot = (uint16_t)++file->count;
     }
+    *recent = *slot;
     return &file->map->records[*slot - 1].counts;
 }
 

@@ -66,6 +66,9 @@ struct usage_counts {
     uint64_t batched;     /* requests that were in a batch, of one or more */
     uint64_t batch_sizes; /* of the batches that these were in, summed over requests */
     uint64_t batch_calls_micro; /* calls in millionths: each request has its part of its batch's */
+    uint64_t compared;          /* of a replica that gets copies: its answers that were compared */
+    uint64_t differing;         /* those of them that differ from what the client got */
+    uint64_t scores[11];        /* that clients posted for answers of this replica: 0, 0.1 .. 1 */
 };
 _Static_assert(sizeof(struct usage_counts) % sizeof(uint64_t) == 0, "counters only");
 

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "gateway/cache.h"
+#include "gateway/feedback.h"
 #include "gateway/key_memo.h"
 #include "gateway/limit_shared.h"
 #include "gateway/post.h"
@@ -13,6 +14,8 @@
 #include "gateway/relay_batch.h"
 #include "gateway/relay_cache.h"
 #include "gateway/relay_guard.h"
+#include "gateway/secondary.h"
+#include "gateway/shadow.h"
 #include "gateway/usage.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
@@ -31,7 +34,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { CONNECTIONS_MAX = 8192, CONNECTIONS_PER_PEER_MAX = 2048 };
+enum { CONNECTIONS_MAX = 16384, CONNECTIONS_PER_PEER_MAX = 2048 };
 
 struct gateway_worker {
     struct worker_view view;
@@ -310,6 +313,9 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
      * are only kept for the moment: those that are not used are closed. */
     const struct http_agent_options agent = {.idle_max = 512};
     worker->agent = http_agent_create(worker->view.base, &agent);
+    worker->view.shadows = shadow_sender_create(worker);
+    worker->view.feedback = feedback_create();
+    worker->view.secondary = secondary_create(worker);
     if (usage_file_create(worker->options.usage_folder, worker->options.incarnation,
             worker->options.number, &worker->view.usage, err) < 0)
         return -1;
@@ -325,7 +331,10 @@ static void worker_close(struct gateway_worker *worker)
     limit_shared_close(worker->view.shared);
     post_box_close(worker->box);
     batcher_destroy(worker->view.batcher);
+    shadow_sender_destroy(worker->view.shadows);
+    feedback_destroy(worker->view.feedback);
     cache_destroy(worker->view.cache);
+    secondary_destroy(worker->view.secondary);
     if (worker->view.table)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
@@ -370,6 +379,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.number = options->number;
     worker->view.figures = &worker->figures;
     worker->view.log = options->log;
+    worker->view.tracer = options->tracer;
     worker->view.recorder = options->recorder;
     worker->view.draws = (uint64_t)clock_monotonic_ns() ^ (uint64_t)options->number << 56;
     worker->view.keep_alive_ms = options->keep_alive_ms;

@@ -17,6 +17,7 @@ struct access_log;
 struct batcher;
 struct cache;
 struct event_base;
+struct feedback;
 struct guard_worker;
 struct http_endpoint;
 struct key_memo;
@@ -24,8 +25,11 @@ struct limit_shared;
 struct limit_shared_options;
 struct post_office;
 struct recorder;
+struct secondary;
 struct redis_library;
 struct relay;
+struct tracer;
+struct shadow_sender;
 struct usage_file;
 
 enum {
@@ -54,7 +58,8 @@ struct worker_options {
     struct post_office *office;
     struct redis_library *redis; /* NULL: no counters are shared */
     const struct limit_shared_options *shared;
-    int main_fd; /* an eventfd of the main thread: there is news */
+    struct tracer *tracer; /* NULL: no collector */
+    int main_fd;           /* an eventfd of the main thread: there is news */
 };
 
 /* What a worker counts. To add one: its name here, and a line in figures.c. */
@@ -71,6 +76,10 @@ enum figure {
     FIGURE_CACHE_EVICTED,
     FIGURE_CACHE_ENTRIES, /* now */
     FIGURE_CACHE_BYTES,   /* now */
+    FIGURE_SHADOW_COMPARED,
+    FIGURE_SHADOW_DIFFERING,
+    FIGURE_SHADOW_DROPPED,
+    FIGURE_SCORES,
     FIGURE_GUARD_FOUND,
     FIGURE_GUARD_REDACTED,
     FIGURE_GUARD_REFUSED,
@@ -83,6 +92,9 @@ enum figure {
     FIGURE_HEDGE_WON,
     FIGURE_CASCADE_SMALL,
     FIGURE_CASCADE_LARGE,
+    FIGURE_SECONDARY_ASKED,
+    FIGURE_SECONDARY_DROPPED,
+    FIGURE_SECONDARY_FAILED,
     FIGURES,
 };
 
@@ -116,15 +128,19 @@ struct worker_view {
     struct key_memo *keys;      /* those that were found last */
     struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
     struct recorder *recorder;
-    uint64_t draws; /* of what is recorded */
+    struct secondary *secondary; /* who is asked afterwards */
+    uint64_t draws;              /* of what is recorded */
     struct access_log *log;
+    struct tracer *tracer; /* see trace.h; NULL: no collector */
     struct worker_figures *figures;
     int64_t keep_alive_ms;
     uint64_t names_begin; /* names of requests that bring none, see make_id */
     struct prng names;
-    struct log_moment moment; /* of the lines in the access log */
-    uint64_t turn;            /* balance_pick's */
-    struct prng split;        /* draws arms; 0: not seeded yet */
+    struct log_moment moment;      /* of the lines in the access log */
+    uint64_t turn;                 /* balance_pick's */
+    struct prng split;             /* draws arms; 0: not seeded yet */
+    struct shadow_sender *shadows; /* copies of requests */
+    struct feedback *feedback;     /* requests that may get a score */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
     bool draining;

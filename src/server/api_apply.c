@@ -19,6 +19,7 @@ struct apply_item {
     struct manifest manifest;
     struct submit_plan plan;
     uint64_t job;
+    struct doc *unused; /* paths that have no effect */
 };
 
 struct apply {
@@ -48,8 +49,10 @@ static void decode_objects(struct apply *apply)
         struct apply_item *item = &apply->items[apply->count];
         struct field_errors *own = arena_alloc(arena, 1, sizeof *own);
         item->index = i;
-        if (manifest_decode(arena, object, &lookup, &item->manifest, own) == 0)
+        if (manifest_decode(arena, object, &lookup, &item->manifest, own) == 0) {
+            item->unused = manifest_unused(arena, object, item->manifest.kind);
             apply->count++;
+        }
         for (size_t e = 0; e < own->count; e++)
             field_errors_add(&apply->errors, arena,
                 arena_printf(arena, "objects[%zu]%s%s", i, own->items[e].path[0] ? "." : "",
@@ -63,7 +66,7 @@ static void decode_objects(struct apply *apply)
 static void order_items(struct apply *apply)
 {
     static const enum kind order[] = {KIND_CLASS, KIND_RUNTIME, KIND_TEAM, KIND_POOL, KIND_DATASET,
-        KIND_MODEL, KIND_JOB, KIND_SERVICE};
+        KIND_MODEL, KIND_JOB, KIND_SERVICE, KIND_HPA};
     static_assert(ARRAY_LEN(order) == KIND_COUNT, "every kind has its place");
     struct apply_item *sorted = arena_alloc(apply->call->arena, apply->count + 1, sizeof *sorted);
     size_t count = 0;
@@ -134,6 +137,8 @@ static void answer_apply(struct call *call)
         if (item->job)
             doc_set_string(arena, result, "id", names_job_id(item->job, id));
         doc_set(arena, result, "changes", changes_doc(arena, &item->plan.changes));
+        if (item->unused->count > 0)
+            doc_set(arena, result, "unused", item->unused);
     }
     call_answer(call, 200, body);
 }

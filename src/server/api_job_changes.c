@@ -6,6 +6,7 @@
 #include "engine/engine.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/engines.h"
 #include "server/handlers.h"
 #include "server/names.h"
 #include "server/outputs.h"
@@ -168,7 +169,7 @@ static void answer_forget(struct call *call)
     struct error err;
     /* The first element of an array has the outputs of all of them: it goes last. */
     for (size_t i = forgotten->count; i-- > 0;) {
-        if (engine_purge(call->server->engine, forgotten->ids[i], &err) < 0)
+        if (engines_purge(call->server, forgotten->ids[i], &err) < 0)
             log_warn("the files of a forgotten job stay for now: %s", err.text);
     }
     call_answer_empty(call);

@@ -4,9 +4,9 @@
  * With it the log is followed until the attempt has ended; then the job's next attempt is waited
  * for, until the job has ended too. */
 #include "core/core.h"
-#include "engine/engine.h"
 #include "engine/joblog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/handlers.h"
 #include "server/names.h"
 #include "store/store.h"
@@ -57,8 +57,7 @@ static void on_log_gone(void *context)
 
 static void open_attempt(struct log_stream *stream)
 {
-    char *folder =
-        engine_log_folder(stream->server->engine, stream->job, (uint32_t)stream->attempt);
+    char *folder = engines_log_folder(stream->server, stream->job, (uint32_t)stream->attempt);
     joblog_close(stream->reader);
     stream->reader = joblog_open(folder);
     stream->finishing = false;

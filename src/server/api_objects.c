@@ -38,6 +38,10 @@ static void add_status(struct call *call, enum kind kind, const char *name, stru
         doc_set(call->arena, object, "status", status_pool(call->server, call->arena, name));
     else if (kind == KIND_TEAM)
         doc_set(call->arena, object, "status", status_team(call->server, call->arena, name));
+    else if (kind == KIND_HPA)
+        doc_set(call->arena, object, "status",
+            services_hpa_status(
+                call->server->services, call->arena, call->team, strchr(name, '/') + 1));
     else if (kind == KIND_SERVICE)
         doc_set(call->arena, object, "status",
             services_status(
@@ -212,7 +216,7 @@ static int refuse_used(
 /* What belongs to a team goes before it. */
 static int refuse_owner(const struct catalog *catalog, const char *team, struct error *err)
 {
-    static const enum kind kinds[] = {KIND_SERVICE, KIND_MODEL, KIND_DATASET};
+    static const enum kind kinds[] = {KIND_HPA, KIND_SERVICE, KIND_MODEL, KIND_DATASET};
     size_t length = strlen(team);
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
         for (size_t i = 0; i < catalog_count(catalog, kinds[k]); i++) {

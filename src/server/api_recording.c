@@ -2,6 +2,7 @@
 #include "base/quantity.h"
 #include "base/strbuf.h"
 #include "gateway/record_read.h"
+#include "gateway/recorder.h"
 #include "server/context.h"
 #include "server/handlers.h"
 
@@ -39,13 +40,13 @@ static int take_time(
 }
 
 /* Not more than a few MiB are read: the loop is not kept. */
-void api_recording(struct call *call)
+static void answer_page(struct call *call, const char *shelf)
 {
     struct recording recording = {.call = call, .items = doc_list(call->arena)};
     struct record_page page = {.after = http_request_query(call->request, "after")};
     char root[3800], folder[4000];
     struct error err;
-    snprintf(root, sizeof root, "%s/gateway/recordings", call->server->config.data_dir);
+    snprintf(root, sizeof root, "%s/gateway/%s", call->server->config.data_dir, shelf);
     if (call_limit(call, &page.limit, &err) < 0 ||
         take_time(call, "from", 0, &recording.from_ms, &err) < 0 ||
         take_time(call, "to", INT64_MAX, &recording.to_ms, &err) < 0 ||
@@ -62,4 +63,14 @@ void api_recording(struct call *call)
     doc_set_int(call->arena, body, "torn", page.torn);
     doc_set_int(call->arena, body, "damaged", page.damaged + recording.unreadable);
     call_answer(call, 200, body);
+}
+
+void api_recording(struct call *call)
+{
+    answer_page(call, RECORD_REQUESTS);
+}
+
+void api_verdicts(struct call *call)
+{
+    answer_page(call, RECORD_VERDICTS);
 }

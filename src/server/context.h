@@ -10,6 +10,7 @@ struct collector;
 struct catalog;
 struct core;
 struct engine;
+struct engines;
 struct event_base;
 struct exec_sessions;
 struct feed;
@@ -36,7 +37,8 @@ struct server {
     struct store *store;         /* the commit thread's while a commit is under way */
     struct store_reader *reader; /* the loop's */
     struct core *core;           /* replaced when a commit failed: never keep a copy */
-    struct engine *engine;
+    struct engine *engine;       /* of this machine */
+    struct engines *engines;     /* of all pools */
     struct exec_sessions *execs;
     struct catalog *catalog;
     struct tokens *tokens;

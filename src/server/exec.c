@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "core/core.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/handlers.h"
 #include "server/promotions.h"
 #include "server/status.h"
@@ -402,7 +403,7 @@ static int start_command(
         .argv = argv,
         .fds = {theirs[0], theirs[1], theirs[2]},
         .terminal = session->terminal};
-    rc = engine_exec(call->server->engine, attempt, &request, err);
+    rc = engine_exec(engines_with(call->server, attempt), attempt, &request, err);
     close_theirs(theirs);
     return rc;
 }

@@ -45,7 +45,7 @@ call_handler api_version_list, api_version_get, api_version_delete, api_version_
     api_version_reproduce, api_version_variants, api_version_files, api_version_tree,
     api_version_file, api_artifacts_collect;
 /* api_recording.c */
-call_handler api_recording;
+call_handler api_recording, api_verdicts;
 /* api_trials.c */
 call_handler api_trial_open, api_trial_ask;
 /* api_lineage.c */

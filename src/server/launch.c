@@ -7,6 +7,7 @@
 #include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/programs.h"
 #include "server/score.h"
@@ -28,7 +29,9 @@ struct launch_builder {
     struct arena *arena;
     struct launch launch;
     const struct job *job;
-    struct launch_placement here;
+    struct engine *engine;
+    struct launch_placement here;            /* all of them, on this machine */
+    VEC(struct launch_placement) placements; /* at a site, one by one */
     VEC(uint32_t) devices;
     VEC(struct launch_secret) secrets;
     VEC(struct launch_input) inputs;
@@ -57,8 +60,35 @@ static void add_placement(void *context, enum row_kind kind, const void *data)
     }
 }
 
+/* At a site each node is one; what its devices are called there is the site's to say. */
+static void add_site_placement(void *context, enum row_kind kind, const void *data)
+{
+    struct launch_builder *builder = context;
+    const struct core *core = builder->server->core;
+    const struct placement_row *row = data;
+    const struct node_row *node = core_node(core, row->node);
+    (void)kind;
+    uint32_t *devices = arena_alloc(builder->arena, ENGINE_DEVICES_MAX, sizeof *devices);
+    struct launch_placement place = {.node = node ? core_symbol(core, node->name) : "",
+        .first_rank = (uint32_t)row->first_rank,
+        .ranks = (uint32_t)row->ranks,
+        .devices = devices,
+        .device_milli = (uint32_t)row->device_milli};
+    for (uint32_t i = 0; i < ENGINE_DEVICES_MAX; i++) {
+        if (row->devices >> i & 1)
+            devices[place.device_count++] = i;
+    }
+    vec_push(&builder->placements, place);
+}
+
 static void set_placement(struct launch_builder *builder, const struct attempt_row *attempt)
 {
+    if (builder->engine != builder->server->engine) {
+        core_placement_each(builder->server->core, attempt->id, add_site_placement, builder);
+        builder->launch.placements = builder->placements.items;
+        builder->launch.placement_count = builder->placements.count;
+        return;
+    }
     builder->here.node = engine_node(builder->server->engine)->name;
     core_placement_each(builder->server->core, attempt->id, add_placement, builder);
     builder->here.devices = builder->devices.items;
@@ -196,6 +226,8 @@ static void set_numbers(struct launch_builder *builder, const struct attempt_row
                       : job->network == NETWORK_GANG ? ENGINE_NETWORK_GANG
                                                      : ENGINE_NETWORK_NONE;
     launch->grace_ms = (uint64_t)job->grace_ms;
+    if (job->time_limit_ms > 0)
+        launch->walltime_ms = (uint64_t)(job->time_limit_ms + job->grace_ms);
     launch->log_file_bytes = (uint64_t)job->log.max_bytes;
     launch->log_files = (uint32_t)job->log.files;
     launch->snapshot_fd = -1;
@@ -252,6 +284,7 @@ static void builder_finish(struct launch_builder *builder)
     vec_free(&builder->secrets);
     vec_free(&builder->inputs);
     vec_free(&builder->devices);
+    vec_free(&builder->placements);
     if (builder->launch.snapshot_fd >= 0)
         close(builder->launch.snapshot_fd);
 }
@@ -271,7 +304,8 @@ static void add_array_index(struct arena *arena, struct job *job, const struct j
     job->env.items = items;
 }
 
-int launch_attempt(struct server *server, const struct attempt_row *attempt, struct error *err)
+int launch_attempt(struct server *server, struct engine *engine, const struct attempt_row *attempt,
+    struct error *err)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct job_row *row = core_job(server->core, attempt->job);
@@ -285,12 +319,15 @@ int launch_attempt(struct server *server, const struct attempt_row *attempt, str
         return field_errors_summary(errors, err);
     add_array_index(arena, &manifest.job, row);
     score_expand(arena, &manifest.job, row);
-    struct launch_builder builder = {
-        .server = server, .arena = arena, .job = &manifest.job, .launch.snapshot_fd = -1};
+    struct launch_builder builder = {.server = server,
+        .engine = engine,
+        .arena = arena,
+        .job = &manifest.job,
+        .launch.snapshot_fd = -1};
     int rc = fill(&builder, attempt, row, err);
     artifacts_set_wait(server->artifacts, row->id, rc > 0 ? err->text : NULL);
     if (rc == 0)
-        rc = engine_start(server->engine, &builder.launch, err);
+        rc = engine_start(engine, &builder.launch, err);
     builder_finish(&builder);
     return rc;
 }

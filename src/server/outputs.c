@@ -15,6 +15,7 @@
 #include "server/artifacts.h"
 #include "server/compare.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/environment.h"
 #include "server/names.h"
 #include "server/source.h"
@@ -440,7 +441,7 @@ static void drop_folders(const struct taking *taking)
         if (taking->items[i].err.code)
             return;
     }
-    if (engine_outputs_drop(taking->outputs->server->engine, taking->job, &err) < 0)
+    if (engines_outputs_drop(taking->outputs->server, taking->job, &err) < 0)
         log_warn("the folders of outputs that were taken in stay until the job is forgotten: %s",
             err.text);
 }
@@ -520,8 +521,7 @@ static void open_item(struct taking *taking, struct taken *item, const struct do
     item->name = doc_get_string(doc, "name");
     item->kind = model ? KIND_MODEL : KIND_DATASET;
     item->artifact = model ? model : doc_get_string(doc, "dataset");
-    item->fd =
-        engine_output_open(taking->outputs->server->engine, taking->job, item->name, &item->err);
+    item->fd = engines_output_open(taking->outputs->server, taking->job, item->name, &item->err);
     if (item->fd < 0)
         error_prefix(&item->err, "the folder of the output");
     else

@@ -1,5 +1,5 @@
-/* Reconciliation: see reconcile.h. Two lists sorted by attempt id, what the core wants and what the
- * engine has, are walked side by side. */
+/* Reconciliation: see reconcile.h. Two lists sorted by attempt id, what the core wants and what an
+ * engine has, are walked side by side, for one engine after the other. */
 #include "server/reconcile.h"
 
 #include "base/log.h"
@@ -8,6 +8,7 @@
 #include "core/core.h"
 #include "server/artifacts.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/exec.h"
 #include "server/launch.h"
 #include "server/names.h"
@@ -24,12 +25,17 @@
 struct wish {
     struct attempt_row attempt;
     struct attempt_wish wish;
+    struct engine *engine; /* NULL: its pool has none now, and it waits for one */
 };
 
-typedef VEC(struct wish) wish_list;
+struct wishes {
+    struct server *server;
+    VEC(struct wish) list;
+};
 
 struct reconciler {
     struct server *server;
+    struct engine *engine; /* whose attempts are walked */
     struct idmap launched; /* attempts that this process started: value as below */
     struct idmap
         stopping; /* attempts that were told to stop: value is not used but for its being */
@@ -130,6 +136,13 @@ static char *detail_json(struct server *server, uint64_t attempt, const struct a
     if (end->rank >= 0)
         doc_set_int(arena, doc, "rank", end->rank);
     doc_set_string(arena, doc, "engineReason", engine_end_reason_name(end->reason));
+    struct engine_where where;
+    const struct engine *engine = engines_with(server, attempt);
+    if (engine != server->engine && engine_where(engine, attempt, &where, NULL) == 0) {
+        struct doc *site = doc_set(arena, doc, "site", doc_map(arena));
+        doc_set_string(arena, site, "id", where.id);
+        doc_set_string(arena, site, "nodes", where.nodes);
+    }
     struct doc *usage = usage_doc(server->usage, arena, attempt);
     if (usage)
         doc_set(arena, doc, "usage", usage);
@@ -163,9 +176,9 @@ static void tell_end(struct server *server, uint64_t attempt, const struct attem
 static void take_wish(
     void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
 {
-    wish_list *wishes = context;
-    struct wish item = {*attempt, *wish};
-    vec_push(wishes, item);
+    struct wishes *wishes = context;
+    struct wish item = {*attempt, *wish, engines_of_attempt(wishes->server, attempt->id)};
+    vec_push(&wishes->list, item);
 }
 
 static void end_unstarted(
@@ -191,7 +204,10 @@ static void reconcile_unknown(struct reconciler *reconciler, const struct wish *
         artifacts_set_wait(server->artifacts, wish->attempt.job, NULL);
     } else if (artifacts_waits_still(server->artifacts, wish->attempt.job)) {
         return;
-    } else if ((launched = launch_attempt(server, &wish->attempt, &err)) < 0) {
+    } else if ((launched = launch_attempt(server, wish->engine, &wish->attempt, &err)) < 0 &&
+               err.code == ERR_BUSY && wish->engine != server->engine) {
+        return; /* a site takes no more for now: it is asked again */
+    } else if (launched < 0) {
         log_warn("attempt %" PRIx64 " cannot start: %s", wish->attempt.id, err.text);
         end_unstarted(server, wish->attempt.id, ENGINE_END_START_FAILED, err.text);
     } else if (launched == 0) {
@@ -218,8 +234,7 @@ static void stop_once(struct reconciler *reconciler, const struct wish *wish)
     struct error err;
     if (idmap_get(&reconciler->stopping, wish->attempt.id))
         return;
-    if (engine_stop(
-            reconciler->server->engine, wish->attempt.id, (uint64_t)wish->wish.grace_ms, &err) < 0)
+    if (engine_stop(reconciler->engine, wish->attempt.id, (uint64_t)wish->wish.grace_ms, &err) < 0)
         log_warn("attempt %" PRIx64 " cannot be stopped: %s", wish->attempt.id, err.text);
     else
         idmap_put(&reconciler->stopping, wish->attempt.id, reconciler);
@@ -232,7 +247,7 @@ static void reconcile_known(
     struct error err;
     if (view->state == ENGINE_ATTEMPT_ENDED && !wish->wish.stop &&
         never_ran(reconciler, view->attempt, &view->end) &&
-        engine_forget(server->engine, view->attempt, &err) == 0) {
+        engine_forget(reconciler->engine, view->attempt, &err) == 0) {
         reconcile_unknown(reconciler, wish);
         return;
     }
@@ -254,7 +269,7 @@ static void reconcile_surplus(struct reconciler *reconciler, const struct attemp
     struct error err;
     if (view->state != ENGINE_ATTEMPT_ENDED) {
         log_warn("attempt %" PRIx64 " runs and is not wanted: killing it", view->attempt);
-        if (engine_kill(server->engine, view->attempt, &err) < 0)
+        if (engine_kill(reconciler->engine, view->attempt, &err) < 0)
             log_warn("attempt %" PRIx64 " cannot be killed: %s", view->attempt, err.text);
         return;
     }
@@ -262,20 +277,20 @@ static void reconcile_surplus(struct reconciler *reconciler, const struct attemp
     idmap_remove(&reconciler->stopping, view->attempt);
     usage_remove(server->usage, view->attempt);
     progress_forget(server->progress, view->job);
-    if (engine_forget(server->engine, view->attempt, &err) < 0)
+    if (engine_forget(reconciler->engine, view->attempt, &err) < 0)
         log_warn("attempt %" PRIx64 " cannot be cleaned up: %s", view->attempt, err.text);
 }
 
-void reconciler_run(struct reconciler *reconciler)
+/* The wishes for an engine and what it has, side by side. */
+static void walk(struct reconciler *reconciler, const struct wishes *wishes)
 {
-    struct server *server = reconciler->server;
-    wish_list wishes = {0};
     struct attempt_view *views;
     size_t view_count, v = 0;
-    core_attempt_each(server->core, take_wish, &wishes);
-    engine_observe(server->engine, &views, &view_count);
-    for (size_t w = 0; w < wishes.count; w++) {
-        const struct wish *wish = &wishes.items[w];
+    engine_observe(reconciler->engine, &views, &view_count);
+    for (size_t w = 0; w < wishes->list.count; w++) {
+        const struct wish *wish = &wishes->list.items[w];
+        if (wish->engine != reconciler->engine)
+            continue;
         for (; v < view_count && views[v].attempt < wish->attempt.id; v++)
             reconcile_surplus(reconciler, &views[v]);
         if (v < view_count && views[v].attempt == wish->attempt.id)
@@ -286,7 +301,17 @@ void reconciler_run(struct reconciler *reconciler)
     for (; v < view_count; v++)
         reconcile_surplus(reconciler, &views[v]);
     free(views);
-    vec_free(&wishes);
+}
+
+void reconciler_run(struct reconciler *reconciler)
+{
+    struct server *server = reconciler->server;
+    struct wishes wishes = {.server = server};
+    engines_follow(server);
+    core_attempt_each(server->core, take_wish, &wishes);
+    for (size_t i = 0; (reconciler->engine = engines_at(server, i)); i++)
+        walk(reconciler, &wishes);
+    vec_free(&wishes.list);
 }
 
 /* ---- reports -------------------------------------------------------------------------------- */
@@ -318,7 +343,7 @@ void reconciler_report(void *context, const struct report *report)
             NULL);
         break;
     case ENGINE_REPORT_EXEC_ENDED: exec_ended(server->execs, report); break;
-    case ENGINE_REPORT_QUEUED:
+    case ENGINE_REPORT_QUEUED: /* asked for when somebody looks: engine_where */
     case ENGINE_REPORT_SITE: break;
     }
 }

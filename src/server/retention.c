@@ -13,6 +13,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/snapshots.h"
@@ -122,7 +123,7 @@ static int purge_noted(void *context, const struct document *document, struct er
     struct tick *tick = context;
     struct error why;
     (void)err;
-    if (engine_purge(tick_server(tick)->engine, strtoull(document->key, NULL, 10), &why) < 0)
+    if (engines_purge(tick_server(tick), strtoull(document->key, NULL, 10), &why) < 0)
         log_warn("the files of a forgotten job stay for now: %s", why.text);
     else
         store_txn_delete_document(tick_txn(tick), purge_collection, document->key);
@@ -153,7 +154,7 @@ static void round_done(void *context, const struct error *err)
     if (err)
         log_warn("nothing was removed by retention this time: %s", err->text);
     for (size_t i = 0; !err && i < round->jobs.count; i++) {
-        if (engine_purge(round->server->engine, round->jobs.items[i].id, &why) < 0)
+        if (engines_purge(round->server, round->jobs.items[i].id, &why) < 0)
             log_warn("the files of a forgotten job stay for now: %s", why.text);
     }
     vec_free(&round->jobs);

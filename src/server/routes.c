@@ -73,6 +73,8 @@ static const struct route table[] = {
         KIND_MODEL, "Model", "models", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
     OBJECT_ROUTES(
         KIND_SERVICE, "Service", "services", SCOPE_QUERY, SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
+    OBJECT_ROUTES(KIND_HPA, "HorizontalPodAutoscaler", "horizontalpodautoscalers", SCOPE_QUERY,
+        SCOPE_OWNED, SCOPE_OWNED, ROLE_MEMBER),
 
     {"POST", "/v1/services/{name}/tests", SCOPE_OWNED, ROLE_MEMBER, api_trial_open,
         "Opens a test of a service's replicas, which no figure of its users counts", "TestRequest",
@@ -95,6 +97,8 @@ static const struct route table[] = {
     {"GET", "/v1/services/{name}/recording", SCOPE_OWNED, ROLE_MEMBER, api_recording,
         "What the gateway recorded of a service's requests, a page of it", NULL, "List",
         KIND_SERVICE},
+    {"GET", "/v1/services/{name}/verdicts", SCOPE_OWNED, ROLE_MEMBER, api_verdicts,
+        "What another service said of a service's requests afterwards", NULL, "List", KIND_SERVICE},
 
     VERSION_ROUTES(KIND_DATASET, "datasets", "dataset"),
     VERSION_ROUTES(KIND_MODEL, "models", "model"),

@@ -8,7 +8,6 @@
 #include "base/memory.h"
 #include "core/core.h"
 #include "server/ticker.h"
-#include "server/usage.h"
 #include "spec/serving.h"
 
 #include <assert.h>
@@ -31,16 +30,25 @@ int32_t scaling_first(const struct service *service, int32_t had)
     return (int32_t)(count < scale->min ? scale->min : count);
 }
 
+const struct hpa *scaling_hpa(const struct server *server, const char *team, const char *name)
+{
+    for (size_t i = 0; i < catalog_count(server->catalog, KIND_HPA); i++) {
+        const struct hpa *hpa = &catalog_at(server->catalog, KIND_HPA, i)->manifest->hpa;
+        if (!strcmp(hpa->metadata.team, team) && !strcmp(hpa->target, name))
+            return hpa;
+    }
+    return NULL;
+}
+
 struct service_gateway scaling_gateway_options(
     const struct server *server, const struct service *service)
 {
     struct service_gateway options = service->gateway;
     const struct service_autoscale *scale = &service->autoscale;
-    (void)server;
-    if (scale->max == 0)
+    if (scale->max == 0 && !scaling_hpa(server, service->metadata.team, service->metadata.name))
         return options;
     options.measure = scale->latency.goal_ms > 0 ? scale->latency.of : LATENCY_WHOLE;
-    if (scale->min == 0 && options.hold.wait_ms == 0)
+    if (scale->max > 0 && scale->min == 0 && options.hold.wait_ms == 0)
         options.hold.wait_ms = HOLD_WAIT_MS;
     return options;
 }
@@ -81,6 +89,7 @@ static void remove_at(struct scaling *scaling, size_t i)
     strmap_remove(&scaling->by_key, one->key);
     vec_remove(&scaling->items, i);
     feeds_finish(one);
+    use_finish(one);
     autoscale_destroy(one->scale);
     free(one);
 }
@@ -88,8 +97,10 @@ static void remove_at(struct scaling *scaling, size_t i)
 static void note_service(struct scaling *scaling, const struct catalog_entry *entry)
 {
     struct scaled *one = scaled_find(scaling, entry->name);
+    struct server *server = scaling->services->server;
     const struct metadata *metadata = &entry->manifest->service.metadata;
-    if (entry->manifest->service.autoscale.max == 0)
+    if (entry->manifest->service.autoscale.max == 0 &&
+        !scaling_hpa(server, metadata->team, metadata->name))
         return;
     if (!one) {
         one = mem_alloc(1, sizeof *one);
@@ -99,8 +110,7 @@ static void note_service(struct scaling *scaling, const struct catalog_entry *en
         strmap_put(&scaling->by_key, one->key, one);
     }
     one->seen = true;
-    one->service =
-        core_service_find(scaling->services->server->core, metadata->team, metadata->name);
+    one->service = core_service_find(server->core, metadata->team, metadata->name);
 }
 
 static void wake_in(struct scaling *scaling, int64_t ms)
@@ -155,15 +165,9 @@ static void tally_replica(void *context, enum row_kind kind, const void *data)
     (void)kind;
     if (!one || !row->ready)
         return;
-    one->ready++;
+    one->ready += row->arm == ARM_MAIN;
     learn_start(tally, one, row);
-    const struct attempt_usage *used =
-        usage_get(tally->scaling->services->server->usage, row->attempt);
-    if (!used || used->accelerator_milli < 0)
-        return;
-    one->accelerator.at_ms = tally->now_ms;
-    one->accelerator.sum_micro += (int64_t)used->accelerator_milli * 100000;
-    one->accelerator.count++;
+    use_add(tally->scaling, one, row, tally->now_ms);
 }
 
 static void tally_replicas(struct scaling *scaling, int64_t now_ms)
@@ -172,7 +176,7 @@ static void tally_replicas(struct scaling *scaling, int64_t now_ms)
     for (size_t i = 0; i < scaling->items.count; i++) {
         struct scaled *one = scaling->items.items[i];
         one->ready = 0;
-        one->accelerator = (struct autoscale_sample){0};
+        use_begin(one);
         if (one->service)
             idmap_put(&tally.by_service, one->service, one);
     }
@@ -214,17 +218,36 @@ static void give_figures(
     }
 }
 
+/* False: it is not time yet. */
+static bool ask_rule(struct scaling *scaling, struct scaled *one, const struct service *service,
+    const struct autoscale_now *now)
+{
+    const struct metadata *metadata = &service->metadata;
+    const struct hpa *hpa = scaling_hpa(scaling->services->server, metadata->team, metadata->name);
+    if (service->autoscale.max > 0) {
+        give_figures(&service->autoscale, service, one);
+        autoscale_decide(one->scale, &service->autoscale, now, &one->decision);
+        return true;
+    }
+    struct hpa_reading readings[AUTOSCALE_METRICS_MAX];
+    if (!hpa)
+        return false;
+    hpa_read(one, service, hpa, now->now_ms, readings);
+    /* Nothing is known of replicas that were only just asked for: Kubernetes waits, too. */
+    return hpa_decide(&one->hpa, hpa, now, readings, &one->decision);
+}
+
 static void decide_one(struct scaling *scaling, struct scaled *one, int64_t now_ms)
 {
     struct server *server = scaling->services->server;
     const struct service *service = scaled_service(scaling, one);
     const struct service_row *row = one->service ? core_service(server->core, one->service) : NULL;
-    if (!service || !row || row->deleted || service->autoscale.max == 0)
+    if (!service || !row || row->deleted)
         return;
     feeds_follow(scaling, one, service, now_ms);
-    give_figures(&service->autoscale, service, one);
     struct autoscale_now now = {.now_ms = now_ms, .wanted = row->replicas, .ready = one->ready};
-    autoscale_decide(one->scale, &service->autoscale, &now, &one->decision);
+    if (!ask_rule(scaling, one, service, &now))
+        return;
     one->decided = true;
     one->decided_ms = now_ms;
     if (one->decision.wanted == row->replicas)

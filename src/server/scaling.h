@@ -30,6 +30,8 @@ int32_t scaling_first(const struct service *service, int32_t had);
 /* The options that the gateway gets: with what scaling needs counted and held. */
 struct service_gateway scaling_gateway_options(
     const struct server *server, const struct service *service);
+/* The HorizontalPodAutoscaler that scales the service, or NULL: the first by name. */
+const struct hpa *scaling_hpa(const struct server *server, const char *team, const char *name);
 /* Whether the number of the service's replicas is decided here. */
 bool scaling_covers(const struct scaling *scaling, const char *team, const char *name);
 /* {wanted, min, max, reason, words, signals..}: what was decided last, and why; NULL: nothing. */

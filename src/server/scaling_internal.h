@@ -3,6 +3,7 @@
  *     scaling.c          which services, the clock, decisions on their way to the core
  *     scaling_load.c     asks the gateway for the load
  *     scaling_metrics.c  asks Prometheus endpoints
+ *     scaling_hpa.c      HorizontalPodAutoscalers: their figures
  *     scaling_words.c    what is decided and why, for people */
 #pragma once
 
@@ -13,6 +14,7 @@
 #include "server/catalog.h"
 #include "server/scaling.h"
 #include "server/services_internal.h"
+#include "wire/prom_text.h"
 
 struct event;
 struct load_link;
@@ -35,7 +37,11 @@ struct scaled {
     struct histogram latency; /* of requests, as the gateway has it */
     struct histogram before;  /* the same at the beginning of the window that is shown */
     int64_t before_ms;
-    struct autoscale_sample accelerator;
+    struct autoscale_sample accelerator, cpu, memory; /* of replicas; use of what they ask for */
+    struct autoscale_load load;                       /* as the gateway last said */
+    struct idmap used;                                /* attempt: struct replica_use */
+    VEC(uint64_t) used_ids;
+    struct hpa_state hpa;
     struct metric_feed *sources[AUTOSCALE_METRICS_MAX]; /* by number in the service; NULL: none */
 };
 
@@ -55,6 +61,18 @@ int scaled_metric(const struct service *service, const char *name);
 /* Decides for all services, now. */
 void scaling_decide(struct scaling *scaling);
 
+/* ---- scaling_hpa.c ---- */
+
+/* What replicas use, one after the other: begins, adds one that is ready, forgets those that went.
+ */
+void use_begin(struct scaled *one);
+void use_add(
+    struct scaling *scaling, struct scaled *one, const struct replica_row *row, int64_t now_ms);
+void use_finish(struct scaled *one);
+/* What is known of the metrics of the autoscaler. */
+void hpa_read(const struct scaled *one, const struct service *service, const struct hpa *hpa,
+    int64_t now_ms, struct hpa_reading readings[AUTOSCALE_METRICS_MAX]);
+
 /* ---- scaling_load.c ---- */
 
 MUST_CHECK int load_link_create(struct scaling *scaling, struct load_link **ret, struct error *err);
@@ -72,5 +90,7 @@ void feeds_follow(
 void feeds_finish(struct scaled *one);
 /* What was read last, or nothing. */
 struct autoscale_sample metric_sample(const struct metric_feed *source);
+/* What the samples were before they were put together. */
+struct prom_figures metric_figures(const struct metric_feed *source);
 /* Why there is nothing, in a sentence; "": there is. */
 const char *metric_trouble(const struct metric_feed *source);

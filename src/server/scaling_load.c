@@ -64,7 +64,7 @@ static bool take_one(
     const char *key = doc_get_string(item, "service");
     struct scaled *one = key ? scaled_find(scaling, key) : NULL;
     const struct service *service = one ? scaled_service(scaling, one) : NULL;
-    if (!service || service->autoscale.max == 0)
+    if (!service)
         return false;
     take_latency(one, doc_get_string(item, "latency"), now_ms);
     int64_t goal_us = service->autoscale.latency.goal_ms * 1000;
@@ -79,7 +79,9 @@ static bool take_one(
         load.timed = (int64_t)histogram_count(&one->latency);
         load.late = (int64_t)histogram_above(&one->latency, goal_us);
     }
-    autoscale_report(one->scale, &service->autoscale, &load);
+    one->load = load;
+    if (service->autoscale.max > 0)
+        autoscale_report(one->scale, &service->autoscale, &load);
     return doc_get_int(item, "held", 0) > 0;
 }
 

@@ -40,6 +40,7 @@ struct metric_feed {
     struct prom_figures figures;
     int64_t began_ms;
     struct autoscale_sample sample;
+    struct prom_figures sampled; /* what it was made of */
     char trouble[TROUBLE_TEXT];
 };
 
@@ -87,6 +88,7 @@ static void end_reading(struct metric_feed *source)
         return;
     }
     source->trouble[0] = '\0';
+    source->sampled = source->figures;
     source->sample = (struct autoscale_sample){
         .at_ms = source->began_ms, .sum_micro = value_of(source), .count = source->figures.count};
 }
@@ -299,6 +301,11 @@ void feeds_finish(struct scaled *one)
 struct autoscale_sample metric_sample(const struct metric_feed *source)
 {
     return source->sample;
+}
+
+struct prom_figures metric_figures(const struct metric_feed *source)
+{
+    return source->sampled;
 }
 
 const char *metric_trouble(const struct metric_feed *source)

@@ -149,6 +149,29 @@ static void say_rest(
     }
 }
 
+static void say_hpa(
+    const struct scaled *one, const struct hpa *hpa, struct arena *arena, struct doc *words)
+{
+    say(words, arena,
+        arena_printf(arena, "HorizontalPodAutoscaler %s decides, by Kubernetes' formula.",
+            hpa->metadata.name));
+    for (size_t i = 0; i < hpa->metrics.count && i < AUTOSCALE_METRICS_MAX; i++) {
+        const struct hpa_metric *metric = &hpa->metrics.items[i];
+        const struct autoscale_signal *signal = &one->decision.signals[SIGNAL_METRIC + i];
+        if (metric->name && signal->known)
+            say(words, arena,
+                arena_printf(arena, "Metric %s: %s, its target is %s: %s.", metric->name,
+                    number(arena, signal->value_micro), number(arena, signal->target_micro),
+                    replicas(arena, signal->replicas)));
+        else if (metric->name)
+            say(words, arena,
+                arena_printf(arena,
+                    "Metric %s: nothing is known of it; it is one of spec.metrics of the Service, "
+                    "gpu_utilization, requests_in_flight or requests_waiting.",
+                    metric->name));
+    }
+}
+
 static void say_history(const struct scaled *one, struct arena *arena, struct doc *words)
 {
     char moment[QUANTITY_TEXT];
@@ -184,7 +207,8 @@ struct doc *scaling_status(
     snprintf(key, sizeof key, "%s/%s", team, name);
     const struct scaled *one = scaling ? scaled_find(scaling, key) : NULL;
     const struct service *service = one ? scaled_service(scaling, one) : NULL;
-    if (!service || !one->decided || service->autoscale.max == 0)
+    const struct hpa *hpa = scaling ? scaling_hpa(scaling->services->server, team, name) : NULL;
+    if (!service || !one->decided || (service->autoscale.max == 0 && !hpa))
         return NULL;
     const struct autoscale_decision *decision = &one->decision;
     struct doc *out = doc_map(arena), *words = doc_list(arena);
@@ -201,9 +225,13 @@ struct doc *scaling_status(
     set_latency(one, arena, out);
     status_set_time(arena, out, "decidedAt", one->decided_ms);
     say_decision(one, arena, words);
-    say_load(one, &service->autoscale, arena, words);
-    say_latency(one, &service->autoscale, arena, words);
-    say_rest(one, service, arena, words);
+    if (service->autoscale.max > 0) {
+        say_load(one, &service->autoscale, arena, words);
+        say_latency(one, &service->autoscale, arena, words);
+        say_rest(one, service, arena, words);
+    } else {
+        say_hpa(one, hpa, arena, words);
+    }
     if (!load_link_is_up(scaling->link))
         say(words, arena, "No gateway says how busy the service is.");
     say_history(one, arena, words);

@@ -15,6 +15,7 @@
 #include "server/context.h"
 #include "server/defaults.h"
 #include "server/effects.h"
+#include "server/engines.h"
 #include "server/exec.h"
 #include "server/feed.h"
 #include "server/outputs.h"
@@ -167,6 +168,7 @@ static int open_parts(struct server *server, struct error *err)
     server->engine = engine_local_create(&options, err);
     if (!server->engine)
         return -1;
+    server->engines = engines_create(server);
     server->planner = planner_link_create(server);
     server->services = services_create(server, err);
     return server->services ? 0 : -1;
@@ -293,7 +295,7 @@ static void life_close(struct life *life)
     worker_destroy(server->chores);
     worker_destroy(server->commits);
     serving_usage_destroy(server->serving_usage);
-    engine_destroy(server->engine);
+    engines_destroy(server->engines);
     reconciler_destroy(server->reconciler);
     progress_destroy(server->progress);
     usage_destroy(server->usage);

@@ -355,7 +355,9 @@ static int put_composed(
     struct core_service wanted = {
         .team = team,
         .name = name,
-        .replicas = scaling_first(service, row ? row->replicas : -1),
+        .replicas = scaling_hpa(tick_server(tick), team, name) && row
+                        ? row->replicas
+                        : scaling_first(service, row ? row->replicas : -1),
         .surge = (int32_t)service->rollout.surge,
         .unavailable = (int32_t)service->rollout.unavailable,
         .renew = renew,

@@ -58,6 +58,9 @@ void services_touch(struct services *services); /* NULL is fine */
 struct trials *services_trials(const struct services *services);
 /* After every commit: routes and checks follow what is stored now. */
 void services_committed(struct services *services);
+/* What describe shows of a HorizontalPodAutoscaler: the service's scaling, in words. */
+struct doc *services_hpa_status(
+    struct services *services, struct arena *arena, const char *team, const char *name);
 /* What describe shows of a service: replicas with state, readiness, restarts and why. */
 struct doc *services_status(
     struct services *services, struct arena *arena, const char *team, const char *name);

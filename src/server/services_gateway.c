@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "gateway/routes.h"
 #include "server/catalog.h"
+#include "server/engines.h"
 #include "server/identity.h"
 #include "server/launch.h"
 #include "server/scaling.h"
@@ -105,12 +106,12 @@ static struct route_replica route_replica(
 {
     struct services *services = composer->services;
     const struct revision *revision = services_revision_of(services, row->service, row->revision);
-    SCOPED(mem_scope) char *socket = engine_serve_socket(services->server->engine, row->attempt);
+    SCOPED(mem_scope) char *address = engines_serve_address(services->server, row->attempt);
     uid_t uid = launch_team_uid(services->server, team);
     return (struct route_replica){
         .replica = row->job,
         .version = revision ? revision->version : 0,
-        .address = arena_printf(composer->arena, "unix:%s", socket),
+        .address = arena_strdup(composer->arena, address ? address : "unix:/nowhere"),
         .uid = uid ? uid : geteuid(),
         .arm = (enum route_arm)row->arm,
     };

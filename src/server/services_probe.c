@@ -4,6 +4,7 @@
  *
  * A replica is as hostile as any job: it is connected to only at a socket of its own uid, its
  * answers are bounded in length and time, and nothing of them but the status is used. */
+#include "server/engines.h"
 #include "server/services_internal.h"
 
 #include "base/clock.h"
@@ -262,8 +263,7 @@ static struct replica *replica_create(
     struct replica *replica = mem_alloc(1, sizeof *replica);
     const struct team_row *team = core_team(server->core, core_job(server->core, row->job)->team);
     uid_t uid = launch_team_uid(server, core_symbol(server->core, team->name));
-    SCOPED(mem_scope) char *socket = engine_serve_socket(server->engine, attempt->id);
-    SCOPED(arena_scope) struct arena *arena = arena_create();
+    SCOPED(mem_scope) char *address = engines_serve_address(server, attempt->id);
     struct error err;
     *replica = (struct replica){.services = services,
         .job = row->job,
@@ -273,8 +273,13 @@ static struct replica *replica_create(
         .started = row->ready && row->attempt == attempt->id};
     replica->timer = event_new(server->base, -1, EV_TIMEOUT, on_timer, replica);
     assert(replica->timer);
-    if (http_endpoint_create(services->agent, arena_printf(arena, "unix:%s", socket),
-            uid ? uid : geteuid(), &replica->endpoint, &err) < 0) {
+    if (!address) { /* not known yet: it is looked at again */
+        event_free(replica->timer);
+        free(replica);
+        return NULL;
+    }
+    if (http_endpoint_create(
+            services->agent, address, uid ? uid : geteuid(), &replica->endpoint, &err) < 0) {
         log_warn("a replica cannot be checked: %s", err.text);
         event_free(replica->timer);
         free(replica);

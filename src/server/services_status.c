@@ -10,6 +10,7 @@
 #include "engine/engine.h"
 #include "engine/joblog.h"
 #include "server/catalog.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/rollout_status.h"
 #include "server/scaling.h"
@@ -79,7 +80,7 @@ static void read_log(struct server *server, const struct attempt_row *attempt, s
     char last[LAST_LINE_MAX + 1])
 {
     SCOPED(mem_scope)
-    char *folder = engine_log_folder(server->engine, attempt->job, (uint32_t)attempt->number);
+    char *folder = engines_log_folder(server, attempt->job, (uint32_t)attempt->number);
     struct joblog_reader *reader = joblog_open(folder);
     struct joblog_line line;
     last[0] = '\0';
@@ -322,5 +323,26 @@ struct doc *services_status(
     if (reader_rows(server->reader, &query, add_replica, &listing, NULL) < 0)
         return status;
     set_whole(&listing, status);
+    return status;
+}
+
+struct doc *services_hpa_status(
+    struct services *services, struct arena *arena, const char *team, const char *name)
+{
+    const struct catalog_entry *entry =
+        catalog_find_in(services->server->catalog, KIND_HPA, team, name);
+    const char *target = entry ? entry->manifest->hpa.target : "";
+    struct doc *status = scaling_status(services->scaling, arena, team, target);
+    const struct hpa *hpa = scaling_hpa(services->server, team, target);
+    if (status && hpa && !strcmp(hpa->metadata.name, name))
+        return status;
+    status = doc_map(arena);
+    doc_append(doc_set(arena, status, "words", doc_list(arena)),
+        doc_string(
+            arena, !catalog_find_in(services->server->catalog, KIND_SERVICE, team, target)
+                       ? arena_printf(arena, "There is no service %s/%s.", team, target)
+                   : hpa && strcmp(hpa->metadata.name, name) != 0
+                       ? arena_printf(arena, "%s scales this service already.", hpa->metadata.name)
+                       : "Nothing was decided yet."));
     return status;
 }

@@ -61,6 +61,9 @@ static const struct {
     COUNTER(batched),
     COUNTER(batch_sizes),
     COUNTER(batch_calls_micro),
+    COUNTER(compared),
+    COUNTER(differing),
+    COUNTER(scores),
 #undef COUNTER
 };
 

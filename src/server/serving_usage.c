@@ -390,7 +390,11 @@ static void give_evidence(struct tick *tick, const struct change *change)
     struct core_evidence evidence = {
         .requests = (int64_t)(grown->requests + grown->retried),
         .errors = (int64_t)(grown->failed + grown->retried),
+        .compared = (int64_t)grown->compared,
+        .differing = (int64_t)grown->differing,
     };
+    for (size_t i = 0; i < ROLLOUT_SCORES; i++)
+        evidence.scores[i] = (int64_t)grown->scores[i];
     for (size_t i = 0; i < ROLLOUT_BUCKETS; i++)
         evidence.within[i] = (int64_t)grown->latency[i];
     if (change->series.replica != 0)

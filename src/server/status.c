@@ -5,6 +5,7 @@
 #include "core/core.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/usage.h"
 #include "store/store.h"
@@ -249,6 +250,23 @@ static void add_stored_detail(
         doc_set(arena, item, field->key, doc_copy(arena, field));
 }
 
+/* Where it is at its site, as far as the engine has been told: nothing is asked here. */
+static void add_site(struct server *server, struct arena *arena, uint64_t attempt, struct doc *item)
+{
+    struct engine_where where;
+    struct engine *engine = engines_with(server, attempt);
+    if (engine == server->engine || engine_where(engine, attempt, &where, NULL) < 0)
+        return;
+    struct doc *site = doc_set(arena, item, "site", doc_map(arena));
+    doc_set_string(arena, site, "id", where.id);
+    doc_set_string(arena, site, "nodes", where.nodes);
+    doc_set_string(arena, site, "waits", where.text);
+    if (where.submission < ENGINE_SUBMISSION_PLACED)
+        doc_set_string(arena, item, "detail",
+            arena_printf(arena, "%s%s%s%s", where.id[0] ? "site job " : "not at the site yet",
+                where.id, where.text[0] ? ": " : "", where.text));
+}
+
 static int add_attempt(void *context, const void *data, struct error *err)
 {
     struct listing *listing = context;
@@ -271,6 +289,8 @@ static int add_attempt(void *context, const void *data, struct error *err)
     const struct doc *usage = usage_doc(listing->server->usage, arena, row->id);
     if (usage)
         doc_set(arena, item, "usage", doc_copy(arena, usage));
+    if (row->state != ATTEMPT_ENDED)
+        add_site(listing->server, arena, row->id, item);
     add_stored_detail(listing->server, arena, row, item);
     return 0;
 }

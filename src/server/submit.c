@@ -9,8 +9,10 @@
 #include "server/artifacts.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/names.h"
 #include "server/outputs.h"
+#include "server/scaling.h"
 #include "server/score.h"
 #include "server/services.h"
 #include "server/snapshots.h"
@@ -208,8 +210,10 @@ static void check_currency(struct checker *checker, const struct pool *pool)
 static void check_pool(struct checker *checker, struct pool *pool)
 {
     check_currency(checker, pool);
+    struct error err;
     if (pool->engine != ENGINE_LOCAL) {
-        report(checker, "spec.engine", "this version runs jobs on \"local\" only");
+        if (engines_check(checker->server, pool, &err) < 0)
+            report(checker, "spec.engine", "%s", err.text);
         return;
     }
     for (size_t i = 0; i < pool->nodes.count; i++)
@@ -332,6 +336,32 @@ static void check_update(struct checker *checker, const struct manifest *manifes
         report(checker, errors->items[i].path, "%s", errors->items[i].text);
 }
 
+/* One rule decides of a service. */
+static void check_hpa(struct checker *checker, const struct hpa *hpa)
+{
+    const struct metadata *metadata = &hpa->metadata;
+    const struct server *server = checker->server;
+    const struct catalog_entry *service =
+        catalog_find_in(server->catalog, KIND_SERVICE, metadata->team, hpa->target);
+    const struct hpa *other = scaling_hpa(server, metadata->team, hpa->target);
+    if (service && service->manifest->service.autoscale.max > 0)
+        report(checker, "spec.scaleTargetRef.name",
+            "the service %s has spec.autoscale; take that out of it first", hpa->target);
+    if (other && strcmp(other->metadata.name, metadata->name) != 0)
+        report(checker, "spec.scaleTargetRef.name", "%s scales the service %s already",
+            other->metadata.name, hpa->target);
+}
+
+static void check_scaled(struct checker *checker, const struct service *service)
+{
+    const struct metadata *metadata = &service->metadata;
+    const struct hpa *hpa = scaling_hpa(checker->server, metadata->team, metadata->name);
+    if (hpa && service->autoscale.max > 0)
+        report(checker, "spec.autoscale",
+            "the HorizontalPodAutoscaler %s scales this service; delete it first",
+            hpa->metadata.name);
+}
+
 int submit_check(struct server *server, const struct identity *identity, struct arena *arena,
     struct manifest *manifest, const char *path, struct field_errors *errors)
 {
@@ -345,6 +375,10 @@ int submit_check(struct server *server, const struct identity *identity, struct 
         check_job(&checker, &manifest->job, identity);
     else if (kind_has_team(manifest->kind))
         check_labels(&checker, manifest_metadata(manifest));
+    if (manifest->kind == KIND_HPA)
+        check_hpa(&checker, &manifest->hpa);
+    if (manifest->kind == KIND_SERVICE)
+        check_scaled(&checker, &manifest->service);
     if (manifest->kind == KIND_SERVICE)
         check_service(&checker, &manifest->service, identity);
     return errors->count == before ? 0 : -1;
@@ -411,11 +445,20 @@ static void put_document(struct tick *tick, const char *collection, const char *
     strbuf_finish(&json);
 }
 
+/* A pool of a site that names no nodes has those of the site, as far as they are known. */
+static int put_pool(struct tick *tick, const struct pool *pool, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct pool filled = *pool;
+    engines_fill_nodes(tick_server(tick), arena, &filled);
+    return core_pool_put(tick_core(tick), &filled, err);
+}
+
 static int put_in_core(struct tick *tick, const struct manifest *manifest, struct error *err)
 {
     const char *name = manifest_metadata(manifest)->name;
     switch (manifest->kind) {
-    case KIND_POOL: return core_pool_put(tick_core(tick), &manifest->pool, err);
+    case KIND_POOL: return put_pool(tick, &manifest->pool, err);
     case KIND_TEAM:
         if (uids_check(tick_server(tick)->uids, name, manifest->team.uid, err) < 0 ||
             core_team_put(tick_core(tick), &manifest->team, err) < 0)
@@ -453,7 +496,7 @@ static int check_count(const struct catalog *catalog, enum kind kind,
     const struct metadata *metadata, struct error *err)
 {
     size_t count = catalog_count(catalog, kind), own = 0, length = strlen(metadata->team);
-    size_t most = kind == KIND_SERVICE ? TEAM_SERVICES_MAX : TEAM_ARTIFACTS_MAX;
+    size_t most = kind == KIND_SERVICE || kind == KIND_HPA ? TEAM_SERVICES_MAX : TEAM_ARTIFACTS_MAX;
     for (size_t i = 0; i < count; i++) {
         const char *name = catalog_at(catalog, kind, i)->name;
         own += strncmp(name, metadata->team, length) == 0 && name[length] == '/';

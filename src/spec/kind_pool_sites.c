@@ -107,6 +107,36 @@ static const struct field kubernetes_fields[] = {
         .fallback = SITE_PLACE_SITE,
         .offset = offsetof(struct kubernetes_site, place),
         .doc = "Who chooses nodes."},
+    {.name = "image",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct kubernetes_site, image),
+        .doc = "The image that jobs run in. Has to be given."},
+    {.name = "pullSecret",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct kubernetes_site, pull_secret),
+        .doc = "A secret of the namespace by which the image is pulled."},
+    {.name = "claim",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .offset = offsetof(struct kubernetes_site, claim),
+        .doc = "A volume claim of the namespace, for checkpoints and outputs. Without one they are "
+               "gone with their pod."},
+    {.name = "folder",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct kubernetes_site, folder),
+        .doc = "Where this server sees the volume of the claim, so that outputs can be kept."},
+    {.name = "timeout",
+        .type = FIELD_DURATION,
+        .min = 100,
+        .max = 600000,
+        .fallback = 30000,
+        .offset = offsetof(struct kubernetes_site, timeout_ms),
+        .doc =
+            "After how long without an answer a request to the API server is given up, and tried "
+            "again."},
 };
 const struct field_table kubernetes_site_table = FIELD_TABLE("KubernetesSite",
     struct kubernetes_site, kubernetes_fields, .doc = "How a Kubernetes cluster is reached.");
@@ -122,6 +152,8 @@ void pool_site_check(struct field_reader *reader, const struct pool *pool)
         fields_report(reader, "slurm.folder", "a pool with the engine slurm has one");
     if (pool->engine != ENGINE_SLURM && (slurm->endpoint || slurm->folder))
         fields_report(reader, "slurm", "only a pool with the engine slurm has this");
+    if (pool->engine == ENGINE_KUBERNETES && !kubernetes->image)
+        fields_report(reader, "kubernetes.image", "a pool with the engine kubernetes has one");
     if (pool->engine != ENGINE_KUBERNETES && (kubernetes->kubeconfig || kubernetes->name_space))
         fields_report(reader, "kubernetes", "only a pool with the engine kubernetes has this");
 }

@@ -8,6 +8,9 @@
  * times in milliseconds, prices in millionths of the currency an hour. */
 #pragma once
 
+#include "spec/kinds_record.h"
+#include "spec/kinds_rollout.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,6 +24,7 @@ enum kind {
     KIND_MODEL,
     KIND_RUNTIME,
     KIND_SERVICE,
+    KIND_HPA, /* HorizontalPodAutoscaler */
     KIND_COUNT
 };
 
@@ -139,6 +143,11 @@ struct kubernetes_site {
     const char *context;
     const char *name_space;
     enum site_place place;
+    const char *image;       /* that its jobs run in */
+    const char *pull_secret; /* NULL: images are pulled as nobody in particular */
+    const char *claim;  /* of a volume for checkpoints and outputs; NULL: they go with the pod */
+    const char *folder; /* where this server sees that volume; NULL: it does not */
+    int64_t timeout_ms; /* of a request */
 };
 
 struct pool {
@@ -538,11 +547,6 @@ struct service_cache {
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
 };
-/* What is recorded of its requests: see docs/gateway-record.md. */
-struct service_record {
-    int64_t sample_micro; /* 0: nothing */
-    int64_t body_bytes_max, bytes_max, keep_ms;
-};
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
 
@@ -621,6 +625,7 @@ struct service_gateway {
     struct service_fallback fallback;
     struct service_cascade cascade;
     struct service_record record;
+    struct service_secondary secondary;
     enum usage_mode usage; /* default pass */
     struct service_labels labels;
     struct service_hold hold;
@@ -681,44 +686,6 @@ struct service_autoscale {
     int64_t utc_offset_minutes;
 };
 
-enum service_strategy {
-    STRATEGY_NONE,
-    STRATEGY_CANARY,
-    STRATEGY_BLUE_GREEN,
-    STRATEGY_SHADOW,
-};
-
-struct rollout_stage {
-    int64_t weight; /* percent of the requests; the baseline gets as many */
-    int64_t bake_ms;
-};
-
-enum { ROLLOUT_STAGES_MAX = 8 };
-
-/* How a new revision takes over: see docs/gateway-rollouts.md. Probabilities in millionths. */
-struct service_rollout {
-    int64_t surge;       /* replicas more than wanted, while it rolls; default 1 */
-    int64_t unavailable; /* replicas fewer that are ready, while it rolls; default 0 */
-    enum service_strategy strategy;
-    struct {
-        struct rollout_stage *items; /* none: 5, 20 and 50 percent */
-        size_t count;
-    } steps;
-    int64_t requests;    /* of each arm, in each step */
-    int64_t patience_ms; /* a step without a verdict for so long is inconclusive.. */
-    bool give_up;        /* ..and the rollout is aborted then, else paused */
-    bool by_time;        /* sample and time are enough to pass a step */
-    int64_t alpha_micro;
-    struct {
-        int64_t errors_micro, latency_micro, quality_micro, differences_micro;
-    } margins;
-    struct {
-        int64_t requests;
-        int64_t errors_micro;
-        int64_t p99_ms; /* 0: none */
-    } guard;
-};
-
 struct service {
     struct metadata metadata;
     const char *description;
@@ -754,6 +721,58 @@ struct service {
     struct service_autoscale autoscale;
 };
 
+/* ---- HorizontalPodAutoscaler -----------------------------------------------------------------
+ */
+
+enum hpa_metric_kind { HPA_RESOURCE, HPA_PODS, HPA_OBJECT, HPA_EXTERNAL, HPA_CONTAINER };
+enum hpa_target { HPA_UTILIZATION, HPA_AVERAGE_VALUE, HPA_VALUE };
+
+/* As it is written; what counts of it follows in struct hpa_metric. */
+struct hpa_source {
+    const char *name;
+    enum hpa_target target;
+    int64_t utilization;
+    const char *average, *value;
+};
+
+struct hpa_metric {
+    enum hpa_metric_kind kind;
+    struct hpa_source resource, pods, object, external;
+    const char *name; /* of the metric; NULL: it is not used */
+    enum hpa_target target;
+    int64_t target_micro; /* of a utilization: of a per cent */
+};
+
+enum hpa_policy_kind { HPA_POLICY_PODS, HPA_POLICY_PERCENT };
+enum hpa_select { HPA_SELECT_MAX, HPA_SELECT_MIN, HPA_SELECT_DISABLED };
+enum { HPA_POLICIES_MAX = 16 };
+
+struct hpa_policy {
+    enum hpa_policy_kind kind;
+    int64_t value, period_s;
+};
+
+struct hpa_rules {
+    int64_t stabilization_s; /* -1: as Kubernetes has it */
+    enum hpa_select select;
+    struct {
+        struct hpa_policy *items;
+        size_t count;
+    } policies; /* none: as Kubernetes has them */
+};
+
+struct hpa {
+    struct metadata metadata;
+    const char *target_version, *target_kind;
+    const char *target; /* a Service of the team */
+    int64_t min, max;
+    struct {
+        struct hpa_metric *items;
+        size_t count;
+    } metrics;
+    struct hpa_rules up, down;
+};
+
 /* Any of them, as a manifest holds it. */
 struct manifest {
     enum kind kind;
@@ -766,5 +785,6 @@ struct manifest {
         struct model model;
         struct runtime runtime;
         struct service service;
+        struct hpa hpa;
     };
 };

@@ -26,6 +26,8 @@ static const struct kind_entry kinds[KIND_COUNT] = {
     [KIND_MODEL] = {"Model", "model", "models", &model_table},
     [KIND_RUNTIME] = {"Runtime", "runtime", "runtimes", &runtime_table},
     [KIND_SERVICE] = {"Service", "service", "services", &service_table},
+    [KIND_HPA] = {"HorizontalPodAutoscaler", "horizontalpodautoscaler", "horizontalpodautoscalers",
+        &hpa_table},
 };
 
 const char *kind_name(enum kind kind)
@@ -151,6 +153,36 @@ int manifest_decode(struct arena *arena, const struct doc *doc, const struct cla
     return 0;
 }
 
+/* Walks the document along the table; what is ignored and is a part of the spec is of no effect. */
+static void add_unused(struct arena *arena, const struct field_table *table, const struct doc *doc,
+    const char *path, struct doc *list)
+{
+    for (size_t i = 0; doc && doc->type == DOC_MAP && i < table->count; i++) {
+        const struct field *field = &table->fields[i];
+        const struct doc *value = doc_get(doc, field->name);
+        const char *at = arena_printf(arena, "%s.%s", path, field->name);
+        if (!value || value->type == DOC_NULL)
+            continue;
+        if (field->type == FIELD_IGNORED)
+            doc_append(list, doc_string(arena, at));
+        else if (field->type == FIELD_OBJECT)
+            add_unused(arena, field->table, value, at, list);
+        size_t n = 0;
+        for (const struct doc *item = field->type == FIELD_OBJECTS ? value->first : NULL; item;
+             item = item->next, n++)
+            add_unused(arena, field->table, item, arena_printf(arena, "%s[%zu]", at, n), list);
+    }
+}
+
+struct doc *manifest_unused(struct arena *arena, const struct doc *doc, enum kind kind)
+{
+    struct doc *list = doc_list(arena);
+    const struct field *spec = field_table_find(kind_table(kind), "spec");
+    if (spec && spec->table)
+        add_unused(arena, spec->table, doc_get(doc, "spec"), "spec", list);
+    return list;
+}
+
 struct doc *manifest_encode(struct arena *arena, const struct manifest *manifest)
 {
     assert(arena && manifest && manifest->kind < KIND_COUNT);
@@ -179,7 +211,7 @@ static_assert(offsetof(struct pool, metadata) == 0 && offsetof(struct team, meta
     "every kind begins with its metadata");
 static_assert(offsetof(struct dataset, metadata) == 0 && offsetof(struct model, metadata) == 0 &&
                   offsetof(struct runtime, metadata) == 0 &&
-                  offsetof(struct service, metadata) == 0,
+                  offsetof(struct service, metadata) == 0 && offsetof(struct hpa, metadata) == 0,
     "every kind begins with its metadata");
 
 const struct metadata *manifest_metadata(const struct manifest *manifest)
@@ -189,7 +221,8 @@ const struct metadata *manifest_metadata(const struct manifest *manifest)
 
 bool kind_has_team(enum kind kind)
 {
-    return kind == KIND_JOB || kind == KIND_DATASET || kind == KIND_MODEL || kind == KIND_SERVICE;
+    return kind == KIND_JOB || kind == KIND_DATASET || kind == KIND_MODEL || kind == KIND_SERVICE ||
+           kind == KIND_HPA;
 }
 
 const char *label_find(const struct label_list *labels, const char *key)

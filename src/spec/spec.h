@@ -54,6 +54,9 @@ struct doc *manifest_encode(struct arena *arena, const struct manifest *manifest
  * immutable field that differs. 0 or -1. */
 MUST_CHECK int manifest_check_update(struct arena *arena, const struct manifest *before,
     const struct manifest *after, struct field_errors *errors);
+/* A list of the paths that are taken in a manifest of that kind for another program's sake, and
+ * have no effect; for a warning. */
+struct doc *manifest_unused(struct arena *arena, const struct doc *doc, enum kind kind);
 const struct metadata *manifest_metadata(const struct manifest *manifest);
 bool manifest_equal(const struct manifest *a, const struct manifest *b);
 

@@ -13,6 +13,7 @@ extern const struct field_table dataset_table;
 extern const struct field_table model_table;
 extern const struct field_table runtime_table;
 extern const struct field_table service_table;
+extern const struct field_table hpa_table;
 
 extern const struct field_table job_spec_table;
 extern const struct field_table metadata_table;
@@ -38,15 +39,16 @@ extern const struct field_table service_autoscale_table; /* struct service_autos
 extern const struct field_table service_metric_table;    /* struct service_metric */
 extern const struct field_table service_hold_table;      /* struct service_hold */
 extern const struct field_word measure_words[];
-extern const struct field_table probe_table;            /* struct replica_probe */
-extern const struct field_table slurm_site_table;       /* struct slurm_site */
-extern const struct field_table kubernetes_site_table;  /* struct kubernetes_site */
-extern const struct field_table service_deadline_table; /* struct service_deadline */
-extern const struct field_table service_circuit_table;  /* struct service_circuit */
-extern const struct field_table service_hedge_table;    /* struct service_hedge */
-extern const struct field_table service_fallback_table; /* struct service_fallback */
-extern const struct field_table service_cascade_table;  /* struct service_cascade */
-extern const struct field_table service_record_table;   /* struct service_record */
+extern const struct field_table probe_table;             /* struct replica_probe */
+extern const struct field_table slurm_site_table;        /* struct slurm_site */
+extern const struct field_table kubernetes_site_table;   /* struct kubernetes_site */
+extern const struct field_table service_deadline_table;  /* struct service_deadline */
+extern const struct field_table service_circuit_table;   /* struct service_circuit */
+extern const struct field_table service_hedge_table;     /* struct service_hedge */
+extern const struct field_table service_fallback_table;  /* struct service_fallback */
+extern const struct field_table service_cascade_table;   /* struct service_cascade */
+extern const struct field_table service_record_table;    /* struct service_record */
+extern const struct field_table service_secondary_table; /* struct service_secondary */
 extern const struct field_word priority_words[];
 
 /* Whether what a pool says of its site goes with its engine. */

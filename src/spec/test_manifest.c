@@ -354,7 +354,7 @@ static void each_error_says_what_was_expected_and_what_came(void **state)
         {"metadata: {}\n", "t.yaml:1: kind: required, but not given\n"},
         {"kind: Jub\n",
             "t.yaml:1: kind: expected one of Pool, Team, Class, Job, Dataset, Model, Runtime, "
-            "Service, got \"Jub\"; did you mean \"Job\"?\n"},
+            "Service, HorizontalPodAutoscaler, got \"Jub\"; did you mean \"Job\"?\n"},
         {"kind: pool\nmetadata: {name: p}\nspec: {nodes: [{name: a}]}\n",
             "t.yaml:1: apiVersion: required, but not given\n"
             "t.yaml:1: kind: expected Pool, got \"pool\"\n"},
@@ -582,7 +582,7 @@ static void kinds_are_found_by_any_name(void **state)
     assert_int_equal(kind, KIND_CLASS);
     assert_string_equal(err.text,
         "expected one of Pool, Team, Class, Job, Dataset, Model, Runtime, "
-        "Service, got \"teems\"; did you mean \"Team\"?");
+        "Service, HorizontalPodAutoscaler, got \"teems\"; did you mean \"Team\"?");
     assert_string_equal(priority_name(800), "high");
     assert_null(priority_name(801));
     assert_true(name_valid("a.b-1"));

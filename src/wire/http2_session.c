@@ -266,7 +266,7 @@ void http2_begin(struct http_conn *conn)
     conn->state = CONN_HTTP2;
     arena_destroy(conn->arena); /* its streams have their own */
     conn->arena = NULL;
-    conn->slices = NULL;
+    conn->parsing = false;
     say_settings(session);
     if (conn->server->draining)
         http2_drain(conn);

@@ -126,6 +126,8 @@ void http_exchange_end_body(struct http_exchange *exchange);
  * does not run. At most one read (READ_BYTES in http_agent_internal.h) is held meanwhile. */
 void http_exchange_pause(struct http_exchange *exchange);
 void http_exchange_resume(struct http_exchange *exchange);
+/* In its callbacks: when what they tell of was looked at, on the monotonic clock. */
+int64_t http_exchange_now_ns(const struct http_exchange *exchange);
 /* Gives it up: closes the connection, so that the peer notices; no callback is called any more.
  * The exchange is invalid afterwards. */
 void http_exchange_cancel(struct http_exchange *exchange);

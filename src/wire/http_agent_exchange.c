@@ -15,10 +15,8 @@
 /* Whether all bytes of a target may be sent: visible ASCII. */
 static bool target_valid(const char *target)
 {
-    unsigned bad = target[0] == '\0';
-    for (const char *at = target; *at; at++)
-        bad |= *at <= ' ' || *at >= 0x7f;
-    return !bad;
+    size_t length = strlen(target);
+    return length > 0 && http_visible_valid(target, length);
 }
 
 static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request)
@@ -204,6 +202,13 @@ void http_exchange_resume(struct http_exchange *exchange)
     assert(exchange->open);
     exchange->paused = false;
     link_attend(exchange_link(exchange));
+}
+
+int64_t http_exchange_now_ns(const struct http_exchange *exchange)
+{
+    const struct http_agent *agent = link_agent(exchange_link(exchange));
+    assert(agent->serving);
+    return agent->now_ns;
 }
 
 void http_exchange_cancel(struct http_exchange *exchange)

@@ -123,6 +123,7 @@ struct http_agent {
     struct event wake;
     struct http_agent_stats stats;
     struct http_link *serving; /* whose service is running */
+    int64_t now_ns;            /* when that began */
     int64_t now_ms;            /* when that, or the last begin, was */
     struct http_buffer head;   /* of the request that is being begun */
     char *scratch;             /* READ_BYTES: where reads land */

@@ -11,6 +11,7 @@
 #include "wire/http_agent_internal.h"
 
 #include "base/clock.h"
+#include "wire/http_socket.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -233,7 +234,7 @@ static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
     ssize_t n =
-        link->tls ? link_tls_send(link, parts, count) : sendmsg(link->fd, &message, MSG_NOSIGNAL);
+        link->tls ? link_tls_send(link, parts, count) : http_socket_sendmsg(link->fd, &message);
     link->progress |= n > 0;
     if (n >= 0)
         return (size_t)n;
@@ -318,8 +319,8 @@ static bool link_take(struct http_link *link, size_t length)
 static bool link_recv(struct http_link *link, size_t *ret_length)
 {
     char *out = link_agent(link)->scratch;
-    ssize_t n =
-        link->tls ? link_tls_recv(link, out, READ_BYTES) : recv(link->fd, out, READ_BYTES, 0);
+    ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
+                          : http_socket_recv(link->fd, out, READ_BYTES);
     /* What TLS has decrypted is invisible to the event. */
     link->readable = n == READ_BYTES || (link->tls && n > 0);
     if (n <= 0 && (n == 0 || !would_block())) {
@@ -418,7 +419,8 @@ static void service_begin(struct http_link *link)
     struct http_agent *agent = link_agent(link);
     assert(!agent->serving);
     agent->serving = link;
-    agent->now_ms = link_now_ms();
+    agent->now_ns = clock_monotonic_ns();
+    agent->now_ms = agent->now_ns / 1000000;
 }
 
 static void service_end(struct http_link *link)

@@ -137,7 +137,7 @@ struct http_conn {
 
     struct arena *arena; /* NULL before the first byte: most of a silent connection's memory */
     struct http_head_parser parser;
-    struct http_field_slice *slices; /* in the arena; NULL before the head's first byte */
+    bool parsing; /* the parser holds the beginning of a head */
     struct http_body body;
     struct http_request request; /* one at a time: pipelined ones wait in input */
     struct http_stream stream;
@@ -183,7 +183,8 @@ struct http_server {
     struct strbuf start; /* the first lines of answers with a status, in a second */
     int start_status;
     int64_t start_s;
-    char *scratch; /* where reads land first */
+    char *scratch;                   /* where reads land first */
+    struct http_field_slice *slices; /* of the head that is being parsed; head_limits.field_count */
     bool draining;
     bool retiring; /* draining, and idle connections are left to ask once more */
     bool drained;

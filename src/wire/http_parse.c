@@ -113,6 +113,26 @@ bool http_text_valid(const char *text, size_t length)
     return (bad[0] | bad[1]) == 0;
 }
 
+static words16 invisible16(const char *text)
+{
+    lanes16 bytes;
+    memcpy(&bytes, text, sizeof bytes);
+    return (words16)((bytes <= ' ') | (bytes >= 0x7f));
+}
+
+bool http_visible_valid(const char *text, size_t length)
+{
+    unsigned odd = 0;
+    for (size_t i = 0; i < length && length < 16; i++)
+        odd |= text[i] <= ' ' || text[i] >= 0x7f;
+    if (length < 16)
+        return !odd;
+    words16 bad = invisible16(text + length - 16);
+    for (size_t i = 0; i + 16 < length; i += 16)
+        bad |= invisible16(text + i);
+    return (bad[0] | bad[1]) == 0;
+}
+
 bool http_value_valid(const char *text, size_t length)
 {
     if (length == 0)

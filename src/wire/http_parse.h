@@ -98,5 +98,7 @@ struct http_field http_field_known(struct http_field field);
 bool http_field_valid(const struct http_field *field);
 /* True when none of these bytes is a control character other than tab. */
 bool http_text_valid(const char *text, size_t length);
+/* True when all of these bytes are visible ASCII. */
+bool http_visible_valid(const char *text, size_t length);
 /* True when the comma-separated list holds the token, whatever its case. */
 bool http_list_has(const char *list, size_t length, const char *token);

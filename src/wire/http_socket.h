@@ -3,10 +3,18 @@
 
 #include "wire/tls.h"
 
+#include <sys/socket.h>
+#include <sys/types.h>
+
 struct http_socket {
     int fd;                  /* -1 when closed */
     struct tls_session *tls; /* NULL without TLS */
 };
+
+/* recv, send and sendmsg of bytes as they are, without signals. */
+ssize_t http_socket_recv(int fd, void *out, size_t room);
+ssize_t http_socket_send(int fd, const void *bytes, size_t length);
+ssize_t http_socket_sendmsg(int fd, const struct msghdr *message);
 
 /* As tls_session_read and tls_session_write. */
 MUST_CHECK ssize_t http_socket_read(

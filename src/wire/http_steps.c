@@ -36,8 +36,19 @@ static void head_begin(struct http_conn *conn)
     struct http_server *server = conn->server;
     if (!conn->arena)
         conn->arena = arena_create();
-    conn->slices = arena_alloc(conn->arena, server->head_limits.field_count, sizeof *conn->slices);
-    http_head_parser_init(&conn->parser, HTTP_REQUEST, &server->head_limits, conn->slices);
+    http_head_parser_init(&conn->parser, HTTP_REQUEST, &server->head_limits, server->slices);
+    conn->parsing = true;
+}
+
+/* The head has not come whole: what the server's array holds of it would be lost. */
+static void slices_keep(struct http_conn *conn)
+{
+    struct http_head *head = &conn->parser.head;
+    const struct http_server *server = conn->server;
+    if (head->fields != server->slices)
+        return;
+    head->fields = arena_alloc(conn->arena, server->head_limits.field_count, sizeof *head->fields);
+    memcpy(head->fields, server->slices, head->field_count * sizeof *head->fields);
 }
 
 static bool rate_allows(struct http_conn *conn)
@@ -91,10 +102,10 @@ static bool step_head(struct http_conn *conn)
     size_t length = http_buffer_length(&conn->input);
     if (length == 0 || output_is_high(conn))
         return false;
-    if (!conn->slices)
+    if (!conn->parsing)
         head_begin(conn);
     switch (http_head_parse(&conn->parser, http_buffer_bytes(&conn->input), length)) {
-    case HTTP_PARSE_MORE: return false;
+    case HTTP_PARSE_MORE: slices_keep(conn); return false;
     case HTTP_PARSE_FAULT:
         if (http2_greets(conn))
             http2_begin(conn);
@@ -233,7 +244,7 @@ static void request_complete(struct http_conn *conn)
         http_buffer_consume(&conn->input, request->packed_bytes);
     request->open = false;
     conn->server->stats.requests_open--;
-    conn->slices = NULL;
+    conn->parsing = false;
     conn->used = true;
     if (conn->state == CONN_DEAD)
         ;

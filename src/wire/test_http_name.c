@@ -82,11 +82,22 @@ static bool text_valid_plainly(const char *text, size_t length)
     return true;
 }
 
+static bool visible_plainly(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        unsigned char byte = (unsigned char)text[i];
+        if (byte <= 0x20 || byte >= 0x7f)
+            return false;
+    }
+    return true;
+}
+
 static void check_text(const char *text, size_t length)
 {
     char *copy = malloc(length ? length : 1);
     memcpy(copy, text, length);
     assert_int_equal(http_text_valid(copy, length), text_valid_plainly(copy, length));
+    assert_int_equal(http_visible_valid(copy, length), visible_plainly(copy, length));
     free(copy);
 }
 
@@ -114,7 +125,7 @@ static void bytes_drawn_at_random_are_judged_alike(void **state)
         size_t length = prng_next(&prng) % sizeof text;
         for (size_t i = 0; i < length; i++) {
             uint64_t draw = prng_next(&prng);
-            text[i] = (char)(draw % 64 ? ' ' + (draw >> 8) % 95 : draw >> 8);
+            text[i] = (char)(draw % 64 ? '!' + (draw >> 8) % 94 : draw >> 8);
         }
         check_text(text, length);
     }

@@ -8,18 +8,25 @@
 #include <string.h>
 #include <strings.h>
 
-enum { CLASS_UNRESERVED = 1 /* as is_plain_path counts on */, CLASS_HOST = 2 };
+enum {
+    CLASS_UNRESERVED = 1,
+    CLASS_HOST = 2,
+    CLASS_PATH = 4, /* stands for itself in a path, as a slash does */
+    CLASS_SLASH = 8,
+    CLASS_NOT_AFTER_SLASH = 16,
+};
 
-#define UNRESERVED_AND_HOST CLASS_UNRESERVED | CLASS_HOST
+#define UNRESERVED_AND_HOST CLASS_UNRESERVED | CLASS_HOST | CLASS_PATH
 
 static const unsigned char classes[256] = {
     ['a' ... 'z'] = UNRESERVED_AND_HOST,
     ['A' ... 'Z'] = UNRESERVED_AND_HOST,
     ['0' ... '9'] = UNRESERVED_AND_HOST,
     ['-'] = UNRESERVED_AND_HOST,
-    ['.'] = UNRESERVED_AND_HOST,
+    ['.'] = UNRESERVED_AND_HOST | CLASS_NOT_AFTER_SLASH,
     ['_'] = UNRESERVED_AND_HOST,
-    ['~'] = CLASS_UNRESERVED,
+    ['~'] = CLASS_UNRESERVED | CLASS_PATH,
+    ['/'] = CLASS_PATH | CLASS_SLASH | CLASS_NOT_AFTER_SLASH,
 };
 
 static const struct {
@@ -314,14 +321,14 @@ static bool has_control(const char *text, size_t length)
  * so, and are not looked at five more times. Sufficient, not necessary: "/.x" is not taken here. */
 static bool is_plain_path(const char *text, size_t length)
 {
-    unsigned plain = CLASS_UNRESERVED, after_slash = 0, odd = 0;
+    unsigned plain = CLASS_PATH, odd = 0, before = 0;
     for (size_t i = 0; i < length; i++) {
-        unsigned slash = text[i] == '/', dot = text[i] == '.';
-        plain &= classes[(unsigned char)text[i]] | slash;
-        odd |= after_slash & (slash | dot);
-        after_slash = slash;
+        unsigned class = classes[(unsigned char)text[i]];
+        plain &= class;
+        odd |= before & class;
+        before = class << 1; /* a slash becomes what may not follow it */
     }
-    return plain && !odd;
+    return plain && !(odd & CLASS_NOT_AFTER_SLASH);
 }
 
 int url_decode_path(

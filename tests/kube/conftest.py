@@ -51,3 +51,26 @@ def account(site, tmp_path):
     token = tmp_path / "token"
     token.write_text(site.token_for("muster", "muster-engine"))
     return site.write_kubeconfig("muster-engine", {"tokenFile": str(token)}, namespace="muster")
+
+
+@pytest.fixture(scope="session")
+def volume(site, tmp_path_factory):
+    """A volume claim of the namespace; the folder where this machine sees its volume."""
+    folder = tmp_path_factory.mktemp("volume")
+    os.chmod(folder, 0o777)
+    for above in folder.parents:
+        if str(above).startswith("/tmp/"):
+            os.chmod(above, os.stat(above).st_mode | 0o011)
+    modes = ["ReadWriteMany"]
+    site.call("POST", "/api/v1/persistentvolumes", {
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "kept"}, "spec": {
+            "capacity": {"storage": "10Gi"}, "accessModes": modes, "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": str(folder)},
+            "claimRef": {"namespace": "muster", "name": "kept"}}})
+    path = "/api/v1/namespaces/muster/persistentvolumeclaims"
+    site.call("POST", path, {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "kept"}, "spec": {
+            "accessModes": modes, "storageClassName": "", "volumeName": "kept",
+            "resources": {"requests": {"storage": "10Gi"}}}})
+    wait_until(lambda: site.call("GET", f"{path}/kept")["status"]["phase"] == "Bound", "the claim", 60)
+    return folder

@@ -41,7 +41,8 @@ def write_image(path):
             data = content.read()
         entry.size, entry.mode = len(data), 0o755
         tar.addfile(entry, io.BytesIO(data))
-        for name in ("sh", "sleep", "echo", "cat", "env", "id", "touch", "ls", "hostname", "httpd", "mkdir"):
+        for name in ("sh", "sleep", "echo", "cat", "env", "id", "touch", "ls", "hostname", "httpd", "mkdir",
+                     "od", "tr", "wc", "tar", "test", "kill", "rm", "date", "nc", "tail"):
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(entry)

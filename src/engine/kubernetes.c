@@ -1,0 +1,511 @@
+/* The Kubernetes engine: its operations, and the turn of the loop in which attempts are advanced
+ * and reports delivered. Nothing is reported from inside a call, nor while anything is being
+ * changed: what is to be told is noted at the attempt, and the turn tells it. */
+#include "engine/kubernetes.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/strbuf.h"
+#include "engine/layout.h"
+#include "engine/trash.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { RETRY_FIRST_MS = 100, RETRY_MOST_MS = 2000, WAITING_MAX = 100000 };
+
+static struct kubernetes *of(struct engine *engine)
+{
+    return (struct kubernetes *)engine;
+}
+
+static const struct kubernetes *of_const(const struct engine *engine)
+{
+    return (const struct kubernetes *)engine;
+}
+
+struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t attempt)
+{
+    return attempt ? idmap_get(&engine->by_id, attempt) : NULL;
+}
+
+static struct kube_attempt *find(const struct engine *engine, uint64_t id, struct error *err)
+{
+    struct kube_attempt *attempt = kubernetes_find(of_const(engine), id);
+    if (attempt && !attempt->ledger.forgotten)
+        return attempt;
+    error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, id);
+    return NULL;
+}
+
+char *kubernetes_path(const struct kubernetes *engine, const char *plural, const char *name)
+{
+    struct strbuf path = {0};
+    strbuf_printf(&path, "/api/v1/namespaces/%s/%s%s%s", engine->name_space, plural,
+        name ? "/" : "", name ? name : "");
+    return strbuf_steal(&path);
+}
+
+/* ---- the turn -------------------------------------------------------------------------------- */
+
+void kubernetes_turn(struct kubernetes *engine)
+{
+    event_active(&engine->turn, EV_TIMEOUT, 1);
+}
+
+/* Ever more seldom, until it was not needed for a while. */
+void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms)
+{
+    struct kubernetes *engine = attempt->engine;
+    int64_t now = clock_boot_ms();
+    attempt->again = true;
+    if (event_pending(&engine->retry, EV_TIMEOUT, NULL))
+        return;
+    if (now - engine->retried_ms > RETRY_MOST_MS * 2)
+        engine->retry_ms = RETRY_FIRST_MS;
+    engine->retried_ms = now;
+    int64_t wait_ms = engine->retry_ms > least_ms ? engine->retry_ms : least_ms;
+    struct timeval delay = {wait_ms / 1000, wait_ms % 1000 * 1000};
+    engine->retry_ms = engine->retry_ms * 2 < RETRY_MOST_MS ? engine->retry_ms * 2 : RETRY_MOST_MS;
+    event_add(&engine->retry, &delay);
+}
+
+static void on_retry(int fd, short what, void *ctx)
+{
+    struct kubernetes *engine = ctx;
+    (void)fd, (void)what;
+    for (size_t i = 0; i < engine->attempts.count; i++) {
+        struct kube_attempt *attempt = engine->attempts.items[i];
+        attempt->due |= attempt->again;
+        attempt->again = false;
+    }
+    kubernetes_turn(engine);
+}
+
+/* What is due again by that waits for the next turn. */
+static void advance_due(struct kubernetes *engine)
+{
+    for (size_t i = engine->attempts.count; i-- > 0;) {
+        struct kube_attempt *attempt = engine->attempts.items[i];
+        if (!attempt->due)
+            continue;
+        attempt->due = false;
+        kube_attempt_advance(attempt); /* may remove it, and nothing before it */
+    }
+}
+
+static bool next_report(struct kube_attempt *attempt, struct report *ret_report)
+{
+    const struct kube_ledger *ledger = &attempt->ledger;
+    *ret_report =
+        (struct report){.attempt = ledger->attempt, .job = ledger->job, .at_ms = clock_wall_ms()};
+    if (attempt->tell_queued) {
+        attempt->tell_queued = false;
+        ret_report->kind = ENGINE_REPORT_QUEUED;
+    } else if (attempt->tell_started) {
+        attempt->tell_started = false;
+        ret_report->kind = ENGINE_REPORT_STARTED;
+        ret_report->started_ms = ledger->started_ms;
+    } else if (attempt->tell_ended) {
+        attempt->tell_ended = false;
+        ret_report->kind = ENGINE_REPORT_ENDED;
+        ret_report->ended = ledger->end;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* A callback may change the list of attempts: begins anew after each. */
+static bool deliver_one(struct kubernetes *engine)
+{
+    struct report report;
+    for (size_t i = 0; i < engine->attempts.count; i++) {
+        if (engine->attempts.items[i]->ledger.forgotten ||
+            !next_report(engine->attempts.items[i], &report))
+            continue;
+        engine->report(engine->context, &report);
+        return true;
+    }
+    return false;
+}
+
+static void deliver_site(struct kubernetes *engine)
+{
+    const struct report report = {.kind = ENGINE_REPORT_SITE, .at_ms = clock_wall_ms()};
+    if (!engine->site_changed || !(engine->nodes_known && engine->pods_known))
+        return;
+    engine->site_changed = false;
+    kube_site_show(engine);
+    uint64_t hash = kube_site_hash(engine);
+    if (hash == engine->site_told)
+        return; /* nodes say every few seconds that nothing is new */
+    engine->site_told = hash;
+    engine->report(engine->context, &report);
+}
+
+static void on_turn(int fd, short what, void *ctx)
+{
+    struct kubernetes *engine = ctx;
+    (void)fd, (void)what;
+    advance_due(engine);
+    while (deliver_one(engine))
+        ;
+    deliver_site(engine);
+}
+
+static void on_swept(void *ctx, const struct kube_answer *answer)
+{
+    (void)ctx, (void)answer; /* what is still there is seen again */
+}
+
+void kubernetes_sweep(struct kubernetes *engine, const char *plural, const char *name)
+{
+    SCOPED(mem_scope) char *path = kubernetes_path(engine, plural, name);
+    const struct kube_request request = {.method = "DELETE", .target = path};
+    (void)kube_client_call(engine->client, &request, on_swept, engine);
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+static struct kube_ledger ledger_of(const struct launch *launch)
+{
+    return (struct kube_ledger){.attempt = launch->attempt,
+        .job = launch->job,
+        .number = launch->attempt_number,
+        .ranks = launch->world_size,
+        .grace_ms = launch->grace_ms ? launch->grace_ms : 10000,
+        .log_file_bytes = launch->log_file_bytes ? launch->log_file_bytes : 16 << 20,
+        .log_files = launch->log_files ? launch->log_files : 4,
+        .serve_port = launch->serve.on ? launch->serve.port : 0};
+}
+
+static int kubernetes_start(struct engine *base, const struct launch *launch, struct error *err)
+{
+    struct kubernetes *engine = of(base);
+    struct kube_attempt *known = kubernetes_find(engine, launch->attempt);
+    if (known && known->ledger.forgotten)
+        return error_set(err, ERR_CONFLICT, "the attempt has ended and is being forgotten");
+    if (known) {
+        known->tell_started = known->ledger.started_ms != 0 && !known->ledger.ended;
+        known->tell_ended = known->ledger.ended;
+        kubernetes_turn(engine);
+        return 0;
+    }
+    if (kube_objects_check(engine, launch, err) < 0)
+        return -1;
+    if (engine->attempts.count >= WAITING_MAX)
+        return error_set(err, ERR_BUSY, "the cluster has %d attempts of this pool", WAITING_MAX);
+    const struct kube_ledger ledger = ledger_of(launch);
+    struct kube_attempt *attempt = kube_attempt_create(engine, &ledger);
+    if (kube_objects_build(attempt, launch, err) < 0 || kube_ledger_save(attempt, err) < 0) {
+        kube_attempt_remove(attempt);
+        return -1;
+    }
+    kube_attempt_due(attempt);
+    return 0;
+}
+
+static int stop(struct engine *base, uint64_t id, int64_t grace_ms, bool kill, struct error *err)
+{
+    struct kube_attempt *attempt = find(base, id, err);
+    if (!attempt)
+        return -1;
+    struct kube_ledger before = attempt->ledger;
+    if (attempt->ledger.ended)
+        return 0;
+    if (!attempt->ledger.stop_asked || grace_ms < attempt->ledger.stop_grace_ms)
+        attempt->ledger.stop_grace_ms = grace_ms;
+    attempt->ledger.stop_asked = true;
+    attempt->ledger.kill_asked |= kill;
+    if (kube_ledger_save(attempt, err) < 0) {
+        attempt->ledger = before;
+        return -1;
+    }
+    kube_attempt_due(attempt);
+    return 0;
+}
+
+static int kubernetes_stop(struct engine *base, uint64_t id, uint64_t grace_ms, struct error *err)
+{
+    return stop(base, id, grace_ms < INT64_MAX ? (int64_t)grace_ms : INT64_MAX, false, err);
+}
+
+static int kubernetes_kill(struct engine *base, uint64_t id, struct error *err)
+{
+    return stop(base, id, 0, true, err);
+}
+
+static enum engine_attempt_state state_of(const struct kube_attempt *attempt)
+{
+    const struct kube_ledger *ledger = &attempt->ledger;
+    return ledger->ended        ? ENGINE_ATTEMPT_ENDED
+           : ledger->stop_asked ? ENGINE_ATTEMPT_STOPPING
+           : ledger->started_ms ? ENGINE_ATTEMPT_RUNNING
+                                : ENGINE_ATTEMPT_STARTING;
+}
+
+static void kubernetes_observe(
+    const struct engine *base, struct attempt_view **ret_views, size_t *ret_count)
+{
+    const struct kubernetes *engine = of_const(base);
+    struct attempt_view *views = mem_alloc(engine->attempts.count + 1, sizeof *views);
+    size_t count = 0;
+    for (size_t i = 0; i < engine->attempts.count; i++) {
+        const struct kube_attempt *attempt = engine->attempts.items[i];
+        if (attempt->ledger.forgotten)
+            continue;
+        views[count++] = (struct attempt_view){.attempt = attempt->ledger.attempt,
+            .job = attempt->ledger.job,
+            .attempt_number = attempt->ledger.number,
+            .state = state_of(attempt),
+            .end = attempt->ledger.end};
+    }
+    *ret_views = views;
+    *ret_count = count;
+}
+
+/* Its record stays until the cluster has nothing of it any more. */
+static int kubernetes_forget(struct engine *base, uint64_t id, struct error *err)
+{
+    struct kube_attempt *attempt = kubernetes_find(of(base), id);
+    if (!attempt || attempt->ledger.forgotten)
+        return 0;
+    if (!attempt->ledger.ended)
+        return error_set(err, ERR_CONFLICT, "the attempt has not ended");
+    attempt->ledger.forgotten = true;
+    if (kube_ledger_save(attempt, err) < 0) {
+        attempt->ledger.forgotten = false;
+        return -1;
+    }
+    kube_attempt_due(attempt);
+    return 0;
+}
+
+/* The folder of a job where this server sees the claim's volume; NULL: it does not. */
+static char *kept_folder(const struct kubernetes *engine, uint64_t job, const char *name)
+{
+    struct strbuf path = {0};
+    if (!engine->site.folder)
+        return NULL;
+    strbuf_printf(&path, "%s/jobs/%016" PRIx64 "%s%s", engine->site.folder, job, name ? "/" : "",
+        name ? name : "");
+    return strbuf_steal(&path);
+}
+
+static int kubernetes_purge(struct engine *base, uint64_t job, struct error *err)
+{
+    struct kubernetes *engine = of(base);
+    for (size_t i = 0; i < engine->attempts.count; i++) {
+        const struct kube_attempt *attempt = engine->attempts.items[i];
+        if (attempt->ledger.job == job && !attempt->ledger.forgotten)
+            return error_set(err, ERR_CONFLICT, "the job has an attempt here");
+    }
+    SCOPED(mem_scope) char *here = layout_job(engine->data, job, NULL);
+    SCOPED(mem_scope) char *kept = kept_folder(engine, job, NULL);
+    if (kept && file_remove_tree(kept, err) < 0)
+        return -1;
+    return trash_put(engine->trash, here, err);
+}
+
+static int kubernetes_exec(
+    struct engine *base, uint64_t attempt, const struct exec_request *request, struct error *err)
+{
+    (void)base, (void)attempt, (void)request;
+    return error_set(err, ERR_UNAVAILABLE,
+        "a command in a pod of a cluster is not for this engine: use kubectl exec");
+}
+
+static char *kubernetes_log_folder(const struct engine *base, uint64_t job, uint32_t number)
+{
+    return layout_attempt(of_const(base)->data, job, number, "log");
+}
+
+static int kubernetes_output_open(
+    const struct engine *base, uint64_t job, const char *name, struct error *err)
+{
+    struct strbuf path = {0};
+    SCOPED(mem_scope) char *folder = kept_folder(of_const(base), job, "output");
+    if (!folder)
+        return error_set(err, ERR_NOT_FOUND,
+            "this server does not see the volume of the pool's claim: spec.kubernetes.folder says "
+            "where");
+    strbuf_printf(&path, "%s/%s", folder, name);
+    int fd = open(path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    strbuf_finish(&path);
+    return fd >= 0 ? fd : error_set(err, ERR_NOT_FOUND, "there is no output %s", name);
+}
+
+static int kubernetes_outputs_drop(struct engine *base, uint64_t job, struct error *err)
+{
+    SCOPED(mem_scope) char *folder = kept_folder(of(base), job, "output");
+    return folder ? file_remove_tree(folder, err) : 0;
+}
+
+static char *kubernetes_serve_address(const struct engine *base, uint64_t id)
+{
+    const struct kube_attempt *attempt = find(base, id, NULL);
+    struct strbuf address = {0};
+    if (!attempt || !attempt->ledger.serve_port)
+        return NULL;
+    const struct kube_pod *pod = &attempt->ranks[0].pod;
+    if (!pod->exists || !pod->ready || !pod->address[0])
+        return NULL;
+    bool v6 = strchr(pod->address, ':') != NULL;
+    strbuf_printf(&address, "http://%s%s%s:%u", v6 ? "[" : "", pod->address, v6 ? "]" : "",
+        attempt->ledger.serve_port);
+    return strbuf_steal(&address);
+}
+
+static int kubernetes_where(
+    const struct engine *base, uint64_t id, struct engine_where *ret_where, struct error *err)
+{
+    const struct kube_attempt *attempt = find(base, id, err);
+    struct strbuf nodes = {0};
+    uint32_t there = 0, placed = 0;
+    if (!attempt)
+        return -1;
+    *ret_where = (struct engine_where){0};
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        const struct kube_pod *pod = &attempt->ranks[i].pod;
+        there += pod->created;
+        placed += pod->node[0] != '\0';
+        if (pod->node[0] && !strstr(strbuf_text(&nodes), pod->node))
+            strbuf_printf(&nodes, "%s%s", nodes.length ? "," : "", pod->node);
+    }
+    ret_where->submission = attempt->ledger.ended             ? ENGINE_SUBMISSION_OVER
+                            : placed == attempt->ledger.ranks ? ENGINE_SUBMISSION_PLACED
+                            : there == attempt->ledger.ranks  ? ENGINE_SUBMISSION_QUEUED
+                                                              : ENGINE_SUBMISSION_ACCEPTED;
+    if (there > 0)
+        snprintf(ret_where->id, sizeof ret_where->id, "%s", attempt->name);
+    snprintf(ret_where->nodes, sizeof ret_where->nodes, "%s", strbuf_text(&nodes));
+    snprintf(ret_where->text, sizeof ret_where->text, "%s", attempt->why);
+    strbuf_finish(&nodes);
+    return 0;
+}
+
+static void kubernetes_site(const struct engine *base, struct engine_site *ret_site)
+{
+    struct kubernetes *engine = of((struct engine *)base);
+    kube_site_show(engine);
+    *ret_site = engine->about;
+}
+
+static void kubernetes_destroy(struct engine *base)
+{
+    struct kubernetes *engine = of(base);
+    while (engine->attempts.count > 0)
+        kube_attempt_remove(engine->attempts.items[engine->attempts.count - 1]);
+    if (engine->client)
+        kube_site_finish(engine);
+    kube_client_destroy(engine->client);
+    trash_destroy(engine->trash);
+    event_del(&engine->turn);
+    event_del(&engine->retry);
+    vec_free(&engine->attempts);
+    idmap_finish(&engine->by_id);
+    strmap_finish(&engine->teams);
+    free(engine->data);
+    free(engine->owner);
+    free(engine->pool);
+    arena_destroy(engine->arena);
+    free(engine);
+}
+
+static const struct engine_operations operations = {
+    .start = kubernetes_start,
+    .stop = kubernetes_stop,
+    .kill = kubernetes_kill,
+    .observe = kubernetes_observe,
+    .forget = kubernetes_forget,
+    .purge = kubernetes_purge,
+    .exec = kubernetes_exec,
+    .log_folder = kubernetes_log_folder,
+    .output_open = kubernetes_output_open,
+    .outputs_drop = kubernetes_outputs_drop,
+    .destroy = kubernetes_destroy,
+    .serve_address = kubernetes_serve_address,
+    .where = kubernetes_where,
+    .site = kubernetes_site,
+};
+
+/* ---- making it ------------------------------------------------------------------------------- */
+
+static int reach(struct kubernetes *engine, struct error *err)
+{
+    const struct kubernetes_site *site = &engine->site;
+    struct kube_config config = {0};
+    int rc = site->kubeconfig ? kube_config_load(site->kubeconfig, site->context, &config, err)
+                              : kube_config_service_account(NULL, &config, err);
+    if (rc < 0)
+        return -1;
+    engine->client = kube_client_create(engine->base, &config, site->timeout_ms, err);
+    if (!engine->client)
+        return -1;
+    engine->name_space =
+        site->name_space ? site->name_space : kube_client_namespace(engine->client);
+    return 0;
+}
+
+static int make_folders(struct kubernetes *engine, struct error *err)
+{
+    static const char *const names[] = {"run", "jobs", "trash"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/%s", engine->data, names[i]);
+        int rc = file_make_dirs(path.text, 0700, err);
+        if (rc == 0 && strcmp(names[i], "trash") == 0) {
+            engine->trash = trash_create(engine->base, path.text, err);
+            rc = engine->trash ? 0 : -1;
+        }
+        strbuf_finish(&path);
+        if (rc < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void copy_site(struct kubernetes *engine, const struct kubernetes_site *from)
+{
+    struct kubernetes_site *to = &engine->site;
+    const char **texts[] = {&to->kubeconfig, &to->context, &to->name_space, &to->image,
+        &to->pull_secret, &to->claim, &to->folder};
+    *to = *from;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        *texts[i] = arena_strdup(engine->arena, *texts[i]);
+}
+
+struct engine *engine_kubernetes_create(const struct engine_options *options, struct error *err)
+{
+    struct kubernetes *engine = mem_alloc(1, sizeof *engine);
+    struct strbuf path = {0};
+    strbuf_printf(&path, "%s/sites/%s", options->data, options->pool->metadata.name);
+    engine->engine.operations = &operations;
+    engine->base = options->base;
+    engine->report = options->report;
+    engine->context = options->context;
+    engine->data = strbuf_steal(&path);
+    engine->owner = mem_strdup(options->owner);
+    engine->pool = mem_strdup(options->pool->metadata.name);
+    engine->arena = arena_create();
+    engine->retry_ms = RETRY_FIRST_MS;
+    copy_site(engine, &options->pool->kubernetes);
+    evtimer_assign(&engine->turn, engine->base, on_turn, engine);
+    evtimer_assign(&engine->retry, engine->base, on_retry, engine);
+    if (reach(engine, err) < 0 || make_folders(engine, err) < 0 ||
+        kube_ledger_load(engine, err) < 0) {
+        error_prefix(err, "the pool %s", engine->pool);
+        kubernetes_destroy(&engine->engine);
+        return NULL;
+    }
+    kube_site_start(engine);
+    kubernetes_turn(engine);
+    return &engine->engine;
+}

@@ -1,0 +1,242 @@
+/* The Kubernetes engine's own types, shared by its files. See README.md for the tour, and
+ * docs/kubernetes.md for what it makes in a cluster. */
+#pragma once
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/vec.h"
+#include "engine/engine_kubernetes.h"
+#include "engine/engine_operations.h"
+#include "engine/joblog.h"
+#include "engine/kube_client.h"
+#include "engine/kube_lines.h"
+#include "engine/kube_watch.h"
+#include "spec/kinds.h"
+
+#include <event2/event_struct.h>
+
+struct kubernetes;
+struct kube_attempt;
+struct trash;
+
+/* Labels of everything that is made. */
+#define KUBE_LABEL_OWNER   "muster.dev/owner"
+#define KUBE_LABEL_POOL    "muster.dev/pool" /* pools of one owner may share a namespace */
+#define KUBE_LABEL_ATTEMPT "muster.dev/attempt"
+#define KUBE_LABEL_RANK    "muster.dev/rank"
+#define KUBE_LABEL_TEAM    "muster.dev/team"
+#define KUBE_LABEL_NETWORK "muster.dev/network"
+#define KUBE_LABEL_SERVES  "muster.dev/serves"
+
+/* What is written down of an attempt. Its objects are not: what they are made of has secrets. */
+struct kube_ledger {
+    uint64_t attempt, job;
+    uint32_t number, ranks;
+    uint64_t grace_ms, log_file_bytes;
+    uint32_t log_files, serve_port;
+    bool made; /* the cluster has all of it */
+    int64_t started_ms;
+    bool stop_asked, kill_asked;
+    int64_t stop_grace_ms;
+    bool ended;
+    struct attempt_end end;
+    bool forgotten; /* what the cluster has of it is to be taken away */
+};
+
+/* The pod of a rank, as it was seen last. */
+struct kube_pod {
+    bool exists;   /* the cluster has it */
+    bool created;  /* it had it at some time */
+    bool deleting; /* it is being ended */
+    bool began;    /* its container has run */
+    bool ready;    /* its container runs */
+    bool over;     /* its container runs no more and will not again */
+    bool lost;     /* its node does not answer, and nobody will say what becomes of it */
+    enum engine_end_reason
+        cause; /* why, where it is over or stuck; ENGINE_END_SUCCEEDED: it exited 0 */
+    int code;
+    char text[160];
+    int64_t ended_ms;
+    char node[64], address[48];
+};
+
+/* The output of a rank. */
+struct kube_log {
+    struct kube_attempt *attempt;
+    uint32_t rank;
+    struct kube_call *call;
+    struct kube_lines lines;
+    struct joblog_stream *stream;
+    int64_t last_ms; /* of the last line, and how many there were of that millisecond */
+    uint32_t last_count;
+    uint32_t skip; /* so many of that millisecond come again */
+    bool whole;    /* all that there is to be had was read */
+    uint32_t failures;
+};
+
+struct kube_rank {
+    struct kube_attempt *attempt;
+    uint32_t rank;
+    char *spec; /* of its pod, JSON; NULL: not known any more */
+    struct kube_pod pod;
+    struct kube_call *call; /* making, looking for, or deleting its pod */
+    bool look;              /* a list did not have it: it is to be looked for */
+    bool seen;              /* the list that is being read has it */
+    bool delete_sent;       /* with delete_grace_s */
+    int64_t delete_grace_s;
+    struct kube_log log;
+};
+
+enum kube_step {
+    KUBE_STEP_POLICY, /* the team's network policies are being seen to */
+    KUBE_STEP_SERVICE,
+    KUBE_STEP_SECRET,
+    KUBE_STEP_PODS,
+    KUBE_STEP_MADE,
+};
+
+struct kube_attempt {
+    struct kubernetes *engine;
+    struct kube_ledger ledger;
+    char name[ENGINE_MARK_TEXT];
+    char *labels, *service,
+        *secret; /* what is to be made, JSON; NULL: not known any more, or none */
+    char *team;
+    enum kube_step step;
+    char owner_uid[48]; /* of the service; "": not known */
+    struct kube_call *call;
+    bool unsure;  /* found at the start: how much of it there is the list will say */
+    bool cleaned; /* its service is gone, and with it everything else */
+    bool due;     /* to be looked at when the loop turns */
+    bool again;   /* or after a while */
+    struct kube_rank *ranks;
+    struct joblog_writer *writer;
+    int log_fd;
+    int64_t over_ms;            /* since when all ranks are over, boot clock; 0 */
+    char why[200];              /* it is not where it should be */
+    struct attempt_end verdict; /* how it ends once its ranks have; reason NONE: not decided */
+    bool tell_queued, tell_started, tell_ended;
+};
+
+/* A pod of somebody else, for what it holds of its node. */
+struct kube_foreign {
+    char *name; /* namespace/name */
+    struct kube_node *node;
+    uint64_t cpu_milli, memory_bytes, accelerators;
+    uint64_t seen;
+};
+
+struct kube_node {
+    char *name;
+    struct arena *arena;
+    struct engine_site_node about; /* as allocatable; texts in the arena */
+    uint64_t held_cpu_milli, held_memory_bytes, held_accelerators;
+    bool there; /* the cluster has it; else only pods name it */
+    uint64_t seen;
+};
+
+struct kubernetes {
+    struct engine engine;
+    struct event_base *base;
+    engine_report_fn *report;
+    void *context;
+    char *data, *owner, *pool;
+    struct kubernetes_site site; /* texts in the arena */
+    struct arena *arena;
+    struct kube_client *client;
+    const char *name_space;
+    struct kube_watch *nodes_watch, *pods_watch;
+    struct trash *trash;
+
+    struct idmap by_id;
+    VEC(struct kube_attempt *) attempts; /* by ascending id */
+    struct strmap teams;                 /* whose network policies are there */
+    struct event turn, retry;
+    int64_t retry_ms,
+        retried_ms; /* how long the next is waited for, and when that was last, boot */
+    bool site_changed;
+    uint64_t site_told; /* a hash of what was told last */
+
+    struct strmap node_names, foreign_names;
+    VEC(struct kube_node *) nodes; /* by name */
+    VEC(struct kube_foreign *) foreign;
+    uint64_t node_listing, listing; /* of nodes and of pods: the ones that were begun last */
+    bool nodes_known, pods_known;
+    struct engine_site about;
+    VEC(struct engine_site_node) shown;
+};
+
+/* ---- kubernetes.c -------------------------------------------------------------------------- */
+
+/* Has reports delivered and attempts that are due looked at when the loop turns. */
+void kubernetes_turn(struct kubernetes *engine);
+/* Deletes an object of ours that nothing here knows of. plural: "pods", "services". */
+void kubernetes_sweep(struct kubernetes *engine, const char *plural, const char *name);
+/* "/api/v1/namespaces/NAMESPACE/PLURAL/NAME", name NULL: the collection. To be freed. */
+char *kubernetes_path(const struct kubernetes *engine, const char *plural, const char *name);
+/* Has the attempt looked at again after a while: the API server did not do what was asked. */
+void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms);
+struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t attempt);
+
+/* ---- kubernetes_ledger.c ------------------------------------------------------------------- */
+
+/* Writes it as a whole. */
+MUST_CHECK int kube_ledger_save(const struct kube_attempt *attempt, struct error *err);
+/* Removes it; what cannot be removed is logged. */
+void kube_ledger_drop(const struct kube_attempt *attempt);
+/* Adds every attempt that is on disk. */
+MUST_CHECK int kube_ledger_load(struct kubernetes *engine, struct error *err);
+
+/* ---- kubernetes_objects.c ------------------------------------------------------------------ */
+
+/* Whether a launch can be run here at all. */
+MUST_CHECK int kube_objects_check(
+    const struct kubernetes *engine, const struct launch *launch, struct error *err);
+/* Fills labels, service, secret and the ranks' specs. */
+MUST_CHECK int kube_objects_build(
+    struct kube_attempt *attempt, const struct launch *launch, struct error *err);
+/* The pod of a rank as JSON, owned by the attempt's service. */
+void kube_objects_pod(const struct kube_rank *rank, struct strbuf *out);
+/* A network policy of a team: number 0 or 1; false: there are no more. */
+bool kube_objects_policy(const struct kubernetes *engine, const char *team, unsigned number,
+    struct strbuf *ret_name, struct strbuf *ret_text);
+
+/* ---- kubernetes_pod.c ---------------------------------------------------------------------- */
+
+/* What a pod is, from its object. */
+void kube_pod_read(const struct doc *object, struct kube_pod *ret_pod);
+
+/* ---- kubernetes_attempt.c ------------------------------------------------------------------ */
+
+/* Adds it to the engine; ranks are there and know nothing yet. */
+struct kube_attempt *kube_attempt_create(
+    struct kubernetes *engine, const struct kube_ledger *ledger);
+/* Takes it out of the engine and frees it. */
+void kube_attempt_remove(struct kube_attempt *attempt);
+/* Does the next that is to be done, as far as that can be begun now. */
+void kube_attempt_advance(struct kube_attempt *attempt);
+/* A rank's pod was seen, or (object NULL) is not there any more. */
+void kube_attempt_saw(struct kube_rank *rank, const struct doc *object);
+/* Has it looked at when the loop turns. */
+void kube_attempt_due(struct kube_attempt *attempt);
+
+/* ---- kubernetes_log.c ---------------------------------------------------------------------- */
+
+/* Begins to follow what can be followed. True: all that there is of every rank was read. */
+bool kube_log_advance(struct kube_attempt *attempt);
+/* Stops and closes everything. */
+void kube_log_close(struct kube_attempt *attempt);
+
+/* ---- kubernetes_site.c --------------------------------------------------------------------- */
+
+/* Begins to watch nodes and pods. */
+void kube_site_start(struct kubernetes *engine);
+void kube_site_finish(struct kubernetes *engine);
+/* Fills `about` from what is known. */
+void kube_site_show(struct kubernetes *engine);
+/* A hash of what kube_site_show gave last. */
+uint64_t kube_site_hash(const struct kubernetes *engine);
+/* Whether the cluster has given a node up. */
+bool kube_site_node_is_down(const struct kubernetes *engine, const char *name);
+/* Whether its owner may take it back at any time. */
+bool kube_site_node_is_spot(const struct kubernetes *engine, const char *name);

@@ -1,0 +1,162 @@
+/* The output of pods, followed live into a joblog of this server. The API gives lines with the time
+ * at which they were written and no way to say "from here": where a stream breaks it is asked for
+ * again from the second of its last line, and what is known already is passed over by its time and
+ * count. An engine that is made anew reads from the beginning. Standard output and error come as
+ * one stream: all of it is kept as standard output. */
+#include "engine/kubernetes.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/quantity.h"
+#include "base/strbuf.h"
+#include "engine/layout.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FAILURES_MAX = 5, STAMP_MAX = 64 };
+
+static int open_log(struct kube_attempt *attempt)
+{
+    const struct kube_ledger *ledger = &attempt->ledger;
+    SCOPED(mem_scope)
+    char *path = layout_attempt(attempt->engine->data, ledger->job, ledger->number, "log");
+    if (file_make_dirs(path, 0700, NULL) < 0)
+        return -1;
+    attempt->log_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (attempt->log_fd < 0 || file_remove_content(attempt->log_fd, NULL) < 0)
+        return -1;
+    attempt->writer =
+        joblog_writer_create(attempt->log_fd, ledger->log_file_bytes, ledger->log_files);
+    for (uint32_t i = 0; i < ledger->ranks; i++) {
+        struct kube_log *log = &attempt->ranks[i].log;
+        log->attempt = attempt;
+        log->rank = i;
+        log->lines.line_max = JOBLOG_TEXT_MAX + STAMP_MAX;
+        log->stream = mem_alloc(1, sizeof *log->stream);
+        log->stream->rank = i;
+        log->stream->kind = 'o';
+    }
+    return 0;
+}
+
+/* "2026-01-31T08:30:00.123456789Z text": a line that is not one is taken as it is, at the time of
+ * the last. */
+static bool on_line(void *ctx, const char *line, size_t length, bool cut)
+{
+    struct kube_log *log = ctx;
+    const char *text = memchr(line, ' ', length < STAMP_MAX ? length : STAMP_MAX);
+    char stamp[STAMP_MAX + 1];
+    int64_t at_ms = log->last_ms;
+    (void)cut;
+    snprintf(stamp, sizeof stamp, "%.*s", (int)(text ? text - line : 0), line);
+    text = text && quantity_parse_time(stamp, &at_ms, NULL) == 0 ? text + 1 : line;
+    if (at_ms < log->last_ms)
+        return true;
+    if (at_ms == log->last_ms && log->skip > 0) {
+        log->skip--;
+        return true;
+    }
+    log->skip = 0;
+    log->last_count = at_ms == log->last_ms ? log->last_count + 1 : 1;
+    log->last_ms = at_ms;
+    joblog_write(log->attempt->writer, log->stream, at_ms, text, (size_t)(line + length - text));
+    joblog_write(log->attempt->writer, log->stream, at_ms, "\n", 1);
+    return true;
+}
+
+static bool on_piece(void *ctx, const char *bytes, size_t length)
+{
+    struct kube_log *log = ctx;
+    log->failures = 0;
+    return kube_lines_feed(&log->lines, bytes, length, on_line, log);
+}
+
+/* Whether the pod will write no more. */
+static bool is_final(const struct kube_rank *rank)
+{
+    return rank->pod.over || rank->pod.lost || (rank->pod.created && !rank->pod.exists);
+}
+
+static void on_end(void *ctx, const struct kube_answer *answer)
+{
+    struct kube_log *log = ctx;
+    struct kube_rank *rank = &log->attempt->ranks[log->rank];
+    bool well = answer->status / 100 == 2;
+    log->call = NULL;
+    if (well && is_final(rank)) {
+        kube_lines_end(&log->lines, on_line, log);
+        log->whole = true;
+    }
+    kube_lines_finish(&log->lines);
+    log->skip = log->last_count;
+    /* A container that never ran has none (400), and of a node that is gone it is gone too. */
+    log->failures += !well && answer->status != 0;
+    log->whole |= log->failures >= FAILURES_MAX && is_final(rank);
+    log->whole |= answer->status == 404 || (answer->status == 400 && is_final(rank));
+    if (log->whole)
+        kube_attempt_due(log->attempt);
+    else
+        kubernetes_retry_later(log->attempt, 0);
+}
+
+static void follow(struct kube_log *log)
+{
+    struct kubernetes *engine = log->attempt->engine;
+    struct strbuf name = {0}, target = {0};
+    char since[QUANTITY_TEXT];
+    strbuf_printf(&name, "%s-%u", log->attempt->name, log->rank);
+    SCOPED(mem_scope) char *path = kubernetes_path(engine, "pods", name.text);
+    strbuf_printf(&target, "%s/log?container=job&follow=true&timestamps=true", path);
+    if (log->last_ms)
+        strbuf_printf(&target, "&sinceTime=%s", quantity_time(log->last_ms / 1000 * 1000, since));
+    /* A job may be silent for as long as it likes. */
+    const struct kube_request request = {.method = "GET",
+        .target = target.text,
+        .on_piece = on_piece,
+        .timeout_ms = INT64_C(24) * 3600 * 1000};
+    log->call = kube_client_call(engine->client, &request, on_end, log);
+    strbuf_finish(&name);
+    strbuf_finish(&target);
+}
+
+bool kube_log_advance(struct kube_attempt *attempt)
+{
+    bool whole = true;
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        struct kube_rank *rank = &attempt->ranks[i];
+        struct kube_log *log = &rank->log;
+        if (!log->whole && !log->call && is_final(rank) && (!rank->pod.began || !rank->pod.exists))
+            log->whole = true;
+        if (log->whole || !rank->pod.created)
+            continue;
+        whole = false;
+        if (log->call || !rank->pod.began || (!attempt->writer && open_log(attempt) < 0))
+            continue;
+        follow(log);
+    }
+    return whole;
+}
+
+void kube_log_close(struct kube_attempt *attempt)
+{
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        struct kube_log *log = &attempt->ranks[i].log;
+        if (log->call)
+            kube_call_cancel(log->call);
+        log->call = NULL;
+        kube_lines_finish(&log->lines);
+        if (attempt->writer && log->stream)
+            joblog_finish_stream(attempt->writer, log->stream, log->last_ms);
+        free(log->stream);
+        log->stream = NULL;
+    }
+    joblog_writer_destroy(attempt->writer);
+    attempt->writer = NULL;
+    if (attempt->log_fd >= 0)
+        close(attempt->log_fd);
+    attempt->log_fd = -1;
+}

@@ -1,0 +1,134 @@
+/* The Slurm engine's own types, shared by its files. See README.md for the tour. */
+#pragma once
+
+#include "base/map.h"
+#include "base/memory.h"
+#include "base/vec.h"
+#include "engine/engine_operations.h"
+#include "engine/metrics.h"
+#include "engine/slurm_dialect.h"
+#include "engine/slurm_folder.h"
+#include "engine/slurm_reply.h"
+#include "engine/slurm_rest.h"
+#include "engine/trash.h"
+
+struct event;
+struct slurm;
+struct slurm_log;
+
+/* What is written down of an attempt beside its launch, before anything is done about it. */
+struct slurm_ledger {
+    bool tried;      /* a submission was sent, or was about to be */
+    uint64_t number; /* of its job at the cluster; 0: not known */
+    bool stop_asked;
+    int64_t stop_until_ms; /* wall clock: then it is killed */
+    bool kill_sent;
+    bool ended;
+    struct attempt_end end;
+};
+
+struct slurm_attempt {
+    struct slurm *slurm;
+    struct arena *arena; /* of the launch */
+    struct launch launch;
+    struct slurm_ledger ledger;
+
+    /* What the cluster says. A listing that was begun after `settled` and does not have the job
+     * means that the cluster does not have it. */
+    uint64_t settled, seen;
+    enum slurm_state state;
+    char nodes[400], reason[200];
+    bool preempted, requeued, misplaced;
+    int64_t over_ms; /* since when it is over, boot clock; 0 */
+
+    bool asking;          /* a question about it is under way */
+    int64_t ask_again_ms; /* boot clock: not before */
+    bool told;            /* its ranks were told to stop */
+    int64_t failing_ms;   /* since when a rank has failed and others go on, boot clock; 0 */
+
+    bool claimed, started, finishing;
+    bool started_reported, ended_reported;
+    enum engine_submission submission_reported;
+    struct slurm_traces traces;
+    struct slurm_log *log;
+    struct metrics_reader metrics;
+    int64_t checkpoint_ms, checkpoint_look_ms;
+    uint64_t checkpoint_bytes;
+};
+
+struct slurm {
+    struct engine engine;
+    struct event_base *base;
+    engine_report_fn *report;
+    void *context;
+    struct arena *arena; /* of the site's options */
+    struct slurm_site site;
+    char *owner, *data, *pool;
+    struct slurm_folder folder;
+    struct rest *rest;
+    struct trash *trash;
+
+    const struct dialect *dialect; /* NULL: not known yet */
+    size_t dialect_tried;
+    bool asking_dialect, asking_jobs, asking_nodes;
+    uint64_t listing; /* the one that was begun last */
+    struct reply reply, node_reply;
+    int64_t listed_ms, nodes_ms; /* when they were last asked, boot clock */
+    unsigned failures;           /* in a row */
+
+    struct idmap by_id, by_number;
+    VEC(struct slurm_attempt *) attempts; /* by ascending id */
+    size_t turn;                          /* whose files are looked at next */
+    struct event *poll, *files, *now;
+
+    struct arena *node_arena, *next_node_arena;
+    uint64_t next_disk_bytes;
+    VEC(struct engine_site_node) nodes;
+    VEC(struct engine_site_node) next_nodes;
+    struct engine_site about;
+};
+
+/* ---- slurm_ledger.c: what is on disk here ------------------------------------------------- */
+
+/* Writes the attempt's launch and ledger: from now on it exists. */
+MUST_CHECK int slurm_ledger_create(struct slurm_attempt *attempt, struct error *err);
+/* Writes the ledger again. What cannot be written is logged: the caller does nothing then. */
+MUST_CHECK int slurm_ledger_save(const struct slurm_attempt *attempt);
+MUST_CHECK int slurm_ledger_drop(const struct slurm_attempt *attempt, struct error *err);
+/* Adds every attempt that is on disk. */
+MUST_CHECK int slurm_ledger_load(struct slurm *slurm, struct error *err);
+
+/* ---- slurm_attempt.c: the life of an attempt ----------------------------------------------- */
+
+struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct launch *launch);
+void slurm_attempt_free(struct slurm_attempt *attempt);
+struct slurm_attempt *slurm_attempt_find(const struct slurm *slurm, uint64_t id);
+/* Takes it out of the engine and frees it. */
+void slurm_attempt_remove(struct slurm_attempt *attempt);
+/* A job of the cluster bears its mark. */
+void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *job);
+/* A listing was read to its end. */
+void slurm_attempt_listed(struct slurm_attempt *attempt);
+/* Does what is due: submits, stops, kills, ends. */
+void slurm_attempt_drive(struct slurm_attempt *attempt);
+/* Looks at what its ranks have left, and passes that on. */
+void slurm_attempt_look(struct slurm_attempt *attempt);
+
+/* ---- slurm_watch.c: what the cluster says --------------------------------------------------- */
+
+/* Asks what is due. */
+void slurm_watch_turn(struct slurm *slurm);
+/* The site answered, or did not. */
+void slurm_watch_answered(struct slurm *slurm);
+void slurm_watch_failed(struct slurm *slurm, const char *text);
+/* Cancels a job of the cluster that nobody wants. */
+void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
+
+/* ---- slurm_log.c: bringing the ranks' output over ------------------------------------------- */
+
+struct slurm_log *slurm_log_open(struct slurm_attempt *attempt);
+void slurm_log_close(struct slurm_log *log); /* NULL is fine */
+/* Copies what is new, at most some hundred KiB. Whether there may be more. */
+bool slurm_log_copy(struct slurm_log *log, const struct slurm_attempt *attempt);
+/* Nothing comes any more: unfinished lines are lines. */
+void slurm_log_finish(struct slurm_log *log);

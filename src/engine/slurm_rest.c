@@ -1,0 +1,218 @@
+/* Asking slurmrestd: see slurm_rest.h. Questions beyond the bound wait in the order they came. */
+#include "engine/slurm_rest.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/strbuf.h"
+#include "base/vec.h"
+#include "wire/http_agent.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { TOKEN_BYTES_MAX = 16384, TIMEOUT_LEAST_MS = 2000, TIMEOUT_MOST_MS = 30000, POLLS = 10 };
+
+struct ask {
+    struct rest *rest;
+    struct rest_question question;
+    char *method, *target, *body;
+    struct http_exchange *exchange;
+    int status;
+    struct strbuf answer;
+    struct error broken; /* by on_piece, or too large */
+};
+
+struct rest {
+    struct http_agent *agent;
+    struct http_endpoint *endpoint;
+    size_t most;
+    int64_t timeout_ms;
+    char *user, *token_file, *token;
+    struct timespec token_time;
+    VEC(struct ask *) waiting;
+    VEC(struct ask *) under_way;
+};
+
+static void ask_free(struct ask *ask)
+{
+    strbuf_finish(&ask->answer);
+    free(ask->method);
+    free(ask->target);
+    free(ask->body);
+    free(ask);
+}
+
+struct rest *rest_create(struct event_base *base, const struct slurm_site *site, struct error *err)
+{
+    struct rest *rest = mem_alloc(1, sizeof *rest);
+    const struct http_agent_options options = {.idle_max = (size_t)site->requests};
+    rest->agent = http_agent_create(base, &options);
+    rest->most = (size_t)site->requests;
+    rest->timeout_ms = site->poll_ms * POLLS;
+    if (rest->timeout_ms < TIMEOUT_LEAST_MS)
+        rest->timeout_ms = TIMEOUT_LEAST_MS;
+    if (rest->timeout_ms > TIMEOUT_MOST_MS)
+        rest->timeout_ms = TIMEOUT_MOST_MS;
+    rest->user = site->user ? mem_strdup(site->user) : NULL;
+    rest->token_file = site->token_file ? mem_strdup(site->token_file) : NULL;
+    if (http_endpoint_create(rest->agent, site->endpoint, (uid_t)-1, &rest->endpoint, err) == 0)
+        return rest;
+    error_prefix(err, "spec.slurm.endpoint");
+    rest_destroy(rest);
+    return NULL;
+}
+
+void rest_destroy(struct rest *rest)
+{
+    if (!rest)
+        return;
+    http_endpoint_release(rest->endpoint);
+    http_agent_destroy(rest->agent);
+    for (size_t i = 0; i < rest->waiting.count; i++)
+        ask_free(rest->waiting.items[i]);
+    for (size_t i = 0; i < rest->under_way.count; i++)
+        ask_free(rest->under_way.items[i]);
+    vec_free(&rest->waiting);
+    vec_free(&rest->under_way);
+    free(rest->user);
+    free(rest->token_file);
+    free(rest->token);
+    free(rest);
+}
+
+/* ---- the token ------------------------------------------------------------------------------- */
+
+/* Whoever renews it replaces the file. One that cannot be read leaves the last. */
+static void read_token(struct rest *rest)
+{
+    struct stat status;
+    char *text;
+    size_t size;
+    if (!rest->token_file || stat(rest->token_file, &status) < 0 ||
+        (rest->token && memcmp(&status.st_mtim, &rest->token_time, sizeof status.st_mtim) == 0) ||
+        file_read(rest->token_file, TOKEN_BYTES_MAX, &text, &size, NULL) < 0)
+        return;
+    while (size > 0 && isspace((unsigned char)text[size - 1]))
+        text[--size] = '\0';
+    /* `scontrol token` writes SLURM_JWT=... */
+    if (strncmp(text, "SLURM_JWT=", 10) == 0)
+        memmove(text, text + 10, size - 10 + 1);
+    free(rest->token);
+    rest->token = text;
+    rest->token_time = status.st_mtim;
+}
+
+/* ---- an exchange ----------------------------------------------------------------------------- */
+
+static void begin_waiting(struct rest *rest);
+
+static void finish(struct ask *ask, const struct rest_answer *answer)
+{
+    struct rest *rest = ask->rest;
+    for (size_t i = 0; i < rest->under_way.count; i++) {
+        if (rest->under_way.items[i] == ask) {
+            vec_remove(&rest->under_way, i);
+            break;
+        }
+    }
+    ask->question.on_done(ask->question.context, answer);
+    ask_free(ask);
+    begin_waiting(rest);
+}
+
+static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *context)
+{
+    struct ask *ask = context;
+    (void)exchange;
+    ask->status = answer->status;
+}
+
+static void on_piece(
+    struct http_exchange *exchange, const void *bytes, size_t length, void *context)
+{
+    struct ask *ask = context;
+    (void)exchange;
+    if (ask->broken.code)
+        return;
+    if (ask->question.on_piece && ask->status == 200) {
+        if (ask->question.on_piece(ask->question.context, bytes, length, &ask->broken) < 0)
+            return;
+    } else if (ask->answer.length + length > REST_BODY_MAX) {
+        error_set(&ask->broken, ERR_TOO_LARGE, "the answer is larger than %d bytes", REST_BODY_MAX);
+    } else {
+        strbuf_append(&ask->answer, bytes, length);
+    }
+}
+
+static void on_end(struct http_exchange *exchange, void *context)
+{
+    struct ask *ask = context;
+    (void)exchange;
+    struct rest_answer answer = {.outcome = ask->broken.code ? REST_UNSURE : REST_ANSWERED,
+        .status = ask->status,
+        .body = strbuf_text(&ask->answer),
+        .length = ask->answer.length,
+        .text = ask->broken.text};
+    finish(ask, &answer);
+}
+
+static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
+    const char *text, void *context)
+{
+    (void)exchange, (void)answered;
+    bool unsent = failure == HTTP_FAILED_CONNECT || failure == HTTP_FAILED_REQUEST;
+    struct rest_answer answer = {
+        .outcome = unsent ? REST_UNSENT : REST_UNSURE, .body = "", .text = text};
+    finish(context, &answer);
+}
+
+static void begin(struct rest *rest, struct ask *ask)
+{
+    static const struct http_exchange_callbacks callbacks = {
+        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
+    struct http_field fields[4] = {{"Accept", "application/json"}};
+    size_t count = 1;
+    read_token(rest);
+    if (ask->body)
+        fields[count++] = (struct http_field){"Content-Type", "application/json"};
+    if (rest->user && rest->token)
+        fields[count++] = (struct http_field){"X-SLURM-USER-NAME", rest->user};
+    if (rest->token)
+        fields[count++] = (struct http_field){"X-SLURM-USER-TOKEN", rest->token};
+    const struct http_exchange_request request = {.method = ask->method,
+        .target = ask->target,
+        .fields = fields,
+        .field_count = count,
+        .body = ask->body,
+        .length = (int64_t)ask->question.length,
+        .timeout_ms = rest->timeout_ms};
+    vec_push(&rest->under_way, ask);
+    ask->exchange = http_exchange_begin(rest->endpoint, &request, &callbacks, ask);
+}
+
+static void begin_waiting(struct rest *rest)
+{
+    while (rest->waiting.count > 0 && rest->under_way.count < rest->most) {
+        struct ask *ask = rest->waiting.items[0];
+        vec_remove(&rest->waiting, 0);
+        begin(rest, ask);
+    }
+}
+
+void rest_ask(struct rest *rest, const struct rest_question *question)
+{
+    struct ask *ask = mem_alloc(1, sizeof *ask);
+    ask->rest = rest;
+    ask->question = *question;
+    ask->method = mem_strdup(question->method);
+    ask->target = mem_strdup(question->target);
+    if (question->body) {
+        ask->body = mem_alloc(question->length + 1, 1);
+        memcpy(ask->body, question->body, question->length);
+    }
+    vec_push(&rest->waiting, ask);
+    begin_waiting(rest);
+}

@@ -1,0 +1,408 @@
+/* What the cluster says: its version, its jobs, its nodes. One request for all jobs, and one for
+ * all nodes, whatever their number; the next is sent after the last was read to its end. */
+#include "engine/slurm.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+
+#include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+enum { NODES_MS = 5000, BACKOFF_MOST_MS = 10000, BACKOFF_STEPS = 6, NODES_MOST = 65536 };
+
+/* ---- does it answer? ------------------------------------------------------------------------- */
+
+static void report_site(struct slurm *slurm)
+{
+    struct report what = {.kind = ENGINE_REPORT_SITE, .at_ms = clock_wall_ms()};
+    slurm->report(slurm->context, &what);
+}
+
+void slurm_watch_answered(struct slurm *slurm)
+{
+    struct engine_site *about = &slurm->about;
+    slurm->failures = 0;
+    if (about->answers)
+        return;
+    about->answers = true;
+    about->since_ms = clock_wall_ms();
+    snprintf(about->text, sizeof about->text, "slurmrestd %s",
+        slurm->dialect ? slurm->dialect->version : "");
+    log_info("pool %s: Slurm answers", slurm->pool);
+    report_site(slurm);
+}
+
+void slurm_watch_failed(struct slurm *slurm, const char *text)
+{
+    struct engine_site *about = &slurm->about;
+    bool answered = about->answers;
+    slurm->failures++;
+    snprintf(about->text, sizeof about->text, "%s", text);
+    if (!answered && slurm->failures > 1)
+        return;
+    about->answers = false;
+    about->since_ms = clock_wall_ms();
+    log_warn("pool %s: Slurm does not answer: %s", slurm->pool, text);
+    report_site(slurm);
+}
+
+/* How long until the site is asked again. */
+static int64_t pause_ms(const struct slurm *slurm)
+{
+    unsigned steps = slurm->failures < BACKOFF_STEPS ? slurm->failures : BACKOFF_STEPS;
+    int64_t ms = slurm->site.poll_ms << steps;
+    int64_t most = slurm->site.poll_ms > BACKOFF_MOST_MS ? slurm->site.poll_ms : BACKOFF_MOST_MS;
+    return ms < most ? ms : most;
+}
+
+/* ---- the version ----------------------------------------------------------------------------- */
+
+static void on_dialect(void *context, const struct rest_answer *answer)
+{
+    struct slurm *slurm = context;
+    const struct dialect *asked = dialect_at(slurm->dialect_tried);
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    char text[200];
+    struct error err;
+    slurm->asking_dialect = false;
+    if (answer->outcome != REST_ANSWERED) {
+        slurm_watch_failed(slurm, answer->text);
+        return;
+    }
+    const struct doc *doc = answer->status == 200 ? doc_parse_json(arena, answer->body,
+                                                        answer->length, REST_BODY_MAX, &err)
+                                                  : NULL;
+    if (doc && doc_get(doc, "meta")) {
+        slurm->dialect = asked;
+        slurm_watch_answered(slurm);
+        event_active(slurm->now, EV_TIMEOUT, 0);
+        return;
+    }
+    slurm->dialect_tried++;
+    if (dialect_at(slurm->dialect_tried)) {
+        event_active(slurm->now, EV_TIMEOUT, 0);
+        return;
+    }
+    slurm->dialect_tried = 0;
+    snprintf(text, sizeof text,
+        "slurmrestd speaks no version that is known here (HTTP status %d): v0.0.38 to v0.0.41",
+        answer->status);
+    slurm_watch_failed(slurm, text);
+}
+
+static void ask(struct slurm *slurm, const char *what, rest_piece_fn *on_piece, rest_done_fn *done)
+{
+    SCOPED(strbuf_finish) struct strbuf target = {0};
+    const struct dialect *dialect =
+        slurm->dialect ? slurm->dialect : dialect_at(slurm->dialect_tried);
+    strbuf_printf(&target, "/slurm/%s/%s", dialect->version, what);
+    rest_ask(slurm->rest, &(struct rest_question){.method = "GET",
+                              .target = target.text,
+                              .on_piece = on_piece,
+                              .on_done = done,
+                              .context = slurm});
+}
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void on_cancelled(void *context, const struct rest_answer *answer)
+{
+    (void)context, (void)answer; /* the next listing shows it, and it is tried again */
+}
+
+void slurm_watch_cancel(struct slurm *slurm, uint64_t number)
+{
+    SCOPED(strbuf_finish) struct strbuf target = {0};
+    strbuf_printf(&target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, number);
+    rest_ask(slurm->rest,
+        &(struct rest_question){
+            .method = "DELETE", .target = target.text, .on_done = on_cancelled, .context = slurm});
+}
+
+/* A job that bears our mark and that nobody here knows was given up: should it be waiting still, it
+ * finds no script to run. */
+static void see_job(struct slurm *slurm, const struct slurm_job *job)
+{
+    struct slurm_attempt *attempt = idmap_get(&slurm->by_number, job->id);
+    uint64_t id;
+    if (!attempt && engine_mark_read(job->mark, slurm->owner, &id)) {
+        attempt = slurm_attempt_find(slurm, id);
+        if (!attempt && !slurm_state_over(job->state))
+            slurm_watch_cancel(slurm, job->id);
+    }
+    if (attempt)
+        slurm_attempt_seen(attempt, job);
+}
+
+static int on_job(
+    void *context, const char *list, const char *json, size_t length, struct error *err)
+{
+    struct slurm *slurm = context;
+    struct slurm_job job;
+    if (strcmp(list, "jobs") != 0)
+        return 0;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    if (!doc)
+        return error_prefix(err, "one of the jobs");
+    if (!dialect_read_job(doc, &job))
+        return 0;
+    if (slurm->site.cluster && job.cluster[0] && strcmp(job.cluster, slurm->site.cluster) != 0)
+        return error_set(err, ERR_INVALID, "this is the cluster %.60s, not %.60s", job.cluster,
+            slurm->site.cluster);
+    see_job(slurm, &job);
+    return 0;
+}
+
+static int on_jobs_piece(void *context, const char *bytes, size_t length, struct error *err)
+{
+    struct slurm *slurm = context;
+    return reply_feed(&slurm->reply, bytes, length, err);
+}
+
+/* Visits every attempt; one may be forgotten meanwhile, by a callback. */
+static void each_attempt(struct slurm *slurm, void (*visit)(struct slurm_attempt *attempt))
+{
+    uint64_t next = 0;
+    for (size_t i = 0; i < slurm->attempts.count;) {
+        struct slurm_attempt *attempt = slurm->attempts.items[i];
+        if (attempt->launch.attempt < next) {
+            i++;
+            continue;
+        }
+        next = attempt->launch.attempt + 1;
+        visit(attempt);
+        if (i < slurm->attempts.count && slurm->attempts.items[i]->launch.attempt < next)
+            i++;
+    }
+}
+
+static bool whole(const struct rest_answer *answer, const struct reply *reply, struct error *err)
+{
+    if (answer->outcome != REST_ANSWERED)
+        error_set(err, ERR_UNAVAILABLE, "%s", answer->text);
+    else if (answer->status != 200)
+        error_set(err, ERR_UNAVAILABLE, "slurmrestd answered with HTTP status %d", answer->status);
+    else if (reply_end(reply, err) == 0)
+        return true;
+    return false;
+}
+
+static void on_jobs(void *context, const struct rest_answer *answer)
+{
+    struct slurm *slurm = context;
+    struct error err;
+    slurm->asking_jobs = false;
+    bool good = whole(answer, &slurm->reply, &err);
+    reply_finish(&slurm->reply);
+    if (!good) {
+        slurm_watch_failed(slurm, err.text);
+        return;
+    }
+    slurm_watch_answered(slurm);
+    each_attempt(slurm, slurm_attempt_listed);
+    each_attempt(slurm, slurm_attempt_drive);
+}
+
+static bool any_live(const struct slurm *slurm)
+{
+    for (size_t i = 0; i < slurm->attempts.count; i++) {
+        if (!slurm->attempts.items[i]->ledger.ended)
+            return true;
+    }
+    return false;
+}
+
+static void ask_jobs(struct slurm *slurm, int64_t now_ms)
+{
+    if (slurm->asking_jobs || now_ms - slurm->listed_ms < pause_ms(slurm) || !any_live(slurm))
+        return;
+    slurm->asking_jobs = true;
+    slurm->listed_ms = now_ms;
+    slurm->listing++;
+    reply_begin(&slurm->reply, on_job, slurm);
+    ask(slurm, "jobs", on_jobs_piece, on_jobs);
+}
+
+/* ---- nodes ----------------------------------------------------------------------------------- */
+
+static bool in_partition(const struct slurm *slurm, const struct slurm_node *node)
+{
+    const struct doc *list = node->partitions;
+    if (!slurm->site.partition || !list || list->type != DOC_LIST)
+        return true;
+    for (const struct doc *item = list->first; item; item = item->next) {
+        if (item->type == DOC_STRING && strcmp(item->text, slurm->site.partition) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Each feature is a label of its own name. */
+static void add_features(
+    struct arena *arena, const struct slurm_node *node, struct engine_site_node *out)
+{
+    enum { FEATURES_MAX = 32 };
+    struct engine_label *labels = arena_alloc(arena, FEATURES_MAX, sizeof *labels);
+    out->labels = labels;
+    for (const char *at = node->features; *at && out->label_count < FEATURES_MAX;) {
+        size_t length = strcspn(at, ",&|()");
+        if (length > 0)
+            labels[out->label_count++] =
+                (struct engine_label){arena_strndup(arena, at, length), "true"};
+        at += length + (at[length] != '\0');
+    }
+}
+
+static uint64_t bounded(int64_t number, int64_t most)
+{
+    return (uint64_t)(number < 0 ? 0 : number > most ? most : number);
+}
+
+/* Jobs work on the storage that is shared, whichever node they are on. */
+static uint64_t disk_bytes(const struct slurm *slurm)
+{
+    struct statvfs volume;
+    if (statvfs(slurm->folder.root, &volume) < 0)
+        return 0;
+    return (uint64_t)volume.f_blocks * volume.f_frsize;
+}
+
+static void add_node(struct slurm *slurm, const struct slurm_node *node)
+{
+    struct arena *arena = slurm->next_node_arena;
+    struct engine_site_node out = {.name = arena_strdup(arena, node->name),
+        .health = node->down     ? ENGINE_NODE_DOWN
+                  : node->closed ? ENGINE_NODE_CLOSED
+                                 : ENGINE_NODE_UP,
+        .why = arena_strdup(arena, node->reason),
+        .cpu_milli = bounded(node->cpus, 1 << 20) * 1000,
+        .memory_bytes = bounded(node->memory_mb, INT64_C(1) << 32) << 20,
+        .disk_bytes = slurm->next_disk_bytes,
+        .accelerators = (uint32_t)bounded(node->devices, ENGINE_DEVICES_MAX)};
+    if (out.accelerators)
+        out.accelerator = arena_strdup(arena, node->device_type);
+    add_features(arena, node, &out);
+    vec_push(&slurm->next_nodes, out);
+}
+
+static int on_node(
+    void *context, const char *list, const char *json, size_t length, struct error *err)
+{
+    struct slurm *slurm = context;
+    struct slurm_node node;
+    if (strcmp(list, "nodes") != 0)
+        return 0;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    if (!doc)
+        return error_prefix(err, "one of the nodes");
+    if (slurm->next_nodes.count == NODES_MOST)
+        return error_set(err, ERR_TOO_LARGE, "the cluster has more than %d nodes", NODES_MOST);
+    if (dialect_read_node(doc, &node) && in_partition(slurm, &node))
+        add_node(slurm, &node);
+    return 0;
+}
+
+static int on_nodes_piece(void *context, const char *bytes, size_t length, struct error *err)
+{
+    struct slurm *slurm = context;
+    return reply_feed(&slurm->node_reply, bytes, length, err);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(
+        ((const struct engine_site_node *)a)->name, ((const struct engine_site_node *)b)->name);
+}
+
+static bool same_nodes(const struct slurm *slurm)
+{
+    if (slurm->nodes.count != slurm->next_nodes.count)
+        return false;
+    for (size_t i = 0; i < slurm->nodes.count; i++) {
+        const struct engine_site_node *a = &slurm->nodes.items[i], *b = &slurm->next_nodes.items[i];
+        if (strcmp(a->name, b->name) != 0 || a->health != b->health ||
+            a->cpu_milli != b->cpu_milli || a->memory_bytes != b->memory_bytes ||
+            a->accelerators != b->accelerators)
+            return false;
+    }
+    return true;
+}
+
+static void take_nodes(struct slurm *slurm)
+{
+    if (slurm->next_nodes.count > 0)
+        qsort(slurm->next_nodes.items, slurm->next_nodes.count, sizeof *slurm->next_nodes.items,
+            by_name);
+    bool changed = !slurm->about.known || !same_nodes(slurm);
+    arena_destroy(slurm->node_arena);
+    slurm->node_arena = slurm->next_node_arena;
+    slurm->next_node_arena = NULL;
+    vec_clear(&slurm->nodes);
+    for (size_t i = 0; i < slurm->next_nodes.count; i++)
+        vec_push(&slurm->nodes, slurm->next_nodes.items[i]);
+    slurm->about.known = true;
+    slurm->about.nodes = slurm->nodes.items;
+    slurm->about.node_count = slurm->nodes.count;
+    if (changed)
+        report_site(slurm);
+}
+
+static void on_nodes(void *context, const struct rest_answer *answer)
+{
+    struct slurm *slurm = context;
+    struct error err;
+    slurm->asking_nodes = false;
+    bool good = whole(answer, &slurm->node_reply, &err);
+    reply_finish(&slurm->node_reply);
+    if (good) {
+        slurm_watch_answered(slurm);
+        take_nodes(slurm);
+    } else {
+        slurm_watch_failed(slurm, err.text);
+        arena_destroy(slurm->next_node_arena);
+        slurm->next_node_arena = NULL;
+    }
+    vec_clear(&slurm->next_nodes);
+}
+
+static void ask_nodes(struct slurm *slurm, int64_t now_ms)
+{
+    int64_t pause = pause_ms(slurm);
+    int64_t every = slurm->about.known && slurm->failures == 0 && pause * 10 < NODES_MS ? pause * 10
+                    : pause > NODES_MS                                                  ? pause
+                                                                                        : NODES_MS;
+    if (!slurm->about.known || slurm->failures)
+        every = pause;
+    if (slurm->asking_nodes || now_ms - slurm->nodes_ms < every)
+        return;
+    slurm->asking_nodes = true;
+    slurm->nodes_ms = now_ms;
+    slurm->next_node_arena = arena_create();
+    slurm->next_disk_bytes = disk_bytes(slurm);
+    reply_begin(&slurm->node_reply, on_node, slurm);
+    ask(slurm, "nodes", on_nodes_piece, on_nodes);
+}
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+void slurm_watch_turn(struct slurm *slurm)
+{
+    int64_t now_ms = clock_boot_ms();
+    if (slurm->dialect) {
+        ask_nodes(slurm, now_ms);
+        ask_jobs(slurm, now_ms);
+    } else if (!slurm->asking_dialect && (slurm->dialect_tried > 0 || slurm->listed_ms == 0 ||
+                                             now_ms - slurm->listed_ms >= pause_ms(slurm))) {
+        slurm->asking_dialect = true;
+        slurm->listed_ms = now_ms;
+        ask(slurm, "ping", NULL, on_dialect);
+    }
+    each_attempt(slurm, slurm_attempt_drive);
+}

@@ -1,0 +1,72 @@
+/* The table of `spec.gateway.secondary` of a Service. */
+#include "spec/tables.h"
+
+#include <stddef.h>
+
+/* clang-format off: a field is a paragraph, not a column */
+
+static void finish_secondary(struct field_reader *reader, void *object)
+{
+    const struct service_secondary *secondary = object;
+    if (secondary->bytes_max < 4 * secondary->body_bytes_max)
+        fields_report(reader, "bytesMax", "expected at least four times bodyBytesMax");
+}
+
+static const struct field secondary_fields[] = {
+    {.name = "route",
+        .type = FIELD_TEXT,
+        .rule = &rule_route,
+        .offset = offsetof(struct service_secondary, route),
+        .doc = "The route of the Service that is asked afterwards; none: nobody is. It has to be "
+               "of the same team, or to answer whoever has a key."},
+    {.name = "sample",
+        .type = FIELD_MICRO,
+        .fallback = 1000000,
+        .max = 1000000,
+        .offset = offsetof(struct service_secondary, sample_micro),
+        .doc = "Which part of the requests: 1 is all of them."},
+    {.name = "perMinute",
+        .type = FIELD_INT,
+        .fallback = 600,
+        .min = 1,
+        .max = 1000000,
+        .offset = offsetof(struct service_secondary, per_minute),
+        .doc = "So many are asked about in a minute at most, in each gateway."},
+    {.name = "concurrency",
+        .type = FIELD_INT,
+        .fallback = 4,
+        .min = 1,
+        .max = 64,
+        .offset = offsetof(struct service_secondary, concurrency),
+        .doc = "So many are under way at once, of each worker of the gateway."},
+    {.name = "queue",
+        .type = FIELD_INT,
+        .fallback = 64,
+        .max = 1024,
+        .offset = offsetof(struct service_secondary, queue),
+        .doc = "So many wait beyond those; more are dropped and counted."},
+    {.name = "bodyBytesMax",
+        .type = FIELD_BYTES,
+        .fallback = 64 << 10,
+        .min = 1,
+        .max = 512 << 10,
+        .offset = offsetof(struct service_secondary, body_bytes_max),
+        .doc = "A request with a larger body, or answer, gets no second one."},
+    {.name = "bytesMax",
+        .type = FIELD_BYTES,
+        .fallback = 256 << 20,
+        .min = 256 << 10,
+        .max = 1LL << 36,
+        .offset = offsetof(struct service_secondary, bytes_max),
+        .doc = "All verdicts of the service together; the oldest go first."},
+    {.name = "keep",
+        .type = FIELD_DURATION,
+        .fallback = DAYS(7),
+        .min = MINUTES(1),
+        .max = DAYS(90),
+        .offset = offsetof(struct service_secondary, keep_ms),
+        .doc = "After so long a verdict is removed."},
+};
+const struct field_table service_secondary_table = FIELD_TABLE("ServiceSecondary",
+    struct service_secondary, secondary_fields, .finish = finish_secondary,
+    .doc = "Another Service that is asked the same once the answer has gone out.");

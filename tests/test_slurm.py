@@ -1,0 +1,210 @@
+"""Jobs on a real Slurm: started in a folder of its own, with nodes that are slurmd's on this machine."""
+import json
+import os
+import subprocess
+
+import pytest
+
+import manifests
+import slurm as slurm_module
+from muster import ROOT, Muster
+
+pytestmark = [pytest.mark.skipif(slurm_module.why_not() is not None,
+                                 reason=str(slurm_module.why_not())),
+              pytest.mark.xdist_group("slurm"), pytest.mark.limit_s(600)]
+
+BUILD = os.environ.get("MUSTER_BUILD", os.path.join(ROOT, "build"))
+CONTRACT = os.path.join(BUILD, "src/engine/test_engine_contract")
+TRAINS = """
+step=$(cat $MUSTER_CHECKPOINT_DIR/step 2>/dev/null || echo 0); echo begins at $step
+trap 'echo $step > $MUSTER_CHECKPOINT_DIR/new; mv $MUSTER_CHECKPOINT_DIR/new \
+$MUSTER_CHECKPOINT_DIR/step; exit 0' TERM
+[ $step -gt 0 ] && exit 0
+step=7; echo ready; while :; do sleep 0.1; done
+"""
+COUNTS = "echo run >> $MUSTER_CHECKPOINT_DIR/runs; echo runs: $(wc -l < $MUSTER_CHECKPOINT_DIR/runs)."
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    # Short: paths of Unix sockets have 107 bytes at most.
+    folder = tmp_path_factory.mktemp("s")
+    for parent in list(folder.parents)[:3]:
+        if os.stat(parent).st_uid == os.geteuid() and str(parent) != "/tmp":
+            os.chmod(parent, 0o755)
+    with slurm_module.cluster(folder) as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def site(cluster, tmp_path):
+    """A server with the cluster as its pool, beside a small one of this machine."""
+    cluster.api("pass")
+    muster = Muster(tmp_path / "data")
+    try:
+        muster.start()
+        here = manifests.pool("here", [{"name": "h", "cpu": 1, "memory": "1Gi", "disk": "1Gi",
+                                        "labels": {"here": "yes"}}])
+        muster.apply(manifests.team(), here, cluster.pool())
+        wait_nodes(muster, cluster, len(cluster.nodes))
+        yield muster
+    finally:
+        muster.teardown()
+        print(muster.log())
+
+
+def wait_nodes(muster, cluster, count):
+    def there():
+        nodes = muster.call("GET", "/v1/nodes")["items"]
+        return sum(node["pool"] == "cluster" and not node["cordoned"] for node in nodes) == count
+    muster.wait_for(there, f"{count} nodes of the cluster")
+
+
+def job(name, command, **spec):
+    placement = {"pool": "cluster", **spec.pop("placement", {})}
+    return manifests.job(name, command, placement=placement, **spec)
+
+
+def last_attempt(muster, reference):
+    return muster.job(reference)["status"]["attemptList"][-1]
+
+
+def slurm_job(muster, reference):
+    """Its number at the cluster, once it has one."""
+    return muster.wait_for(lambda: last_attempt(muster, reference).get("site", {}).get("id"),
+                           "a number at the cluster")
+
+
+def ended(muster, reference, state="succeeded"):
+    status = muster.wait_ended(reference)["status"]
+    assert status["state"] == state, status
+    return status
+
+
+def test_the_contract_of_engines(cluster, tmp_path):
+    pool = tmp_path / "pool.yaml"
+    pool.write_text(json.dumps(cluster.pool()))
+    fault = f"/usr/bin/python3 {slurm_module.__file__} {cluster.folder}"
+    run = subprocess.run([CONTRACT], env=dict(os.environ, MUSTER_CONTRACT_POOL=str(pool),
+                                              MUSTER_CONTRACT_FAULT=fault),
+                         capture_output=True, text=True, check=False, timeout=500)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "SKIPPED" not in run.stdout, run.stdout
+
+
+def test_a_job_runs_and_its_log_is_read(site):
+    reference = site.submit(job("hello", "echo hello from $SLURMD_NODENAME; echo no >&2"))
+    status = ended(site, reference)
+    assert "hello from n" in site.logs(reference)
+    assert status["attemptList"][0]["site"]["id"].isdigit()
+
+
+def test_pools_of_both_engines_serve_one_queue(site):
+    there = site.submit(job("there", "echo there"))
+    here = site.submit(manifests.job("here", "echo here", placement={"pool": "here"}))
+    ended(site, there), ended(site, here)
+    assert "there" in site.logs(there) and "here" in site.logs(here)
+
+
+def test_a_gang_of_four_over_four_nodes(site):
+    script = "echo $RANK of $WORLD_SIZE on $SLURMD_NODENAME gpu $CUDA_VISIBLE_DEVICES"
+    reference = site.submit(job("gang", script, gang={"size": 4}, resources={
+        "cpu": 3, "accelerators": {"type": "toy", "count": 1}}))
+    ended(site, reference)
+    lines = sorted(site.logs(reference).splitlines())
+    assert [line[:6] for line in lines] == [f"{rank} of 4" for rank in range(4)]
+    assert len({line.split()[4] for line in lines}) == 4
+    assert all(line.split()[6] in ("0", "1") for line in lines)
+
+
+def test_preempted_by_the_cluster_it_goes_on_from_its_checkpoint(site, cluster):
+    reference = site.submit(job("train", TRAINS))
+    site.wait_log(reference, "ready")
+    cluster.preempt()
+    status = ended(site, reference)
+    assert [item["reason"] for item in status["attemptList"]] == ["preempted", "succeeded"]
+    assert "begins at 7" in site.logs(reference)
+
+
+def test_cancelled_it_stops_at_the_cluster(site, cluster):
+    reference = site.submit(job("long", "echo ready; sleep 600"))
+    site.wait_log(reference, "ready")
+    number = int(slurm_job(site, reference))
+    site.call("POST", f"/v1/jobs/{reference}/cancel")
+    ended(site, reference, "cancelled")
+    site.wait_for(lambda: cluster.jobs().get(number, ["", "GONE"])[1] not in ("RUNNING", "PENDING"),
+                  "the end of the job at the cluster")
+
+
+def test_cancelled_behind_our_back_it_says_so(site, cluster):
+    reference = site.submit(job("long", "echo ready; sleep 600"))
+    site.wait_log(reference, "ready")
+    cluster.run("scancel", slurm_job(site, reference))
+    attempt = ended(site, reference, "failed")["attemptList"][0]
+    assert attempt["engineReason"] == "cancelled" and "cancelled" in attempt["detail"]
+
+
+def test_a_node_that_is_lost_takes_its_job_and_comes_back(site, cluster):
+    reference = site.submit(job("long", "[ $MUSTER_ATTEMPT = 2 ] || { echo ready; sleep 600; }",
+                                retries=1))
+    site.wait_log(reference, "ready")
+    node = last_attempt(site, reference)["site"]["nodes"]
+    cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=trial")
+    status = ended(site, reference)
+    assert status["attemptList"][0]["reason"] == "node-lost"
+    cluster.run("scontrol", "update", f"nodename={node}", "state=idle", check=False)
+    wait_nodes(site, cluster, len(cluster.nodes))
+
+
+def test_a_drained_node_takes_nothing_new(site, cluster):
+    cluster.run("scontrol", "update", "nodename=n4", "state=drain", "reason=trial")
+    try:
+        wait_nodes(site, cluster, len(cluster.nodes) - 1)
+    finally:
+        cluster.run("scontrol", "update", "nodename=n4", "state=resume")
+    wait_nodes(site, cluster, len(cluster.nodes))
+
+
+def test_killed_at_steps_of_submission_no_job_is_lost_and_none_runs_twice(site, cluster):
+    references = []
+    for i, mode in enumerate(["pass", "stop", "late", "cut", "pass"]):
+        cluster.api(mode)
+        references.append(site.submit(job(f"j{i}", COUNTS)))
+        site.kill9()
+        cluster.api("pass")
+        site.start()
+    for reference in references:
+        ended(site, reference)
+        assert site.logs(reference) == "runs: 1.\n"
+
+
+def test_an_unreachable_cluster_is_waited_for(site, cluster):
+    cluster.api("stop")
+    reference = site.submit(job("patient", "echo came"))
+    site.wait_for(lambda: "not at the site" in last_attempt(site, reference).get("detail", "")
+                  if site.job(reference)["status"].get("attemptList") else False,
+                  "saying that the site does not have it")
+    cluster.api("pass")
+    ended(site, reference)
+
+
+def test_options_that_cannot_work_are_refused_at_once(site, cluster):
+    def why(**options):
+        pool = cluster.pool("wrong", **options)
+        answer = site.api("POST", "/v1/apply", {"objects": [pool]})
+        assert answer.status == 422, answer
+        return answer.text
+
+    assert "no user no-such-user" in why(user="no-such-user")
+    assert "spec.slurm.endpoint" in why(endpoint="ftp://x")
+    assert "spec.slurm.endpoint" in why(endpoint=None)
+
+
+def test_what_slurm_refuses_is_said_in_its_words(site, cluster):
+    nodes = [{"name": "n1", "cpu": 4, "memory": "1Gi", "disk": "1Gi"}]
+    pool = cluster.pool("elsewhere", partition="nowhere")
+    pool["spec"]["nodes"] = nodes
+    site.apply(pool)
+    reference = site.submit(job("lost", "echo never", placement={"pool": "elsewhere"}))
+    attempt = ended(site, reference, "failed")["attemptList"][0]
+    assert attempt["reason"] == "start-failed" and "partition" in attempt["detail"].lower()
