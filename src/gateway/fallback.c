@@ -32,6 +32,7 @@ unsigned fallback_reason_of_refusal(int status, const char *code, bool is_other)
         {"rate_limit_exceeded", FALLBACK_OVERLOAD, true},
         {"limits_unavailable", FALLBACK_OVERLOAD, true},
         {"model_not_found", FALLBACK_CONNECTION, true},
+        {"invalid_labels", FALLBACK_ERROR, true},
     };
     (void)status;
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {

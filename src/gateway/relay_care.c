@@ -26,7 +26,8 @@ static int64_t now_ms(void)
 
 enum stage_result relay_stage_care(struct relay *relay)
 {
-    if (!relay->terms->cares)
+    /* Of others that are asked the own lists do not count. */
+    if (!relay->terms->cares || relay->care)
         return STAGE_DONE;
     struct relay_care *care = mem_alloc(1, sizeof *care);
     care->relay = relay;

@@ -122,6 +122,7 @@ static void leave_service(struct relay *relay)
     relay_guard_free(relay);
     relay_usage_free(relay);
     terms_drop(relay->terms, relay->view->number);
+    relay->times = (struct relay_times){0};
     relay->answer = (struct relay_answer){0};
     relay->attempt = (struct relay_attempt){0};
     relay->turn = (struct relay_turn){0};
