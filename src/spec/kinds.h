@@ -11,6 +11,7 @@
 #include "spec/kinds_base.h"
 #include "spec/kinds_care.h"
 #include "spec/kinds_guard.h"
+#include "spec/kinds_quiet.h"
 #include "spec/kinds_record.h"
 #include "spec/kinds_rollout.h"
 #include "spec/kinds_scaling.h"
@@ -30,15 +31,6 @@ enum kind {
     KIND_SERVICE,
     KIND_HPA, /* HorizontalPodAutoscaler */
     KIND_COUNT
-};
-
-/* What one rank asks for, or what a node has. */
-struct resources {
-    int64_t cpu_milli;
-    int64_t memory_bytes;
-    int64_t disk_bytes;
-    const char *accelerator;   /* type, such as "a100"; NULL: none */
-    int64_t accelerator_milli; /* 1000 is a whole device; below that, a share of one */
 };
 
 /* ---- Pool ------------------------------------------------------------------------------ */
@@ -606,21 +598,6 @@ struct service_gateway {
     struct service_hold hold;
     enum latency_of measure; /* what is counted for autoscaling, which sets it */
 };
-
-/* When other resources will do: see docs/service-quiet.md. */
-struct service_quiet {
-    struct {
-        struct autoscale_hours *items; /* without `min` */
-        size_t count;
-    } hours;
-    const char *utc_offset;
-    int64_t utc_offset_minutes;
-    struct resources resources;
-    struct label_list env;
-};
-
-#include "spec/kinds_quiet.h"
-
 
 struct service {
     struct metadata metadata;

@@ -2,6 +2,9 @@
  */
 #pragma once
 
+#include "spec/kinds_base.h"
+#include "spec/kinds_scaling.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
