@@ -184,7 +184,7 @@ static void try_property(property_fn *property)
             valid++;
             property(arena, &prng, doc, &manifest);
         }
-        if (valid < SEEDS / 10)
+        if (valid < SEEDS / 20)
             fail_msg(
                 "only %d of %d manifests of kind %s were valid", valid, SEEDS, kind_name(kind));
     }
