@@ -74,6 +74,7 @@ enum field_type {
 enum {
     FIELD_REQUIRED = 1 << 0,
     FIELD_IMMUTABLE = 1 << 1, /* cannot change once the object is there */
+    FIELD_SPARSE = 1 << 2,    /* of an object: its defaults alone are nothing, and not written */
 };
 
 /* A word that stands for a number. A list of them ends with {NULL}. */

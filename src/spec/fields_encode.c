@@ -63,7 +63,11 @@ static struct doc *encode_object(struct arena *arena, const struct field_table *
 static struct doc *encode_object_field(
     struct arena *arena, const struct field *field, const void *object, bool everything)
 {
-    struct doc *map = encode_object(arena, field->table, 0, field_at(field, object), everything);
+    const void *part = field_at(field, object);
+    struct doc *map = encode_object(arena, field->table, 0, part, everything);
+    if (everything && field->flags & FIELD_SPARSE &&
+        encode_object(arena, field->table, 0, part, false)->count == 0)
+        return NULL;
     return map->count > 0 || (field->flags & FIELD_REQUIRED) ? map : NULL;
 }
 

@@ -278,7 +278,9 @@ static void check_nulls(
 {
     (void)prng;
     struct doc *with_null = doc_copy(arena, doc);
-    const char *free_field = manifest->kind == KIND_JOB ? "hold" : "description";
+    const char *free_field = manifest->kind == KIND_JOB   ? "hold"
+                             : manifest->kind == KIND_HPA ? "behavior"
+                                                          : "description";
     struct doc *spec = (struct doc *)doc_get(with_null, "spec");
     if (!spec || spec->type != DOC_MAP || doc_get(spec, free_field))
         return;
