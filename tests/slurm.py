@@ -89,6 +89,7 @@ MinJobAge=10
 KillWait=5
 SlurmdTimeout=20
 MessageTimeout=10
+BatchStartTimeout=60
 InactiveLimit=0
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL GraceTime=20
