@@ -446,7 +446,7 @@ static int take_number(const struct cli *cli, const char *name, double *ret, str
 static int take_options(struct replay *replay, struct error *err)
 {
     static const char *const always[] = {"id", "created", "model_version", "system_fingerprint"};
-    double rate;
+    double rate = 0;
     size_t count = 0;
     if (take_number(replay->cli, "rate", &rate, err) < 0 ||
         take_number(replay->cli, "speed", &replay->speed, err) < 0)

@@ -29,7 +29,7 @@ static void test_quantiles_are_within_a_sixteenth_of_the_values_rank(void **stat
     static const int64_t ranks[] = {500000, 950000, 990000, 1000000, 1};
     for (uint64_t seed = 1; seed <= 20; seed++) {
         struct prng prng = {seed};
-        struct measures measures = {0};
+        struct measures measures = {{NULL}};
         SCOPED(mem_scope) struct measured *read = mem_alloc(1, sizeof *read);
         for (size_t i = 0; i < VALUES; i++) {
             struct measurement one = fine;
@@ -52,7 +52,7 @@ static void test_quantiles_are_within_a_sixteenth_of_the_values_rank(void **stat
 static void test_versions_are_told_apart_and_workers_added_up(void **state)
 {
     (void)state;
-    struct measures measures = {0};
+    struct measures measures = {{NULL}};
     SCOPED(mem_scope) struct measured *read = mem_alloc(1, sizeof *read);
     struct measurement failed = fine;
     failed.outcome = MEASURED_FAILED;
@@ -77,7 +77,7 @@ static void test_versions_are_told_apart_and_workers_added_up(void **state)
 static void test_the_version_used_least_recently_makes_room_and_begins_anew(void **state)
 {
     (void)state;
-    struct measures measures = {0};
+    struct measures measures = {{NULL}};
     SCOPED(mem_scope) struct measured *before = mem_alloc(1, sizeof *before);
     SCOPED(mem_scope) struct measured *read = mem_alloc(1, sizeof *read);
     SCOPED(mem_scope) struct measured *grown = mem_alloc(1, sizeof *grown);
@@ -130,7 +130,7 @@ static void test_a_reader_beside_writers_sees_what_is_there(void **state)
 {
     (void)state;
     enum { WRITERS = 2 };
-    struct measures measures = {0};
+    struct measures measures = {{NULL}};
     SCOPED(mem_scope) struct measured *read = mem_alloc(1, sizeof *read);
     struct noting noting[WRITERS];
     pthread_t threads[WRITERS];
