@@ -103,7 +103,8 @@ static const char *take_value(const char *at, const char *wanted, bool *ret_same
             c = *at == 'n' ? '\n' : *at;
         }
         same = same && *wanted == c;
-        wanted += same;
+        if (same)
+            wanted++;
     }
     *ret_same = same && *wanted == '\0';
     return *at == '"' ? at + 1 : NULL;
