@@ -206,6 +206,17 @@ static bool shape_lets(const struct core *core, struct shape_door *door, const s
     return job->attempt || door->open;
 }
 
+/* Whether its smallest gang is within what its teams may have at all: a policy that shared with one
+ * that is not would shrink others for nothing. */
+static bool limits_let(const struct live_job *job)
+{
+    struct amounts amounts;
+    if (job->attempt)
+        return true;
+    amounts_possible(job->shape, job->row.size_min, &amounts);
+    return quota_possible(job->team, &amounts);
+}
+
 static void round_open(struct core *core, struct allot_round *round)
 {
     *round = (struct allot_round){
@@ -218,7 +229,7 @@ static void round_open(struct core *core, struct allot_round *round)
     struct shape_door shapes = {0};
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
         if (!job_takes_part(core, job) || !array_lets(&arrays, job) ||
-            !shape_lets(core, &shapes, job))
+            !shape_lets(core, &shapes, job) || !limits_let(job))
             continue;
         assert(round->count < (size_t)core->governed);
         allotment_of(core, job);

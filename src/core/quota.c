@@ -95,6 +95,18 @@ bool quota_allows(const struct live_team *team, const struct amounts *amounts)
     return !quota_limit_over(team, amounts, &resource);
 }
 
+bool quota_possible(const struct live_team *team, const struct amounts *amounts)
+{
+    for (; team; team = team->parent) {
+        for (uint32_t left = team->limited; left; left &= left - 1) {
+            int i = __builtin_ctz(left);
+            if (amounts->of[i] > 0 && amounts->of[i] > team->limit[i])
+                return false;
+        }
+    }
+    return true;
+}
+
 int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t ranks)
 {
     (void)core;

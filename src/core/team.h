@@ -64,6 +64,8 @@ int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t
 /* Whether everything but a place allows the job to start; how many ranks the limits leave to it
  * goes to *ret_ranks. */
 bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks);
+/* Whether amounts are within every limit, if nobody else held anything. */
+bool quota_possible(const struct live_team *team, const struct amounts *amounts);
 /* Whether amounts of a plan pass every limit. */
 bool quota_allows(const struct live_team *team, const struct amounts *amounts);
 /* Whether the team stays within what it is guaranteed with amounts more. */

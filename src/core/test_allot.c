@@ -289,6 +289,26 @@ static void limits_and_guarantees_hold(void **state)
     assert_int_equal(running(world, sure), 2);
 }
 
+/* Whoever is above it may have nothing: no other job shrinks for it. */
+static void who_may_have_nothing_takes_nothing_from_others(void **state)
+{
+    struct world *world = *state;
+    begin(world, "elastic", 1, 4);
+    world_team_quota(world, "none", NULL, "accelerators", 0, 0);
+    uint64_t first = submit(world, "first", 1, 1, 4);
+    say(world, first, 100000, linear, 4, 1000);
+    pass(world, MINUTE_MS);
+    assert_int_equal(running(world, first), 4);
+    struct job job = job_make("none", "held", 1, 1);
+    job.gang = (struct gang){.size = 2};
+    uint64_t held = world_submit(world, &job);
+    say(world, held, 10, linear, 2, 1000);
+    pass(world, MINUTE_MS);
+    assert_int_equal(running(world, first), 4);
+    assert_int_equal(core_job(world->core, first)->attempts, 1);
+    assert_int_equal(running(world, held), 0);
+}
+
 static void what_can_not_be_stopped_is_left_alone(void **state)
 {
     struct world *world = *state;
@@ -439,6 +459,7 @@ int main(void)
         TEST(the_short_one_goes_first),
         TEST(nobody_waits_for_ever),
         TEST(limits_and_guarantees_hold),
+        TEST(who_may_have_nothing_takes_nothing_from_others),
         TEST(what_can_not_be_stopped_is_left_alone),
         TEST(what_finds_no_place_keeps_nothing_from_others),
         TEST(speeds_are_read_between_what_was_reported),
