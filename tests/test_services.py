@@ -258,8 +258,9 @@ def test_a_revision_that_never_gets_ready_leaves_the_old_one_alone(served):
 
 
 def test_a_replica_that_dies_is_started_again(served):
-    """Without retries: the gateway would kill the next one with the same request."""
-    served.apply(answering(gateway={"retry": "never"}))
+    """Without retries: the gateway would kill the next one with the same request. Looked at so rarely that
+    its end is known before it looks sick."""
+    served.apply(answering(gateway={"retry": "never"}, liveness={"path": "/sick", "period": "1m", "failures": 2}))
     ready(served)
     said(served)
     assert served.gateway.ask("die", token=served.token)[0] >= 500
