@@ -75,6 +75,8 @@ union frame_room {
     uint64_t id;
     struct job_row job;
     struct symbol_row symbol;
+    struct rollout_row rollout;
+    struct evidence_row evidence;
 };
 struct frame_row {
     enum change_kind change;

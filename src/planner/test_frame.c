@@ -45,6 +45,22 @@ static void rows_come_back(void **state)
     strbuf_finish(&out);
 }
 
+/* The largest of each kind, so that a kind that is added is thought of. */
+static void every_kind_of_row_has_room(void **state)
+{
+    (void)state;
+    for (enum row_kind kind = 0; kind < ROW_KIND_COUNT; kind++) {
+        const struct row_type *type = row_type(kind);
+        if (type->history)
+            continue;
+        assert_true(type->size <= sizeof(union frame_room));
+        SCOPED(strbuf_finish) struct strbuf out = {0};
+        union frame_room row = {.id = 1};
+        frame_put_row(&out, &(struct core_change){CHANGE_PUT, kind, &row});
+        assert_true(out.length > 2);
+    }
+}
+
 static void a_part_of_a_frame_is_waited_for(void **state)
 {
     struct strbuf out = {0};
@@ -159,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_back),
+        cmocka_unit_test(every_kind_of_row_has_room),
         cmocka_unit_test(a_part_of_a_frame_is_waited_for),
         cmocka_unit_test(what_is_none_is_refused),
         cmocka_unit_test(rows_that_are_none_are_refused),
