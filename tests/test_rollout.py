@@ -7,6 +7,7 @@ import pytest
 
 import test_services
 from manifests import TEAM
+from planner import Planner, figure
 from test_services import Load, answering, ready, replicas, said, served, status  # noqa: F401
 
 # As the services' tiny runtime, and what a bad version does.
@@ -86,6 +87,19 @@ def test_a_good_canary_is_promoted_and_no_request_is_lost(stable, clients):
     assert said(stable) == "two hello"
     assert arms(stable)["canary"]["requests"] >= 60
     assert decisions(stable) == [("rollout-begin", None), ("rollout-step", None), ("rollout-promote", "passed")]
+
+
+def test_a_planner_follows_it(stable, clients):
+    planner = Planner(stable).start()
+    try:
+        planner.ready()
+        begun = figure(stable, "snapshots_total")
+        stable.apply(trying("two"))
+        stable.wait_for(lambda: state(stable) == "promoted", "the promotion", timeout_s=120)
+        assert planner.process.poll() is None
+        assert figure(stable, "snapshots_total") == begun  # it has not had to begin again
+    finally:
+        planner.teardown()
 
 
 @pytest.mark.parametrize("mode, because", [("failing", "errors"), ("dropping", "errors"), ("late", "latency")])
