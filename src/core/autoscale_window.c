@@ -110,36 +110,33 @@ static int64_t first_bin(const struct scale_wishes *wishes, int64_t now_ms, int6
     return most(most(first, wishes->newest - SCALE_BINS + 1), 0);
 }
 
-int32_t scale_wishes_most(
-    const struct scale_wishes *wishes, int64_t now_ms, int64_t span_ms, int32_t fallback)
+/* The most or the least of what is known in the time. */
+static int32_t wishes_bound(const struct scale_wishes *wishes, int64_t now_ms, int64_t span_ms,
+    int32_t fallback, bool upper)
 {
     bool found = false;
     int32_t all = fallback;
     if (wishes->width_ms == 0)
         return fallback;
     for (int64_t i = first_bin(wishes, now_ms, span_ms); i <= wishes->newest; i++) {
-        if (!wishes->bins[i % SCALE_BINS].known)
+        int64_t at = i % SCALE_BINS;
+        if (!wishes->bins[at].known)
             continue;
-        int32_t one = wishes->bins[i % SCALE_BINS].most;
-        all = found && all > one ? all : one;
+        int32_t one = upper ? wishes->bins[at].most : wishes->bins[at].least;
+        all = found && (upper ? all > one : all < one) ? all : one;
         found = true;
     }
     return all;
 }
 
+int32_t scale_wishes_most(
+    const struct scale_wishes *wishes, int64_t now_ms, int64_t span_ms, int32_t fallback)
+{
+    return wishes_bound(wishes, now_ms, span_ms, fallback, true);
+}
+
 int32_t scale_wishes_least(
     const struct scale_wishes *wishes, int64_t now_ms, int64_t span_ms, int32_t fallback)
 {
-    bool found = false;
-    int32_t all = fallback;
-    if (wishes->width_ms == 0)
-        return fallback;
-    for (int64_t i = first_bin(wishes, now_ms, span_ms); i <= wishes->newest; i++) {
-        if (!wishes->bins[i % SCALE_BINS].known)
-            continue;
-        int32_t one = wishes->bins[i % SCALE_BINS].least;
-        all = found && all < one ? all : one;
-        found = true;
-    }
-    return all;
+    return wishes_bound(wishes, now_ms, span_ms, fallback, false);
 }
