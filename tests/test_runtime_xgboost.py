@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import struct
@@ -99,6 +100,11 @@ def end(*arguments, environment=None):
     return done.returncode, done.stderr
 
 
+def peak():
+    """The most memory in KiB that a process had which ended before."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
 def test_each_way_to_fail_has_its_status(model, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -114,11 +120,13 @@ def test_each_way_to_fail_has_its_status(model, tmp_path):
 
 
 def test_a_mutated_model_is_a_wrong_format_or_served(model, tmp_path):
-    """Whatever is in the file, the program says so or serves: it never ends by a signal."""
+    """Whatever is in the file, the program says so or serves: it never ends by a signal, and never
+    takes the machine's memory because a length in the file says so."""
     source = next(model.iterdir())
     good = source.read_bytes()
     prng = random.Random(3)
     refused = 0
+    before = peak()
     for case in range(40):
         folder = tmp_path / str(case)
         folder.mkdir()
@@ -132,6 +140,7 @@ def test_a_mutated_model_is_a_wrong_format_or_served(model, tmp_path):
         assert status in (65, 73), (case, status, said)
         refused += status == 65
     assert refused > 0
+    assert peak() <= max(before, 2 << 20)
 
 
 def test_scores_in_shards_and_resumes(model, tmp_path):

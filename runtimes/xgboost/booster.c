@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +65,31 @@ static int try_out(struct booster *booster, struct error *err)
     return booster_predict(booster, row, 1, &values, &width, err);
 }
 
+/* Bounds the memory of this process to what a model of this size can need: a length of four bytes
+ * in a small file can ask for all that the machine has. A number takes a byte or more of the file
+ * and some 40 bytes of XGBoost's tree of JSON values, and its predictor has a room that depends on
+ * no file. */
+static int bound_memory(const char *path, struct error *err)
+{
+    enum { PER_BYTE = 64, ROOM = 512 << 20 };
+    struct stat file;
+    if (stat(path, &file) < 0)
+        return error_set_errno(err, "cannot look at %s", path);
+    unsigned long long pages = 0;
+    FILE *now = fopen("/proc/self/statm", "re");
+    bool known = now && fscanf(now, "%llu", &pages) == 1;
+    if (now)
+        fclose(now);
+    if (!known)
+        return error_set(err, ERR_INTERNAL, "cannot read /proc/self/statm");
+    rlim_t bytes =
+        (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ROOM + (rlim_t)file.st_size * PER_BYTE;
+    struct rlimit limit = {.rlim_cur = bytes, .rlim_max = bytes};
+    if (setrlimit(RLIMIT_AS, &limit) < 0)
+        return error_set_errno(err, "cannot bound the memory of reading %s", path);
+    return 0;
+}
+
 /* Loads the file in a child and lets it predict. -1: it did not survive that. */
 static int rehearse(const char *path, struct error *err)
 {
@@ -75,7 +102,8 @@ static int rehearse(const char *path, struct error *err)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         alarm(600); /* a file that keeps the loader busy for ever is no model either */
         /* One thread: OpenMP's pool does not survive a fork, here or in the parent. */
-        bool works = load(path, 1, &booster, &failed) == 0 && try_out(&booster, &failed) == 0;
+        bool works = bound_memory(path, &failed) == 0 && load(path, 1, &booster, &failed) == 0 &&
+                     try_out(&booster, &failed) == 0;
         if (!works)
             fprintf(stderr, "%s\n", failed.text);
         _exit(works ? 0 : 1);
