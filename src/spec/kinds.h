@@ -99,7 +99,9 @@ struct topology_level {
 enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
 
 struct slurm_site {
-    const char *endpoint; /* of slurmrestd: "unix:/path" or "http://127.0.0.1:6820" */
+    const char *endpoint;    /* of slurmrestd: "unix:/path" or "https://10.0.0.1:6820" */
+    const char *ca_file;     /* NULL: the system's */
+    const char *server_name; /* NULL: the endpoint's address */
     const char *cluster;
     const char *partition;
     const char *account;
