@@ -523,6 +523,8 @@ struct service_cache {
     int64_t ttl_ms; /* 0: none are kept */
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
+    bool shared;  /* with other gateways */
+    int64_t shared_bytes_max;
 };
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };
