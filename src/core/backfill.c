@@ -253,12 +253,18 @@ static bool may_be_promised(const struct live_job *job)
     return !job->shape->near && !job_spot(job);
 }
 
-int64_t promise_due_ms(const struct core *core, const struct live_job *job)
+int64_t promise_waits_ms(const struct core *core, const struct live_job *job)
 {
     int64_t after_ms = core->options.reserve_after_ms;
-    if (after_ms < 0 || job->links->promises || !may_be_promised(job) || !any_pool_open(core, job))
+    if (after_ms < 0 || job->links->promises || !may_be_promised(job))
         return MOMENT_NEVER;
     return job->row.queued_ms + after_ms;
+}
+
+int64_t promise_due_ms(const struct core *core, const struct live_job *job)
+{
+    int64_t due_ms = promise_waits_ms(core, job);
+    return due_ms != MOMENT_NEVER && any_pool_open(core, job) ? due_ms : MOMENT_NEVER;
 }
 
 void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)

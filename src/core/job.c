@@ -48,13 +48,6 @@ void job_links_free(struct core *core, struct live_job *job)
     core->jobs_linked--;
 }
 
-bool job_firm(const struct live_job *job)
-{
-    const struct job_row *row = &job->row;
-    return !row->preemptible ||
-           (row->preemptions_max >= 0 && row->preemptions >= row->preemptions_max);
-}
-
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason)
 {

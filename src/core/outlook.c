@@ -28,6 +28,7 @@
 struct foresight {
     struct core *core;
     bool calm;
+    bool limited;        /* the team that is looked at, or one above it, is */
     bool entitled, open; /* some lane is */
     bool bounded;        /* a lane whose wait for a promise ends with what its limits leave it */
     int64_t wake_ms;
@@ -35,13 +36,11 @@ struct foresight {
     int32_t lowest;  /* of who runs, may start, or has a promise */
 };
 
-/* Whether it may have no turn any more because others start first. */
-static bool is_bounded(const struct live_job *job)
+static bool team_limited(const struct live_team *team)
 {
-    const struct live_team *team = job->team;
     while (team && !team->limited)
         team = team->parent;
-    return team || job->array || job_firm(job);
+    return team;
 }
 
 /* Whether the lane's turn may do something although its job does not fit; priorities and guarantees
@@ -51,19 +50,33 @@ static bool stirs(struct foresight *foresight, const struct live_job *job, bool 
     struct core *core = foresight->core;
     if (job->shape->near || (job->links->promises && !stuck))
         return true;
-    int64_t due_ms = promise_due_ms(core, job);
-    if (stuck) {
+    /* It may have no turn any more because others start first. */
+    bool bounded = stuck && (foresight->limited || job->array || job_firm(job));
+    int64_t due_ms = promise_waits_ms(core, job);
+    /* Mostly there is nothing to learn from whether a pool is open. */
+    if (due_ms > core->now_ms && due_ms >= foresight->wake_ms && !bounded)
+        return false;
+    due_ms = promise_due_ms(core, job);
+    if (stuck)
         foresight->wake_ms = least(foresight->wake_ms, due_ms);
-        foresight->bounded |= due_ms != MOMENT_NEVER && is_bounded(job);
-    }
+    foresight->bounded |= bounded && due_ms != MOMENT_NEVER;
     return due_ms <= core->now_ms;
+}
+
+/* Whether its limits, or a policy with rounds, leave the lane no turn. */
+static bool is_out(const struct foresight *foresight, const struct lane *lane)
+{
+    const struct live_job *job = lane->first;
+    int32_t ranks;
+    if (lane->key.governed || array_full(job))
+        return true;
+    return (foresight->limited || lane->key.firm) && !quota_permits(foresight->core, job, &ranks);
 }
 
 static void lane_foresee(struct foresight *foresight, struct lane *lane)
 {
     const struct live_job *job = lane->first;
-    int32_t ranks;
-    if (lane->key.governed || array_full(job) || !quota_permits(foresight->core, job, &ranks)) {
+    if (is_out(foresight, lane)) {
         lane->outlook = LANE_OUT;
         return;
     }
@@ -96,6 +109,7 @@ bool lanes_foresee(struct core *core)
         .lowest = core->yielding.count ? core->yielding.items[0].priority : INT32_MAX};
     for (size_t t = 0; t < core->waiting.count; t++) {
         const struct live_team *team = core->waiting.items[t];
+        foresight.limited = team_limited(team);
         for (size_t i = 0; i < team->lanes.count; i++)
             lane_foresee(&foresight, team->lanes.items[i]);
     }

@@ -154,16 +154,6 @@ static void table_remove(struct core *core, struct item *item)
     table->live--;
 }
 
-struct item *table_next(const struct table *table, size_t *position)
-{
-    while (*position < table->entries.count) {
-        struct item *item = table->entries.items[(*position)++].item;
-        if (item)
-            return item;
-    }
-    return NULL;
-}
-
 void change_new(struct core *core, enum row_kind kind, struct item *item)
 {
     *(uint64_t *)item_row(item) = id_next(core, kind);
