@@ -253,18 +253,12 @@ static bool may_be_promised(const struct live_job *job)
     return !job->shape->near && !job_spot(job);
 }
 
-int64_t promise_waits_ms(const struct core *core, const struct live_job *job)
-{
-    int64_t after_ms = core->options.reserve_after_ms;
-    if (after_ms < 0 || job->links->promises || !may_be_promised(job))
-        return MOMENT_NEVER;
-    return job->row.queued_ms + after_ms;
-}
-
 int64_t promise_due_ms(const struct core *core, const struct live_job *job)
 {
-    int64_t due_ms = promise_waits_ms(core, job);
-    return due_ms != MOMENT_NEVER && any_pool_open(core, job) ? due_ms : MOMENT_NEVER;
+    int64_t after_ms = core->options.reserve_after_ms;
+    if (after_ms < 0 || job->links->promises || !may_be_promised(job) || !any_pool_open(core, job))
+        return MOMENT_NEVER;
+    return job->row.queued_ms + after_ms;
 }
 
 void promise_seek(struct core *core, struct live_job *job, int32_t *seeks)
@@ -338,8 +332,12 @@ static void promise_settle(struct core *core, struct live_job *job, bool changed
 
 bool promises_settle(struct core *core, bool look)
 {
+    enum { JOBS_FEW = 16 };
+    struct live_job *few[JOBS_FEW], **jobs = few;
+    SCOPED(mem_scope) struct live_job **many = NULL;
     size_t count = core->promised.count;
-    SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count + 1, sizeof *jobs);
+    if (count > JOBS_FEW)
+        jobs = many = mem_alloc(count, sizeof *jobs);
     bool changed = core->scores.promised;
     core->scores.promised = false;
     for (size_t i = 0; i < count; i++)

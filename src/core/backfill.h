@@ -36,10 +36,7 @@ struct live_promise {
  * promises nothing, or something to one that it goes before. *seeks counts the calls of a pass,
  * which are bounded. */
 void promise_seek(struct core *core, struct live_job *job, int32_t *seeks);
-/* From when on it would look for one if a pool may promise it something; MOMENT_NEVER: it would
- * not. */
-int64_t promise_waits_ms(const struct core *core, const struct live_job *job);
-/* The same as things stand. */
+/* From when on it would look for one, as things stand; MOMENT_NEVER: it would not. */
 int64_t promise_due_ms(const struct core *core, const struct live_job *job);
 /* Before and after a pass: drops promises that can not be kept or are not wanted any more; before
  * it (look) also brings forward those that can be kept earlier. Whether anything that was kept

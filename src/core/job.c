@@ -158,6 +158,11 @@ void job_end(struct core *core, struct live_job *job, enum job_state state, enum
     job_vec ending = {0};
     job->row.end_reason = (int32_t)reason;
     job->row.exit_status = exit_status;
+    if (!job->links->dependents) {
+        job_end_one(core, job, state);
+        job_forget(core, job);
+        return;
+    }
     vec_push(&ending, job);
     for (size_t i = 0; i < ending.count; i++) {
         struct live_job *one = ending.items[i];

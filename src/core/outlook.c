@@ -43,20 +43,36 @@ static bool team_limited(const struct live_team *team)
     return team;
 }
 
-/* Whether the lane's turn may do something although its job does not fit; priorities and guarantees
- * apart. */
-static bool stirs(struct foresight *foresight, const struct live_job *job, bool stuck)
+static bool has_promise(const struct core *core, const struct live_job *job)
+{
+    for (size_t i = 0; i < core->promised.count; i++) {
+        if (core->promised.items[i] == job)
+            return true;
+    }
+    return false;
+}
+
+/* When its first job gets to ask for a promise, if anybody gives one. */
+static int64_t asks_ms(const struct core *core, const struct lane *lane)
+{
+    int64_t after_ms = core->options.reserve_after_ms;
+    return after_ms < 0 ? MOMENT_NEVER : lane->queued_ms + after_ms;
+}
+
+/* Whether the lane's turn may do something although its job, which may have a promise, does not
+ * fit; priorities and guarantees apart. */
+static bool stirs(struct foresight *foresight, const struct lane *lane, bool promised, bool stuck)
 {
     struct core *core = foresight->core;
-    if (job->shape->near || (job->links->promises && !stuck))
+    if (lane->key.shape->near || (promised && !stuck))
         return true;
     /* It may have no turn any more because others start first. */
-    bool bounded = stuck && (foresight->limited || job->array || job_firm(job));
-    int64_t due_ms = promise_waits_ms(core, job);
+    bool bounded = stuck && (foresight->limited || lane->key.array || lane->key.firm);
+    int64_t due_ms = asks_ms(core, lane);
     /* Mostly there is nothing to learn from whether a pool is open. */
     if (due_ms > core->now_ms && due_ms >= foresight->wake_ms && !bounded)
         return false;
-    due_ms = promise_due_ms(core, job);
+    due_ms = promise_due_ms(core, lane->first);
     if (stuck)
         foresight->wake_ms = least(foresight->wake_ms, due_ms);
     foresight->bounded |= bounded && due_ms != MOMENT_NEVER;
@@ -66,30 +82,31 @@ static bool stirs(struct foresight *foresight, const struct live_job *job, bool 
 /* Whether its limits, or a policy with rounds, leave the lane no turn. */
 static bool is_out(const struct foresight *foresight, const struct lane *lane)
 {
-    const struct live_job *job = lane->first;
     int32_t ranks;
-    if (lane->key.governed || array_full(job))
+    if (lane->key.governed || (lane->key.array && array_full(lane->first)))
         return true;
-    return (foresight->limited || lane->key.firm) && !quota_permits(foresight->core, job, &ranks);
+    return (foresight->limited || lane->key.firm) &&
+           !quota_permits(foresight->core, lane->first, &ranks);
 }
 
+/* By what the lane knows of its jobs: they are in no cache, mostly. */
 static void lane_foresee(struct foresight *foresight, struct lane *lane)
 {
-    const struct live_job *job = lane->first;
+    const struct lane_key *key = &lane->key;
     if (is_out(foresight, lane)) {
         lane->outlook = LANE_OUT;
         return;
     }
-    bool stuck = nofit_foreseen(foresight->core, job);
+    bool stuck = nofit_foreseen(foresight->core, lane);
+    bool promised = has_promise(foresight->core, lane->first);
     lane->outlook = stuck ? LANE_STUCK : LANE_OPEN;
-    int32_t priority = job->row.priority;
-    foresight->highest = priority > foresight->highest ? priority : foresight->highest;
-    if ((!stuck || job->links->promises) && priority < foresight->lowest)
-        foresight->lowest = priority;
+    foresight->highest = key->priority > foresight->highest ? key->priority : foresight->highest;
+    if ((!stuck || promised) && key->priority < foresight->lowest)
+        foresight->lowest = key->priority;
     foresight->open |= !stuck;
     foresight->entitled =
-        foresight->entitled || quota_entitled_shape(job->team, job->shape, job->row.size_min);
-    foresight->calm = foresight->calm && !stirs(foresight, job, stuck);
+        foresight->entitled || quota_entitled_shape(key->team, key->shape, key->size_min);
+    foresight->calm = foresight->calm && !stirs(foresight, lane, promised, stuck);
 }
 
 /* Whether a guarantee may get somebody a place, or a promise. */

@@ -36,6 +36,7 @@ struct table_entry {
 /* Live rows, ids ascending. Ids only grow, so that adding is appending. */
 struct table {
     VEC(struct table_entry) entries;
+    VEC(uint64_t) fences; /* the id of every 64th entry: a search reads these, and few entries */
     size_t live;
     uint64_t last_id;
 };
