@@ -332,8 +332,12 @@ static void promise_settle(struct core *core, struct live_job *job, bool changed
 
 bool promises_settle(struct core *core, bool look)
 {
+    enum { JOBS_FEW = 16 };
+    struct live_job *few[JOBS_FEW], **jobs = few;
+    SCOPED(mem_scope) struct live_job **many = NULL;
     size_t count = core->promised.count;
-    SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count + 1, sizeof *jobs);
+    if (count > JOBS_FEW)
+        jobs = many = mem_alloc(count, sizeof *jobs);
     bool changed = core->scores.promised;
     core->scores.promised = false;
     for (size_t i = 0; i < count; i++)

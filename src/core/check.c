@@ -263,6 +263,8 @@ static int check_lanes(const struct core *core, struct error *err)
         const struct live_team *team = core->waiting.items[t];
         for (size_t i = 0; i < team->lanes.count; i++) {
             const struct live_job *job = team->lanes.items[i]->first;
+            if (team->lanes.items[i]->queued_ms != job->row.queued_ms)
+                return wrong(err, "job", job->row.id, "its lane has another moment for it");
             if (!nofit_check(core, job))
                 return wrong(err, "job", job->row.id, "there is more room than is remembered");
         }
