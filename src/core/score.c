@@ -40,10 +40,10 @@ enum {
 
 #define ROW_BYTES_MAX  ((size_t)128 << 20) /* of all rows */
 #define SCORE_NO_MATCH INT64_MAX           /* the node never fits the shape */
-#define SCORE_NO_ROOM  (INT64_MAX - 1)     /* it matches and is full */
-#define SCORE_IDLE     (INT64_MAX - 2)     /* it matches and is idle: its kind has the score */
-#define SCORE_NONE     SCORE_IDLE          /* from here on there is none */
-#define SCORE_UNKNOWN  INT64_MIN           /* of a kind: it matches; to be computed */
+#define SCORE_NO_ROOM  (INT64_MAX - 1) /* it matches and is full, or idle: its kind has the score  \
+                                        */
+#define SCORE_NONE    SCORE_NO_ROOM    /* from here on there is none */
+#define SCORE_UNKNOWN INT64_MIN        /* of a kind: it matches; to be computed */
 
 /* The least of some numbers, or less, and where it is: exactly if that number equals it. */
 struct bound {
@@ -66,74 +66,47 @@ struct score_row {
 /* ---- one score --------------------------------------------------------------------------------
  */
 
-/* What a rank needs of a node's room; what it does not ask for it takes for granted. */
+/* What a rank needs of what is free of a node. */
 struct needs {
-    struct bundle all;
-    int64_t whole, largest;
+    struct node_free least;
     bool exclusive;
 };
 
 static int64_t need(int64_t ask)
 {
-    return ask > 0 ? ask : INT64_MIN;
+    return ask > 0 ? ask : FREE_ANY;
 }
 
 static struct needs needs_of(const struct shape_row *ask)
 {
     int64_t milli = ask->accelerator_milli;
+    int64_t devices = milli < DEVICE_MILLI ? milli : milli / DEVICE_MILLI * FREE_DEVICE;
     return (struct needs){
-        .all = {need(ask->cpu_milli), need(ask->memory_bytes), need(ask->disk_bytes)},
-        .whole = need(milli / DEVICE_MILLI),
-        .largest = need(milli < DEVICE_MILLI ? milli : 0),
+        .least = {{need(ask->cpu_milli), need(ask->memory_bytes), need(ask->disk_bytes)},
+            need(devices)},
         .exclusive = ask->exclusive,
     };
 }
 
-/* Whether one rank fits, affinity and reservations apart: fit_ranks() > 0 without divisions, and
- * without branches, which nobody could foresee. What jobs may use of a node that is promised
- * depends on the job: see promise_best. */
-static bool fits_one(
-    const struct needs *needs, const struct live_shape *shape, const struct live_node *node)
+/* Whether nothing is less than what is needed, without branches, which nobody could foresee: no
+ * difference is negative. A whole device is more than any share; where devices have no shares the
+ * nodes do not match who asks for one. */
+static bool free_enough(const struct node_free *free, const struct node_free *least)
 {
-    const struct node_room *room = &node->room;
-    bool fits = (room->all.cpu_milli >= needs->all.cpu_milli) &
-                (room->all.memory_bytes >= needs->all.memory_bytes) &
-                (room->all.disk_bytes >= needs->all.disk_bytes) & (room->whole >= needs->whole) &
-                (room->largest >= needs->largest) &
-                ((node->exclusive_held | node->exclusive_claimed) == 0) & !node->promises;
-    return fits && (!needs->exclusive || fit_shares(shape, node));
-}
-
-/* The scores of some nodes, by ordinal, as things are now. */
-static void scores_now(const struct core *core, const struct live_job *job,
-    const struct needs *needs, const uint32_t *ordinals, size_t count,
-    int64_t ret[static JOURNAL_SOME])
-{
-    const struct scores *scores = &core->scores;
-    const struct live_node *nodes[JOURNAL_SOME];
-    int64_t scored[JOURNAL_SOME];
-    size_t at[JOURNAL_SOME], fitting = 0;
-    assert(count <= JOURNAL_SOME);
-    nodes[0] = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct live_node *node = scores->nodes.items[ordinals[i]];
-        bool idle = idle_is(scores, ordinals[i]);
-        ret[i] = idle ? SCORE_IDLE : SCORE_NO_ROOM;
-        nodes[fitting] = node;
-        at[fitting] = i;
-        fitting += !idle && fits_one(needs, job->shape, node);
-    }
-    if (fitting > 0)
-        packing_scores(core, job, nodes, fitting, scored);
-    for (size_t i = 0; i < fitting; i++)
-        ret[at[i]] = scored[i];
+    int64_t cpu = free->all.cpu_milli - least->all.cpu_milli;
+    int64_t memory = free->all.memory_bytes - least->all.memory_bytes;
+    int64_t disk = free->all.disk_bytes - least->all.disk_bytes;
+    return (cpu | memory | disk | (free->devices - least->devices)) >= 0;
 }
 
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     struct needs needs = needs_of(&job->shape->row);
-    return fits_one(&needs, job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    struct node_free free = node_free_of(node);
+    bool fits =
+        free_enough(&free, &needs.least) && (!needs.exclusive || fit_shares(job->shape, node));
+    return fits ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
@@ -207,21 +180,63 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
 }
 
 /* What nodes of a kind have in common is computed once for a shape. */
-static int64_t score_first(struct core *core, const struct live_job *job, uint32_t ordinal)
+static bool matches(struct core *core, const struct live_job *job, uint32_t ordinal)
 {
     const struct scores *scores = &core->scores;
-    bool idle = idle_is(scores, ordinal);
     const struct live_node *node = scores->nodes.items[ordinal];
-    if (!idle && (!node || !node_takes_work(node)))
-        return SCORE_NO_MATCH;
+    if (!idle_is(scores, ordinal) && (!node || !node_takes_work(node)))
+        return false;
     struct kind_score *kind = &scores->kind_scores.items[scores->kind_of.items[ordinal]];
     if (!kind->known) {
         kind->known = true;
         kind->matches = fit_matches(core, job->shape, node);
     }
-    if (!kind->matches)
-        return SCORE_NO_MATCH;
-    return idle ? SCORE_IDLE : score_now(core, job, node);
+    return kind->matches;
+}
+
+/* Keeps those nodes of some that one rank fits, and returns how many; what the row says of the
+ * others is put right. Affinity and reservations apart. */
+static size_t keep_fitting(const struct scores *scores, const struct live_shape *shape,
+    const struct needs *needs, uint32_t *ordinals, size_t count)
+{
+    int64_t *row = shape->scores->scores;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t ordinal = ordinals[i];
+        int64_t before = row[ordinal], without = most(before, SCORE_NO_ROOM);
+        bool fits =
+            (before != SCORE_NO_MATCH) & free_enough(&scores->free.items[ordinal], &needs->least);
+        row[ordinal] = fits ? before : without;
+        ordinals[kept] = ordinal;
+        kept += fits;
+    }
+    return kept;
+}
+
+/* Of those that are left, the ones that an exclusive rank may share. */
+static size_t keep_sharing(
+    const struct scores *scores, const struct live_shape *shape, uint32_t *ordinals, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (fit_shares(shape, scores->nodes.items[ordinals[i]]))
+            ordinals[kept++] = ordinals[i];
+        else
+            shape->scores->scores[ordinals[i]] = SCORE_NO_ROOM;
+    }
+    return kept;
+}
+
+/* The scores of those nodes of some that one rank fits, which are kept; how many. */
+static size_t scores_now(const struct core *core, const struct live_job *job,
+    const struct needs *needs, uint32_t *ordinals, size_t count, int64_t *ret)
+{
+    count = keep_fitting(&core->scores, job->shape, needs, ordinals, count);
+    if (needs->exclusive)
+        count = keep_sharing(&core->scores, job->shape, ordinals, count);
+    if (count > 0)
+        packing_scores(core, job, ordinals, count, ret);
+    return count;
 }
 
 static void bounds_make(const struct scores *scores, struct score_row *row)
@@ -232,35 +247,51 @@ static void bounds_make(const struct scores *scores, struct score_row *row)
         segment_correct(scores, row, s);
 }
 
+static void block_fill(
+    struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
+{
+    int64_t *row = job->shape->scores->scores, now[BLOCK];
+    uint32_t ordinals[BLOCK];
+    size_t count = 0;
+    for (uint32_t i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
+        bool match = matches(core, job, i);
+        row[i] = match ? SCORE_NO_ROOM : SCORE_NO_MATCH;
+        if (match && !idle_is(&core->scores, i))
+            ordinals[count++] = i;
+    }
+    count = scores_now(core, job, needs, ordinals, count, now);
+    for (size_t i = 0; i < count; i++)
+        row[ordinals[i]] = now[i];
+}
+
 static void row_fill(struct core *core, const struct live_job *job)
 {
     struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
+    struct needs needs = needs_of(&job->shape->row);
     row_lay_out(scores, row);
     vec_clear(&scores->kind_scores);
     for (size_t i = 0; i < scores->kinds.count; i++)
         vec_push(&scores->kind_scores, ((struct kind_score){0}));
-    for (uint32_t i = 0; i < scores->nodes.count; i++)
-        row->scores[i] = score_first(core, job, i);
+    for (uint32_t block = 0; block < scores->segment_of.count; block++)
+        block_fill(core, job, &needs, block);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
         row->kinds[i] = scores->kind_scores.items[i].matches ? SCORE_UNKNOWN : SCORE_NO_MATCH;
     bounds_make(scores, row);
 }
 
-static void block_refresh(
-    const struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
+static void block_refresh(const struct core *core, const struct live_job *job, uint32_t block)
 {
     struct score_row *row = job->shape->scores;
-    uint32_t begin = block * BLOCK, scored[JOURNAL_SOME];
-    int64_t now[JOURNAL_SOME];
+    uint32_t begin = block * BLOCK, scored[BLOCK + 1];
+    int64_t now[BLOCK];
     size_t count = 0;
-    static_assert((int)BLOCK <= (int)JOURNAL_SOME, "a block is scored at once");
-    scored[0] = begin;
     for (uint32_t i = begin; i < begin + BLOCK; i++) {
         scored[count] = i;
         count += row->scores[i] < SCORE_NONE;
     }
-    scores_now(core, job, needs, scored, count, now);
+    if (count > 0)
+        packing_scores(core, job, scored, count, now);
     for (size_t i = 0; i < count; i++)
         row->scores[scored[i]] = now[i];
     block_correct(row, block);
@@ -271,44 +302,14 @@ static void row_refresh(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
-    struct needs needs = needs_of(&job->shape->row);
     for (uint32_t block = 0; block < scores->segment_of.count; block++) {
         if (row->blocks[block].least < SCORE_NONE)
-            block_refresh(core, job, &needs, block);
+            block_refresh(core, job, block);
     }
     for (size_t s = 0; s < scores->segments.count; s++)
         segment_correct(scores, row, s);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
         row->kinds[i] = row->kinds[i] == SCORE_NO_MATCH ? SCORE_NO_MATCH : SCORE_UNKNOWN;
-}
-
-/* Whether a change may have given the node another score: it can take the shape at all, and it had
- * room or has got some since. */
-static bool concerned(const struct scores *scores, const struct score_row *row, uint32_t ordinal)
-{
-    int64_t before = row->scores[ordinal];
-    return before < SCORE_NO_ROOM ||
-           (before == SCORE_NO_ROOM && scores->noted.items[ordinal].gained > row->at);
-}
-
-/* Some nodes that changed from change *at on, which moves on, and that the row is concerned with;
- * how many. They are asked for ahead of their use: together they come sooner than one after the
- * other. */
-static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
-    uint32_t changed[static JOURNAL_SOME])
-{
-    size_t count = journal_some(&scores->journal, at, changed), kept = 0;
-    for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(&row->scores[changed[i]]);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t ordinal = changed[i];
-        changed[kept] = ordinal;
-        if (!concerned(scores, row, ordinal))
-            continue;
-        __builtin_prefetch(&scores->nodes.items[ordinal]->room);
-        kept++;
-    }
-    return kept;
 }
 
 static void row_follow(const struct core *core, const struct live_job *job)
@@ -319,14 +320,12 @@ static void row_follow(const struct core *core, const struct live_job *job)
     uint32_t changed[JOURNAL_SOME];
     int64_t now[JOURNAL_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
-        size_t count = changes_next(scores, row, &at, changed);
-        if (count == 0)
-            continue;
-        scores_now(core, job, &needs, changed, count, now);
-        for (size_t i = 0; i < count; i++) {
-            if (now[i] != row->scores[changed[i]])
-                row_set(scores, row, changed[i], now[i]);
-        }
+        size_t count = journal_some(&scores->journal, &at, changed);
+        for (size_t i = 0; i < count; i++)
+            __builtin_prefetch(&row->scores[changed[i]]);
+        count = scores_now(core, job, &needs, changed, count, now);
+        for (size_t i = 0; i < count; i++)
+            row_set(scores, row, changed[i], now[i]);
     }
 }
 
@@ -442,16 +441,12 @@ static struct best busy_best(
     }
 }
 
-/* The better of it and the idle nodes of a kind. */
+/* The better of it and the first idle node of a kind. */
 static void idle_better(
     struct core *core, const struct live_job *job, uint32_t kind, struct best *best)
 {
     int64_t *score = &job->shape->scores->kinds[kind];
-    if (*score > best->score)
-        return;
-    uint32_t ordinal = idle_first(&core->scores, kind);
-    if (ordinal == NODE_NONE)
-        return;
+    uint32_t ordinal = core->scores.idle_first.items[kind];
     if (*score == SCORE_UNKNOWN)
         *score = score_now(core, job, core->scores.nodes.items[ordinal]);
     if (*score < best->score || (*score == best->score && ordinal < best->ordinal))
@@ -469,8 +464,11 @@ static uint32_t pool_best(struct core *core, const struct live_job *job, size_t 
     struct best best = busy_best(scores, job->shape->scores, begin, end);
     struct score_segment pool = scores->segments.items[begin];
     uint32_t kinds_end = kinds_shared(scores) ? pool.kinds_end : pool.kinds_begin;
-    for (uint32_t k = pool.kinds_begin; k < kinds_end; k++)
-        idle_better(core, job, k, &best);
+    const int64_t *kinds = job->shape->scores->kinds;
+    for (uint32_t k = pool.kinds_begin; k < kinds_end; k++) {
+        if (scores->idle_first.items[k] != NODE_NONE && kinds[k] <= best.score)
+            idle_better(core, job, k, &best);
+    }
     return best.score < SCORE_NONE ? best.ordinal : NODE_NONE;
 }
 
@@ -479,7 +477,7 @@ static void row_update(struct core *core, const struct live_job *job)
 {
     struct score_row *row = job->shape->scores;
     packing_ready(core, job->shape);
-    idle_follow(&core->scores);
+    nodes_follow(&core->scores);
     if (!row_current(core, row)) {
         row_fill(core, job);
     } else {
@@ -553,7 +551,7 @@ static bool entry_holds(const struct core *core, const struct live_shape *shape,
         return true;
     if (idle_is(scores, ordinal)) {
         int64_t kind = row->kinds[scores->kind_of.items[ordinal]];
-        return score == SCORE_IDLE &&
+        return score == SCORE_NO_ROOM &&
                (kind == SCORE_UNKNOWN || kind == score_afresh(core, &like, node));
     }
     return score == score_afresh(core, &like, node);
