@@ -261,7 +261,7 @@ static void idle_set(struct scores *scores, uint32_t ordinal, bool now)
 struct node_free node_free_of(const struct live_node *node)
 {
     const struct node_room *room = &node->room;
-    if (node->promises || node->exclusive_held || node->exclusive_claimed)
+    if (node->promises || node->exclusive_held || node->exclusive_claimed || !node_takes_work(node))
         return free_none;
     return (struct node_free){room->all, room->whole * FREE_DEVICE + room->largest};
 }
@@ -369,5 +369,5 @@ void scores_free(struct scores *scores)
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);
-    vec_free(&scores->kind_scores);
+    vec_free(&scores->kind_matches);
 }

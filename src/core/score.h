@@ -67,10 +67,6 @@ struct journal {
     int trials;          /* changes that will be taken back are not noted */
 };
 
-struct kind_score {
-    bool known, matches;
-};
-
 struct scores {
     /* By ordinal. */
     VEC(struct live_node *) nodes; /* NULL: no node has the number */
@@ -83,8 +79,8 @@ struct scores {
     uint64_t followed_at;       /* ..at this change of the journal */
 
     VEC(struct node_kind) kinds;
-    VEC(uint32_t) idle_first;           /* by kind: the first idle node, or NODE_NONE */
-    VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
+    VEC(uint32_t) idle_first; /* by kind: the first idle node, or NODE_NONE */
+    VEC(bool) kind_matches;   /* for a moment: of one shape, by kind */
     VEC(struct score_segment) segments;
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
