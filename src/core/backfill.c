@@ -61,7 +61,7 @@ bool promise_link(struct core *core, struct live_promise *promise)
     pool->promised = job;
     LIST_APPEND(job_link(core, job)->promises, promise, next);
     LIST_APPEND(node->promises, promise, next_on_node);
-    journal_note(node, true);
+    journal_note(node);
     return true;
 }
 
@@ -143,7 +143,7 @@ void promise_release(struct core *core, struct live_job *job)
     for (struct live_promise *one = job->links->promises, *next; one; one = next) {
         next = one->next;
         one->node->promises = NULL;
-        journal_note(one->node, true);
+        journal_note(one->node);
         change_delete(core, &one->item);
     }
     job_link(core, job)->promises = NULL;

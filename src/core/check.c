@@ -338,7 +338,7 @@ static int check_shapes(const struct core *core, struct error *err)
         if (!score_check(core, shape) || !gang_room_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
-    if (!idle_check(core))
+    if (!nodes_check(core))
         return error_set(
             err, ERR_CORRUPT, "an idle node is taken for busy, or the other way round");
     if (!mix_check(core))
