@@ -134,14 +134,17 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     }
     if (link->state == LINK_CONNECTING)
         link_dial(link);
+    size_t body = request->streamed ? 0 : (size_t)request->length;
+    bool gathered = body < DIRECT_BYTES;
+    if (gathered)
+        http_buffer_append(head, request->body, body);
     const struct iovec parts[] = {
         {head->bytes + head->start, http_buffer_length(head)},
-        {(void *)(request->body ? request->body : ""),
-            request->streamed ? 0 : (size_t)request->length},
+        {(void *)request->body, body},
     };
     link->deadline_ms = 0;
     if (!request->streamed) {
-        link_send(link, parts, 2);
+        link_send(link, parts, gathered ? 1 : 2);
     } else {
         /* The first piece most likely follows at once, and goes out together with it. */
         http_buffer_append(&link->output, parts[0].iov_base, parts[0].iov_len);

@@ -31,8 +31,9 @@ enum {
     FIELDS_MAX = 128,        /* of an answer */
     INFORMATIONAL_MAX = 16,  /* 1xx answers before the final one */
     STATUS_LINE_BYTES = 4096,
-    DIRECT_BYTES = 4096, /* smaller pieces of a body are gathered, and sent when the loop turns */
-    DIAL_AGAIN_MS = 10,  /* when the queue of a Unix socket is full */
+    DIRECT_BYTES =
+        4096, /* smaller pieces of a body are gathered: with the head, or until the loop turns */
+    DIAL_AGAIN_MS = 10, /* when the queue of a Unix socket is full */
 };
 
 enum link_state {
