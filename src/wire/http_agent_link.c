@@ -105,7 +105,7 @@ static void link_free(struct http_link *link)
     }
     LIST_REMOVE(link, all);
     http_buffer_finish(&link->input);
-    http_buffer_finish(&link->output);
+    spares_give_buffer(&endpoint->agent->spares, &link->output);
     free(link->slices);
     free(link->problem);
     free(link);
@@ -123,6 +123,7 @@ void link_park(struct http_link *link)
 {
     struct http_endpoint *endpoint = link->endpoint;
     assert(!link->exchange.open && !link_sends(link) && link->fd >= 0);
+    spares_give_buffer(&endpoint->agent->spares, &link->output);
     link->state = LINK_IDLE;
     link->kept = true;
     link->readable = false; /* should there be more, the event tells */
