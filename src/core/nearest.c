@@ -113,7 +113,7 @@ static int64_t pool_ranks(const struct core *core, const struct live_shape *shap
     int64_t fit = 0;
     for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
         const struct live_node *node = pool->nodes.items[i];
-        if (!node->row.leaving && fit_matches(core, shape, node))
+        if (!node->row.leaving && fit_suits(core, shape, node))
             fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
     }
     return least(fit, ranks);
@@ -201,7 +201,7 @@ bool core_job_matches(const struct core *core, uint64_t id, uint64_t node_id)
 {
     const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, id);
     const struct live_node *node = (const struct live_node *)table_find(core, ROW_NODE, node_id);
-    return job && node && fit_matches(core, job->shape, node);
+    return job && node && fit_suits(core, job->shape, node);
 }
 
 int64_t core_attempt_holds(const struct core *core, uint64_t id, const char *resource)
