@@ -15,7 +15,8 @@
  * - It comes at once, from the queue: it has no claim, and nobody is stopped for it. So it never
  *   starts in two pools, nor are others preempted for it elsewhere.
  * - Refusals by budget, missing bound or jurisdiction are decisions, which are audited, once until
- *   the verdict changes. A look costs a walk over nodes, so looks of a job are LOOK_MS apart. */
+ *   the verdict changes. A look costs a walk over nodes, so looks of a job are LOOK_MS apart, and
+ *   there is none while nothing changed that may undo the verdict. */
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/broker.h"
@@ -39,7 +40,6 @@ enum {
     SEEKS_PER_PASS = 16,     /* jobs that are looked at in a pass */
     LOOK_MS = 30 * 1000,     /* between two looks at a job */
     LOOK_SHARE = 8,          /* or this share of what the policy says, if that is longer */
-    REST_MS = 3600 * 1000,   /* after a verdict that only a change of pools or jobs undoes */
     SHORT_MS = 1000,         /* for those that a pass did not come to */
     RUN_MS = 3600 * 1000,    /* of jobs that do not say how long they run */
     AHEAD_JOBS_MAX = 100000, /* that are counted */
@@ -305,25 +305,35 @@ static bool answer_better(const struct answer *a, const struct answer *b)
     return a->verdict > b->verdict;
 }
 
-/* The best answer of all pools with a policy; *ret_next_ms: when the first of them may let it come
- * by waiting alone. */
+/* When the answer may become another by time alone, or MOMENT_NEVER. */
+static int64_t changes_ms(
+    const struct core *core, const struct live_job *job, const struct answer *answer)
+{
+    const struct pool_row *pool = &answer->pool->row;
+    int64_t after_ms = pool->burst_after_ms;
+    if (answer->verdict == BURST_SOON)
+        return least(
+            job->row.queued_ms + after_ms + 1, core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE));
+    /* A period that is over counts as a new one already. */
+    int64_t end_ms = pool->burst_begin_ms + pool->burst_period_ms;
+    if (answer->verdict == BURST_OVER_BUDGET && pool->burst_spent_micro && end_ms > core->now_ms)
+        return end_ms;
+    return MOMENT_NEVER;
+}
+
+/* The best answer of all pools with a policy; *ret_due_ms: when the first of them may give another
+ * by time alone. */
 static struct answer ask_all(struct core *core, const struct live_job *job,
-    const struct elsewhere *elsewhere, int64_t *ret_next_ms)
+    const struct elsewhere *elsewhere, int64_t *ret_due_ms)
 {
     struct answer best = {.verdict = BURST_NONE};
-    *ret_next_ms = core->now_ms + REST_MS;
+    *ret_due_ms = MOMENT_NEVER;
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         struct answer answer;
         if (!pool->row.burst_budget_micro)
             continue;
         ask_pool(core, job, elsewhere, pool, &answer);
-        int64_t after_ms = pool->row.burst_after_ms;
-        if (answer.verdict == BURST_SOON)
-            *ret_next_ms =
-                least(*ret_next_ms, least(job->row.queued_ms + after_ms + 1,
-                                        core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE)));
-        if (answer.verdict == BURST_NO_ROOM || answer.verdict == BURST_OVER_BUDGET)
-            *ret_next_ms = least(*ret_next_ms, core->now_ms + LOOK_MS);
+        *ret_due_ms = least(*ret_due_ms, changes_ms(core, job, &answer));
         bool better = answer_better(&answer, &best);
         plan_finish(better ? &best.plan : &answer.plan);
         best = better ? answer : best;
@@ -376,7 +386,7 @@ static void burst_admit(
     row->pool = pool->row.id;
     row->reserved_micro = answer->reserve_micro;
     row->egress_micro = answer->egress_micro;
-    row->look_ms = 0;
+    row->look_ms = row->due_ms = 0;
     pool->burst_reserved_micro += row->reserved_micro;
     attempt_admit(core, job, &answer->plan);
     burst_decide(core, job, DECISION_BURST, answer, row->wait_ms);
@@ -384,14 +394,35 @@ static void burst_admit(
 
 int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 {
+    const struct live_broker *broker = job->links->broker;
     if (!core->burst_pools || job->row.service || job->links->claims)
         return MOMENT_NEVER;
-    return job->links->broker ? job->links->broker->row.look_ms : core->now_ms;
+    if (!broker || broker->seen_version != core->free_version)
+        return broker ? broker->row.look_ms : core->now_ms;
+    return broker->row.due_ms ? broker->row.due_ms : MOMENT_NEVER;
+}
+
+/* Writes down what came of asking; whether a refusal has to be audited. */
+static bool note_answer(struct core *core, struct live_broker *broker, const struct answer *answer,
+    int64_t wait_ms, int64_t due_ms)
+{
+    struct broker_row *row = &broker->row;
+    uint64_t refused_by = answer->pool && !comes(answer->verdict) ? answer->pool->row.id : 0;
+    bool audited = answer->verdict >= BURST_OVER_BUDGET && refused_by &&
+                   ((int32_t)answer->verdict != row->verdict || refused_by != row->refused_by);
+    row->verdict = (int32_t)answer->verdict;
+    row->refused_by = refused_by;
+    row->wait_ms = wait_ms;
+    row->look_ms = core->now_ms + LOOK_MS;
+    row->due_ms = due_ms == MOMENT_NEVER ? 0 : due_ms;
+    broker->seen_version = core->free_version;
+    change_put(core, &broker->item);
+    return audited;
 }
 
 bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks)
 {
-    int64_t due_ms = burst_due_ms(core, job), next_ms;
+    int64_t due_ms = burst_due_ms(core, job);
     if (due_ms <= core->now_ms && *seeks >= SEEKS_PER_PASS)
         due_ms = core->now_ms + SHORT_MS;
     if (due_ms > core->now_ms) {
@@ -400,24 +431,17 @@ bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks)
     }
     ++*seeks;
     struct elsewhere elsewhere = look_elsewhere(core, job);
-    struct answer answer = ask_all(core, job, &elsewhere, &next_ms);
+    struct answer answer = ask_all(core, job, &elsewhere, &due_ms);
     struct live_broker *broker = row_of(core, job);
-    bool audited = answer.verdict >= BURST_OVER_BUDGET && !comes(answer.verdict) &&
-                   ((int32_t)answer.verdict != broker->row.verdict ||
-                       answer.pool->row.id != broker->row.refused_by);
-    broker->row.verdict = (int32_t)answer.verdict;
-    broker->row.refused_by = answer.pool && !comes(answer.verdict) ? answer.pool->row.id : 0;
-    broker->row.wait_ms = elsewhere.wait_ms;
-    broker->row.look_ms = next_ms;
-    if (comes(answer.verdict))
+    bool came = comes(answer.verdict);
+    if (note_answer(core, broker, &answer, elsewhere.wait_ms, due_ms))
+        burst_decide(core, job, DECISION_BURST_REFUSED, &answer, elsewhere.wait_ms);
+    if (came)
         burst_admit(core, job, &answer, &broker->row);
     else
-        core->wake_ms = least(core->wake_ms, next_ms);
-    if (audited)
-        burst_decide(core, job, DECISION_BURST_REFUSED, &answer, elsewhere.wait_ms);
-    change_put(core, &broker->item);
+        core->wake_ms = least(core->wake_ms, due_ms);
     plan_finish(&answer.plan);
-    return comes(answer.verdict);
+    return came;
 }
 
 /* ---- the life of a budget ---------------------------------------------------------------------
@@ -437,7 +461,8 @@ void burst_ended(struct core *core, struct live_attempt *attempt)
     pool->row.burst_spent_micro = least(pool->row.burst_spent_micro + cost_micro, BROKER_COST_MAX);
     pool->burst_reserved_micro -= broker->row.reserved_micro;
     broker->row.pool = 0;
-    broker->row.reserved_micro = broker->row.egress_micro = broker->row.look_ms = 0;
+    broker->row.reserved_micro = broker->row.egress_micro = 0;
+    broker->seen_version = 0;
     change_put(core, &pool->item);
     change_put(core, &broker->item);
 }
@@ -457,7 +482,7 @@ void burst_pool_put(struct core *core, struct live_pool *live, const struct burs
     TABLE_EACH (core, ROW_BROKER, struct live_broker, broker) {
         if (broker->row.look_ms <= core->now_ms)
             continue;
-        broker->row.look_ms = core->now_ms;
+        broker->row.look_ms = 0;
         change_put(core, &broker->item);
     }
 }

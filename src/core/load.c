@@ -516,8 +516,8 @@ static int load_broker(const struct loader *in)
     if (!job || job->links->broker || (row->pool && (!pool || !job->attempt)))
         return corrupt(in, ROW_BROKER, "no job or no pool, or it has one");
     if ((unsigned)row->verdict >= BURST_VERDICT_COUNT || !length_sane(row->duration_ms) ||
-        !length_sane(row->wait_ms) || !length_sane(row->look_ms) || row->reserved_micro < 0 ||
-        row->egress_micro < 0 || row->egress_micro > row->reserved_micro)
+        !length_sane(row->wait_ms) || !length_sane(row->look_ms) || !length_sane(row->due_ms) ||
+        row->reserved_micro < 0 || row->egress_micro < 0 || row->egress_micro > row->reserved_micro)
         return corrupt(in, ROW_BROKER, "numbers out of range");
     struct live_broker *broker = LOAD(in, ROW_BROKER, struct live_broker);
     job_link(in->core, job)->broker = broker;

@@ -539,6 +539,7 @@ static const struct column broker_columns[] = {
     LENGTH(broker_row, duration_ms),
     LENGTH(broker_row, wait_ms),
     TIME(broker_row, look_ms, PLAIN),
+    TIME(broker_row, due_ms, PLAIN),
     INT(broker_row, reserved_micro),
     INT(broker_row, egress_micro),
 };

@@ -544,7 +544,8 @@ struct broker_row {
     uint64_t refused_by;    /* the pool that the verdict is about */
     int64_t duration_ms;    /* that its work is expected to take; 0: not known */
     int64_t wait_ms;        /* for the other pools, so far and foreseen, when it was looked at */
-    int64_t look_ms;        /* when to look again */
+    int64_t look_ms;        /* not looked at again before, whatever changes */
+    int64_t due_ms;         /* looked at again although nothing changed; 0: never */
     int64_t reserved_micro; /* of the pool's budget, for the live attempt */
     int64_t egress_micro;   /* of that, for data */
 };
