@@ -17,273 +17,35 @@
  * - Refusals by budget, missing bound or jurisdiction are decisions, which are audited, once until
  *   the verdict changes. A look costs a walk over nodes, so looks of a job are LOOK_MS apart, and
  *   there is none while nothing changed that may undo the verdict. */
+#include "core/burst.h"
 #include "core/attempt.h"
-#include "core/backfill.h"
 #include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/preempt.h"
-#include "core/queue.h"
-#include "core/resource.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"
 #include "core/table.h"
-#include "core/team.h"
-#include "core/topology.h"
 
 #include <assert.h>
 
 enum {
-    SEEKS_PER_PASS = 16,     /* jobs that are looked at in a pass */
-    LOOK_MS = 30 * 1000,     /* between two looks at a job */
-    LOOK_SHARE = 8,          /* or this share of what the policy says, if that is longer */
-    SHORT_MS = 1000,         /* for those that a pass did not come to */
-    RUN_MS = 3600 * 1000,    /* of jobs that do not say how long they run */
-    AHEAD_JOBS_MAX = 100000, /* that are counted */
+    SEEKS_PER_PASS = 16, /* jobs that are looked at in a pass */
+    LOOK_MS = 30 * 1000, /* between two looks at a job */
+    LOOK_SHARE = 8,      /* or this share of what the policy says, if that is longer */
+    SHORT_MS = 1000,     /* for those that a pass did not come to */
 };
-#define HOUR_MS    ((int64_t)3600 * 1000)
 #define NANO_MICRO 1000
-
-/* ---- what is foreseen elsewhere ------------------------------------------------------------- */
-
-struct elsewhere {
-    bool lack;       /* no other pool could hold the job */
-    int64_t left_ms; /* until it starts there, foreseen */
-    int64_t wait_ms; /* the same and what it has waited */
-};
-
-/* Whether both compete for the same resource. */
-static bool same_resource(const struct shape_row *a, const struct shape_row *b)
-{
-    if (!a->accelerator_milli || !b->accelerator_milli)
-        return !a->accelerator_milli == !b->accelerator_milli;
-    return !a->accelerator || !b->accelerator || a->accelerator == b->accelerator;
-}
-
-static int64_t rank_amount(const struct shape_row *shape)
-{
-    return shape->accelerator_milli ? shape->accelerator_milli : shape->cpu_milli;
-}
-
-/* Thousandths of a device, or of a CPU, times milliseconds that the lane needs before the job. */
-static __int128 lane_work(const struct lane *lane, const struct live_job *job, int64_t *counted)
-{
-    int64_t jobs = 0, run_ms = lane->key.time_limit_ms ? lane->key.time_limit_ms : RUN_MS;
-    if (lane->key.priority < job->row.priority ||
-        !same_resource(&lane->key.shape->row, &job->shape->row))
-        return 0;
-    for (const struct live_job *one = lane->first; one && *counted < AHEAD_JOBS_MAX;
-         one = one->lane_next) {
-        bool before = one->row.queued_ms < job->row.queued_ms ||
-                      (one->row.queued_ms == job->row.queued_ms && one->row.id < job->row.id);
-        if (lane->key.priority == job->row.priority && !before)
-            break;
-        jobs++;
-        ++*counted;
-    }
-    return (__int128)jobs * lane->key.size_min * rank_amount(&lane->key.shape->row) * run_ms;
-}
-
-static int64_t ahead_ms(const struct core *core, const struct live_job *job)
-{
-    __int128 work = 0, capacity = 0;
-    int64_t counted = 0;
-    const struct live_shape *shape = job->shape;
-    for (size_t t = 0; t < core->waiting.count; t++) {
-        const struct live_team *team = core->waiting.items[t];
-        for (size_t i = 0; i < team->lanes.count; i++)
-            work += lane_work(team->lanes.items[i], job, &counted);
-    }
-    for (size_t i = 0; i < shape->candidates.count; i++) {
-        const struct node_row *node = &shape->candidates.items[i]->row;
-        capacity +=
-            shape->row.accelerator_milli ? (int64_t)node->devices * DEVICE_MILLI : node->cpu_milli;
-    }
-    work = capacity ? work / capacity : 0;
-    return work > TIME_MS_MAX ? TIME_MS_MAX : (int64_t)work;
-}
-
-/* The earliest moment at which those that run leave room; MOMENT_NEVER: none is known. */
-static int64_t begin_ms(struct core *core, const struct live_job *job)
-{
-    int64_t begin_ms = MOMENT_NEVER;
-    struct live_node *const *nodes = job->shape->candidates.items;
-    size_t count = job->shape->candidates.count;
-    for (size_t begin = 0, end; begin < count; begin = end) {
-        struct projection projection;
-        end = plan_pool_end(core, job->shape, nodes, begin, count);
-        if (!project(core, job, nodes + begin, end - begin, &projection))
-            continue;
-        if (!projection.open)
-            begin_ms = least(begin_ms, projection.begin_ms);
-        plan_finish(&projection.plan);
-    }
-    return begin_ms;
-}
-
-static struct elsewhere look_elsewhere(struct core *core, const struct live_job *job)
-{
-    struct elsewhere ret = {.lack = !fit_possible_here(core, job->shape, job->row.size_min)};
-    int64_t waited_ms = most(core->now_ms - job->row.queued_ms, 0);
-    shape_candidates(core, job->shape);
-    if (ret.lack) {
-        ret.left_ms = ret.wait_ms = TIME_MS_MAX;
-        return ret;
-    }
-    int64_t room_ms = begin_ms(core, job);
-    ret.left_ms = room_ms == MOMENT_NEVER ? 0 : most(room_ms - core->now_ms, 0);
-    ret.left_ms = least(ret.left_ms + ahead_ms(core, job), TIME_MS_MAX);
-    ret.wait_ms = least(ret.left_ms + waited_ms, TIME_MS_MAX);
-    return ret;
-}
-
-/* ---- one pool -------------------------------------------------------------------------------- */
-
-/* What comes of asking a pool; of one that lets it come, with its place. */
-struct answer {
-    enum burst_verdict verdict;
-    struct live_pool *pool;
-    struct plan plan;
-    int64_t reserve_micro, egress_micro;
-};
-
-typedef VEC(struct live_node *) node_vec;
-
-static void nodes_collect(const struct core *core, const struct live_shape *shape,
-    const struct live_pool *pool, node_vec *nodes)
-{
-    for (size_t i = 0; i < pool->nodes.count; i++) {
-        if (node_takes_work(pool->nodes.items[i]) && fit_suits(core, shape, pool->nodes.items[i]))
-            vec_push(nodes, pool->nodes.items[i]);
-    }
-    if (shape->row.topology == WISH_REQUIRED)
-        topology_sort(core, shape, nodes->items, nodes->count);
-}
-
-static bool could_hold(const struct live_shape *shape, const node_vec *nodes, int32_t size)
-{
-    int64_t ranks = 0;
-    for (size_t i = 0; i < nodes->count && ranks < size; i++)
-        ranks += fit_idle_ranks(&shape->row, nodes->items[i], size);
-    return ranks >= size;
-}
-
-/* Whether the pool could hold the job if it were not for its jurisdiction. */
-static bool only_jurisdiction(
-    const struct core *core, const struct live_job *job, const struct live_pool *pool)
-{
-    struct live_shape shape = *job->shape;
-    node_vec nodes = {0};
-    if (!shape.row.jurisdiction || shape.row.jurisdiction == pool->row.jurisdiction)
-        return false;
-    shape.row.jurisdiction = 0;
-    nodes_collect(core, &shape, pool, &nodes);
-    bool could = could_hold(&shape, &nodes, job->row.size_min);
-    vec_free(&nodes);
-    return could;
-}
-
-static bool plan_among(
-    struct core *core, const struct live_job *job, const node_vec *nodes, struct plan *plan)
-{
-    int32_t size = job->row.size_min;
-    for (size_t begin = 0, end; begin < nodes->count; begin = end) {
-        end = plan_pool_end(core, job->shape, nodes->items, begin, nodes->count);
-        if (plan_make_pool(core, job, nodes->items + begin, end - begin, size, size, plan))
-            return true;
-        plan_finish(plan);
-    }
-    return false;
-}
-
-int64_t burst_left_micro(const struct core *core, const struct live_pool *pool)
-{
-    const struct pool_row *row = &pool->row;
-    bool over = core->now_ms - row->burst_begin_ms >= row->burst_period_ms;
-    int64_t spent_micro = over ? 0 : row->burst_spent_micro;
-    return row->burst_budget_micro - spent_micro - pool->burst_reserved_micro;
-}
-
-/* The most that the job may cost in its place. */
-static int64_t cost_most(
-    const struct core *core, const struct live_job *job, const struct answer *answer)
-{
-    __int128 hour_micro = 0;
-    for (size_t i = 0; i < answer->plan.parts.count; i++) {
-        const struct plan_part *part = &answer->plan.parts.items[i];
-        hour_micro += shape_hour_micro(job->shape, part->node, part->ranks);
-    }
-    int64_t held_ms = most(job_leaves_ms(core, job) - core->now_ms, 0);
-    __int128 cost = (hour_micro * held_ms + HOUR_MS - 1) / HOUR_MS + answer->egress_micro;
-    return cost > BROKER_COST_MAX ? BROKER_COST_MAX : (int64_t)cost;
-}
-
-static enum burst_verdict why_it_comes(const struct core *core, const struct live_job *job,
-    const struct elsewhere *elsewhere, const struct live_pool *pool, const struct pool_cost *cost)
-{
-    int64_t run_ms = broker_run_ms(job), deadline_ms = job->row.deadline_ms;
-    if (elsewhere->lack)
-        return BURST_FOR_LACK;
-    if (elsewhere->wait_ms > pool->row.burst_after_ms)
-        return BURST_FOR_WAIT;
-    if (deadline_ms && run_ms && !cost->late &&
-        core->now_ms + elsewhere->left_ms + run_ms > deadline_ms)
-        return BURST_FOR_DEADLINE;
-    return BURST_SOON;
-}
-
-static enum burst_verdict find_place(
-    struct core *core, const struct live_job *job, const node_vec *nodes, struct answer *answer)
-{
-    struct amounts amounts;
-    if (!plan_among(core, job, nodes, &answer->plan))
-        return BURST_NO_ROOM;
-    plan_amounts(&answer->plan, job, &amounts);
-    if (!quota_allows(job->team, &amounts))
-        return BURST_NO_ROOM;
-    answer->reserve_micro = cost_most(core, job, answer);
-    if (answer->reserve_micro > burst_left_micro(core, answer->pool))
-        return BURST_OVER_BUDGET;
-    return BURST_NONE;
-}
-
-static void ask_pool(struct core *core, const struct live_job *job,
-    const struct elsewhere *elsewhere, struct live_pool *pool, struct answer *ret)
-{
-    node_vec nodes = {0};
-    int64_t hour_micro = 0;
-    *ret = (struct answer){.pool = pool};
-    nodes_collect(core, job->shape, pool, &nodes);
-    bool suits = could_hold(job->shape, &nodes, job->row.size_min);
-    bool barred = !suits && only_jurisdiction(core, job, pool);
-    (void)broker_hour_micro(core, job->shape, pool, &hour_micro);
-    struct pool_cost cost = broker_cost(core, job, pool, hour_micro);
-    enum burst_verdict why = why_it_comes(core, job, elsewhere, pool, &cost);
-    ret->egress_micro = cost.egress_micro;
-    if (!suits && !barred)
-        ret->verdict = BURST_UNFIT;
-    else if (why == BURST_SOON)
-        ret->verdict = BURST_SOON;
-    else if (barred)
-        ret->verdict = BURST_JURISDICTION;
-    else if (job_leaves_ms(core, job) == MOMENT_NEVER)
-        ret->verdict = BURST_UNBOUNDED;
-    else
-        ret->verdict = find_place(core, job, &nodes, ret);
-    if (ret->verdict == BURST_NONE)
-        ret->verdict = why;
-    vec_free(&nodes);
-}
 
 enum burst_verdict burst_judge(
     struct core *core, struct live_job *job, struct live_pool *pool, int64_t *ret_wait_ms)
 {
-    struct elsewhere elsewhere = look_elsewhere(core, job);
-    struct answer answer;
-    ask_pool(core, job, &elsewhere, pool, &answer);
+    struct elsewhere elsewhere = burst_elsewhere(core, job);
+    struct burst_answer answer;
+    burst_ask(core, job, &elsewhere, pool, &answer);
     plan_finish(&answer.plan);
     *ret_wait_ms = elsewhere.wait_ms;
     return answer.verdict;
@@ -297,17 +59,18 @@ static bool comes(enum burst_verdict verdict)
 }
 
 /* Whether a is the better answer: one that lets it come before one that does not, of those the
- * cheaper; of refusals the one that came furthest. */
-static bool answer_better(const struct answer *a, const struct answer *b)
+ * cheaper, where that can be compared; of refusals the one that came furthest. */
+static bool answer_better(const struct burst_answer *a, const struct burst_answer *b)
 {
     if (comes(a->verdict) && comes(b->verdict))
-        return a->reserve_micro < b->reserve_micro;
+        return a->pool->row.currency == b->pool->row.currency &&
+               a->reserve_micro < b->reserve_micro;
     return a->verdict > b->verdict;
 }
 
 /* When the answer may become another by time alone, or MOMENT_NEVER. */
 static int64_t changes_ms(
-    const struct core *core, const struct live_job *job, const struct answer *answer)
+    const struct core *core, const struct live_job *job, const struct burst_answer *answer)
 {
     const struct pool_row *pool = &answer->pool->row;
     int64_t after_ms = pool->burst_after_ms;
@@ -323,16 +86,16 @@ static int64_t changes_ms(
 
 /* The best answer of all pools with a policy; *ret_due_ms: when the first of them may give another
  * by time alone. */
-static struct answer ask_all(struct core *core, const struct live_job *job,
+static struct burst_answer ask_all(struct core *core, const struct live_job *job,
     const struct elsewhere *elsewhere, int64_t *ret_due_ms)
 {
-    struct answer best = {.verdict = BURST_NONE};
+    struct burst_answer best = {.verdict = BURST_NONE};
     *ret_due_ms = MOMENT_NEVER;
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
-        struct answer answer;
+        struct burst_answer answer;
         if (!pool->row.burst_budget_micro)
             continue;
-        ask_pool(core, job, elsewhere, pool, &answer);
+        burst_ask(core, job, elsewhere, pool, &answer);
         *ret_due_ms = least(*ret_due_ms, changes_ms(core, job, &answer));
         bool better = answer_better(&answer, &best);
         plan_finish(better ? &best.plan : &answer.plan);
@@ -353,7 +116,7 @@ static struct live_broker *row_of(struct core *core, struct live_job *job)
 }
 
 static void burst_decide(struct core *core, const struct live_job *job, enum decision_kind kind,
-    const struct answer *answer, int64_t wait_ms)
+    const struct burst_answer *answer, int64_t wait_ms)
 {
     decide(core, (struct core_decision){.kind = kind,
                      .job = job->row.id,
@@ -377,8 +140,8 @@ static void period_settle(struct core *core, struct live_pool *pool)
     change_put(core, &pool->item);
 }
 
-static void burst_admit(
-    struct core *core, struct live_job *job, const struct answer *answer, struct broker_row *row)
+static void burst_admit(struct core *core, struct live_job *job, const struct burst_answer *answer,
+    struct broker_row *row)
 {
     struct live_pool *pool = answer->pool;
     period_settle(core, pool);
@@ -403,8 +166,8 @@ int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 }
 
 /* Writes down what came of asking; whether a refusal has to be audited. */
-static bool note_answer(struct core *core, struct live_broker *broker, const struct answer *answer,
-    int64_t wait_ms, int64_t due_ms)
+static bool note_answer(struct core *core, struct live_broker *broker,
+    const struct burst_answer *answer, int64_t wait_ms, int64_t due_ms)
 {
     struct broker_row *row = &broker->row;
     uint64_t refused_by = answer->pool && !comes(answer->verdict) ? answer->pool->row.id : 0;
@@ -430,8 +193,8 @@ bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks)
         return false;
     }
     ++*seeks;
-    struct elsewhere elsewhere = look_elsewhere(core, job);
-    struct answer answer = ask_all(core, job, &elsewhere, &due_ms);
+    struct elsewhere elsewhere = burst_elsewhere(core, job);
+    struct burst_answer answer = ask_all(core, job, &elsewhere, &due_ms);
     struct live_broker *broker = row_of(core, job);
     bool came = comes(answer.verdict);
     if (note_answer(core, broker, &answer, elsewhere.wait_ms, due_ms))
@@ -446,6 +209,14 @@ bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks)
 
 /* ---- the life of a budget ---------------------------------------------------------------------
  */
+
+int64_t burst_left_micro(const struct core *core, const struct live_pool *pool)
+{
+    const struct pool_row *row = &pool->row;
+    bool over = core->now_ms - row->burst_begin_ms >= row->burst_period_ms;
+    int64_t spent_micro = over ? 0 : row->burst_spent_micro;
+    return row->burst_budget_micro - spent_micro - pool->burst_reserved_micro;
+}
 
 void burst_ended(struct core *core, struct live_attempt *attempt)
 {
