@@ -464,7 +464,7 @@ struct core_nearest {
  * first; whether it is up or not. Looks at every node. */
 void core_job_nearest(const struct core *core, uint64_t job, struct core_nearest *ret);
 /* Whether type, labels, taints and size let a rank of the job on the node, were it idle. False when
- * either is not there. */
+ * either is not there, and for nodes of pools with a burst policy. */
 bool core_job_matches(const struct core *core, uint64_t job, uint64_t node);
 
 /* What a pool is for a live job, as things are now. */

@@ -201,7 +201,7 @@ bool core_job_matches(const struct core *core, uint64_t id, uint64_t node_id)
 {
     const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, id);
     const struct live_node *node = (const struct live_node *)table_find(core, ROW_NODE, node_id);
-    return job && node && fit_suits(core, job->shape, node);
+    return job && node && fit_matches(core, job->shape, node);
 }
 
 int64_t core_attempt_holds(const struct core *core, uint64_t id, const char *resource)

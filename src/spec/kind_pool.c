@@ -382,8 +382,8 @@ static const struct field pool_spec_fields[] = {
         .type = FIELD_OBJECT,
         .flags = FIELD_SPARSE,
         .table = &burst_table,
-        .doc = "With it the pool is no pool as others: jobs come to it only when the other pools "
-               "make them wait too long, and within a budget."},
+        .doc = "With it jobs come to the pool only when the other pools make them wait too long, "
+               "and within a budget."},
     {.name = "nodes",
         .type = FIELD_OBJECTS,
         .table = &node_table,
