@@ -173,12 +173,18 @@ LANES_PART struct standing *standing_at(struct learned *learned, const struct li
     return there ? &learned->standings.items[at] : &learned->other;
 }
 
+LANES_PART bool standing_current(
+    const struct learned *learned, const struct standing *standing, const struct live_node *node)
+{
+    return standing != &learned->other && standing->changes == node->changes;
+}
+
 /* That of the node as it is now. */
 LANES_PART const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
     struct learned *learned = core->packing_state;
     struct standing *standing = standing_at(learned, node);
-    if (standing == &learned->other || standing->changes != node->changes)
+    if (!standing_current(learned, standing, node))
         standing_make(core, learned, node, standing);
     return standing;
 }
@@ -246,9 +252,12 @@ LANES_PART int64_t score_devices(const struct taking *taking)
     const struct view_taken *taken = &taking->taken;
     int32_t class = taking->node->packing_class;
     int64_t score = worth_weighed(standing->worth) - worth_weighed(taken->worth);
-    score += balance_stranded(balance, &standing->reach, &taking->asking->reach, taking->ranks,
-                 taken->worth.bare) -
-             standing->stranded;
+    const struct reach *asks = &taking->asking->reach;
+    score -= standing->stranded;
+    score +=
+        taking->ranks == 1
+            ? balance_stranded_one(balance, &standing->reach, asks, taken->worth.bare)
+            : balance_stranded(balance, &standing->reach, asks, taking->ranks, taken->worth.bare);
     score +=
         (int64_t)(balance->keep[standing->view.whole] - balance->keep[taken->whole]) * WEIGHT_KEEP;
     score += part(taking->node->room.all.cpu_milli - taking->ask->cpu_milli * taking->ranks,
@@ -290,12 +299,12 @@ LANES static void scores_known(const struct core *core, const struct live_job *j
         __builtin_prefetch(ahead + 128);
     }
     for (size_t i = 0; i < count; i++) {
-        if (!mix_knows(core, nodes[i])) {
-            ret[i] = packing_tight.score(core, job, nodes[i], 1);
+        taking.node = nodes[i];
+        taking.standing = standing_at(core->packing_state, nodes[i]);
+        if (!standing_current(core->packing_state, taking.standing, nodes[i])) {
+            ret[i] = learned_score(core, job, nodes[i], 1);
             continue;
         }
-        taking.node = nodes[i];
-        taking.standing = standing_of(core, nodes[i]);
         taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
         ret[i] = score_taken(&taking);
     }

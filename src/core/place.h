@@ -91,8 +91,10 @@ struct choice {
     int32_t ranks;  /* that fit */
     int32_t use;    /* that it gets */
     uint32_t order; /* in the list of candidates */
+    bool scored;
 };
-/* Gives `size` ranks to choices that hold as many at least: to few nodes, or to many. */
+/* Gives `size` ranks to choices that hold as many at least, and are scored: to few nodes, or to
+ * many. */
 void choices_use(struct choice *choices, size_t count, int32_t size, bool spread);
 
 struct plan_part {

@@ -16,11 +16,11 @@
 #include "gateway/control.h"
 #include "gateway/figures.h"
 #include "gateway/handover.h"
-#include "gateway/limit_redis.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
 #include "gateway/recorder.h"
+#include "gateway/redis_link.h"
 #include "gateway/relay_limits.h"
 #include "gateway/service_load.h"
 #include "gateway/table.h"
@@ -79,7 +79,7 @@ struct gateway {
     struct handover *handover;
     struct event *upgrade; /* SIGUSR2 */
     struct replica_states *states;
-    struct redis_library *redis;      /* NULL: no counters are shared */
+    struct redis_library *redis;      /* NULL: nothing is shared */
     struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
@@ -487,6 +487,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
     options.recorder = gateway->recorder;
     options.redis = gateway->redis;
     options.shared = &config->limits;
+    options.cache_shared = &config->cache;
     options.tracer = gateway->tracer;
     options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
@@ -600,6 +601,19 @@ static int open_tracer(struct gateway *gateway, struct error *err)
     return tracer_create(&options, worker_number(gateway), &gateway->tracer, err);
 }
 
+static int open_redis(struct gateway *gateway, struct error *err)
+{
+    const struct gateway_config *config = &gateway->config;
+    const char *addresses[] = {config->limits.address, config->cache.address};
+    bool needed = false;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        if (addresses[i] && redis_address_check(addresses[i], err) < 0)
+            return -1;
+        needed |= addresses[i] != NULL;
+    }
+    return needed ? redis_library_load(&gateway->redis, err) : 0;
+}
+
 static int gateway_open(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
@@ -610,8 +624,7 @@ static int gateway_open(struct gateway *gateway, struct error *err)
         return error_set(err, ERR_INVALID, "a certificate and its key belong together");
     if (make_folders(gateway, err) < 0 || check_address(gateway, err) < 0)
         return -1;
-    if (config->limits.address && (redis_address_check(config->limits.address, err) < 0 ||
-                                      redis_library_load(&gateway->redis, err) < 0))
+    if (open_redis(gateway, err) < 0)
         return -1;
     raise_descriptors();
     path_in(gateway, "access.log", path);

@@ -188,6 +188,9 @@ struct doc *explain_show(struct server *server, const struct identity *identity,
     if (facts)
         show_facts(&in, out, facts);
     doc_set_string(arena, out, "inputs", artifacts_wait(server->artifacts, job->id));
+    struct doc *site = job->attempt ? status_site(server, arena, job->attempt) : NULL;
+    if (site)
+        doc_set(arena, out, "site", site);
     doc_set_string(arena, out, "noForecast", without);
     struct doc *words = explain_words(arena, out);
     doc_set(arena, out, "words", words);

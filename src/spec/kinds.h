@@ -107,7 +107,9 @@ struct topology_level {
 enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
 
 struct slurm_site {
-    const char *endpoint; /* of slurmrestd: "unix:/path" or "http://127.0.0.1:6820" */
+    const char *endpoint;    /* of slurmrestd: "unix:/path" or "https://10.0.0.1:6820" */
+    const char *ca_file;     /* NULL: the system's */
+    const char *server_name; /* NULL: the endpoint's address */
     const char *cluster;
     const char *partition;
     const char *account;
@@ -544,6 +546,8 @@ struct service_cache {
     int64_t ttl_ms; /* 0: none are kept */
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
+    bool shared;  /* with other gateways */
+    int64_t shared_bytes_max;
 };
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };

@@ -47,6 +47,15 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     conn_attend(conn);
 }
 
+/* It does without memory for bytes and requests until the next ones come. */
+static void conn_strip(struct http_conn *conn)
+{
+    struct http_spares *spares = &conn->server->spares;
+    spares_give_buffer(spares, &conn->input);
+    spares_give_buffer(spares, &conn->output);
+    spares_give_arena(spares, &conn->arena);
+}
+
 static void conn_free(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
@@ -56,9 +65,7 @@ static void conn_free(struct http_conn *conn)
         server->attention_count--;
     }
     request_finish(&conn->request);
-    http_buffer_finish(&conn->input);
-    http_buffer_finish(&conn->output);
-    arena_destroy(conn->arena);
+    conn_strip(conn);
     LIST_REMOVE(conn, link);
     http2_free(conn);
     if (conn->carried)
@@ -236,6 +243,7 @@ static void conn_fill(struct http_conn *conn)
             conn->lingered_bytes += (uint64_t)n;
             conn->input_ended |= conn->lingered_bytes > LINGER_BYTES_MAX;
         } else {
+            spares_buffer(&server->spares, &conn->input);
             http_buffer_append(&conn->input, server->scratch, (size_t)n);
             held += (size_t)n;
         }
@@ -402,6 +410,9 @@ static void conn_settle(struct http_conn *conn)
     timer_update(conn);
     if (!conn->carried)
         interest_update(conn);
+    if (conn->wait == WAIT_IDLE && http_buffer_length(&conn->input) == 0 &&
+        http_buffer_length(&conn->output) == 0)
+        conn_strip(conn);
 }
 
 void conn_service(struct http_conn *conn)

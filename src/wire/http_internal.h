@@ -8,6 +8,7 @@
  *   http_request.c  what was asked, and asking for the body
  *   http_answer.c   answers
  *   http_stream.c   upgraded connections
+ *   http_spares.c   memory that connections between requests do without
  *   http2_session.c, http2_stream.c, http2_answer.c
  *                   HTTP/2: a connection that carries streams, each of which is a connection
  *                   without a socket (see http2.h)
@@ -135,7 +136,7 @@ struct http_conn {
     int64_t write_deadline_ms; /* 0: none */
     uint64_t lingered_bytes;
 
-    struct arena *arena; /* NULL before the first byte: most of a silent connection's memory */
+    struct arena *arena; /* NULL between requests, as are the buffers: see http_spares.c */
     struct http_head_parser parser;
     bool parsing; /* the parser holds the beginning of a head */
     struct http_body body;
@@ -164,6 +165,16 @@ static inline bool body_is_wanted(const struct http_request *request)
 
 struct http_listener;
 
+enum { SPARES_MAX = 64 };
+
+/* See http_spares.c. */
+struct http_spares {
+    struct arena *arenas[SPARES_MAX];
+    size_t arena_count;
+    struct http_buffer buffers[SPARES_MAX];
+    size_t buffer_count;
+};
+
 struct http_server {
     struct event_base *base;
     struct http_server_options options;
@@ -183,7 +194,8 @@ struct http_server {
     struct strbuf start; /* the first lines of answers with a status, in a second */
     int start_status;
     int64_t start_s;
-    char *scratch;                   /* where reads land first */
+    char *scratch; /* where reads land first */
+    struct http_spares spares;
     struct http_field_slice *slices; /* of the head that is being parsed; head_limits.field_count */
     bool draining;
     bool retiring; /* draining, and idle connections are left to ask once more */
@@ -260,6 +272,18 @@ void answer_packed(struct http_conn *conn);
 const char *answer_date(struct http_server *server);
 /* True when the rest of the body is short enough to be read and dropped. */
 bool answer_can_discard(const struct http_conn *conn);
+
+/* http_spares.c */
+/* An empty arena, which becomes the caller's. */
+struct arena *spares_arena(struct http_spares *spares);
+/* Takes the arena with all that is in it; *arena is NULL then, and may have been. */
+void spares_give_arena(struct http_spares *spares, struct arena **arena);
+/* Memory for a buffer that has none, if there is any; else the buffer gets its own as it grows. */
+void spares_buffer(struct http_spares *spares, struct http_buffer *buffer);
+/* Takes the memory of a buffer; what is in it is gone. */
+void spares_give_buffer(struct http_spares *spares, struct http_buffer *buffer);
+/* Frees what is there. */
+void spares_finish(struct http_spares *spares);
 
 /* http_stream.c */
 void stream_begin(struct http_conn *conn);

@@ -138,6 +138,7 @@ void http_server_destroy(struct http_server *server)
     strbuf_finish(&server->common_fields);
     strbuf_finish(&server->start);
     free(server->slices);
+    spares_finish(&server->spares);
     free(server->scratch);
     free(server);
 }
