@@ -23,6 +23,7 @@
  * ended, whenever that is, the job starts. */
 #include "core/backfill.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -366,13 +367,14 @@ struct live_node *promise_best(
         const struct live_promise *one = core->promised.items[i]->links->promises;
         for (; one; one = one->next) {
             struct live_node *node = one->node;
-            uint64_t pool = node->row.pool;
-            if ((before && pool >= before->row.pool) || (best && pool > best->row.pool) ||
+            if ((before && (node->pool == before->pool ||
+                               broker_before(core, job, before->pool, node->pool))) ||
+                (best && broker_before(core, job, best->pool, node->pool)) ||
                 !node_takes_work(node) || !fit_matches(core, job->shape, node) ||
                 fit_ranks(core, job, node, 1) == 0)
                 continue;
             int64_t score = packing_score(core, job, node, 1);
-            bool better = !best || pool < best->row.pool || score < best_score ||
+            bool better = !best || node->pool != best->pool || score < best_score ||
                           (score == best_score && node->row.id < best->row.id);
             best = better ? node : best;
             best_score = better ? score : best_score;

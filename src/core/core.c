@@ -193,6 +193,8 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_SPOT] = sizeof(struct live_spot),
         [ROW_ROLLOUT] = sizeof(struct live_rollout),
         [ROW_EVIDENCE] = sizeof(struct live_evidence),
+        [ROW_DATA] = sizeof(struct live_data),
+        [ROW_BROKER] = sizeof(struct live_broker),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

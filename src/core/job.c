@@ -6,6 +6,7 @@
 #include "core/job.h"
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/packing_mix.h"
 #include "core/preempt.h"
@@ -108,6 +109,7 @@ static void job_forget(struct core *core, struct live_job *job)
     core->governed -= allot_governs(core, job);
     allotment_forget(core, job);
     spot_forget(core, job);
+    broker_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;

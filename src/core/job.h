@@ -41,6 +41,18 @@ struct live_spot {
     struct live_job *job;
 };
 
+struct live_data {
+    struct item item;
+    struct data_row row;
+    struct live_data *next;
+};
+
+struct live_broker {
+    struct item item;
+    struct broker_row row;
+    uint64_t seen_version; /* core->free_version when it was looked at; 0: not since loading */
+};
+
 /* What few jobs have. Those that have none of it share one that is empty. */
 struct job_links {
     struct live_job_label *labels;
@@ -51,6 +63,8 @@ struct job_links {
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
     struct live_spot *spot;           /* NULL: it does not move between spot pools and others */
+    struct live_data *data;           /* where what it reads lies, as far as that is known */
+    struct live_broker *broker;       /* NULL: no burst policy was asked about it yet */
 };
 extern const struct job_links job_links_none;
 

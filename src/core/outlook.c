@@ -10,12 +10,14 @@
  * - no job is of a higher priority than one that runs or may start, or than one that has a promise,
  *   and none is within a guarantee, unless nobody runs who could be stopped or is stopping, nobody
  *   may start, and nothing is promised: so nobody is stopped, and no promise taken over;
- * - nobody has waited long enough for a promise where one could be given;
+ * - nobody has waited long enough for a promise where one could be given, and no burst policy is to
+ *   be asked;
  * - those that have one are stuck, so that it is not given back by their start;
  * - nobody's place goes by who else gets one.
  *
  * Then places are only taken in the pass, and what does not fit when it begins does not later. */
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/nofit.h"
@@ -68,7 +70,10 @@ static bool stirs(struct foresight *foresight, const struct lane *lane, bool pro
         return true;
     /* It may have no turn any more because others start first. */
     bool bounded = stuck && (foresight->limited || lane->key.array || lane->key.firm);
-    int64_t due_ms = asks_ms(core, lane);
+    int64_t due_ms = asks_ms(core, lane), burst_ms = burst_due_ms(core, lane->first);
+    foresight->wake_ms = least(foresight->wake_ms, burst_ms);
+    if (burst_ms <= core->now_ms)
+        return true;
     /* Mostly there is nothing to learn from whether a pool is open. */
     if (due_ms > core->now_ms && due_ms >= foresight->wake_ms && !bounded)
         return false;

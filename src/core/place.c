@@ -6,6 +6,7 @@
  * Nothing is held while a plan is made: either all parts of it are admitted afterwards or none. */
 #include "core/place.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -428,10 +429,18 @@ size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     return end;
 }
 
-static bool plan_better(const struct plan *plan, const struct plan *than)
+static const struct live_pool *plan_in(const struct plan *plan)
+{
+    return plan->parts.items[0].node->pool;
+}
+
+static bool plan_better(
+    struct core *core, const struct live_job *job, const struct plan *plan, const struct plan *than)
 {
     if (plan->size != than->size)
         return plan->size > than->size;
+    if (plan_in(plan) != plan_in(than) && broker_orders(core, job))
+        return broker_before(core, job, plan_in(plan), plan_in(than));
     if (plan->domains != than->domains)
         return plan->domains < than->domains;
     if (plan->parts.count != than->parts.count)
@@ -482,7 +491,7 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
             most_ranks = most(most_ranks, other.most);
             continue;
         }
-        if (found && !plan_better(&other, plan)) {
+        if (found && !plan_better(core, job, &other, plan)) {
             plan_finish(&other);
             continue;
         }

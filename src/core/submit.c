@@ -2,6 +2,7 @@
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
 #include "core/allot.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -415,6 +416,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     live->team->jobs++;
     allot_join(core, live);
     spot_begin(core, live, job);
+    broker_begin(core, live, job);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
@@ -429,7 +431,7 @@ static int check_all(const struct core *core, struct submission *in, struct erro
 {
     const struct job *job = in->job;
     if (check_texts(job, err) < 0 || check_numbers(job, err) < 0 ||
-        check_rules(&job->placement, err) < 0)
+        check_rules(&job->placement, err) < 0 || broker_check(job, err) < 0)
         return -1;
     in->count = or_one(job->array.count);
     in->team = idmap_get(&core->teams_by_name, symbol_find(core, job->metadata.team));
