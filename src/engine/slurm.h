@@ -68,7 +68,7 @@ struct slurm {
     struct slurm_folder folder;
     struct rest *rest;
     struct trash *trash;
-    struct stage *stage; /* what its jobs read, on the storage that the nodes share */
+    struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
     struct trash *shared_trash; /* on the storage that the nodes share */
 
     const struct dialect *dialect; /* NULL: not known yet */

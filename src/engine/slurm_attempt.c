@@ -467,11 +467,11 @@ static bool inputs_are_there(struct slurm_attempt *attempt)
     const struct launch *launch = &attempt->launch;
     char text[STAGE_TEXT];
     for (size_t i = 0; i < launch->input_count; i++) {
-        enum stage_state state =
-            stage_look(attempt->slurm->stage, launch->inputs[i].folder, text);
+        enum stage_state state = stage_look(attempt->slurm->stage, launch->inputs[i].folder, text);
         if (state == STAGE_THERE)
             continue;
-        snprintf(attempt->reason, sizeof attempt->reason, "%s: %.150s", launch->inputs[i].name, text);
+        snprintf(
+            attempt->reason, sizeof attempt->reason, "%s: %.150s", launch->inputs[i].name, text);
         if (state == STAGE_MISSING)
             end_unsubmitted(attempt, ENGINE_END_START_FAILED, ENOENT, attempt->reason);
         return false;
