@@ -9,12 +9,14 @@
  *
  * The journal has the nodes in the order in which something that is held or claimed of them changed
  * last; a shape brings its row up to date with those that changed since it last did, each once.
- * When nodes come, go or stop taking work, all its scores are computed again: what nodes that are
- * alike have in common once for all of them. When the tables of the placement policy change, those
- * of nodes that have room are.
+ * Whether it fits them is asked of what is free, by number (node_order.c), and only those that it
+ * fits get a score, many at once: the nodes themselves are not looked at. When nodes come, go or
+ * stop taking work, all its scores are computed again: what nodes that are alike have in common
+ * once for all of them. When the tables of the placement policy change, those of nodes that have
+ * room are.
  *
  * Idle nodes of a kind score the same, so that the first of them is enough (node_order.c); the row
- * has a score for each kind, and searches look at all kinds of a pool.
+ * has a score for each kind, and searches look at all kinds of a pool that have an idle node.
  *
  * Rows take memory in proportion to nodes times shapes, which is bounded: a new row may take the
  * place of one that was not used for long, and where every row is in use the shape gets none. Only
