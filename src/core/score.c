@@ -25,6 +25,7 @@
  * core_check compares. */
 #include "core/score.h"
 #include "base/lanes.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -534,12 +535,15 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
     const struct scores *scores = &core->scores;
     assert(job->shape->scores && score_defined(core, job->shape));
     row_update(core, job);
-    for (uint32_t segment = 0; segment < scores->segments.count;) {
+    bool ordered = broker_orders(core, job);
+    struct live_node *best = NULL;
+    for (uint32_t segment = 0; segment < scores->segments.count && (ordered || !best);) {
         uint32_t ordinal = pool_best(core, job, &segment);
-        if (ordinal != NODE_NONE)
-            return scores->nodes.items[ordinal];
+        struct live_node *node = ordinal != NODE_NONE ? scores->nodes.items[ordinal] : NULL;
+        if (node && (!best || broker_before(core, job, node->pool, best->pool)))
+            best = node;
     }
-    return NULL;
+    return best;
 }
 
 /* ---- checking ---------------------------------------------------------------------------------

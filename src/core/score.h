@@ -156,8 +156,10 @@ int32_t room_ranks(const struct shape_row *ask, const struct live_node *node);
  * apart: false means that there is no plan. Remembered, so that it costs little where little has
  * changed; true also when there is no memory left to know it. */
 bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
-/* By ordinal, how many ranks of the shape each node has room for, or a negative number where it
- * never fits; NULL where that is not known as things stand. */
+/* Beside the ranks that a node has room for: who may use it goes by more than that. */
+enum { ROOM_BOUND = 1 << 30 };
+/* By ordinal, how many ranks of the shape each node has room for, with ROOM_BOUND, or a negative
+ * number where it never fits; NULL where that is not known as things stand. */
 const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape);
 void gang_room_forget(struct core *core, struct live_shape *shape);
 bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */
