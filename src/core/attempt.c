@@ -125,6 +125,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     job->attempt = attempt;
     job->row.attempt = attempt->row.id;
     job->row.size_now = plan->size;
+    job->row.put_off_s = 0;
     struct amounts amounts;
     attempt_amounts(attempt, &amounts);
     assert(quota_allows(job->team, &amounts));

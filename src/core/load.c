@@ -254,7 +254,7 @@ static bool job_sane(const struct job_row *row)
     return row->size_min >= 1 && row->size_min <= row->size_max && row->size_max <= GANG_SIZE_MAX &&
            row->state >= JOB_HELD && row->state <= JOB_STOPPING && row->backoff_ms >= 0 &&
            row->time_limit_ms >= 0 && row->vain >= 0 && length_sane(row->grace_ms) &&
-           length_sane(row->deadline_ms);
+           length_sane(row->deadline_ms) && row->interval_ms >= 0 && row->put_off_s >= 0;
 }
 
 static int load_job(const struct loader *in)

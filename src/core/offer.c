@@ -69,7 +69,7 @@ static void candidate_add(struct bench *bench, struct live_attempt *attempt,
     }
     const struct shape_row *shape = &attempt->job->shape->row;
     candidate.held = ranks * (devices ? shape->accelerator_milli : shape->cpu_milli);
-    candidate.loss = attempt_loss(bench->core, attempt);
+    candidate.loss = victim_cost(bench->core, bench->rules, attempt);
     if (shared)
         candidate.loss = candidate.loss / attempt->row.size * ranks;
     vec_push(&bench->list, candidate);

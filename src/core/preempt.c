@@ -8,8 +8,9 @@
  * have; attempts are taken in that order until the job fits, then put back, the last first, where
  * they were not needed.
  *
- * What is lost is attempt_loss. Attempts that are stopping already go for nothing. A search changes
- * the accounts of nodes and teams, and puts back every change before anything is decided.
+ * What is lost is attempt_loss, less where a checkpoint is waited for (patience.c). Attempts that
+ * are stopping already go for nothing. A search changes the accounts of nodes and teams, and puts
+ * back every change before anything is decided.
  *
  * Offers of nodes are kept in a book for a pass: a job like one before it takes the best again,
  * after a second look at that node alone. Within a pass teams only gain and nothing ends, so an
@@ -117,10 +118,12 @@ static bool plan_verdict(
 static bool verdict_follow(struct core *core, struct live_job *job, const struct verdict *verdict)
 {
     struct plan plan = {0};
-    bool decided = verdict->found && plan_verdict(core, job, verdict, &plan);
+    const attempt_vec *victims = &verdict->victims;
+    bool found = verdict->found && !preempt_put_off(core, job, victims->items, victims->count);
+    bool decided = found && plan_verdict(core, job, verdict, &plan);
     if (decided) {
-        for (size_t i = 0; i < verdict->victims.count; i++)
-            attempt_stop(core, verdict->victims.items[i], END_PREEMPTED, job);
+        for (size_t i = 0; i < victims->count; i++)
+            attempt_stop(core, victims->items[i], END_PREEMPTED, job);
         claims_make(core, job, &plan);
     }
     plan_finish(&plan);
@@ -143,6 +146,7 @@ struct book {
     const struct live_shape *shape;
     const struct live_team *team;
     int64_t time_limit_ms;
+    int64_t patient_ms;
     int32_t priority;
     int32_t spot; /* enum spot_place */
     struct page *pages;
@@ -205,13 +209,14 @@ static bool book_lasts(const struct core *core, const struct live_job *job)
     return core->apart_shapes == 0 && !job->shape->near;
 }
 
-static struct book *book_find(const struct preempt_books *books, const struct live_job *job)
+static struct book *book_find(
+    const struct preempt_books *books, const struct live_job *job, const struct victim_rules *rules)
 {
     for (size_t i = 0; i < books->list.count; i++) {
         struct book *book = books->list.items[i];
         if (book->shape == job->shape && book->team == job->team &&
             book->time_limit_ms == job->row.time_limit_ms && book->priority == job->row.priority &&
-            book->spot == job_spot(job))
+            book->patient_ms == rules->patient_ms && book->spot == job_spot(job))
             return book;
     }
     return NULL;
@@ -225,6 +230,7 @@ static struct book *book_make(struct core *core, struct live_job *job, struct vi
     book->team = job->team;
     book->time_limit_ms = job->row.time_limit_ms;
     book->priority = job->row.priority;
+    book->patient_ms = rules->patient_ms;
     book->spot = job_spot(job);
     book->count = shape->candidates.count;
     book->pages = mem_alloc(book->count + 1, sizeof *book->pages);
@@ -275,8 +281,8 @@ static bool preempt_one(
     struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
 {
     struct victim_rules rules;
-    victim_rules_init(&rules, job);
-    struct book *book = book_lasts(core, job) ? book_find(books, job) : NULL;
+    victim_rules_init(&rules, core, job);
+    struct book *book = book_lasts(core, job) ? book_find(books, job, &rules) : NULL;
     *ret_cheap = book != NULL;
     if (!book) {
         book = book_make(core, job, &rules);
@@ -325,7 +331,7 @@ static void victims_sorted(struct search *search, order_fn *order, attempt_vec *
             if (attempt->mark == mark || attempt->away)
                 continue;
             attempt->mark = mark;
-            attempt->search_loss = attempt_loss(core, attempt);
+            attempt->search_loss = victim_cost(core, &search->rules, attempt);
             if (victim_allowed(core, &search->rules, attempt))
                 vec_push(ret, attempt);
         }

@@ -74,11 +74,26 @@ struct victim_rules {
     struct amounts possible; /* the same, by every type that it could get */
     bool reclaims;           /* some branch of its team is entitled to that */
     int64_t protected_ms;    /* the first moment at which a minimum run time ends */
+    int64_t patient_ms;      /* until when the job may wait for checkpoints; 0: it does not */
 };
-void victim_rules_init(struct victim_rules *rules, struct live_job *job);
+void victim_rules_init(struct victim_rules *rules, const struct core *core, struct live_job *job);
 bool victim_allowed(
     struct core *core, struct victim_rules *rules, const struct live_attempt *attempt);
 /* Whether none of those chosen could take its place back at once: asked when the set is whole. */
 bool victim_stays_out(const struct victim_rules *rules, const struct live_attempt *attempt);
 /* Counts the attempt as chosen (1) or not any more (-1). */
 void victim_choose(const struct live_attempt *attempt, int sign);
+
+/* ---- patience.c -------------------------------------------------------------------------------
+ */
+
+/* Until when the job may be put off for the sake of checkpoints; 0: it may not. */
+int64_t patience_end_ms(const struct core *core, const struct victim_rules *rules);
+/* What it costs that the attempt goes: attempt_loss, or less where its next checkpoint is better
+ * waited for. */
+int64_t victim_cost(
+    const struct core *core, const struct victim_rules *rules, const struct live_attempt *attempt);
+/* Whether the checkpoint of one of the victims is waited for: then nobody is to be stopped yet, and
+ * core->wake_ms is when to ask again at the latest. */
+bool preempt_put_off(struct core *core, struct live_job *job, struct live_attempt *const *victims,
+    size_t victim_count);

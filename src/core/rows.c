@@ -278,6 +278,8 @@ static const struct column job_columns[] = {
     TIME(job_row, checkpoint_ms, PLAIN),
     TIME(job_row, ended_ms, INDEXED),
     INT32(job_row, vain),
+    INT32(job_row, interval_ms),
+    INT32(job_row, put_off_s),
     FLAG(job_row, saves_on_stop),
 };
 

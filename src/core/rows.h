@@ -270,6 +270,8 @@ struct job_row {
     int64_t checkpoint_ms; /* the newest checkpoint, or 0 */
     int64_t ended_ms;
     int32_t vain;          /* preemptions in a row before anything was saved */
+    int32_t interval_ms;   /* of its checkpoints, as it says; 0: not known, or weeks */
+    int32_t put_off_s;     /* since queued_ms, when it first waited for a checkpoint; 0: not yet */
     uint8_t saves_on_stop; /* it writes a checkpoint when it is told to stop */
 };
 

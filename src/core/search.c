@@ -41,7 +41,7 @@ void search_take(struct search *search, struct live_attempt *attempt)
     move(search, attempt, true);
     victim_choose(attempt, 1);
     attempt->search_at = search->chosen.count;
-    attempt->search_loss = attempt_loss(search->core, attempt);
+    attempt->search_loss = victim_cost(search->core, &search->rules, attempt);
     vec_push(&search->chosen, attempt);
 }
 
@@ -111,7 +111,7 @@ void search_open(struct search *search, struct core *core, struct live_job *job,
     search->mark = ++core->mark;
     search->caps = mem_alloc(count, sizeof *search->caps);
     search->spent = mem_alloc(count, sizeof *search->spent);
-    victim_rules_init(&search->rules, job);
+    victim_rules_init(&search->rules, core, job);
     journal_trial(core, 1);
     for (size_t i = 0; i < count; i++) {
         struct live_node *node = search->nodes[i];

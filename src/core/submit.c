@@ -333,6 +333,12 @@ static void make_service(struct job_row *row)
     row->backoff_max_ms = most(row->backoff_max_ms, row->backoff_ms);
 }
 
+/* An interval that a column has no room for is as good as none. */
+static int32_t interval_kept(int64_t interval_ms)
+{
+    return interval_ms <= INT32_MAX ? (int32_t)interval_ms : 0;
+}
+
 static void make_row(const struct core *core, const struct job *job, struct job_row *row)
 {
     int64_t size = or_one(job->gang.size);
@@ -355,6 +361,7 @@ static void make_row(const struct core *core, const struct job *job, struct job_
         .time_limit_ms = job->time_limit_ms,
         .min_runtime_ms = job->min_runtime_ms,
         .grace_ms = job->grace_ms,
+        .interval_ms = interval_kept(job->checkpoint.interval_ms),
         .saves_on_stop = job->checkpoint.on_stop,
         .backoff_ms = job->retries.backoff_ms,
         .backoff_max_ms = job->retries.backoff_max_ms,

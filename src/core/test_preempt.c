@@ -338,6 +338,132 @@ static void who_asks_for_any_type_is_not_measured_by_the_one_it_got(void **state
     assert_int_equal(world_state(world, urgent), JOB_QUEUED);
 }
 
+/* A job of a device that says when it saves, which it last did `ago_ms` before now. */
+static uint64_t submit_saving(
+    struct world *world, const char *name, int64_t interval_ms, int64_t ago_ms)
+{
+    struct job job = job_make("t", name, 1, 1);
+    job.priority = PRIORITY_LOW;
+    job.checkpoint.interval_ms = interval_ms;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, id);
+    world_tick(world, ago_ms);
+    return id;
+}
+
+static uint64_t submit_at(struct world *world, const char *name, int32_t priority)
+{
+    struct job job = job_make("t", name, 1, 1);
+    job.priority = priority;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    return id;
+}
+
+static void device_pool(struct world *world, int64_t devices)
+{
+    struct node nodes[] = {node_make("n", 8, 32, devices)};
+    world_pool(world, "p", nodes, 1);
+    world_team(world, "t");
+}
+
+/* Twenty minutes are at stake and the checkpoint is due in five: the job waits for it, and then
+ * nothing is lost. The core asks to be called at that moment. */
+static void waits_for_a_checkpoint_that_is_due(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 1);
+    uint64_t saving = submit_saving(world, "saving", 25 * MINUTE_MS, 20 * MINUTE_MS);
+    submit_at(world, "normal", PRIORITY_NORMAL);
+    assert_int_equal(world_state(world, saving), JOB_RUNNING);
+    assert_int_equal(core_next_ms(world->core), world->now_ms + 5 * MINUTE_MS);
+    world_tick(world, 4 * MINUTE_MS);
+    assert_int_equal(world_state(world, saving), JOB_RUNNING);
+    world_checkpoint(world, saving, world->now_ms + MINUTE_MS);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, saving), JOB_STOPPING);
+}
+
+/* The same, and the checkpoint does not come: it is not waited for a second time. */
+static void a_late_checkpoint_is_not_waited_for(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 1);
+    uint64_t saving = submit_saving(world, "saving", 25 * MINUTE_MS, 20 * MINUTE_MS);
+    submit_at(world, "normal", PRIORITY_NORMAL);
+    world_tick(world, 5 * MINUTE_MS);
+    assert_int_equal(world_state(world, saving), JOB_STOPPING);
+}
+
+/* Who can not wait: a checkpoint is due in five minutes, and the job is stopped at once. */
+static void urgent_jobs_wait_for_no_checkpoint(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 2);
+    uint64_t first = submit_saving(world, "first", 45 * MINUTE_MS, 20 * MINUTE_MS);
+    uint64_t second = submit_saving(world, "second", 25 * MINUTE_MS, 20 * MINUTE_MS);
+    submit_at(world, "urgent", PRIORITY_URGENT);
+    assert_int_equal(world_state(world, second), JOB_STOPPING);
+    submit_at(world, "high", PRIORITY_HIGH);
+    assert_int_equal(world_state(world, first), JOB_STOPPING);
+}
+
+/* Two minutes are at stake and the checkpoint is due in four: waiting costs more than it saves. */
+static void waits_for_no_checkpoint_that_is_not_worth_it(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 1);
+    uint64_t fresh = submit_saving(world, "fresh", 6 * MINUTE_MS, 2 * MINUTE_MS);
+    submit_at(world, "normal", PRIORITY_NORMAL);
+    assert_int_equal(world_state(world, fresh), JOB_STOPPING);
+}
+
+/* Worth it, but due in twelve minutes. */
+static void waits_for_no_checkpoint_that_is_far(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 1);
+    uint64_t far = submit_saving(world, "far", 100 * MINUTE_MS, 88 * MINUTE_MS);
+    submit_at(world, "normal", PRIORITY_NORMAL);
+    assert_int_equal(world_state(world, far), JOB_STOPPING);
+}
+
+/* Jobs that save in turn, every one of them with more at stake than a moment is worth: who is put
+ * off has its place made within eleven minutes all the same. */
+static void is_put_off_for_minutes_in_all(void **state)
+{
+    struct world *world = *state;
+    device_pool(world, 4);
+    uint64_t saving[4];
+    const char *names[] = {"a", "b", "c", "d"};
+    for (int i = 0; i < 4; i++)
+        saving[i] = submit_saving(world, names[i], (14 + i) * MINUTE_MS, MINUTE_MS);
+    world_tick(world, 8 * MINUTE_MS);
+    struct job job = job_make("t", "gang", 1, 1);
+    job.gang.size = 4;
+    uint64_t gang = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_not_equal(world_job(world, gang)->put_off_s, 0);
+    int64_t since_ms = world->now_ms;
+    while (world_state(world, saving[0]) == JOB_RUNNING) {
+        assert_true(world->now_ms - since_ms <= 11 * MINUTE_MS);
+        for (int i = 0; i < 4; i++) {
+            const struct job_row *row = world_job(world, saving[i]);
+            if ((world->now_ms / MINUTE_MS + i) % 3 == 0 && row->state == JOB_RUNNING)
+                world_checkpoint(world, saving[i], world->now_ms);
+        }
+        world_tick(world, MINUTE_MS);
+    }
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(world_state(world, saving[i]), JOB_STOPPING);
+        world_end(world, saving[i], END_SIGNAL);
+    }
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, gang), JOB_STARTING);
+    assert_int_equal(world_job(world, gang)->put_off_s, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +478,12 @@ int main(void)
         TEST(frees_one_node_rather_than_scattered_devices),
         TEST(waits_after_running_in_vain),
         TEST(knows_who_loses_nothing),
+        TEST(waits_for_a_checkpoint_that_is_due),
+        TEST(a_late_checkpoint_is_not_waited_for),
+        TEST(urgent_jobs_wait_for_no_checkpoint),
+        TEST(waits_for_no_checkpoint_that_is_not_worth_it),
+        TEST(waits_for_no_checkpoint_that_is_far),
+        TEST(is_put_off_for_minutes_in_all),
         TEST(who_asks_for_any_type_is_not_measured_by_the_one_it_got),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,13 +29,14 @@
 
 #include <assert.h>
 
-void victim_rules_init(struct victim_rules *rules, struct live_job *job)
+void victim_rules_init(struct victim_rules *rules, const struct core *core, struct live_job *job)
 {
     rules->job = job;
     rules->protected_ms = MOMENT_NEVER;
     amounts_of_shape(job->shape, job->row.size_min, job->shape->resource, &rules->ask);
     amounts_possible(job->shape, job->row.size_min, &rules->possible);
     rules->reclaims = quota_entitled_path(job->team, &rules->possible);
+    rules->patient_ms = patience_end_ms(core, rules);
 }
 
 void victim_choose(const struct live_attempt *attempt, int sign)
