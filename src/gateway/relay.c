@@ -22,7 +22,6 @@
 #include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -367,42 +366,6 @@ static void on_cancel(void *context)
     relay_cache_leave(relay, true);
     relay_account(relay, RELAY_CANCELLED);
     relay_free(relay);
-}
-
-/* The one that ended last, if any is kept: its memory is in the caches. */
-static struct relay *relay_alloc(struct worker_view *view)
-{
-    struct relay *relay = TAILQ_FIRST(&view->spares);
-    if (!relay) {
-        relay = mem_alloc(1, sizeof *relay);
-    } else {
-        TAILQ_REMOVE(&view->spares, relay, link);
-        view->spare_count--;
-        memset(relay, 0, sizeof *relay);
-    }
-    relay->view = view;
-    return relay;
-}
-
-static void relay_keep(struct relay *relay)
-{
-    struct worker_view *view = relay->view;
-    if (view->spare_count == WORKER_SPARES_MAX) {
-        free(relay);
-        return;
-    }
-    TAILQ_INSERT_HEAD(&view->spares, relay, link);
-    view->spare_count++;
-}
-
-void relay_free_spares(struct worker_view *view)
-{
-    struct relay *relay;
-    while ((relay = TAILQ_FIRST(&view->spares))) {
-        TAILQ_REMOVE(&view->spares, relay, link);
-        free(relay);
-    }
-    view->spare_count = 0;
 }
 
 static struct relay *relay_create(struct gateway_worker *worker, struct http_request *request)

@@ -182,6 +182,11 @@ enum stage_result {
     STAGE_ENDED, /* the relay is gone */
 };
 
+/* A zeroed relay of the worker. */
+struct relay *relay_alloc(struct worker_view *view);
+/* Takes one that is on no list and has nothing any more, for the next. */
+void relay_keep(struct relay *relay);
+
 /* Runs the stages from where it is. The relay may be gone afterwards. */
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */

@@ -4,6 +4,8 @@
  * server: waking the loop from its own thread costs no system call. */
 #include "wire/http_agent_internal.h"
 
+#include "base/clock.h"
+
 static void agent_options_complete(struct http_agent_options *options)
 {
     static const struct http_agent_options defaults = {
@@ -26,6 +28,7 @@ static void on_wake(int fd, short what, void *ctx)
 {
     struct http_agent *agent = ctx;
     (void)fd, (void)what;
+    clock_hold();
     /* Who is queued meanwhile has to wait for the next turn, so that sockets have theirs. */
     for (size_t left = agent->attention_count; left > 0 && agent->attention_count > 0; left--) {
         struct http_link *link = TAILQ_FIRST(&agent->attention);
@@ -34,6 +37,7 @@ static void on_wake(int fd, short what, void *ctx)
         link->attention_queued = false;
         link_service(link);
     }
+    clock_release();
     if (agent->attention_count > 0)
         event_active(&agent->wake, EV_TIMEOUT, 1);
 }

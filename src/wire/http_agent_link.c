@@ -411,7 +411,9 @@ static void on_io(int fd, short what, void *ctx)
         if (link->exchange.paused || link->input_ended)
             interest_set(&link->read_event, &link->reading, false);
     }
+    clock_hold();
     link_service(link);
+    clock_release();
 }
 
 /* ------- the whole ------- */
@@ -421,7 +423,6 @@ static void service_begin(struct http_link *link)
     struct http_agent *agent = link_agent(link);
     assert(!agent->serving);
     agent->serving = link;
-    clock_hold();
     agent->now_ns = clock_held_ns();
     agent->now_ms = agent->now_ns / 1000000;
 }
@@ -429,7 +430,6 @@ static void service_begin(struct http_link *link)
 static void service_end(struct http_link *link)
 {
     link_agent(link)->serving = NULL;
-    clock_release();
     if (link->state == LINK_DEAD) {
         link_free(link);
         return;

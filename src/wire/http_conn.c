@@ -361,7 +361,9 @@ static void on_io(int fd, short what, void *ctx)
         conn->write_blocked = false;
     if ((what & EV_READ) || conn->socket.tls)
         conn->readable = true;
+    clock_hold();
     conn_service(conn);
+    clock_release();
 }
 
 static void on_timer(int fd, short what, void *ctx)
@@ -417,7 +419,7 @@ static void conn_settle(struct http_conn *conn)
         conn_strip(conn);
 }
 
-static void service(struct http_conn *conn)
+void conn_service(struct http_conn *conn)
 {
     assert(!conn->in_service);
     conn->in_service = true;
@@ -443,11 +445,4 @@ static void service(struct http_conn *conn)
         conn_settle(conn);
     if (progress)
         conn_attend(conn);
-}
-
-void conn_service(struct http_conn *conn)
-{
-    clock_hold();
-    service(conn);
-    clock_release();
 }

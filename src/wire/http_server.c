@@ -65,6 +65,7 @@ static void on_wake(int fd, short what, void *ctx)
 {
     struct http_server *server = ctx;
     (void)fd, (void)what;
+    clock_hold();
     /* Who is queued meanwhile has to wait for the next turn, so that sockets have theirs. */
     for (size_t left = server->attention_count; left > 0 && server->attention_count > 0; left--) {
         struct http_conn *conn = TAILQ_FIRST(&server->attention);
@@ -73,6 +74,7 @@ static void on_wake(int fd, short what, void *ctx)
         conn->attention_queued = false;
         conn_service(conn);
     }
+    clock_release();
     if (server->attention_count > 0)
         http_server_wake(server);
     if (!drain_is_complete(server))
