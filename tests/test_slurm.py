@@ -8,6 +8,7 @@ import tempfile
 import pytest
 
 import manifests
+from registry import make_version
 import slurm as slurm_module
 from muster import ROOT, Muster
 
@@ -208,6 +209,21 @@ def test_what_slurm_refuses_is_said_in_its_words(site, cluster):
     reference = site.submit(job("lost", "echo never", placement={"pool": "elsewhere"}))
     attempt = ended(site, reference, "failed")["attemptList"][0]
     assert attempt["reason"] == "start-failed" and "partition" in attempt["detail"].lower()
+
+
+def test_what_a_job_reads_is_brought_to_the_cluster(site, cluster):
+    site.apply(manifests.dataset("rows"))
+    make_version(site, "dataset", "rows", {"a.csv": "1,2,3\n", "b.csv": "4\n"})
+    reads = job("reads", "cat $MUSTER_INPUT_ROWS/a.csv $MUSTER_INPUT_ROWS/b.csv; "
+                "echo no > $MUSTER_INPUT_ROWS/a.csv; echo in $MUSTER_INPUT_ROWS; ls /inputs/rows/",
+                inputs=[{"name": "rows", "dataset": "rows"}])
+    references = [site.submit({**reads, "metadata": {**reads["metadata"], "name": f"reads{i}"}})
+                  for i in range(2)]
+    for reference in references:
+        ended(site, reference)
+        log = site.logs(reference)
+        assert "1,2,3\n4\n" in log and cluster.shared in log and "b.csv" in log
+        assert "ermission denied" in log, "what is read by many is written by nobody"
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ typedef int64_t words4 __attribute__((vector_size(32), aligned(8), may_alias));
 #define LANES4(at) (*(const lanes4 *)(at))
 #define WORDS4(at) (*(const words4 *)(at))
 
+/* The less of each pair. */
 LANES_PART void lanes8_least(const lanes8 *a, const lanes8 *b, lanes8 *ret)
 {
     lanes8 less = *a < *b;

@@ -143,7 +143,7 @@ static int check_job(const struct live_job *job, struct error *err)
     bool competes = state == JOB_QUEUED && !job->links->claims;
     if (competes != (job->lane != NULL))
         return wrong(err, "job", job->row.id, "it competes and is in no lane");
-    if (state == JOB_WAITING && !job->links->depends && job->timer_ms == MOMENT_NEVER)
+    if (state == JOB_WAITING && !job->links->depends && !job->timer)
         return wrong(err, "job", job->row.id, "it waits for nothing");
     if (job->links->claims && state != JOB_QUEUED)
         return wrong(err, "job", job->row.id, "it has claims and does not compete");
@@ -233,18 +233,18 @@ static int check_timers(const struct core *core, struct error *err)
 {
     size_t timed = 0;
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
-        if (job->timer_ms == MOMENT_NEVER)
+        if (!job->timer)
             continue;
         timed++;
-        if (job->timer_position >= core->timers.count ||
-            core->timers.items[job->timer_position] != job)
+        if (job->timer > core->timers.count || core->timers.items[job->timer - 1].job != job)
             return wrong(err, "job", job->row.id, "its timer is lost");
     }
     if (timed != core->timers.count)
         return error_set(err, ERR_CORRUPT, "timers of jobs that are gone");
     for (size_t i = 1; i < core->timers.count; i++) {
-        if (core->timers.items[i]->timer_ms < core->timers.items[(i - 1) / 2]->timer_ms)
-            return wrong(err, "job", core->timers.items[i]->row.id, "its timer is out of order");
+        const struct timer *timer = &core->timers.items[i];
+        if (timer->at_ms < core->timers.items[(i - 1) / 2].at_ms)
+            return wrong(err, "job", timer->job->row.id, "its timer is out of order");
     }
     return 0;
 }

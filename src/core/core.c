@@ -120,7 +120,7 @@ void core_destroy(struct core *core)
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
-    idmap_finish(&core->symbols);
+    symbols_finish(core);
     idmap_finish(&core->symbols_gone);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
@@ -224,6 +224,8 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);
     counts.bytes += core->jobs_linked * (int64_t)sizeof(struct job_links);
-    counts.bytes += map_bytes(&core->symbols) + map_bytes(&core->jobs_by_name);
+    counts.bytes += (int64_t)(core->symbols.capacity * sizeof *core->symbols.lists);
+    counts.bytes += map_bytes(&core->jobs_by_name);
+    counts.bytes += (int64_t)(core->timers.capacity * sizeof *core->timers.items);
     *ret_counts = counts;
 }

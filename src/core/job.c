@@ -27,7 +27,6 @@ struct live_job *job_create(struct core *core)
 {
     struct live_job *job = item_alloc(core, ROW_JOB, sizeof *job);
     job->links = &job_links_none;
-    job->timer_ms = MOMENT_NEVER;
     return job;
 }
 

@@ -78,8 +78,7 @@ struct live_job {
     const struct job_links *links; /* never NULL; job_link() gives one to write to */
     struct lane *lane;             /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
-    int64_t timer_ms;        /* MOMENT_NEVER: none */
-    uint32_t timer_position; /* in the heap of those that have one */
+    uint32_t timer; /* 1 + its place among the timers; 0: it has none */
 };
 
 /* ---- job.c ------------------------------------------------------------------------------------
@@ -103,6 +102,7 @@ static inline bool job_firm(const struct live_job *job)
     return !row->preemptible ||
            (row->preemptions_max >= 0 && row->preemptions >= row->preemptions_max);
 }
+/* Another state, and what follows from it: its place in the queue, its timer, the counts. */
 void job_set_state(struct core *core, struct live_job *job, enum job_state state);
 /* Waiting or queued, whichever it is now. */
 void job_ready(struct core *core, struct live_job *job);

@@ -30,19 +30,33 @@
 struct foresight {
     struct core *core;
     bool calm;
-    bool limited;        /* the team that is looked at, or one above it, is */
-    bool entitled, open; /* some lane is */
-    bool bounded;        /* a lane whose wait for a promise ends with what its limits leave it */
+    bool limited, guaranteed; /* the team that is looked at, or one above it, is */
+    int32_t kept_from;        /* the lowest priority that something is promised to, of all pools;
+                               * INT32_MIN: some pool has promised nothing */
+    bool entitled, open;      /* some lane is */
+    bool bounded; /* a lane whose wait for a promise ends with what its limits leave it */
     int64_t wake_ms;
     int32_t highest; /* priority of who waits */
     int32_t lowest;  /* of who runs, may start, or has a promise */
 };
 
-static bool team_limited(const struct live_team *team)
+static void team_foresee(struct foresight *foresight, const struct live_team *team)
 {
-    while (team && !team->limited)
-        team = team->parent;
-    return team;
+    foresight->limited = foresight->guaranteed = false;
+    for (; team; team = team->parent) {
+        foresight->limited |= team->limited != 0;
+        foresight->guaranteed |= team->guaranteed != 0;
+    }
+}
+
+static int32_t kept_from(const struct core *core)
+{
+    int32_t lowest = INT32_MAX;
+    for (size_t i = 0; i < core->promised.count; i++) {
+        int32_t priority = core->promised.items[i]->row.priority;
+        lowest = priority < lowest ? priority : lowest;
+    }
+    return core->promised.count < core->tables[ROW_POOL].live ? INT32_MIN : lowest;
 }
 
 static bool has_promise(const struct core *core, const struct live_job *job)
@@ -74,8 +88,11 @@ static bool stirs(struct foresight *foresight, const struct lane *lane, bool pro
     foresight->wake_ms = least(foresight->wake_ms, burst_ms);
     if (burst_ms <= core->now_ms)
         return true;
-    /* Mostly there is nothing to learn from whether a pool is open. */
+    /* Mostly there is nothing to learn from whether a pool is open, or none is: it takes a
+     * guarantee or a higher priority to take over what is promised. */
     if (due_ms > core->now_ms && due_ms >= foresight->wake_ms && !bounded)
+        return false;
+    if (!foresight->guaranteed && lane->key.priority <= foresight->kept_from)
         return false;
     due_ms = promise_due_ms(core, lane->first);
     if (stuck)
@@ -109,8 +126,8 @@ static void lane_foresee(struct foresight *foresight, struct lane *lane)
     if ((!stuck || promised) && key->priority < foresight->lowest)
         foresight->lowest = key->priority;
     foresight->open |= !stuck;
-    foresight->entitled =
-        foresight->entitled || quota_entitled_shape(key->team, key->shape, key->size_min);
+    if (foresight->guaranteed && !foresight->entitled)
+        foresight->entitled = quota_entitled_shape(key->team, key->shape, key->size_min);
     foresight->calm = foresight->calm && !stirs(foresight, lane, promised, stuck);
 }
 
@@ -127,11 +144,12 @@ bool lanes_foresee(struct core *core)
     struct foresight foresight = {.core = core,
         .calm = core->apart_shapes == 0 && !core->foresight_off,
         .wake_ms = MOMENT_NEVER,
+        .kept_from = kept_from(core),
         .highest = INT32_MIN,
         .lowest = core->yielding.count ? core->yielding.items[0].priority : INT32_MAX};
     for (size_t t = 0; t < core->waiting.count; t++) {
         const struct live_team *team = core->waiting.items[t];
-        foresight.limited = team_limited(team);
+        team_foresee(&foresight, team);
         for (size_t i = 0; i < team->lanes.count; i++)
             lane_foresee(&foresight, team->lanes.items[i]);
     }

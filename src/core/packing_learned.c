@@ -104,9 +104,12 @@ static void learned_make(struct core *core)
     }
     learned->numbered = core->scores.version;
     vec_clear(&learned->standings);
-    for (size_t i = 0; i < core->scores.nodes.count; i++)
-        vec_push(
-            &learned->standings, ((struct standing){core->scores.nodes.items[i], STANDING_NEVER}));
+    vec_reserve(&learned->standings, core->scores.nodes.count);
+    for (; learned->standings.count < core->scores.nodes.count; learned->standings.count++) {
+        struct standing *standing = &learned->standings.items[learned->standings.count];
+        standing->of = core->scores.nodes.items[learned->standings.count];
+        standing->changes = STANDING_NEVER;
+    }
     core->packing_version++;
 }
 
@@ -290,22 +293,29 @@ LANES static void scores_known(const struct core *core, const struct live_job *j
     const uint32_t *ordinals, size_t count, int64_t *ret)
 {
     const struct learned *learned = core->packing_state;
-    const struct scores *scores = &core->scores;
+    const struct standing *standings = learned->standings.items;
+    const uint64_t *changes = core->scores.changes.items;
+    const struct node_free *free = core->scores.free.items;
     struct taking taking = {
         learned, .asking = asking_of(core, job->shape), .ask = &job->shape->row, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        const char *ahead = (const char *)&learned->standings.items[ordinals[i]];
+        const char *ahead = (const char *)&standings[ordinals[i]];
         __builtin_prefetch(ahead);
         __builtin_prefetch(ahead + 64);
         __builtin_prefetch(ahead + 128);
     }
     for (size_t i = 0; i < count; i++) {
-        taking.standing = &learned->standings.items[ordinals[i]];
-        if (taking.standing->changes != scores->changes.items[ordinals[i]]) {
-            ret[i] = learned_score(core, job, scores->nodes.items[ordinals[i]], 1);
-            continue;
+        uint32_t ordinal = ordinals[i];
+        taking.standing = &standings[ordinal];
+        if (taking.standing->changes != changes[ordinal]) {
+            const struct live_node *node = core->scores.nodes.items[ordinal];
+            if (!mix_knows(core, node)) {
+                ret[i] = packing_tight.score(core, job, node, 1);
+                continue;
+            }
+            taking.standing = standing_of(core, node);
         }
-        taking.room = &scores->free.items[ordinals[i]].all;
+        taking.room = &free[ordinal].all;
         taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
         ret[i] = score_taken(&taking);
     }

@@ -133,10 +133,13 @@ static int32_t pick_ranks(const struct choice *choices, size_t count, int32_t re
 static struct choice *pick_packed(
     struct scoring *scoring, struct choice *choices, size_t count, int32_t remaining)
 {
+    enum { AHEAD = 12 };
     struct choice *best = NULL;
     int32_t ranks = pick_ranks(choices, count, remaining);
     for (size_t i = 0; i < count && ranks > 0; i++) {
         struct choice *one = &choices[i];
+        if (i + AHEAD < count && choices[i + AHEAD].ranks == ranks)
+            __builtin_prefetch(&choices[i + AHEAD].node->room);
         if (one->use > 0 || one->ranks != ranks)
             continue;
         choice_score(scoring, one);

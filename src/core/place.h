@@ -70,8 +70,6 @@ void nearest_text(
 /* ---- device.c ---------------------------------------------------------------------------------
  */
 
-/* Thousandths of device i that are neither held nor claimed; may be negative. */
-int64_t device_free(const struct live_node *node, int32_t device);
 /* Ranks for which there are devices, at most `ranks`. */
 int32_t device_ranks(const struct live_node *node, const struct shape_row *shape, int32_t ranks);
 /* The devices for so many ranks of whole devices. They are there. */

@@ -201,6 +201,6 @@ int64_t core_next_ms(const struct core *core)
     next_ms = least(next_ms, services_next_ms(core));
     next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)
-        next_ms = least(next_ms, core->timers.items[0]->timer_ms);
+        next_ms = least(next_ms, core->timers.items[0].at_ms);
     return next_ms;
 }

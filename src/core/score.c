@@ -9,12 +9,14 @@
  *
  * The journal has the nodes in the order in which something that is held or claimed of them changed
  * last; a shape brings its row up to date with those that changed since it last did, each once.
- * When nodes come, go or stop taking work, all its scores are computed again: what nodes that are
- * alike have in common once for all of them. When the tables of the placement policy change, those
- * of nodes that have room are.
+ * Whether it fits them is asked of what is free, by number (node_order.c), and only those that it
+ * fits get a score, many at once: the nodes themselves are not looked at. When nodes come, go or
+ * stop taking work, all its scores are computed again: what nodes that are alike have in common
+ * once for all of them. When the tables of the placement policy change, those of nodes that have
+ * room are.
  *
  * Idle nodes of a kind score the same, so that the first of them is enough (node_order.c); the row
- * has a score for each kind, and searches look at all kinds of a pool.
+ * has a score for each kind, and searches look at all kinds of a pool that have an idle node.
  *
  * Rows take memory in proportion to nodes times shapes, which is bounded: a new row may take the
  * place of one that was not used for long, and where every row is in use the shape gets none. Only
@@ -43,8 +45,9 @@ enum {
 #define ROW_BYTES_MAX  ((size_t)128 << 20) /* of all rows */
 #define SCORE_NO_MATCH INT64_MAX           /* the node never fits the shape */
 #define SCORE_NO_ROOM  (INT64_MAX - 1)     /* nothing is free of it; or it is idle: see its kind */
-#define SCORE_NONE     SCORE_NO_ROOM       /* from here on there is none */
-#define SCORE_UNKNOWN  INT64_MIN           /* of a kind: it matches; to be computed */
+static_assert(SCORE_NO_MATCH == SCORE_NO_ROOM + 1, "a match is one less");
+#define SCORE_NONE    SCORE_NO_ROOM /* from here on there is none */
+#define SCORE_UNKNOWN INT64_MIN     /* of a kind: it matches; to be computed */
 
 /* Of up to BLOCK numbers each: the least, or less, and where it is, exactly if that number equals
  * it. */
@@ -90,15 +93,15 @@ static struct needs needs_of(const struct shape_row *ask)
     };
 }
 
-/* Whether nothing is less than what is needed, without branches, which nobody could foresee: no
- * difference is negative. A whole device is more than any share; where devices have no shares the
- * nodes do not match who asks for one. */
-static bool free_enough(const struct node_free *free, const struct node_free *least)
+/* 1 where nothing of what is needed is less than that free, else 0: whether no difference is
+ * negative. There is no branch, for nobody could foresee it. A whole device is more than any share;
+ * where devices have no shares the nodes do not match who asks for one. */
+static uint64_t enough(const struct node_free *free, const struct node_free *least)
 {
     int64_t cpu = free->all.cpu_milli - least->all.cpu_milli;
     int64_t memory = free->all.memory_bytes - least->all.memory_bytes;
     int64_t disk = free->all.disk_bytes - least->all.disk_bytes;
-    return (cpu | memory | disk | (free->devices - least->devices)) >= 0;
+    return (uint64_t) ~(cpu | memory | disk | (free->devices - least->devices)) >> 63;
 }
 
 static int64_t score_now(
@@ -106,8 +109,7 @@ static int64_t score_now(
 {
     struct needs needs = needs_of(&job->shape->row);
     struct node_free free = node_free_of(node);
-    bool fits =
-        free_enough(&free, &needs.least) && (!needs.exclusive || fit_shares(job->shape, node));
+    bool fits = enough(&free, &needs.least) && (!needs.exclusive || fit_shares(job->shape, node));
     return fits ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
@@ -217,15 +219,15 @@ static size_t keep_fitting(const struct scores *scores, const struct live_shape 
     const struct needs *needs, uint32_t *ordinals, size_t count)
 {
     int64_t *row = shape->scores->scores;
+    const struct node_free *free = scores->free.items, least = needs->least;
     size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         uint32_t ordinal = ordinals[i];
-        int64_t before = row[ordinal], without = most(before, SCORE_NO_ROOM);
-        bool fits =
-            (before != SCORE_NO_MATCH) & free_enough(&scores->free.items[ordinal], &needs->least);
-        row[ordinal] = fits ? before : without;
+        uint64_t fits = enough(&free[ordinal], &least);
+        int64_t before = row[ordinal], floor[] = {SCORE_NO_ROOM, INT64_MIN};
+        row[ordinal] = most(before, floor[fits]);
         ordinals[kept] = ordinal;
-        kept += fits;
+        kept += fits & (before != SCORE_NO_MATCH);
     }
     return kept;
 }
@@ -256,10 +258,8 @@ static size_t scores_now(const struct core *core, const struct live_job *job,
     return count;
 }
 
-static void bounds_make(const struct scores *scores, struct score_row *row)
+static void segments_correct(const struct scores *scores, struct score_row *row)
 {
-    for (uint32_t b = 0; b < scores->segment_of.count; b++)
-        block_correct(row, b);
     for (uint32_t s = 0; s < scores->segments.count; s++)
         segment_correct(scores, row, s);
 }
@@ -273,22 +273,39 @@ static void kinds_match(struct core *core, const struct live_shape *shape)
         vec_push(&scores->kind_matches, fit_matches(core, shape, scores->kinds.items[i].like));
 }
 
+/* Sets the scores of those nodes of a block that have one, in order, and the block's bound. */
+static void block_set(struct score_row *row, uint32_t block, const uint32_t *ordinals,
+    const int64_t *now, size_t count)
+{
+    int64_t *scores = row->scores, least = SCORE_NONE;
+    uint32_t at = block * BLOCK;
+    for (size_t i = 0; i < count; i++) {
+        scores[ordinals[i]] = now[i];
+        at = now[i] < least ? ordinals[i] : at;
+        least = now[i] < least ? now[i] : least;
+    }
+    row->blocks.least[block] = least;
+    row->blocks.at[block] = (uint8_t)(at % BLOCK);
+}
+
 static void block_fill(
     const struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
 {
     const struct scores *scores = &core->scores;
-    int64_t *row = job->shape->scores->scores, now[BLOCK];
+    const bool *matches = scores->kind_matches.items;
+    const uint32_t *kinds = &scores->kind_of.items[block * BLOCK];
+    const struct node_free *free = &scores->free.items[block * BLOCK];
+    int64_t *row = &job->shape->scores->scores[block * BLOCK], now[BLOCK];
     uint32_t ordinals[BLOCK + 1];
     size_t count = 0;
-    for (uint32_t i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-        bool match = scores->kind_matches.items[scores->kind_of.items[i]];
-        row[i] = match ? SCORE_NO_ROOM : SCORE_NO_MATCH;
-        ordinals[count] = i;
-        count += match & (scores->free.items[i].devices != FREE_NONE);
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        bool match = matches[kinds[i]];
+        row[i] = SCORE_NO_MATCH - match;
+        ordinals[count] = block * BLOCK + i;
+        count += match & (free[i].devices != FREE_NONE);
     }
     count = scores_now(core, job, needs, ordinals, count, now);
-    for (size_t i = 0; i < count; i++)
-        row[ordinals[i]] = now[i];
+    block_set(job->shape->scores, block, ordinals, now, count);
 }
 
 static void row_fill(struct core *core, const struct live_job *job)
@@ -302,24 +319,22 @@ static void row_fill(struct core *core, const struct live_job *job)
         block_fill(core, job, &needs, block);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
         row->kinds[i] = scores->kind_matches.items[i] ? SCORE_UNKNOWN : SCORE_NO_MATCH;
-    bounds_make(scores, row);
+    segments_correct(scores, row);
 }
 
 static void block_refresh(const struct core *core, const struct live_job *job, uint32_t block)
 {
-    struct score_row *row = job->shape->scores;
-    uint32_t begin = block * BLOCK, scored[BLOCK + 1];
+    const int64_t *row = &job->shape->scores->scores[block * BLOCK];
+    uint32_t ordinals[BLOCK + 1];
     int64_t now[BLOCK];
     size_t count = 0;
-    for (uint32_t i = begin; i < begin + BLOCK; i++) {
-        scored[count] = i;
-        count += row->scores[i] < SCORE_NONE;
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        ordinals[count] = block * BLOCK + i;
+        count += row[i] < SCORE_NONE;
     }
     if (count > 0)
-        packing_scores(core, job, scored, count, now);
-    for (size_t i = 0; i < count; i++)
-        row->scores[scored[i]] = now[i];
-    block_correct(row, block);
+        packing_scores(core, job, ordinals, count, now);
+    block_set(job->shape->scores, block, ordinals, now, count);
 }
 
 /* The tables changed and the nodes did not: what fits still does, and scores something else. */
@@ -331,8 +346,7 @@ static void row_refresh(const struct core *core, const struct live_job *job)
         if (row->blocks.least[block] < SCORE_NONE)
             block_refresh(core, job, block);
     }
-    for (uint32_t s = 0; s < scores->segments.count; s++)
-        segment_correct(scores, row, s);
+    segments_correct(scores, row);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
         row->kinds[i] = row->kinds[i] == SCORE_NO_MATCH ? SCORE_NO_MATCH : SCORE_UNKNOWN;
 }

@@ -26,11 +26,40 @@ static uint64_t hash_of(const char *text)
     return (uint64_t)hash_text(text);
 }
 
+static struct live_symbol **list_of(const struct core *core, uint64_t hash)
+{
+    return &core->symbols.lists[hash & (core->symbols.capacity - 1)];
+}
+
+/* Twice as many lists. Which symbol of a list is in front decides nothing: texts differ. */
+static void index_grow(struct core *core)
+{
+    enum { LISTS_MIN = 64 };
+    struct symbol_index *index = &core->symbols, old = *index;
+    index->capacity = old.capacity ? old.capacity * 2 : LISTS_MIN;
+    index->lists = mem_alloc(index->capacity, sizeof *index->lists);
+    for (size_t i = 0; i < old.capacity; i++) {
+        for (struct live_symbol *symbol = old.lists[i], *next; symbol; symbol = next) {
+            struct live_symbol **list = list_of(core, hash_of(symbol->text));
+            next = symbol->next;
+            symbol->next = *list;
+            *list = symbol;
+        }
+    }
+    free(old.lists);
+}
+
+void symbols_finish(struct core *core)
+{
+    free(core->symbols.lists);
+    core->symbols = (struct symbol_index){0};
+}
+
 static struct live_symbol *find(const struct core *core, const char *text, uint64_t hash)
 {
-    struct live_symbol *symbol = idmap_get(&core->symbols, hash);
+    struct live_symbol *symbol = core->symbols.capacity ? *list_of(core, hash) : NULL;
     while (symbol && strcmp(symbol->text, text) != 0)
-        symbol = symbol->same_hash;
+        symbol = symbol->next;
     return symbol;
 }
 
@@ -50,8 +79,12 @@ static struct live_symbol *create(struct core *core, const char *text, uint64_t 
     size_t size = size_of(text);
     struct live_symbol *symbol = mem_alloc(1, size > sizeof *symbol ? size : sizeof *symbol);
     memcpy(symbol->text, text, strlen(text) + 1);
-    symbol->same_hash = idmap_get(&core->symbols, hash);
-    idmap_put(&core->symbols, hash, symbol);
+    if (core->symbols.count == core->symbols.capacity)
+        index_grow(core);
+    struct live_symbol **list = list_of(core, hash);
+    symbol->next = *list;
+    *list = symbol;
+    core->symbols.count++;
     core->symbol_bytes += (int64_t)size;
     return symbol;
 }
@@ -61,11 +94,9 @@ static struct live_symbol *create(struct core *core, const char *text, uint64_t 
 static void drop(struct core *core, struct live_symbol *symbol)
 {
     assert(symbol->users == 0 && !symbol->pinned);
-    uint64_t hash = hash_of(symbol->text);
-    struct live_symbol *first = idmap_remove(&core->symbols, hash);
-    LIST_REMOVE(first, symbol, same_hash);
-    if (first)
-        idmap_put(&core->symbols, hash, first);
+    struct live_symbol **list = list_of(core, hash_of(symbol->text));
+    LIST_REMOVE(*list, symbol, next);
+    core->symbols.count--;
     idmap_put(&core->symbols_gone, symbol->id, symbol);
     core->symbol_bytes -= (int64_t)size_of(symbol->text);
     if (symbol->item.fresh && !symbol->kept)
