@@ -446,3 +446,35 @@ def test_each_of_many_answers_is_its_own_whoever_leaves(tmp_path):
     finally:
         gateway.teardown()
         print(gateway.log())
+
+
+def test_a_call_has_the_deadline_of_the_request_with_the_least_time(gateway, tmp_path):
+    seen = []
+    model = Model(tmp_path)
+    plain = model.replicas[0].answer
+
+    def answer(handler):
+        seen.append(handler.headers["X-Request-Timeout-Ms"])
+        plain(handler)
+    model.replicas[0].answer = answer
+    gateway.put(batched(model.replicas[0], deadline={"total": "50s", "header": True}))
+    answers, held = [], ["40000", "20000", "30000", None]
+
+    def ask(number, left):
+        body = json.dumps({"inputs": [{"name": "x", "datatype": "INT64", "shape": [1], "data": [number]}]})
+        headers = {"X-Request-Timeout-Ms": left} if left else {}
+        answers.append((number, gateway.infer(body=body, headers=headers)))
+    threads = [threading.Thread(target=ask, args=(0, "45000"))]
+    threads[0].start()
+    assert model.entered.wait(COMMAND_S)
+    threads += [threading.Thread(target=ask, args=(i + 1, left)) for i, left in enumerate(held)]
+    for thread in threads[1:]:
+        thread.start()
+    wait_until(lambda: gateway.status()["open"] == 5, COMMAND_S, "all to wait")
+    wait_until(lambda: gateway.status()["batching"][0]["waiting"] == 4, COMMAND_S, "a batch of four")
+    model.gate.set()
+    for thread in threads:
+        thread.join(COMMAND_S)
+    assert {number: answer.json["outputs"][0]["data"] for number, answer in answers} == {
+        number: [2 * number] for number in range(5)}
+    assert len(seen) == 2 and 0 < int(seen[0]) <= 45000 and 0 < int(seen[1]) <= 20000

@@ -271,3 +271,17 @@ def test_a_client_that_goes_away_cancels_either(gateway, tmp_path):
         release.set()
     status = gateway.status()
     assert (status["open"], status["heldBytes"]) == (0, 0)
+
+
+def test_labels_are_counted_as_each_model_names_them(gateway, tmp_path):
+    small, large, services = both(tmp_path, by_output(0.1), labels={"names": ["project"]},
+                                  small_options={"labels": {"names": ["stage"]}})
+    gateway.put(*services)
+    headers = {"X-Muster-Labels": "project=a,stage=test"}
+    assert gateway.infer("large", b'{"inputs":[]}', headers=headers).status == 200
+    small.answer = by_output(0.9)
+    assert gateway.infer("large", b'{"inputs":[]}', headers=headers).status == 200
+    found = collections.Counter()
+    for item in read_usage(gateway.data):
+        found[item["service"], item["labels"]] += item["requests"]
+    assert found == {("vision/small", "stage=test"): 2, ("vision/large", "project=a"): 1}

@@ -1,4 +1,5 @@
 """Other services in place of one that fails, before a stream's first event and after it; circuits."""
+import collections
 import json
 import socket
 import threading
@@ -373,3 +374,33 @@ def test_clients_that_give_no_time_open_no_circuit(gateway, tmp_path):
     release.set()
     assert gateway.infer().status == 200
     assert circuit_of(gateway)["opened"] == 0
+
+
+def by_labels(gateway):
+    sums = collections.defaultdict(lambda: (0, 0, 0))  # of both workers
+    for item in read_usage(gateway.data):
+        counts = (item["requests"], item["succeeded"], item["failed"])
+        of = item["service"], item["labels"]
+        sums[of] = tuple(map(sum, zip(sums[of], counts)))
+    return sums
+
+
+def test_labels_are_counted_as_each_service_names_them(gateway, tmp_path):
+    first, second = Replica(tmp_path, failing(500)), Replica(tmp_path, model_of)
+    gateway.put(service(first, route="chat", fallback={"to": ["small"]}, labels={"names": ["project"]}),
+                service(second, route="small", labels={"names": ["stage"]}))
+    both = {"X-Muster-Labels": "project=a,stage=test"}
+    for _ in range(3):
+        assert ask_chat(gateway, headers=both).status == 200
+    assert by_labels(gateway) == {("vision/chat", "project=a"): (3, 0, 3),
+                                  ("vision/small", "stage=test"): (3, 3, 0)}
+    # One that takes none, before and after one that does.
+    gateway.put(service(first, route="chat", fallback={"to": ["small"]}),
+                service(second, route="small", labels={"names": ["stage"]}))
+    assert ask_chat(gateway, headers=both).status == 200
+    gateway.put(service(first, route="chat", fallback={"to": ["small"]}, labels={"names": ["project"]}),
+                service(second, route="small"))
+    assert ask_chat(gateway, headers=both).status == 200
+    assert by_labels(gateway) == {
+        ("vision/chat", "project=a"): (4, 0, 4), ("vision/chat", ""): (1, 0, 1),
+        ("vision/small", "stage=test"): (4, 4, 0), ("vision/small", ""): (1, 1, 0)}

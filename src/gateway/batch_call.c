@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "gateway/deadline.h"
 #include "wire/http.h"
 
 #include <assert.h>
@@ -265,6 +266,20 @@ static void put_target(const struct batch_call *call, struct strbuf *out)
     strbuf_puts(out, "/infer");
 }
 
+/* The least that any of its requests has left, at least a millisecond: who has none leaves by its
+ * own clock. -1: they all have as long as they like. */
+static int64_t least_left_ms(const struct batch_call *call)
+{
+    int64_t least = -1;
+    for (size_t i = 0; i < call->count; i++) {
+        int64_t deadline_ns = call->members[i]->deadline_ns;
+        int64_t left = deadline_ns ? deadline_left_ms(deadline_ns, call->began_ns) : -1;
+        if (left >= 0 && (least < 0 || left < least))
+            least = left > 0 ? left : 1;
+    }
+    return least;
+}
+
 static void begin_exchange(struct batch_call *call, struct http_endpoint *endpoint)
 {
     static const struct http_exchange_callbacks callbacks = {
@@ -275,7 +290,9 @@ static void begin_exchange(struct batch_call *call, struct http_endpoint *endpoi
     put_target(call, &target);
     bool binary = body.head_length != OIP_NO_HEAD;
     strbuf_int(&length, body.head_length);
-    struct http_field fields[3] = {
+    int64_t left_ms = least_left_ms(call);
+    char left[DEADLINE_TEXT];
+    struct http_field fields[4] = {
         {"Content-Type", binary ? "application/octet-stream" : "application/json"}};
     size_t count = 1;
     if (binary)
@@ -283,6 +300,8 @@ static void begin_exchange(struct batch_call *call, struct http_endpoint *endpoi
     /* What the replica does is told in the trace of the one that came first. */
     if (*call->members[0]->trace_parent)
         fields[count++] = (struct http_field){"traceparent", call->members[0]->trace_parent};
+    if (left_ms >= 0)
+        fields[count++] = (struct http_field){DEADLINE_FIELD, deadline_text(left_ms, left)};
     struct http_exchange_request request = {.method = "POST",
         .target = target.text,
         .fields = fields,

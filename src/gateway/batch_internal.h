@@ -49,6 +49,7 @@ struct batch_member {
     const char *body;
     size_t length;
     int64_t head_length, version, priority;
+    int64_t deadline_ns;                  /* monotonic; 0: none */
     char trace_parent[TRACE_PARENT_TEXT]; /* of the call, should it lead it; "": no traces */
     struct batch_item item;
     struct strbuf key;

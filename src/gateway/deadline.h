@@ -4,6 +4,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What is left, in milliseconds, as clients and replicas are told. */
+#define DEADLINE_FIELD "X-Request-Timeout-Ms"
+
 enum { DEADLINE_TEXT = 24 };
 /* Longer ones are as good as none, and are cut to this. */
 #define DEADLINE_MS_MAX (7LL * 86400000)

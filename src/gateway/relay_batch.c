@@ -7,6 +7,7 @@
 #include "gateway/answer.h"
 #include "gateway/balance.h"
 #include "gateway/batch_internal.h"
+#include "gateway/relay_care.h"
 #include "gateway/relay_trace.h"
 #include "wire/http.h"
 
@@ -302,6 +303,7 @@ static struct batch_member *member_create(struct relay *relay, enum batch_form f
     member->terms = relay->terms;
     member->version = relay->target.version;
     member->priority = relay->turn.level;
+    member->deadline_ns = relay->care ? relay->care->deadline_ns : 0;
     terms_hold(member->terms, member->home_number);
     if (relay->trace)
         relay_trace_batch_begin(relay, member->trace_parent);

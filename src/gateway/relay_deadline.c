@@ -11,7 +11,7 @@
 #include <event2/event.h>
 #include <strings.h>
 
-static const char field_ms[] = "X-Request-Timeout-Ms", field_grpc[] = "grpc-timeout";
+static const char field_ms[] = DEADLINE_FIELD, field_grpc[] = "grpc-timeout";
 
 static void refuse_late(struct relay *relay)
 {

@@ -1,6 +1,8 @@
 /* What the files of services share: the parts of struct services. Not for other files.
  *
- *     services.c          revisions, jobs of wanted replicas, following stages
+ *     services.c          jobs of wanted replicas, life
+ *     services_put.c      what is applied, what follows stages and runtimes
+ *     services_revisions.c  their documents
  *     services_probe.c    a state for each live replica, its checks
  *     services_gateway.c  the route document, its way to the gateway, draining
  *     services_status.c   what describe shows */
@@ -25,7 +27,11 @@ struct quiet_clock;
 struct scaling;
 struct services;
 
-enum { REVISION_KEY = 160, TROUBLE_TEXT = 240 };
+enum {
+    REVISION_KEY = 160,
+    TROUBLE_TEXT = 240,
+    SERVICES_REVISIONS_MAX = 4096, /* that are kept once they were read */
+};
 
 enum check { CHECK_STARTUP, CHECK_READINESS, CHECK_LIVENESS, CHECK_COUNT };
 
@@ -79,10 +85,6 @@ void services_figures_finish(struct services *services);
 
 /* ---- services.c ---- */
 
-/* The revision of a live service of the core, read from the store at most once; NULL when there is
- * none. Valid until the loop is returned to. */
-const struct revision *services_revision_of(
-    struct services *services, uint64_t service, int32_t number);
 /* The folder of the runtimes' programs as a replica sees it. */
 #define SERVICES_PROGRAMS ENGINE_INPUTS_PATH "/" PROGRAMS_INPUT
 /* Why its replicas cannot be made now, or NULL. */
@@ -90,8 +92,29 @@ const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */
 void services_kick(struct services *services);
 
+/* ---- services_put.c ---- */
+
 /* Services that may be quiet are composed anew in the next tick. */
 void services_follow_quiet(struct services *services);
+/* The same of all, after a start. */
+void services_follow_all(struct server *server);
+
+/* ---- services_revisions.c ---- */
+
+/* The revision of a live service of the core, read from the store at most once; NULL when there is
+ * none. Valid until the loop is returned to. */
+const struct revision *services_revision_of(
+    struct services *services, uint64_t service, int32_t number);
+/* The same by names. */
+const struct revision *services_revision_named(
+    struct services *services, const char *team, const char *name, int32_t number);
+/* Stores the newest revision of a service, and removes those that it leaves without use. */
+MUST_CHECK int services_add_revision(struct tick *tick, const char *team, const char *name,
+    int32_t number, const struct doc *doc, struct error *err);
+/* Removes what no service needs any more, in a tick to come. */
+void services_sweep_revisions(struct server *server);
+/* Lets go of what was read: it is read anew when it is asked for. */
+void services_forget_revisions(struct services *services);
 
 /* ---- services_probe.c ---- */
 

@@ -151,6 +151,7 @@ void world_settle(struct world *world)
 {
     world_work(world);
     while (ticker_trouble(world->server.ticker)) {
+        ticker_poke(world->server.ticker); /* rather than in a second */
         event_base_loop(world->server.base, EVLOOP_ONCE);
         world_work(world);
     }
