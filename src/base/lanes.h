@@ -24,8 +24,10 @@
  * functions that are compiled without. */
 typedef int32_t lanes8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t lanes4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int64_t words4 __attribute__((vector_size(32), aligned(8), may_alias));
 #define LANES8(at) (*(const lanes8 *)(at))
 #define LANES4(at) (*(const lanes4 *)(at))
+#define WORDS4(at) (*(const words4 *)(at))
 
 LANES_PART void lanes8_least(const lanes8 *a, const lanes8 *b, lanes8 *ret)
 {

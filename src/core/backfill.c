@@ -62,7 +62,7 @@ bool promise_link(struct core *core, struct live_promise *promise)
     pool->promised = job;
     LIST_APPEND(job_link(core, job)->promises, promise, next);
     LIST_APPEND(node->promises, promise, next_on_node);
-    journal_note(node, true);
+    journal_note(node);
     return true;
 }
 
@@ -144,7 +144,7 @@ void promise_release(struct core *core, struct live_job *job)
     for (struct live_promise *one = job->links->promises, *next; one; one = next) {
         next = one->next;
         one->node->promises = NULL;
-        journal_note(one->node, true);
+        journal_note(one->node);
         change_delete(core, &one->item);
     }
     job_link(core, job)->promises = NULL;
@@ -333,8 +333,12 @@ static void promise_settle(struct core *core, struct live_job *job, bool changed
 
 bool promises_settle(struct core *core, bool look)
 {
+    enum { JOBS_FEW = 16 };
+    struct live_job *few[JOBS_FEW], **jobs = few;
+    SCOPED(mem_scope) struct live_job **many = NULL;
     size_t count = core->promised.count;
-    SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count + 1, sizeof *jobs);
+    if (count > JOBS_FEW)
+        jobs = many = mem_alloc(count, sizeof *jobs);
     bool changed = core->scores.promised;
     core->scores.promised = false;
     for (size_t i = 0; i < count; i++)

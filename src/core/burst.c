@@ -157,9 +157,9 @@ static void burst_admit(struct core *core, struct live_job *job, const struct bu
 
 int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 {
-    const struct live_broker *broker = job->links->broker;
     if (!core->burst_pools || job->row.service || job->links->claims)
         return MOMENT_NEVER;
+    const struct live_broker *broker = job->links->broker;
     if (!broker || broker->seen_version != core->free_version)
         return broker ? broker->row.look_ms : core->now_ms;
     return broker->row.due_ms ? broker->row.due_ms : MOMENT_NEVER;

@@ -39,6 +39,8 @@ static int64_t resource_hour_micro(const struct live_pool *pool, uint32_t accele
     milli += price ? (__int128)accelerator_milli * price->row.hour_micro : 0;
     __int128 bytes = (__int128)held->memory_bytes * row->memory_gib_hour_micro;
     bytes += (__int128)held->disk_bytes * row->disk_gib_hour_micro;
+    if (milli == 0 && bytes == 0)
+        return 0;
     __int128 scaled = milli * GIB + bytes * 1000;
     __int128 unit = (__int128)GIB * 1000;
     __int128 rounded = (scaled * 2 + unit) / (unit * 2);
@@ -127,6 +129,8 @@ int64_t shape_hour_micro(
 static int64_t cost_nano(int64_t hour_micro, int64_t ms)
 {
     assert(hour_micro >= 0 && ms >= 0);
+    if (hour_micro == 0)
+        return 0;
     __int128 scaled = (__int128)hour_micro * 1000 * ms;
     __int128 rounded = (scaled * 2 + HOUR_MS) / ((__int128)HOUR_MS * 2);
     return rounded > INT64_MAX ? INT64_MAX : (int64_t)rounded;

@@ -269,6 +269,8 @@ static int check_lanes(const struct core *core, struct error *err)
         const struct live_team *team = core->waiting.items[t];
         for (size_t i = 0; i < team->lanes.count; i++) {
             const struct live_job *job = team->lanes.items[i]->first;
+            if (team->lanes.items[i]->queued_ms != job->row.queued_ms)
+                return wrong(err, "job", job->row.id, "its lane has another moment for it");
             if (!nofit_check(core, job))
                 return wrong(err, "job", job->row.id, "there is more room than is remembered");
         }
@@ -342,7 +344,7 @@ static int check_shapes(const struct core *core, struct error *err)
         if (!score_check(core, shape) || !gang_room_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
-    if (!idle_check(core))
+    if (!nodes_check(core))
         return error_set(
             err, ERR_CORRUPT, "an idle node is taken for busy, or the other way round");
     if (!mix_check(core))

@@ -49,13 +49,6 @@ void job_links_free(struct core *core, struct live_job *job)
     core->jobs_linked--;
 }
 
-bool job_firm(const struct live_job *job)
-{
-    const struct job_row *row = &job->row;
-    return !row->preemptible ||
-           (row->preemptions_max >= 0 && row->preemptions >= row->preemptions_max);
-}
-
 void job_decide(
     struct core *core, enum decision_kind kind, const struct live_job *job, int32_t reason)
 {
@@ -167,6 +160,11 @@ void job_end(struct core *core, struct live_job *job, enum job_state state, enum
     job_vec ending = {0};
     job->row.end_reason = (int32_t)reason;
     job->row.exit_status = exit_status;
+    if (!job->links->dependents) {
+        job_end_one(core, job, state);
+        job_forget(core, job);
+        return;
+    }
     vec_push(&ending, job);
     for (size_t i = 0; i < ending.count; i++) {
         struct live_job *one = ending.items[i];

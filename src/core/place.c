@@ -285,36 +285,57 @@ static void part_add(const struct core *core, const struct live_job *job,
     vec_push(&plan->parts, ((struct plan_part){.node = choice->node, .ranks = choice->use}));
 }
 
-static void choice_add(const struct core *core, const struct live_job *job, struct live_node *node,
-    size_t order, int32_t size_max, struct choices *choices)
+static void choice_add(struct choices *choices, struct live_node *node, int32_t ranks, size_t order)
 {
-    /* How tight a domain is takes all the room of its nodes. */
-    int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
-    int32_t ranks = fit_ranks(core, job, node, ask);
+    struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)order};
     if (ranks == 0)
         return;
-    struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)order};
     vec_push(&choices->list, choice);
     choices->total += ranks;
 }
 
-/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at: most have none
- * for a gang that waits, and are in no cache. Their numbers are in the order of candidates, unless
- * these are in the order of domains. */
+/* Whether nothing but room says how many ranks fit a node that nothing binds. */
+static bool room_is_all(const struct core *core, const struct live_job *job)
+{
+    const struct live_shape *shape = job->shape;
+    int64_t milli = shape->row.accelerator_milli;
+    return (milli == 0 || milli >= DEVICE_MILLI) && !shape->row.exclusive && !shape->socket &&
+           !shape->near && !job_spot(job) && core->apart_shapes == 0 &&
+           core->reservation_next_ms == MOMENT_NEVER;
+}
+
+/* By rooms: nodes without are not looked at, for most have none for a gang that waits, and are in
+ * no cache; nor are those of which nothing else counts. Ordinals are in the order of candidates. */
+static void choices_by_rooms(const struct core *core, const struct live_job *job, uint32_t begin,
+    uint32_t last, const int32_t *rooms, int32_t ask, struct choices *choices)
+{
+    bool all = room_is_all(core, job);
+    for (uint32_t i = begin; i <= last; i++) {
+        if (rooms[i] <= 0)
+            continue;
+        struct live_node *node = core->scores.nodes.items[i];
+        bool known = all && !(rooms[i] & ROOM_BOUND);
+        int32_t ranks = known ? (int32_t)least(rooms[i], ask) : fit_ranks(core, job, node, ask);
+        choice_add(choices, node, ranks, i);
+    }
+}
+
+/* rooms: NULL where they are not known. */
 static void choices_collect(struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, const int32_t *rooms, int32_t size_max,
     struct choices *choices)
 {
-    if (!rooms || job->shape->row.topology == WISH_REQUIRED) {
-        for (size_t i = 0; i < count; i++) {
-            if (!rooms || rooms[nodes[i]->ordinal] != 0)
-                choice_add(core, job, nodes[i], i, size_max, choices);
-        }
+    /* How tight a domain is takes all the room of its nodes. */
+    int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
+    /* Where a level is required, candidates are in the order of domains. */
+    if (rooms && job->shape->row.topology != WISH_REQUIRED) {
+        choices_by_rooms(
+            core, job, nodes[0]->ordinal, nodes[count - 1]->ordinal, rooms, ask, choices);
         return;
     }
-    for (uint32_t i = nodes[0]->ordinal; i <= nodes[count - 1]->ordinal; i++) {
-        if (rooms[i] > 0)
-            choice_add(core, job, core->scores.nodes.items[i], i, size_max, choices);
+    for (size_t i = 0; i < count; i++) {
+        if (!rooms || rooms[nodes[i]->ordinal] != 0)
+            choice_add(choices, nodes[i], fit_ranks(core, job, nodes[i], ask), i);
     }
 }
 

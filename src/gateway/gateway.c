@@ -16,6 +16,7 @@
 #include "gateway/control.h"
 #include "gateway/figures.h"
 #include "gateway/handover.h"
+#include "gateway/hook.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
@@ -71,6 +72,7 @@ struct gateway {
     struct access_log *log;
     struct tracer *tracer; /* NULL: no collector */
     struct recorder *recorder;
+    struct hook *hook;
     struct control *control;
     struct handover_sockets sockets; /* where all workers listen, to be handed over */
     int old_link;                    /* to the gateway that is replaced; -1: none */
@@ -335,6 +337,7 @@ static void write_metrics(void *context, struct strbuf *out)
     collect(context, &figures);
     figures_write_metrics(&figures, out);
     recorder_write_metrics(((const struct gateway *)context)->recorder, out);
+    hook_write_metrics(((const struct gateway *)context)->hook, out);
 }
 
 static void write_load(void *context, struct strbuf *out)
@@ -589,7 +592,11 @@ static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
     path_in(gateway, "", path);
-    return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
+    if (hook_create(gateway->incarnation, &gateway->hook, err) < 0 ||
+        recorder_open(path, gateway->incarnation, &gateway->recorder, err) < 0)
+        return -1;
+    recorder_post_by(gateway->recorder, gateway->hook);
+    return 0;
 }
 
 static int open_tracer(struct gateway *gateway, struct error *err)
@@ -671,6 +678,7 @@ static void gateway_close(struct gateway *gateway)
     tracer_destroy(gateway->tracer);
     access_log_close(gateway->log);
     recorder_close(gateway->recorder);
+    hook_destroy(gateway->hook);
     for (size_t i = 0; i < gateway->tables.count; i++)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);

@@ -344,6 +344,7 @@ static void worker_close(struct gateway_worker *worker)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
     guard_worker_free(worker->view.guard);
+    relay_free_spares(&worker->view);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
     key_memo_destroy(worker->view.keys);
@@ -390,6 +391,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
     TAILQ_INIT(&worker->view.waiting);
+    TAILQ_INIT(&worker->view.spares);
     if (worker_open(worker, ret_port, err) < 0) {
         worker_close(worker);
         return -1;

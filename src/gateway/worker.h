@@ -42,6 +42,8 @@ enum {
     /* Requests that wait for a replica to come back, and for how long. */
     WORKER_WAITING_MAX = 1024,
     WORKER_WAIT_MS = 2000,
+    /* Relays that are kept for the next requests. */
+    WORKER_SPARES_MAX = 64,
 };
 
 struct worker_options {
@@ -153,6 +155,8 @@ struct worker_view {
     struct feedback *feedback;     /* requests that may get a score */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
+    struct relay_list spares; /* relays that have ended, for the next */
+    size_t spare_count;
     bool draining;
 };
 

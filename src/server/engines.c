@@ -126,6 +126,18 @@ static void copy_labels(
             arena_strdup(arena, from->labels[i].key), arena_strdup(arena, from->labels[i].value)};
 }
 
+static void copy_taints(struct arena *arena, const struct engine_site_node *from, struct node *to)
+{
+    to->taints.items = arena_alloc(arena, from->taint_count + 1, sizeof *to->taints.items);
+    for (size_t i = 0; i < from->taint_count; i++) {
+        const struct engine_taint *taint = &from->taints[i];
+        if (*taint->key)
+            to->taints.items[to->taints.count++] =
+                (struct taint){arena_strdup(arena, taint->key), arena_strdup(arena, taint->value),
+                    taint->no_execute ? TAINT_NO_EXECUTE : TAINT_NO_SCHEDULE};
+    }
+}
+
 static struct node node_of(struct arena *arena, const struct engine_site_node *from)
 {
     struct node node = {.name = arena_strdup(arena, from->name),
@@ -136,6 +148,7 @@ static struct node node_of(struct arena *arena, const struct engine_site_node *f
             .accelerator = arena_strdup(arena, from->accelerator),
             .accelerator_milli = (int64_t)from->accelerators * 1000}};
     copy_labels(arena, from, &node.labels);
+    copy_taints(arena, from, &node);
     return node;
 }
 
@@ -190,7 +203,7 @@ static void on_report(void *context, const struct report *report)
 
 static char *options_text(const struct doc *doc)
 {
-    static const char *const parts[] = {"engine", "slurm", "kubernetes"};
+    static const char *const parts[] = {"engine", "spot", "slurm", "kubernetes"};
     struct strbuf text = {0};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         const struct doc *part = doc_get(doc_get(doc, "spec"), parts[i]);

@@ -347,6 +347,7 @@ struct job {
     struct metadata metadata;
     const char *class_name;
     struct text_list command;
+    const char *image; /* in pools of containers; NULL: the pool's */
     struct label_list env;
     struct {
         struct secret_ref *items;
@@ -522,6 +523,7 @@ struct runtime {
     const char *description;
     struct text_list command;
     struct text_list score_command; /* none: it cannot score */
+    const char *image;              /* as that of a job */
     struct label_list env;
     enum listen_mode listen;
     int64_t port;               /* with LISTEN_PORT: inside the replica's own network */

@@ -13,6 +13,8 @@
  * The steps themselves are in http_steps.c. */
 #include "wire/http_internal.h"
 
+#include "base/clock.h"
+
 enum { ROUNDS_MAX = 8, STEPS_MAX = 32 };
 
 static const struct http_fault fault_head_timeout = {408, "the request's head took too long"};
@@ -415,7 +417,7 @@ static void conn_settle(struct http_conn *conn)
         conn_strip(conn);
 }
 
-void conn_service(struct http_conn *conn)
+static void service(struct http_conn *conn)
 {
     assert(!conn->in_service);
     conn->in_service = true;
@@ -441,4 +443,11 @@ void conn_service(struct http_conn *conn)
         conn_settle(conn);
     if (progress)
         conn_attend(conn);
+}
+
+void conn_service(struct http_conn *conn)
+{
+    clock_hold();
+    service(conn);
+    clock_release();
 }

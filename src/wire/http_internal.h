@@ -26,6 +26,7 @@
 #include "wire/http_parse.h"
 #include "wire/http_peers.h"
 #include "wire/http_socket.h"
+#include "wire/http_spares.h"
 #include "wire/http_unpack.h"
 
 #include <event2/event.h>
@@ -165,16 +166,6 @@ static inline bool body_is_wanted(const struct http_request *request)
 
 struct http_listener;
 
-enum { SPARES_MAX = 64 };
-
-/* See http_spares.c. */
-struct http_spares {
-    struct arena *arenas[SPARES_MAX];
-    size_t arena_count;
-    struct http_buffer buffers[SPARES_MAX];
-    size_t buffer_count;
-};
-
 struct http_server {
     struct event_base *base;
     struct http_server_options options;
@@ -272,18 +263,6 @@ void answer_packed(struct http_conn *conn);
 const char *answer_date(struct http_server *server);
 /* True when the rest of the body is short enough to be read and dropped. */
 bool answer_can_discard(const struct http_conn *conn);
-
-/* http_spares.c */
-/* An empty arena, which becomes the caller's. */
-struct arena *spares_arena(struct http_spares *spares);
-/* Takes the arena with all that is in it; *arena is NULL then, and may have been. */
-void spares_give_arena(struct http_spares *spares, struct arena **arena);
-/* Memory for a buffer that has none, if there is any; else the buffer gets its own as it grows. */
-void spares_buffer(struct http_spares *spares, struct http_buffer *buffer);
-/* Takes the memory of a buffer; what is in it is gone. */
-void spares_give_buffer(struct http_spares *spares, struct http_buffer *buffer);
-/* Frees what is there. */
-void spares_finish(struct http_spares *spares);
 
 /* http_stream.c */
 void stream_begin(struct http_conn *conn);

@@ -10,7 +10,7 @@
 
 int64_t http_now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 static void default_size(size_t *value, size_t otherwise)

@@ -4,7 +4,9 @@
  *  1. a spare arena is empty, as is a spare buffer, which is no larger than what an empty buffer
  * may hold on to;
  *  2. there are at most SPARES_MAX of each; what is beyond is freed. */
-#include "wire/http_internal.h"
+#include "wire/http_spares.h"
+
+#include <stdbool.h>
 
 struct arena *spares_arena(struct http_spares *spares)
 {

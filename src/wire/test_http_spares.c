@@ -1,7 +1,9 @@
 /* Memory that connections between requests give back: what is taken is empty, whatever was given,
  * and no more is kept than was said. */
 #include "base/test.h"
-#include "wire/http_internal.h"
+#include "wire/http_spares.h"
+
+#include <string.h>
 
 static void an_arena_comes_back_empty(void **state)
 {
