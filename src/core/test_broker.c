@@ -1,5 +1,6 @@
 /* Which pool a job goes to: by price, by egress, by transfer time and deadline; figures worked out
  * by hand. Gangs, one rank, remembered scores and promises all go by the same order. */
+#include "base/prng.h"
 #include "core/test_help.h"
 
 #include <stdio.h>
@@ -266,6 +267,91 @@ static void every_pool_says_what_it_is_for_a_job(void **state)
     assert_string_equal(seen.views[0].lacks, "jurisdiction");
 }
 
+enum { POOLS = 5, STEPS = 60, SEEDS = 40 };
+
+/* What the core has to come to, by looking at all pools: the cheapest with room, then the oldest.
+ */
+struct plain {
+    int64_t cents[POOLS], left[POOLS];
+    struct {
+        uint64_t job;
+        int pool;
+        int64_t devices;
+    } running[STEPS];
+    size_t count;
+};
+
+static int plain_choice(const struct plain *plain, int64_t devices)
+{
+    int best = -1;
+    for (int p = 0; p < POOLS; p++) {
+        if (plain->left[p] >= devices && (best < 0 || plain->cents[p] < plain->cents[best]))
+            best = p;
+    }
+    return best;
+}
+
+static void plain_end(struct world *world, struct plain *plain, size_t at)
+{
+    world_end(world, plain->running[at].job, END_SUCCEEDED);
+    plain->left[plain->running[at].pool] += plain->running[at].devices;
+    plain->running[at] = plain->running[--plain->count];
+}
+
+/* Of one rank with one or two devices, which goes by remembered scores, or a gang of two. */
+static void plain_submit(struct world *world, struct plain *plain, struct prng *prng, int step)
+{
+    char name[16];
+    snprintf(name, sizeof name, "j%d", step);
+    struct job job = job_make("t", name, 1, 1 + (int64_t)prng_below(prng, 2));
+    job.gang.size = 1 + (int64_t)prng_below(prng, 2);
+    int64_t devices = job.gang.size * (job.resources.accelerator_milli / 1000);
+    int choice = plain_choice(plain, devices);
+    if (choice < 0)
+        return;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 1000);
+    snprintf(name, sizeof name, "p%d", choice);
+    assert_string_equal(pool_of(world, id), name);
+    plain->left[choice] -= devices;
+    plain->running[plain->count].job = id;
+    plain->running[plain->count].devices = devices;
+    plain->running[plain->count++].pool = choice;
+}
+
+static void plain_price(struct world *world, struct plain *plain, int pool, int64_t cents)
+{
+    char name[8];
+    snprintf(name, sizeof name, "p%d", pool);
+    plain->cents[pool] = cents;
+    pool_put(world, name, cents, NULL, 0, 0);
+}
+
+static void random_pools_are_chosen_as_by_looking_at_all(void **state)
+{
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        world_teardown(state);
+        world_setup(state);
+        struct world *world = *state;
+        struct prng prng = {seed};
+        struct plain plain = {0};
+        for (int p = 0; p < POOLS; p++) {
+            plain.left[p] = DEVICES;
+            plain_price(world, &plain, p, (int64_t)prng_below(&prng, 4));
+        }
+        world_team(world, "t");
+        for (int step = 0; step < STEPS; step++) {
+            if (plain.count > 0 && prng_below(&prng, 2) == 0)
+                plain_end(world, &plain, prng_below(&prng, plain.count));
+            if (prng_below(&prng, 10) == 0) {
+                int pool = (int)prng_below(&prng, POOLS);
+                plain_price(world, &plain, pool, (int64_t)prng_below(&prng, 4));
+            }
+            plain_submit(world, &plain, &prng, step);
+        }
+    }
+}
+
 static void data_that_can_not_be_are_refused(void **state)
 {
     struct world *world = *state;
@@ -292,6 +378,7 @@ int main(void)
         TEST(a_transfer_costs_the_place_too),
         TEST(other_currencies_come_last),
         TEST(every_pool_says_what_it_is_for_a_job),
+        TEST(random_pools_are_chosen_as_by_looking_at_all),
         TEST(data_that_can_not_be_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
