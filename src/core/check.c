@@ -3,6 +3,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -208,6 +209,11 @@ static int check_idle(const struct core *core, struct error *err)
 }
 
 /* Each job that moves between pools is in the list of those that do, once. */
+static int check_burst(const struct core *core, struct error *err)
+{
+    return burst_check(core) ? 0 : error_set(err, ERR_CORRUPT, "burst budgets are counted wrong");
+}
+
 static int check_spot(const struct core *core, struct error *err)
 {
     size_t moving = 0;
@@ -263,6 +269,8 @@ static int check_lanes(const struct core *core, struct error *err)
         const struct live_team *team = core->waiting.items[t];
         for (size_t i = 0; i < team->lanes.count; i++) {
             const struct live_job *job = team->lanes.items[i]->first;
+            if (team->lanes.items[i]->queued_ms != job->row.queued_ms)
+                return wrong(err, "job", job->row.id, "its lane has another moment for it");
             if (!nofit_check(core, job))
                 return wrong(err, "job", job->row.id, "there is more room than is remembered");
         }
@@ -336,7 +344,7 @@ static int check_shapes(const struct core *core, struct error *err)
         if (!score_check(core, shape) || !gang_room_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
-    if (!idle_check(core))
+    if (!nodes_check(core))
         return error_set(
             err, ERR_CORRUPT, "an idle node is taken for busy, or the other way round");
     if (!mix_check(core))
@@ -417,10 +425,11 @@ int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_lanes(core, err) < 0 || check_idle(core, err) < 0 ||
-        check_timers(core, err) < 0 || check_spot(core, err) < 0 || check_counts(core, err) < 0 ||
-        check_yielding(core, err) < 0 || check_arrays(core, err) < 0 ||
-        check_symbols(core, err) < 0 || check_services(core, err) < 0 ||
-        check_promises(core, err) < 0 || check_allotments(core, err) < 0)
+        check_timers(core, err) < 0 || check_spot(core, err) < 0 || check_burst(core, err) < 0 ||
+        check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
+        check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
+        check_services(core, err) < 0 || check_promises(core, err) < 0 ||
+        check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

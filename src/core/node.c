@@ -134,7 +134,7 @@ static void room_take(
         largest |= room_take_device(node, __builtin_ctzll(devices), milli, sign);
     if (largest && node->row.fractional)
         room_of_devices(node);
-    journal_note(node, sign < 0);
+    journal_note(node);
 }
 
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,

@@ -35,6 +35,7 @@ struct live_pool {
     uint32_t domain_count[LEVELS_MAX]; /* by level */
     VEC(struct live_node *) nodes;     /* ids ascending */
     struct live_job *promised;         /* the job that it has promised a place to, or NULL */
+    int64_t burst_reserved_micro;      /* of its budget, for attempts that run; derived */
 };
 
 struct live_node_label {

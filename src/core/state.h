@@ -81,6 +81,7 @@ struct core {
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */
+    int64_t burst_pools;       /* those with a burst policy */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t stir_version;     /* the same, but for what the journal of nodes has: see nofit.c */
     uint64_t mark;

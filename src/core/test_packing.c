@@ -195,6 +195,29 @@ static void fgd_takes_the_device_that_leaves_no_fragment(void **state)
     core_destroy(bench.core);
 }
 
+/* Typical jobs that differ only in memory are one: of 64 there are 56 of half a device and eight of
+ * 0.9, each with a memory of its own. All of them make 95 %, so a device of which 0.6 are idle has
+ * F = 8/64 * 0.6, and 0.3 when 0.3 are taken: sigmoid(-0.225) = 0.444. Told apart, five of the
+ * eight were typical, and it were sigmoid(5/61 * 0.6 - 0.3) = 0.438. */
+static void fgd_does_not_tell_jobs_apart_by_memory(void **state)
+{
+    (void)state;
+    const struct shape_row one = {.cpu_milli = 1};
+    struct node nodes[] = {node_make("a", 64, 640, 64), node_make("b", 8, 64, 1)};
+    struct bench bench = bench_make("fgd", nodes, 2);
+    struct live_node *b = node_find(bench.core, "p", "b");
+    node_hold(b, &one, 1, 1000, 1, 1);
+    for (int i = 0; i < 64; i++) {
+        bool large = i % 8 == 0;
+        assert_string_equal(put(&bench, 1, large ? i + 2 : 1, large ? 900 : 500).node, "a");
+    }
+    node_hold(b, &one, 1, 1000, 1, -1);
+    node_hold(b, &one, 1, 400, 1, 1);
+    assert_int_equal(score(&bench, "b", 1, 300), 100 - 44);
+    node_hold(b, &one, 1, 400, 1, -1);
+    core_destroy(bench.core);
+}
+
 /* ---- properties of all ------------------------------------------------------------------------
  */
 
@@ -406,6 +429,7 @@ int main(void)
         TEST(gpu_clustering_keeps_sorts_together),
         TEST(first_fit_takes_the_first),
         TEST(fgd_takes_the_device_that_leaves_no_fragment),
+        TEST(fgd_does_not_tell_jobs_apart_by_memory),
         TEST(places_are_determined_and_sound),
         TEST(what_is_out_of_reach_counts_more_where_cpu_is_short),
         TEST(room_for_many_devices_counts_by_who_asks),

@@ -184,18 +184,11 @@ static char *slurm_log_folder(const struct engine *engine, uint64_t job, uint32_
 
 /* ---- forgetting ------------------------------------------------------------------------------ */
 
-/* What is on the shared storage is moved aside, where the trash of this engine empties it. */
+/* Moved aside at once; the trash on the shared storage empties it bit by bit. */
 static int remove_shared(struct slurm *slurm, char *path, struct error *err)
 {
     SCOPED(mem_scope) char *owned = path;
-    SCOPED(strbuf_finish) struct strbuf aside = {0};
-    strbuf_printf(&aside, "%s.gone", owned);
-    if (file_remove_tree(aside.text, err) < 0)
-        return -1;
-    if (rename(owned, aside.text) < 0)
-        return errno == ENOENT ? 0 : error_set_errno(err, "cannot remove %s", owned);
-    (void)slurm;
-    return file_remove_tree(aside.text, err);
+    return trash_put(slurm->shared_trash, owned, err);
 }
 
 static int slurm_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -307,6 +300,7 @@ static void slurm_destroy(struct engine *engine)
     arena_destroy(slurm->next_node_arena);
     arena_destroy(slurm->arena);
     trash_destroy(slurm->trash);
+    trash_destroy(slurm->shared_trash);
     slurm_folder_close(&slurm->folder);
     free(slurm->owner);
     free(slurm->data);
@@ -349,6 +343,8 @@ static void copy_site(struct slurm *slurm, const struct slurm_site *site)
     struct arena *arena = slurm->arena;
     slurm->site = *site;
     slurm->site.endpoint = arena_strdup(arena, site->endpoint);
+    slurm->site.ca_file = arena_strdup(arena, site->ca_file);
+    slurm->site.server_name = arena_strdup(arena, site->server_name);
     slurm->site.cluster = arena_strdup(arena, site->cluster);
     slurm->site.partition = arena_strdup(arena, site->partition);
     slurm->site.account = arena_strdup(arena, site->account);
@@ -384,7 +380,7 @@ static int find_user(
 
 static int open_places(struct slurm *slurm, const struct engine_options *options, struct error *err)
 {
-    SCOPED(strbuf_finish) struct strbuf trash = {0};
+    SCOPED(strbuf_finish) struct strbuf trash = {0}, shared_trash = {0};
     uid_t uid;
     gid_t gid;
     if (find_user(&slurm->site, &uid, &gid, err) < 0 ||
@@ -392,8 +388,10 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
         file_make_dirs(slurm->data, 0700, err) < 0)
         return -1;
     strbuf_printf(&trash, "%s/trash", slurm->data);
+    strbuf_printf(&shared_trash, "%s/trash-%s", slurm->folder.root, slurm->pool);
     slurm->trash = trash_create(slurm->base, trash.text, err);
-    if (!slurm->trash)
+    slurm->shared_trash = slurm->trash ? trash_create(slurm->base, shared_trash.text, err) : NULL;
+    if (!slurm->shared_trash)
         return -1;
     slurm->rest = rest_create(slurm->base, &slurm->site, err);
     return slurm->rest ? slurm_ledger_load(slurm, err) : -1;

@@ -67,6 +67,7 @@ struct slurm {
     struct slurm_folder folder;
     struct rest *rest;
     struct trash *trash;
+    struct trash *shared_trash; /* on the storage that the nodes share */
 
     const struct dialect *dialect; /* NULL: not known yet */
     size_t dialect_tried;

@@ -108,6 +108,15 @@ static struct site *find_site(const struct engines *engines, const char *pool)
     return NULL;
 }
 
+bool engines_site(const struct server *server, const char *pool, struct engine_site *ret_site)
+{
+    const struct site *site = find_site(server->engines, pool);
+    if (!site || !site->engine)
+        return false;
+    engine_site(site->engine, ret_site);
+    return true;
+}
+
 static void copy_labels(
     struct arena *arena, const struct engine_site_node *from, struct label_list *to)
 {
