@@ -9,6 +9,7 @@
 #include "spec/spec.h"
 #include "wire/doc.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -182,6 +183,31 @@ static void forget_all(struct contract *contract)
     free(views);
 }
 
+/* Whether the Kubernetes engine still has a record, which stays as long as the cluster has anything
+ * of its attempt. */
+static bool has_records(const struct contract *contract)
+{
+    char path[4096];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/sites/%s/run", contract->data,
+        contract->manifest.pool.metadata.name);
+    DIR *folder = opendir(path);
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        closedir(folder);
+    return count > 2; /* itself and the one above */
+}
+
+static void let_the_site_clean(struct contract *contract)
+{
+    int64_t until = clock_boot_ms() + PATIENCE_MS;
+    for (int turns = CLEANING_TURNS; turns > 0; turns--)
+        contract_turn(contract);
+    while (has_records(contract) && clock_boot_ms() < until)
+        contract_turn(contract);
+}
+
 int contract_tear_down(void **state)
 {
     struct contract *contract = *state;
@@ -192,8 +218,10 @@ int contract_tear_down(void **state)
     contract_turn(contract);
     forget_all(contract);
     /* A site is told to take away what it has of them. */
-    for (int turns = contract_is_local(contract) ? 1 : CLEANING_TURNS; turns > 0; turns--)
+    if (contract_is_local(contract))
         contract_turn(contract);
+    else
+        let_the_site_clean(contract);
     engine_destroy(contract->engine);
     event_base_free(contract->base);
     if (file_remove_tree(contract->data, &err) < 0)

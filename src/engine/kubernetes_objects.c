@@ -553,10 +553,8 @@ static int check_inputs(
         SCOPED(mem_scope) char *path = path_on_volume(engine, input->folder);
         if (!path && !input->optional)
             return error_set(err, ERR_INVALID,
-                "the input %s is in %.200s, which pods do not see: have the server's data "
-                "directory "
-                "on the volume of the pool's claim, and say in spec.kubernetes.folder where that "
-                "volume is",
+                "pods do not see the input %s: have this server's data directory on the volume of "
+                "the pool's claim, and its place in spec.kubernetes.folder (it is in %.200s)",
                 input->name, input->folder);
     }
     return 0;

@@ -67,6 +67,7 @@ class Cluster:
         self.processes = {}
         self.commands = {}
         self.apiserver_more = []  # options
+        self.node_grace_s = 6  # how long a node may be silent
         self.etcd_port, self.etcd_peer_port, self.port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._make_certificates()
@@ -184,7 +185,7 @@ class Cluster:
             "--bind-address=127.0.0.1", f"--secure-port={free_port()}", f"--cert-dir={self.pki('')}",
             f"--root-ca-file={self.pki('ca.crt')}",
             f"--service-account-private-key-file={self.pki('service-accounts.key')}",
-            "--use-service-account-credentials=true", "--node-monitor-grace-period=6s",
+            "--use-service-account-credentials=true", f"--node-monitor-grace-period={self.node_grace_s}s",
             "--node-monitor-period=1s", "--concurrent-gc-syncs=4"])
         wait_until(lambda: self.find("/api/v1/namespaces/default/serviceaccounts/default"),
                    "the service account of the namespace default")

@@ -1,0 +1,341 @@
+#!/usr/bin/python3
+"""Pods through muster onto a real kube-apiserver, beside the same pods made by kubectl and by curl over connections
+that are kept; what a job costs in requests and in time; and the server with very many pods.
+
+Usage: bench/kube.py [rate] [calls] [delay] [many]
+
+scripts/kube-build has to have built the components. The nodes are objects that no kubelet stands behind: what one
+would do (a pod's status, the end of a deletion) is done here, outside of what is measured. MUSTER_BIN names the
+program (build-release/muster), PODS how many pods a round makes (1000), ROUNDS how many rounds there are (3), ONES how
+often a delay is taken (30), MANY how many pods the server has at once at the end (10000)."""
+import collections
+import concurrent.futures
+import http.client
+import json
+import os
+import queue
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+os.environ.setdefault("MUSTER_BIN", os.path.join(ROOT, "build-release", "muster"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "kube"), os.path.join(ROOT, "tests")]
+
+import manifests  # noqa: E402
+from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
+from muster import Muster  # noqa: E402
+
+PODS = "/api/v1/namespaces/muster/pods"
+COUNT = int(os.environ.get("PODS", "1000"))
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+ONES = int(os.environ.get("ONES", "30"))
+MANY = int(os.environ.get("MANY", "10000"))
+NODES = 100
+CONNECTIONS = 16  # as the engine has at most
+KUBELETS = 6
+LONG_S = 1800
+TICK_HZ = os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """The pods of the namespace as they come and go, with the moments at which that was heard."""
+
+    def __init__(self, site):
+        self.site, self.added, self.there, self.dying = site, [], {}, queue.Queue()
+        version = site.call("GET", PODS + "?limit=1")["metadata"]["resourceVersion"]
+        self.connection = site.connect(timeout_s=LONG_S)
+        self.connection.request("GET", f"{PODS}?watch=1&timeoutSeconds={LONG_S}&resourceVersion={version}")
+        self.stream = self.connection.getresponse()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        for line in self.stream:
+            event = json.loads(line)
+            about = event["object"]["metadata"]
+            if event["type"] == "ADDED":
+                self.added.append(time.monotonic())
+                self.there[about["name"]] = event["object"]
+            elif event["type"] == "DELETED":
+                self.there.pop(about["name"], None)
+            elif about.get("deletionTimestamp"):
+                self.dying.put(about["name"])
+
+    def wait_added(self, count):
+        wait_until(lambda: len(self.added) >= count, f"{count} pods", LONG_S)
+        return self.added[count - 1]
+
+    def forget(self):
+        self.added.clear()
+
+
+class Kubelets:
+    """Ends pods that are deleted, and says that pods run, over connections that are kept."""
+
+    def __init__(self, site, watch):
+        self.site, self.watch, self.local = site, watch, threading.local()
+        for _ in range(KUBELETS):
+            threading.Thread(target=self._finish, daemon=True).start()
+
+    def ask(self, method, path, body=None, kind="application/json"):
+        if not hasattr(self.local, "connection"):
+            self.local.connection = self.site.connect(timeout_s=LONG_S)
+        for _ in range(2):  # a connection that was idle may have been closed
+            try:
+                self.local.connection.request(method, path, body and json.dumps(body), {"Content-Type": kind})
+                answer = self.local.connection.getresponse()
+                answer.read()
+                return answer.status
+            except (http.client.HTTPException, OSError):
+                self.local.connection.close()
+        return 0
+
+    def _finish(self):
+        while True:
+            self.ask("DELETE", f"{PODS}/{self.watch.dying.get()}?gracePeriodSeconds=0")
+
+    def run(self, names):
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        status = {"status": {"phase": "Running", "podIP": "127.0.0.1", "startTime": now, "containerStatuses": [{
+            "name": "job", "ready": True, "restartCount": 0, "image": "x", "imageID": "x",
+            "state": {"running": {"startedAt": now}}}]}}
+        with concurrent.futures.ThreadPoolExecutor(KUBELETS) as pool:
+            list(pool.map(lambda name: self.ask("PATCH", f"{PODS}/{name}/status", status,
+                                                "application/strategic-merge-patch+json"), names))
+
+
+class World:
+    def __init__(self, folder, components, audit):
+        self.folder = folder
+        self.site = Cluster(os.path.join(folder, "cluster"), components)
+        self.site.node_grace_s = 100000  # nobody speaks for them
+        self.audit = os.path.join(folder, "audit.log")
+        if audit:
+            policy = os.path.join(folder, "audit.yaml")
+            with open(policy, "w", encoding="ascii") as text:
+                text.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n"
+                           "rules: [{level: Metadata}]\n")
+            self.site.apiserver_more = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit}"]
+        self.site.start()
+        self.site.apply_file(os.path.join(MANIFESTS, "engine.yaml"), "muster")
+        wait_until(lambda: self.site.find("/api/v1/namespaces/muster/serviceaccounts/default"), "the namespace")
+        for number in range(NODES):
+            self.site.make_node(f"node-{number:03d}", cpu="64", memory="512Gi")
+        self.watch = Watch(self.site)
+        self.kubelets = Kubelets(self.site, self.watch)
+        token = os.path.join(folder, "token")
+        with open(token, "w", encoding="ascii") as text:
+            text.write(self.site.token_for("muster", "muster-engine", 7200))
+        self.kubeconfig = self.site.write_kubeconfig("engine", {"tokenFile": token}, namespace="muster")
+        self.muster = Muster(os.path.join(folder, "data"))
+        self.muster.start()
+        self.muster.apply(manifests.team(), manifests.manifest("Pool", "cluster", {
+            "engine": "kubernetes", "kubernetes": {"kubeconfig": self.kubeconfig, "namespace": "muster",
+                                                   "place": "muster", "image": "busybox"}}))
+        self.muster.wait_for(lambda: len(self.muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES,
+                             "the nodes", 120)
+
+    def close(self):
+        self.muster.teardown()
+        self.site.stop()
+
+    def submit(self, name, count):
+        """The names of the job, or of the elements of an array."""
+        spec = {"array": {"count": count}} if count > 1 else {}
+        self.muster.submit(manifests.job(
+            name, "sleep 600", placement={"pool": "cluster"}, grace="1s",
+            resources={"cpu": 0.1, "memory": "16Mi", "disk": "0"}, **spec))
+        return [f"{name}[{index}]" for index in range(count)] if count > 1 else [name]
+
+    def clear(self):
+        wait_until(lambda: not self.watch.there, "the pods to go", LONG_S)
+        wait_until(lambda: not self.site.items("/api/v1/namespaces/muster/services?limit=1"), "the services to go",
+                   LONG_S)
+        self.watch.forget()
+
+    def cancel(self, names):
+        for first in range(0, len(names), 500):
+            self.muster.cli("cancel", "--team", manifests.TEAM, *names[first:first + 500], timeout_s=LONG_S)
+        self.clear()
+
+
+def alike(pods):
+    """What is to be made again of pods that muster made, without their owners."""
+    made = []
+    for number, pod in enumerate(pods):
+        about = pod["metadata"]
+        made.append({"apiVersion": "v1", "kind": "Pod", "spec": pod["spec"], "metadata": {
+            "name": f"alike-{number}", "namespace": "muster", "labels": {
+                **about["labels"], "muster.dev/owner": "somebody"}}})
+    return made
+
+
+def through_muster(world, name, count):
+    began = time.monotonic()
+    names = world.submit(name, count)
+    took = world.watch.wait_added(count) - began
+    return names, count / took
+
+
+def delete_all(world):
+    world.site.call("DELETE", PODS + "?gracePeriodSeconds=0")
+    world.clear()
+
+
+def with_kubectl(world, pods):
+    path = os.path.join(world.folder, "pods.json")
+    with open(path, "w", encoding="ascii") as text:
+        json.dump({"apiVersion": "v1", "kind": "List", "items": pods}, text)
+    began = time.monotonic()
+    subprocess.run(["kubectl", "--kubeconfig", world.site.kubeconfig_of("admin"), "create", "-f", path,
+                    "--validate=false"], check=True, stdout=subprocess.DEVNULL)
+    took = world.watch.wait_added(len(pods)) - began
+    delete_all(world)
+    return len(pods) / took
+
+
+def with_curl(world, pods):
+    path = os.path.join(world.folder, "curl")
+    pki = world.site.pki
+    common = (f'url = "{world.site.url}{PODS}"\nrequest = "POST"\nheader = "Content-Type: application/json"\n'
+              f'cacert = "{pki("ca.crt")}"\ncert = "{pki("admin.crt")}"\nkey = "{pki("admin.key")}"\n'
+              'output = "/dev/null"\nhttp1.1\n')
+    with open(path, "w", encoding="ascii") as text:
+        for number, pod in enumerate(pods):
+            if number:
+                text.write("next\n")
+            with open(f"{path}-{number}", "w", encoding="ascii") as one:
+                json.dump(pod, one)
+            text.write(f'{common}data-binary = "@{path}-{number}"\n')
+    began = time.monotonic()
+    subprocess.run(["curl", "-s", "--parallel", "--parallel-max", str(CONNECTIONS), "-K", path], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    took = world.watch.wait_added(len(pods)) - began
+    delete_all(world)
+    return len(pods) / took
+
+
+def rate(world):
+    figures = collections.defaultdict(list)
+    for number in range(ROUNDS):
+        names, speed = through_muster(world, f"rate-{number}", COUNT)
+        figures["muster"].append(speed)
+        pods = alike(world.watch.there.values())
+        world.cancel(names)
+        figures["kubectl create"].append(with_kubectl(world, pods))
+        figures[f"curl, {CONNECTIONS} connections"].append(with_curl(world, pods))
+    for name, speeds in figures.items():
+        print(f"rate: {name}: {statistics.median(speeds):.0f} pods/s "
+              f"({min(speeds):.0f} to {max(speeds):.0f}, {COUNT} pods)", flush=True)
+
+
+def delay(world):
+    """From a request for one job, or for its pod, until a watcher hears of the pod."""
+    times = collections.defaultdict(list)
+    connection = world.site.connect()
+    for number in range(ONES):
+        began = time.monotonic()
+        names = world.submit(f"one-{number}", 1)
+        times["muster"].append(world.watch.wait_added(1) - began)
+        pod, = alike(world.watch.there.values())
+        world.cancel(names)
+        began = time.monotonic()
+        connection.request("POST", PODS, json.dumps(pod), {"Content-Type": "application/json"})
+        connection.getresponse().read()
+        times["POST"].append(world.watch.wait_added(1) - began)
+        delete_all(world)
+    for name, values in times.items():
+        print(f"delay: {name}: median {statistics.median(values) * 1000:.1f} ms, most "
+              f"{max(values) * 1000:.1f} ms", flush=True)
+
+
+def calls(world):
+    """Requests of the engine's account for one job after the other, watches and lists apart."""
+    def count():
+        seen = collections.Counter()
+        with open(world.audit, encoding="utf-8") as lines:
+            for line in lines:
+                event = json.loads(line)
+                what = event.get("objectRef", {})
+                if event["user"]["username"].endswith(":muster-engine") and event["verb"] not in ("watch", "list"):
+                    name = what.get("resource", "?") + ("/" + what["subresource"] if "subresource" in what else "")
+                    seen[f"{event['verb']} {name}"] += 1
+        return seen
+
+    def one(name):
+        names = world.submit(name, 1)
+        world.watch.wait_added(1)
+        pod, = world.watch.there
+        world.kubelets.run([pod])
+        world.site.end_pod("muster", pod)
+        world.muster.wait_ended(f"{manifests.TEAM}:{names[0]}")
+        world.clear()
+    one("first")
+    before = count()
+    for number in range(10):
+        one(f"call-{number}")
+    for what, total in sorted((count() - before).items()):
+        print(f"calls: {what}: {total / 10:.1f} a job", flush=True)
+
+
+def processor_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as text:
+        fields = text.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK_HZ
+
+
+def memory_mib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as text:
+        return int(text.read().split("VmRSS:")[1].split()[0]) / 1024
+
+
+def many(world):
+    pid = world.muster.process.pid
+    first = memory_mib(pid)
+
+    def say(what, began, used):
+        print(f"many: {what}: {time.monotonic() - began:.1f} s, {processor_s(pid) - used:.1f} s of the server's "
+              f"processor time, {memory_mib(pid):.0f} MiB (before: {first:.0f})", flush=True)
+    began, used = time.monotonic(), processor_s(pid)
+    names = world.submit("many", MANY)
+    world.watch.wait_added(MANY)
+    say(f"{MANY} pods made", began, used)
+    began, used = time.monotonic(), processor_s(pid)
+    world.kubelets.run(list(world.watch.there))
+    time.sleep(10)  # the last of it is told
+    say("said to run", began, used)
+    began, used = time.monotonic(), processor_s(pid)
+    time.sleep(30)
+    say("nothing happens", began, used)
+    began, used = time.monotonic(), processor_s(pid)
+    world.cancel(names)
+    say("cancelled and gone", began, used)
+
+
+SECTIONS = {"rate": rate, "delay": delay, "calls": calls, "many": many}
+
+
+def main():
+    names = sys.argv[1:] or list(SECTIONS)
+    if not set(names) <= set(SECTIONS):
+        sys.exit(f"sections: {' '.join(SECTIONS)}")
+    components = subprocess.run([os.path.join(ROOT, "scripts", "kube-build")], check=True, text=True,
+                                stdout=subprocess.PIPE).stdout.strip()
+    for audit in (False, True):
+        chosen = [name for name in names if (name == "calls") == audit]
+        if not chosen:
+            continue
+        with tempfile.TemporaryDirectory(prefix="muster-kube-bench-") as folder:
+            world = World(folder, components, audit)
+            try:
+                for name in chosen:
+                    SECTIONS[name](world)
+            finally:
+                world.close()
+
+
+if __name__ == "__main__":
+    main()
