@@ -3,6 +3,7 @@
 #include "core/job.h"
 #include "core/packing.h"
 #include "core/packing_balance.h"
+#include "core/packing_take.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -419,6 +420,61 @@ static void devices_and_cpu_run_out_together(void **state)
     }
 }
 
+static int32_t draw(struct prng *prng, int32_t most_bits)
+{
+    return (int32_t)prng_below(prng, UINT64_C(1) << prng_below(prng, (uint64_t)most_bits + 1));
+}
+
+/* As reach_make and the tables make them, up to their limits. */
+static void reach_draw(struct prng *prng, struct reach *ret)
+{
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        ret->cpu[i] = draw(prng, 28);
+        ret->memory[i] = draw(prng, 28);
+    }
+}
+
+static void out_of_reach_is_the_same_side_by_side(void **state)
+{
+    struct prng prng = {23};
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct balance balance = {0};
+        struct reach has, asks;
+        reach_draw(&prng, &has);
+        reach_draw(&prng, &asks);
+        for (int k = 0; k < BALANCE_STEPS; k++)
+            balance.weights.reach[k] = draw(&prng, 13);
+        int32_t value = draw(&prng, 23);
+        assert_int_equal(balance_stranded_one(&balance, &has, &asks, value),
+            balance_stranded(&balance, &has, &asks, 1, value));
+    }
+}
+
+static void worth_is_the_least_of_all_lines(void **state)
+{
+    struct prng prng = {29};
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct view view = {0};
+        int32_t cost[VALUE_LINES], half = INT32_MAX, quarter = INT32_MAX;
+        for (int k = 0; k < VALUE_LINES; k++) {
+            view.sums[k] = draw(&prng, 22);
+            view.rest[k] = draw(&prng, 28);
+            cost[k] = draw(&prng, 28);
+            int32_t left = view.rest[k] - cost[k];
+            half = (int32_t)least(half, view.sums[k] + (left >> 1));
+            quarter = (int32_t)least(quarter, view.sums[k] + (left >> 2));
+        }
+        struct rest rest;
+        rest_after(&view, cost, &rest);
+        struct worth worth = worth_of(&LANES8(view.sums), &rest);
+        assert_int_equal(worth.half, half);
+        assert_int_equal(worth.quarter, quarter);
+        assert_int_equal(worth.bare, view.sums[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +493,8 @@ int main(void)
         TEST(devices_and_cpu_run_out_together),
         TEST(the_default_does_not_go_by_names),
         TEST(what_was_learnt_survives_loading),
+        TEST(out_of_reach_is_the_same_side_by_side),
+        TEST(worth_is_the_least_of_all_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
