@@ -127,6 +127,19 @@ static size_t place_checked(struct place *place, size_t times)
     return same;
 }
 
+/* Who is where: the same of two programs that decide alike. */
+static uint64_t place_digest(const struct place *place)
+{
+    uint64_t digest = 0;
+    for (size_t i = 0; i < place->count; i++) {
+        const struct held *held = &place->held[i];
+        uint64_t where = held->node ? 1 + (uint64_t)held->node->ordinal : 0;
+        digest = (digest ^ where ^ held->devices << 32) * 0x9e3779b97f4a7c15u;
+        digest ^= digest >> 29;
+    }
+    return digest;
+}
+
 static void place_close(struct place *place)
 {
     free(place->jobs);
@@ -141,16 +154,18 @@ int bench_place(const char *mix, int64_t nodes, int64_t checked)
     int64_t begin_ns = bench_clock_ns();
     place_fill(&place);
     double fill_s = (double)(bench_clock_ns() - begin_ns) / 1e9;
+    uint64_t filled = place_digest(&place);
     begin_ns = bench_clock_ns();
     size_t changed = place_change(&place, place.count);
     double change_s = (double)(bench_clock_ns() - begin_ns) / 1e9;
+    uint64_t digest = filled ^ place_digest(&place);
     size_t same = place_checked(&place, (size_t)checked);
     printf("{\"mix\": \"%s\", \"shapes\": %zu, \"nodes\": %lld, \"arrived\": %zu, \"placed\": %zu, "
            "\"fill_per_s\": %.0f, \"changed\": %zu, \"change_per_s\": %.0f, \"checked\": %lld, "
-           "\"as_plain\": %zu}\n",
+           "\"as_plain\": %zu, \"digest\": \"%016llx\"}\n",
         mix, place.bench.mix.shapes.count, (long long)nodes, place.count, place.placed,
         (double)place.placed / fill_s, changed, (double)changed / change_s, (long long)checked,
-        same);
+        same, (unsigned long long)digest);
     place_close(&place);
     return (int64_t)same == checked ? 0 : 1;
 }

@@ -14,6 +14,7 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -63,6 +64,8 @@ SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
+AuthAltTypes=auth/jwt
+AuthAltParameters=jwt_key={folder}/jwt.key
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
@@ -188,6 +191,46 @@ class Proxy:
         self.thread.join()
 
 
+class TlsProxy:
+    """What sites put before slurmrestd, which speaks no TLS."""
+
+    def __init__(self, folder, upstream):
+        self.upstream = upstream
+        self.certificate = f"{folder}/cert.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=slurm.test",
+                        "-addext", "subjectAltName=DNS:slurm.test", "-keyout", f"{folder}/key.pem",
+                        "-out", self.certificate], check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(self.certificate, f"{folder}/key.pem")
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listening.accept()
+                threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        with contextlib.suppress(OSError), \
+                self.context.wrap_socket(connection, server_side=True) as client, \
+                socket.socket(socket.AF_UNIX) as upstream:
+            upstream.connect(self.upstream)
+            reader, answers = client.makefile("rb"), upstream.makefile("rb")
+            while request := Proxy.read_message(reader):
+                upstream.sendall(request)
+                answer = Proxy.read_message(answers)
+                if not answer:
+                    return
+                client.sendall(answer)
+
+    def close(self):
+        self.listening.shutdown(socket.SHUT_RDWR)
+        self.listening.close()
+
+
 class Slurm:
     def __init__(self, folder, nodes=NODES):
         self.folder = str(folder)
@@ -254,6 +297,8 @@ class Slurm:
                                      nodes="\n".join(nodes)))
         with open(f"{self.folder}/gres.conf", "w", encoding="utf-8") as text:
             text.write("\n".join(self.make_gpus()) + "\n")
+        with open(f"{self.folder}/jwt.key", "wb", opener=lambda *a: os.open(*a, 0o600)) as key:
+            key.write(os.urandom(32))
         with open(f"{self.folder}/cgroup.conf", "w", encoding="utf-8") as text:
             text.write("CgroupAutomount=no\n")
 
@@ -274,6 +319,18 @@ class Slurm:
 
     def start_node(self, name):
         self.spawn(f"slurmd-{name}", "slurmd", "-D", "-N", name)
+
+    def start_token_rest(self):
+        """A second slurmrestd, which wants tokens; returns its socket."""
+        path = f"{self.folder}/rest/tokens"
+        self.spawn("slurmrestd-tokens", "env", "SLURM_JWT=daemon", "slurmrestd", "-a", "rest_auth/jwt", "-s", "openapi/v0.0.38",
+                   f"unix:{path}", user=USER)
+        wait_until("the start of slurmrestd", lambda: os.path.exists(path))
+        return path
+
+    def token(self):
+        """A JSON Web Token as its owner would get it."""
+        return self.run("scontrol", "token", f"username={USER}")
 
     def start_rest(self):
         with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,9 @@
 """Secondary scoring: the light answer goes out at once, the heavy one's verdict is recorded later."""
 import glob
+import http.server
 import json
 import os
+import re
 import threading
 
 from gateway import Replica, key, service
@@ -137,3 +139,95 @@ def test_a_gateway_that_ends_gives_up_what_is_under_way(gateway, tmp_path):
     wait_until(lambda: two.requests, COMMAND_S, "the question")
     assert gateway.stop() == 0
     over.set()
+
+
+class Judge:
+    """Takes what is posted, and answers as it is told."""
+
+    def __init__(self, *statuses):
+        self.posts, self.statuses, self.lock = [], list(statuses), threading.Lock()
+        self.go = threading.Event()
+        self.go.set()
+        judge = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with judge.lock:
+                    judge.posts.append((self.path, self.headers, body))
+                    status = judge.statuses.pop(0) if judge.statuses else 204
+                judge.go.wait(COMMAND_S)
+                self.send_response(status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/verdicts?of=light"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self):
+        self.go.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def posted(gateway, name):
+    text = gateway.control("GET", "/metrics").text
+    return int(re.search(rf"^muster_gateway_secondary_{name} (\d+)$", text, re.M).group(1))
+
+
+def test_a_verdict_is_posted_as_it_is_recorded(gateway, tmp_path):
+    one, two, judge = Replica(tmp_path, answers("light")), Replica(tmp_path, answers("heavy")), Judge()
+    gateway.put(light(one, post={"url": judge.url}), service(two, route="heavy"))
+    assert gateway.infer("light", BODY, headers={"X-Request-ID": "one"}).status == 200
+    record, = verdicts(gateway, 1)
+    wait_until(lambda: posted(gateway, "posted_total") == 1, COMMAND_S, "the post")
+    (path, headers, body), = judge.posts
+    assert path == "/verdicts?of=light" and headers["Content-Type"] == "application/json"
+    assert body == {"service": "vision/light", **record}
+    assert "ann@mail.example" not in json.dumps(body) and headers["X-Muster-Post"]
+    judge.stop()
+
+
+def test_what_is_not_taken_is_posted_again_a_bounded_number_of_times(gateway, tmp_path):
+    one, two = Replica(tmp_path, answers("light")), Replica(tmp_path, answers("heavy"))
+    judge = Judge(503, 204, 404, 500, 500)
+    for retries, name, count in ((3, "posted_total", 1), (3, "post_refused_total", 1), (1, "post_unreached_total", 1)):
+        gateway.put(light(one, post={"url": judge.url, "retries": retries}), service(two, route="heavy"))
+        assert gateway.infer("light", BODY).status == 200
+        wait_until(lambda: posted(gateway, name) == count, COMMAND_S, name)
+    names = [headers["X-Muster-Post"] for _, headers, _ in judge.posts]
+    assert len(names) == 5 and names[0] == names[1] and names[3] == names[4] and len(set(names)) == 3
+    assert posted(gateway, "post_retried_total") == 2
+    judge.stop()
+    gateway.put(light(one, post={"url": judge.url, "retries": 0}), service(two, route="heavy"))
+    assert gateway.infer("light", BODY).status == 200
+    wait_until(lambda: posted(gateway, "post_unreached_total") == 2, COMMAND_S, "no connection")
+
+
+def test_one_that_hangs_delays_no_client_and_bounds_hold(gateway, tmp_path):
+    one, two, judge = Replica(tmp_path, answers("light")), Replica(tmp_path, answers("heavy")), Judge()
+    judge.go.clear()
+    gateway.put(light(one, queue=1000, concurrency=8, post={"url": judge.url, "timeout": "60s"}),
+                service(two, route="heavy"))
+    for _ in range(150):
+        assert gateway.infer("light", BODY).status == 200
+    verdicts(gateway, 150)
+    wait_until(lambda: posted(gateway, "post_dropped_total") == 150 - 128, COMMAND_S, "the rest to be dropped")
+    assert posted(gateway, "posts") == 128 and len(judge.posts) <= 4
+    assert gateway.stop() == 0
+    judge.stop()
+
+
+def test_only_numeric_http_addresses_are_taken(gateway, tmp_path):
+    one = Replica(tmp_path, answers("light"))
+    for url in ("unix:/run/muster.sock", "http://judge.example/", "https://127.0.0.1/", "http://127.0.0.1:x/",
+                "http://127.0.0.1:1/a b", "http://user@127.0.0.1:1/", "http://127.0.0.1:1?x", "ftp://127.0.0.1/"):
+        answer = gateway.control("PUT", "/routes", json.dumps(
+            {"generation": 99, "keys": [], "teams": [], "services": [light(one, post={"url": url})]}))
+        assert answer.status in (400, 422) and "numeric address" in answer.text, (url, answer)
+    for url in ("http://127.0.0.1", "http://[::1]:9000/x/y?z=1", "http://10.0.0.9:9000/"):
+        gateway.put(light(one, post={"url": url}))

@@ -1,4 +1,5 @@
-"""Quiet hours: in them replicas get other resources, and no request is dropped when they begin or end."""
+"""Quiet services, by the hour or by their load: replicas get other resources, and no request is dropped when that
+begins or ends."""
 import datetime
 
 import pytest
@@ -71,6 +72,48 @@ def test_hours_begin_by_themselves_and_no_request_is_dropped(served):  # noqa: F
     settled(served, "1")
     load.end()
     assert status(served)["quiet"]["holds"]
+
+
+def little(**more):
+    return {"load": {"below": 2, "for": "4s", "above": 4}, "resources": {"cpu": 1, "memory": "64Mi"},
+            "env": {"QUIET": "yes"}, **more}
+
+
+def explained(site):
+    return site.cli("explain", "service", f"{TEAM}/digits").stdout
+
+
+@pytest.mark.limit_s(200)
+def test_where_little_is_asked_replicas_are_cheaper_until_more_is(served):  # noqa: F811
+    served.apply(answering(quiet=little(), rollout={"strategy": "canary"}, **BUSY))
+    before, = ready(served)
+    said(served)
+    assert str(made_of(served, before)[0]) == "2" and not status(served)["quiet"]["holds"]
+    assert "quiet once they are below 2.00 for 4s" in explained(served)
+    # Nobody asks any more.
+    settled(served, "1")
+    found = status(served)["quiet"]
+    assert found["holds"] and found["load"]["holds"] and found["load"]["requestsPerSecondMicro"] < 2000000
+    assert "little is asked" in explained(served) and "busy from 4.00" in explained(served)
+    assert str(made_of(served, replicas(served)[0])[1]) == "yes"
+    # A server that starts anew leaves it so: the same replica answers.
+    quiet, revision = replicas(served)[0]["id"], status(served)["revision"]
+    served.restart()
+    served.wait_for(lambda: "load" in status(served)["quiet"], "the load to be known")
+    assert status(served)["quiet"]["holds"]
+    again, = ready(served)
+    assert (again["id"], status(served)["revision"]) == (quiet, revision)
+    # More is asked, without a break.
+    load = Load(served, clients=2)
+    settled(served, "2")
+    load.end()
+    assert not status(served)["quiet"]["load"]["holds"]
+
+
+def test_a_load_that_contradicts_itself_is_refused(served):  # noqa: F811
+    for fields, path in (({"below": 2, "above": 1}, "above"), ({"below": -1}, "below"), ({"for": "0s"}, "for")):
+        answer = served.api("POST", "/v1/apply", {"objects": [answering(quiet={"load": fields})]})
+        assert answer.status == 422 and f"spec.quiet.load.{path}" in answer.json["detail"], answer
 
 
 def test_what_is_no_time_is_refused(served):  # noqa: F811

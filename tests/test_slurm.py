@@ -1,11 +1,14 @@
 """Jobs on a real Slurm: started in a folder of its own, with nodes that are slurmd's on this machine."""
+import contextlib
 import json
 import os
 import subprocess
+import tempfile
 
 import pytest
 
 import manifests
+from registry import make_version
 import slurm as slurm_module
 from muster import ROOT, Muster
 
@@ -26,13 +29,11 @@ COUNTS = "echo run >> $MUSTER_CHECKPOINT_DIR/runs; echo runs: $(wc -l < $MUSTER_
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    # Short: paths of Unix sockets have 107 bytes at most.
-    folder = tmp_path_factory.mktemp("s")
-    for parent in list(folder.parents)[:3]:
-        if os.stat(parent).st_uid == os.geteuid() and str(parent) != "/tmp":
-            os.chmod(parent, 0o755)
-    with slurm_module.cluster(folder) as slurm:
+def cluster():
+    # Not below pytest's own folder, which every run closes to all other users; and short: paths of
+    # Unix sockets have 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="muster-slurm-") as folder, \
+            slurm_module.cluster(folder) as slurm:
         yield slurm
 
 
@@ -208,3 +209,109 @@ def test_what_slurm_refuses_is_said_in_its_words(site, cluster):
     reference = site.submit(job("lost", "echo never", placement={"pool": "elsewhere"}))
     attempt = ended(site, reference, "failed")["attemptList"][0]
     assert attempt["reason"] == "start-failed" and "partition" in attempt["detail"].lower()
+
+
+def test_what_a_job_reads_is_brought_to_the_cluster(site, cluster):
+    site.apply(manifests.dataset("rows"))
+    make_version(site, "dataset", "rows", {"a.csv": "1,2,3\n", "b.csv": "4\n"})
+    reads = job("reads", "cat $MUSTER_INPUT_ROWS/a.csv $MUSTER_INPUT_ROWS/b.csv; "
+                "echo no > $MUSTER_INPUT_ROWS/a.csv; echo in $MUSTER_INPUT_ROWS; ls /inputs/rows/",
+                inputs=[{"name": "rows", "dataset": "rows"}])
+    references = [site.submit({**reads, "metadata": {**reads["metadata"], "name": f"reads{i}"}})
+                  for i in range(2)]
+    for reference in references:
+        ended(site, reference)
+        log = site.logs(reference)
+        assert "1,2,3\n4\n" in log and cluster.shared in log and "b.csv" in log
+        assert "ermission denied" in log, "what is read by many is written by nobody"
+
+
+@contextlib.contextmanager
+def server(tmp_path):
+    muster = Muster(tmp_path / "data")
+    try:
+        muster.start()
+        yield muster
+    finally:
+        muster.teardown()
+        print(muster.log())
+
+
+def test_explain_says_what_the_site_says(site, cluster):
+    cluster.api("stop")
+    reference = site.submit(job("patient", "echo hello"))
+    site.wait_job(reference, "starting")
+
+    def waits_there():
+        words = site.call("GET", f"/v1/jobs/{reference}/explain")["words"]
+        return "Its site does not have it yet: " in " ".join(words)
+    site.wait_for(waits_there, "an explanation")
+    cluster.api("pass")
+    ended(site, reference)
+
+
+def test_a_pool_that_places_gets_the_nodes_it_chose(cluster, tmp_path):
+    with server(tmp_path) as muster:
+        muster.apply(manifests.team(), cluster.pool(place="muster"))
+        wait_nodes(muster, cluster, len(cluster.nodes))
+        script = "echo $RANK is on $SLURMD_NODENAME; sleep 1"
+        gangs = [muster.submit(job(f"gang{i}", script, gang={"size": 2}, resources={"cpu": 3}))
+                 for i in range(2)]
+        taken = []
+        for reference in gangs:
+            ended(muster, reference)
+            placements = last_attempt(muster, reference)["placements"]
+            chosen = {rank: placement["node"].removeprefix("cluster/") for placement in placements
+                      for rank in range(placement["firstRank"],
+                                        placement["firstRank"] + placement["ranks"])}
+            log = muster.logs(reference)
+            for rank, node in chosen.items():
+                assert f"{rank} is on {node}\n" in log
+            taken += chosen.values()
+        assert sorted(taken) == cluster.nodes
+
+
+def replace(path, text):
+    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").rename(path)
+
+
+def test_over_tls_with_a_token_that_is_renewed(cluster, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(cluster.token())
+    tls = slurm_module.TlsProxy(tmp_path, cluster.start_token_rest())
+    pool = cluster.pool(endpoint=f"https://127.0.0.1:{tls.port}", caFile=tls.certificate,
+                        serverName="slurm.test", tokenFile=str(token))
+    with server(tmp_path) as muster:
+        muster.apply(manifests.team(), pool)
+        wait_nodes(muster, cluster, len(cluster.nodes))
+        ended(muster, muster.submit(job("before", "echo before")))
+        replace(token, "SLURM_JWT=of.nobody.known\n")
+        said = muster.wait_for(lambda: not pool_site(muster)["answers"] and pool_site(muster)["text"],
+                               "a token that is refused")
+        assert "HTTP status" in said, said
+        waiting = muster.submit(job("waits", "echo after"))
+        replace(token, cluster.token())
+        ended(muster, waiting)
+        assert "after" in muster.logs(waiting)
+    tls.close()
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"serverName": "other.test"}, "certificate"),
+    ({"caFile": "/etc/ssl/certs/ca-certificates.crt"}, "certificate"),
+])
+def test_an_endpoint_that_is_somebody_else_is_told_nothing(cluster, tmp_path, change, said):
+    token = tmp_path / "token"
+    token.write_text(cluster.token())
+    tls = slurm_module.TlsProxy(tmp_path, cluster.rest_socket)
+    with server(tmp_path) as muster:
+        muster.apply(manifests.team(), cluster.pool(**{
+            "endpoint": f"https://127.0.0.1:{tls.port}", "caFile": tls.certificate,
+            "serverName": "slurm.test", "tokenFile": str(token), **change}))
+        muster.wait_for(lambda: said in pool_site(muster)["text"], "a refusal of the certificate")
+    tls.close()
+
+
+def pool_site(muster):
+    return muster.call("GET", "/v1/pools/cluster")["status"]["site"]

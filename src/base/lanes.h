@@ -18,3 +18,20 @@
 #define LANES
 #endif
 #define LANES_PART static inline __attribute__((always_inline))
+
+/* Eight or four numbers side by side, wherever they lie: what a compiler is to keep in one register
+ * and not to unroll. Eight are handed on by address alone, for by value they would need AVX in
+ * functions that are compiled without. */
+typedef int32_t lanes8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t lanes4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef int64_t words4 __attribute__((vector_size(32), aligned(8), may_alias));
+#define LANES8(at) (*(const lanes8 *)(at))
+#define LANES4(at) (*(const lanes4 *)(at))
+#define WORDS4(at) (*(const words4 *)(at))
+
+/* The less of each pair. */
+LANES_PART void lanes8_least(const lanes8 *a, const lanes8 *b, lanes8 *ret)
+{
+    lanes8 less = *a < *b;
+    *ret = (*a & less) | (*b & ~less);
+}

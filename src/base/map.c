@@ -69,6 +69,19 @@ void idmap_finish(struct idmap *map)
     *map = (struct idmap){0};
 }
 
+void idmap_clear(struct idmap *map)
+{
+    enum { SLOTS_KEPT = 64 };
+    if (map->count == 0)
+        return;
+    if (map->capacity > SLOTS_KEPT) {
+        idmap_finish(map);
+        return;
+    }
+    memset(map->slots, 0, map->capacity * sizeof *map->slots);
+    map->count = 0;
+}
+
 static size_t idmap_find(const struct idmap *map, uint64_t key)
 {
     size_t mask = map->capacity - 1;

@@ -15,6 +15,8 @@ struct idmap {
 
 /* Frees the slots, not the values, and leaves an empty map. */
 void idmap_finish(struct idmap *map);
+/* Takes all keys out; the slots of a map that never had many stay. */
+void idmap_clear(struct idmap *map);
 /* The value of key, or NULL. */
 void *idmap_get(const struct idmap *map, uint64_t key);
 /* Sets or replaces; value is not NULL. */

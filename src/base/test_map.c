@@ -49,6 +49,10 @@ static void check_idmap(uint64_t seed)
     }
     for (uint64_t n = 0; n < KEYS; n++)
         assert_ptr_equal(idmap_get(&map, nth_key(seed, n)), model[n]);
+    idmap_clear(&map);
+    assert_int_equal(map.count, 0);
+    for (uint64_t n = 0; n < KEYS; n++)
+        assert_null(idmap_get(&map, nth_key(seed, n)));
     idmap_finish(&map);
 }
 

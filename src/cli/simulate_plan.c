@@ -322,6 +322,11 @@ int simulate_plan_run(const struct simulate_plan *plan, uint64_t seed,
         .cluster_milli = trace_cluster_accelerator_milli(&plan->cluster),
         .steady = plan->steady};
     struct run_options run = plan->run;
+    SCOPED(trace_cluster_finish) struct trace_cluster shuffled = {0};
+    if (run.mode == RUN_ARRIVALS) { /* what ties leave open goes by the order of nodes */
+        trace_cluster_shuffle(&plan->cluster, seed, &shuffled);
+        run.cluster = &shuffled;
+    }
     run.seed = seed;
     run.observer = *observer;
     run.model = plan->model->create(&plan->speeds, err);

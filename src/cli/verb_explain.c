@@ -68,6 +68,8 @@ static void show_service(struct cli *cli, const struct doc *service, struct strb
         view_text(service, "metadata.name"), state ? state : "there");
     for (const struct doc *one = words ? words->first : NULL; one; one = one->next)
         view_append_line(cli, out, "", one->text, NULL);
+    if (view_text(service, "status.quiet.why"))
+        view_append_line(cli, out, "Quiet: ", view_text(service, "status.quiet.why"), NULL);
     if (view_text(service, "status.rollout"))
         view_append_line(cli, out, "Rollout: ", view_text(service, "status.rollout"), NULL);
     if (!words)

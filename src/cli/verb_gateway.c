@@ -2,12 +2,16 @@
 #include "cli/serve.h"
 #include "cli/verbs.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/quantity.h"
 #include "cli/paths.h"
 #include "gateway/gateway.h"
 
 #include <string.h>
+#include <sys/stat.h>
+
+enum { SECRET_BYTES_MAX = 4096, CACHE_WAIT_MS_MAX = 10000 };
 
 static const struct option_spec options[] = {
     {"data", 'D', OPTION_TEXT, "DIR", "the server's data directory", NULL, "MUSTER_DATA"},
@@ -20,6 +24,14 @@ static const struct option_spec options[] = {
         "of one address at one worker; no limit by default"},
     {"cache-bytes", 0, OPTION_NUMBER, "BYTES",
         "of all answers that are kept to be given again; 268435456 by default"},
+    {"cache-redis", 0, OPTION_TEXT, "ADDRESS",
+        "keep answers of services with `cache.shared` for other gateways too, in Redis or Valkey: "
+        "unix:/PATH or redis://ADDRESS:PORT"},
+    {"cache-secret", 0, OPTION_TEXT, "FILE",
+        "what those gateways have in common, 32 bytes or more that nobody else may read: answers "
+        "are sealed with it"},
+    {"cache-wait", 0, OPTION_DURATION, "DURATION",
+        "how long a request waits for such an answer; 20ms by default"},
     {"access-log-bytes", 0, OPTION_NUMBER, "BYTES",
         "of the access log before it becomes the older one; 67108864 by default"},
     {"drain", 0, OPTION_DURATION, "DURATION",
@@ -73,6 +85,40 @@ static int read_traces(const struct cli *cli, struct tracer_options *ret, struct
     return ret->address ? tracer_address_check(ret->address, err) : 0;
 }
 
+/* Whoever has it can make answers that every gateway believes. */
+static int read_secret(const char *path, struct cache_secret *ret, struct error *err)
+{
+    SCOPED(mem_scope) char *text = NULL;
+    size_t length;
+    struct stat info;
+    if (file_read(path, SECRET_BYTES_MAX, &text, &length, err) < 0)
+        return error_prefix(err, "--cache-secret");
+    if (stat(path, &info) < 0)
+        return error_set_errno(err, "--cache-secret: %s", path);
+    if (info.st_mode & 077)
+        return error_set(err, ERR_INVALID,
+            "--cache-secret: %s can be read by others than its owner: chmod 600 it", path);
+    if (length < CACHE_SECRET_TEXT_MIN)
+        return error_set(err, ERR_INVALID,
+            "--cache-secret: %s has %zu bytes, expected at least %d, such as of `openssl rand -hex "
+            "32`",
+            path, length, (int)CACHE_SECRET_TEXT_MIN);
+    cache_secret_make(ret, text, length);
+    return 0;
+}
+
+static int read_cache(const struct cli *cli, struct cache_shared_options *ret, struct error *err)
+{
+    const char *secret = arguments_text(cli->args, "cache-secret");
+    ret->address = arguments_text(cli->args, "cache-redis");
+    ret->wait_ms = arguments_number(cli->args, "cache-wait", 20);
+    if (!ret->address != !secret)
+        return error_set(err, ERR_INVALID, "--cache-redis and --cache-secret belong together");
+    if (ret->wait_ms < 1 || ret->wait_ms > CACHE_WAIT_MS_MAX)
+        return error_set(err, ERR_INVALID, "--cache-wait: expected 1ms to 10s");
+    return secret ? read_secret(path_absolute(cli->arena, secret), &ret->secret, err) : 0;
+}
+
 static int run(struct cli *cli, struct error *err)
 {
     const char *data = serve_data_dir(cli, err);
@@ -106,7 +152,7 @@ static int run(struct cli *cli, struct error *err)
             err, ERR_INVALID, "--limits-gateways and --limits-wait: expected at least 1");
     if (config.requests_per_s > UINT32_MAX)
         return error_set(err, ERR_INVALID, "--requests-per-second: expected less");
-    if (read_traces(cli, &config.traces, err) < 0)
+    if (read_cache(cli, &config.cache, err) < 0 || read_traces(cli, &config.traces, err) < 0)
         return -1;
     serve_log_level(cli);
     return gateway_run(&config, err);

@@ -202,7 +202,7 @@ static bool shape_lets(const struct core *core, struct shape_door *door, const s
     if (door->shape != job->shape || door->size_min != job->row.size_min)
         *door = (struct shape_door){.shape = job->shape,
             .size_min = job->row.size_min,
-            .open = fit_possible(core, job->shape, job->row.size_min, true)};
+            .open = fit_possible_here(core, job->shape, job->row.size_min)};
     return job->attempt || door->open;
 }
 

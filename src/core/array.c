@@ -70,9 +70,3 @@ void array_count(struct live_job *job, int sign)
     job->array->active += sign;
     assert(job->array->active >= 0);
 }
-
-bool array_full(const struct live_job *job)
-{
-    const struct live_array *array = job->array;
-    return array && array->parallel > 0 && array->active >= array->parallel;
-}

@@ -6,6 +6,7 @@
 #include "core/attempt.h"
 #include "core/allot.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -367,6 +368,7 @@ void attempt_end(
     replica_unready(core, job, reason);
     allot_served(core, attempt);
     spot_ended(core, attempt, reason);
+    burst_ended(core, attempt);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;

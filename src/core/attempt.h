@@ -7,6 +7,7 @@
 struct amounts;
 struct live_job;
 struct live_node;
+struct live_shape;
 struct plan;
 
 struct live_span {
@@ -75,6 +76,11 @@ void placement_link(struct core *core, struct live_placement *placement);
 /* What the placement, or the whole node, costs for an hour at its present prices. */
 int64_t placement_hour_micro(const struct live_placement *placement);
 int64_t node_hour_micro(const struct live_node *node);
+/* What so many ranks of the shape would cost an hour on the node. */
+int64_t shape_hour_micro(
+    const struct live_shape *shape, const struct live_node *node, int64_t ranks);
+/* What a live attempt has cost until now, in billionths of the currency. */
+int64_t attempt_cost_nano(const struct core *core, const struct live_attempt *attempt);
 /* Writes the charges of a placement that ends now, one for each price it had; lost_since_ms: from
  * when on the work was lost, or MOMENT_NEVER. */
 void charge_placement(struct core *core, struct live_placement *placement, int64_t lost_since_ms);

@@ -23,6 +23,7 @@
  * ended, whenever that is, the job starts. */
 #include "core/backfill.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -61,7 +62,7 @@ bool promise_link(struct core *core, struct live_promise *promise)
     pool->promised = job;
     LIST_APPEND(job_link(core, job)->promises, promise, next);
     LIST_APPEND(node->promises, promise, next_on_node);
-    journal_note(node, true);
+    journal_note(node);
     return true;
 }
 
@@ -143,7 +144,7 @@ void promise_release(struct core *core, struct live_job *job)
     for (struct live_promise *one = job->links->promises, *next; one; one = next) {
         next = one->next;
         one->node->promises = NULL;
-        journal_note(one->node, true);
+        journal_note(one->node);
         change_delete(core, &one->item);
     }
     job_link(core, job)->promises = NULL;
@@ -332,8 +333,12 @@ static void promise_settle(struct core *core, struct live_job *job, bool changed
 
 bool promises_settle(struct core *core, bool look)
 {
+    enum { JOBS_FEW = 16 };
+    struct live_job *few[JOBS_FEW], **jobs = few;
+    SCOPED(mem_scope) struct live_job **many = NULL;
     size_t count = core->promised.count;
-    SCOPED(mem_scope) struct live_job **jobs = mem_alloc(count + 1, sizeof *jobs);
+    if (count > JOBS_FEW)
+        jobs = many = mem_alloc(count, sizeof *jobs);
     bool changed = core->scores.promised;
     core->scores.promised = false;
     for (size_t i = 0; i < count; i++)
@@ -362,13 +367,14 @@ struct live_node *promise_best(
         const struct live_promise *one = core->promised.items[i]->links->promises;
         for (; one; one = one->next) {
             struct live_node *node = one->node;
-            uint64_t pool = node->row.pool;
-            if ((before && pool >= before->row.pool) || (best && pool > best->row.pool) ||
+            if ((before && (node->pool == before->pool ||
+                               broker_before(core, job, before->pool, node->pool))) ||
+                (best && broker_before(core, job, best->pool, node->pool)) ||
                 !node_takes_work(node) || !fit_matches(core, job->shape, node) ||
                 fit_ranks(core, job, node, 1) == 0)
                 continue;
             int64_t score = packing_score(core, job, node, 1);
-            bool better = !best || pool < best->row.pool || score < best_score ||
+            bool better = !best || node->pool != best->pool || score < best_score ||
                           (score == best_score && node->row.id < best->row.id);
             best = better ? node : best;
             best_score = better ? score : best_score;

@@ -99,6 +99,12 @@ static int64_t ranks_of_pool(
     return least(best, job->row.size_min);
 }
 
+int64_t pool_room_now(
+    const struct core *core, const struct live_job *job, const struct live_pool *pool)
+{
+    return ranks_of_pool(core, job, pool, true);
+}
+
 /* How many ranks fit now, in the pool that has most room for them. */
 static int64_t ranks_now(const struct core *core, const struct live_job *job)
 {

@@ -39,6 +39,8 @@ static int64_t resource_hour_micro(const struct live_pool *pool, uint32_t accele
     milli += price ? (__int128)accelerator_milli * price->row.hour_micro : 0;
     __int128 bytes = (__int128)held->memory_bytes * row->memory_gib_hour_micro;
     bytes += (__int128)held->disk_bytes * row->disk_gib_hour_micro;
+    if (milli == 0 && bytes == 0)
+        return 0;
     __int128 scaled = milli * GIB + bytes * 1000;
     __int128 unit = (__int128)GIB * 1000;
     __int128 rounded = (scaled * 2 + unit) / (unit * 2);
@@ -115,9 +117,20 @@ int64_t node_hour_micro(const struct live_node *node)
     return held_hour_micro(node, &all, (int64_t)node->row.devices * DEVICE_MILLI);
 }
 
+int64_t shape_hour_micro(
+    const struct live_shape *shape, const struct live_node *node, int64_t ranks)
+{
+    struct bundle held = bundle_of_shape(&shape->row, ranks);
+    if (shape->row.exclusive)
+        return node_hour_micro(node);
+    return held_hour_micro(node, &held, shape->row.accelerator_milli * ranks);
+}
+
 static int64_t cost_nano(int64_t hour_micro, int64_t ms)
 {
     assert(hour_micro >= 0 && ms >= 0);
+    if (hour_micro == 0)
+        return 0;
     __int128 scaled = (__int128)hour_micro * 1000 * ms;
     __int128 rounded = (scaled * 2 + HOUR_MS) / ((__int128)HOUR_MS * 2);
     return rounded > INT64_MAX ? INT64_MAX : (int64_t)rounded;
@@ -207,6 +220,23 @@ void charge_capacity(struct core *core, struct live_node *node)
     };
     capacity->row.cost_nano = cost_nano(capacity->row.hour_micro, end_ms - begin_ms);
     change_history(core, ROW_CAPACITY, &capacity->item);
+}
+
+static int64_t span_nano(const struct span_row *span)
+{
+    return cost_nano(span->hour_micro, most(span->end_ms - span->begin_ms, 0));
+}
+
+int64_t attempt_cost_nano(const struct core *core, const struct live_attempt *attempt)
+{
+    __int128 sum = 0;
+    for (const struct live_placement *one = attempt->placements; one; one = one->next) {
+        struct span_row last = span_make(core, one);
+        sum += span_nano(&last);
+        for (const struct live_span *span = one->spans; span; span = span->next)
+            sum += span_nano(&span->row);
+    }
+    return sum > INT64_MAX ? INT64_MAX : (int64_t)sum;
 }
 
 static void placement_split(struct core *core, struct live_placement *placement)

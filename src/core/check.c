@@ -3,6 +3,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -142,7 +143,7 @@ static int check_job(const struct live_job *job, struct error *err)
     bool competes = state == JOB_QUEUED && !job->links->claims;
     if (competes != (job->lane != NULL))
         return wrong(err, "job", job->row.id, "it competes and is in no lane");
-    if (state == JOB_WAITING && !job->links->depends && job->timer_ms == MOMENT_NEVER)
+    if (state == JOB_WAITING && !job->links->depends && !job->timer)
         return wrong(err, "job", job->row.id, "it waits for nothing");
     if (job->links->claims && state != JOB_QUEUED)
         return wrong(err, "job", job->row.id, "it has claims and does not compete");
@@ -208,6 +209,11 @@ static int check_idle(const struct core *core, struct error *err)
 }
 
 /* Each job that moves between pools is in the list of those that do, once. */
+static int check_burst(const struct core *core, struct error *err)
+{
+    return burst_check(core) ? 0 : error_set(err, ERR_CORRUPT, "burst budgets are counted wrong");
+}
+
 static int check_spot(const struct core *core, struct error *err)
 {
     size_t moving = 0;
@@ -227,18 +233,18 @@ static int check_timers(const struct core *core, struct error *err)
 {
     size_t timed = 0;
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
-        if (job->timer_ms == MOMENT_NEVER)
+        if (!job->timer)
             continue;
         timed++;
-        if (job->timer_position >= core->timers.count ||
-            core->timers.items[job->timer_position] != job)
+        if (job->timer > core->timers.count || core->timers.items[job->timer - 1].job != job)
             return wrong(err, "job", job->row.id, "its timer is lost");
     }
     if (timed != core->timers.count)
         return error_set(err, ERR_CORRUPT, "timers of jobs that are gone");
     for (size_t i = 1; i < core->timers.count; i++) {
-        if (core->timers.items[i]->timer_ms < core->timers.items[(i - 1) / 2]->timer_ms)
-            return wrong(err, "job", core->timers.items[i]->row.id, "its timer is out of order");
+        const struct timer *timer = &core->timers.items[i];
+        if (timer->at_ms < core->timers.items[(i - 1) / 2].at_ms)
+            return wrong(err, "job", timer->job->row.id, "its timer is out of order");
     }
     return 0;
 }
@@ -263,6 +269,8 @@ static int check_lanes(const struct core *core, struct error *err)
         const struct live_team *team = core->waiting.items[t];
         for (size_t i = 0; i < team->lanes.count; i++) {
             const struct live_job *job = team->lanes.items[i]->first;
+            if (team->lanes.items[i]->queued_ms != job->row.queued_ms)
+                return wrong(err, "job", job->row.id, "its lane has another moment for it");
             if (!nofit_check(core, job))
                 return wrong(err, "job", job->row.id, "there is more room than is remembered");
         }
@@ -336,7 +344,7 @@ static int check_shapes(const struct core *core, struct error *err)
         if (!score_check(core, shape) || !gang_room_check(core, shape))
             return wrong(err, "shape", shape->row.id, "a remembered score is stale");
     }
-    if (!idle_check(core))
+    if (!nodes_check(core))
         return error_set(
             err, ERR_CORRUPT, "an idle node is taken for busy, or the other way round");
     if (!mix_check(core))
@@ -417,10 +425,11 @@ int core_check(const struct core *core, struct error *err)
 {
     if (check_tables(core, err) < 0 || check_capacity(core, err) < 0 ||
         check_shapes(core, err) < 0 || check_lanes(core, err) < 0 || check_idle(core, err) < 0 ||
-        check_timers(core, err) < 0 || check_spot(core, err) < 0 || check_counts(core, err) < 0 ||
-        check_yielding(core, err) < 0 || check_arrays(core, err) < 0 ||
-        check_symbols(core, err) < 0 || check_services(core, err) < 0 ||
-        check_promises(core, err) < 0 || check_allotments(core, err) < 0)
+        check_timers(core, err) < 0 || check_spot(core, err) < 0 || check_burst(core, err) < 0 ||
+        check_counts(core, err) < 0 || check_yielding(core, err) < 0 ||
+        check_arrays(core, err) < 0 || check_symbols(core, err) < 0 ||
+        check_services(core, err) < 0 || check_promises(core, err) < 0 ||
+        check_allotments(core, err) < 0)
         return -1;
     TABLE_EACH (core, ROW_NODE, struct live_node, node) {
         if (check_node(node, err) < 0)

@@ -104,6 +104,7 @@ static void tables_free(struct core *core)
         for (struct item *item; (item = table_next(&core->tables[kind], &at));)
             object_free(core, item);
         vec_free(&core->tables[kind].entries);
+        vec_free(&core->tables[kind].fences);
         slab_finish(&core->slabs[kind]);
     }
     slab_finish(&core->job_links);
@@ -119,7 +120,8 @@ void core_destroy(struct core *core)
     lanes_free(core);
     arrays_free(core);
     tables_free(core);
-    idmap_finish(&core->symbols);
+    symbols_finish(core);
+    idmap_finish(&core->symbols_gone);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
     idmap_finish(&core->nodes_by_name);
@@ -191,10 +193,13 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_SPOT] = sizeof(struct live_spot),
         [ROW_ROLLOUT] = sizeof(struct live_rollout),
         [ROW_EVIDENCE] = sizeof(struct live_evidence),
+        [ROW_DATA] = sizeof(struct live_data),
+        [ROW_BROKER] = sizeof(struct live_broker),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +
-                     table->entries.capacity * sizeof *table->entries.items);
+                     table->entries.capacity * sizeof *table->entries.items +
+                     table->fences.capacity * sizeof *table->fences.items);
 }
 
 /* Of the maps that grow with jobs; a slot is a key and a pointer. */
@@ -219,6 +224,8 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
         counts.bytes += table_bytes(core, kind);
     counts.bytes += core->jobs_linked * (int64_t)sizeof(struct job_links);
-    counts.bytes += map_bytes(&core->symbols) + map_bytes(&core->jobs_by_name);
+    counts.bytes += (int64_t)(core->symbols.capacity * sizeof *core->symbols.lists);
+    counts.bytes += map_bytes(&core->jobs_by_name);
+    counts.bytes += (int64_t)(core->timers.capacity * sizeof *core->timers.items);
     *ret_counts = counts;
 }

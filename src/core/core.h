@@ -327,6 +327,8 @@ enum decision_kind {
     DECISION_ROLLOUT_PROMOTE,
     DECISION_ROLLOUT_ABORT,
     DECISION_SERVICE_SCALE,
+    DECISION_BURST,         /* an attempt came to a pool under its burst policy */
+    DECISION_BURST_REFUSED, /* a job would have come to one, and must not */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -344,6 +346,10 @@ struct core_decision {
     int64_t begin_ms; /* DECISION_PROMISE: when the place is free, as far as time limits tell */
     int32_t why;      /* DECISION_ROLLOUT_*: enum rollout_reason; REASON_NONE for the others */
     int32_t step;     /* DECISION_ROLLOUT_STEP: from 1 */
+    /* DECISION_BURST, _BURST_REFUSED: enum burst_verdict; for how long it would wait elsewhere, so
+     * far and foreseen; what is reserved for it at most, 0: its place was not looked for. */
+    int32_t burst;
+    int64_t wait_ms, cost_micro;
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */
@@ -458,8 +464,37 @@ struct core_nearest {
  * first; whether it is up or not. Looks at every node. */
 void core_job_nearest(const struct core *core, uint64_t job, struct core_nearest *ret);
 /* Whether type, labels, taints and size let a rank of the job on the node, were it idle. False when
- * either is not there. */
+ * either is not there, and for nodes of pools with a burst policy. */
 bool core_job_matches(const struct core *core, uint64_t job, uint64_t node);
+
+/* What a pool is for a live job, as things are now. */
+enum pool_verdict {
+    POOL_HERE,    /* the job has its place there */
+    POOL_NEXT,    /* it has room, and goes before all others that have */
+    POOL_AHEAD,   /* it has room, and would go before the pool that the job is in */
+    POOL_BEHIND,  /* it has room, and another that has goes before it */
+    POOL_NO_ROOM, /* held ranks would fit of need */
+    POOL_UNFIT,   /* it lacks what the job needs, whatever is free */
+    POOL_BURST,   /* it has a burst policy, which says `burst` */
+};
+extern const char *const pool_verdict_names[]; /* "here", .. NULL */
+struct core_pool_view {
+    uint64_t pool;
+    enum pool_verdict verdict;
+    enum burst_verdict burst;
+    const char *lacks;  /* POOL_UNFIT, or BURST_UNFIT: "pool", "jurisdiction", "spot", "nodes" (none
+                         * could hold a rank), "size" (not all at once); else NULL */
+    int64_t held, need; /* ranks */
+    int64_t hour_micro, egress_micro,
+        transfer_ms;    /* of its smallest gang; where it could hold one */
+    int64_t cost_micro; /* all in all, for as long as it runs */
+    bool late;          /* it would miss its deadline there */
+    int64_t wait_ms;    /* of a burst policy: for the other pools, so far and foreseen */
+    int64_t left_micro; /* of its budget */
+};
+typedef void core_pool_fn(void *context, const struct core_pool_view *view);
+/* Every pool, the oldest first. Looks at every node, and decides nothing. */
+void core_job_pools(struct core *core, uint64_t job, core_pool_fn *visit, void *context);
 /* How much of a resource (as struct core_block names it) a live attempt counts against quotas. */
 int64_t core_attempt_holds(const struct core *core, uint64_t attempt, const char *resource);
 

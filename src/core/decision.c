@@ -39,6 +39,8 @@ const char *const decision_names[] = {
     "rollout-promote",
     "rollout-abort",
     "service-scale",
+    "burst",
+    "burst-refused",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

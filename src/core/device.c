@@ -10,12 +10,6 @@
 
 #include <assert.h>
 
-int64_t device_free(const struct live_node *node, int32_t device)
-{
-    assert(device >= 0 && device < node->row.devices);
-    return DEVICE_MILLI - node->device_held[device] - node->device_claimed[device];
-}
-
 static int32_t share_ranks(const struct live_node *node, int64_t milli, int32_t ranks)
 {
     if (!node->row.fractional)

@@ -108,13 +108,19 @@ const struct live_rule *fit_rule_failed(
     return NULL;
 }
 
-bool fit_matches(
+bool fit_suits(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
     return type_matches(&shape->row, node) && taints_allow(shape, node) &&
            !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
            fit_idle_ranks(&shape->row, node, 1) == 1 &&
            (shape->socket != WISH_REQUIRED || sockets_ranks(node, &shape->row, true) > 0);
+}
+
+bool fit_matches(
+    const struct core *core, const struct live_shape *shape, const struct live_node *node)
+{
+    return !node->pool->row.burst_budget_micro && fit_suits(core, shape, node);
 }
 
 void shape_candidates(struct core *core, struct live_shape *shape)
@@ -133,6 +139,9 @@ void shape_candidates(struct core *core, struct live_shape *shape)
         topology_sort(core, shape, shape->candidates.items, shape->candidates.count);
     shape->candidates_version = core->topology_version;
 }
+
+typedef bool fit_fn(
+    const struct core *core, const struct live_shape *shape, const struct live_node *node);
 
 /* How often the ask goes into what is free. */
 static int64_t times(int64_t available, int64_t ask, int64_t most_ranks)
@@ -164,7 +173,7 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
 
 /* The same by kinds of nodes, which are in order of pools. */
 static bool possible_by_kinds(
-    const struct core *core, const struct live_shape *shape, int64_t ranks)
+    const struct core *core, const struct live_shape *shape, int64_t ranks, fit_fn *fits)
 {
     int64_t fit = 0;
     const struct live_pool *pool = NULL;
@@ -172,8 +181,32 @@ static bool possible_by_kinds(
         const struct node_kind *kind = &core->scores.kinds.items[i];
         fit = kind->like->pool == pool ? fit : 0;
         pool = kind->like->pool;
-        if (kind->staying && fit_matches(core, shape, kind->like))
+        if (kind->staying && fits(core, shape, kind->like))
             fit += kind->staying * fit_idle_ranks(&shape->row, kind->like, (int32_t)ranks);
+        if (fit >= ranks)
+            return true;
+    }
+    return false;
+}
+
+static bool possible(
+    const struct core *core, const struct live_shape *shape, int64_t ranks, bool open, fit_fn *fits)
+{
+    if (shape->row.topology == WISH_REQUIRED) {
+        struct topology_largest largest;
+        topology_largest(core, shape, ranks, open, &largest);
+        return largest.ranks >= ranks;
+    }
+    if (!open && core->scores.version == core->topology_version)
+        return possible_by_kinds(core, shape, ranks, fits);
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        int64_t fit = 0;
+        for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
+            const struct live_node *node = pool->nodes.items[i];
+            bool counts = open ? node_takes_work(node) : !node->row.leaving;
+            if (counts && fits(core, shape, node))
+                fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
+        }
         if (fit >= ranks)
             return true;
     }
@@ -182,25 +215,12 @@ static bool possible_by_kinds(
 
 bool fit_possible(const struct core *core, const struct live_shape *shape, int64_t ranks, bool open)
 {
-    if (shape->row.topology == WISH_REQUIRED) {
-        struct topology_largest largest;
-        topology_largest(core, shape, ranks, open, &largest);
-        return largest.ranks >= ranks;
-    }
-    if (!open && core->scores.version == core->topology_version)
-        return possible_by_kinds(core, shape, ranks);
-    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
-        int64_t fit = 0;
-        for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
-            const struct live_node *node = pool->nodes.items[i];
-            bool counts = open ? node_takes_work(node) : !node->row.leaving;
-            if (counts && fit_matches(core, shape, node))
-                fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
-        }
-        if (fit >= ranks)
-            return true;
-    }
-    return false;
+    return possible(core, shape, ranks, open, fit_suits);
+}
+
+bool fit_possible_here(const struct core *core, const struct live_shape *shape, int64_t ranks)
+{
+    return possible(core, shape, ranks, true, fit_matches);
 }
 
 static bool job_has_label(const struct live_job *job, uint32_t key, uint32_t value)

@@ -25,7 +25,7 @@ struct gang_room {
     uint64_t at;      /* in the journal */
     size_t bytes;
     int64_t *pools; /* by the pool's first segment: ranks of all its nodes */
-    int32_t *ranks; /* by ordinal; ROOM_NO_MATCH: the node never fits */
+    int32_t *ranks; /* by ordinal, with ROOM_BOUND; ROOM_NO_MATCH: the node never fits */
 };
 
 static int64_t quotient(int64_t room, int64_t ask, int64_t most_ranks)
@@ -49,6 +49,18 @@ int32_t room_ranks(const struct shape_row *ask, const struct live_node *node)
     return (int32_t)ranks;
 }
 
+/* The room of a node, and whether that is all there is to know. */
+static int32_t room_now(const struct live_shape *shape, const struct live_node *node)
+{
+    bool bound = node->promises || node->exclusive_held || node->exclusive_claimed;
+    return room_ranks(&shape->row, node) | (bound ? ROOM_BOUND : 0);
+}
+
+static int32_t ranks_of(int32_t room)
+{
+    return room & ~ROOM_BOUND;
+}
+
 static int64_t *pool_of(const struct scores *scores, const struct gang_room *room, size_t ordinal)
 {
     uint32_t segment = scores->segment_of.items[ordinal / SCORE_BLOCK];
@@ -64,8 +76,8 @@ static void fill(const struct core *core, const struct live_shape *shape, struct
         room->ranks[i] = ROOM_NO_MATCH;
     for (size_t i = 0; i < shape->candidates.count; i++) {
         const struct live_node *node = shape->candidates.items[i];
-        room->ranks[node->ordinal] = room_ranks(&shape->row, node);
-        *pool_of(scores, room, node->ordinal) += room->ranks[node->ordinal];
+        room->ranks[node->ordinal] = room_now(shape, node);
+        *pool_of(scores, room, node->ordinal) += ranks_of(room->ranks[node->ordinal]);
     }
 }
 
@@ -79,9 +91,9 @@ static void follow(const struct core *core, const struct live_shape *shape, stru
             uint32_t ordinal = changed[i];
             if (room->ranks[ordinal] == ROOM_NO_MATCH)
                 continue;
-            int32_t ranks = room_ranks(&shape->row, scores->nodes.items[ordinal]);
-            *pool_of(scores, room, ordinal) += ranks - room->ranks[ordinal];
-            room->ranks[ordinal] = ranks;
+            int32_t now = room_now(shape, scores->nodes.items[ordinal]);
+            *pool_of(scores, room, ordinal) += ranks_of(now) - ranks_of(room->ranks[ordinal]);
+            room->ranks[ordinal] = now;
         }
     }
 }
@@ -154,10 +166,9 @@ bool gang_room_check(const struct core *core, const struct live_shape *shape)
         const struct live_node *node = scores->nodes.items[i];
         if (room->ranks[i] == ROOM_NO_MATCH)
             continue;
-        if (scores->noted.items[i].last <= room->at &&
-            room->ranks[i] != room_ranks(&shape->row, node))
+        if (scores->noted.items[i].last <= room->at && room->ranks[i] != room_now(shape, node))
             return false;
-        pools[pool_of(scores, room, i) - room->pools] += room->ranks[i];
+        pools[pool_of(scores, room, i) - room->pools] += ranks_of(room->ranks[i]);
     }
     for (size_t i = 0; i < scores->segments.count; i++) {
         if (pools[i] != room->pools[i])

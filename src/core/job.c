@@ -6,6 +6,7 @@
 #include "core/job.h"
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/packing_mix.h"
 #include "core/preempt.h"
@@ -26,7 +27,6 @@ struct live_job *job_create(struct core *core)
 {
     struct live_job *job = item_alloc(core, ROW_JOB, sizeof *job);
     job->links = &job_links_none;
-    job->timer_ms = MOMENT_NEVER;
     return job;
 }
 
@@ -46,13 +46,6 @@ void job_links_free(struct core *core, struct live_job *job)
     slab_free(&core->job_links, (struct job_links *)job->links);
     job->links = &job_links_none;
     core->jobs_linked--;
-}
-
-bool job_firm(const struct live_job *job)
-{
-    const struct job_row *row = &job->row;
-    return !row->preemptible ||
-           (row->preemptions_max >= 0 && row->preemptions >= row->preemptions_max);
 }
 
 void job_decide(
@@ -115,6 +108,7 @@ static void job_forget(struct core *core, struct live_job *job)
     core->governed -= allot_governs(core, job);
     allotment_forget(core, job);
     spot_forget(core, job);
+    broker_forget(core, job);
     idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
     array_leave(core, job);
     job->team->jobs--;
@@ -165,6 +159,11 @@ void job_end(struct core *core, struct live_job *job, enum job_state state, enum
     job_vec ending = {0};
     job->row.end_reason = (int32_t)reason;
     job->row.exit_status = exit_status;
+    if (!job->links->dependents) {
+        job_end_one(core, job, state);
+        job_forget(core, job);
+        return;
+    }
     vec_push(&ending, job);
     for (size_t i = 0; i < ending.count; i++) {
         struct live_job *one = ending.items[i];

@@ -41,6 +41,18 @@ struct live_spot {
     struct live_job *job;
 };
 
+struct live_data {
+    struct item item;
+    struct data_row row;
+    struct live_data *next;
+};
+
+struct live_broker {
+    struct item item;
+    struct broker_row row;
+    uint64_t seen_version; /* core->free_version when it was looked at; 0: not since loading */
+};
+
 /* What few jobs have. Those that have none of it share one that is empty. */
 struct job_links {
     struct live_job_label *labels;
@@ -51,6 +63,8 @@ struct job_links {
     struct live_allotment *allotment; /* NULL: a policy without rounds, and it reported nothing */
     struct live_replica *replica;     /* of a service that it is, or NULL */
     struct live_spot *spot;           /* NULL: it does not move between spot pools and others */
+    struct live_data *data;           /* where what it reads lies, as far as that is known */
+    struct live_broker *broker;       /* NULL: no burst policy was asked about it yet */
 };
 extern const struct job_links job_links_none;
 
@@ -64,8 +78,7 @@ struct live_job {
     const struct job_links *links; /* never NULL; job_link() gives one to write to */
     struct lane *lane;             /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
-    int64_t timer_ms;        /* MOMENT_NEVER: none */
-    uint32_t timer_position; /* in the heap of those that have one */
+    uint32_t timer; /* 1 + its place among the timers; 0: it has none */
 };
 
 /* ---- job.c ------------------------------------------------------------------------------------
@@ -83,7 +96,13 @@ struct job_links *job_link(struct core *core, struct live_job *job);
 /* Frees the job's own links, when its object goes. */
 void job_links_free(struct core *core, struct live_job *job);
 /* Not preempted (any more): what it holds can not be taken back. */
-bool job_firm(const struct live_job *job);
+static inline bool job_firm(const struct live_job *job)
+{
+    const struct job_row *row = &job->row;
+    return !row->preemptible ||
+           (row->preemptions_max >= 0 && row->preemptions >= row->preemptions_max);
+}
+/* Another state, and what follows from it: its place in the queue, its timer, the counts. */
 void job_set_state(struct core *core, struct live_job *job, enum job_state state);
 /* Waiting or queued, whichever it is now. */
 void job_ready(struct core *core, struct live_job *job);
@@ -120,7 +139,11 @@ struct live_array *array_find(const struct core *core, const struct live_team *t
 bool array_join(struct core *core, struct live_job *job);
 void array_leave(struct core *core, struct live_job *job);
 /* Whether the job's array has as many active elements as it may. */
-bool array_full(const struct live_job *job);
+static inline bool array_full(const struct live_job *job)
+{
+    const struct live_array *array = job->array;
+    return array && array->parallel > 0 && array->active >= array->parallel;
+}
 /* Counts an element as active (1) or not any more (-1). */
 void array_count(struct live_job *job, int sign);
 

@@ -5,6 +5,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -97,6 +98,11 @@ static int load_pool(const struct loader *in)
         row->spot_at_ms < 0 || row->spot_at_ms > TIME_MS_MAX || row->spot_up_ms > SPOT_SEEN_MAX ||
         row->spot_down_ms > SPOT_SEEN_MAX)
         return corrupt(in, ROW_POOL, "numbers out of range");
+    if (row->link_bytes < 0 || row->egress_gib_micro < 0 || row->burst_budget_micro < 0 ||
+        row->burst_spent_micro < 0 || row->burst_begin_ms < 0 || row->burst_after_ms < 0 ||
+        row->burst_period_ms < 0 || (row->burst_budget_micro && !row->burst_period_ms))
+        return corrupt(in, ROW_POOL, "a burst policy out of range");
+    in->core->burst_pools += row->burst_budget_micro > 0;
     struct live_pool *pool = LOAD(in, ROW_POOL, struct live_pool);
     idmap_put(&in->core->pools_by_name, pool->row.name, pool);
     return 0;
@@ -492,6 +498,34 @@ static int load_spot(const struct loader *in)
     return 0;
 }
 
+static int load_data(const struct loader *in)
+{
+    const struct data_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    if (!job || !row->site || !amount_sane(row->bytes))
+        return corrupt(in, ROW_DATA, "no job or site, or bytes out of range");
+    broker_data_link(in->core, LOAD(in, ROW_DATA, struct live_data), job);
+    return 0;
+}
+
+static int load_broker(const struct loader *in)
+{
+    const struct broker_row *row = in->row;
+    struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
+    struct live_pool *pool = FIND(in, ROW_POOL, struct live_pool, row->pool);
+    if (!job || job->links->broker || (row->pool && (!pool || !job->attempt)))
+        return corrupt(in, ROW_BROKER, "no job or no pool, or it has one");
+    if ((unsigned)row->verdict >= BURST_VERDICT_COUNT || !length_sane(row->duration_ms) ||
+        !length_sane(row->wait_ms) || !length_sane(row->look_ms) || !length_sane(row->due_ms) ||
+        row->reserved_micro < 0 || row->egress_micro < 0 || row->egress_micro > row->reserved_micro)
+        return corrupt(in, ROW_BROKER, "numbers out of range");
+    struct live_broker *broker = LOAD(in, ROW_BROKER, struct live_broker);
+    job_link(in->core, job)->broker = broker;
+    if (pool)
+        pool->burst_reserved_micro += row->reserved_micro;
+    return 0;
+}
+
 typedef int load_fn(const struct loader *in);
 
 static load_fn *const loaders[ROW_KIND_COUNT] = {
@@ -522,6 +556,8 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_SPOT] = load_spot,
     [ROW_ROLLOUT] = load_rollout,
     [ROW_EVIDENCE] = load_evidence,
+    [ROW_DATA] = load_data,
+    [ROW_BROKER] = load_broker,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)

@@ -113,7 +113,7 @@ static int64_t pool_ranks(const struct core *core, const struct live_shape *shap
     int64_t fit = 0;
     for (size_t i = 0; i < pool->nodes.count && fit < ranks; i++) {
         const struct live_node *node = pool->nodes.items[i];
-        if (!node->row.leaving && fit_matches(core, shape, node))
+        if (!node->row.leaving && fit_suits(core, shape, node))
             fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
     }
     return least(fit, ranks);

@@ -53,9 +53,9 @@ void node_prepare(struct core *core, struct live_node *node)
 bool node_unused(const struct live_node *node)
 {
     const struct bundle *all = &node->room.all;
-    return node->placements.count == 0 && node->claims.count == 0 && !node->promises &&
-           node->room.whole == node->row.devices && all->cpu_milli == node->row.cpu_milli &&
-           all->memory_bytes == node->row.memory_bytes && all->disk_bytes == node->row.disk_bytes;
+    return all->cpu_milli == node->row.cpu_milli && all->memory_bytes == node->row.memory_bytes &&
+           all->disk_bytes == node->row.disk_bytes && node->room.whole == node->row.devices &&
+           !node->promises && node->placements.count == 0 && node->claims.count == 0;
 }
 
 void node_free(struct live_node *node)
@@ -134,7 +134,7 @@ static void room_take(
         largest |= room_take_device(node, __builtin_ctzll(devices), milli, sign);
     if (largest && node->row.fractional)
         room_of_devices(node);
-    journal_note(node, sign < 0);
+    journal_note(node);
 }
 
 void node_hold(struct live_node *node, const struct shape_row *shape, uint64_t devices,

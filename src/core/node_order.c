@@ -1,4 +1,5 @@
-/* The order of nodes, their kinds, the journal of what changes of them, and which are idle.
+/* The order of nodes, their kinds, the journal of what changes of them, which are idle, and what is
+ * free of the others.
  *
  * Nodes have numbers in the order of candidates, given anew when nodes come, go or stop taking
  * work. Nodes that are alike are of one kind, and those of a kind of which nothing is held are the
@@ -69,9 +70,12 @@ static uint32_t kind_of(struct scores *scores, struct idmap *by_hash, const stru
             return kind - 1;
     }
     vec_push(&scores->kinds, ((struct node_kind){.like = node, .same_hash = first}));
+    vec_push(&scores->idle_first, NODE_NONE);
     idmap_put(by_hash, hash, (void *)(uintptr_t)scores->kinds.count);
     return (uint32_t)scores->kinds.count - 1;
 }
+
+static const struct node_free free_none = {{FREE_NONE, FREE_NONE, FREE_NONE}, FREE_NONE};
 
 static void number_add(struct scores *scores, struct live_node *node, uint32_t kind)
 {
@@ -79,6 +83,8 @@ static void number_add(struct scores *scores, struct live_node *node, uint32_t k
     vec_push(&scores->noted, ((struct node_noted){0}));
     vec_push(&scores->kind_of, kind);
     vec_push(&scores->idle, 0);
+    vec_push(&scores->free, free_none);
+    vec_push(&scores->changes, 0);
 }
 
 static void node_number(struct scores *scores, struct idmap *by_hash, struct live_node *node)
@@ -113,6 +119,7 @@ static void kinds_clear(struct scores *scores)
     for (size_t i = 0; i < scores->kinds.count; i++)
         vec_free(&scores->kinds.items[i].idle);
     vec_clear(&scores->kinds);
+    vec_clear(&scores->idle_first);
 }
 
 void nodes_number(struct core *core)
@@ -128,11 +135,13 @@ void nodes_number(struct core *core)
     vec_clear(&scores->segment_of);
     kinds_clear(scores);
     vec_clear(&scores->idle);
+    vec_clear(&scores->free);
+    vec_clear(&scores->changes);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         pool_number(scores, &by_hash, pool);
     idmap_finish(&by_hash);
     scores->version = core->topology_version;
-    scores->idle_known = false;
+    scores->followed = false;
     scores->journal.begin = scores->journal.end;
     scores->journal.open = true;
 }
@@ -147,7 +156,7 @@ static void last_set(struct journal *journal, uint64_t change, bool last)
     *word = last ? *word | bit : *word & ~bit;
 }
 
-void journal_note(struct live_node *node, bool gained)
+void journal_note(struct live_node *node)
 {
     struct scores *scores = node->scores;
     struct journal *journal = &scores->journal;
@@ -166,8 +175,6 @@ void journal_note(struct live_node *node, bool gained)
     last_set(journal, journal->end, true);
     journal->ring[journal->end % JOURNAL_MAX] = node->ordinal;
     noted->last = ++journal->end;
-    if (gained)
-        noted->gained = noted->last;
     if (journal->end - journal->begin > JOURNAL_MAX)
         journal->begin++;
 }
@@ -224,87 +231,123 @@ static void heap_pop(struct node_kind *kind)
     heap[at] = last;
 }
 
-static void idle_set(struct scores *scores, uint32_t ordinal)
+/* The first idle node of the kind, on top of its heap. */
+static void kind_idle(struct scores *scores, uint32_t at)
 {
-    uint8_t *idle = &scores->idle.items[ordinal];
-    if (!node_idle(scores->nodes.items[ordinal])) {
-        *idle &= (uint8_t)~IDLE_NOW;
-        return;
+    struct node_kind *kind = &scores->kinds.items[at];
+    while (kind->idle.count > 0 && !idle_is(scores, kind->idle.items[0])) {
+        scores->idle.items[kind->idle.items[0]] = 0;
+        heap_pop(kind);
     }
-    if (!(*idle & IDLE_QUEUED))
-        heap_push(&scores->kinds.items[scores->kind_of.items[ordinal]], ordinal);
-    *idle = IDLE_NOW | IDLE_QUEUED;
+    scores->idle_first.items[at] = kind->idle.count > 0 ? kind->idle.items[0] : NODE_NONE;
 }
 
-static void idle_find(struct scores *scores)
+static void idle_set(struct scores *scores, uint32_t ordinal, bool now)
+{
+    uint8_t *idle = &scores->idle.items[ordinal];
+    uint32_t kind = scores->kind_of.items[ordinal];
+    if (!now && !*idle)
+        return;
+    if (now && !(*idle & IDLE_QUEUED))
+        heap_push(&scores->kinds.items[kind], ordinal);
+    *idle = IDLE_QUEUED | (now ? IDLE_NOW : 0);
+    kind_idle(scores, kind);
+}
+
+/* ---- what is free -----------------------------------------------------------------------------
+ */
+
+/* What jobs may use of a node that is promised depends on the job: see promise_best. */
+struct node_free node_free_of(const struct live_node *node)
+{
+    const struct node_room *room = &node->room;
+    if (node->promises || node->exclusive_held || node->exclusive_claimed || !node_takes_work(node))
+        return free_none;
+    return (struct node_free){room->all, room->whole * FREE_DEVICE + room->largest};
+}
+
+static void node_follow(struct scores *scores, uint32_t ordinal)
+{
+    const struct live_node *node = scores->nodes.items[ordinal];
+    bool idle = kinds_shared(scores) && node_idle(node);
+    idle_set(scores, ordinal, idle);
+    scores->free.items[ordinal] = idle ? free_none : node_free_of(node);
+    scores->changes.items[ordinal] = node->changes;
+}
+
+static void nodes_find(struct scores *scores)
 {
     for (size_t i = 0; i < scores->kinds.count; i++)
         vec_clear(&scores->kinds.items[i].idle);
+    for (size_t i = 0; i < scores->kinds.count; i++)
+        scores->idle_first.items[i] = NODE_NONE;
     if (scores->idle.count > 0)
         memset(scores->idle.items, 0, scores->idle.count);
-    for (uint32_t i = 0; i < scores->nodes.count && kinds_shared(scores); i++) {
+    for (uint32_t i = 0; i < scores->nodes.count; i++) {
         if (scores->nodes.items[i])
-            idle_set(scores, i);
+            node_follow(scores, i);
     }
-    scores->idle_known = true;
+    scores->followed = true;
 }
 
-static void idle_follow_some(struct scores *scores)
-{
-    uint32_t changed[JOURNAL_SOME];
-    size_t count = journal_some(&scores->journal, &scores->idle_at, changed);
-    for (size_t i = 0; i < count; i++)
-        idle_set(scores, changed[i]);
-}
-
-void idle_follow(struct scores *scores)
+void nodes_follow(struct scores *scores)
 {
     const struct journal *journal = &scores->journal;
-    if (!scores->idle_known || scores->idle_at < journal->begin) {
-        idle_find(scores);
-        scores->idle_at = journal->end;
+    uint32_t changed[JOURNAL_SOME];
+    if (!scores->followed || scores->followed_at < journal->begin) {
+        nodes_find(scores);
+        scores->followed_at = journal->end;
     }
-    while (scores->idle_at < journal->end) {
-        if (kinds_shared(scores))
-            idle_follow_some(scores);
-        else
-            scores->idle_at = journal->end;
+    while (scores->followed_at < journal->end) {
+        size_t count = journal_some(journal, &scores->followed_at, changed);
+        for (size_t i = 0; i < count; i++)
+            node_follow(scores, changed[i]);
     }
 }
 
-uint32_t idle_first(struct scores *scores, uint32_t at)
+static bool free_same(const struct node_free *a, const struct node_free *b)
 {
-    struct node_kind *kind = &scores->kinds.items[at];
-    while (kind->idle.count > 0) {
-        uint32_t ordinal = kind->idle.items[0];
-        if (idle_is(scores, ordinal))
-            return ordinal;
-        scores->idle.items[ordinal] = 0;
-        heap_pop(kind);
-    }
-    return NODE_NONE;
+    return a->all.cpu_milli == b->all.cpu_milli && a->all.memory_bytes == b->all.memory_bytes &&
+           a->all.disk_bytes == b->all.disk_bytes && a->devices == b->devices;
 }
 
-bool idle_check(const struct core *core)
+/* What is known of a node that did not change since is what it is. */
+static bool node_check(const struct scores *scores, uint32_t ordinal)
+{
+    const struct live_node *node = scores->nodes.items[ordinal];
+    bool idle = kinds_shared(scores) && node && node_idle(node);
+    struct node_free now = idle || !node ? free_none : node_free_of(node);
+    return scores->noted.items[ordinal].last > scores->followed_at ||
+           (idle == idle_is(scores, ordinal) && free_same(&now, &scores->free.items[ordinal]));
+}
+
+static bool kind_check(const struct scores *scores, uint32_t at)
+{
+    const struct node_kind *kind = &scores->kinds.items[at];
+    uint32_t first = scores->idle_first.items[at];
+    for (size_t i = 1; i < kind->idle.count; i++) {
+        if (kind->idle.items[i] <= kind->idle.items[(i - 1) / 2])
+            return false;
+    }
+    return kind->idle.count == 0 ? first == NODE_NONE
+                                 : first == kind->idle.items[0] && idle_is(scores, first);
+}
+
+bool nodes_check(const struct core *core)
 {
     const struct scores *scores = &core->scores;
     size_t queued = 0, heaps = 0;
-    if (!scores->idle_known || scores->version != core->topology_version)
+    if (!scores->followed || scores->version != core->topology_version)
         return true;
     for (uint32_t i = 0; i < scores->nodes.count; i++) {
-        const struct live_node *node = scores->nodes.items[i];
-        bool idle = kinds_shared(scores) && node && node_idle(node);
-        if (idle != idle_is(scores, i) && scores->noted.items[i].last <= scores->idle_at)
+        if (!node_check(scores, i))
             return false;
         queued += scores->idle.items[i] != 0;
     }
-    for (size_t k = 0; k < scores->kinds.count; k++) {
-        const struct node_kind *kind = &scores->kinds.items[k];
-        heaps += kind->idle.count;
-        for (size_t i = 1; i < kind->idle.count; i++) {
-            if (kind->idle.items[i] <= kind->idle.items[(i - 1) / 2])
-                return false;
-        }
+    for (uint32_t k = 0; k < scores->kinds.count; k++) {
+        if (!kind_check(scores, k))
+            return false;
+        heaps += scores->kinds.items[k].idle.count;
     }
     return queued == heaps;
 }
@@ -317,11 +360,14 @@ void scores_free(struct scores *scores)
     vec_free(&scores->noted);
     vec_free(&scores->kind_of);
     vec_free(&scores->idle);
+    vec_free(&scores->idle_first);
+    vec_free(&scores->free);
+    vec_free(&scores->changes);
     free(scores->journal.ring);
     free(scores->journal.last);
     scores->journal = (struct journal){0};
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);
-    vec_free(&scores->kind_scores);
+    vec_free(&scores->kind_matches);
 }

@@ -17,6 +17,7 @@
 #include "core/limits.h"
 #include "core/place.h"
 #include "core/pool.h"
+#include "core/queue.h"
 #include "core/score.h"
 #include "core/shape.h"
 #include "core/state.h"
@@ -59,9 +60,8 @@ static int64_t ranks_changed(
 }
 
 /* Counts what changed of nodes since; whether it is known still. */
-static bool follow(struct core *core, const struct live_job *job, int which)
+static bool follow(struct core *core, const struct live_job *job, struct nofit *nofit, int which)
 {
-    struct nofit *nofit = &job->shape->nofit[which];
     if (!lasts(core, nofit) || core->foresight_off)
         return false;
     while (nofit->at < core->scores.journal.end && nofit->lacking > 0)
@@ -71,36 +71,37 @@ static bool follow(struct core *core, const struct live_job *job, int which)
     return nofit->lacking > 0;
 }
 
-static bool known(struct core *core, const struct live_job *job, int which, bool now)
+static bool known(
+    struct core *core, const struct live_job *job, struct nofit *nofit, int which, bool now)
 {
-    struct nofit *nofit = &job->shape->nofit[which];
-    if (!nofit->version || nofit->ranks > job->row.size_min)
-        return false;
     if (nofit->version == core->free_version)
         return true;
-    if (!follow(core, job, which))
+    if (!follow(core, job, nofit, which))
         return false;
     nofit->version = now ? core->free_version : nofit->version;
     return true;
 }
 
-static bool known_any(struct core *core, const struct live_job *job, bool now)
+/* Of a job of the shape. The job is looked at only where that is needed. */
+static bool known_any(struct core *core, const struct live_job *job, struct live_shape *shape,
+    int32_t size_min, bool now)
 {
-    if (job_spot(job))
-        return false;
-    return known(core, job, NOFIT_ANY, now) ||
-           (job->shape->nofit[NOFIT_BOUND].version && promises_bind_all(core, job) &&
-               known(core, job, NOFIT_BOUND, now));
+    struct nofit *any = &shape->nofit[NOFIT_ANY], *bound = &shape->nofit[NOFIT_BOUND];
+    if (any->version && any->ranks <= size_min && known(core, job, any, NOFIT_ANY, now))
+        return true;
+    return bound->version && bound->ranks <= size_min && promises_bind_all(core, job) &&
+           known(core, job, bound, NOFIT_BOUND, now);
 }
 
 bool nofit_known(struct core *core, const struct live_job *job)
 {
-    return known_any(core, job, true);
+    return !job_spot(job) && known_any(core, job, job->shape, job->row.size_min, true);
 }
 
-bool nofit_foreseen(struct core *core, const struct live_job *job)
+bool nofit_foreseen(struct core *core, const struct lane *lane)
 {
-    return known_any(core, job, false);
+    const struct lane_key *key = &lane->key;
+    return !key->spot && known_any(core, lane->first, key->shape, key->size_min, false);
 }
 
 void nofit_remember(struct core *core, const struct live_job *job, const struct plan *plan)

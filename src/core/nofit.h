@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 struct core;
+struct lane;
 struct live_job;
 struct plan;
 
@@ -12,8 +13,8 @@ struct plan;
 
 /* Whether no plan can be made for the job, as far as that is known without making one. */
 bool nofit_known(struct core *core, const struct live_job *job);
-/* The same for jobs that nobody tries now: nothing is remembered of it. */
-bool nofit_foreseen(struct core *core, const struct live_job *job);
+/* The same for the first job of a lane that nobody tries now: nothing is remembered of it. */
+bool nofit_foreseen(struct core *core, const struct lane *lane);
 /* Remembers that no plan could be made for the job; `plan` says how far it was from that. */
 void nofit_remember(struct core *core, const struct live_job *job, const struct plan *plan);
 

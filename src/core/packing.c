@@ -45,15 +45,15 @@ int64_t packing_score(const struct core *core, const struct live_job *job,
     return core->packing->score(core, job, node, ranks);
 }
 
-void packing_scores(const struct core *core, const struct live_job *job,
-    const struct live_node *const *nodes, size_t count, int64_t *ret)
+void packing_scores(const struct core *core, const struct live_job *job, const uint32_t *ordinals,
+    size_t count, int64_t *ret)
 {
     if (core->packing->scores) {
-        core->packing->scores(core, job, nodes, count, ret);
+        core->packing->scores(core, job, ordinals, count, ret);
         return;
     }
     for (size_t i = 0; i < count; i++)
-        ret[i] = packing_score(core, job, nodes[i], 1);
+        ret[i] = packing_score(core, job, core->scores.nodes.items[ordinals[i]], 1);
 }
 
 int32_t packing_device(const struct core *core, const struct live_job *job,

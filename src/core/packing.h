@@ -29,9 +29,11 @@ struct packing {
     int32_t (*device)(const struct core *core, const struct live_job *job,
         const struct live_node *node, const int16_t *taken);
 
-    /* The rest may be NULL. The scores of one rank, for many nodes at once. */
-    void (*scores)(const struct core *core, const struct live_job *job,
-        const struct live_node *const *nodes, size_t count, int64_t *ret);
+    /* The rest may be NULL. The scores of one rank, for many nodes at once,
+     * by their numbers: nodes_follow was called since they changed, and none of them is idle or
+     * promised. */
+    void (*scores)(const struct core *core, const struct live_job *job, const uint32_t *ordinals,
+        size_t count, int64_t *ret);
     /* Called before scores of the shape are asked: brings tables up to date,
      * of all shapes and of this one, and counts core->packing_version up when scores of before are
      * stale. */
@@ -48,8 +50,8 @@ const struct packing *packing_find(const char *name);
 /* The same as the entries' functions, with nothing done where an entry has none. */
 int64_t packing_score(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks);
-void packing_scores(const struct core *core, const struct live_job *job,
-    const struct live_node *const *nodes, size_t count, int64_t *ret);
+void packing_scores(const struct core *core, const struct live_job *job, const uint32_t *ordinals,
+    size_t count, int64_t *ret);
 int32_t packing_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken);
 /* Returns core->packing_version. */

@@ -152,9 +152,3 @@ void reach_make(const struct balance *balance, int64_t cpu_milli, int64_t bytes,
         ret->memory[i] = reach_of(balance->memory_price[i], bytes >> 20);
     }
 }
-
-int64_t balance_lacking(const struct balance *balance, int64_t cpu_milli, int64_t idle_milli)
-{
-    int64_t step = least(most(cpu_milli, 0) / BALANCE_CPU_MILLI, BALANCE_CPUS);
-    return balance->lacks[step] * idle_milli / DEVICE_MILLI * balance->weights.lacks;
-}

@@ -12,7 +12,11 @@
 #pragma once
 
 #include "base/lanes.h"
+#include "core/limits.h"
 #include "core/packing_value.h"
+#include "core/sort.h"
+
+#include <assert.h>
 
 enum {
     BALANCE_STEPS = 4, /* multiples of the average */
@@ -43,6 +47,8 @@ struct reach {
     int32_t cpu[BALANCE_STEPS], memory[BALANCE_STEPS];
 };
 
+static_assert(BALANCE_STEPS == 4, "steps are lanes4");
+
 /* device: what a whole one is worth. */
 void balance_make(const struct mix *mix, int64_t device, struct balance *ret);
 void reach_make(const struct balance *balance, int64_t cpu_milli, int64_t bytes, struct reach *ret);
@@ -61,5 +67,26 @@ LANES_PART int64_t balance_stranded(const struct balance *balance, const struct 
     return sum;
 }
 
+/* The same of one rank. The numbers are those of reach_make and of a node's devices: far from what
+ * 32 bits hold. */
+LANES_PART int64_t balance_stranded_one(
+    const struct balance *balance, const struct reach *has, const struct reach *asks, int32_t value)
+{
+    lanes4 cpu = LANES4(has->cpu) - LANES4(asks->cpu);
+    lanes4 memory = LANES4(has->memory) - LANES4(asks->memory);
+    lanes4 less = cpu < memory;
+    lanes4 beyond = value - ((cpu & less) | (memory & ~less));
+    beyond &= beyond > 0;
+    int64_t sum = 0;
+    for (int i = 0; i < BALANCE_STEPS; i++)
+        sum += beyond[i] * balance->weights.reach[i];
+    return sum;
+}
+
 /* The demand that lacks CPU where so much is left, times idle devices (thousandths), weighed. */
-int64_t balance_lacking(const struct balance *balance, int64_t cpu_milli, int64_t idle_milli);
+LANES_PART int64_t balance_lacking(
+    const struct balance *balance, int64_t cpu_milli, int64_t idle_milli)
+{
+    int64_t step = least(most(cpu_milli, 0) / BALANCE_CPU_MILLI, BALANCE_CPUS);
+    return balance->lacks[step] * idle_milli / DEVICE_MILLI * balance->weights.lacks;
+}

@@ -1,12 +1,13 @@
 /* FGD, fragmentation gradient descent (Weng et al., "Beware of Fragmentation", USENIX ATC 2023):
  * the node whose expected fragmentation grows least.
  *
- * Typical jobs are the shapes that cover 95 % of all ranks, each with its share of them; their
- * authors count them in the trace beforehand, here they are learnt from the jobs there are. For a
- * typical shape a node's idle devices are fragments if it can not run there, else those devices are
- * that have less left than the shape takes of one. F is the mean over typical shapes, in
- * thousandths of a device, and a node's score 100 * sigmoid(F before - F after, in devices), cut
- * off to a whole number; of equal nodes the first takes the job. A share tries every device. */
+ * Typical jobs are the shapes that cover 95 % of all ranks, each with its share of them; memory
+ * does not tell shapes apart. Their authors count them in the trace beforehand, here they are
+ * learnt from the jobs there are. For a typical shape a node's idle devices are fragments if it can
+ * not run there, else those devices are that have less left than the shape takes of one. F is the
+ * mean over typical shapes, in thousandths of a device, and a node's score 100 * sigmoid(F before -
+ * F after, in devices), cut off to a whole number; of equal nodes the first takes the job. A share
+ * tries every device. */
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -18,6 +19,7 @@
 #include "core/state.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
 enum { TYPICAL_PERCENT = 95 };
 
@@ -139,6 +141,107 @@ static int64_t sigmoid_percent(int64_t part, int64_t whole)
     return begin;
 }
 
+/* ---- typical jobs -----------------------------------------------------------------------------
+ */
+
+struct typical {
+    size_t item; /* of the mix: the first that asks so */
+    int64_t ranks;
+};
+
+struct fgd {
+    struct typical typical[MIX_ITEMS_MAX]; /* most ranks first */
+    size_t count;
+    int64_t ranks; /* of them all */
+};
+
+/* But for memory and disk, which F does not look at. */
+static bool asks_the_same(const struct mix *mix, size_t a, size_t b)
+{
+    const struct shape_row *left = &mix->items.items[a].shape->row;
+    const struct shape_row *right = &mix->items.items[b].shape->row;
+    if (left->cpu_milli != right->cpu_milli || left->accelerator_milli != right->accelerator_milli)
+        return false;
+    for (size_t i = 0; i < mix->classes.count; i++) {
+        if (mix_allows(&mix->classes.items[i], a) != mix_allows(&mix->classes.items[i], b))
+            return false;
+    }
+    return true;
+}
+
+static void typical_count(const struct mix *mix, size_t item, struct fgd *fgd)
+{
+    size_t at = 0;
+    while (at < fgd->count && !asks_the_same(mix, fgd->typical[at].item, item))
+        at++;
+    if (at == fgd->count)
+        fgd->typical[fgd->count++] = (struct typical){.item = item};
+    fgd->typical[at].ranks += mix->items.items[item].ranks;
+}
+
+/* Most ranks first; of as many, who asks for more CPU, then for more devices. */
+static bool goes_before(const struct mix *mix, const struct typical *a, const struct typical *b)
+{
+    const struct shape_row *left = &mix->items.items[a->item].shape->row;
+    const struct shape_row *right = &mix->items.items[b->item].shape->row;
+    if (a->ranks != b->ranks)
+        return a->ranks > b->ranks;
+    if (left->cpu_milli != right->cpu_milli)
+        return left->cpu_milli > right->cpu_milli;
+    return left->accelerator_milli > right->accelerator_milli;
+}
+
+static void typical_sort(const struct mix *mix, struct fgd *fgd)
+{
+    for (size_t i = 1; i < fgd->count; i++) {
+        struct typical moved = fgd->typical[i];
+        size_t to = i;
+        for (; to > 0 && goes_before(mix, &moved, &fgd->typical[to - 1]); to--)
+            fgd->typical[to] = fgd->typical[to - 1];
+        fgd->typical[to] = moved;
+    }
+}
+
+static void typical_make(const struct mix *mix, struct fgd *fgd)
+{
+    fgd->count = 0;
+    for (size_t i = 0; i < mix->items.count; i++)
+        typical_count(mix, i, fgd);
+    typical_sort(mix, fgd);
+    fgd->ranks = 0;
+    size_t typical = 0;
+    while (typical < fgd->count && fgd->ranks * 100 < mix->ranks * TYPICAL_PERCENT)
+        fgd->ranks += fgd->typical[typical++].ranks;
+    fgd->count = typical;
+}
+
+static void fgd_ready(struct core *core, struct live_shape *shape)
+{
+    (void)shape;
+    if (!mix_refresh(core))
+        return;
+    if (!core->packing_state)
+        core->packing_state = mem_alloc(1, sizeof(struct fgd));
+    typical_make(&core->mix, core->packing_state);
+    core->packing_version++;
+}
+
+static void fgd_forget(struct core *core)
+{
+    free(core->packing_state);
+    core->packing_state = NULL;
+}
+
+/* Nothing is typical yet, or the node came since it was looked at. */
+static bool unknown(const struct core *core, const struct live_node *node)
+{
+    const struct fgd *fgd = core->packing_state;
+    return !fgd || fgd->ranks == 0 || !mix_knows(core, node);
+}
+
+/* ---- fragmentation ----------------------------------------------------------------------------
+ */
+
 /* What is free of a node. */
 struct view {
     int64_t cpu_milli, memory_bytes, disk_bytes;
@@ -195,32 +298,29 @@ static int64_t fragments(const struct view *view, const struct shape_row *shape)
     return need > 0 ? view->idle : small;
 }
 
-/* F times the typical ranks, which are returned as well. */
-static int64_t fragmentation(const struct core *core, const struct mix_class *class,
-    const struct view *view, int64_t *ret_ranks)
+/* F times the typical ranks. */
+static int64_t fragmentation(
+    const struct core *core, const struct mix_class *class, const struct view *view)
 {
-    int64_t sum = 0, ranks = 0, all = 0;
-    for (size_t i = 0; i < core->mix.items.count; i++)
-        all += core->mix.items.items[i].ranks;
-    for (size_t i = 0; i < core->mix.items.count && ranks * 100 < all * TYPICAL_PERCENT; i++) {
-        const struct mix_item *item = &core->mix.items.items[i];
-        int64_t lost = mix_allows(class, i) ? fragments(view, &item->shape->row) : view->idle;
-        sum += item->ranks * lost;
-        ranks += item->ranks;
+    const struct fgd *fgd = core->packing_state;
+    int64_t sum = 0;
+    for (size_t i = 0; i < fgd->count; i++) {
+        const struct typical *typical = &fgd->typical[i];
+        const struct shape_row *shape = &core->mix.items.items[typical->item].shape->row;
+        bool allowed = mix_allows(class, typical->item);
+        sum += typical->ranks * (allowed ? fragments(view, shape) : view->idle);
     }
-    *ret_ranks = ranks;
     return sum;
 }
 
 static int64_t score_with(const struct core *core, const struct mix_class *class,
     const struct view *before, const struct shape_row *ask, int32_t device)
 {
+    const struct fgd *fgd = core->packing_state;
     struct view after = *before;
-    int64_t ranks;
-    int64_t fragmented = fragmentation(core, class, before, &ranks);
     view_take(&after, ask, device);
-    fragmented -= fragmentation(core, class, &after, &ranks);
-    return sigmoid_percent(fragmented, ranks * DEVICE_MILLI);
+    int64_t less = fragmentation(core, class, before) - fragmentation(core, class, &after);
+    return sigmoid_percent(less, fgd->ranks * DEVICE_MILLI);
 }
 
 /* The best device for a share and its score; -1: for whole devices or none. */
@@ -258,7 +358,7 @@ static int64_t fgd_score(const struct core *core, const struct live_job *job,
     const struct live_node *node, int32_t ranks)
 {
     (void)ranks;
-    if (core->mix.ranks == 0 || !mix_knows(core, node))
+    if (unknown(core, node))
         return 0;
     int64_t score;
     best_device(core, job, node, NULL, &score);
@@ -269,15 +369,9 @@ static int32_t fgd_device(const struct core *core, const struct live_job *job,
     const struct live_node *node, const int16_t *taken)
 {
     int64_t score;
-    if (core->mix.ranks == 0 || !mix_knows(core, node))
+    if (unknown(core, node))
         return packing_fullest_device(core, job, node, taken);
     return best_device(core, job, node, taken, &score);
-}
-
-static void fgd_ready(struct core *core, struct live_shape *shape)
-{
-    (void)shape;
-    core->packing_version += mix_refresh(core);
 }
 
 const struct packing packing_fgd = {
@@ -287,4 +381,5 @@ const struct packing packing_fgd = {
     .device = fgd_device,
     .ready = fgd_ready,
     .learns = true,
+    .forget = fgd_forget,
 };

@@ -48,14 +48,16 @@ struct scale {
 };
 enum { SCALE_BITS = 46 };
 
-/* What is the same of a node whoever asks, until it changes. */
+/* What is the same of a node whoever asks, until it changes: what every score looks at is in front.
+ */
 struct standing {
     const struct live_node *of; /* NULL: no node has the number */
     uint64_t changes;           /* node->changes when it was made; STANDING_NEVER: it was not */
+    int64_t stranded;           /* weighed */
     struct worth worth;
+    int32_t class;
+    int32_t hash; /* of its state */
     struct reach reach;
-    int64_t stranded; /* weighed */
-    int32_t hash;     /* of its state */
     struct view view;
 };
 
@@ -73,7 +75,8 @@ struct learned {
     struct values values;
     struct balance balance;
     struct scale scales[MIX_CLASSES_MAX + 1];
-    VEC(struct standing) standings; /* by the nodes' ordinals */
+    VEC(struct standing) standings; /* by the nodes' ordinals.. */
+    uint64_t numbered;              /* ..of core->scores.version */
     struct standing other;          /* of a node that is looked at as a copy, for a moment */
     struct asking stranger;         /* of a shape that was not got ready, for a moment */
 };
@@ -99,10 +102,14 @@ static void learned_make(struct core *core)
         learned->scales[i] = (struct scale){
             scale_of(row->cpu_milli), scale_of(row->memory_bytes), scale_of(row->disk_bytes)};
     }
+    learned->numbered = core->scores.version;
     vec_clear(&learned->standings);
-    for (size_t i = 0; i < core->scores.nodes.count; i++)
-        vec_push(
-            &learned->standings, ((struct standing){core->scores.nodes.items[i], STANDING_NEVER}));
+    vec_reserve(&learned->standings, core->scores.nodes.count);
+    for (; learned->standings.count < core->scores.nodes.count; learned->standings.count++) {
+        struct standing *standing = &learned->standings.items[learned->standings.count];
+        standing->of = core->scores.nodes.items[learned->standings.count];
+        standing->changes = STANDING_NEVER;
+    }
     core->packing_version++;
 }
 
@@ -162,6 +169,7 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
     ret->stranded =
         balance_stranded(&learned->balance, &ret->reach, &ret->reach, 0, ret->worth.bare);
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
+    ret->class = node->packing_class;
     ret->changes = node->changes;
 }
 
@@ -173,7 +181,6 @@ LANES_PART struct standing *standing_at(struct learned *learned, const struct li
     return there ? &learned->standings.items[at] : &learned->other;
 }
 
-/* That of the node as it is now. */
 LANES_PART const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
     struct learned *learned = core->packing_state;
@@ -212,7 +219,7 @@ static bool unknown(const struct core *core, const struct live_node *node)
 /* One decision: what the node was, who asks for what of it, and what is left. */
 struct taking {
     const struct learned *learned;
-    const struct live_node *node;
+    const struct bundle *room; /* of the node */
     const struct standing *standing;
     const struct asking *asking;
     const struct shape_row *ask;
@@ -223,8 +230,8 @@ struct taking {
 /* Of ranks that take no device. */
 LANES_PART int64_t score_plain(const struct taking *taking)
 {
-    const struct scale *scale = &taking->learned->scales[taking->node->packing_class];
-    const struct bundle *room = &taking->node->room.all;
+    const struct scale *scale = &taking->learned->scales[taking->standing->class];
+    const struct bundle *room = taking->room;
     const struct balance *balance = &taking->learned->balance;
     const struct shape_row *ask = taking->ask;
     int64_t lost = taking->standing->worth.half - taking->taken.worth.half;
@@ -244,14 +251,17 @@ LANES_PART int64_t score_devices(const struct taking *taking)
     const struct standing *standing = taking->standing;
     const struct balance *balance = &learned->balance;
     const struct view_taken *taken = &taking->taken;
-    int32_t class = taking->node->packing_class;
+    int32_t class = standing->class;
     int64_t score = worth_weighed(standing->worth) - worth_weighed(taken->worth);
-    score += balance_stranded(balance, &standing->reach, &taking->asking->reach, taking->ranks,
-                 taken->worth.bare) -
-             standing->stranded;
+    const struct reach *asks = &taking->asking->reach;
+    score -= standing->stranded;
+    score +=
+        taking->ranks == 1
+            ? balance_stranded_one(balance, &standing->reach, asks, taken->worth.bare)
+            : balance_stranded(balance, &standing->reach, asks, taking->ranks, taken->worth.bare);
     score +=
         (int64_t)(balance->keep[standing->view.whole] - balance->keep[taken->whole]) * WEIGHT_KEEP;
-    score += part(taking->node->room.all.cpu_milli - taking->ask->cpu_milli * taking->ranks,
+    score += part(taking->room->cpu_milli - taking->ask->cpu_milli * taking->ranks,
         learned->scales[class].cpu, WEIGHT_CPU);
     score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
     return score + learned->values.pressure[class] * WEIGHT_PRESSURE *
@@ -271,46 +281,56 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 {
     if (unknown(core, node))
         return packing_tight.score(core, job, node, ranks);
-    struct taking taking = {core->packing_state, node, standing_of(core, node),
+    struct taking taking = {core->packing_state, &node->room.all, standing_of(core, node),
         asking_of(core, job->shape), &job->shape->row, .ranks = ranks};
     taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
     return score_taken(&taking);
 }
 
-/* All of this is one function, for it is what most decisions spend most of their time with. */
+/* All of this is one function, for it is what most decisions spend most of their time with: of the
+ * nodes themselves it looks at none that did not change. */
 LANES static void scores_known(const struct core *core, const struct live_job *job,
-    const struct live_node *const *nodes, size_t count, int64_t *ret)
+    const uint32_t *ordinals, size_t count, int64_t *ret)
 {
+    const struct learned *learned = core->packing_state;
+    const struct standing *standings = learned->standings.items;
+    const uint64_t *changes = core->scores.changes.items;
+    const struct node_free *free = core->scores.free.items;
     struct taking taking = {
-        core->packing_state, .asking = asking_of(core, job->shape), .ask = &job->shape->row};
-    taking.ranks = 1;
+        learned, .asking = asking_of(core, job->shape), .ask = &job->shape->row, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        const char *ahead = (const char *)standing_at(core->packing_state, nodes[i]);
+        const char *ahead = (const char *)&standings[ordinals[i]];
+        __builtin_prefetch(ahead);
         __builtin_prefetch(ahead + 64);
         __builtin_prefetch(ahead + 128);
     }
     for (size_t i = 0; i < count; i++) {
-        if (!mix_knows(core, nodes[i])) {
-            ret[i] = packing_tight.score(core, job, nodes[i], 1);
-            continue;
+        uint32_t ordinal = ordinals[i];
+        taking.standing = &standings[ordinal];
+        if (taking.standing->changes != changes[ordinal]) {
+            const struct live_node *node = core->scores.nodes.items[ordinal];
+            if (!mix_knows(core, node)) {
+                ret[i] = packing_tight.score(core, job, node, 1);
+                continue;
+            }
+            taking.standing = standing_of(core, node);
         }
-        taking.node = nodes[i];
-        taking.standing = standing_of(core, nodes[i]);
+        taking.room = &free[ordinal].all;
         taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
         ret[i] = score_taken(&taking);
     }
 }
 
 static void learned_scores(const struct core *core, const struct live_job *job,
-    const struct live_node *const *nodes, size_t count, int64_t *ret)
+    const uint32_t *ordinals, size_t count, int64_t *ret)
 {
     const struct learned *learned = core->packing_state;
-    if (learned && learned->known) {
-        scores_known(core, job, nodes, count, ret);
+    if (learned && learned->known && learned->numbered == core->scores.version) {
+        scores_known(core, job, ordinals, count, ret);
         return;
     }
     for (size_t i = 0; i < count; i++)
-        ret[i] = packing_tight.score(core, job, nodes[i], 1);
+        ret[i] = learned_score(core, job, core->scores.nodes.items[ordinals[i]], 1);
 }
 
 /* The view of the node less what is taken. */

@@ -6,6 +6,8 @@
 #include "core/packing_view.h"
 #include "core/sort.h"
 
+#include <assert.h>
+
 /* The table's lines for what is left of a device. */
 LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
 {
@@ -14,51 +16,42 @@ LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
 
 /* ---- worth -------------------------------------------------------------------------------- */
 
+static_assert(VALUE_LINES == 8, "lines are lanes8");
+
 /* Half and a quarter of what is left of CPU and memory, by line. */
 struct rest {
-    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
+    lanes8 half, quarter;
 };
 
-/* At the line where it is least. */
-LANES_PART int32_t lines_least(const int32_t *lines)
-{
-    int32_t least = lines[0];
-    for (int i = 1; i < VALUE_LINES; i++)
-        least = lines[i] < least ? lines[i] : least;
-    return least;
-}
-
 /* When a rank took its part. */
-LANES_PART struct rest rest_after(const struct view *view, const int32_t *cost)
+LANES_PART void rest_after(const struct view *view, const int32_t *cost, struct rest *ret)
 {
-    struct rest rest;
-    for (int i = 0; i < VALUE_LINES; i++) {
-        int32_t left = view->rest[i] - cost[i];
-        rest.half[i] = left >> 1;
-        rest.quarter[i] = left >> 2;
-    }
-    return rest;
+    lanes8 left = LANES8(view->rest) - LANES8(cost);
+    ret->half = left >> 1;
+    ret->quarter = left >> 2;
 }
 
-/* What devices and the rest are worth together. */
-LANES_PART struct worth worth_of(const int32_t *sums, const struct rest *rest)
+/* What devices and the rest are worth together, at the line where it is least: half and quarter are
+ * reduced at once. */
+LANES_PART struct worth worth_of(const lanes8 *sums, const struct rest *rest)
 {
-    int32_t half[VALUE_LINES], quarter[VALUE_LINES];
-    for (int i = 0; i < VALUE_LINES; i++)
-        half[i] = sums[i] + rest->half[i];
-    for (int i = 0; i < VALUE_LINES; i++)
-        quarter[i] = sums[i] + rest->quarter[i];
-    return (struct worth){lines_least(half), lines_least(quarter), sums[0]};
+    lanes8 half = *sums + rest->half, quarter = *sums + rest->quarter, least, other;
+    least = __builtin_shufflevector(half, quarter, 0, 1, 2, 3, 8, 9, 10, 11);
+    other = __builtin_shufflevector(half, quarter, 4, 5, 6, 7, 12, 13, 14, 15);
+    lanes8_least(&least, &other, &least);
+    other = __builtin_shufflevector(least, least, 2, 3, 2, 3, 6, 7, 6, 7);
+    lanes8_least(&least, &other, &least);
+    other = __builtin_shufflevector(least, least, 1, 1, 1, 1, 5, 5, 5, 5);
+    lanes8_least(&least, &other, &least);
+    return (struct worth){least[0], least[4], (*sums)[0]};
 }
 
 /* The same after a device's worth changed. */
 LANES_PART struct worth worth_moved(
     const struct view *view, const struct rest *rest, const int32_t *from, const int32_t *to)
 {
-    int32_t sums[VALUE_LINES];
-    for (int i = 0; i < VALUE_LINES; i++)
-        sums[i] = view->sums[i] - from[i] + to[i];
-    return worth_of(sums, rest);
+    lanes8 sums = LANES8(view->sums) - LANES8(from) + LANES8(to);
+    return worth_of(&sums, rest);
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */
@@ -75,13 +68,11 @@ LANES_PART struct worth worth_after_whole(
 LANES_PART struct worth worth_after_break(
     const struct view *view, const struct rest *rest, int32_t milli)
 {
-    int32_t sums[VALUE_LINES];
     const int32_t *whole = view->table->whole[view->whole],
                   *without = view->table->whole[view->whole - 1],
                   *to = level_lines(view, DEVICE_MILLI - milli);
-    for (int i = 0; i < VALUE_LINES; i++)
-        sums[i] = view->sums[i] - whole[i] + without[i] + to[i];
-    return worth_of(sums, rest);
+    lanes8 sums = LANES8(view->sums) - LANES8(whole) + LANES8(without) + LANES8(to);
+    return worth_of(&sums, rest);
 }
 
 /* A share of the device on which that leaves most behind. */
@@ -117,7 +108,8 @@ LANES_PART void take_share(
 /* What one rank leaves; the view stays. */
 LANES_PART struct view_taken take_one(const struct view *view, const struct view_ask *ask)
 {
-    struct rest rest = rest_after(view, ask->cost);
+    struct rest rest;
+    rest_after(view, ask->cost, &rest);
     struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
     if (ask->milli >= DEVICE_MILLI)
         taken.whole = (int32_t)most(view->whole - ask->milli / DEVICE_MILLI, 0);
@@ -126,6 +118,6 @@ LANES_PART struct view_taken take_one(const struct view *view, const struct view
     else if (ask->milli > 0)
         take_share(view, &rest, (int32_t)ask->milli, &taken);
     else
-        taken.worth = worth_of(view->sums, &rest);
+        taken.worth = worth_of(&LANES8(view->sums), &rest);
     return taken;
 }

@@ -72,11 +72,17 @@ void view_ask_make(const struct values *values, const struct shape_row *shape, s
     priced(values, shape->cpu_milli, shape->memory_bytes, ret->cost);
 }
 
-struct worth view_worth(const struct view *view)
+LANES static struct worth worth_now(const struct view *view)
 {
     static const int32_t nothing[VALUE_LINES];
-    struct rest rest = rest_after(view, nothing);
-    return worth_of(view->sums, &rest);
+    struct rest rest;
+    rest_after(view, nothing, &rest);
+    return worth_of(&LANES8(view->sums), &rest);
+}
+
+struct worth view_worth(const struct view *view)
+{
+    return worth_now(view);
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */

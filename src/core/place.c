@@ -6,6 +6,7 @@
  * Nothing is held while a plan is made: either all parts of it are admitted afterwards or none. */
 #include "core/place.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -55,32 +56,105 @@ static int by_room(const void *a, const void *b, const void *context)
     return order ? order : compare_u64(left->order, right->order);
 }
 
-/* The node that is used next: of those that can take all that remains the tightest, else the one
- * that takes most; by_ranks orders equals. NULL when all are used. */
-static struct choice *pick_packed(struct choice *choices, size_t count, int32_t remaining)
+/* What choices are scored for. */
+struct scoring {
+    const struct core *core;
+    const struct live_job *job;
+    int32_t size_max;
+    /* The score of idle nodes of a kind: most that a large gang could go to are such. */
+    uint32_t kind; /* 1 + its number; 0: none was scored yet */
+    int32_t used;
+    int64_t score;
+};
+
+static int64_t score_like(struct scoring *scoring, const struct live_node *node, int32_t used)
 {
-    struct choice *all = NULL, *most_ranks = NULL;
+    const struct core *core = scoring->core;
+    const struct scores *scores = &core->scores;
+    if (core->packing->per_job || scores->version != core->topology_version || !node_unused(node))
+        return packing_score(core, scoring->job, node, used);
+    uint32_t kind = 1 + scores->kind_of.items[node->ordinal];
+    if (kind != scoring->kind || used != scoring->used)
+        scoring->score = packing_score(core, scoring->job, node, used);
+    scoring->kind = kind;
+    scoring->used = used;
+    return scoring->score;
+}
+
+/* Nodes on which a rank would be split come last. */
+static int64_t socket_score(
+    const struct live_shape *shape, const struct choice *choice, int32_t ranks, bool spread)
+{
+    int64_t score = choice->score / 4; /* below SCORE_SPLIT, whatever the policy's scores are */
+    if (sockets_whole(choice->node, &shape->row, ranks))
+        return score;
+    return spread ? score - SCORE_SPLIT : score + SCORE_SPLIT;
+}
+
+static void choice_score(struct scoring *scoring, struct choice *choice)
+{
+    if (choice->scored)
+        return;
+    const struct live_shape *shape = scoring->job->shape;
+    bool spread = shape->row.spread == SPREAD_SPREAD;
+    int32_t used = spread ? 1 : (int32_t)least(choice->ranks, scoring->size_max);
+    choice->scored = true;
+    choice->score = score_like(scoring, choice->node, used);
+    if (shape->socket)
+        choice->score = socket_score(shape, choice, used, spread);
+    /* What is promised is used last. */
+    if (choice->node->promises)
+        choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
+}
+
+static void choices_score(struct scoring *scoring, struct choice *choices, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        choice_score(scoring, &choices[i]);
+}
+
+/* How many ranks the node has room for that is used next: of those that can take all that remains
+ * the tightest, else the one that takes most. 0: all are used. */
+static int32_t pick_ranks(const struct choice *choices, size_t count, int32_t remaining)
+{
+    int32_t all = INT32_MAX, most_ranks = 0;
     for (size_t i = 0; i < count; i++) {
-        struct choice *one = &choices[i];
-        if (one->use > 0)
-            continue;
-        if (one->ranks >= remaining) {
-            if (!all || one->ranks < all->ranks ||
-                (one->ranks == all->ranks && by_ranks(one, all, NULL) < 0))
-                all = one;
-        } else if (!all && (!most_ranks || by_ranks(one, most_ranks, NULL) < 0)) {
-            most_ranks = one;
-        }
+        int32_t ranks = choices[i].use > 0 ? 0 : choices[i].ranks;
+        if (ranks >= remaining && ranks < all)
+            all = ranks;
+        if (ranks > most_ranks)
+            most_ranks = ranks;
     }
-    return all ? all : most_ranks;
+    return all < INT32_MAX ? all : most_ranks;
+}
+
+/* The node that is used next; by_ranks orders equals. So only those are scored that have room for
+ * as many ranks. NULL when all are used. */
+static struct choice *pick_packed(
+    struct scoring *scoring, struct choice *choices, size_t count, int32_t remaining)
+{
+    enum { AHEAD = 12 };
+    struct choice *best = NULL;
+    int32_t ranks = pick_ranks(choices, count, remaining);
+    for (size_t i = 0; i < count && ranks > 0; i++) {
+        struct choice *one = &choices[i];
+        if (i + AHEAD < count && choices[i + AHEAD].ranks == ranks)
+            __builtin_prefetch(&choices[i + AHEAD].node->room);
+        if (one->use > 0 || one->ranks != ranks)
+            continue;
+        choice_score(scoring, one);
+        if (!best || by_ranks(one, best, NULL) < 0)
+            best = one;
+    }
+    return best;
 }
 
 /* By looking at all for each node that is used. Returns what remains when that were many. */
-static int32_t use_few(struct choice *choices, size_t count, int32_t size)
+static int32_t use_few(struct scoring *scoring, struct choice *choices, size_t count, int32_t size)
 {
     enum { NODES_FEW = 8 };
     for (int used = 0; used < NODES_FEW && size > 0; used++) {
-        struct choice *choice = pick_packed(choices, count, size);
+        struct choice *choice = pick_packed(scoring, choices, count, size);
         assert(choice);
         choice->use = (int32_t)least(choice->ranks, size);
         size -= choice->use;
@@ -127,10 +201,12 @@ static void use_spread(struct choice **sorted, size_t count, int32_t size)
     }
 }
 
-void choices_use(struct choice *choices, size_t count, int32_t size, bool spread)
+static void use(
+    struct scoring *scoring, struct choice *choices, size_t count, int32_t size, bool spread)
 {
-    if (!spread && (size = use_few(choices, count, size)) == 0)
+    if (!spread && (size = use_few(scoring, choices, count, size)) == 0)
         return;
+    choices_score(scoring, choices, count);
     SCOPED(mem_scope) struct choice **sorted = mem_alloc(count, sizeof *sorted);
     size_t left = 0;
     for (size_t i = 0; i < count; i++) {
@@ -143,6 +219,11 @@ void choices_use(struct choice *choices, size_t count, int32_t size, bool spread
         use_spread(sorted, count, size);
     else
         use_packed(sorted, count, size);
+}
+
+void choices_use(struct choice *choices, size_t count, int32_t size, bool spread)
+{
+    use(NULL, choices, count, size, spread);
 }
 
 /* A gang of one rank: the best node, without sorting. */
@@ -207,28 +288,57 @@ static void part_add(const struct core *core, const struct live_job *job,
     vec_push(&plan->parts, ((struct plan_part){.node = choice->node, .ranks = choice->use}));
 }
 
-enum { FETCH_AHEAD = 12 };
+static void choice_add(struct choices *choices, struct live_node *node, int32_t ranks, size_t order)
+{
+    struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)order};
+    if (ranks == 0)
+        return;
+    vec_push(&choices->list, choice);
+    choices->total += ranks;
+}
 
-/* Nodes that have no room for a rank by `rooms` (NULL: not known) are not looked at. Most have none
- * for a gang that waits, and are in no cache: their numbers are fetched ahead. */
+/* Whether nothing but room says how many ranks fit a node that nothing binds. */
+static bool room_is_all(const struct core *core, const struct live_job *job)
+{
+    const struct live_shape *shape = job->shape;
+    int64_t milli = shape->row.accelerator_milli;
+    return (milli == 0 || milli >= DEVICE_MILLI) && !shape->row.exclusive && !shape->socket &&
+           !shape->near && !job_spot(job) && core->apart_shapes == 0 &&
+           core->reservation_next_ms == MOMENT_NEVER;
+}
+
+/* By rooms: nodes without are not looked at, for most have none for a gang that waits, and are in
+ * no cache; nor are those of which nothing else counts. Ordinals are in the order of candidates. */
+static void choices_by_rooms(const struct core *core, const struct live_job *job, uint32_t begin,
+    uint32_t last, const int32_t *rooms, int32_t ask, struct choices *choices)
+{
+    bool all = room_is_all(core, job);
+    for (uint32_t i = begin; i <= last; i++) {
+        if (rooms[i] <= 0)
+            continue;
+        struct live_node *node = core->scores.nodes.items[i];
+        bool known = all && !(rooms[i] & ROOM_BOUND);
+        int32_t ranks = known ? (int32_t)least(rooms[i], ask) : fit_ranks(core, job, node, ask);
+        choice_add(choices, node, ranks, i);
+    }
+}
+
+/* rooms: NULL where they are not known. */
 static void choices_collect(struct core *core, const struct live_job *job,
     struct live_node *const *nodes, size_t count, const int32_t *rooms, int32_t size_max,
     struct choices *choices)
 {
     /* How tight a domain is takes all the room of its nodes. */
     int32_t ask = job->shape->row.topology ? GANG_SIZE_MAX : size_max;
+    /* Where a level is required, candidates are in the order of domains. */
+    if (rooms && job->shape->row.topology != WISH_REQUIRED) {
+        choices_by_rooms(
+            core, job, nodes[0]->ordinal, nodes[count - 1]->ordinal, rooms, ask, choices);
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
-        struct live_node *node = nodes[i];
-        if (rooms && i + FETCH_AHEAD < count)
-            __builtin_prefetch(&nodes[i + FETCH_AHEAD]->ordinal);
-        if (rooms && rooms[node->ordinal] == 0)
-            continue;
-        int32_t ranks = fit_ranks(core, job, node, ask);
-        if (ranks == 0)
-            continue;
-        struct choice choice = {.node = node, .ranks = ranks, .order = (uint32_t)i};
-        vec_push(&choices->list, choice);
-        choices->total += ranks;
+        if (!rooms || rooms[nodes[i]->ordinal] != 0)
+            choice_add(choices, nodes[i], fit_ranks(core, job, nodes[i], ask), i);
     }
 }
 
@@ -248,50 +358,23 @@ static void choices_narrow(const struct live_job *job, int32_t size_max, struct 
         choices->list.count = kept;
 }
 
-/* Nodes on which a rank would be split come last. */
-static int64_t socket_score(
-    const struct live_shape *shape, const struct choice *choice, int32_t ranks, bool spread)
+/* Gives the plan's ranks to choices. */
+static void choices_share(const struct core *core, const struct live_job *job, int32_t size_max,
+    struct choices *choices, struct plan *plan)
 {
-    int64_t score = choice->score / 4; /* below SCORE_SPLIT, whatever the policy's scores are */
-    if (sockets_whole(choice->node, &shape->row, ranks))
-        return score;
-    return spread ? score - SCORE_SPLIT : score + SCORE_SPLIT;
-}
-
-/* The score of idle nodes of a kind: most that a large gang could go to are such. */
-struct idle {
-    uint32_t kind; /* 1 + its number; 0: none was scored yet */
-    int32_t used;
-    int64_t score;
-};
-
-static int64_t score_like(const struct core *core, const struct live_job *job,
-    const struct live_node *node, int32_t used, struct idle *idle)
-{
-    const struct scores *scores = &core->scores;
-    if (core->packing->per_job || scores->version != core->topology_version || !node_unused(node))
-        return packing_score(core, job, node, used);
-    uint32_t kind = 1 + scores->kind_of.items[node->ordinal];
-    if (kind != idle->kind || used != idle->used)
-        *idle = (struct idle){kind, used, packing_score(core, job, node, used)};
-    return idle->score;
-}
-
-static void choices_score(
-    struct core *core, const struct live_job *job, int32_t size_max, struct choices *choices)
-{
+    struct choice *items = choices->list.items;
+    size_t count = choices->list.count;
     bool spread = job->shape->row.spread == SPREAD_SPREAD;
-    struct idle idle = {0};
-    for (size_t i = 0; i < choices->list.count; i++) {
-        struct choice *choice = &choices->list.items[i];
-        int32_t used = spread ? 1 : (int32_t)least(choice->ranks, size_max);
-        choice->score = score_like(core, job, choice->node, used, &idle);
-        if (job->shape->socket)
-            choice->score = socket_score(job->shape, choice, used, spread);
-        /* What is promised is used last. */
-        if (choice->node->promises)
-            choice->score += spread ? -SCORE_PROMISED : SCORE_PROMISED;
+    struct scoring scoring = {.core = core, .job = job, .size_max = size_max};
+    if (plan->size > 1 && !job->shape->row.topology) {
+        use(&scoring, items, count, plan->size, spread);
+        return;
     }
+    choices_score(&scoring, items, count);
+    if (plan->size == 1)
+        use_best(choices, spread);
+    else
+        plan->domains = topology_distribute(core, job->shape, items, count, plan->size);
 }
 
 static bool plan_pool(struct core *core, const struct live_job *job, struct live_node *const *nodes,
@@ -299,21 +382,13 @@ static bool plan_pool(struct core *core, const struct live_job *job, struct live
 {
     struct choices choices = {0};
     packing_ready(core, job->shape);
-    bool spread = job->shape->row.spread == SPREAD_SPREAD;
     choices_collect(core, job, nodes, count, rooms, size_max, &choices);
     bool fits = choices.total >= size_min;
     plan->most = choices.total;
     if (fits) {
         choices_narrow(job, size_max, &choices);
-        choices_score(core, job, size_max, &choices);
         plan->size = (int32_t)least(choices.total, size_max);
-        if (plan->size == 1)
-            use_best(&choices, spread);
-        else if (job->shape->row.topology)
-            plan->domains = topology_distribute(
-                core, job->shape, choices.list.items, choices.list.count, plan->size);
-        else
-            choices_use(choices.list.items, choices.list.count, plan->size, spread);
+        choices_share(core, job, size_max, &choices, plan);
         if (job->shape->row.topology == WISH_REQUIRED)
             plan->left = choices.total - plan->size;
         for (size_t i = 0; i < choices.list.count; i++) {
@@ -357,10 +432,18 @@ size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     return end;
 }
 
-static bool plan_better(const struct plan *plan, const struct plan *than)
+static const struct live_pool *plan_in(const struct plan *plan)
+{
+    return plan->parts.items[0].node->pool;
+}
+
+static bool plan_better(
+    struct core *core, const struct live_job *job, const struct plan *plan, const struct plan *than)
 {
     if (plan->size != than->size)
         return plan->size > than->size;
+    if (plan_in(plan) != plan_in(than) && broker_orders(core, job))
+        return broker_before(core, job, plan_in(plan), plan_in(than));
     if (plan->domains != than->domains)
         return plan->domains < than->domains;
     if (plan->parts.count != than->parts.count)
@@ -411,7 +494,7 @@ static bool plan_any(struct core *core, const struct live_job *job, int32_t size
             most_ranks = most(most_ranks, other.most);
             continue;
         }
-        if (found && !plan_better(&other, plan)) {
+        if (found && !plan_better(core, job, &other, plan)) {
             plan_finish(&other);
             continue;
         }

@@ -7,6 +7,7 @@
 struct amounts;
 struct live_job;
 struct live_node;
+struct live_pool;
 struct live_rule;
 struct live_shape;
 
@@ -16,6 +17,9 @@ struct live_shape;
 /* Nodes that could hold a rank of the shape, pools in order. */
 void shape_candidates(struct core *core, struct live_shape *shape);
 /* Whether type, labels, taints, pool and jurisdiction match, whatever is free. */
+bool fit_suits(
+    const struct core *core, const struct live_shape *shape, const struct live_node *node);
+/* The same, and its pool has no burst policy: whether the node is a candidate. */
 bool fit_matches(
     const struct core *core, const struct live_shape *shape, const struct live_node *node);
 /* Whether the shape tolerates every taint of that effect that the node has. */
@@ -42,6 +46,15 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
  * work now. */
 bool fit_possible(
     const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
+/* Whether nodes that take work now, of one pool without a burst policy, could. */
+bool fit_possible_here(const struct core *core, const struct live_shape *shape, int64_t ranks);
+
+/* ---- blocked.c --------------------------------------------------------------------------------
+ */
+
+/* How many ranks of the job's smallest gang the pool has room for now. */
+int64_t pool_room_now(
+    const struct core *core, const struct live_job *job, const struct live_pool *pool);
 
 /* ---- nearest.c --------------------------------------------------------------------------------
  */
@@ -57,8 +70,6 @@ void nearest_text(
 /* ---- device.c ---------------------------------------------------------------------------------
  */
 
-/* Thousandths of device i that are neither held nor claimed; may be negative. */
-int64_t device_free(const struct live_node *node, int32_t device);
 /* Ranks for which there are devices, at most `ranks`. */
 int32_t device_ranks(const struct live_node *node, const struct shape_row *shape, int32_t ranks);
 /* The devices for so many ranks of whole devices. They are there. */
@@ -78,8 +89,10 @@ struct choice {
     int32_t ranks;  /* that fit */
     int32_t use;    /* that it gets */
     uint32_t order; /* in the list of candidates */
+    bool scored;
 };
-/* Gives `size` ranks to choices that hold as many at least: to few nodes, or to many. */
+/* Gives `size` ranks to choices that hold as many at least, and are scored: to few nodes, or to
+ * many. */
 void choices_use(struct choice *choices, size_t count, int32_t size, bool spread);
 
 struct plan_part {
@@ -97,9 +110,9 @@ struct plan {
     int64_t most;    /* without a plan: no pool, or domain that is required, has more ranks' room */
 };
 
-/* A place for size_min to size_max ranks within one pool: as many ranks as fit, then as few nodes
- * as possible, then the earlier pool. False: there is none now, and plan->most says how far it was
- * from that. plan_finish frees it. */
+/* A place for size_min to size_max ranks within one pool: as many ranks as fit, then the pool that
+ * the broker prefers, then as few nodes as possible, then the earlier pool. False: there is none
+ * now, and plan->most says how far it was from that. plan_finish frees it. */
 bool plan_make(struct core *core, const struct live_job *job, int32_t size_min, int32_t size_max,
     struct plan *plan);
 /* The node that plan_make takes for one rank of a job for which score_usable holds, or NULL. */

@@ -2,6 +2,7 @@
  * nodes that it does not name any more leave. Everything is checked first. */
 #include "core/pool.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -116,6 +117,19 @@ static int check_price_list(const struct price_list *list, struct error *err)
     return 0;
 }
 
+static int check_burst(const struct pool *pool, struct error *err)
+{
+    const struct burst *burst = &pool->burst;
+    if (pool->link_bytes < 0 || pool->prices.egress_gib_micro < 0)
+        return error_set(err, ERR_INVALID, "spec.link, spec.prices.egressGiB: expected >= 0");
+    if (burst->budget_micro < 0 || burst->budget_micro > BROKER_COST_MAX || burst->after_ms < 0 ||
+        burst->after_ms > TIME_MS_MAX || burst->period_ms < 0 || burst->period_ms > TIME_MS_MAX ||
+        (burst->budget_micro && !burst->period_ms))
+        return error_set(err, ERR_INVALID,
+            "spec.burst: expected a budget, a period above 0 and a wait that are none below 0");
+    return 0;
+}
+
 static int check_pool(const struct pool *pool, struct error *err)
 {
     const struct prices *prices = &pool->prices;
@@ -128,6 +142,7 @@ static int check_pool(const struct pool *pool, struct error *err)
         return error_set(err, ERR_INVALID, "spec.prices: expected prices >= 0");
     if (symbol_check(pool->metadata.name, "metadata.name", err) < 0 ||
         symbol_check(pool->jurisdiction, "spec.jurisdiction", err) < 0 ||
+        symbol_check(pool->site, "spec.site", err) < 0 || check_burst(pool, err) < 0 ||
         symbol_check(prices->currency, "spec.prices.currency", err) < 0 ||
         check_price_list(&prices->nodes, err) < 0)
         return -1;
@@ -437,6 +452,10 @@ static void pool_apply(
         jurisdiction_evict(core, live);
     spot_pool_settle(core, live);
     live->row.spot = pool->spot;
+    live->row.site = symbol_intern(core, pool->site);
+    live->row.link_bytes = pool->link_bytes;
+    live->row.egress_gib_micro = pool->prices.egress_gib_micro;
+    burst_pool_put(core, live, &pool->burst);
     if (!prices_same(core, live, &pool->prices)) {
         for (size_t i = 0; i < live->nodes.count; i++)
             charge_split(core, live->nodes.items[i]);
@@ -502,6 +521,7 @@ int core_pool_delete(struct core *core, const char *name, struct error *err)
     for (struct live_price *price = live->prices; price; price = price->next)
         change_delete(core, &price->item);
     topology_drop(core, live);
+    core->burst_pools -= live->row.burst_budget_micro > 0;
     vec_free(&live->nodes);
     idmap_remove(&core->pools_by_name, live->row.name);
     change_retire(core, &live->item);

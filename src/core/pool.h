@@ -7,6 +7,8 @@
 #include "core/resource.h"
 #include "core/table.h"
 
+#include <assert.h>
+
 struct live_claim;
 struct live_job;
 struct scores;
@@ -35,6 +37,7 @@ struct live_pool {
     uint32_t domain_count[LEVELS_MAX]; /* by level */
     VEC(struct live_node *) nodes;     /* ids ascending */
     struct live_job *promised;         /* the job that it has promised a place to, or NULL */
+    int64_t burst_reserved_micro;      /* of its budget, for attempts that run; derived */
 };
 
 struct live_node_label {
@@ -88,6 +91,13 @@ struct live_node {
     uint64_t search_mark;
     size_t search_at;
 };
+
+/* Thousandths of a device that are neither held nor claimed; may be negative. */
+static inline int64_t device_free(const struct live_node *node, int32_t device)
+{
+    assert(device >= 0 && device < node->row.devices);
+    return DEVICE_MILLI - node->device_held[device] - node->device_claimed[device];
+}
 
 /* ---- node.c -----------------------------------------------------------------------------------
  */

@@ -167,6 +167,7 @@ void queue_add(struct core *core, struct live_job *job)
     job->lane_next = next;
     *(after ? &after->lane_next : &lane->first) = job;
     *(next ? &next->lane_previous : &lane->last) = job;
+    lane->queued_ms = lane->first->row.queued_ms;
     lane->count++;
     core->pass_wanted = true;
 }
@@ -187,4 +188,6 @@ void queue_remove(struct core *core, struct live_job *job)
     job->lane_next = job->lane_previous = NULL;
     if (--lane->count == 0)
         lane_destroy(core, lane);
+    else
+        lane->queued_ms = lane->first->row.queued_ms;
 }

@@ -41,13 +41,15 @@ enum lane_outlook {
 
 struct lane {
     struct lane_key key;
+    enum lane_outlook outlook; /* of a scheduling pass */
+    struct live_job *first;    /* by queued_ms, id */
+    int64_t queued_ms;         /* of the first; what passes ask of every lane stands up to here */
+    struct live_job *last;
     uint64_t hash;
     struct lane *same_hash;
-    struct live_job *first, *last; /* by queued_ms, id */
     size_t count;
     size_t position; /* in its team */
     /* Valid within a scheduling pass only. */
-    enum lane_outlook outlook;
     struct turn turn;
     struct live_job *cursor;
     int32_t tries;

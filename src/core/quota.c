@@ -156,8 +156,7 @@ bool quota_entitled(const struct live_team *team, const struct amounts *amounts)
 }
 
 /* quota_entitled() of amounts_possible(), which need not be made. */
-static bool entitled_shape(
-    const struct live_team *team, const struct live_shape *shape, int64_t ranks)
+bool quota_entitled_one(const struct live_team *team, const struct live_shape *shape, int64_t ranks)
 {
     bool guaranteed = false;
     for (uint32_t left = team->guaranteed; left; left &= left - 1) {
@@ -171,16 +170,6 @@ static bool entitled_shape(
         guaranteed = true;
     }
     return guaranteed;
-}
-
-bool quota_entitled_shape(
-    const struct live_team *team, const struct live_shape *shape, int64_t ranks)
-{
-    for (; team; team = team->parent) {
-        if (entitled_shape(team, shape, ranks))
-            return true;
-    }
-    return false;
 }
 
 bool quota_entitled_path(const struct live_team *team, const struct amounts *amounts)

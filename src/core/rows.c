@@ -63,6 +63,20 @@ const char *const rollout_reason_names[] = {
     NULL,
 };
 const char *const replica_arm_names[] = {"main", "baseline", "canary", NULL};
+const char *const burst_verdict_names[] = {
+    "none",
+    "unfit",
+    "soon",
+    "no-room",
+    "over-budget",
+    "unbounded",
+    "jurisdiction",
+    "for-wait",
+    "for-deadline",
+    "for-lack",
+    NULL,
+};
+static_assert(ARRAY_LEN(burst_verdict_names) == BURST_VERDICT_COUNT + 1, "a name for each verdict");
 static_assert(ARRAY_LEN(rollout_reason_names) == REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(end_reason_names) == END_REASON_COUNT + 1, "a name for each reason");
 static_assert(ARRAY_LEN(job_state_names) == JOB_CANCELLED + 2, "a name for each state");
@@ -119,6 +133,14 @@ static const struct column pool_columns[] = {
     LENGTH(pool_row, spot_down_ms),
     INT(pool_row, spot_losses),
     TIME(pool_row, spot_at_ms, PLAIN),
+    SYMBOL(pool_row, site, PLAIN),
+    INT(pool_row, link_bytes),
+    INT(pool_row, egress_gib_micro),
+    INT(pool_row, burst_budget_micro),
+    LENGTH(pool_row, burst_after_ms),
+    LENGTH(pool_row, burst_period_ms),
+    TIME(pool_row, burst_begin_ms, PLAIN),
+    INT(pool_row, burst_spent_micro),
 };
 
 static const struct column price_columns[] = {
@@ -503,6 +525,27 @@ static const struct column spot_columns[] = {
     INT32(spot_row, now),
 };
 
+static const struct column data_columns[] = {
+    ID(data_row, id, PLAIN),
+    ID(data_row, job, RELATION),
+    SYMBOL(data_row, site, PLAIN),
+    INT(data_row, bytes),
+};
+
+static const struct column broker_columns[] = {
+    ID(broker_row, id, PLAIN),
+    ID(broker_row, job, RELATION),
+    ID(broker_row, pool, PLAIN),
+    ENUM(broker_row, verdict, burst_verdict_names),
+    ID(broker_row, refused_by, PLAIN),
+    LENGTH(broker_row, duration_ms),
+    LENGTH(broker_row, wait_ms),
+    TIME(broker_row, look_ms, PLAIN),
+    TIME(broker_row, due_ms, PLAIN),
+    INT(broker_row, reserved_micro),
+    INT(broker_row, egress_micro),
+};
+
 static const struct column charge_columns[] = {
     ID(charge_row, id, PLAIN),
     ID(charge_row, attempt, RELATION),
@@ -580,6 +623,8 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_SPOT] = DELETED("spot", spot_row, spot_columns),
     [ROW_ROLLOUT] = DELETED("rollout", rollout_row, rollout_columns),
     [ROW_EVIDENCE] = DELETED("evidence", evidence_row, evidence_columns),
+    [ROW_DATA] = DELETED("job_data", data_row, data_columns),
+    [ROW_BROKER] = DELETED("broker", broker_row, broker_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

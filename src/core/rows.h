@@ -34,6 +34,8 @@ enum row_kind {
     ROW_SPOT,      /* of a job that moves between spot pools and others */
     ROW_ROLLOUT,   /* of a service: how a new revision takes over, and how far that is */
     ROW_EVIDENCE,  /* of a rollout: what one arm was seen to do */
+    ROW_DATA,      /* of a job: how much of what it reads lies at a site */
+    ROW_BROKER,    /* of a job that may come to a pool under its burst policy */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -120,6 +122,14 @@ struct pool_row {
     /* Of spot pools, what was seen: node-milliseconds up and lost, and how often one was lost. */
     int64_t spot_up_ms, spot_down_ms, spot_losses;
     int64_t spot_at_ms; /* the moment they are counted to */
+    uint32_t site;
+    int64_t link_bytes; /* in or out of the site in a second; 0: no bound */
+    int64_t egress_gib_micro;
+    /* Under a burst policy: see burst.c. */
+    int64_t burst_budget_micro; /* 0: there is none */
+    int64_t burst_after_ms, burst_period_ms;
+    int64_t burst_begin_ms;    /* of the period */
+    int64_t burst_spent_micro; /* in it, by attempts that have ended */
 };
 
 struct price_row {
@@ -503,6 +513,43 @@ struct spot_row {
     int64_t since_ms;    /* since when it moves */
     int64_t again_ms;    /* when to ask again where it should run; 0: when something happens */
     int32_t now;         /* enum spot_place: where it may be placed now; 0: wherever it may */
+};
+
+struct data_row {
+    uint64_t id;
+    uint64_t job;
+    uint32_t site;
+    int64_t bytes;
+};
+
+/* What is known of a job and pools with a burst policy. */
+enum burst_verdict {
+    BURST_NONE,
+    BURST_UNFIT,        /* none of its nodes could hold it, whatever is free */
+    BURST_SOON,         /* the other pools make it wait for less than the policy says */
+    BURST_NO_ROOM,      /* not now */
+    BURST_OVER_BUDGET,  /* its budget does not allow what the job may cost at most */
+    BURST_UNBOUNDED,    /* no time limit and no deadline bound what it costs */
+    BURST_JURISDICTION, /* it, or what it reads, has to stay elsewhere */
+    BURST_FOR_WAIT,     /* from here on it comes: it waits for longer than the policy says */
+    BURST_FOR_DEADLINE, /* elsewhere it would miss its deadline */
+    BURST_FOR_LACK,     /* no other pool could hold it */
+    BURST_VERDICT_COUNT
+};
+extern const char *const burst_verdict_names[]; /* "none", .. NULL */
+
+struct broker_row {
+    uint64_t id;
+    uint64_t job;
+    uint64_t pool; /* that its live attempt came to under a burst policy, or 0 */
+    int32_t verdict;
+    uint64_t refused_by;    /* the pool that the verdict is about */
+    int64_t duration_ms;    /* that its work is expected to take; 0: not known */
+    int64_t wait_ms;        /* for the other pools, so far and foreseen, when it was looked at */
+    int64_t look_ms;        /* not looked at again before, whatever changes */
+    int64_t due_ms;         /* looked at again although nothing changed; 0: never */
+    int64_t reserved_micro; /* of the pool's budget, for the live attempt */
+    int64_t egress_micro;   /* of that, for data */
 };
 
 struct charge_row {

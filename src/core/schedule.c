@@ -11,6 +11,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -45,7 +46,8 @@ struct pass {
     int32_t placements;
     int32_t searches; /* for victims, that looked at all nodes */
     struct preempt_books books;
-    int32_t seeks; /* for promises */
+    int32_t seeks;  /* for promises */
+    int32_t bursts; /* looks at pools with burst policies */
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
@@ -126,6 +128,10 @@ static bool lane_try(struct pass *pass, struct lane *lane)
     pass->near_waits |= job->shape->near;
     if (lane_preempt(pass, job))
         return true;
+    if (burst_seek(core, job, &pass->bursts)) {
+        pass->placements++;
+        return true;
+    }
     promise_seek(core, job, &pass->seeks);
     return false;
 }
@@ -195,6 +201,6 @@ int64_t core_next_ms(const struct core *core)
     next_ms = least(next_ms, services_next_ms(core));
     next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)
-        next_ms = least(next_ms, core->timers.items[0]->timer_ms);
+        next_ms = least(next_ms, core->timers.items[0].at_ms);
     return next_ms;
 }

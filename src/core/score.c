@@ -9,12 +9,14 @@
  *
  * The journal has the nodes in the order in which something that is held or claimed of them changed
  * last; a shape brings its row up to date with those that changed since it last did, each once.
- * When nodes come, go or stop taking work, all its scores are computed again: what nodes that are
- * alike have in common once for all of them. When the tables of the placement policy change, those
- * of nodes that have room are.
+ * Whether it fits them is asked of what is free, by number (node_order.c), and only those that it
+ * fits get a score, many at once: the nodes themselves are not looked at. When nodes come, go or
+ * stop taking work, all its scores are computed again: what nodes that are alike have in common
+ * once for all of them. When the tables of the placement policy change, those of nodes that have
+ * room are.
  *
  * Idle nodes of a kind score the same, so that the first of them is enough (node_order.c); the row
- * has a score for each kind, and searches look at all kinds of a pool.
+ * has a score for each kind, and searches look at all kinds of a pool that have an idle node.
  *
  * Rows take memory in proportion to nodes times shapes, which is bounded: a new row may take the
  * place of one that was not used for long, and where every row is in use the shape gets none. Only
@@ -22,6 +24,8 @@
  * Without a row a shape is placed by looking at every node. Both ways give the same place, and
  * core_check compares. */
 #include "core/score.h"
+#include "base/lanes.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -40,15 +44,16 @@ enum {
 
 #define ROW_BYTES_MAX  ((size_t)128 << 20) /* of all rows */
 #define SCORE_NO_MATCH INT64_MAX           /* the node never fits the shape */
-#define SCORE_NO_ROOM  (INT64_MAX - 1)     /* it matches and is full */
-#define SCORE_IDLE     (INT64_MAX - 2)     /* it matches and is idle: its kind has the score */
-#define SCORE_NONE     SCORE_IDLE          /* from here on there is none */
-#define SCORE_UNKNOWN  INT64_MIN           /* of a kind: it matches; to be computed */
+#define SCORE_NO_ROOM  (INT64_MAX - 1)     /* nothing is free of it; or it is idle: see its kind */
+static_assert(SCORE_NO_MATCH == SCORE_NO_ROOM + 1, "a match is one less");
+#define SCORE_NONE    SCORE_NO_ROOM /* from here on there is none */
+#define SCORE_UNKNOWN INT64_MIN     /* of a kind: it matches; to be computed */
 
-/* The least of some numbers, or less, and where it is: exactly if that number equals it. */
-struct bound {
-    int64_t least;
-    uint32_t at; /* ordinal of a node; of the second level: a block */
+/* Of up to BLOCK numbers each: the least, or less, and where it is, exactly if that number equals
+ * it. */
+struct bounds {
+    int64_t *least;
+    uint8_t *at; /* counted from the first of them */
 };
 
 struct score_row {
@@ -59,91 +64,65 @@ struct score_row {
     size_t bytes;
     int64_t *scores;        /* by ordinal */
     int64_t *kinds;         /* of an idle node, by kind; none where kinds are not shared */
-    struct bound *blocks;   /* by ordinal / BLOCK */
-    struct bound *segments; /* by segment */
+    struct bounds blocks;   /* by ordinal / BLOCK: of scores */
+    struct bounds segments; /* by segment: of blocks */
 };
 
 /* ---- one score --------------------------------------------------------------------------------
  */
 
-/* What a rank needs of a node's room; what it does not ask for it takes for granted. */
+/* What a rank needs of what is free of a node. */
 struct needs {
-    struct bundle all;
-    int64_t whole, largest;
+    struct node_free least;
     bool exclusive;
 };
 
 static int64_t need(int64_t ask)
 {
-    return ask > 0 ? ask : INT64_MIN;
+    return ask > 0 ? ask : FREE_ANY;
 }
 
 static struct needs needs_of(const struct shape_row *ask)
 {
     int64_t milli = ask->accelerator_milli;
+    int64_t devices = milli < DEVICE_MILLI ? milli : milli / DEVICE_MILLI * FREE_DEVICE;
     return (struct needs){
-        .all = {need(ask->cpu_milli), need(ask->memory_bytes), need(ask->disk_bytes)},
-        .whole = need(milli / DEVICE_MILLI),
-        .largest = need(milli < DEVICE_MILLI ? milli : 0),
+        .least = {{need(ask->cpu_milli), need(ask->memory_bytes), need(ask->disk_bytes)},
+            need(devices)},
         .exclusive = ask->exclusive,
     };
 }
 
-/* Whether one rank fits, affinity and reservations apart: fit_ranks() > 0 without divisions, and
- * without branches, which nobody could foresee. What jobs may use of a node that is promised
- * depends on the job: see promise_best. */
-static bool fits_one(
-    const struct needs *needs, const struct live_shape *shape, const struct live_node *node)
+/* 1 where nothing of what is needed is less than that free, else 0: whether no difference is
+ * negative. There is no branch, for nobody could foresee it. A whole device is more than any share;
+ * where devices have no shares the nodes do not match who asks for one. */
+static uint64_t enough(const struct node_free *free, const struct node_free *least)
 {
-    const struct node_room *room = &node->room;
-    bool fits = (room->all.cpu_milli >= needs->all.cpu_milli) &
-                (room->all.memory_bytes >= needs->all.memory_bytes) &
-                (room->all.disk_bytes >= needs->all.disk_bytes) & (room->whole >= needs->whole) &
-                (room->largest >= needs->largest) &
-                ((node->exclusive_held | node->exclusive_claimed) == 0) & !node->promises;
-    return fits && (!needs->exclusive || fit_shares(shape, node));
-}
-
-/* The scores of some nodes, by ordinal, as things are now. */
-static void scores_now(const struct core *core, const struct live_job *job,
-    const struct needs *needs, const uint32_t *ordinals, size_t count,
-    int64_t ret[static JOURNAL_SOME])
-{
-    const struct scores *scores = &core->scores;
-    const struct live_node *nodes[JOURNAL_SOME];
-    int64_t scored[JOURNAL_SOME];
-    size_t at[JOURNAL_SOME], fitting = 0;
-    assert(count <= JOURNAL_SOME);
-    nodes[0] = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct live_node *node = scores->nodes.items[ordinals[i]];
-        bool idle = idle_is(scores, ordinals[i]);
-        ret[i] = idle ? SCORE_IDLE : SCORE_NO_ROOM;
-        nodes[fitting] = node;
-        at[fitting] = i;
-        fitting += !idle && fits_one(needs, job->shape, node);
-    }
-    if (fitting > 0)
-        packing_scores(core, job, nodes, fitting, scored);
-    for (size_t i = 0; i < fitting; i++)
-        ret[at[i]] = scored[i];
+    int64_t cpu = free->all.cpu_milli - least->all.cpu_milli;
+    int64_t memory = free->all.memory_bytes - least->all.memory_bytes;
+    int64_t disk = free->all.disk_bytes - least->all.disk_bytes;
+    return (uint64_t) ~(cpu | memory | disk | (free->devices - least->devices)) >> 63;
 }
 
 static int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     struct needs needs = needs_of(&job->shape->row);
-    return fits_one(&needs, job->shape, node) ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
+    struct node_free free = node_free_of(node);
+    bool fits = enough(&free, &needs.least) && (!needs.exclusive || fit_shares(job->shape, node));
+    return fits ? packing_score(core, job, node, 1) : SCORE_NO_ROOM;
 }
 
 /* ---- a row ------------------------------------------------------------------------------------
  */
 
-static bool bound_lower(struct bound *bound, int64_t value, uint32_t at)
+static bool bound_lower(const struct bounds *bounds, uint32_t bound, int64_t value, uint32_t at)
 {
-    if (value > bound->least || (value == bound->least && at >= bound->at))
+    int64_t least = bounds->least[bound];
+    if (value > least || (value == least && at >= bounds->at[bound]))
         return false;
-    *bound = (struct bound){value, at};
+    bounds->least[bound] = value;
+    bounds->at[bound] = (uint8_t)at;
     return true;
 }
 
@@ -151,50 +130,76 @@ static void row_set(
     const struct scores *scores, struct score_row *row, uint32_t ordinal, int64_t score)
 {
     row->scores[ordinal] = score;
-    uint32_t block = ordinal / BLOCK;
-    if (bound_lower(&row->blocks[block], score, ordinal))
-        bound_lower(&row->segments[scores->segment_of.items[block]], score, block);
+    uint32_t block = ordinal / BLOCK, segment = scores->segment_of.items[block];
+    if (bound_lower(&row->blocks, block, score, ordinal % BLOCK))
+        bound_lower(&row->segments, segment, score, block - scores->segments.items[segment].block);
 }
 
-static size_t segment_end(const struct scores *scores, size_t segment)
+static uint32_t segment_end(const struct scores *scores, size_t segment)
 {
     return segment + 1 < scores->segments.count ? scores->segments.items[segment + 1].block
-                                                : scores->segment_of.count;
+                                                : (uint32_t)scores->segment_of.count;
 }
 
-static void block_correct(struct score_row *row, size_t block)
+/* The least of four by four, and behind which of them it comes; of equals the first. */
+LANES_PART void least_by_four(const int64_t *values, uint32_t count, words4 *least, words4 *at)
 {
-    const int64_t *scores = &row->scores[block * BLOCK];
-    int64_t least[4] = {scores[0], scores[1], scores[2], scores[3]};
-    for (size_t i = 4; i < BLOCK; i += 4) {
-        for (size_t k = 0; k < 4; k++)
-            least[k] = scores[i + k] < least[k] ? scores[i + k] : least[k];
+    words4 four = {0, 1, 2, 3};
+    *at = four;
+    *least = WORDS4(values);
+    for (uint32_t i = 4; i + 4 <= count; i += 4) {
+        words4 value = WORDS4(values + i), less = value < *least;
+        four += 4;
+        *least = (value & less) | (*least & ~less);
+        *at = (four & less) | (*at & ~less);
     }
-    for (size_t k = 1; k < 4; k++)
-        least[0] = least[k] < least[0] ? least[k] : least[0];
-    uint32_t at = 0;
-    while (scores[at] != least[0])
-        at++;
-    row->blocks[block] = (struct bound){least[0], (uint32_t)(block * BLOCK) + at};
 }
 
-static void segment_correct(const struct scores *scores, struct score_row *row, size_t segment)
+/* Where the least of some numbers is, of equals the first. */
+LANES static uint32_t least_find(const int64_t *values, uint32_t count)
 {
-    size_t begin = scores->segments.items[segment].block, end = segment_end(scores, segment);
-    int64_t least = row->blocks[begin].least;
-    uint32_t at = (uint32_t)begin;
-    for (size_t b = begin + 1; b < end; b++)
-        least = row->blocks[b].least < least ? row->blocks[b].least : least;
-    while (row->blocks[at].least != least)
-        at++;
-    row->segments[segment] = (struct bound){least, at};
+    uint32_t found = 0, rest = 1;
+    if (count >= 4) {
+        words4 least, at;
+        least_by_four(values, count, &least, &at);
+        found = (uint32_t)at[0];
+        for (uint32_t i = 1; i < 4; i++) {
+            bool first =
+                least[i] < values[found] || (least[i] == values[found] && (uint32_t)at[i] < found);
+            found = first ? (uint32_t)at[i] : found;
+        }
+        rest = count / 4 * 4;
+    }
+    for (uint32_t i = rest; i < count; i++)
+        found = values[i] < values[found] ? i : found;
+    return found;
+}
+
+static void bound_correct(
+    const struct bounds *bounds, uint32_t bound, const int64_t *values, uint32_t count)
+{
+    uint32_t at = least_find(values, count);
+    bounds->least[bound] = values[at];
+    bounds->at[bound] = (uint8_t)at;
+}
+
+static void block_correct(struct score_row *row, uint32_t block)
+{
+    bound_correct(&row->blocks, block, &row->scores[block * BLOCK], BLOCK);
+}
+
+static void segment_correct(const struct scores *scores, struct score_row *row, uint32_t segment)
+{
+    uint32_t begin = scores->segments.items[segment].block, end = segment_end(scores, segment);
+    bound_correct(&row->segments, segment, &row->blocks.least[begin], end - begin);
 }
 
 static size_t row_bytes(const struct scores *scores)
 {
     size_t kinds = kinds_shared(scores) ? scores->kinds.count : 0;
     return sizeof(struct score_row) + (scores->nodes.count + kinds) * sizeof(int64_t) +
-           (scores->segment_of.count + scores->segments.count) * sizeof(struct bound);
+           (scores->segment_of.count + scores->segments.count) *
+               (sizeof(int64_t) + sizeof(uint8_t));
 }
 
 static void row_lay_out(const struct scores *scores, struct score_row *row)
@@ -202,68 +207,134 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
     assert(row->bytes == row_bytes(scores));
     row->scores = (int64_t *)(row + 1);
     row->kinds = row->scores + scores->nodes.count;
-    row->blocks = (struct bound *)(row->kinds + (kinds_shared(scores) ? scores->kinds.count : 0));
-    row->segments = row->blocks + scores->segment_of.count;
+    row->blocks.least = row->kinds + (kinds_shared(scores) ? scores->kinds.count : 0);
+    row->segments.least = row->blocks.least + scores->segment_of.count;
+    row->blocks.at = (uint8_t *)(row->segments.least + scores->segments.count);
+    row->segments.at = row->blocks.at + scores->segment_of.count;
 }
 
-/* What nodes of a kind have in common is computed once for a shape. */
-static int64_t score_first(struct core *core, const struct live_job *job, uint32_t ordinal)
+/* Keeps those nodes of some that one rank fits, and returns how many; what the row says of the
+ * others is put right. Affinity and reservations apart. */
+static size_t keep_fitting(const struct scores *scores, const struct live_shape *shape,
+    const struct needs *needs, uint32_t *ordinals, size_t count)
+{
+    int64_t *row = shape->scores->scores;
+    const struct node_free *free = scores->free.items, least = needs->least;
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t ordinal = ordinals[i];
+        uint64_t fits = enough(&free[ordinal], &least);
+        int64_t before = row[ordinal], floor[] = {SCORE_NO_ROOM, INT64_MIN};
+        row[ordinal] = most(before, floor[fits]);
+        ordinals[kept] = ordinal;
+        kept += fits & (before != SCORE_NO_MATCH);
+    }
+    return kept;
+}
+
+/* Of those that are left, the ones that an exclusive rank may share. */
+static size_t keep_sharing(
+    const struct scores *scores, const struct live_shape *shape, uint32_t *ordinals, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (fit_shares(shape, scores->nodes.items[ordinals[i]]))
+            ordinals[kept++] = ordinals[i];
+        else
+            shape->scores->scores[ordinals[i]] = SCORE_NO_ROOM;
+    }
+    return kept;
+}
+
+/* The scores of those nodes of some that one rank fits, which are kept; how many. */
+static size_t scores_now(const struct core *core, const struct live_job *job,
+    const struct needs *needs, uint32_t *ordinals, size_t count, int64_t *ret)
+{
+    count = keep_fitting(&core->scores, job->shape, needs, ordinals, count);
+    if (needs->exclusive)
+        count = keep_sharing(&core->scores, job->shape, ordinals, count);
+    if (count > 0)
+        packing_scores(core, job, ordinals, count, ret);
+    return count;
+}
+
+static void segments_correct(const struct scores *scores, struct score_row *row)
+{
+    for (uint32_t s = 0; s < scores->segments.count; s++)
+        segment_correct(scores, row, s);
+}
+
+/* Nodes of a kind match alike. */
+static void kinds_match(struct core *core, const struct live_shape *shape)
+{
+    struct scores *scores = &core->scores;
+    vec_clear(&scores->kind_matches);
+    for (size_t i = 0; i < scores->kinds.count; i++)
+        vec_push(&scores->kind_matches, fit_matches(core, shape, scores->kinds.items[i].like));
+}
+
+/* Sets the scores of those nodes of a block that have one, in order, and the block's bound. */
+static void block_set(struct score_row *row, uint32_t block, const uint32_t *ordinals,
+    const int64_t *now, size_t count)
+{
+    int64_t *scores = row->scores, least = SCORE_NONE;
+    uint32_t at = block * BLOCK;
+    for (size_t i = 0; i < count; i++) {
+        scores[ordinals[i]] = now[i];
+        at = now[i] < least ? ordinals[i] : at;
+        least = now[i] < least ? now[i] : least;
+    }
+    row->blocks.least[block] = least;
+    row->blocks.at[block] = (uint8_t)(at % BLOCK);
+}
+
+static void block_fill(
+    const struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
 {
     const struct scores *scores = &core->scores;
-    bool idle = idle_is(scores, ordinal);
-    const struct live_node *node = scores->nodes.items[ordinal];
-    if (!idle && (!node || !node_takes_work(node)))
-        return SCORE_NO_MATCH;
-    struct kind_score *kind = &scores->kind_scores.items[scores->kind_of.items[ordinal]];
-    if (!kind->known) {
-        kind->known = true;
-        kind->matches = fit_matches(core, job->shape, node);
+    const bool *matches = scores->kind_matches.items;
+    const uint32_t *kinds = &scores->kind_of.items[block * BLOCK];
+    const struct node_free *free = &scores->free.items[block * BLOCK];
+    int64_t *row = &job->shape->scores->scores[block * BLOCK], now[BLOCK];
+    uint32_t ordinals[BLOCK + 1];
+    size_t count = 0;
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        bool match = matches[kinds[i]];
+        row[i] = SCORE_NO_MATCH - match;
+        ordinals[count] = block * BLOCK + i;
+        count += match & (free[i].devices != FREE_NONE);
     }
-    if (!kind->matches)
-        return SCORE_NO_MATCH;
-    return idle ? SCORE_IDLE : score_now(core, job, node);
-}
-
-static void bounds_make(const struct scores *scores, struct score_row *row)
-{
-    for (size_t b = 0; b < scores->segment_of.count; b++)
-        block_correct(row, b);
-    for (size_t s = 0; s < scores->segments.count; s++)
-        segment_correct(scores, row, s);
+    count = scores_now(core, job, needs, ordinals, count, now);
+    block_set(job->shape->scores, block, ordinals, now, count);
 }
 
 static void row_fill(struct core *core, const struct live_job *job)
 {
-    struct scores *scores = &core->scores;
+    const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
+    struct needs needs = needs_of(&job->shape->row);
     row_lay_out(scores, row);
-    vec_clear(&scores->kind_scores);
-    for (size_t i = 0; i < scores->kinds.count; i++)
-        vec_push(&scores->kind_scores, ((struct kind_score){0}));
-    for (uint32_t i = 0; i < scores->nodes.count; i++)
-        row->scores[i] = score_first(core, job, i);
+    kinds_match(core, job->shape);
+    for (uint32_t block = 0; block < scores->segment_of.count; block++)
+        block_fill(core, job, &needs, block);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
-        row->kinds[i] = scores->kind_scores.items[i].matches ? SCORE_UNKNOWN : SCORE_NO_MATCH;
-    bounds_make(scores, row);
+        row->kinds[i] = scores->kind_matches.items[i] ? SCORE_UNKNOWN : SCORE_NO_MATCH;
+    segments_correct(scores, row);
 }
 
-static void block_refresh(
-    const struct core *core, const struct live_job *job, const struct needs *needs, uint32_t block)
+static void block_refresh(const struct core *core, const struct live_job *job, uint32_t block)
 {
-    struct score_row *row = job->shape->scores;
-    uint32_t begin = block * BLOCK, scored[JOURNAL_SOME];
-    int64_t now[JOURNAL_SOME];
+    const int64_t *row = &job->shape->scores->scores[block * BLOCK];
+    uint32_t ordinals[BLOCK + 1];
+    int64_t now[BLOCK];
     size_t count = 0;
-    static_assert((int)BLOCK <= (int)JOURNAL_SOME, "a block is scored at once");
-    scored[0] = begin;
-    for (uint32_t i = begin; i < begin + BLOCK; i++) {
-        scored[count] = i;
-        count += row->scores[i] < SCORE_NONE;
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        ordinals[count] = block * BLOCK + i;
+        count += row[i] < SCORE_NONE;
     }
-    scores_now(core, job, needs, scored, count, now);
-    for (size_t i = 0; i < count; i++)
-        row->scores[scored[i]] = now[i];
-    block_correct(row, block);
+    if (count > 0)
+        packing_scores(core, job, ordinals, count, now);
+    block_set(job->shape->scores, block, ordinals, now, count);
 }
 
 /* The tables changed and the nodes did not: what fits still does, and scores something else. */
@@ -271,44 +342,13 @@ static void row_refresh(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
-    struct needs needs = needs_of(&job->shape->row);
     for (uint32_t block = 0; block < scores->segment_of.count; block++) {
-        if (row->blocks[block].least < SCORE_NONE)
-            block_refresh(core, job, &needs, block);
+        if (row->blocks.least[block] < SCORE_NONE)
+            block_refresh(core, job, block);
     }
-    for (size_t s = 0; s < scores->segments.count; s++)
-        segment_correct(scores, row, s);
+    segments_correct(scores, row);
     for (size_t i = 0; i < scores->kinds.count && kinds_shared(scores); i++)
         row->kinds[i] = row->kinds[i] == SCORE_NO_MATCH ? SCORE_NO_MATCH : SCORE_UNKNOWN;
-}
-
-/* Whether a change may have given the node another score: it can take the shape at all, and it had
- * room or has got some since. */
-static bool concerned(const struct scores *scores, const struct score_row *row, uint32_t ordinal)
-{
-    int64_t before = row->scores[ordinal];
-    return before < SCORE_NO_ROOM ||
-           (before == SCORE_NO_ROOM && scores->noted.items[ordinal].gained > row->at);
-}
-
-/* Some nodes that changed from change *at on, which moves on, and that the row is concerned with;
- * how many. They are asked for ahead of their use: together they come sooner than one after the
- * other. */
-static size_t changes_next(const struct scores *scores, const struct score_row *row, uint64_t *at,
-    uint32_t changed[static JOURNAL_SOME])
-{
-    size_t count = journal_some(&scores->journal, at, changed), kept = 0;
-    for (size_t i = 0; i < count; i++)
-        __builtin_prefetch(&row->scores[changed[i]]);
-    for (size_t i = 0; i < count; i++) {
-        uint32_t ordinal = changed[i];
-        changed[kept] = ordinal;
-        if (!concerned(scores, row, ordinal))
-            continue;
-        __builtin_prefetch(&scores->nodes.items[ordinal]->room);
-        kept++;
-    }
-    return kept;
 }
 
 static void row_follow(const struct core *core, const struct live_job *job)
@@ -319,14 +359,12 @@ static void row_follow(const struct core *core, const struct live_job *job)
     uint32_t changed[JOURNAL_SOME];
     int64_t now[JOURNAL_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
-        size_t count = changes_next(scores, row, &at, changed);
-        if (count == 0)
-            continue;
-        scores_now(core, job, &needs, changed, count, now);
-        for (size_t i = 0; i < count; i++) {
-            if (now[i] != row->scores[changed[i]])
-                row_set(scores, row, changed[i], now[i]);
-        }
+        size_t count = journal_some(&scores->journal, &at, changed);
+        for (size_t i = 0; i < count; i++)
+            __builtin_prefetch(&row->scores[changed[i]]);
+        count = scores_now(core, job, &needs, changed, count, now);
+        for (size_t i = 0; i < count; i++)
+            row_set(scores, row, changed[i], now[i]);
     }
 }
 
@@ -411,30 +449,30 @@ struct best {
 };
 
 /* The node of a segment's bound; NODE_NONE when a bound was too low and is corrected now. */
-static uint32_t segment_node(const struct scores *scores, struct score_row *row, size_t segment)
+static uint32_t segment_node(const struct scores *scores, struct score_row *row, uint32_t segment)
 {
-    const struct bound *top = &row->segments[segment];
-    const struct bound *block = &row->blocks[top->at];
-    if (block->least != top->least) {
-        segment_correct(scores, row, segment);
-        return NODE_NONE;
+    int64_t least = row->segments.least[segment];
+    uint32_t block = scores->segments.items[segment].block + row->segments.at[segment];
+    if (row->blocks.least[block] == least) {
+        uint32_t ordinal = block * BLOCK + row->blocks.at[block];
+        if (row->scores[ordinal] == least)
+            return ordinal;
+        block_correct(row, block);
     }
-    if (row->scores[block->at] != block->least) {
-        block_correct(row, top->at);
-        return NODE_NONE;
-    }
-    return block->at;
+    segment_correct(scores, row, segment);
+    return NODE_NONE;
 }
 
 /* The best of the nodes of a pool that are not idle: the segments are its own. */
 static struct best busy_best(
-    const struct scores *scores, struct score_row *row, size_t begin, size_t end)
+    const struct scores *scores, struct score_row *row, uint32_t begin, uint32_t end)
 {
+    const int64_t *least = row->segments.least;
     for (;;) {
-        size_t best = begin;
-        for (size_t s = begin + 1; s < end; s++)
-            best = row->segments[s].least < row->segments[best].least ? s : best;
-        if (row->segments[best].least >= SCORE_NONE)
+        uint32_t best = begin;
+        for (uint32_t s = begin + 1; s < end; s++)
+            best = least[s] < least[best] ? s : best;
+        if (least[best] >= SCORE_NONE)
             return (struct best){SCORE_NONE, NODE_NONE};
         uint32_t ordinal = segment_node(scores, row, best);
         if (ordinal != NODE_NONE)
@@ -442,16 +480,12 @@ static struct best busy_best(
     }
 }
 
-/* The better of it and the idle nodes of a kind. */
+/* The better of it and the first idle node of a kind. */
 static void idle_better(
     struct core *core, const struct live_job *job, uint32_t kind, struct best *best)
 {
     int64_t *score = &job->shape->scores->kinds[kind];
-    if (*score > best->score)
-        return;
-    uint32_t ordinal = idle_first(&core->scores, kind);
-    if (ordinal == NODE_NONE)
-        return;
+    uint32_t ordinal = core->scores.idle_first.items[kind];
     if (*score == SCORE_UNKNOWN)
         *score = score_now(core, job, core->scores.nodes.items[ordinal]);
     if (*score < best->score || (*score == best->score && ordinal < best->ordinal))
@@ -459,18 +493,21 @@ static void idle_better(
 }
 
 /* The best node of the pool that begins with that segment; *segment moves on to the next pool. */
-static uint32_t pool_best(struct core *core, const struct live_job *job, size_t *segment)
+static uint32_t pool_best(struct core *core, const struct live_job *job, uint32_t *segment)
 {
     const struct scores *scores = &core->scores;
-    size_t begin = *segment, end = begin;
+    uint32_t begin = *segment, end = begin;
     while (end < scores->segments.count && scores->segments.items[end].pool == begin)
         end++;
     *segment = end;
     struct best best = busy_best(scores, job->shape->scores, begin, end);
     struct score_segment pool = scores->segments.items[begin];
     uint32_t kinds_end = kinds_shared(scores) ? pool.kinds_end : pool.kinds_begin;
-    for (uint32_t k = pool.kinds_begin; k < kinds_end; k++)
-        idle_better(core, job, k, &best);
+    const int64_t *kinds = job->shape->scores->kinds;
+    for (uint32_t k = pool.kinds_begin; k < kinds_end; k++) {
+        if (scores->idle_first.items[k] != NODE_NONE && kinds[k] <= best.score)
+            idle_better(core, job, k, &best);
+    }
     return best.score < SCORE_NONE ? best.ordinal : NODE_NONE;
 }
 
@@ -479,7 +516,7 @@ static void row_update(struct core *core, const struct live_job *job)
 {
     struct score_row *row = job->shape->scores;
     packing_ready(core, job->shape);
-    idle_follow(&core->scores);
+    nodes_follow(&core->scores);
     if (!row_current(core, row)) {
         row_fill(core, job);
     } else {
@@ -498,32 +535,42 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
     const struct scores *scores = &core->scores;
     assert(job->shape->scores && score_defined(core, job->shape));
     row_update(core, job);
-    for (size_t segment = 0; segment < scores->segments.count;) {
+    bool ordered = broker_orders(core, job);
+    struct live_node *best = NULL;
+    for (uint32_t segment = 0; segment < scores->segments.count && (ordered || !best);) {
         uint32_t ordinal = pool_best(core, job, &segment);
-        if (ordinal != NODE_NONE)
-            return scores->nodes.items[ordinal];
+        struct live_node *node = ordinal != NODE_NONE ? scores->nodes.items[ordinal] : NULL;
+        if (node && (!best || broker_before(core, job, node->pool, best->pool)))
+            best = node;
     }
-    return NULL;
+    return best;
 }
 
 /* ---- checking ---------------------------------------------------------------------------------
  */
 
-/* No bound is above what it is a bound of. */
-static bool bounds_hold(const struct scores *scores, const struct score_row *row)
+/* No bound is above what it is a bound of, and what it is of is the first of its equals. */
+static bool bound_holds(
+    const struct bounds *bounds, uint32_t bound, const int64_t *values, uint32_t count)
 {
-    for (size_t i = 0; i < scores->nodes.count; i++) {
-        const struct bound *block = &row->blocks[i / BLOCK];
-        if (row->scores[i] < block->least ||
-            (row->scores[i] == block->least && row->scores[block->at] == block->least &&
-                i < block->at))
+    int64_t least = bounds->least[bound];
+    uint32_t at = bounds->at[bound];
+    for (uint32_t i = 0; i < count; i++) {
+        if (values[i] < least || (values[i] == least && values[at] == least && i < at))
             return false;
     }
-    for (size_t b = 0; b < scores->segment_of.count; b++) {
-        const struct bound *segment = &row->segments[scores->segment_of.items[b]];
-        if (row->blocks[b].least < segment->least ||
-            (row->blocks[b].least == segment->least &&
-                row->blocks[segment->at].least == segment->least && b < segment->at))
+    return at < count;
+}
+
+static bool bounds_hold(const struct scores *scores, const struct score_row *row)
+{
+    for (uint32_t b = 0; b < scores->segment_of.count; b++) {
+        if (!bound_holds(&row->blocks, b, &row->scores[b * BLOCK], BLOCK))
+            return false;
+    }
+    for (uint32_t s = 0; s < scores->segments.count; s++) {
+        uint32_t begin = scores->segments.items[s].block, end = segment_end(scores, s);
+        if (!bound_holds(&row->segments, s, &row->blocks.least[begin], end - begin))
             return false;
     }
     return true;
@@ -545,15 +592,17 @@ static bool entry_holds(const struct core *core, const struct live_shape *shape,
     const struct live_node *node = scores->nodes.items[ordinal];
     struct live_job like = {.shape = (struct live_shape *)shape, .links = &job_links_none};
     int64_t score = row->scores[ordinal];
-    if (!node || !node_takes_work(node) || !fit_matches(core, shape, node))
-        return score == SCORE_NO_MATCH;
-    if (score == SCORE_NO_MATCH)
+    if (!node || !node_takes_work(node))
+        return score >= SCORE_NONE;
+    if ((score == SCORE_NO_MATCH) != !fit_matches(core, shape, node))
         return false;
+    if (score == SCORE_NO_MATCH)
+        return true;
     if (scores->noted.items[ordinal].last > row->at)
         return true;
     if (idle_is(scores, ordinal)) {
         int64_t kind = row->kinds[scores->kind_of.items[ordinal]];
-        return score == SCORE_IDLE &&
+        return score == SCORE_NO_ROOM &&
                (kind == SCORE_UNKNOWN || kind == score_afresh(core, &like, node));
     }
     return score == score_afresh(core, &like, node);

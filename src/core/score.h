@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/vec.h"
+#include "core/resource.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,17 @@ struct node_kind {
 /* Of a node, 1 + a change in the journal; 0: none. */
 struct node_noted {
     uint64_t last;
-    uint64_t gained; /* the last that may have left more free than before */
 };
+
+/* What is free of a node for one rank of whoever may share it, as numbers that what is needed is
+ * compared with. All are FREE_NONE where nobody new may come, of an idle node and of none. */
+struct node_free {
+    struct bundle all;
+    int64_t devices; /* whole ones times FREE_DEVICE, and the largest share in thousandths */
+};
+enum { FREE_DEVICE = 1024 };
+#define FREE_ANY  (-((int64_t)1 << 62)) /* what is needed of what is not asked for */
+#define FREE_NONE (FREE_ANY - 1)
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
@@ -57,21 +67,20 @@ struct journal {
     int trials;          /* changes that will be taken back are not noted */
 };
 
-struct kind_score {
-    bool known, matches;
-};
-
 struct scores {
     /* By ordinal. */
     VEC(struct live_node *) nodes; /* NULL: no node has the number */
     VEC(struct node_noted) noted;
     VEC(uint32_t) kind_of;
-    VEC(uint8_t) idle; /* what node_order.c knows of it */
-    bool idle_known;   /* that is as it was.. */
-    uint64_t idle_at;  /* ..at this change of the journal */
+    VEC(uint8_t) idle;          /* what node_order.c knows of it */
+    VEC(struct node_free) free; /* the same: of those that are not idle */
+    VEC(uint64_t) changes;      /* node->changes at that time */
+    bool followed;              /* that is as it was.. */
+    uint64_t followed_at;       /* ..at this change of the journal */
 
     VEC(struct node_kind) kinds;
-    VEC(struct kind_score) kind_scores; /* for a moment: of one shape, by kind */
+    VEC(uint32_t) idle_first; /* by kind: the first idle node, or NODE_NONE */
+    VEC(bool) kind_matches;   /* for a moment: of one shape, by kind */
     VEC(struct score_segment) segments;
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
@@ -88,8 +97,8 @@ struct scores {
 
 /* Numbers the nodes and finds their kinds, if they changed since. */
 void nodes_number(struct core *core);
-/* Something that is held, claimed or promised of the node changed; gained: more may be free. */
-void journal_note(struct live_node *node, bool gained);
+/* Something that is held, claimed or promised of the node changed. */
+void journal_note(struct live_node *node);
 /* The nodes, by ordinal, of some changes from change *at on, which moves behind them; how many.
  * There are none left when *at is the end. */
 static inline size_t journal_some(
@@ -114,16 +123,16 @@ void journal_close(struct scores *scores);
 void journal_trial(struct core *core, int sign);
 /* Whether there are so few kinds that nodes count as idle. */
 bool kinds_shared(const struct scores *scores);
-/* Brings up to date which nodes are idle. */
-void idle_follow(struct scores *scores);
+/* What is free of the node, idle or not. */
+struct node_free node_free_of(const struct live_node *node);
+/* Brings up to date which nodes are idle, and what is free of the others. */
+void nodes_follow(struct scores *scores);
 /* Whether the node takes work and nothing is held, claimed or promised of it. */
 static inline bool idle_is(const struct scores *scores, uint32_t ordinal)
 {
     return scores->idle.items[ordinal] & IDLE_NOW;
 }
-/* The first idle node of a kind, by ordinal; or NODE_NONE. */
-uint32_t idle_first(struct scores *scores, uint32_t kind);
-bool idle_check(const struct core *core); /* for core_check */
+bool nodes_check(const struct core *core); /* for core_check */
 /* Frees the lists; the rows are their shapes'. */
 void scores_free(struct scores *scores);
 
@@ -147,8 +156,10 @@ int32_t room_ranks(const struct shape_row *ask, const struct live_node *node);
  * apart: false means that there is no plan. Remembered, so that it costs little where little has
  * changed; true also when there is no memory left to know it. */
 bool gang_room_for(struct core *core, struct live_shape *shape, int64_t ranks);
-/* By ordinal, how many ranks of the shape each node has room for, or a negative number where it
- * never fits; NULL where that is not known as things stand. */
+/* Beside the ranks that a node has room for: who may use it goes by more than that. */
+enum { ROOM_BOUND = 1 << 30 };
+/* By ordinal, how many ranks of the shape each node has room for, with ROOM_BOUND, or a negative
+ * number where it never fits; NULL where that is not known as things stand. */
 const int32_t *gang_room_now(const struct core *core, const struct live_shape *shape);
 void gang_room_forget(struct core *core, struct live_shape *shape);
 bool gang_room_check(const struct core *core, const struct live_shape *shape); /* core_check */

@@ -265,6 +265,7 @@ void shape_unref(struct core *core, struct live_shape *shape)
         change_delete(core, &rule->item);
     }
     vec_free(&shape->candidates);
+    vec_free(&shape->prices);
     score_forget(core, shape);
     gang_room_forget(core, shape);
     free(shape->packing);

@@ -6,6 +6,7 @@
 #include "core/table.h"
 
 struct live_node;
+struct live_pool;
 struct gang_room;
 struct score_row;
 
@@ -26,6 +27,12 @@ struct nofit {
     int32_t ranks;
 };
 
+/* What a rank costs an hour in a pool, on the cheapest node that could hold it. */
+struct shape_price {
+    const struct live_pool *pool;
+    int64_t hour_micro;
+};
+
 struct live_shape {
     struct item item;
     struct shape_row row;
@@ -39,6 +46,9 @@ struct live_shape {
     int32_t socket; /* enum topology_wish: its ranks' devices within a socket; see socket.h */
     VEC(struct live_node *) candidates; /* nodes that could hold a rank as far as labels go */
     uint64_t candidates_version;
+    VEC(struct shape_price) prices; /* see broker.c */
+    uint64_t prices_version;
+    bool prices_differ;
     struct score_row *scores; /* see score.c; NULL: none */
     struct gang_room *room;   /* see gang_room.c; NULL: none */
     void *packing;            /* what the placement policy keeps of it, or NULL */

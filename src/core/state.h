@@ -18,9 +18,23 @@ struct allotment_policy;
 struct arena;
 struct live_job;
 struct live_service;
+struct live_symbol;
 struct packing;
 struct spot_policy;
 struct victim_policy;
+
+/* Symbols by their texts: lists of those whose hashes end alike, about one in each. */
+struct symbol_index {
+    struct live_symbol **lists;
+    size_t capacity; /* of lists: a power of two, or 0 */
+    size_t count;    /* of symbols, at most as many as lists */
+};
+
+/* When something happens to a job by itself. */
+struct timer {
+    int64_t at_ms;
+    struct live_job *job;
+};
 
 struct priority_count {
     int32_t priority;
@@ -48,7 +62,7 @@ struct core {
     struct live_counter *clock;
     struct live_counter *round; /* its value: the moment of the next round; NULL: none was set */
 
-    struct idmap symbols;      /* by hash_text of their text */
+    struct symbol_index symbols;
     struct idmap symbols_gone; /* by id, until core_end */
     int64_t symbol_bytes;
     uint64_t symbol_columns[ROW_KIND_COUNT];   /* bit i: column i of the kind is a symbol */
@@ -64,7 +78,7 @@ struct core {
     VEC(struct live_job *) promised;             /* those that have promises */
     bool promises_released;                      /* something is not kept any more that was */
     bool claiming;                               /* places are looked for that have to be claimed */
-    VEC(struct live_job *) timers;               /* a heap by (timer_ms, id) */
+    VEC(struct timer) timers;                    /* a heap by (at_ms, the job's id) */
     VEC(struct live_service *) services_wanting; /* those that lack replicas; ids ascending */
     VEC(struct live_service *) services_changed; /* not looked at since */
     int64_t replicas_ready;
@@ -81,6 +95,7 @@ struct core {
     int64_t reservation_next_ms;
     struct scores scores;
     uint64_t topology_version; /* of nodes and whether they take work */
+    int64_t burst_pools;       /* those with a burst policy */
     uint64_t free_version;     /* counts whatever may make something fit */
     uint64_t stir_version;     /* the same, but for what the journal of nodes has: see nofit.c */
     uint64_t mark;

@@ -2,6 +2,7 @@
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
 #include "core/allot.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -161,27 +162,32 @@ static int check_rules(const struct placement *place, struct error *err)
     return 0;
 }
 
-/* The name of element `index`, or of the job itself. */
-static void element_name(const struct submission *in, int64_t index, char *out, size_t size)
+enum { ELEMENT_NAME_SIZE = 256 };
+
+/* The name of element `index`, written to `out`, or of the job itself. */
+static const char *element_name(
+    const struct submission *in, int64_t index, char out[static ELEMENT_NAME_SIZE])
 {
-    if (in->job->array.count)
-        snprintf(out, size, "%s[%" PRId64 "]", in->job->metadata.name, index);
-    else
-        snprintf(out, size, "%s", in->job->metadata.name);
+    if (!in->job->array.count)
+        return in->job->metadata.name;
+    snprintf(out, ELEMENT_NAME_SIZE, "%s[%" PRId64 "]", in->job->metadata.name, index);
+    return out;
 }
 
 static int check_names(const struct core *core, const struct submission *in, struct error *err)
 {
-    const char *team = core_symbol(core, in->team->row.name);
-    char name[256];
-    snprintf(name, sizeof name, "%s", in->job->metadata.name);
-    if (array_find(core, in->team, symbol_find(core, name)))
-        return error_set(err, ERR_CONFLICT, "team %s has a live array of the name %s", team, name);
+    const char *name = in->job->metadata.name;
+    uint32_t symbol = symbol_find(core, name);
+    if (symbol && array_find(core, in->team, symbol))
+        return error_set(err, ERR_CONFLICT, "team %s has a live array of the name %s",
+            core_symbol(core, in->team->row.name), name);
     for (int64_t i = 0; i < in->count; i++) {
-        element_name(in, i, name, sizeof name);
-        if (core_job_find(core, team, name))
-            return error_set(
-                err, ERR_CONFLICT, "team %s has a live job of the name %s", team, name);
+        char text[ELEMENT_NAME_SIZE];
+        if (in->job->array.count)
+            symbol = symbol_find(core, name = element_name(in, i, text));
+        if (symbol && idmap_get(&core->jobs_by_name, name_key(in->team, symbol)))
+            return error_set(err, ERR_CONFLICT, "team %s has a live job of the name %s",
+                core_symbol(core, in->team->row.name), name);
     }
     return 0;
 }
@@ -395,8 +401,8 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
 {
     const struct job *job = in->job;
     struct live_job *live = job_create(core);
-    char name[256];
-    element_name(in, index, name, sizeof name);
+    char text[ELEMENT_NAME_SIZE];
+    const char *name = element_name(in, index, text);
     make_row(core, job, &live->row);
     live->team = in->team;
     live->shape = shape;
@@ -417,6 +423,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
     live->team->jobs++;
     allot_join(core, live);
     spot_begin(core, live, job);
+    broker_begin(core, live, job);
     add_labels(core, live, &job->metadata.labels);
     add_dependencies(core, live, in);
     job_decide(core, DECISION_JOB_SUBMIT, live, END_NONE);
@@ -431,7 +438,7 @@ static int check_all(const struct core *core, struct submission *in, struct erro
 {
     const struct job *job = in->job;
     if (check_texts(job, err) < 0 || check_numbers(job, err) < 0 ||
-        check_rules(&job->placement, err) < 0)
+        check_rules(&job->placement, err) < 0 || broker_check(job, err) < 0)
         return -1;
     in->count = or_one(job->array.count);
     in->team = idmap_get(&core->teams_by_name, symbol_find(core, job->metadata.team));

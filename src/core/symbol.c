@@ -26,11 +26,40 @@ static uint64_t hash_of(const char *text)
     return (uint64_t)hash_text(text);
 }
 
-static struct live_symbol *find(const struct core *core, const char *text)
+static struct live_symbol **list_of(const struct core *core, uint64_t hash)
 {
-    struct live_symbol *symbol = idmap_get(&core->symbols, hash_of(text));
+    return &core->symbols.lists[hash & (core->symbols.capacity - 1)];
+}
+
+/* Twice as many lists. Which symbol of a list is in front decides nothing: texts differ. */
+static void index_grow(struct core *core)
+{
+    enum { LISTS_MIN = 64 };
+    struct symbol_index *index = &core->symbols, old = *index;
+    index->capacity = old.capacity ? old.capacity * 2 : LISTS_MIN;
+    index->lists = mem_alloc(index->capacity, sizeof *index->lists);
+    for (size_t i = 0; i < old.capacity; i++) {
+        for (struct live_symbol *symbol = old.lists[i], *next; symbol; symbol = next) {
+            struct live_symbol **list = list_of(core, hash_of(symbol->text));
+            next = symbol->next;
+            symbol->next = *list;
+            *list = symbol;
+        }
+    }
+    free(old.lists);
+}
+
+void symbols_finish(struct core *core)
+{
+    free(core->symbols.lists);
+    core->symbols = (struct symbol_index){0};
+}
+
+static struct live_symbol *find(const struct core *core, const char *text, uint64_t hash)
+{
+    struct live_symbol *symbol = core->symbols.capacity ? *list_of(core, hash) : NULL;
     while (symbol && strcmp(symbol->text, text) != 0)
-        symbol = symbol->same_hash;
+        symbol = symbol->next;
     return symbol;
 }
 
@@ -45,13 +74,17 @@ static size_t size_of(const char *text)
 }
 
 /* An object in the index and in no table yet. */
-static struct live_symbol *create(struct core *core, const char *text)
+static struct live_symbol *create(struct core *core, const char *text, uint64_t hash)
 {
     size_t size = size_of(text);
     struct live_symbol *symbol = mem_alloc(1, size > sizeof *symbol ? size : sizeof *symbol);
     memcpy(symbol->text, text, strlen(text) + 1);
-    symbol->same_hash = idmap_get(&core->symbols, hash_of(text));
-    idmap_put(&core->symbols, hash_of(text), symbol);
+    if (core->symbols.count == core->symbols.capacity)
+        index_grow(core);
+    struct live_symbol **list = list_of(core, hash);
+    symbol->next = *list;
+    *list = symbol;
+    core->symbols.count++;
     core->symbol_bytes += (int64_t)size;
     return symbol;
 }
@@ -61,12 +94,9 @@ static struct live_symbol *create(struct core *core, const char *text)
 static void drop(struct core *core, struct live_symbol *symbol)
 {
     assert(symbol->users == 0 && !symbol->pinned);
-    struct live_symbol *first = idmap_get(&core->symbols, hash_of(symbol->text));
-    LIST_REMOVE(first, symbol, same_hash);
-    if (first)
-        idmap_put(&core->symbols, hash_of(symbol->text), first);
-    else
-        idmap_remove(&core->symbols, hash_of(symbol->text));
+    struct live_symbol **list = list_of(core, hash_of(symbol->text));
+    LIST_REMOVE(*list, symbol, next);
+    core->symbols.count--;
     idmap_put(&core->symbols_gone, symbol->id, symbol);
     core->symbol_bytes -= (int64_t)size_of(symbol->text);
     if (symbol->item.fresh && !symbol->kept)
@@ -79,17 +109,20 @@ uint32_t symbol_find(const struct core *core, const char *text)
 {
     if (!text || !*text)
         return 0;
-    const struct live_symbol *symbol = find(core, text);
+    const struct live_symbol *symbol = find(core, text, hash_of(text));
     return symbol ? (uint32_t)symbol->id : 0;
 }
 
 uint32_t symbol_intern(struct core *core, const char *text)
 {
-    uint32_t found = symbol_find(core, text);
-    if (found || !text || !*text)
-        return found;
+    if (!text || !*text)
+        return 0;
+    uint64_t hash = hash_of(text);
+    struct live_symbol *symbol = find(core, text, hash);
+    if (symbol)
+        return (uint32_t)symbol->id;
     assert(strlen(text) <= SYMBOL_BYTES_MAX);
-    struct live_symbol *symbol = create(core, text);
+    symbol = create(core, text, hash);
     change_new(core, ROW_SYMBOL, &symbol->item);
     assert(symbol->id <= UINT32_MAX);
     return (uint32_t)symbol->id;
@@ -97,7 +130,7 @@ uint32_t symbol_intern(struct core *core, const char *text)
 
 void symbol_load(struct core *core, const struct symbol_row *row)
 {
-    struct live_symbol *symbol = create(core, row->text);
+    struct live_symbol *symbol = create(core, row->text, hash_of(row->text));
     symbol->id = row->id;
     symbol->pinned = row->pinned;
     table_add(core, ROW_SYMBOL, &symbol->item);
@@ -144,7 +177,7 @@ static void symbol_pin(struct core *core, uint32_t id)
 bool symbol_counts(enum row_kind kind)
 {
     return kind == ROW_JOB || kind == ROW_JOB_LABEL || kind == ROW_SHAPE || kind == ROW_RULE ||
-           kind == ROW_SERVICE;
+           kind == ROW_SERVICE || kind == ROW_DATA;
 }
 
 void symbols_prepare(struct core *core)
@@ -261,7 +294,7 @@ const char *symbols_fault(const struct core *core, uint64_t *ret_id)
             return "its users are counted wrong";
         if (!symbol->users && !symbol->pinned)
             return "nobody names it";
-        if (find(core, symbol->text) != symbol)
+        if (find(core, symbol->text, hash_of(symbol->text)) != symbol)
             return "its text does not find it";
     }
     return NULL;

@@ -8,8 +8,8 @@
 struct live_symbol {
     struct item item;
     uint64_t id;
-    struct live_symbol *same_hash;
-    uint32_t users; /* columns of counted rows that name it, and arrays of that name */
+    struct live_symbol *next; /* in the index */
+    uint32_t users;           /* columns of counted rows that name it, and arrays of that name */
     uint8_t pinned;
     uint8_t kept; /* a row that the store keeps names it */
     char text[];
@@ -34,6 +34,8 @@ bool symbol_counts(enum row_kind kind);
 /* A new row's symbols: counted or pinned. Loading: they have to be pinned already. */
 void symbols_hold(struct core *core, const struct item *item);
 void symbols_release(struct core *core, const struct item *item, bool kept);
+/* Frees the index, not the symbols. */
+void symbols_finish(struct core *core);
 /* Finds out which columns of each kind are symbols. */
 void symbols_prepare(struct core *core);
 /* Whether all the symbols that a row names are there, and pinned if they have to be. */

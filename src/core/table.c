@@ -93,9 +93,21 @@ uint64_t id_next(struct core *core, enum row_kind kind)
     return id;
 }
 
+enum { FENCED = 64 }; /* entries from one fence to the next */
+
+/* The entry with the id, or the first with a greater one. */
 static size_t table_position(const struct table *table, uint64_t id)
 {
-    size_t low = 0, high = table->entries.count;
+    size_t low = 0, high = table->fences.count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (table->fences.items[middle] <= id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    low = low ? (low - 1) * FENCED : 0;
+    high = low + FENCED < table->entries.count ? low + FENCED : table->entries.count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (table->entries.items[middle].id < id)
@@ -124,6 +136,8 @@ void table_add(struct core *core, enum row_kind kind, struct item *item)
     assert(table->entries.count < UINT32_MAX);
     item->kind = (uint8_t)kind;
     item->position = (uint32_t)table->entries.count;
+    if (item->position % FENCED == 0)
+        vec_push(&table->fences, id);
     vec_push(&table->entries, ((struct table_entry){id, item}));
     table->last_id = id;
     table->live++;
@@ -135,10 +149,13 @@ static void table_compact(struct table *table)
     if (table->entries.count < 64 || table->live * 2 > table->entries.count)
         return;
     size_t kept = 0;
+    vec_clear(&table->fences);
     for (size_t i = 0; i < table->entries.count; i++) {
         struct table_entry entry = table->entries.items[i];
         if (!entry.item)
             continue;
+        if (kept % FENCED == 0)
+            vec_push(&table->fences, entry.id);
         entry.item->position = (uint32_t)kept;
         table->entries.items[kept++] = entry;
     }
@@ -152,16 +169,6 @@ static void table_remove(struct core *core, struct item *item)
     assert(table->entries.items[item->position].item == item);
     table->entries.items[item->position].item = NULL;
     table->live--;
-}
-
-struct item *table_next(const struct table *table, size_t *position)
-{
-    while (*position < table->entries.count) {
-        struct item *item = table->entries.items[(*position)++].item;
-        if (item)
-            return item;
-    }
-    return NULL;
 }
 
 void change_new(struct core *core, enum row_kind kind, struct item *item)
@@ -263,12 +270,12 @@ void core_end(struct core *core)
         core->changes.items[i]->fresh = 0;
     }
     vec_clear(&core->changes);
+    for (int kind = 0; kind < ROW_KIND_COUNT && core->gone.count > 0; kind++)
+        table_compact(&core->tables[kind]);
     for (size_t i = 0; i < core->gone.count; i++)
         item_free(core, core->gone.items[i]);
     vec_clear(&core->gone);
-    idmap_finish(&core->symbols_gone);
+    idmap_clear(&core->symbols_gone);
     vec_clear(&core->decisions);
-    for (int kind = 0; kind < ROW_KIND_COUNT; kind++)
-        table_compact(&core->tables[kind]);
     arena_reset(core->images);
 }

@@ -36,6 +36,7 @@ struct table_entry {
 /* Live rows, ids ascending. Ids only grow, so that adding is appending. */
 struct table {
     VEC(struct table_entry) entries;
+    VEC(uint64_t) fences; /* the id of every 64th entry: a search reads these, and few entries */
     size_t live;
     uint64_t last_id;
 };
@@ -73,7 +74,15 @@ void change_history(struct core *core, enum row_kind kind, struct item *item);
 const void *item_image(struct item *item, struct symbol_row *image);
 
 /* The next object of a table from *position on, or NULL. */
-struct item *table_next(const struct table *table, size_t *position);
+static inline struct item *table_next(const struct table *table, size_t *position)
+{
+    while (*position < table->entries.count) {
+        struct item *item = table->entries.items[(*position)++].item;
+        if (item)
+            return item;
+    }
+    return NULL;
+}
 
 #define TABLE_EACH(core, row_kind_, type, name)                                                    \
     for (size_t name##_at_ = 0, name##_once_ = 1; name##_once_; name##_once_ = 0)                  \

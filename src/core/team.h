@@ -70,10 +70,19 @@ bool quota_possible(const struct live_team *team, const struct amounts *amounts)
 bool quota_allows(const struct live_team *team, const struct amounts *amounts);
 /* Whether the team stays within what it is guaranteed with amounts more. */
 bool quota_entitled(const struct live_team *team, const struct amounts *amounts);
-/* Whether the team or any above it is guaranteed what ranks of the shape could hold, on top of what
- * it has. */
-bool quota_entitled_shape(
+/* Whether that team is guaranteed what ranks of the shape could hold, on top of what it has. */
+bool quota_entitled_one(
     const struct live_team *team, const struct live_shape *shape, int64_t ranks);
+/* The same for the team or any above it. */
+static inline bool quota_entitled_shape(
+    const struct live_team *team, const struct live_shape *shape, int64_t ranks)
+{
+    for (; team; team = team->parent) {
+        if (team->guaranteed && quota_entitled_one(team, shape, ranks))
+            return true;
+    }
+    return false;
+}
 /* The same for the team or any above it. */
 bool quota_entitled_path(const struct live_team *team, const struct amounts *amounts);
 /* Whether what can not be taken back leaves everybody's guarantees possible. */

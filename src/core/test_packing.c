@@ -3,6 +3,7 @@
 #include "core/job.h"
 #include "core/packing.h"
 #include "core/packing_balance.h"
+#include "core/packing_take.h"
 #include "core/place.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -192,6 +193,29 @@ static void fgd_takes_the_device_that_leaves_no_fragment(void **state)
     taken[0] = 0;
     assert_int_equal(packing_device(bench.core, &job, b, taken), 0);
     node_hold(b, &(struct shape_row){.cpu_milli = 1}, 1, 600, 1, -1);
+    core_destroy(bench.core);
+}
+
+/* Typical jobs that differ only in memory are one: of 64 there are 56 of half a device and eight of
+ * 0.9, each with a memory of its own. All of them make 95 %, so a device of which 0.6 are idle has
+ * F = 8/64 * 0.6, and 0.3 when 0.3 are taken: sigmoid(-0.225) = 0.444. Told apart, five of the
+ * eight were typical, and it were sigmoid(5/61 * 0.6 - 0.3) = 0.438. */
+static void fgd_does_not_tell_jobs_apart_by_memory(void **state)
+{
+    (void)state;
+    const struct shape_row one = {.cpu_milli = 1};
+    struct node nodes[] = {node_make("a", 64, 640, 64), node_make("b", 8, 64, 1)};
+    struct bench bench = bench_make("fgd", nodes, 2);
+    struct live_node *b = node_find(bench.core, "p", "b");
+    node_hold(b, &one, 1, 1000, 1, 1);
+    for (int i = 0; i < 64; i++) {
+        bool large = i % 8 == 0;
+        assert_string_equal(put(&bench, 1, large ? i + 2 : 1, large ? 900 : 500).node, "a");
+    }
+    node_hold(b, &one, 1, 1000, 1, -1);
+    node_hold(b, &one, 1, 400, 1, 1);
+    assert_int_equal(score(&bench, "b", 1, 300), 100 - 44);
+    node_hold(b, &one, 1, 400, 1, -1);
     core_destroy(bench.core);
 }
 
@@ -396,6 +420,61 @@ static void devices_and_cpu_run_out_together(void **state)
     }
 }
 
+static int32_t draw(struct prng *prng, int32_t most_bits)
+{
+    return (int32_t)prng_below(prng, UINT64_C(1) << prng_below(prng, (uint64_t)most_bits + 1));
+}
+
+/* As reach_make and the tables make them, up to their limits. */
+static void reach_draw(struct prng *prng, struct reach *ret)
+{
+    for (int i = 0; i < BALANCE_STEPS; i++) {
+        ret->cpu[i] = draw(prng, 28);
+        ret->memory[i] = draw(prng, 28);
+    }
+}
+
+static void out_of_reach_is_the_same_side_by_side(void **state)
+{
+    struct prng prng = {23};
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct balance balance = {0};
+        struct reach has, asks;
+        reach_draw(&prng, &has);
+        reach_draw(&prng, &asks);
+        for (int k = 0; k < BALANCE_STEPS; k++)
+            balance.weights.reach[k] = draw(&prng, 13);
+        int32_t value = draw(&prng, 23);
+        assert_int_equal(balance_stranded_one(&balance, &has, &asks, value),
+            balance_stranded(&balance, &has, &asks, 1, value));
+    }
+}
+
+static void worth_is_the_least_of_all_lines(void **state)
+{
+    struct prng prng = {29};
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        struct view view = {0};
+        int32_t cost[VALUE_LINES], half = INT32_MAX, quarter = INT32_MAX;
+        for (int k = 0; k < VALUE_LINES; k++) {
+            view.sums[k] = draw(&prng, 22);
+            view.rest[k] = draw(&prng, 28);
+            cost[k] = draw(&prng, 28);
+            int32_t left = view.rest[k] - cost[k];
+            half = (int32_t)least(half, view.sums[k] + (left >> 1));
+            quarter = (int32_t)least(quarter, view.sums[k] + (left >> 2));
+        }
+        struct rest rest;
+        rest_after(&view, cost, &rest);
+        struct worth worth = worth_of(&LANES8(view.sums), &rest);
+        assert_int_equal(worth.half, half);
+        assert_int_equal(worth.quarter, quarter);
+        assert_int_equal(worth.bare, view.sums[0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +485,7 @@ int main(void)
         TEST(gpu_clustering_keeps_sorts_together),
         TEST(first_fit_takes_the_first),
         TEST(fgd_takes_the_device_that_leaves_no_fragment),
+        TEST(fgd_does_not_tell_jobs_apart_by_memory),
         TEST(places_are_determined_and_sound),
         TEST(what_is_out_of_reach_counts_more_where_cpu_is_short),
         TEST(room_for_many_devices_counts_by_who_asks),
@@ -413,6 +493,8 @@ int main(void)
         TEST(devices_and_cpu_run_out_together),
         TEST(the_default_does_not_go_by_names),
         TEST(what_was_learnt_survives_loading),
+        TEST(out_of_reach_is_the_same_side_by_side),
+        TEST(worth_is_the_least_of_all_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -252,7 +252,7 @@ static void finds_it_among_thousands_of_nodes(void **state)
 static void note_many(struct live_node *node, size_t times)
 {
     for (size_t i = 0; i < times; i++)
-        journal_note(node, true);
+        journal_note(node);
 }
 
 /* However often a node changes, until the journal does not reach back to what the shape saw last:

@@ -10,56 +10,61 @@
 
 #include <assert.h>
 
-static bool before(const struct live_job *a, const struct live_job *b)
+static bool before(const struct timer *a, const struct timer *b)
 {
-    if (a->timer_ms != b->timer_ms)
-        return a->timer_ms < b->timer_ms;
-    return a->row.id < b->row.id;
+    if (a->at_ms != b->at_ms)
+        return a->at_ms < b->at_ms;
+    return a->job->row.id < b->job->row.id;
 }
 
-static void heap_set(struct core *core, size_t position, struct live_job *job)
+static void heap_set(struct core *core, size_t at, struct timer timer)
 {
-    core->timers.items[position] = job;
-    job->timer_position = (uint32_t)position;
+    core->timers.items[at] = timer;
+    timer.job->timer = (uint32_t)at + 1;
 }
 
 static void heap_up(struct core *core, size_t at)
 {
-    struct live_job *job = core->timers.items[at];
-    while (at > 0 && before(job, core->timers.items[(at - 1) / 2])) {
+    struct timer timer = core->timers.items[at];
+    while (at > 0 && before(&timer, &core->timers.items[(at - 1) / 2])) {
         heap_set(core, at, core->timers.items[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
-    heap_set(core, at, job);
+    heap_set(core, at, timer);
 }
 
 static void heap_down(struct core *core, size_t at)
 {
-    struct live_job *job = core->timers.items[at];
+    struct timer timer = core->timers.items[at];
     for (size_t child; (child = at * 2 + 1) < core->timers.count; at = child) {
         if (child + 1 < core->timers.count &&
-            before(core->timers.items[child + 1], core->timers.items[child]))
+            before(&core->timers.items[child + 1], &core->timers.items[child]))
             child++;
-        if (!before(core->timers.items[child], job))
+        if (!before(&core->timers.items[child], &timer))
             break;
         heap_set(core, at, core->timers.items[child]);
     }
-    heap_set(core, at, job);
+    heap_set(core, at, timer);
 }
 
 void timer_clear(struct core *core, struct live_job *job)
 {
-    if (job->timer_ms == MOMENT_NEVER)
+    if (!job->timer)
         return;
-    size_t at = job->timer_position;
-    assert(core->timers.items[at] == job);
-    struct live_job *last = core->timers.items[--core->timers.count];
-    if (last != job) {
+    size_t at = job->timer - 1;
+    assert(core->timers.items[at].job == job);
+    struct timer last = core->timers.items[--core->timers.count];
+    if (last.job != job) {
         heap_set(core, at, last);
         heap_up(core, at);
-        heap_down(core, last->timer_position);
+        heap_down(core, last.job->timer - 1);
     }
-    job->timer_ms = MOMENT_NEVER;
+    job->timer = 0;
+}
+
+static int64_t timer_at_ms(const struct core *core, const struct live_job *job)
+{
+    return job->timer ? core->timers.items[job->timer - 1].at_ms : MOMENT_NEVER;
 }
 
 static int64_t sum_ms(int64_t a, int64_t b)
@@ -94,13 +99,13 @@ static int64_t moment_of(const struct core *core, const struct live_job *job)
 void timer_set(struct core *core, struct live_job *job)
 {
     int64_t moment = moment_of(core, job);
-    if (moment == job->timer_ms)
+    if (moment == timer_at_ms(core, job))
         return;
     timer_clear(core, job);
-    job->timer_ms = moment;
     if (moment == MOMENT_NEVER)
         return;
-    vec_push(&core->timers, job);
+    assert(core->timers.count < UINT32_MAX);
+    vec_push(&core->timers, ((struct timer){moment, job}));
     heap_up(core, core->timers.count - 1);
 }
 
@@ -124,12 +129,11 @@ static void timer_fire(struct core *core, struct live_job *job)
 
 void timers_run(struct core *core)
 {
-    while (core->timers.count && core->timers.items[0]->timer_ms <= core->now_ms) {
-        struct live_job *job = core->timers.items[0];
-        int64_t moment = job->timer_ms;
-        timer_fire(core, job);
+    while (core->timers.count && core->timers.items[0].at_ms <= core->now_ms) {
+        struct timer timer = core->timers.items[0];
+        timer_fire(core, timer.job);
         /* Each firing moves the job's moment on or ends the job: the loop ends. */
-        assert(core->timers.count == 0 || core->timers.items[0] != job || job->timer_ms > moment);
-        (void)moment;
+        assert(core->timers.count == 0 || core->timers.items[0].job != timer.job ||
+               core->timers.items[0].at_ms > timer.at_ms);
     }
 }

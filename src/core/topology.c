@@ -236,7 +236,7 @@ static void largest_of(const struct core *core, const struct live_pool *pool,
     for (size_t i = 0; i < pool->nodes.count; i++) {
         const struct live_node *node = pool->nodes.items[i];
         bool counts = open ? node_takes_work(node) : !node->row.leaving;
-        if (!counts || !fit_matches(core, shape, node))
+        if (!counts || !fit_suits(core, shape, node))
             continue;
         int64_t *sum = &sums[nodes ? 0 : node->domains[level]];
         int64_t here = fit_idle_ranks(&shape->row, node, (int32_t)ranks);

@@ -122,11 +122,11 @@ static void lanes_prepare(const struct core *core, struct live_team *team, bool 
     team->lanes_ready = 0;
     for (size_t i = 0; i < team->lanes.count; i++) {
         struct lane *lane = team->lanes.items[i];
+        if (lane->outlook == LANE_OUT || (lane->outlook == LANE_STUCK && !stuck_too))
+            continue;
         lane->cursor = lane->first;
         lane->blocked = false;
         lane->tries = 0;
-        if (lane->outlook == LANE_OUT || (lane->outlook == LANE_STUCK && !stuck_too))
-            continue;
         lane->turn = turn_now(core, lane);
         lane_set(team, i, team->lanes.items[team->lanes_ready]);
         lane_set(team, team->lanes_ready++, lane);

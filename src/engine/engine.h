@@ -75,6 +75,7 @@ struct launch_secret {
 struct launch_input {
     const char *name;
     const char *folder; /* absolute */
+    bool optional;      /* a site that cannot show it leaves it out */
 };
 
 /* Where a replica is asked. It gets MUSTER_SOCKET, the path of the socket at which it is to listen;
@@ -98,6 +99,12 @@ struct launch_placement {
     uint32_t device_milli; /* the share of each device, 1000 is all of it */
 };
 
+/* A taint of nodes that the attempt does not mind. */
+struct launch_toleration {
+    const char *key;
+    const char *value; /* NULL: any */
+};
+
 /* Everything is borrowed for the time of the call. Zero means the default where one is named. */
 struct launch {
     uint64_t attempt; /* never 0, never used twice in a data directory */
@@ -110,6 +117,7 @@ struct launch {
     gid_t gid;
 
     const char *const *argv;    /* NULL at the end */
+    const char *image;          /* of its containers, where there are any; NULL: the pool's */
     const char *work_subfolder; /* start here, inside the snapshot; NULL: its top */
     const struct launch_variable *variables;
     size_t variable_count;
@@ -142,6 +150,9 @@ struct launch {
     uint64_t disk_bytes; /* the work directory, /tmp, metrics, checkpoints, and its outputs (of
                           * an array's element: its own parts) */
     const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
+
+    const struct launch_toleration *tolerations;
+    size_t toleration_count;
 
     enum launch_network network;
     uint64_t grace_ms;       /* between SIGTERM and SIGKILL when a rank failed; default 10 s */
@@ -293,6 +304,13 @@ struct engine_label {
     const char *value;
 };
 
+/* Keeps attempts away that do not tolerate it. */
+struct engine_taint {
+    const char *key;
+    const char *value;
+    bool no_execute; /* what runs there already, too */
+};
+
 /* A node as the site says it is: what attempts of this pool may have of it, others' shares taken
  * off. */
 struct engine_site_node {
@@ -306,9 +324,9 @@ struct engine_site_node {
     uint32_t accelerators;
     const struct engine_label *labels;
     size_t label_count;
-    const struct engine_label *taints; /* that no new attempt tolerates by itself */
+    const struct engine_taint *taints; /* that no new attempt tolerates by itself */
     size_t taint_count;
-    bool spot;
+    bool spot; /* its owner may take it back at any time */
 };
 
 struct engine_site {

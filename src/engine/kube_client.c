@@ -369,8 +369,11 @@ int kube_answer_check(const struct kube_answer *answer, const char *what, struct
     if (answer->status == 0)
         return error_set(err, ERR_UNAVAILABLE, "%s: %s", what, answer->problem);
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    return error_set(err, code_of(answer->status), "%s: the API server answers %d: %.300s", what,
-        answer->status, status_message(answer, arena));
+    const char *message = status_message(answer, arena);
+    bool full = answer->status == 403 &&
+                (strstr(message, "exceeded quota") || strstr(message, "status unknown for quota"));
+    return error_set(err, full ? ERR_FULL : code_of(answer->status),
+        "%s: the API server answers %d: %.300s", what, answer->status, message);
 }
 
 const struct doc *kube_answer_doc(

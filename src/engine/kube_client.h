@@ -68,8 +68,8 @@ struct kube_call *kube_client_call(
 void kube_call_cancel(struct kube_call *call);
 
 /* 0 for 2xx; else err has what the server says (its Status object) or why there is no answer:
- * ERR_UNAVAILABLE (also 5xx), ERR_BUSY (429), ERR_UNAUTHENTICATED, ERR_DENIED, ERR_NOT_FOUND,
- * ERR_CONFLICT (409, 410), ERR_INVALID. `what` begins the text. */
+ * ERR_UNAVAILABLE (also 5xx), ERR_BUSY (429), ERR_UNAUTHENTICATED, ERR_DENIED, ERR_FULL (a quota is
+ * used up), ERR_NOT_FOUND, ERR_CONFLICT (409, 410), ERR_INVALID. `what` begins the text. */
 MUST_CHECK int kube_answer_check(
     const struct kube_answer *answer, const char *what, struct error *err);
 /* As kube_answer_check, and the body as a document in the arena. NULL with an error. */

@@ -415,6 +415,7 @@ static void kubernetes_destroy(struct engine *base)
     free(engine->data);
     free(engine->owner);
     free(engine->pool);
+    free(engine->volume);
     arena_destroy(engine->arena);
     free(engine);
 }
@@ -496,7 +497,10 @@ struct engine *engine_kubernetes_create(const struct engine_options *options, st
     engine->pool = mem_strdup(options->pool->metadata.name);
     engine->arena = arena_create();
     engine->retry_ms = RETRY_FIRST_MS;
+    engine->spot = options->pool->spot;
     copy_site(engine, &options->pool->kubernetes);
+    if (engine->site.folder)
+        engine->volume = realpath(engine->site.folder, NULL);
     evtimer_assign(&engine->turn, engine->base, on_turn, engine);
     evtimer_assign(&engine->retry, engine->base, on_retry, engine);
     if (reach(engine, err) < 0 || make_folders(engine, err) < 0 ||

@@ -72,6 +72,7 @@ struct kube_log {
     uint32_t skip; /* so many of that millisecond come again */
     bool whole;    /* all that there is to be had was read */
     uint32_t failures;
+    int64_t quiet_ms; /* after failures it is not asked for before, boot clock */
 };
 
 struct kube_rank {
@@ -113,24 +114,36 @@ struct kube_attempt {
     struct joblog_writer *writer;
     int log_fd;
     int64_t over_ms;            /* since when all ranks are over, boot clock; 0 */
+    int64_t patience_ms;        /* a quota was used up: not tried again before, boot clock */
     char why[200];              /* it is not where it should be */
     struct attempt_end verdict; /* how it ends once its ranks have; reason NONE: not decided */
     bool tell_queued, tell_started, tell_ended;
+};
+
+/* Accelerators by the name of their resource. */
+struct kube_devices {
+    char resource[64];
+    uint64_t count;
 };
 
 /* A pod of somebody else, for what it holds of its node. */
 struct kube_foreign {
     char *name; /* namespace/name */
     struct kube_node *node;
-    uint64_t cpu_milli, memory_bytes, accelerators;
+    uint64_t cpu_milli, memory_bytes;
+    struct kube_devices devices; /* of one kind: pods with several are not seen in the wild */
     uint64_t seen;
 };
+
+enum { KUBE_DEVICE_KINDS_MAX = 8 };
 
 struct kube_node {
     char *name;
     struct arena *arena;
     struct engine_site_node about; /* as allocatable; texts in the arena */
-    uint64_t held_cpu_milli, held_memory_bytes, held_accelerators;
+    struct kube_devices devices;   /* what it has most of: a node of a pool has one kind */
+    uint64_t held_cpu_milli, held_memory_bytes;
+    struct kube_devices held[KUBE_DEVICE_KINDS_MAX];
     bool there; /* the cluster has it; else only pods name it */
     uint64_t seen;
 };
@@ -141,7 +154,9 @@ struct kubernetes {
     engine_report_fn *report;
     void *context;
     char *data, *owner, *pool;
+    bool spot;                   /* the pool has the nodes that may be taken back, and no others */
     struct kubernetes_site site; /* texts in the arena */
+    char *volume;                /* site.folder without links; NULL: none, or it is not there */
     struct arena *arena;
     struct kube_client *client;
     const char *name_space;
@@ -150,6 +165,7 @@ struct kubernetes {
 
     struct idmap by_id;
     VEC(struct kube_attempt *) attempts; /* by ascending id */
+    size_t log_streams;                  /* under way */
     struct strmap teams;                 /* whose network policies are there */
     struct event turn, retry;
     int64_t retry_ms,
@@ -240,3 +256,5 @@ uint64_t kube_site_hash(const struct kubernetes *engine);
 bool kube_site_node_is_down(const struct kubernetes *engine, const char *name);
 /* Whether its owner may take it back at any time. */
 bool kube_site_node_is_spot(const struct kubernetes *engine, const char *name);
+/* The i-th label, and key of a taint, by which clouds mark such nodes; NULL past the last. */
+const char *kube_site_spot_marker(size_t i, const char **ret_value);

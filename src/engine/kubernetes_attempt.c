@@ -19,6 +19,7 @@
 
 enum {
     LOG_WAIT_MS = 10000, /* for the rest of the logs, once all ranks are over */
+    QUOTA_WAIT_MS = 5000,
     SIGNAL_KILL = 9,
     KILL_GRACE_S = 1, /* 0 would forget the pod, whatever becomes of its processes */
 };
@@ -37,6 +38,8 @@ struct kube_attempt *kube_attempt_create(
     for (uint32_t i = 0; i < ledger->ranks; i++) {
         attempt->ranks[i].attempt = attempt;
         attempt->ranks[i].rank = i;
+        attempt->ranks[i].log.attempt = attempt;
+        attempt->ranks[i].log.rank = i;
     }
     engine_mark(engine->owner, ledger->attempt, attempt->name);
     while (at > 0 && engine->attempts.items[at - 1]->ledger.attempt > ledger->attempt)
@@ -113,11 +116,36 @@ static bool is_ending(const struct kube_attempt *attempt)
     return attempt->verdict.reason || attempt->ledger.stop_asked;
 }
 
+/* A quota of the namespace is used up. What holds nothing of it waits. A gang that got a part of
+ * its pods gives them back, since others may wait for these with a part of theirs, and is queued
+ * again after the same while. */
+static void wait_for_quota(struct kube_attempt *attempt, const struct error *err)
+{
+    uint32_t there = 0;
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++)
+        there += attempt->ranks[i].pod.created;
+    attempt->patience_ms = clock_boot_ms() + QUOTA_WAIT_MS;
+    later(attempt, err, 0);
+    if (there > 0 && !is_ending(attempt)) {
+        decide(attempt, ENGINE_END_PREEMPTED, 0, -1, err->text);
+        kube_attempt_due(attempt);
+    }
+}
+
+static bool is_waiting(const struct kube_attempt *attempt)
+{
+    return clock_boot_ms() < attempt->patience_ms;
+}
+
 /* The API server refused something for good, or not. */
 static void refused(struct kube_attempt *attempt, const struct error *err, int64_t least_ms)
 {
     if (is_passing(err)) {
         later(attempt, err, least_ms);
+        return;
+    }
+    if (err->code == ERR_FULL) {
+        wait_for_quota(attempt, err);
         return;
     }
     if (!is_ending(attempt))
@@ -445,7 +473,8 @@ static void finish(struct kube_attempt *attempt)
     int64_t now = clock_boot_ms();
     if (!attempt->over_ms)
         attempt->over_ms = now;
-    if (!kube_log_advance(attempt) && now - attempt->over_ms < LOG_WAIT_MS) {
+    bool whole = kube_log_advance(attempt) || now - attempt->over_ms >= LOG_WAIT_MS;
+    if (!whole || (is_waiting(attempt) && !attempt->ledger.stop_asked)) {
         kubernetes_retry_later(attempt, 0);
         return;
     }
@@ -518,6 +547,10 @@ static void save_made(struct kube_attempt *attempt)
 
 static void make(struct kube_attempt *attempt)
 {
+    if (is_waiting(attempt)) {
+        kubernetes_retry_later(attempt, 0);
+        return;
+    }
     if (attempt->step == KUBE_STEP_POLICY && !attempt->call)
         see_to_policies(attempt);
     if (attempt->step == KUBE_STEP_SERVICE && !attempt->call)

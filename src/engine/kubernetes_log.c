@@ -17,7 +17,14 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FAILURES_MAX = 5, STAMP_MAX = 64 };
+enum {
+    FAILURES_MAX = 5,
+    STAMP_MAX = 64,
+    FOLLOWED_MAX = 256, /* running pods; the output of others comes at their end */
+    STREAMS_MAX = 512,  /* with those that are read at their end */
+    QUIET_MS = 2000,    /* times how often it failed */
+    QUIET_MOST = 15,
+};
 
 static int open_log(struct kube_attempt *attempt)
 {
@@ -26,21 +33,28 @@ static int open_log(struct kube_attempt *attempt)
     char *path = layout_attempt(attempt->engine->data, ledger->job, ledger->number, "log");
     if (file_make_dirs(path, 0700, NULL) < 0)
         return -1;
-    attempt->log_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (attempt->log_fd < 0)
+        attempt->log_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (attempt->log_fd < 0 || file_remove_content(attempt->log_fd, NULL) < 0)
         return -1;
     attempt->writer =
         joblog_writer_create(attempt->log_fd, ledger->log_file_bytes, ledger->log_files);
-    for (uint32_t i = 0; i < ledger->ranks; i++) {
-        struct kube_log *log = &attempt->ranks[i].log;
-        log->attempt = attempt;
-        log->rank = i;
-        log->lines.line_max = JOBLOG_TEXT_MAX + STAMP_MAX;
+    return 0;
+}
+
+/* With the first line: a pod that writes nothing costs no descriptors. What the disk does not take
+ * is left out. */
+static void keep(struct kube_log *log, const char *text, size_t length)
+{
+    if (!log->attempt->writer && open_log(log->attempt) < 0)
+        return;
+    if (!log->stream) {
         log->stream = mem_alloc(1, sizeof *log->stream);
-        log->stream->rank = i;
+        log->stream->rank = log->rank;
         log->stream->kind = 'o';
     }
-    return 0;
+    joblog_write(log->attempt->writer, log->stream, log->last_ms, text, length);
+    joblog_write(log->attempt->writer, log->stream, log->last_ms, "\n", 1);
 }
 
 /* "2026-01-31T08:30:00.123456789Z text": a line that is not one is taken as it is, at the time of
@@ -63,8 +77,7 @@ static bool on_line(void *ctx, const char *line, size_t length, bool cut)
     log->skip = 0;
     log->last_count = at_ms == log->last_ms ? log->last_count + 1 : 1;
     log->last_ms = at_ms;
-    joblog_write(log->attempt->writer, log->stream, at_ms, text, (size_t)(line + length - text));
-    joblog_write(log->attempt->writer, log->stream, at_ms, "\n", 1);
+    keep(log, text, (size_t)(line + length - text));
     return true;
 }
 
@@ -87,6 +100,7 @@ static void on_end(void *ctx, const struct kube_answer *answer)
     struct kube_rank *rank = &log->attempt->ranks[log->rank];
     bool well = answer->status / 100 == 2;
     log->call = NULL;
+    log->attempt->engine->log_streams--;
     if (well && is_final(rank)) {
         kube_lines_end(&log->lines, on_line, log);
         log->whole = true;
@@ -95,6 +109,8 @@ static void on_end(void *ctx, const struct kube_answer *answer)
     log->skip = log->last_count;
     /* A container that never ran has none (400), and of a node that is gone it is gone too. */
     log->failures += !well && answer->status != 0;
+    log->quiet_ms =
+        clock_boot_ms() + (log->failures < QUIET_MOST ? log->failures : QUIET_MOST) * QUIET_MS;
     log->whole |= log->failures >= FAILURES_MAX && is_final(rank);
     log->whole |= answer->status == 404 || (answer->status == 400 && is_final(rank));
     if (log->whole)
@@ -118,9 +134,24 @@ static void follow(struct kube_log *log)
         .target = target.text,
         .on_piece = on_piece,
         .timeout_ms = INT64_C(24) * 3600 * 1000};
+    log->lines.line_max = JOBLOG_TEXT_MAX + STAMP_MAX;
+    engine->log_streams++;
     log->call = kube_client_call(engine->client, &request, on_end, log);
     strbuf_finish(&name);
     strbuf_finish(&target);
+}
+
+/* Whether it is asked for now; else the attempt is looked at again, now that its pod will write no
+ * more, or where only a while is to be waited. */
+static bool may_follow(const struct kube_rank *rank)
+{
+    const struct kube_log *log = &rank->log;
+    size_t most = is_final(rank) ? STREAMS_MAX : FOLLOWED_MAX;
+    bool quiet = clock_boot_ms() < log->quiet_ms && !is_final(rank);
+    bool full = rank->attempt->engine->log_streams >= most;
+    if (quiet || (full && is_final(rank)))
+        kubernetes_retry_later(rank->attempt, 0);
+    return !quiet && !full;
 }
 
 bool kube_log_advance(struct kube_attempt *attempt)
@@ -134,9 +165,8 @@ bool kube_log_advance(struct kube_attempt *attempt)
         if (log->whole || !rank->pod.created)
             continue;
         whole = false;
-        if (log->call || !rank->pod.began || (!attempt->writer && open_log(attempt) < 0))
-            continue;
-        follow(log);
+        if (!log->call && rank->pod.began && may_follow(rank))
+            follow(log);
     }
     return whole;
 }
@@ -145,8 +175,10 @@ void kube_log_close(struct kube_attempt *attempt)
 {
     for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
         struct kube_log *log = &attempt->ranks[i].log;
-        if (log->call)
+        if (log->call) {
             kube_call_cancel(log->call);
+            attempt->engine->log_streams--;
+        }
         log->call = NULL;
         kube_lines_finish(&log->lines);
         if (attempt->writer && log->stream)

@@ -158,6 +158,8 @@ static void put_contract(struct strbuf *out, const struct kube_attempt *attempt,
     put_variable(out, "MUSTER_CHECKPOINT_DIR", "/checkpoint");
     put_variable(out, "MUSTER_METRICS", "/run/muster/job/metrics");
     put_variable(out, "MUSTER_COMPLETE", "/run/muster/job/complete");
+    for (size_t i = 0; i < launch->input_count; i++)
+        put_artifact(out, "MUSTER_INPUT_", ENGINE_INPUTS_PATH, launch->inputs[i].name);
     for (size_t i = 0; i < launch->output_count; i++)
         put_artifact(out, "MUSTER_OUTPUT_", ENGINE_OUTPUTS_PATH, launch->outputs[i]);
     if (launch->serve.on)
@@ -265,6 +267,34 @@ static void put_kept(
     strbuf_finish(&sub);
 }
 
+/* The folder of an input as the claim's volume has it; NULL: it is not there. To be freed. */
+static char *path_on_volume(const struct kubernetes *engine, const char *folder)
+{
+    size_t length = engine->volume && engine->site.claim ? strlen(engine->volume) : 0;
+    char *real = length ? realpath(folder, NULL) : NULL;
+    bool inside = real && strncmp(real, engine->volume, length) == 0 && real[length] == '/';
+    char *path = inside ? mem_strdup(real + length + 1) : NULL;
+    free(real);
+    return path;
+}
+
+static void put_inputs(
+    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch)
+{
+    for (size_t i = 0; i < launch->input_count; i++) {
+        struct strbuf path = {0}, more = {0};
+        SCOPED(mem_scope) char *sub = path_on_volume(engine, launch->inputs[i].folder);
+        if (!sub)
+            continue;
+        strbuf_printf(&path, "%s/%s", ENGINE_INPUTS_PATH, launch->inputs[i].name);
+        strbuf_puts(&more, ",\"readOnly\":true,");
+        put_pair(&more, "subPath", sub);
+        put_mount(out, "kept", path.text, more.text);
+        strbuf_finish(&path);
+        strbuf_finish(&more);
+    }
+}
+
 static void put_mounts(
     struct strbuf *out, const struct kube_attempt *attempt, const struct launch *launch)
 {
@@ -279,6 +309,7 @@ static void put_mounts(
         put_kept(out, "/checkpoint", launch->job, "checkpoint", NULL);
     else
         put_mount(out, "scratch", "/checkpoint", ",\"subPath\":\"checkpoint\"");
+    put_inputs(out, attempt->engine, launch);
     for (size_t i = 0; i < launch->output_count; i++) {
         struct strbuf path = {0}, name = {0};
         strbuf_printf(&path, "%s/%s", ENGINE_OUTPUTS_PATH, launch->outputs[i]);
@@ -348,11 +379,17 @@ static const char confined[] =
     "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,"
     "\"privileged\":false,\"capabilities\":{\"drop\":[\"ALL\"]}},";
 
+static const char *image_of(const struct kubernetes *engine, const struct launch *launch)
+{
+    return launch->image ? launch->image : engine->site.image;
+}
+
 /* A container of the same image that unpacks the work directory, before the job starts. */
-static void put_unpacking(struct strbuf *out, const struct kubernetes *engine)
+static void put_unpacking(
+    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch)
 {
     strbuf_puts(out, "\"initContainers\":[{\"name\":\"work\",");
-    put_pair(out, "image", engine->site.image);
+    put_pair(out, "image", image_of(engine, launch));
     strbuf_printf(out,
         ",\"command\":[\"tar\",\"-xf\",\"%s/%s\",\"-C\",\"/work\"],%s"
         "\"volumeMounts\":[{\"name\":\"scratch\",\"mountPath\":\"/work\",\"subPath\":\"work\"},"
@@ -364,7 +401,7 @@ static void put_container(struct strbuf *out, const struct kube_attempt *attempt
     const struct launch *launch, uint32_t rank)
 {
     strbuf_puts(out, "\"containers\":[{\"name\":\"job\",");
-    put_pair(out, "image", attempt->engine->site.image);
+    put_pair(out, "image", image_of(attempt->engine, launch));
     strbuf_puts(out, ",\"command\":[");
     for (size_t i = 0; launch->argv[i]; i++) {
         strbuf_puts(out, i ? "," : "");
@@ -396,6 +433,75 @@ static const char *node_of_rank(const struct launch *launch, uint32_t rank)
     return NULL;
 }
 
+/* ---- where it goes --------------------------------------------------------------------------- */
+
+/* A taint that is tolerated is so whatever its effect. value NULL: any. */
+static void put_toleration(struct strbuf *out, const char *key, const char *value)
+{
+    strbuf_putc(out, '{');
+    put_pair(out, "key", key);
+    strbuf_printf(out, ",\"operator\":\"%s\"", value ? "Equal" : "Exists");
+    if (value) {
+        strbuf_putc(out, ',');
+        put_pair(out, "value", value);
+    }
+    strbuf_puts(out, "},");
+}
+
+static void put_tolerations(
+    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch)
+{
+    const char *key, *value;
+    if (!engine->spot && launch->toleration_count == 0)
+        return;
+    strbuf_puts(out, "\"tolerations\":[");
+    for (size_t i = 0; i < launch->toleration_count; i++)
+        put_toleration(out, launch->tolerations[i].key, launch->tolerations[i].value);
+    for (size_t i = 0; engine->spot && (key = kube_site_spot_marker(i, &value)); i++)
+        put_toleration(out, key, NULL);
+    drop_comma(out);
+    strbuf_puts(out, "],");
+}
+
+static void put_requirement(
+    struct strbuf *out, const char *key, const char *operation, const char *value)
+{
+    strbuf_putc(out, '{');
+    put_pair(out, "key", key);
+    strbuf_printf(out, ",\"operator\":\"%s\",\"values\":[", operation);
+    strbuf_json(out, value);
+    strbuf_puts(out, "]}");
+}
+
+/* The cluster's own scheduler keeps to the nodes of the pool: one marker makes a spot node, and a
+ * node of another pool has none. */
+static void put_affinity(struct strbuf *out, bool spot)
+{
+    const char *key, *value;
+    strbuf_puts(out, "\"affinity\":{\"nodeAffinity\":{"
+                     "\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":["
+                     "{\"matchExpressions\":[");
+    for (size_t i = 0; (key = kube_site_spot_marker(i, &value)); i++) {
+        if (i > 0)
+            strbuf_puts(out, spot ? "]},{\"matchExpressions\":[" : ",");
+        put_requirement(out, key, spot ? "In" : "NotIn", value);
+    }
+    strbuf_puts(out, "]}]}}},");
+}
+
+static void put_place(
+    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch, uint32_t rank)
+{
+    const char *node = engine->site.place == SITE_PLACE_MUSTER ? node_of_rank(launch, rank) : NULL;
+    put_tolerations(out, engine, launch);
+    if (!node) {
+        put_affinity(out, engine->spot);
+        return;
+    }
+    put_pair(out, "nodeName", node);
+    strbuf_putc(out, ',');
+}
+
 static void put_person(struct strbuf *out, const struct launch *launch)
 {
     unsigned uid = launch->uid ? launch->uid : NOBODY, gid = launch->gid ? launch->gid : NOBODY;
@@ -418,11 +524,7 @@ static char *build_spec(
         "\"terminationGracePeriodSeconds\":%" PRIu64
         ",\"hostname\":\"rank-%u\",\"subdomain\":\"%s\",",
         (grace_ms + 999) / 1000, rank, attempt->name);
-    const char *node = site->place == SITE_PLACE_MUSTER ? node_of_rank(launch, rank) : NULL;
-    if (node) {
-        put_pair(&out, "nodeName", node);
-        strbuf_putc(&out, ',');
-    }
+    put_place(&out, attempt->engine, launch, rank);
     if (launch->time_limit_ms)
         strbuf_printf(
             &out, "\"activeDeadlineSeconds\":%" PRIu64 ",", (launch->time_limit_ms + 999) / 1000);
@@ -434,7 +536,7 @@ static char *build_spec(
     put_person(&out, launch);
     put_volumes(&out, attempt, launch);
     if (launch->snapshot_fd >= 0)
-        put_unpacking(&out, attempt->engine);
+        put_unpacking(&out, attempt->engine, launch);
     put_container(&out, attempt, launch, rank);
     drop_comma(&out);
     strbuf_putc(&out, '}');
@@ -443,16 +545,28 @@ static char *build_spec(
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
+static int check_inputs(
+    const struct kubernetes *engine, const struct launch *launch, struct error *err)
+{
+    for (size_t i = 0; i < launch->input_count; i++) {
+        const struct launch_input *input = &launch->inputs[i];
+        SCOPED(mem_scope) char *path = path_on_volume(engine, input->folder);
+        if (!path && !input->optional)
+            return error_set(err, ERR_INVALID,
+                "the input %s is in %.200s, which pods do not see: have the server's data "
+                "directory "
+                "on the volume of the pool's claim, and say in spec.kubernetes.folder where that "
+                "volume is",
+                input->name, input->folder);
+    }
+    return 0;
+}
+
 int kube_objects_check(
     const struct kubernetes *engine, const struct launch *launch, struct error *err)
 {
-    (void)engine;
-    if (launch->input_count > 0)
-        return error_set(err, ERR_INVALID,
-            "the input %s is on this server and cannot be shown to pods: have it on the volume of "
-            "the "
-            "pool's claim",
-            launch->inputs[0].name);
+    if (check_inputs(engine, launch, err) < 0)
+        return -1;
     if (launch->serve.on && !launch->serve.port)
         return error_set(
             err, ERR_INVALID, "a replica in a cluster listens on a port, not on a socket");

@@ -52,19 +52,21 @@ static bool is_accelerator(const char *resource)
     return false;
 }
 
-static uint64_t accelerators_of(const struct doc *resources, const char **ret_name)
+/* Of the kind that there is most of: muster counts one kind on a node. */
+static void devices_of(const struct doc *resources, struct kube_devices *ret)
 {
-    uint64_t count = 0;
+    *ret = (struct kube_devices){0};
     for (const struct doc *item = resources && resources->type == DOC_MAP ? resources->first : NULL;
          item; item = item->next) {
-        if (!is_accelerator(item->key) || item->type != DOC_STRING)
+        if (!is_accelerator(item->key) || item->type != DOC_STRING ||
+            strlen(item->key) >= sizeof ret->resource)
             continue;
         uint64_t here = strtoull(item->text, NULL, 10);
-        if (here > 0 && ret_name)
-            *ret_name = item->key;
-        count += here;
+        if (here <= ret->count)
+            continue;
+        snprintf(ret->resource, sizeof ret->resource, "%s", item->key);
+        ret->count = here;
     }
-    return count;
 }
 
 static const char *type_of(const char *resource)
@@ -92,20 +94,38 @@ static struct kube_node *node_get(struct kubernetes *engine, const char *name)
     return node;
 }
 
+static const struct {
+    const char *key, *value;
+} spot_markers[] = {
+    {"cloud.google.com/gke-spot", "true"},
+    {"cloud.google.com/gke-preemptible", "true"},
+    {"eks.amazonaws.com/capacityType", "SPOT"},
+    {"karpenter.sh/capacity-type", "spot"},
+    {"kubernetes.azure.com/scalesetpriority", "spot"},
+    {"node.kubernetes.io/lifecycle", "spot"},
+};
+
+const char *kube_site_spot_marker(size_t i, const char **ret_value)
+{
+    if (i >= ARRAY_LEN(spot_markers))
+        return NULL;
+    *ret_value = spot_markers[i].value;
+    return spot_markers[i].key;
+}
+
+static bool is_spot_key(const char *key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(spot_markers); i++) {
+        if (strcmp(spot_markers[i].key, key) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_spot(const struct doc *labels)
 {
-    static const struct {
-        const char *key, *value;
-    } markers[] = {
-        {"cloud.google.com/gke-spot", "true"},
-        {"cloud.google.com/gke-preemptible", "true"},
-        {"eks.amazonaws.com/capacityType", "SPOT"},
-        {"karpenter.sh/capacity-type", "spot"},
-        {"kubernetes.azure.com/scalesetpriority", "spot"},
-        {"node.kubernetes.io/lifecycle", "spot"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(markers); i++) {
-        if (strcmp(kube_text(labels, markers[i].key, NULL), markers[i].value) == 0)
+    for (size_t i = 0; i < ARRAY_LEN(spot_markers); i++) {
+        if (strcmp(kube_text(labels, spot_markers[i].key, NULL), spot_markers[i].value) == 0)
             return true;
     }
     return false;
@@ -125,17 +145,20 @@ static void take_labels(struct kube_node *node, const struct doc *labels)
     node->about.label_count = count;
 }
 
-/* Those that keep new pods off; what only would rather not have them does not count. */
+/* Those that keep new pods off; what only would rather not have them does not count, nor what marks
+ * a spot node: that is for spot pools, whose pods tolerate it. */
 static void take_taints(struct kube_node *node, const struct doc *taints)
 {
-    struct engine_label *out = arena_alloc(node->arena, LABELS_MAX, sizeof *out);
+    struct engine_taint *out = arena_alloc(node->arena, LABELS_MAX, sizeof *out);
     size_t count = 0;
     for (const struct doc *item = taints && taints->type == DOC_LIST ? taints->first : NULL;
          item && count < LABELS_MAX; item = item->next) {
-        if (strcmp(kube_text(item, "effect", NULL), "PreferNoSchedule") != 0)
-            out[count++] =
-                (struct engine_label){arena_strdup(node->arena, kube_text(item, "key", NULL)),
-                    arena_strdup(node->arena, kube_text(item, "value", NULL))};
+        const char *effect = kube_text(item, "effect", NULL), *key = kube_text(item, "key", NULL);
+        if (strcmp(effect, "PreferNoSchedule") == 0 || (node->about.spot && is_spot_key(key)))
+            continue;
+        out[count++] = (struct engine_taint){arena_strdup(node->arena, key),
+            arena_strdup(node->arena, kube_text(item, "value", NULL)),
+            strcmp(effect, "NoExecute") == 0};
     }
     node->about.taints = out;
     node->about.taint_count = count;
@@ -167,16 +190,16 @@ static void take_node(struct kube_node *node, const struct doc *object)
 {
     const struct doc *resources = kube_at(object, "status", "allocatable", NULL);
     const struct doc *labels = kube_at(object, "metadata", "labels", NULL);
-    const char *accelerator = NULL;
     arena_reset(node->arena);
+    devices_of(resources, &node->devices);
     node->about = (struct engine_site_node){.name = node->name,
         .cpu_milli = cpu_of(resources),
         .memory_bytes = bytes_of(resources, "memory"),
         .disk_bytes = bytes_of(resources, "ephemeral-storage"),
-        .accelerators = (uint32_t)accelerators_of(resources, &accelerator),
+        .accelerators = (uint32_t)node->devices.count,
         .spot = is_spot(labels)};
-    if (accelerator)
-        node->about.accelerator = arena_strdup(node->arena, type_of(accelerator));
+    if (node->devices.count)
+        node->about.accelerator = arena_strdup(node->arena, type_of(node->devices.resource));
     take_labels(node, labels);
     take_taints(node, kube_at(object, "spec", "taints", NULL));
     take_health(node, object);
@@ -248,6 +271,19 @@ static void on_nodes_synced(void *ctx)
 
 /* ---- what others hold ------------------------------------------------------------------------ */
 
+/* How many of a kind are held on a node; NULL where it has more kinds than are counted. */
+static uint64_t *held_devices(struct kube_node *node, const char *resource)
+{
+    for (size_t i = 0; i < KUBE_DEVICE_KINDS_MAX; i++) {
+        struct kube_devices *held = &node->held[i];
+        if (!held->resource[0])
+            snprintf(held->resource, sizeof held->resource, "%s", resource);
+        if (strcmp(held->resource, resource) == 0)
+            return &held->count;
+    }
+    return NULL;
+}
+
 static void hold(struct kube_foreign *foreign, bool more)
 {
     struct kube_node *node = foreign->node;
@@ -255,7 +291,9 @@ static void hold(struct kube_foreign *foreign, bool more)
         return;
     node->held_cpu_milli += more ? foreign->cpu_milli : -foreign->cpu_milli;
     node->held_memory_bytes += more ? foreign->memory_bytes : -foreign->memory_bytes;
-    node->held_accelerators += more ? foreign->accelerators : -foreign->accelerators;
+    uint64_t *held = foreign->devices.count ? held_devices(node, foreign->devices.resource) : NULL;
+    if (held)
+        *held += more ? foreign->devices.count : -foreign->devices.count;
 }
 
 static void foreign_drop(struct kubernetes *engine, struct kube_foreign *foreign)
@@ -273,13 +311,18 @@ static void foreign_drop(struct kubernetes *engine, struct kube_foreign *foreign
 static void measure(struct kube_foreign *foreign, const struct doc *object)
 {
     const struct doc *all = kube_at(object, "spec", "containers", NULL);
-    foreign->cpu_milli = foreign->memory_bytes = foreign->accelerators = 0;
+    struct kube_devices devices;
+    foreign->cpu_milli = foreign->memory_bytes = 0;
+    foreign->devices = (struct kube_devices){0};
     for (const struct doc *item = all && all->type == DOC_LIST ? all->first : NULL; item;
          item = item->next) {
         const struct doc *requests = kube_at(item, "resources", "requests", NULL);
         foreign->cpu_milli += cpu_of(requests);
         foreign->memory_bytes += bytes_of(requests, "memory");
-        foreign->accelerators += accelerators_of(requests, NULL);
+        devices_of(requests, &devices);
+        devices.count += foreign->devices.count;
+        if (devices.resource[0])
+            foreign->devices = devices;
     }
 }
 
@@ -430,14 +473,16 @@ void kube_site_show(struct kubernetes *engine)
     };
     vec_clear(&engine->shown);
     for (size_t i = 0; i < engine->nodes.count; i++) {
-        const struct kube_node *node = engine->nodes.items[i];
+        struct kube_node *node = engine->nodes.items[i];
         struct engine_site_node shown = node->about;
-        if (!node->there)
+        if (!node->there || node->about.spot != engine->spot)
             continue;
+        const uint64_t *devices =
+            node->devices.count ? held_devices(node, node->devices.resource) : NULL;
 #define LESS(member, held) shown.member -= shown.member < (held) ? shown.member : (held)
         LESS(cpu_milli, node->held_cpu_milli);
         LESS(memory_bytes, node->held_memory_bytes);
-        LESS(accelerators, (uint32_t)node->held_accelerators);
+        LESS(accelerators, devices ? (uint32_t)*devices : 0);
 #undef LESS
         vec_push(&engine->shown, shown);
     }
@@ -481,8 +526,11 @@ uint64_t kube_site_hash(const struct kubernetes *engine)
             mix_text(&hash, node->labels[k].key);
             mix_text(&hash, node->labels[k].value);
         }
-        for (size_t k = 0; k < node->taint_count; k++)
+        for (size_t k = 0; k < node->taint_count; k++) {
             mix_text(&hash, node->taints[k].key);
+            mix_text(&hash, node->taints[k].value);
+            mix(&hash, node->taints[k].no_execute);
+        }
     }
     return hash;
 }

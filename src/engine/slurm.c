@@ -57,14 +57,21 @@ static int check_launch(const struct launch *launch, struct error *err)
             return error_set(err, ERR_INVALID,
                 "each rank of a job on Slurm has the same number of accelerators");
     }
-    for (size_t i = 0; i < launch->input_count; i++) {
-        if (strcmp(launch->inputs[i].name, "muster-runtimes") != 0)
-            return error_set(err, ERR_INVALID,
-                "the input %s cannot be brought to the cluster: inputs are for pools of this "
-                "machine",
-                launch->inputs[i].name);
-    }
     return 0;
+}
+
+/* The scripts name the inputs where they will be at the site. */
+static int prepare(struct slurm *slurm, const struct launch *launch, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct launch there = *launch;
+    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    for (size_t i = 0; i < launch->input_count; i++) {
+        SCOPED(mem_scope) char *path = stage_path(slurm->stage, launch->inputs[i].folder);
+        inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path)};
+    }
+    there.inputs = inputs;
+    return slurm_folder_prepare(&slurm->folder, &there, err);
 }
 
 static void report_again(struct slurm_attempt *attempt)
@@ -83,7 +90,7 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     }
     if (slurm->attempts.count >= WAITING_MAX)
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
-    if (check_launch(launch, err) < 0 || slurm_folder_prepare(&slurm->folder, launch, err) < 0)
+    if (check_launch(launch, err) < 0 || prepare(slurm, launch, err) < 0)
         return -1;
     attempt = slurm_attempt_create(slurm, launch);
     if (slurm_ledger_create(attempt, err) < 0) {
@@ -184,18 +191,11 @@ static char *slurm_log_folder(const struct engine *engine, uint64_t job, uint32_
 
 /* ---- forgetting ------------------------------------------------------------------------------ */
 
-/* What is on the shared storage is moved aside, where the trash of this engine empties it. */
+/* Moved aside at once; the trash on the shared storage empties it bit by bit. */
 static int remove_shared(struct slurm *slurm, char *path, struct error *err)
 {
     SCOPED(mem_scope) char *owned = path;
-    SCOPED(strbuf_finish) struct strbuf aside = {0};
-    strbuf_printf(&aside, "%s.gone", owned);
-    if (file_remove_tree(aside.text, err) < 0)
-        return -1;
-    if (rename(owned, aside.text) < 0)
-        return errno == ENOENT ? 0 : error_set_errno(err, "cannot remove %s", owned);
-    (void)slurm;
-    return file_remove_tree(aside.text, err);
+    return trash_put(slurm->shared_trash, owned, err);
 }
 
 static int slurm_forget(struct engine *engine, uint64_t id, struct error *err)
@@ -283,6 +283,7 @@ static void on_files(evutil_socket_t fd, short events, void *context)
         slurm_attempt_look(attempt);
         slurm_attempt_drive(attempt);
     }
+    stage_tidy(slurm->stage);
 }
 
 static void slurm_destroy(struct engine *engine)
@@ -306,7 +307,9 @@ static void slurm_destroy(struct engine *engine)
     arena_destroy(slurm->node_arena);
     arena_destroy(slurm->next_node_arena);
     arena_destroy(slurm->arena);
+    stage_destroy(slurm->stage);
     trash_destroy(slurm->trash);
+    trash_destroy(slurm->shared_trash);
     slurm_folder_close(&slurm->folder);
     free(slurm->owner);
     free(slurm->data);
@@ -349,6 +352,8 @@ static void copy_site(struct slurm *slurm, const struct slurm_site *site)
     struct arena *arena = slurm->arena;
     slurm->site = *site;
     slurm->site.endpoint = arena_strdup(arena, site->endpoint);
+    slurm->site.ca_file = arena_strdup(arena, site->ca_file);
+    slurm->site.server_name = arena_strdup(arena, site->server_name);
     slurm->site.cluster = arena_strdup(arena, site->cluster);
     slurm->site.partition = arena_strdup(arena, site->partition);
     slurm->site.account = arena_strdup(arena, site->account);
@@ -382,9 +387,27 @@ static int find_user(
     return 0;
 }
 
+static void on_staged(void *context)
+{
+    soon(context);
+}
+
+static int open_stage(struct slurm *slurm, struct error *err)
+{
+    SCOPED(strbuf_finish) struct strbuf root = {0};
+    strbuf_printf(&root, "%s/inputs-%s", slurm->folder.root, slurm->pool);
+    slurm->stage = stage_create(&(struct stage_options){.base = slurm->base,
+                                    .root = root.text,
+                                    .trash = slurm->shared_trash,
+                                    .changed = on_staged,
+                                    .context = slurm},
+        err);
+    return slurm->stage ? 0 : -1;
+}
+
 static int open_places(struct slurm *slurm, const struct engine_options *options, struct error *err)
 {
-    SCOPED(strbuf_finish) struct strbuf trash = {0};
+    SCOPED(strbuf_finish) struct strbuf trash = {0}, shared_trash = {0};
     uid_t uid;
     gid_t gid;
     if (find_user(&slurm->site, &uid, &gid, err) < 0 ||
@@ -392,8 +415,10 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
         file_make_dirs(slurm->data, 0700, err) < 0)
         return -1;
     strbuf_printf(&trash, "%s/trash", slurm->data);
+    strbuf_printf(&shared_trash, "%s/trash-%s", slurm->folder.root, slurm->pool);
     slurm->trash = trash_create(slurm->base, trash.text, err);
-    if (!slurm->trash)
+    slurm->shared_trash = slurm->trash ? trash_create(slurm->base, shared_trash.text, err) : NULL;
+    if (!slurm->shared_trash || open_stage(slurm, err) < 0)
         return -1;
     slurm->rest = rest_create(slurm->base, &slurm->site, err);
     return slurm->rest ? slurm_ledger_load(slurm, err) : -1;

@@ -10,6 +10,7 @@
 #include "engine/slurm_folder.h"
 #include "engine/slurm_reply.h"
 #include "engine/slurm_rest.h"
+#include "engine/stage.h"
 #include "engine/trash.h"
 
 struct event;
@@ -67,6 +68,8 @@ struct slurm {
     struct slurm_folder folder;
     struct rest *rest;
     struct trash *trash;
+    struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
+    struct trash *shared_trash; /* on the storage that the nodes share */
 
     const struct dialect *dialect; /* NULL: not known yet */
     size_t dialect_tried;

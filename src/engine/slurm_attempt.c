@@ -16,6 +16,7 @@
 #include "engine/tree.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -60,6 +61,8 @@ struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct lau
     assert(rc == 0);
     (void)rc;
     attempt->settled = slurm->listing;
+    for (size_t i = 0; i < attempt->launch.input_count; i++)
+        stage_hold(slurm->stage, attempt->launch.inputs[i].folder);
     vec_insert(&slurm->attempts, place_of(slurm, launch->attempt), attempt);
     idmap_put(&slurm->by_id, launch->attempt, attempt);
     return attempt;
@@ -81,6 +84,8 @@ void slurm_attempt_remove(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     size_t place = place_of(slurm, attempt->launch.attempt);
+    for (size_t i = 0; i < attempt->launch.input_count; i++)
+        stage_release(slurm->stage, attempt->launch.inputs[i].folder);
     vec_remove(&slurm->attempts, place);
     idmap_remove(&slurm->by_id, attempt->launch.attempt);
     if (attempt->ledger.number && idmap_get(&slurm->by_number, attempt->ledger.number) == attempt)
@@ -456,6 +461,24 @@ static void submit(struct slurm_attempt *attempt)
                               .context = attempt});
 }
 
+/* Whether everything that it reads is at the site; ends it when some of it can never be. */
+static bool inputs_are_there(struct slurm_attempt *attempt)
+{
+    const struct launch *launch = &attempt->launch;
+    char text[STAGE_TEXT];
+    for (size_t i = 0; i < launch->input_count; i++) {
+        enum stage_state state = stage_look(attempt->slurm->stage, launch->inputs[i].folder, text);
+        if (state == STAGE_THERE)
+            continue;
+        snprintf(
+            attempt->reason, sizeof attempt->reason, "%s: %.150s", launch->inputs[i].name, text);
+        if (state == STAGE_MISSING)
+            end_unsubmitted(attempt, ENGINE_END_START_FAILED, ENOENT, attempt->reason);
+        return false;
+    }
+    return true;
+}
+
 /* What became of it the next listing says. */
 static void on_ended(void *context, const struct rest_answer *answer)
 {
@@ -531,7 +554,7 @@ void slurm_attempt_drive(struct slurm_attempt *attempt)
             end_unsubmitted(
                 attempt, ENGINE_END_STOPPED, 0, "it was stopped before it was submitted");
         else if (!ledger->number && !ledger->tried && slurm->dialect && slurm->about.answers &&
-                 clock_boot_ms() >= attempt->ask_again_ms)
+                 clock_boot_ms() >= attempt->ask_again_ms && inputs_are_there(attempt))
             submit(attempt);
     }
     report_what_is(attempt);

@@ -6,6 +6,8 @@
 #include "base/strbuf.h"
 #include "base/vec.h"
 #include "wire/http_agent.h"
+#include "wire/tls.h"
+#include "wire/url.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -28,6 +30,7 @@ struct ask {
 struct rest {
     struct http_agent *agent;
     struct http_endpoint *endpoint;
+    struct tls_client *tls; /* NULL: not over TLS */
     size_t most;
     int64_t timeout_ms;
     char *user, *token_file, *token;
@@ -45,6 +48,35 @@ static void ask_free(struct ask *ask)
     free(ask);
 }
 
+static int open_tls(struct rest *rest, const struct slurm_site *site, struct error *err)
+{
+    struct url_endpoint endpoint;
+    if (url_endpoint_parse(site->endpoint, &endpoint, err) < 0 ||
+        tls_client_create(site->ca_file, &rest->tls, err) < 0)
+        return -1;
+    const char *host = site->server_name ? site->server_name : endpoint.host;
+    return http_endpoint_create_tls(
+        rest->agent, site->endpoint, rest->tls, host, &rest->endpoint, err);
+}
+
+/* A token in clear text belongs to everybody on the way: only to this machine. */
+static int open_clear(struct rest *rest, const struct slurm_site *site, struct error *err)
+{
+    struct url_endpoint endpoint;
+    if (url_endpoint_parse(site->endpoint, &endpoint, err) < 0)
+        return -1;
+    if (site->token_file && !url_endpoint_is_local(&endpoint))
+        return error_set(err, ERR_INVALID,
+            "a token is sent in clear text to this machine only: use https:// or unix:");
+    return http_endpoint_create(rest->agent, site->endpoint, (uid_t)-1, &rest->endpoint, err);
+}
+
+static int open_endpoint(struct rest *rest, const struct slurm_site *site, struct error *err)
+{
+    return strncmp(site->endpoint, "https:", 6) == 0 ? open_tls(rest, site, err)
+                                                     : open_clear(rest, site, err);
+}
+
 struct rest *rest_create(struct event_base *base, const struct slurm_site *site, struct error *err)
 {
     struct rest *rest = mem_alloc(1, sizeof *rest);
@@ -58,7 +90,7 @@ struct rest *rest_create(struct event_base *base, const struct slurm_site *site,
         rest->timeout_ms = TIMEOUT_MOST_MS;
     rest->user = site->user ? mem_strdup(site->user) : NULL;
     rest->token_file = site->token_file ? mem_strdup(site->token_file) : NULL;
-    if (http_endpoint_create(rest->agent, site->endpoint, (uid_t)-1, &rest->endpoint, err) == 0)
+    if (open_endpoint(rest, site, err) == 0)
         return rest;
     error_prefix(err, "spec.slurm.endpoint");
     rest_destroy(rest);
@@ -71,6 +103,7 @@ void rest_destroy(struct rest *rest)
         return;
     http_endpoint_release(rest->endpoint);
     http_agent_destroy(rest->agent);
+    tls_client_destroy(rest->tls);
     for (size_t i = 0; i < rest->waiting.count; i++)
         ask_free(rest->waiting.items[i]);
     for (size_t i = 0; i < rest->under_way.count; i++)

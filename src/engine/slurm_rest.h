@@ -2,9 +2,8 @@
  * with an end. Nothing is asked again here: what an answer that did not come means is the caller's
  * to know.
  *
- * Why wire/http_agent and not libcurl: it speaks Unix sockets and plain HTTP without blocking, is
- * strict with what it is sent, and is there already. TLS it does not speak as a client: slurmrestd
- * neither, which is put behind a proxy of this machine then. */
+ * Why wire/http_agent and not libcurl: it speaks Unix sockets, HTTP and TLS without blocking, is
+ * strict with what it is sent, and is there already. */
 #pragma once
 
 #include "base/error.h"

@@ -125,14 +125,20 @@ static void put_job_variables(
     }
 }
 
+static void put_output(
+    const struct launch *launch, const struct script_places *places, size_t i, struct strbuf *out)
+{
+    strbuf_printf(out, "%s/%s%s%s", places->outputs, launch->outputs[i],
+        launch->output_part ? "/" : "", launch->output_part ? launch->output_part : "");
+}
+
 static void put_outputs(
     const struct launch *launch, const struct script_places *places, struct strbuf *out)
 {
     for (size_t i = 0; i < launch->output_count; i++) {
         SCOPED(strbuf_finish) struct strbuf name = {0}, folder = {0};
         launch_artifact_variable(&name, "MUSTER_OUTPUT_", launch->outputs[i]);
-        strbuf_printf(&folder, "%s/%s%s%s", places->outputs, launch->outputs[i],
-            launch->output_part ? "/" : "", launch->output_part ? launch->output_part : "");
+        put_output(launch, places, i, &folder);
         put_variable(out, strbuf_text(&name), strbuf_text(&folder));
     }
     for (size_t i = 0; i < launch->input_count; i++) {
@@ -178,12 +184,72 @@ static void put_place(
     strbuf_puts(out, "export MUSTER_METRICS=\"$out/metrics\" MUSTER_COMPLETE=\"$out/complete\"\n");
 }
 
-static void put_command(const struct launch *launch, struct strbuf *out)
+static bool in_name(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c && strchr("._-", c));
+}
+
+/* The rest of a path behind prefix/name, where the text begins with it and the name ends there;
+ * else NULL. */
+static const char *behind(const char *text, const char *prefix, const char *name)
+{
+    size_t prefix_length = strlen(prefix), length = strlen(name);
+    if (strncmp(text, prefix, prefix_length) != 0 || text[prefix_length] != '/' ||
+        strncmp(text + prefix_length + 1, name, length) != 0)
+        return NULL;
+    const char *rest = text + prefix_length + 1 + length;
+    return in_name(*rest) ? NULL : rest;
+}
+
+/* Where the folder that the contract calls /inputs/NAME or /outputs/NAME is there. Returns what is
+ * behind that name; NULL: the text begins with neither. */
+static const char *place_of(const struct launch *launch, const struct script_places *places,
+    const char *text, struct strbuf *folder)
+{
+    const char *rest;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        if ((rest = behind(text, ENGINE_INPUTS_PATH, launch->inputs[i].name))) {
+            strbuf_puts(folder, launch->inputs[i].folder);
+            return rest;
+        }
+    }
+    for (size_t i = 0; i < launch->output_count; i++) {
+        if ((rest = behind(text, ENGINE_OUTPUTS_PATH, launch->outputs[i]))) {
+            put_output(launch, places, i, folder);
+            return rest;
+        }
+    }
+    return NULL;
+}
+
+/* There is no /inputs and no /outputs on a node: what the command says of them is written as what
+ * it is there. */
+static void put_argument(const struct launch *launch, const struct script_places *places,
+    const char *text, struct strbuf *out)
+{
+    SCOPED(strbuf_finish) struct strbuf argument = {0};
+    char before = '\0';
+    while (*text) {
+        bool begins = *text == '/' && !in_name(before);
+        const char *rest = begins ? place_of(launch, places, text, &argument) : NULL;
+        before = *text;
+        if (!rest) {
+            strbuf_putc(&argument, *text);
+            rest = text + 1;
+        }
+        text = rest;
+    }
+    script_quote(out, strbuf_text(&argument));
+}
+
+static void put_command(
+    const struct launch *launch, const struct script_places *places, struct strbuf *out)
 {
     strbuf_puts(out, "set --");
     for (size_t i = 0; launch->argv[i]; i++) {
         strbuf_putc(out, ' ');
-        script_quote(out, launch->argv[i]);
+        put_argument(launch, places, launch->argv[i], out);
     }
     strbuf_putc(out, '\n');
 }
@@ -219,7 +285,7 @@ void script_write_rank(
     strbuf_putc(out, '\n');
     put_outputs(launch, places, out);
     put_place(launch, places, out);
-    put_command(launch, out);
+    put_command(launch, places, out);
     strbuf_puts(out, "cd ");
     script_quote(out, places->work);
     if (launch->work_subfolder) {

@@ -52,6 +52,14 @@ void slurm_watch_failed(struct slurm *slurm, const char *text)
 }
 
 /* How long until the site is asked again. */
+static const char unknown_text[] =
+    "slurmrestd does not take who asks (HTTP status 401): see tokenFile and user of the pool";
+
+static bool is_unknown(const struct rest_answer *answer)
+{
+    return answer->status == 401 || answer->status == 403;
+}
+
 static int64_t pause_ms(const struct slurm *slurm)
 {
     unsigned steps = slurm->failures < BACKOFF_STEPS ? slurm->failures : BACKOFF_STEPS;
@@ -70,8 +78,8 @@ static void on_dialect(void *context, const struct rest_answer *answer)
     char text[200];
     struct error err;
     slurm->asking_dialect = false;
-    if (answer->outcome != REST_ANSWERED) {
-        slurm_watch_failed(slurm, answer->text);
+    if (answer->outcome != REST_ANSWERED || is_unknown(answer)) {
+        slurm_watch_failed(slurm, answer->outcome == REST_ANSWERED ? unknown_text : answer->text);
         return;
     }
     const struct doc *doc = answer->status == 200 ? doc_parse_json(arena, answer->body,
@@ -182,12 +190,26 @@ static void each_attempt(struct slurm *slurm, void (*visit)(struct slurm_attempt
     }
 }
 
+static void say_status(const struct rest_answer *answer, struct error *err)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct doc *doc =
+        doc_parse_json(arena, answer->body, answer->length, REST_BODY_MAX, NULL);
+    char text[120] = "";
+    if (doc)
+        dialect_read_error(doc, text, sizeof text);
+    error_set(err, ERR_UNAVAILABLE, "slurmrestd answered with HTTP status %d%s%s", answer->status,
+        text[0] ? ": " : "", text);
+}
+
 static bool whole(const struct rest_answer *answer, const struct reply *reply, struct error *err)
 {
     if (answer->outcome != REST_ANSWERED)
         error_set(err, ERR_UNAVAILABLE, "%s", answer->text);
+    else if (is_unknown(answer))
+        error_set(err, ERR_UNAUTHENTICATED, "%s", unknown_text);
     else if (answer->status != 200)
-        error_set(err, ERR_UNAVAILABLE, "slurmrestd answered with HTTP status %d", answer->status);
+        say_status(answer, err);
     else if (reply_end(reply, err) == 0)
         return true;
     return false;

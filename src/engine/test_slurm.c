@@ -413,9 +413,46 @@ static void ends_follow_from_facts(void **state)
     }
 }
 
+static void a_command_names_folders_as_they_are_there(void **state)
+{
+    (void)state;
+    static const char *const outputs[] = {"net"};
+    const char *const argv[] = {"train", "--data=/inputs/rows/a.csv:/inputs/rows", "/inputs/rows2",
+        "/outputs/net", "/inputs/", "/tmp/inputs/rows", NULL};
+    const struct launch_input input = {.name = "rows", .folder = "/site/it's"};
+    const struct launch_placement placement = {.node = "n1", .ranks = 1};
+    const struct launch launch = {.attempt = 1,
+        .job = 1,
+        .job_name = "j",
+        .team_name = "t",
+        .argv = argv,
+        .inputs = &input,
+        .input_count = 1,
+        .outputs = outputs,
+        .output_count = 1,
+        .output_part = "part",
+        .world_size = 1,
+        .placements = &placement,
+        .placement_count = 1};
+    const struct script_places places = {.out = "/o",
+        .work = "/w",
+        .checkpoint = "/c",
+        .control = "/k",
+        .rank = "/r",
+        .outputs = "/site/out",
+        .secrets = "/s"};
+    struct strbuf text = {0};
+    script_write_rank(&launch, &places, &text);
+    assert_non_null(strstr(text.text,
+        "set -- 'train' '--data=/site/it'\\''s/a.csv:/site/it'\\''s' '/inputs/rows2' "
+        "'/site/out/net/part' '/inputs/' '/tmp/inputs/rows'\n"));
+    strbuf_finish(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_command_names_folders_as_they_are_there),
         cmocka_unit_test(items_are_cut_out_however_they_arrive),
         cmocka_unit_test(an_answer_that_is_cut_is_none),
         cmocka_unit_test(what_is_no_answer_is_refused),

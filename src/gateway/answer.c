@@ -219,7 +219,7 @@ void answer_begin(struct relay *relay, int status, struct http_field *fields, si
     answer->source = source;
     answer->bodyless = status == 204 || status == 304;
     answer->lazy = false;
-    answer->first_ns = clock_monotonic_ns();
+    answer->first_ns = clock_held_ns();
     if (!answer->bodyless)
         begin_filters(relay);
     if (!answer->lazy)

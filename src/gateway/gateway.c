@@ -16,11 +16,12 @@
 #include "gateway/control.h"
 #include "gateway/figures.h"
 #include "gateway/handover.h"
-#include "gateway/limit_redis.h"
+#include "gateway/hook.h"
 #include "gateway/limit_store.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
 #include "gateway/recorder.h"
+#include "gateway/redis_link.h"
 #include "gateway/relay_limits.h"
 #include "gateway/service_load.h"
 #include "gateway/table.h"
@@ -71,6 +72,7 @@ struct gateway {
     struct access_log *log;
     struct tracer *tracer; /* NULL: no collector */
     struct recorder *recorder;
+    struct hook *hook;
     struct control *control;
     struct handover_sockets sockets; /* where all workers listen, to be handed over */
     int old_link;                    /* to the gateway that is replaced; -1: none */
@@ -79,7 +81,7 @@ struct gateway {
     struct handover *handover;
     struct event *upgrade; /* SIGUSR2 */
     struct replica_states *states;
-    struct redis_library *redis;      /* NULL: no counters are shared */
+    struct redis_library *redis;      /* NULL: nothing is shared */
     struct limit_store *limits;       /* NULL: no routes needed it yet */
     VEC(struct route_table *) tables; /* the last is the newest; the others are on their way out */
     uint64_t sequence;
@@ -335,6 +337,7 @@ static void write_metrics(void *context, struct strbuf *out)
     collect(context, &figures);
     figures_write_metrics(&figures, out);
     recorder_write_metrics(((const struct gateway *)context)->recorder, out);
+    hook_write_metrics(((const struct gateway *)context)->hook, out);
 }
 
 static void write_load(void *context, struct strbuf *out)
@@ -487,6 +490,7 @@ static int start_workers(struct gateway *gateway, struct error *err)
     options.recorder = gateway->recorder;
     options.redis = gateway->redis;
     options.shared = &config->limits;
+    options.cache_shared = &config->cache;
     options.tracer = gateway->tracer;
     options.cache_bytes = config->cache_bytes / count;
     path_in(gateway, "usage", usage);
@@ -588,7 +592,11 @@ static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
     path_in(gateway, "", path);
-    return recorder_open(path, gateway->incarnation, &gateway->recorder, err);
+    if (hook_create(gateway->incarnation, &gateway->hook, err) < 0 ||
+        recorder_open(path, gateway->incarnation, &gateway->recorder, err) < 0)
+        return -1;
+    recorder_post_by(gateway->recorder, gateway->hook);
+    return 0;
 }
 
 static int open_tracer(struct gateway *gateway, struct error *err)
@@ -598,6 +606,19 @@ static int open_tracer(struct gateway *gateway, struct error *err)
         return 0;
     options.instance = gateway->incarnation;
     return tracer_create(&options, worker_number(gateway), &gateway->tracer, err);
+}
+
+static int open_redis(struct gateway *gateway, struct error *err)
+{
+    const struct gateway_config *config = &gateway->config;
+    const char *addresses[] = {config->limits.address, config->cache.address};
+    bool needed = false;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        if (addresses[i] && redis_address_check(addresses[i], err) < 0)
+            return -1;
+        needed |= addresses[i] != NULL;
+    }
+    return needed ? redis_library_load(&gateway->redis, err) : 0;
 }
 
 static int gateway_open(struct gateway *gateway, struct error *err)
@@ -610,8 +631,7 @@ static int gateway_open(struct gateway *gateway, struct error *err)
         return error_set(err, ERR_INVALID, "a certificate and its key belong together");
     if (make_folders(gateway, err) < 0 || check_address(gateway, err) < 0)
         return -1;
-    if (config->limits.address && (redis_address_check(config->limits.address, err) < 0 ||
-                                      redis_library_load(&gateway->redis, err) < 0))
+    if (open_redis(gateway, err) < 0)
         return -1;
     raise_descriptors();
     path_in(gateway, "access.log", path);
@@ -658,6 +678,7 @@ static void gateway_close(struct gateway *gateway)
     tracer_destroy(gateway->tracer);
     access_log_close(gateway->log);
     recorder_close(gateway->recorder);
+    hook_destroy(gateway->hook);
     for (size_t i = 0; i < gateway->tables.count; i++)
         route_table_destroy(gateway->tables.items[i]);
     vec_free(&gateway->tables);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "gateway/cache_shared.h"
 #include "gateway/limit_shared.h"
 #include "gateway/trace.h"
 
@@ -30,6 +31,7 @@ struct gateway_config {
     int64_t keep_alive_ms;    /* of silence in an event stream before a comment; 0: 15 s */
     bool replace;             /* takes over from the gateway that runs there, if one does */
     struct limit_shared_options limits; /* address NULL: limits hold at this gateway alone */
+    struct cache_shared_options cache;  /* address NULL: answers are kept here alone */
     struct tracer_options traces; /* address NULL: no collector; `instance` is not looked at */
     int ready_fd;                 /* one byte is written when it answers; -1: none */
 };

@@ -3,7 +3,7 @@
 #include "gateway/limit_shared.h"
 
 #include "base/memory.h"
-#include "gateway/limit_redis.h"
+#include "gateway/redis_link.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -123,7 +123,10 @@ struct limit_shared *limit_shared_open(struct redis_library *library, struct eve
     struct limit_shared *shared = mem_alloc(1, sizeof *shared);
     shared->options = options;
     shared->base = base;
-    shared->link = redis_link_open(library, base, options->address, on_up, shared);
+    shared->link = redis_link_open(library, base,
+        &(struct redis_link_options){
+            options->address, "what counts the limits of several gateways", 0, on_up},
+        shared);
     return shared;
 }
 

@@ -22,7 +22,7 @@ enum limit_away {
 };
 
 struct limit_shared_options {
-    const char *address; /* see limit_redis.h; NULL: nothing is shared */
+    const char *address; /* see redis_link.h; NULL: nothing is shared */
     enum limit_away away;
     int64_t gateways; /* for LIMIT_AWAY_SHARE; 1 or more */
     int64_t wait_ms;  /* for an answer */

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/vec.h"
 #include "gateway/guard_body.h"
+#include "gateway/hook.h"
 #include "gateway/record_line.h"
 #include "gateway/record_read.h"
 
@@ -53,6 +54,7 @@ struct recorder {
     bool closing;
     atomic_int_fast64_t reserved;
     atomic_uint_fast64_t written, unfit, dropped, failed, bytes;
+    struct hook *hook; /* NULL: nothing is posted */
     /* The thread's. */
     char root[FOLDER_BYTES];
     char incarnation[17];
@@ -89,6 +91,7 @@ static void entry_free(struct recorder *recorder, struct record_entry *entry)
     strbuf_finish(&entry->request);
     strbuf_finish(&entry->answer);
     strbuf_finish(&entry->light);
+    free(entry->post_url);
     free(entry);
 }
 
@@ -395,6 +398,25 @@ static bool prepare(struct recorder *recorder, struct guard_rules *rules)
     return recorder->scratch != NULL;
 }
 
+/* What it is about is said by the folder where it is written, and within it where it is posted. */
+static void post(
+    struct recorder *recorder, const struct record_entry *entry, const struct strbuf *json)
+{
+    SCOPED(strbuf_finish) struct strbuf body = {0};
+    if (!recorder->hook || !entry->post_url)
+        return;
+    strbuf_puts(&body, "{\"service\":");
+    strbuf_json(&body, entry->service);
+    strbuf_putc(&body, ',');
+    strbuf_append(&body, json->text + 1, json->length - 1);
+    hook_put(recorder->hook, &(struct hook_post){.service = entry->service,
+                                 .url = entry->post_url,
+                                 .body = body.text,
+                                 .length = body.length,
+                                 .timeout_ms = entry->post_timeout_ms,
+                                 .retries = entry->post_retries});
+}
+
 static void record(struct recorder *recorder, const struct record_entry *entry)
 {
     SCOPED(strbuf_finish) struct strbuf json = {0}, line = {0};
@@ -404,6 +426,7 @@ static void record(struct recorder *recorder, const struct record_entry *entry)
         add(&recorder->unfit, 1);
         return;
     }
+    post(recorder, entry, &json);
     record_line_write(&line, json.text, json.length);
     bool failed = write_line(recorder, entry, &line, &err) < 0;
     if (failed && !recorder->complained_of_disk)
@@ -496,6 +519,11 @@ int recorder_open(
     }
     *ret = recorder;
     return 0;
+}
+
+void recorder_post_by(struct recorder *recorder, struct hook *hook)
+{
+    recorder->hook = hook;
 }
 
 void recorder_close(struct recorder *recorder)

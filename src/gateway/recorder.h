@@ -26,6 +26,7 @@ enum {
 #define RECORD_REQUESTS "recordings"
 #define RECORD_VERDICTS "verdicts"
 
+struct hook;
 struct recorder;
 
 /* A request and its answer, made by a worker. */
@@ -47,6 +48,9 @@ struct record_entry {
     char by[RECORD_SERVICE_BYTES]; /* the same: whose verdict it is */
     const char *without;           /* why there is no answer in it; NULL: there is one */
     int64_t bytes_max, keep_ms;    /* as the service says */
+    char *post_url;                /* where it is posted as well, the entry's; NULL: nowhere */
+    int64_t post_timeout_ms;
+    int post_retries;
 };
 
 struct recorder_counts {
@@ -57,6 +61,9 @@ struct recorder_counts {
  * the first entry. ERR_IO: the thread cannot be started. */
 MUST_CHECK int recorder_open(
     const char *folder, const char *incarnation, struct recorder **ret, struct error *err);
+/* Entries with an address go to the hook as well, in the form in which they are written; it
+ * outlives the recorder. Before the first entry. */
+void recorder_post_by(struct recorder *recorder, struct hook *hook);
 /* Writes what waits. NULL is fine; no entry may be with a worker. */
 void recorder_close(struct recorder *recorder);
 

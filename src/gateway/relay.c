@@ -229,7 +229,7 @@ static enum stage_result stage_replica(struct relay *relay)
         .arm = relay_split_arm(relay),
         .tried = &relay->tried,
         .again = relay->again,
-        .now_ms = now_ms(),
+        .now_ms = clock_held_ns() / 1000000,
         .affine = relay_affine(relay),
         .load_percent = relay->terms->options.routing.load_percent};
     /* So many refusals in a row are enough for one turn. */
@@ -369,13 +369,48 @@ static void on_cancel(void *context)
     relay_free(relay);
 }
 
+/* The one that ended last, if any is kept: its memory is in the caches. */
+static struct relay *relay_alloc(struct worker_view *view)
+{
+    struct relay *relay = TAILQ_FIRST(&view->spares);
+    if (!relay) {
+        relay = mem_alloc(1, sizeof *relay);
+    } else {
+        TAILQ_REMOVE(&view->spares, relay, link);
+        view->spare_count--;
+        memset(relay, 0, sizeof *relay);
+    }
+    relay->view = view;
+    return relay;
+}
+
+static void relay_keep(struct relay *relay)
+{
+    struct worker_view *view = relay->view;
+    if (view->spare_count == WORKER_SPARES_MAX) {
+        free(relay);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&view->spares, relay, link);
+    view->spare_count++;
+}
+
+void relay_free_spares(struct worker_view *view)
+{
+    struct relay *relay;
+    while ((relay = TAILQ_FIRST(&view->spares))) {
+        TAILQ_REMOVE(&view->spares, relay, link);
+        free(relay);
+    }
+    view->spare_count = 0;
+}
+
 static struct relay *relay_create(struct gateway_worker *worker, struct http_request *request)
 {
-    struct relay *relay = mem_alloc(1, sizeof *relay);
+    struct relay *relay = relay_alloc(gateway_worker_view(worker));
     relay->worker = worker;
-    relay->view = gateway_worker_view(worker);
     relay->request = request;
-    relay->began_ns = clock_monotonic_ns();
+    relay->began_ns = clock_held_ns();
     set_id(relay);
     if (relay->view->tracer)
         relay_trace_begin(relay);
@@ -433,5 +468,5 @@ void relay_free(struct relay *relay)
         terms_drop(relay->terms, relay->view->number);
     relay_guard_free(relay);
     relay_usage_free(relay);
-    free(relay);
+    relay_keep(relay);
 }

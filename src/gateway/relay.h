@@ -106,7 +106,7 @@ struct relay_usage {
 };
 
 struct relay {
-    TAILQ_ENTRY(relay) link; /* among those that wait */
+    TAILQ_ENTRY(relay) link; /* among those that wait; or, freed, among the spare ones */
     struct gateway_worker *worker;
     struct worker_view *view;
     struct http_request *request;
@@ -167,6 +167,8 @@ void relay_begin(struct gateway_worker *worker, struct http_request *request);
 /* Refuses one whose address asks too often. */
 void relay_throttle(
     struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s);
+/* Frees the relays that are kept for the next requests. */
+void relay_free_spares(struct worker_view *view);
 /* Those that wait for a replica look again. */
 void relay_wake_waiting(struct worker_view *view);
 

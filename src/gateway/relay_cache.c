@@ -1,8 +1,8 @@
 /* The cache's part of a relay: see relay_cache.h.
  *
- * A ticket goes to the worker that the key belongs to and comes back with a verdict; where both are
- * the same worker nothing is sent, unless the ticket had to wait. The relay may be gone by then:
- * who holds the ticket at that moment frees it, and a lead that nobody wants any more is settled.
+ * A ticket goes to the worker that the key belongs to (relay_cache_owner.c) and comes back with a
+ * verdict; where both are the same worker nothing is sent, unless the ticket had to wait. The relay
+ * may be gone by then: who holds the ticket at that moment frees it.
  *
  * What is kept: answers with status 200 that are complete (of a stream: up to its [DONE]), no
  * longer than entryBytesMax, and that say nothing against it (Vary, Set-Cookie, Content-Encoding,
@@ -14,8 +14,8 @@
 #include "gateway/answer.h"
 #include "gateway/cache.h"
 #include "gateway/cache_key.h"
-#include "gateway/post.h"
 #include "gateway/relay.h"
+#include "gateway/relay_cache_internal.h"
 #include "gateway/relay_guard.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
@@ -32,81 +32,18 @@
 
 enum { FIELDS_MAX = 64, STREAM_END_BYTES = 64, TENANT_BYTES_MAX = 16384 };
 
-struct relay_cache {
-    struct cache_ticket ticket;
-    struct post post;
-    struct post_office *office;
-    int asker, owner;
-    struct relay *relay; /* NULL: it went away */
-    bool away;           /* the ticket is the owner's: nothing else of it may be looked at */
-    bool shared;         /* it waited for somebody else's answer */
-    bool settled;        /* nothing is owed */
-    bool recording;
-    struct strbuf body;
-    char etag[CACHE_ETAG_BYTES];
-};
-
-/* What came of a lead, on its way to the owner. */
-struct settlement {
-    struct post post;
-    struct cache_outcome outcome;
-    char shelf[];
-};
-
 static int64_t now_ms(void)
 {
     return clock_monotonic_ns() / 1000000;
 }
 
-static void ticket_free(struct relay_cache *ticket)
-{
-    cache_answer_unref(ticket->ticket.answer);
-    strbuf_finish(&ticket->body);
-    free(ticket);
-}
-
-/* ---- settling -------------------------------------------------------------------------------- */
-
-static void show_figures(struct worker_view *view)
-{
-    struct cache_figures figures;
-    cache_figures(view->cache, &figures);
-    figure_set(view->figures, FIGURE_CACHE_ENTRIES, figures.entries);
-    figure_set(view->figures, FIGURE_CACHE_BYTES, figures.bytes);
-    figure_set(view->figures, FIGURE_CACHE_EVICTED, figures.evicted);
-}
-
-static void on_settlement(struct worker_view *view, struct post *post)
-{
-    struct settlement *settlement = (struct settlement *)post;
-    cache_settle(view->cache, &settlement->outcome, now_ms());
-    show_figures(view);
-    free(settlement);
-}
+/* ---- settling ---------------------------------------------------------------------------------
+ */
 
 /* The answer's reference goes along. */
 static void settle(struct relay *relay, struct cache_answer *answer, bool gone)
 {
-    struct relay_cache *ticket = relay->cache;
-    const struct service_cache *options = &relay->terms->options.cache;
-    assert(!ticket->settled && ticket->ticket.verdict == CACHE_LEAD);
-    ticket->settled = true;
-    ticket->recording = false;
-    size_t length = strlen(relay->terms->service);
-    struct settlement *settlement = mem_alloc(1, sizeof *settlement + length + 1);
-    memcpy(settlement->shelf, relay->terms->service, length + 1);
-    settlement->post.deliver = on_settlement;
-    settlement->outcome = (struct cache_outcome){.key = ticket->ticket.key,
-        .answer = answer,
-        .gone = gone,
-        .shelf = settlement->shelf,
-        .ttl_ms = options->ttl_ms,
-        .shelf_bytes_max =
-            (size_t)options->bytes_max / (size_t)post_office_workers(ticket->office)};
-    if (ticket->owner == ticket->asker)
-        on_settlement(relay->view, &settlement->post);
-    else
-        post_send(ticket->office, ticket->owner, &settlement->post);
+    relay_cache_settle(relay->view, relay->cache, answer, gone);
 }
 
 void relay_cache_leave(struct relay *relay, bool gone)
@@ -119,74 +56,9 @@ void relay_cache_leave(struct relay *relay, bool gone)
         ticket->relay = NULL; /* the owner sends it back */
         return;
     }
-    if (ticket->ticket.verdict == CACHE_LEAD && !ticket->settled) {
-        relay->cache = ticket;
-        settle(relay, NULL, gone);
-        relay->cache = NULL;
-    }
-    ticket_free(ticket);
-}
-
-/* ---- verdicts -------------------------------------------------------------------------------- */
-
-/* A lead that came for nobody goes to the next. */
-static void give_back(struct worker_view *view, struct relay_cache *ticket)
-{
-    if (ticket->ticket.verdict == CACHE_LEAD) {
-        struct settlement *settlement = mem_alloc(1, sizeof *settlement + 1);
-        settlement->post.deliver = on_settlement;
-        settlement->outcome = (struct cache_outcome){
-            .key = ticket->ticket.key, .gone = true, .shelf = settlement->shelf};
-        post_send(view->office, ticket->owner, &settlement->post);
-    }
-    ticket_free(ticket);
-}
-
-static void on_verdict(struct worker_view *view, struct post *post)
-{
-    struct relay_cache *ticket =
-        (struct relay_cache *)((char *)post - offsetof(struct relay_cache, post));
-    ticket->away = false;
-    if (!ticket->relay) {
-        give_back(view, ticket);
-        return;
-    }
-    event_del(&ticket->relay->timer);
-    relay_go(ticket->relay);
-}
-
-/* Also for tickets of the owner's own relays: their verdict comes in a later turn, so that nobody's
- * request goes on from inside another's. */
-static void send_verdict(struct relay_cache *ticket)
-{
-    ticket->post.deliver = on_verdict;
-    post_send(ticket->office, ticket->asker, &ticket->post);
-}
-
-static void on_waited_verdict(struct cache_ticket *ticket)
-{
-    send_verdict((struct relay_cache *)ticket);
-}
-
-/* On the owner's thread. Whether the ticket has its verdict. */
-static bool ask_here(struct worker_view *view, struct relay_cache *ticket)
-{
-    ticket->shared = cache_ask(view->cache, &ticket->ticket, now_ms()) == CACHE_WAITS;
-    show_figures(view);
-    return !ticket->shared;
-}
-
-static void on_asked(struct worker_view *view, struct post *post)
-{
-    struct relay_cache *ticket =
-        (struct relay_cache *)((char *)post - offsetof(struct relay_cache, post));
-    if (ask_here(view, ticket))
-        send_verdict(ticket);
-}
-
-struct cache *relay_cache_create(size_t bytes_max)
-{
-    return cache_create(bytes_max, on_waited_verdict);
+    if (ticket->ticket.verdict == CACHE_LEAD && !ticket->settled)
+        relay_cache_settle(relay->view, ticket, NULL, gone);
+    relay_cache_free(ticket);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -271,28 +143,42 @@ static void begin_waiting(struct relay *relay)
     evtimer_add(&relay->timer, &wait);
 }
 
+static struct relay_cache *make_ticket(struct relay *relay, const struct cache_subject *subject)
+{
+    const struct service_cache *options = &relay->terms->options.cache;
+    struct post_office *office = relay->view->office;
+    size_t length = strlen(relay->terms->service);
+    uint64_t hash;
+    memcpy(&hash, subject->key.bytes + 8, sizeof hash);
+    struct relay_cache *ticket = mem_alloc(1, sizeof *ticket + length + 1);
+    *ticket = (struct relay_cache){.ticket = {.key = subject->key,
+                                       .waits = !subject->streams,
+                                       .anew = header_has(relay, "Cache-Control", "no-cache")},
+        .office = office,
+        .asker = relay->view->number,
+        .owner = post_owner(office, hash),
+        .relay = relay,
+        .with_others = options->shared,
+        .ttl_ms = options->ttl_ms,
+        .shared_bytes_max = options->shared_bytes_max,
+        .entry_bytes_max = (size_t)options->entry_bytes_max,
+        .shelf_bytes_max = (size_t)options->bytes_max / (size_t)post_office_workers(office)};
+    memcpy(ticket->service, relay->terms->service, length + 1);
+    return ticket;
+}
+
 /* Whether a ticket is under way or has its verdict. */
 static bool ask(struct relay *relay)
 {
     struct cache_subject subject;
     if (header_has(relay, "Cache-Control", "no-store") || !make_subject(relay, &subject))
         return false;
-    struct relay_cache *ticket = mem_alloc(1, sizeof *ticket);
-    struct post_office *office = relay->view->office;
-    uint64_t hash;
-    memcpy(&hash, subject.key.bytes + 8, sizeof hash);
-    *ticket = (struct relay_cache){.ticket = {.key = subject.key,
-                                       .waits = !subject.streams,
-                                       .anew = header_has(relay, "Cache-Control", "no-cache")},
-        .office = office,
-        .asker = relay->view->number,
-        .owner = post_owner(office, hash),
-        .relay = relay};
-    ticket->post.deliver = on_asked;
+    struct relay_cache *ticket = make_ticket(relay, &subject);
     relay->cache = ticket;
-    ticket->away = ticket->owner != ticket->asker || !ask_here(relay->view, ticket);
-    if (ticket->owner != ticket->asker)
-        post_send(office, ticket->owner, &ticket->post);
+    /* It may be back, and gone, once it is sent: it is away until it comes. */
+    ticket->away = true;
+    if (relay_cache_send(relay->view, ticket))
+        ticket->away = false;
     return true;
 }
 

@@ -166,7 +166,7 @@ void relay_account_try(struct relay *relay)
 void relay_account(struct relay *relay, enum relay_end end)
 {
     struct worker_figures *figures = relay->view->figures;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t now_ns = clock_held_ns();
     const struct relay_tokens tokens = reported_tokens(relay);
     if (relay->terms && !(relay->care && relay->care->counted))
         account_service(relay, end, now_ns, &tokens);

@@ -317,7 +317,7 @@ static void begin_attempt(struct relay *relay, const struct table_replica *repli
     attempt->state = replica->state;
     attempt->replica = replica->route->replica;
     attempt->version = replica->route->version;
-    attempt->began_ns = clock_monotonic_ns();
+    attempt->began_ns = clock_held_ns();
     attempt->streamed = !relay->body.ended;
     if (relay->trace)
         relay_trace_attempt(relay, attempt->began_ns);

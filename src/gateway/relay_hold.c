@@ -59,12 +59,12 @@ enum stage_result relay_stage_hold(struct relay *relay)
 {
     const struct service_hold *hold = &relay->terms->options.hold;
     struct service_load *load = relay->terms->state->load;
-    int64_t now_ms = clock_monotonic_ns() / 1000000;
     relay_stop_waiting(relay);
     if (hold->wait_ms == 0 || has_replica(relay)) {
         relay_hold_leave(relay);
         return STAGE_DONE;
     }
+    int64_t now_ms = clock_monotonic_ns() / 1000000;
     if (!relay->is_held) {
         if (!fits(relay, load))
             return refuse(relay, "as many requests as may be wait for one");

@@ -3,6 +3,7 @@
 #include "gateway/relay_secondary.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "gateway/answer.h"
 #include "gateway/recorder.h"
 #include "gateway/relay.h"
@@ -36,6 +37,11 @@ static bool secondary_begin(struct relay *relay)
     entry->shelf = RECORD_VERDICTS;
     entry->bytes_max = options->bytes_max;
     entry->keep_ms = options->keep_ms;
+    if (options->post.url) {
+        entry->post_url = mem_strdup(options->post.url);
+        entry->post_timeout_ms = options->post.timeout_ms;
+        entry->post_retries = (int)options->post.retries;
+    }
     entry->light_status = entry->status;
     entry->light_version = entry->version;
     entry->status = 0;

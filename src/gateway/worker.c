@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/memory.h"
 #include "gateway/cache.h"
+#include "gateway/cache_shared.h"
 #include "gateway/feedback.h"
 #include "gateway/key_memo.h"
 #include "gateway/limit_shared.h"
@@ -298,7 +299,10 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
     worker->view.office = worker->options.office;
-    if (worker->options.redis)
+    if (worker->options.redis && worker->options.cache_shared->address)
+        worker->view.cache_shared = cache_shared_open(worker->options.redis, worker->view.base,
+            worker->options.cache_shared, &worker->figures);
+    if (worker->options.redis && worker->options.shared->address)
         worker->view.shared =
             limit_shared_open(worker->options.redis, worker->view.base, worker->options.shared);
     worker->view.keys = key_memo_create();
@@ -329,6 +333,7 @@ static void worker_close(struct gateway_worker *worker)
 {
     http_server_destroy(worker->http);
     limit_shared_close(worker->view.shared);
+    cache_shared_close(worker->view.cache_shared);
     post_box_close(worker->box);
     batcher_destroy(worker->view.batcher);
     shadow_sender_destroy(worker->view.shadows);
@@ -339,6 +344,7 @@ static void worker_close(struct gateway_worker *worker)
         release_endpoints(worker->endpoints, route_table_replica_count(worker->view.table));
     http_agent_destroy(worker->agent);
     guard_worker_free(worker->view.guard);
+    relay_free_spares(&worker->view);
     tls_server_destroy(worker->tls);
     usage_file_close(worker->view.usage);
     key_memo_destroy(worker->view.keys);
@@ -385,6 +391,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
     TAILQ_INIT(&worker->view.waiting);
+    TAILQ_INIT(&worker->view.spares);
     if (worker_open(worker, ret_port, err) < 0) {
         worker_close(worker);
         return -1;
@@ -408,6 +415,9 @@ void gateway_worker_join(struct gateway_worker *worker)
     /* The server goes first: it cancels the requests, which give up their exchanges. */
     http_server_destroy(worker->http);
     worker->http = NULL;
+    /* Tickets that wait for it are sent back, while there is somebody to settle them. */
+    cache_shared_close(worker->view.cache_shared);
+    worker->view.cache_shared = NULL;
 }
 
 void gateway_worker_free(struct gateway_worker *worker)

@@ -16,6 +16,8 @@
 struct access_log;
 struct batcher;
 struct cache;
+struct cache_shared;
+struct cache_shared_options;
 struct event_base;
 struct feedback;
 struct guard_worker;
@@ -40,6 +42,8 @@ enum {
     /* Requests that wait for a replica to come back, and for how long. */
     WORKER_WAITING_MAX = 1024,
     WORKER_WAIT_MS = 2000,
+    /* Relays that are kept for the next requests. */
+    WORKER_SPARES_MAX = 64,
 };
 
 struct worker_options {
@@ -56,8 +60,9 @@ struct worker_options {
     struct access_log *log; /* outlives the worker, as the office */
     struct recorder *recorder;
     struct post_office *office;
-    struct redis_library *redis; /* NULL: no counters are shared */
+    struct redis_library *redis; /* NULL: nothing is shared */
     const struct limit_shared_options *shared;
+    const struct cache_shared_options *cache_shared;
     struct tracer *tracer; /* NULL: no collector */
     int main_fd;           /* an eventfd of the main thread: there is news */
 };
@@ -76,6 +81,12 @@ enum figure {
     FIGURE_CACHE_EVICTED,
     FIGURE_CACHE_ENTRIES, /* now */
     FIGURE_CACHE_BYTES,   /* now */
+    FIGURE_CACHE_REDIS_HITS,
+    FIGURE_CACHE_REDIS_MISSES,
+    FIGURE_CACHE_REDIS_INVALID,
+    FIGURE_CACHE_REDIS_AWAY,
+    FIGURE_CACHE_REDIS_KEPT,
+    FIGURE_CACHE_REDIS_DROPPED,
     FIGURE_SHADOW_COMPARED,
     FIGURE_SHADOW_DIFFERING,
     FIGURE_SHADOW_DROPPED,
@@ -123,10 +134,11 @@ struct worker_view {
     struct post_office *office;      /* for messages to the other workers */
     struct limit_shared *shared;     /* counters of several gateways; NULL: none */
     struct usage_file *usage;
-    struct batcher *batcher;    /* the batches of the services that are this worker's */
-    struct cache *cache;        /* the answers of the keys that are this worker's */
-    struct key_memo *keys;      /* those that were found last */
-    struct guard_worker *guard; /* see relay_guard.h; NULL: no service had one yet */
+    struct batcher *batcher;           /* the batches of the services that are this worker's */
+    struct cache *cache;               /* the answers of the keys that are this worker's */
+    struct cache_shared *cache_shared; /* those of several gateways; NULL: none */
+    struct key_memo *keys;             /* those that were found last */
+    struct guard_worker *guard;        /* see relay_guard.h; NULL: no service had one yet */
     struct recorder *recorder;
     struct secondary *secondary; /* who is asked afterwards */
     uint64_t draws;              /* of what is recorded */
@@ -143,6 +155,8 @@ struct worker_view {
     struct feedback *feedback;     /* requests that may get a score */
     TAILQ_HEAD(relay_list, relay) waiting;
     size_t waiting_count, held_bytes;
+    struct relay_list spares; /* relays that have ended, for the next */
+    size_t spare_count;
     bool draining;
 };
 

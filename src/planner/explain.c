@@ -397,6 +397,7 @@ struct doc *explain_job(
     doc_set_string(arena, out, "state", job_state_names[in.job->state]);
     if (in.block.kind != BLOCK_NONE)
         doc_set(arena, out, "waits", waits_doc(&in));
+    explain_set_pools(&in, out);
     if (!options->history)
         return out;
     if (in.block.kind == BLOCK_NONE) {

@@ -8,7 +8,10 @@
  *      "ahead": {"count", "items": [{"job", "name", "team", "start": SPREAD}]},
  *      "start": SPREAD, "end": SPREAD,             moments in milliseconds since the epoch
  *      "deadline": {"at", "late", "of"},           in so many of so many runs it ends after it
- *      "basis": {"samples", "of"}}                 what its length was drawn from
+ *      "basis": {"samples", "of"},                 what its length was drawn from
+ *      "pools": [{"pool", "verdict", "burst", "lacks", "held", "need", "currency", "hourMicro",
+ *                 "costMicro", "egressMicro", "transferMs", "waitMs", "leftMicro", "late"}]}
+ *                                                  of several pools: struct core_pool_view
  *     SPREAD: {"of", "known", "low", "median", "high"}; a moment that did not come is left out;
  *     "reached" is there when the runs were cut before: it does not come earlier than that.
  *

@@ -22,6 +22,9 @@ struct doc *explain_set_spread(
 /* When the attempt of a job that has one ends. */
 void explain_end_of(const struct explain *in, const struct job_row *job, struct spread *ret);
 
+/* explain_pools.c: sets "pools" where there are several. */
+void explain_set_pools(const struct explain *in, struct doc *out);
+
 /* explain_holders.c: sets "holders" and "ahead". */
 void explain_set_holders(const struct explain *in, struct doc *out);
 void explain_set_ahead(const struct explain *in, struct doc *out, const struct forecast *forecast);

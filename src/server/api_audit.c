@@ -1,8 +1,8 @@
 /* The audit log over the API: reading it, and checking its chain on the chores thread. */
+#include "engine/worker.h"
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/status.h"
-#include "server/worker.h"
 #include "store/store.h"
 
 #include <stdlib.h>

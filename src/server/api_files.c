@@ -2,10 +2,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "engine/snapshot.h"
+#include "engine/worker.h"
 #include "server/context.h"
 #include "server/handlers.h"
 #include "server/snapshots.h"
-#include "server/worker.h"
 #include "store/store.h"
 
 #include <errno.h>

@@ -31,6 +31,7 @@ struct log_stream {
     bool only_attempt; /* ?attempt= was given: no later one is waited for */
     bool paused;       /* the client is behind */
     bool finishing;    /* the attempt has ended: what is there is the rest */
+    char *folder;      /* that the reader reads */
     struct joblog_reader *reader;
     struct event *timer;
 };
@@ -39,6 +40,7 @@ static void log_stream_free(struct log_stream *stream)
 {
     joblog_close(stream->reader);
     event_free(stream->timer);
+    free(stream->folder);
     free(stream->team);
     free(stream);
 }
@@ -55,13 +57,24 @@ static void on_log_gone(void *context)
     log_stream_free(context);
 }
 
-static void open_attempt(struct log_stream *stream)
+/* Which engine has the log shows when that has begun to write it: a reader may have come before. */
+static void find_log(struct log_stream *stream)
 {
     char *folder = engines_log_folder(stream->server, stream->job, (uint32_t)stream->attempt);
+    if (stream->reader && strcmp(folder, stream->folder) == 0) {
+        free(folder);
+        return;
+    }
     joblog_close(stream->reader);
+    free(stream->folder);
+    stream->folder = folder;
     stream->reader = joblog_open(folder);
+}
+
+static void open_attempt(struct log_stream *stream)
+{
+    find_log(stream);
     stream->finishing = false;
-    free(folder);
 }
 
 static void write_line(struct log_stream *stream, const struct joblog_line *line)
@@ -131,6 +144,7 @@ static void pump(struct log_stream *stream)
         log_stream_free(stream);
         return;
     }
+    find_log(stream);
     bool end = read_slice(stream);
     if (stream->paused)
         return;

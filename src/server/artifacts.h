@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "server/worker.h"
+#include "engine/worker.h"
 #include "spec/kinds.h"
 
 #include <stdbool.h>

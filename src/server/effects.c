@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "base/quantity.h"
 #include "base/strbuf.h"
 #include "base/vec.h"
 #include "core/autoscale.h"
@@ -179,7 +180,25 @@ static void find_subject(
     }
 }
 
-static void write_detail(const struct core_decision *decision, struct strbuf *out)
+/* Which pool, why or why not, and at what price. */
+static void write_burst(
+    const struct core *core, const struct core_decision *decision, struct strbuf *out)
+{
+    const struct pool_row *pool = core_pool(core, decision->pool);
+    char text[QUANTITY_TEXT];
+    strbuf_puts(out, "\"pool\":");
+    strbuf_json(out, pool ? core_symbol(core, pool->name) : "");
+    strbuf_printf(out, ",\"because\":\"%s\",\"waitMs\":%" PRId64,
+        burst_verdict_names[decision->burst], decision->wait_ms);
+    if (decision->cost_micro)
+        strbuf_printf(out, ",\"costMost\":\"%s\",\"currency\":\"%s\"",
+            quantity_micro(decision->cost_micro, text),
+            pool ? core_symbol(core, pool->currency) : "");
+    strbuf_putc(out, '}');
+}
+
+static void write_detail(
+    const struct core *core, const struct core_decision *decision, struct strbuf *out)
 {
     char id[JOB_ID_TEXT];
     strbuf_putc(out, '{');
@@ -187,6 +206,10 @@ static void write_detail(const struct core_decision *decision, struct strbuf *ou
         strbuf_printf(out, "\"id\":\"%s\",", names_job_id(decision->job, id));
     if (decision->attempt)
         strbuf_printf(out, "\"attempt\":\"%" PRIu64 "\",", decision->attempt);
+    if (decision->kind == DECISION_BURST || decision->kind == DECISION_BURST_REFUSED) {
+        write_burst(core, decision, out);
+        return;
+    }
     if (decision->kind == DECISION_SERVICE_SCALE) {
         strbuf_printf(out, "\"from\":%d,\"to\":%d,\"reason\":\"%s\"}", (int)decision->from,
             (int)decision->to, autoscale_reason_names[decision->reason]);
@@ -219,7 +242,7 @@ void effects_decision(
     struct strbuf detail = {0};
     effects->decided = true;
     find_subject(effects, decision, &subject);
-    write_detail(decision, &detail);
+    write_detail(effects->server->core, decision, &detail);
     tick_audit(tick, decision_names[decision->kind], subject.kind, subject.name, subject.team,
         strbuf_text(&detail));
     strbuf_finish(&detail);

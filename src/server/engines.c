@@ -108,6 +108,15 @@ static struct site *find_site(const struct engines *engines, const char *pool)
     return NULL;
 }
 
+bool engines_site(const struct server *server, const char *pool, struct engine_site *ret_site)
+{
+    const struct site *site = find_site(server->engines, pool);
+    if (!site || !site->engine)
+        return false;
+    engine_site(site->engine, ret_site);
+    return true;
+}
+
 static void copy_labels(
     struct arena *arena, const struct engine_site_node *from, struct label_list *to)
 {
@@ -115,6 +124,18 @@ static void copy_labels(
     for (size_t i = 0; i < from->label_count; i++)
         to->items[to->count++] = (struct label){
             arena_strdup(arena, from->labels[i].key), arena_strdup(arena, from->labels[i].value)};
+}
+
+static void copy_taints(struct arena *arena, const struct engine_site_node *from, struct node *to)
+{
+    to->taints.items = arena_alloc(arena, from->taint_count + 1, sizeof *to->taints.items);
+    for (size_t i = 0; i < from->taint_count; i++) {
+        const struct engine_taint *taint = &from->taints[i];
+        if (*taint->key)
+            to->taints.items[to->taints.count++] =
+                (struct taint){arena_strdup(arena, taint->key), arena_strdup(arena, taint->value),
+                    taint->no_execute ? TAINT_NO_EXECUTE : TAINT_NO_SCHEDULE};
+    }
 }
 
 static struct node node_of(struct arena *arena, const struct engine_site_node *from)
@@ -127,6 +148,7 @@ static struct node node_of(struct arena *arena, const struct engine_site_node *f
             .accelerator = arena_strdup(arena, from->accelerator),
             .accelerator_milli = (int64_t)from->accelerators * 1000}};
     copy_labels(arena, from, &node.labels);
+    copy_taints(arena, from, &node);
     return node;
 }
 
@@ -181,7 +203,7 @@ static void on_report(void *context, const struct report *report)
 
 static char *options_text(const struct doc *doc)
 {
-    static const char *const parts[] = {"engine", "slurm", "kubernetes"};
+    static const char *const parts[] = {"engine", "spot", "slurm", "kubernetes"};
     struct strbuf text = {0};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         const struct doc *part = doc_get(doc_get(doc, "spec"), parts[i]);

@@ -34,6 +34,10 @@ struct engine *engines_with(const struct server *server, uint64_t attempt);
  * is new. False: they are not known, or it names its own. */
 bool engines_fill_nodes(const struct server *server, struct arena *arena, struct pool *pool);
 
+/* What the engine of a pool knows of its site, without asking. False: the pool is of this machine,
+ * or has no engine now. */
+bool engines_site(const struct server *server, const char *pool, struct engine_site *ret_site);
+
 /* As those of an engine, for whichever has something of the job. */
 char *engines_log_folder(const struct server *server, uint64_t job, uint32_t attempt_number);
 /* See above. */

@@ -158,6 +158,7 @@ static void show_facts(const struct showing *in, struct doc *out, const struct d
     set_second(in->arena, out, "asOf", doc_get_int(facts, "now", 0));
     if (doc_get(facts, "waits"))
         show_waits(in, out, doc_get(facts, "waits"));
+    explain_show_pools(in->arena, out, doc_get(facts, "pools"));
     show_jobs(in, out, "holders", facts);
     show_jobs(in, out, "ahead", facts);
     set_spread(in->arena, out, "start", doc_get(facts, "start"));
@@ -187,6 +188,9 @@ struct doc *explain_show(struct server *server, const struct identity *identity,
     if (facts)
         show_facts(&in, out, facts);
     doc_set_string(arena, out, "inputs", artifacts_wait(server->artifacts, job->id));
+    struct doc *site = job->attempt ? status_site(server, arena, job->attempt) : NULL;
+    if (site)
+        doc_set(arena, out, "site", site);
     doc_set_string(arena, out, "noForecast", without);
     struct doc *words = explain_words(arena, out);
     doc_set(arena, out, "words", words);

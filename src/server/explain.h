@@ -7,6 +7,7 @@
 
 struct identity;
 struct server;
+struct strbuf;
 
 /* What GET /v1/jobs/{job}/explain answers. facts: NULL for a job that has ended; without: why there
  * is no forecast, NULL when there is one. */
@@ -18,3 +19,7 @@ struct doc *explain_show_whatif(struct arena *arena, const struct doc *facts);
 /* The sentences about such an answer without them: a list of texts, the first the shortest account
  * of all. */
 struct doc *explain_words(struct arena *arena, const struct doc *shown);
+/* explain_pools.c: sets "pools", the list of the planner's facts as people read it, or NULL; and a
+ * sentence about what such an answer has of them. */
+void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *pools);
+void explain_say_pools(const struct doc *shown, struct strbuf *out);

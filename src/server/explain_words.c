@@ -275,6 +275,20 @@ static void say_state(const struct doc *shown, struct strbuf *out)
         strbuf_printf(out, "It has its place: it is %s.", state);
 }
 
+/* Its place is at a site whose own queue it waits in. */
+static void say_site(const struct doc *shown, struct strbuf *out)
+{
+    const struct doc *site = doc_get(shown, "site");
+    const char *state = text_of(site, "state"), *why = text_of(site, "waits");
+    if (!strcmp(state, "accepted"))
+        strbuf_puts(out, "Its site does not have it yet");
+    else if (!strcmp(state, "queued"))
+        strbuf_printf(out, "Its site has it as %s, where it waits", text_of(site, "id"));
+    else
+        return;
+    strbuf_printf(out, "%s%s.", *why ? ": " : "", why);
+}
+
 static void say_inputs(const struct doc *shown, struct strbuf *out)
 {
     if (doc_get_string(shown, "inputs"))
@@ -404,8 +418,8 @@ static void say_without(const struct doc *shown, struct strbuf *out)
 
 struct doc *explain_words(struct arena *arena, const struct doc *shown)
 {
-    static say_fn *const parts[] = {say_state, say_inputs, say_waits, say_holders, say_ahead,
-        say_start, say_end, say_deadline, say_basis, say_without};
+    static say_fn *const parts[] = {say_state, say_site, say_inputs, say_waits, explain_say_pools,
+        say_holders, say_ahead, say_start, say_end, say_deadline, say_basis, say_without};
     struct doc *list = doc_list(arena);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         struct strbuf out = {0};

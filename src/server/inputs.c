@@ -48,6 +48,36 @@ static int may_read(const struct pinning *pinning, enum kind kind, const char *t
     return error_set(err, ERR_NOT_FOUND, "there is no %s %s/%s", kind_singular(kind), team, name);
 }
 
+/* Where the versions of a Dataset or Model lie, or NULL. */
+static const char *site_of(
+    const struct pinning *pinning, enum kind kind, const char *team, const char *name)
+{
+    char key[VERSION_KEY_TEXT];
+    snprintf(key, sizeof key, "%s/%s", team, name);
+    const struct catalog_entry *entry = catalog_find(pinning->server->catalog, kind, key);
+    if (!entry)
+        return NULL;
+    return kind == KIND_MODEL ? entry->manifest->model.site : entry->manifest->dataset.site;
+}
+
+/* The broker weighs what it takes to bring it to a pool. */
+static void add_data(struct pinning *pinning, const struct version *version)
+{
+    struct job *job = pinning->job;
+    const char *site = site_of(pinning, version->kind, version->team, version->name);
+    int64_t bytes = doc_get_int(version->doc, "bytes", 0);
+    if (!site || bytes <= 0)
+        return;
+    for (size_t i = 0; i < job->data.count; i++) {
+        if (strcmp(job->data.items[i].site, site) == 0) {
+            job->data.items[i].bytes += bytes;
+            return;
+        }
+    }
+    job->data.items[job->data.count++] =
+        (struct job_data){arena_strdup(pinning->arena, site), bytes};
+}
+
 static int pin(
     struct pinning *pinning, enum kind kind, const char *team, const char **text, struct error *err)
 {
@@ -66,6 +96,7 @@ static int pin(
     reference.version = version.version;
     reference_format(&reference, exact);
     *text = arena_strdup(pinning->arena, exact);
+    add_data(pinning, &version);
     versions_text(kind, version.team, version.name, version.version, name);
     return narrow(pinning, version.jurisdiction, arena_strdup(pinning->arena, name), err);
 }
@@ -125,6 +156,8 @@ int artifacts_pin_inputs(struct server *server, const struct identity *identity,
         struct job_input *items = arena_alloc(arena, job->inputs.count, sizeof *items);
         memcpy(items, job->inputs.items, job->inputs.count * sizeof *items);
         job->inputs.items = items;
+        job->data.items = arena_alloc(arena, job->inputs.count, sizeof *job->data.items);
+        job->data.count = 0;
     }
     if (pin_all(&pinning, team, err) < 0)
         return -1;

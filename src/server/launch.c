@@ -147,7 +147,7 @@ static int add_input(
     if (!path)
         return error_prefix(
             err, "the input %s (%s)", input->name, input->model ? input->model : input->dataset);
-    struct launch_input item = {input->name, arena_strdup(builder->arena, path)};
+    struct launch_input item = {input->name, arena_strdup(builder->arena, path), false};
     vec_push(&builder->inputs, item);
     return 0;
 }
@@ -165,13 +165,25 @@ static int add_inputs(struct launch_builder *builder, struct error *err)
     }
     if (builder->launch.serve.on || builder->job->score.runtime) {
         /* Where muster was installed without them, what needs none still runs. */
-        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena)};
+        struct launch_input programs = {PROGRAMS_INPUT, programs_runtimes(builder->arena), true};
         if (access(programs.folder, X_OK) == 0)
             vec_push(&builder->inputs, programs);
     }
     builder->launch.inputs = builder->inputs.items;
     builder->launch.input_count = builder->inputs.count;
     return first.code ? error_set(err, first.code, "%s", first.text) : 0;
+}
+
+static void set_tolerations(struct launch_builder *builder)
+{
+    const struct placement *placement = &builder->job->placement;
+    size_t count = placement->tolerations.count;
+    struct launch_toleration *items = arena_alloc(builder->arena, count + 1, sizeof *items);
+    for (size_t i = 0; i < count; i++)
+        items[i] = (struct launch_toleration){
+            placement->tolerations.items[i].key, placement->tolerations.items[i].value};
+    builder->launch.tolerations = items;
+    builder->launch.toleration_count = count;
 }
 
 /* All elements of an array write into the folders of the first, each into a part of its own. */
@@ -254,6 +266,8 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     builder->launch.uid = launch_team_uid(server, job->metadata.team);
     builder->launch.gid = builder->launch.uid;
     builder->launch.argv = argument_vector(builder->arena, &job->command);
+    builder->launch.image = job->image;
+    set_tolerations(builder);
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);

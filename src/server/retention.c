@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "engine/engine.h"
+#include "engine/worker.h"
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/cost.h"
@@ -19,7 +20,6 @@
 #include "server/snapshots.h"
 #include "server/ticker.h"
 #include "server/versions.h"
-#include "server/worker.h"
 #include "store/store.h"
 #include "wire/doc.h"
 

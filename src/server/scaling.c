@@ -45,7 +45,8 @@ struct service_gateway scaling_gateway_options(
 {
     struct service_gateway options = service->gateway;
     const struct service_autoscale *scale = &service->autoscale;
-    if (scale->max == 0 && !scaling_hpa(server, service->metadata.team, service->metadata.name))
+    if (scale->max == 0 && service->quiet.load.below_micro == 0 &&
+        !scaling_hpa(server, service->metadata.team, service->metadata.name))
         return options;
     options.measure = scale->latency.goal_ms > 0 ? scale->latency.of : LATENCY_WHOLE;
     if (scale->max > 0 && scale->min == 0 && options.hold.wait_ms == 0)
@@ -76,11 +77,20 @@ int scaled_metric(const struct service *service, const char *name)
     return -1;
 }
 
+/* Whether its number of replicas is not fixed. Others are there for their load alone. */
+static bool has_rule(const struct server *server, const struct service *service)
+{
+    return service->autoscale.max > 0 ||
+           scaling_hpa(server, service->metadata.team, service->metadata.name);
+}
+
 bool scaling_covers(const struct scaling *scaling, const char *team, const char *name)
 {
     char key[CATALOG_KEY];
     snprintf(key, sizeof key, "%s/%s", team, name);
-    return scaling && scaled_find(scaling, key);
+    const struct scaled *one = scaling ? scaled_find(scaling, key) : NULL;
+    const struct service *service = one ? scaled_service(scaling, one) : NULL;
+    return service && has_rule(scaling->services->server, service);
 }
 
 static void remove_at(struct scaling *scaling, size_t i)
@@ -99,8 +109,8 @@ static void note_service(struct scaling *scaling, const struct catalog_entry *en
     struct scaled *one = scaled_find(scaling, entry->name);
     struct server *server = scaling->services->server;
     const struct metadata *metadata = &entry->manifest->service.metadata;
-    if (entry->manifest->service.autoscale.max == 0 &&
-        !scaling_hpa(server, metadata->team, metadata->name))
+    if (!has_rule(server, &entry->manifest->service) &&
+        entry->manifest->service.quiet.load.below_micro == 0)
         return;
     if (!one) {
         one = mem_alloc(1, sizeof *one);
@@ -243,6 +253,8 @@ static void decide_one(struct scaling *scaling, struct scaled *one, int64_t now_
     const struct service *service = scaled_service(scaling, one);
     const struct service_row *row = one->service ? core_service(server->core, one->service) : NULL;
     if (!service || !row || row->deleted)
+        return;
+    if (!has_rule(server, service))
         return;
     feeds_follow(scaling, one, service, now_ms);
     struct autoscale_now now = {.now_ms = now_ms, .wanted = row->replicas, .ready = one->ready};

@@ -6,7 +6,8 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/strbuf.h"
+#include "server/fetch.h"
+#include "server/services_quiet.h"
 #include "wire/doc.h"
 
 #include <assert.h>
@@ -26,11 +27,9 @@ enum {
 struct load_link {
     struct scaling *scaling;
     struct http_endpoint *endpoint;
-    struct http_exchange *exchange;
+    struct fetch *fetch; /* NULL: none under way */
     struct event *timer; /* the pause */
     bool is_up;
-    int status;
-    struct strbuf body;
 };
 
 /* ---- what it says -----------------------------------------------------------------------------
@@ -80,16 +79,17 @@ static bool take_one(
         load.late = (int64_t)histogram_above(&one->latency, goal_us);
     }
     one->load = load;
+    quiet_load_take(scaling->services->quiet, service, source, now_ms, load.arrived);
     if (service->autoscale.max > 0)
         autoscale_report(one->scale, &service->autoscale, &load);
     return doc_get_int(item, "held", 0) > 0;
 }
 
-static bool take_answer(struct load_link *link)
+static bool take_answer(struct load_link *link, const struct fetch_answer *answer)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *doc = doc_parse_json_bounded(
-        arena, strbuf_text(&link->body), link->body.length, LOAD_BYTES_MAX, LOAD_ITEMS_MAX, NULL);
+        arena, answer->text, answer->length, LOAD_BYTES_MAX, LOAD_ITEMS_MAX, NULL);
     const struct doc *list = doc_get(doc, "services");
     uint64_t source = source_of(doc_get_string(doc, "incarnation"));
     int64_t now_ms = server_now_ms();
@@ -118,47 +118,18 @@ static void lost(struct load_link *link, const char *text)
     wake_in(link, PAUSE_MS);
 }
 
-static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *ctx)
+static void on_answer(void *context, const struct fetch_answer *answer)
 {
-    struct load_link *link = ctx;
-    (void)exchange;
-    link->status = answer->status;
-}
-
-static void on_piece(struct http_exchange *exchange, const void *bytes, size_t length, void *ctx)
-{
-    struct load_link *link = ctx;
-    if (link->body.length + length <= LOAD_BYTES_MAX) {
-        strbuf_append(&link->body, bytes, length);
-        return;
-    }
-    http_exchange_cancel(exchange);
-    link->exchange = NULL;
-    lost(link, "its answer is too long");
-}
-
-static void on_end(struct http_exchange *exchange, void *ctx)
-{
-    struct load_link *link = ctx;
-    (void)exchange;
-    link->exchange = NULL;
-    if (link->status != 200) {
-        lost(link, "it answered with another status than 200");
+    struct load_link *link = context;
+    link->fetch = NULL;
+    if (answer->status != 200) {
+        lost(link, answer->trouble ? answer->trouble : "it answered with another status than 200");
         return;
     }
     link->is_up = true;
-    if (take_answer(link))
+    if (take_answer(link, answer))
         scaling_decide(link->scaling);
     wake_in(link, AT_ONCE_MS);
-}
-
-static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
-    const char *text, void *ctx)
-{
-    struct load_link *link = ctx;
-    (void)exchange, (void)failure, (void)answered;
-    link->exchange = NULL;
-    lost(link, text);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -169,16 +140,12 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 
 void load_link_ask(struct load_link *link)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
-    const struct http_exchange_request request = {
-        .method = "GET", .target = "/load/next", .timeout_ms = TIMEOUT_MS};
-    if (link->exchange || event_pending(link->timer, EV_TIMEOUT, NULL) ||
+    const struct fetch_request request = {
+        .target = "/load/next", .timeout_ms = TIMEOUT_MS, .bytes_max = LOAD_BYTES_MAX};
+    if (link->fetch || event_pending(link->timer, EV_TIMEOUT, NULL) ||
         link->scaling->items.count == 0)
         return;
-    link->status = 0;
-    strbuf_clear(&link->body);
-    link->exchange = http_exchange_begin(link->endpoint, &request, &callbacks, link);
+    link->fetch = fetch_begin(link->endpoint, &request, on_answer, link);
 }
 
 bool load_link_is_up(const struct load_link *link)
@@ -208,10 +175,8 @@ void load_link_destroy(struct load_link *link)
 {
     if (!link)
         return;
-    if (link->exchange)
-        http_exchange_cancel(link->exchange);
+    fetch_cancel(link->fetch);
     http_endpoint_release(link->endpoint);
     event_free(link->timer);
-    strbuf_finish(&link->body);
     free(link);
 }

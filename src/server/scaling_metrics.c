@@ -8,6 +8,7 @@
 #include "server/scaling_internal.h"
 
 #include "base/memory.h"
+#include "server/fetch.h"
 #include "wire/prom_text.h"
 
 #include <assert.h>
@@ -18,13 +19,11 @@
 
 enum { READ_MS = 5000, TIMEOUT_MS = 3000, BYTES_MAX = 16 << 20, TARGETS_MAX = 64 };
 
-/* One exchange of a reading. */
+/* One endpoint of a reading. */
 struct target {
     struct metric_feed *source;
-    struct http_exchange *exchange; /* NULL: it is over */
+    struct fetch *fetch; /* NULL: it is over */
     struct prom_reader reader;
-    int64_t bytes;
-    int status;
 };
 
 struct metric_feed {
@@ -70,8 +69,7 @@ static int64_t value_of(const struct metric_feed *source)
 static void drop_targets(struct metric_feed *source)
 {
     for (size_t i = 0; i < source->target_count; i++) {
-        if (source->targets[i]->exchange)
-            http_exchange_cancel(source->targets[i]->exchange);
+        fetch_cancel(source->targets[i]->fetch);
         free(source->targets[i]);
     }
     source->target_count = source->open = 0;
@@ -96,52 +94,30 @@ static void end_reading(struct metric_feed *source)
 static void target_over(struct target *target, const char *trouble)
 {
     struct metric_feed *source = target->source;
-    target->exchange = NULL;
+    target->fetch = NULL;
     if (trouble)
         snprintf(source->trouble, sizeof source->trouble, "%s", trouble);
     if (--source->open == 0)
         end_reading(source);
 }
 
-static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *ctx)
+static void take(void *context, const void *bytes, size_t length)
 {
-    struct target *target = ctx;
-    (void)exchange;
-    target->status = answer->status;
+    prom_feed(&((struct target *)context)->reader, bytes, length);
 }
 
-static void on_piece(struct http_exchange *exchange, const void *bytes, size_t length, void *ctx)
+static void on_answer(void *context, const struct fetch_answer *answer)
 {
-    struct target *target = ctx;
-    target->bytes += (int64_t)length;
-    if (target->bytes <= BYTES_MAX) {
-        prom_feed(&target->reader, bytes, length);
-        return;
-    }
-    http_exchange_cancel(exchange);
-    target_over(target, "it says more than 16 MiB");
-}
-
-static void on_end(struct http_exchange *exchange, void *ctx)
-{
-    struct target *target = ctx;
+    struct target *target = context;
     char text[64];
-    (void)exchange;
-    if (target->status != 200) {
-        snprintf(text, sizeof text, "it answered with status %d", target->status);
-        target_over(target, text);
+    if (answer->status != 200) {
+        snprintf(text, sizeof text, "it answered with status %d", answer->status);
+        target_over(target, answer->trouble ? answer->trouble : text);
         return;
     }
     struct prom_figures found = prom_end(&target->reader);
     add_figures(target->source, &found);
     target_over(target, NULL);
-}
-
-static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
-    const char *text, void *ctx)
-{
-    (void)exchange, (void)failure, (void)answered;
-    target_over(ctx, text);
 }
 
 /* Those that have answered by now count. */
@@ -157,10 +133,8 @@ static void on_too_late(evutil_socket_t fd, short what, void *context)
 static void add_target(
     struct metric_feed *source, struct http_endpoint *endpoint, const struct prom_query *query)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
-    const struct http_exchange_request request = {
-        .method = "GET", .target = source->path, .timeout_ms = TIMEOUT_MS};
+    const struct fetch_request request = {
+        .target = source->path, .timeout_ms = TIMEOUT_MS, .bytes_max = BYTES_MAX, .take = take};
     if (source->target_count >= TARGETS_MAX)
         return;
     struct target *target = mem_alloc(1, sizeof *target);
@@ -168,7 +142,7 @@ static void add_target(
     prom_begin(&target->reader, query);
     source->targets[source->target_count++] = target;
     source->open++;
-    target->exchange = http_exchange_begin(endpoint, &request, &callbacks, target);
+    target->fetch = fetch_begin(endpoint, &request, on_answer, target);
 }
 
 static void begin_reading(struct metric_feed *source, const struct scaled *one, int64_t now_ms)

@@ -107,6 +107,8 @@ static void take_over(struct arena *arena, const struct runtime *runtime, struct
         env.items[i] = (struct label){arena_strdup(arena, runtime->env.items[i].key),
             arena_strdup(arena, runtime->env.items[i].value)};
     job->command = (struct text_list){items, command->count};
+    if (!job->image)
+        job->image = arena_strdup(arena, runtime->image);
     fill_values(arena, job, values);
     add_env(arena, &env, values, job);
 }

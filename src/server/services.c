@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "core/core.h"
+#include "core/hours.h"
+#include "core/quiet.h"
 #include "server/catalog.h"
 #include "server/identity.h"
 #include "server/names.h"
@@ -173,8 +175,9 @@ static int find_version(struct tick *tick, const struct service *service, struct
     return error_prefix(err, "spec.model");
 }
 
-static int compose(
-    struct tick *tick, const struct service *service, const struct doc **ret, struct error *err)
+/* load: what is known of it; NULL: nothing is. */
+static int compose_by(struct tick *tick, const struct service *service,
+    const struct quiet_load *load, const struct doc **ret, struct error *err)
 {
     const struct catalog *catalog = tick_server(tick)->catalog;
     struct reference reference;
@@ -190,9 +193,39 @@ static int compose(
     const struct runtime *runtime = find_runtime(catalog, service, &model->manifest->model, err);
     if (!runtime || find_version(tick, service, &version, &found, err) < 0)
         return -1;
-    const struct service now = quiet_service(tick_arena(tick), service, tick_now(tick));
+    const struct service now = quiet_service(tick_arena(tick), service, load, tick_now(tick));
     *ret = revision_compose(tick_arena(tick), &now, runtime, found ? &version : NULL);
     return 0;
+}
+
+/* After a restart nothing is known of the load: whether it was quiet is seen by the revision that
+ * is there, so that no replica goes for a restart. */
+static int learn_quiet(struct tick *tick, const struct service *service,
+    const struct revision *before, struct error *err)
+{
+    const struct quiet_load quiet = {.holds = true};
+    const struct doc *as_quiet;
+    bool by_hours = quiet_holds(&service->quiet, tick_now(tick), NULL);
+    if (before && compose_by(tick, service, &quiet, &as_quiet, err) < 0)
+        return -1;
+    quiet_load_begin(tick_server(tick)->services->quiet, service,
+        before && !by_hours && doc_equal(before->doc, as_quiet));
+    return 0;
+}
+
+static int compose(
+    struct tick *tick, const struct service *service, const struct doc **ret, struct error *err)
+{
+    struct services *services = tick_server(tick)->services;
+    const char *team = service->metadata.team, *name = service->metadata.name;
+    uint64_t id = core_service_find(tick_core(tick), team, name);
+    const struct service_row *row = id ? core_service(tick_core(tick), id) : NULL;
+    bool first;
+    (void)quiet_load_of(services->quiet, service, &first);
+    if (first && learn_quiet(tick, service,
+                     row ? revision_named(services, team, name, row->revision) : NULL, err) < 0)
+        return -1;
+    return compose_by(tick, service, quiet_load_of(services->quiet, service, NULL), ret, err);
 }
 
 /* ---- revisions that nothing is made of any more --------------------------------------------- */
@@ -473,7 +506,7 @@ struct follow {
     char team[64];
     char model[64];
     char runtime[64];
-    bool quiet; /* those with quiet hours, for these alone */
+    bool quiet; /* those that may be quiet, for that alone */
 };
 
 static bool follows(
@@ -481,7 +514,7 @@ static bool follows(
 {
     struct reference reference;
     if (follow->quiet)
-        return service->quiet.hours.count > 0;
+        return quiet_may(service);
     if (reference_parse(service->model, &reference, NULL) < 0)
         return false;
     const char *team = reference.team[0] ? reference.team : service->metadata.team;
@@ -694,7 +727,7 @@ struct services *services_create(struct server *server, struct error *err)
     services->server = server;
     services->kick = event_new(server->base, -1, EV_TIMEOUT, on_kick, services);
     services->agent = http_agent_create(server->base, NULL);
-    TAILQ_INIT(&services->fetches);
+    TAILQ_INIT(&services->asks);
     services->trials = trials_create(services);
     services->quiet = quiet_clock_create(services);
     assert(services->kick);

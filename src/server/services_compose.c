@@ -250,6 +250,7 @@ int revision_job(struct arena *arena, const struct revision *revision, const cha
             service->metadata.team, replica_labels(arena, service)},
         .class_name = "service",
         .command = expand_list(arena, revision, runtimes, &revision->runtime.command),
+        .image = revision->runtime.image,
         .env = expand_env(arena, revision, runtimes),
         .gang.size = 1,
         .resources = service->resources,

@@ -4,8 +4,8 @@
 #include "server/services_internal.h"
 
 #include "base/memory.h"
-#include "base/strbuf.h"
 #include "server/context.h"
+#include "server/fetch.h"
 #include "wire/http.h"
 
 #include <stdio.h>
@@ -14,87 +14,46 @@
 
 enum { FIGURES_TIMEOUT_MS = 5000, FIGURES_BYTES_MAX = 32 << 20 };
 
-struct figures_fetch {
-    TAILQ_ENTRY(figures_fetch) link;
+struct figures_ask {
+    TAILQ_ENTRY(figures_ask) link;
     struct services *services;
     struct http_endpoint *endpoint;
-    struct http_exchange *exchange;
+    struct fetch *fetch; /* NULL: it is over */
     struct http_request *request;
-    int status;
-    struct strbuf text;
     services_figures_fn *done;
     void *context;
 };
 
-static void fetch_free(struct figures_fetch *fetch)
+static void ask_free(struct figures_ask *ask)
 {
-    TAILQ_REMOVE(&fetch->services->fetches, fetch, link);
-    http_request_on_cancel(fetch->request, NULL, NULL);
-    if (fetch->exchange)
-        http_exchange_cancel(fetch->exchange);
-    http_endpoint_release(fetch->endpoint);
-    strbuf_finish(&fetch->text);
-    free(fetch);
+    TAILQ_REMOVE(&ask->services->asks, ask, link);
+    http_request_on_cancel(ask->request, NULL, NULL);
+    fetch_cancel(ask->fetch);
+    http_endpoint_release(ask->endpoint);
+    free(ask);
 }
 
-/* The exchange is over; fine: with an answer. */
-static void fetch_end(struct figures_fetch *fetch, bool fine)
+static void on_answer(void *context, const struct fetch_answer *answer)
 {
-    services_figures_fn *done = fetch->done;
-    void *context = fetch->context;
-    struct strbuf text = fetch->text;
-    fetch->text = (struct strbuf){0};
-    fetch->exchange = NULL;
-    fetch_free(fetch);
-    done(context, fine ? strbuf_text(&text) : "", fine ? text.length : 0);
-    strbuf_finish(&text);
+    struct figures_ask *ask = context;
+    services_figures_fn *done = ask->done;
+    void *who = ask->context;
+    bool fine = answer->status == 200;
+    ask->fetch = NULL;
+    ask_free(ask);
+    done(who, fine ? answer->text : "", fine ? answer->length : 0);
 }
 
 static void on_gone(void *context)
 {
-    fetch_free(context);
-}
-
-static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *context)
-{
-    struct figures_fetch *fetch = context;
-    (void)exchange;
-    fetch->status = answer->status;
-}
-
-static void on_piece(
-    struct http_exchange *exchange, const void *bytes, size_t length, void *context)
-{
-    struct figures_fetch *fetch = context;
-    if (fetch->text.length + length <= FIGURES_BYTES_MAX) {
-        strbuf_append(&fetch->text, bytes, length);
-        return;
-    }
-    http_exchange_cancel(exchange);
-    fetch_end(fetch, false);
-}
-
-static void on_end(struct http_exchange *exchange, void *context)
-{
-    struct figures_fetch *fetch = context;
-    (void)exchange;
-    fetch_end(fetch, fetch->status == 200);
-}
-
-static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
-    const char *text, void *context)
-{
-    (void)exchange, (void)failure, (void)answered, (void)text;
-    fetch_end(context, false);
+    ask_free(context);
 }
 
 void services_figures(struct services *services, struct http_request *request,
     services_figures_fn *done, void *context)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
-    const struct http_exchange_request what = {
-        .method = "GET", .target = "/metrics", .timeout_ms = FIGURES_TIMEOUT_MS};
+    const struct fetch_request what = {
+        .target = "/metrics", .timeout_ms = FIGURES_TIMEOUT_MS, .bytes_max = FIGURES_BYTES_MAX};
     struct http_endpoint *endpoint = NULL;
     struct error ignored;
     char address[4096];
@@ -106,19 +65,19 @@ void services_figures(struct services *services, struct http_request *request,
         done(context, "", 0);
         return;
     }
-    struct figures_fetch *fetch = mem_alloc(1, sizeof *fetch);
-    *fetch = (struct figures_fetch){.services = services,
+    struct figures_ask *ask = mem_alloc(1, sizeof *ask);
+    *ask = (struct figures_ask){.services = services,
         .endpoint = endpoint,
         .request = request,
         .done = done,
         .context = context};
-    TAILQ_INSERT_TAIL(&services->fetches, fetch, link);
-    http_request_on_cancel(request, on_gone, fetch);
-    fetch->exchange = http_exchange_begin(endpoint, &what, &callbacks, fetch);
+    TAILQ_INSERT_TAIL(&services->asks, ask, link);
+    http_request_on_cancel(request, on_gone, ask);
+    ask->fetch = fetch_begin(endpoint, &what, on_answer, ask);
 }
 
 void services_figures_finish(struct services *services)
 {
-    while (!TAILQ_EMPTY(&services->fetches))
-        fetch_free(TAILQ_FIRST(&services->fetches));
+    while (!TAILQ_EMPTY(&services->asks))
+        ask_free(TAILQ_FIRST(&services->asks));
 }

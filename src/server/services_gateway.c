@@ -17,6 +17,7 @@
 #include "gateway/routes.h"
 #include "server/catalog.h"
 #include "server/engines.h"
+#include "server/fetch.h"
 #include "server/identity.h"
 #include "server/launch.h"
 #include "server/scaling.h"
@@ -52,17 +53,15 @@ enum link_state { LINK_UNKNOWN, LINK_UP, LINK_DOWN };
 struct gateway_link {
     struct services *services;
     struct http_endpoint *endpoint;
-    struct http_exchange *exchange;
+    struct fetch *fetch; /* NULL: none under way */
     struct event *timer;
     enum link_state state;
-    bool pushing;       /* the exchange is a PUT, else a GET */
+    bool pushing;       /* it is a PUT, else a GET */
     int64_t sending;    /* the generation that is pushed, or that was current when the GET began */
     int64_t generation; /* of the document below */
     int64_t acked;      /* the newest that the gateway took */
     int64_t backoff_ms;
-    char *document; /* with generation 0: what changed is seen by comparing texts */
-    int status;
-    struct strbuf body;
+    char *document;      /* with generation 0: what changed is seen by comparing texts */
     bool connected_once; /* said in the log */
 };
 
@@ -419,12 +418,12 @@ static int64_t outstanding_of(const struct doc *endpoints, uint64_t job)
     return outstanding;
 }
 
-static void read_status(struct gateway_link *link)
+static void read_status(struct gateway_link *link, const struct fetch_answer *answer)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct services *services = link->services;
     const struct doc *doc =
-        doc_parse_json(arena, strbuf_text(&link->body), link->body.length, STATUS_BYTES_MAX, NULL);
+        doc_parse_json(arena, answer->text, answer->length, STATUS_BYTES_MAX, NULL);
     int64_t generation = doc_get_int(doc, "generation", 0);
     if (!doc) {
         lost(link, "its status is no JSON");
@@ -446,60 +445,43 @@ static void read_status(struct gateway_link *link)
     release_drained(services);
 }
 
-static void on_head(struct http_exchange *exchange, const struct http_answer *answer, void *ctx)
+static void on_status(struct gateway_link *link, const struct fetch_answer *answer)
 {
-    struct gateway_link *link = ctx;
-    (void)exchange;
-    link->status = answer->status;
+    read_status(link, answer);
+    if (!link->fetch && link->state == LINK_UP)
+        wake_in(link, link->acked != link->generation  ? 0
+                      : anybody_drains(link->services) ? DRAIN_POLL_MS
+                                                       : CALM_POLL_MS);
 }
 
-static void on_piece(struct http_exchange *exchange, const void *bytes, size_t length, void *ctx)
+static void on_refused(struct gateway_link *link, const struct fetch_answer *answer)
 {
-    struct gateway_link *link = ctx;
-    if (link->body.length + length <= STATUS_BYTES_MAX) {
-        strbuf_append(&link->body, bytes, length);
-        return;
-    }
-    http_exchange_cancel(exchange);
-    link->exchange = NULL;
-    lost(link, "its answer is too long");
+    char text[300];
+    snprintf(text, sizeof text, "%s was answered with %d: %.200s",
+        link->pushing ? "PUT /routes" : "GET /status", answer->status, answer->text);
+    log_warn("the gateway refuses: %s", text);
+    lost(link, text);
 }
 
-static void on_end(struct http_exchange *exchange, void *ctx)
+static void on_answer(void *context, const struct fetch_answer *answer)
 {
-    struct gateway_link *link = ctx;
-    (void)exchange;
-    link->exchange = NULL;
-    if (link->pushing && link->status == 204) {
+    struct gateway_link *link = context;
+    link->fetch = NULL;
+    if (answer->trouble) {
+        lost(link, answer->trouble);
+    } else if (link->pushing && answer->status == 204) {
         link->acked = link->sending;
         came(link);
         step(link);
-    } else if (link->pushing && link->status == 409) {
+    } else if (link->pushing && answer->status == 409) {
         /* Its status says how far it is. */
         link->acked = link->generation;
         step(link);
-    } else if (!link->pushing && link->status == 200) {
-        read_status(link);
-        if (!link->exchange && link->state == LINK_UP)
-            wake_in(link, link->acked != link->generation  ? 0
-                          : anybody_drains(link->services) ? DRAIN_POLL_MS
-                                                           : CALM_POLL_MS);
+    } else if (!link->pushing && answer->status == 200) {
+        on_status(link, answer);
     } else {
-        char text[300];
-        snprintf(text, sizeof text, "%s was answered with %d: %.200s",
-            link->pushing ? "PUT /routes" : "GET /status", link->status, strbuf_text(&link->body));
-        log_warn("the gateway refuses: %s", text);
-        lost(link, text);
+        on_refused(link, answer);
     }
-}
-
-static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
-    const char *text, void *ctx)
-{
-    struct gateway_link *link = ctx;
-    (void)exchange, (void)failure, (void)answered;
-    link->exchange = NULL;
-    lost(link, text);
 }
 
 /* What is pushed is what was stored when it was composed, not what a commit under way adds. */
@@ -515,31 +497,23 @@ static void with_generation(const struct gateway_link *link, struct strbuf *out)
 
 static void begin(struct gateway_link *link, bool push)
 {
-    static const struct http_exchange_callbacks callbacks = {
-        .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
-    static const struct http_field json = {"Content-Type", "application/json"};
     SCOPED(strbuf_scope) struct strbuf body = {0};
     if (push)
         with_generation(link, &body);
-    struct http_exchange_request request = {
-        .method = push ? "PUT" : "GET",
+    const struct fetch_request request = {.method = push ? "PUT" : "GET",
         .target = push ? "/routes" : "/status",
-        .fields = &json,
-        .field_count = push ? 1 : 0,
         .body = push ? strbuf_text(&body) : NULL,
-        .length = (int64_t)body.length,
+        .length = body.length,
         .timeout_ms = TIMEOUT_MS,
-    };
+        .bytes_max = STATUS_BYTES_MAX};
     link->pushing = push;
     link->sending = link->generation;
-    link->status = 0;
-    strbuf_clear(&link->body);
-    link->exchange = http_exchange_begin(link->endpoint, &request, &callbacks, link);
+    link->fetch = fetch_begin(link->endpoint, &request, on_answer, link);
 }
 
 static void step(struct gateway_link *link)
 {
-    if (link->exchange)
+    if (link->fetch)
         return;
     event_del(link->timer);
     if (link->acked != link->generation)
@@ -578,7 +552,7 @@ void gateway_link_follow(struct gateway_link *link)
 /* A replica waits for the gateway to let go of it. */
 static void ask_soon(struct gateway_link *link)
 {
-    if (!link->exchange && link->state == LINK_UP)
+    if (!link->fetch && link->state == LINK_UP)
         wake_in(link, 0);
 }
 
@@ -616,11 +590,9 @@ void gateway_link_destroy(struct gateway_link *link)
 {
     if (!link)
         return;
-    if (link->exchange)
-        http_exchange_cancel(link->exchange);
+    fetch_cancel(link->fetch);
     http_endpoint_release(link->endpoint);
     event_free(link->timer);
-    strbuf_finish(&link->body);
     free(link->document);
     free(link);
 }

@@ -60,8 +60,8 @@ struct services {
     struct trials *trials;
     struct quiet_clock *quiet;
     struct scaling *scaling;
-    TAILQ_HEAD(, figures_fetch) fetches; /* services_figures.c */
-    struct strmap revisions;             /* key of the document: struct cached_revision */
+    TAILQ_HEAD(, figures_ask) asks; /* services_figures.c */
+    struct strmap revisions;        /* key of the document: struct cached_revision */
     VEC(struct cached_revision *) cached;
     struct idmap refused; /* service id: char *, why its replicas cannot be made now */
     VEC(uint64_t) refused_ids;
@@ -90,7 +90,7 @@ const char *services_refusal(const struct services *services, uint64_t service);
 /* Runs the reconciler as soon as no commit is under way. */
 void services_kick(struct services *services);
 
-/* Services with quiet hours are composed anew in the next tick. */
+/* Services that may be quiet are composed anew in the next tick. */
 void services_follow_quiet(struct services *services);
 
 /* ---- services_probe.c ---- */

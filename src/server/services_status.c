@@ -307,8 +307,10 @@ struct doc *services_status(
     const struct catalog_entry *entry = catalog_find_in(server->catalog, KIND_SERVICE, team, name);
     if (entry)
         doc_set_string(arena, status, "route", service_route(&entry->manifest->service));
-    struct doc *quiet =
-        entry ? quiet_status(arena, &entry->manifest->service, server_now_ms()) : NULL;
+    struct doc *quiet = entry ? quiet_status(arena, &entry->manifest->service,
+                                    quiet_load_of(services->quiet, &entry->manifest->service, NULL),
+                                    server_now_ms())
+                              : NULL;
     if (quiet)
         doc_set(arena, status, "quiet", quiet);
     if (!id || reader_row(server->reader, ROW_SERVICE, id, &row, NULL) < 0)

@@ -16,11 +16,11 @@
 #include "base/strbuf.h"
 #include "base/vec.h"
 #include "core/core.h"
+#include "engine/worker.h"
 #include "gateway/usage.h"
 #include "server/context.h"
 #include "server/serving_sums.h"
 #include "server/ticker.h"
-#include "server/worker.h"
 #include "store/store.h"
 #include "wire/doc.h"
 

@@ -250,21 +250,36 @@ static void add_stored_detail(
         doc_set(arena, item, field->key, doc_copy(arena, field));
 }
 
-/* Where it is at its site, as far as the engine has been told: nothing is asked here. */
-static void add_site(struct server *server, struct arena *arena, uint64_t attempt, struct doc *item)
+struct doc *status_site(struct server *server, struct arena *arena, uint64_t attempt)
 {
+    static const char *const at[] = {[ENGINE_SUBMISSION_ACCEPTED] = "accepted",
+        [ENGINE_SUBMISSION_QUEUED] = "queued",
+        [ENGINE_SUBMISSION_PLACED] = "placed",
+        [ENGINE_SUBMISSION_OVER] = "over"};
     struct engine_where where;
     struct engine *engine = engines_with(server, attempt);
     if (engine == server->engine || engine_where(engine, attempt, &where, NULL) < 0)
-        return;
-    struct doc *site = doc_set(arena, item, "site", doc_map(arena));
+        return NULL;
+    struct doc *site = doc_map(arena);
+    doc_set_string(arena, site, "state", at[where.submission]);
     doc_set_string(arena, site, "id", where.id);
     doc_set_string(arena, site, "nodes", where.nodes);
     doc_set_string(arena, site, "waits", where.text);
-    if (where.submission < ENGINE_SUBMISSION_PLACED)
+    return site;
+}
+
+static void add_site(struct server *server, struct arena *arena, uint64_t attempt, struct doc *item)
+{
+    struct doc *site = status_site(server, arena, attempt);
+    if (!site)
+        return;
+    const char *state = doc_get_string(site, "state"), *id = doc_get_string(site, "id"),
+               *waits = doc_get_string(site, "waits");
+    doc_set(arena, item, "site", site);
+    if (!strcmp(state, "accepted") || !strcmp(state, "queued"))
         doc_set_string(arena, item, "detail",
-            arena_printf(arena, "%s%s%s%s", where.id[0] ? "site job " : "not at the site yet",
-                where.id, where.text[0] ? ": " : "", where.text));
+            arena_printf(arena, "%s%s%s%s", *id ? "site job " : "not at the site yet", id,
+                *waits ? ": " : "", waits));
 }
 
 static int add_attempt(void *context, const void *data, struct error *err)
@@ -402,8 +417,15 @@ struct doc *status_pool(struct server *server, struct arena *arena, const char *
         .conditions = conditions,
         .condition_count = ARRAY_LEN(conditions),
         .limit = STATUS_ROWS_MAX};
+    struct engine_site about;
     if (reader_rows(server->reader, &query, add_node, &listing, NULL) == 0)
         doc_set(arena, status, "nodes", listing.list);
+    if (engines_site(server, name, &about)) {
+        struct doc *site = doc_set(arena, status, "site", doc_map(arena));
+        doc_set_bool(arena, site, "answers", about.answers);
+        status_set_time(arena, site, "since", about.since_ms);
+        doc_set_string(arena, site, "text", about.text);
+    }
     return status;
 }
 

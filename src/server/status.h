@@ -14,6 +14,10 @@ struct doc *status_array(struct server *server, struct arena *arena, uint64_t ar
 struct doc *status_job_only(struct server *server, struct arena *arena, const struct job_row *row);
 /* The attempts of a job, oldest first, with their placements and usage. */
 struct doc *status_attempts(struct server *server, struct arena *arena, uint64_t job);
+/* Where a live attempt is at its site, as far as its engine has been told, without asking: "state"
+ * (accepted, queued, placed, over), the site's "id", its "nodes", and why it "waits" in its words.
+ * NULL: it is on this machine, or its engine does not know it. */
+struct doc *status_site(struct server *server, struct arena *arena, uint64_t attempt);
 struct doc *status_node(struct server *server, struct arena *arena, const struct node_row *row);
 struct doc *status_pool(struct server *server, struct arena *arena, const char *name);
 struct doc *status_team(struct server *server, struct arena *arena, const char *name);

@@ -170,6 +170,17 @@ static void jobs_that_do_not_wait_answer_too(void **state)
         words_of(arena, "{\"state\":\"running\"}"), "It has its place: it is running.");
     assert_string_equal(words_of(arena, "{\"state\":\"starting\",\"inputs\":\"digits:1\"}"),
         "It has its place: it is starting.\nIt waits for its inputs: digits:1.");
+    assert_string_equal(
+        words_of(arena, "{\"state\":\"starting\",\"site\":{\"state\":\"queued\",\"id\":\"4711\","
+                        "\"nodes\":\"\",\"waits\":\"Resources\"}}"),
+        "It has its place: it is starting.\nIts site has it as 4711, where it waits: Resources.");
+    assert_string_equal(
+        words_of(arena, "{\"state\":\"starting\",\"site\":{\"state\":\"accepted\",\"id\":\"\","
+                        "\"waits\":\"\"}}"),
+        "It has its place: it is starting.\nIts site does not have it yet.");
+    assert_string_equal(words_of(arena, "{\"state\":\"running\",\"site\":{\"state\":\"placed\","
+                                        "\"id\":\"4711\",\"nodes\":\"n1\",\"waits\":\"\"}}"),
+        "It has its place: it is running.");
     assert_string_equal(words_of(arena, "{\"state\":\"failed\",\"reason\":\"exit\",\"ended\":"
                                         "\"2026-01-01T00:00:00Z\"}"),
         "It ended at 2026-01-01T00:00:00Z: failed (exit).");

@@ -4,11 +4,11 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "engine/worker.h"
 #include "gateway/usage.h"
 #include "server/names.h"
 #include "server/serving_sums.h"
 #include "server/serving_usage.h"
-#include "server/worker.h"
 #include "wire/doc.h"
 
 #include <errno.h>

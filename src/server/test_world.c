@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "core/core.h"
 #include "engine/engine_operations.h"
+#include "engine/worker.h"
 #include "server/catalog.h"
 #include "server/defaults.h"
 #include "server/feed.h"
@@ -13,7 +14,6 @@
 #include "server/uids.h"
 #include "server/usage.h"
 #include "server/vault.h"
-#include "server/worker.h"
 
 #include <assert.h>
 #include <event2/event.h>

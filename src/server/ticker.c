@@ -12,11 +12,11 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "engine/worker.h"
 #include "server/context.h"
 #include "server/effects.h"
 #include "server/planner_link.h"
 #include "server/services.h"
-#include "server/worker.h"
 
 #include <assert.h>
 #include <event2/event.h>

@@ -272,16 +272,21 @@ static int check_node_change(const struct sim_txn *txn, const struct node_row *o
     return 0;
 }
 
-/* Whether only what was seen of its spot nodes differs. */
+/* Whether only what was seen of its spot nodes differs, or what ended attempts took of its budget.
+ */
 static bool only_seen(const struct pool_row *old, const struct pool_row *pool)
 {
     struct pool_row other;
     memcpy(&other, old, sizeof other);
-    other.spot_up_ms = pool->spot_up_ms;
-    other.spot_down_ms = pool->spot_down_ms;
-    other.spot_losses = pool->spot_losses;
-    other.spot_at_ms = pool->spot_at_ms;
-    return pool->spot && memcmp(&other, pool, sizeof other) == 0;
+    if (pool->spot) {
+        other.spot_up_ms = pool->spot_up_ms;
+        other.spot_down_ms = pool->spot_down_ms;
+        other.spot_losses = pool->spot_losses;
+        other.spot_at_ms = pool->spot_at_ms;
+    }
+    other.burst_spent_micro = pool->burst_spent_micro;
+    other.burst_begin_ms = pool->burst_begin_ms;
+    return memcmp(&other, pool, sizeof other) == 0;
 }
 
 static int check_other_change(const struct sim_store *before, const struct sim_txn *txn,
@@ -563,7 +568,7 @@ int invariants_final(const struct invariants *inv, const struct sim_store *store
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
         ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT,
-        ROW_SPEED, ROW_SPOT};
+        ROW_SPEED, ROW_SPOT, ROW_DATA, ROW_BROKER};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

@@ -57,6 +57,11 @@ int invariants_preempted(const struct sim_store *after, const struct core_decisi
 int invariants_resized(const struct sim_store *after, const struct core_decision *decision,
     int64_t now_ms, struct error *err);
 
+/* invariants_broker.c: what the decisions of a transaction did with pools: who came to one under a
+ * burst policy and what is reserved of its budget, and that for one job others are preempted in one
+ * pool only. */
+int invariants_pools(const struct sim_store *after, const struct sim_txn *txn, struct error *err);
+
 /* What is promised is there at its moment, as far as what runs goes by its time limits. */
 int invariants_promises(const struct sim_store *store, struct error *err);
 /* A promise that is new: the job had none, or a later one, or there is a reason for the delay. */

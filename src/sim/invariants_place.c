@@ -244,6 +244,8 @@ static int check_submitted(const struct sim_store *store, const struct sim_txn *
 int invariants_admission(
     const struct sim_store *after, const struct sim_txn *txn, int64_t now_ms, struct error *err)
 {
+    if (invariants_pools(after, txn, err) < 0)
+        return -1;
     for (size_t i = 0; i < txn->decisions.count; i++) {
         const struct core_decision *decision = &txn->decisions.items[i];
         if (decision->kind == DECISION_JOB_SUBMIT && check_submitted(after, txn, decision, err) < 0)
@@ -312,9 +314,11 @@ static bool could_start(const struct sim_store *store, const struct job_row *job
     const struct node_row *node;
     if (job->state != JOB_QUEUED || job->cancel || !invariants_quota_allows(store, job, job->size))
         return false;
-    for (each_row(node_row, node, store, ROW_NODE))
-        if (domain_ranks(store, job, node, now_ms) >= job->size)
+    for (each_row(node_row, node, store, ROW_NODE)) {
+        const struct pool_row *pool = sim_store_row(store, ROW_POOL, node->pool);
+        if (!pool->burst_budget_micro && domain_ranks(store, job, node, now_ms) >= job->size)
             return true;
+    }
     return false;
 }
 

@@ -52,6 +52,13 @@ static void print_pool(const struct pool *pool, struct strbuf *out)
 {
     strbuf_printf(out, "pool-put %s engine=%d spot=%d jurisdiction=%s", pool->metadata.name,
         pool->engine, pool->spot, pool->jurisdiction ? pool->jurisdiction : "-");
+    if (pool->site)
+        strbuf_printf(out, " site=%s egress=%lld link=%lld", pool->site,
+            (long long)pool->prices.egress_gib_micro, (long long)pool->link_bytes);
+    if (pool->burst.budget_micro)
+        strbuf_printf(out, " burst after=%lld budget=%lld period=%lld",
+            (long long)pool->burst.after_ms, (long long)pool->burst.budget_micro,
+            (long long)pool->burst.period_ms);
     for (size_t i = 0; i < pool->nodes.count; i++) {
         const struct node *node = &pool->nodes.items[i];
         const struct resources *has = &node->capacity;

@@ -116,6 +116,22 @@ static void make_times(struct sim_world *world, int64_t now_ms, struct job *job)
         job->min_runtime_ms = sim_between(prng, 0, 10 * MINUTE_MS);
 }
 
+static void make_data(struct sim_world *world, struct arena *arena, struct job *job)
+{
+    static const char *const sites[] = {"north", "south", "nowhere"};
+    struct prng *prng = &world->prng;
+    if (sim_chance(prng, 300))
+        job->duration_ms = sim_between(prng, MINUTE_MS, 40 * MINUTE_MS);
+    job->data.items = arena_alloc(arena, ARRAY_LEN(sites), sizeof *job->data.items);
+    for (size_t i = 0; i < ARRAY_LEN(sites); i++) {
+        if (!sim_chance(prng, 300))
+            continue;
+        struct job_data *data = &job->data.items[job->data.count++];
+        data->site = sites[i];
+        data->bytes = sim_between(prng, 0, 64 * 1024) << 20;
+    }
+}
+
 static void make_dependencies(
     struct sim_world *world, struct arena *arena, const struct sim_store *store, struct job *job)
 {
@@ -181,6 +197,8 @@ void sim_job_make(struct sim_world *world, struct arena *arena, const struct sim
     if (world->profile->topology && sim_chance(prng, world->profile->topology))
         make_topology(world, job);
     make_times(world, now_ms, job);
+    if (world->profile->sites)
+        make_data(world, arena, job);
     make_dependencies(world, arena, store, job);
     if (sim_chance(prng, 60)) {
         job->array.count = sim_between(prng, 1, 6);

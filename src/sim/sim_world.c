@@ -106,6 +106,12 @@ const struct sim_profile sim_profiles[] = {
      .gang_max = 8, .accelerators = 1000, .fractions = 100, .constraints = 100, .quotas = 400,
      .submits = 500, .commands = 400, .reconfigures = 150, .services = 100, .progress = 700,
      .core = {.allotment = "elastic", .round_ms = MINUTE_MS}, .faults = SOME_FAULTS},
+    /* Three pools at sites with prices, some with burst policies; jobs with data and limits. */
+    {.name = "pools", .steps = 280, .step_ms_max = 60 * 1000, .run_ms_max = 30 * MINUTE_MS,
+     .pools_max = 3, .groups_max = 2, .group_nodes_max = 3, .teams_max = 3, .jobs_live_max = 40,
+     .gang_max = 5, .accelerators = 600, .fractions = 300, .constraints = 200, .quotas = 300,
+     .submits = 600, .commands = 250, .reconfigures = 300, .limits = 600, .topology = 150,
+     .sites = 700, .faults = SOME_FAULTS},
     {.name = NULL},
 };
 /* clang-format on */
@@ -135,6 +141,7 @@ static const char *const team_names[] = {"research", "product", "vision", "speec
 static const char *const jurisdictions[] = {"eu", "us"};
 static const char *const node_types[] = {"small", "large", "huge"};
 static const char *const accelerator_types[] = {"a100", "h100"};
+static const char *const sites[] = {"north", "south"};
 static const char *const zones[] = {"z1", "z2", "z3"};
 
 /* ---- pools ----------------------------------------------------------------------------- */
@@ -197,6 +204,21 @@ static void make_levels(struct sim_world *world, struct arena *arena, struct poo
     pool->levels.items[pool->levels.count++].nodes = sim_between(&world->prng, 1, 3);
 }
 
+/* Where it stands, and whether it costs extra to go there. The first pool is always open. */
+static void make_site(struct sim_world *world, const char *name, struct pool *pool)
+{
+    struct prng *prng = &world->prng;
+    if (sim_chance(prng, world->profile->sites))
+        pool->site = PICK(prng, sites);
+    pool->prices.egress_gib_micro = sim_between(prng, 0, 200 * 1000);
+    pool->link_bytes = sim_chance(prng, 500) ? sim_between(prng, 1, 1000) << 20 : 0;
+    if (strcmp(name, pool_names[0]) == 0 || !sim_chance(prng, 600))
+        return;
+    pool->burst.after_ms = sim_between(prng, 0, 20 * MINUTE_MS);
+    pool->burst.budget_micro = sim_between(prng, 1, 20 * 1000 * 1000);
+    pool->burst.period_ms = sim_between(prng, MINUTE_MS, 3 * HOUR_MS);
+}
+
 static void make_pool(
     struct sim_world *world, struct arena *arena, const char *name, struct sim_input *ret_input)
 {
@@ -218,6 +240,8 @@ static void make_pool(
         make_marks(world, arena, node);
     }
     make_prices(world, arena, &pool->prices);
+    if (world->profile->sites)
+        make_site(world, name, pool);
     if (world->profile->topology && sim_chance(prng, world->profile->topology))
         make_levels(world, arena, pool);
 }

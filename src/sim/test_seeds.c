@@ -44,8 +44,8 @@ static void seeds_differ(void **context)
 static void each_kind_of_world_has_its_seeds(void **context)
 {
     (void)context;
-    assert_string_equal(sim_profiles[11].name, "elastic");
-    assert_null(sim_profiles[12].name);
+    assert_string_equal(sim_profiles[12].name, "pools");
+    assert_null(sim_profiles[13].name);
 }
 
 int main(void)
@@ -57,6 +57,7 @@ int main(void)
         WORLD(3, "seeds: placement conditions"),
         WORLD(4, "seeds: engines that lie and die"),
         WORLD(5, "seeds: a store that fails and machines that stop"),
+        WORLD(12, "seeds: many pools, with prices, data and burst policies"),
         cmocka_unit_test(a_guarantee_comes_back),
         cmocka_unit_test(a_seed_gives_the_same_bytes_again),
         cmocka_unit_test(seeds_differ),

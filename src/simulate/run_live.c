@@ -83,14 +83,12 @@ void live_drop(struct run *run)
 }
 
 /* What the model says of the job, told to the core. */
-static void say(struct run *run, struct live_run *job)
+static void progress_tell(struct run *run, struct live_run *job)
 {
     struct speed_model *model = run->options->model;
     struct model_progress progress = {0};
     struct core_speed speeds[MODEL_SPEEDS_MAX];
     struct error refused;
-    if (run->options->progress_ms <= 0 || !model->type->progress)
-        return;
     static_assert((int)MODEL_SPEEDS_MAX <= (int)CORE_SPEEDS_MAX, "the core takes all");
     model->type->progress(model, job->state, &progress);
     for (size_t i = 0; i < progress.count; i++)
@@ -103,6 +101,13 @@ static void say(struct run *run, struct live_run *job)
     int failed = core_job_progress(run->world.core, job->id, &said, &refused);
     assert(failed == 0);
     (void)failed;
+}
+
+/* The same, of a model that says something. */
+static void say(struct run *run, struct live_run *job)
+{
+    if (run->options->progress_ms > 0 && run->options->model->type->progress)
+        progress_tell(run, job);
 }
 
 void live_progress(struct run *run)
@@ -373,7 +378,10 @@ static void told_to_stop(struct run *run, struct live_run *job, const struct cor
 
 void live_decided(struct run *run, const struct core_decision *decision)
 {
-    struct live_run *job = decision->job ? idmap_get(&run->jobs, decision->job) : NULL;
+    enum decision_kind kind = decision->kind;
+    bool told = kind == DECISION_ADMIT || kind == DECISION_STOP || kind == DECISION_END ||
+                kind == DECISION_JOB_END;
+    struct live_run *job = told ? idmap_get(&run->jobs, decision->job) : NULL;
     if (!job)
         return;
     switch (decision->kind) {

@@ -98,6 +98,7 @@ extern const struct text_rule rule_line;        /* 1024 bytes without control ch
 extern const struct text_rule rule_name;        /* [a-z0-9]([-a-z0-9.]*[a-z0-9])?, at most 63 */
 extern const struct text_rule rule_label_key;   /* letters, digits and -_./, at most 63 */
 extern const struct text_rule rule_label_value; /* no control characters, at most 253 bytes */
+extern const struct text_rule rule_resource;    /* as rule_name, with / */
 extern const struct text_rule rule_variable;    /* [A-Za-z_][A-Za-z0-9_]* */
 extern const struct text_rule rule_file_name;   /* no /, not . or .. */
 extern const struct text_rule rule_user;        /* letters, digits and -_.@+ */

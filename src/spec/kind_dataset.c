@@ -21,6 +21,13 @@ static const struct field dataset_spec_fields[] = {
         .fallback_doc = "anywhere",
         .offset = offsetof(struct dataset, jurisdiction),
         .doc = "Work on it, and on what was made from it, stays in pools of this jurisdiction."},
+    {.name = "site",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .fallback_doc = "everywhere",
+        .offset = offsetof(struct dataset, site),
+        .doc = "Where the data lie: a `site` of pools. Jobs that read them elsewhere wait for "
+               "their transfer and pay for their egress, so the broker sends them here first."},
     {.name = "consent",
         .type = FIELD_TEXT,
         .rule = &rule_name,

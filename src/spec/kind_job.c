@@ -481,6 +481,13 @@ static const struct field job_spec_fields[] = {
         .offset = offsetof(struct job, command),
         .also = "args cmd script",
         .doc = "The program and its arguments. There is no shell unless it is named here."},
+    {.name = "image",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .fallback_doc = "the pool's",
+        .offset = offsetof(struct job, image),
+        .doc = "The image of its containers, in pools with the engine `kubernetes`. In others "
+               "there are no images: it runs what is on the machine."},
     {.name = "env",
         .type = FIELD_MAP,
         .table = &variable_table,

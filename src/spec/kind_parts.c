@@ -113,9 +113,10 @@ static const struct field devices_fields[] = {
     {.name = "type",
         .type = FIELD_TEXT,
         .flags = FIELD_REQUIRED,
-        .rule = &rule_name,
+        .rule = &rule_resource,
         .offset = offsetof(struct resources, accelerator),
-        .doc = "Such as `a100`."},
+        .doc = "Such as `a100`; in a Kubernetes cluster `nvidia`, `amd` or a resource by its name, "
+               "such as `nvidia.com/mig-1g.5gb`."},
     {.name = "count",
         .type = FIELD_MILLI,
         .min = 1,

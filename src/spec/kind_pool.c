@@ -51,7 +51,7 @@ static const struct field devices_fields[] = {
     {.name = "type",
         .type = FIELD_TEXT,
         .flags = FIELD_REQUIRED,
-        .rule = &rule_name,
+        .rule = &rule_resource,
         .offset = offsetof(struct resources, accelerator),
         .doc = "Such as `a100`."},
     {.name = "count",
@@ -171,7 +171,7 @@ static const struct field_table pool_topology_table = FIELD_TABLE("PoolTopology"
 static const struct field price_fields[] = {
     {.name = "name",
         .type = FIELD_TEXT,
-        .rule = &rule_name,
+        .rule = &rule_resource,
         .offset = offsetof(struct named_price, name),
         .doc = "A type."},
     {.name = "price",
@@ -216,9 +216,44 @@ static const struct field prices_fields[] = {
         .table = &price_table,
         .offset = offsetof(struct prices, accelerators),
         .doc = "By accelerator type: a whole device for an hour."},
+    {.name = "egressGiB",
+        .type = FIELD_MICRO,
+        .max = 1000000000000,
+        .offset = offsetof(struct prices, egress_gib_micro),
+        .doc = "A GiB of data that leaves its site for another. Where pools of a site differ: the "
+               "highest."},
 };
 static const struct field_table prices_table =
     FIELD_TABLE("Prices", struct prices, prices_fields, .doc = "What a pool's resources cost.");
+
+#define BURST_AFTER_MS  ((int64_t)10 * 60 * 1000)
+#define BURST_PERIOD_MS ((int64_t)30 * 24 * 3600 * 1000)
+
+static const struct field burst_fields[] = {
+    {.name = "after",
+        .type = FIELD_DURATION,
+        .fallback = BURST_AFTER_MS,
+        .max = (int64_t)30 * 24 * 3600 * 1000,
+        .offset = offsetof(struct pool, burst.after_ms),
+        .doc = "A job comes here when it would wait for longer than this for the other pools: what "
+               "it has waited, and what is foreseen."},
+    {.name = "budget",
+        .type = FIELD_MICRO,
+        .max = 1000000000000000,
+        .offset = offsetof(struct pool, burst.budget_micro),
+        .doc = "What all jobs that come so may cost in a period, in the currency of its prices. A "
+               "job counts with its whole time limit until it has ended. 0: there is no policy, "
+               "and the pool is as others."},
+    {.name = "period",
+        .type = FIELD_DURATION,
+        .fallback = BURST_PERIOD_MS,
+        .min = 60 * 1000,
+        .max = (int64_t)366 * 24 * 3600 * 1000,
+        .offset = offsetof(struct pool, burst.period_ms),
+        .doc = "How long the budget is for; then it begins anew."},
+};
+static const struct field_table burst_table = FIELD_TABLE(
+    "Burst", struct pool, burst_fields, .doc = "When jobs may come to a pool that costs extra.");
 
 /* Whether a and b, one of which may stand for several nodes, share a node's name. */
 static bool names_overlap(const struct node *a, const struct node *b)
@@ -291,6 +326,9 @@ static void finish_pool(struct field_reader *reader, void *object)
             reader, "nodes", "expected at most %d nodes in all, got %" PRId64, NODES_MAX, total);
     if (total == 0 && pool->engine == ENGINE_LOCAL)
         fields_report(reader, "nodes", "a local pool has at least one node");
+    if (!pool->burst.budget_micro &&
+        (pool->burst.after_ms != BURST_AFTER_MS || pool->burst.period_ms != BURST_PERIOD_MS))
+        fields_report(reader, "burst.budget", "expected a budget: without one nothing comes here");
     pool_site_check(reader, pool);
     check_node_names(reader, &pool->nodes);
     check_levels(reader, pool);
@@ -324,10 +362,28 @@ static const struct field pool_spec_fields[] = {
         .rule = &rule_name,
         .offset = offsetof(struct pool, jurisdiction),
         .doc = "Whose law holds there, such as `eu` or `ch`: jobs may ask for it."},
+    {.name = "site",
+        .type = FIELD_TEXT,
+        .rule = &rule_name,
+        .fallback_doc = "one of its own",
+        .offset = offsetof(struct pool, site),
+        .doc = "Where it stands. Data that lie at the site of a pool need no transfer there."},
+    {.name = "link",
+        .type = FIELD_BYTES,
+        .max = 1LL << 50,
+        .offset = offsetof(struct pool, link_bytes),
+        .doc = "Bytes that go in or out of its site in a second, such as `1Gi`. 0: transfers take "
+               "no time. Where pools of a site differ: the least."},
     {.name = "spot",
         .type = FIELD_BOOL,
         .offset = offsetof(struct pool, spot),
         .doc = "Whether nodes may be taken away at any time."},
+    {.name = "burst",
+        .type = FIELD_OBJECT,
+        .flags = FIELD_SPARSE,
+        .table = &burst_table,
+        .doc = "With it jobs come to the pool only when the other pools make them wait too long, "
+               "and within a budget."},
     {.name = "nodes",
         .type = FIELD_OBJECTS,
         .table = &node_table,

@@ -17,8 +17,21 @@ static const struct field slurm_fields[] = {
         .type = FIELD_TEXT,
         .rule = &rule_line,
         .offset = offsetof(struct slurm_site, endpoint),
-        .doc = "Of slurmrestd: `unix:/run/slurmrestd.sock`, or `http://` with a numeric address "
-               "and a port. Has to be given."},
+        .doc =
+            "Of slurmrestd: `unix:/run/slurmrestd.sock`, or `https://` (`http://` on this machine) "
+            "with a numeric address and a port. Has to be given."},
+    {.name = "caFile",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct slurm_site, ca_file),
+        .doc = "With `https://`: the file of certificates that the endpoint's is checked against. "
+               "Default: the system's."},
+    {.name = "serverName",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .offset = offsetof(struct slurm_site, server_name),
+        .doc = "With `https://`: the name that the endpoint's certificate is for. Default: the "
+               "endpoint's address."},
     {.name = "folder",
         .type = FIELD_TEXT,
         .rule = &rule_url_path,

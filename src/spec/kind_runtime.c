@@ -135,6 +135,13 @@ static const struct field runtime_spec_fields[] = {
         .fallback_doc = "it cannot score",
         .doc = "The program of scoring jobs; it may also hold `{data}`, `{output}`, `{shard}` "
                "(from 0) and `{shards}`, but neither `{socket}` nor `{port}`."},
+    {.name = "image",
+        .type = FIELD_TEXT,
+        .rule = &rule_line,
+        .fallback_doc = "the pool's",
+        .offset = offsetof(struct runtime, image),
+        .doc = "The image that replicas and scoring jobs run in, in pools with the engine "
+               "`kubernetes`."},
     {.name = "env",
         .type = FIELD_MAP,
         .table = &variable_table,

@@ -204,7 +204,7 @@ static const struct field service_spec_fields[] = {
         .flags = FIELD_SPARSE,
         .table = &service_quiet_table,
         .offset = offsetof(struct service, quiet),
-        .doc = "Cheaper replicas for the hours in which little is asked."},
+        .doc = "Cheaper replicas while little is asked."},
 };
 static const struct field_table service_spec_table =
     FIELD_TABLE("ServiceSpec", struct service, service_spec_fields, .finish = finish_service,

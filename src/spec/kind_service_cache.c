@@ -37,6 +37,18 @@ static const struct field cache_fields[] = {
         .offset = offsetof(struct service_cache, sampled),
         .doc = "Also completions with a temperature above 0, which the next asker would get "
                "otherwise than drawn anew. A request that names no temperature has one."},
+    {.name = "shared",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct service_cache, shared),
+        .doc = "Answers are kept for the other gateways too, where these have a Redis or Valkey "
+               "together (`muster gateway --cache-redis`)."},
+    {.name = "sharedBytesMax",
+        .type = FIELD_BYTES,
+        .fallback = 256 << 20,
+        .min = 1,
+        .max = 1LL << 36,
+        .offset = offsetof(struct service_cache, shared_bytes_max),
+        .doc = "All answers of the service together that are kept there."},
 };
 const struct field_table service_cache_table =
     FIELD_TABLE("ServiceCache", struct service_cache, cache_fields, .finish = finish_cache,

@@ -1,7 +1,12 @@
 /* The table of `spec.gateway.secondary` of a Service. */
 #include "spec/tables.h"
 
+#include "wire/url.h"
+
+#include <arpa/inet.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 /* clang-format off: a field is a paragraph, not a column */
 
@@ -11,6 +16,55 @@ static void finish_secondary(struct field_reader *reader, void *object)
     if (secondary->bytes_max < 4 * secondary->body_bytes_max)
         fields_report(reader, "bytesMax", "expected at least four times bodyBytesMax");
 }
+
+/* No Unix sockets: whoever listens there may trust the gateway's user, and the path is the
+ * Service's to choose. */
+static bool is_post_url(const char *text)
+{
+    char address[URL_HOST_MAX + 32];
+    struct url_endpoint url;
+    struct in6_addr bytes;
+    if (strncmp(text, "http://", 7) != 0)
+        return false;
+    size_t length = 7 + strcspn(text + 7, "/?#");
+    for (const char *at = text; *at; at++) {
+        if (*at <= ' ' || *at >= 0x7f || *at == '#')
+            return false;
+    }
+    if (length >= sizeof address || (text[length] && text[length] != '/'))
+        return false;
+    snprintf(address, sizeof address, "%.*s", (int)length, text);
+    return url_endpoint_parse(address, &url, NULL) == 0 &&
+           (inet_pton(AF_INET, url.host, &bytes) == 1 ||
+               inet_pton(AF_INET6, url.host, &bytes) == 1);
+}
+
+static const struct text_rule rule_post_url = {
+    "http://ADDRESS:PORT/PATH with a numeric address", NULL, 255, is_post_url};
+
+static const struct field post_fields[] = {
+    {.name = "url",
+        .type = FIELD_TEXT,
+        .rule = &rule_post_url,
+        .offset = offsetof(struct service_secondary, post.url),
+        .doc = "`http://ADDRESS:PORT/PATH` with a numeric address; none: verdicts are recorded "
+               "and go nowhere."},
+    {.name = "timeout",
+        .type = FIELD_DURATION,
+        .fallback = SECONDS(5),
+        .min = 1,
+        .max = SECONDS(60),
+        .offset = offsetof(struct service_secondary, post.timeout_ms),
+        .doc = "Of an attempt, from the connection to the end of the answer."},
+    {.name = "retries",
+        .type = FIELD_INT,
+        .fallback = 3,
+        .max = 10,
+        .offset = offsetof(struct service_secondary, post.retries),
+        .doc = "Attempts after the first, where there was no answer or it was 408, 429 or 5xx."},
+};
+static const struct field_table post_table = FIELD_TABLE("ServiceSecondaryPost",
+    struct service_secondary, post_fields, .doc = "Where verdicts are posted as well.");
 
 static const struct field secondary_fields[] = {
     {.name = "route",
@@ -66,6 +120,10 @@ static const struct field secondary_fields[] = {
         .max = DAYS(90),
         .offset = offsetof(struct service_secondary, keep_ms),
         .doc = "After so long a verdict is removed."},
+    {.name = "post",
+        .type = FIELD_OBJECT,
+        .table = &post_table,
+        .doc = "Where verdicts are posted as well."},
 };
 const struct field_table service_secondary_table = FIELD_TABLE("ServiceSecondary",
     struct service_secondary, secondary_fields, .finish = finish_secondary,

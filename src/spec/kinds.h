@@ -84,6 +84,14 @@ struct prices {
     int64_t memory_gib_hour_micro;
     int64_t disk_gib_hour_micro;
     struct price_list accelerators; /* by accelerator type: a whole device for an hour */
+    int64_t egress_gib_micro;       /* a GiB of data that leaves the site */
+};
+
+/* Jobs come to a pool with such a policy only when they would wait too long for the others. */
+struct burst {
+    int64_t after_ms;     /* waiting, so far and foreseen, that it takes */
+    int64_t budget_micro; /* for all jobs that come so, in a period; 0: there is no policy */
+    int64_t period_ms;
 };
 
 /* A level of a pool's topology: nodes with the same value of the label, and of those of all levels
@@ -99,7 +107,9 @@ struct topology_level {
 enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
 
 struct slurm_site {
-    const char *endpoint; /* of slurmrestd: "unix:/path" or "http://127.0.0.1:6820" */
+    const char *endpoint;    /* of slurmrestd: "unix:/path" or "https://10.0.0.1:6820" */
+    const char *ca_file;     /* NULL: the system's */
+    const char *server_name; /* NULL: the endpoint's address */
     const char *cluster;
     const char *partition;
     const char *account;
@@ -132,7 +142,10 @@ struct pool {
     struct slurm_site slurm;
     struct kubernetes_site kubernetes;
     const char *jurisdiction;
+    const char *site;   /* NULL: one of its own */
+    int64_t link_bytes; /* that go in or out of the site in a second; 0: no bound */
     bool spot;
+    struct burst burst;
     struct node_list nodes;
     struct {
         struct topology_level *items; /* outermost first */
@@ -324,10 +337,17 @@ struct score {
     const char *runtime; /* NULL: not a scoring job */
 };
 
+/* How much of what a job reads lies at a site. */
+struct job_data {
+    const char *site;
+    int64_t bytes;
+};
+
 struct job {
     struct metadata metadata;
     const char *class_name;
     struct text_list command;
+    const char *image; /* in pools of containers; NULL: the pool's */
     struct label_list env;
     struct {
         struct secret_ref *items;
@@ -343,6 +363,10 @@ struct job {
         struct job_output *items;
         size_t count;
     } outputs;
+    struct {
+        struct job_data *items; /* in no manifest: known once the inputs are exact versions */
+        size_t count;
+    } data;
     struct score score;
     struct gang gang;
     struct resources resources; /* of one rank */
@@ -403,6 +427,7 @@ struct dataset {
     const char *owner;        /* whom to ask about it */
     const char *jurisdiction; /* work on it, and on what was made from it, stays in pools of this
                                * jurisdiction; NULL: anywhere */
+    const char *site;         /* where the data lie; NULL: nowhere in particular */
     const char *consent;      /* a label such as "research-only", recorded with each version */
     struct artifact_retention retention;
 };
@@ -459,6 +484,7 @@ struct model {
     struct metadata metadata;
     const char *description;
     const char *runtime; /* the Runtime that serves it when a Service names none; NULL: none */
+    const char *site;    /* where its versions lie; NULL: nowhere in particular */
     struct model_owners owners;
     struct {
         struct gate *items;
@@ -497,6 +523,7 @@ struct runtime {
     const char *description;
     struct text_list command;
     struct text_list score_command; /* none: it cannot score */
+    const char *image;              /* as that of a job */
     struct label_list env;
     enum listen_mode listen;
     int64_t port;               /* with LISTEN_PORT: inside the replica's own network */
@@ -521,6 +548,8 @@ struct service_cache {
     int64_t ttl_ms; /* 0: none are kept */
     int64_t entry_bytes_max, bytes_max;
     bool sampled; /* also answers that were drawn at random */
+    bool shared;  /* with other gateways */
+    int64_t shared_bytes_max;
 };
 /* What is done to learn the tokens of a stream whose client does not ask for them. */
 enum usage_mode { USAGE_PASS, USAGE_ASK };

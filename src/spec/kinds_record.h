@@ -8,6 +8,10 @@ struct service_secondary {
     const char *route; /* NULL: nobody is asked */
     int64_t sample_micro, per_minute, concurrency, queue;
     int64_t body_bytes_max, bytes_max, keep_ms;
+    struct {
+        const char *url; /* NULL: verdicts are recorded and go nowhere */
+        int64_t timeout_ms, retries;
+    } post;
 };
 /* What is recorded of its requests: see docs/gateway-record.md. */
 struct service_record {

@@ -43,6 +43,11 @@ static bool is_label_key(const char *text)
     return made_of(text, LOWER UPPER DIGITS, LOWER UPPER DIGITS "-_./", LOWER UPPER DIGITS);
 }
 
+static bool is_resource(const char *text)
+{
+    return made_of(text, LOWER DIGITS, LOWER DIGITS "-./", LOWER DIGITS);
+}
+
 static bool is_variable(const char *text)
 {
     return made_of(text, LOWER UPPER "_", LOWER UPPER DIGITS "_", LOWER UPPER DIGITS "_");
@@ -145,6 +150,8 @@ const struct text_rule rule_label_key = {"a name of letters, digits, -, _, . and
     "^[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$", 63, is_label_key};
 const struct text_rule rule_label_value = {
     "one line of text", "^[^\\u0000-\\u001f\\u007f]*$", 253, is_line};
+const struct text_rule rule_resource = {"a name of lower-case letters, digits, -, . and /",
+    "^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$", 63, is_resource};
 const struct text_rule rule_variable = {
     "a variable name of letters, digits and _", "^[A-Za-z_][A-Za-z0-9_]*$", 128, is_variable};
 const struct text_rule rule_file_name = {"a file name of letters, digits, -, _ and .",

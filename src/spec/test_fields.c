@@ -349,9 +349,9 @@ static void every_table_is_sound(void **state)
 static void text_rules_agree_with_their_patterns(void **state)
 {
     (void)state;
-    static const struct text_rule *const rules[] = {&rule_name, &rule_label_key, &rule_variable,
-        &rule_file_name, &rule_user, &rule_digest, &rule_currency, &rule_reference, &rule_artifact,
-        &rule_url_path, &rule_route, &rule_gate_stage, &rule_owner, &rule_protocol};
+    static const struct text_rule *const rules[] = {&rule_name, &rule_resource, &rule_label_key,
+        &rule_variable, &rule_file_name, &rule_user, &rule_digest, &rule_currency, &rule_reference,
+        &rule_artifact, &rule_url_path, &rule_route, &rule_gate_stage, &rule_owner, &rule_protocol};
     static const char letters[] = "aZ09-_./@[]: +\x7f\xc3";
     static const char *const fixed[] = {"", "a", "a[3]", "a[]", "a[123456]", "EUR", "eur", "..",
         ".", "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",

@@ -1,4 +1,5 @@
 /* The machines of a run: read from files, or said in a word. */
+#include "trace/draw.h"
 #include "trace/trace.h"
 
 #include <errno.h>
@@ -86,6 +87,18 @@ int trace_cluster_parse(struct trace_cluster *cluster, const char *text, struct 
         .fractional = true};
     trace_cluster_add(cluster, &like, nodes, "node");
     return 0;
+}
+
+void trace_cluster_shuffle(
+    const struct trace_cluster *from, uint64_t seed, struct trace_cluster *ret)
+{
+    enum { STREAM = 0x6e6f6465 }; /* not the numbers that jobs are drawn from */
+    struct prng prng = {seed ^ STREAM};
+    size_t count = from->nodes.count;
+    SCOPED(mem_scope) size_t *order = mem_alloc(count + 1, sizeof *order);
+    draw_order(&prng, order, count);
+    for (size_t i = 0; i < count; i++)
+        vec_push(&ret->nodes, from->nodes.items[order[i]]);
 }
 
 int64_t trace_cluster_accelerator_milli(const struct trace_cluster *cluster)

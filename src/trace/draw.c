@@ -16,3 +16,15 @@ int64_t draw_exponential(struct prng *prng, int64_t mean)
         return 1 + (int64_t)(drawn >> 32);
     }
 }
+
+/* Fisher and Yates. */
+void draw_order(struct prng *prng, size_t *order, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        order[i] = i;
+    for (size_t i = count; i > 1; i--) {
+        size_t other = (size_t)prng_below(prng, i), kept = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = kept;
+    }
+}

@@ -1,7 +1,8 @@
 /* openb: nodes and pods of Alibaba's GPU-sharing cluster (cluster-trace-gpu-v2023), and the order
  * in which "Beware of Fragmentation" (Weng et al., ATC 2023) lets them arrive: the list shuffled,
- * then copies of pods drawn from it, while what all ask for stays within a share of the cluster. */
-#include "base/prng.h"
+ * then copies of pods drawn from it, while what all ask for stays within a share of the cluster.
+ * Nodes are shuffled as well: trace_cluster_shuffle. */
+#include "trace/draw.h"
 #include "trace/reader.h"
 #include "trace/readers.h"
 
@@ -44,7 +45,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct trace_node *)a)->name, ((const struct trace_node *)b)->name);
 }
 
-/* In order of their names, which is how the published runs break ties. */
+/* In order of their names, which does not depend on that of the file. */
 int openb_nodes(struct trace_cluster *cluster, const char *path, struct error *err)
 {
     struct lines *lines = lines_open(path, ',', false, node_columns, err);
@@ -120,25 +121,13 @@ static size_t arrivals_bound(const struct trace_list *all)
     return bound < ARRIVALS_MAX ? bound : ARRIVALS_MAX;
 }
 
-/* Fisher and Yates. */
-static void shuffle(size_t *order, size_t count, struct prng *prng)
-{
-    for (size_t i = count; i > 1; i--) {
-        size_t other = (size_t)prng_below(prng, i), kept = order[i - 1];
-        order[i - 1] = order[other];
-        order[other] = kept;
-    }
-}
-
 static struct trace_list *arrange(const struct trace_list *all, uint64_t seed, int64_t target_milli)
 {
     size_t count = trace_list_count(all);
     struct prng prng = {seed};
     struct trace_list *list = trace_list_create();
     SCOPED(mem_scope) size_t *order = mem_alloc(count + 1, sizeof *order);
-    for (size_t i = 0; i < count; i++)
-        order[i] = i;
-    shuffle(order, count, &prng);
+    draw_order(&prng, order, count);
     int64_t asked_milli = 0;
     size_t bound = arrivals_bound(all);
     for (size_t i = 0; i < bound; i++) {

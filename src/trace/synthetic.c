@@ -7,13 +7,19 @@
 #include "trace/readers.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define GIB ((int64_t)1 << 30)
 
-enum { SHAPES = 10, WEIGHTS = 100, LOAD_PER_MILLE = 900, DURATIONS = 4, TEAMS = 20 };
+enum {
+    SHAPES = 10,
+    WEIGHTS = 100,
+    LOAD_PER_MILLE = 900,
+    DURATIONS = 4,
+    TEAMS = 20,
+    NAME_SIZE = 32
+};
 
 static const struct {
     int32_t weight; /* of WEIGHTS */
@@ -51,8 +57,8 @@ struct synthetic {
     uint64_t number;
     int64_t now_micro; /* in millionths of a millisecond, above now_ms */
     int64_t now_ms;
-    char name[32];
-    char team[32];
+    char name[NAME_SIZE];
+    char team[NAME_SIZE];
 };
 
 /* Mean of accelerator-milliseconds of a job, in thousandths of a device. */
@@ -75,6 +81,19 @@ static size_t pick(struct prng *prng, const int32_t *weights, size_t stride)
     return at;
 }
 
+/* The prefix and the number: printf would be a fiftieth of a run. */
+static void name_put(char out[static NAME_SIZE], const char *prefix, uint64_t number)
+{
+    char digits[24], *at = digits + sizeof digits;
+    *--at = '\0';
+    do
+        *--at = (char)('0' + number % 10);
+    while (number /= 10);
+    size_t length = strlen(prefix);
+    memcpy(out, prefix, length);
+    memcpy(out + length, at, (size_t)(digits + sizeof digits - at));
+}
+
 static int synthetic_next(struct trace_source *source, struct trace_job *ret_job, struct error *err)
 {
     (void)err;
@@ -88,8 +107,8 @@ static int synthetic_next(struct trace_source *source, struct trace_job *ret_job
     size_t range = pick(&from->prng, &durations[0].weight, sizeof durations[0]);
     uint64_t spread = (uint64_t)(durations[range].high_ms - durations[range].low_ms);
     int64_t duration_ms = durations[range].low_ms + (int64_t)prng_below(&from->prng, spread);
-    snprintf(from->team, sizeof from->team, "team-%" PRIu64, prng_below(&from->prng, TEAMS));
-    snprintf(from->name, sizeof from->name, "job-%" PRIu64, from->number);
+    name_put(from->team, "team-", prng_below(&from->prng, TEAMS));
+    name_put(from->name, "job-", from->number);
     *ret_job = (struct trace_job){.number = from->number++,
         .name = from->name,
         .team = from->team,

@@ -259,6 +259,36 @@ static void machines_are_read_or_said(void **state)
     trace_cluster_finish(&cluster);
 }
 
+/* The same machines, each once; the seed decides their order and nothing else does. */
+static void machines_are_shuffled_by_the_seed(void **state)
+{
+    (void)state;
+    enum { NODES = 50, SEEDS = 20 };
+    struct error err = {0};
+    struct trace_cluster cluster;
+    trace_cluster_init(&cluster);
+    assert_int_equal(trace_cluster_parse(&cluster, "50x4", &err), 0);
+    int first_stays = 0;
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        struct trace_cluster shuffled = {0}, again = {0};
+        uint64_t seen = 0;
+        trace_cluster_shuffle(&cluster, seed, &shuffled);
+        trace_cluster_shuffle(&cluster, seed, &again);
+        assert_int_equal(shuffled.nodes.count, NODES);
+        for (size_t i = 0; i < NODES; i++) {
+            const char *name = shuffled.nodes.items[i].name;
+            assert_string_equal(name, again.nodes.items[i].name);
+            seen |= (uint64_t)1 << atoi(name + strlen("node-"));
+        }
+        assert_int_equal(seen, ((uint64_t)1 << NODES) - 1);
+        first_stays += shuffled.nodes.items[0].name == cluster.nodes.items[0].name;
+        trace_cluster_finish(&shuffled);
+        trace_cluster_finish(&again);
+    }
+    assert_in_range(first_stays, 0, SEEDS / 4);
+    trace_cluster_finish(&cluster);
+}
+
 static void events_have_an_order(void **state)
 {
     (void)state;
@@ -346,6 +376,7 @@ int main(void)
         cmocka_unit_test(gzip_is_read_and_damage_is_seen),
         cmocka_unit_test(long_lines_and_nul_bytes_are_refused),
         cmocka_unit_test(machines_are_read_or_said),
+        cmocka_unit_test(machines_are_shuffled_by_the_seed),
         cmocka_unit_test(events_have_an_order),
         cmocka_unit_test(a_trace_may_come_again),
         cmocka_unit_test(drawn_jobs_are_the_same_everywhere),

@@ -58,6 +58,10 @@ void trace_cluster_add(struct trace_cluster *cluster, const struct trace_node *l
  * many that they never bind. ERR_INVALID. */
 MUST_CHECK int trace_cluster_parse(
     struct trace_cluster *cluster, const char *text, struct error *err);
+/* The same machines in an order drawn from the seed, in a zeroed cluster. Texts stay those of
+ * `from`. */
+void trace_cluster_shuffle(
+    const struct trace_cluster *from, uint64_t seed, struct trace_cluster *ret);
 /* Thousandths of devices of all nodes. */
 int64_t trace_cluster_accelerator_milli(const struct trace_cluster *cluster);
 

@@ -65,7 +65,7 @@ void http2_put_head(struct http_conn *conn, int status, const struct http_field 
     if (!stream->session)
         return;
     if (!conn->arena)
-        conn->arena = arena_create();
+        conn->arena = spares_arena(&conn->server->spares);
     nghttp2_nv *all = arena_alloc(conn->arena, field_count + common + FIELDS_OWN, sizeof *all);
     snprintf(status_text, sizeof status_text, "%d", status);
     all[count++] = pair_of(":status", status_text);

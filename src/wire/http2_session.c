@@ -264,8 +264,7 @@ void http2_begin(struct http_conn *conn)
     nghttp2_session_callbacks_del(callbacks);
     conn->session = session;
     conn->state = CONN_HTTP2;
-    arena_destroy(conn->arena); /* its streams have their own */
-    conn->arena = NULL;
+    spares_give_arena(&conn->server->spares, &conn->arena); /* its streams have their own */
     conn->parsing = false;
     say_settings(session);
     if (conn->server->draining)

@@ -78,6 +78,7 @@ void http_agent_destroy(struct http_agent *agent)
     assert(TAILQ_EMPTY(&agent->attention) && agent->stats.connections == 0);
     event_del(&agent->wake);
     http_buffer_finish(&agent->head);
+    spares_finish(&agent->spares);
     free(agent->scratch);
     free(agent);
 }

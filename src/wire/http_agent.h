@@ -2,8 +2,9 @@
  * For the gateway, which passes requests on to replicas, and for the server, which probes them.
  *
  * - Everything happens on the thread that runs the event base. Nothing blocks.
- * - As in wire/http.h no callback is called from inside a call into this interface. Requests are
- *   sent from inside the calls where the connection takes them: what is large is not copied then.
+ * - As in wire/http.h no callback is called from inside a call into this interface. What is large
+ *   of a request is sent from inside the call, where the connection takes it, and not copied then;
+ *   what is small goes at the end of the loop's turn, in a row with that of other exchanges.
  * - One agent, its endpoints and exchanges belong to one thread; agents share nothing.
  * - What the peer sends is hostile: it is parsed by wire/http_parse.h, and an answer that is not
  *   strictly HTTP/1.1 fails the exchange and closes the connection.

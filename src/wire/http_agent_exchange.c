@@ -113,6 +113,27 @@ static struct http_link *link_get(struct http_endpoint *endpoint)
     return link;
 }
 
+/* A large body is sent at once, from where it is. What is small waits for the end of the loop's
+ * turn, with what other links have by then: the requests reach the peer in a row, and it is woken
+ * once. So does the head of a streamed request, whose first piece most likely follows at once. */
+static void request_send(
+    struct http_link *link, const struct http_exchange_request *request, struct http_buffer *head)
+{
+    size_t body = request->streamed ? 0 : (size_t)request->length;
+    const struct iovec parts[] = {
+        {head->bytes + head->start, http_buffer_length(head)},
+        {(void *)request->body, body},
+    };
+    if (body >= DIRECT_BYTES) {
+        link_send(link, parts, ARRAY_LEN(parts));
+        return;
+    }
+    spares_buffer(&link_agent(link)->spares, &link->output);
+    http_buffer_append(&link->output, parts[0].iov_base, parts[0].iov_len);
+    http_buffer_append(&link->output, request->body, body);
+    link_attend(link);
+}
+
 struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     const struct http_exchange_request *request, const struct http_exchange_callbacks *callbacks,
     void *ctx)
@@ -134,19 +155,8 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     }
     if (link->state == LINK_CONNECTING)
         link_dial(link);
-    const struct iovec parts[] = {
-        {head->bytes + head->start, http_buffer_length(head)},
-        {(void *)(request->body ? request->body : ""),
-            request->streamed ? 0 : (size_t)request->length},
-    };
     link->deadline_ms = 0;
-    if (!request->streamed) {
-        link_send(link, parts, 2);
-    } else {
-        /* The first piece most likely follows at once, and goes out together with it. */
-        http_buffer_append(&link->output, parts[0].iov_base, parts[0].iov_len);
-        link_attend(link);
-    }
+    request_send(link, request, head);
     link_settle(link);
     return exchange;
 }

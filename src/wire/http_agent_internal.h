@@ -18,6 +18,7 @@
 #include "wire/http_body.h"
 #include "wire/http_buffer.h"
 #include "wire/http_parse.h"
+#include "wire/http_spares.h"
 #include "wire/tls.h"
 
 #include <event2/event.h>
@@ -31,8 +32,9 @@ enum {
     FIELDS_MAX = 128,        /* of an answer */
     INFORMATIONAL_MAX = 16,  /* 1xx answers before the final one */
     STATUS_LINE_BYTES = 4096,
-    DIRECT_BYTES = 4096, /* smaller pieces of a body are gathered, and sent when the loop turns */
-    DIAL_AGAIN_MS = 10,  /* when the queue of a Unix socket is full */
+    DIRECT_BYTES =
+        4096, /* smaller pieces of a body are gathered: with the head, or until the loop turns */
+    DIAL_AGAIN_MS = 10, /* when the queue of a Unix socket is full */
 };
 
 enum link_state {
@@ -126,6 +128,7 @@ struct http_agent {
     int64_t now_ns;            /* when that began */
     int64_t now_ms;            /* when that, or the last begin, was */
     struct http_buffer head;   /* of the request that is being begun */
+    struct http_spares spares; /* buffers of links that are idle */
     char *scratch;             /* READ_BYTES: where reads land */
     struct http_field_slice slices[FIELDS_MAX];
     struct http_field fields[FIELDS_MAX];

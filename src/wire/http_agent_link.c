@@ -22,7 +22,7 @@ enum { READS_MAX = 4 }; /* of a link, before the others have their turn */
 
 int64_t link_now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 static bool link_sends(const struct http_link *link)
@@ -105,7 +105,7 @@ static void link_free(struct http_link *link)
     }
     LIST_REMOVE(link, all);
     http_buffer_finish(&link->input);
-    http_buffer_finish(&link->output);
+    spares_give_buffer(&endpoint->agent->spares, &link->output);
     free(link->slices);
     free(link->problem);
     free(link);
@@ -123,6 +123,7 @@ void link_park(struct http_link *link)
 {
     struct http_endpoint *endpoint = link->endpoint;
     assert(!link->exchange.open && !link_sends(link) && link->fd >= 0);
+    spares_give_buffer(&endpoint->agent->spares, &link->output);
     link->state = LINK_IDLE;
     link->kept = true;
     link->readable = false; /* should there be more, the event tells */
@@ -233,8 +234,9 @@ static bool would_block(void)
 static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-    ssize_t n =
-        link->tls ? link_tls_send(link, parts, count) : http_socket_sendmsg(link->fd, &message);
+    ssize_t n = link->tls    ? link_tls_send(link, parts, count)
+                : count == 1 ? http_socket_send(link->fd, parts->iov_base, parts->iov_len)
+                             : http_socket_sendmsg(link->fd, &message);
     link->progress |= n > 0;
     if (n >= 0)
         return (size_t)n;
@@ -271,7 +273,7 @@ void link_send(struct http_link *link, const struct iovec *parts, int count)
     all[0] = (struct iovec){(void *)http_buffer_bytes(&link->output), waiting};
     memcpy(all + 1, parts, (size_t)count * sizeof *parts);
     if (link->state == LINK_BUSY && !link->write_blocked)
-        sent = send_parts(link, all, count + 1);
+        sent = waiting > 0 ? send_parts(link, all, count + 1) : send_parts(link, all + 1, count);
     if (link->write_broken)
         return;
     http_buffer_consume(&link->output, sent < waiting ? sent : waiting);
@@ -419,13 +421,15 @@ static void service_begin(struct http_link *link)
     struct http_agent *agent = link_agent(link);
     assert(!agent->serving);
     agent->serving = link;
-    agent->now_ns = clock_monotonic_ns();
+    clock_hold();
+    agent->now_ns = clock_held_ns();
     agent->now_ms = agent->now_ns / 1000000;
 }
 
 static void service_end(struct http_link *link)
 {
     link_agent(link)->serving = NULL;
+    clock_release();
     if (link->state == LINK_DEAD) {
         link_free(link);
         return;

@@ -14,7 +14,7 @@ const char *answer_date(struct http_server *server)
 {
     static const char days[] = "SunMonTueWedThuFriSat";
     static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-    int64_t now_s = clock_wall_ms() / 1000;
+    int64_t now_s = clock_wall_about_ms() / 1000;
     if (now_s == server->date_s)
         return server->date;
     time_t moment = (time_t)now_s;

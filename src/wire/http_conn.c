@@ -13,6 +13,8 @@
  * The steps themselves are in http_steps.c. */
 #include "wire/http_internal.h"
 
+#include "base/clock.h"
+
 enum { ROUNDS_MAX = 8, STEPS_MAX = 32 };
 
 static const struct http_fault fault_head_timeout = {408, "the request's head took too long"};
@@ -47,6 +49,15 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     conn_attend(conn);
 }
 
+/* It does without memory for bytes and requests until the next ones come. */
+static void conn_strip(struct http_conn *conn)
+{
+    struct http_spares *spares = &conn->server->spares;
+    spares_give_buffer(spares, &conn->input);
+    spares_give_buffer(spares, &conn->output);
+    spares_give_arena(spares, &conn->arena);
+}
+
 static void conn_free(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
@@ -56,9 +67,7 @@ static void conn_free(struct http_conn *conn)
         server->attention_count--;
     }
     request_finish(&conn->request);
-    http_buffer_finish(&conn->input);
-    http_buffer_finish(&conn->output);
-    arena_destroy(conn->arena);
+    conn_strip(conn);
     LIST_REMOVE(conn, link);
     http2_free(conn);
     if (conn->carried)
@@ -236,6 +245,7 @@ static void conn_fill(struct http_conn *conn)
             conn->lingered_bytes += (uint64_t)n;
             conn->input_ended |= conn->lingered_bytes > LINGER_BYTES_MAX;
         } else {
+            spares_buffer(&server->spares, &conn->input);
             http_buffer_append(&conn->input, server->scratch, (size_t)n);
             held += (size_t)n;
         }
@@ -402,9 +412,12 @@ static void conn_settle(struct http_conn *conn)
     timer_update(conn);
     if (!conn->carried)
         interest_update(conn);
+    if (conn->wait == WAIT_IDLE && http_buffer_length(&conn->input) == 0 &&
+        http_buffer_length(&conn->output) == 0)
+        conn_strip(conn);
 }
 
-void conn_service(struct http_conn *conn)
+static void service(struct http_conn *conn)
 {
     assert(!conn->in_service);
     conn->in_service = true;
@@ -430,4 +443,11 @@ void conn_service(struct http_conn *conn)
         conn_settle(conn);
     if (progress)
         conn_attend(conn);
+}
+
+void conn_service(struct http_conn *conn)
+{
+    clock_hold();
+    service(conn);
+    clock_release();
 }

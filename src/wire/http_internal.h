@@ -8,6 +8,7 @@
  *   http_request.c  what was asked, and asking for the body
  *   http_answer.c   answers
  *   http_stream.c   upgraded connections
+ *   http_spares.c   memory that connections between requests do without
  *   http2_session.c, http2_stream.c, http2_answer.c
  *                   HTTP/2: a connection that carries streams, each of which is a connection
  *                   without a socket (see http2.h)
@@ -25,6 +26,7 @@
 #include "wire/http_parse.h"
 #include "wire/http_peers.h"
 #include "wire/http_socket.h"
+#include "wire/http_spares.h"
 #include "wire/http_unpack.h"
 
 #include <event2/event.h>
@@ -135,7 +137,7 @@ struct http_conn {
     int64_t write_deadline_ms; /* 0: none */
     uint64_t lingered_bytes;
 
-    struct arena *arena; /* NULL before the first byte: most of a silent connection's memory */
+    struct arena *arena; /* NULL between requests, as are the buffers: see http_spares.c */
     struct http_head_parser parser;
     bool parsing; /* the parser holds the beginning of a head */
     struct http_body body;
@@ -183,7 +185,8 @@ struct http_server {
     struct strbuf start; /* the first lines of answers with a status, in a second */
     int start_status;
     int64_t start_s;
-    char *scratch;                   /* where reads land first */
+    char *scratch; /* where reads land first */
+    struct http_spares spares;
     struct http_field_slice *slices; /* of the head that is being parsed; head_limits.field_count */
     bool draining;
     bool retiring; /* draining, and idle connections are left to ask once more */

@@ -288,13 +288,33 @@ static size_t absolute_prefix(const char *target, size_t length, size_t *ret_sch
     return 0;
 }
 
+/* The bytes of a target, as CLASS_TARGET has them. */
+static words16 odd16(const char *text)
+{
+    lanes16 bytes;
+    memcpy(&bytes, text, sizeof bytes);
+    return (words16)((bytes <= ' ') | ((bytes >= '{') & (bytes != '~')) | (bytes == '"') |
+                     (bytes == '#') | (bytes == '<') | (bytes == '>') | (bytes == '\\') |
+                     (bytes == '^') | (bytes == '`'));
+}
+
+static bool target_valid(const char *text, size_t length)
+{
+    if (length < 16)
+        return length > 0 && span(text, length, CLASS_TARGET) == length;
+    words16 bad = odd16(text + length - 16);
+    for (size_t i = 0; i + 16 < length; i += 16)
+        bad |= odd16(text + i);
+    return (bad[0] | bad[1]) == 0;
+}
+
 static enum http_parse_result target_parse(
     struct http_head_parser *parser, const struct line *line, const char *target, size_t length)
 {
     struct http_head *head = &parser->head;
     size_t scheme;
     head->target = slice_of(line, target, length);
-    if (length == 0 || span(target, length, CLASS_TARGET) != length)
+    if (!target_valid(target, length))
         return fail(parser, FAULT_TARGET);
     size_t method_length = head->method.length;
     if (method_length == 7 && memcmp(line->text, "CONNECT", 7) == 0)

@@ -10,7 +10,7 @@
 
 int64_t http_now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 static void default_size(size_t *value, size_t otherwise)
@@ -138,6 +138,7 @@ void http_server_destroy(struct http_server *server)
     strbuf_finish(&server->common_fields);
     strbuf_finish(&server->start);
     free(server->slices);
+    spares_finish(&server->spares);
     free(server->scratch);
     free(server);
 }

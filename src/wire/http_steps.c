@@ -35,7 +35,8 @@ static void head_begin(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
     if (!conn->arena)
-        conn->arena = arena_create();
+        conn->arena = spares_arena(&server->spares);
+    spares_buffer(&server->spares, &conn->output);
     http_head_parser_init(&conn->parser, HTTP_REQUEST, &server->head_limits, server->slices);
     conn->parsing = true;
 }

@@ -323,6 +323,51 @@ static void cancelling_is_safe_between_callbacks(void **state)
     }
 }
 
+/* Nothing of a small request goes before the loop turns: given up until then, the peer sees none of
+ * it, and the one that was begun beside it is whole. */
+static void what_is_given_up_in_its_turn_is_never_sent(void **state)
+{
+    const struct http_exchange_request request = {
+        .method = "POST", .target = "/", .body = "small", .length = 5};
+    struct talk first = {0}, second = {0};
+    struct strbuf got = {0};
+    char byte;
+    (void)state;
+    struct peer *peer = peer_create(NULL);
+    /* The connections are made before, since taking them turns the loop. */
+    talk_begin(peer, &first, NULL);
+    talk_begin(peer, &second, NULL);
+    int a = peer_accept(peer), b = peer_accept(peer);
+    assert_true(peer_hear(peer, b, &got, "\r\n\r\n"));
+    peer_say(peer, b, EMPTY);
+    talk_finish(&second);
+    strbuf_clear(&got);
+    assert_true(peer_hear(peer, a, &got, "\r\n\r\n"));
+    peer_say(peer, a, EMPTY);
+    talk_finish(&first);
+    strbuf_clear(&got);
+    talk_clear(&first);
+    talk_clear(&second);
+    /* The one that was used last is taken first. */
+    talk_begin(peer, &first, &request);
+    talk_begin(peer, &second, &request);
+    assert_int_equal(recv(a, &byte, 1, 0), -1);
+    assert_int_equal(recv(b, &byte, 1, 0), -1);
+    http_exchange_cancel(first.exchange);
+    first.exchange = NULL;
+    turn(peer);
+    assert_int_equal(recv(a, &byte, 1, 0), 0);
+    assert_true(peer_hear(peer, b, &got, "\r\n\r\nsmall"));
+    peer_say(peer, b, EMPTY);
+    talk_finish(&second);
+    assert_int_equal(second.ends, 1);
+    strbuf_finish(&got);
+    talk_clear(&first);
+    talk_clear(&second);
+    close(a), close(b);
+    peer_destroy(peer);
+}
+
 static void destroying_an_agent_says_nothing(void **state)
 {
     (void)state;
@@ -354,6 +399,7 @@ int main(void)
         cmocka_unit_test(time_does_not_run_while_paused),
         cmocka_unit_test(cancelling_is_safe_in_every_callback),
         cmocka_unit_test(cancelling_is_safe_between_callbacks),
+        cmocka_unit_test(what_is_given_up_in_its_turn_is_never_sent),
         cmocka_unit_test(destroying_an_agent_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -457,6 +457,31 @@ static void responses_are_held_to_the_same_rules(void **state)
     }
 }
 
+/* Sixteen bytes of a target are judged at once: each byte, at each place of targets around that
+ * length, is judged as one at a time would be. */
+static void each_byte_of_a_target_is_judged_wherever_it_is(void **state)
+{
+    static const char others[] = "!$%&'()*+,-./:;=?@[]_~";
+    char message[96];
+    (void)state;
+    for (int length = 2; length <= 50; length++) {
+        for (int place = 1; place < length; place++) {
+            for (int byte = 1; byte < 256; byte++) {
+                bool letter = (byte | 32) >= 'a' && (byte | 32) <= 'z';
+                bool fine = letter || (byte >= '0' && byte <= '9') || strchr(others, byte);
+                if (byte == ' ' || byte == '\n')
+                    continue; /* ends the target, or the line */
+                int count = snprintf(message, sizeof message, "GET /%.*s HTTP/1.1\r\n" HOST "\r\n",
+                    length - 1, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+                message[4 + place] = (char)byte;
+                struct outcome whole = read_whole(HTTP_REQUEST, message, (size_t)count);
+                assert_int_equal(whole.status, fine ? 0 : 400);
+                outcome_finish(&whole);
+            }
+        }
+    }
+}
+
 static void answers_without_content_have_no_body(void **state)
 {
     (void)state;
@@ -496,6 +521,7 @@ int main(void)
         cmocka_unit_test(a_head_is_taken_apart),
         cmocka_unit_test(keep_alive_follows_version_and_connection),
         cmocka_unit_test(responses_are_held_to_the_same_rules),
+        cmocka_unit_test(each_byte_of_a_target_is_judged_wherever_it_is),
         cmocka_unit_test(answers_without_content_have_no_body),
         cmocka_unit_test(what_follows_a_body_is_left_for_the_next_message),
     };

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -153,7 +154,7 @@ static bool segments_fine(const char *path)
 static void short_paths_are_judged_by_their_segments(void **state)
 {
     static const char bytes[] = "/.a+\\";
-    char path[8], out[8];
+    char path[8], out[64];
     size_t length;
     (void)state;
     for (unsigned number = 0; number < 5 * 5 * 5 * 5 * 5 * 5 * 5; number++) {
@@ -168,6 +169,30 @@ static void short_paths_are_judged_by_their_segments(void **state)
     }
 }
 
+/* Longer ones are judged sixteen bytes at a time, which has to say the same wherever they are odd.
+ */
+static void odd_parts_are_found_wherever_they_are(void **state)
+{
+    static const char *const parts[] = {"/", "//", "/.", "/./", "/../", "/..", "/.a", "/a.", "+",
+        "\\", "%41", "%2f", "%", "a~_-z", "/0", "{", "@", "`", "[", ":", "\x7f", "\x1f",
+        "\xc3\xa4"};
+    char path[64], plain[64], out[64], plainly[64];
+    size_t length, plain_length;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        for (int before = 1; before < 40; before++) {
+            snprintf(path, sizeof path, "/%.*s%sb", before,
+                "aZ09aZ09aZ09aZ09aZ09aZ09aZ09aZ09aZ09aZ09", parts[i]);
+            snprintf(plain, sizeof plain, "/a%sb", parts[i]);
+            int given = url_decode_path(path, strlen(path), out, &length, NULL);
+            assert_int_equal(
+                given, url_decode_path(plain, strlen(plain), plainly, &plain_length, NULL));
+            if (given == 0)
+                assert_string_equal(out + before + 1, plainly + 2);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +202,7 @@ int main(void)
         cmocka_unit_test(only_the_machine_itself_is_local),
         cmocka_unit_test(safe_paths_are_decoded),
         cmocka_unit_test(paths_that_mislead_are_refused),
+        cmocka_unit_test(odd_parts_are_found_wherever_they_are),
         cmocka_unit_test(every_text_survives_encoding_and_decoding),
         cmocka_unit_test(query_parameters_are_joined),
         cmocka_unit_test(short_paths_are_judged_by_their_segments),

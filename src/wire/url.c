@@ -317,11 +317,34 @@ static bool has_control(const char *text, size_t length)
     return false;
 }
 
+typedef unsigned char lanes16 __attribute__((vector_size(16)));
+typedef uint64_t words16 __attribute__((vector_size(16)));
+
+/* What is not plain of sixteen bytes and the one before them: a byte that does not stand for
+ * itself, or one that may not follow a slash. */
+static words16 odd16(const char *text)
+{
+    lanes16 bytes, before;
+    memcpy(&bytes, text, sizeof bytes);
+    memcpy(&before, text - 1, sizeof before);
+    lanes16 lower = bytes | 0x20;
+    lanes16 plain = ((lower >= 'a') & (lower <= 'z')) | ((bytes >= '-') & (bytes <= '9')) |
+                    (bytes == '_') | (bytes == '~');
+    lanes16 dots = (bytes == '.') | (bytes == '/');
+    return (words16)(~plain | ((before == '/') & dots));
+}
+
 /* Whether a path is what it says: it has none of what has to be undone or refused. Nearly all are
  * so, and are not looked at five more times. Sufficient, not necessary: "/.x" is not taken here. */
 static bool is_plain_path(const char *text, size_t length)
 {
     unsigned plain = CLASS_PATH, odd = 0, before = 0;
+    if (length > 16) {
+        words16 bad = odd16(text + length - 16);
+        for (size_t i = 1; i + 16 < length; i += 16)
+            bad |= odd16(text + i);
+        return (bad[0] | bad[1]) == 0;
+    }
     for (size_t i = 0; i < length; i++) {
         unsigned class = classes[(unsigned char)text[i]];
         plain &= class;

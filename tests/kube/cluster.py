@@ -66,6 +66,7 @@ class Cluster:
         os.makedirs(self.path("pki"))
         self.processes = {}
         self.commands = {}
+        self.apiserver_more = []  # options
         self.etcd_port, self.etcd_peer_port, self.port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._make_certificates()
@@ -170,7 +171,8 @@ class Cluster:
             f"--service-account-key-file={self.pki('service-accounts.pub')}",
             f"--service-account-signing-key-file={self.pki('service-accounts.key')}",
             "--service-cluster-ip-range=10.96.0.0/24", "--enable-admission-plugins=NodeRestriction",
-            "--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2"])
+            "--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2",
+            *self.apiserver_more])
 
     def start(self):
         self._start_etcd()

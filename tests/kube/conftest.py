@@ -6,8 +6,10 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import node  # noqa: E402
+import world  # noqa: E402
 from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
 
 if "MUSTER_KUBE" not in os.environ:
@@ -74,3 +76,11 @@ def volume(site, tmp_path_factory):
             "resources": {"requests": {"storage": "10Gi"}}}})
     wait_until(lambda: site.call("GET", f"{path}/kept")["status"]["phase"] == "Bound", "the claim", 60)
     return folder
+
+
+@pytest.fixture
+def server(site, real_node, volume, account, tmp_path):
+    """A server whose pool is the cluster, with the node as muster found it."""
+    muster = world.start_server(tmp_path / "data", account, volume)
+    yield muster
+    world.stop_server(muster)

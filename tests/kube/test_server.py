@@ -2,19 +2,14 @@
 preemption to a checkpoint, a server that is killed, and a cluster in which nothing is left behind."""
 import json
 import os
-import sys
 
 import pytest
 
-from cluster import ROOT, wait_until
-from node import IMAGE
+import manifests
+from cluster import ApiError, wait_until
+from world import PODS, job, nothing_left
 
-sys.path.insert(0, os.path.join(ROOT, "tests"))
-
-import manifests  # noqa: E402
-from muster import Muster  # noqa: E402
-
-LEFT = ("pods", "services", "secrets")
+QUOTAS = "/api/v1/namespaces/muster/resourcequotas"
 TRAINS = """
 step=$(cat $MUSTER_CHECKPOINT_DIR/step 2>/dev/null || echo 0); echo begins at $step
 trap 'echo $step > $MUSTER_CHECKPOINT_DIR/new; mv $MUSTER_CHECKPOINT_DIR/new \
@@ -22,35 +17,6 @@ $MUSTER_CHECKPOINT_DIR/step; exit 0' TERM
 [ $step -gt 0 ] && exit 0
 step=7; echo ready; while :; do sleep 0.1; done
 """
-
-
-@pytest.fixture
-def server(site, real_node, volume, account, tmp_path):
-    """A server whose pool is the cluster, with the node as muster found it."""
-    muster = Muster(tmp_path / "data")
-    try:
-        muster.start()
-        muster.apply(manifests.team(), manifests.manifest("Pool", "cluster", {
-            "engine": "kubernetes", "kubernetes": {
-                "kubeconfig": account, "namespace": "muster", "place": "muster", "image": IMAGE,
-                "claim": "kept", "folder": str(volume), "timeout": "3s"}}))
-        muster.wait_for(lambda: [node for node in muster.call("GET", "/v1/nodes")["items"]
-                                 if node["name"] == "real"], "the cluster's node")
-        yield muster
-    finally:
-        muster.teardown()
-        print(muster.log())
-
-
-def job(name, command, **spec):
-    # The kubelet of the tests measures no disks.
-    resources = {"cpu": 0.1, "disk": "0", **spec.pop("resources", {})}
-    return manifests.job(name, command, placement={"pool": "cluster"}, resources=resources, **spec)
-
-
-def nothing_left(site):
-    wait_until(lambda: not any(site.items(f"/api/v1/namespaces/muster/{kind}") for kind in LEFT),
-               "the cluster to have nothing left", 90)
 
 
 def test_a_gang_runs_in_the_cluster_and_leaves_nothing_there(server, site):
@@ -63,7 +29,6 @@ def test_a_gang_runs_in_the_cluster_and_leaves_nothing_there(server, site):
     nothing_left(site)
 
 
-@pytest.mark.xfail(strict=False, reason="muster run ended before it had shown the log of so short a pod")
 def test_a_command_of_the_command_line_runs_in_a_pod_with_its_work_directory(server, site, tmp_path):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "train.sh").write_text("echo trained as $(id -u) on $(hostname); touch mine\n")
@@ -76,12 +41,12 @@ def test_a_command_of_the_command_line_runs_in_a_pod_with_its_work_directory(ser
 def test_a_server_that_is_killed_finds_its_pods_and_ends_them(server, site):
     reference = server.submit(job("trains", TRAINS))
     server.wait_log(reference, "ready")
-    pods = [pod["metadata"]["uid"] for pod in site.items("/api/v1/namespaces/muster/pods")]
+    pods = [pod["metadata"]["uid"] for pod in site.items(PODS)]
     server.kill9()
     server.start()
     server.wait_log(reference, "ready")
     assert server.job(reference)["status"]["state"] == "running"
-    assert [pod["metadata"]["uid"] for pod in site.items("/api/v1/namespaces/muster/pods")] == pods
+    assert [pod["metadata"]["uid"] for pod in site.items(PODS)] == pods
     server.cli("cancel", reference)
     assert server.wait_ended(reference)["status"]["state"] == "cancelled"
     nothing_left(site)
@@ -90,8 +55,8 @@ def test_a_server_that_is_killed_finds_its_pods_and_ends_them(server, site):
 def test_a_pod_that_the_cluster_evicts_goes_on_from_its_checkpoint(server, site):
     reference = server.submit(job("moved", TRAINS))
     server.wait_log(reference, "ready")
-    name = site.items("/api/v1/namespaces/muster/pods")[0]["metadata"]["name"]
-    site.call("POST", f"/api/v1/namespaces/muster/pods/{name}/eviction", {
+    name = site.items(PODS)[0]["metadata"]["name"]
+    site.call("POST", f"{PODS}/{name}/eviction", {
         "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "muster"}})
     status = server.wait_ended(reference)["status"]
     assert status["state"] == "succeeded" and status["attempts"] == 2, status
@@ -106,4 +71,109 @@ def test_an_image_that_cannot_be_had_is_said(server, site):
     reference = server.submit(job("imageless", "true"))
     status = server.wait_ended(reference)["status"]
     assert status["state"] == "failed" and "registry.invalid" in json.dumps(status), status
+    nothing_left(site)
+
+
+# ---- while the server is away ----
+
+def test_what_ended_while_the_server_was_away_is_told_and_taken_away(server, site):
+    reference = server.submit(job("ends", "echo early; while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do sleep 0.1; "
+                                          "done; echo late"))
+    server.wait_log(reference, "early")
+    name = site.items(PODS)[0]["metadata"]["name"]
+    server.kill9()
+    folder = server.volume / "jobs"
+    for one in folder.iterdir():
+        if (one / "checkpoint").exists():
+            (one / "checkpoint" / "go").touch()
+    wait_until(lambda: site.call("GET", f"{PODS}/{name}")["status"]["phase"] == "Succeeded", "the pod to end", 60)
+    server.start()
+    status = server.wait_ended(reference)["status"]
+    assert status["state"] == "succeeded" and status["attempts"] == 1, status
+    assert server.cli("logs", reference).stdout.split() == ["early", "late"]
+    nothing_left(site)
+
+
+def test_a_pod_that_somebody_deletes_while_the_server_is_away_ends_its_job(server, site):
+    reference = server.submit(job("deleted", "echo ready; sleep 600", retries={"limit": 0}))
+    server.wait_log(reference, "ready")
+    name = site.items(PODS)[0]["metadata"]["name"]
+    server.kill9()
+    site.call("DELETE", f"{PODS}/{name}?gracePeriodSeconds=1")
+    wait_until(lambda: not site.find(f"{PODS}/{name}"), "the pod to be gone", 60)
+    server.start()
+    status = server.wait_ended(reference)["status"]
+    assert status["state"] == "failed" and "deleted in the cluster" in json.dumps(status), status
+    nothing_left(site)
+
+
+@pytest.mark.parametrize("how", ["killed", "data"])
+def test_a_job_that_is_cancelled_as_the_server_goes_leaves_nothing(server, site, how):
+    """`data`: nobody remembers it; its pod and service are found by the owner that they bear."""
+    reference = server.submit(job("cancelled", "echo ready; sleep 600"))
+    server.wait_log(reference, "ready")
+    if how == "killed":
+        server.cli("cancel", reference)
+    server.kill9()
+    if how == "data":
+        for entry in os.scandir(os.path.join(server.data, "sites", "cluster", "run")):
+            os.unlink(entry.path)
+    server.start()
+    server.wait_ended(reference)
+    nothing_left(site)
+
+
+# ---- quotas of the namespace ----
+
+@pytest.fixture
+def quota(site):
+    """Puts a quota of so many pods into the namespace; gone after the test."""
+    def put(pods):
+        body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
+                "spec": {"hard": {"pods": str(pods)}}}
+        try:
+            site.call("POST", QUOTAS, body)
+        except ApiError as error:
+            assert error.status == 409
+            site.call("PATCH", f"{QUOTAS}/few", body, content_type="application/merge-patch+json")
+        wait_until(lambda: site.call("GET", f"{QUOTAS}/few")["status"].get("hard", {}).get("pods") == str(pods),
+                   "the quota to count", 30)
+    yield put
+    site.request("DELETE", f"{QUOTAS}/few")
+
+
+def says_quota(server, reference):
+    return lambda: "exceeded quota" in json.dumps(server.job(reference))
+
+
+def test_a_quota_that_is_used_up_is_waited_for(server, site, quota):
+    quota(0)
+    reference = server.submit(job("patient", "echo done"))
+    server.wait_for(says_quota(server, reference), "the quota to be named")
+    quota(5)
+    status = server.wait_ended(reference)["status"]
+    assert status["state"] == "succeeded" and status["attempts"] == 1, status
+    nothing_left(site)
+
+
+def test_a_gang_that_gets_a_part_of_its_pods_gives_them_back_and_comes_again(server, site, quota):
+    quota(2)
+    reference = server.submit(job("gang", "echo rank $RANK", gang={"size": 3}))
+    server.wait_for(lambda: server.job(reference)["status"]["attempts"] >= 2, "the gang to be tried again")
+    quota(3)
+    status = server.wait_ended(reference)["status"]
+    assert status["state"] == "succeeded", status
+    nothing_left(site)
+
+
+def test_a_gang_whose_server_is_killed_before_it_was_made_comes_again(server, site, quota):
+    quota(2)
+    reference = server.submit(job("gang", "echo rank $RANK", gang={"size": 3}))
+    wait_until(lambda: len(site.items(PODS)) >= 2, "a part of the gang", 30)
+    server.kill9()
+    site.call("DELETE", f"{QUOTAS}/few")
+    server.start()
+    status = server.wait_ended(reference)["status"]
+    assert status["state"] == "succeeded" and status["attempts"] >= 2, status
+    assert "rank 2" in server.cli("logs", reference).stdout
     nothing_left(site)

@@ -1,6 +1,6 @@
 /* A worker thread: see worker.h. Two lists under one lock, jobs to do and jobs done; an eventfd
  * wakes the loop for the second. */
-#include "server/worker.h"
+#include "engine/worker.h"
 
 #include "base/memory.h"
 

@@ -1,6 +1,6 @@
-/* hiredis on libevent: see limit_redis.h. The hooks of its asynchronous interface are a reading and
+/* hiredis on libevent: see redis_link.h. The hooks of its asynchronous interface are a reading and
  * a writing event. */
-#include "gateway/limit_redis.h"
+#include "gateway/redis_link.h"
 
 #include "base/log.h"
 #include "base/memory.h"
@@ -70,12 +70,11 @@ struct redis_library {
 struct redis_link {
     struct redis_library *library;
     struct event_base *base;
-    char *address;
+    struct redis_link_options options;
     redisAsyncContext *context; /* NULL: none */
     bool up;
     struct event *reading, *writing, *again;
     int64_t pause_ms;
-    void (*on_up)(void *context);
     void *owner;
     bool said; /* that it is away */
 };
@@ -124,8 +123,11 @@ void redis_library_free(struct redis_library *library)
 static void on_readable(evutil_socket_t fd, short what, void *context)
 {
     struct redis_link *link = context;
+    size_t most = link->options.reply_bytes_max;
     (void)fd, (void)what;
     link->library->read(link->context);
+    if (most > 0 && link->context && link->context->c.reader->len > most)
+        redis_link_reset(link);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
@@ -171,7 +173,7 @@ static void try_later(struct redis_link *link, const char *why)
 {
     struct timeval pause = {link->pause_ms / 1000, link->pause_ms % 1000 * 1000};
     if (!link->said)
-        log_warn("the shared counters of limits at %s are away: %s", link->address, why);
+        log_warn("%s at %s cannot be used: %s", link->options.what, link->options.address, why);
     link->said = true;
     link->context = NULL;
     link->up = false;
@@ -188,7 +190,7 @@ static void on_connect(const redisAsyncContext *context, int status)
     }
     link->up = true;
     link->pause_ms = PAUSE_FIRST_MS;
-    link->on_up(link->owner);
+    link->options.on_up(link->owner);
 }
 
 static void on_disconnect(const redisAsyncContext *context, int status)
@@ -204,9 +206,10 @@ static void connect_now(struct redis_link *link)
     const struct redis_library *library = link->library;
     char host[HOST_BYTES];
     int port;
-    redisAsyncContext *context = read_tcp(link->address, host, &port)
-                                     ? library->connect(host, port)
-                                     : library->connect_unix(link->address + strlen("unix:"));
+    redisAsyncContext *context =
+        read_tcp(link->options.address, host, &port)
+            ? library->connect(host, port)
+            : library->connect_unix(link->options.address + strlen("unix:"));
     if (!context || context->err) {
         try_later(link, context ? context->errstr : "no memory");
         if (context)
@@ -234,14 +237,13 @@ static void on_again(evutil_socket_t fd, short what, void *context)
 }
 
 struct redis_link *redis_link_open(struct redis_library *library, struct event_base *base,
-    const char *address, void (*on_up)(void *context), void *context)
+    const struct redis_link_options *options, void *context)
 {
     struct redis_link *link = mem_alloc(1, sizeof *link);
     link->library = library;
     link->base = base;
-    link->address = mem_strdup(address);
+    link->options = *options;
     link->pause_ms = PAUSE_FIRST_MS;
-    link->on_up = on_up;
     link->owner = context;
     link->again = evtimer_new(base, on_again, link);
     assert(link->again);
@@ -268,7 +270,6 @@ void redis_link_close(struct redis_link *link)
     if (context)
         link->library->release(context);
     event_free(link->again);
-    free(link->address);
     free(link);
 }
 
@@ -279,16 +280,25 @@ bool redis_link_is_up(const struct redis_link *link)
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
+static void read_text(const redisReply *from, struct redis_reply *ret)
+{
+    if (ret->text || (from->type != REDIS_REPLY_STRING && from->type != REDIS_REPLY_ERROR))
+        return;
+    ret->text = from->str;
+    ret->length = from->len;
+}
+
 static void read_reply(const redisReply *from, struct redis_reply *ret)
 {
     ret->failed = !from || from->type == REDIS_REPLY_ERROR;
-    ret->text = from && (from->type == REDIS_REPLY_STRING || from->type == REDIS_REPLY_ERROR)
-                    ? from->str
-                    : NULL;
-    ret->count = 0;
+    ret->text = NULL;
+    ret->length = ret->count = 0;
+    if (from)
+        read_text(from, ret);
     if (!from || from->type != REDIS_REPLY_ARRAY)
         return;
     for (size_t i = 0; i < from->elements && ret->count < ARRAY_LEN(ret->numbers); i++) {
+        read_text(from->element[i], ret);
         if (from->element[i]->type == REDIS_REPLY_INTEGER)
             ret->numbers[ret->count++] = from->element[i]->integer;
     }
@@ -306,8 +316,8 @@ static void on_reply(redisAsyncContext *context, void *from, void *data)
     free(sent);
 }
 
-bool redis_link_send(
-    struct redis_link *link, int count, const char *const *words, redis_reply_fn *fn, void *context)
+bool redis_link_send_sized(struct redis_link *link, int count, const char *const *words,
+    const size_t *lengths, redis_reply_fn *fn, void *context)
 {
     if (!link->up)
         return false;
@@ -317,7 +327,7 @@ bool redis_link_send(
         *sent = (struct sent){fn, context};
     }
     const char **argv = (const char **)(uintptr_t)words;
-    if (link->library->send(link->context, fn ? on_reply : NULL, sent, count, argv, NULL) ==
+    if (link->library->send(link->context, fn ? on_reply : NULL, sent, count, argv, lengths) ==
         REDIS_OK)
         return true;
     free(sent);
@@ -330,7 +340,7 @@ int redis_library_load(struct redis_library **ret, struct error *err)
 {
     (void)ret;
     return error_set(
-        err, ERR_UNAVAILABLE, "this muster was built without hiredis: no counters can be shared");
+        err, ERR_UNAVAILABLE, "this muster was built without hiredis: nothing can be shared");
 }
 
 void redis_library_free(struct redis_library *library)
@@ -339,9 +349,9 @@ void redis_library_free(struct redis_library *library)
 }
 
 struct redis_link *redis_link_open(struct redis_library *library, struct event_base *base,
-    const char *address, void (*on_up)(void *context), void *context)
+    const struct redis_link_options *options, void *context)
 {
-    (void)library, (void)base, (void)address, (void)on_up, (void)context;
+    (void)library, (void)base, (void)options, (void)context;
     return NULL;
 }
 
@@ -361,11 +371,17 @@ bool redis_link_is_up(const struct redis_link *link)
     return false;
 }
 
-bool redis_link_send(
-    struct redis_link *link, int count, const char *const *words, redis_reply_fn *fn, void *context)
+bool redis_link_send_sized(struct redis_link *link, int count, const char *const *words,
+    const size_t *lengths, redis_reply_fn *fn, void *context)
 {
-    (void)link, (void)count, (void)words, (void)fn, (void)context;
+    (void)link, (void)count, (void)words, (void)lengths, (void)fn, (void)context;
     return false;
 }
 
 #endif
+
+bool redis_link_send(
+    struct redis_link *link, int count, const char *const *words, redis_reply_fn *fn, void *context)
+{
+    return redis_link_send_sized(link, count, words, NULL, fn, context);
+}

@@ -1,0 +1,131 @@
+/* The invariant checker: pools that a job may come to, budgets, and preemptions in one pool alone.
+ *
+ * That a gang is in one pool, and a job in one place, is checked with every attempt
+ * (invariants_place.c, invariants.c). */
+#include "sim/invariants_parts.h"
+
+static const struct pool_row *pool_of_attempt(const struct sim_store *store, uint64_t attempt)
+{
+    const struct placement_row *placement;
+    for (each_row(placement_row, placement, store, ROW_PLACEMENT))
+        if (placement->attempt == attempt) {
+            const struct node_row *node = sim_store_row(store, ROW_NODE, placement->node);
+            return sim_store_row(store, ROW_POOL, node->pool);
+        }
+    return NULL;
+}
+
+static const struct broker_row *broker_of(const struct sim_store *store, uint64_t job)
+{
+    const struct broker_row *row;
+    for (each_row(broker_row, row, store, ROW_BROKER))
+        if (row->job == job)
+            return row;
+    return NULL;
+}
+
+static bool came_by_burst(const struct sim_txn *txn, uint64_t attempt)
+{
+    for (size_t i = 0; i < txn->decisions.count; i++)
+        if (txn->decisions.items[i].kind == DECISION_BURST &&
+            txn->decisions.items[i].attempt == attempt)
+            return true;
+    return false;
+}
+
+static int check_budget(
+    const struct sim_store *store, const struct pool_row *pool, struct error *err)
+{
+    const struct broker_row *row;
+    __int128 taken = pool->burst_spent_micro;
+    for (each_row(broker_row, row, store, ROW_BROKER))
+        taken += row->pool == pool->id ? row->reserved_micro : 0;
+    if (taken > pool->burst_budget_micro)
+        return broken(err, 4, "pool %llu has a budget of %lld, and %lld are taken", (ull)pool->id,
+            (long long)pool->burst_budget_micro, (long long)taken);
+    return 0;
+}
+
+static int check_burst(
+    const struct sim_store *store, const struct core_decision *decision, struct error *err)
+{
+    const struct pool_row *pool = pool_of_attempt(store, decision->attempt);
+    const struct job_row *job = sim_store_row(store, ROW_JOB, decision->job);
+    const struct broker_row *row = broker_of(store, decision->job);
+    if (!pool || pool->id != decision->pool || !pool->burst_budget_micro)
+        return broken(
+            err, 5, "job %llu came to a pool that has no burst policy", (ull)decision->job);
+    if (!row || row->pool != pool->id || row->reserved_micro != decision->cost_micro)
+        return broken(err, 5, "nothing is reserved for job %llu", (ull)decision->job);
+    if (job->service || (!job->time_limit_ms && !job->deadline_ms))
+        return broken(err, 5, "nothing bounds what job %llu costs", (ull)decision->job);
+    if (decision->burst == BURST_FOR_WAIT && decision->wait_ms <= pool->burst_after_ms)
+        return broken(
+            err, 5, "job %llu came to pool %llu too soon", (ull)decision->job, (ull)pool->id);
+    return check_budget(store, pool, err);
+}
+
+static int check_admit(const struct sim_store *store, const struct sim_txn *txn,
+    const struct core_decision *decision, struct error *err)
+{
+    const struct pool_row *pool = pool_of_attempt(store, decision->attempt);
+    if (pool && pool->burst_budget_micro && !came_by_burst(txn, decision->attempt))
+        return broken(err, 5, "attempt %llu is in pool %llu and came under no burst policy",
+            (ull)decision->attempt, (ull)pool->id);
+    return 0;
+}
+
+/* The first victim of a job in the transaction says which pool. */
+static int check_victims(const struct sim_store *store, const struct sim_txn *txn,
+    const struct core_decision *decision, struct error *err)
+{
+    const struct pool_row *pool = pool_of_attempt(store, decision->attempt);
+    for (size_t i = 0; pool && i < txn->decisions.count; i++) {
+        const struct core_decision *other = &txn->decisions.items[i];
+        if (other->kind != DECISION_STOP || other->reason != END_PREEMPTED ||
+            other->for_job != decision->for_job)
+            continue;
+        const struct pool_row *there = pool_of_attempt(store, other->attempt);
+        if (there && there != pool)
+            return broken(err, 6, "for job %llu others are preempted in pools %llu and %llu",
+                (ull)decision->for_job, (ull)pool->id, (ull)there->id);
+    }
+    if (pool && pool->burst_budget_micro)
+        return broken(err, 6, "job %llu is preempted in pool %llu, which has a burst policy",
+            (ull)decision->job, (ull)pool->id);
+    return 0;
+}
+
+/* A reservation lasts as long as its attempt. */
+static int check_rows(const struct sim_store *store, struct error *err)
+{
+    const struct broker_row *row;
+    for (each_row(broker_row, row, store, ROW_BROKER)) {
+        const struct job_row *job = sim_store_row(store, ROW_JOB, row->job);
+        const struct pool_row *pool = job->attempt ? pool_of_attempt(store, job->attempt) : NULL;
+        if (row->pool && (!pool || pool->id != row->pool))
+            return broken(err, 5, "job %llu has a reservation in pool %llu and is not there",
+                (ull)row->job, (ull)row->pool);
+        if (!row->pool && (row->reserved_micro || row->egress_micro))
+            return broken(err, 5, "job %llu has a reservation and no pool", (ull)row->job);
+    }
+    return 0;
+}
+
+int invariants_pools(const struct sim_store *after, const struct sim_txn *txn, struct error *err)
+{
+    for (size_t i = 0; i < txn->decisions.count; i++) {
+        const struct core_decision *decision = &txn->decisions.items[i];
+        int rc = 0;
+        if (decision->kind == DECISION_BURST)
+            rc = check_burst(after, decision, err);
+        else if (decision->kind == DECISION_ADMIT)
+            rc = check_admit(after, txn, decision, err);
+        else if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
+                 decision->for_job)
+            rc = check_victims(after, txn, decision, err);
+        if (rc < 0)
+            return -1;
+    }
+    return check_rows(after, err);
+}

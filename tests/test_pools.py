@@ -1,0 +1,120 @@
+"""Many pools: which one a job goes to, bursting to a priced one, what is refused and audited, why."""
+import json
+
+from manifests import WAITING, dataset, job, pool, team
+
+def of_four(name, **spec):
+    """A pool of one node, which has the pool's name."""
+    return pool(name, [{"name": name, "cpu": 4, "memory": "16Gi", "disk": "40Gi"}], **spec)
+
+
+def priced(name, cents, **spec):
+    """One whose CPUs cost so many hundredths an hour."""
+    return of_four(name, prices={"cpu": cents / 100, **spec.pop("prices", {})}, **spec)
+
+
+def place(muster, name):
+    """The pool that the job runs in."""
+    muster.wait_job(f"vision:{name}", "running")
+    attempt = muster.job(f"vision:{name}")["status"]["attemptList"][-1]
+    return attempt["placements"][0]["node"].split("/")[0]
+
+
+def explain(muster, name):
+    return muster.call("GET", f"/v1/jobs/vision:{name}/explain")
+
+
+def pools_of(found):
+    return {one["pool"]: one for one in found["pools"]}
+
+
+def details(muster, action):
+    return [json.loads(event["detail"]) if isinstance(event["detail"], str) else event["detail"]
+            for event in muster.audit() if event["action"] == action]
+
+
+def test_a_job_goes_to_the_cheapest_pool_that_has_room(muster):
+    muster.apply(team(), priced("dear", 30), priced("cheap", 10), priced("middle", 20))
+    muster.submit(job("first", WAITING, resources={"cpu": 4}))
+    muster.submit(job("second", WAITING, resources={"cpu": 4}))
+    assert [place(muster, name) for name in ("first", "second")] == ["cheap", "middle"]
+    found = pools_of(explain(muster, "first"))
+    assert (found["cheap"]["verdict"], found["cheap"]["cost"]) == ("here", 0.4)
+    assert found["dear"]["verdict"] == "behind" and found["middle"]["verdict"] == "no-room"
+    words = " ".join(explain(muster, "first")["words"])
+    assert "It is in the pool cheap, which costs 0.4 EUR" in words
+    assert "dear goes after it: it costs 1.2 EUR; middle has no room: 0 of 1 ranks" in words
+
+
+def test_what_a_job_reads_draws_it_to_where_it_lies(muster, tmp_path):
+    """A MiB at 1,000,000 for a GiB is 976.56: more than any pool of this test costs."""
+    muster.apply(team(), priced("cheap", 10, site="south"),
+                 priced("home", 90, site="north", prices={"egressGiB": 1000000}),
+                 dataset("tall", site="north"), dataset("anywhere"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_bytes(b"x" * (1 << 20))
+    for name in ("tall", "anywhere"):
+        muster.cli("dataset", "push", f"vision/{name}", tmp_path / "files")
+    for name, expected in (("tall", "home"), ("anywhere", "cheap")):
+        muster.submit(job(f"reads-{name}", WAITING, inputs=[{"name": "in", "dataset": name}]))
+        assert place(muster, f"reads-{name}") == expected
+    found = pools_of(explain(muster, "reads-tall"))
+    assert found["cheap"]["egress"] == 976.5625 and "egress" not in found["home"]
+
+
+def test_bursting_has_a_reason_a_budget_and_refusals_that_are_audited(muster, tmp_path):
+    muster.apply(team(), of_four("own", jurisdiction="eu"),
+                 priced("cloud", 100, jurisdiction="us", burst={"after": "1m", "budget": 5}),
+                 dataset("patients", jurisdiction="eu"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_text("x")
+    muster.cli("dataset", "push", "vision/patients", tmp_path / "files")
+    muster.submit(job("own", WAITING, resources={"cpu": 4}, timeLimit="2h"))
+    assert place(muster, "own") == "own"
+    # Two hours are foreseen, and a minute is enough: four CPUs for an hour and a grace of 4.03.
+    muster.submit(job("comes", WAITING, resources={"cpu": 4}, timeLimit="1h"))
+    assert place(muster, "comes") == "cloud"
+    burst, = details(muster, "burst")
+    assert (burst["pool"], burst["because"], burst["currency"]) == ("cloud", "for-wait", "EUR")
+    assert 4 <= float(burst["costMost"]) < 5 and burst["waitMs"] > 60 * 60 * 1000
+    assert "takes it under its burst policy: it waits too long elsewhere" in " ".join(
+        explain(muster, "comes")["words"])
+    muster.call("POST", "/v1/jobs/vision:comes/cancel")
+    muster.wait_ended("vision:comes")
+    # It cost nearly nothing. One that costs 6 at most is beyond 5; one without a bound, and one
+    # that reads what may not leave, do not come either.
+    muster.submit(job("large", WAITING, resources={"cpu": 3}, timeLimit="2h"))
+    muster.submit(job("endless", WAITING, resources={"cpu": 2}))
+    muster.submit(job("bound", WAITING, timeLimit="1h",
+                      inputs=[{"name": "in", "dataset": "patients"}]))
+    refused = muster.wait_for(
+        lambda: (lambda all_: all_ if len(all_) == 3 else None)(details(muster, "burst-refused")),
+        "three refusals")
+    assert sorted(one["because"] for one in refused) == [
+        "jurisdiction", "over-budget", "unbounded"]
+    for name, verdict in (("large", "over-budget"), ("endless", "unbounded"),
+                          ("bound", "jurisdiction")):
+        found = explain(muster, name)
+        assert found["state"] == "queued"
+        assert pools_of(found)["cloud"]["burst"] == verdict
+        assert "cloud may not take it" in " ".join(found["words"])
+    muster.apply(priced("cloud", 100, jurisdiction="us", burst={"after": "1m", "budget": 50}))
+    assert place(muster, "large") == "cloud"
+
+
+def test_what_runs_under_a_burst_policy_is_the_same_after_a_restart(muster):
+    muster.apply(team(), priced("cloud", 100, burst={"after": "0s", "budget": 5}))
+    muster.submit(job("one", WAITING, resources={"cpu": 2}, timeLimit="2h"))
+    assert place(muster, "one") == "cloud"
+    muster.stop()
+    muster.start()
+    muster.submit(job("two", WAITING, resources={"cpu": 1}, timeLimit="2h"))
+    muster.wait_for(lambda: details(muster, "burst-refused"), "a refusal")
+    assert muster.job("vision:one")["status"]["state"] == "running"
+    assert len(details(muster, "burst")) == 1
+
+
+def test_a_burst_policy_without_a_budget_is_refused(muster):
+    answer = muster.api("POST", "/v1/apply", {"objects": [
+        priced("cloud", 100, burst={"after": "1m"})]})
+    assert answer.status == 422 and "burst.budget" in answer.text
