@@ -60,15 +60,30 @@ static int check_launch(const struct launch *launch, struct error *err)
     return 0;
 }
 
-/* The scripts name the inputs where they will be at the site. */
-static int prepare(struct slurm *slurm, const struct launch *launch, struct error *err)
+/* What need not be there is not brought: the programs of this machine's runtimes, which an upgrade
+ * replaces, where the stage takes a folder never to change. */
+static struct launch without_optional(struct arena *arena, const struct launch *launch)
 {
-    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct launch kept = *launch;
+    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    kept.input_count = 0;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        if (!launch->inputs[i].optional)
+            inputs[kept.input_count++] = launch->inputs[i];
+    }
+    kept.inputs = inputs;
+    return kept;
+}
+
+/* The scripts name the inputs where they will be at the site. */
+static int prepare(
+    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+{
     struct launch there = *launch;
     struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
     for (size_t i = 0; i < launch->input_count; i++) {
         SCOPED(mem_scope) char *path = stage_path(slurm->stage, launch->inputs[i].folder);
-        inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path)};
+        inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
     return slurm_folder_prepare(&slurm->folder, &there, err);
@@ -90,9 +105,11 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     }
     if (slurm->attempts.count >= WAITING_MAX)
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
-    if (check_launch(launch, err) < 0 || prepare(slurm, launch, err) < 0)
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct launch kept = without_optional(arena, launch);
+    if (check_launch(&kept, err) < 0 || prepare(slurm, arena, &kept, err) < 0)
         return -1;
-    attempt = slurm_attempt_create(slurm, launch);
+    attempt = slurm_attempt_create(slurm, &kept);
     if (slurm_ledger_create(attempt, err) < 0) {
         slurm_attempt_remove(attempt);
         return -1;
