@@ -26,7 +26,7 @@
 
 /* Jobs that are put off within a minute of each other wait until the same moment, so that what a
  * search found for one of them holds for the others. */
-enum { SECOND_MS = 1000, STEP_MS = 60 * SECOND_MS, PATIENCE_MS = 10 * STEP_MS };
+enum { SECOND_MS = 1000, STEP_MS = 60 * SECOND_MS, PATIENCE_MS = 20 * STEP_MS };
 
 int64_t patience_end_ms(const struct core *core, const struct victim_rules *rules)
 {
