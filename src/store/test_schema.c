@@ -180,6 +180,8 @@ static void a_store_without_a_column_gains_it(void **state)
 /* As version 1 had it: what jobs need that move to spot pools stood in their own rows. */
 static const char spot_in_jobs[] =
     "DROP TABLE spot; DELETE FROM counter WHERE name = 'spot';"
+    "ALTER TABLE job DROP COLUMN interval_ms; ALTER TABLE job DROP COLUMN put_off_s;" /* later ones
+                                                                                       */
     "ALTER TABLE job ADD COLUMN duration_ms INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE job ADD COLUMN interval_ms INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE job ADD COLUMN restart_ms INTEGER NOT NULL DEFAULT 0;"
