@@ -120,7 +120,7 @@ static void on_silence(evutil_socket_t fd, short what, void *context)
     struct relay *relay = context;
     struct relay_answer *answer = &relay->answer;
     (void)fd, (void)what;
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_held_ns();
     int64_t silent_ms = (now - answer->last_ns) / 1000000;
     int64_t limit_ms = relay->view->keep_alive_ms;
     if (silent_ms >= limit_ms) {
@@ -164,7 +164,7 @@ static void send_head(struct relay *relay)
     answer->events = is_event_stream(answer);
     if (answer->events) {
         memcpy(answer->end, "\n\n\n\n", 4);
-        answer->last_ns = clock_monotonic_ns();
+        answer->last_ns = clock_held_ns();
         evtimer_assign(&relay->timer, relay->view->base, on_silence, relay);
         set_timer(relay, relay->view->keep_alive_ms);
     }
@@ -181,7 +181,7 @@ static bool to_client(struct relay *relay, const char *bytes, size_t length)
     if (answer->events) {
         if (relay->limits)
             relay_limits_piece(relay, bytes, length);
-        answer->last_ns = clock_monotonic_ns();
+        answer->last_ns = clock_held_ns();
         keep_end(answer->end, bytes, length);
     }
     if (!http_respond_write(relay->request, bytes, length) && answer->source)

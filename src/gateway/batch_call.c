@@ -69,7 +69,7 @@ static void return_member(
 
 static void return_all(struct batch_call *call, enum batch_verdict verdict)
 {
-    int64_t took = clock_monotonic_ns() - call->began_ns;
+    int64_t took = clock_held_ns() - call->began_ns;
     for (size_t i = 0; i < call->count; i++)
         return_member(call, call->members[i], verdict, took);
 }
@@ -128,7 +128,7 @@ static void on_end(struct http_exchange *exchange, void *context)
     struct batch_call *call = context;
     struct batch_service *service = call->service;
     (void)exchange;
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_held_ns();
     if (call->status == 200)
         learn(call, now);
     close_call(call, false);
@@ -158,7 +158,7 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     struct batch_service *service = call->service;
     (void)exchange, (void)text;
     if (failure == HTTP_FAILED_CONNECT)
-        replica_state_refused(call->state, clock_monotonic_ns() / 1000000);
+        replica_state_refused(call->state, clock_held_ns() / 1000000);
     close_call(call, true);
     if (may_retry(call, failure, answered)) {
         all_again(call, true);
@@ -223,7 +223,7 @@ static struct batch_call *create_call(struct batch_service *service, struct batc
         .state = replica->state,
         .replica = replica->route->replica,
         .version = replica->route->version,
-        .began_ns = clock_monotonic_ns(),
+        .began_ns = clock_held_ns(),
         .head_length = OIP_NO_HEAD,
         .count = count};
     for (size_t i = 0; i < count; i++) {

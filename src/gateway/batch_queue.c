@@ -53,7 +53,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     uint64_t count;
     ssize_t ignored = read((int)fd, &count, sizeof count);
     (void)ignored, (void)what;
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_held_ns();
     batcher->timer_ns = 0;
     TAILQ_FOREACH(service, &batcher->services, link)
     {
@@ -343,7 +343,7 @@ static struct choice choose(struct batch_service *service, int64_t now)
 
 void batch_pump(struct batch_service *service)
 {
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_held_ns();
     while (service->waiting > 0 && !service->batcher->closing) {
         struct choice choice = choose(service, now);
         if (!choice.group)
@@ -361,7 +361,7 @@ void batch_pump(struct batch_service *service)
 void batch_join(struct batcher *batcher, struct batch_member *member)
 {
     struct batch_service *service = service_of(batcher, member);
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_held_ns();
     struct batch_group *group = NULL;
     if (service && service->waiting < BATCH_WAITING_MAX && !batcher->closing)
         group = group_of(service, member, now);

@@ -32,7 +32,7 @@ enum {
 
 static int64_t now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 /* ---- who asks -------------------------------------------------------------------------------- */

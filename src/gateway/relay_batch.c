@@ -246,7 +246,7 @@ static bool may_pass(struct relay *relay)
         route_table_service(relay->view->table, relay->terms->route);
     struct balance_query query = {.version = relay->target.version,
         .tried = &relay->tried,
-        .now_ms = clock_monotonic_ns() / 1000000};
+        .now_ms = clock_held_ns() / 1000000};
     if (atomic_load_explicit(&figures->waiting, memory_order_relaxed) > 0 ||
         atomic_load_explicit(&figures->gathers, memory_order_relaxed))
         return false;

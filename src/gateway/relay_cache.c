@@ -34,7 +34,7 @@ enum { FIELDS_MAX = 64, STREAM_END_BYTES = 64, TENANT_BYTES_MAX = 16384 };
 
 static int64_t now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 /* ---- settling ---------------------------------------------------------------------------------

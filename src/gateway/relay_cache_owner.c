@@ -26,7 +26,7 @@ struct settlement {
 
 static int64_t now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 void relay_cache_free(struct relay_cache *ticket)

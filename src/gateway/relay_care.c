@@ -19,7 +19,7 @@
 
 static int64_t now_ms(void)
 {
-    return clock_monotonic_ns() / 1000000;
+    return clock_held_ns() / 1000000;
 }
 
 /* ---- its life -------------------------------------------------------------------------------- */
@@ -155,7 +155,7 @@ bool relay_care_head(struct relay *relay, int status)
     relay_hedge_leave(relay);
     if (!bad && relay->terms->options.hedge.after)
         hedge_latency_add(
-            &relay->terms->state->hedge, (clock_monotonic_ns() - relay->attempt.began_ns) / 1000);
+            &relay->terms->state->hedge, (clock_held_ns() - relay->attempt.began_ns) / 1000);
     /* A stream may take long: others need not wait for its end. */
     if (!bad && care->probe) {
         circuit_succeeded(&relay->terms->state->circuit, true);

@@ -18,7 +18,7 @@ void relay_wait_begin(struct relay *relay, enum relay_wait what)
     if (what == WAIT_NONE)
         return;
     relay->times.what = what;
-    relay->times.since_ns = clock_monotonic_ns();
+    relay->times.since_ns = clock_held_ns();
 }
 
 /* What it waited for a batch is in the batch's verdict; an answer that is waited for is neither in
@@ -28,7 +28,7 @@ void relay_wait_over(struct relay *relay)
     struct relay_times *times = &relay->times;
     if (times->since_ns == 0)
         return;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t now_ns = clock_held_ns();
     if (times->what == WAIT_QUEUE)
         times->queue_ns += now_ns - times->since_ns;
     if (relay->trace)

@@ -51,7 +51,7 @@ static bool allowed_ms(struct relay *relay, int64_t *ret)
 bool relay_deadline_begin(struct relay *relay)
 {
     struct relay_care *care = relay->care;
-    int64_t ms, now = clock_monotonic_ns();
+    int64_t ms, now = clock_held_ns();
     if (!allowed_ms(relay, &ms)) {
         relay_refuse(relay, 400, "invalid_timeout",
             "%s takes milliseconds (1500), %s at most eight digits and one of H M S m u n (1500m)",
@@ -75,7 +75,7 @@ bool relay_deadline_begin(struct relay *relay)
 bool relay_deadline_may_send(struct relay *relay)
 {
     const struct relay_care *care = relay->care;
-    if (care->deadline_ns == 0 || deadline_left_ms(care->deadline_ns, clock_monotonic_ns()) > 0)
+    if (care->deadline_ns == 0 || deadline_left_ms(care->deadline_ns, clock_held_ns()) > 0)
         return true;
     refuse_late(relay);
     return false;
@@ -92,7 +92,7 @@ size_t relay_deadline_field(const struct relay *relay, struct http_field *out)
     const struct relay_care *care = relay->care;
     if (care->deadline_ns == 0)
         return 0;
-    int64_t left = deadline_left_ms(care->deadline_ns, clock_monotonic_ns());
+    int64_t left = deadline_left_ms(care->deadline_ns, clock_held_ns());
     char *text = arena_alloc(http_request_arena(relay->request), DEADLINE_TEXT, 1);
     out[0] = (struct http_field){field_ms, deadline_text(left, text)};
     return 1;

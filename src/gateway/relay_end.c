@@ -160,7 +160,7 @@ static void account_service(
 void relay_account_try(struct relay *relay)
 {
     const struct relay_tokens tokens = reported_tokens(relay);
-    account_service(relay, RELAY_COMPLETE, clock_monotonic_ns(), &tokens);
+    account_service(relay, RELAY_COMPLETE, clock_held_ns(), &tokens);
 }
 
 void relay_account(struct relay *relay, enum relay_end end)

@@ -144,7 +144,7 @@ static void attempt_close(struct relay *relay, bool failed, int64_t now_ns)
 
 void relay_attempt_close(struct relay *relay, bool failed)
 {
-    attempt_close(relay, failed, clock_monotonic_ns());
+    attempt_close(relay, failed, clock_held_ns());
 }
 
 void relay_attempt_end(struct relay *relay, bool failed)
@@ -160,7 +160,7 @@ void relay_attempt_end(struct relay *relay, bool failed)
 void relay_attempt_late(struct relay *relay)
 {
     if (relay->attempt.exchange)
-        note_outcome(relay, true, clock_monotonic_ns());
+        note_outcome(relay, true, clock_held_ns());
     relay_attempt_end(relay, true);
 }
 

@@ -26,7 +26,7 @@ static void swap_attempts(struct relay *relay)
 static void drop_attempt(struct relay *relay)
 {
     struct relay_attempt *attempt = &relay->attempt;
-    int64_t now_ns = clock_monotonic_ns();
+    int64_t now_ns = clock_held_ns();
     replica_state_measure(attempt->state, (now_ns - attempt->began_ns) / 1000, now_ns / 1000000);
     http_exchange_cancel(attempt->exchange);
     relay_attempt_close(relay, false);
@@ -98,7 +98,7 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     /* The first attempt goes on alone. */
     swap_attempts(relay);
     if (failure == HTTP_FAILED_CONNECT)
-        replica_state_refused(relay->attempt.state, clock_monotonic_ns() / 1000000);
+        replica_state_refused(relay->attempt.state, clock_held_ns() / 1000000);
     relay_attempt_close(relay, true);
     swap_attempts(relay);
     relay->care->hedge.state = HEDGE_OVER;
@@ -117,7 +117,7 @@ static const struct table_replica *other_replica(struct relay *relay)
     struct balance_query query = {.version = relay->target.version,
         .arm = relay_split_arm(relay),
         .tried = &tried,
-        .now_ms = clock_monotonic_ns() / 1000000,
+        .now_ms = clock_held_ns() / 1000000,
         .load_percent = relay->terms->options.routing.load_percent};
     return service ? balance_pick(service, &query, &relay->view->turn) : NULL;
 }

@@ -64,7 +64,7 @@ enum stage_result relay_stage_hold(struct relay *relay)
         relay_hold_leave(relay);
         return STAGE_DONE;
     }
-    int64_t now_ms = clock_monotonic_ns() / 1000000;
+    int64_t now_ms = clock_held_ns() / 1000000;
     if (!relay->is_held) {
         if (!fits(relay, load))
             return refuse(relay, "as many requests as may be wait for one");
@@ -126,6 +126,6 @@ void relay_load_end(struct relay *relay, enum relay_end end, int64_t now_ns)
 void relay_load_leave(struct relay *relay)
 {
     if (relay->is_measured)
-        load_end(relay->terms->state->load, relay->view->number, clock_monotonic_ns() / 1000);
+        load_end(relay->terms->state->load, relay->view->number, clock_held_ns() / 1000);
     relay->is_measured = false;
 }

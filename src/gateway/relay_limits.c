@@ -340,7 +340,7 @@ static void learn_time(struct relay *relay)
     if (relay->attempt.counts && relay->attempt.began_ns &&
         relay->terms->options.queue.concurrency == 0)
         limit_learn_time(
-            &relay->terms->state->learned, (clock_monotonic_ns() - relay->attempt.began_ns) / 1000);
+            &relay->terms->state->learned, (clock_held_ns() - relay->attempt.began_ns) / 1000);
 }
 
 /* Shared counters have no way back: there it has been asked, and cost nothing. */

@@ -141,7 +141,7 @@ static bool record_end(struct relay *relay)
         return true;
     relay->record = NULL;
     entry->first_us = (relay->answer.first_ns - began) / 1000;
-    entry->total_us = (clock_monotonic_ns() - began) / 1000;
+    entry->total_us = (clock_held_ns() - began) / 1000;
     if (relay_record_has_key(relay, entry))
         recorder_give_up(relay->view->recorder, entry, true);
     else

@@ -22,7 +22,7 @@ static bool secondary_begin(struct relay *relay)
 {
     if (!is_wanted(relay))
         return false;
-    if (!secondary_may(relay->terms, clock_monotonic_ns() / 1000000)) {
+    if (!secondary_may(relay->terms, clock_held_ns() / 1000000)) {
         figure_add(relay->view->figures, FIGURE_SECONDARY_DROPPED, 1);
         return false;
     }

@@ -178,7 +178,7 @@ void relay_switch(struct relay *relay, const struct table_service *service, int6
     terms_hold(relay->terms, relay->view->number);
     relay->body.bytes_max = relay->terms->options.body_bytes_max;
     relay->target.version = version;
-    relay->turned_ns = clock_monotonic_ns();
+    relay->turned_ns = clock_held_ns();
     relay_load_begin(relay);
     relay_split_draw(relay, &service->route->split);
     if (relay->target.ask == ASK_FORWARD_BODY)
