@@ -181,11 +181,16 @@ static void take_in_canaries(struct core *core, struct live_service *service)
 static void rollout_end(
     struct core *core, struct live_rollout *rollout, bool passed, enum rollout_reason reason)
 {
+    struct live_service *service = rollout->service;
+    bool was_ready =
+        rollout->row.state == ROLLOUT_TESTING || service->counts.arms_ready[ARM_CANARY] > 0;
+    if (passed && was_ready) /* main replicas of it may never get ready again: they are */
+        rollout->row.proven = service->row.revision;
     rollout->row.state = passed ? ROLLOUT_PROMOTED : ROLLOUT_ABORTED;
     rollout->row.reason = (int32_t)reason;
     rollout->row.paused = 0;
     if (passed)
-        take_in_canaries(core, rollout->service);
+        take_in_canaries(core, service);
     rollout_changed(core, rollout);
     rollout_decide(core, rollout, passed ? DECISION_ROLLOUT_PROMOTE : DECISION_ROLLOUT_ABORT);
 }
@@ -311,7 +316,8 @@ void rollout_renewed(struct core *core, struct live_service *service)
         return;
     struct rollout_row *row = &rollout->row;
     bool kept = is_under_way(row) || row->state == ROLLOUT_ABORTED;
-    int32_t stable = kept ? row->stable : row->proven;
+    int32_t older = row->proven == service->row.revision - 1 ? row->proven : 0;
+    int32_t stable = kept ? row->stable : older;
     row->step = 0;
     row->paused = 0;
     row->reason = REASON_NONE;
@@ -323,6 +329,12 @@ void rollout_renewed(struct core *core, struct live_service *service)
     rollout_changed(core, rollout);
     if (stable > 0)
         rollout_decide(core, rollout, DECISION_ROLLOUT_BEGIN);
+}
+
+void rollout_scaled(struct live_service *service)
+{
+    if (service->rollout)
+        service->rollout->changed = true;
 }
 
 void rollout_proven(struct core *core, struct live_service *service, int32_t revision)

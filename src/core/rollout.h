@@ -67,6 +67,8 @@ void rollout_plan_put(
     struct core *core, struct live_service *service, const struct rollout_plan *plan);
 /* The service has a new revision. */
 void rollout_renewed(struct core *core, struct live_service *service);
+/* It has another number of replicas: its arms may be ready with fewer. */
+void rollout_scaled(struct live_service *service);
 /* It goes with its service. */
 void rollout_vanish(struct core *core, struct live_service *service);
 /* A replica of the wanted revision got ready. */

@@ -244,6 +244,7 @@ int core_service_scale(
         .from = live->row.replicas,
         .to = replicas};
     live->row.replicas = replicas;
+    rollout_scaled(live);
     change_put(core, &live->item);
     service_touch(core, live);
     decide(core, decision);

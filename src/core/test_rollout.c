@@ -495,6 +495,64 @@ static void test_blue_green(void **state)
     assert_int_equal(count_of(world, 2, ARM_MAIN), 4);
 }
 
+/* All replicas are canaries that were ready before they passed: still the next revision is compared
+ * with them, and not with what they replaced. */
+static void test_what_was_promoted_is_the_next_stable_one(void **state)
+{
+    struct world *world = *state;
+    struct rollout_plan green = two_steps;
+    green.strategy = ROLLOUT_BLUE_GREEN;
+    uint64_t id = second_revision(world, &green);
+    rest(world, 1000, true);
+    struct error err;
+    assert_int_equal(core_rollout_command(world->core, id, ROLLOUT_DO_PROMOTE, &err), 0);
+    rest(world, 1000, true);
+    assert_int_equal(count_of(world, 2, ARM_MAIN), 4);
+    put(world, &green, true);
+    assert_int_equal(core_service_goal(world->core, id), 2);
+    rest(world, 1000, true);
+    assert_int_equal(count_of(world, 2, ARM_MAIN), 4);
+    assert_int_equal(count_of(world, 1, ARM_MAIN), 0);
+}
+
+/* Promoted by hand and never ready: there is nothing to compare the next one with, and what was
+ * replaced before is not wanted back. */
+static void test_what_was_never_ready_is_replaced_plainly(void **state)
+{
+    struct world *world = *state;
+    uint64_t id = second_revision(world, &two_steps);
+    struct error err;
+    assert_int_equal(core_rollout_command(world->core, id, ROLLOUT_DO_PROMOTE, &err), 0);
+    put(world, &two_steps, true);
+    assert_int_equal(state_of(world, id), ROLLOUT_IDLE);
+    assert_int_equal(core_service_goal(world->core, id), 3);
+    rest(world, 1000, true);
+    assert_int_equal(count_of(world, 3, ARM_MAIN), 4);
+}
+
+/* Two of four green replicas are ready: enough as soon as two are wanted. */
+static void test_fewer_replicas_make_arms_ready(void **state)
+{
+    struct world *world = *state;
+    struct rollout_plan green = two_steps;
+    struct error err;
+    green.strategy = ROLLOUT_BLUE_GREEN;
+    uint64_t id = second_revision(world, &green);
+    rest(world, 1000, false);
+    struct found found = replicas_of(world);
+    for (size_t i = 0, ready = 0; i < found.replica_count && ready < 2; i++) {
+        uint64_t job = found.replicas[i].job;
+        if (found.replicas[i].arm == ARM_CANARY)
+            ready += core_replica_report(
+                world->core, job, world_job(world, job)->attempt, REPLICA_READY);
+    }
+    rest(world, 1000, false);
+    assert_int_equal(state_of(world, id), ROLLOUT_STARTING);
+    assert_int_equal(core_service_scale(world->core, id, 2, 0, &err), 0);
+    rest(world, 1000, false);
+    assert_int_equal(state_of(world, id), ROLLOUT_TESTING);
+}
+
 static void test_shadow(void **state)
 {
     struct world *world = *state;
@@ -554,6 +612,9 @@ int main(void)
         TEST(test_pause_and_patience),
         TEST(test_a_canary_that_never_gets_ready),
         TEST(test_blue_green),
+        TEST(test_what_was_promoted_is_the_next_stable_one),
+        TEST(test_what_was_never_ready_is_replaced_plainly),
+        TEST(test_fewer_replicas_make_arms_ready),
         TEST(test_shadow),
         TEST(test_without_a_strategy_it_goes_in),
     };
