@@ -61,6 +61,8 @@ static const struct {
     {ROW_SERVICE, "team", ROW_TEAM},
     {ROW_REPLICA, "service", ROW_SERVICE},
     {ROW_REPLICA, "job", ROW_JOB},
+    {ROW_ROLLOUT, "service", ROW_SERVICE},
+    {ROW_EVIDENCE, "rollout", ROW_ROLLOUT},
     {ROW_ALLOTMENT, "job", ROW_JOB},
     {ROW_SPEED, "allotment", ROW_ALLOTMENT},
     {ROW_SPOT, "job", ROW_JOB},

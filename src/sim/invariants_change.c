@@ -384,6 +384,7 @@ static int check_change(struct invariants *inv, const struct sim_store *before,
     case ROW_CHARGE: return check_charge(inv, before, change->row, err);
     case ROW_SERVICE:
     case ROW_REPLICA: return invariants_service_change(before, txn, change, err);
+    case ROW_ROLLOUT: return invariants_rollout_change(before, txn, change, err);
     default: return check_other_change(before, txn, old, change, err);
     }
 }
@@ -568,7 +569,7 @@ int invariants_final(const struct invariants *inv, const struct sim_store *store
 {
     static const enum row_kind empty[] = {ROW_JOB, ROW_JOB_LABEL, ROW_DEPENDENCY, ROW_ATTEMPT,
         ROW_PLACEMENT, ROW_SPAN, ROW_CLAIM, ROW_PROMISE, ROW_SERVICE, ROW_REPLICA, ROW_ALLOTMENT,
-        ROW_SPEED, ROW_SPOT, ROW_DATA, ROW_BROKER};
+        ROW_SPEED, ROW_SPOT, ROW_DATA, ROW_BROKER, ROW_ROLLOUT, ROW_EVIDENCE};
     for (size_t i = 0; i < ARRAY_LEN(empty); i++)
         if (sim_store_count(store, empty[i]))
             return broken(err, 1, "at the end there is %s %llu", row_type(empty[i])->name,

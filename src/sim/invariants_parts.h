@@ -84,6 +84,21 @@ int invariants_replaced(
  */
 int invariants_restart(const struct job_row *old, const struct job_row *job,
     const struct attempt_row *attempt, struct error *err);
+/* invariants_rollout.c: the rollout of a service, or NULL; the revision that its main replicas are
+ * to be of, and how many replicas an arm may have. */
+const struct rollout_row *invariants_rollout(const struct sim_store *store, uint64_t service);
+int32_t invariants_goal(const struct sim_store *store, const struct service_row *service);
+int32_t invariants_arm_wanted(
+    const struct sim_store *store, const struct service_row *service, int32_t arm);
+/* What every stored state of rollouts and their evidence must be. */
+int invariants_rollouts(const struct sim_store *store, struct error *err);
+/* A rollout that changes: it begins from what was wanted, and passes nothing without a sample. */
+int invariants_rollout_change(const struct sim_store *before, const struct sim_txn *txn,
+    const struct core_change *change, struct error *err);
+/* A replica that is new is of the revision that its arm wants. */
+int invariants_replica_revision(const struct sim_store *before, const struct sim_txn *txn,
+    const struct replica_row *replica, struct error *err);
+
 /* How many services have what they want; -1: one should have, and has not. */
 int invariants_settled(const struct sim_store *store, struct error *err);
 /* That a row was changed to this by the transaction, or else what it was; NULL: neither. */

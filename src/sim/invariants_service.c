@@ -43,16 +43,28 @@ static int check_replica(const struct sim_store *store, const struct replica_row
     return 0;
 }
 
-/* Replicas of a service that were not told to end. */
-static int32_t existing(const struct sim_store *store, uint64_t service)
+/* Replicas of a service's arm that were not told to end. */
+static int32_t existing(const struct sim_store *store, uint64_t service, int32_t arm)
 {
     const struct replica_row *replica;
     int32_t count = 0;
     for (each_row(replica_row, replica, store, ROW_REPLICA)) {
         const struct job_row *job = sim_store_row(store, ROW_JOB, replica->job);
-        count += replica->service == service && !job->cancel;
+        count += replica->service == service && replica->arm == arm && !job->cancel;
     }
     return count;
+}
+
+static int check_count(const struct sim_store *store, const struct service_row *service,
+    int32_t arm, struct error *err)
+{
+    int32_t surge = arm == ARM_MAIN && !service->deleted ? service->surge : 0;
+    int32_t wanted = invariants_arm_wanted(store, service, arm);
+    int32_t count = existing(store, service->id, arm);
+    if (count <= wanted + surge)
+        return 0;
+    return broken(err, 9, "service %llu has %d replicas in arm %d, %d and a surge of %d are wanted",
+        (ull)service->id, count, arm, wanted, surge);
 }
 
 int invariants_services(const struct sim_store *store, struct error *err)
@@ -64,13 +76,11 @@ int invariants_services(const struct sim_store *store, struct error *err)
         if (check_replica(store, replica, service, err) < 0)
             return -1;
     }
-    for (each_row(service_row, service, store, ROW_SERVICE)) {
-        int32_t count = existing(store, service->id);
-        if (count > (service->deleted ? 0 : service->replicas + service->surge))
-            return broken(err, 9, "service %llu has %d replicas, %d and a surge of %d are wanted",
-                (ull)service->id, count, service->replicas, service->surge);
-    }
-    return 0;
+    for (each_row(service_row, service, store, ROW_SERVICE))
+        for (int32_t arm = 0; arm < ARM_COUNT; arm++)
+            if (check_count(store, service, arm, err) < 0)
+                return -1;
+    return invariants_rollouts(store, err);
 }
 
 /* ---- changes ------------------------------------------------------------------------------- */
@@ -136,8 +146,13 @@ static int check_replica_change(const struct sim_store *before, const struct sim
     const struct replica_row *replica = change->row;
     if (change->change == CHANGE_DELETE)
         return broken(err, 9, "replica %llu is deleted", (ull)replica->id);
-    if (!old && check_replica_new(before, txn, replica, err) < 0)
+    if (!old && (check_replica_new(before, txn, replica, err) < 0 ||
+                    invariants_replica_revision(before, txn, replica, err) < 0))
         return -1;
+    if (old && old->arm != replica->arm &&
+        (old->arm != ARM_CANARY || replica->arm != ARM_MAIN ||
+            !decided(txn, DECISION_ROLLOUT_PROMOTE, replica->service, 0)))
+        return broken(err, 9, "replica %llu left its arm and nobody promoted it", (ull)replica->id);
     if (old && (old->service != replica->service || old->job != replica->job ||
                    old->revision != replica->revision || old->number != replica->number))
         return broken(err, 9, "replica %llu is another one than before", (ull)replica->id);
@@ -168,6 +183,21 @@ struct ready {
     uint64_t service, job;
 };
 
+/* Arms of a rollout serve what they are given and stop as it ends: only main replicas count. */
+static bool is_main(const struct sim_store *before, const struct sim_txn *txn, uint64_t job)
+{
+    const struct replica_row *replica;
+    for (size_t i = 0; i < txn->changes.count; i++) {
+        replica = txn->changes.items[i].row;
+        if (txn->changes.items[i].kind == ROW_REPLICA && replica->job == job)
+            return replica->arm == ARM_MAIN;
+    }
+    for (each_row(replica_row, replica, before, ROW_REPLICA))
+        if (replica->job == job)
+            return replica->arm == ARM_MAIN;
+    return true;
+}
+
 /* Those that are ready, as the decisions of a transaction go by. */
 struct ready_list {
     struct ready *items;
@@ -193,7 +223,7 @@ static int check_replaced(const struct sim_store *before, const struct sim_txn *
     const struct service_row *service = invariants_row_after(before, txn, ROW_SERVICE, id);
     int32_t others = 0;
     for (size_t i = 0; i < list->count; i++)
-        others += list->items[i].service == id;
+        others += list->items[i].service == id && is_main(before, txn, list->items[i].job);
     if (service && others >= service->replicas - service->unavailable)
         return 0;
     return broken(err, 9, "a ready replica of service %llu is stopped by choice, %d others are",
@@ -212,7 +242,8 @@ int invariants_replaced(
     for (size_t i = 0; i < txn->decisions.count && result == 0; i++) {
         const struct core_decision *decision = &txn->decisions.items[i];
         ready_follow(&list, decision);
-        if (decision->kind == DECISION_REPLICA_UNREADY && decision->reason == END_REPLACED)
+        if (decision->kind == DECISION_REPLICA_UNREADY && decision->reason == END_REPLACED &&
+            is_main(before, txn, decision->job))
             result = check_replaced(before, txn, &list, decision->service, err);
     }
     vec_free(&list);
@@ -258,21 +289,25 @@ static int check_settled(
     const struct sim_store *store, const struct service_row *service, struct error *err)
 {
     const struct replica_row *replica;
-    int32_t good = 0, waiting = 0;
+    int32_t good = 0, waiting = 0, goal = invariants_goal(store, service);
     for (each_row(replica_row, replica, store, ROW_REPLICA)) {
         const struct job_row *job = sim_store_row(store, ROW_JOB, replica->job);
         if (replica->service != service->id || job->cancel)
             continue;
         waiting += job->state == JOB_QUEUED;
-        good += replica->revision == service->revision && replica->ready;
+        good += replica->arm == ARM_MAIN && replica->revision == goal && replica->ready;
     }
-    int32_t count = existing(store, service->id);
+    int32_t count = existing(store, service->id, ARM_MAIN);
     if (waiting)
         return 0;
+    for (int32_t arm = ARM_BASELINE; arm < ARM_COUNT; arm++)
+        if (existing(store, service->id, arm) != invariants_arm_wanted(store, service, arm))
+            return broken(err, 9, "service %llu is at rest with %d replicas in arm %d",
+                (ull)service->id, existing(store, service->id, arm), arm);
     if (good == service->replicas && count == good)
         return 1;
     return broken(err, 9,
-        "service %llu is at rest with %d replicas, %d of them of the newest revision and ready;"
+        "service %llu is at rest with %d replicas, %d of them of the wanted revision and ready;"
         " %d are wanted",
         (ull)service->id, count, good, service->replicas);
 }

@@ -23,6 +23,7 @@ static int input_command(
             core, input->pool_name, input->node_name, input->begin_ms, input->end_ms, err);
     case INPUT_SERVICE_PUT: return core_service_put(core, &input->service, ret_id, NULL, err);
     case INPUT_SERVICE_DELETE: return core_service_delete(core, input->id, err);
+    case INPUT_ROLLOUT: return core_rollout_command(core, input->id, input->rollout, err);
     case INPUT_REPLICA_SUBMIT:
         return core_replica_submit(core, &input->wanted, &input->job, ret_id, err);
     case INPUT_REPLICA_REFUSED: core_replica_refused(core, &input->wanted); return 0;
@@ -144,12 +145,20 @@ static void print_service(const struct core_service *service, struct strbuf *out
     strbuf_printf(out, "service-put %s/%s replicas=%d surge=%d unavailable=%d renew=%d",
         service->team, service->name, service->replicas, service->surge, service->unavailable,
         service->renew);
+    const struct rollout_plan *plan = &service->rollout;
+    if (plan->strategy == ROLLOUT_PLAIN)
+        return;
+    strbuf_printf(out, " %s", rollout_strategy_names[plan->strategy]);
+    for (int32_t i = 0; i < plan->steps; i++)
+        strbuf_printf(out, " %d%%/%lld", plan->weights[i], (long long)plan->bakes_ms[i]);
+    strbuf_printf(out, " patience=%lld requests=%lld time=%d give-up=%d",
+        (long long)plan->patience_ms, (long long)plan->requests_min, plan->by_time, plan->give_up);
 }
 
 static void print_wanted(const char *what, const struct core_wanted *wanted, struct strbuf *out)
 {
-    strbuf_printf(out, "%s service=%llu revision=%d number=%d ", what,
-        (unsigned long long)wanted->service, wanted->revision, wanted->number);
+    strbuf_printf(out, "%s service=%llu revision=%d number=%d arm=%d ", what,
+        (unsigned long long)wanted->service, wanted->revision, wanted->number, wanted->arm);
 }
 
 static void print_attempt_report(const struct core_report *report, struct strbuf *out)
@@ -184,6 +193,7 @@ void sim_input_print(
         [INPUT_JOB_RELEASE] = "job-release",
         [INPUT_SERVICE_DELETE] = "service-delete"};
     static const char *const found[] = {"ready", "unready", "unhealthy"};
+    static const char *const orders[] = {"pause", "resume", "promote", "abort"};
     static const char *const wishes[] = {"cordon", "uncordon", "drain"};
     switch (input->kind) {
     case INPUT_POOL_PUT: print_pool(&input->pool, out); break;
@@ -205,6 +215,10 @@ void sim_input_print(
     case INPUT_NODE_RESERVE:
         strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,
             (long long)input->begin_ms, (long long)input->end_ms);
+        break;
+    case INPUT_ROLLOUT:
+        strbuf_printf(
+            out, "rollout-%s %llu", orders[input->rollout], (unsigned long long)input->id);
         break;
     case INPUT_SERVICE_PUT: print_service(&input->service, out); break;
     case INPUT_REPLICA_SUBMIT:

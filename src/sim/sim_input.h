@@ -19,6 +19,7 @@ enum input_kind {
     INPUT_NODE_RESERVE,
     INPUT_SERVICE_PUT,
     INPUT_SERVICE_DELETE,
+    INPUT_ROLLOUT,
     INPUT_REPLICA_SUBMIT,
     INPUT_REPLICA_REFUSED,
     INPUT_ATTEMPT_REPORT,
@@ -32,8 +33,8 @@ struct sim_input {
     struct team team; /* TEAM_PUT */
     struct job job;   /* JOB_SUBMIT, REPLICA_SUBMIT */
     const char *name; /* POOL_DELETE, TEAM_DELETE, SERVICE_PUT */
-    uint64_t
-        id; /* JOB_CANCEL, _HOLD, _RELEASE, _PROGRESS, SERVICE_DELETE, REPLICA_REPORT (the job) */
+    uint64_t id; /* JOB_CANCEL, _HOLD, _RELEASE, _PROGRESS, SERVICE_DELETE, ROLLOUT (the service),
+                    REPLICA_REPORT (the job) */
     char pool_name[64]; /* NODE_* */
     char node_name[64];
     enum node_wish wish;           /* NODE_WISH */
@@ -42,6 +43,7 @@ struct sim_input {
     bool up;                       /* NODE_REPORT */
     struct core_progress progress; /* JOB_PROGRESS, of the job id */
     struct core_service service;   /* SERVICE_PUT */
+    enum rollout_command rollout;  /* ROLLOUT */
     struct core_wanted wanted;     /* REPLICA_SUBMIT, _REFUSED */
     uint64_t attempt;              /* REPLICA_REPORT */
     enum replica_report found;

@@ -239,7 +239,8 @@ static int wanted_same(const struct sim *sim, struct error *err)
     bool same = sim->wanted.count == sim->shadow_wanted.count;
     for (size_t i = 0; same && i < sim->wanted.count; i++) {
         const struct core_wanted *a = &sim->wanted.items[i], *b = &sim->shadow_wanted.items[i];
-        same = a->service == b->service && a->revision == b->revision && a->number == b->number;
+        same = a->service == b->service && a->revision == b->revision && a->number == b->number &&
+               a->arm == b->arm;
     }
     return same ? 0
                 : error_set(
@@ -348,14 +349,25 @@ static int schedule_shadow(struct sim *sim, struct error *err)
     return result;
 }
 
+/* A rollout that moved may move again in the next tick. */
+static bool rollout_moved(const struct sim *sim)
+{
+    for (size_t i = 0; i < sim->txn.decisions.count; i++) {
+        enum decision_kind kind = sim->txn.decisions.items[i].kind;
+        if (kind >= DECISION_ROLLOUT_BEGIN && kind <= DECISION_ROLLOUT_ABORT)
+            return true;
+    }
+    return false;
+}
+
 static int schedule(struct sim *sim, struct error *err)
 {
     core_schedule(sim->core);
     int64_t next_ms = core_next_ms(sim->core);
-    if (next_ms <= sim->core_ms && !wants_more(sim))
+    sim_txn_collect(&sim->txn, sim->core, sim_store_next_tick(sim->store));
+    if (next_ms <= sim->core_ms && !wants_more(sim) && !rollout_moved(sim))
         return error_set(err, ERR_CORRUPT, "it is %lld and the core wants to be woken at %lld",
             (long long)sim->core_ms, (long long)next_ms);
-    sim_txn_collect(&sim->txn, sim->core, sim_store_next_tick(sim->store));
     sim_trace_txn(&sim->trace, sim->store, &sim->txn);
     if (check_quiet(sim, err) < 0)
         return -1;
@@ -558,9 +570,23 @@ static void pass_time(struct sim *sim)
 
 /* ---- the drain ------------------------------------------------------------------------- */
 
+/* Of three rollouts one is promoted and one aborted; the third ends or pauses by itself. */
+static void gather_verdicts(struct sim *sim)
+{
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_ROLLOUT); i++) {
+        const struct rollout_row *rollout = sim_store_at(sim->store, ROW_ROLLOUT, i);
+        static const enum rollout_command orders[] = {
+            ROLLOUT_DO_PROMOTE, ROLLOUT_DO_ABORT, ROLLOUT_DO_RESUME};
+        struct sim_input input = {.kind = INPUT_ROLLOUT, .id = rollout->service};
+        input.rollout = orders[rollout->id % ARRAY_LEN(orders)];
+        add_input(sim, &input);
+    }
+}
+
 /* Every obstacle that people put up is taken away. */
 static void gather_relief(struct sim *sim)
 {
+    gather_verdicts(sim);
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_NODE); i++) {
         const struct node_row *node = sim_store_at(sim->store, ROW_NODE, i);
         struct sim_input input = {.kind = INPUT_NODE_RESERVE};
@@ -638,7 +664,7 @@ static size_t replicas_at_most(const struct sim *sim)
     size_t count = 0;
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_SERVICE); i++) {
         const struct service_row *service = sim_store_at(sim->store, ROW_SERVICE, i);
-        count += (size_t)(service->replicas + service->surge);
+        count += (size_t)(ARM_COUNT * service->replicas + service->surge);
     }
     return count;
 }

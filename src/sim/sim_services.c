@@ -37,6 +37,29 @@ const struct replica_row *sim_replica_of(const struct sim_store *store, uint64_t
 
 /* ---- commands ------------------------------------------------------------------------------ */
 
+/* How a new revision takes over: three in four by a rollout, of few and short steps. */
+static void make_plan(struct prng *prng, struct rollout_plan *ret_plan)
+{
+    *ret_plan = (struct rollout_plan){.strategy = (int32_t)prng_below(prng, 4)};
+    if (ret_plan->strategy == ROLLOUT_PLAIN)
+        return;
+    ret_plan->steps = (int32_t)sim_between(prng, 1, 3);
+    for (int32_t i = 0; i < ret_plan->steps; i++) {
+        ret_plan->weights[i] = (int32_t)sim_between(prng, 1, 50);
+        ret_plan->bakes_ms[i] = sim_between(prng, 0, 2 * MINUTE_MS);
+    }
+    ret_plan->patience_ms = sim_between(prng, MINUTE_MS, 20 * MINUTE_MS);
+    ret_plan->by_time = sim_chance(prng, 200);
+    ret_plan->give_up = sim_chance(prng, 500);
+    ret_plan->requests_min = sim_between(prng, 1, 200);
+    ret_plan->alpha_ppm = sim_between(prng, 10000, 200000);
+    ret_plan->error_margin_ppm = sim_between(prng, 10000, 300000);
+    ret_plan->latency_margin_ppm = sim_between(prng, 50000, 500000);
+    ret_plan->guard_requests = sim_between(prng, 20, 200);
+    ret_plan->guard_errors_ppm = sim_between(prng, 100000, 900000);
+    ret_plan->differences_ppm = sim_between(prng, 10000, 500000);
+}
+
 static void make_put(struct sim_world *world, struct sim_input *ret_input)
 {
     struct prng *prng = &world->prng;
@@ -49,12 +72,28 @@ static void make_put(struct sim_world *world, struct sim_input *ret_input)
     service->unavailable = (int32_t)sim_between(prng, 0, 1); /* both 0: refused */
     service->renew = sim_chance(prng, 600);
     ret_input->name = service->name;
+    make_plan(prng, &service->rollout);
+}
+
+/* Any order to any rollout, also to those that have ended. */
+static void make_order(
+    struct sim_world *world, const struct sim_store *store, struct sim_input *ret_input)
+{
+    size_t count = sim_store_count(store, ROW_ROLLOUT);
+    const struct rollout_row *rollout =
+        sim_store_at(store, ROW_ROLLOUT, prng_below(&world->prng, count));
+    *ret_input = (struct sim_input){.kind = INPUT_ROLLOUT, .id = rollout->service};
+    ret_input->rollout = (enum rollout_command)prng_below(&world->prng, ROLLOUT_DO_ABORT + 1);
 }
 
 bool sim_service_command(
     struct sim_world *world, const struct sim_store *store, struct sim_input *ret_input)
 {
     size_t count = sim_store_count(store, ROW_SERVICE);
+    if (sim_store_count(store, ROW_ROLLOUT) && sim_chance(&world->prng, 250)) {
+        make_order(world, store, ret_input);
+        return true;
+    }
     if (!count || !sim_chance(&world->prng, 150)) {
         make_put(world, ret_input);
         return true;
