@@ -48,11 +48,17 @@ static struct odds_pair odds_of(size_t levels, int64_t margin_ppm)
     return odds;
 }
 
+/* Counters are read one after the other while they grow: a loss may be seen before its request. */
+static int64_t errors_of(const struct evidence_row *seen)
+{
+    return least(seen->errors, seen->requests);
+}
+
 static void test_errors(struct judging *judging)
 {
     const struct evidence_row *canary = judging->canary, *baseline = judging->baseline;
-    struct bets bets = {.canary = {canary->requests - canary->errors, canary->errors},
-        .baseline = {baseline->requests - baseline->errors, baseline->errors}};
+    struct bets bets = {.canary = {canary->requests - errors_of(canary), errors_of(canary)},
+        .baseline = {baseline->requests - errors_of(baseline), errors_of(baseline)}};
     struct odds_pair odds = odds_of(2, judging->row->plan.error_margin_ppm);
     note(judging, TEST_ERRORS, bets_worse(&odds.even, &bets), bets_no_worse(&odds.margin, &bets));
 }
@@ -104,9 +110,10 @@ static void test_differences(struct judging *judging)
 {
     const struct evidence_row *canary = judging->canary;
     int64_t limit = judging->row->plan.differences_ppm;
+    int64_t differing = least(canary->differing, canary->compared);
     if (judging->row->plan.strategy == ROLLOUT_SHADOW)
-        note(judging, TEST_DIFFERENCES, bets_above(canary->differing, canary->compared, limit),
-            bets_below(canary->differing, canary->compared, limit));
+        note(judging, TEST_DIFFERENCES, bets_above(differing, canary->compared, limit),
+            bets_below(differing, canary->compared, limit));
 }
 
 /* ---- what follows --------------------------------------------------------------------------- */

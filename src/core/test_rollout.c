@@ -578,6 +578,25 @@ static void test_shadow(void **state)
     assert_int_equal(count_of(world, 2, ARM_CANARY), 0);
 }
 
+/* Counters are read one after the other while they grow: a loss may be seen before its request. */
+static void test_losses_before_their_requests(void **state)
+{
+    (void)state;
+    struct rollout_row row = {.plan = two_steps, .state = ROLLOUT_TESTING};
+    struct evidence_row baseline = {.requests = 9}, canary = {.requests = 9, .errors = 10};
+    struct rollout_verdict verdict = core_rollout_judge(&row, &baseline, &canary, 0);
+    canary.errors = 9;
+    struct rollout_verdict whole = core_rollout_judge(&row, &baseline, &canary, 0);
+    assert_true(verdict.worse[TEST_ERRORS] == whole.worse[TEST_ERRORS]);
+    row.plan.strategy = ROLLOUT_SHADOW;
+    canary.compared = 9;
+    canary.differing = 10;
+    verdict = core_rollout_judge(&row, NULL, &canary, 0);
+    canary.differing = 9;
+    whole = core_rollout_judge(&row, NULL, &canary, 0);
+    assert_true(verdict.worse[TEST_DIFFERENCES] == whole.worse[TEST_DIFFERENCES]);
+}
+
 static void test_without_a_strategy_it_goes_in(void **state)
 {
     struct world *world = *state;
@@ -616,6 +635,7 @@ int main(void)
         TEST(test_what_was_never_ready_is_replaced_plainly),
         TEST(test_fewer_replicas_make_arms_ready),
         TEST(test_shadow),
+        TEST(test_losses_before_their_requests),
         TEST(test_without_a_strategy_it_goes_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
