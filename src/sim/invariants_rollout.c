@@ -61,9 +61,8 @@ static int check_evidence(
         if (seen->rollout != rollout->id)
             continue;
         arms[seen->arm]++;
-        if (seen->errors < 0 || seen->differing < 0 || seen->errors > seen->requests ||
-            seen->differing > seen->compared)
-            return broken(err, 9, "evidence %llu counts more losses than requests", (ull)seen->id);
+        if (seen->requests < 0 || seen->errors < 0 || seen->compared < 0 || seen->differing < 0)
+            return broken(err, 9, "evidence %llu is less than none", (ull)seen->id);
     }
     if (arms[ARM_MAIN] || arms[ARM_CANARY] != 1 ||
         arms[ARM_BASELINE] != (rollout->plan.strategy == ROLLOUT_CANARY))

@@ -29,7 +29,8 @@ static int input_command(
     case INPUT_REPLICA_REFUSED: core_replica_refused(core, &input->wanted); return 0;
     case INPUT_ATTEMPT_REPORT:
     case INPUT_NODE_REPORT:
-    case INPUT_REPLICA_REPORT: break;
+    case INPUT_REPLICA_REPORT:
+    case INPUT_EVIDENCE: break;
     }
     assert(!"a report is no command");
     return -1;
@@ -45,6 +46,8 @@ void sim_input_apply(
         ret_answer->changed = core_node_report(core, input->pool_name, input->node_name, input->up);
     else if (input->kind == INPUT_REPLICA_REPORT)
         ret_answer->changed = core_replica_report(core, input->id, input->attempt, input->found);
+    else if (input->kind == INPUT_EVIDENCE)
+        ret_answer->changed = core_rollout_evidence(core, input->id, &input->evidence);
     else
         ret_answer->result = input_command(core, input, &ret_answer->id, &ret_answer->error);
 }
@@ -231,6 +234,13 @@ void sim_input_print(
             (unsigned long long)input->attempt, found[input->found]);
         break;
     case INPUT_ATTEMPT_REPORT: print_attempt_report(&input->report, out); break;
+    case INPUT_EVIDENCE:
+        strbuf_printf(out,
+            "report evidence of job %llu requests=%lld errors=%lld differing=%lld/%lld",
+            (unsigned long long)input->id, (long long)input->evidence.requests,
+            (long long)input->evidence.errors, (long long)input->evidence.differing,
+            (long long)input->evidence.compared);
+        break;
     case INPUT_NODE_REPORT:
         strbuf_printf(out, "report node=%s/%s %s", input->pool_name, input->node_name,
             input->up ? "up" : "lost");

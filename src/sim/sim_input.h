@@ -25,6 +25,7 @@ enum input_kind {
     INPUT_ATTEMPT_REPORT,
     INPUT_NODE_REPORT,
     INPUT_REPLICA_REPORT,
+    INPUT_EVIDENCE,
 };
 
 struct sim_input {
@@ -34,7 +35,7 @@ struct sim_input {
     struct job job;   /* JOB_SUBMIT, REPLICA_SUBMIT */
     const char *name; /* POOL_DELETE, TEAM_DELETE, SERVICE_PUT */
     uint64_t id; /* JOB_CANCEL, _HOLD, _RELEASE, _PROGRESS, SERVICE_DELETE, ROLLOUT (the service),
-                    REPLICA_REPORT (the job) */
+                    REPLICA_REPORT and EVIDENCE (the job) */
     char pool_name[64]; /* NODE_* */
     char node_name[64];
     enum node_wish wish;           /* NODE_WISH */
@@ -47,6 +48,7 @@ struct sim_input {
     struct core_wanted wanted;     /* REPLICA_SUBMIT, _REFUSED */
     uint64_t attempt;              /* REPLICA_REPORT */
     enum replica_report found;
+    struct core_evidence evidence; /* EVIDENCE */
 };
 
 struct sim_answer {

@@ -122,13 +122,16 @@ static void gather_reports(struct sim *sim)
         add_input(sim, &input);
 }
 
-/* What the server's checks find out. In the drain it gives up on what can not be made. */
+/* What the server's checks find out and its gateway measures. In the drain it gives up on what can
+ * not be made. */
 static void gather_services(struct sim *sim)
 {
     struct sim_input input;
     for (size_t i = 0; i < sim_store_count(sim->store, ROW_REPLICA); i++) {
         const struct replica_row *replica = sim_store_at(sim->store, ROW_REPLICA, i);
         if (sim_replica_check(&sim->prng, sim->store, replica, sim->calm, sim->now_ms, &input))
+            add_input(sim, &input);
+        if (sim_replica_measure(&sim->prng, replica, &input))
             add_input(sim, &input);
     }
     for (size_t i = 0; i < sim->hopeless.count; i++) {

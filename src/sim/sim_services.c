@@ -185,6 +185,45 @@ bool sim_replica_check(struct prng *prng, const struct sim_store *store,
     return find_out(prng, replica, health, now_ms - attempt->started_ms, now_ms, &ret_input->found);
 }
 
+/* How a revision answers: of how many requests one fails, 0: none, and in which bucket most are. */
+struct worth {
+    bool silent;
+    uint64_t fails_of;
+    int32_t bucket;
+};
+
+static struct worth revision_worth(uint64_t service, int32_t revision)
+{
+    static const uint64_t fails_of[] = {0, 0, 0, 200, 20, 3, 1};
+    struct prng prng = revision_prng(service, -revision);
+    struct worth worth = {.silent = sim_chance(&prng, 250)};
+    worth.fails_of = fails_of[prng_below(&prng, ARRAY_LEN(fails_of))];
+    worth.bucket = sim_chance(&prng, 200) ? 10 : 7;
+    return worth;
+}
+
+bool sim_replica_measure(
+    struct prng *prng, const struct replica_row *replica, struct sim_input *ret_input)
+{
+    struct worth worth = revision_worth(replica->service, replica->revision);
+    if (worth.silent || !sim_chance(prng, replica->arm == ARM_MAIN ? 10 : 500))
+        return false;
+    *ret_input = (struct sim_input){.kind = INPUT_EVIDENCE, .id = replica->job};
+    struct core_evidence *evidence = &ret_input->evidence;
+    evidence->requests = sim_between(prng, 0, 150);
+    evidence->compared = evidence->requests;
+    for (int64_t i = 0; i < evidence->requests; i++) {
+        bool fails = worth.fails_of && prng_below(prng, worth.fails_of) == 0;
+        evidence->errors += fails;
+        evidence->differing += fails;
+        evidence->within[worth.bucket + (int32_t)prng_below(prng, 3)]++;
+    }
+    /* Counters are read one after the other while they grow. */
+    evidence->differing += sim_chance(prng, 100);
+    evidence->errors += sim_chance(prng, 100);
+    return true;
+}
+
 int64_t sim_replicas_next_ms(const struct sim_store *store, int64_t now_ms)
 {
     int64_t next_ms = INT64_MAX;

@@ -31,5 +31,9 @@ void sim_replica_make(struct arena *arena, const char *team, const struct core_w
 /* What checks say about the replica now, if anything. Calm: everything that runs is healthy. */
 bool sim_replica_check(struct prng *prng, const struct sim_store *store,
     const struct replica_row *replica, bool calm, int64_t now_ms, struct sim_input *ret_input);
+/* What the gateway measured of a replica since the last time, if anything: by what its revision is
+ * worth, for whatever replica, also one that serves in no arm. Some revisions get no requests. */
+bool sim_replica_measure(
+    struct prng *prng, const struct replica_row *replica, struct sim_input *ret_input);
 /* When a replica will get ready next, or INT64_MAX. */
 int64_t sim_replicas_next_ms(const struct sim_store *store, int64_t now_ms);
