@@ -528,6 +528,16 @@ static int answered_pool(
     return 0;
 }
 
+static int answered_scale(
+    const struct sim_store *store, const struct sim_input *input, struct error *err)
+{
+    const struct service_row *service = sim_store_row(store, ROW_SERVICE, input->id);
+    if (!service || service->deleted || service->replicas == input->replicas)
+        return 0;
+    return broken(err, 7, "service %llu was scaled to %d and has %d", (ull)input->id,
+        input->replicas, service->replicas);
+}
+
 static int answered_service(
     const struct sim_store *store, const struct sim_input *input, uint64_t id, struct error *err)
 {
@@ -551,6 +561,7 @@ int invariants_answered(struct invariants *inv, const struct sim_store *store,
     switch (input->kind) {
     case INPUT_SERVICE_PUT: return answered_service(store, input, answer->id, err);
     case INPUT_SERVICE_DELETE: return answered_service(store, input, input->id, err);
+    case INPUT_SERVICE_SCALE: return answered_scale(store, input, err);
     case INPUT_REPLICA_SUBMIT:
     case INPUT_JOB_SUBMIT: return answered_submit(inv, store, input, answer, err);
     case INPUT_JOB_CANCEL:

@@ -23,6 +23,7 @@ static int input_command(
             core, input->pool_name, input->node_name, input->begin_ms, input->end_ms, err);
     case INPUT_SERVICE_PUT: return core_service_put(core, &input->service, ret_id, NULL, err);
     case INPUT_SERVICE_DELETE: return core_service_delete(core, input->id, err);
+    case INPUT_SERVICE_SCALE: return core_service_scale(core, input->id, input->replicas, 0, err);
     case INPUT_ROLLOUT: return core_rollout_command(core, input->id, input->rollout, err);
     case INPUT_REPLICA_SUBMIT:
         return core_replica_submit(core, &input->wanted, &input->job, ret_id, err);
@@ -218,6 +219,10 @@ void sim_input_print(
     case INPUT_NODE_RESERVE:
         strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,
             (long long)input->begin_ms, (long long)input->end_ms);
+        break;
+    case INPUT_SERVICE_SCALE:
+        strbuf_printf(
+            out, "service-scale %llu replicas=%d", (unsigned long long)input->id, input->replicas);
         break;
     case INPUT_ROLLOUT:
         strbuf_printf(

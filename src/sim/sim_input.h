@@ -19,6 +19,7 @@ enum input_kind {
     INPUT_NODE_RESERVE,
     INPUT_SERVICE_PUT,
     INPUT_SERVICE_DELETE,
+    INPUT_SERVICE_SCALE,
     INPUT_ROLLOUT,
     INPUT_REPLICA_SUBMIT,
     INPUT_REPLICA_REFUSED,
@@ -44,6 +45,7 @@ struct sim_input {
     bool up;                       /* NODE_REPORT */
     struct core_progress progress; /* JOB_PROGRESS, of the job id */
     struct core_service service;   /* SERVICE_PUT */
+    int32_t replicas;              /* SERVICE_SCALE, of the service id */
     enum rollout_command rollout;  /* ROLLOUT */
     struct core_wanted wanted;     /* REPLICA_SUBMIT, _REFUSED */
     uint64_t attempt;              /* REPLICA_REPORT */

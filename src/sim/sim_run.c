@@ -429,12 +429,21 @@ static const char *input_subject(const struct sim_input *input)
     return input->name ? input->name : "";
 }
 
+/* One names its service, the other has its id: they may be about the same one. */
+static bool sizes_both(const struct sim_input *a, const struct sim_input *b)
+{
+    return (a->kind == INPUT_SERVICE_PUT && b->kind == INPUT_SERVICE_SCALE) ||
+           (a->kind == INPUT_SERVICE_SCALE && b->kind == INPUT_SERVICE_PUT);
+}
+
 /* Whether a later command of the same step is about the same thing. */
 static bool is_overtaken(const struct sim *sim, size_t i)
 {
     const struct sim_input *input = &sim->inputs.items[i];
     for (size_t k = i + 1; k < sim->inputs.count; k++) {
         const struct sim_input *later = &sim->inputs.items[k];
+        if (sizes_both(input, later))
+            return true;
         if (!sim_input_is_report(later) && later->id == input->id &&
             strcmp(input_subject(later), input_subject(input)) == 0)
             return true;

@@ -94,11 +94,13 @@ bool sim_service_command(
         make_order(world, store, ret_input);
         return true;
     }
-    if (!count || !sim_chance(&world->prng, 150)) {
+    bool scales = count && sim_chance(&world->prng, 150);
+    if (!count || (!scales && !sim_chance(&world->prng, 150))) {
         make_put(world, ret_input);
         return true;
     }
-    *ret_input = (struct sim_input){.kind = INPUT_SERVICE_DELETE};
+    *ret_input = (struct sim_input){.kind = scales ? INPUT_SERVICE_SCALE : INPUT_SERVICE_DELETE};
+    ret_input->replicas = scales ? (int32_t)sim_between(&world->prng, 0, 5) : 0;
     ret_input->id = sim_row_id(sim_store_at(store, ROW_SERVICE, prng_below(&world->prng, count)));
     return true;
 }

@@ -244,6 +244,24 @@ static void forgotten_failures_are_caught(void **context)
     assert_change(&serving, 9);
 }
 
+static void a_scale_that_is_answered_and_not_stored_is_caught(void **context)
+{
+    for (int32_t replicas = 1; replicas <= 2; replicas++) {
+        struct serving serving = serving_make(context);
+        struct error err = {0};
+        struct sim_input input = {.kind = INPUT_SERVICE_SCALE, .id = 1, .replicas = replicas};
+        struct sim_answer answer = {0};
+        struct invariants *inv = invariants_create();
+        int result = invariants_answered(inv, serving.state->store, &input, &answer, &err);
+        if (replicas == serving.service.replicas)
+            assert_int_equal(result, 0);
+        else
+            assert_broken(result, &err, 7);
+        invariants_destroy(inv);
+        sim_txn_finish(&serving.txn);
+    }
+}
+
 /* ---- the end ------------------------------------------------------------------------------- */
 
 static void a_service_at_rest_that_lacks_replicas_is_caught(void **context)
@@ -280,6 +298,7 @@ int main(void)
         STATE_TEST(a_restart_with_its_pause_passes),
         STATE_TEST(a_restart_too_soon_is_caught),
         STATE_TEST(forgotten_failures_are_caught),
+        STATE_TEST(a_scale_that_is_answered_and_not_stored_is_caught),
         STATE_TEST(a_service_at_rest_that_lacks_replicas_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

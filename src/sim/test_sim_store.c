@@ -7,6 +7,7 @@
 
 #include "sim/sim_store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct fixture {
@@ -115,9 +116,63 @@ static void padding_does_not_make_rows_differ(void **context)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* ---- rollouts are loaded as they were -------------------------------------------------------- */
+
+static void put_rollout(struct sim_store *store, int64_t requests)
+{
+    struct team_row team = {.id = 7, .name = 1, .weight_micro = 1};
+    struct service_row service = {
+        .id = 1, .team = 7, .name = 2, .revision = 2, .replicas = 1, .surge = 1};
+    struct rollout_row rollout = {.id = 1,
+        .service = 1,
+        .state = ROLLOUT_TESTING,
+        .stable = 1,
+        .plan = {.strategy = ROLLOUT_SHADOW,
+            .steps = 1,
+            .weights = {10},
+            .alpha_ppm = 50000,
+            .differences_ppm = 1000}};
+    struct evidence_row seen = {.id = 1, .rollout = 1, .arm = ARM_CANARY, .requests = requests};
+    struct symbol_row symbols[] = {
+        {.id = 1, .pinned = 1, .text = "product"}, {.id = 2, .pinned = 1, .text = "chat"}};
+    for (size_t i = 0; i < ARRAY_LEN(symbols); i++)
+        sim_store_put(store, ROW_SYMBOL, &symbols[i]);
+    static const enum row_kind kinds[] = {
+        ROW_SYMBOL, ROW_TEAM, ROW_SERVICE, ROW_ROLLOUT, ROW_EVIDENCE};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct counter_row counter = {.id = kinds[i] + 1u, .last = 7};
+        snprintf(counter.name, sizeof counter.name, "%s", row_type(kinds[i])->name);
+        sim_store_put(store, ROW_COUNTER, &counter);
+    }
+    sim_store_put(store, ROW_TEAM, &team);
+    sim_store_put(store, ROW_SERVICE, &service);
+    sim_store_put(store, ROW_ROLLOUT, &rollout);
+    sim_store_put(store, ROW_EVIDENCE, &seen);
+}
+
+static void a_rollout_is_loaded_as_it_was(void **context)
+{
+    struct fixture *fixture = *context;
+    struct error err = {0};
+    struct core_options options = {0};
+    put_rollout(fixture->store, 40);
+    struct core *core = sim_store_load(fixture->store, &options, &err);
+    if (!core)
+        fail_msg("%s", err.text);
+    assert_int_equal(sim_store_compare(fixture->store, core, &err), 0);
+    put_rollout(fixture->store, 41); /* what was measured meanwhile */
+    assert_int_equal(sim_store_compare(fixture->store, core, &err), -1);
+    assert_int_equal(err.code, ERR_CORRUPT);
+    struct core *other = sim_store_load(fixture->store, &options, &err);
+    assert_true(core_digest(core) != core_digest(other));
+    core_destroy(core);
+    core_destroy(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(a_rollout_is_loaded_as_it_was),
         TEST(a_failed_commit_stores_nothing),
         TEST(an_unknown_commit_is_settled_either_way),
         TEST(a_tick_is_stored_once),
