@@ -276,6 +276,7 @@ void shape_unref(struct core *core, struct live_shape *shape)
 void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
+    vec_free(&shape->prices);
     free(shape->scores);
     free(shape->room);
     free(shape->packing);
