@@ -251,6 +251,39 @@ static void an_end_without_a_decision_is_caught(void **context)
     assert_change(&rolling, 8);
 }
 
+/* ---- the end ------------------------------------------------------------------------------- */
+
+static void assert_settled(struct rolling *rolling, bool fine)
+{
+    struct error err = {0};
+    struct invariants *inv = invariants_create();
+    rolling->state->waiting.state = JOB_RUNNING;
+    rolling_put(rolling);
+    int result = invariants_services_settled(inv, rolling->state->store, &err);
+    assert_result(result, &err, fine ? 0 : 9);
+    assert_int_equal(invariants_count(inv)->services_settled, fine);
+    invariants_destroy(inv);
+    sim_txn_finish(&rolling->txn);
+}
+
+static void a_rollout_at_rest_that_lacks_an_arm_is_caught(void **context)
+{
+    struct rolling rolling = rolling_make(context);
+    rolling.rollout.plan.strategy = ROLLOUT_SHADOW; /* a main replica and a canary: all it wants */
+    assert_settled(&rolling, true);
+    rolling = rolling_make(context);
+    assert_settled(&rolling, false); /* the baseline is missing */
+}
+
+/* Aborted, with a replica of each revision: the stable one is wanted, the other one is too much. */
+static void an_ended_rollout_that_left_two_versions_is_caught(void **context)
+{
+    struct rolling rolling = rolling_make(context);
+    rolling.rollout.state = ROLLOUT_ABORTED;
+    rolling.canary.arm = ARM_MAIN;
+    assert_settled(&rolling, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +299,8 @@ int main(void)
         STATE_TEST(a_pass_without_a_sample_is_caught),
         STATE_TEST(a_pass_without_any_data_is_caught_where_none_is_asked),
         STATE_TEST(an_end_without_a_decision_is_caught),
+        STATE_TEST(a_rollout_at_rest_that_lacks_an_arm_is_caught),
+        STATE_TEST(an_ended_rollout_that_left_two_versions_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
