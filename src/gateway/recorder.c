@@ -62,6 +62,7 @@ struct recorder {
     struct guard_scratch *scratch;
     bool complained_of_guard, complained_of_disk;
     VEC(struct part) parts;
+    int64_t named_ms; /* when the newest part began, as its name says */
     int64_t swept_ms;
 };
 
@@ -314,11 +315,22 @@ static void make_room(const char *folder, const struct record_entry *entry)
     }
 }
 
+/* Parts are named by when they begin: two that begin in one millisecond would be one file, which
+ * then grows past its bound and goes as a whole. */
+static int64_t next_name_ms(struct recorder *recorder)
+{
+    int64_t now_ms = clock_wall_ms();
+    int64_t ahead_ms = recorder->named_ms - now_ms;
+    bool same = ahead_ms >= 0 && ahead_ms < 1000; /* further ahead: the clock was set back */
+    recorder->named_ms = same ? recorder->named_ms + 1 : now_ms;
+    return recorder->named_ms;
+}
+
 static int part_open(struct recorder *recorder, const struct record_entry *entry, struct part **ret,
     struct error *err)
 {
     char shelf[FOLDER_BYTES + 32], folder[FOLDER_BYTES], path[PATH_BYTES], name[RECORD_NAME_BYTES];
-    struct record_name named = {.began_ms = clock_wall_ms(), .keep_ms = entry->keep_ms};
+    struct record_name named = {.began_ms = next_name_ms(recorder), .keep_ms = entry->keep_ms};
     struct part part = {.began_ms = named.began_ms, .shelf = entry->shelf};
     snprintf(named.incarnation, sizeof named.incarnation, "%s", recorder->incarnation);
     record_name_write(&named, name);

@@ -267,7 +267,9 @@ static void test_a_recording_is_written_bounded_and_read_back(void **state)
     struct seen seen = {0};
     struct record_page page = {.limit = 1000};
     assert_int_equal(record_page_read(path, &page, keep, &seen, NULL), 0);
+    /* What is kept is all but at most two of eight parts, however quickly they were written. */
     assert_true(seen.count > 30 && seen.count < 200);
+    assert_true(files >= 6);
     assert_int_equal(page.torn + page.damaged, 0);
     strbuf_finish(&seen.text);
     assert_int_equal(recorder_open(folder, "00000000000000ad", &recorder, NULL), 0);
