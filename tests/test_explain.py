@@ -102,6 +102,32 @@ def test_a_job_that_failed_says_when_it_is_tried_again(foretold):
     assert 3000 < seconds(found["start"]["median"]) - time.time() <= 3601
 
 
+def test_a_checkpoint_that_is_waited_for_is_told(foretold):
+    """A millisecond of the large job is worth more than ten minutes of the small one."""
+    foretold.apply(manifests.pool(
+        nodes=[{"name": "n1", "cpu": 1024, "memory": "16Ti", "disk": "16Ti"}]))
+    foretold.submit(manifests.job("low", manifests.WAITING, resources={"cpu": 1024},
+                                  priority="low", checkpoint={"interval": "10m"}))
+    foretold.wait_log("vision:low", "ready")
+    foretold.submit(manifests.job("normal", "true", resources={
+        "cpu": 0.001, "memory": "1Mi", "disk": "1Mi"}))
+    found = waits(foretold, "normal", "checkpoint")
+    seen = found["waits"]
+    assert (seen["job"]["name"], seen["more"]) == ("low", 0)
+    assert (seen["held"], seen["need"]) == (0, 1)
+    now = seconds(found["asOf"])
+    assert now < seconds(seen["due"]) <= now + 600 < seconds(seen["until"]) <= now + 21 * 60
+    assert found["words"][0] == (
+        f"It lets vision/low go on to its next checkpoint, due at {seen['due']}, and then takes "
+        f"its place; it waits for such until {seen['until']} at the latest.")
+    assert [item["name"] for item in found["holders"]["items"]] == ["low"]
+    why = foretold.job("vision:normal")["status"]["why"]
+    assert why.startswith("it lets low go on to the next checkpoint, due at ")
+    foretold.planner.stop()
+    assert explain(foretold, "normal")["waits"] == seen
+    assert foretold.job("vision:low")["status"]["state"] == "running"
+
+
 def test_nodes_that_take_no_work_are_named(foretold):
     foretold.call("POST", "/v1/nodes/site/n1/cordon")
     foretold.submit(manifests.job("j", "true"))

@@ -1,5 +1,6 @@
 /* Why a job waits. The same questions as a scheduling pass asks, in an order that puts first what
- * no amount of waiting changes; the answer is for people and decides nothing.
+ * no amount of waiting changes; the answer is for people and decides nothing. Of a job that was put
+ * off the search for victims is made again, which puts back all that it changes.
  *
  * A job that no pool could hold any more goes on waiting, for pools are changed by people who may
  * not be done: it says BLOCK_IMPOSSIBLE, and its deadline or its owner ends it. */
@@ -185,23 +186,38 @@ static void blocked_by_round(
     ret->until_ms = next_ms > core->now_ms && next_ms != MOMENT_NEVER ? next_ms : 0;
 }
 
+/* It was put off for the sake of a checkpoint, and would be now. */
+static bool blocked_by_checkpoint(struct core *core, struct live_job *job, struct core_block *ret)
+{
+    struct awaited awaited;
+    preempt_awaited(core, job, &awaited);
+    if (!awaited.job)
+        return false;
+    ret->kind = BLOCK_CHECKPOINT;
+    ret->job = awaited.job->row.id;
+    ret->due_ms = awaited.due_ms;
+    ret->until_ms = awaited.until_ms;
+    ret->other_jobs = awaited.others;
+    return true;
+}
+
 /* Quotas and others let it, if there is room. */
-static void blocked_by_room(
-    const struct core *core, const struct live_job *job, struct core_block *ret)
+static void blocked_by_room(struct core *core, struct live_job *job, struct core_block *ret)
 {
     ret->held = ranks_now(core, job);
     ret->need = job->row.size_min;
     ret->kind = ret->held < ret->need ? BLOCK_ROOM : BLOCK_TURN;
     if (allot_governs(core, job))
         blocked_by_round(core, job, ret);
+    else if (ret->held < ret->need && blocked_by_checkpoint(core, job, ret))
+        return;
     else if (job->links->promises)
         blocked_promise(job, ret);
     else if (ret->held < ret->need && !blocked_by_spot(core, job, ret))
         blocked_by_promise(core, job, ret);
 }
 
-static void blocked_queued(
-    const struct core *core, const struct live_job *job, struct core_block *ret)
+static void blocked_queued(struct core *core, struct live_job *job, struct core_block *ret)
 {
     if (job->links->claims) {
         ret->kind = BLOCK_CLAIM;
@@ -220,9 +236,9 @@ static void blocked_queued(
     }
 }
 
-void core_job_blocked(const struct core *core, uint64_t id, struct core_block *ret)
+void core_job_blocked(struct core *core, uint64_t id, struct core_block *ret)
 {
-    const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, id);
+    struct live_job *job = (struct live_job *)table_find(core, ROW_JOB, id);
     *ret = (struct core_block){.kind = BLOCK_NONE};
     if (!job)
         return;

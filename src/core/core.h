@@ -416,6 +416,9 @@ enum block_kind {
     BLOCK_LIMIT,      /* team holds held of limit of a resource, and the job needs need */
     BLOCK_GUARANTEE,  /* it can not be preempted, and what team might borrow is guaranteed to others
                        */
+    BLOCK_CHECKPOINT, /* held ranks would fit of need; it could take the place of job and other_jobs
+                       * more, and lets them go on to their next checkpoints: the first, that of
+                       * job, is due at due_ms. It waits for none that is due after until_ms */
     BLOCK_PROMISE, /* held ranks would fit of need; a place is kept for it on node and other_nodes
                     * more, from until_ms on by the time limits of who is there; until_open: and
                     * when those without a limit have ended */
@@ -437,12 +440,13 @@ struct core_block {
     const char *policy;         /* BLOCK_SPOT, BLOCK_ROUND: its name, else NULL */
     int64_t held, need, limit;  /* in the resource's unit */
     int64_t elsewhere, target;  /* ranks */
-    int64_t until_ms;
+    int64_t until_ms, due_ms;
     bool until_open;
     int64_t other_jobs, other_nodes;
 };
-/* Why the job waits, by the state as it is; takes a look at every node and decides nothing. */
-void core_job_blocked(const struct core *core, uint64_t job, struct core_block *ret);
+/* Why the job waits, by the state as it is and the moment of core_begin; takes a look at every node
+ * and decides nothing. */
+void core_job_blocked(struct core *core, uint64_t job, struct core_block *ret);
 
 /* What the node that comes nearest to holding a rank of a job does not have. */
 enum { LACKS_MAX = 4 };

@@ -72,20 +72,35 @@ int64_t victim_cost(
     return least(loss, waiting_cost(core, rules, attempt));
 }
 
+void victims_awaited(const struct core *core, const struct victim_rules *rules,
+    struct live_attempt *const *victims, size_t victim_count, struct awaited *ret)
+{
+    int64_t count = 0;
+    *ret = (struct awaited){.due_ms = MOMENT_NEVER, .until_ms = rules->patient_ms};
+    for (size_t i = 0; i < victim_count; i++) {
+        if (victim_cost(core, rules, victims[i]) >= attempt_loss(core, victims[i]))
+            continue;
+        int64_t at_ms = due_ms(core, victims[i]);
+        count++;
+        if (at_ms < ret->due_ms) {
+            ret->due_ms = at_ms;
+            ret->job = victims[i]->job;
+        }
+    }
+    ret->others = most(count - 1, 0);
+}
+
 bool preempt_put_off(struct core *core, struct live_job *job, struct live_attempt *const *victims,
     size_t victim_count)
 {
     struct victim_rules rules;
-    int64_t until_ms = MOMENT_NEVER;
+    struct awaited awaited;
     victim_rules_init(&rules, core, job);
-    for (size_t i = 0; i < victim_count; i++) {
-        if (victim_cost(core, &rules, victims[i]) < attempt_loss(core, victims[i]))
-            until_ms = least(until_ms, due_ms(core, victims[i]));
-    }
-    if (until_ms == MOMENT_NEVER)
+    victims_awaited(core, &rules, victims, victim_count, &awaited);
+    if (!awaited.job)
         return false;
-    assert(until_ms > core->now_ms && until_ms <= rules.patient_ms);
-    core->wake_ms = least(core->wake_ms, until_ms);
+    assert(awaited.due_ms > core->now_ms && awaited.due_ms <= rules.patient_ms);
+    core->wake_ms = least(core->wake_ms, awaited.due_ms);
     if (!job->row.put_off_s) {
         int64_t waited_s = most(core->now_ms - job->row.queued_ms, 0) / SECOND_MS;
         job->row.put_off_s = (int32_t)least(waited_s + 1, INT32_MAX);

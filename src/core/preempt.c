@@ -277,6 +277,27 @@ static void book_renew(struct core *core, struct book *book, struct victim_rules
     }
 }
 
+static struct book *book_add(struct core *core, struct live_job *job, struct preempt_books *books,
+    struct victim_rules *rules)
+{
+    struct book *book = book_make(core, job, rules);
+    if (books->list.count == BOOKS_MAX) {
+        book_destroy(books->list.items[0]);
+        vec_remove(&books->list, 0);
+    }
+    vec_push(&books->list, book);
+    return book;
+}
+
+static void search_book(
+    struct core *core, struct book *book, struct victim_rules *rules, struct verdict *verdict)
+{
+    struct page *page = book_best(core, book, rules, &verdict->victims);
+    core->wake_ms = least(core->wake_ms, rules->protected_ms);
+    verdict->found = page != NULL;
+    verdict->where = (struct search_nodes){.nodes = page ? &page->node : NULL, .count = 1};
+}
+
 static bool preempt_one(
     struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap)
 {
@@ -284,19 +305,10 @@ static bool preempt_one(
     victim_rules_init(&rules, core, job);
     struct book *book = book_lasts(core, job) ? book_find(books, job, &rules) : NULL;
     *ret_cheap = book != NULL;
-    if (!book) {
-        book = book_make(core, job, &rules);
-        if (books->list.count == BOOKS_MAX) {
-            book_destroy(books->list.items[0]);
-            vec_remove(&books->list, 0);
-        }
-        vec_push(&books->list, book);
-    }
+    if (!book)
+        book = book_add(core, job, books, &rules);
     struct verdict verdict = {0};
-    struct page *page = book_best(core, book, &rules, &verdict.victims);
-    core->wake_ms = least(core->wake_ms, rules.protected_ms);
-    verdict.found = page != NULL;
-    verdict.where = (struct search_nodes){.nodes = page ? &page->node : NULL, .count = 1};
+    search_book(core, book, &rules, &verdict);
     bool decided = verdict_follow(core, job, &verdict);
     for (size_t i = 0; decided && i < verdict.victims.count; i++)
         book_renew(core, book, &rules, verdict.victims.items[i]);
@@ -386,9 +398,10 @@ static void search_pool(struct core *core, struct live_job *job, const struct se
     search_close(&search);
 }
 
-static bool preempt_pools(struct core *core, struct live_job *job, struct preempt_books *books)
+/* The book that the search went by, if any, is in `books`. */
+static void search_pools(
+    struct core *core, struct live_job *job, struct preempt_books *books, struct verdict *verdict)
 {
-    struct verdict verdict = {0};
     nodes_number(core);
     struct gang_book *book = books->gangs = gang_book_for(core, job, books->gangs);
     struct live_node *const *nodes = job->shape->candidates.items;
@@ -396,13 +409,24 @@ static bool preempt_pools(struct core *core, struct live_job *job, struct preemp
     for (size_t begin = 0, end; begin < count; begin = end) {
         end = plan_pool_end(core, job->shape, nodes, begin, count);
         struct search_nodes where = {nodes + begin, end - begin, begin, book};
-        search_pool(core, job, &where, &verdict);
+        search_pool(core, job, &where, verdict);
     }
+}
+
+static bool preempt_pools(struct core *core, struct live_job *job, struct preempt_books *books)
+{
+    struct verdict verdict = {0};
+    search_pools(core, job, books, &verdict);
     bool decided = verdict_follow(core, job, &verdict);
-    if (decided && book)
-        gang_book_follow(book, core, &verdict.victims);
+    if (decided && books->gangs)
+        gang_book_follow(books->gangs, core, &verdict.victims);
     vec_free(&verdict.victims);
     return decided;
+}
+
+static bool looks_in_pools(const struct core *core, const struct live_job *job)
+{
+    return job->row.size_min > 1 || core->victim_policy->order;
 }
 
 bool preempt_for(
@@ -412,8 +436,33 @@ bool preempt_for(
     shape_candidates(core, job->shape);
     core->claiming = true;
     *ret_cheap = false;
-    bool one = job->row.size_min == 1 && !core->victim_policy->order;
-    bool decided = one ? preempt_one(core, job, books, ret_cheap) : preempt_pools(core, job, books);
+    bool decided = looks_in_pools(core, job) ? preempt_pools(core, job, books)
+                                             : preempt_one(core, job, books, ret_cheap);
     core->claiming = false;
     return decided;
+}
+
+void preempt_awaited(struct core *core, struct live_job *job, struct awaited *ret)
+{
+    struct victim_rules rules;
+    *ret = (struct awaited){.due_ms = MOMENT_NEVER};
+    victim_rules_init(&rules, core, job);
+    if (!job->row.put_off_s || rules.patient_ms <= core->now_ms)
+        return;
+    assert(!job->attempt && !job->links->claims && !core->claiming);
+    struct preempt_books books = {0};
+    struct verdict verdict = {0};
+    int64_t wake_ms = core->wake_ms;
+    shape_candidates(core, job->shape);
+    core->claiming = true;
+    if (looks_in_pools(core, job))
+        search_pools(core, job, &books, &verdict);
+    else
+        search_book(core, book_add(core, job, &books, &rules), &rules, &verdict);
+    core->claiming = false;
+    core->wake_ms = wake_ms;
+    if (verdict.found)
+        victims_awaited(core, &rules, verdict.victims.items, verdict.victims.count, ret);
+    vec_free(&verdict.victims);
+    preempt_books_finish(&books);
 }

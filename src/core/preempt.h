@@ -7,6 +7,7 @@
 #include "core/resource.h"
 #include "core/table.h"
 
+struct awaited;
 struct book;
 struct gang_book;
 struct live_attempt;
@@ -53,6 +54,9 @@ void preempt_books_finish(struct preempt_books *books);
  * claims what they leave. False: there is no such set. ret_cheap: it took no look at all nodes. */
 bool preempt_for(
     struct core *core, struct live_job *job, struct preempt_books *books, bool *ret_cheap);
+/* The same search, for people: whose checkpoint a job waits for that was put off and is queued.
+ * Decides nothing, and leaves nothing behind that a decision could go by. */
+void preempt_awaited(struct core *core, struct live_job *job, struct awaited *ret);
 
 /* Which of the attempts that may be stopped are. */
 struct victim_policy {
@@ -93,6 +97,15 @@ int64_t patience_end_ms(const struct core *core, const struct victim_rules *rule
  * waited for. */
 int64_t victim_cost(
     const struct core *core, const struct victim_rules *rules, const struct live_attempt *attempt);
+/* Whose checkpoint is waited for. */
+struct awaited {
+    const struct live_job *job; /* whose is due first, or NULL */
+    int64_t due_ms;             /* MOMENT_NEVER: nobody's */
+    int64_t until_ms;           /* the job waits for none that is due later */
+    int64_t others;             /* jobs whose checkpoint is waited for as well */
+};
+void victims_awaited(const struct core *core, const struct victim_rules *rules,
+    struct live_attempt *const *victims, size_t victim_count, struct awaited *ret);
 /* Whether the checkpoint of one of the victims is waited for: then nobody is to be stopped yet, and
  * core->wake_ms is when to ask again at the latest. */
 bool preempt_put_off(struct core *core, struct live_job *job, struct live_attempt *const *victims,

@@ -141,6 +141,99 @@ static void a_place_in_the_making_is_named(void **state)
     assert_string_equal(core_symbol(world->core, core_node(world->core, block.node)->name), "n");
 }
 
+/* A job of low priority, all of the pool or a part, that says how often it saves. */
+static uint64_t saving(struct world *world, const char *name, int64_t cpus, int64_t interval_ms)
+{
+    struct job job = job_make("t", name, cpus, 0);
+    job.priority = PRIORITY_LOW;
+    job.checkpoint.interval_ms = interval_ms;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, id);
+    return id;
+}
+
+/* To be asked changes nothing: not the state, not when the core wants to be called again. */
+static struct core_block blocked_quietly(struct world *world, uint64_t job)
+{
+    uint64_t digest = core_digest(world->core);
+    int64_t next_ms = core_next_ms(world->core);
+    struct error err;
+    struct core_block block = blocked(world, job);
+    assert_true(core_digest(world->core) == digest);
+    assert_int_equal(core_next_ms(world->core), next_ms);
+    assert_int_equal(core_check(world->core, &err), 0);
+    return block;
+}
+
+static void a_checkpoint_that_is_waited_for_is_named(void **state)
+{
+    struct world *world = *state;
+    pool_of(world, 4);
+    world_team(world, "t");
+    uint64_t low = saving(world, "low", 4, 25 * MINUTE_MS);
+    world_tick(world, 20 * MINUTE_MS);
+    struct job job = job_make("t", "normal", 4, 0);
+    uint64_t normal = world_submit(world, &job);
+    assert_int_equal(blocked_quietly(world, normal).kind, BLOCK_ROOM); /* nobody looked yet */
+    world_tick(world, 0);
+    int64_t since_ms = world->now_ms;
+    for (int i = 0; i < 4; i++) {
+        struct core_block block = blocked_quietly(world, normal);
+        assert_int_equal(block.kind, BLOCK_CHECKPOINT);
+        assert_true(block.job == low && block.other_jobs == 0);
+        assert_true(block.held == 0 && block.need == 1);
+        assert_true(block.due_ms == since_ms + 5 * MINUTE_MS);
+        assert_true(block.until_ms >= since_ms + 20 * MINUTE_MS);
+        assert_true(block.until_ms < since_ms + 21 * MINUTE_MS);
+        world_tick(world, MINUTE_MS);
+    }
+    world_checkpoint(world, low, since_ms + 5 * MINUTE_MS);
+    world_tick(world, MINUTE_MS);
+    assert_int_equal(world_state(world, low), JOB_STOPPING);
+    assert_int_equal(blocked_quietly(world, normal).kind, BLOCK_CLAIM);
+}
+
+/* The one whose checkpoint is due first is named, the other one counted. */
+static void of_several_checkpoints_the_first_is_named(void **state)
+{
+    struct world *world = *state;
+    pool_of(world, 4);
+    world_team(world, "t");
+    (void)saving(world, "later", 2, 27 * MINUTE_MS);
+    uint64_t first = saving(world, "first", 2, 25 * MINUTE_MS);
+    world_tick(world, 20 * MINUTE_MS);
+    struct job job = job_make("t", "gang", 2, 0);
+    job.gang.size = 2;
+    uint64_t gang = world_submit(world, &job);
+    world_tick(world, 0);
+    struct core_block block = blocked_quietly(world, gang);
+    assert_int_equal(block.kind, BLOCK_CHECKPOINT);
+    assert_true(block.job == first && block.other_jobs == 1 && block.need == 2);
+    assert_true(block.due_ms == world->now_ms + 5 * MINUTE_MS);
+}
+
+/* Neither who stops others at once nor who may stop nobody. */
+static void who_may_not_wait_names_no_checkpoint(void **state)
+{
+    struct world *world = *state;
+    pool_of(world, 4);
+    world_team(world, "t");
+    uint64_t low = saving(world, "low", 4, 25 * MINUTE_MS);
+    world_tick(world, 20 * MINUTE_MS);
+    struct job job = job_make("t", "high", 4, 0);
+    job.priority = PRIORITY_HIGH;
+    uint64_t high = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, low), JOB_STOPPING);
+    assert_int_equal(blocked_quietly(world, high).kind, BLOCK_CLAIM);
+    job = job_make("t", "low too", 4, 0);
+    job.priority = PRIORITY_LOW;
+    uint64_t other = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(blocked_quietly(world, other).kind, BLOCK_ROOM);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +244,9 @@ int main(void)
         TEST(an_array_at_its_bound_says_so),
         TEST(a_full_a_closed_and_a_shrunk_pool_are_told_apart),
         TEST(a_place_in_the_making_is_named),
+        TEST(a_checkpoint_that_is_waited_for_is_named),
+        TEST(of_several_checkpoints_the_first_is_named),
+        TEST(who_may_not_wait_names_no_checkpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

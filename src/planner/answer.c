@@ -21,6 +21,7 @@ static struct doc *explain(
     struct core *core = copy_load(state->copy, state->core, err);
     if (!core)
         return NULL;
+    core_begin(core, state->now_ms);
     struct explain_options options = {
         .history = state->history, .now_ms = state->now_ms, .budget_ms = EXPLAIN_BUDGET_MS};
     struct doc *found = explain_job(arena, core, (uint64_t)doc_get_int(ask, "job", 0), &options);

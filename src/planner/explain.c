@@ -24,6 +24,7 @@ static const char *const kind_names[] = {
     [BLOCK_ARRAY] = "array",
     [BLOCK_LIMIT] = "limit",
     [BLOCK_GUARANTEE] = "guarantee",
+    [BLOCK_CHECKPOINT] = "checkpoint",
     [BLOCK_PROMISE] = "promise",
     [BLOCK_KEPT] = "kept",
     [BLOCK_SPOT] = "spot",
@@ -212,6 +213,14 @@ static struct doc *waits_doc(const struct explain *in)
     case BLOCK_ARRAY:
     case BLOCK_LIMIT:
     case BLOCK_GUARANTEE: set_amounts(in, waits); break;
+    case BLOCK_CHECKPOINT:
+        set_on(in, waits);
+        doc_set_int(in->arena, waits, "more", block->other_jobs);
+        doc_set_int(in->arena, waits, "due", block->due_ms);
+        set_until(in, waits);
+        set_amounts(in, waits);
+        set_nodes(in, waits);
+        break;
     case BLOCK_KEPT:
         set_on(in, waits);
         set_node(in, waits, block->node);

@@ -120,6 +120,7 @@ void explain_set_holders(const struct explain *in, struct doc *out)
     switch (in->block.kind) {
     case BLOCK_LIMIT:
     case BLOCK_GUARANTEE: core_row_each(in->core, ROW_ATTEMPT, on_attempt, &holders); break;
+    case BLOCK_CHECKPOINT:
     case BLOCK_PROMISE:
     case BLOCK_ROUND:
     case BLOCK_SPOT:

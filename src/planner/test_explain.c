@@ -223,6 +223,32 @@ static void a_place_that_is_kept_is_told_to_both_sides(void **state)
     finish(&asked);
 }
 
+static void a_checkpoint_that_is_waited_for_is_told(void **state)
+{
+    struct world *world = *state;
+    pool_of(world, 4);
+    world_team(world, "t");
+    struct job job = job_make("t", "a", 4, 0);
+    job.priority = PRIORITY_LOW;
+    job.checkpoint.interval_ms = 25 * MINUTE_MS;
+    uint64_t a = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, a);
+    int64_t begun_ms = world->now_ms;
+    world_tick(world, 20 * MINUTE_MS);
+    uint64_t b = waiting(world, "t", "b", 4);
+    struct asked asked = ask(world, "explain", b, "");
+    const struct doc *waits = doc_get(asked.answer, "waits");
+    assert_string_equal(kind_of(&asked), "checkpoint");
+    assert_string_equal(doc_get_string(doc_get(waits, "on"), "name"), "a");
+    assert_true(doc_get_int(waits, "due", 0) == begun_ms + 25 * MINUTE_MS);
+    assert_true(doc_get_int(waits, "until", 0) >= begun_ms + 40 * MINUTE_MS);
+    assert_true(doc_get_int(waits, "more", -1) == 0);
+    assert_true(doc_get_int(waits, "held", -1) == 0 && doc_get_int(waits, "need", 0) == 1);
+    assert_true(doc_get_int(doc_get(asked.answer, "holders"), "count", 0) == 1);
+    finish(&asked);
+}
+
 static void a_job_whose_pool_shrank_is_told_what_is_nearest(void **state)
 {
     struct world *world = *state;
@@ -354,6 +380,7 @@ int main(void)
         TEST(what_is_held_has_no_start_and_what_depends_on_it_neither),
         TEST(a_moment_is_when_it_starts),
         TEST(a_place_that_is_kept_is_told_to_both_sides),
+        TEST(a_checkpoint_that_is_waited_for_is_told),
         TEST(a_job_whose_pool_shrank_is_told_what_is_nearest),
         TEST(nodes_that_take_no_work_are_named),
         TEST(what_runs_says_when_it_ends),

@@ -123,6 +123,7 @@ static void show_waits(const struct showing *in, struct doc *to, const struct do
         copy_value(in->arena, out, waits, plain[i]);
     for (size_t i = 0; i < ARRAY_LEN(amounts); i++)
         set_amount(in->arena, out, amounts[i], doc_get(waits, amounts[i]), resource);
+    copy_time(in->arena, out, waits, "due");
     copy_time(in->arena, out, waits, "until");
     if (doc_get(waits, "on"))
         set_job(in, doc_set(in->arena, out, "job", doc_map(in->arena)), doc_get(waits, "on"));

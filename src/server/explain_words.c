@@ -180,6 +180,22 @@ static void say_promise(const struct doc *waits, struct strbuf *out)
     strbuf_putc(out, '.');
 }
 
+static void say_checkpoint(const struct doc *waits, struct strbuf *out)
+{
+    int64_t more = doc_get_int(waits, "more", 0);
+    strbuf_puts(out, "It lets ");
+    say_job(doc_get(waits, "job"), out);
+    if (more > 0)
+        strbuf_printf(out,
+            " and %" PRId64 " more go on to their next checkpoints, the first due at %s, and then "
+            "takes their place",
+            more, text_of(waits, "due"));
+    else
+        strbuf_printf(out, " go on to its next checkpoint, due at %s, and then takes its place",
+            text_of(waits, "due"));
+    strbuf_printf(out, "; it waits for such until %s at the latest.", text_of(waits, "until"));
+}
+
 static void say_kept(const struct doc *waits, struct strbuf *out)
 {
     strbuf_puts(out, "The room there is is kept for ");
@@ -242,6 +258,7 @@ static const struct {
     {"array", say_array},
     {"limit", say_limit},
     {"guarantee", say_guarantee},
+    {"checkpoint", say_checkpoint},
     {"promise", say_promise},
     {"kept", say_kept},
     {"spot", say_spot},

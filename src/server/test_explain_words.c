@@ -78,6 +78,15 @@ static void each_reason_has_its_sentence(void **state)
             "There is no room now: 1 of its 4 ranks would fit; 4 nodes could hold one. A place is "
             "kept "
             "for it on n and 3 more from 2026-01-01T00:00:00Z."},
+        {"{\"kind\":\"checkpoint\",\"job\":{\"name\":\"a\",\"team\":\"t\"},\"more\":0,\"due\":"
+         "\"2026-01-01T00:05:00Z\",\"until\":\"2026-01-01T00:20:00Z\"}",
+            "It lets t/a go on to its next checkpoint, due at 2026-01-01T00:05:00Z, and then takes "
+            "its place; it waits for such until 2026-01-01T00:20:00Z at the latest."},
+        {"{\"kind\":\"checkpoint\",\"job\":{\"hidden\":true},\"more\":2,\"due\":"
+         "\"2026-01-01T00:05:00Z\",\"until\":\"2026-01-01T00:20:00Z\"}",
+            "It lets another team's job and 2 more go on to their next checkpoints, the first due "
+            "at 2026-01-01T00:05:00Z, and then takes their place; it waits for such until "
+            "2026-01-01T00:20:00Z at the latest."},
         {"{\"kind\":\"kept\",\"job\":{\"hidden\":true},\"node\":\"n\",\"pool\":\"p\",\"until\":"
          "\"2026-01-01T00:00:00Z\",\"orLater\":true,\"timeLimit\":false}",
             "The room there is is kept for another team's job from 2026-01-01T00:00:00Z at the "

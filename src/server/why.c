@@ -130,6 +130,22 @@ static void say_promise(const struct sentence *say)
     say_until(say);
 }
 
+/* Who reads this may not see the jobs of other teams. */
+static void say_checkpoint(const struct sentence *say)
+{
+    char due[QUANTITY_TEXT], until[QUANTITY_TEXT];
+    const struct job_row *job = core_job(say->core, say->block->job);
+    bool own = job && job->team == say->job->team;
+    strbuf_printf(
+        say->out, "it lets %s", own ? core_symbol(say->core, job->name) : "another team's job");
+    if (say->block->other_jobs > 0)
+        strbuf_printf(say->out, " and %" PRId64 " more", say->block->other_jobs);
+    strbuf_printf(say->out,
+        " go on to the next checkpoint, due at %s, and then takes the place; it waits for such "
+        "until %s at the latest",
+        quantity_time(say->block->due_ms, due), quantity_time(say->block->until_ms, until));
+}
+
 static void say_kept(const struct sentence *say)
 {
     const struct job_row *job = core_job(say->core, say->block->job);
@@ -193,6 +209,7 @@ static say_fn *const sentences[] = {
     [BLOCK_ARRAY] = say_array,
     [BLOCK_LIMIT] = say_limit,
     [BLOCK_GUARANTEE] = say_guarantee,
+    [BLOCK_CHECKPOINT] = say_checkpoint,
     [BLOCK_PROMISE] = say_promise,
     [BLOCK_KEPT] = say_kept,
     [BLOCK_SPOT] = say_spot,
