@@ -42,13 +42,13 @@ static int write_manual(struct cli *cli, const char *folder, struct error *err)
 static int help_on(const char *name, const char *action, struct strbuf *out, struct error *err)
 {
     char *words[] = {(char *)name, (char *)(action ? action : "--help"), "--help"};
+    const struct verb *named = verb_find(name);
+    if (named && named->hidden)
+        return error_set(err, ERR_NOT_FOUND, "%s is a part of the program itself", name);
     SCOPED(arguments_scope) struct arguments *args = arguments_parse(3, words, err);
     if (!args)
         return -1;
-    const struct verb *verb = arguments_verb(args);
-    if (verb->hidden)
-        return error_set(err, ERR_NOT_FOUND, "%s is a part of the program itself", name);
-    help_write_verb(verb, arguments_path(args), out);
+    help_write_verb(arguments_verb(args), arguments_path(args), out);
     return 0;
 }
 

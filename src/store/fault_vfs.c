@@ -10,6 +10,7 @@
 #include "base/vec.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,7 @@ struct file_node {
 
 struct fault_vfs {
     sqlite3_vfs base;
+    pthread_mutex_t lock; /* recursive: of all below, and of all files */
     struct prng prng;
     VEC(struct file_node *) nodes;
     VEC(void *) old_maps; /* of earlier generations: dead files may still look at them */
@@ -67,6 +69,21 @@ struct open_file {
     bool mapped;
     unsigned map_shared, map_exclusive; /* bits of locks held */
 };
+
+static pthread_mutex_t *take_lock(const struct fault_vfs *vfs)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&vfs->lock;
+    pthread_mutex_lock(lock);
+    return lock;
+}
+
+static void lock_scope(pthread_mutex_t **lock)
+{
+    pthread_mutex_unlock(*lock);
+}
+
+/* Until the end of the function. */
+#define LOCKED(vfs) SCOPED(lock_scope) pthread_mutex_t *locked = take_lock(vfs)
 
 /* ---- contents ------------------------------------------------------------------------------- */
 
@@ -170,6 +187,7 @@ static void node_crash(struct fault_vfs *vfs, struct file_node *node)
 
 void fault_vfs_crash(struct fault_vfs *vfs)
 {
+    LOCKED(vfs);
     if (prng_below(&vfs->prng, 2)) /* the folder may have reached the disk by itself */
         folder_sync(vfs);
     for (size_t i = 0; i < vfs->nodes.count; i++)
@@ -181,6 +199,7 @@ void fault_vfs_crash(struct fault_vfs *vfs)
 
 bool fault_vfs_restarted(struct fault_vfs *vfs)
 {
+    LOCKED(vfs);
     bool crashed = vfs->crashed;
     if (crashed)
         vfs->fault = FAULT_NONE;
@@ -190,6 +209,7 @@ bool fault_vfs_restarted(struct fault_vfs *vfs)
 
 void fault_vfs_plan(struct fault_vfs *vfs, enum fault_kind kind, uint64_t after, uint64_t count)
 {
+    LOCKED(vfs);
     vfs->fault = kind;
     vfs->fault_from = vfs->operations + after;
     vfs->fault_to = vfs->fault_from + count;
@@ -197,6 +217,7 @@ void fault_vfs_plan(struct fault_vfs *vfs, enum fault_kind kind, uint64_t after,
 
 uint64_t fault_vfs_operations(const struct fault_vfs *vfs)
 {
+    LOCKED(vfs);
     return vfs->operations;
 }
 
@@ -217,6 +238,7 @@ static bool dead(const struct open_file *file)
 static int disk_read(sqlite3_file *base, void *out, int size, sqlite3_int64 offset)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     const struct content *content = &file->node->visible;
     size_t at = (size_t)offset, count = 0;
 
@@ -242,6 +264,7 @@ static void node_write(
 static int disk_write(sqlite3_file *base, const void *bytes, int size, sqlite3_int64 offset)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct fault_vfs *vfs = file->vfs;
     if (dead(file))
         return SQLITE_IOERR_WRITE;
@@ -265,6 +288,7 @@ static int disk_write(sqlite3_file *base, const void *bytes, int size, sqlite3_i
 static int disk_truncate(sqlite3_file *base, sqlite3_int64 size)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     if (dead(file))
         return SQLITE_IOERR_TRUNCATE;
     enum fault_kind fault = next_fault(file->vfs);
@@ -283,6 +307,7 @@ static int disk_truncate(sqlite3_file *base, sqlite3_int64 size)
 static int disk_sync(sqlite3_file *base, int flags)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     (void)flags;
     if (dead(file))
         return SQLITE_IOERR_FSYNC;
@@ -304,6 +329,7 @@ static int disk_sync(sqlite3_file *base, int flags)
 static int disk_size(sqlite3_file *base, sqlite3_int64 *size)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     if (dead(file))
         return SQLITE_IOERR_FSTAT;
     *size = (sqlite3_int64)file->node->visible.size;
@@ -316,6 +342,7 @@ static int disk_size(sqlite3_file *base, sqlite3_int64 *size)
 static int disk_lock(sqlite3_file *base, int level)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct file_node *node = file->node;
 
     if (dead(file))
@@ -344,6 +371,7 @@ static int disk_lock(sqlite3_file *base, int level)
 static int disk_unlock(sqlite3_file *base, int level)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct file_node *node = file->node;
 
     if (dead(file) || level >= file->level)
@@ -361,6 +389,7 @@ static int disk_unlock(sqlite3_file *base, int level)
 static int disk_check_reserved(sqlite3_file *base, int *reserved)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     *reserved = file->node->reserved != NULL;
     return SQLITE_OK;
 }
@@ -371,6 +400,7 @@ static int disk_check_reserved(sqlite3_file *base, int *reserved)
 static int map_get(sqlite3_file *base, int region, int size, int extend, void volatile **ret_region)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct file_node *node = file->node;
 
     if (dead(file))
@@ -402,6 +432,7 @@ static void map_unlock(struct open_file *file, unsigned bits)
 static int map_lock(sqlite3_file *base, int offset, int count, int flags)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct file_node *node = file->node;
     unsigned bits = ((1u << count) - 1) << offset;
     bool exclusive = flags & SQLITE_SHM_EXCLUSIVE;
@@ -431,6 +462,7 @@ static void map_barrier(sqlite3_file *base)
 static int map_drop(sqlite3_file *base, int delete_map)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     struct file_node *node = file->node;
     (void)delete_map;
 
@@ -452,6 +484,7 @@ static int map_drop(sqlite3_file *base, int delete_map)
 static int disk_close(sqlite3_file *base)
 {
     struct open_file *file = (struct open_file *)base;
+    LOCKED(file->vfs);
     map_drop(base, 0);
     disk_unlock(base, SQLITE_LOCK_NONE);
     file->base.pMethods = NULL;
@@ -520,6 +553,7 @@ static int vfs_open(
     sqlite3_vfs *base, const char *name, sqlite3_file *out, int flags, int *ret_flags)
 {
     struct fault_vfs *vfs = (struct fault_vfs *)base;
+    LOCKED(vfs);
     struct open_file *file = (struct open_file *)out;
     struct file_node *node = find_node(vfs, name);
 
@@ -547,6 +581,7 @@ static int vfs_open(
 static int vfs_delete(sqlite3_vfs *base, const char *name, int sync_folder)
 {
     struct fault_vfs *vfs = (struct fault_vfs *)base;
+    LOCKED(vfs);
     struct file_node *node = find_node(vfs, name);
 
     if (vfs->crashed)
@@ -569,6 +604,7 @@ static int vfs_delete(sqlite3_vfs *base, const char *name, int sync_folder)
 static int vfs_access(sqlite3_vfs *base, const char *name, int flags, int *ret)
 {
     struct fault_vfs *vfs = (struct fault_vfs *)base;
+    LOCKED(vfs);
     const struct file_node *node = find_node(vfs, name);
     if (vfs->crashed)
         return SQLITE_IOERR_ACCESS;
@@ -586,6 +622,7 @@ static int vfs_full_path(sqlite3_vfs *base, const char *name, int size, char *ou
 static int vfs_random(sqlite3_vfs *base, int size, char *out)
 {
     struct fault_vfs *vfs = (struct fault_vfs *)base;
+    LOCKED(vfs);
     for (int i = 0; i < size; i++)
         out[i] = (char)prng_next(&vfs->prng);
     return size;
@@ -613,6 +650,11 @@ static int vfs_last_error(sqlite3_vfs *base, int size, char *out)
 struct fault_vfs *fault_vfs_create(const char *name, uint64_t seed)
 {
     struct fault_vfs *vfs = mem_alloc(1, sizeof *vfs);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&vfs->lock, &attributes);
+    pthread_mutexattr_destroy(&attributes);
     vfs->prng.state = seed;
     vfs->base = (sqlite3_vfs){
         .iVersion = 2,
@@ -658,5 +700,6 @@ void fault_vfs_destroy(struct fault_vfs *vfs)
     for (size_t i = 0; i < vfs->old_maps.count; i++)
         free(vfs->old_maps.items[i]);
     vec_free(&vfs->old_maps);
+    pthread_mutex_destroy(&vfs->lock);
     free(vfs);
 }

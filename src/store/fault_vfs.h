@@ -6,7 +6,8 @@
  * the rest is due, so that the next sync "succeeds" without it, as Linux does. Everything random
  * comes from the seed.
  *
- * One thread at a time. Files here have nothing to do with the real ones of the same names. */
+ * Threads may use it side by side; what is drawn then depends on who comes first. Files here have
+ * nothing to do with the real ones of the same names. */
 #pragma once
 
 #include <stdbool.h>
