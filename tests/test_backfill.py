@@ -39,6 +39,17 @@ def test_a_gang_is_promised_a_place_and_nothing_takes_it(at_once):
     at_once.wait_job("vision:open", "succeeded")
 
 
+def test_what_is_kept_for_another_team_is_not_named(at_once):
+    at_once.apply(manifests.team("speech"))
+    at_once.submit(manifests.job("long", manifests.WAITING, timeLimit="2h"))
+    at_once.wait_job("vision:long", "running")
+    at_once.submit(manifests.job("gang", "true", gang={"size": 2}))
+    why(at_once, "gang", "a place is kept for it on")
+    reference = at_once.submit(manifests.job("open", "true", team="speech"))
+    said = at_once.wait_for(lambda: at_once.job(reference)["status"].get("why"), "a reason")
+    assert "kept for another team's job from" in said and "gang" not in said
+
+
 def test_a_promise_is_the_same_after_a_restart(at_once):
     at_once.submit(manifests.job("long", manifests.WAITING, timeLimit="2h"))
     at_once.wait_job("vision:long", "running")

@@ -130,14 +130,18 @@ static void say_promise(const struct sentence *say)
     say_until(say);
 }
 
-/* Who reads this may not see the jobs of other teams. */
+/* The job that it waits for. Who reads this may not see the jobs of other teams. */
+static const char *other_job(const struct sentence *say)
+{
+    const struct job_row *job = core_job(say->core, say->block->job);
+    bool own = job && job->team == say->job->team;
+    return own ? core_symbol(say->core, job->name) : "another team's job";
+}
+
 static void say_checkpoint(const struct sentence *say)
 {
     char due[QUANTITY_TEXT], until[QUANTITY_TEXT];
-    const struct job_row *job = core_job(say->core, say->block->job);
-    bool own = job && job->team == say->job->team;
-    strbuf_printf(
-        say->out, "it lets %s", own ? core_symbol(say->core, job->name) : "another team's job");
+    strbuf_printf(say->out, "it lets %s", other_job(say));
     if (say->block->other_jobs > 0)
         strbuf_printf(say->out, " and %" PRId64 " more", say->block->other_jobs);
     strbuf_printf(say->out,
@@ -148,9 +152,7 @@ static void say_checkpoint(const struct sentence *say)
 
 static void say_kept(const struct sentence *say)
 {
-    const struct job_row *job = core_job(say->core, say->block->job);
-    strbuf_printf(say->out, "the room there is is kept for %s from ",
-        job ? core_symbol(say->core, job->name) : "another job");
+    strbuf_printf(say->out, "the room there is is kept for %s from ", other_job(say));
     say_until(say);
     strbuf_puts(say->out, say->job->time_limit_ms
                               ? "; its own time limit does not end before that"
