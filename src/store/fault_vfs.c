@@ -83,7 +83,8 @@ static void lock_scope(pthread_mutex_t **lock)
 }
 
 /* Until the end of the function. */
-#define LOCKED(vfs) SCOPED(lock_scope) pthread_mutex_t *locked = take_lock(vfs)
+#define LOCKED(vfs)                                                                                \
+    __attribute__((unused)) SCOPED(lock_scope) pthread_mutex_t *locked = take_lock(vfs)
 
 /* ---- contents ------------------------------------------------------------------------------- */
 
