@@ -87,6 +87,7 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .listen = arguments_text(cli->args, "listen"),
         .tls_cert = absolute_option(cli, "cert"),
         .tls_key = absolute_option(cli, "key"),
+        .trust = absolute_option(cli, "trust"),
         .embedded_defaults = embedded_defaults,
         .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
         .retention_ms = arguments_number(cli->args, "retention", 0),

@@ -10,6 +10,10 @@
         {"cert", 0, OPTION_TEXT, "FILE",                                                           \
             "the certificate chain for TLS (PEM); made when not given"},                           \
         {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},                                  \
+        {"trust", 0, OPTION_TEXT, "FILE",                                                          \
+            "certificates to trust (PEM) at endpoints over https, such as of metrics and "         \
+            "collectors; the system's by default",                                                 \
+            NULL, "MUSTER_TRUST"},                                                                 \
         {"requests-per-second", 0, OPTION_NUMBER, "COUNT", "of one address; 200 by default"},      \
         {"retention", 0, OPTION_DURATION, "DURATION",                                              \
             "forget ended jobs and audit events after so long; never by default"},                 \

@@ -25,6 +25,7 @@ struct serving_usage;
 struct store;
 struct store_reader;
 struct ticker;
+struct tls_client;
 struct tokens;
 struct uids;
 struct usage;
@@ -59,9 +60,14 @@ struct server {
     struct reconciler *reconciler;
     struct services *services;
     struct serving_usage *serving_usage; /* NULL: nothing is collected */
+    struct tls_client *trust;            /* see server_trust */
     int64_t started_ms;
     bool stopping;
 };
+
+/* What endpoints over https are held against, such as of metrics; made when it is first asked for,
+ * valid as long as the server. */
+MUST_CHECK int server_trust(struct server *server, struct tls_client **ret, struct error *err);
 
 /* The wall clock, as answers use it. */
 int64_t server_now_ms(void);

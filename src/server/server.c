@@ -64,6 +64,14 @@ int64_t server_now_ms(void)
     return clock_wall_ms();
 }
 
+int server_trust(struct server *server, struct tls_client **ret, struct error *err)
+{
+    if (!server->trust && tls_client_create(server->config.trust, &server->trust, err) < 0)
+        return -1;
+    *ret = server->trust;
+    return 0;
+}
+
 /* ---- signals and the end --------------------------------------------------------------------- */
 
 static void on_drained(void *context)
@@ -263,6 +271,9 @@ static int life_open(struct life *life, struct error *err)
     if (!server->base)
         return error_set(err, ERR_IO, "the event loop cannot be made");
     server->started_ms = server_now_ms();
+    struct tls_client *trust;
+    if (server->config.trust && server_trust(server, &trust, err) < 0)
+        return -1;
     if (open_state(server, err) < 0 || open_parts(server, err) < 0 ||
         open_defaults(server, err) < 0 ||
         serving_usage_create(server, &server->serving_usage, err) < 0 || open_http(life, err) < 0)
@@ -307,6 +318,7 @@ static void life_close(struct life *life)
     store_reader_close(server->reader);
     store_close(server->store);
     tls_server_destroy(life->tls);
+    tls_client_destroy(server->trust);
     signals_finish(&life->signals);
     if (server->base)
         event_base_free(server->base);
