@@ -53,8 +53,7 @@ static uint64_t enough(const struct node_free *free, const struct node_free *lea
     return (uint64_t) ~(cpu | memory | disk | (free->devices - least->devices)) >> 63;
 }
 
-int64_t score_now(
-    const struct core *core, const struct live_job *job, const struct live_node *node)
+int64_t score_now(const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     struct needs needs = needs_of(&job->shape->row);
     struct node_free free = node_free_of(node);
