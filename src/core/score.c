@@ -133,7 +133,7 @@ static uint32_t segment_node(
             return ordinal;
         if (!fits)
             row->scores[ordinal] = SCORE_NO_ROOM;
-        row_correct_block(row, block);
+        row_correct_block(scores, row, block);
     }
     row_correct_segment(scores, row, segment);
     return NODE_NONE;
