@@ -92,8 +92,8 @@ static bool row_provide(struct core *core, struct live_shape *shape)
         if (!row_give_up(core))
             return false;
     }
-    shape->scores = mem_alloc(1, bytes);
-    shape->scores->bytes = bytes;
+    shape->scores = mem_resize(NULL, 1, bytes);
+    *shape->scores = (struct score_row){.bytes = bytes};
     scores->bytes += bytes;
     vec_push(&scores->shapes, shape);
     return true;
