@@ -21,6 +21,10 @@ enum {
     FOLLOW_SOME = 2 * JOURNAL_SOME, /* changes looked at together */
 };
 
+/* key_enough for four keys: all bits or none. */
+#define KEYS4_ENOUGH(keys, least)                                                                  \
+    ((words4)((((UWORDS4(keys) | FREE_GUARDS) - (least)) & FREE_GUARDS) == FREE_GUARDS))
+
 /* ---- one score --------------------------------------------------------------------------------
  */
 
@@ -138,9 +142,20 @@ static void bound_correct(
     bounds->at[bound] = (uint8_t)at;
 }
 
-void row_correct_block(struct score_row *row, uint32_t block)
+/* Takes out the scores of a block's nodes that by their keys the rank does not fit. */
+LANES static void scores_sweep(int64_t *scores, const uint64_t *keys, uint64_t least)
 {
-    bound_correct(&row->blocks, block, &row->scores[block * BLOCK], BLOCK);
+    for (int i = 0; i < BLOCK; i += 4) {
+        words4 held = KEYS4_ENOUGH(keys + i, least), none = ~held & SCORE_NO_ROOM;
+        *(words4 *)(scores + i) = (WORDS4(scores + i) & held) | none;
+    }
+}
+
+void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block)
+{
+    int64_t *block_scores = &row->scores[block * BLOCK];
+    scores_sweep(block_scores, &scores->keys.items[block * BLOCK], row->needs.key);
+    bound_correct(&row->blocks, block, block_scores, BLOCK);
 }
 
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment)
@@ -181,8 +196,7 @@ LANES static uint32_t keys_enough(const uint64_t *keys, uint64_t least)
 {
     uwords4 bit = {1, 2, 4, 8}, found = {0};
     for (int i = 0; i < BLOCK; i += 4) {
-        uwords4 holds = ((UWORDS4(keys + i) | FREE_GUARDS) - least) & FREE_GUARDS;
-        found |= (uwords4)(holds == FREE_GUARDS) & bit;
+        found |= (uwords4)KEYS4_ENOUGH(keys + i, least) & bit;
         bit <<= 4;
     }
     return (uint32_t)(found[0] | found[1] | found[2] | found[3]);
