@@ -15,6 +15,7 @@ struct event_base;
 struct exec_sessions;
 struct feed;
 struct http_server;
+struct job_traces;
 struct outputs;
 struct progress;
 struct planner_link;
@@ -60,6 +61,7 @@ struct server {
     struct reconciler *reconciler;
     struct services *services;
     struct serving_usage *serving_usage; /* NULL: nothing is collected */
+    struct job_traces *job_traces;       /* NULL: jobs are not traced */
     struct tls_client *trust;            /* see server_trust */
     int64_t started_ms;
     bool stopping;

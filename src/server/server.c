@@ -19,6 +19,7 @@
 #include "server/engines.h"
 #include "server/exec.h"
 #include "server/feed.h"
+#include "server/job_traces.h"
 #include "server/outputs.h"
 #include "server/planner_link.h"
 #include "server/progress.h"
@@ -278,6 +279,9 @@ static int life_open(struct life *life, struct error *err)
         open_defaults(server, err) < 0 ||
         serving_usage_create(server, &server->serving_usage, err) < 0 || open_http(life, err) < 0)
         return -1;
+    if (server->config.traces.address &&
+        job_traces_create(server, &server->config.traces, &server->job_traces, err) < 0)
+        return -1;
     signals_watch(&life->signals, life->server.base, on_stop, on_reload, life);
     life->retention = retention_create(server);
     ticker_poke(server->ticker);
@@ -291,6 +295,8 @@ static void life_close(struct life *life)
     struct server *server = &life->server;
     while (server->ticker && ticker_busy(server->ticker))
         event_base_loop(server->base, EVLOOP_ONCE);
+    job_traces_destroy(server->job_traces);
+    server->job_traces = NULL;
     retention_destroy(life->retention);
     feed_destroy(server->feed);
     exec_sessions_destroy(server->execs);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "core/core.h"
+#include "gateway/trace.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,9 +20,10 @@ struct server_config {
                              * store is new */
     int64_t requests_per_s; /* for each peer address; 0: 200 */
     int64_t retention_ms;   /* ended jobs and audit events are kept this long; 0: for ever */
-    struct core_options core; /* policies, rounds, promises; the planner is told them */
-    const char *vfs;          /* SQLite VFS, for tests; NULL: the system's */
-    int ready_fd;             /* one byte is written when the server answers; -1: none */
+    struct core_options core;     /* policies, rounds, promises; the planner is told them */
+    struct tracer_options traces; /* of jobs; address NULL: none */
+    const char *vfs;              /* SQLite VFS, for tests; NULL: the system's */
+    int ready_fd;                 /* one byte is written when the server answers; -1: none */
 };
 
 /* Runs until SIGTERM or SIGINT; jobs go on running afterwards. SIGHUP reloads certificates. 0 on an
