@@ -297,10 +297,11 @@ class Slurm:
         os.chmod(self.folder, 0o755)
         shutil.chown(f"{self.folder}/rest", USER)
         ports = free_ports(len(self.nodes) + 1)
-        nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} "
+        addresses = ["127.0.0.1"] * (len(self.nodes) - 1) + ["localhost"]  # one that is a name
+        nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr={address} Port={port} "
                  f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
                  f"Feature=toy State=UNKNOWN"
-                 for name, port in zip(self.nodes, ports[1:])]
+                 for name, port, address in zip(self.nodes, ports[1:], addresses)]
         with open(f"{self.folder}/slurm.conf", "w", encoding="utf-8") as text:
             text.write(CONFIG.format(folder=self.folder, host=self.host, controller_port=ports[0],
                                      nodes="\n".join(nodes)) + self.more)

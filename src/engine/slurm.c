@@ -45,8 +45,10 @@ static void soon(struct slurm *slurm)
 static int check_launch(const struct launch *launch, struct error *err)
 {
     const struct launch_placement *first = &launch->placements[0];
-    if (launch->serve.on)
-        return error_set(err, ERR_INVALID, "services do not run on pools of Slurm");
+    if (launch->serve.on && !launch->serve.port)
+        return error_set(err, ERR_INVALID,
+            "replicas on a pool of Slurm listen on a port: their Runtime says listen: port, and "
+            "one of spec.slurm.ports of the pool has to be free");
     if (first->device_count && first->device_milli && first->device_milli < 1000)
         return error_set(
             err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
@@ -195,8 +197,28 @@ static int slurm_where(
         snprintf(ret_where->id, sizeof ret_where->id, "%" PRIu64, attempt->ledger.number);
     snprintf(ret_where->nodes, sizeof ret_where->nodes, "%s", attempt->nodes);
     snprintf(ret_where->text, sizeof ret_where->text, "%s",
-        !slurm->about.answers && !attempt->ledger.number ? slurm->about.text : attempt->reason);
+        !slurm->about.answers && !attempt->ledger.number ? slurm->about.text
+        : attempt->serve_text[0]                         ? attempt->serve_text
+                                                         : attempt->reason);
     return 0;
+}
+
+static uint32_t serve_port(const struct engine *engine, uint64_t attempt)
+{
+    return slurm_serve_port(of_engine(engine), attempt);
+}
+
+static char *serve_address(const struct engine *engine, uint64_t id)
+{
+    const struct slurm_attempt *attempt = slurm_attempt_find(of_engine(engine), id);
+    struct strbuf text = {0};
+    if (!attempt || !attempt->ledger.serve_address[0])
+        return NULL;
+    const char *address = attempt->ledger.serve_address;
+    bool v6 = strchr(address, ':') != NULL;
+    strbuf_printf(&text, "http://%s%s%s:%" PRIu32, v6 ? "[" : "", address, v6 ? "]" : "",
+        attempt->launch.serve.port);
+    return strbuf_steal(&text);
 }
 
 static void slurm_site(const struct engine *engine, struct engine_site *ret_site)
@@ -323,6 +345,7 @@ static void slurm_destroy(struct engine *engine)
     struct slurm *slurm = of_engine(engine);
     slurm_store_destroy(slurm->store);
     rest_destroy(slurm->rest);
+    slurm_serve_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
         slurm_attempt_free(slurm->attempts.items[i]);
     struct event *events[] = {slurm->poll, slurm->files, slurm->now};
@@ -333,6 +356,8 @@ static void slurm_destroy(struct engine *engine)
     vec_free(&slurm->attempts);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
+    vec_free(&slurm->places);
+    vec_free(&slurm->next_places);
     idmap_finish(&slurm->by_id);
     idmap_finish(&slurm->by_number);
     reply_finish(&slurm->reply);
@@ -362,6 +387,8 @@ static const struct engine_operations operations = {
     .output_open = slurm_output_open,
     .outputs_drop = slurm_outputs_drop,
     .destroy = slurm_destroy,
+    .serve_address = serve_address,
+    .serve_port = serve_port,
     .where = slurm_where,
     .site = slurm_site,
 };

@@ -17,6 +17,8 @@ struct event;
 struct slurm;
 struct slurm_log;
 struct slurm_store;
+struct slurm_name;
+struct worker;
 
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
@@ -25,6 +27,7 @@ struct slurm_ledger {
     bool stop_asked;
     int64_t stop_until_ms; /* wall clock: then it is killed */
     bool kill_sent;
+    char serve_address[64]; /* of a replica that listens; "": it does not yet */
     bool ended;
     struct attempt_end end;
 };
@@ -56,8 +59,18 @@ struct slurm_attempt {
     struct slurm_traces traces;
     struct slurm_log *log;
     struct metrics_reader metrics;
+
+    char node_address[64]; /* of a replica's node, as a number; "": not known yet */
+    char serve_text[200];  /* why that is not known; "" */
+    int64_t resolve_ms;    /* when it was last tried, boot clock */
+
     int64_t checkpoint_ms, checkpoint_look_ms;
     uint64_t checkpoint_bytes;
+};
+
+/* Where a node is reached, in the controller's words. */
+struct slurm_place {
+    const char *node, *address;
 };
 
 struct slurm {
@@ -94,6 +107,10 @@ struct slurm {
     uint64_t next_disk_bytes;
     VEC(struct engine_site_node) nodes;
     VEC(struct engine_site_node) next_nodes;
+    VEC(struct slurm_place) places; /* by node */
+    VEC(struct slurm_place) next_places;
+    struct worker *resolver; /* made when a node's address is a name */
+    struct slurm_name *resolving;
     struct engine_site about;
 };
 
@@ -149,6 +166,17 @@ void slurm_store_destroy(struct slurm_store *store); /* NULL is fine */
 void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */
 void slurm_store_turn(struct slurm_store *store);
+
+/* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
+
+/* The port of an attempt, or one for a new attempt; 0: none is free. */
+uint32_t slurm_serve_port(const struct slurm *slurm, uint64_t attempt);
+/* Finds out, while it runs, where the replica is asked. Not for others. */
+void slurm_serve_look(struct slurm_attempt *attempt);
+/* Whether all is known that a replica needs to have started; of others always. */
+bool slurm_serve_placed(const struct slurm_attempt *attempt);
+/* Ends what slurm_serve_look has begun. */
+void slurm_serve_finish(struct slurm *slurm);
 
 /* ---- slurm_log.c: bringing the ranks' output over ------------------------------------------- */
 

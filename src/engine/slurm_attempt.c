@@ -148,6 +148,8 @@ static struct slurm_facts facts_of(const struct slurm_attempt *attempt)
         .failed_rank = traces->failed_rank,
         .failed_status = traces->failed_status,
         .start_errno = traces->start_errno,
+        .port_taken = traces->port_taken,
+        .port = attempt->launch.serve.port,
         .stop_asked = attempt->ledger.stop_asked,
         .kill_sent = attempt->ledger.kill_sent,
         .complete = traces->complete,
@@ -403,10 +405,14 @@ static size_t node_names(const struct slurm_attempt *attempt, const char **names
     return count;
 }
 
-static uint64_t minutes_of(const struct launch *launch)
+/* What the job would take at most, or what the pool says that the site gives; 0: its default. */
+static uint64_t minutes_of(const struct slurm_attempt *attempt)
 {
+    const struct launch *launch = &attempt->launch;
     uint64_t ms = launch->walltime_ms ? launch->walltime_ms : launch->time_limit_ms;
-    return ms ? (ms + 59999) / 60000 + (launch->walltime_ms ? WALLTIME_SLACK_MINUTES : 0) : 0;
+    uint64_t most = (uint64_t)attempt->slurm->site.walltime_ms / 60000;
+    uint64_t minutes = (ms + 59999) / 60000 + (launch->walltime_ms ? WALLTIME_SLACK_MINUTES : 0);
+    return most && (!minutes || minutes > most) ? most : minutes;
 }
 
 static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
@@ -438,7 +444,7 @@ static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
         .memory_per_cpu_mb = (memory_mb + cpus - 1) / cpus,
         .devices_per_task = (uint32_t)(first->device_count / first->ranks),
         .device_type = launch->accelerator_type,
-        .minutes = minutes_of(launch)};
+        .minutes = minutes_of(attempt)};
     dialect_write(slurm->dialect, arena, &submission, out);
 }
 
@@ -626,11 +632,12 @@ void slurm_attempt_look(struct slurm_attempt *attempt)
         return;
     }
     slurm_folder_look(&slurm->folder, attempt->launch.attempt, attempt->launch.world_size, traces);
-    attempt->started |= traces->begun == attempt->launch.world_size;
     if (traces->finished)
         hurry(attempt);
     if (traces->begun == 0)
         return;
+    slurm_serve_look(attempt);
+    attempt->started |= traces->begun == attempt->launch.world_size && slurm_serve_placed(attempt);
     if (traces->failed_rank >= 0 && traces->ended < attempt->launch.world_size &&
         attempt->failing_ms == 0)
         attempt->failing_ms = clock_boot_ms();

@@ -278,6 +278,9 @@ static void look_at_end(int out, uint32_t rank, struct slurm_traces *traces, int
     if (sscanf(word, "start %d", &status) == 1) {
         traces->start_errno = status > 0 && status < 4096 ? status : ENOENT;
         traces->all_zero = false;
+    } else if (strncmp(word, "port ", 5) == 0) {
+        traces->port_taken = true;
+        traces->all_zero = false;
     } else if (sscanf(word, "exit %d", &status) != 1 || status != 0) {
         traces->all_zero = false;
         if (traces->failed_rank < 0 || at_ms < *first_ms) {
@@ -305,6 +308,7 @@ void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint
     }
     ret_traces->all_zero &= ret_traces->ended == ranks;
     ret_traces->finished = out >= 0 && read_word(out, "batch.end", word) > 0;
+    ret_traces->serves = out >= 0 && read_word(out, "serves", word) > 0;
     ret_traces->complete = out >= 0 && read_word(out, "complete", word) > 0;
 }
 

@@ -60,6 +60,8 @@ struct slurm_traces {
     int32_t failed_rank;
     int failed_status;
     int start_errno;
+    bool port_taken;    /* somebody else listens on the replica's port */
+    bool serves;        /* the replica does */
     int64_t started_ms; /* when the first rank began; 0: none did */
     int64_t ended_ms;   /* when the last that ended did; 0 */
 };

@@ -31,6 +31,7 @@ static const struct record_member members[] = {
     MEMBER(stop_asked, RECORD_BOOL),
     MEMBER(stop_until_ms, RECORD_I64),
     MEMBER(kill_sent, RECORD_BOOL),
+    MEMBER(serve_address, RECORD_CHARS),
     MEMBER(ended, RECORD_BOOL),
     MEMBER(end.reason, RECORD_U32),
     MEMBER(end.code, RECORD_I32),

@@ -330,6 +330,8 @@ static void add_node(struct slurm *slurm, const struct slurm_node *node)
         out.accelerator = arena_strdup(arena, node->device_type);
     add_features(arena, node, &out);
     vec_push(&slurm->next_nodes, out);
+    vec_push(
+        &slurm->next_places, ((struct slurm_place){out.name, arena_strdup(arena, node->address)}));
 }
 
 static int on_node(
@@ -362,6 +364,11 @@ static int by_name(const void *a, const void *b)
         ((const struct engine_site_node *)a)->name, ((const struct engine_site_node *)b)->name);
 }
 
+static int by_node(const void *a, const void *b)
+{
+    return strcmp(((const struct slurm_place *)a)->node, ((const struct slurm_place *)b)->node);
+}
+
 static bool same_nodes(const struct slurm *slurm)
 {
     if (slurm->nodes.count != slurm->next_nodes.count)
@@ -381,6 +388,9 @@ static void take_nodes(struct slurm *slurm)
     if (slurm->next_nodes.count > 0)
         qsort(slurm->next_nodes.items, slurm->next_nodes.count, sizeof *slurm->next_nodes.items,
             by_name);
+    if (slurm->next_places.count > 0)
+        qsort(slurm->next_places.items, slurm->next_places.count, sizeof *slurm->next_places.items,
+            by_node);
     bool changed = !slurm->about.known || !same_nodes(slurm);
     arena_destroy(slurm->node_arena);
     slurm->node_arena = slurm->next_node_arena;
@@ -388,6 +398,9 @@ static void take_nodes(struct slurm *slurm)
     vec_clear(&slurm->nodes);
     for (size_t i = 0; i < slurm->next_nodes.count; i++)
         vec_push(&slurm->nodes, slurm->next_nodes.items[i]);
+    vec_clear(&slurm->places);
+    for (size_t i = 0; i < slurm->next_places.count; i++)
+        vec_push(&slurm->places, slurm->next_places.items[i]);
     slurm->about.known = true;
     slurm->about.nodes = slurm->nodes.items;
     slurm->about.node_count = slurm->nodes.count;
@@ -411,6 +424,7 @@ static void on_nodes(void *context, const struct rest_answer *answer)
         slurm->next_node_arena = NULL;
     }
     vec_clear(&slurm->next_nodes);
+    vec_clear(&slurm->next_places);
 }
 
 static void ask_nodes(struct slurm *slurm, int64_t now_ms)

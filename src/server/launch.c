@@ -273,7 +273,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     set_variables(builder);
     /* Before its inputs: what serves is shown the programs of the runtimes, too. */
     if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
+        services_launch(server->services, builder->arena, builder->engine, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)
