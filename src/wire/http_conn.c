@@ -42,10 +42,9 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     conn->peer_entry = entry;
     conn->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
     conn->readable = true;
-    event_assign(&conn->read_event, server->base, fd,
-        EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_io, conn);
     event_assign(
-        &conn->write_event, server->base, fd, EV_WRITE | EV_ET | EV_PERSIST, on_io, conn);
+        &conn->read_event, server->base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_io, conn);
+    event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_ET | EV_PERSIST, on_io, conn);
     server->stats.connections++;
     server->stats.accepted++;
     conn_attend(conn);
