@@ -361,9 +361,12 @@ static void on_io(int fd, short what, void *ctx)
         conn->write_blocked = false;
     if ((what & EV_READ) || conn->socket.tls)
         conn->readable = true;
+    const struct http_server_options *options = &conn->server->options;
     clock_hold();
     conn_service(conn);
     clock_release();
+    if (options->after_event)
+        options->after_event(options->ctx);
 }
 
 static void on_timer(int fd, short what, void *ctx)
