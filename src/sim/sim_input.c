@@ -167,13 +167,13 @@ static void print_wanted(const char *what, const struct core_wanted *wanted, str
 
 static void print_attempt_report(const struct core_report *report, struct strbuf *out)
 {
-    static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
+    static const char *const names[] = {"submitted", "started", "ended", "checkpoint", "site-end"};
     strbuf_printf(
         out, "report attempt=%llu %s", (unsigned long long)report->attempt, names[report->kind]);
     if (report->kind == REPORT_ENDED)
         strbuf_printf(out, " reason=%s status=%d complete=%d", end_reason_names[report->reason],
             report->exit_status, report->complete);
-    if (report->kind == REPORT_CHECKPOINT)
+    if (report->kind == REPORT_CHECKPOINT || report->kind == REPORT_SITE_END)
         strbuf_printf(out, " at=%lld", (long long)report->at_ms);
 }
 
