@@ -56,7 +56,7 @@ struct standing {
     int64_t worth;              /* what it is worth, less what is out of reach, and more for what
                                  * jobs of many devices can use: all weighed */
     int64_t cpu_scale;          /* its class's */
-    int64_t pressure;           /* on its class, weighed */
+    uint64_t pressure;          /* on its class, weighed */
     int64_t cpu_milli;          /* that are free */
     int32_t half;               /* what it is worth with half of its CPU and memory */
     int32_t hash;               /* of its state */
@@ -181,7 +181,7 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
                  keep_weighed(balance, ret->view.whole);
     ret->half = worth.half;
     ret->cpu_scale = learned->scales[node->packing_class].cpu;
-    ret->pressure = learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
+    ret->pressure = (uint64_t)learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
     ret->cpu_milli = node->room.all.cpu_milli;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
@@ -267,7 +267,7 @@ LANES_PART int64_t score_devices(const struct taking *taking)
     const struct reach *asks = &taking->asking->reach;
     const struct view_taken *taken = &taking->taken;
     int64_t cpu_left = standing->cpu_milli - taking->ask->cpu_milli * taking->ranks;
-    int64_t pressure = standing->pressure * taking->ask->accelerator_milli / DEVICE_MILLI;
+    uint64_t pressure = standing->pressure * (uint64_t)taking->ask->accelerator_milli;
     int64_t score =
         standing->worth - worth_weighed(taken->worth) - keep_weighed(balance, taken->whole);
     score +=
@@ -276,13 +276,13 @@ LANES_PART int64_t score_devices(const struct taking *taking)
             : balance_stranded(balance, &standing->reach, asks, taking->ranks, taken->worth.bare);
     score += part(cpu_left, standing->cpu_scale, WEIGHT_CPU);
     score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
-    return score + pressure * taking->ranks;
+    return score + (int64_t)(pressure / DEVICE_MILLI) * taking->ranks;
 }
 
 /* Of what `taken` leaves. */
 LANES_PART int64_t score_taken(const struct taking *taking)
 {
-    uint64_t idle = (uint64_t)most(taking->taken.idle, 0);
+    uint64_t idle = (uint64_t)taking->taken.idle; /* of what fits it is not negative */
     int64_t score = (int64_t)(WEIGHT_IDLE * idle * VALUE_DEVICE / DEVICE_MILLI);
     score += taking->asking->ask.milli ? score_devices(taking) : score_plain(taking);
     return score * ((int64_t)1 << STATE_BITS) + taking->standing->hash;
