@@ -27,9 +27,9 @@ typedef int32_t lanes8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t lanes4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int64_t words4 __attribute__((vector_size(32), aligned(8), may_alias));
 typedef uint64_t uwords4 __attribute__((vector_size(32), aligned(8), may_alias));
-#define LANES8(at) (*(const lanes8 *)(at))
-#define LANES4(at) (*(const lanes4 *)(at))
-#define WORDS4(at) (*(const words4 *)(at))
+#define LANES8(at)  (*(const lanes8 *)(at))
+#define LANES4(at)  (*(const lanes4 *)(at))
+#define WORDS4(at)  (*(const words4 *)(at))
 #define UWORDS4(at) (*(const uwords4 *)(at))
 
 /* The less of each pair. */

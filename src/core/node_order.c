@@ -253,7 +253,8 @@ static void kind_idle(struct scores *scores, uint32_t at)
     scores->idle_first.items[at] = kind->idle.count > 0 ? kind->idle.items[0] : NODE_NONE;
     assert(at < KINDS_SHARED_MAX);
     uint64_t bit = (uint64_t)1 << at;
-    scores->kinds_idle = kind->idle.count > 0 ? scores->kinds_idle | bit : scores->kinds_idle & ~bit;
+    scores->kinds_idle =
+        kind->idle.count > 0 ? scores->kinds_idle | bit : scores->kinds_idle & ~bit;
 }
 
 static void idle_set(struct scores *scores, uint32_t ordinal, bool now)

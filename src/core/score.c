@@ -25,13 +25,13 @@
  * shapes whose fit depends on nothing else (no affinity anywhere, no reservations) have rows.
  * Without a row a shape is placed by looking at every node. Both ways give the same place, and
  * core_check compares. */
-#include "core/score_row.h"
 #include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
 #include "core/place.h"
 #include "core/pool.h"
+#include "core/score_row.h"
 #include "core/shape.h"
 #include "core/sort.h"
 #include "core/state.h"

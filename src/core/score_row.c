@@ -58,8 +58,7 @@ static uint64_t enough(const struct node_free *free, const struct node_free *lea
     return (uint64_t) ~(cpu | memory | disk | (free->devices - least->devices)) >> 63;
 }
 
-int64_t score_now(
-    const struct core *core, const struct live_job *job, const struct live_node *node)
+int64_t score_now(const struct core *core, const struct live_job *job, const struct live_node *node)
 {
     struct needs needs = needs_of(&job->shape->row);
     struct node_free free = node_free_of(node);
@@ -221,8 +220,8 @@ static size_t block_nodes(uint32_t block, uint32_t bits, uint32_t ret[static BLO
 }
 
 /* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. */
-LANES static size_t changed_fitting(const struct journal *journal, uint64_t least, uint64_t *at,
-    uint32_t ret[static FOLLOW_SOME])
+LANES static size_t changed_fitting(
+    const struct journal *journal, uint64_t least, uint64_t *at, uint32_t ret[static FOLLOW_SOME])
 {
     size_t count = 0;
     while (*at < journal->end && count <= FOLLOW_SOME - JOURNAL_SOME) {
@@ -332,7 +331,8 @@ static void row_fill(const struct core *core, const struct live_job *job)
     for (uint32_t block = 0; block < scores->segment_of.count; block++) {
         if (block % FILL_SOME == 0)
             blocks_enough(&scores->keys.items[block * BLOCK],
-                (size_t)least((int64_t)scores->segment_of.count - block, FILL_SOME), row->needs.key, bits);
+                (size_t)least((int64_t)scores->segment_of.count - block, FILL_SOME), row->needs.key,
+                bits);
         if (bits[block % FILL_SOME] || row->blocks.least[block] < SCORE_NONE)
             block_score(core, job, block, bits[block % FILL_SOME]);
     }

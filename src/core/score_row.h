@@ -32,7 +32,7 @@ struct score_row {
     struct bounds segments; /* by segment: of blocks */
 };
 
-#define SCORE_NO_ROOM INT64_MAX /* nothing is free of it; or it is idle: see its kind */
+#define SCORE_NO_ROOM INT64_MAX     /* nothing is free of it; or it is idle: see its kind */
 #define SCORE_NONE    SCORE_NO_ROOM /* from here on there is none */
 #define SCORE_UNKNOWN INT64_MIN     /* of a kind that matches: to be computed */
 
