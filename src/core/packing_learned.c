@@ -126,7 +126,7 @@ static void asking_make(
 
 static void learned_ready(struct core *core, struct live_shape *shape)
 {
-    if (mix_refresh(core))
+    if (core->mix.topology_version != core->topology_version && mix_refresh(core))
         learned_make(core);
     const struct learned *learned = core->packing_state;
     if (!shape || !learned->known)
