@@ -299,36 +299,40 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     return score_taken(&taking);
 }
 
-/* All of this is one function, for it is what most decisions spend most of their time with: of the
- * nodes themselves it looks at none that did not change. */
-LANES static void scores_known(const struct core *core, const struct live_job *job,
-    const uint32_t *ordinals, size_t count, int64_t *ret)
+/* Makes what is remembered of the nodes that of today; false when the mix knows one of them not. */
+static bool standings_ready(const struct core *core, const uint32_t *ordinals, size_t count)
 {
     const struct learned *learned = core->packing_state;
-    const struct standing *standings = learned->standings.items;
+    struct standing *standings = learned->standings.items;
     const uint64_t *changes = core->scores.changes.items;
-    const struct node_free *free = core->scores.free.items;
-    struct taking taking = {
-        learned, .asking = asking_of(core, job->shape), .ask = &job->shape->row, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        const char *ahead = (const char *)&standings[ordinals[i]];
-        __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + 64);
-        __builtin_prefetch(ahead + 128);
+        struct standing *standing = &standings[ordinals[i]];
+        __builtin_prefetch((const char *)standing + 64);
+        __builtin_prefetch((const char *)standing + 128);
+        if (standing->changes == changes[ordinals[i]])
+            continue;
+        const struct live_node *node = core->scores.nodes.items[ordinals[i]];
+        if (!mix_knows(core, node))
+            return false;
+        standing_make(core, learned, node, standing);
     }
+    return true;
+}
+
+/* All of this is one function, for it is what most decisions spend most of their time with: of the
+ * nodes themselves it looks at none. What is the same for all is a copy, which the compiler knows
+ * that no score is written to. */
+LANES static void scores_known(const struct learned *learned, const struct node_free *free,
+    const struct taking *like, const uint32_t *ordinals, size_t count, int64_t *ret)
+{
+    const struct standing *standings = learned->standings.items;
+    const struct asking asking = *like->asking;
+    const struct shape_row ask = *like->ask;
+    struct taking taking = {.learned = learned, .asking = &asking, .ask = &ask, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        uint32_t ordinal = ordinals[i];
-        taking.standing = &standings[ordinal];
-        if (taking.standing->changes != changes[ordinal]) {
-            const struct live_node *node = core->scores.nodes.items[ordinal];
-            if (!mix_knows(core, node)) {
-                ret[i] = packing_tight.score(core, job, node, 1);
-                continue;
-            }
-            taking.standing = standing_of(core, node);
-        }
-        taking.room = &free[ordinal].all;
-        taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
+        taking.standing = &standings[ordinals[i]];
+        taking.room = &free[ordinals[i]].all;
+        taking.taken = take_one(&taking.standing->view, &asking.ask);
         ret[i] = score_taken(&taking);
     }
 }
@@ -337,8 +341,10 @@ static void learned_scores(const struct core *core, const struct live_job *job,
     const uint32_t *ordinals, size_t count, int64_t *ret)
 {
     const struct learned *learned = core->packing_state;
-    if (learned && learned->known && learned->numbered == core->scores.version) {
-        scores_known(core, job, ordinals, count, ret);
+    if (learned && learned->known && learned->numbered == core->scores.version &&
+        standings_ready(core, ordinals, count)) {
+        struct taking like = {.asking = asking_of(core, job->shape), .ask = &job->shape->row};
+        scores_known(learned, core->scores.free.items, &like, ordinals, count, ret);
         return;
     }
     for (size_t i = 0; i < count; i++)
