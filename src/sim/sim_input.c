@@ -183,14 +183,14 @@ static void print_replica(const char *words, const struct sim_input *input, stru
 static void print_attempt_report(
     const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
+    static const char *const names[] = {"submitted", "started", "ended", "checkpoint", "site-end"};
     const struct core_report *report = &input->report;
     strbuf_printf(
         out, "%s=%llu %s", words, (unsigned long long)report->attempt, names[report->kind]);
     if (report->kind == REPORT_ENDED)
         strbuf_printf(out, " reason=%s status=%d complete=%d", end_reason_names[report->reason],
             report->exit_status, report->complete);
-    if (report->kind == REPORT_CHECKPOINT)
+    if (report->kind == REPORT_CHECKPOINT || report->kind == REPORT_SITE_END)
         strbuf_printf(out, " at=%lld", (long long)report->at_ms);
 }
 
