@@ -43,7 +43,7 @@ RATE = int(os.environ.get("RATE", "10000"))
 RATE_CONNECTIONS = 64
 RATE_SIZE = 200
 TARGETS = ("muster", "bench/bench_load", "bench/bench_peers", "bench/bench_proxy",
-           "bench/bench_upstream")
+           "bench/bench_pump", "bench/bench_upstream")
 WAIT_S = 10
 PROXY_CPU, OTHER_CPU = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
 KEY = "a-key-of-the-benchmark-that-is-as-long-as-others"
@@ -167,6 +167,14 @@ def lean_proxy(upstream):
         yield process, port
 
 
+@contextlib.contextmanager
+def pump(upstream):
+    port = measure.free_port()
+    command = [measure.program("bench/bench_pump"), port, upstream]
+    with running(command, PROXY_CPU, lambda: port_answers(port)) as process:
+        yield process, port
+
+
 def routes_of(upstream):
     """A service for each kind of answer, for the one key there is."""
     services = [{"route": route, "service": f"bench/{route}", "team": "bench",
@@ -222,6 +230,7 @@ def proxies(names, serve=True):
                 "nginx-log": lambda: nginx_proxy(folder / "nginx-log", upstream, True),
                 "haproxy": lambda: haproxy_proxy(folder / "haproxy", upstream),
                 "proxy": lambda: lean_proxy(upstream),
+                "pump": lambda: pump(upstream),
                 "muster": lambda: gateway_proxy(folder / "muster", upstream)}
         process = stack.enter_context(upstream_at(upstream)) if serve else None
         yield {"direct": (process, upstream),
