@@ -5,6 +5,7 @@
  * function calls is part of it if it is LANES_PART. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h> /* __GLIBC__ */
 
 #if defined(__has_feature)
@@ -36,4 +37,21 @@ LANES_PART void lanes8_least(const lanes8 *a, const lanes8 *b, lanes8 *ret)
 {
     lanes8 less = *a < *b;
     *ret = (*a & less) | (*b & ~less);
+}
+
+/* The more of each pair. */
+LANES_PART void lanes8_most(const lanes8 *a, const lanes8 *b, lanes8 *ret)
+{
+    lanes8 more = *a > *b;
+    *ret = (*a & more) | (*b & ~more);
+}
+
+/* Whether one of a is above its partner in b. */
+LANES_PART bool lanes8_any_above(const lanes8 *a, const lanes8 *b)
+{
+    lanes8 above = *a > *b;
+    int32_t any = 0;
+    for (int i = 0; i < 8; i++)
+        any |= above[i];
+    return any;
 }

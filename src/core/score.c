@@ -82,6 +82,8 @@ static bool row_give_up(struct core *core)
 static bool row_provide(struct core *core, struct live_shape *shape)
 {
     struct scores *scores = &core->scores;
+    if (shape->scores && shape->scores->version == core->topology_version)
+        return true;
     nodes_number(core);
     size_t bytes = row_bytes(scores);
     if (shape->scores && shape->scores->bytes == bytes)
@@ -92,8 +94,8 @@ static bool row_provide(struct core *core, struct live_shape *shape)
         if (!row_give_up(core))
             return false;
     }
-    shape->scores = mem_alloc(1, bytes);
-    shape->scores->bytes = bytes;
+    shape->scores = mem_resize(NULL, 1, bytes);
+    *shape->scores = (struct score_row){.bytes = bytes};
     scores->bytes += bytes;
     vec_push(&scores->shapes, shape);
     return true;
@@ -133,7 +135,7 @@ static uint32_t segment_node(
             return ordinal;
         if (!fits)
             row->scores[ordinal] = SCORE_NO_ROOM;
-        row_correct_block(row, block);
+        row_correct_block(scores, row, block);
     }
     row_correct_segment(scores, row, segment);
     return NODE_NONE;

@@ -52,7 +52,7 @@ static inline bool row_matches(const struct score_row *row, uint32_t kind)
 int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node);
 /* Sets the bound to the least that it is about. */
-void row_correct_block(struct score_row *row, uint32_t block);
+void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block);
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment);
 /* Behind the segment's last block. */
 uint32_t segment_end(const struct scores *scores, size_t segment);

@@ -9,6 +9,7 @@
 #include "core/autoscale.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/feed.h"
 #include "server/job_traces.h"
 #include "server/names.h"
@@ -290,6 +291,8 @@ void effects_apply(struct effects *effects)
         outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
         promotions_job_ended(effects->server->promotions, effects->job_rows.items[i]);
     }
+    /* Before routes are made for the first time: what runs at sites is asked where they say. */
+    engines_follow(effects->server);
     if (effects->server->services)
         services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);

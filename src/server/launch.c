@@ -289,6 +289,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     builder->launch.gid = builder->launch.uid;
     builder->launch.argv = argument_vector(builder->arena, &job->command);
     builder->launch.image = job->image;
+    builder->launch.manifest = job;
     set_tolerations(builder);
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
@@ -296,7 +297,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     set_trace(builder, attempt);
     /* Before its inputs: what serves is shown the programs of the runtimes, too. */
     if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
+        services_launch(server->services, builder->arena, builder->engine, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)

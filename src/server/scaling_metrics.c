@@ -160,7 +160,8 @@ static void begin_reading(struct metric_feed *source, const struct scaled *one, 
         add_target(source, source->endpoint, &query);
     for (size_t i = 0; !source->endpoint && i < services->replicas.count; i++) {
         const struct replica *replica = services->replicas.items[i];
-        if (replica->service == one->service && replica->started && !replica->stopping)
+        if (replica->service == one->service && replica->started && !replica->stopping &&
+            replica->endpoint)
             add_target(source, replica->endpoint, &query);
     }
     if (source->open > 0)
