@@ -338,9 +338,9 @@ class Slurm:
         wait_until("the start of slurmrestd", lambda: os.path.exists(path))
         return path
 
-    def token(self):
+    def token(self, user=USER):
         """A JSON Web Token as its owner would get it."""
-        return self.run("scontrol", "token", f"username={USER}")
+        return self.run("scontrol", "token", f"username={user}")
 
     def start_rest(self):
         with contextlib.suppress(FileNotFoundError):

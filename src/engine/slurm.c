@@ -88,7 +88,15 @@ static int prepare(
         inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
-    return slurm_folder_prepare(&slurm->folder, &there, err);
+    struct slurm_folder theirs = slurm->folder;
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, launch, &user, err) < 0)
+        return -1;
+    if (user) {
+        theirs.uid = user->uid;
+        theirs.gid = user->gid;
+    }
+    return slurm_folder_prepare(&theirs, &there, err);
 }
 
 static void report_again(struct slurm_attempt *attempt)
@@ -354,6 +362,7 @@ static void slurm_destroy(struct engine *engine)
             event_free(events[i]);
     }
     vec_free(&slurm->attempts);
+    vec_free(&slurm->users);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
     vec_free(&slurm->places);
@@ -421,6 +430,7 @@ static void copy_site(struct slurm *slurm, const struct slurm_site *site)
     slurm->site.constraint = arena_strdup(arena, site->constraint);
     slurm->site.user = arena_strdup(arena, site->user);
     slurm->site.token_file = arena_strdup(arena, site->token_file);
+    slurm->site.token_folder = arena_strdup(arena, site->token_folder);
     slurm->site.folder = arena_strdup(arena, site->folder);
 }
 
@@ -454,10 +464,11 @@ static void on_staged(void *context)
 
 static int open_stage(struct slurm *slurm, struct error *err)
 {
-    SCOPED(strbuf_finish) struct strbuf root = {0};
-    strbuf_printf(&root, "%s/inputs-%s", slurm->folder.root, slurm->pool);
+    SCOPED(mem_scope) char *root = slurm_user_inputs(slurm, err);
+    if (!root)
+        return -1;
     slurm->stage = stage_create(&(struct stage_options){.base = slurm->base,
-                                    .root = root.text,
+                                    .root = root,
                                     .trash = slurm->shared_trash,
                                     .changed = on_staged,
                                     .context = slurm},
@@ -470,7 +481,7 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
     SCOPED(strbuf_finish) struct strbuf trash = {0}, shared_trash = {0};
     uid_t uid;
     gid_t gid;
-    if (find_user(&slurm->site, &uid, &gid, err) < 0 ||
+    if (slurm_user_check(&slurm->site, err) < 0 || find_user(&slurm->site, &uid, &gid, err) < 0 ||
         slurm_folder_open(&slurm->folder, slurm->site.folder, options->owner, uid, gid, err) < 0 ||
         file_make_dirs(slurm->data, 0700, err) < 0)
         return -1;

@@ -20,6 +20,13 @@ struct slurm_store;
 struct slurm_name;
 struct worker;
 
+/* A user of the cluster, as this machine knows it. */
+struct slurm_user {
+    uid_t uid;
+    gid_t gid;
+    const char *name; /* NULL: this machine knows nobody of that uid */
+};
+
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
     bool tried;      /* a submission was sent, or was about to be */
@@ -37,6 +44,7 @@ struct slurm_attempt {
     struct arena *arena; /* of the launch */
     struct launch launch;
     struct slurm_ledger ledger;
+    const char *user; /* whose job it is, where that is not the pool's user; NULL */
 
     /* What the cluster says. A listing that was begun after `settled` and does not have the job
      * means that the cluster does not have it. */
@@ -82,6 +90,7 @@ struct slurm {
     struct slurm_site site;
     char *owner, *data, *pool;
     struct slurm_folder folder;
+    VEC(struct slurm_user) users; /* that were asked for */
     struct rest *rest;
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
@@ -94,7 +103,8 @@ struct slurm {
     uint64_t listing; /* the one that was begun last */
     struct reply reply, node_reply;
     int64_t listed_ms, nodes_ms; /* when they were last asked, boot clock */
-    int64_t listing_took_ms;     /* how long the last listing was under way */
+    int64_t listing_took_ms;     /* how long the last listing that came was under way */
+    int64_t listing_patience_ms; /* how long the next may be; 0: as any question */
     bool hurry;                  /* the next listing will say something new */
     unsigned failures;           /* in a row */
 
@@ -157,6 +167,18 @@ void slurm_watch_answered(struct slurm *slurm);
 void slurm_watch_failed(struct slurm *slurm, const char *text);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
+
+/* ---- slurm_user.c: whose jobs they are ------------------------------------------------------ */
+
+/* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
+MUST_CHECK int slurm_user_check(const struct slurm_site *site, struct error *err);
+/* The user of an attempt's team, where jobs are those of teams' users; else NULL. -1: ERR_INVALID,
+ * there is none, or nobody may ask for it. */
+MUST_CHECK int slurm_user_of(struct slurm *slurm, const struct launch *launch,
+    const struct slurm_user **ret_user, struct error *err);
+/* The folder in which lies what jobs read: to be freed by the caller. Where jobs have users of
+ * their own, nobody else learns its name. NULL: ERR_IO. */
+MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
 
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
