@@ -416,6 +416,19 @@ static const struct engine_fact facts[] = {
         "files on the shared storage that only the job's user reads, until the attempt has ended"},
 };
 
+static void set_facts(struct slurm *slurm)
+{
+    static_assert(ARRAY_LEN(facts) <= ENGINE_FACTS_MAX, "there is room for all facts");
+    memcpy(slurm->facts, facts, sizeof facts);
+    slurm->about.facts = slurm->facts;
+    slurm->about.fact_count = ARRAY_LEN(facts);
+    for (size_t i = 0; i < ARRAY_LEN(facts) && slurm->site.users == SLURM_USERS_TEAM; i++) {
+        if (strcmp(facts[i].name, "uid-per-team") == 0)
+            slurm->facts[i] = (struct engine_fact){
+                facts[i].name, true, "each team's jobs are its own user's at the cluster"};
+    }
+}
+
 static void copy_site(struct slurm *slurm, const struct slurm_site *site)
 {
     struct arena *arena = slurm->arena;
@@ -525,9 +538,8 @@ struct engine *engine_slurm_create(const struct engine_options *options, struct 
     copy_site(slurm, &pool->slurm);
     slurm->about = (struct engine_site){.since_ms = clock_wall_ms(),
         .text = "not asked yet",
-        .placed = slurm->site.place == SITE_PLACE_MUSTER,
-        .facts = facts,
-        .fact_count = ARRAY_LEN(facts)};
+        .placed = slurm->site.place == SITE_PLACE_MUSTER};
+    set_facts(slurm);
     set_up_events(slurm);
     if (open_places(slurm, options, err) < 0) {
         slurm_destroy(&slurm->engine);

@@ -122,6 +122,7 @@ struct slurm {
     struct worker *resolver; /* made when a node's address is a name */
     struct slurm_name *resolving;
     struct engine_site about;
+    struct engine_fact facts[ENGINE_FACTS_MAX];
 };
 
 /* ---- slurm_ledger.c: what is on disk here ------------------------------------------------- */
