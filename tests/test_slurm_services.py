@@ -157,3 +157,22 @@ def test_what_listens_on_a_socket_is_refused(served):
     site.apply(runtime(listen="socket", port=None), digits(replicas=1))
     site.wait_for(lambda: any("listen: port" in str(site.job(one["id"])["status"])
                               for one in replicas(site)), "the reason")
+
+
+def test_another_replica_is_ready_before_slurm_ends_one(served, cluster):  # noqa: F811
+    """The partition gives a minute: after a part of it another replica takes over, and no request fails."""
+    site, gateway = served  # noqa: F811
+    site.apply(cluster.pool(partition="short"), digits(replicas=1, grace="1s"))
+    ready(site, 1)
+    site.wait_for(lambda: ask(site, gateway), "the route")
+    first = ask(site, gateway)[2]
+    said = []
+
+    def answered_by_another():
+        said.append(ask(site, gateway))
+        return said[-1] is None or said[-1][2] != first
+    site.wait_for(answered_by_another, "another replica", 120)
+    assert None not in said, "a request failed"
+    site.wait_for(lambda: len(replicas(site)) == 1, "the first to be gone", 60)
+    assert "TIMEOUT" not in cluster.job(first), "muster ended it, not Slurm"
+    assert ask(site, gateway)[2] != first

@@ -1,8 +1,10 @@
 /* Replicas: whether they are ready, and which are stopped by choice.
  *
  * By choice is stopped what the service does not want: every replica of an older revision, and of
- * the newest those beyond `replicas`. In this order: the oldest revision first, of that what is not
- * ready, then the youngest. Each is passed over for which its condition does not hold:
+ * the newest those beyond `replicas`; one that its site ends soon (`leaving`) is as one of an older
+ * revision, so that another is ready before it goes. In this order: the oldest revision first, of
+ * that what is leaving, then what is not ready, then the youngest. Each is passed over for which
+ * its condition does not hold:
  *
  * - One that is ready is stopped only while at least replicas - unavailable others are ready.
  * - An older one that is not ready serves nobody, but it may again (it was preempted, or it is
@@ -39,6 +41,11 @@
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
+static bool is_newest(const struct live_replica *replica)
+{
+    return replica->row.revision == service_goal(replica->service) && !replica->row.leaving;
+}
+
 static void count(struct replica_counts *counts, const struct live_replica *replica, int sign)
 {
     if (replica->job->row.cancel)
@@ -51,7 +58,7 @@ static void count(struct replica_counts *counts, const struct live_replica *repl
         counts->arms_ready[arm] += wanted && replica->row.ready ? sign : 0;
         return;
     }
-    bool newest = replica->row.revision == service_goal(service);
+    bool newest = is_newest(replica);
     counts->existing += sign;
     counts->newest += newest ? sign : 0;
     counts->ready += replica->row.ready ? sign : 0;
@@ -146,6 +153,18 @@ void replica_unready(struct core *core, struct live_job *job, enum end_reason re
         ready_end(core, job->links->replica, reason);
 }
 
+void replica_leaving_set(struct core *core, struct live_job *job, bool leaving)
+{
+    struct live_replica *replica = job->links->replica;
+    if (!replica || replica->row.leaving == leaving)
+        return;
+    count(&replica->service->counts, replica, -1);
+    replica->row.leaving = leaving;
+    count(&replica->service->counts, replica, 1);
+    change_put(core, &replica->item);
+    service_touch(core, replica->service);
+}
+
 bool core_replica_report(
     struct core *core, uint64_t id, uint64_t attempt, enum replica_report report)
 {
@@ -182,6 +201,8 @@ static int by_unwanted(const void *a, const void *b, const void *context)
     const struct replica_row *right = &((const struct live_replica *)b)->row;
     if (left->revision != right->revision)
         return left->revision < right->revision ? -1 : 1;
+    if (left->leaving != right->leaving)
+        return left->leaving ? -1 : 1;
     if (left->ready != right->ready)
         return left->ready ? 1 : -1;
     return compare_u64((uint64_t)right->number, (uint64_t)left->number);
@@ -194,7 +215,7 @@ static bool is_unwanted(const struct live_replica *replica)
     const struct replica_counts *counts = &replica->service->counts;
     int32_t needed = service->replicas - service->unavailable;
     int32_t newest_unready = counts->newest - counts->newest_ready;
-    bool older = replica->row.revision != service_goal(replica->service);
+    bool older = !is_newest(replica);
     bool beyond = counts->newest > service->replicas;
     if (replica->row.ready)
         return (older || beyond) && counts->ready - 1 >= needed;

@@ -221,9 +221,10 @@ enum engine_report_kind {
     ENGINE_REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
     ENGINE_REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
     ENGINE_REPORT_EXEC_ENDED,
-    ENGINE_REPORT_QUEUED, /* the site has it, or says something else about why it waits: see
-                           * engine_where */
-    ENGINE_REPORT_SITE,   /* attempt 0: what engine_site gives has changed */
+    ENGINE_REPORT_QUEUED,   /* the site has it, or says something else about why it waits: see
+                             * engine_where */
+    ENGINE_REPORT_SITE_END, /* when the site ends the attempt by itself, or that this has changed */
+    ENGINE_REPORT_SITE,     /* attempt 0: what engine_site gives has changed */
 };
 
 struct report {
@@ -234,6 +235,7 @@ struct report {
     union {
         int64_t started_ms;
         struct attempt_end ended;
+        int64_t site_end_ms; /* wall clock; 0: it does not after all */
         struct attempt_usage sample;
         struct {
             /* Valid UTF-8 without newline or NUL, at most 4096 bytes. Not checked to be JSON. */

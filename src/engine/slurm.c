@@ -102,6 +102,7 @@ static int prepare(
 static void report_again(struct slurm_attempt *attempt)
 {
     attempt->started_reported = attempt->ended_reported = false;
+    attempt->site_end_reported = 0;
     soon(attempt->slurm);
 }
 

@@ -63,6 +63,8 @@ struct slurm_attempt {
     bool claimed, started, finishing;
     uint32_t hurried; /* how often a listing was brought forward for it */
     bool started_reported, ended_reported;
+    int64_t running_ms; /* since when it was seen to have its nodes, wall clock; 0 */
+    int64_t site_end_ms, site_end_reported; /* when the cluster ends it, wall clock; 0: never */
     enum engine_submission submission_reported;
     struct slurm_traces traces;
     struct slurm_log *log;

@@ -24,6 +24,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNLIMITED_MS (INT64_C(365) * 24 * 3600 * 1000)
+
 enum {
     ASK_AGAIN_MS = 2000,
     TRACES_MS = 5000, /* what ranks left may show up a little after the cluster's word */
@@ -127,6 +129,14 @@ static void report_what_is(struct slurm_attempt *attempt)
         attempt->started_reported = true;
         report(attempt, &(struct report){.kind = ENGINE_REPORT_STARTED,
                             .started_ms = attempt->traces.started_ms});
+        if (slurm_attempt_find(slurm, id) != attempt)
+            return;
+    }
+    if (attempt->started && !attempt->ledger.ended &&
+        attempt->site_end_ms != attempt->site_end_reported) {
+        attempt->site_end_reported = attempt->site_end_ms;
+        report(attempt,
+            &(struct report){.kind = ENGINE_REPORT_SITE_END, .site_end_ms = attempt->site_end_ms});
         if (slurm_attempt_find(slurm, id) != attempt)
             return;
     }
@@ -268,6 +278,21 @@ static bool is_misplaced(const struct slurm_attempt *attempt, const struct slurm
            job->node_count > 0 && (uint64_t)job->node_count != attempt->launch.placement_count;
 }
 
+/* When the cluster ends it for its walltime: as its clock says, but no later than that after it was
+ * seen to run here, should that clock be ahead. A job without a limit is listed with one of a year.
+ */
+static void see_site_end(struct slurm_attempt *attempt, const struct slurm_job *job)
+{
+    int64_t whole_ms = job->ended_ms - job->started_ms;
+    if (job->state != SLURM_RUNNING)
+        return;
+    if (attempt->running_ms == 0)
+        attempt->running_ms = clock_wall_ms();
+    int64_t latest_ms = attempt->running_ms + whole_ms;
+    bool bounded = job->started_ms > 0 && whole_ms > 0 && whole_ms < UNLIMITED_MS;
+    attempt->site_end_ms = !bounded ? 0 : job->ended_ms < latest_ms ? job->ended_ms : latest_ms;
+}
+
 /* Two jobs of one attempt: the one that claims it counts. Until one has, neither may be cancelled:
  * it could be the one that is about to. */
 static void seen_second(struct slurm_attempt *attempt, const struct slurm_job *job)
@@ -294,6 +319,7 @@ void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *j
     attempt->preempted |= job->preempted;
     attempt->requeued |= job->restarts > 0;
     attempt->misplaced |= is_misplaced(attempt, job);
+    see_site_end(attempt, job);
     snprintf(attempt->reason, sizeof attempt->reason, "%s",
         job->state == SLURM_PENDING ? job->reason : "");
     if (job->nodes[0])

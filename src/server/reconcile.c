@@ -125,7 +125,7 @@ static enum end_reason core_reason(enum engine_end_reason reason)
         [ENGINE_END_NODE_LOST] = END_NODE_LOST,
         [ENGINE_END_PREEMPTED] = END_PREEMPTED,
         [ENGINE_END_DRAINED] = END_DRAINED,
-        [ENGINE_END_WALLTIME] = END_PREEMPTED,
+        [ENGINE_END_WALLTIME] = END_HANDED_OVER,
         [ENGINE_END_CANCELLED] = END_LOST,
     };
     assert(reason < ENGINE_END_COUNT);
@@ -350,6 +350,12 @@ void reconciler_report(void *context, const struct report *report)
             &(struct core_report){.attempt = report->attempt,
                 .kind = REPORT_CHECKPOINT,
                 .at_ms = report->checkpoint.newest_ms},
+            NULL);
+        break;
+    case ENGINE_REPORT_SITE_END:
+        tell_core(server,
+            &(struct core_report){
+                .attempt = report->attempt, .kind = REPORT_SITE_END, .at_ms = report->site_end_ms},
             NULL);
         break;
     case ENGINE_REPORT_EXEC_ENDED: exec_ended(server->execs, report); break;
