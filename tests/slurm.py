@@ -242,7 +242,7 @@ class TlsProxy:
 class Slurm:
     def __init__(self, folder, nodes=NODES, more="", accounting=False):
         self.folder = str(folder)
-        self.database_ports = free_ports(2) if accounting else None  # of the database, of slurmdbd
+        self.accounting, self.database_ports = accounting, None  # of the database, of slurmdbd
         self.more = more  # lines of slurm.conf
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.host = socket.gethostname().split(".")[0]
@@ -297,7 +297,8 @@ class Slurm:
             os.makedirs(f"{self.folder}/{name}")
         os.chmod(self.folder, 0o755)
         shutil.chown(f"{self.folder}/rest", USER)
-        ports = free_ports(len(self.nodes) + 1)
+        *ports, database, accounting = free_ports(len(self.nodes) + 3)
+        self.database_ports = (database, accounting) if self.accounting else None
         addresses = ["127.0.0.1"] * (len(self.nodes) - 1) + ["localhost"]  # one that is a name
         nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr={address} Port={port} "
                  f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "

@@ -346,6 +346,7 @@ static void on_files(evutil_socket_t fd, short events, void *context)
     look_in_turn(slurm, &slurm->waiting_turn, false, WAITING_A_TURN);
     slurm_store_turn(slurm->store);
     slurm_watch_ask(slurm);
+    slurm_account_turn(slurm);
     stage_tidy(slurm->stage);
 }
 
@@ -372,6 +373,7 @@ static void slurm_destroy(struct engine *engine)
     idmap_finish(&slurm->by_number);
     reply_finish(&slurm->reply);
     reply_finish(&slurm->node_reply);
+    reply_finish(&slurm->account_reply);
     arena_destroy(slurm->node_arena);
     arena_destroy(slurm->next_node_arena);
     arena_destroy(slurm->arena);

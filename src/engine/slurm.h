@@ -60,6 +60,10 @@ struct slurm_attempt {
     bool told;            /* its ranks were told to stop */
     int64_t failing_ms;   /* since when a rank has failed and others go on, boot clock; 0 */
 
+    bool account_wanted, accounted; /* slurmdbd is asked, or has said what it can */
+    uint32_t account_tries;
+    enum slurm_state account_state; /* SLURM_UNKNOWN: it did not say */
+
     bool claimed, started, finishing;
     uint32_t hurried; /* how often a listing was brought forward for it */
     bool started_reported, ended_reported;
@@ -101,8 +105,10 @@ struct slurm {
 
     const struct dialect *dialect; /* NULL: not known yet */
     size_t dialect_tried;
-    bool asking_dialect, asking_jobs, asking_nodes;
-    uint64_t listing; /* the one that was begun last */
+    bool asking_dialect, asking_jobs, asking_nodes, asking_account;
+    struct reply account_reply;
+    int64_t account_ms, no_account_ms; /* boot clock: last asked; not before */
+    uint64_t listing;                  /* the one that was begun last */
     struct reply reply, node_reply;
     int64_t listed_ms, nodes_ms; /* when they were last asked, boot clock */
     int64_t listing_took_ms;     /* how long the last listing that came was under way */
@@ -171,6 +177,14 @@ void slurm_watch_failed(struct slurm *slurm, const char *text);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 
+/* ---- slurm_account.c: what slurmdbd says ---------------------------------------------------- */
+
+/* Whether it is to be waited for what slurmdbd says of an attempt whose job the controller does not
+ * have. */
+bool slurm_account_wait(struct slurm_attempt *attempt);
+/* Asks for those of which it is waited. */
+void slurm_account_turn(struct slurm *slurm);
+
 /* ---- slurm_user.c: whose jobs they are ------------------------------------------------------ */
 
 /* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
@@ -185,8 +199,10 @@ MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
 
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
+/* Without a thread until it is needed. */
 struct slurm_store *slurm_store_create(struct slurm *slurm);
-void slurm_store_destroy(struct slurm_store *store); /* NULL is fine */
+/* Finishes the pass that is under way, if any. NULL is fine. */
+void slurm_store_destroy(struct slurm_store *store);
 /* An attempt whose files are written: `stored` is set when they are durable. */
 void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */

@@ -348,8 +348,8 @@ static void absent(struct slurm_attempt *attempt)
     } else if (attempt->ledger.number == 0) {
         attempt->ledger.tried = false; /* it did not get there */
         attempt->settled = attempt->slurm->listing;
-    } else {
-        attempt->state = SLURM_UNKNOWN;
+    } else if (!slurm_account_wait(attempt)) {
+        attempt->state = attempt->account_state;
         end_of_job(attempt);
     }
 }
