@@ -37,7 +37,7 @@ bench:
 	@MUSTER_BUILD=build-release $(PYTHON) bench/run
 
 soak:
-	@scripts/deps build test
+	@scripts/deps build test soak
 	@scripts/build $(BUILD)
 	@MUSTER_BUILD=$(BUILD) MUSTER_SOAK_KILLS=$(or $(KILLS),200) scripts/run-tests --soak
 	@scripts/deps kube

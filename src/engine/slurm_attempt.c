@@ -63,6 +63,9 @@ struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct lau
     int rc = launch_decode(attempt->arena, text.text, text.length, &attempt->launch, &err);
     assert(rc == 0);
     (void)rc;
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, &attempt->launch, &user, &err) == 0 && user)
+        attempt->user = arena_strdup(attempt->arena, user->name);
     attempt->settled = slurm->listing;
     for (size_t i = 0; i < attempt->launch.input_count; i++)
         stage_hold(slurm->stage, attempt->launch.inputs[i].folder);
@@ -345,8 +348,8 @@ static void absent(struct slurm_attempt *attempt)
     } else if (attempt->ledger.number == 0) {
         attempt->ledger.tried = false; /* it did not get there */
         attempt->settled = attempt->slurm->listing;
-    } else {
-        attempt->state = SLURM_UNKNOWN;
+    } else if (!slurm_account_wait(attempt)) {
+        attempt->state = attempt->account_state;
         end_of_job(attempt);
     }
 }
@@ -485,6 +488,7 @@ static void submit(struct slurm_attempt *attempt)
     attempt->asking = true;
     rest_ask(slurm->rest, &(struct rest_question){.method = "POST",
                               .target = target.text,
+                              .user = attempt->user,
                               .body = body.text,
                               .length = body.length,
                               .on_done = on_submitted,
@@ -531,9 +535,11 @@ static void end_job(struct slurm_attempt *attempt)
     attempt->asking = true;
     strbuf_printf(
         &target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, attempt->ledger.number);
-    rest_ask(slurm->rest,
-        &(struct rest_question){
-            .method = "DELETE", .target = target.text, .on_done = on_ended, .context = attempt});
+    rest_ask(slurm->rest, &(struct rest_question){.method = "DELETE",
+                              .target = target.text,
+                              .user = attempt->user,
+                              .on_done = on_ended,
+                              .context = attempt});
 }
 
 /* ---- driving --------------------------------------------------------------------------------- */
