@@ -21,6 +21,7 @@ enum {
     PERIOD_MS = 10 * 1000,
     AGAIN_MS = 5 * 60 * 1000, /* the better way is tried again */
     NAME_MAX_BYTES = 128,
+    PATIENCE_MS = 60 * 1000, /* a kubelet measures when it is asked, and nothing waits for it */
 };
 
 enum source { FROM_METRICS, FROM_SUMMARIES, FROM_NOWHERE };
@@ -139,7 +140,8 @@ static void ask_metrics(struct kube_usage *usage)
         "/apis/metrics.k8s.io/v1beta1/namespaces/%s/pods?labelSelector=muster.dev%%2Fowner%%3D%s"
         "%%2Cmuster.dev%%2Fpool%%3D%s",
         engine->name_space, engine->owner, engine->pool);
-    const struct kube_request request = {.method = "GET", .target = target.text};
+    const struct kube_request request = {
+        .method = "GET", .target = target.text, .timeout_ms = PATIENCE_MS};
     usage->call = kube_client_call(engine->client, &request, on_metrics, usage);
     strbuf_finish(&target);
 }
@@ -170,7 +172,8 @@ static void ask_next_summary(struct kube_usage *usage)
             continue;
         strbuf_printf(
             &target, "/api/v1/nodes/%s/proxy/stats/summary?only_cpu_and_memory=true", node->name);
-        const struct kube_request request = {.method = "GET", .target = target.text};
+        const struct kube_request request = {
+            .method = "GET", .target = target.text, .timeout_ms = PATIENCE_MS};
         usage->call = kube_client_call(engine->client, &request, on_summary, usage);
         strbuf_finish(&target);
         return;
