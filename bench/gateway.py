@@ -65,7 +65,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     upstream lean {{
         server unix:{upstream};
-        keepalive 512;
+        keepalive 1024;
         keepalive_requests 1000000000;
     }}
     server {{
@@ -103,7 +103,7 @@ frontend clients
     bind 127.0.0.1:{port}
     default_backend lean
 backend lean
-    server lean unix@{upstream} pool-max-conn 512
+    server lean unix@{upstream} pool-max-conn 1024
 """
 
 

@@ -78,7 +78,7 @@ static void weights_make(const struct mix *mix, struct balance_weights *ret)
     int64_t memory = mille_of(asked.mib, asked.milli, has.mib, has.milli);
     int64_t mille = most(most(cpu, memory), LOOSE_MILLE);
     for (int i = 0; i < BALANCE_STEPS; i++)
-        ret->reach[i] = between(loose.reach[i], scarce.reach[i], mille);
+        ret->reach[i] = (int32_t)between(loose.reach[i], scarce.reach[i], mille);
     ret->lacks = between(loose.lacks, scarce.lacks, mille);
     ret->breaks = between(loose.breaks, scarce.breaks, mille);
 }

@@ -26,7 +26,7 @@ enum {
 
 /* Of a decision, in 2^-10 of a device's value. */
 struct balance_weights {
-    int64_t reach[BALANCE_STEPS]; /* devices that get out of reach */
+    int32_t reach[BALANCE_STEPS]; /* devices that get out of reach */
     int64_t lacks;                /* jobs that do not find their CPU, beside idle devices.. */
     int64_t breaks;               /* a whole device that gets broken */
 };
@@ -79,7 +79,7 @@ LANES_PART int64_t balance_stranded_one(
     beyond &= beyond > 0;
     int64_t sum = 0;
     for (int i = 0; i < BALANCE_STEPS; i++)
-        sum += beyond[i] * balance->weights.reach[i];
+        sum += (int64_t)beyond[i] * balance->weights.reach[i];
     return sum;
 }
 

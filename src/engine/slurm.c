@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES_MS = 200, FILES_A_TURN = 64, WAITING_MAX = 10000 };
+enum { FILES_MS = 200, FILES_A_TURN = 64, WAITING_A_TURN = 32, WAITING_MAX = 10000 };
 
 static struct slurm *of_engine(const struct engine *engine)
 {
@@ -110,13 +110,16 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct launch kept = without_optional(arena, launch);
-    if (check_launch(&kept, err) < 0 || prepare(slurm, arena, &kept, err) < 0)
+    bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
+    if (check_launch(&kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
     attempt = slurm_attempt_create(slurm, &kept);
+    attempt->ledger.tried = begun; /* what is written down of it was lost */
     if (slurm_ledger_create(attempt, err) < 0) {
         slurm_attempt_remove(attempt);
         return -1;
     }
+    slurm_store_add(slurm->store, launch->attempt);
     soon(slurm);
     return 0;
 }
@@ -310,25 +313,38 @@ static void on_turn(evutil_socket_t fd, short events, void *context)
     slurm_watch_turn(context);
 }
 
-/* A bounded number of attempts at a time, in turn. */
+/* A bounded number of attempts at a time, in turn; those that run are not behind those that wait.
+ */
+static void look_in_turn(struct slurm *slurm, size_t *turn, bool active, size_t most)
+{
+    size_t count = slurm->attempts.count;
+    for (size_t i = 0; i < count && slurm->attempts.count > 0 && most > 0; i++) {
+        if (*turn >= slurm->attempts.count)
+            *turn = 0;
+        struct slurm_attempt *attempt = slurm->attempts.items[(*turn)++];
+        if (attempt->ledger.ended || slurm_attempt_is_active(attempt) != active)
+            continue;
+        most--;
+        slurm_attempt_look(attempt);
+        slurm_attempt_drive(attempt);
+    }
+}
+
 static void on_files(evutil_socket_t fd, short events, void *context)
 {
     struct slurm *slurm = context;
     (void)fd, (void)events;
-    size_t count = slurm->attempts.count < FILES_A_TURN ? slurm->attempts.count : FILES_A_TURN;
-    for (size_t i = 0; i < count && slurm->attempts.count > 0; i++) {
-        if (slurm->turn >= slurm->attempts.count)
-            slurm->turn = 0;
-        struct slurm_attempt *attempt = slurm->attempts.items[slurm->turn++];
-        slurm_attempt_look(attempt);
-        slurm_attempt_drive(attempt);
-    }
+    look_in_turn(slurm, &slurm->turn, true, FILES_A_TURN);
+    look_in_turn(slurm, &slurm->waiting_turn, false, WAITING_A_TURN);
+    slurm_store_turn(slurm->store);
+    slurm_watch_ask(slurm);
     stage_tidy(slurm->stage);
 }
 
 static void slurm_destroy(struct engine *engine)
 {
     struct slurm *slurm = of_engine(engine);
+    slurm_store_destroy(slurm->store);
     rest_destroy(slurm->rest);
     slurm_serve_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
@@ -465,6 +481,7 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
     slurm->shared_trash = slurm->trash ? trash_create(slurm->base, shared_trash.text, err) : NULL;
     if (!slurm->shared_trash || open_stage(slurm, err) < 0)
         return -1;
+    slurm->store = slurm_store_create(slurm);
     slurm->rest = rest_create(slurm->base, &slurm->site, err);
     return slurm->rest ? slurm_ledger_load(slurm, err) : -1;
 }

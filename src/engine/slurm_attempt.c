@@ -31,6 +31,7 @@ enum {
     TRACES_MS = 5000, /* what ranks left may show up a little after the cluster's word */
     CHECKPOINT_MS = 2000,
     CHECKPOINT_ENTRIES = 4096,
+    HURRIES_MOST = 16,
     WALLTIME_SLACK_MINUTES = 1,
 };
 
@@ -477,11 +478,8 @@ static void submit(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf body = {0}, target = {0};
+    assert(attempt->stored);
     attempt->ledger.tried = true;
-    if (slurm_ledger_save(attempt) < 0) {
-        attempt->ledger.tried = false;
-        return;
-    }
     write_submission(attempt, &body);
     strbuf_printf(&target, "/slurm/%s/job/submit", slurm->dialect->version);
     attempt->asking = true;
@@ -585,8 +583,9 @@ void slurm_attempt_drive(struct slurm_attempt *attempt)
         else if (!ledger->number && !ledger->tried && ledger->stop_asked)
             end_unsubmitted(
                 attempt, ENGINE_END_STOPPED, 0, "it was stopped before it was submitted");
-        else if (!ledger->number && !ledger->tried && slurm->dialect && slurm->about.answers &&
-                 clock_boot_ms() >= attempt->ask_again_ms && inputs_are_there(attempt))
+        else if (!ledger->number && !ledger->tried && attempt->stored && slurm->dialect &&
+                 slurm->about.answers && clock_boot_ms() >= attempt->ask_again_ms &&
+                 inputs_are_there(attempt))
             submit(attempt);
     }
     report_what_is(attempt);
@@ -633,15 +632,34 @@ static void look_at_checkpoint(struct slurm_attempt *attempt)
     report(attempt, &what);
 }
 
-/* While it runs. A callback may not forget what has not ended, so that it is there afterwards. */
+bool slurm_attempt_is_active(const struct slurm_attempt *attempt)
+{
+    return attempt->finishing || attempt->state == SLURM_RUNNING ||
+           attempt->state == SLURM_COMPLETING;
+}
+
+/* What it left says that the cluster has something new to say of it. Not for ever: a cluster may
+ * take its time to clean up behind a job. */
+static void hurry(struct slurm_attempt *attempt)
+{
+    attempt->slurm->hurry |= attempt->hurried++ < HURRIES_MOST;
+}
+
+/* A callback may not forget what has not ended, so that it is there afterwards. */
 void slurm_attempt_look(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     struct slurm_traces *traces = &attempt->traces;
-    if (attempt->ledger.ended || attempt->finishing || !attempt->ledger.number ||
-        (attempt->state != SLURM_RUNNING && attempt->state != SLURM_COMPLETING))
+    if (attempt->ledger.ended || attempt->finishing || !attempt->ledger.number)
         return;
+    if (!slurm_attempt_is_active(attempt)) {
+        if (slurm_folder_claimed_by(&slurm->folder, attempt->launch.attempt) >= 0)
+            hurry(attempt);
+        return;
+    }
     slurm_folder_look(&slurm->folder, attempt->launch.attempt, attempt->launch.world_size, traces);
+    if (traces->finished)
+        hurry(attempt);
     if (traces->begun == 0)
         return;
     slurm_serve_look(attempt);

@@ -74,7 +74,7 @@ static int make_theirs(const struct slurm_folder *folder, const char *path, stru
 static int write_theirs(const struct slurm_folder *folder, const char *path, const void *bytes,
     size_t size, struct error *err)
 {
-    if (file_write(path, bytes, size, 0400, err) < 0)
+    if (file_replace(path, bytes, size, 0400, err) < 0)
         return -1;
     return give_away(folder, path, err);
 }
@@ -139,7 +139,7 @@ static int write_scripts(
     if (write_theirs(folder, rank, rank_text.text, rank_text.length, err) < 0 ||
         write_theirs(folder, batch, batch_text.text, batch_text.length, err) < 0)
         return -1;
-    return file_write(control, "run\n", 4, 0644, err);
+    return file_replace(control, "run\n", 4, 0644, err);
 }
 
 /* The snapshot is unpacked as the server, into a folder that is the server's until it is done, then

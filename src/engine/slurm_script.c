@@ -63,7 +63,7 @@ void script_write_batch(
                      "set -C\n"
                      "{ echo \"$SLURM_JOB_ID\" > claim; } 2>/dev/null || exit 121\n"
                      "set +C\n"
-                     "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1\n"
+                     "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1 &\n"
                      "exec </dev/null >batch.log 2>&1\n"
                      "trap : TERM\n"
                      "control=");
@@ -76,7 +76,9 @@ void script_write_batch(
     strbuf_puts(out,
         " &\nstep=$! told=\n"
         "(\n"
-        "    while sleep 1; do\n"
+        "    trap 'kill $nap 2>/dev/null; exit 0' TERM\n"
+        "    while :; do\n"
+        "        sleep 1 & nap=$!; wait $nap\n"
         "        read -r word < \"$control\" || continue\n"
         "        [ \"$word\" = run ] || : > stopping\n"
         "        [ \"$word\" = kill ] && scancel --signal=KILL \"$SLURM_JOB_ID.0\" && break\n"
@@ -87,7 +89,7 @@ void script_write_batch(
         "watch=$!\n"
         "wait $step\nstatus=$?\n"
         "while kill -0 $step 2>/dev/null; do wait $step; status=$?; done\n"
-        "kill $watch 2>/dev/null\n"
+        "kill $watch 2>/dev/null; wait $watch 2>/dev/null\n"
         "echo $status > batch.new && mv batch.new batch.end\n"
         "exit 0\n");
 }

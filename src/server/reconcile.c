@@ -33,8 +33,13 @@ struct wishes {
     VEC(struct wish) list;
 };
 
+/* What is launched at a site in one run: the rest comes with the next, and meanwhile others are
+ * answered. */
+enum { LAUNCHES_A_RUN = 128 };
+
 struct reconciler {
     struct server *server;
+    size_t launches;       /* at sites, in this run */
     struct engine *engine; /* whose attempts are walked */
     struct idmap launched; /* attempts that this process started: value as below */
     struct idmap
@@ -204,6 +209,8 @@ static void reconcile_unknown(struct reconciler *reconciler, const struct wish *
         artifacts_set_wait(server->artifacts, wish->attempt.job, NULL);
     } else if (artifacts_waits_still(server->artifacts, wish->attempt.job)) {
         return;
+    } else if (wish->engine != server->engine && reconciler->launches++ >= LAUNCHES_A_RUN) {
+        return;
     } else if ((launched = launch_attempt(server, wish->engine, &wish->attempt, &err)) < 0 &&
                err.code == ERR_BUSY && wish->engine != server->engine) {
         return; /* a site takes no more for now: it is asked again */
@@ -307,10 +314,13 @@ void reconciler_run(struct reconciler *reconciler)
 {
     struct server *server = reconciler->server;
     struct wishes wishes = {.server = server};
+    reconciler->launches = 0;
     engines_follow(server);
     core_attempt_each(server->core, take_wish, &wishes);
     for (size_t i = 0; (reconciler->engine = engines_at(server, i)); i++)
         walk(reconciler, &wishes);
+    if (reconciler->launches > LAUNCHES_A_RUN)
+        ticker_poke(server->ticker);
     vec_free(&wishes.list);
 }
 

@@ -25,7 +25,7 @@ struct sim_faults {
     int64_t engine_dies;  /* per step: everything that ran is gone without a word */
     int64_t commit_fails;
     int64_t commit_unknown;
-    int64_t crash;      /* per step, at one of the points of sim_run.c */
+    int64_t crash;      /* per step, at one of the points of sim_step.c */
     int64_t clock_back; /* per step: the clock is set back */
 };
 

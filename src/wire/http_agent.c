@@ -90,20 +90,24 @@ void http_agent_destroy(struct http_agent *agent)
 static void endpoint_free(struct http_endpoint *endpoint)
 {
     free(endpoint->path);
+    resolver_release(endpoint->resolver);
+    free(endpoint->authority);
     free(endpoint->host);
     free(endpoint->name);
     free(endpoint);
 }
 
+typedef int dial_parse_fn(const char *text, struct http_endpoint *ret, struct error *err);
+
 /* Of a new endpoint what is the same for all kinds; frees it where the address is wrong. */
-static int endpoint_begin(struct http_agent *agent, const char *address,
+static int endpoint_begin(struct http_agent *agent, const char *address, dial_parse_fn *parse,
     struct http_endpoint *endpoint, struct http_endpoint **ret, struct error *err)
 {
     endpoint->agent = agent;
     endpoint->name = mem_strdup(address);
     LIST_INIT(&endpoint->links);
     LIST_INIT(&endpoint->idle);
-    if (dial_parse(address, endpoint, err) < 0) {
+    if (parse(address, endpoint, err) < 0) {
         endpoint_free(endpoint);
         return -1;
     }
@@ -117,7 +121,7 @@ int http_endpoint_create(struct http_agent *agent, const char *address, uid_t ow
 {
     struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
     endpoint->owner = owner;
-    return endpoint_begin(agent, address, endpoint, ret, err);
+    return endpoint_begin(agent, address, dial_parse, endpoint, ret, err);
 }
 
 int http_endpoint_create_tls(struct http_agent *agent, const char *address, struct tls_client *tls,
@@ -128,7 +132,16 @@ int http_endpoint_create_tls(struct http_agent *agent, const char *address, stru
     endpoint->owner = (uid_t)-1;
     endpoint->tls = tls;
     endpoint->host = mem_strdup(host);
-    return endpoint_begin(agent, address, endpoint, ret, err);
+    return endpoint_begin(agent, address, dial_parse, endpoint, ret, err);
+}
+
+int http_endpoint_create_url(struct http_agent *agent, const char *url, struct tls_client *tls,
+    struct http_endpoint **ret, struct error *err)
+{
+    struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
+    endpoint->owner = (uid_t)-1;
+    endpoint->tls = tls;
+    return endpoint_begin(agent, url, dial_parse_url, endpoint, ret, err);
 }
 
 void endpoint_settle(struct http_endpoint *endpoint)

@@ -52,6 +52,12 @@ MUST_CHECK int http_endpoint_create(struct http_agent *agent, const char *addres
  * be for host. Sessions keep what they need of tls, which has to outlive the endpoint. */
 MUST_CHECK int http_endpoint_create_tls(struct http_agent *agent, const char *address,
     struct tls_client *tls, const char *host, struct http_endpoint **ret, struct error *err);
+/* "http://host:8080", "https://host" or "unix:/path": the host may be a name, which a thread looks
+ * up (wire/resolve.h) while connecting waits for it, and each address is tried. The certificate of
+ * https has to be for the host; tls, needed for it, has to outlive the endpoint. The Host field of
+ * requests is the URL's. ERR_INVALID. */
+MUST_CHECK int http_endpoint_create_url(struct http_agent *agent, const char *url,
+    struct tls_client *tls, struct http_endpoint **ret, struct error *err);
 /* Closes its idle connections, and the others when their exchanges are done. NULL is fine. */
 void http_endpoint_release(struct http_endpoint *endpoint);
 
@@ -99,8 +105,8 @@ struct http_exchange_request {
     const char *method;
     const char *target; /* percent-encoded path and query */
     /* Host, Content-Length, Transfer-Encoding and Connection are the agent's to write; hop-by-hop
-     * fields among these are asserted not to be there. Without a Host field here "muster" is sent.
-     */
+     * fields among these are asserted not to be there. Without a Host field here the URL's
+     * host is sent, or "muster". */
     const struct http_field *fields;
     size_t field_count;
     const void *body; /* with length; or in pieces: body NULL and streamed */
