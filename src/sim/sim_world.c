@@ -20,7 +20,7 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SOME_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20,             \
-        .stale = 50, .start_lost = 20, .start_fails = 30, .site_ends = 100, .job_fails = 200,      \
+        .stale = 50, .start_lost = 20, .start_fails = 30, .site_ends = 80, .job_fails = 200,       \
         .ignores_term = 200, .node_lost = 15, .engine_dies = 3, .commit_fails = 20,                \
         .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
     }
