@@ -36,7 +36,8 @@ struct balance {
     int64_t cpu_price[BALANCE_STEPS];    /* what a thousandth of a CPU brings within reach.. */
     int64_t memory_price[BALANCE_STEPS]; /* ..and a MiB, with VALUE_PRICE_BITS more */
     /* What jobs of many devices can still use of so many whole ones; each number of devices by its
-     * share of the demand. */
+     * share of the demand, and more where CPU and memory do not matter or nearly all ask for many.
+     */
     int32_t keep[VALUE_DEVICES_MAX + 1];
     /* The part of the demand for devices that asks for more CPU than so much; of 2^VALUE_BITS. */
     int32_t lacks[BALANCE_CPUS + 1];

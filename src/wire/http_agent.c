@@ -24,10 +24,8 @@ static void agent_options_complete(struct http_agent_options *options)
         options->output_bytes_high ? options->output_bytes_high : defaults.output_bytes_high;
 }
 
-static void on_wake(int fd, short what, void *ctx)
+static void serve_row(struct http_agent *agent)
 {
-    struct http_agent *agent = ctx;
-    (void)fd, (void)what;
     clock_hold();
     /* Who is queued meanwhile has to wait for the next turn, so that sockets have theirs. */
     for (size_t left = agent->attention_count; left > 0 && agent->attention_count > 0; left--) {
@@ -40,6 +38,20 @@ static void on_wake(int fd, short what, void *ctx)
     clock_release();
     if (agent->attention_count > 0)
         event_active(&agent->wake, EV_TIMEOUT, 1);
+}
+
+static void on_wake(int fd, short what, void *ctx)
+{
+    struct http_agent *agent = ctx;
+    (void)fd, (void)what;
+    serve_row(agent);
+}
+
+void http_agent_relieve(struct http_agent *agent)
+{
+    assert(!agent->serving);
+    if (agent->attention_count >= ROW)
+        serve_row(agent);
 }
 
 struct http_agent *http_agent_create(

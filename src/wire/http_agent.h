@@ -26,11 +26,13 @@ struct http_exchange; /* one request and its answer */
 
 /* A zero means the default given in the comment. */
 struct http_agent_options {
-    size_t idle_max;          /* 128 idle connections kept for an endpoint */
-    int64_t idle_ms;          /* 30 s: idle connections are closed after it */
-    int64_t connect_ms;       /* 5 s */
-    size_t head_bytes_max;    /* 32 KiB for the fields of an answer, line ends included */
-    size_t output_bytes_high; /* 64 KiB waiting: http_exchange_write asks for a pause */
+    size_t idle_max;                /* 128 idle connections kept for an endpoint */
+    int64_t idle_ms;                /* 30 s: idle connections are closed after it */
+    int64_t connect_ms;             /* 5 s */
+    size_t head_bytes_max;          /* 32 KiB for the fields of an answer, line ends included */
+    size_t output_bytes_high;       /* 64 KiB waiting: http_exchange_write asks for a pause */
+    void (*after_event)(void *ctx); /* after an event of a connection; nothing here is running */
+    void *ctx;
 };
 
 /* Without endpoints and connections. base must outlive it. Destroyed by the caller. */
@@ -39,6 +41,9 @@ struct http_agent *http_agent_create(
 /* Fails what is under way without calling back, closes everything; endpoints that were not released
  * are gone too. NULL is fine. Not to be called from inside a callback of this agent. */
 void http_agent_destroy(struct http_agent *agent);
+/* What small requests wait for until the loop's turn ends happens now if they are many by now, as
+ * what they work in would have left the caches by then. Not to be called from inside a callback. */
+void http_agent_relieve(struct http_agent *agent);
 
 /* An endpoint: "unix:/path" or "http://127.0.0.1:8080" (numeric addresses only; ERR_INVALID says
  * what is wrong). Nothing is connected to yet. With owner other than (uid_t)-1 a Unix socket is

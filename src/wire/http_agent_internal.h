@@ -35,6 +35,7 @@ enum {
     STATUS_LINE_BYTES = 4096,
     DIRECT_BYTES =
         4096, /* smaller pieces of a body are gathered: with the head, or until the loop turns */
+    ROW = 32, /* links that wait for attention: many */
     DIAL_AGAIN_MS = 10, /* when the queue of a Unix socket is full */
 };
 

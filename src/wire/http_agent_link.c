@@ -443,9 +443,12 @@ static void on_io(int fd, short what, void *ctx)
         if (link->exchange.paused || link->input_ended)
             interest_set(&link->read_event, &link->reading, false);
     }
+    const struct http_agent *agent = link_agent(link);
     clock_hold();
     link_service(link);
     clock_release();
+    if (agent->options.after_event)
+        agent->options.after_event(agent->options.ctx);
 }
 
 /* ------- the whole ------- */

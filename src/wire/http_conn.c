@@ -364,9 +364,12 @@ static void on_io(int fd, short what, void *ctx)
     conn->hung_up |= (what & EV_CLOSED) != 0;
     if ((what & (EV_READ | EV_CLOSED)) || conn->socket.tls)
         conn->readable = true;
+    const struct http_server_options *options = &conn->server->options;
     clock_hold();
     conn_service(conn);
     clock_release();
+    if (options->after_event)
+        options->after_event(options->ctx);
 }
 
 static void on_timer(int fd, short what, void *ctx)

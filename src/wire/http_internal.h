@@ -41,6 +41,7 @@ enum {
     LINGER_MS = 2000,
     PROGRESS_BYTES_PER_S = 1024, /* slower bodies and readers use up their time */
     QUERY_PARAMETERS_MAX = 64,
+    ROW = 32, /* connections that wait for attention: many */
 };
 
 enum conn_state {
