@@ -164,6 +164,7 @@ void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
+/* Nothing waits in it. Destroyed by the caller. */
 struct slurm_store *slurm_store_create(struct slurm *slurm);
 void slurm_store_destroy(struct slurm_store *store); /* NULL is fine */
 /* An attempt whose files are written: `stored` is set when they are durable. */
