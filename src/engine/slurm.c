@@ -308,9 +308,16 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
 static int slurm_exec(
     struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
 {
-    (void)engine, (void)attempt, (void)request;
+    const struct slurm_attempt *known = slurm_attempt_find(of_engine(engine), attempt);
+    (void)request;
+    if (!known)
+        return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
+    if (!known->started || known->ledger.ended)
+        return error_set(err, ERR_CONFLICT, "the attempt does not run");
     return error_set(err, ERR_UNAVAILABLE,
-        "commands inside a job are not possible on a pool of Slurm: use srun --jobid there");
+        "slurmrestd runs no commands inside a job: on a machine of the cluster, as the job's user, "
+        "srun --overlap --jobid=%" PRIu64 " --pty sh",
+        known->ledger.number);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */

@@ -80,6 +80,8 @@ struct slurm_attempt {
 
     int64_t checkpoint_ms, checkpoint_look_ms;
     uint64_t checkpoint_bytes;
+    int64_t usage_look_ms;
+    struct attempt_usage usage; /* as it was said last */
 };
 
 /* Where a node is reached, in the controller's words. */
@@ -199,7 +201,7 @@ MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
 
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
-/* Without a thread until it is needed. */
+/* Nothing waits in it, and it has no thread until it needs one. Destroyed by the caller. */
 struct slurm_store *slurm_store_create(struct slurm *slurm);
 /* Finishes the pass that is under way, if any. NULL is fine. */
 void slurm_store_destroy(struct slurm_store *store);
@@ -207,6 +209,14 @@ void slurm_store_destroy(struct slurm_store *store);
 void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */
 void slurm_store_turn(struct slurm_store *store);
+
+/* Says what is to be said of it. */
+void slurm_attempt_report(struct slurm_attempt *attempt, struct report *what);
+
+/* ---- slurm_usage.c: what its ranks use ------------------------------------------------------ */
+
+/* Passes on what they say, now and then. */
+void slurm_usage_look(struct slurm_attempt *attempt);
 
 /* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
 

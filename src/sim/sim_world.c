@@ -20,9 +20,9 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SOME_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20,             \
-        .stale = 50, .start_lost = 20, .start_fails = 30, .site_ends = 100, .job_fails = 200,      \
-        .ignores_term = 200, .node_lost = 15, .engine_dies = 3, .commit_fails = 20,                \
-        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
+        .stale = 50, .start_lost = 20, .start_fails = 30, .job_fails = 200, .ignores_term = 200,   \
+        .node_lost = 15, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20,  \
+        .clock_back = 10                                                                           \
     }
 #define ENGINE_FAULTS                                                                              \
     {                                                                                              \
@@ -52,9 +52,9 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SPOT_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 3000, .lie = 10,             \
-        .stale = 30, .start_lost = 10, .start_fails = 20, .site_ends = 200, .job_fails = 50,       \
-        .ignores_term = 100, .node_lost = 150, .engine_dies = 3, .commit_fails = 20,               \
-        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 50, .ignores_term = 100,    \
+        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20, \
+        .clock_back = 10                                                                           \
     }
 
 /* clang-format off */
