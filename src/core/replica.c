@@ -2,7 +2,9 @@
  *
  * By choice is stopped what the service does not want: every replica of an older revision, and of
  * the newest those beyond `replicas`. In this order: the oldest revision first, of that what is not
- * ready, then the youngest. Each is passed over for which its condition does not hold:
+ * ready, then what is in a pool under a burst policy, then the youngest. One that is called home
+ * from such a pool (burst_lease.c) counts as of an older revision in all of this, and goes first of
+ * its own. Each is passed over for which its condition does not hold:
  *
  * - One that is ready is stopped only while at least replicas - unavailable others are ready.
  * - An older one that is not ready serves nobody, but it may again (it was preempted, or it is
@@ -27,6 +29,7 @@
  *
  * Invariant: a replica is ready only while its job runs and its attempt was not told to stop. */
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/rollout.h"
@@ -38,6 +41,12 @@
 #include <assert.h>
 
 /* ---- counting ------------------------------------------------------------------------------- */
+
+/* Of the revision that is wanted, and not called home: then it counts as an older one. */
+static bool is_newest(const struct live_replica *replica)
+{
+    return replica->row.revision == service_goal(replica->service) && !replica->row.recalled_ms;
+}
 
 static void count(struct replica_counts *counts, const struct live_replica *replica, int sign)
 {
@@ -51,7 +60,8 @@ static void count(struct replica_counts *counts, const struct live_replica *repl
         counts->arms_ready[arm] += wanted && replica->row.ready ? sign : 0;
         return;
     }
-    bool newest = replica->row.revision == service_goal(service);
+    bool newest = is_newest(replica);
+    counts->recalled += replica->row.recalled_ms ? sign : 0;
     counts->existing += sign;
     counts->newest += newest ? sign : 0;
     counts->ready += replica->row.ready ? sign : 0;
@@ -84,6 +94,18 @@ void replica_leave(struct core *core, struct live_job *job, enum end_reason reas
     replica_unready(core, job, reason);
     count(&job->links->replica->service->counts, job->links->replica, -1);
     service_touch(core, job->links->replica->service);
+}
+
+void replica_recall(struct core *core, struct live_replica *replica, bool recalled)
+{
+    bool counts = !replica->job->row.cancel;
+    if (counts)
+        count(&replica->service->counts, replica, -1);
+    replica->row.recalled_ms = recalled ? core->now_ms : 0;
+    if (counts)
+        count(&replica->service->counts, replica, 1);
+    change_put(core, &replica->item);
+    service_touch(core, replica->service);
 }
 
 void replica_forget(struct core *core, struct live_job *job)
@@ -180,10 +202,16 @@ static int by_unwanted(const void *a, const void *b, const void *context)
     (void)context;
     const struct replica_row *left = &((const struct live_replica *)a)->row;
     const struct replica_row *right = &((const struct live_replica *)b)->row;
+    bool left_away = burst_away(((const struct live_replica *)a)->job);
+    bool right_away = burst_away(((const struct live_replica *)b)->job);
     if (left->revision != right->revision)
         return left->revision < right->revision ? -1 : 1;
+    if (!left->recalled_ms != !right->recalled_ms)
+        return left->recalled_ms ? -1 : 1;
     if (left->ready != right->ready)
         return left->ready ? 1 : -1;
+    if (left_away != right_away)
+        return left_away ? -1 : 1;
     return compare_u64((uint64_t)right->number, (uint64_t)left->number);
 }
 
@@ -194,7 +222,7 @@ static bool is_unwanted(const struct live_replica *replica)
     const struct replica_counts *counts = &replica->service->counts;
     int32_t needed = service->replicas - service->unavailable;
     int32_t newest_unready = counts->newest - counts->newest_ready;
-    bool older = replica->row.revision != service_goal(replica->service);
+    bool older = !is_newest(replica);
     bool beyond = counts->newest > service->replicas;
     if (replica->row.ready)
         return (older || beyond) && counts->ready - 1 >= needed;

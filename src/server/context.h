@@ -17,6 +17,7 @@ struct feed;
 struct http_server;
 struct outputs;
 struct progress;
+struct forecasts;
 struct planner_link;
 struct promotions;
 struct reconciler;
@@ -51,6 +52,7 @@ struct server {
     struct artifacts *artifacts;
     struct outputs *outputs;
     struct planner_link *planner; /* NULL before it is there */
+    struct forecasts *forecasts;
     struct promotions *promotions;
     struct collector *collector;
     struct http_server *http;

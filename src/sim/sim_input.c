@@ -16,6 +16,8 @@ static int input_command(
     case INPUT_JOB_HOLD: return core_job_hold(core, input->id, err);
     case INPUT_JOB_RELEASE: return core_job_release(core, input->id, err);
     case INPUT_JOB_PROGRESS: return core_job_progress(core, input->id, &input->progress, err);
+    case INPUT_FORECAST: return core_forecast_put(core, &input->forecast, 1, err);
+    case INPUT_FORECAST_EXPECT: core_forecast_expect(core, input->wait_ms); return 0;
     case INPUT_NODE_WISH:
         return core_node_wish(core, input->pool_name, input->node_name, input->wish, err);
     case INPUT_NODE_RESERVE:
@@ -212,6 +214,14 @@ void sim_input_print(
         strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
         break;
     case INPUT_JOB_PROGRESS: print_progress(input, out); break;
+    case INPUT_FORECAST:
+        strbuf_printf(out, "forecast %llu at=%lld start=%lld",
+            (unsigned long long)input->forecast.job, (long long)input->forecast.at_ms,
+            (long long)input->forecast.start_ms);
+        break;
+    case INPUT_FORECAST_EXPECT:
+        strbuf_printf(out, "forecast-expect %lld", (long long)input->wait_ms);
+        break;
     case INPUT_NODE_WISH:
         strbuf_printf(
             out, "node-%s %s/%s", wishes[input->wish], input->pool_name, input->node_name);
