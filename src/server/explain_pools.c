@@ -159,6 +159,15 @@ static void say_pool(const struct doc *pool, struct strbuf *out)
     }
 }
 
+static bool reads_elsewhere(const struct doc *pools)
+{
+    for (const struct doc *one = pools ? pools->first : NULL; one; one = one->next) {
+        if (doc_get(one, "egress") || doc_get(one, "transfer"))
+            return true;
+    }
+    return false;
+}
+
 void explain_say_pools(const struct doc *shown, struct strbuf *out)
 {
     const struct doc *pools = doc_get(shown, "pools"), *chosen = NULL;
@@ -186,4 +195,8 @@ void explain_say_pools(const struct doc *shown, struct strbuf *out)
     }
     if (pools)
         strbuf_putc(out, '.');
+    if (reads_elsewhere(pools))
+        strbuf_puts(out,
+            " What it reads lies at another site than some of these: transfer and egress "
+            "are counted, but nothing is copied between sites by muster.");
 }

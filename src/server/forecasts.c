@@ -32,7 +32,6 @@ struct forecasts {
 
 /* What a tick tells the core. */
 struct telling {
-    int64_t expect_ms;
     size_t count;
     struct core_forecast forecasts[CORE_FORECASTS_MAX];
 };
@@ -40,7 +39,6 @@ struct telling {
 static int tell(struct tick *tick, void *context, struct error *err)
 {
     const struct telling *telling = context;
-    core_forecast_expect(tick_core(tick), telling->expect_ms);
     return core_forecast_put(tick_core(tick), telling->forecasts, telling->count, err);
 }
 
@@ -74,7 +72,7 @@ static void on_answer(void *context, const char *text, size_t length)
     const struct doc *answer =
         text ? doc_parse_json(arena, text, length, ANSWER_BYTES_MAX, &err) : NULL;
     const struct doc *waits = doc_get(answer, "waits");
-    struct telling telling = {.expect_ms = HOLD_MS};
+    struct telling telling = {.count = 0};
     for (const struct doc *one = waits ? waits->first : NULL; one; one = one->next)
         take_one(&telling, one);
     if (telling.count)
@@ -104,15 +102,17 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
     (void)fd, (void)what;
     if (!core || !core_bursts(core) || ticker_trouble(forecasts->server->ticker))
         return;
-    bool ready = planner_link_ready(forecasts->server->planner);
-    struct telling telling = {.expect_ms = ready ? HOLD_MS : 0};
-    if (core_forecast_expected(core) != telling.expect_ms)
-        report(forecasts, &telling);
-    if (!ready || forecasts->open)
+    if (forecasts->open || !planner_link_ready(forecasts->server->planner))
         return;
     core_forecast_wanted(core, count_wanted, &wanted);
     if (wanted)
         ask(forecasts);
+}
+
+void forecasts_run(const struct forecasts *forecasts, struct core *core)
+{
+    if (forecasts && core_bursts(core))
+        core_forecast_expect(core, planner_link_ready(forecasts->server->planner) ? HOLD_MS : 0);
 }
 
 struct forecasts *forecasts_create(struct server *server)
