@@ -4,7 +4,7 @@
 #   make test       every unit test and scenario, one closing line
 #   make demo       from data to the price of an answer, in minutes (KEEP=1 leaves it running)
 #   make bench      measure, write bench-report.json
-#   make soak       kill the daemon under load, again and again (KILLS=200)
+#   make soak       kill the daemon under load, again and again (KILLS=200); Slurm away for ten minutes
 #   make published  our results on public traces beside what was published (MUSTER_TRACES=FOLDER)
 #   make fuzz       each fuzz target for SECONDS=60
 #   make format     clang-format on the tree

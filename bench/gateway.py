@@ -42,7 +42,8 @@ CONNECTIONS = (1, 32, 256)
 RATE = int(os.environ.get("RATE", "10000"))
 RATE_CONNECTIONS = 64
 RATE_SIZE = 200
-TARGETS = ("muster", "bench/bench_load", "bench/bench_proxy", "bench/bench_upstream")
+TARGETS = ("muster", "bench/bench_load", "bench/bench_peers", "bench/bench_proxy",
+           "bench/bench_upstream")
 WAIT_S = 10
 PROXY_CPU, OTHER_CPU = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
 KEY = "a-key-of-the-benchmark-that-is-as-long-as-others"
@@ -65,7 +66,7 @@ http {{
     scgi_temp_path {folder}/scgi;
     upstream lean {{
         server unix:{upstream};
-        keepalive 512;
+        keepalive 1024;
         keepalive_requests 1000000000;
     }}
     server {{
@@ -103,7 +104,7 @@ frontend clients
     bind 127.0.0.1:{port}
     default_backend lean
 backend lean
-    server lean unix@{upstream} pool-max-conn 512
+    server lean unix@{upstream} pool-max-conn 1024
 """
 
 
@@ -203,8 +204,18 @@ def gateway_proxy(folder, upstream):
 
 
 @contextlib.contextmanager
-def proxies(names):
-    """Those with these names, and the upstream's socket as "direct"."""
+def upstream_at(path):
+    """Its process, listening there."""
+    path.unlink(missing_ok=True)
+    lean = [measure.program("bench/bench_upstream"), path]
+    with running(lean, OTHER_CPU, path.exists) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def proxies(names, serve=True):
+    """Those with these names, and the upstream's socket as "direct". serve: the upstream is there;
+    else whoever needs one brings it (upstream_at, peers)."""
     with measure.folder() as folder, contextlib.ExitStack() as stack:
         upstream = folder / "upstream.sock"
         made = {"nginx": lambda: nginx_proxy(folder / "nginx", upstream, False),
@@ -212,8 +223,7 @@ def proxies(names):
                 "haproxy": lambda: haproxy_proxy(folder / "haproxy", upstream),
                 "proxy": lambda: lean_proxy(upstream),
                 "muster": lambda: gateway_proxy(folder / "muster", upstream)}
-        lean = [measure.program("bench/bench_upstream"), upstream]
-        process = stack.enter_context(running(lean, OTHER_CPU, upstream.exists))
+        process = stack.enter_context(upstream_at(upstream)) if serve else None
         yield {"direct": (process, upstream),
                **{name: stack.enter_context(made[name]()) for name in names}}
 
@@ -240,6 +250,22 @@ def load(proxy, size, connections, seconds, *options, method="--post"):
     if result["refused"]:
         raise RuntimeError(f"{result['refused']} requests were refused")
     result["cpu_us"] = (cpu_s(process.pid) - before_s) / result["answered"] * 1e6
+    return result
+
+
+def peers(up, name, size, connections, seconds, *options):
+    """The same from clients that are the upstream, too (peers.c), in a process that never sleeps;
+    "direct": from itself, without a proxy."""
+    process, where = up[name]
+    upstream = up["direct"][1]
+    before_s = cpu_s(process.pid) if process else 0
+    result = measure.run_json(
+        "taskset", "-c", OTHER_CPU, measure.program("bench/bench_peers"), "--serve", upstream,
+        *(("--port", where) if isinstance(where, int) else ("--direct",)),
+        "--path", f"/v2/models/answer-{size}/infer", "--answer", size, "--token", KEY,
+        "--connections", connections, "--seconds", seconds, *options)
+    after_s = cpu_s(process.pid) if process else 0
+    result["cpu_us"] = (after_s - before_s) / result["answered"] * 1e6
     return result
 
 

@@ -63,6 +63,16 @@ def scaled(pods, column, factor):
             for pod in pods]
 
 
+def alike(seed, cpus, **counts):
+    """Pods of 1, 4 and 8 devices, `one`, `four` and `eight` of them, that all ask for as many CPUs
+    beside a device."""
+    rng = random.Random(seed)
+    devices = [1] * counts["one"] + [4] * counts["four"] + [8] * counts["eight"]
+    rng.shuffle(devices)
+    return [{"name": "", "cpu_milli": cpus * 1000 * n, "memory_mib": 20000 * n, "num_gpu": n,
+             "gpu_milli": 1000, "gpu_spec": ""} for n in devices]
+
+
 def mixes(pods, types):
     """Name and pods of each. As they are, 28 % of the demand are shares, 7 % many devices."""
     kinds = kinds_of(pods)
@@ -78,7 +88,7 @@ def mixes(pods, types):
         yield f"{plain} times the jobs without devices", mix(kinds, 11, *usual, plain)
     for share in (0.6, 0.8):
         yield f"{share:.0%} in shares", mix(kinds, 12, *shares(share), 1)
-    for share in (0.3, 0.4, 0.5):
+    for share in (0.3, 0.4, 0.5, 0.8, 1):
         yield f"{share:.0%} in many devices", mix(kinds, 13, *many(share), 1)
     for share in (0.2, 0.25, 0.33):
         yield f"{share:.0%} bound to types", bound(pods, types, 14, share)
@@ -89,6 +99,9 @@ def mixes(pods, types):
     yield "35 % in many devices, 2.5 times without", mix(kinds, 16, 0.2, 0.45, 0.35, 2.5)
     yield ("30 % in many, 15 % bound, 2.2 times without",
            bound(mix(kinds, 17, 0.4, 0.3, 0.3, 2.2), types, 18, 0.15))
+    yield "all ask for 5 CPUs a device, 40 % in eights", alike(19, 5, one=3000, four=0, eight=250)
+    yield "all ask for 10 CPUs a device, 40 % in eights", alike(20, 10, one=3000, four=0, eight=250)
+    yield "all ask for 10 CPUs a device, 40 % in fours", alike(21, 10, one=3000, four=500, eight=0)
 
 
 def pods_read(path):

@@ -49,7 +49,8 @@ def check_value(value, form):
 class Collector:
     """Takes spans over OTLP/HTTP. `answer(number)` gives the status of the n-th request."""
 
-    def __init__(self, answer=lambda _: (200, b"{}")):
+    def __init__(self, answer=lambda _: (200, b"{}"), program="muster-gateway"):
+        self.program = program
         self.bodies, self.lock, self.requests = [], threading.Lock(), 0
         collector = self
 
@@ -86,7 +87,7 @@ class Collector:
             check_value(body, REQUEST)
             for resource in body["resourceSpans"]:
                 about = attributes(resource["resource"])
-                assert about["service.name"] == "muster-gateway" and about["service.instance.id"]
+                assert about["service.name"] == self.program and about["service.instance.id"]
                 found += [span for scope in resource["scopeSpans"] for span in scope["spans"]]
         return found
 

@@ -17,7 +17,7 @@ LIMIT_S = 300
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "threaded: starts threads; also runs under TSan")
-    config.addinivalue_line("markers", "soak: kills the daemon over and over; only in `make soak`")
+    config.addinivalue_line("markers", "soak: takes long, as kills over and over; only in `make soak`")
     config.addinivalue_line("markers", "published: results on public traces; only in `make published`")
     config.addinivalue_line("markers", "limit_s(seconds): fails after this long instead of 300 s")
 

@@ -6,11 +6,13 @@ are device nodes made with mknod. Everything is stopped by its process id. Also 
     tests/slurm.py FOLDER                 starts a cluster there and runs until it is interrupted
     tests/slurm.py FOLDER FAULT [WHAT]    does something to it: see FAULTS
 """
+import collections
 import contextlib
 import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -112,6 +114,7 @@ class Proxy:
         self.path, self.upstream = path, upstream
         self.mode_path = path + ".mode"
         self.set_mode("pass")
+        self.seen = collections.Counter()  # requests, by method and path, numbers aside
         self.listening = None
         self.stopping = False
         self.thread = threading.Thread(target=self.run, daemon=True)
@@ -163,11 +166,16 @@ class Proxy:
                   if line.lower().startswith(b"content-length:")]
         return head + reader.read(length[0] if length else 0)
 
+    def count(self, request):
+        method, path = request.split(b" ", 2)[:2]
+        self.seen[re.sub(r"/\d+", "/N", f"{method.decode()} {path.decode().partition('?')[0]}")] += 1
+
     def serve(self, connection):
         with contextlib.suppress(OSError), connection, socket.socket(socket.AF_UNIX) as upstream:
             upstream.connect(self.upstream)
             reader, answers = connection.makefile("rb"), upstream.makefile("rb")
             while request := self.read_message(reader):
+                self.count(request)
                 mode = self.mode()
                 if mode == "stop":
                     return
@@ -232,8 +240,9 @@ class TlsProxy:
 
 
 class Slurm:
-    def __init__(self, folder, nodes=NODES):
+    def __init__(self, folder, nodes=NODES, more=""):
         self.folder = str(folder)
+        self.more = more  # lines of slurm.conf
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.host = socket.gethostname().split(".")[0]
         self.environment = dict(os.environ, SLURM_CONF=f"{self.folder}/slurm.conf",
@@ -288,13 +297,14 @@ class Slurm:
         os.chmod(self.folder, 0o755)
         shutil.chown(f"{self.folder}/rest", USER)
         ports = free_ports(len(self.nodes) + 1)
-        nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr=127.0.0.1 Port={port} "
+        addresses = ["127.0.0.1"] * (len(self.nodes) - 1) + ["localhost"]  # one that is a name
+        nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr={address} Port={port} "
                  f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
                  f"Feature=toy State=UNKNOWN"
-                 for name, port in zip(self.nodes, ports[1:])]
+                 for name, port, address in zip(self.nodes, ports[1:], addresses)]
         with open(f"{self.folder}/slurm.conf", "w", encoding="utf-8") as text:
             text.write(CONFIG.format(folder=self.folder, host=self.host, controller_port=ports[0],
-                                     nodes="\n".join(nodes)))
+                                     nodes="\n".join(nodes)) + self.more)
         with open(f"{self.folder}/gres.conf", "w", encoding="utf-8") as text:
             text.write("\n".join(self.make_gpus()) + "\n")
         with open(f"{self.folder}/jwt.key", "wb", opener=lambda *a: os.open(*a, 0o600)) as key:
@@ -413,8 +423,8 @@ NO_SUCH_FAULT = 77
 
 
 @contextlib.contextmanager
-def cluster(folder, nodes=NODES):
-    slurm = Slurm(folder, nodes)
+def cluster(folder, nodes=NODES, more=""):
+    slurm = Slurm(folder, nodes, more)
     try:
         yield slurm.start()
     finally:

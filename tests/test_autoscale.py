@@ -4,6 +4,8 @@ import http.client
 import http.server
 import json
 import os
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -82,6 +84,17 @@ class Metrics:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def secure(self, folder):
+        """From now on over TLS, as localhost; the port."""
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                        "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                       check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        return self.server.server_address[1]
 
     @property
     def url(self):
@@ -197,6 +210,34 @@ def test_metrics_of_an_endpoint_and_none_when_it_hangs_or_talks_nonsense(served,
     metrics.text = 'depth{queue="a"} 4\n'
     metrics.hang.set()
     wanted(served, 1)
+
+
+def test_metrics_over_https_are_reached_by_name_and_only_where_they_are_trusted(served, metrics, tmp_path):
+    """The endpoint listens on one of the addresses of localhost; its certificate is for that name alone."""
+    port = metrics.secure(tmp_path)
+    metrics.text = "depth 25\n"
+
+    def by(host):
+        served.apply(answering(
+            metrics=[{"name": "depth", "url": f"https://{host}:{port}/metrics"}],
+            autoscale={"max": 5, "metrics": [{"name": "depth", "averageValue": 10}], **QUICK}))
+
+    def said_so(words):
+        served.wait_for(lambda: any(words in line for line in scaling(served).get("words", [])), words)
+
+    by("localhost")
+    said_so("not trusted")
+    served.restart("--trust", str(tmp_path / "cert.pem"))
+    ready(served, 3)
+    assert "Metric depth: 25, 10 for a replica is aimed at: 3 replicas." in scaling(served)["words"]
+    by("127.0.0.1")
+    said_so("not trusted")
+    by("no-such-host.invalid")
+    said_so("be resolved")
+    metrics.text = "depth 1\n" * 3_000_000
+    by("localhost")
+    said_so("more than 16777216 bytes")
+    assert status(served)["wanted"] == 3
 
 
 HPA = """

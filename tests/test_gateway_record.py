@@ -1,10 +1,13 @@
 """Recording of requests, with consent and without secrets, and their replay against a version."""
+import base64
+import http.client
 import json
 import os
+import struct
 import subprocess
 
 from manifests import TEAM
-from test_services import answering, push, ready, said, served, status  # noqa: F401
+from test_services import RUNTIME, answering, push, ready, said, served, status  # noqa: F401
 import muster as helper
 
 RECORD = {"record": {"sample": 1, "keep": "1h"}}
@@ -142,3 +145,94 @@ def test_times_pages_and_cursors(served):  # noqa: F811
     assert served.call("GET", path + "&to=2000-01-01T00:00:00Z")["items"] == []
     for query in ("after=../../x:1", "from=soon", "limit=0"):
         assert served.api("GET", f"/v1/services/{TEAM}:digits/recording?{query}").status == 422
+
+
+# Answers floats with their doubles, as binary tensors, and chats with a stream cut anywhere.
+TENSORS = RUNTIME.replace("""        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+""", """        data = self.rfile.read(int(self.headers["Content-Length"]))
+        if "messages" in self.path or self.path.endswith("completions"): return self.chat(json.loads(data))
+        head = int(self.headers.get("Inference-Header-Content-Length", len(data)))
+        body = json.loads(data[:head])
+        if head < len(data) and body["inputs"][0]["datatype"] == "FP32": return self.double(data[head:])
+        if head < len(data): return self.reply({"model_name": name, "outputs": []})
+""").replace("""    def do_GET(self):""", """    def double(self, data):
+        count, factor = len(data) // 4, 3.0 if mode == "two" else 2.0
+        values = __import__("struct").unpack(f"<{count}f", data)
+        out = __import__("struct").pack(f"<{count}f", *(value * factor for value in values))
+        head = json.dumps({"model_name": name, "model_version": version, "outputs": [
+            {"name": "y", "datatype": "FP32", "shape": [1, count],
+             "parameters": {"binary_data_size": len(out)}}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Inference-Header-Content-Length", str(len(head)))
+        self.send_header("Content-Length", str(len(head) + len(out)))
+        self.end_headers()
+        self.wfile.write(head + out)
+    def chat(self, body):
+        text, cut = f"{mode} says " + body["messages"][-1]["content"], 1 + int(time.time() * 1000) % 7
+        pieces = [text[i:i + cut] for i in range(0, len(text), cut)]
+        events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        events.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        data = "".join(f"data: {json.dumps(event)}\\n\\n" for event in events) + "data: [DONE]\\n\\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data.encode())
+    def do_GET(self):""")
+
+
+def post(site, path, body, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", site.gateway.port, timeout=30)
+    headers = {"Authorization": f"Bearer {site.token}", **{name.replace("_", "-"): value
+                                                           for name, value in headers.items()}}
+    connection.request("POST", path, body, headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    assert answer.status == 200, data
+    return data
+
+
+def tensors(site, datatype, data):
+    head = json.dumps({"inputs": [{"name": "x", "datatype": datatype, "shape": [1, 1],
+                                   "parameters": {"binary_data_size": len(data)}}]}).encode()
+    return post(site, "/v2/models/digits/infer", head + data, Content_Type="application/octet-stream",
+                Inference_Header_Content_Length=str(len(head)))
+
+
+def chat(site, text):
+    body = {"model": "digits", "stream": True, "messages": [{"role": "user", "content": text}]}
+    return post(site, "/v1/chat/completions", json.dumps(body), Content_Type="application/json")
+
+
+def serve(site, mode, version):
+    site.apply(answering(command=["/usr/bin/python3", "-c", TENSORS.replace("{", "{{"), mode], gateway=RECORD))
+    site.wait_for(lambda: status(site).get("version") == version and status(site)["state"] == "ready",
+                  f"version {version}")
+
+
+def test_binary_tensors_and_streams_are_recorded_and_replayed(served):  # noqa: F811
+    serve(served, "one", 1)
+    floats = struct.pack("<4f", 1, -2, 0.5, 3e20)
+    assert struct.pack("<4f", 2, -4, 1, 6e20) in tensors(served, "FP32", floats)
+    assert b"data:" in chat(served, "hello there, I am ann@mail.example")
+    # A text of a tensor in which there is something to be taken out: the record is left out.
+    text = b"write to bob@mail.example"
+    tensors(served, "BYTES", struct.pack("<I", len(text)) + text)
+    tensors(served, "BYTES", struct.pack("<I", 5) + b"plain")
+    numbers, stream, plain = recorded(served, 3)["items"]
+    assert base64.b64decode(numbers["requestTensors"]) == floats
+    assert base64.b64decode(numbers["answerTensors"]) == struct.pack("<4f", 2, -4, 1, 6e20)
+    assert base64.b64decode(plain["requestTensors"]).endswith(b"plain") and "answerTensors" not in plain
+    assert stream["stream"] and json.loads(stream["answer"]) == {
+        "text": "one says hello there, I am [REDACTED:email]\nstop"}
+    assert b"mail.example" not in everything_on_disk(served)
+    same = replay(served, "--version", "1")
+    assert same.returncode == 0 and "3 same, 0 different" in same.stdout, same.stdout + same.stderr
+    push(served)
+    serve(served, "two", 2)
+    found = json.loads(replay(served, "--version", "2", "--limit", "3", "-o", "json").stdout)
+    why = [request.get("difference") for request in found["requests"]]
+    assert [request["outcome"] for request in found["requests"]] == ["different", "different", "same"]
+    assert why[0] == "tensors: byte 3 of 16" and why[1].startswith('text: "two says'), why

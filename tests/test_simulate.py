@@ -137,6 +137,15 @@ def test_the_example_runs_as_its_documentation_says():
     (["-f", "csv", "-j", "x", "-s", "9-3"], "--seeds: expected a number or FIRST-LAST"),
     (["-f", "csv", "-j", "x", "--cluster", "4by4"], "--cluster: expected NODESxDEVICES"),
     (["-f", "synthetic", "-j", "many"], "expected how many jobs"),
+    (["-f", "csv", "-j", "x", "--tune", "1.2"], "--tune: csv has no arrivals without ends"),
+    (["-f", "philly", "-j", "x", "--steady"], "--steady: philly has no arrivals without ends"),
+    (["-f", "csv", "-j", "x", "--spot-price", "3"], "--spot-price: says nothing without --spot-events"),
+    (["-f", "csv", "-j", "x", "--node-mttr", "3h"], "--node-mttr: says nothing without --node-mtbf"),
+    (["-f", "csv", "-j", "x", "--pods", "x"], "--jobs and --pods: one of them"),
+    (["-f", "csv", "-j", "x", "--urgent", "2"], "--urgent: expected a share from 0 to 1, got 2"),
+    (["-f", "csv", "-j", "x", "--urgent", "0.7", "--low", "0.7"], "--urgent and --low: together"),
+    (["-f", "openb", "-j", "/dev/null"], "--jobs: /dev/null is no file that can be read more than once"),
+    (["-f", "csv", "-j", "/dev/null", "-s", "1-2"], "--jobs: /dev/null is no file that can be read"),
 ])
 def test_what_is_wrong_is_said(arguments, says):
     done = subprocess.run([BINARY, "simulate", *arguments], capture_output=True, text=True,
@@ -161,3 +170,42 @@ def test_a_wrong_line_is_named(file):
     path = file("jobs.csv", JOBS + "c,5,1,1\n")
     assert f"{path}:4: the job comes before the one of the line above" in simulate(
         "-f", "csv", "-j", path, "--cluster", "1x1", status=2)
+
+
+@pytest.mark.parametrize("form, text, line", [
+    ("csv", "name,submit,duration\n", 2),
+    ("philly", "timestamp,duration,num_gpus,cluster\n", 2),
+    ("shockwave", "", 1),
+    ("gaia", "arrival_time,length,cpus\n", 2),
+])
+def test_a_trace_without_jobs_is_no_trace(file, form, text, line):
+    path = file("jobs", text)
+    assert f"{path}:{line}: the trace ends before its first job" in simulate(
+        "-f", form, "-j", path, "--cluster", "1x1", "--model", "fixed", status=2)
+
+
+def test_machines_are_there_once_and_at_all(file):
+    jobs, head = file("jobs.csv", JOBS), "name,cpus,memory_gib\n"
+    for text, says in [(head, "--nodes: the file names no machine"),
+                       (head + "n,1,1\nn,1,1\n", "there are two machines n: names are each one's own")]:
+        assert says in simulate("-f", "csv", "-j", jobs, "--nodes", file("nodes.csv", text), status=2)
+    assert "none of the machines has an accelerator" in simulate(
+        "-f", "openb", "-j", file("pods.csv", PODS), "--nodes",
+        file("nodes.csv", "sn,cpu_milli,memory_mib,gpu,model\nn0,8000,65536,0,\n"), status=2)
+
+
+def test_a_list_without_times_has_no_steady_state(file):
+    says = simulate("-f", "openb", "-j", file("pods.csv", PODS), "--nodes", file("nodes.csv", NODES),
+                    "--steady", status=2)
+    assert "pods.csv:1: the header has no column creation_time" in says
+
+
+def test_a_page_goes_into_what_is_there(file, tmp_path):
+    # A pipe stays a pipe: `--html >(gzip >page.gz)`, `--html /dev/stderr`.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    simulate("-f", "csv", "-j", file("jobs.csv", JOBS), "--cluster", "1x1", "--html", pipe)
+    assert os.read(reader, 100).startswith(b"<!doctype html>")
+    os.close(reader)
+    assert pipe.is_fifo()

@@ -127,6 +127,21 @@ def test_preempted_by_the_cluster_it_goes_on_from_its_checkpoint(site, cluster):
     assert "begins at 7" in site.logs(reference)
 
 
+def test_before_its_walltime_is_over_it_saves_and_goes_on(site, cluster):
+    site.apply(cluster.pool(walltime="1m"))
+    reference = site.submit(job("train", TRAINS, retries={"limit": 0}))
+    site.wait_log(reference, "ready")
+    number = slurm_job(site, reference)
+    assert "TimeLimit=00:01:00" in cluster.job(number)
+    site.kill9()
+    site.start()
+    site.wait_for(lambda: len(site.job(reference)["status"]["attemptList"]) == 2, "the next attempt", 120)
+    status = ended(site, reference)
+    assert [item["reason"] for item in status["attemptList"]] == ["handed-over", "succeeded"]
+    assert "begins at 7" in site.logs(reference)
+    assert "TIMEOUT" not in cluster.job(number)
+
+
 def test_cancelled_it_stops_at_the_cluster(site, cluster):
     reference = site.submit(job("long", "echo ready; sleep 600"))
     site.wait_log(reference, "ready")

@@ -256,7 +256,7 @@ def test_without_a_collector_nothing_is_changed(gateway, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("--traces", "https://127.0.0.1:4318"), ("--traces", "collector:4318"),
+    ("--traces", "ftp://127.0.0.1:4318"), ("--traces", "collector:4318"),
     ("--traces", "http://127.0.0.1:1", "--traces-ratio", "2"),
     ("--traces", "http://127.0.0.1:1", "--traces-ratio", "some")])
 def test_options_that_make_no_sense_are_refused(tmp_path, arguments):

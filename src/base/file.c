@@ -99,7 +99,7 @@ static int sync_folder_of(const char *path, struct error *err)
 }
 
 static int write_temporary(
-    const char *path, const void *bytes, size_t size, mode_t mode, struct error *err)
+    const char *path, const void *bytes, size_t size, mode_t mode, bool sync, struct error *err)
 {
     /* One left by a crash may have another mode or owner, or be a link: never write into it. */
     if (unlink(path) < 0 && errno != ENOENT)
@@ -109,17 +109,18 @@ static int write_temporary(
         return error_set_errno(err, "cannot create %s", path);
     if (file_write_all(fd, bytes, size, err) < 0)
         return error_prefix(err, "%s", path);
-    if (fsync(fd) < 0)
+    if (sync && fsync(fd) < 0)
         return error_set_errno(err, "cannot sync %s", path);
     return 0;
 }
 
-int file_write(const char *path, const void *bytes, size_t size, mode_t mode, struct error *err)
+static int replace(
+    const char *path, const void *bytes, size_t size, mode_t mode, bool sync, struct error *err)
 {
     size_t length = strlen(path) + 8;
     SCOPED(mem_scope) char *temporary = mem_alloc(length, 1);
     snprintf(temporary, length, "%s.new", path);
-    if (write_temporary(temporary, bytes, size, mode, err) < 0) {
+    if (write_temporary(temporary, bytes, size, mode, sync, err) < 0) {
         unlink(temporary);
         return -1;
     }
@@ -128,7 +129,17 @@ int file_write(const char *path, const void *bytes, size_t size, mode_t mode, st
         unlink(temporary);
         return -1;
     }
-    return sync_folder_of(path, err);
+    return sync ? sync_folder_of(path, err) : 0;
+}
+
+int file_write(const char *path, const void *bytes, size_t size, mode_t mode, struct error *err)
+{
+    return replace(path, bytes, size, mode, true, err);
+}
+
+int file_replace(const char *path, const void *bytes, size_t size, mode_t mode, struct error *err)
+{
+    return replace(path, bytes, size, mode, false, err);
 }
 
 int file_make_dirs(const char *path, mode_t mode, struct error *err)

@@ -16,6 +16,10 @@ MUST_CHECK int file_read(
  * folder. One writer at a time for each path. After -1 the old content may be there or the new. */
 MUST_CHECK int file_write(
     const char *path, const void *bytes, size_t size, mode_t mode, struct error *err);
+/* The same without waiting for the disk: after a power failure the file may be the old one, the new
+ * one, empty or gone. */
+MUST_CHECK int file_replace(
+    const char *path, const void *bytes, size_t size, mode_t mode, struct error *err);
 /* Makes the folder and its parents (mode for each one made); fine when it is there. */
 MUST_CHECK int file_make_dirs(const char *path, mode_t mode, struct error *err);
 /* Removes a file, a symbolic link or a whole tree, however deep, without following symbolic links;

@@ -4,10 +4,12 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/quantity.h"
 #include "base/strbuf.h"
 #include "cli/paths.h"
 #include "core/policy.h"
 #include "server/server.h"
+#include "wire/otlp_export.h"
 
 #include <libgen.h>
 #include <stdlib.h>
@@ -69,6 +71,21 @@ static int64_t reserve_after_ms(const struct cli *cli)
     return after_ms < 0 ? 0 : after_ms == 0 ? 1 : after_ms;
 }
 
+int serve_traces(struct cli *cli, struct tracer_options *ret, struct error *err)
+{
+    const char *ratio = arguments_text(cli->args, "traces-ratio");
+    const char *address = arguments_text(cli->args, "traces");
+    ret->address = address && *address ? address : NULL;
+    ret->trust = absolute_option(cli, "trust");
+    ret->period_ms = arguments_number(cli->args, "traces-period", 0);
+    ret->ratio_million = 1000000;
+    if (ratio && quantity_parse_micro(ratio, &ret->ratio_million, err) < 0)
+        return error_prefix(err, "--traces-ratio");
+    if (ret->ratio_million < 0 || ret->ratio_million > 1000000)
+        return error_set(err, ERR_INVALID, "--traces-ratio: expected 0 to 1, got %s", ratio);
+    return ret->address ? otlp_address_check(ret->address, err) : 0;
+}
+
 int serve(struct cli *cli, bool embedded_defaults, struct error *err)
 {
     const char *data = serve_data_dir(cli, err);
@@ -87,6 +104,7 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .listen = arguments_text(cli->args, "listen"),
         .tls_cert = absolute_option(cli, "cert"),
         .tls_key = absolute_option(cli, "key"),
+        .trust = absolute_option(cli, "trust"),
         .embedded_defaults = embedded_defaults,
         .requests_per_s = arguments_number(cli->args, "requests-per-second", 0),
         .retention_ms = arguments_number(cli->args, "retention", 0),
@@ -94,7 +112,7 @@ int serve(struct cli *cli, bool embedded_defaults, struct error *err)
         .core.reserve_after_ms = reserve_after_ms(cli),
         .ready_fd = -1,
     };
-    if (policies(cli, &config.core, err) < 0)
+    if (policies(cli, &config.core, err) < 0 || serve_traces(cli, &config.traces, err) < 0)
         return -1;
     if (!config.tls_cert != !config.tls_key)
         return error_set(err, ERR_INVALID, "--cert and --key belong together");

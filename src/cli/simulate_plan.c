@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { SEEDS_MAX = 10000, HOUR_MS = 3600 * 1000, SCALE_MAX = 1000000000, REPEAT_MAX = 1000000 };
 
@@ -149,19 +150,56 @@ static int milli_option(
     return 0;
 }
 
+static int share_option(struct cli *cli, const char *name, int64_t *ret, struct error *err)
+{
+    const char *text = arguments_text(cli->args, name);
+    int64_t milli = 0;
+    if (text && quantity_parse_milli(text, &milli, err) < 0)
+        return error_prefix(err, "--%s", name);
+    if (milli > 1000)
+        return error_set(
+            err, ERR_INVALID, "--%s: expected a share from 0 to 1, got %.60s", name, text);
+    *ret = milli;
+    return 0;
+}
+
 static int mark_parse(struct cli *cli, struct simulate_plan *plan, struct error *err)
 {
-    if (arguments_text(cli->args, "urgent") &&
-        milli_option(cli, "urgent", NULL, &plan->mark.urgent_milli, err) < 0)
+    if (share_option(cli, "urgent", &plan->mark.urgent_milli, err) < 0 ||
+        share_option(cli, "low", &plan->mark.low_milli, err) < 0)
         return -1;
-    if (arguments_text(cli->args, "low") &&
-        milli_option(cli, "low", NULL, &plan->mark.low_milli, err) < 0)
-        return -1;
+    if (plan->mark.urgent_milli + plan->mark.low_milli > 1000)
+        return error_set(err, ERR_INVALID, "--urgent and --low: together more than all jobs");
     plan->mark.interval_ms = arguments_number(cli->args, "checkpoint", 0);
     plan->mark.interval_max_ms =
         arguments_number(cli->args, "checkpoint-max", plan->mark.interval_ms);
     if (plan->mark.interval_max_ms < plan->mark.interval_ms)
         return error_set(err, ERR_INVALID, "--checkpoint-max: expected at least --checkpoint");
+    return 0;
+}
+
+/* What would be passed over without a word: an option that only means something with another one,
+ * and one that only means something to openb. (A flag is whether an option was given.) */
+static int idle_options_refuse(
+    const struct arguments *args, const struct trace_format *format, struct error *err)
+{
+    static const struct {
+        const char *option, *needs;
+    } pairs[] = {{"spot-node", "spot-events"}, {"spot-price", "spot-events"},
+        {"node-mttr", "node-mtbf"}, {"checkpoint-max", "checkpoint"}};
+    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+        if (arguments_flag(args, pairs[i].option) && !arguments_flag(args, pairs[i].needs))
+            return error_set(err, ERR_INVALID, "--%s: says nothing without --%s", pairs[i].option,
+                pairs[i].needs);
+    }
+    if (arguments_flag(args, "jobs") && arguments_flag(args, "pods"))
+        return error_set(err, ERR_INVALID, "--jobs and --pods: one of them, they say the same");
+    static const char *const of_openb[] = {"tune", "steady"};
+    for (size_t i = 0; i < ARRAY_LEN(of_openb) && !format->arrivals; i++) {
+        if (arguments_flag(args, of_openb[i]))
+            return error_set(err, ERR_INVALID, "--%s: %s has no arrivals without ends, openb has",
+                of_openb[i], format->name);
+    }
     return 0;
 }
 
@@ -172,6 +210,8 @@ static int trace_parse(struct cli *cli, struct simulate_plan *plan, struct error
     plan->format = format ? trace_format_find(format) : NULL;
     if (!plan->format)
         return unknown("format", format, format_name, err);
+    if (idle_options_refuse(cli->args, plan->format, err) < 0)
+        return -1;
     plan->jobs = arguments_text(cli->args, "jobs");
     if (!plan->jobs)
         plan->jobs = arguments_text(cli->args, "pods");
@@ -265,6 +305,45 @@ static int cluster_read(struct cli *cli, struct simulate_plan *plan, struct erro
     return trace_cluster_parse(&plan->cluster, text, err) < 0 ? error_prefix(err, "--cluster") : 0;
 }
 
+/* What can be said only when all machines are known. */
+static int cluster_check(const struct simulate_plan *plan, struct error *err)
+{
+    const struct trace_cluster *cluster = &plan->cluster;
+    const char *twice = NULL;
+    struct strmap seen = {0};
+    for (size_t i = 0; i < cluster->nodes.count && !twice; i++) {
+        const char *name = cluster->nodes.items[i].name;
+        if (strmap_get(&seen, name))
+            twice = name;
+        else
+            strmap_put(&seen, name, (void *)name);
+    }
+    strmap_finish(&seen);
+    if (twice)
+        return error_set(
+            err, ERR_INVALID, "there are two machines %.60s: names are each one's own", twice);
+    if (cluster->nodes.count == 0)
+        return error_set(err, ERR_INVALID, "--nodes: the file names no machine");
+    if (plan->run.mode == RUN_ARRIVALS && trace_cluster_accelerator_milli(cluster) == 0)
+        return error_set(err, ERR_INVALID,
+            "--nodes: none of the machines has an accelerator, and arrivals are counted by them: "
+            "say --steady");
+    return 0;
+}
+
+/* A pipe can be read once; openb and several seeds need the file again. */
+static int jobs_check(const struct simulate_plan *plan, struct error *err)
+{
+    struct stat file;
+    bool again = plan->format->arrivals || plan->last_seed > plan->first_seed;
+    if (!again || stat(plan->jobs, &file) < 0 || S_ISREG(file.st_mode) || S_ISDIR(file.st_mode))
+        return 0;
+    return error_set(err, ERR_INVALID,
+        "--jobs: %s is no file that can be read more than once, as it has to be here: write it to "
+        "one",
+        plan->jobs);
+}
+
 /* Typical shapes are those of the whole list, whatever the seed draws from it. */
 static int mix_read(struct simulate_plan *plan, struct error *err)
 {
@@ -298,7 +377,8 @@ int simulate_plan_make(struct cli *cli, struct simulate_plan *plan, struct error
         milli_option(cli, "scale-arrivals", "1", &plan->run.scale_arrivals_milli, err) < 0 ||
         mark_parse(cli, plan, err) < 0)
         return -1;
-    if (cluster_read(cli, plan, err) < 0 || spot_read(cli, plan, err) < 0)
+    if (jobs_check(plan, err) < 0 || cluster_read(cli, plan, err) < 0 ||
+        spot_read(cli, plan, err) < 0 || cluster_check(plan, err) < 0)
         return -1;
     plan->run.cluster = &plan->cluster;
     plan->speeds.cluster = &plan->cluster;

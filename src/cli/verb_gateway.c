@@ -4,7 +4,6 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/quantity.h"
 #include "cli/paths.h"
 #include "gateway/gateway.h"
 
@@ -52,14 +51,18 @@ static const struct option_spec options[] = {
     {"limits-wait", 0, OPTION_DURATION, "DURATION",
         "how long an answer is waited for; 100ms by default"},
     {"traces", 0, OPTION_TEXT, "ADDRESS",
-        "export spans by OTLP to the collector at http://ADDRESS:PORT or unix:/PATH", NULL,
-        "MUSTER_TRACES"},
+        "export spans by OTLP to the collector at http://HOST:PORT, https://HOST:PORT or "
+        "unix:/PATH",
+        NULL, "MUSTER_COLLECTOR"},
     {"traces-ratio", 0, OPTION_TEXT, "PART",
         "of traces that begin here, from 0 to 1: those that come with a context do as it says; 1 "
         "by "
         "default",
-        NULL, "MUSTER_TRACES_RATIO"},
+        NULL, "MUSTER_COLLECTOR_RATIO"},
     {"traces-period", 0, OPTION_DURATION, "DURATION", "how often spans are sent; 1s by default"},
+    {"trust", 0, OPTION_TEXT, "FILE",
+        "certificates to trust (PEM) at a collector over https; the system's by default", NULL,
+        "MUSTER_TRUST"},
     {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
     {NULL},
 };
@@ -69,20 +72,6 @@ static enum limit_away away_of(const char *word)
     if (word && !strcmp(word, "local"))
         return LIMIT_AWAY_LOCAL;
     return word && !strcmp(word, "refuse") ? LIMIT_AWAY_REFUSE : LIMIT_AWAY_SHARE;
-}
-
-static int read_traces(const struct cli *cli, struct tracer_options *ret, struct error *err)
-{
-    const char *ratio = arguments_text(cli->args, "traces-ratio");
-    const char *address = arguments_text(cli->args, "traces");
-    ret->address = address && *address ? address : NULL;
-    ret->period_ms = arguments_number(cli->args, "traces-period", 0);
-    ret->ratio_million = 1000000;
-    if (ratio && quantity_parse_micro(ratio, &ret->ratio_million, err) < 0)
-        return error_prefix(err, "--traces-ratio");
-    if (ret->ratio_million < 0 || ret->ratio_million > 1000000)
-        return error_set(err, ERR_INVALID, "--traces-ratio: expected 0 to 1, got %s", ratio);
-    return ret->address ? tracer_address_check(ret->address, err) : 0;
 }
 
 /* Whoever has it can make answers that every gateway believes. */
@@ -152,7 +141,7 @@ static int run(struct cli *cli, struct error *err)
             err, ERR_INVALID, "--limits-gateways and --limits-wait: expected at least 1");
     if (config.requests_per_s > UINT32_MAX)
         return error_set(err, ERR_INVALID, "--requests-per-second: expected less");
-    if (read_cache(cli, &config.cache, err) < 0 || read_traces(cli, &config.traces, err) < 0)
+    if (read_cache(cli, &config.cache, err) < 0 || serve_traces(cli, &config.traces, err) < 0)
         return -1;
     serve_log_level(cli);
     return gateway_run(&config, err);

@@ -8,8 +8,8 @@
 #include "base/quantity.h"
 #include "base/vec.h"
 #include "cli/api.h"
-#include "cli/differ.h"
 #include "cli/job.h"
+#include "cli/replay_compare.h"
 #include "cli/table.h"
 #include "cli/trial.h"
 #include "cli/verbs.h"
@@ -56,7 +56,9 @@ enum outcome { NOT_ASKED, SAME, DIFFERENT, NO_ANSWER, OUTCOMES };
 static const char *const outcome_names[OUTCOMES] = {"not-asked", "same", "different", "no-answer"};
 
 struct record {
-    const char *id, *path, *type, *request, *answer; /* answer NULL: only the status counts */
+    const char *id, *path, *type, *request;
+    const char *request_tensors;   /* in Base64; NULL: there are none */
+    struct replay_expected answer; /* without text: only the status counts */
     int64_t ms, version, status, total_us;
     /* What came of it. */
     enum outcome outcome;
@@ -87,7 +89,9 @@ static bool take_record(struct replay *replay, const struct doc *doc)
         .path = doc_get_string(doc, "path"),
         .type = doc_get_string(doc, "type"),
         .request = doc_get_string(doc, "request"),
-        .answer = doc_get_string(doc, "answer"),
+        .request_tensors = doc_get_string(doc, "requestTensors"),
+        .answer = {doc_get_string(doc, "answer"), doc_get_string(doc, "answerTensors"),
+            doc_get_bool(doc, "stream", false)},
         .ms = doc_get_int(doc, "ms", 0),
         .version = doc_get_int(doc, "version", 0),
         .status = doc_get_int(doc, "status", 0),
@@ -178,7 +182,7 @@ static void compare(const struct replay *replay, struct arena *arena, struct rec
     const struct doc *answer)
 {
     SCOPED(strbuf_finish) struct strbuf why = {0};
-    const char *failure = doc_get_string(answer, "failure"), *text = doc_get_string(answer, "text");
+    const char *failure = doc_get_string(answer, "failure");
     const char *replica = doc_get_string(answer, "replica");
     record->now_status = doc_get_int(answer, "status", 0);
     record->now_us = doc_get_int(answer, "totalUs", 0);
@@ -189,9 +193,8 @@ static void compare(const struct replay *replay, struct arena *arena, struct rec
         strbuf_puts(&why, failure);
     } else if (record->now_status != record->status) {
         strbuf_printf(&why, "status %" PRId64 ", was %" PRId64, record->now_status, record->status);
-    } else if (record->answer && !text) {
-        strbuf_puts(&why, "bytes that are no text");
-    } else if (!record->answer || differ_same(arena, record->answer, text, replay->ignored, &why)) {
+    } else if (!record->answer.text ||
+               replay_same(arena, &record->answer, answer, replay->ignored, &why)) {
         record->outcome = SAME;
     }
     if (record->outcome != SAME)
@@ -210,10 +213,22 @@ static void fail(struct replay *replay, const struct error *err)
 static int ask(struct replay *replay, struct api *api, struct arena *arena, struct record *record,
     struct error *err)
 {
+    size_t head = strlen(record->request);
+    struct replay_body tensors = {0};
+    if (record->request_tensors && !replay_decode(arena, record->request_tensors, &tensors)) {
+        record->outcome = NO_ANSWER;
+        record->why = mem_strdup("the tensors that were recorded are damaged");
+        return 0;
+    }
+    char *bytes = arena_alloc(arena, head + tensors.length + 1, 1);
+    memcpy(bytes, record->request, head);
+    if (tensors.length)
+        memcpy(bytes + head, tensors.bytes, tensors.length);
     const struct trial_body body = {.path = record->path,
         .type = record->type,
-        .bytes = record->request,
-        .length = strlen(record->request),
+        .tensors = record->request_tensors ? arena_printf(arena, "%zu", head) : NULL,
+        .bytes = bytes,
+        .length = head + tensors.length,
         .timeout = replay->timeout};
     const struct doc *answer = NULL;
     int rc = trial_post(api, arena, replay->target, &body, &answer, err);
@@ -392,7 +407,7 @@ static struct doc *record_doc(struct arena *arena, const struct record *record)
     doc_set_int(arena, doc, "usThen", record->total_us);
     doc_set_int(arena, doc, "usNow", record->now_us);
     doc_set_string(arena, doc, "replica", record->replica);
-    doc_set_bool(arena, doc, "statusOnly", !record->answer);
+    doc_set_bool(arena, doc, "statusOnly", !record->answer.text);
     return doc;
 }
 
@@ -500,7 +515,7 @@ const struct verb verb_replay = {
         "the version given, in the way of muster test: beside its users, around the gateway, "
         "audited. Each answer is compared with the one that was recorded: the status, JSON by "
         "value (but for members that always differ), and how long it took. Where something was "
-        "redacted any text will do; of streams only the status is compared.\n\n"
+        "redacted any text will do; of streams what their events say is compared.\n\n"
         "Without --rate or --speed the next request goes out as soon as one of those under way is "
         "answered. The exit status is 1 unless all answers are the same.",
     .examples = "muster replay vision/digits --version 7\n"

@@ -10,6 +10,7 @@
 #include "simulate/figures.h"
 #include "simulate/report.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,6 +159,16 @@ static int run_seeds(
     return watch_end(&watch, failed < 0 ? NULL : err) < 0 ? -1 : failed;
 }
 
+/* Into what is there, be it a pipe or a device: file_write would put a file in its place. */
+static int page_write(const char *path, const struct strbuf *page, struct error *err)
+{
+    SCOPED(fd_scope) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0)
+        return error_set_errno(err, "%s", path);
+    return file_write_all(fd, page->text, page->length, err) < 0 ? error_prefix(err, "%s", path)
+                                                                 : 0;
+}
+
 static int write_html(struct cli *cli, const struct report *report, struct error *err)
 {
     const char *path = arguments_text(cli->args, "html");
@@ -165,7 +176,7 @@ static int write_html(struct cli *cli, const struct report *report, struct error
     if (!path)
         return 0;
     report_html(report, &out);
-    int failed = file_write(path, strbuf_text(&out), out.length, 0644, err);
+    int failed = page_write(path, &out, err);
     strbuf_finish(&out);
     return failed < 0 ? error_prefix(err, "--html") : 0;
 }

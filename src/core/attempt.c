@@ -229,7 +229,7 @@ static bool ends_innocently(const struct live_attempt *attempt, enum end_reason 
     const struct job_row *job = &attempt->job->row;
     bool spot = attempt->placements->node->pool->row.spot; /* which may go: nobody's failure */
     return reason == END_PREEMPTED || reason == END_DRAINED || reason == END_RESIZED ||
-           reason == END_MOVED ||
+           reason == END_MOVED || reason == END_HANDED_OVER ||
            (reason == END_NODE_LOST && (job->shrink_on_node_loss || job->service || spot));
 }
 
@@ -292,8 +292,8 @@ static int64_t backoff_ms(const struct job_row *row)
     return row->backoff_max_ms ? least(delay, row->backoff_max_ms) : row->backoff_ms;
 }
 
-/* A job that is preempted again and again before it has saved anything only wastes what it holds:
- * from the third time on it waits before it tries again, twice as long each time. */
+/* A job that is preempted or handed over again and again before it has saved anything only wastes
+ * what it holds: from the third time on it waits before it tries again, twice as long each time. */
 enum { VAIN_FREE = 2, VAIN_WAIT_MS = 60 * 1000, VAIN_WAIT_MS_MAX = 3600 * 1000 };
 
 static void count_vain(struct core *core, const struct live_attempt *attempt)
@@ -348,7 +348,7 @@ static void job_after_attempt(struct core *core, const struct live_attempt *atte
     else if (job->row.cancel)
         job_end(core, job, JOB_CANCELLED, END_CANCELLED, exit_status);
     else if (ends_innocently(attempt, reason)) {
-        if (reason == END_PREEMPTED)
+        if (reason == END_PREEMPTED || reason == END_HANDED_OVER)
             count_vain(core, attempt);
         job_requeue(core, job, reason);
     } else if (service_goes_on(core, attempt, reason))
@@ -367,6 +367,7 @@ void attempt_end(
     assert(attempt->row.state != ATTEMPT_ENDED && reason != END_NONE);
     struct live_job *job = attempt->job;
     replica_unready(core, job, reason);
+    replica_leaving_set(core, job, false);
     allot_served(core, attempt);
     spot_ended(core, attempt, reason);
     burst_ended(core, attempt);

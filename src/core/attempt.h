@@ -49,6 +49,12 @@ struct history_capacity {
 /* ---- attempt.c --------------------------------------------------------------------------------
  */
 
+/* When the attempt that runs is handed over, before its site ends it: a job saves and its next
+ * attempt goes on, of a service another replica gets ready first (handover_leave_ms). MOMENT_NEVER:
+ * nothing ends it, or its own time limit does before. */
+int64_t handover_ms(const struct live_job *job);
+/* That moment has come. */
+void handover(struct core *core, struct live_job *job);
 /* Gives the job an attempt that holds what the plan says, from now on. */
 void attempt_admit(struct core *core, struct live_job *job, const struct plan *plan);
 /* Tells it to stop. A later reason changes nothing, but for END_CANCELLED and END_REPLACED. */

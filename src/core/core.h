@@ -103,14 +103,21 @@ MUST_CHECK int core_node_reserve(struct core *core, const char *pool, const char
     int64_t begin_ms, int64_t end_ms, struct error *err);
 
 /* What engines say. Reports about attempts that ended or never were change nothing. */
-enum report_kind { REPORT_SUBMITTED, REPORT_STARTED, REPORT_ENDED, REPORT_CHECKPOINT };
+enum report_kind {
+    REPORT_SUBMITTED,
+    REPORT_STARTED,
+    REPORT_ENDED,
+    REPORT_CHECKPOINT,
+    REPORT_SITE_END, /* when the site ends it by itself, or that this has changed */
+};
 struct core_report {
     uint64_t attempt;
     enum report_kind kind;
     enum end_reason reason; /* REPORT_ENDED: what the engine saw; that it was told to stop is
                              * known here and wins over EXIT and SIGNAL */
     int32_t exit_status;
-    int64_t at_ms; /* REPORT_CHECKPOINT: the checkpoint's time, else ignored */
+    int64_t at_ms; /* REPORT_CHECKPOINT: the checkpoint's time; REPORT_SITE_END: that moment, 0:
+                    * never; else ignored */
     bool complete; /* REPORT_ENDED: every rank exited with status 0 */
 };
 /* Whether it changed anything. */

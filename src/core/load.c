@@ -317,6 +317,8 @@ static int load_attempt(const struct loader *in)
     if (!job || job->row.attempt != row->id || row->size < 1 || row->size > GANG_SIZE_MAX ||
         row->state < ATTEMPT_ADMITTED || row->state >= ATTEMPT_ENDED)
         return corrupt(in, ROW_ATTEMPT, "not its job's live attempt");
+    if (row->site_end_ms < 0 || row->site_end_ms > TIME_MS_MAX)
+        return corrupt(in, ROW_ATTEMPT, "its site ends it at no such moment");
     struct live_attempt *attempt = LOAD(in, ROW_ATTEMPT, struct live_attempt);
     attempt->job = job;
     job->attempt = attempt;

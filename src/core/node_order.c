@@ -7,16 +7,14 @@
  * number; one that is not idle any more stays in it until it is on top. Where there are more than
  * KINDS_SHARED_MAX kinds no node counts as idle, so that a search looks at few. */
 #include "core/limits.h"
+#include "core/place.h"
 #include "core/pool.h"
 #include "core/score.h"
+#include "core/shape.h"
 #include "core/state.h"
 #include "core/table.h"
 
 #include <assert.h>
-
-enum {
-    KINDS_SHARED_MAX = 64,
-};
 
 /* ---- the order of nodes -----------------------------------------------------------------------
  */
@@ -84,6 +82,7 @@ static void number_add(struct scores *scores, struct live_node *node, uint32_t k
     vec_push(&scores->kind_of, kind);
     vec_push(&scores->idle, 0);
     vec_push(&scores->free, free_none);
+    vec_push(&scores->keys, 0);
     vec_push(&scores->changes, 0);
 }
 
@@ -136,6 +135,7 @@ void nodes_number(struct core *core)
     kinds_clear(scores);
     vec_clear(&scores->idle);
     vec_clear(&scores->free);
+    vec_clear(&scores->keys);
     vec_clear(&scores->changes);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         pool_number(scores, &by_hash, pool);
@@ -193,9 +193,19 @@ void journal_trial(struct core *core, int sign)
 /* ---- idle nodes -------------------------------------------------------------------------------
  */
 
-bool kinds_shared(const struct scores *scores)
+uint64_t kinds_matching(const struct core *core, struct live_shape *shape)
 {
-    return scores->kinds.count <= KINDS_SHARED_MAX;
+    const struct scores *scores = &core->scores;
+    assert(kinds_shared(scores) && scores->version == core->topology_version);
+    if (shape->kinds_version == scores->version)
+        return shape->kinds;
+    shape->kinds_version = scores->version;
+    shape->kinds = 0;
+    for (size_t i = 0; i < scores->kinds.count; i++) {
+        uint64_t match = fit_matches(core, shape, scores->kinds.items[i].like);
+        shape->kinds |= match << i;
+    }
+    return shape->kinds;
 }
 
 /* What is most often different is looked at first: each line of a node may be far away. */
@@ -240,6 +250,10 @@ static void kind_idle(struct scores *scores, uint32_t at)
         heap_pop(kind);
     }
     scores->idle_first.items[at] = kind->idle.count > 0 ? kind->idle.items[0] : NODE_NONE;
+    assert(at < KINDS_SHARED_MAX);
+    uint64_t bit = (uint64_t)1 << at;
+    scores->kinds_idle =
+        kind->idle.count > 0 ? scores->kinds_idle | bit : scores->kinds_idle & ~bit;
 }
 
 static void idle_set(struct scores *scores, uint32_t ordinal, bool now)
@@ -266,12 +280,32 @@ struct node_free node_free_of(const struct live_node *node)
     return (struct node_free){room->all, room->whole * FREE_DEVICE + room->largest};
 }
 
+/* 0 for what is not there. Larger numbers keep ten bits, behind the place of the first. */
+static uint64_t key_part(int64_t free)
+{
+    enum { KEPT = 10 };
+    if (free <= 0)
+        return 0;
+    int cut = 64 - KEPT - __builtin_clzll((uint64_t)free);
+    if (cut <= 0)
+        return (uint64_t)free;
+    return ((uint64_t)cut << (KEPT - 1)) + ((uint64_t)free >> cut);
+}
+
+uint64_t free_key(const struct node_free *free)
+{
+    return key_part(free->all.cpu_milli) << 48 | key_part(free->all.memory_bytes) << 32 |
+           key_part(free->all.disk_bytes) << 16 | key_part(free->devices);
+}
+
 static void node_follow(struct scores *scores, uint32_t ordinal)
 {
     const struct live_node *node = scores->nodes.items[ordinal];
     bool idle = kinds_shared(scores) && node_idle(node);
     idle_set(scores, ordinal, idle);
-    scores->free.items[ordinal] = idle ? free_none : node_free_of(node);
+    struct node_free free = idle ? free_none : node_free_of(node);
+    scores->free.items[ordinal] = free;
+    scores->keys.items[ordinal] = free_key(&free);
     scores->changes.items[ordinal] = node->changes;
 }
 
@@ -281,6 +315,7 @@ static void nodes_find(struct scores *scores)
         vec_clear(&scores->kinds.items[i].idle);
     for (size_t i = 0; i < scores->kinds.count; i++)
         scores->idle_first.items[i] = NODE_NONE;
+    scores->kinds_idle = 0;
     if (scores->idle.count > 0)
         memset(scores->idle.items, 0, scores->idle.count);
     for (uint32_t i = 0; i < scores->nodes.count; i++) {
@@ -318,13 +353,16 @@ static bool node_check(const struct scores *scores, uint32_t ordinal)
     bool idle = kinds_shared(scores) && node && node_idle(node);
     struct node_free now = idle || !node ? free_none : node_free_of(node);
     return scores->noted.items[ordinal].last > scores->followed_at ||
-           (idle == idle_is(scores, ordinal) && free_same(&now, &scores->free.items[ordinal]));
+           (idle == idle_is(scores, ordinal) && free_same(&now, &scores->free.items[ordinal]) &&
+               scores->keys.items[ordinal] == free_key(&now));
 }
 
 static bool kind_check(const struct scores *scores, uint32_t at)
 {
     const struct node_kind *kind = &scores->kinds.items[at];
     uint32_t first = scores->idle_first.items[at];
+    if (kinds_shared(scores) && (scores->kinds_idle >> at & 1) != (kind->idle.count > 0))
+        return false;
     for (size_t i = 1; i < kind->idle.count; i++) {
         if (kind->idle.items[i] <= kind->idle.items[(i - 1) / 2])
             return false;
@@ -362,6 +400,7 @@ void scores_free(struct scores *scores)
     vec_free(&scores->idle);
     vec_free(&scores->idle_first);
     vec_free(&scores->free);
+    vec_free(&scores->keys);
     vec_free(&scores->changes);
     free(scores->journal.ring);
     free(scores->journal.last);
@@ -369,5 +408,4 @@ void scores_free(struct scores *scores)
     vec_free(&scores->segments);
     vec_free(&scores->segment_of);
     vec_free(&scores->shapes);
-    vec_free(&scores->kind_matches);
 }

@@ -22,6 +22,13 @@ static const struct balance_weights loose = {.reach = {0, 0, 2000, 0}, .lacks = 
  * is not plenty, and from where on it is short. */
 enum { LOOSE_MILLE = 850, SCARCE_MILLE = 1000 };
 
+/* The most that room for many devices counts more: where CPU and memory are next to free; where all
+ * ask for many, beginning at so much of the demand. */
+enum { KEEP_PLENTY = 100, KEEP_MANY = 200, MANY_MILLE = 750 };
+
+static_assert((KEEP_PLENTY + KEEP_MANY + 1) * (VALUE_DEVICE * VALUE_DEVICES_MAX) < INT32_MAX,
+    "what is kept fits");
+
 #define REACH_MAX ((int64_t)1 << 28) /* above the worth of all devices of a node */
 
 /* ---- how scarce things are ----------------------------------------------------------------
@@ -71,14 +78,18 @@ static int64_t between(int64_t low, int64_t high, int64_t mille)
     return low + (high - low) * (mille - LOOSE_MILLE) / (SCARCE_MILLE - LOOSE_MILLE);
 }
 
-static void weights_make(const struct mix *mix, struct balance_weights *ret)
+/* Of CPU or memory, whichever is shorter. */
+static int64_t shortage_of(const struct sums *asked, const struct sums *has)
 {
-    struct sums asked = asked_of(mix), has = nodes_of(mix);
-    int64_t cpu = mille_of(asked.cpu_milli, asked.milli, has.cpu_milli, has.milli);
-    int64_t memory = mille_of(asked.mib, asked.milli, has.mib, has.milli);
-    int64_t mille = most(most(cpu, memory), LOOSE_MILLE);
+    int64_t cpu = mille_of(asked->cpu_milli, asked->milli, has->cpu_milli, has->milli);
+    return most(cpu, mille_of(asked->mib, asked->milli, has->mib, has->milli));
+}
+
+static void weights_make(int64_t shortage, struct balance_weights *ret)
+{
+    int64_t mille = most(shortage, LOOSE_MILLE);
     for (int i = 0; i < BALANCE_STEPS; i++)
-        ret->reach[i] = between(loose.reach[i], scarce.reach[i], mille);
+        ret->reach[i] = (int32_t)between(loose.reach[i], scarce.reach[i], mille);
     ret->lacks = between(loose.lacks, scarce.lacks, mille);
     ret->breaks = between(loose.breaks, scarce.breaks, mille);
 }
@@ -96,16 +107,61 @@ static void prices_make(const struct mix *mix, int64_t device, struct balance *r
     }
 }
 
-static void keep_make(const struct mix *mix, __int128 asked_milli, struct balance *ret)
+/* The shortage that nine tenths of the demand for devices have at most, up to LOOSE_MILLE. */
+static int64_t shortage_mostly(const struct mix *mix, const struct sums *has, __int128 asked_milli)
 {
+    __int128 milli[LOOSE_MILLE + 1] = {0}, above = 0;
+    int64_t mille = LOOSE_MILLE;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        const struct sums one = {
+            shape->accelerator_milli, shape->cpu_milli, shape->memory_bytes >> 20};
+        if (one.milli)
+            milli[least(shortage_of(&one, has), LOOSE_MILLE)] +=
+                one.milli * mix->items.items[i].ranks;
+    }
+    while (mille > 0 && (above += milli[mille]) * 10 <= asked_milli)
+        mille--;
+    return mille;
+}
+
+/* What asks for many devices, but for more than the largest node has. */
+static __int128 many_of(const struct mix *mix)
+{
+    __int128 milli = 0;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        int64_t each = mix->items.items[i].shape->row.accelerator_milli;
+        if (each >= 2 * DEVICE_MILLI && each <= (int64_t)VALUE_DEVICES_MAX * DEVICE_MILLI)
+            milli += (__int128)mix->items.items[i].ranks * each;
+    }
+    return milli;
+}
+
+/* How many times as much as usual it counts that room for many devices is kept. Values take it that
+ * CPU and memory run short, which tells nodes apart where jobs ask for them in different measure.
+ * Where nearly all ask for less than nodes have that is not so, and nodes full of devices would be
+ * broken for the CPU of others; and where nearly all ask for many devices nothing matters as much.
+ */
+static int64_t keep_times(const struct mix *mix, const struct sums *asked)
+{
+    struct sums has = nodes_of(mix);
+    int64_t shortage = shortage_mostly(mix, &has, asked->milli);
+    int64_t many = (int64_t)(many_of(mix) * 1000 / asked->milli);
+    return 1 + KEEP_PLENTY * most(LOOSE_MILLE - shortage, 0) / LOOSE_MILLE +
+           KEEP_MANY * most(many - MANY_MILLE, 0) / (1000 - MANY_MILLE);
+}
+
+static void keep_make(const struct mix *mix, const struct sums *asked, struct balance *ret)
+{
+    int64_t times = keep_times(mix, asked);
     memset(ret->keep, 0, sizeof ret->keep);
     for (size_t i = 0; i < mix->items.count; i++) {
         int64_t milli = mix->items.items[i].shape->row.accelerator_milli;
         int64_t devices = milli / DEVICE_MILLI;
         if (devices < 2 || devices > VALUE_DEVICES_MAX)
             continue;
-        int64_t share =
-            (int64_t)((__int128)mix->items.items[i].ranks * milli * VALUE_DEVICE / asked_milli);
+        int64_t share = (int64_t)((__int128)mix->items.items[i].ranks * milli * VALUE_DEVICE *
+                                  times / asked->milli);
         for (int64_t whole = devices; whole <= VALUE_DEVICES_MAX; whole++)
             ret->keep[whole] += (int32_t)(share * (whole - whole % devices));
     }
@@ -128,12 +184,12 @@ static void lacks_make(const struct mix *mix, __int128 asked_milli, struct balan
 
 void balance_make(const struct mix *mix, int64_t device, struct balance *ret)
 {
-    __int128 asked_milli = asked_of(mix).milli;
-    assert(asked_milli > 0);
-    weights_make(mix, &ret->weights);
+    struct sums asked = asked_of(mix), has = nodes_of(mix);
+    assert(asked.milli > 0);
+    weights_make(shortage_of(&asked, &has), &ret->weights);
     prices_make(mix, device, ret);
-    keep_make(mix, asked_milli, ret);
-    lacks_make(mix, asked_milli, ret);
+    keep_make(mix, &asked, ret);
+    lacks_make(mix, asked.milli, ret);
 }
 
 /* ---- a decision ---------------------------------------------------------------------------

@@ -26,7 +26,7 @@ enum {
 
 /* Of a decision, in 2^-10 of a device's value. */
 struct balance_weights {
-    int64_t reach[BALANCE_STEPS]; /* devices that get out of reach */
+    int32_t reach[BALANCE_STEPS]; /* devices that get out of reach */
     int64_t lacks;                /* jobs that do not find their CPU, beside idle devices.. */
     int64_t breaks;               /* a whole device that gets broken */
 };
@@ -36,7 +36,8 @@ struct balance {
     int64_t cpu_price[BALANCE_STEPS];    /* what a thousandth of a CPU brings within reach.. */
     int64_t memory_price[BALANCE_STEPS]; /* ..and a MiB, with VALUE_PRICE_BITS more */
     /* What jobs of many devices can still use of so many whole ones; each number of devices by its
-     * share of the demand. */
+     * share of the demand, and more where CPU and memory do not matter or nearly all ask for many.
+     */
     int32_t keep[VALUE_DEVICES_MAX + 1];
     /* The part of the demand for devices that asks for more CPU than so much; of 2^VALUE_BITS. */
     int32_t lacks[BALANCE_CPUS + 1];
@@ -79,7 +80,7 @@ LANES_PART int64_t balance_stranded_one(
     beyond &= beyond > 0;
     int64_t sum = 0;
     for (int i = 0; i < BALANCE_STEPS; i++)
-        sum += beyond[i] * balance->weights.reach[i];
+        sum += (int64_t)beyond[i] * balance->weights.reach[i];
     return sum;
 }
 

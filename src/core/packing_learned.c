@@ -53,10 +53,14 @@ enum { SCALE_BITS = 46 };
 struct standing {
     const struct live_node *of; /* NULL: no node has the number */
     uint64_t changes;           /* node->changes when it was made; STANDING_NEVER: it was not */
-    int64_t stranded;           /* weighed */
-    struct worth worth;
+    int64_t worth;              /* what it is worth, less what is out of reach, and more for what
+                                 * jobs of many devices can use: all weighed */
+    int64_t cpu_scale;          /* its class's */
+    int64_t pressure;           /* on its class, weighed */
+    int64_t cpu_milli;          /* that are free */
+    int32_t half;               /* what it is worth with half of its CPU and memory */
+    int32_t hash;               /* of its state */
     int32_t class;
-    int32_t hash; /* of its state */
     struct reach reach;
     struct view view;
 };
@@ -159,15 +163,26 @@ static uint64_t state_hash(const struct mix_class *class, const struct live_node
     return (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u >> (64 - STATE_BITS);
 }
 
+/* What jobs of many devices can use of so many whole ones. */
+LANES_PART int64_t keep_weighed(const struct balance *balance, int32_t whole)
+{
+    return (int64_t)balance->keep[whole] * WEIGHT_KEEP;
+}
+
 static __attribute__((noinline)) void standing_make(const struct core *core,
     const struct learned *learned, const struct live_node *node, struct standing *ret)
 {
+    const struct balance *balance = &learned->balance;
     view_make(&learned->values, node, NULL, &ret->view);
-    ret->worth = view_worth(&ret->view);
-    reach_make(
-        &learned->balance, node->room.all.cpu_milli, node->room.all.memory_bytes, &ret->reach);
-    ret->stranded =
-        balance_stranded(&learned->balance, &ret->reach, &ret->reach, 0, ret->worth.bare);
+    struct worth worth = view_worth(&ret->view);
+    reach_make(balance, node->room.all.cpu_milli, node->room.all.memory_bytes, &ret->reach);
+    ret->worth = worth_weighed(worth) -
+                 balance_stranded(balance, &ret->reach, &ret->reach, 0, worth.bare) +
+                 keep_weighed(balance, ret->view.whole);
+    ret->half = worth.half;
+    ret->cpu_scale = learned->scales[node->packing_class].cpu;
+    ret->pressure = learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
+    ret->cpu_milli = node->room.all.cpu_milli;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
     ret->changes = node->changes;
@@ -234,7 +249,7 @@ LANES_PART int64_t score_plain(const struct taking *taking)
     const struct bundle *room = taking->room;
     const struct balance *balance = &taking->learned->balance;
     const struct shape_row *ask = taking->ask;
-    int64_t lost = taking->standing->worth.half - taking->taken.worth.half;
+    int64_t lost = taking->standing->half - taking->taken.worth.half;
     int64_t cpu_left = room->cpu_milli - ask->cpu_milli * taking->ranks;
     return lost * WEIGHT_PLAIN + balance_lacking(balance, cpu_left, taking->taken.idle) -
            balance_lacking(balance, room->cpu_milli, taking->taken.idle) +
@@ -247,32 +262,29 @@ LANES_PART int64_t score_plain(const struct taking *taking)
 /* Of ranks that take devices. */
 LANES_PART int64_t score_devices(const struct taking *taking)
 {
-    const struct learned *learned = taking->learned;
     const struct standing *standing = taking->standing;
-    const struct balance *balance = &learned->balance;
-    const struct view_taken *taken = &taking->taken;
-    int32_t class = standing->class;
-    int64_t score = worth_weighed(standing->worth) - worth_weighed(taken->worth);
+    const struct balance *balance = &taking->learned->balance;
     const struct reach *asks = &taking->asking->reach;
-    score -= standing->stranded;
+    const struct view_taken *taken = &taking->taken;
+    int64_t cpu_left = standing->cpu_milli - taking->ask->cpu_milli * taking->ranks;
+    int64_t pressure = standing->pressure * taking->ask->accelerator_milli / DEVICE_MILLI;
+    int64_t score =
+        standing->worth - worth_weighed(taken->worth) - keep_weighed(balance, taken->whole);
     score +=
         taking->ranks == 1
             ? balance_stranded_one(balance, &standing->reach, asks, taken->worth.bare)
             : balance_stranded(balance, &standing->reach, asks, taking->ranks, taken->worth.bare);
-    score +=
-        (int64_t)(balance->keep[standing->view.whole] - balance->keep[taken->whole]) * WEIGHT_KEEP;
-    score += part(taking->room->cpu_milli - taking->ask->cpu_milli * taking->ranks,
-        learned->scales[class].cpu, WEIGHT_CPU);
+    score += part(cpu_left, standing->cpu_scale, WEIGHT_CPU);
     score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
-    return score + learned->values.pressure[class] * WEIGHT_PRESSURE *
-                       taking->ask->accelerator_milli / DEVICE_MILLI * taking->ranks;
+    return score + pressure * taking->ranks;
 }
 
 /* Of what `taken` leaves. */
 LANES_PART int64_t score_taken(const struct taking *taking)
 {
-    int64_t score = (int64_t)WEIGHT_IDLE * taking->taken.idle * VALUE_DEVICE / DEVICE_MILLI;
-    score += taking->ask->accelerator_milli ? score_devices(taking) : score_plain(taking);
+    uint64_t idle = (uint64_t)most(taking->taken.idle, 0);
+    int64_t score = (int64_t)(WEIGHT_IDLE * idle * VALUE_DEVICE / DEVICE_MILLI);
+    score += taking->asking->ask.milli ? score_devices(taking) : score_plain(taking);
     return score * ((int64_t)1 << STATE_BITS) + taking->standing->hash;
 }
 

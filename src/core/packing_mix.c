@@ -106,12 +106,21 @@ static bool class_same(const struct mix_class *a, const struct mix_class *b)
            memcmp(a->allowed, b->allowed, sizeof a->allowed) == 0;
 }
 
+/* Asked of the node itself only where too many kinds are there to remember them. */
+static bool matches(
+    const struct core *core, struct live_shape *shape, const struct live_node *node, uint32_t kind)
+{
+    return kinds_shared(&core->scores) ? kinds_matching(core, shape) >> kind & 1
+                                       : fit_matches(core, shape, node);
+}
+
 static struct mix_class class_describe(const struct core *core, const struct live_node *node)
 {
     struct mix_class class = {.like = node};
+    uint32_t kind = core->scores.kind_of.items[node->ordinal];
     for (size_t i = 0; i < core->mix.items.count; i++) {
-        if (fit_matches(core, core->mix.items.items[i].shape, node))
-            class.allowed[i / 64] |= (uint64_t)1 << (i % 64);
+        uint64_t match = matches(core, core->mix.items.items[i].shape, node, kind);
+        class.allowed[i / 64] |= match << i % 64;
     }
     class.hash = class_hash(&class);
     return class;

@@ -11,7 +11,8 @@
 /* The table's lines for what is left of a device. */
 LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
 {
-    return view->table->level[milli * VALUE_LEVELS / DEVICE_MILLI];
+    assert(milli >= 0);
+    return view->table->level[(uint32_t)milli * VALUE_LEVELS / DEVICE_MILLI];
 }
 
 /* ---- worth -------------------------------------------------------------------------------- */
@@ -56,14 +57,6 @@ LANES_PART struct worth worth_moved(
 
 /* ---- taking ------------------------------------------------------------------------------- */
 
-/* After whole devices. */
-LANES_PART struct worth worth_after_whole(
-    const struct view *view, const struct rest *rest, int32_t devices)
-{
-    int32_t whole = (int32_t)most(view->whole - devices, 0);
-    return worth_moved(view, rest, view->table->whole[view->whole], view->table->whole[whole]);
-}
-
 /* After a share of a whole device. */
 LANES_PART struct worth worth_after_break(
     const struct view *view, const struct rest *rest, int32_t milli)
@@ -105,6 +98,16 @@ LANES_PART void take_share(
     ret->whole = view->whole - 1;
 }
 
+/* Whole devices. */
+LANES_PART void take_whole(
+    const struct view *view, const struct rest *rest, int32_t devices, struct view_taken *ret)
+{
+    int32_t whole = view->whole > devices ? view->whole - devices : 0;
+    ret->whole = whole;
+    ret->worth =
+        worth_moved(view, rest, view->table->whole[view->whole], view->table->whole[whole]);
+}
+
 /* What one rank leaves; the view stays. */
 LANES_PART struct view_taken take_one(const struct view *view, const struct view_ask *ask)
 {
@@ -112,9 +115,7 @@ LANES_PART struct view_taken take_one(const struct view *view, const struct view
     rest_after(view, ask->cost, &rest);
     struct view_taken taken = {.idle = (int32_t)(view->idle - ask->milli), .whole = view->whole};
     if (ask->milli >= DEVICE_MILLI)
-        taken.whole = (int32_t)most(view->whole - ask->milli / DEVICE_MILLI, 0);
-    if (ask->milli >= DEVICE_MILLI)
-        taken.worth = worth_after_whole(view, &rest, (int32_t)(ask->milli / DEVICE_MILLI));
+        take_whole(view, &rest, ask->devices, &taken);
     else if (ask->milli > 0)
         take_share(view, &rest, (int32_t)ask->milli, &taken);
     else

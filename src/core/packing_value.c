@@ -126,7 +126,17 @@ LANES static int64_t pack(const struct size_prices *prices, int64_t *ret_uses)
     return worth[VALUE_LEVELS];
 }
 
-/* One step against the difference of what is packed and what is asked for. */
+/* length * more / PRICE_ONE, which nearly always fits 64 bits. */
+static int64_t price_moved(int64_t length, int64_t more)
+{
+    int64_t product;
+    if (!__builtin_mul_overflow(length, more, &product))
+        return product / PRICE_ONE;
+    return (int64_t)((__int128)length * more / PRICE_ONE);
+}
+
+/* One step against the difference of what is packed and what is asked for. A device has a size
+ * VALUE_LEVELS times at most, so that no difference is above that many PRICE_ONE. */
 static void price_step(struct size_prices *prices, int64_t *bound, int32_t step)
 {
     int64_t uses[VALUE_LEVELS + 1], dual = pack(prices, uses), norm = 0;
@@ -134,7 +144,7 @@ static void price_step(struct size_prices *prices, int64_t *bound, int32_t step)
         int32_t size = prices->sizes[i];
         int64_t more = uses[size] * PRICE_ONE - prices->demand[size];
         dual += ((size_whole(size) - prices->price[size]) * prices->demand[size]) >> PRICE_BITS;
-        norm += (int64_t)(((__int128)more * more) >> PRICE_BITS);
+        norm += more * more >> PRICE_BITS;
     }
     *bound = least(*bound, dual);
     if (norm == 0)
@@ -144,8 +154,8 @@ static void price_step(struct size_prices *prices, int64_t *bound, int32_t step)
     for (int32_t i = 0; i < prices->count; i++) {
         int32_t size = prices->sizes[i];
         int64_t more = uses[size] * PRICE_ONE - prices->demand[size];
-        int64_t moved = (int64_t)((__int128)length * more / PRICE_ONE);
-        prices->price[size] = most(0, least(prices->price[size] - moved, size_whole(size)));
+        int64_t price = prices->price[size] - price_moved(length, more);
+        prices->price[size] = most(0, least(price, size_whole(size)));
     }
 }
 
@@ -203,25 +213,36 @@ static void lines_make(
     }
 }
 
-/* The shape's price less its CPU and memory at the line's prices. */
-static int64_t net_price(const struct values *values, const struct size_prices *prices,
-    const struct shape_row *shape, int line)
-{
-    int64_t price = prices->price[level_of(shape)] * devices_of(shape);
-    __int128 cost = (__int128)values->cpu_price[line] * shape->cpu_milli +
-                    (__int128)values->memory_price[line] * mib(shape->memory_bytes);
-    __int128 net = (price >> (PRICE_BITS - VALUE_BITS)) - (cost >> VALUE_PRICE_BITS);
-    return net > 0 ? (int64_t)net : 0;
-}
-
 /* ---- tables -----------------------------------------------------------------------------------
  */
 
-/* The best net price at each line of shapes of one size; 0 where nobody asks. */
+/* What shapes of one size pay at each line: the best net price of one. */
 struct asked {
-    int32_t size; /* in levels of a device, or in whole devices */
+    int32_t size; /* in levels of a device, or in whole devices; 0: it asks for none */
+    bool devices; /* it is more than one */
     int32_t net[VALUE_LINES];
 };
+
+/* The price less CPU and memory at the line's prices. */
+static int32_t net_price(
+    const struct values *values, int64_t price, const struct shape_row *shape, int line)
+{
+    __int128 cost = (__int128)values->cpu_price[line] * shape->cpu_milli +
+                    (__int128)values->memory_price[line] * mib(shape->memory_bytes);
+    __int128 net = price - (cost >> VALUE_PRICE_BITS);
+    return net > 0 ? (int32_t)net : 0;
+}
+
+static struct asked asked_of(
+    const struct values *values, const struct size_prices *prices, const struct shape_row *shape)
+{
+    int32_t level = level_of(shape), devices = (int32_t)devices_of(shape);
+    struct asked asked = {.size = devices > 1 && level ? devices : level, .devices = devices > 1};
+    int64_t price = prices->price[level] * devices >> (PRICE_BITS - VALUE_BITS);
+    for (int line = 0; line < VALUE_LINES && level; line++)
+        asked.net[line] = net_price(values, price, shape, line);
+    return asked;
+}
 
 /* Of one class, sizes ascending. */
 struct asked_list {
@@ -243,49 +264,62 @@ static struct asked *asked_provide(struct asked_list *list, int32_t size)
     return one;
 }
 
-static void asked_collect(const struct values *values, const struct size_prices *prices,
-    const struct mix *mix, const struct mix_class *class, struct asked_list *levels,
-    struct asked_list *devices)
+static void asked_remove(struct asked_list *list, struct asked *one)
+{
+    const struct asked *end = list->items + list->count--;
+    memmove(one, one + 1, (size_t)(end - one - 1) * sizeof *one);
+}
+
+/* asked: of each item of the mix. */
+static void asked_collect(const struct mix *mix, const struct mix_class *class,
+    const struct asked *asked, struct asked_list *levels, struct asked_list *devices)
 {
     levels->count = devices->count = 0;
     for (size_t i = 0; i < mix->items.count; i++) {
-        const struct shape_row *shape = &mix->items.items[i].shape->row;
-        int32_t count = (int32_t)devices_of(shape);
-        if (!level_of(shape) || !mix_allows(class, i))
+        if (!asked[i].size || !mix_allows(class, i))
             continue;
-        struct asked *asked =
-            count > 1 ? asked_provide(devices, count) : asked_provide(levels, level_of(shape));
+        struct asked *same = asked_provide(asked[i].devices ? devices : levels, asked[i].size);
         for (int line = 0; line < VALUE_LINES; line++)
-            asked->net[line] =
-                (int32_t)most(asked->net[line], net_price(values, prices, shape, line));
+            same->net[line] = (int32_t)most(same->net[line], asked[i].net[line]);
     }
 }
 
-/* best = the larger of it and before + more, by line. */
-LANES_PART void lines_raise(int32_t *best, const int32_t *before, const int32_t *more)
+static_assert(VALUE_LINES == 8, "lines are lanes8");
+
+/* Raises the table at `size` by the items that fit. One that is worth no more than what is there at
+ * its own size is taken out of the list: others do as well wherever it would fit. */
+LANES_PART void items_raise(struct asked_list *list, int32_t (*table)[VALUE_LINES], int32_t size)
 {
-    for (int line = 0; line < VALUE_LINES; line++) {
-        int32_t with = before[line] + more[line];
-        best[line] = with > best[line] ? with : best[line];
+    struct asked *item = list->items, *end = item + list->count;
+    lanes8 best = LANES8(table[size]), with;
+    for (; item < end && item->size < size; item++) {
+        with = LANES8(table[size - item->size]) + LANES8(item->net);
+        lanes8_most(&with, &best, &best);
     }
+    if (item < end && item->size == size) {
+        with = LANES8(item->net);
+        if (!lanes8_any_above(&with, &best))
+            asked_remove(list, item);
+        else
+            lanes8_most(&with, &best, &best);
+    }
+    memcpy(table[size], &best, sizeof best);
 }
 
 LANES static void table_fill(
-    struct value_table *table, const struct asked_list *levels, const struct asked_list *devices)
+    struct value_table *table, struct asked_list *levels, struct asked_list *devices)
 {
     memset(table->level[0], 0, sizeof table->level[0]);
-    memset(table->whole, 0, sizeof table->whole);
+    memset(table->whole[0], 0, sizeof table->whole[0]);
     for (int32_t level = 1; level <= VALUE_LEVELS; level++) {
         memcpy(table->level[level], table->level[level - 1], sizeof table->level[level]);
-        for (int32_t i = 0; i < levels->count && levels->items[i].size <= level; i++)
-            lines_raise(table->level[level], table->level[level - levels->items[i].size],
-                levels->items[i].net);
+        items_raise(levels, table->level, level);
     }
     for (int32_t count = 1; count <= VALUE_DEVICES_MAX; count++) {
-        lines_raise(table->whole[count], table->whole[count - 1], table->level[VALUE_LEVELS]);
-        for (int32_t i = 0; i < devices->count && devices->items[i].size <= count; i++)
-            lines_raise(table->whole[count], table->whole[count - devices->items[i].size],
-                devices->items[i].net);
+        for (int line = 0; line < VALUE_LINES; line++)
+            table->whole[count][line] =
+                table->whole[count - 1][line] + table->level[VALUE_LEVELS][line];
+        items_raise(devices, table->whole, count);
     }
 }
 
@@ -304,13 +338,16 @@ static void tables_make(
     struct values *values, const struct size_prices *prices, const struct mix *mix)
 {
     struct asked_list levels, devices;
+    SCOPED(mem_scope) struct asked *asked = mem_alloc(mix->items.count, sizeof *asked);
+    for (size_t i = 0; i < mix->items.count; i++)
+        asked[i] = asked_of(values, prices, &mix->items.items[i].shape->row);
     vec_clear(&values->tables);
     for (size_t i = 0; i < mix->classes.count; i++) {
         size_t table = table_like(mix, values, i);
         if (table == SIZE_MAX && values->tables.count < VALUE_TABLES_MAX) {
             table = values->tables.count;
             vec_push(&values->tables, ((struct value_table){0}));
-            asked_collect(values, prices, mix, &mix->classes.items[i], &levels, &devices);
+            asked_collect(mix, &mix->classes.items[i], asked, &levels, &devices);
             table_fill(&values->tables.items[table], &levels, &devices);
         }
         values->table_of[i] = (uint8_t)(table == SIZE_MAX ? VALUE_TABLES_MAX - 1 : table);

@@ -69,6 +69,7 @@ void view_make(const struct values *values, const struct live_node *node, const 
 void view_ask_make(const struct values *values, const struct shape_row *shape, struct view_ask *ret)
 {
     ret->milli = shape->accelerator_milli;
+    ret->devices = (int32_t)(shape->accelerator_milli / DEVICE_MILLI);
     priced(values, shape->cpu_milli, shape->memory_bytes, ret->cost);
 }
 
@@ -117,7 +118,7 @@ static void view_leave(struct view *view, const struct view_ask *ask, const stru
     lines_move(view->rest, ask->cost, nothing);
     view->idle = took->idle;
     if (ask->milli >= DEVICE_MILLI)
-        whole_fall(view, (int32_t)(ask->milli / DEVICE_MILLI));
+        whole_fall(view, ask->devices);
     if (took->from == 0)
         return;
     if (took->from == DEVICE_MILLI)

@@ -30,6 +30,7 @@ struct view {
 /* What a rank takes, as the values see it. */
 struct view_ask {
     int64_t milli;
+    int32_t devices;           /* whole ones */
     int32_t cost[VALUE_LINES]; /* its CPU and memory at each line's prices */
 };
 

@@ -1,10 +1,11 @@
 /* Replicas: whether they are ready, and which are stopped by choice.
  *
  * By choice is stopped what the service does not want: every replica of an older revision, and of
- * the newest those beyond `replicas`. In this order: the oldest revision first, of that what is not
- * ready, then what is in a pool under a burst policy, then the youngest. One that is called home
- * from such a pool (burst_lease.c) counts as of an older revision in all of this, and goes first of
- * its own. Each is passed over for which its condition does not hold:
+ * the newest those beyond `replicas`; one that its site ends soon (`leaving`), or that is called
+ * home from a pool under a burst policy (burst_lease.c), is as one of an older revision, so that
+ * another is ready before it goes. In this order: the oldest revision first, of that what is
+ * leaving, what is called home, what is not ready, what is in a pool under a burst policy, then the
+ * youngest. Each is passed over for which its condition does not hold:
  *
  * - One that is ready is stopped only while at least replicas - unavailable others are ready.
  * - An older one that is not ready serves nobody, but it may again (it was preempted, or it is
@@ -42,10 +43,10 @@
 
 /* ---- counting ------------------------------------------------------------------------------- */
 
-/* Of the revision that is wanted, and not called home: then it counts as an older one. */
 static bool is_newest(const struct live_replica *replica)
 {
-    return replica->row.revision == service_goal(replica->service) && !replica->row.recalled_ms;
+    return replica->row.revision == service_goal(replica->service) && !replica->row.leaving &&
+           !replica->row.recalled_ms;
 }
 
 static void count(struct replica_counts *counts, const struct live_replica *replica, int sign)
@@ -168,6 +169,18 @@ void replica_unready(struct core *core, struct live_job *job, enum end_reason re
         ready_end(core, job->links->replica, reason);
 }
 
+void replica_leaving_set(struct core *core, struct live_job *job, bool leaving)
+{
+    struct live_replica *replica = job->links->replica;
+    if (!replica || replica->row.leaving == leaving)
+        return;
+    count(&replica->service->counts, replica, -1);
+    replica->row.leaving = leaving;
+    count(&replica->service->counts, replica, 1);
+    change_put(core, &replica->item);
+    service_touch(core, replica->service);
+}
+
 bool core_replica_report(
     struct core *core, uint64_t id, uint64_t attempt, enum replica_report report)
 {
@@ -206,6 +219,8 @@ static int by_unwanted(const void *a, const void *b, const void *context)
     bool right_away = burst_away(((const struct live_replica *)b)->job);
     if (left->revision != right->revision)
         return left->revision < right->revision ? -1 : 1;
+    if (left->leaving != right->leaving)
+        return left->leaving ? -1 : 1;
     if (!left->recalled_ms != !right->recalled_ms)
         return left->recalled_ms ? -1 : 1;
     if (left->ready != right->ready)

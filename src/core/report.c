@@ -59,11 +59,22 @@ static bool report_checkpoint(struct core *core, struct live_attempt *attempt, i
     return true;
 }
 
+static bool report_site_end(struct core *core, struct live_attempt *attempt, int64_t at_ms)
+{
+    if (at_ms < 0 || at_ms > TIME_MS_MAX || at_ms == attempt->row.site_end_ms)
+        return false;
+    attempt->row.site_end_ms = at_ms;
+    change_put(core, &attempt->item);
+    timer_set(core, attempt->job);
+    return true;
+}
+
 /* Ends that an engine can see by itself; anything else it says is not knowing. */
 static enum end_reason seen_reason(enum end_reason reason)
 {
     bool seen = reason > END_NONE && reason <= END_LOST && reason != END_DEADLINE &&
                 reason != END_RESIZED && reason != END_CANCELLED;
+    seen |= reason == END_HANDED_OVER; /* its site's time was over before it was handed over */
     return seen ? reason : END_LOST;
 }
 
@@ -93,6 +104,7 @@ bool core_attempt_report(struct core *core, const struct core_report *report)
     case REPORT_SUBMITTED: return report_submitted(core, attempt);
     case REPORT_STARTED: return report_started(core, attempt);
     case REPORT_CHECKPOINT: return report_checkpoint(core, attempt, report->at_ms);
+    case REPORT_SITE_END: return report_site_end(core, attempt, report->at_ms);
     case REPORT_ENDED:
         attempt_end(core, attempt, resolve_reason(attempt, report), report->exit_status);
         return true;

@@ -41,6 +41,7 @@ const char *const end_reason_names[] = {
     "unhealthy",
     "replaced",
     "moved",
+    "handed-over",
     NULL,
 };
 const char *const rollout_strategy_names[] = {"none", "canary", "blue-green", "shadow", NULL};
@@ -311,6 +312,7 @@ static const struct column attempt_columns[] = {
     TIME(attempt_row, stop_ms, PLAIN),
     TIME(attempt_row, ended_ms, INDEXED),
     TIME(attempt_row, checkpoint_ms, PLAIN),
+    TIME(attempt_row, site_end_ms, PLAIN),
 };
 
 static const struct column placement_columns[] = {
@@ -386,6 +388,7 @@ static const struct column replica_columns[] = {
     TIME(replica_row, since_ms, PLAIN),
     ENUM(replica_row, arm, replica_arm_names),
     TIME(replica_row, recalled_ms, PLAIN),
+    FLAG(replica_row, leaving),
 };
 
 /* One of an array: a column of its own, with its number. */

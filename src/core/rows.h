@@ -77,13 +77,14 @@ enum end_reason {
     END_TIME_LIMIT,
     END_DEADLINE,
     END_NODE_LOST,
-    END_DRAINED,    /* its node was drained or is under maintenance */
-    END_RESIZED,    /* an elastic gang starts again with another size */
-    END_LOST,       /* the engine does not know what became of it */
-    END_DEPENDENCY, /* what it depended on did not succeed */
-    END_UNHEALTHY,  /* a replica that did not answer its checks */
-    END_REPLACED,   /* a replica that its service wants no more */
-    END_MOVED,      /* it goes on in a spot pool, or leaves one */
+    END_DRAINED,     /* its node was drained or is under maintenance */
+    END_RESIZED,     /* an elastic gang starts again with another size */
+    END_LOST,        /* the engine does not know what became of it */
+    END_DEPENDENCY,  /* what it depended on did not succeed */
+    END_UNHEALTHY,   /* a replica that did not answer its checks */
+    END_REPLACED,    /* a replica that its service wants no more */
+    END_MOVED,       /* it goes on in a spot pool, or leaves one */
+    END_HANDED_OVER, /* its site's time for it is over, or nearly: another attempt goes on */
     END_REASON_COUNT
 };
 extern const char *const end_reason_names[]; /* "out-of-memory", .. NULL */
@@ -303,6 +304,7 @@ struct attempt_row {
     int64_t stop_ms; /* when it was told to stop */
     int64_t ended_ms;
     int64_t checkpoint_ms; /* the newest checkpoint seen while it ran */
+    int64_t site_end_ms;   /* when its site ends it by itself; 0: not known, or never */
 };
 
 /* Ranks of an attempt on a node: `ranks` of them hold the same devices pattern. Whole devices of
@@ -382,6 +384,7 @@ struct replica_row {
     int64_t since_ms;    /* of ready's last change */
     int32_t arm;         /* enum replica_arm */
     int64_t recalled_ms; /* since when its service has another in its place; 0: it has not */
+    uint8_t leaving;     /* its site ends it soon: another one is to take its place */
 };
 
 /* What a replica is there for. */

@@ -37,6 +37,16 @@ enum { FREE_DEVICE = 1024 };
 #define FREE_ANY  (-((int64_t)1 << 62)) /* what is needed of what is not asked for */
 #define FREE_NONE (FREE_ANY - 1)
 
+/* As much of it as decides most comparisons: each of the four numbers in 15 bits, none of which is
+ * less where the number is not. FREE_GUARDS are the bits between them. */
+uint64_t free_key(const struct node_free *free);
+#define FREE_GUARDS ((uint64_t)0x8000800080008000)
+/* False where less is free than is needed; true may be wrong. */
+static inline bool key_enough(uint64_t free, uint64_t least)
+{
+    return (((free | FREE_GUARDS) - least) & FREE_GUARDS) == FREE_GUARDS;
+}
+
 /* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
     uint32_t block;                  /* its first */
@@ -48,7 +58,8 @@ enum {
     NODE_NONE = UINT32_MAX,
     SCORE_BLOCK = 32,      /* nodes under a bound */
     JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
-    JOURNAL_SOME = 64      /* looked at together */
+    JOURNAL_SOME = 64,     /* looked at together */
+    KINDS_SHARED_MAX = 64,
 };
 
 /* What is known of a node. */
@@ -74,13 +85,14 @@ struct scores {
     VEC(uint32_t) kind_of;
     VEC(uint8_t) idle;          /* what node_order.c knows of it */
     VEC(struct node_free) free; /* the same: of those that are not idle */
+    VEC(uint64_t) keys;         /* free_key of that */
     VEC(uint64_t) changes;      /* node->changes at that time */
     bool followed;              /* that is as it was.. */
     uint64_t followed_at;       /* ..at this change of the journal */
 
     VEC(struct node_kind) kinds;
     VEC(uint32_t) idle_first; /* by kind: the first idle node, or NODE_NONE */
-    VEC(bool) kind_matches;   /* for a moment: of one shape, by kind */
+    uint64_t kinds_idle;      /* a bit for each kind that has an idle node */
     VEC(struct score_segment) segments;
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
@@ -99,22 +111,27 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held, claimed or promised of the node changed. */
 void journal_note(struct live_node *node);
-/* The nodes, by ordinal, of some changes from change *at on, which moves behind them; how many.
- * There are none left when *at is the end. */
-static inline size_t journal_some(
-    const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
+/* A bit for each of some changes from change *at on, which moves behind them: whether it is its
+ * node's last. There are none left when *at is the end. */
+static inline uint64_t journal_word(const struct journal *journal, uint64_t *at)
 {
-    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
     uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
-    uint64_t changes = 64 - *at % 64;
-    size_t count = 0;
+    uint64_t changes = JOURNAL_SOME - *at % JOURNAL_SOME;
     if (journal->end - *at < changes) {
         changes = journal->end - *at;
         last &= ((uint64_t)1 << changes) - 1;
     }
-    for (; last; last &= last - 1)
-        ret[count++] = ring[__builtin_ctzll(last)];
     *at += changes;
+    return last;
+}
+/* The nodes of those, by ordinal; how many. */
+static inline size_t journal_some(
+    const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
+{
+    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
+    size_t count = 0;
+    for (uint64_t last = journal_word(journal, at); last; last &= last - 1)
+        ret[count++] = ring[__builtin_ctzll(last)];
     return count;
 }
 /* Nodes came, went or changed: all is stale until they are numbered again. */
@@ -122,7 +139,12 @@ void journal_close(struct scores *scores);
 /* From 1 to -1 nodes change on trial, and nobody searches. */
 void journal_trial(struct core *core, int sign);
 /* Whether there are so few kinds that nodes count as idle. */
-bool kinds_shared(const struct scores *scores);
+static inline bool kinds_shared(const struct scores *scores)
+{
+    return scores->kinds.count <= KINDS_SHARED_MAX;
+}
+/* A bit for each kind whose nodes the shape matches: kinds are shared, nodes have numbers. */
+uint64_t kinds_matching(const struct core *core, struct live_shape *shape);
 /* What is free of the node, idle or not. */
 struct node_free node_free_of(const struct live_node *node);
 /* Brings up to date which nodes are idle, and what is free of the others. */

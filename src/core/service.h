@@ -71,6 +71,9 @@ void replica_link(struct core *core, struct live_replica *replica, struct live_s
     struct live_job *job);
 /* The job's attempt was told to stop, or ended: its replica, if it is one, gets no requests. */
 void replica_unready(struct core *core, struct live_job *job, enum end_reason reason);
+/* If the job is a replica's: its site ends it soon, so that another one takes its place, or not any
+ * more. */
+void replica_leaving_set(struct core *core, struct live_job *job, bool leaving);
 /* Before a job is told to end for good: its replica does not count from here on. */
 void replica_leave(struct core *core, struct live_job *job, enum end_reason reason);
 /* Another is wanted in its place, or is not any more: burst_lease.c. */

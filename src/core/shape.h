@@ -49,6 +49,8 @@ struct live_shape {
     VEC(struct shape_price) prices; /* see broker.c */
     uint64_t prices_version;
     bool prices_differ;
+    uint64_t kinds; /* see kinds_matching */
+    uint64_t kinds_version;
     struct score_row *scores; /* see score.c; NULL: none */
     struct gang_room *room;   /* see gang_room.c; NULL: none */
     void *packing;            /* what the placement policy keeps of it, or NULL */

@@ -239,6 +239,13 @@ void world_start(struct world *world, uint64_t job)
     assert_true(core_attempt_report(world->core, &report));
 }
 
+void world_site_end(struct world *world, uint64_t job, int64_t at_ms)
+{
+    struct core_report report = {
+        .attempt = attempt_of(world, job), .kind = REPORT_SITE_END, .at_ms = at_ms};
+    assert_true(core_attempt_report(world->core, &report));
+}
+
 void world_end(struct world *world, uint64_t job, enum end_reason reason)
 {
     struct core_report report = {

@@ -66,6 +66,8 @@ const struct job_row *world_job(struct world *world, uint64_t id);
 void world_start(struct world *world, uint64_t job);
 /* Its engine says: ended. */
 void world_end(struct world *world, uint64_t job, enum end_reason reason);
+/* Its site ends the job's attempt at that moment. */
+void world_site_end(struct world *world, uint64_t job, int64_t at_ms);
 void world_end_complete(struct world *world, uint64_t job, bool complete);
 void world_checkpoint(struct world *world, uint64_t job, int64_t at_ms);
 /* The name of the node that rank 0 of the job is on, "" for none. */

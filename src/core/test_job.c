@@ -346,6 +346,94 @@ static void waiting_lifts_a_job_to_the_next_named_priority_and_no_further(void *
     }
 }
 
+/* ---- sites that end attempts ---------------------------------------------------------------- */
+
+enum { SLACK_MS = 30 * 1000 };
+
+static uint64_t running_job(struct world *world, int64_t grace_ms, int64_t time_limit_ms)
+{
+    one_node(world, 1);
+    struct job job = job_make("t", "long", 1, 0);
+    job.grace_ms = grace_ms;
+    job.time_limit_ms = time_limit_ms;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, id);
+    world_tick(world, 0);
+    return id;
+}
+
+static void a_job_is_handed_over_before_its_site_ends_it(void **state)
+{
+    struct world *world = *state;
+    uint64_t id = running_job(world, MINUTE_MS, 0);
+    int32_t retries = world_job(world, id)->retries_left;
+    world_site_end(world, id, world->now_ms + HOUR_MS);
+    world_tick(world, HOUR_MS - MINUTE_MS - SLACK_MS - 1);
+    world_reload(world);
+    assert_int_equal(world_state(world, id), JOB_RUNNING);
+    world_tick(world, 1);
+    assert_int_equal(world_state(world, id), JOB_STOPPING);
+    assert_int_equal(
+        core_attempt(world->core, world_job(world, id)->attempt)->stop_reason, END_HANDED_OVER);
+    world_end(world, id, END_SIGNAL);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_STARTING);
+    assert_int_equal(world_job(world, id)->attempts, 2);
+    assert_int_equal(world_job(world, id)->retries_left, retries);
+    assert_int_equal(world_job(world, id)->preemptions, 0);
+}
+
+static void a_site_may_change_its_mind_about_the_end(void **state)
+{
+    struct world *world = *state;
+    uint64_t id = running_job(world, MINUTE_MS, 0);
+    int64_t start_ms = world->now_ms;
+    world_site_end(world, id, start_ms + HOUR_MS);
+    world_tick(world, 50 * MINUTE_MS);
+    world_site_end(world, id, start_ms + 2 * HOUR_MS);
+    world_tick(world, 50 * MINUTE_MS);
+    assert_int_equal(world_state(world, id), JOB_RUNNING);
+    world_site_end(world, id, 0);
+    world_tick(world, 50 * MINUTE_MS);
+    assert_int_equal(world_state(world, id), JOB_RUNNING);
+    world_site_end(world, id, start_ms + 2 * HOUR_MS); /* which is past by now */
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_STOPPING);
+}
+
+static void its_own_time_limit_comes_first(void **state)
+{
+    struct world *world = *state;
+    uint64_t id = running_job(world, MINUTE_MS, HOUR_MS);
+    world_site_end(world, id, world->now_ms + HOUR_MS + 2);
+    world_tick(world, HOUR_MS);
+    assert_int_equal(
+        core_attempt(world->core, world_job(world, id)->attempt)->stop_reason, END_TIME_LIMIT);
+}
+
+/* Whatever an engine says, an attempt has half of the time, and ten seconds at least. */
+static void no_site_leaves_an_attempt_without_time(void **state)
+{
+    struct world *world = *state;
+    uint64_t id = running_job(world, HOUR_MS, 0);
+    int64_t start_ms = world->now_ms;
+    const int64_t lies[] = {1, start_ms - HOUR_MS, start_ms, start_ms + 9999};
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        world_site_end(world, id, lies[i]);
+        world_tick(world, 1);
+        assert_int_equal(world_state(world, id), JOB_RUNNING);
+    }
+    world_site_end(world, id, start_ms + MINUTE_MS); /* its grace is longer than that */
+    world_tick(world, start_ms + MINUTE_MS / 2 - 1 - world->now_ms);
+    assert_int_equal(world_state(world, id), JOB_RUNNING);
+    world_tick(world, 1);
+    assert_int_equal(world_state(world, id), JOB_STOPPING);
+    struct core_report wrong = {
+        .attempt = world_job(world, id)->attempt, .kind = REPORT_SITE_END, .at_ms = INT64_MAX};
+    assert_false(core_attempt_report(world->core, &wrong));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -362,6 +450,10 @@ int main(void)
         TEST(stale_and_senseless_reports_change_nothing),
         TEST(what_could_never_run_is_refused),
         TEST(ids_are_never_used_again),
+        TEST(a_job_is_handed_over_before_its_site_ends_it),
+        TEST(a_site_may_change_its_mind_about_the_end),
+        TEST(its_own_time_limit_comes_first),
+        TEST(no_site_leaves_an_attempt_without_time),
         TEST(waiting_lifts_a_job_to_the_next_named_priority_and_no_further),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

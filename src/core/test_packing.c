@@ -378,6 +378,47 @@ static void room_for_many_devices_counts_by_who_asks(void **state)
     assert_int_equal(balance.keep[8], 4 * VALUE_DEVICE);
 }
 
+/* All ask for half of what nodes have beside a device: 100 * (850 - 500) / 850 times as much more.
+ */
+static void room_for_many_devices_counts_more_where_cpu_is_plenty(void **state)
+{
+    (void)state;
+    struct balance balance;
+    balance_of(160000, &balance);
+    assert_int_equal(balance.keep[4], 2 * 42 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[8], 4 * 42 * VALUE_DEVICE);
+}
+
+/* So many of 40 jobs of one device, and of four of eight, find a place on four nodes of eight
+ * devices with 12 CPUs beside each and twenty of two with 52. All ask for 5 CPUs a device, so CPU
+ * is in nobody's way: all do where the nodes of eight are kept for those who need one. */
+static int many_placed_by(const char *policy, uint64_t seed)
+{
+    struct node nodes[] = {node_make("large", 96, 4096, 8), node_make("small", 104, 4096, 2)};
+    nodes[0].count = 4;
+    nodes[1].count = 20;
+    struct bench bench = bench_make(policy, nodes, 2);
+    struct prng prng = {seed};
+    int many = 4, placed = 0;
+    for (int left = 44; left > 0; left--) {
+        bool asks_many = (int)prng_below(&prng, (uint64_t)left) < many;
+        int64_t devices = asks_many ? 8 : 1;
+        many -= asks_many;
+        placed += *put(&bench, 5000 * devices, devices, 1000 * devices).node != '\0';
+    }
+    core_destroy(bench.core);
+    return placed;
+}
+
+static void nodes_of_many_devices_are_kept_where_cpu_is_plenty(void **state)
+{
+    (void)state;
+    int placed = 0;
+    for (uint64_t seed = 1; seed <= 16; seed++)
+        placed += many_placed_by("default", seed);
+    assert_in_range(placed, 16 * 43, 16 * 44);
+}
+
 /* 9 CPUs are enough for nobody, 10 for half of the demand, 40 for all. */
 static void demand_that_lacks_cpu_is_counted(void **state)
 {
@@ -489,6 +530,8 @@ int main(void)
         TEST(places_are_determined_and_sound),
         TEST(what_is_out_of_reach_counts_more_where_cpu_is_short),
         TEST(room_for_many_devices_counts_by_who_asks),
+        TEST(room_for_many_devices_counts_more_where_cpu_is_plenty),
+        TEST(nodes_of_many_devices_are_kept_where_cpu_is_plenty),
         TEST(demand_that_lacks_cpu_is_counted),
         TEST(devices_and_cpu_run_out_together),
         TEST(the_default_does_not_go_by_names),

@@ -710,6 +710,74 @@ static void a_reload_at_every_step_changes_nothing(void **state)
     world_teardown(&other);
 }
 
+/* ---- sites that end replicas ---------------------------------------------------------------- */
+
+/* A service of so many replicas, all ready; the first one's job ends at its site in an hour, and
+ * another is wanted by now. */
+static uint64_t ending_soon(struct world *world, int32_t count, int32_t surge, int32_t unavailable)
+{
+    big_pool(world);
+    put(world, count, surge, unavailable, false);
+    tick(world, 0);
+    run_all(world, 1);
+    tick(world, 0);
+    uint64_t first = replicas(world).items[0].job;
+    world_site_end(world, first, world->now_ms + 3600 * 1000);
+    tick(world, 44 * 60 * 1000 - world_job(world, first)->grace_ms);
+    assert_int_equal(replicas(world).count, (size_t)count);
+    tick(world, 60 * 1000);
+    return first;
+}
+
+static void another_replica_is_ready_before_a_site_ends_one(void **state)
+{
+    struct world *world = *state;
+    uint64_t first = ending_soon(world, 2, 1, 0);
+    assert_int_equal(replicas(world).count, 3);
+    assert_int_equal(world_state(world, first), JOB_RUNNING);
+    world_reload(world);
+    tick(world, 0);
+    assert_int_equal(replicas(world).count, 3);
+    run_all(world, 1);
+    tick(world, 0);
+    struct rows rows = replicas(world);
+    assert_int_equal(rows.count, 2);
+    for (size_t i = 0; i < rows.count; i++)
+        assert_true(rows.items[i].ready && rows.items[i].job != first);
+    assert_int_equal(world_state(world, first), JOB_STOPPING);
+    world_end(world, first, END_SIGNAL);
+    tick(world, 0);
+    assert_int_equal(replicas(world).count, 2);
+}
+
+static void without_room_for_another_one_goes_first(void **state)
+{
+    struct world *world = *state;
+    uint64_t first = ending_soon(world, 2, 0, 1);
+    assert_int_equal(world_state(world, first), JOB_STOPPING);
+    assert_int_equal(replicas(world).count, 2);
+}
+
+/* The site's end is near and the other one is not ready: the old one saves what it can, and comes
+ * back as the same replica; of the two the one that is not ready goes. */
+static void a_replica_that_nobody_replaces_in_time_comes_back(void **state)
+{
+    struct world *world = *state;
+    uint64_t first = ending_soon(world, 1, 1, 0);
+    assert_int_equal(replicas(world).count, 2);
+    tick(world, 15 * 60 * 1000);
+    assert_int_equal(world_state(world, first), JOB_STOPPING);
+    assert_int_equal(
+        core_attempt(world->core, world_job(world, first)->attempt)->stop_reason, END_HANDED_OVER);
+    world_end(world, first, END_SIGNAL);
+    tick(world, 0);
+    assert_int_equal(world_job(world, first)->failures, 0);
+    assert_int_equal(replicas(world).count, 1);
+    run_all(world, 1);
+    tick(world, 0);
+    assert_true(replicas(world).count == 1 && replicas(world).items[0].ready);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -720,6 +788,9 @@ int main(void)
         TEST(a_service_never_succeeds),
         TEST(ready_for_long_ends_the_row_of_failures),
         TEST(a_preempted_replica_comes_back),
+        TEST(another_replica_is_ready_before_a_site_ends_one),
+        TEST(without_room_for_another_one_goes_first),
+        TEST(a_replica_that_nobody_replaces_in_time_comes_back),
         TEST(only_an_attempt_that_runs_gets_ready),
         TEST(a_cancelled_replica_is_replaced),
         TEST(a_service_is_deleted_while_it_rolls),

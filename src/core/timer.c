@@ -91,6 +91,8 @@ static int64_t moment_of(const struct core *core, const struct live_job *job)
         moment = least(moment, spot->row.again_ms);
     if (row->state == JOB_WAITING && !job->links->depends)
         moment = least(moment, row->not_before_ms);
+    if (row->state == JOB_RUNNING)
+        moment = least(moment, handover_ms(job));
     if (row->state == JOB_RUNNING && row->time_limit_ms > 0)
         moment = least(moment, sum_ms(job->attempt->row.started_ms, row->time_limit_ms));
     return moment;
@@ -121,6 +123,8 @@ static void timer_fire(struct core *core, struct live_job *job)
         job_end(core, job, JOB_FAILED, END_DEADLINE, 0);
     else if (over)
         attempt_stop(core, job->attempt, END_TIME_LIMIT, NULL);
+    else if (row->state == JOB_RUNNING && handover_ms(job) <= core->now_ms)
+        handover(core, job);
     else if (row->state == JOB_WAITING)
         job_ready(core, job);
     else

@@ -125,6 +125,12 @@ char *engine_serve_address(const struct engine *engine, uint64_t attempt)
     return strbuf_steal(&address);
 }
 
+uint32_t engine_serve_port(const struct engine *engine, uint64_t attempt, uint32_t wanted)
+{
+    return engine->operations->serve_port ? engine->operations->serve_port(engine, attempt)
+                                          : wanted;
+}
+
 const char *engine_mark(const char *owner, uint64_t attempt, char out[ENGINE_MARK_TEXT])
 {
     assert(strlen(owner) <= 16);

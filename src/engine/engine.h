@@ -78,11 +78,12 @@ struct launch_input {
     bool optional;      /* a site that cannot show it leaves it out */
 };
 
-/* Where a replica is asked. It gets MUSTER_SOCKET, the path of the socket at which it is to listen;
- * what listens on a port instead (MUSTER_PORT, on 127.0.0.1 of its own network) is reached through
- * the same socket, at which the sandbox then listens itself and relays. A connection is closed at
- * once while nothing listens on the port. A port with ENGINE_NETWORK_HOST is ERR_INVALID: who
- * listens there need not be the replica. */
+/* Where a replica is asked. On this machine it gets MUSTER_SOCKET, the path of the socket at which
+ * it is to listen; what listens on a port instead (MUSTER_PORT, on 127.0.0.1 of its own network) is
+ * reached through the same socket, at which the sandbox then listens itself and relays. A
+ * connection is closed at once while nothing listens on the port. A port with ENGINE_NETWORK_HOST
+ * is ERR_INVALID: who listens there need not be the replica. At a site it listens on a port of its
+ * pod or node: MUSTER_PORT, see engine_serve_port. */
 struct launch_serve {
     bool on;
     uint32_t port; /* 0: it listens on the socket itself */
@@ -220,9 +221,10 @@ enum engine_report_kind {
     ENGINE_REPORT_METRICS,    /* one line the job appended to MUSTER_METRICS */
     ENGINE_REPORT_CHECKPOINT, /* the newest file of the checkpoint directory changed */
     ENGINE_REPORT_EXEC_ENDED,
-    ENGINE_REPORT_QUEUED, /* the site has it, or says something else about why it waits: see
-                           * engine_where */
-    ENGINE_REPORT_SITE,   /* attempt 0: what engine_site gives has changed */
+    ENGINE_REPORT_QUEUED,   /* the site has it, or says something else about why it waits: see
+                             * engine_where */
+    ENGINE_REPORT_SITE_END, /* when the site ends the attempt by itself, or that this has changed */
+    ENGINE_REPORT_SITE,     /* attempt 0: what engine_site gives has changed */
 };
 
 struct report {
@@ -233,6 +235,7 @@ struct report {
     union {
         int64_t started_ms;
         struct attempt_end ended;
+        int64_t site_end_ms; /* wall clock; 0: it does not after all */
         struct attempt_usage sample;
         struct {
             /* Valid UTF-8 without newline or NUL, at most 4096 bytes. Not checked to be JSON. */
@@ -458,6 +461,11 @@ char *engine_serve_socket(const struct engine *engine, uint64_t attempt);
  * engine_serve_socket, or "http://10.0.0.7:8000". To be freed by the caller. NULL: not known yet,
  * or nowhere. */
 char *engine_serve_address(const struct engine *engine, uint64_t attempt);
+
+/* The port on which the replica of a new attempt is to listen: `wanted`, that of its runtime, where
+ * each attempt has a network of its own; where they share their nodes' one that no other attempt of
+ * the engine has. It is the attempt's only once it is in its launch. 0: none is free. */
+uint32_t engine_serve_port(const struct engine *engine, uint64_t attempt, uint32_t wanted);
 
 /* Lets go of every attempt (they go on running) and frees the engine. NULL is fine. */
 void engine_destroy(struct engine *engine);

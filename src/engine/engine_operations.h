@@ -22,6 +22,7 @@ struct engine_operations {
     const struct engine_node *(*node)(const struct engine *engine);
     char *(*serve_socket)(const struct engine *engine, uint64_t attempt);
     char *(*serve_address)(const struct engine *engine, uint64_t attempt);
+    uint32_t (*serve_port)(const struct engine *engine, uint64_t attempt);
     int (*where)(const struct engine *engine, uint64_t attempt, struct engine_where *ret_where,
         struct error *err);
     void (*site)(const struct engine *engine, struct engine_site *ret_site);

@@ -25,7 +25,7 @@ static int on_item(
     if (dialect_read_job(doc, &job))
         assert(job.id > 0 && job.mark && job.nodes && job.started_ms >= 0);
     if (dialect_read_node(doc, &node))
-        assert(node.name[0] && node.features);
+        assert(node.name[0] && node.features && node.address[0]);
     dialect_read_submitted(doc, text, sizeof text);
     return 0;
 }

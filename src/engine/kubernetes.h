@@ -205,6 +205,10 @@ MUST_CHECK int kube_ledger_load(struct kubernetes *engine, struct error *err);
 
 /* ---- kubernetes_objects.c ------------------------------------------------------------------ */
 
+enum { KUBE_MASTER_PORT = 29500 };
+
+#define KUBE_WORK_FILE "work.tar" /* in the secret */
+
 /* Whether a launch can be run here at all. */
 MUST_CHECK int kube_objects_check(
     const struct kubernetes *engine, const struct launch *launch, struct error *err);
@@ -216,6 +220,26 @@ void kube_objects_pod(const struct kube_rank *rank, struct strbuf *out);
 /* A network policy of a team: number 0 or 1; false: there are no more. */
 bool kube_objects_policy(const struct kubernetes *engine, const char *team, unsigned number,
     struct strbuf *ret_name, struct strbuf *ret_text);
+/* "name":"value". */
+void kube_put_pair(struct strbuf *out, const char *name, const char *value);
+/* A text that Kubernetes would put variables into: none are. */
+void kube_put_literal(struct strbuf *out, const char *text);
+/* Takes a comma away where it is the last. */
+void kube_drop_comma(struct strbuf *out);
+/* The folder of an input as the claim's volume has it; NULL: it is not there. To be freed. */
+char *kubernetes_volume_path(const struct kubernetes *engine, const char *folder);
+
+/* ---- kubernetes_container.c, kubernetes_spec.c --------------------------------------------- */
+
+/* "containers":[..], and a comma. */
+void kube_container_put(struct strbuf *out, const struct kube_attempt *attempt,
+    const struct launch *launch, uint32_t rank);
+/* "initContainers":[..], and a comma: one of the same image that unpacks the work directory. */
+void kube_container_put_unpacking(
+    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch);
+/* The spec of a rank's pod. To be freed. */
+char *kube_spec_build(
+    const struct kube_attempt *attempt, const struct launch *launch, uint32_t rank);
 
 /* ---- kubernetes_pod.c ---------------------------------------------------------------------- */
 
@@ -235,6 +259,41 @@ void kube_attempt_advance(struct kube_attempt *attempt);
 void kube_attempt_saw(struct kube_rank *rank, const struct doc *object);
 /* Has it looked at when the loop turns. */
 void kube_attempt_due(struct kube_attempt *attempt);
+/* Says why it is not where it should be. */
+void kube_attempt_note(struct kube_attempt *attempt, const char *text);
+/* Not now: again a little later, whatever it was. */
+void kube_attempt_later(struct kube_attempt *attempt, const struct error *err, int64_t least_ms);
+/* The API server refused something for good, or not. */
+void kube_attempt_refused(struct kube_attempt *attempt, const struct error *err, int64_t least_ms);
+/* It is to end, or has to be. */
+bool kube_attempt_is_ending(const struct kube_attempt *attempt);
+/* For a quota. */
+bool kube_attempt_is_waiting(const struct kube_attempt *attempt);
+/* Writes down that the cluster has all of it. */
+void kube_attempt_save_made(struct kube_attempt *attempt);
+
+/* ---- kubernetes_make.c --------------------------------------------------------------------- */
+
+/* Makes what is missing, as far as that can be begun now. */
+void kube_make_advance(struct kube_attempt *attempt);
+/* Asks for pods that a list did not have. */
+void kube_make_look(struct kube_attempt *attempt);
+/* Deletes pods that are not over. */
+void kube_make_end_pods(struct kube_attempt *attempt);
+/* Takes everything away; then the attempt is removed. */
+void kube_make_clean(struct kube_attempt *attempt);
+
+/* ---- kubernetes_verdict.c ------------------------------------------------------------------ */
+
+/* Once: how it ends when its ranks have. rank -1: none decided; text is cut to fit. */
+void kube_verdict_decide(struct kube_attempt *attempt, enum engine_end_reason reason, int code,
+    int32_t rank, const char *text);
+/* Decides where a rank failed, or all have succeeded. */
+void kube_verdict_judge(struct kube_attempt *attempt);
+/* It was told to stop, and nothing of it is left. */
+void kube_verdict_judge_stopped(struct kube_attempt *attempt);
+/* Whether nothing of it runs, nor will. */
+bool kube_verdict_all_done(struct kube_attempt *attempt);
 
 /* ---- kubernetes_log.c ---------------------------------------------------------------------- */
 

@@ -94,6 +94,15 @@ MUST_CHECK int attempt_ask(struct attempt *attempt, const struct strbuf *message
 void attempt_drop(struct attempt *attempt);
 void local_attempt_free(struct attempt *attempt);
 
+/* ---- Starting: local_start.c --------------------------------------------------------------- */
+
+/* See engine_start. */
+MUST_CHECK int local_start(struct engine *engine, const struct launch *launch, struct error *err);
+
+/* Takes over what the launch file says of an attempt found on disk; warns where it cannot be read.
+ */
+void attempt_read_launch(struct attempt *attempt);
+
 /* ---- The node: local_node.c -------------------------------------------------------------- */
 
 /* Fills in what this machine has and enforces; no_cgroups says why there are none, or NULL. */

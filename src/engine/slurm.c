@@ -27,7 +27,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILES_MS = 200, FILES_A_TURN = 64, WAITING_MAX = 10000 };
+enum { FILES_MS = 200, FILES_A_TURN = 64, WAITING_A_TURN = 32, WAITING_MAX = 10000 };
 
 static struct slurm *of_engine(const struct engine *engine)
 {
@@ -45,8 +45,10 @@ static void soon(struct slurm *slurm)
 static int check_launch(const struct launch *launch, struct error *err)
 {
     const struct launch_placement *first = &launch->placements[0];
-    if (launch->serve.on)
-        return error_set(err, ERR_INVALID, "services do not run on pools of Slurm");
+    if (launch->serve.on && !launch->serve.port)
+        return error_set(err, ERR_INVALID,
+            "replicas on a pool of Slurm listen on a port: their Runtime says listen: port, and "
+            "one of spec.slurm.ports of the pool has to be free");
     if (first->device_count && first->device_milli && first->device_milli < 1000)
         return error_set(
             err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
@@ -92,6 +94,7 @@ static int prepare(
 static void report_again(struct slurm_attempt *attempt)
 {
     attempt->started_reported = attempt->ended_reported = false;
+    attempt->site_end_reported = 0;
     soon(attempt->slurm);
 }
 
@@ -107,13 +110,16 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct launch kept = without_optional(arena, launch);
-    if (check_launch(&kept, err) < 0 || prepare(slurm, arena, &kept, err) < 0)
+    bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
+    if (check_launch(&kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
     attempt = slurm_attempt_create(slurm, &kept);
+    attempt->ledger.tried = begun; /* what is written down of it was lost */
     if (slurm_ledger_create(attempt, err) < 0) {
         slurm_attempt_remove(attempt);
         return -1;
     }
+    slurm_store_add(slurm->store, launch->attempt);
     soon(slurm);
     return 0;
 }
@@ -192,8 +198,28 @@ static int slurm_where(
         snprintf(ret_where->id, sizeof ret_where->id, "%" PRIu64, attempt->ledger.number);
     snprintf(ret_where->nodes, sizeof ret_where->nodes, "%s", attempt->nodes);
     snprintf(ret_where->text, sizeof ret_where->text, "%s",
-        !slurm->about.answers && !attempt->ledger.number ? slurm->about.text : attempt->reason);
+        !slurm->about.answers && !attempt->ledger.number ? slurm->about.text
+        : attempt->serve_text[0]                         ? attempt->serve_text
+                                                         : attempt->reason);
     return 0;
+}
+
+static uint32_t serve_port(const struct engine *engine, uint64_t attempt)
+{
+    return slurm_serve_port(of_engine(engine), attempt);
+}
+
+static char *serve_address(const struct engine *engine, uint64_t id)
+{
+    const struct slurm_attempt *attempt = slurm_attempt_find(of_engine(engine), id);
+    struct strbuf text = {0};
+    if (!attempt || !attempt->ledger.serve_address[0])
+        return NULL;
+    const char *address = attempt->ledger.serve_address;
+    bool v6 = strchr(address, ':') != NULL;
+    strbuf_printf(&text, "http://%s%s%s:%" PRIu32, v6 ? "[" : "", address, v6 ? "]" : "",
+        attempt->launch.serve.port);
+    return strbuf_steal(&text);
 }
 
 static void slurm_site(const struct engine *engine, struct engine_site *ret_site)
@@ -287,26 +313,40 @@ static void on_turn(evutil_socket_t fd, short events, void *context)
     slurm_watch_turn(context);
 }
 
-/* A bounded number of attempts at a time, in turn. */
+/* A bounded number of attempts at a time, in turn; those that run are not behind those that wait.
+ */
+static void look_in_turn(struct slurm *slurm, size_t *turn, bool active, size_t most)
+{
+    size_t count = slurm->attempts.count;
+    for (size_t i = 0; i < count && slurm->attempts.count > 0 && most > 0; i++) {
+        if (*turn >= slurm->attempts.count)
+            *turn = 0;
+        struct slurm_attempt *attempt = slurm->attempts.items[(*turn)++];
+        if (attempt->ledger.ended || slurm_attempt_is_active(attempt) != active)
+            continue;
+        most--;
+        slurm_attempt_look(attempt);
+        slurm_attempt_drive(attempt);
+    }
+}
+
 static void on_files(evutil_socket_t fd, short events, void *context)
 {
     struct slurm *slurm = context;
     (void)fd, (void)events;
-    size_t count = slurm->attempts.count < FILES_A_TURN ? slurm->attempts.count : FILES_A_TURN;
-    for (size_t i = 0; i < count && slurm->attempts.count > 0; i++) {
-        if (slurm->turn >= slurm->attempts.count)
-            slurm->turn = 0;
-        struct slurm_attempt *attempt = slurm->attempts.items[slurm->turn++];
-        slurm_attempt_look(attempt);
-        slurm_attempt_drive(attempt);
-    }
+    look_in_turn(slurm, &slurm->turn, true, FILES_A_TURN);
+    look_in_turn(slurm, &slurm->waiting_turn, false, WAITING_A_TURN);
+    slurm_store_turn(slurm->store);
+    slurm_watch_ask(slurm);
     stage_tidy(slurm->stage);
 }
 
 static void slurm_destroy(struct engine *engine)
 {
     struct slurm *slurm = of_engine(engine);
+    slurm_store_destroy(slurm->store);
     rest_destroy(slurm->rest);
+    slurm_serve_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
         slurm_attempt_free(slurm->attempts.items[i]);
     struct event *events[] = {slurm->poll, slurm->files, slurm->now};
@@ -317,6 +357,8 @@ static void slurm_destroy(struct engine *engine)
     vec_free(&slurm->attempts);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
+    vec_free(&slurm->places);
+    vec_free(&slurm->next_places);
     idmap_finish(&slurm->by_id);
     idmap_finish(&slurm->by_number);
     reply_finish(&slurm->reply);
@@ -346,6 +388,8 @@ static const struct engine_operations operations = {
     .output_open = slurm_output_open,
     .outputs_drop = slurm_outputs_drop,
     .destroy = slurm_destroy,
+    .serve_address = serve_address,
+    .serve_port = serve_port,
     .where = slurm_where,
     .site = slurm_site,
 };
@@ -437,6 +481,7 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
     slurm->shared_trash = slurm->trash ? trash_create(slurm->base, shared_trash.text, err) : NULL;
     if (!slurm->shared_trash || open_stage(slurm, err) < 0)
         return -1;
+    slurm->store = slurm_store_create(slurm);
     slurm->rest = rest_create(slurm->base, &slurm->site, err);
     return slurm->rest ? slurm_ledger_load(slurm, err) : -1;
 }

@@ -16,6 +16,9 @@
 struct event;
 struct slurm;
 struct slurm_log;
+struct slurm_store;
+struct slurm_name;
+struct worker;
 
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
@@ -24,6 +27,7 @@ struct slurm_ledger {
     bool stop_asked;
     int64_t stop_until_ms; /* wall clock: then it is killed */
     bool kill_sent;
+    char serve_address[64]; /* of a replica that listens; "": it does not yet */
     bool ended;
     struct attempt_end end;
 };
@@ -42,19 +46,33 @@ struct slurm_attempt {
     bool preempted, requeued, misplaced;
     int64_t over_ms; /* since when it is over, boot clock; 0 */
 
+    bool stored;          /* what it needs is durable: it may be submitted */
     bool asking;          /* a question about it is under way */
     int64_t ask_again_ms; /* boot clock: not before */
     bool told;            /* its ranks were told to stop */
     int64_t failing_ms;   /* since when a rank has failed and others go on, boot clock; 0 */
 
     bool claimed, started, finishing;
+    uint32_t hurried; /* how often a listing was brought forward for it */
     bool started_reported, ended_reported;
+    int64_t running_ms; /* since when it was seen to have its nodes, wall clock; 0 */
+    int64_t site_end_ms, site_end_reported; /* when the cluster ends it, wall clock; 0: never */
     enum engine_submission submission_reported;
     struct slurm_traces traces;
     struct slurm_log *log;
     struct metrics_reader metrics;
+
+    char node_address[64]; /* of a replica's node, as a number; "": not known yet */
+    char serve_text[200];  /* why that is not known; "" */
+    int64_t resolve_ms;    /* when it was last tried, boot clock */
+
     int64_t checkpoint_ms, checkpoint_look_ms;
     uint64_t checkpoint_bytes;
+};
+
+/* Where a node is reached, in the controller's words. */
+struct slurm_place {
+    const char *node, *address;
 };
 
 struct slurm {
@@ -70,6 +88,7 @@ struct slurm {
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
     struct trash *shared_trash; /* on the storage that the nodes share */
+    struct slurm_store *store;
 
     const struct dialect *dialect; /* NULL: not known yet */
     size_t dialect_tried;
@@ -77,17 +96,23 @@ struct slurm {
     uint64_t listing; /* the one that was begun last */
     struct reply reply, node_reply;
     int64_t listed_ms, nodes_ms; /* when they were last asked, boot clock */
+    int64_t listing_took_ms;     /* how long the last listing was under way */
+    bool hurry;                  /* the next listing will say something new */
     unsigned failures;           /* in a row */
 
     struct idmap by_id, by_number;
     VEC(struct slurm_attempt *) attempts; /* by ascending id */
-    size_t turn;                          /* whose files are looked at next */
+    size_t turn, waiting_turn;            /* whose files are looked at next */
     struct event *poll, *files, *now;
 
     struct arena *node_arena, *next_node_arena;
     uint64_t next_disk_bytes;
     VEC(struct engine_site_node) nodes;
     VEC(struct engine_site_node) next_nodes;
+    VEC(struct slurm_place) places; /* by node */
+    VEC(struct slurm_place) next_places;
+    struct worker *resolver; /* made when a node's address is a name */
+    struct slurm_name *resolving;
     struct engine_site about;
 };
 
@@ -118,18 +143,42 @@ void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *j
 void slurm_attempt_listed(struct slurm_attempt *attempt);
 /* Does what is due: submits, stops, kills, ends. */
 void slurm_attempt_drive(struct slurm_attempt *attempt);
+/* Whether it has processes at the cluster, or had them a moment ago. */
+bool slurm_attempt_is_active(const struct slurm_attempt *attempt);
 /* Looks at what its ranks have left, and passes that on. */
 void slurm_attempt_look(struct slurm_attempt *attempt);
 
 /* ---- slurm_watch.c: what the cluster says --------------------------------------------------- */
 
 /* Asks what is due. */
+void slurm_watch_ask(struct slurm *slurm);
+/* As well, and drives every attempt. */
 void slurm_watch_turn(struct slurm *slurm);
 /* The site answered, or did not. */
 void slurm_watch_answered(struct slurm *slurm);
 void slurm_watch_failed(struct slurm *slurm, const char *text);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
+
+/* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
+
+struct slurm_store *slurm_store_create(struct slurm *slurm);
+void slurm_store_destroy(struct slurm_store *store); /* NULL is fine */
+/* An attempt whose files are written: `stored` is set when they are durable. */
+void slurm_store_add(struct slurm_store *store, uint64_t attempt);
+/* Begins with what waits, unless it is at it already. */
+void slurm_store_turn(struct slurm_store *store);
+
+/* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
+
+/* The port of an attempt, or one for a new attempt; 0: none is free. */
+uint32_t slurm_serve_port(const struct slurm *slurm, uint64_t attempt);
+/* Finds out, while it runs, where the replica is asked. Not for others. */
+void slurm_serve_look(struct slurm_attempt *attempt);
+/* Whether all is known that a replica needs to have started; of others always. */
+bool slurm_serve_placed(const struct slurm_attempt *attempt);
+/* Ends what slurm_serve_look has begun. */
+void slurm_serve_finish(struct slurm *slurm);
 
 /* ---- slurm_log.c: bringing the ranks' output over ------------------------------------------- */
 

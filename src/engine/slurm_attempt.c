@@ -24,11 +24,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNLIMITED_MS (INT64_C(365) * 24 * 3600 * 1000)
+
 enum {
     ASK_AGAIN_MS = 2000,
     TRACES_MS = 5000, /* what ranks left may show up a little after the cluster's word */
     CHECKPOINT_MS = 2000,
     CHECKPOINT_ENTRIES = 4096,
+    HURRIES_MOST = 16,
     WALLTIME_SLACK_MINUTES = 1,
 };
 
@@ -126,6 +129,14 @@ static void report_what_is(struct slurm_attempt *attempt)
         if (slurm_attempt_find(slurm, id) != attempt)
             return;
     }
+    if (attempt->started && !attempt->ledger.ended &&
+        attempt->site_end_ms != attempt->site_end_reported) {
+        attempt->site_end_reported = attempt->site_end_ms;
+        report(attempt,
+            &(struct report){.kind = ENGINE_REPORT_SITE_END, .site_end_ms = attempt->site_end_ms});
+        if (slurm_attempt_find(slurm, id) != attempt)
+            return;
+    }
     if (attempt->ledger.ended && !attempt->ended_reported) {
         attempt->ended_reported = true;
         report(
@@ -147,6 +158,8 @@ static struct slurm_facts facts_of(const struct slurm_attempt *attempt)
         .failed_rank = traces->failed_rank,
         .failed_status = traces->failed_status,
         .start_errno = traces->start_errno,
+        .port_taken = traces->port_taken,
+        .port = attempt->launch.serve.port,
         .stop_asked = attempt->ledger.stop_asked,
         .kill_sent = attempt->ledger.kill_sent,
         .complete = traces->complete,
@@ -262,6 +275,21 @@ static bool is_misplaced(const struct slurm_attempt *attempt, const struct slurm
            job->node_count > 0 && (uint64_t)job->node_count != attempt->launch.placement_count;
 }
 
+/* When the cluster ends it for its walltime: as its clock says, but no later than that after it was
+ * seen to run here, should that clock be ahead. A job without a limit is listed with one of a year.
+ */
+static void see_site_end(struct slurm_attempt *attempt, const struct slurm_job *job)
+{
+    int64_t whole_ms = job->ended_ms - job->started_ms;
+    if (job->state != SLURM_RUNNING)
+        return;
+    if (attempt->running_ms == 0)
+        attempt->running_ms = clock_wall_ms();
+    int64_t latest_ms = attempt->running_ms + whole_ms;
+    bool bounded = job->started_ms > 0 && whole_ms > 0 && whole_ms < UNLIMITED_MS;
+    attempt->site_end_ms = !bounded ? 0 : job->ended_ms < latest_ms ? job->ended_ms : latest_ms;
+}
+
 /* Two jobs of one attempt: the one that claims it counts. Until one has, neither may be cancelled:
  * it could be the one that is about to. */
 static void seen_second(struct slurm_attempt *attempt, const struct slurm_job *job)
@@ -288,6 +316,7 @@ void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *j
     attempt->preempted |= job->preempted;
     attempt->requeued |= job->restarts > 0;
     attempt->misplaced |= is_misplaced(attempt, job);
+    see_site_end(attempt, job);
     snprintf(attempt->reason, sizeof attempt->reason, "%s",
         job->state == SLURM_PENDING ? job->reason : "");
     if (job->nodes[0])
@@ -402,10 +431,14 @@ static size_t node_names(const struct slurm_attempt *attempt, const char **names
     return count;
 }
 
-static uint64_t minutes_of(const struct launch *launch)
+/* What the job would take at most, or what the pool says that the site gives; 0: its default. */
+static uint64_t minutes_of(const struct slurm_attempt *attempt)
 {
+    const struct launch *launch = &attempt->launch;
     uint64_t ms = launch->walltime_ms ? launch->walltime_ms : launch->time_limit_ms;
-    return ms ? (ms + 59999) / 60000 + (launch->walltime_ms ? WALLTIME_SLACK_MINUTES : 0) : 0;
+    uint64_t most = (uint64_t)attempt->slurm->site.walltime_ms / 60000;
+    uint64_t minutes = (ms + 59999) / 60000 + (launch->walltime_ms ? WALLTIME_SLACK_MINUTES : 0);
+    return most && (!minutes || minutes > most) ? most : minutes;
 }
 
 static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
@@ -437,7 +470,7 @@ static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
         .memory_per_cpu_mb = (memory_mb + cpus - 1) / cpus,
         .devices_per_task = (uint32_t)(first->device_count / first->ranks),
         .device_type = launch->accelerator_type,
-        .minutes = minutes_of(launch)};
+        .minutes = minutes_of(attempt)};
     dialect_write(slurm->dialect, arena, &submission, out);
 }
 
@@ -445,11 +478,8 @@ static void submit(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf body = {0}, target = {0};
+    assert(attempt->stored);
     attempt->ledger.tried = true;
-    if (slurm_ledger_save(attempt) < 0) {
-        attempt->ledger.tried = false;
-        return;
-    }
     write_submission(attempt, &body);
     strbuf_printf(&target, "/slurm/%s/job/submit", slurm->dialect->version);
     attempt->asking = true;
@@ -553,8 +583,9 @@ void slurm_attempt_drive(struct slurm_attempt *attempt)
         else if (!ledger->number && !ledger->tried && ledger->stop_asked)
             end_unsubmitted(
                 attempt, ENGINE_END_STOPPED, 0, "it was stopped before it was submitted");
-        else if (!ledger->number && !ledger->tried && slurm->dialect && slurm->about.answers &&
-                 clock_boot_ms() >= attempt->ask_again_ms && inputs_are_there(attempt))
+        else if (!ledger->number && !ledger->tried && attempt->stored && slurm->dialect &&
+                 slurm->about.answers && clock_boot_ms() >= attempt->ask_again_ms &&
+                 inputs_are_there(attempt))
             submit(attempt);
     }
     report_what_is(attempt);
@@ -601,18 +632,38 @@ static void look_at_checkpoint(struct slurm_attempt *attempt)
     report(attempt, &what);
 }
 
-/* While it runs. A callback may not forget what has not ended, so that it is there afterwards. */
+bool slurm_attempt_is_active(const struct slurm_attempt *attempt)
+{
+    return attempt->finishing || attempt->state == SLURM_RUNNING ||
+           attempt->state == SLURM_COMPLETING;
+}
+
+/* What it left says that the cluster has something new to say of it. Not for ever: a cluster may
+ * take its time to clean up behind a job. */
+static void hurry(struct slurm_attempt *attempt)
+{
+    attempt->slurm->hurry |= attempt->hurried++ < HURRIES_MOST;
+}
+
+/* A callback may not forget what has not ended, so that it is there afterwards. */
 void slurm_attempt_look(struct slurm_attempt *attempt)
 {
     struct slurm *slurm = attempt->slurm;
     struct slurm_traces *traces = &attempt->traces;
-    if (attempt->ledger.ended || attempt->finishing || !attempt->ledger.number ||
-        (attempt->state != SLURM_RUNNING && attempt->state != SLURM_COMPLETING))
+    if (attempt->ledger.ended || attempt->finishing || !attempt->ledger.number)
         return;
+    if (!slurm_attempt_is_active(attempt)) {
+        if (slurm_folder_claimed_by(&slurm->folder, attempt->launch.attempt) >= 0)
+            hurry(attempt);
+        return;
+    }
     slurm_folder_look(&slurm->folder, attempt->launch.attempt, attempt->launch.world_size, traces);
-    attempt->started |= traces->begun == attempt->launch.world_size;
+    if (traces->finished)
+        hurry(attempt);
     if (traces->begun == 0)
         return;
+    slurm_serve_look(attempt);
+    attempt->started |= traces->begun == attempt->launch.world_size && slurm_serve_placed(attempt);
     if (traces->failed_rank >= 0 && traces->ended < attempt->launch.world_size &&
         attempt->failing_ms == 0)
         attempt->failing_ms = clock_boot_ms();

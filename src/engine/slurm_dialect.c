@@ -298,6 +298,16 @@ static void read_node_state(const struct doc *doc, const char *key, struct slurm
     }
 }
 
+/* What the controller itself reaches it by. */
+static const char *read_address(const struct doc *doc)
+{
+    static const char *const keys[] = {"address", "hostname", "name"};
+    const char *address = "";
+    for (size_t i = 0; i < ARRAY_LEN(keys) && !*address; i++)
+        address = read_text(doc, keys[i]);
+    return address;
+}
+
 bool dialect_read_node(const struct doc *doc, struct slurm_node *ret_node)
 {
     const char *name = doc && doc->type == DOC_MAP ? doc_get_string(doc, "name") : NULL;
@@ -307,6 +317,7 @@ bool dialect_read_node(const struct doc *doc, struct slurm_node *ret_node)
         .reason = read_text(doc, "reason"),
         .cpus = read_number(doc, "cpus", 0),
         .memory_mb = read_number(doc, "real_memory", 0),
+        .address = read_address(doc),
         .features = read_text(doc, "features"),
         .partitions = doc_get(doc, "partitions")};
     read_node_state(doc, "state", ret_node);

@@ -84,6 +84,7 @@ struct slurm_node {
     int64_t cpus, memory_mb;
     char device_type[64]; /* of "gpu:toy:2(S:0)"; "" */
     int64_t devices;
+    const char *address;  /* a number or a name, of this node alone; "" */
     const char *features; /* "a,b" */
     const struct doc *partitions;
 };

@@ -3,6 +3,7 @@
  * and one that was preempted may have ranks that exited 0. */
 #include "engine/slurm_end.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,13 @@ static bool by_ranks(const struct slurm_facts *facts, struct attempt_end *end)
         end->code = facts->start_errno;
         snprintf(end->text, sizeof end->text, "the command cannot be run on its node: %s",
             strerror(facts->start_errno));
+    } else if (facts->port_taken && !facts->stop_asked) {
+        set(end, ENGINE_END_START_FAILED, "");
+        end->code = EADDRINUSE;
+        snprintf(end->text, sizeof end->text,
+            "port %u, which the replica was given, is taken by another program of its node: it is "
+            "tried on another port",
+            facts->port);
     } else if (facts->all_zero && (!facts->stop_asked || facts->complete)) {
         set(end, ENGINE_END_SUCCEEDED, "");
     } else if (facts->stop_asked && was_killed(facts)) {

@@ -13,7 +13,9 @@ struct slurm_facts {
     bool all_zero;          /* every rank exited 0 */
     int32_t failed_rank;    /* the first that did not, -1: none */
     int failed_status;      /* as sh says it: 128 and the signal */
-    int start_errno;        /* a rank's command was not there; 0: each was */
+    bool port_taken;        /* another program has the port that the replica was given */
+    uint32_t port;
+    int start_errno; /* a rank's command was not there; 0: each was */
     bool stop_asked, kill_sent, complete;
     bool time_limit; /* the launch has one of its own */
 };

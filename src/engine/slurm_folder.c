@@ -74,7 +74,7 @@ static int make_theirs(const struct slurm_folder *folder, const char *path, stru
 static int write_theirs(const struct slurm_folder *folder, const char *path, const void *bytes,
     size_t size, struct error *err)
 {
-    if (file_write(path, bytes, size, 0400, err) < 0)
+    if (file_replace(path, bytes, size, 0400, err) < 0)
         return -1;
     return give_away(folder, path, err);
 }
@@ -139,7 +139,7 @@ static int write_scripts(
     if (write_theirs(folder, rank, rank_text.text, rank_text.length, err) < 0 ||
         write_theirs(folder, batch, batch_text.text, batch_text.length, err) < 0)
         return -1;
-    return file_write(control, "run\n", 4, 0644, err);
+    return file_replace(control, "run\n", 4, 0644, err);
 }
 
 /* The snapshot is unpacked as the server, into a folder that is the server's until it is done, then
@@ -278,6 +278,9 @@ static void look_at_end(int out, uint32_t rank, struct slurm_traces *traces, int
     if (sscanf(word, "start %d", &status) == 1) {
         traces->start_errno = status > 0 && status < 4096 ? status : ENOENT;
         traces->all_zero = false;
+    } else if (strncmp(word, "port ", 5) == 0) {
+        traces->port_taken = true;
+        traces->all_zero = false;
     } else if (sscanf(word, "exit %d", &status) != 1 || status != 0) {
         traces->all_zero = false;
         if (traces->failed_rank < 0 || at_ms < *first_ms) {
@@ -305,6 +308,7 @@ void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint
     }
     ret_traces->all_zero &= ret_traces->ended == ranks;
     ret_traces->finished = out >= 0 && read_word(out, "batch.end", word) > 0;
+    ret_traces->serves = out >= 0 && read_word(out, "serves", word) > 0;
     ret_traces->complete = out >= 0 && read_word(out, "complete", word) > 0;
 }
 

@@ -33,7 +33,8 @@ char *slurm_folder_attempt(const struct slurm_folder *folder, uint64_t attempt, 
 /* As above, of a job. */
 char *slurm_folder_job(const struct slurm_folder *folder, uint64_t job, const char *name);
 
-/* Writes everything that a submission needs; again is fine while it has not begun. */
+/* Writes everything that a submission needs; again is fine while it has not begun. It is there for
+ * everybody, and durable only once slurm_store.c has seen to it. */
 MUST_CHECK int slurm_folder_prepare(
     const struct slurm_folder *folder, const struct launch *launch, struct error *err);
 /* Tells the job to stop, or to kill its ranks, the next time that it looks: within a second. */
@@ -59,6 +60,8 @@ struct slurm_traces {
     int32_t failed_rank;
     int failed_status;
     int start_errno;
+    bool port_taken;    /* somebody else listens on the replica's port */
+    bool serves;        /* the replica does */
     int64_t started_ms; /* when the first rank began; 0: none did */
     int64_t ended_ms;   /* when the last that ended did; 0 */
 };

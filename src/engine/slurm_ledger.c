@@ -3,8 +3,10 @@
  *
  *     sites/POOL/run/ATTEMPT/   launch, ledger
  *
- * What is about to be done stands there before it is done, and what became of it before it is
- * told. */
+ * Nothing is submitted before both are durable (slurm_store.c), and that they are there means that
+ * a submission may have been sent. What is written later is not waited for: after a power failure
+ * it is learnt again, from the cluster, from the shared storage and from whoever wants the attempt.
+ */
 #include "engine/slurm.h"
 
 #include "base/file.h"
@@ -29,6 +31,7 @@ static const struct record_member members[] = {
     MEMBER(stop_asked, RECORD_BOOL),
     MEMBER(stop_until_ms, RECORD_I64),
     MEMBER(kill_sent, RECORD_BOOL),
+    MEMBER(serve_address, RECORD_CHARS),
     MEMBER(ended, RECORD_BOOL),
     MEMBER(end.reason, RECORD_U32),
     MEMBER(end.code, RECORD_I32),
@@ -49,8 +52,10 @@ int slurm_ledger_save(const struct slurm_attempt *attempt)
     SCOPED(mem_scope) char *path = run_file(attempt, "ledger");
     SCOPED(strbuf_finish) struct strbuf text = {0};
     struct error err;
-    record_encode(&text, members, ARRAY_LEN(members), &attempt->ledger);
-    if (file_write(path, text.text, text.length, 0600, &err) == 0)
+    struct slurm_ledger written = attempt->ledger;
+    written.tried = true;
+    record_encode(&text, members, ARRAY_LEN(members), &written);
+    if (file_replace(path, text.text, text.length, 0600, &err) == 0)
         return 0;
     log_warn("attempt %" PRIx64 " waits: %s", attempt->launch.attempt, err.text);
     return -1;
@@ -64,7 +69,7 @@ int slurm_ledger_create(struct slurm_attempt *attempt, struct error *err)
     strbuf_printf(&file, "%s.new/launch", place);
     launch_encode(&text, &attempt->launch);
     if (file_remove_tree(beside.text, err) < 0 || file_make_dirs(beside.text, 0700, err) < 0 ||
-        file_write(file.text, text.text, text.length, 0600, err) < 0)
+        file_replace(file.text, text.text, text.length, 0600, err) < 0)
         return -1;
     if (rename(beside.text, place) < 0)
         return error_set_errno(err, "cannot make %s", place);
@@ -92,31 +97,49 @@ static int read_record(struct arena *arena, const char *path, struct record *ret
     return rc;
 }
 
-/* Without a ledger it was accepted and nothing was done yet: whoever accepted it was not told. */
+/* What a power failure left of the ledger may be nothing: then it is looked up as one whose
+ * submission was tried. */
+static int load_ledger(struct slurm_attempt *attempt, struct arena *arena, struct error *err)
+{
+    SCOPED(mem_scope) char *path = run_file(attempt, "ledger");
+    struct record record;
+    int rc = read_record(arena, path, &record, err);
+    if (rc == 0)
+        rc = record_decode(&record, members, ARRAY_LEN(members), &attempt->ledger, err);
+    if (rc < 0 && err->code == ERR_IO)
+        return -1;
+    if (rc < 0 || attempt->ledger.end.reason >= ENGINE_END_COUNT) {
+        log_warn("attempt %" PRIx64 " is looked for at the cluster: its ledger cannot be read",
+            attempt->launch.attempt);
+        attempt->ledger = (struct slurm_ledger){.tried = true, .end.rank = -1};
+    }
+    return 0;
+}
+
+/* What is not submitted may have gone in a power failure: whoever wants it starts it again. */
 static int load_one(struct slurm *slurm, uint64_t id, struct error *err)
 {
+    SCOPED(mem_scope) char *folder = layout_run(slurm->data, id, NULL);
     SCOPED(mem_scope) char *launch_path = layout_run(slurm->data, id, "launch");
-    SCOPED(mem_scope) char *ledger_path = layout_run(slurm->data, id, "ledger");
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct launch launch;
-    struct record record;
     char *text;
     size_t size;
     if (file_read(launch_path, LAUNCH_BYTES_MAX, &text, &size, err) < 0)
         return -1;
     int rc = launch_decode(arena, text, size, &launch, err);
     free(text);
-    if (rc < 0)
-        return -1;
+    if (rc < 0) {
+        log_warn("attempt %" PRIx64 " was not stored before a failure: %s", id, err->text);
+        return trash_put(slurm->trash, folder, err);
+    }
     struct slurm_attempt *attempt = slurm_attempt_create(slurm, &launch);
-    if (read_record(arena, ledger_path, &record, err) < 0)
-        return err->code == ERR_NOT_FOUND ? 0 : -1;
-    if (record_decode(&record, members, ARRAY_LEN(members), &attempt->ledger, err) < 0)
+    if (load_ledger(attempt, arena, err) < 0)
         return -1;
-    if (attempt->ledger.end.reason >= ENGINE_END_COUNT)
-        return error_set(err, ERR_CORRUPT, "there is no such end");
     if (attempt->ledger.number)
         idmap_put(&slurm->by_number, attempt->ledger.number, attempt);
+    else if (!attempt->ledger.ended)
+        slurm_store_add(slurm->store, id);
     return 0;
 }
 

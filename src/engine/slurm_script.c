@@ -63,7 +63,7 @@ void script_write_batch(
                      "set -C\n"
                      "{ echo \"$SLURM_JOB_ID\" > claim; } 2>/dev/null || exit 121\n"
                      "set +C\n"
-                     "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1\n"
+                     "scontrol update jobid=\"$SLURM_JOB_ID\" requeue=0 >/dev/null 2>&1 &\n"
                      "exec </dev/null >batch.log 2>&1\n"
                      "trap : TERM\n"
                      "control=");
@@ -76,7 +76,9 @@ void script_write_batch(
     strbuf_puts(out,
         " &\nstep=$! told=\n"
         "(\n"
-        "    while sleep 1; do\n"
+        "    trap 'kill $nap 2>/dev/null; exit 0' TERM\n"
+        "    while :; do\n"
+        "        sleep 1 & nap=$!; wait $nap\n"
         "        read -r word < \"$control\" || continue\n"
         "        [ \"$word\" = run ] || : > stopping\n"
         "        [ \"$word\" = kill ] && scancel --signal=KILL \"$SLURM_JOB_ID.0\" && break\n"
@@ -87,7 +89,7 @@ void script_write_batch(
         "watch=$!\n"
         "wait $step\nstatus=$?\n"
         "while kill -0 $step 2>/dev/null; do wait $step; status=$?; done\n"
-        "kill $watch 2>/dev/null\n"
+        "kill $watch 2>/dev/null; wait $watch 2>/dev/null\n"
         "echo $status > batch.new && mv batch.new batch.end\n"
         "exit 0\n");
 }
@@ -181,6 +183,8 @@ static void put_place(
     put_variable(out, "MUSTER_TEAM", launch->team_name);
     strbuf_printf(out, "export MUSTER_ATTEMPT=%" PRIu32 "\n", launch->attempt_number);
     put_variable(out, "MUSTER_CHECKPOINT_DIR", places->checkpoint);
+    if (launch->serve.on)
+        strbuf_printf(out, "export MUSTER_PORT=%" PRIu32 "\n", launch->serve.port);
     strbuf_puts(out, "export MUSTER_METRICS=\"$out/metrics\" MUSTER_COMPLETE=\"$out/complete\"\n");
 }
 
@@ -256,7 +260,7 @@ static void put_command(
 
 /* sh says 127 and 126 for commands it could not run, and so may a command: looked at before. A
  * signal is said as 128 and its number. */
-static const char run_command[] =
+static const char before_command[] =
     "leave() {\n"
     "    echo \"$1\" > \"$out/rank-$RANK.new\" && mv \"$out/rank-$RANK.new\" "
     "\"$out/rank-$RANK.end\"\n"
@@ -266,13 +270,36 @@ static const char run_command[] =
     "    (set -C; : > \"$out/failing\") 2>/dev/null &&\n"
     "        scancel --signal=TERM \"$SLURM_JOB_ID.$SLURM_STEP_ID\"\n"
     "}\n"
-    "if ! command -v \"$1\" >/dev/null 2>&1; then leave 'start 2'; stop_others; exit 0; fi\n"
-    ": > \"$out/rank-$RANK.begin\"\n"
-    "\"$@\" >> \"$out/rank-$RANK.out\" 2>> \"$out/rank-$RANK.err\"\n"
-    "status=$?\n"
-    "leave \"exit $status\"\n"
-    "[ $status -eq 0 ] || stop_others\n"
-    "exit 0\n";
+    "if ! command -v \"$1\" >/dev/null 2>&1; then leave 'start 2'; stop_others; exit 0; fi\n";
+
+/* A replica's port is one of its node, where others may listen as well: nobody may before it
+ * begins, and it is only asked once the one who listens is of its own user. `hold` is what stands
+ * in /proc/net/tcp of a socket that listens there. */
+static const char watch_port[] =
+    "hold=\":$(printf %04X \"$MUSTER_PORT\") [0-9A-F]*:0000 0A \"\n"
+    "holder() {\n"
+    "    grep -h \"$hold\" /proc/net/tcp /proc/net/tcp6 2>/dev/null | {\n"
+    "        read -r _ _ _ _ _ _ _ of _ && echo \"$of\"; }\n"
+    "}\n"
+    "if [ -n \"$(holder)\" ]; then leave \"port $MUSTER_PORT\"; exit 0; fi\n"
+    "own=$(id -u)\n"
+    "while sleep 0.2; do\n"
+    "    of=$(holder)\n"
+    "    [ -n \"$of\" ] || continue\n"
+    "    [ \"$of\" != \"$own\" ] || { : > \"$out/serves\"; break; }\n"
+    "    leave \"port $MUSTER_PORT\"\n"
+    "    scancel --signal=KILL \"$SLURM_JOB_ID.$SLURM_STEP_ID\"\n"
+    "    break\n"
+    "done &\n"
+    "watch=$!\n";
+
+static const char run_rank[] = ": > \"$out/rank-$RANK.begin\"\n"
+                               "\"$@\" >> \"$out/rank-$RANK.out\" 2>> \"$out/rank-$RANK.err\"\n"
+                               "status=$?\n"
+                               "[ -z \"$watch\" ] || kill $watch 2>/dev/null\n"
+                               "leave \"exit $status\"\n"
+                               "[ $status -eq 0 ] || stop_others\n"
+                               "exit 0\n";
 
 void script_write_rank(
     const struct launch *launch, const struct script_places *places, struct strbuf *out)
@@ -293,5 +320,7 @@ void script_write_rank(
         script_quote(out, launch->work_subfolder);
     }
     strbuf_puts(out, " 2>/dev/null || { echo 'start 2' > \"$out/rank-$RANK.end\"; exit 0; }\n");
-    strbuf_puts(out, run_command);
+    strbuf_puts(out, before_command);
+    strbuf_puts(out, launch->serve.on ? watch_port : "watch=\n");
+    strbuf_puts(out, run_rank);
 }

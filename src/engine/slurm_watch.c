@@ -13,7 +13,13 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-enum { NODES_MS = 5000, BACKOFF_MOST_MS = 10000, BACKOFF_STEPS = 6, NODES_MOST = 65536 };
+enum {
+    HURRY_MS = 200,
+    NODES_MS = 5000,
+    BACKOFF_MOST_MS = 10000,
+    BACKOFF_STEPS = 6,
+    NODES_MOST = 65536
+};
 
 /* ---- does it answer? ------------------------------------------------------------------------- */
 
@@ -51,7 +57,6 @@ void slurm_watch_failed(struct slurm *slurm, const char *text)
     report_site(slurm);
 }
 
-/* How long until the site is asked again. */
 static const char unknown_text[] =
     "slurmrestd does not take who asks (HTTP status 401): see tokenFile and user of the pool";
 
@@ -60,6 +65,7 @@ static bool is_unknown(const struct rest_answer *answer)
     return answer->status == 401 || answer->status == 403;
 }
 
+/* How long until the site is asked again. */
 static int64_t pause_ms(const struct slurm *slurm)
 {
     unsigned steps = slurm->failures < BACKOFF_STEPS ? slurm->failures : BACKOFF_STEPS;
@@ -220,6 +226,7 @@ static void on_jobs(void *context, const struct rest_answer *answer)
     struct slurm *slurm = context;
     struct error err;
     slurm->asking_jobs = false;
+    slurm->listing_took_ms = clock_boot_ms() - slurm->listed_ms;
     bool good = whole(answer, &slurm->reply, &err);
     reply_finish(&slurm->reply);
     if (!good) {
@@ -240,11 +247,23 @@ static bool any_live(const struct slurm *slurm)
     return false;
 }
 
+/* A listing of a large queue is work: the site has to do with it a quarter of the time at most.
+ * What left a sign of its own is asked for sooner. */
+static int64_t listing_pause_ms(const struct slurm *slurm)
+{
+    int64_t pause = pause_ms(slurm), took = slurm->listing_took_ms;
+    int64_t calm = pause > 4 * took ? pause : 4 * took;
+    int64_t soon = 2 * took > HURRY_MS ? 2 * took : HURRY_MS;
+    return slurm->hurry && slurm->failures == 0 && soon < calm ? soon : calm;
+}
+
 static void ask_jobs(struct slurm *slurm, int64_t now_ms)
 {
-    if (slurm->asking_jobs || now_ms - slurm->listed_ms < pause_ms(slurm) || !any_live(slurm))
+    if (slurm->asking_jobs || now_ms - slurm->listed_ms < listing_pause_ms(slurm) ||
+        !any_live(slurm))
         return;
     slurm->asking_jobs = true;
+    slurm->hurry = false;
     slurm->listed_ms = now_ms;
     slurm->listing++;
     reply_begin(&slurm->reply, on_job, slurm);
@@ -311,6 +330,8 @@ static void add_node(struct slurm *slurm, const struct slurm_node *node)
         out.accelerator = arena_strdup(arena, node->device_type);
     add_features(arena, node, &out);
     vec_push(&slurm->next_nodes, out);
+    vec_push(
+        &slurm->next_places, ((struct slurm_place){out.name, arena_strdup(arena, node->address)}));
 }
 
 static int on_node(
@@ -343,6 +364,11 @@ static int by_name(const void *a, const void *b)
         ((const struct engine_site_node *)a)->name, ((const struct engine_site_node *)b)->name);
 }
 
+static int by_node(const void *a, const void *b)
+{
+    return strcmp(((const struct slurm_place *)a)->node, ((const struct slurm_place *)b)->node);
+}
+
 static bool same_nodes(const struct slurm *slurm)
 {
     if (slurm->nodes.count != slurm->next_nodes.count)
@@ -362,6 +388,9 @@ static void take_nodes(struct slurm *slurm)
     if (slurm->next_nodes.count > 0)
         qsort(slurm->next_nodes.items, slurm->next_nodes.count, sizeof *slurm->next_nodes.items,
             by_name);
+    if (slurm->next_places.count > 0)
+        qsort(slurm->next_places.items, slurm->next_places.count, sizeof *slurm->next_places.items,
+            by_node);
     bool changed = !slurm->about.known || !same_nodes(slurm);
     arena_destroy(slurm->node_arena);
     slurm->node_arena = slurm->next_node_arena;
@@ -369,6 +398,9 @@ static void take_nodes(struct slurm *slurm)
     vec_clear(&slurm->nodes);
     for (size_t i = 0; i < slurm->next_nodes.count; i++)
         vec_push(&slurm->nodes, slurm->next_nodes.items[i]);
+    vec_clear(&slurm->places);
+    for (size_t i = 0; i < slurm->next_places.count; i++)
+        vec_push(&slurm->places, slurm->next_places.items[i]);
     slurm->about.known = true;
     slurm->about.nodes = slurm->nodes.items;
     slurm->about.node_count = slurm->nodes.count;
@@ -392,6 +424,7 @@ static void on_nodes(void *context, const struct rest_answer *answer)
         slurm->next_node_arena = NULL;
     }
     vec_clear(&slurm->next_nodes);
+    vec_clear(&slurm->next_places);
 }
 
 static void ask_nodes(struct slurm *slurm, int64_t now_ms)
@@ -414,7 +447,7 @@ static void ask_nodes(struct slurm *slurm, int64_t now_ms)
 
 /* ---- a turn ---------------------------------------------------------------------------------- */
 
-void slurm_watch_turn(struct slurm *slurm)
+void slurm_watch_ask(struct slurm *slurm)
 {
     int64_t now_ms = clock_boot_ms();
     if (slurm->dialect) {
@@ -426,5 +459,11 @@ void slurm_watch_turn(struct slurm *slurm)
         slurm->listed_ms = now_ms;
         ask(slurm, "ping", NULL, on_dialect);
     }
+}
+
+void slurm_watch_turn(struct slurm *slurm)
+{
+    slurm_store_turn(slurm->store);
+    slurm_watch_ask(slurm);
     each_attempt(slurm, slurm_attempt_drive);
 }

@@ -7,6 +7,7 @@
 #include "engine/slurm_reply.h"
 #include "engine/slurm_script.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -205,6 +206,13 @@ static void nodes_are_read_with_their_devices(void **state)
     assert_string_equal(node.device_type, "gpu");
     assert_int_equal(node.devices, 3);
     assert_int_equal(node.cpus, 8);
+    assert_string_equal(node.address, "n1");
+    assert_true(dialect_read_node(
+        parse(arena, "{\"name\": \"n1\", \"address\": \"10.0.0.7\", \"hostname\": \"h\"}"), &node));
+    assert_string_equal(node.address, "10.0.0.7");
+    assert_true(dialect_read_node(
+        parse(arena, "{\"name\": \"n1\", \"address\": \"\", \"hostname\": \"h\"}"), &node));
+    assert_string_equal(node.address, "h");
     assert_false(dialect_read_node(parse(arena, "{\"state\": \"idle\"}"), &node));
 }
 
@@ -310,6 +318,14 @@ static void ends_follow_from_facts(void **state)
              .failed_rank = -1,
              .start_errno = 2},
             ENGINE_END_START_FAILED, 2},
+        {{.state = SLURM_COMPLETED,
+             .claimed = true,
+             .ranks = 1,
+             .ended = 1,
+             .failed_rank = -1,
+             .port_taken = true,
+             .port = 61000},
+            ENGINE_END_START_FAILED, EADDRINUSE},
         /* Preempted, its ranks may have exited 0; a job that says it is complete is. */
         {{.state = SLURM_PREEMPTED,
              .claimed = true,

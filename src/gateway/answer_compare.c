@@ -15,6 +15,13 @@ struct comparison {
     double tolerance;
 };
 
+/* The texts of a stream. */
+struct texts {
+    struct strbuf *out;
+    const char *last; /* the member whose text was put last; in the arena */
+    bool several;     /* of several answers */
+};
+
 /* What differs between two equal answers. */
 static bool is_passing(const char *name)
 {
@@ -92,23 +99,43 @@ static bool same(const struct comparison *how, const struct doc *one, const stru
 
 /* ---- event streams --------------------------------------------------------------------------- */
 
+static bool is_left_out(const struct doc *item)
+{
+    return item->key && (is_passing(item->key) || !strcmp(item->key, "model") ||
+                            !strcmp(item->key, "object") || !strcmp(item->key, "role"));
+}
+
+/* Texts of one member that follow each other are one text; those of others are not, so that what
+ * ends a text is seen to end it. */
+static void put_text(struct texts *texts, const struct doc *item, const char *name)
+{
+    if (item->length == 0)
+        return;
+    if (texts->last && strcmp(texts->last, name) != 0)
+        strbuf_putc(texts->out, '\n');
+    texts->last = name;
+    strbuf_puts(texts->out, item->text);
+}
+
 /* Every text of the event but those that pass, in order: content, tool calls, reasons to stop. */
-static void collect(const struct doc *doc, struct strbuf *out)
+static void collect(const struct doc *doc, const char *name, struct texts *texts)
 {
     for (const struct doc *item = doc->first; item; item = item->next) {
-        if (item->key && (is_passing(item->key) || !strcmp(item->key, "model") ||
-                             !strcmp(item->key, "object") || !strcmp(item->key, "role")))
+        const char *own = item->key ? item->key : name;
+        if (is_left_out(item))
             continue;
+        texts->several |=
+            item->type == DOC_NUMBER && !strcmp(own, "index") && strcmp(item->text, "0") != 0;
         if (item->type == DOC_STRING)
-            strbuf_puts(out, item->text);
+            put_text(texts, item, own);
         else if (item->type == DOC_MAP || item->type == DOC_LIST)
-            collect(item, out);
+            collect(item, own, texts);
     }
 }
 
 /* False: it is no event stream. */
 static bool collect_events(
-    const struct comparison *how, const char *text, size_t length, struct strbuf *out)
+    const struct comparison *how, const char *text, size_t length, struct texts *texts)
 {
     bool any = false;
     for (size_t at = 0; at < length;) {
@@ -121,9 +148,18 @@ static bool collect_events(
         const struct doc *doc =
             doc_parse_json(how->arena, line + 5, size - 5, COMPARE_BYTES_MAX, NULL);
         if (doc && (doc->type == DOC_MAP || doc->type == DOC_LIST))
-            collect(doc, out);
+            collect(doc, "", texts);
     }
     return any;
+}
+
+bool answer_stream_text(const char *text, size_t length, struct strbuf *out)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct comparison how = {arena, 0};
+    struct texts texts = {.out = out};
+    return length <= COMPARE_BYTES_MAX && collect_events(&how, text, length, &texts) &&
+           !texts.several;
 }
 
 static bool same_streams(const struct comparison *how, const char *one, size_t length,
@@ -131,8 +167,10 @@ static bool same_streams(const struct comparison *how, const char *one, size_t l
 {
     SCOPED(strbuf_finish) struct strbuf a = {0};
     SCOPED(strbuf_finish) struct strbuf b = {0};
-    return collect_events(how, one, length, &a) && collect_events(how, other, other_length, &b) &&
-           a.length == b.length && !memcmp(strbuf_text(&a), strbuf_text(&b), a.length);
+    struct texts of_one = {.out = &a}, of_other = {.out = &b};
+    return collect_events(how, one, length, &of_one) &&
+           collect_events(how, other, other_length, &of_other) && a.length == b.length &&
+           !memcmp(strbuf_text(&a), strbuf_text(&b), a.length);
 }
 
 bool answers_agree(

@@ -14,3 +14,9 @@ enum { COMPARE_BYTES_MAX = 256 << 10 };
  * Everything else is compared by its bytes. Bodies of more than COMPARE_BYTES_MAX bytes are. */
 bool answers_agree(
     const char *one, size_t one_length, const char *other, size_t other_length, long tolerance_ppm);
+
+struct strbuf;
+/* Appends those texts of an event stream, a line for each member in a row; false: it is none, is
+ * longer than COMPARE_BYTES_MAX, or its events belong to several answers ("index" above 0), whose
+ * texts would be mixed. */
+bool answer_stream_text(const char *text, size_t length, struct strbuf *out);

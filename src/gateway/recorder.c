@@ -12,6 +12,7 @@
 #include "gateway/hook.h"
 #include "gateway/record_line.h"
 #include "gateway/record_read.h"
+#include "gateway/record_tensors.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -20,6 +21,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +144,47 @@ static bool put_body(struct strbuf *out, const char *name, const struct guard_ru
     return verdict != GUARD_REFUSED;
 }
 
+/* Where it is not all JSON: the JSON, and behind it the tensors in Base64. */
+static bool put_tensors(struct strbuf *out, const char *name, const struct guard_rules *rules,
+    const struct strbuf *body, size_t head)
+{
+    SCOPED(strbuf_finish) struct strbuf json = {0};
+    if (head > body->length || !record_tensors_clean(rules, strbuf_text(body), body->length, head))
+        return false;
+    strbuf_append(&json, strbuf_text(body), head);
+    if (!put_body(out, name, rules, &json))
+        return false;
+    size_t size = sodium_base64_ENCODED_LEN(body->length - head, sodium_base64_VARIANT_ORIGINAL);
+    SCOPED(mem_scope) char *text = mem_alloc(1, size);
+    sodium_bin2base64(text, size, (const unsigned char *)strbuf_text(body) + head,
+        body->length - head, sodium_base64_VARIANT_ORIGINAL);
+    strbuf_printf(out, ",\"%sTensors\":\"%s\"", name, text);
+    return true;
+}
+
+static bool put_request(
+    struct strbuf *out, const struct guard_rules *rules, const struct record_entry *entry)
+{
+    if (entry->request_head > 0)
+        return put_tensors(out, "request", rules, &entry->request, (size_t)entry->request_head);
+    return put_body(out, "request", rules, &entry->request);
+}
+
+static bool put_answer(
+    struct strbuf *out, const struct guard_rules *rules, const struct record_entry *entry)
+{
+    SCOPED(strbuf_finish) struct strbuf said = {0};
+    if (entry->answer_head > 0)
+        return put_tensors(out, "answer", rules, &entry->answer, (size_t)entry->answer_head);
+    if (!entry->stream)
+        return put_body(out, "answer", rules, &entry->answer);
+    if (!record_stream_text(strbuf_text(&entry->answer), entry->answer.length, &said) ||
+        !put_body(out, "answer", rules, &said))
+        return false;
+    strbuf_puts(out, ",\"stream\":true");
+    return true;
+}
+
 /* A client says its request's id and type, which may be anything. */
 static bool put_clean(
     struct strbuf *out, const char *name, const struct guard_rules *rules, const char *text)
@@ -176,12 +219,11 @@ bool record_entry_write(
         entry->total_us);
     if (!put_clean(&json, "id", rules, entry->id) ||
         !put_clean(&json, "path", rules, entry->path) ||
-        !put_clean(&json, "type", rules, entry->type) ||
-        !put_body(&json, "request", rules, &entry->request))
+        !put_clean(&json, "type", rules, entry->type) || !put_request(&json, rules, entry))
         return false;
     if (entry->without)
         put_string(&json, "without", entry->without);
-    else if (!put_body(&json, "answer", rules, &entry->answer))
+    else if (!put_answer(&json, rules, entry))
         put_string(&json, "without", "unreadable");
     if (entry->by[0])
         put_light(&json, rules, entry);

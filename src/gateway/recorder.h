@@ -45,10 +45,12 @@ struct record_entry {
     struct strbuf light; /* RECORD_VERDICTS: what the client got */
     int light_status;
     int64_t light_version;
-    char by[RECORD_SERVICE_BYTES]; /* the same: whose verdict it is */
-    const char *without;           /* why there is no answer in it; NULL: there is one */
-    int64_t bytes_max, keep_ms;    /* as the service says */
-    char *post_url;                /* where it is posted as well, the entry's; NULL: nowhere */
+    char by[RECORD_SERVICE_BYTES];     /* the same: whose verdict it is */
+    int64_t request_head, answer_head; /* of the JSON where tensors follow; else 0 */
+    bool stream;                       /* the answer is one of events */
+    const char *without;               /* why there is no answer in it; NULL: there is one */
+    int64_t bytes_max, keep_ms;        /* as the service says */
+    char *post_url;                    /* where it is posted as well, the entry's; NULL: nowhere */
     int64_t post_timeout_ms;
     int post_retries;
 };

@@ -1,11 +1,13 @@
 /* See relay_record.h. Of a request that is drawn the body is copied as the replica got it, and the
- * answer as it passes; what is no JSON, is too large, or has the client's own key in it is left
- * out. Answers from the cache are no replica's and are not recorded. */
+ * answer as it passes; what is neither JSON nor JSON with tensors behind it, is too large, or has
+ * the client's own key in it is left out, and so is the answer's body of a stream that is. Answers
+ * from the cache are no replica's and are not recorded. */
 #include "gateway/relay_record.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/answer.h"
+#include "gateway/oip_parse.h"
 #include "gateway/recorder.h"
 #include "gateway/relay.h"
 #include "wire/http.h"
@@ -13,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#define TENSORS_FIELD "Inference-Header-Content-Length"
 
 static uint64_t draw(struct worker_view *view)
 {
@@ -32,8 +36,21 @@ static bool is_fit(const struct relay *relay, int64_t body_bytes_max)
 {
     return relay->body.ended && !relay->body.let_go &&
            relay->body.held.length <= (size_t)body_bytes_max &&
-           relay->answer.length <= body_bytes_max &&
-           !http_request_header(relay->request, "Inference-Header-Content-Length");
+           relay->answer.length <= body_bytes_max;
+}
+
+/* Where the JSON of a body with tensors behind it ends, 0 where all of it is JSON. False: it does
+ * not end in the body, or nothing of it is JSON. */
+static bool read_head(const char *value, int64_t length, int64_t *ret)
+{
+    int64_t head = OIP_NO_HEAD;
+    *ret = 0;
+    if (!value)
+        return true;
+    if (!oip_head_length(value, &head) || head <= 0 || (length >= 0 && head > length))
+        return false;
+    *ret = head;
+    return true;
 }
 
 static const char *answer_field(const struct relay *relay, const char *name)
@@ -47,10 +64,13 @@ static const char *answer_field(const struct relay *relay, const char *name)
 
 static const char *without(const struct relay *relay)
 {
+    return answer_field(relay, "Content-Encoding") ? "encoded" : NULL;
+}
+
+static bool is_stream(const struct relay *relay)
+{
     const char *type = answer_field(relay, "Content-Type");
-    if (answer_field(relay, "Content-Encoding"))
-        return "encoded";
-    return type && !strncasecmp(type, "text/event-stream", 17) ? "stream" : NULL;
+    return type && !strncasecmp(type, "text/event-stream", 17);
 }
 
 static void describe(const struct relay *relay, struct record_entry *entry)
@@ -67,19 +87,46 @@ static void describe(const struct relay *relay, struct record_entry *entry)
     entry->replica = relay->attempt.replica;
     entry->status = relay->answer.status;
     entry->without = without(relay);
+    if (is_stream(relay))
+        entry->without = "stream";
     strbuf_append(&entry->request, strbuf_text(&relay->body.held), relay->body.held.length);
 }
 
-struct record_entry *relay_record_start(struct relay *relay, int64_t body_bytes_max, int64_t copies)
+static struct record_entry *start(
+    struct relay *relay, int64_t body_bytes_max, int64_t copies, bool fits)
 {
     struct recorder *recorder = relay->view->recorder;
     struct record_entry *entry = recorder_begin(recorder, copies * body_bytes_max);
-    if (entry && !is_fit(relay, body_bytes_max)) {
+    if (entry && (!fits || !is_fit(relay, body_bytes_max))) {
         recorder_give_up(recorder, entry, true);
         return NULL;
     }
     if (entry)
         describe(relay, entry);
+    return entry;
+}
+
+struct record_entry *relay_record_start(struct relay *relay, int64_t body_bytes_max, int64_t copies)
+{
+    bool tensors = http_request_header(relay->request, TENSORS_FIELD) != NULL;
+    return start(relay, body_bytes_max, copies, !tensors);
+}
+
+/* For whoever asks again, tensors and streams count as well. */
+static struct record_entry *start_record(struct relay *relay, int64_t body_bytes_max)
+{
+    int64_t request_head, answer_head;
+    bool fits = read_head(http_request_header(relay->request, TENSORS_FIELD),
+        (int64_t)relay->body.held.length, &request_head);
+    struct record_entry *entry = start(relay, body_bytes_max, 2, fits);
+    if (!entry)
+        return NULL;
+    entry->request_head = request_head;
+    entry->stream = is_stream(relay);
+    entry->without = without(relay);
+    if (!read_head(answer_field(relay, TENSORS_FIELD), relay->answer.length, &answer_head))
+        entry->without = "unreadable";
+    entry->answer_head = answer_head;
     return entry;
 }
 
@@ -91,7 +138,7 @@ static bool record_begin(struct relay *relay)
     const struct service_record *options = &relay->terms->options.record;
     if (!relay_record_draw(relay->view, options->sample_micro))
         return false;
-    relay->record = relay_record_start(relay, options->body_bytes_max, 2);
+    relay->record = start_record(relay, options->body_bytes_max);
     if (!relay->record)
         return false;
     relay->record->shelf = RECORD_REQUESTS;
@@ -104,7 +151,10 @@ static bool record_piece(struct relay *relay, const char *bytes, size_t length)
 {
     struct record_entry *entry = relay->record;
     size_t most = (size_t)relay->terms->options.record.body_bytes_max;
-    if (entry && !entry->without && entry->answer.length + length > most) {
+    if (entry && entry->stream && entry->answer.length + length > most) {
+        entry->without = "stream";
+        strbuf_finish(&entry->answer);
+    } else if (entry && !entry->without && entry->answer.length + length > most) {
         recorder_give_up(relay->view->recorder, entry, true);
         relay->record = NULL;
     } else if (entry && !entry->without) {

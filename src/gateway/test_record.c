@@ -300,6 +300,92 @@ static void test_what_is_over_goes_whoever_wrote_it(void **state)
     assert_int_equal(access(new, F_OK), 0);
 }
 
+/* ---- tensors and streams ----------------------------------------------------------------------
+ */
+
+#define TEXTS(size)                                                                                \
+    "{\"inputs\":[{\"name\":\"x\",\"datatype\":\"BYTES\",\"shape\":[1],"                           \
+    "\"parameters\":{\"binary_data_size\":" size "}}]}"
+
+static bool tensors_written(const char *head, const char *bytes, size_t length, struct strbuf *out)
+{
+    struct record_entry entry = {0};
+    fill_entry(&entry, head, "{}");
+    entry.request_head = (int64_t)strlen(head);
+    strbuf_append(&entry.request, bytes, length);
+    bool found = written(&entry, out);
+    entry_finish(&entry);
+    return found;
+}
+
+static void test_tensors_are_kept_to_the_byte_unless_they_say_something(void **state)
+{
+    static const struct {
+        const char *head, *bytes;
+        size_t length;
+        bool kept;
+    } rows[] = {
+        {TEXTS("9"), "\5\0\0\0plain", 9, true},
+        {TEXTS("20"), "\20\0\0\0I am a@mail.test", 20, false},
+        /* A length that looks as if the number went on does not hide it. */
+        {TEXTS("77"),
+            "\20\0\0\0"
+            "4111111111111111"
+            "5\0\0\0xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            77, false},
+        {TEXTS("9"), "\6\0\0\0plain", 9, false},
+        {TEXTS("9"), "\5\0\0\0plain and more", 18, false},
+        {TEXTS("-1"), "\5\0\0\0plain", 9, false},
+        {TEXTS("3"), "\5\0\0", 3, false},
+        {"{\"inputs\":[{\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":8}}]}",
+            "\0\0\200\177\377\377\377\377", 8, true},
+        {"{\"inputs\":[{\"datatype\":\"UINT8\",\"parameters\":{\"binary_data_size\":16}}]}",
+            "I am a@mail.test", 16, false},
+        {"[]", "", 0, false},
+        {"{\"inputs\":[7]}", "", 0, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        SCOPED(arena_scope) struct arena *arena = arena_create();
+        SCOPED(strbuf_finish) struct strbuf out = {0};
+        if (tensors_written(rows[i].head, rows[i].bytes, rows[i].length, &out) != rows[i].kept)
+            fail_msg("row %zu", i);
+        if (!rows[i].kept)
+            continue;
+        const struct doc *doc = doc_parse_json(arena, out.text, out.length, out.length, NULL);
+        assert_string_equal(doc_get_string(doc, "request"), rows[i].head);
+        assert_non_null(doc_get_string(doc, "requestTensors"));
+    }
+}
+
+static void test_streams_are_what_their_events_say_wherever_they_were_cut(void **state)
+{
+    static const struct {
+        const char *stream, *text; /* NULL: only the request is kept */
+    } rows[] = {
+        {"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a@ma\"}}]}\n\n"
+         "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"il.test\"}}]}\n\n"
+         "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+            "{\"text\":\"[REDACTED:email]\\u000astop\"}"},
+        {"data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n", NULL},
+        {"no events", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        SCOPED(arena_scope) struct arena *arena = arena_create();
+        SCOPED(strbuf_finish) struct strbuf out = {0};
+        struct record_entry entry = {.stream = true};
+        fill_entry(&entry, "{}", rows[i].stream);
+        assert_true(written(&entry, &out));
+        entry_finish(&entry);
+        const struct doc *doc = doc_parse_json(arena, out.text, out.length, out.length, NULL);
+        const char *answer = doc_get_string(doc, "answer");
+        assert_int_equal(answer != NULL, rows[i].text != NULL);
+        if (answer)
+            assert_string_equal(answer, rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +395,8 @@ int main(void)
             test_whatever_the_pages_are_the_records_are_the_same, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_cursors_and_names_that_are_none_are_refused, set_up, tear_down),
+        cmocka_unit_test(test_tensors_are_kept_to_the_byte_unless_they_say_something),
+        cmocka_unit_test(test_streams_are_what_their_events_say_wherever_they_were_cut),
         cmocka_unit_test(test_secrets_and_personal_data_are_taken_out),
         cmocka_unit_test(test_what_cannot_be_looked_at_is_not_written),
         cmocka_unit_test_setup_teardown(

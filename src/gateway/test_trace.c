@@ -7,6 +7,7 @@
 #include "gateway/trace.h"
 #include "gateway/trace_otlp.h"
 #include "wire/doc.h"
+#include "wire/otlp_export.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -175,10 +176,10 @@ static void test_a_record_becomes_spans_with_parents(void **state)
     struct strbuf body = {0};
     fill(record);
     trace_otlp_begin(&body, "i1");
-    assert_int_equal(trace_otlp_record(&body, record, 1000000, 1), 3);
+    assert_int_equal(trace_otlp_record(&body, record, 1000000), 3);
     record->broken = true;
     memset(record->parent, 0xab, sizeof record->parent);
-    assert_int_equal(trace_otlp_record(&body, record, 0, 0), 3);
+    assert_int_equal(trace_otlp_record(&body, record, 0), 3);
     trace_otlp_end(&body);
     const struct doc *spans = spans_of(arena, &body), *root = spans->first;
     assert_int_equal(spans->count, 6);
@@ -232,14 +233,15 @@ static void test_what_does_not_fit_is_counted(void **state)
 static void test_addresses_are_checked(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"", "127.0.0.1:4318", "https://127.0.0.1:4318",
-        "http://collector:4318", "unix:relative", "http://127.0.0.1:4318/a b"};
+    static const char *const fine[] = {"http://127.0.0.1:4318", "http://[::1]:4318/otlp/v1/traces",
+        "http://collector:4318", "https://collector.example/v1/traces", "unix:/run/collector.sock"};
+    static const char *const wrong[] = {"", "127.0.0.1:4318", "ftp://collector:4318", "http://",
+        "http://user@collector", "unix:relative", "http://127.0.0.1:4318/a b"};
     struct error err;
-    assert_int_equal(tracer_address_check("http://127.0.0.1:4318", &err), 0);
-    assert_int_equal(tracer_address_check("http://[::1]:4318/otlp/v1/traces", &err), 0);
-    assert_int_equal(tracer_address_check("unix:/run/collector.sock", &err), 0);
+    for (size_t i = 0; i < ARRAY_LEN(fine); i++)
+        assert_int_equal(otlp_address_check(fine[i], &err), 0);
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
-        assert_int_equal(tracer_address_check(wrong[i], &err), -1);
+        assert_int_equal(otlp_address_check(wrong[i], &err), -1);
         assert_int_equal(err.code, ERR_INVALID);
     }
 }

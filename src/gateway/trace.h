@@ -55,7 +55,8 @@ struct trace_record {
 };
 
 struct tracer_options {
-    const char *address;   /* of the collector: http://ADDRESS:PORT[/PATH], or unix:/PATH */
+    const char *address;   /* of the collector, as wire/otlp_export.h has it */
+    const char *trust;     /* PEM file: whom to trust there over https; NULL: the system's CAs */
     int64_t ratio_million; /* of traces that begin here */
     int64_t period_ms;     /* a batch is sent so often; 0: 1 s */
     const char *instance;  /* of this process */
@@ -67,8 +68,6 @@ MUST_CHECK int tracer_create(
     const struct tracer_options *options, int workers, struct tracer **ret, struct error *err);
 /* Sends what is there, for a moment, and ends the thread; no worker runs any more. NULL is fine. */
 void tracer_destroy(struct tracer *tracer);
-/* Checks an address without doing anything. */
-MUST_CHECK int tracer_address_check(const char *address, struct error *err);
 
 /* Of a million traces that begin here so many are recorded. */
 int64_t tracer_ratio(const struct tracer *tracer);

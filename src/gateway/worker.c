@@ -266,6 +266,20 @@ static void on_throttled(struct http_request *request, uint32_t retry_after_s, v
     relay_throttle(context, request, retry_after_s);
 }
 
+/* Requests of clients become requests to replicas, answers of replicas answers to clients. With
+ * many ready at once each would come back to its memory only after all the others had theirs. */
+static void after_conn(void *ctx)
+{
+    struct gateway_worker *worker = ctx;
+    http_agent_relieve(worker->agent);
+}
+
+static void after_link(void *ctx)
+{
+    struct gateway_worker *worker = ctx;
+    http_server_relieve(worker->http);
+}
+
 static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct error *err)
 {
     static const struct http_field common[] = {{"X-Content-Type-Options", "nosniff"}};
@@ -279,6 +293,7 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .connections_max = CONNECTIONS_MAX,
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
         .requests_per_s = options->requests_per_s,
+        .after_event = after_conn,
         .throttled = on_throttled};
     if (options->tls_cert &&
         tls_server_create(options->tls_cert, options->tls_key, &worker->tls, err) < 0)
@@ -315,7 +330,8 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
         worker->view.office, worker->options.number, worker->view.base, &worker->view);
     /* With fewer, 256 clients of one replica had every third request open a connection anew. They
      * are only kept for the moment: those that are not used are closed. */
-    const struct http_agent_options agent = {.idle_max = 512};
+    const struct http_agent_options agent = {
+        .idle_max = 1024, .after_event = after_link, .ctx = worker};
     worker->agent = http_agent_create(worker->view.base, &agent);
     worker->view.shadows = shadow_sender_create(worker);
     worker->view.feedback = feedback_create();

@@ -190,63 +190,68 @@ static void set_policy(const struct explain *in, struct doc *waits)
         set_until(in, waits);
 }
 
+static void set_more_jobs(const struct explain *in, struct doc *waits)
+{
+    doc_set_int(in->arena, waits, "more", in->block.other_jobs);
+}
+
+static void set_more_nodes(const struct explain *in, struct doc *waits)
+{
+    doc_set_int(in->arena, waits, "more", in->block.other_nodes);
+}
+
+static void set_due(const struct explain *in, struct doc *waits)
+{
+    doc_set_int(in->arena, waits, "due", in->block.due_ms);
+}
+
+static void set_retry(const struct explain *in, struct doc *waits)
+{
+    doc_set_bool(in->arena, waits, "retry", in->job->failures > 0);
+}
+
+static void set_time_limit(const struct explain *in, struct doc *waits)
+{
+    doc_set_bool(in->arena, waits, "timeLimit", in->job->time_limit_ms > 0);
+}
+
+static void set_block_node(const struct explain *in, struct doc *waits)
+{
+    set_node(in, waits, in->block.node);
+}
+
+typedef void set_fn(const struct explain *in, struct doc *waits);
+
+enum { FACTS_MAX = 7 };
+
+/* What is said beside each reason, in this order; docs/explain.md has the same table. */
+static set_fn *const facts[][FACTS_MAX] = {
+    [BLOCK_DEPENDENCY] = {set_on, set_more_jobs},
+    [BLOCK_MOMENT] = {set_until, set_retry},
+    [BLOCK_CLAIM] = {set_block_node},
+    [BLOCK_IMPOSSIBLE] = {set_nearest, set_level},
+    [BLOCK_CLOSED] = {set_nodes},
+    [BLOCK_ARRAY] = {set_amounts},
+    [BLOCK_LIMIT] = {set_amounts},
+    [BLOCK_GUARANTEE] = {set_amounts},
+    [BLOCK_CHECKPOINT] = {set_on, set_more_jobs, set_due, set_until, set_amounts, set_nodes},
+    [BLOCK_PROMISE] = {set_block_node, set_until, set_more_nodes, set_amounts, set_nodes},
+    [BLOCK_KEPT] = {set_on, set_block_node, set_until, set_time_limit},
+    [BLOCK_SPOT] = {set_policy, set_amounts, set_nodes},
+    [BLOCK_ROUND] = {set_policy, set_amounts, set_nodes},
+    [BLOCK_ROOM] = {set_amounts, set_nodes},
+    [BLOCK_TURN] = {set_amounts, set_nodes},
+};
+
+static_assert(ARRAY_LEN(facts) == ARRAY_LEN(kind_names), "the last is there, and so are all");
+
 static struct doc *waits_doc(const struct explain *in)
 {
     struct doc *waits = doc_map(in->arena);
-    const struct core_block *block = &in->block;
-    doc_set_string(in->arena, waits, "kind", explain_kind((int)block->kind));
-    switch (block->kind) {
-    case BLOCK_DEPENDENCY:
-        set_on(in, waits);
-        doc_set_int(in->arena, waits, "more", block->other_jobs);
-        break;
-    case BLOCK_MOMENT:
-        doc_set_int(in->arena, waits, "until", block->until_ms);
-        doc_set_bool(in->arena, waits, "retry", in->job->failures > 0);
-        break;
-    case BLOCK_CLAIM: set_node(in, waits, block->node); break;
-    case BLOCK_IMPOSSIBLE:
-        set_nearest(in, waits);
-        set_level(in, waits);
-        break;
-    case BLOCK_CLOSED: set_nodes(in, waits); break;
-    case BLOCK_ARRAY:
-    case BLOCK_LIMIT:
-    case BLOCK_GUARANTEE: set_amounts(in, waits); break;
-    case BLOCK_CHECKPOINT:
-        set_on(in, waits);
-        doc_set_int(in->arena, waits, "more", block->other_jobs);
-        doc_set_int(in->arena, waits, "due", block->due_ms);
-        set_until(in, waits);
-        set_amounts(in, waits);
-        set_nodes(in, waits);
-        break;
-    case BLOCK_KEPT:
-        set_on(in, waits);
-        set_node(in, waits, block->node);
-        set_until(in, waits);
-        doc_set_bool(in->arena, waits, "timeLimit", in->job->time_limit_ms > 0);
-        break;
-    case BLOCK_PROMISE:
-        set_node(in, waits, block->node);
-        set_until(in, waits);
-        doc_set_int(in->arena, waits, "more", block->other_nodes);
-        set_amounts(in, waits);
-        set_nodes(in, waits);
-        break;
-    case BLOCK_SPOT:
-    case BLOCK_ROUND:
-        set_policy(in, waits);
-        set_amounts(in, waits);
-        set_nodes(in, waits);
-        break;
-    case BLOCK_ROOM:
-    case BLOCK_TURN:
-        set_amounts(in, waits);
-        set_nodes(in, waits);
-        break;
-    default: break;
-    }
+    enum block_kind kind = in->block.kind;
+    doc_set_string(in->arena, waits, "kind", explain_kind((int)kind));
+    for (int i = 0; i < FACTS_MAX && facts[kind][i]; i++)
+        facts[kind][i](in, waits);
     return waits;
 }
 

@@ -4,6 +4,7 @@
 #include "server/context.h"
 #include "server/feed.h"
 #include "server/handlers.h"
+#include "server/job_traces.h"
 #include "server/planner_link.h"
 #include "server/routes.h"
 #include "server/services.h"
@@ -87,6 +88,8 @@ static void answer_metrics(void *context, const char *of_gateway, size_t length)
     ticker_figures(&out, server->ticker);
     http_figures(&out, server->http);
     planner_link_figures(server->planner, &out);
+    if (server->job_traces)
+        job_traces_write_metrics(server->job_traces, &out);
     trials_write_metrics(services_trials(server->services), &out);
     figure(&out, "watchers", "gauge", "Clients that watch changes.",
         (int64_t)feed_watchers(server->feed));

@@ -15,6 +15,7 @@ struct event_base;
 struct exec_sessions;
 struct feed;
 struct http_server;
+struct job_traces;
 struct outputs;
 struct progress;
 struct forecasts;
@@ -26,6 +27,7 @@ struct serving_usage;
 struct store;
 struct store_reader;
 struct ticker;
+struct tls_client;
 struct tokens;
 struct uids;
 struct usage;
@@ -61,9 +63,15 @@ struct server {
     struct reconciler *reconciler;
     struct services *services;
     struct serving_usage *serving_usage; /* NULL: nothing is collected */
+    struct job_traces *job_traces;       /* NULL: jobs are not traced */
+    struct tls_client *trust;            /* see server_trust */
     int64_t started_ms;
     bool stopping;
 };
+
+/* What endpoints over https are held against, such as of metrics; made when it is first asked for,
+ * valid as long as the server. */
+MUST_CHECK int server_trust(struct server *server, struct tls_client **ret, struct error *err);
 
 /* The wall clock, as answers use it. */
 int64_t server_now_ms(void);

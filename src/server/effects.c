@@ -9,7 +9,9 @@
 #include "core/autoscale.h"
 #include "server/catalog.h"
 #include "server/context.h"
+#include "server/engines.h"
 #include "server/feed.h"
+#include "server/job_traces.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/promotions.h"
@@ -37,6 +39,9 @@ struct effects {
     bool decided;
     struct idmap jobs; /* rows of the jobs that this tick changed, ended ones too */
     VEC(struct job_row *) job_rows;
+    /* Only where jobs are traced. */
+    VEC(struct attempt_row) attempts;
+    VEC(struct core_decision) stops; /* for other jobs */
     VEC(struct news) news;
 };
 
@@ -59,6 +64,8 @@ void effects_destroy(struct effects *effects)
         free(effects->news.items[i].line);
     }
     vec_free(&effects->job_rows);
+    vec_free(&effects->attempts);
+    vec_free(&effects->stops);
     vec_free(&effects->news);
     idmap_finish(&effects->jobs);
     free(effects);
@@ -116,6 +123,8 @@ void effects_change(struct effects *effects, const struct core_change *change)
         services_touch(effects->server->services);
     if (change->kind == ROW_SERVICE && change->change == CHANGE_RETIRE)
         services_retired(effects->server->services, change->row);
+    if (change->kind == ROW_ATTEMPT && effects->server->job_traces)
+        vec_push(&effects->attempts, *(const struct attempt_row *)change->row);
     if (change->kind == ROW_NODE && change->change == CHANGE_PUT)
         node_news(effects, change->row);
     if (change->kind != ROW_JOB || change->change == CHANGE_DELETE)
@@ -248,6 +257,8 @@ void effects_decision(
     struct subject subject;
     struct strbuf detail = {0};
     effects->decided = true;
+    if (decision->kind == DECISION_STOP && decision->for_job && effects->server->job_traces)
+        vec_push(&effects->stops, *decision);
     find_subject(effects, decision, &subject);
     write_detail(effects->server->core, decision, &detail);
     tick_audit(tick, decision_names[decision->kind], subject.kind, subject.name, subject.team,
@@ -257,8 +268,27 @@ void effects_decision(
 
 /* ---- after the commit ---------------------------------------------------------------------- */
 
+static void tell_traces(const struct effects *effects, struct job_traces *traces)
+{
+    for (size_t i = 0; i < effects->stops.count; i++)
+        job_traces_stopped_for(
+            traces, effects->stops.items[i].job, effects->stops.items[i].for_job);
+    for (size_t i = 0; i < effects->attempts.count; i++) {
+        const struct attempt_row *attempt = &effects->attempts.items[i];
+        const struct job_row *job = idmap_get(&effects->jobs, attempt->job);
+        if (!job)
+            job = core_job(effects->server->core, attempt->job);
+        if (job)
+            job_traces_attempt(traces, job, attempt);
+    }
+    for (size_t i = 0; i < effects->job_rows.count; i++)
+        job_traces_job(traces, effects->job_rows.items[i]);
+}
+
 void effects_apply(struct effects *effects)
 {
+    if (effects->server->job_traces)
+        tell_traces(effects, effects->server->job_traces);
     for (size_t i = 0; i < effects->news.count; i++)
         feed_publish(effects->server->feed, effects->tick, effects->news.items[i].team,
             effects->news.items[i].line);
@@ -268,6 +298,8 @@ void effects_apply(struct effects *effects)
         outputs_job_ended(effects->server->outputs, effects->job_rows.items[i]);
         promotions_job_ended(effects->server->promotions, effects->job_rows.items[i]);
     }
+    /* Before routes are made for the first time: what runs at sites is asked where they say. */
+    engines_follow(effects->server);
     if (effects->server->services)
         services_committed(effects->server->services);
     reconciler_run(effects->server->reconciler);

@@ -8,6 +8,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/engines.h"
+#include "server/job_traces.h"
 #include "server/names.h"
 #include "server/programs.h"
 #include "server/score.h"
@@ -108,6 +109,27 @@ static const char *parameter_variable(struct arena *arena, const char *name)
             *c = '_';
     }
     return variable;
+}
+
+/* Its own variable of that name stays: whoever submitted it knows of another trace. */
+static void set_trace(struct launch_builder *builder, const struct attempt_row *attempt)
+{
+    const struct job_traces *traces = builder->server->job_traces;
+    struct launch *launch = &builder->launch;
+    char parent[TRACE_PARENT_TEXT];
+    for (size_t i = 0; i < launch->variable_count; i++) {
+        if (strcmp(launch->variables[i].name, "TRACEPARENT") == 0)
+            return;
+    }
+    if (!traces || !job_traces_parent(traces, attempt, parent))
+        return;
+    struct launch_variable *variables =
+        arena_alloc(builder->arena, launch->variable_count + 1, sizeof *variables);
+    variables[0] = (struct launch_variable){"TRACEPARENT", arena_strdup(builder->arena, parent)};
+    for (size_t i = 0; i < launch->variable_count; i++)
+        variables[i + 1] = launch->variables[i];
+    launch->variables = variables;
+    launch->variable_count++;
 }
 
 /* Parameters come last, and win over variables of the same name: what is recorded is what it ran
@@ -271,9 +293,10 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);
     set_variables(builder);
+    set_trace(builder, attempt);
     /* Before its inputs: what serves is shown the programs of the runtimes, too. */
     if (server->services && job->service)
-        services_launch(server->services, builder->arena, attempt->job, &builder->launch);
+        services_launch(server->services, builder->arena, builder->engine, &builder->launch);
     set_placement(builder, attempt);
     set_outputs(builder, row);
     if (add_inputs(builder, err) < 0)

@@ -33,8 +33,13 @@ struct wishes {
     VEC(struct wish) list;
 };
 
+/* What is launched at a site in one run: the rest comes with the next, and meanwhile others are
+ * answered. */
+enum { LAUNCHES_A_RUN = 128 };
+
 struct reconciler {
     struct server *server;
+    size_t launches;       /* at sites, in this run */
     struct engine *engine; /* whose attempts are walked */
     struct idmap launched; /* attempts that this process started: value as below */
     struct idmap
@@ -120,7 +125,7 @@ static enum end_reason core_reason(enum engine_end_reason reason)
         [ENGINE_END_NODE_LOST] = END_NODE_LOST,
         [ENGINE_END_PREEMPTED] = END_PREEMPTED,
         [ENGINE_END_DRAINED] = END_DRAINED,
-        [ENGINE_END_WALLTIME] = END_PREEMPTED,
+        [ENGINE_END_WALLTIME] = END_HANDED_OVER,
         [ENGINE_END_CANCELLED] = END_LOST,
     };
     assert(reason < ENGINE_END_COUNT);
@@ -203,6 +208,8 @@ static void reconcile_unknown(struct reconciler *reconciler, const struct wish *
             server, wish->attempt.id, ENGINE_END_STOPPED, "it was stopped before it started");
         artifacts_set_wait(server->artifacts, wish->attempt.job, NULL);
     } else if (artifacts_waits_still(server->artifacts, wish->attempt.job)) {
+        return;
+    } else if (wish->engine != server->engine && reconciler->launches++ >= LAUNCHES_A_RUN) {
         return;
     } else if ((launched = launch_attempt(server, wish->engine, &wish->attempt, &err)) < 0 &&
                err.code == ERR_BUSY && wish->engine != server->engine) {
@@ -307,10 +314,13 @@ void reconciler_run(struct reconciler *reconciler)
 {
     struct server *server = reconciler->server;
     struct wishes wishes = {.server = server};
+    reconciler->launches = 0;
     engines_follow(server);
     core_attempt_each(server->core, take_wish, &wishes);
     for (size_t i = 0; (reconciler->engine = engines_at(server, i)); i++)
         walk(reconciler, &wishes);
+    if (reconciler->launches > LAUNCHES_A_RUN)
+        ticker_poke(server->ticker);
     vec_free(&wishes.list);
 }
 
@@ -340,6 +350,12 @@ void reconciler_report(void *context, const struct report *report)
             &(struct core_report){.attempt = report->attempt,
                 .kind = REPORT_CHECKPOINT,
                 .at_ms = report->checkpoint.newest_ms},
+            NULL);
+        break;
+    case ENGINE_REPORT_SITE_END:
+        tell_core(server,
+            &(struct core_report){
+                .attempt = report->attempt, .kind = REPORT_SITE_END, .at_ms = report->site_end_ms},
             NULL);
         break;
     case ENGINE_REPORT_EXEC_ENDED: exec_ended(server->execs, report); break;

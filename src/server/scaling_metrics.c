@@ -160,7 +160,8 @@ static void begin_reading(struct metric_feed *source, const struct scaled *one, 
         add_target(source, source->endpoint, &query);
     for (size_t i = 0; !source->endpoint && i < services->replicas.count; i++) {
         const struct replica *replica = services->replicas.items[i];
-        if (replica->service == one->service && replica->started && !replica->stopping)
+        if (replica->service == one->service && replica->started && !replica->stopping &&
+            replica->endpoint)
             add_target(source, replica->endpoint, &query);
     }
     if (source->open > 0)
@@ -216,18 +217,28 @@ static void source_destroy(struct metric_feed *source)
     free(source);
 }
 
+static int open_endpoint(struct metric_feed *source, struct error *err)
+{
+    const struct services *services = source->scaling->services;
+    struct tls_client *trust = NULL;
+    if (strncmp(source->address, "https:", 6) == 0 &&
+        server_trust(services->server, &trust, err) < 0)
+        return -1;
+    return http_endpoint_create_url(
+        services->agent, source->address, trust, &source->endpoint, err);
+}
+
 static struct metric_feed *source_create(
     struct scaling *scaling, const struct service_metric *metric, char *text)
 {
     struct metric_feed *source = mem_alloc(1, sizeof *source);
-    struct services *services = scaling->services;
-    struct error err;
+    struct error err = {0};
     source->scaling = scaling;
     source->text = text;
-    source->timer = event_new(services->server->base, -1, EV_TIMEOUT, on_too_late, source);
+    source->timer = event_new(scaling->services->server->base, -1, EV_TIMEOUT, on_too_late, source);
     assert(source->timer);
     keep_metric(source, metric);
-    const char *slash = metric->url ? strchr(metric->url + strlen("http://"), '/') : NULL;
+    const char *slash = metric->url ? strchr(strstr(metric->url, "://") + 3, '/') : NULL;
     snprintf(source->path, sizeof source->path, "%s",
         slash          ? slash
         : metric->path ? metric->path
@@ -236,8 +247,7 @@ static struct metric_feed *source_create(
         return source;
     snprintf(
         source->address, sizeof source->address, "%.*s", (int)(slash - metric->url), metric->url);
-    if (http_endpoint_create(services->agent, source->address, (uid_t)-1, &source->endpoint, &err) <
-        0)
+    if (open_endpoint(source, &err) < 0)
         snprintf(source->trouble, sizeof source->trouble, "%.200s", err.text);
     return source;
 }

@@ -20,6 +20,7 @@
 #include "server/exec.h"
 #include "server/feed.h"
 #include "server/forecasts.h"
+#include "server/job_traces.h"
 #include "server/outputs.h"
 #include "server/planner_link.h"
 #include "server/progress.h"
@@ -63,6 +64,14 @@ struct life {
 int64_t server_now_ms(void)
 {
     return clock_wall_ms();
+}
+
+int server_trust(struct server *server, struct tls_client **ret, struct error *err)
+{
+    if (!server->trust && tls_client_create(server->config.trust, &server->trust, err) < 0)
+        return -1;
+    *ret = server->trust;
+    return 0;
 }
 
 /* ---- signals and the end --------------------------------------------------------------------- */
@@ -265,9 +274,15 @@ static int life_open(struct life *life, struct error *err)
     if (!server->base)
         return error_set(err, ERR_IO, "the event loop cannot be made");
     server->started_ms = server_now_ms();
+    struct tls_client *trust;
+    if (server->config.trust && server_trust(server, &trust, err) < 0)
+        return -1;
     if (open_state(server, err) < 0 || open_parts(server, err) < 0 ||
         open_defaults(server, err) < 0 ||
         serving_usage_create(server, &server->serving_usage, err) < 0 || open_http(life, err) < 0)
+        return -1;
+    if (server->config.traces.address &&
+        job_traces_create(server, &server->config.traces, &server->job_traces, err) < 0)
         return -1;
     signals_watch(&life->signals, life->server.base, on_stop, on_reload, life);
     life->retention = retention_create(server);
@@ -282,6 +297,8 @@ static void life_close(struct life *life)
     struct server *server = &life->server;
     while (server->ticker && ticker_busy(server->ticker))
         event_base_loop(server->base, EVLOOP_ONCE);
+    job_traces_destroy(server->job_traces);
+    server->job_traces = NULL;
     retention_destroy(life->retention);
     feed_destroy(server->feed);
     exec_sessions_destroy(server->execs);
@@ -310,6 +327,7 @@ static void life_close(struct life *life)
     store_reader_close(server->reader);
     store_close(server->store);
     tls_server_destroy(life->tls);
+    tls_client_destroy(server->trust);
     signals_finish(&life->signals);
     if (server->base)
         event_base_free(server->base);

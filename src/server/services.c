@@ -97,17 +97,42 @@ void services_run(struct services *services, struct tick *tick)
     vec_free(&list);
 }
 
-void services_launch(
-    struct services *services, struct arena *arena, uint64_t job, struct launch *launch)
+/* The engine gave it a port of its own: what the job's manifest says of the runtime's is not so. */
+static void set_port(
+    struct arena *arena, const struct revision *revision, uint32_t port, struct launch *launch)
 {
-    const struct replica_row *row = core_replica_of(services->server->core, job);
+    struct launch_variable *variables =
+        arena_alloc(arena, launch->variable_count + 1, sizeof *variables);
+    struct text_list command;
+    struct label_list env;
+    launch->serve.port = port;
+    if (port == 0 || port == (uint32_t)revision->runtime.port)
+        return;
+    revision_launch(arena, revision, SERVICES_PROGRAMS, port, &command, &env);
+    const char **argv = arena_alloc(arena, command.count + 1, sizeof *argv);
+    for (size_t i = 0; i < command.count; i++)
+        argv[i] = command.items[i];
+    launch->argv = argv;
+    for (size_t i = 0; i < launch->variable_count; i++) {
+        const char *value = label_find(&env, launch->variables[i].name);
+        variables[i] = launch->variables[i];
+        variables[i].value = value ? value : variables[i].value;
+    }
+    launch->variables = variables;
+}
+
+void services_launch(struct services *services, struct arena *arena, const struct engine *engine,
+    struct launch *launch)
+{
+    const struct replica_row *row = core_replica_of(services->server->core, launch->job);
     const struct revision *revision =
         row ? services_revision_of(services, row->service, row->revision) : NULL;
     if (!revision)
         return;
     launch->serve.on = true;
     if (revision->runtime.listen == LISTEN_PORT)
-        launch->serve.port = (uint32_t)revision->runtime.port;
+        set_port(arena, revision,
+            engine_serve_port(engine, launch->attempt, (uint32_t)revision->runtime.port), launch);
     const struct launch_variable own[] = {
         {"MUSTER_MODEL_NAME", arena_strdup(arena, service_route(&revision->service))},
         {"MUSTER_MODEL_VERSION", arena_printf(arena, "%" PRId64, revision->version)},

@@ -42,10 +42,10 @@ MUST_CHECK int services_delete(
 void services_follow(struct tick *tick, const char *team, const char *model);
 /* The same for a Runtime that was changed. */
 void services_follow_runtime(struct tick *tick, const char *runtime);
-/* Fills what a launch needs when the job is a replica: where it listens, and its variables, with
- * what they need from the arena. */
-void services_launch(
-    struct services *services, struct arena *arena, uint64_t job, struct launch *launch);
+/* Fills what a launch needs when the job is a replica: where it listens at that engine, and its
+ * variables, with what they need from the arena. */
+void services_launch(struct services *services, struct arena *arena, const struct engine *engine,
+    struct launch *launch);
 /* Whether the attempt of a replica may be told to stop now: the gateway sends it nothing any more
  * and nothing is under way there, its drain time is over, no gateway is there, or it is unhealthy.
  * When it may not, the reconciler runs again once that changes. True for other jobs. */

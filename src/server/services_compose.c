@@ -187,6 +187,15 @@ static struct label_list expand_env(
     return env;
 }
 
+void revision_launch(struct arena *arena, const struct revision *revision, const char *runtimes,
+    uint32_t port, struct text_list *ret_command, struct label_list *ret_env)
+{
+    struct revision there = *revision;
+    there.runtime.port = port;
+    *ret_command = expand_list(arena, &there, runtimes, &revision->runtime.command);
+    *ret_env = expand_env(arena, &there, runtimes);
+}
+
 /* "digits-r3-7". Names of jobs have a bound: of a long service name the end is replaced by its
  * hash, so that two services never have the same replicas. */
 static const char *replica_name(
@@ -295,7 +304,10 @@ const char *replica_cause(
     switch (reason) {
     case END_OUT_OF_MEMORY: return "out-of-memory";
     case END_DISK_QUOTA: return "disk-full";
-    case END_START_FAILED: return exit_status == ENOENT ? "missing-file" : "not-started";
+    case END_START_FAILED:
+        return exit_status == ENOENT       ? "missing-file"
+               : exit_status == EADDRINUSE ? "bad-port"
+                                           : "not-started";
     case END_UNHEALTHY: return "unhealthy";
     case END_NODE_LOST:
     case END_LOST: return "lost";

@@ -38,6 +38,10 @@ const char *service_route(const struct service *service);
  * programs that come with muster. */
 const char *revision_expand(
     struct arena *arena, const struct revision *revision, const char *runtimes, const char *text);
+/* What is different in its launch where the engine gave it a port of its own: the command, and the
+ * values of the variables. */
+void revision_launch(struct arena *arena, const struct revision *revision, const char *runtimes,
+    uint32_t port, struct text_list *ret_command, struct label_list *ret_env);
 /* The job of one replica. ERR_UNAVAILABLE: there is no version yet; ERR_INVALID: there is no
  * command; ERR_CONFLICT: model and placement exclude each other's jurisdiction. */
 MUST_CHECK int revision_job(struct arena *arena, const struct revision *revision,

@@ -43,7 +43,7 @@ struct replica {
     bool seen;     /* during a walk */
     bool stopping; /* its attempt was told to stop: it is checked no more */
     /* Checks: one exchange at a time. */
-    struct http_endpoint *endpoint;
+    struct http_endpoint *endpoint; /* NULL: it is not known yet where it is asked */
     struct http_exchange *exchange; /* NULL: none under way */
     enum check check;               /* of the exchange */
     int status;                     /* of its answer; 0: no head yet */

@@ -183,6 +183,27 @@ static void on_fail(struct http_exchange *exchange, enum http_failure failure, b
     conclude(replica, any && failure == HTTP_FAILED_ANSWER ? NULL : text);
 }
 
+/* Where a replica of a site is asked is known some time after it started, the latest when it
+ * listens. */
+static bool open_endpoint(struct replica *replica)
+{
+    struct server *server = replica->services->server;
+    const struct job_row *job = core_job(server->core, replica->job);
+    const struct team_row *team = job ? core_team(server->core, job->team) : NULL;
+    SCOPED(mem_scope) char *address = engines_serve_address(server, replica->attempt);
+    struct error err;
+    if (replica->endpoint)
+        return true;
+    if (!address || !team)
+        return false;
+    uid_t uid = launch_team_uid(server, core_symbol(server->core, team->name));
+    if (http_endpoint_create(replica->services->agent, address, uid ? uid : geteuid(),
+            &replica->endpoint, &err) == 0)
+        return true;
+    log_warn("a replica cannot be checked: %s", err.text);
+    return false;
+}
+
 static void begin(struct replica *replica, enum check check)
 {
     static const struct http_exchange_callbacks callbacks = {
@@ -204,6 +225,10 @@ static void begin(struct replica *replica, enum check check)
     replica->status = 0;
     replica->length = 0;
     services->checks++;
+    if (!open_endpoint(replica)) {
+        conclude(replica, "it does not listen yet");
+        return;
+    }
     replica->exchange = http_exchange_begin(replica->endpoint, &request, &callbacks, replica);
     /* The exchange's own timeout is between two bytes: this one is of the whole check. */
     wake_in(replica, probe->timeout_ms + 100);
@@ -259,34 +284,18 @@ static void replica_free(struct replica *replica)
 static struct replica *replica_create(
     struct services *services, const struct replica_row *row, const struct attempt_row *attempt)
 {
-    struct server *server = services->server;
     struct replica *replica = mem_alloc(1, sizeof *replica);
-    const struct team_row *team = core_team(server->core, core_job(server->core, row->job)->team);
-    uid_t uid = launch_team_uid(server, core_symbol(server->core, team->name));
-    SCOPED(mem_scope) char *address = engines_serve_address(server, attempt->id);
-    struct error err;
     *replica = (struct replica){.services = services,
         .job = row->job,
         .attempt = attempt->id,
         .service = row->service,
         .revision = row->revision,
         .started = row->ready && row->attempt == attempt->id};
-    replica->timer = event_new(server->base, -1, EV_TIMEOUT, on_timer, replica);
+    replica->timer = event_new(services->server->base, -1, EV_TIMEOUT, on_timer, replica);
     assert(replica->timer);
-    if (!address) { /* not known yet: it is looked at again */
-        event_free(replica->timer);
-        free(replica);
-        return NULL;
-    }
-    if (http_endpoint_create(
-            services->agent, address, uid ? uid : geteuid(), &replica->endpoint, &err) < 0) {
-        log_warn("a replica cannot be checked: %s", err.text);
-        event_free(replica->timer);
-        free(replica);
-        return NULL;
-    }
     vec_push(&services->replicas, replica);
     idmap_put(&services->by_job, row->job, replica);
+    open_endpoint(replica);
     schedule(replica);
     return replica;
 }
@@ -328,8 +337,6 @@ static void follow_row(void *context, enum row_kind kind, const void *data)
         return;
     if (!replica)
         replica = replica_create(services, row, attempt);
-    if (!replica)
-        return;
     replica->seen = true;
     if (attempt->stop_reason != END_NONE && !replica->stopping)
         stop_checks(replica);

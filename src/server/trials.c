@@ -69,7 +69,7 @@ static bool choice_of(struct services *services, struct replica *replica, struct
     const struct job_row *job = core_job(core, replica->job);
     const struct revision *revision =
         services_revision_of(services, replica->service, replica->revision);
-    if (!row || !job || !revision || replica->stopping)
+    if (!row || !job || !revision || replica->stopping || !replica->endpoint)
         return false;
     *ret = (struct choice){.replica = replica,
         .name = core_symbol(core, job->name),

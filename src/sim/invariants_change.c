@@ -149,7 +149,8 @@ static int check_requeue(const struct sim_store *before, const struct sim_txn *t
         return -1;
     int32_t used = old->retries_left - job->retries_left;
     bool is_free = attempt->end_reason == END_PREEMPTED || attempt->end_reason == END_DRAINED ||
-                   attempt->end_reason == END_RESIZED || attempt->end_reason == END_MOVED;
+                   attempt->end_reason == END_RESIZED || attempt->end_reason == END_MOVED ||
+                   attempt->end_reason == END_HANDED_OVER;
     if (is_free ? used != 0 : used < 0 || used > 1)
         return broken(err, 1, "job %llu used %d retries for reason %d", (ull)job->id, used,
             attempt->end_reason);

@@ -32,10 +32,11 @@ struct run {
     bool told_to_stop;
     bool ignores_term;
     bool astray;
-    int64_t start_ms; /* STARTING: when it will run */
-    int64_t end_ms;   /* when it ends by itself, as below */
-    int64_t kill_ms;  /* told to stop: when SIGKILL comes */
-    int64_t said_ms;  /* when its state was last told */
+    int64_t start_ms;    /* STARTING: when it will run */
+    int64_t end_ms;      /* when it ends by itself, as below */
+    int64_t site_end_ms; /* when its site ends it; 0: never */
+    int64_t kill_ms;     /* told to stop: when SIGKILL comes */
+    int64_t said_ms;     /* when its state was last told */
     int64_t checkpoint_every_ms, checkpoint_ms;
     struct core_report end;
     struct held *held;
@@ -173,6 +174,10 @@ static void run_say(struct sim_engine *engine, struct run *run, int64_t now_ms)
         report.kind = kinds[run->state];
     run->said_ms = now_ms;
     report_attempt(engine, now_ms, report);
+    if (run->state == RUN_RUNNING && run->site_end_ms)
+        report_attempt(engine, now_ms,
+            (struct core_report){
+                .attempt = run->attempt, .kind = REPORT_SITE_END, .at_ms = run->site_end_ms});
 }
 
 static void node_lost_delivered(struct sim_engine *engine, const struct sim_input *input);
@@ -345,6 +350,19 @@ static void run_serve(struct sim_engine *engine, struct run *run, const struct r
         run->end_ms = INT64_MAX;
 }
 
+/* Its site gives it so much time and no more. */
+static void run_bound(struct sim_engine *engine, struct run *run)
+{
+    if (engine->calm || !sim_chance(&engine->prng, engine->faults.site_ends))
+        return;
+    run->site_end_ms = run->start_ms + sim_between(&engine->prng, 1000, 3600 * 1000);
+    if (run->end_ms <= run->site_end_ms)
+        return;
+    run->end_ms = run->site_end_ms;
+    run->end = (struct core_report){
+        .attempt = run->attempt, .kind = REPORT_ENDED, .reason = END_HANDED_OVER};
+}
+
 /* The engine takes a start: the attempt will run, fail to start, or be forgotten. */
 static void run_begin(struct sim_engine *engine, const struct attempt_row *attempt,
     const struct sim_store *store, int64_t now_ms)
@@ -361,6 +379,7 @@ static void run_begin(struct sim_engine *engine, const struct attempt_row *attem
     const struct replica_row *replica = sim_replica_of(store, run->job);
     if (replica)
         run_serve(engine, run, replica);
+    run_bound(engine, run);
     run->ignores_term = sim_chance(&engine->prng, engine->faults.ignores_term);
     if (sim_chance(&engine->prng, 500))
         run->checkpoint_every_ms = sim_between(&engine->prng, 20 * 1000, 600 * 1000);
@@ -489,7 +508,7 @@ static void world_lie(struct sim_engine *engine, int64_t now_ms)
                           ? &engine->runs.items[prng_below(&engine->prng, engine->runs.count)]
                           : NULL;
     struct core_report report = {.attempt = run ? run->attempt : 1};
-    switch (prng_below(&engine->prng, 6)) {
+    switch (prng_below(&engine->prng, 7)) {
     case 0: report.kind = REPORT_STARTED; break;
     case 1: report.kind = REPORT_SUBMITTED; break;
     case 2:
@@ -504,8 +523,12 @@ static void world_lie(struct sim_engine *engine, int64_t now_ms)
         if (run)
             run->astray = true;
         break;
-    case 4: /* of an attempt that never was */
-        report.kind = (enum report_kind)prng_below(&engine->prng, 4);
+    case 4:
+        report.kind = REPORT_SITE_END;
+        report.at_ms = now_ms + sim_between(&engine->prng, -3600 * 1000, 7200 * 1000);
+        break;
+    case 5: /* of an attempt that never was */
+        report.kind = (enum report_kind)prng_below(&engine->prng, 5);
         report.reason = END_SUCCEEDED;
         report.attempt = 1000000 + prng_below(&engine->prng, 1000);
         break;

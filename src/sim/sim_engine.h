@@ -17,6 +17,7 @@ struct sim_faults {
     int64_t lie;        /* per step: a report of something that did not happen */
     int64_t stale;      /* per step: an old report once more */
     int64_t start_lost; /* a start is taken and forgotten */
+    int64_t site_ends;  /* its site gives an attempt an hour at most */
     int64_t start_fails;
     int64_t job_fails;    /* exit, signal, out of memory, disk quota */
     int64_t ignores_term; /* runs on until SIGKILL */
@@ -24,7 +25,7 @@ struct sim_faults {
     int64_t engine_dies;  /* per step: everything that ran is gone without a word */
     int64_t commit_fails;
     int64_t commit_unknown;
-    int64_t crash;      /* per step, at one of the points of sim_run.c */
+    int64_t crash;      /* per step, at one of the points of sim_step.c */
     int64_t clock_back; /* per step: the clock is set back */
 };
 

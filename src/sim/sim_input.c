@@ -1,6 +1,8 @@
 /* Feeding one input to a core, and saying it in a line of the trace. */
 #include "sim/sim_input.h"
 
+#include "base/memory.h"
+
 #include <assert.h>
 
 static int input_command(
@@ -55,9 +57,13 @@ void sim_input_apply(
         ret_answer->result = input_command(core, input, &ret_answer->id, &ret_answer->error);
 }
 
-static void print_pool(const struct pool *pool, struct strbuf *out)
+/* Each prints one kind of input, with the words that the table below has for it. */
+typedef void print_fn(const char *words, const struct sim_input *input, struct strbuf *out);
+
+static void print_pool(const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    strbuf_printf(out, "pool-put %s engine=%d spot=%d jurisdiction=%s", pool->metadata.name,
+    const struct pool *pool = &input->pool;
+    strbuf_printf(out, "%s %s engine=%d spot=%d jurisdiction=%s", words, pool->metadata.name,
         pool->engine, pool->spot, pool->jurisdiction ? pool->jurisdiction : "-");
     if (pool->site)
         strbuf_printf(out, " site=%s egress=%lld link=%lld", pool->site,
@@ -83,9 +89,10 @@ static void print_pool(const struct pool *pool, struct strbuf *out)
     }
 }
 
-static void print_team(const struct team *team, struct strbuf *out)
+static void print_team(const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    strbuf_printf(out, "team-put %s parent=%s weight=%lld borrow=%d jobs_max=%lld",
+    const struct team *team = &input->team;
+    strbuf_printf(out, "%s %s parent=%s weight=%lld borrow=%d jobs_max=%lld", words,
         team->metadata.name, team->parent ? team->parent : "-", (long long)team->weight_micro,
         team->borrow, (long long)team->jobs_max);
     for (size_t i = 0; i < team->quotas.count; i++)
@@ -116,11 +123,11 @@ static void print_job_placement(const struct placement *placement, struct strbuf
             out, " apart:%s=%s", placement->apart.items[i].key, placement->apart.items[i].value);
 }
 
-static void print_job(const struct job *job, struct strbuf *out)
+static void print_job(const char *words, const struct sim_input *input, struct strbuf *out)
 {
+    const struct job *job = &input->job;
     const struct resources *asks = &job->resources;
-    strbuf_printf(out,
-        "job-submit %s/%s size=%lld:%lld:%lld cpu=%lld memory=%lld disk=%lld %s=%lld",
+    strbuf_printf(out, "%s %s/%s size=%lld:%lld:%lld cpu=%lld memory=%lld disk=%lld %s=%lld", words,
         job->metadata.team, job->metadata.name, (long long)job->gang.size, (long long)job->gang.min,
         (long long)job->gang.max, (long long)asks->cpu_milli, (long long)asks->memory_bytes,
         (long long)asks->disk_bytes, asks->accelerator ? asks->accelerator : "none",
@@ -146,9 +153,10 @@ static void print_job(const struct job *job, struct strbuf *out)
     print_job_placement(&job->placement, out);
 }
 
-static void print_service(const struct core_service *service, struct strbuf *out)
+static void print_service(const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    strbuf_printf(out, "service-put %s/%s replicas=%d surge=%d unavailable=%d renew=%d",
+    const struct core_service *service = &input->service;
+    strbuf_printf(out, "%s %s/%s replicas=%d surge=%d unavailable=%d renew=%d", words,
         service->team, service->name, service->replicas, service->surge, service->unavailable,
         service->renew);
     const struct rollout_plan *plan = &service->rollout;
@@ -161,106 +169,145 @@ static void print_service(const struct core_service *service, struct strbuf *out
         (long long)plan->patience_ms, (long long)plan->requests_min, plan->by_time, plan->give_up);
 }
 
-static void print_wanted(const char *what, const struct core_wanted *wanted, struct strbuf *out)
+static void print_wanted(const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    strbuf_printf(out, "%s service=%llu revision=%d number=%d arm=%d ", what,
+    const struct core_wanted *wanted = &input->wanted;
+    strbuf_printf(out, "%s service=%llu revision=%d number=%d arm=%d ", words,
         (unsigned long long)wanted->service, wanted->revision, wanted->number, wanted->arm);
 }
 
-static void print_attempt_report(const struct core_report *report, struct strbuf *out)
+static void print_replica(const char *words, const struct sim_input *input, struct strbuf *out)
 {
-    static const char *const names[] = {"submitted", "started", "ended", "checkpoint"};
+    print_wanted(words, input, out);
+    print_job("job-submit", input, out);
+}
+
+static void print_attempt_report(
+    const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    static const char *const names[] = {"submitted", "started", "ended", "checkpoint", "site-end"};
+    const struct core_report *report = &input->report;
     strbuf_printf(
-        out, "report attempt=%llu %s", (unsigned long long)report->attempt, names[report->kind]);
+        out, "%s=%llu %s", words, (unsigned long long)report->attempt, names[report->kind]);
     if (report->kind == REPORT_ENDED)
         strbuf_printf(out, " reason=%s status=%d complete=%d", end_reason_names[report->reason],
             report->exit_status, report->complete);
-    if (report->kind == REPORT_CHECKPOINT)
+    if (report->kind == REPORT_CHECKPOINT || report->kind == REPORT_SITE_END)
         strbuf_printf(out, " at=%lld", (long long)report->at_ms);
 }
 
-static void print_progress(const struct sim_input *input, struct strbuf *out)
+static void print_progress(const char *words, const struct sim_input *input, struct strbuf *out)
 {
     const struct core_progress *say = &input->progress;
-    strbuf_printf(out, "job-progress %llu remaining=%lld restart=%lld",
-        (unsigned long long)input->id, (long long)say->remaining, (long long)say->restart_ms);
+    strbuf_printf(out, "%s %llu remaining=%lld restart=%lld", words, (unsigned long long)input->id,
+        (long long)say->remaining, (long long)say->restart_ms);
     for (size_t i = 0; i < say->speed_count; i++)
         strbuf_printf(out, " %dx%d=%lld", say->speeds[i].ranks, say->speeds[i].nodes,
             (long long)say->speeds[i].rate_milli);
 }
 
-void sim_input_print(
+static void print_name(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %s", words, input->name);
+}
+
+static void print_id(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %llu", words, (unsigned long long)input->id);
+}
+
+static void print_node_wish(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    static const char *const wishes[] = {"cordon", "uncordon", "drain"};
+    strbuf_printf(
+        out, "%s-%s %s/%s", words, wishes[input->wish], input->pool_name, input->node_name);
+}
+
+static void print_node_reserve(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %s/%s %lld..%lld", words, input->pool_name, input->node_name,
+        (long long)input->begin_ms, (long long)input->end_ms);
+}
+
+static void print_node_report(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(
+        out, "%s=%s/%s %s", words, input->pool_name, input->node_name, input->up ? "up" : "lost");
+}
+
+static void print_scale(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(
+        out, "%s %llu replicas=%d", words, (unsigned long long)input->id, input->replicas);
+}
+
+static void print_rollout(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    static const char *const orders[] = {"pause", "resume", "promote", "abort"};
+    strbuf_printf(out, "%s-%s %llu", words, orders[input->rollout], (unsigned long long)input->id);
+}
+
+static void print_replica_report(
+    const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    static const char *const found[] = {"ready", "unready", "unhealthy"};
+    strbuf_printf(out, "%s=%llu attempt=%llu %s", words, (unsigned long long)input->id,
+        (unsigned long long)input->attempt, found[input->found]);
+}
+
+static void print_evidence(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s of job %llu requests=%lld errors=%lld differing=%lld/%lld", words,
+        (unsigned long long)input->id, (long long)input->evidence.requests,
+        (long long)input->evidence.errors, (long long)input->evidence.differing,
+        (long long)input->evidence.compared);
+}
+
+static void print_forecast(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %llu at=%lld start=%lld", words, (unsigned long long)input->forecast.job,
+        (long long)input->forecast.at_ms, (long long)input->forecast.start_ms);
+}
+
+static void print_wait(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %lld", words, (long long)input->wait_ms);
+}
+
+static const struct {
+    print_fn *print;
+    const char *words;
+} kinds[] = {
+    [INPUT_POOL_PUT] = {print_pool, "pool-put"},
+    [INPUT_POOL_DELETE] = {print_name, "pool-delete"},
+    [INPUT_TEAM_PUT] = {print_team, "team-put"},
+    [INPUT_TEAM_DELETE] = {print_name, "team-delete"},
+    [INPUT_JOB_SUBMIT] = {print_job, "job-submit"},
+    [INPUT_JOB_CANCEL] = {print_id, "job-cancel"},
+    [INPUT_JOB_HOLD] = {print_id, "job-hold"},
+    [INPUT_JOB_RELEASE] = {print_id, "job-release"},
+    [INPUT_JOB_PROGRESS] = {print_progress, "job-progress"},
+    [INPUT_FORECAST] = {print_forecast, "forecast"},
+    [INPUT_FORECAST_EXPECT] = {print_wait, "forecast-expect"},
+    [INPUT_NODE_WISH] = {print_node_wish, "node"},
+    [INPUT_NODE_RESERVE] = {print_node_reserve, "node-reserve"},
+    [INPUT_SERVICE_PUT] = {print_service, "service-put"},
+    [INPUT_SERVICE_DELETE] = {print_id, "service-delete"},
+    [INPUT_SERVICE_SCALE] = {print_scale, "service-scale"},
+    [INPUT_ROLLOUT] = {print_rollout, "rollout"},
+    [INPUT_REPLICA_SUBMIT] = {print_replica, "replica-submit"},
+    [INPUT_REPLICA_REFUSED] = {print_wanted, "replica-refused"},
+    [INPUT_ATTEMPT_REPORT] = {print_attempt_report, "report attempt"},
+    [INPUT_NODE_REPORT] = {print_node_report, "report node"},
+    [INPUT_REPLICA_REPORT] = {print_replica_report, "report replica"},
+    [INPUT_EVIDENCE] = {print_evidence, "report evidence"},
+};
+
+static_assert(ARRAY_LEN(kinds) == INPUT_EVIDENCE + 1, "each has its words");
+
+static void print_answer(
     const struct sim_input *input, const struct sim_answer *answer, struct strbuf *out)
 {
-    static const char *const plain[] = {[INPUT_POOL_DELETE] = "pool-delete",
-        [INPUT_TEAM_DELETE] = "team-delete",
-        [INPUT_JOB_CANCEL] = "job-cancel",
-        [INPUT_JOB_HOLD] = "job-hold",
-        [INPUT_JOB_RELEASE] = "job-release",
-        [INPUT_SERVICE_DELETE] = "service-delete"};
-    static const char *const found[] = {"ready", "unready", "unhealthy"};
-    static const char *const orders[] = {"pause", "resume", "promote", "abort"};
-    static const char *const wishes[] = {"cordon", "uncordon", "drain"};
-    switch (input->kind) {
-    case INPUT_POOL_PUT: print_pool(&input->pool, out); break;
-    case INPUT_TEAM_PUT: print_team(&input->team, out); break;
-    case INPUT_JOB_SUBMIT: print_job(&input->job, out); break;
-    case INPUT_POOL_DELETE:
-    case INPUT_TEAM_DELETE: strbuf_printf(out, "%s %s", plain[input->kind], input->name); break;
-    case INPUT_JOB_CANCEL:
-    case INPUT_JOB_HOLD:
-    case INPUT_JOB_RELEASE:
-    case INPUT_SERVICE_DELETE:
-        strbuf_printf(out, "%s %llu", plain[input->kind], (unsigned long long)input->id);
-        break;
-    case INPUT_JOB_PROGRESS: print_progress(input, out); break;
-    case INPUT_FORECAST:
-        strbuf_printf(out, "forecast %llu at=%lld start=%lld",
-            (unsigned long long)input->forecast.job, (long long)input->forecast.at_ms,
-            (long long)input->forecast.start_ms);
-        break;
-    case INPUT_FORECAST_EXPECT:
-        strbuf_printf(out, "forecast-expect %lld", (long long)input->wait_ms);
-        break;
-    case INPUT_NODE_WISH:
-        strbuf_printf(
-            out, "node-%s %s/%s", wishes[input->wish], input->pool_name, input->node_name);
-        break;
-    case INPUT_NODE_RESERVE:
-        strbuf_printf(out, "node-reserve %s/%s %lld..%lld", input->pool_name, input->node_name,
-            (long long)input->begin_ms, (long long)input->end_ms);
-        break;
-    case INPUT_SERVICE_SCALE:
-        strbuf_printf(
-            out, "service-scale %llu replicas=%d", (unsigned long long)input->id, input->replicas);
-        break;
-    case INPUT_ROLLOUT:
-        strbuf_printf(
-            out, "rollout-%s %llu", orders[input->rollout], (unsigned long long)input->id);
-        break;
-    case INPUT_SERVICE_PUT: print_service(&input->service, out); break;
-    case INPUT_REPLICA_SUBMIT:
-        print_wanted("replica-submit", &input->wanted, out);
-        print_job(&input->job, out);
-        break;
-    case INPUT_REPLICA_REFUSED: print_wanted("replica-refused", &input->wanted, out); break;
-    case INPUT_REPLICA_REPORT:
-        strbuf_printf(out, "report replica=%llu attempt=%llu %s", (unsigned long long)input->id,
-            (unsigned long long)input->attempt, found[input->found]);
-        break;
-    case INPUT_ATTEMPT_REPORT: print_attempt_report(&input->report, out); break;
-    case INPUT_EVIDENCE:
-        strbuf_printf(out,
-            "report evidence of job %llu requests=%lld errors=%lld differing=%lld/%lld",
-            (unsigned long long)input->id, (long long)input->evidence.requests,
-            (long long)input->evidence.errors, (long long)input->evidence.differing,
-            (long long)input->evidence.compared);
-        break;
-    case INPUT_NODE_REPORT:
-        strbuf_printf(out, "report node=%s/%s %s", input->pool_name, input->node_name,
-            input->up ? "up" : "lost");
-        break;
-    }
     if (sim_input_is_report(input))
         strbuf_puts(out, answer->changed ? " -> changed" : " -> nothing");
     else if (answer->result < 0)
@@ -269,4 +316,12 @@ void sim_input_print(
         strbuf_printf(out, " -> %llu", (unsigned long long)answer->id);
     else
         strbuf_puts(out, " -> done");
+}
+
+void sim_input_print(
+    const struct sim_input *input, const struct sim_answer *answer, struct strbuf *out)
+{
+    assert((size_t)input->kind < ARRAY_LEN(kinds) && kinds[input->kind].print);
+    kinds[input->kind].print(kinds[input->kind].words, input, out);
+    print_answer(input, answer, out);
 }

@@ -20,40 +20,41 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SOME_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20,             \
-        .stale = 50, .start_lost = 20, .start_fails = 30, .job_fails = 200, .ignores_term = 200,   \
-        .node_lost = 15, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20,  \
-        .clock_back = 10                                                                           \
+        .stale = 50, .start_lost = 20, .start_fails = 30, .site_ends = 100, .job_fails = 200,      \
+        .ignores_term = 200, .node_lost = 15, .engine_dies = 3, .commit_fails = 20,                \
+        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
     }
 #define ENGINE_FAULTS                                                                              \
     {                                                                                              \
         .report_lost = 200, .report_twice = 200, .report_delay_ms_max = 30000, .lie = 150,         \
-        .stale = 200, .start_lost = 100, .start_fails = 100, .job_fails = 300,                     \
+        .stale = 200, .start_lost = 100, .start_fails = 100, .site_ends = 100, .job_fails = 300,   \
         .ignores_term = 400, .node_lost = 60, .engine_dies = 15, .commit_fails = 5,                \
         .commit_unknown = 5, .crash = 5, .clock_back = 30                                          \
     }
 #define STORE_FAULTS                                                                               \
     {                                                                                              \
         .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 2000, .lie = 10,             \
-        .stale = 20, .start_lost = 10, .start_fails = 10, .job_fails = 100, .ignores_term = 100,   \
-        .node_lost = 5, .commit_fails = 120, .commit_unknown = 120, .crash = 120, .clock_back = 10 \
+        .stale = 20, .start_lost = 10, .start_fails = 10, .site_ends = 200, .job_fails = 100,      \
+        .ignores_term = 100, .node_lost = 5, .commit_fails = 120, .commit_unknown = 120,           \
+        .crash = 120, .clock_back = 10                                                             \
     }
 
 /* A server that serves: most of what happens is about replicas. */
 #define SERVICE_FAULTS                                                                             \
     {                                                                                              \
         .report_lost = 30, .report_twice = 30, .report_delay_ms_max = 3000, .lie = 10,             \
-        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 100, .ignores_term = 200,   \
-        .node_lost = 10, .engine_dies = 3, .commit_fails = 40, .commit_unknown = 40, .crash = 40,  \
-        .clock_back = 10                                                                           \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .site_ends = 200, .job_fails = 100,      \
+        .ignores_term = 200, .node_lost = 10, .engine_dies = 3, .commit_fails = 40,                \
+        .commit_unknown = 40, .crash = 40, .clock_back = 10                                        \
     }
 
 /* Nodes come and go all the time. */
 #define SPOT_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 3000, .lie = 10,             \
-        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 50, .ignores_term = 100,    \
-        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20, \
-        .clock_back = 10                                                                           \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .site_ends = 200, .job_fails = 50,       \
+        .ignores_term = 100, .node_lost = 150, .engine_dies = 3, .commit_fails = 20,               \
+        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
     }
 
 /* clang-format off */

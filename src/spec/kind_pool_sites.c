@@ -12,6 +12,25 @@ static const struct field_word place_words[] = {
     {NULL},
 };
 
+static const struct field slurm_port_fields[] = {
+    {.name = "first",
+        .type = FIELD_INT,
+        .min = 1024,
+        .max = 65535,
+        .fallback = 61000,
+        .offset = offsetof(struct slurm_site, port_first),
+        .doc = "The first port."},
+    {.name = "last",
+        .type = FIELD_INT,
+        .min = 1024,
+        .max = 65535,
+        .fallback = 64999,
+        .offset = offsetof(struct slurm_site, port_last),
+        .doc = "The last port."},
+};
+static const struct field_table slurm_port_table = FIELD_TABLE("SlurmPorts", struct slurm_site,
+    slurm_port_fields, .doc = "Ports of the nodes that replicas listen on.");
+
 static const struct field slurm_fields[] = {
     {.name = "endpoint",
         .type = FIELD_TEXT,
@@ -93,6 +112,19 @@ static const struct field slurm_fields[] = {
         .fallback = 4,
         .offset = offsetof(struct slurm_site, requests),
         .doc = "How many requests to slurmrestd may be under way at once."},
+    {.name = "ports",
+        .type = FIELD_OBJECT,
+        .table = &slurm_port_table,
+        .doc = "Ports of the nodes that replicas of services listen on, each on one that no other "
+               "of the pool has. This server and the gateway have to reach them."},
+    {.name = "walltime",
+        .type = FIELD_DURATION,
+        .min = 60000,
+        .max = INT64_C(365) * 24 * 3600 * 1000,
+        .offset = offsetof(struct slurm_site, walltime_ms),
+        .doc = "The most time that is asked of the cluster for an attempt: no more than what the "
+               "partition gives (MaxTime). Work that takes longer is handed over from attempt to "
+               "attempt. Default: a job's own time limit, else what the partition gives."},
 };
 const struct field_table slurm_site_table = FIELD_TABLE(
     "SlurmSite", struct slurm_site, slurm_fields, .doc = "How a Slurm cluster is reached.");
@@ -163,6 +195,8 @@ void pool_site_check(struct field_reader *reader, const struct pool *pool)
         fields_report(reader, "slurm.endpoint", "a pool with the engine slurm has one");
     if (pool->engine == ENGINE_SLURM && !slurm->folder)
         fields_report(reader, "slurm.folder", "a pool with the engine slurm has one");
+    if (slurm->port_first > slurm->port_last)
+        fields_report(reader, "slurm.ports.first", "expected no more than slurm.ports.last");
     if (pool->engine != ENGINE_SLURM && (slurm->endpoint || slurm->folder))
         fields_report(reader, "slurm", "only a pool with the engine slurm has this");
     if (pool->engine == ENGINE_KUBERNETES && !kubernetes->image)

@@ -2,6 +2,7 @@
  * holds for a service without replicas. */
 #include "spec/serving.h"
 #include "spec/tables.h"
+#include "wire/url.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -72,13 +73,15 @@ static int64_t clock_minutes(const char *text)
 
 static bool is_metric_url(const char *text)
 {
-    const char *rest = strncmp(text, "http://", 7) == 0 ? text + 7 : "";
+    const char *rest = strncmp(text, "http://", 7) == 0    ? text + 7
+                       : strncmp(text, "https://", 8) == 0 ? text + 8
+                                                           : "";
     size_t host = strcspn(rest, "/");
-    return host > 0 && rest[host] == '/' && !strpbrk(text, " \t\r\n#@\"\\");
+    return url_authority_valid(rest, host) && rest[host] == '/' && !strpbrk(text, " \t\r\n#@\"\\");
 }
 
-static const struct text_rule rule_metric_url = {"a URL such as http://127.0.0.1:9090/metrics",
-    "^http://[^/ #@]+/[^ #@]*$", 1024, is_metric_url};
+static const struct text_rule rule_metric_url = {"a URL such as https://metrics.example/metrics",
+    "^https?://[^/ #@]+/[^ #@]*$", 1024, is_metric_url};
 
 static const struct field_word of_words[] = {
     {"sum", METRIC_OF_SUM, "their sum"},
@@ -105,7 +108,7 @@ static const struct field metric_fields[] = {
         .type = FIELD_TEXT,
         .rule = &rule_metric_url,
         .offset = offsetof(struct service_metric, url),
-        .doc = "A Prometheus endpoint with a numeric address; that of a Prometheus server is "
+        .doc = "A Prometheus endpoint, by http or https; that of a Prometheus server is "
                "`/federate?match[]=...`."},
     {.name = "path",
         .type = FIELD_TEXT,

@@ -120,7 +120,9 @@ struct slurm_site {
     const char *folder;     /* on storage that the server and all nodes share */
     enum site_place place;
     int64_t poll_ms;
-    int64_t requests; /* at most so many under way */
+    int64_t requests;              /* at most so many under way */
+    int64_t port_first, port_last; /* that replicas listen on */
+    int64_t walltime_ms;           /* that is asked for at most; 0: what the partition gives */
 };
 
 struct kubernetes_site {

@@ -118,6 +118,17 @@ static int line_split(struct lines *lines, struct error *err)
     return failed ? -1 : 0;
 }
 
+/* Spreadsheets begin a file with the mark of UTF-8. It is no part of the first field. */
+static void mark_cut(struct lines *lines, size_t *length)
+{
+    static const char mark[] = "\xef\xbb\xbf";
+    enum { BYTES = sizeof mark - 1 };
+    if (lines->number != 1 || *length < BYTES || memcmp(lines->line, mark, BYTES) != 0)
+        return;
+    *length -= BYTES;
+    memmove(lines->line, lines->line + BYTES, *length);
+}
+
 /* Reads and splits the next line that is not empty. */
 static int line_next(struct lines *lines, struct error *err)
 {
@@ -126,6 +137,7 @@ static int line_next(struct lines *lines, struct error *err)
         int got = line_read(lines, &length, err);
         if (got <= 0)
             return got;
+        mark_cut(lines, &length);
         if (length > 0 && lines->line[length - 1] == '\r')
             length--;
         lines->line[length] = '\0';
@@ -246,11 +258,13 @@ int lines_expected(
         lines->number, lines->columns[column].name, expected, SHOWN_MAX, lines_text(lines, column));
 }
 
-static int out_of_range(
-    const struct lines *lines, size_t column, int64_t low, int64_t high, struct error *err)
+/* The bounds are in units of 1/scale: a least time of 1 ms is 0.001 s. */
+static int out_of_range(const struct lines *lines, size_t column, int64_t scale, int64_t low,
+    int64_t high, struct error *err)
 {
     char expected[80];
-    snprintf(expected, sizeof expected, "a number from %" PRId64 " to %" PRId64, low, high);
+    snprintf(expected, sizeof expected, "a number from %.*g to %" PRId64, low % scale ? 3 : 15,
+        (double)low / (double)scale, high / scale);
     return lines_expected(lines, column, expected, err);
 }
 
@@ -263,7 +277,7 @@ int lines_int(const struct lines *lines, size_t column, int64_t low, int64_t hig
     long long value = strtoll(text, &end, 10);
     bool digits = (*text >= '0' && *text <= '9') || (*text == '-' && text[1] >= '0');
     if (!digits || *end || errno || value < low || value > high)
-        return out_of_range(lines, column, low, high, err);
+        return out_of_range(lines, column, 1, low, high, err);
     *ret = value;
     return 0;
 }
@@ -305,7 +319,7 @@ int lines_decimal(const struct lines *lines, size_t column, int64_t scale, int64
     if (decimal_parse(lines_text(lines, column), scale, &value) < 0)
         return lines_expected(lines, column, "a decimal number", err);
     if (value < low || value > high)
-        return out_of_range(lines, column, low / scale, high / scale, err);
+        return out_of_range(lines, column, scale, low, high, err);
     *ret = (int64_t)value;
     return 0;
 }

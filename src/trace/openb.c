@@ -101,6 +101,12 @@ static int pod_row(const struct lines *lines, struct trace_job *job, struct erro
 
 static const struct trace_reader pods = {.separator = ',', .columns = pod_columns, .row = pod_row};
 
+/* The same where the times matter: some of the published lists have none. */
+static const struct line_column timed_columns[] = {{"name"}, {"cpu_milli"}, {"memory_mib"},
+    {"num_gpu"}, {"gpu_milli"}, {"gpu_spec", true}, {"creation_time"}, {"deletion_time"}, {NULL}};
+static const struct trace_reader timed_pods = {
+    .separator = ',', .columns = timed_columns, .row = pod_row};
+
 struct trace_list *openb_pods_read(const char *path, struct error *err)
 {
     return reader_list(&pods, path, err);
@@ -146,7 +152,7 @@ static struct trace_list *arrange(const struct trace_list *all, uint64_t seed, i
 struct trace_source *openb_open(const struct trace_options *options, struct error *err)
 {
     if (options->steady)
-        return reader_open(&pods, options->jobs, err);
+        return reader_open(&timed_pods, options->jobs, err);
     struct trace_list *all = openb_pods_read(options->jobs, err);
     if (!all)
         return NULL;

@@ -17,6 +17,8 @@ static int source_next(struct trace_source *source, struct trace_job *ret_job, s
 {
     struct reader_source *from = (struct reader_source *)source;
     int got = lines_next(from->lines, err);
+    if (got == 0 && from->number == 0)
+        return lines_wrong(from->lines, "the trace ends before its first job", err);
     if (got <= 0)
         return got;
     struct trace_job job = {.number = from->number++,

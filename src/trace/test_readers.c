@@ -100,7 +100,8 @@ static void our_own_format_is_strict(void **state)
     snprintf(text, sizeof text, "%sa,x,1\n", head);
     assert_wrong("csv", text, ":2: submit: expected a decimal number, got \"x\"");
     snprintf(text, sizeof text, "%sa,1,0\n", head);
-    assert_wrong("csv", text, ":2: duration: expected a number from 0 to 1099511627, got \"0\"");
+    assert_wrong(
+        "csv", text, ":2: duration: expected a number from 0.001 to 1099511627, got \"0\"");
     snprintf(text, sizeof text, "%sa,1\n", head);
     assert_wrong("csv", text, ":2: the line has no field duration");
     snprintf(text, sizeof text, "%s\"a,1,1\n", head);
@@ -183,7 +184,9 @@ static void openb_arrivals_stay_within_their_share(void **state)
         asked_milli += trace_list_at(list, i)->accelerator_milli;
     assert_int_equal(asked_milli, 2500); /* one more would be 3000 of 2600 */
     trace_list_destroy(list);
-    assert_wrong("openb", "name,cpu_milli,memory_mib,num_gpu,gpu_milli\na,1,1,2,500\n",
+    assert_wrong("openb",
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,creation_time,deletion_time\na,1,1,2,500,0,"
+        "1\n",
         ":2: gpu_milli: expected thousandths of a GPU, 1000 for more than one GPU, got \"500\"");
 }
 
@@ -207,6 +210,31 @@ static void gzip_is_read_and_damage_is_seen(void **state)
     free(packed);
     assert_null(gaia_open(&options, &err));
     assert_non_null(strstr(err.text, "the compressed data is damaged or cut off"));
+}
+
+/* As a spreadsheet saves it, plain and compressed. */
+static void the_mark_of_utf8_is_no_part_of_a_name(void **state)
+{
+    (void)state;
+    static const char text[] = "\xef\xbb\xbf"
+                               "arrival_time,length,cpus\r\n0,1,1\r\n";
+    struct error err;
+    struct trace_list *list = jobs_of("gaia", text, &err);
+    assert_non_null(list);
+    assert_int_equal(trace_list_count(list), 1);
+    trace_list_destroy(list);
+    gzFile file = gzopen(path, "w");
+    gzwrite(file, text, sizeof text - 1);
+    gzclose(file);
+    const struct trace_options options = {.jobs = path};
+    struct trace_source *source = gaia_open(&options, &err);
+    assert_non_null(source);
+    trace_close(source);
+    assert_wrong("gaia",
+        "arrival_time,length,cpus\n\xef\xbb\xbf"
+        "0,1,1\n",
+        ":2: arrival_time: expected a decimal number, got \"\xef\xbb\xbf"
+        "0\"");
 }
 
 static void long_lines_and_nul_bytes_are_refused(void **state)
@@ -374,6 +402,7 @@ int main(void)
         cmocka_unit_test(papers_have_their_columns),
         cmocka_unit_test(openb_arrivals_stay_within_their_share),
         cmocka_unit_test(gzip_is_read_and_damage_is_seen),
+        cmocka_unit_test(the_mark_of_utf8_is_no_part_of_a_name),
         cmocka_unit_test(long_lines_and_nul_bytes_are_refused),
         cmocka_unit_test(machines_are_read_or_said),
         cmocka_unit_test(machines_are_shuffled_by_the_seed),

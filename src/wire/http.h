@@ -71,6 +71,8 @@ struct http_server_options {
      * that answer: it takes note and does nothing else. */
     void (*on_answer)(const struct http_request *request, int status, void *ctx);
 
+    void (*after_event)(void *ctx); /* after an event of a connection; nothing here is running */
+
     /* HTTP/2 too: over TLS where the client offers it (ALPN), and in the clear to Unix sockets and
      * loopback addresses, for clients that begin with it. Handlers see no difference. */
     bool http2;
@@ -110,6 +112,9 @@ struct http_server *http_server_create(
 /* Closes listeners and connections; requests not yet answered are cancelled. NULL is fine. Not
  * to be called from inside a callback of this server. */
 void http_server_destroy(struct http_server *server);
+/* What answers wait for until the loop's turn ends happens now if they are many by now, as what
+ * they work in would have left the caches by then. Not to be called from inside a callback. */
+void http_server_relieve(struct http_server *server);
 
 /* Listens on a Unix socket with the given mode (0600, 0660). A socket file that nobody answers
  * on is replaced; one that is answered is ERR_CONFLICT; any other file is left alone. The file

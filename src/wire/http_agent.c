@@ -24,10 +24,8 @@ static void agent_options_complete(struct http_agent_options *options)
         options->output_bytes_high ? options->output_bytes_high : defaults.output_bytes_high;
 }
 
-static void on_wake(int fd, short what, void *ctx)
+static void serve_row(struct http_agent *agent)
 {
-    struct http_agent *agent = ctx;
-    (void)fd, (void)what;
     clock_hold();
     /* Who is queued meanwhile has to wait for the next turn, so that sockets have theirs. */
     for (size_t left = agent->attention_count; left > 0 && agent->attention_count > 0; left--) {
@@ -40,6 +38,20 @@ static void on_wake(int fd, short what, void *ctx)
     clock_release();
     if (agent->attention_count > 0)
         event_active(&agent->wake, EV_TIMEOUT, 1);
+}
+
+static void on_wake(int fd, short what, void *ctx)
+{
+    struct http_agent *agent = ctx;
+    (void)fd, (void)what;
+    serve_row(agent);
+}
+
+void http_agent_relieve(struct http_agent *agent)
+{
+    assert(!agent->serving);
+    if (agent->attention_count >= ROW)
+        serve_row(agent);
 }
 
 struct http_agent *http_agent_create(
@@ -90,20 +102,24 @@ void http_agent_destroy(struct http_agent *agent)
 static void endpoint_free(struct http_endpoint *endpoint)
 {
     free(endpoint->path);
+    resolver_release(endpoint->resolver);
+    free(endpoint->authority);
     free(endpoint->host);
     free(endpoint->name);
     free(endpoint);
 }
 
+typedef int dial_parse_fn(const char *text, struct http_endpoint *ret, struct error *err);
+
 /* Of a new endpoint what is the same for all kinds; frees it where the address is wrong. */
-static int endpoint_begin(struct http_agent *agent, const char *address,
+static int endpoint_begin(struct http_agent *agent, const char *address, dial_parse_fn *parse,
     struct http_endpoint *endpoint, struct http_endpoint **ret, struct error *err)
 {
     endpoint->agent = agent;
     endpoint->name = mem_strdup(address);
     LIST_INIT(&endpoint->links);
     LIST_INIT(&endpoint->idle);
-    if (dial_parse(address, endpoint, err) < 0) {
+    if (parse(address, endpoint, err) < 0) {
         endpoint_free(endpoint);
         return -1;
     }
@@ -117,7 +133,7 @@ int http_endpoint_create(struct http_agent *agent, const char *address, uid_t ow
 {
     struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
     endpoint->owner = owner;
-    return endpoint_begin(agent, address, endpoint, ret, err);
+    return endpoint_begin(agent, address, dial_parse, endpoint, ret, err);
 }
 
 int http_endpoint_create_tls(struct http_agent *agent, const char *address, struct tls_client *tls,
@@ -128,7 +144,16 @@ int http_endpoint_create_tls(struct http_agent *agent, const char *address, stru
     endpoint->owner = (uid_t)-1;
     endpoint->tls = tls;
     endpoint->host = mem_strdup(host);
-    return endpoint_begin(agent, address, endpoint, ret, err);
+    return endpoint_begin(agent, address, dial_parse, endpoint, ret, err);
+}
+
+int http_endpoint_create_url(struct http_agent *agent, const char *url, struct tls_client *tls,
+    struct http_endpoint **ret, struct error *err)
+{
+    struct http_endpoint *endpoint = mem_alloc(1, sizeof *endpoint);
+    endpoint->owner = (uid_t)-1;
+    endpoint->tls = tls;
+    return endpoint_begin(agent, url, dial_parse_url, endpoint, ret, err);
 }
 
 void endpoint_settle(struct http_endpoint *endpoint)

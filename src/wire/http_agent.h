@@ -26,11 +26,13 @@ struct http_exchange; /* one request and its answer */
 
 /* A zero means the default given in the comment. */
 struct http_agent_options {
-    size_t idle_max;          /* 128 idle connections kept for an endpoint */
-    int64_t idle_ms;          /* 30 s: idle connections are closed after it */
-    int64_t connect_ms;       /* 5 s */
-    size_t head_bytes_max;    /* 32 KiB for the fields of an answer, line ends included */
-    size_t output_bytes_high; /* 64 KiB waiting: http_exchange_write asks for a pause */
+    size_t idle_max;                /* 128 idle connections kept for an endpoint */
+    int64_t idle_ms;                /* 30 s: idle connections are closed after it */
+    int64_t connect_ms;             /* 5 s */
+    size_t head_bytes_max;          /* 32 KiB for the fields of an answer, line ends included */
+    size_t output_bytes_high;       /* 64 KiB waiting: http_exchange_write asks for a pause */
+    void (*after_event)(void *ctx); /* after an event of a connection; nothing here is running */
+    void *ctx;
 };
 
 /* Without endpoints and connections. base must outlive it. Destroyed by the caller. */
@@ -39,6 +41,9 @@ struct http_agent *http_agent_create(
 /* Fails what is under way without calling back, closes everything; endpoints that were not released
  * are gone too. NULL is fine. Not to be called from inside a callback of this agent. */
 void http_agent_destroy(struct http_agent *agent);
+/* What small requests wait for until the loop's turn ends happens now if they are many by now, as
+ * what they work in would have left the caches by then. Not to be called from inside a callback. */
+void http_agent_relieve(struct http_agent *agent);
 
 /* An endpoint: "unix:/path" or "http://127.0.0.1:8080" (numeric addresses only; ERR_INVALID says
  * what is wrong). Nothing is connected to yet. With owner other than (uid_t)-1 a Unix socket is
@@ -52,6 +57,12 @@ MUST_CHECK int http_endpoint_create(struct http_agent *agent, const char *addres
  * be for host. Sessions keep what they need of tls, which has to outlive the endpoint. */
 MUST_CHECK int http_endpoint_create_tls(struct http_agent *agent, const char *address,
     struct tls_client *tls, const char *host, struct http_endpoint **ret, struct error *err);
+/* "http://host:8080", "https://host" or "unix:/path": the host may be a name, which a thread looks
+ * up (wire/resolve.h) while connecting waits for it, and each address is tried. The certificate of
+ * https has to be for the host; tls, needed for it, has to outlive the endpoint. The Host field of
+ * requests is the URL's. ERR_INVALID. */
+MUST_CHECK int http_endpoint_create_url(struct http_agent *agent, const char *url,
+    struct tls_client *tls, struct http_endpoint **ret, struct error *err);
 /* Closes its idle connections, and the others when their exchanges are done. NULL is fine. */
 void http_endpoint_release(struct http_endpoint *endpoint);
 
@@ -99,8 +110,8 @@ struct http_exchange_request {
     const char *method;
     const char *target; /* percent-encoded path and query */
     /* Host, Content-Length, Transfer-Encoding and Connection are the agent's to write; hop-by-hop
-     * fields among these are asserted not to be there. Without a Host field here "muster" is sent.
-     */
+     * fields among these are asserted not to be there. Without a Host field here the URL's
+     * host is sent, or "muster". */
     const struct http_field *fields;
     size_t field_count;
     const void *body; /* with length; or in pieces: body NULL and streamed */

@@ -5,6 +5,7 @@
  * was looked at is what is connected to, whoever moves files about meanwhile. */
 #include "wire/http_agent_internal.h"
 
+#include "base/strbuf.h"
 #include "wire/url.h"
 
 #include <arpa/inet.h>
@@ -32,18 +33,44 @@ static int tcp_address(const struct url_endpoint *url, struct http_endpoint *end
     return 0;
 }
 
+static int parse_unix(const char *text, struct http_endpoint *endpoint, struct error *err)
+{
+    const char *path = text + strlen("unix:");
+    if (path[0] != '/' || strlen(path) >= PATH_MAX)
+        return error_set(err, ERR_INVALID,
+            "a Unix socket is named by an absolute path of less than %d bytes: %.100s", PATH_MAX,
+            text);
+    endpoint->path = mem_strdup(path);
+    return 0;
+}
+
+int dial_parse_url(const char *text, struct http_endpoint *ret_endpoint, struct error *err)
+{
+    struct url_endpoint url;
+    struct strbuf authority = {0};
+    if (strncmp(text, "unix:", 5) == 0) {
+        ret_endpoint->tls = NULL;
+        return parse_unix(text, ret_endpoint, err);
+    }
+    if (url_endpoint_parse(text, &url, err) < 0)
+        return -1;
+    if (url.scheme == URL_HTTPS && !ret_endpoint->tls)
+        return error_set(err, ERR_INVALID, "https is not possible here: %.100s", text);
+    if (url.scheme == URL_HTTP)
+        ret_endpoint->tls = NULL;
+    if (tcp_address(&url, ret_endpoint) < 0)
+        ret_endpoint->resolver = resolver_create(url.host, url.port, NULL);
+    url_endpoint_authority(&url, &authority);
+    ret_endpoint->authority = strbuf_steal(&authority);
+    ret_endpoint->host = mem_strdup(url.host);
+    return 0;
+}
+
 int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err)
 {
     struct url_endpoint url;
-    if (strncmp(text, "unix:", 5) == 0 && !ret_endpoint->tls) {
-        const char *path = text + 5;
-        if (path[0] != '/' || strlen(path) >= PATH_MAX)
-            return error_set(err, ERR_INVALID,
-                "a Unix socket is named by an absolute path of less than %d bytes: %.100s",
-                PATH_MAX, text);
-        ret_endpoint->path = mem_strdup(path);
-        return 0;
-    }
+    if (strncmp(text, "unix:", 5) == 0 && !ret_endpoint->tls)
+        return parse_unix(text, ret_endpoint, err);
     if (url_endpoint_parse(text, &url, err) < 0)
         return -1;
     enum url_scheme wanted = ret_endpoint->tls ? URL_HTTPS : URL_HTTP;
@@ -113,9 +140,24 @@ static enum dial connect_unix(int fd, const struct http_endpoint *endpoint, stru
     return connect_to(fd, (const struct sockaddr *)&address, sizeof address, endpoint, err);
 }
 
+/* The address to connect to: the one that was given, or what its name stands for now. */
+static enum resolve find_address(
+    const struct http_endpoint *endpoint, struct resolved *ret, struct error *err)
+{
+    if (endpoint->resolver)
+        return resolver_address(endpoint->resolver, link_now_ms(), ret, err);
+    if (!endpoint->path)
+        *ret = (struct resolved){endpoint->address, endpoint->address_size};
+    return RESOLVE_FOUND;
+}
+
 enum dial dial_begin(const struct http_endpoint *endpoint, int *ret_fd, struct error *err)
 {
-    int family = endpoint->path ? AF_UNIX : endpoint->address.ss_family, one = 1;
+    struct resolved to = {0};
+    enum resolve found = find_address(endpoint, &to, err);
+    if (found != RESOLVE_FOUND)
+        return found == RESOLVE_LATER ? DIAL_LATER : DIAL_FAILED;
+    int family = endpoint->path ? AF_UNIX : to.address.ss_family, one = 1;
     SCOPED(fd_scope) int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         error_set_errno(err, "cannot make a socket");
@@ -124,8 +166,8 @@ enum dial dial_begin(const struct http_endpoint *endpoint, int *ret_fd, struct e
     if (!endpoint->path)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     enum dial result = endpoint->path ? connect_unix(fd, endpoint, err)
-                                      : connect_to(fd, (const struct sockaddr *)&endpoint->address,
-                                            endpoint->address_size, endpoint, err);
+                                      : connect_to(fd, (const struct sockaddr *)&to.address,
+                                            to.size, endpoint, err);
     if (result == DIAL_DONE || result == DIAL_UNDER_WAY) {
         *ret_fd = fd;
         fd = -1;

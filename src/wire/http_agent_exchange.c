@@ -19,7 +19,19 @@ static bool target_valid(const char *target)
     return length > 0 && http_visible_valid(target, length);
 }
 
-static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request)
+static void put_host(struct http_buffer *out, const char *authority)
+{
+    if (!authority) {
+        http_buffer_puts(out, "Host: muster\r\n");
+        return;
+    }
+    http_buffer_puts(out, "Host: ");
+    http_buffer_puts(out, authority);
+    http_buffer_puts(out, "\r\n");
+}
+
+static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request,
+    const struct http_endpoint *endpoint)
 {
     bool has_host = false;
     for (size_t i = 0; i < request->field_count; i++) {
@@ -31,7 +43,7 @@ static bool put_fields(struct http_buffer *out, const struct http_exchange_reque
         http_buffer_put_field(out, field.name, field.name_length, field.value, field.value_length);
     }
     if (!has_host)
-        http_buffer_puts(out, "Host: muster\r\n");
+        put_host(out, endpoint->authority);
     return true;
 }
 
@@ -53,7 +65,8 @@ static void put_framing(struct http_buffer *out, const struct http_exchange_requ
 
 /* False when it may not be sent: what comes from strangers could otherwise say something of its
  * own to the peer. */
-static bool put_head(struct http_buffer *out, const struct http_exchange_request *request)
+static bool put_head(struct http_buffer *out, const struct http_exchange_request *request,
+    const struct http_endpoint *endpoint)
 {
     if (!http_token_valid(request->method, strlen(request->method)) ||
         !target_valid(request->target))
@@ -62,7 +75,7 @@ static bool put_head(struct http_buffer *out, const struct http_exchange_request
     http_buffer_append(out, " ", 1);
     http_buffer_puts(out, request->target);
     http_buffer_puts(out, " HTTP/1.1\r\n");
-    if (!put_fields(out, request))
+    if (!put_fields(out, request, endpoint))
         return false;
     put_framing(out, request);
     return true;
@@ -142,7 +155,7 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     struct http_buffer *head = &agent->head;
     assert(!endpoint->released);
     http_buffer_consume(head, http_buffer_length(head));
-    bool safe = put_head(head, request);
+    bool safe = put_head(head, request, endpoint);
     struct http_link *link = safe ? link_get(endpoint) : link_create(endpoint, -1);
     struct http_exchange *exchange = &link->exchange;
     exchange_init(exchange, request, callbacks, ctx);

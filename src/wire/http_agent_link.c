@@ -35,12 +35,16 @@ static bool link_sends(const struct http_link *link)
 static void on_io(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
+/* In the clear events come once for what is new: all there is has been read when a read fell short.
+ * TLS is told as long as there is something, as it reads no further than its record. */
 static void link_set_fd(struct http_link *link, int fd)
 {
     struct event_base *base = link_agent(link)->base;
+    short read = link->endpoint->tls ? EV_READ : EV_READ | EV_CLOSED | EV_ET;
+    short write = link->endpoint->tls ? EV_WRITE : EV_WRITE | EV_ET;
     link->fd = fd;
-    event_assign(&link->read_event, base, fd, EV_READ | EV_PERSIST, on_io, link);
-    event_assign(&link->write_event, base, fd, EV_WRITE | EV_PERSIST, on_io, link);
+    event_assign(&link->read_event, base, fd, (short)(read | EV_PERSIST), on_io, link);
+    event_assign(&link->write_event, base, fd, (short)(write | EV_PERSIST), on_io, link);
 }
 
 static void interest_set(struct event *event, bool *is, bool wanted)
@@ -126,7 +130,7 @@ void link_park(struct http_link *link)
     spares_give_buffer(&endpoint->agent->spares, &link->output);
     link->state = LINK_IDLE;
     link->kept = true;
-    link->readable = false; /* should there be more, the event tells */
+    link->readable = false; /* should more come, the event tells */
     LIST_INSERT_HEAD(&endpoint->idle, link, idle);
     endpoint->idle_count++;
     endpoint->agent->stats.idle++;
@@ -179,6 +183,21 @@ static void link_connected(struct http_link *link)
         link_attend(link);
 }
 
+/* A name may stand for several addresses: the next one is tried, each once. */
+static bool try_another(struct http_link *link)
+{
+    struct resolver *resolver = link->endpoint->resolver;
+    if (!resolver || ++link->dials >= resolver_blame(resolver))
+        return false;
+    interest_set(&link->read_event, &link->reading, false);
+    interest_set(&link->write_event, &link->writing, false);
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    link->write_blocked = false;
+    return true;
+}
+
 void link_dial(struct http_link *link)
 {
     struct error err = {0};
@@ -192,7 +211,7 @@ void link_dial(struct http_link *link)
         return;
     }
     link->write_blocked = result == DIAL_UNDER_WAY;
-    if (result == DIAL_FAILED) {
+    if (result == DIAL_FAILED && !try_another(link)) {
         link->problem = mem_strdup(err.text);
         link_attend(link);
     }
@@ -212,6 +231,8 @@ static void link_connect(struct http_link *link)
             link_ready(link);
     } else if (!link->problem && link->fd >= 0 && !link->write_blocked) {
         (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+        if (problem && try_another(link))
+            return;
         if (problem)
             link_fail(link, HTTP_FAILED_CONNECT, "cannot connect to %s: %s", link->endpoint->name,
                 strerror(problem));
@@ -323,8 +344,9 @@ static bool link_recv(struct http_link *link, size_t *ret_length)
     char *out = link_agent(link)->scratch;
     ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
                           : http_socket_recv(link->fd, out, READ_BYTES);
-    /* What TLS has decrypted is invisible to the event. */
-    link->readable = n == READ_BYTES || (link->tls && n > 0);
+    /* What TLS has decrypted is invisible to the event; an end that came with bytes was told with
+     * them, and not again. */
+    link->readable = n == READ_BYTES || (n > 0 && (link->tls || link->hung_up));
     if (n <= 0 && (n == 0 || !would_block())) {
         link->input_ended = true;
         link->input_broken = n < 0;
@@ -332,6 +354,14 @@ static bool link_recv(struct http_link *link, size_t *ret_length)
     link->progress |= n > 0 && link->exchange.answered;
     *ret_length = n > 0 ? (size_t)n : 0;
     return n > 0;
+}
+
+bool link_has_more(struct http_link *link)
+{
+    char byte;
+    if (!link->readable || link->tls || link->hung_up)
+        return link->hung_up;
+    return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || !would_block();
 }
 
 static void link_read(struct http_link *link)
@@ -404,16 +434,21 @@ static void on_io(int fd, short what, void *ctx)
     (void)fd;
     if ((what & EV_WRITE) || link->tls)
         link->write_blocked = false;
-    if (what & EV_READ) {
+    if (what & EV_CLOSED)
+        link->hung_up = true;
+    if (what & (EV_READ | EV_CLOSED)) {
         link->readable = true;
         /* It would be told again and again. Pausing itself costs nothing: most pauses are over
          * before anything arrives. */
         if (link->exchange.paused || link->input_ended)
             interest_set(&link->read_event, &link->reading, false);
     }
+    const struct http_agent *agent = link_agent(link);
     clock_hold();
     link_service(link);
     clock_release();
+    if (agent->options.after_event)
+        agent->options.after_event(agent->options.ctx);
 }
 
 /* ------- the whole ------- */
@@ -477,6 +512,17 @@ void link_service(struct http_link *link)
     service_end(link);
 }
 
+static void connect_late(struct http_link *link)
+{
+    const struct http_endpoint *endpoint = link->endpoint;
+    bool has_address = !endpoint->resolver || link->fd >= 0;
+    if (endpoint->resolver && has_address)
+        resolver_blame(endpoint->resolver);
+    link_fail(link, HTTP_FAILED_CONNECT, "%s %s within %lld ms", endpoint->name,
+        has_address ? "did not take the connection" : "could not be resolved",
+        (long long)endpoint->agent->options.connect_ms);
+}
+
 static void link_late(struct http_link *link)
 {
     const struct http_agent *agent = link_agent(link);
@@ -488,8 +534,7 @@ static void link_late(struct http_link *link)
             link->exchange.answered ? "go on with its answer" : "answer",
             (long long)link->exchange.timeout_ms);
     else if (link->state == LINK_CONNECTING && agent->now_ms >= link->give_up_ms)
-        link_fail(link, HTTP_FAILED_CONNECT, "%s did not take the connection within %lld ms", name,
-            (long long)agent->options.connect_ms);
+        connect_late(link);
 }
 
 static void on_timer(int fd, short what, void *ctx)

@@ -41,6 +41,7 @@ enum {
     LINGER_MS = 2000,
     PROGRESS_BYTES_PER_S = 1024, /* slower bodies and readers use up their time */
     QUERY_PARAMETERS_MAX = 64,
+    ROW = 32, /* connections that wait for attention: many */
 };
 
 enum conn_state {
@@ -121,6 +122,7 @@ struct http_conn {
     struct http_peer_entry *peer_entry;
     enum conn_state state;
     bool readable; /* a read may bring something */
+    bool hung_up;  /* the peer sends no more than what is there */
     bool input_ended;
     bool write_blocked;
     bool write_ended;

@@ -61,10 +61,8 @@ static bool drain_is_complete(const struct http_server *server)
            (LIST_EMPTY(&server->conns) || server->stats.requests_open == 0);
 }
 
-static void on_wake(int fd, short what, void *ctx)
+static void serve_row(struct http_server *server)
 {
-    struct http_server *server = ctx;
-    (void)fd, (void)what;
     clock_hold();
     /* Who is queued meanwhile has to wait for the next turn, so that sockets have theirs. */
     for (size_t left = server->attention_count; left > 0 && server->attention_count > 0; left--) {
@@ -77,6 +75,19 @@ static void on_wake(int fd, short what, void *ctx)
     clock_release();
     if (server->attention_count > 0)
         http_server_wake(server);
+}
+
+void http_server_relieve(struct http_server *server)
+{
+    if (server->attention_count >= ROW)
+        serve_row(server);
+}
+
+static void on_wake(int fd, short what, void *ctx)
+{
+    struct http_server *server = ctx;
+    (void)fd, (void)what;
+    serve_row(server);
     if (!drain_is_complete(server))
         return;
     server->drained = true;

@@ -385,6 +385,40 @@ static void destroying_an_agent_says_nothing(void **state)
     close(fd);
 }
 
+/* Connections without a look at the loop, and whether something was said on each. */
+static int spoken_to(const struct peer *peer, int count)
+{
+    char byte;
+    int spoken = 0;
+    for (int i = 0; i < count; i++) {
+        int fd = accept4(peer->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        assert_true(fd >= 0);
+        spoken += recv(fd, &byte, 1, MSG_PEEK) == 1;
+        close(fd);
+    }
+    return spoken;
+}
+
+static void small_requests_wait_for_the_turn_unless_they_are_many(void **state)
+{
+    enum { FEW = 3, MANY = 48 };
+    const int counts[] = {FEW, MANY};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        struct peer *peer = peer_create(NULL);
+        struct talk talks[MANY] = {0};
+        for (int j = 0; j < counts[i]; j++)
+            talk_begin(peer, &talks[j], NULL);
+        http_agent_relieve(peer->agent);
+        assert_int_equal(spoken_to(peer, counts[i]), counts[i] == FEW ? 0 : MANY);
+        for (int j = 0; j < counts[i]; j++) {
+            talk_finish(&talks[j]);
+            talk_clear(&talks[j]);
+        }
+        peer_destroy(peer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -401,6 +435,7 @@ int main(void)
         cmocka_unit_test(cancelling_is_safe_between_callbacks),
         cmocka_unit_test(what_is_given_up_in_its_turn_is_never_sent),
         cmocka_unit_test(destroying_an_agent_says_nothing),
+        cmocka_unit_test(small_requests_wait_for_the_turn_unless_they_are_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ struct fixture {
     struct tls_server *tls;
     struct http_agent *agent;
     char folder[32], cert[64], key[64], other_cert[64], other_key[64], address[64];
+    char authority[64]; /* of the last request */
     int requests;
 };
 
@@ -39,7 +40,9 @@ struct talk {
 static void on_body(struct http_request *request, const char *body, size_t length, void *ctx)
 {
     struct fixture *fix = ctx;
+    const char *host = http_request_header(request, "Host");
     fix->requests++;
+    snprintf(fix->authority, sizeof fix->authority, "%s", host ? host : "");
     http_respond(request, 200, NULL, 0, body, length);
 }
 
@@ -181,6 +184,42 @@ static void a_peer_that_is_not_the_one_is_sent_nothing(void **state)
     fixture_destroy(&fix);
 }
 
+/* "localhost" stands for ::1 too, where nobody listens: the next address is tried. */
+static void a_url_is_reached_by_name_and_its_host_is_whom_the_certificate_is_for(void **state)
+{
+    struct fixture fix;
+    struct tls_client *client = NULL;
+    struct error err = {0};
+    const char *port;
+    char url[64];
+    (void)state;
+    fixture_create(&fix);
+    port = strrchr(fix.address, ':');
+    assert_int_equal(tls_client_create(fix.cert, &client, NULL), 0);
+    const struct {
+        const char *host;
+        bool fine;
+    } rows[] = {{"localhost", true}, {"127.0.0.1", true}, {"127.0.0.2", false}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct http_endpoint *endpoint = NULL;
+        struct talk talk = {0};
+        snprintf(url, sizeof url, "https://%s%s", rows[i].host, port);
+        fix.authority[0] = '\0';
+        assert_int_equal(http_endpoint_create_url(fix.agent, url, client, &endpoint, NULL), 0);
+        exchange(&fix, endpoint, &talk, "hello", 5);
+        assert_int_equal(talk.failed, !rows[i].fine);
+        if (rows[i].fine)
+            assert_string_equal(fix.authority, url + strlen("https://"));
+        strbuf_finish(&talk.body);
+        http_endpoint_release(endpoint);
+    }
+    struct http_endpoint *none = NULL;
+    assert_int_equal(http_endpoint_create_url(fix.agent, url, NULL, &none, &err), -1);
+    assert_int_equal(http_endpoint_create_url(fix.agent, "ftp://host", client, &none, &err), -1);
+    tls_client_destroy(client);
+    fixture_destroy(&fix);
+}
+
 static void an_identity_needs_both_its_parts_and_texts_that_are_pem(void **state)
 {
     struct tls_client *client = NULL;
@@ -198,6 +237,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_of_all_sizes_come_back_over_one_connection),
         cmocka_unit_test(a_peer_that_is_not_the_one_is_sent_nothing),
+        cmocka_unit_test(a_url_is_reached_by_name_and_its_host_is_whom_the_certificate_is_for),
         cmocka_unit_test(an_identity_needs_both_its_parts_and_texts_that_are_pem),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

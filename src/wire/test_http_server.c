@@ -242,6 +242,31 @@ static void a_client_that_leaves_cancels_its_request(void **state)
     fixture_destroy(fix);
 }
 
+/* Its end comes together with its bytes, on a connection that was waited for. */
+static void a_client_that_leaves_with_its_last_bytes_is_noticed(void **state)
+{
+    static const char later[] = "GET /later HTTP/1.1\r\n" HOST "\r\n";
+    const struct linger reset = {.l_onoff = 1};
+    (void)state;
+    struct fixture *fix = fixture_create(NULL);
+    struct http_server_stats stats;
+    for (int i = 0; i < 2; i++) {
+        struct strbuf got = {0};
+        int fd = dial(fix);
+        send_text(fix, fd, HELLO);
+        assert_true(receive(fix, fd, &got, "hello"));
+        assert_int_equal(send(fd, later, sizeof later - 1, 0), sizeof later - 1);
+        if (i == 1)
+            setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        close(fd);
+        turn_until(fix, &fix->cancelled, i + 1);
+        strbuf_finish(&got);
+    }
+    http_server_stats(fix->server, &stats);
+    assert_int_equal(stats.connections, 0);
+    fixture_destroy(fix);
+}
+
 static void a_client_that_leaves_in_its_body_is_forgotten(void **state)
 {
     (void)state;
@@ -501,6 +526,7 @@ int main(void)
         cmocka_unit_test(an_unread_body_is_dropped_and_the_connection_kept),
         cmocka_unit_test(a_malformed_chunk_is_400),
         cmocka_unit_test(a_client_that_leaves_cancels_its_request),
+        cmocka_unit_test(a_client_that_leaves_with_its_last_bytes_is_noticed),
         cmocka_unit_test(a_client_that_leaves_in_its_body_is_forgotten),
         cmocka_unit_test(a_request_without_on_cancel_may_be_answered_into_the_void),
         cmocka_unit_test(injected_fields_become_a_500),

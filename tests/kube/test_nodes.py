@@ -7,6 +7,7 @@ import world
 from cluster import wait_until
 from world import PODS, job
 
+GONE = {"metadata": {"deletionTimestamp": "before it was looked for"}}
 MIG = "nvidia.com/mig-1g.5gb"
 SPOT_LABELS = {"cloud.google.com/gke-spot": "true"}
 SPOT_TAINT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
@@ -40,8 +41,8 @@ def end(site, server, reference):
     site.run_pod("muster", name)
     site.end_pod("muster", name)
     assert server.wait_ended(reference)["status"]["state"] == "succeeded"
-    wait_until(lambda: site.call("GET", f"{PODS}/{name}")["metadata"].get("deletionTimestamp")
-               if site.find(f"{PODS}/{name}") else True, "the pod to be deleted", 60)
+    wait_until(lambda: (site.find(f"{PODS}/{name}") or GONE)["metadata"].get("deletionTimestamp"),
+               "the pod to be deleted", 60)
     site.finish_deletion("muster", name)
     world.nothing_left(site)
 

@@ -1,0 +1,170 @@
+"""Traces of jobs: what a collector gets of a job's life, through preemption and the server's death."""
+import threading
+
+import pytest
+
+from collector import Collector, attributes
+from manifests import WAITING, job, pool, team
+from muster import COMMAND_S, wait_until
+
+TRAINING = """
+trap 'exit 0' TERM
+echo parent $TRACEPARENT
+step=$(cat $MUSTER_CHECKPOINT_DIR/step 2>/dev/null || echo 0)
+test $step -ge 3 && exit 0
+echo $((step + 3)) > $MUSTER_CHECKPOINT_DIR/step
+echo checkpoint
+while :; do sleep 0.05; done
+"""
+
+
+@pytest.fixture
+def collector():
+    made = Collector(program="muster-server")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def start(muster_stopped):
+    def one(address, *arguments):
+        muster_stopped.start("--traces", address, "--traces-period", "20ms", *arguments)
+        muster_stopped.apply(team(), pool())
+        return muster_stopped
+    return one
+
+
+def trace(collector, name):
+    """The spans of the job of that name, once its own is there: in the order of their beginnings."""
+    def mine():
+        return [span for span in collector.spans() if attributes(span)["muster.job.name"] == name]
+
+    wait_until(lambda: any(span["name"] == "job" for span in mine()), COMMAND_S, f"the trace of {name}")
+    spans = mine()
+    assert len({span["traceId"] for span in spans}) == 1
+    assert len({span["spanId"] for span in spans}) == len(spans)
+    return sorted(spans, key=lambda span: int(span["startTimeUnixNano"]))
+
+
+def of(spans, name):
+    return [span for span in spans if span["name"] == name]
+
+
+def one_of(spans, name):
+    span, = of(spans, name)
+    return span
+
+
+def seamless(spans):
+    """One begins where the one before ends."""
+    ends = [int(span["endTimeUnixNano"]) for span in spans]
+    return ends[:-1] == [int(span["startTimeUnixNano"]) for span in spans[1:]]
+
+
+def covers(parent, children):
+    return (all(child["parentSpanId"] == parent["spanId"] for child in children) and seamless(children) and
+            children[0]["startTimeUnixNano"] == parent["startTimeUnixNano"] and
+            children[-1]["endTimeUnixNano"] == parent["endTimeUnixNano"])
+
+
+def test_a_job_is_a_trace_without_gaps(start, collector):
+    site = start(collector.address)
+    done = site.run(job("plain", "echo parent $TRACEPARENT"))
+    spans = trace(collector, "plain")
+    assert sorted(span["name"] for span in spans) == ["attempt", "job", "queue", "run", "start"]
+    whole, attempt = one_of(spans, "job"), one_of(spans, "attempt")
+    assert "parentSpanId" not in whole and covers(whole, [one_of(spans, "queue"), attempt])
+    assert covers(attempt, [one_of(spans, "start"), one_of(spans, "run")])
+    about = attributes(whole)
+    assert about["muster.job.id"] == done["status"]["id"] and about["muster.team"] == "vision"
+    assert about["muster.attempts"] == 1 and "status" not in whole
+    # The job's own spans stand below its attempt.
+    assert site.logs(done["status"]["id"]) == f"parent 00-{attempt['traceId']}-{attempt['spanId']}-01\n"
+    metrics = site.api("GET", "/metrics").text
+    assert "muster_job_spans_exported_total 5\n" in metrics
+
+
+def test_preemption_and_checkpoints_are_spans_and_say_for_whom(start, collector):
+    site = start(collector.address)
+    site.apply(team("fraud"))
+    victim = site.submit(job("train", TRAINING, resources={"cpu": 4}, priority="low", grace="30s"))
+    site.wait_log(victim, "checkpoint")
+    urgent = site.run(job("urgent", "true", team="fraud", resources={"cpu": 2}, priority="urgent"))
+    site.wait_ended(victim)
+    spans = trace(collector, "train")
+    whole, (first, second) = one_of(spans, "job"), of(spans, "attempt")
+    assert covers(whole, [of(spans, "queue")[0], first, of(spans, "queue")[1], second])
+    stop = one_of(spans, "stop")
+    assert covers(first, [of(spans, "start")[0], of(spans, "run")[0], stop])
+    about = attributes(stop)
+    assert (about["muster.reason"], about["muster.for_job"]) == ("preempted", urgent["status"]["id"])
+    assert attributes(whole)["muster.preemptions"] == 1
+    saved = of(spans, "checkpoint")
+    assert saved and all(span["parentSpanId"] in (first["spanId"], second["spanId"]) for span in saved)
+    assert saved[0]["startTimeUnixNano"] == of(spans, "run")[0]["startTimeUnixNano"]
+    assert all("status" not in span for span in spans)
+
+
+def test_what_was_held_waited_and_failed_says_so(start, collector):
+    site = start(collector.address)
+    held = site.submit(job("held", "exit 7", hold=True, retries={"limit": 1, "backoff": "50ms"}))
+    after = site.submit(job("after", "true", dependsOn=["held"]))
+    site.call("POST", f"/v1/jobs/{held}/release")
+    site.wait_ended(held)
+    site.wait_ended(after)
+    spans = trace(collector, "held")
+    assert [span["name"] for span in spans if span["name"] in ("held", "wait", "queue", "attempt")] == [
+        "held", "queue", "attempt", "wait", "queue", "attempt"]
+    failed = one_of(spans, "job")
+    assert failed["status"]["code"] == 2 and attributes(failed)["error.type"] == "exit"
+    assert {attributes(span)["process.exit.code"] for span in of(spans, "run")} == {7}
+    spans = trace(collector, "after")
+    assert [span["name"] for span in spans if span["name"] != "job"] == ["wait"]
+    assert attributes(one_of(spans, "job"))["error.type"] == "dependency"
+
+
+def test_a_server_that_was_killed_goes_on_with_the_trace(start, collector):
+    site = start(collector.address)
+    running = site.submit(job("long", "while ! test -e go; do sleep 0.05; done"))
+    waiting = site.submit(job("next", "true", resources={"cpu": 4}))
+    wait_until(lambda: site.job(running)["status"]["state"] == "running", COMMAND_S, "it runs")
+    site.kill9()
+    site.start("--traces", collector.address, "--traces-period", "20ms")
+    site.call("POST", f"/v1/jobs/{running}/cancel")
+    site.wait_ended(waiting)
+    spans = trace(collector, "long")
+    assert covers(one_of(spans, "job"), [one_of(spans, "queue"), one_of(spans, "attempt")])
+    assert covers(one_of(spans, "attempt"), [one_of(spans, name) for name in ("start", "run", "stop")])
+    spans = trace(collector, "next")
+    assert covers(one_of(spans, "job"), [one_of(spans, "queue"), one_of(spans, "attempt")])
+
+
+def test_a_part_of_the_jobs_is_recorded_and_the_others_are_told_nothing(start, collector):
+    site = start(collector.address, "--traces-ratio", "0")
+    done = site.run(job("quiet", "echo parent $TRACEPARENT"))
+    assert site.logs(done["status"]["id"]) == "parent\n"
+    own = site.run(job("own", "echo parent $TRACEPARENT", env={"TRACEPARENT": "mine"}))
+    assert site.logs(own["status"]["id"]) == "parent mine\n"
+    site.stop()
+    assert not collector.spans()
+
+
+def test_jobs_run_whatever_the_collector_does_and_what_is_left_is_sent_at_the_end(start):
+    hang, told = threading.Event(), []
+
+    def answer(number):
+        told.append(number)
+        hang.wait(60)
+        return 200, b"{}"
+
+    collector = Collector(answer, program="muster-server")
+    site = start(collector.address)
+    for i in range(3):
+        assert site.run(job(f"quick-{i}", "true"))["status"]["state"] == "succeeded"
+    hang.set()
+    waiting = site.submit(job("stays", WAITING))
+    site.wait_log(waiting, "ready")
+    site.stop()
+    names = {attributes(span)["muster.job.name"] for span in collector.spans()}
+    assert {"quick-0", "quick-1", "quick-2", "stays"} == names
+    collector.stop()
