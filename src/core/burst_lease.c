@@ -240,6 +240,7 @@ void burst_leases_home(struct core *core)
                 recalled |= look_home(core, broker, job, recalled);
         }
     }
-    services_settle(core); /* what a recall lets go, goes at once */
+    if (recalled)
+        services_settle(core); /* what a recall lets go, goes at once */
     burst_leases_index(core);
 }
