@@ -95,6 +95,13 @@ static bool check_tokens(struct check *check, const char *bytes, size_t begin, s
                (long long)check->limits->max_tokens);
 }
 
+/* A text, which some replicas take for the number in it. */
+static bool refuse_tokens(struct check *check)
+{
+    return check->limits->max_tokens == 0 ||
+           refuse(check->body, "max_tokens_invalid", "how many tokens are asked for is no number");
+}
+
 /* A member of another kind than its parameter has is the replica's to refuse. */
 static bool check_parameter(struct check *check, const struct guard_walk *walk,
     enum guard_value value, size_t begin, size_t end)
@@ -103,9 +110,10 @@ static bool check_parameter(struct check *check, const struct guard_walk *walk,
         "max_tokens", "max_completion_tokens", "max_output_tokens"};
     if (value == GUARD_STRING && guard_walk_is(walk, "model"))
         return check_model(check, walk->text, begin, end);
-    for (size_t i = 0; value == GUARD_NUMBER && i < ARRAY_LEN(tokens); i++) {
+    bool number = value == GUARD_NUMBER, text = value == GUARD_STRING;
+    for (size_t i = 0; (number || text) && i < ARRAY_LEN(tokens); i++) {
         if (guard_walk_is(walk, tokens[i]))
-            return check_tokens(check, walk->text, begin, end);
+            return number ? check_tokens(check, walk->text, begin, end) : refuse_tokens(check);
     }
     return true;
 }

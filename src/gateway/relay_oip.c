@@ -28,6 +28,8 @@ static size_t find_field(const struct http_request *request, const char **ret)
 {
     struct http_field field;
     size_t count = 0;
+    if (!http_request_known(request, HTTP_NAME_INFERENCE_HEADER_CONTENT_LENGTH))
+        return 0;
     for (size_t i = 0; http_request_header_at(request, i, &field); i++) {
         /* Most begin with another letter. */
         if ((field.name[0] | 0x20) != 'i' || strcasecmp(field.name, HEAD_LENGTH) != 0)

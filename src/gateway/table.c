@@ -32,10 +32,19 @@ struct table_key {
     const struct route_key *route;
 };
 
+/* Services by the hash of their route, in a table at most half full. The names in it are the
+ * server's own: what clients ask for finds nothing worse than what is there, so the hash needs no
+ * secret. */
+struct table_slot {
+    uint64_t hash;
+    const struct table_service *service; /* NULL: free */
+};
+
 struct route_table {
     struct arena *arena;
     const struct routes *routes;
-    struct strmap by_route;
+    struct table_slot *slots;
+    size_t slot_mask;
     struct table_service *services;
     struct table_replica *replicas;
     size_t replica_count;
@@ -240,6 +249,35 @@ static void add_keys(struct route_table *table)
     qsort(table->keys, routes->key_count, sizeof *table->keys, compare_keys);
 }
 
+/* Eight bytes at a time, each of which reaches the highest bits; those then reach the lowest. */
+static uint64_t route_hash(const char *route)
+{
+    const uint64_t odd = UINT64_C(0x9e3779b97f4a7c15); /* 2^64 by the golden ratio */
+    size_t length = strlen(route);
+    uint64_t hash = length, word;
+    for (; length >= sizeof word; length -= sizeof word, route += sizeof word) {
+        memcpy(&word, route, sizeof word);
+        hash = (hash ^ word) * odd;
+        hash ^= hash >> 32;
+    }
+    word = 0;
+    memcpy(&word, route, length);
+    hash = (hash ^ word) * odd;
+    return hash ^ hash >> 32;
+}
+
+/* Where the service of a route is, or would be. */
+static struct table_slot *slot_of(const struct route_table *table, const char *route)
+{
+    uint64_t hash = route_hash(route);
+    size_t i = hash & table->slot_mask;
+    while (
+        table->slots[i].service &&
+        (table->slots[i].hash != hash || strcmp(table->slots[i].service->route->route, route) != 0))
+        i = (i + 1) & table->slot_mask;
+    return &table->slots[i];
+}
+
 static void add_service(struct route_table *table, struct replica_states *states,
     struct idmap *known, struct table_service *service)
 {
@@ -254,7 +292,7 @@ static void add_service(struct route_table *table, struct replica_states *states
     service->terms = terms_of(states->terms, route);
     if (route->openai && route->options->body_bytes_max > table->openai_body_max)
         table->openai_body_max = route->options->body_bytes_max;
-    strmap_put(&table->by_route, route->route, service);
+    *slot_of(table, route->route) = (struct table_slot){route_hash(route->route), service};
 }
 
 static void add_services(struct route_table *table, struct replica_states *states)
@@ -266,6 +304,9 @@ static void add_services(struct route_table *table, struct replica_states *state
         replicas += routes->services[i].replica_count;
     table->replicas = arena_alloc(table->arena, replicas + 1, sizeof *table->replicas);
     table->services = arena_alloc(table->arena, routes->service_count + 1, sizeof *table->services);
+    for (table->slot_mask = 1; table->slot_mask < 2 * routes->service_count;)
+        table->slot_mask = table->slot_mask * 2 + 1;
+    table->slots = arena_alloc(table->arena, table->slot_mask + 1, sizeof *table->slots);
     map_states(states, &known);
     for (size_t i = 0; i < routes->service_count; i++) {
         table->services[i].route = &routes->services[i];
@@ -301,7 +342,6 @@ void route_table_destroy(struct route_table *table)
     }
     for (size_t i = 0; i < table->routes->service_count; i++)
         terms_release(table->services[i].terms);
-    strmap_finish(&table->by_route);
     arena_destroy(table->arena);
     free(table);
 }
@@ -344,7 +384,7 @@ void route_table_set_limits(struct route_table *table, struct limit_store *limit
 
 const struct table_service *route_table_service(const struct route_table *table, const char *route)
 {
-    return strmap_get(&table->by_route, route);
+    return slot_of(table, route)->service;
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */

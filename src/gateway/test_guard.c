@@ -558,6 +558,7 @@ static void test_bodies(void **state)
     check_body(&limits, "{\"user\":1}", "{}");
     check_body(&limits, "{\"model\":\"other\"}", "model_not_allowed");
     check_body(&limits, "{\"max\\u005ftokens\":1e9}", "max_tokens_too_large");
+    check_body(&limits, "{\"max_tokens\":\"1000000000\"}", "max_tokens_invalid");
     check_body(&limits, "{\"messages\":[{},{},{}]}", "too_many_messages");
     check_body(&limits,
         "{\"messages\":[\"0123456789012345678901234567890123456789012345678901234567890\"]}",

@@ -391,6 +391,43 @@ static void test_terms_stay_while_they_are_held(void **state)
     use_replicas(world, THREE);
 }
 
+/* Names of all lengths, many of them alike but for one letter; every second is a service. */
+static void route_name(char out[64], int number)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    memset(out, '-', 64);
+    out[0] = 'r';
+    snprintf(out + 1 + number / 36 % 48, 12, "%c%d", letters[number % 36], number / (36 * 48));
+}
+
+static void test_each_route_is_found_and_nothing_else(void **state)
+{
+    enum { NAMES = 4000 };
+    (void)state;
+    struct strbuf text = {0};
+    struct replica_states *states = replica_states_create();
+    struct route_table *table;
+    char name[64];
+    strbuf_puts(&text, "{\"generation\":1,\"keys\":[],\"services\":[");
+    for (int i = 0; i < NAMES; i += 2) {
+        route_name(name, i);
+        put_service(&text, name, "public", "");
+    }
+    strbuf_puts(&text, "]}");
+    assert_int_equal(route_table_create(text.text, text.length, states, 1, &table, NULL), 0);
+    for (int i = 0; i < NAMES; i++) {
+        route_name(name, i);
+        const struct table_service *service = route_table_service(table, name);
+        assert_int_equal(service != NULL, i % 2 == 0);
+        assert_true(!service || strcmp(service->route->route, name) == 0);
+    }
+    assert_null(route_table_service(table, ""));
+    route_table_destroy(table);
+    replica_states_sweep(states);
+    replica_states_destroy(states);
+    strbuf_finish(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +443,7 @@ int main(void)
         IN_WORLD(test_affinity_is_bounded_by_load),
         IN_WORLD(test_many_replicas_share_the_load),
         IN_WORLD(test_what_is_tried_again_has_a_budget),
+        cmocka_unit_test(test_each_route_is_found_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,7 +43,7 @@ enum {
     WORKER_WAITING_MAX = 1024,
     WORKER_WAIT_MS = 2000,
     /* Relays that are kept for the next requests. */
-    WORKER_SPARES_MAX = 64,
+    WORKER_SPARES_MAX = 256,
 };
 
 struct worker_options {

@@ -5,7 +5,8 @@
 #include "base/memory.h"
 #include "wire/http_buffer.h"
 
-enum { SPARES_MAX = 64 };
+/* As many requests as begin before others have ended, where a thousand clients ask at once. */
+enum { SPARES_MAX = 256 };
 
 /* Zeroed: none yet. */
 struct http_spares {
