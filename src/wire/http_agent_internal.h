@@ -19,6 +19,7 @@
 #include "wire/http_buffer.h"
 #include "wire/http_parse.h"
 #include "wire/http_spares.h"
+#include "wire/resolve.h"
 #include "wire/tls.h"
 
 #include <event2/event.h>
@@ -74,6 +75,7 @@ struct http_link {
     int fd;
     struct tls_session *tls; /* owned; NULL in the clear, and until the connection is made */
     char *problem;           /* why connecting failed; owned */
+    int dials;               /* addresses of the name that were tried */
     bool kept;               /* it has carried an exchange before this one */
     bool reading;            /* read_event is there */
     bool writing;            /* write_event is there */
@@ -111,9 +113,11 @@ struct http_endpoint {
     uid_t owner;
     struct sockaddr_storage address; /* of TCP */
     socklen_t address_size;
-    char *name;             /* as it was given, for texts; owned */
-    struct tls_client *tls; /* NULL: in the clear */
-    char *host;             /* whom the certificate has to be for; owned; NULL in the clear */
+    struct resolver *resolver; /* of a host known by name; owned; else NULL */
+    char *authority;           /* of the Host field; owned; NULL: "muster" */
+    char *name;                /* as it was given, for texts; owned */
+    struct tls_client *tls;    /* NULL: in the clear */
+    char *host;                /* whom the certificate has to be for; owned; NULL in the clear */
 };
 
 struct http_agent {
@@ -154,6 +158,10 @@ enum dial { DIAL_DONE, DIAL_UNDER_WAY, DIAL_LATER, DIAL_FAILED };
 /* "unix:/path" or "http://address:port" into the endpoint; "https://address:port" where it has tls.
  */
 MUST_CHECK int dial_parse(const char *text, struct http_endpoint *ret_endpoint, struct error *err);
+/* "http://host:port" or "https://host:port", or "unix:/path" in the clear, with all that a URL
+ * says. */
+MUST_CHECK int dial_parse_url(
+    const char *text, struct http_endpoint *ret_endpoint, struct error *err);
 /* Begins to connect; err tells why with DIAL_FAILED, otherwise *ret_fd is set, but with DIAL_LATER:
  * the peer's queue is full. */
 enum dial dial_begin(const struct http_endpoint *endpoint, int *ret_fd, struct error *err);

@@ -179,6 +179,21 @@ static void link_connected(struct http_link *link)
         link_attend(link);
 }
 
+/* A name may stand for several addresses: the next one is tried, each once. */
+static bool try_another(struct http_link *link)
+{
+    struct resolver *resolver = link->endpoint->resolver;
+    if (!resolver || ++link->dials >= resolver_blame(resolver))
+        return false;
+    interest_set(&link->read_event, &link->reading, false);
+    interest_set(&link->write_event, &link->writing, false);
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    link->write_blocked = false;
+    return true;
+}
+
 void link_dial(struct http_link *link)
 {
     struct error err = {0};
@@ -192,7 +207,7 @@ void link_dial(struct http_link *link)
         return;
     }
     link->write_blocked = result == DIAL_UNDER_WAY;
-    if (result == DIAL_FAILED) {
+    if (result == DIAL_FAILED && !try_another(link)) {
         link->problem = mem_strdup(err.text);
         link_attend(link);
     }
@@ -212,6 +227,8 @@ static void link_connect(struct http_link *link)
             link_ready(link);
     } else if (!link->problem && link->fd >= 0 && !link->write_blocked) {
         (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
+        if (problem && try_another(link))
+            return;
         if (problem)
             link_fail(link, HTTP_FAILED_CONNECT, "cannot connect to %s: %s", link->endpoint->name,
                 strerror(problem));
@@ -480,6 +497,17 @@ void link_service(struct http_link *link)
     service_end(link);
 }
 
+static void connect_late(struct http_link *link)
+{
+    const struct http_endpoint *endpoint = link->endpoint;
+    bool has_address = !endpoint->resolver || link->fd >= 0;
+    if (endpoint->resolver && has_address)
+        resolver_blame(endpoint->resolver);
+    link_fail(link, HTTP_FAILED_CONNECT, "%s %s within %lld ms", endpoint->name,
+        has_address ? "did not take the connection" : "could not be resolved",
+        (long long)endpoint->agent->options.connect_ms);
+}
+
 static void link_late(struct http_link *link)
 {
     const struct http_agent *agent = link_agent(link);
@@ -491,8 +519,7 @@ static void link_late(struct http_link *link)
             link->exchange.answered ? "go on with its answer" : "answer",
             (long long)link->exchange.timeout_ms);
     else if (link->state == LINK_CONNECTING && agent->now_ms >= link->give_up_ms)
-        link_fail(link, HTTP_FAILED_CONNECT, "%s did not take the connection within %lld ms", name,
-            (long long)agent->options.connect_ms);
+        connect_late(link);
 }
 
 static void on_timer(int fd, short what, void *ctx)
