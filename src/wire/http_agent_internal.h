@@ -82,7 +82,6 @@ struct http_link {
     bool readable;           /* a read may bring something */
     bool write_blocked;      /* until write_event fires */
     bool write_broken;       /* the peer takes no more, but may have answered */
-    bool hung_up;            /* the peer sends no more than what is there */
     bool input_ended;
     bool input_broken; /* ended by an error, which completes nothing */
     bool progress;     /* since the deadline was last looked at */
@@ -187,8 +186,6 @@ int64_t link_now_ms(void);
 void link_kill(struct http_link *link);
 /* Kills and frees it, at once unless its service is running. */
 void link_destroy(struct http_link *link);
-/* Whether there is anything to read, or an end: whatever it is, nobody asked for it. */
-bool link_has_more(struct http_link *link);
 /* Makes it idle, for the next exchange. */
 void link_park(struct http_link *link);
 /* Fails the exchange and kills the link. From its service only. */

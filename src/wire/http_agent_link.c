@@ -35,16 +35,12 @@ static bool link_sends(const struct http_link *link)
 static void on_io(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
-/* In the clear events come once for what is new: all there is has been read when a read fell short.
- * TLS is told as long as there is something, as it reads no further than its record. */
 static void link_set_fd(struct http_link *link, int fd)
 {
     struct event_base *base = link_agent(link)->base;
-    short read = link->endpoint->tls ? EV_READ : EV_READ | EV_CLOSED | EV_ET;
-    short write = link->endpoint->tls ? EV_WRITE : EV_WRITE | EV_ET;
     link->fd = fd;
-    event_assign(&link->read_event, base, fd, (short)(read | EV_PERSIST), on_io, link);
-    event_assign(&link->write_event, base, fd, (short)(write | EV_PERSIST), on_io, link);
+    event_assign(&link->read_event, base, fd, EV_READ | EV_PERSIST, on_io, link);
+    event_assign(&link->write_event, base, fd, EV_WRITE | EV_PERSIST, on_io, link);
 }
 
 static void interest_set(struct event *event, bool *is, bool wanted)
@@ -130,7 +126,7 @@ void link_park(struct http_link *link)
     spares_give_buffer(&endpoint->agent->spares, &link->output);
     link->state = LINK_IDLE;
     link->kept = true;
-    link->readable = false; /* should more come, the event tells */
+    link->readable = false; /* should there be more, the event tells */
     LIST_INSERT_HEAD(&endpoint->idle, link, idle);
     endpoint->idle_count++;
     endpoint->agent->stats.idle++;
@@ -344,9 +340,8 @@ static bool link_recv(struct http_link *link, size_t *ret_length)
     char *out = link_agent(link)->scratch;
     ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
                           : http_socket_recv(link->fd, out, READ_BYTES);
-    /* What TLS has decrypted is invisible to the event; an end that came with bytes was told with
-     * them, and not again. */
-    link->readable = n == READ_BYTES || (n > 0 && (link->tls || link->hung_up));
+    /* What TLS has decrypted is invisible to the event. */
+    link->readable = n == READ_BYTES || (link->tls && n > 0);
     if (n <= 0 && (n == 0 || !would_block())) {
         link->input_ended = true;
         link->input_broken = n < 0;
@@ -354,14 +349,6 @@ static bool link_recv(struct http_link *link, size_t *ret_length)
     link->progress |= n > 0 && link->exchange.answered;
     *ret_length = n > 0 ? (size_t)n : 0;
     return n > 0;
-}
-
-bool link_has_more(struct http_link *link)
-{
-    char byte;
-    if (!link->readable || link->tls || link->hung_up)
-        return link->hung_up;
-    return recv(link->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || !would_block();
 }
 
 static void link_read(struct http_link *link)
@@ -434,9 +421,7 @@ static void on_io(int fd, short what, void *ctx)
     (void)fd;
     if ((what & EV_WRITE) || link->tls)
         link->write_blocked = false;
-    if (what & EV_CLOSED)
-        link->hung_up = true;
-    if (what & (EV_READ | EV_CLOSED)) {
+    if (what & EV_READ) {
         link->readable = true;
         /* It would be told again and again. Pausing itself costs nothing: most pauses are over
          * before anything arrives. */

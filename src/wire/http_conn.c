@@ -42,9 +42,8 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     conn->peer_entry = entry;
     conn->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
     conn->readable = true;
-    event_assign(
-        &conn->read_event, server->base, fd, EV_READ | EV_CLOSED | EV_ET | EV_PERSIST, on_io, conn);
-    event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_ET | EV_PERSIST, on_io, conn);
+    event_assign(&conn->read_event, server->base, fd, EV_READ | EV_PERSIST, on_io, conn);
+    event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_PERSIST, on_io, conn);
     server->stats.connections++;
     server->stats.accepted++;
     conn_attend(conn);
@@ -250,8 +249,7 @@ static void conn_fill(struct http_conn *conn)
             http_buffer_append(&conn->input, server->scratch, (size_t)n);
             held += (size_t)n;
         }
-        /* An end that came with bytes was told with them, and not again. */
-        conn->readable = conn->socket.tls || conn->hung_up || (size_t)n == room;
+        conn->readable = conn->socket.tls || (size_t)n == room;
     }
 }
 
@@ -361,8 +359,7 @@ static void on_io(int fd, short what, void *ctx)
     /* TLS may have to write in order to read, so either event lets both try. */
     if (what & EV_WRITE)
         conn->write_blocked = false;
-    conn->hung_up |= (what & EV_CLOSED) != 0;
-    if ((what & (EV_READ | EV_CLOSED)) || conn->socket.tls)
+    if ((what & EV_READ) || conn->socket.tls)
         conn->readable = true;
     const struct http_server_options *options = &conn->server->options;
     clock_hold();

@@ -122,7 +122,6 @@ struct http_conn {
     struct http_peer_entry *peer_entry;
     enum conn_state state;
     bool readable; /* a read may bring something */
-    bool hung_up;  /* the peer sends no more than what is there */
     bool input_ended;
     bool write_blocked;
     bool write_ended;
