@@ -289,7 +289,7 @@ def test_a_horizontal_pod_autoscaler_is_taken_as_it_stands(served, metrics, tmp_
 def test_the_manifests_of_the_documentation_can_be_planned(served, tmp_path):
     with open(os.path.join(os.path.dirname(__file__), "..", "docs", "gateway-autoscaling.md"), encoding="utf-8") as page:
         blocks = [part.split("```")[0] for part in page.read().split("```yaml\n")[1:]]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for number, block in enumerate(blocks):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block.replace("default}", f"{TEAM}}}"))
