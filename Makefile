@@ -4,7 +4,7 @@
 #   make test       every unit test and scenario, one closing line
 #   make demo       from data to the price of an answer, in minutes (KEEP=1 leaves it running)
 #   make bench      measure, write bench-report.json
-#   make soak       kill the daemon under load, again and again (KILLS=200); Slurm away for ten minutes
+#   make soak       kill the daemon under load, again and again (KILLS=200); Slurm and Kubernetes away for ten minutes
 #   make published  our results on public traces beside what was published (MUSTER_TRACES=FOLDER)
 #   make fuzz       each fuzz target for SECONDS=60
 #   make format     clang-format on the tree
@@ -37,9 +37,11 @@ bench:
 	@MUSTER_BUILD=build-release $(PYTHON) bench/run
 
 soak:
-	@scripts/deps build test
+	@scripts/deps build test soak
 	@scripts/build $(BUILD)
 	@MUSTER_BUILD=$(BUILD) MUSTER_SOAK_KILLS=$(or $(KILLS),200) scripts/run-tests --soak
+	@scripts/deps kube
+	@MUSTER_BUILD=$(BUILD) MUSTER_KUBE_OUTAGE_S=$(or $(OUTAGE),600) scripts/kube-tests outage
 
 published:
 	@scripts/deps build test

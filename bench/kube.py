@@ -34,7 +34,7 @@ COUNT = int(os.environ.get("PODS", "1000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 ONES = int(os.environ.get("ONES", "30"))
 MANY = int(os.environ.get("MANY", "10000"))
-NODES = 100
+NODES = 150  # of 8 CPUs: 80 of these pods, and a node takes 110
 CONNECTIONS = 16  # as the engine has at most
 KUBELETS = 6
 LONG_S = 1800
@@ -46,23 +46,35 @@ class Watch:
 
     def __init__(self, site):
         self.site, self.added, self.there, self.dying = site, [], {}, queue.Queue()
-        version = site.call("GET", PODS + "?limit=1")["metadata"]["resourceVersion"]
-        self.connection = site.connect(timeout_s=LONG_S)
-        self.connection.request("GET", f"{PODS}?watch=1&timeoutSeconds={LONG_S}&resourceVersion={version}")
-        self.stream = self.connection.getresponse()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.version = site.call("GET", PODS + "?limit=1")["metadata"]["resourceVersion"]
+        threading.Thread(target=self._follow, daemon=True).start()
 
-    def _read(self):
-        for line in self.stream:
-            event = json.loads(line)
-            about = event["object"]["metadata"]
-            if event["type"] == "ADDED":
-                self.added.append(time.monotonic())
-                self.there[about["name"]] = event["object"]
-            elif event["type"] == "DELETED":
-                self.there.pop(about["name"], None)
-            elif about.get("deletionTimestamp"):
-                self.dying.put(about["name"])
+    def _follow(self):
+        """The API server closes a watch whose reader does not keep up."""
+        while True:
+            connection = None
+            try:
+                connection = self.site.connect(timeout_s=LONG_S)
+                connection.request("GET", f"{PODS}?watch=1&timeoutSeconds={LONG_S}&resourceVersion={self.version}")
+                for line in connection.getresponse():
+                    self._take(json.loads(line))
+            except (http.client.HTTPException, OSError, ValueError):
+                pass
+            finally:
+                if connection:
+                    connection.close()
+            time.sleep(0.1)
+
+    def _take(self, event):
+        about = event["object"]["metadata"]
+        self.version = about["resourceVersion"]
+        if event["type"] == "ADDED":
+            self.added.append(time.monotonic())
+            self.there[about["name"]] = event["object"]
+        elif event["type"] == "DELETED":
+            self.there.pop(about["name"], None)
+        elif about.get("deletionTimestamp"):
+            self.dying.put(about["name"])
 
     def wait_added(self, count):
         wait_until(lambda: len(self.added) >= count, f"{count} pods", LONG_S)
@@ -123,7 +135,7 @@ class World:
         self.site.apply_file(os.path.join(MANIFESTS, "engine.yaml"), "muster")
         wait_until(lambda: self.site.find("/api/v1/namespaces/muster/serviceaccounts/default"), "the namespace")
         for number in range(NODES):
-            self.site.make_node(f"node-{number:03d}", cpu="64", memory="512Gi")
+            self.site.make_node(f"node-{number:03d}", cpu="8", memory="64Gi")
         self.watch = Watch(self.site)
         self.kubelets = Kubelets(self.site, self.watch)
         token = os.path.join(folder, "token")

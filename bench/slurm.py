@@ -11,6 +11,7 @@ many it runs (100), ROUNDS how many rounds there are (3), ONES how often a delay
 server has at once (10000), POLL the pool's `poll` (2s, as by default), REQUESTS its `requests`."""
 import collections
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -116,6 +117,7 @@ class World:
         return self.slurm.run("squeue", "-h", "-r", "-o", "%i", "-t", "PD,R,CG").count("\n")
 
     def clear(self):
+        """Of what muster has nothing to do with."""
         self.slurm.run("scancel", "--user", slurm_module.USER, check=False)
         wait_until(lambda: self.queued() == 0, 0.2)
 
@@ -287,6 +289,7 @@ def main():
         sys.exit(f"sections: {' '.join(SECTIONS)}")
     if slurm_module.why_not():
         sys.exit(slurm_module.why_not())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it started is stopped
     with tempfile.TemporaryDirectory(prefix="muster-slurm-bench-") as folder:
         world = World(folder)
         try:

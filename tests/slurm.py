@@ -80,7 +80,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
-AccountingStorageType=accounting_storage/none
+{accounting}
 MpiDefault=none
 ReturnToService=2
 SelectType=select/cons_tres
@@ -240,8 +240,9 @@ class TlsProxy:
 
 
 class Slurm:
-    def __init__(self, folder, nodes=NODES, more=""):
+    def __init__(self, folder, nodes=NODES, more="", accounting=False):
         self.folder = str(folder)
+        self.accounting, self.database_ports = accounting, None  # of the database, of slurmdbd
         self.more = more  # lines of slurm.conf
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.host = socket.gethostname().split(".")[0]
@@ -296,7 +297,8 @@ class Slurm:
             os.makedirs(f"{self.folder}/{name}")
         os.chmod(self.folder, 0o755)
         shutil.chown(f"{self.folder}/rest", USER)
-        ports = free_ports(len(self.nodes) + 1)
+        *ports, database, accounting = free_ports(len(self.nodes) + 3)
+        self.database_ports = (database, accounting) if self.accounting else None
         addresses = ["127.0.0.1"] * (len(self.nodes) - 1) + ["localhost"]  # one that is a name
         nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr={address} Port={port} "
                  f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
@@ -304,6 +306,7 @@ class Slurm:
                  for name, port, address in zip(self.nodes, ports[1:], addresses)]
         with open(f"{self.folder}/slurm.conf", "w", encoding="utf-8") as text:
             text.write(CONFIG.format(folder=self.folder, host=self.host, controller_port=ports[0],
+                                     accounting=self.accounting_lines(),
                                      nodes="\n".join(nodes)) + self.more)
         with open(f"{self.folder}/gres.conf", "w", encoding="utf-8") as text:
             text.write("\n".join(self.make_gpus()) + "\n")
@@ -311,6 +314,43 @@ class Slurm:
             key.write(os.urandom(32))
         with open(f"{self.folder}/cgroup.conf", "w", encoding="utf-8") as text:
             text.write("CgroupAutomount=no\n")
+
+    # ---- accounting --------------------------------------------------------------------------
+
+    def accounting_lines(self):
+        if not self.database_ports:
+            return "AccountingStorageType=accounting_storage/none"
+        return (f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n"
+                f"AccountingStoragePort={self.database_ports[1]}\nAccountingStoragePass={self.folder}/munge/socket")
+
+    def start_database(self):
+        """MariaDB with its files in the folder, on the loopback address."""
+        folder = f"{self.folder}/database"
+        os.makedirs(folder)
+        self.run("mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", "--user=root",
+                 "--auth-root-authentication-method=socket", "--skip-test-db", "--skip-name-resolve")
+        self.spawn("mariadbd", "mariadbd", "--no-defaults", f"--datadir={folder}/data", "--user=root",
+                   f"--socket={folder}/socket", "--bind-address=127.0.0.1", f"--port={self.database_ports[0]}",
+                   f"--pid-file={folder}/pid", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0")
+        wait_until("the start of the database", lambda: subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={folder}/socket", "-e",
+             "create user if not exists slurm@127.0.0.1 identified by 'slurm'; "
+             "grant all on *.* to slurm@127.0.0.1"], check=False, capture_output=True).returncode == 0)
+
+    def start_accounting(self):
+        with open(f"{self.folder}/slurmdbd.conf", "w", encoding="ascii",
+                  opener=lambda *a: os.open(*a, 0o600)) as text:
+            text.write(f"AuthType=auth/munge\nAuthInfo=socket={self.folder}/munge/socket\n"
+                       f"AuthAltTypes=auth/jwt\nAuthAltParameters=jwt_key={self.folder}/jwt.key\n"
+                       f"DbdHost=localhost\nDbdAddr=127.0.0.1\nDbdPort={self.database_ports[1]}\n"
+                       f"SlurmUser=root\nLogFile={self.folder}/slurmdbd.log\n"
+                       f"PidFile={self.folder}/slurmdbd.pid\nStorageType=accounting_storage/mysql\n"
+                       f"StorageHost=127.0.0.1\nStoragePort={self.database_ports[0]}\n"
+                       "StorageUser=slurm\nStoragePass=slurm\n")
+        self.spawn("slurmdbd", "slurmdbd", "-D")
+        wait_until("the start of slurmdbd", lambda: "trial" in self.run(
+            "sacctmgr", "-n", "list", "cluster", check=False) or self.run(
+                "sacctmgr", "-i", "add", "cluster", "trial", check=False))
 
     def start_munge(self):
         folder = f"{self.folder}/munge"
@@ -338,14 +378,15 @@ class Slurm:
         wait_until("the start of slurmrestd", lambda: os.path.exists(path))
         return path
 
-    def token(self):
+    def token(self, user=USER):
         """A JSON Web Token as its owner would get it."""
-        return self.run("scontrol", "token", f"username={USER}")
+        return self.run("scontrol", "token", f"username={user}")
 
     def start_rest(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.rest_socket)
-        self.spawn("slurmrestd", "slurmrestd", "-a", "rest_auth/local", "-s", "openapi/v0.0.38",
+        self.spawn("slurmrestd", "slurmrestd", "-a", "rest_auth/local", "-s",
+                   "openapi/v0.0.38" + (",openapi/dbv0.0.38" if self.database_ports else ""),
                    f"unix:{self.rest_socket}", user=USER)
         wait_until("the start of slurmrestd", lambda: os.path.exists(self.rest_socket))
 
@@ -354,6 +395,9 @@ class Slurm:
     def start(self):
         self.configure()
         self.start_munge()
+        if self.database_ports:
+            self.start_database()
+            self.start_accounting()
         self.start_controller()
         for name in self.nodes:
             self.start_node(name)

@@ -117,9 +117,11 @@ def test_a_forecast_lets_two_share_what_one_has(foretold):
     Under fair nobody shrinks, and it starts when the first has ended, half an hour from now or more."""
     first = foretold.submit(gang("first", REPORTING))
     foretold.wait_for(lambda: ranks(foretold, first) == 4, "the first has all four")
-    foretold.apply(team("none", quota={"gpu": {"limit": 0}}))
-    foretold.submit(job("held", WAITING, team="none", gang={"size": 2},
+    foretold.apply(team("none"))
+    foretold.submit(job("held", WAITING, team="none", gang={"size": 2}, hold=True,
                         resources={"accelerator": {"type": "gpu", "count": 1}}))
+    foretold.apply(team("none", quota={"gpu": {"limit": 0}}))
+    foretold.call("POST", "/v1/jobs/none:held/release")
     raised = json.dumps(team("none", quota={"gpu": {"limit": 4}}))
     starts = {}
     for policy in ("elastic", "fair"):

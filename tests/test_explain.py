@@ -162,6 +162,14 @@ def test_a_job_that_can_never_run_is_told_so_at_submission(site):
     assert "it asks 16 cpu, and the nearest node, n1 of pool site, has 4" in answer.json["detail"]
 
 
+def test_a_job_above_its_teams_limit_is_told_so_at_submission(site):
+    site.apply(manifests.team(quota={"cpu": {"limit": 2}}))
+    answer = site.api("POST", "/v1/jobs", manifests.job("j", "true", gang={"size": 3}))
+    assert answer.status == 422
+    assert "team vision may hold 2 cpu at most, and this needs 3 at once" in answer.json["detail"]
+    site.submit(manifests.job("j", "true", gang={"size": 3, "min": 2}))
+
+
 def test_a_deadline_that_can_not_be_met_is_told(foretold):
     run_for_ever(foretold, "one", resources={"cpu": 4})
     foretold.submit(manifests.job("j", "true", deadline=manifests.moment(100),

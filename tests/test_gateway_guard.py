@@ -234,6 +234,9 @@ def test_answers_from_before_the_guard_are_not_given_again(gateway, tmp_path):
 @pytest.mark.parametrize("guard, more, expected", [
     ({"messagesMax": 1}, {"messages": [{}, {}]}, "too_many_messages"),
     ({"promptBytesMax": 100}, {"prompt": "a" * 200}, "prompt_too_large"),
+    ({"schema": [{"path": "messages[].role", "oneOf": ["user"]}]},
+     {"messages": [{"role": "root", "content": "x"}]}, "schema"),
+    ({"schema": [{"path": "temperature", "type": "number", "required": True}]}, {}, "schema"),
     ({"maxTokens": 10}, {"max_tokens": 11}, "max_tokens_too_large"),
     ({"maxTokens": 10}, {"max_completion_tokens": 1000000}, "max_tokens_too_large"),
     ({"models": ["other"]}, {}, "model_not_allowed"),

@@ -1,7 +1,11 @@
 """Many pools: which one a job goes to, bursting to a priced one, what is refused and audited, why."""
 import json
 
+import pytest
+
 from manifests import WAITING, dataset, job, pool, team
+from planner import Planner
+
 
 def of_four(name, **spec):
     """A pool of one node, which has the pool's name."""
@@ -33,6 +37,15 @@ def details(muster, action):
             for event in muster.audit() if event["action"] == action]
 
 
+@pytest.fixture
+def planner(muster):
+    planner = Planner(muster).start()
+    try:
+        yield planner.ready()
+    finally:
+        planner.teardown()
+
+
 def test_a_job_goes_to_the_cheapest_pool_that_has_room(muster):
     muster.apply(team(), priced("dear", 30), priced("cheap", 10), priced("middle", 20))
     muster.submit(job("first", WAITING, resources={"cpu": 4}))
@@ -60,6 +73,8 @@ def test_what_a_job_reads_draws_it_to_where_it_lies(muster, tmp_path):
         assert place(muster, f"reads-{name}") == expected
     found = pools_of(explain(muster, "reads-tall"))
     assert found["cheap"]["egress"] == 976.5625 and "egress" not in found["home"]
+    assert "nothing is copied between sites by muster" in " ".join(
+        explain(muster, "reads-tall")["words"])
 
 
 def test_bursting_has_a_reason_a_budget_and_refusals_that_are_audited(muster, tmp_path):
@@ -118,3 +133,90 @@ def test_a_burst_policy_without_a_budget_is_refused(muster):
     answer = muster.api("POST", "/v1/apply", {"objects": [
         priced("cloud", 100, burst={"after": "1m"})]})
     assert answer.status == 422 and "burst.budget" in answer.text
+
+
+def own_and_cloud(muster, after, limit):
+    """One runs at home, which leaves no room for another."""
+    muster.apply(team(), of_four("own"), priced("cloud", 1, burst={"after": after, "budget": 50}))
+    muster.submit(job("runs", WAITING, resources={"cpu": 4}, **limit))
+    assert place(muster, "runs") == "own"
+    muster.submit(job("waits", WAITING, resources={"cpu": 4}, timeLimit="1h"))
+
+
+NINE_OF_TEN = {"after": "9h", "limit": {"timeLimit": "10h"}}
+NO_LIMIT = {"after": "5m", "limit": {}}
+
+
+def test_a_forecast_keeps_a_job_that_time_limits_would_send(muster, planner):
+    """What runs may take ten hours by its limit; few things take that long."""
+    assert planner
+    own_and_cloud(muster, **NINE_OF_TEN)
+
+    def foretold():
+        return pools_of(explain(muster, "waits"))["cloud"].get("forecast")
+    muster.wait_for(foretold, "a forecast of the wait")
+    found = explain(muster, "waits")
+    assert pools_of(found)["cloud"]["burst"] == "soon" and found["state"] == "queued"
+    assert "by the forecast of " in " ".join(found["words"])
+    assert details(muster, "burst") == []
+
+
+def test_the_same_job_is_sent_without_a_planner(muster):
+    own_and_cloud(muster, **NINE_OF_TEN)
+    assert place(muster, "waits") == "cloud"
+    assert "forecastAgeMs" not in details(muster, "burst")[0]
+
+
+def test_a_forecast_sends_a_job_that_time_limits_would_keep(muster, planner):
+    """Of what runs without a limit the bound knows nothing."""
+    assert planner
+    own_and_cloud(muster, **NO_LIMIT)
+    assert place(muster, "waits") == "cloud"
+    burst, = details(muster, "burst")
+    assert burst["because"] == "for-wait" and 0 <= burst["forecastAgeMs"] <= 120000
+    assert "by the forecast of " in " ".join(explain(muster, "waits")["words"])
+
+
+def test_the_same_job_waits_without_a_planner(muster):
+    own_and_cloud(muster, **NO_LIMIT)
+    muster.wait_job("vision:waits", "queued")
+    found = explain(muster, "waits")
+    assert pools_of(found)["cloud"]["burst"] == "soon"
+    assert "forecast" not in pools_of(found)["cloud"]
+
+
+def test_what_may_be_in_none_of_its_pools_is_refused_at_submission(muster, tmp_path):
+    muster.apply(team(), of_four("own", jurisdiction="ch"), of_four("cloud", jurisdiction="us"),
+                 dataset("patients", jurisdiction="ch"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_text("x")
+    muster.cli("dataset", "push", "vision/patients", tmp_path / "files")
+    reads = {"inputs": [{"name": "in", "dataset": "patients"}]}
+    answer = muster.api("POST", "/v1/apply", {"objects": [
+        job("sent", WAITING, placement={"pool": "cloud"}, **reads)]})
+    assert answer.status == 422, answer.text
+    for word in ("dataset/vision/patients:1", "jurisdiction ch", "cloud (us)"):
+        assert word in answer.text
+    refused, = details(muster, "job-refuse")
+    assert refused["data"] == "dataset/vision/patients:1" and refused["pools"] == "cloud (us)"
+    # It may run at home, and waits; then nobody is at home any more.
+    muster.submit(job("fills", WAITING, resources={"cpu": 4}, placement={"pool": "own"}))
+    muster.wait_job("vision:fills", "running")
+    muster.submit(job("stays", WAITING, resources={"cpu": 4}, **reads))
+    muster.wait_job("vision:stays", "queued")
+    muster.apply(of_four("own", jurisdiction="de"))
+    stranded, = details(muster, "job-stranded")
+    assert stranded["jurisdiction"] == "ch" and "own (de), cloud (us)" in stranded["pools"]
+    assert "is not in the jurisdiction where it, or what it reads, has to stay" in " ".join(
+        explain(muster, "stays")["words"])
+
+
+def test_a_jurisdiction_that_comes_later_holds_for_older_versions(muster, tmp_path):
+    muster.apply(team(), of_four("cloud", jurisdiction="us"), dataset("scans"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_text("x")
+    muster.cli("dataset", "push", "vision/scans", tmp_path / "files")
+    muster.apply(dataset("scans", jurisdiction="ch"))
+    answer = muster.api("POST", "/v1/apply", {"objects": [
+        job("late", WAITING, inputs=[{"name": "in", "dataset": "scans"}])]})
+    assert answer.status == 422 and "dataset/vision/scans:1" in answer.text

@@ -142,6 +142,20 @@ def test_before_its_walltime_is_over_it_saves_and_goes_on(site, cluster):
     assert "TIMEOUT" not in cluster.job(number)
 
 
+def test_what_a_job_uses_is_seen_while_it_runs(site):
+    burns = ("import threading, time\nheld = bytearray(96 << 20)\nuntil = time.process_time() + 3\n"
+             "while time.process_time() < until: pass\nprint('burnt', flush=True)\ntime.sleep(600)")
+    reference = site.submit(job("burns", ["/usr/bin/python3", "-c", burns], resources={"memory": "512Mi"}))
+    site.wait_log(reference, "burnt")
+    used = site.wait_for(lambda: (last_attempt(site, reference).get("usage") or {}).get("cpuSeconds", 0) >= 3
+                         and last_attempt(site, reference)["usage"], "what it used")
+    assert 96 << 20 <= used["memoryBytes"] < 400 << 20, used
+    answer = site.cli("exec", reference, "--", "true", ok=False)
+    assert f"--jobid={slurm_job(site, reference)}" in answer.stderr, answer
+    site.call("POST", f"/v1/jobs/{reference}/cancel")
+    ended(site, reference, "cancelled")
+
+
 def test_cancelled_it_stops_at_the_cluster(site, cluster):
     reference = site.submit(job("long", "echo ready; sleep 600"))
     site.wait_log(reference, "ready")

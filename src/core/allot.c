@@ -12,6 +12,7 @@
  * nobody has a place leaves no trace: the next is held when something else happens. */
 #include "core/allot.h"
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -94,7 +95,7 @@ static int64_t node_devices(const struct core *core, const struct live_node *nod
     uint64_t others = 0, own = 0;
     for (size_t i = 0; i < node->placements.count; i++) {
         const struct live_placement *one = node->placements.items[i];
-        if (!allot_governs(core, one->attempt->job))
+        if (!allot_governs(core, one->attempt->job) || burst_away(one->attempt->job))
             others |= one->row.devices;
         else if (attempt_governed(core, one->attempt))
             own |= one->row.devices;
@@ -109,6 +110,8 @@ static int64_t node_devices(const struct core *core, const struct live_node *nod
 static void count_devices(struct allot_round *round)
 {
     TABLE_EACH (round->core, ROW_NODE, struct live_node, node) {
+        if (node->pool->row.burst_budget_micro)
+            continue; /* no round gives them out */
         round->devices += node_devices(round->core, node);
         round->node_devices = most(round->node_devices, node->row.devices);
     }
@@ -168,7 +171,7 @@ static void job_describe(const struct core *core, const struct live_job *job, st
 /* Whether a round decides about it: it competes, or has a place. */
 static bool job_takes_part(const struct core *core, const struct live_job *job)
 {
-    if (!allot_governs(core, job) || job->row.cancel)
+    if (!allot_governs(core, job) || job->row.cancel || burst_away(job))
         return false;
     return job->attempt || (job->row.state == JOB_QUEUED && !job->links->claims);
 }
@@ -387,6 +390,20 @@ static void place_one(struct core *core, struct live_job *job, bool last)
     plan_finish(&plan);
 }
 
+/* What the rounds leave waiting for too long may go to a pool with a burst policy, whole and with
+ * its least size; what is there is no round's. */
+static void burst_places(struct core *core)
+{
+    int32_t seeks = 0, ranks;
+    if (!core->burst_pools)
+        return;
+    TABLE_EACH (core, ROW_JOB, struct live_job, job) {
+        if (job->row.state == JOB_QUEUED && !job->links->claims && allot_governs(core, job) &&
+            !array_full(job) && quota_permits(core, job, &ranks))
+            (void)burst_seek(core, job, &seeks);
+    }
+}
+
 void allot_place(struct core *core)
 {
     if (core->allotment->round_ms == 0)
@@ -401,4 +418,5 @@ void allot_place(struct core *core)
     for (size_t i = 0; i < waiting.count; i++)
         place_one(core, waiting.items[i]->job, last);
     vec_free(&waiting);
+    burst_places(core);
 }

@@ -311,6 +311,7 @@ static void count_vain(struct core *core, const struct live_attempt *attempt)
 static void job_requeue(struct core *core, struct live_job *job, enum end_reason reason)
 {
     job_decide(core, DECISION_REQUEUE, job, (int32_t)reason);
+    burst_requeued(core, job);
     job_ready(core, job);
 }
 

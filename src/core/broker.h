@@ -73,8 +73,20 @@ void burst_ended(struct core *core, struct live_attempt *attempt);
 void burst_pool_put(struct core *core, struct live_pool *live, const struct burst *policy);
 /* What is left of the pool's budget now. */
 int64_t burst_left_micro(const struct core *core, const struct live_pool *pool);
-/* What the policy of the pool says of the job now, for people; *ret_wait_ms as in broker_row. */
-enum burst_verdict burst_judge(
-    struct core *core, struct live_job *job, struct live_pool *pool, int64_t *ret_wait_ms);
+/* Sets what the policy of the pool says of the job now, for people, and by which wait elsewhere. */
+void burst_judge(
+    struct core *core, struct live_job *job, struct live_pool *pool, struct core_pool_view *view);
+/* Counts, where there are policies, that something may fit now that did not. Before a pass and when
+ * all is done. */
+void burst_stirred(struct core *core);
+/* Whether the job has its place under a burst policy. */
+bool burst_away(const struct live_job *job);
+/* The job goes on after an attempt: it waits from now on. */
+void burst_requeued(struct core *core, struct live_job *job);
+/* Leases that are over are renewed, or their replicas stopped; after a pass replicas are called
+ * home; core->lease_next_ms is worked out. See burst_lease.c. */
+void burst_leases_renew(struct core *core);
+void burst_leases_home(struct core *core);
+void burst_leases_index(struct core *core);
 /* Whether what is counted of budgets and policies is what the rows say, for core_check. */
 bool burst_check(const struct core *core);

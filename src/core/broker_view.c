@@ -2,6 +2,7 @@
  * same questions as a scheduling pass, of all pools instead of until one is found. */
 #include "core/attempt.h"
 #include "core/broker.h"
+#include "core/burst.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -87,10 +88,10 @@ static void view_burst(
     struct core *core, struct live_job *job, struct live_pool *pool, struct core_pool_view *view)
 {
     view->verdict = POOL_BURST;
-    if (job->row.service)
+    if (job->row.service && !burst_leases(job))
         view->burst = BURST_UNBOUNDED;
     else if (!job->attempt)
-        view->burst = burst_judge(core, job, pool, &view->wait_ms);
+        burst_judge(core, job, pool, view);
     else
         view->burst = view->lacks ? BURST_UNFIT : BURST_SOON;
 }
@@ -110,6 +111,8 @@ static void view_fill(struct core *core, struct live_job *job, struct live_pool 
         if (job->links->broker && job->links->broker->row.pool == pool->row.id) {
             view->burst = (enum burst_verdict)job->links->broker->row.verdict;
             view->wait_ms = job->links->broker->row.wait_ms;
+            view->forecast_ms = job->links->broker->row.forecast_ms;
+            view->start_ms = job->links->broker->row.start_ms;
         }
     } else if (pool->row.burst_budget_micro) {
         view_burst(core, job, pool, view);

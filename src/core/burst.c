@@ -5,6 +5,8 @@
  * other pool could hold it. What is foreseen is when those that run leave room for it by their time
  * limits (project.c), plus the work of those that wait before it, spread over the nodes that it may
  * use. Nothing is foreseen of attempts without a time limit: then only what it has waited counts.
+ * Where somebody runs the state forward, a fresh forecast decides in place of that
+ * (burst_forecast.c).
  *
  * Invariants:
  * - When a job comes, what has been spent in the period, what is reserved for those that run and
@@ -40,15 +42,18 @@ enum {
 };
 #define NANO_MICRO 1000
 
-enum burst_verdict burst_judge(
-    struct core *core, struct live_job *job, struct live_pool *pool, int64_t *ret_wait_ms)
+void burst_judge(
+    struct core *core, struct live_job *job, struct live_pool *pool, struct core_pool_view *view)
 {
     struct elsewhere elsewhere = burst_elsewhere(core, job);
     struct burst_answer answer;
     burst_ask(core, job, &elsewhere, pool, &answer);
     plan_finish(&answer.plan);
-    *ret_wait_ms = elsewhere.wait_ms;
-    return answer.verdict;
+    view->burst = answer.verdict;
+    view->wait_ms = elsewhere.wait_ms;
+    view->forecast_ms = elsewhere.forecast_ms;
+    view->start_ms = elsewhere.start_ms;
+    view->unsure = elsewhere.sure_ms > 0;
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -69,14 +74,18 @@ static bool answer_better(const struct burst_answer *a, const struct burst_answe
 }
 
 /* When the answer may become another by time alone, or MOMENT_NEVER. */
-static int64_t changes_ms(
-    const struct core *core, const struct live_job *job, const struct burst_answer *answer)
+static int64_t changes_ms(const struct core *core, const struct live_job *job,
+    const struct elsewhere *elsewhere, const struct burst_answer *answer)
 {
     const struct pool_row *pool = &answer->pool->row;
     int64_t after_ms = pool->burst_after_ms;
+    int64_t look_ms = core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE);
+    if (elsewhere->sure_ms)
+        look_ms = least(look_ms, elsewhere->sure_ms);
+    else if (elsewhere->forecast_ms)
+        look_ms = least(look_ms, elsewhere->forecast_ms + CORE_FORECAST_FRESH_MS + 1);
     if (answer->verdict == BURST_SOON)
-        return least(
-            job->row.queued_ms + after_ms + 1, core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE));
+        return least(burst_since_ms(job) + after_ms + 1, look_ms);
     /* A period that is over counts as a new one already. */
     int64_t end_ms = pool->burst_begin_ms + pool->burst_period_ms;
     if (answer->verdict == BURST_OVER_BUDGET && pool->burst_spent_micro && end_ms > core->now_ms)
@@ -96,7 +105,7 @@ static struct burst_answer ask_all(struct core *core, const struct live_job *job
         if (!pool->row.burst_budget_micro)
             continue;
         burst_ask(core, job, elsewhere, pool, &answer);
-        *ret_due_ms = least(*ret_due_ms, changes_ms(core, job, &answer));
+        *ret_due_ms = least(*ret_due_ms, changes_ms(core, job, elsewhere, &answer));
         bool better = answer_better(&answer, &best);
         plan_finish(better ? &best.plan : &answer.plan);
         best = better ? answer : best;
@@ -116,7 +125,7 @@ static struct live_broker *row_of(struct core *core, struct live_job *job)
 }
 
 static void burst_decide(struct core *core, const struct live_job *job, enum decision_kind kind,
-    const struct burst_answer *answer, int64_t wait_ms)
+    const struct burst_answer *answer, const struct elsewhere *elsewhere)
 {
     decide(core, (struct core_decision){.kind = kind,
                      .job = job->row.id,
@@ -124,12 +133,12 @@ static void burst_decide(struct core *core, const struct live_job *job, enum dec
                      .attempt = job->row.attempt,
                      .pool = answer->pool->row.id,
                      .burst = (int32_t)answer->verdict,
-                     .wait_ms = wait_ms,
-                     .cost_micro = answer->reserve_micro});
+                     .wait_ms = elsewhere->wait_ms,
+                     .cost_micro = answer->reserve_micro,
+                     .forecast_ms = elsewhere->forecast_ms});
 }
 
-/* A new period begins where the last one is over. */
-static void period_settle(struct core *core, struct live_pool *pool)
+void burst_period_settle(struct core *core, struct live_pool *pool)
 {
     struct pool_row *row = &pool->row;
     int64_t passed_ms = core->now_ms - row->burst_begin_ms;
@@ -141,33 +150,39 @@ static void period_settle(struct core *core, struct live_pool *pool)
 }
 
 static void burst_admit(struct core *core, struct live_job *job, const struct burst_answer *answer,
-    struct broker_row *row)
+    const struct elsewhere *elsewhere)
 {
+    struct broker_row *row = &job->links->broker->row;
     struct live_pool *pool = answer->pool;
-    period_settle(core, pool);
+    burst_period_settle(core, pool);
     assert(answer->reserve_micro <= burst_left_micro(core, pool) && !row->pool);
     row->pool = pool->row.id;
     row->reserved_micro = answer->reserve_micro;
     row->egress_micro = answer->egress_micro;
     row->look_ms = row->due_ms = 0;
+    row->booked_micro = 0;
+    row->forecast_ms = elsewhere->forecast_ms;
+    row->start_ms = elsewhere->start_ms;
     pool->burst_reserved_micro += row->reserved_micro;
+    burst_lease_begin(core, job);
     attempt_admit(core, job, &answer->plan);
-    burst_decide(core, job, DECISION_BURST, answer, row->wait_ms);
+    burst_decide(core, job, DECISION_BURST, answer, elsewhere);
 }
 
 int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 {
-    if (!core->burst_pools || job->row.service || job->links->claims)
+    if (!core->burst_pools || core->options.bursts_off || job->links->claims ||
+        (job->row.service && !burst_leases(job)) || burst_recalls(job))
         return MOMENT_NEVER;
     const struct live_broker *broker = job->links->broker;
-    if (!broker || broker->seen_version != core->free_version)
+    if (!broker || broker->row.seen != burst_stirs(core))
         return broker ? broker->row.look_ms : core->now_ms;
     return broker->row.due_ms ? broker->row.due_ms : MOMENT_NEVER;
 }
 
 /* Writes down what came of asking; whether a refusal has to be audited. */
 static bool note_answer(struct core *core, struct live_broker *broker,
-    const struct burst_answer *answer, int64_t wait_ms, int64_t due_ms)
+    const struct burst_answer *answer, const struct elsewhere *elsewhere, int64_t due_ms)
 {
     struct broker_row *row = &broker->row;
     uint64_t refused_by = answer->pool && !comes(answer->verdict) ? answer->pool->row.id : 0;
@@ -175,10 +190,10 @@ static bool note_answer(struct core *core, struct live_broker *broker,
                    ((int32_t)answer->verdict != row->verdict || refused_by != row->refused_by);
     row->verdict = (int32_t)answer->verdict;
     row->refused_by = refused_by;
-    row->wait_ms = wait_ms;
-    row->look_ms = core->now_ms + LOOK_MS;
+    row->wait_ms = elsewhere->wait_ms;
+    row->look_ms = elsewhere->sure_ms ? elsewhere->sure_ms : core->now_ms + LOOK_MS;
     row->due_ms = due_ms == MOMENT_NEVER ? 0 : due_ms;
-    broker->seen_version = core->free_version;
+    row->seen = burst_stirs(core);
     change_put(core, &broker->item);
     return audited;
 }
@@ -197,10 +212,10 @@ bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks)
     struct burst_answer answer = ask_all(core, job, &elsewhere, &due_ms);
     struct live_broker *broker = row_of(core, job);
     bool came = comes(answer.verdict);
-    if (note_answer(core, broker, &answer, elsewhere.wait_ms, due_ms))
-        burst_decide(core, job, DECISION_BURST_REFUSED, &answer, elsewhere.wait_ms);
+    if (note_answer(core, broker, &answer, &elsewhere, due_ms))
+        burst_decide(core, job, DECISION_BURST_REFUSED, &answer, &elsewhere);
     if (came)
-        burst_admit(core, job, &answer, &broker->row);
+        burst_admit(core, job, &answer, &elsewhere);
     else
         core->wake_ms = least(core->wake_ms, due_ms);
     plan_finish(&answer.plan);
@@ -218,6 +233,42 @@ int64_t burst_left_micro(const struct core *core, const struct live_pool *pool)
     return row->burst_budget_micro - spent_micro - pool->burst_reserved_micro;
 }
 
+int64_t burst_stirs(const struct core *core)
+{
+    return 1 + (core->stirs ? core->stirs->row.last : 0);
+}
+
+void burst_stirred(struct core *core)
+{
+    if (!core->burst_pools || core->stirs_version == core->free_version)
+        return;
+    core->stirs_version = core->free_version;
+    counter_mark(core, &core->stirs, "stir", burst_stirs(core));
+}
+
+int64_t burst_since_ms(const struct live_job *job)
+{
+    const struct live_broker *broker = job->links->broker;
+    return most(job->row.queued_ms, broker ? broker->row.since_ms : 0);
+}
+
+void burst_requeued(struct core *core, struct live_job *job)
+{
+    if (!core->burst_pools)
+        return;
+    struct live_broker *broker = row_of(core, job);
+    broker->row.since_ms = core->now_ms;
+    change_put(core, &broker->item);
+}
+
+int64_t burst_cost_micro(
+    const struct core *core, const struct live_attempt *attempt, const struct broker_row *row)
+{
+    __int128 micro = ((__int128)attempt_cost_nano(core, attempt) + NANO_MICRO - 1) / NANO_MICRO;
+    int64_t cost_micro = micro > BROKER_COST_MAX ? BROKER_COST_MAX : (int64_t)micro;
+    return most(cost_micro - row->booked_micro, 0) + row->egress_micro;
+}
+
 void burst_ended(struct core *core, struct live_attempt *attempt)
 {
     struct live_broker *broker = attempt->job->links->broker;
@@ -225,15 +276,15 @@ void burst_ended(struct core *core, struct live_attempt *attempt)
         return;
     struct live_pool *pool = attempt->placements->node->pool;
     assert(pool->row.id == broker->row.pool);
-    period_settle(core, pool);
-    int64_t cost_micro =
-        (int64_t)(((__int128)attempt_cost_nano(core, attempt) + NANO_MICRO - 1) / NANO_MICRO);
-    cost_micro = least(cost_micro, BROKER_COST_MAX) + broker->row.egress_micro;
+    burst_period_settle(core, pool);
+    int64_t cost_micro = burst_cost_micro(core, attempt, &broker->row);
+    burst_lease_end(core, attempt->job);
     pool->row.burst_spent_micro = least(pool->row.burst_spent_micro + cost_micro, BROKER_COST_MAX);
     pool->burst_reserved_micro -= broker->row.reserved_micro;
     broker->row.pool = 0;
-    broker->row.reserved_micro = broker->row.egress_micro = 0;
-    broker->seen_version = 0;
+    broker->row.reserved_micro = broker->row.egress_micro = broker->row.booked_micro = 0;
+    broker->row.forecast_ms = broker->row.start_ms = 0;
+    broker->row.seen = 0;
     change_put(core, &pool->item);
     change_put(core, &broker->item);
 }
@@ -260,7 +311,9 @@ void burst_pool_put(struct core *core, struct live_pool *live, const struct burs
 
 bool burst_check(const struct core *core)
 {
-    int64_t pools = 0;
+    int64_t pools = 0, leases = 0;
+    TABLE_EACH (core, ROW_BROKER, struct live_broker, row)
+        leases += row->row.lease_ms > 0;
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
         int64_t reserved_micro = 0;
         TABLE_EACH (core, ROW_BROKER, struct live_broker, broker)
@@ -269,5 +322,5 @@ bool burst_check(const struct core *core)
             return false;
         pools += pool->row.burst_budget_micro > 0;
     }
-    return pools == core->burst_pools;
+    return pools == core->burst_pools && leases == core->leases;
 }

@@ -92,19 +92,33 @@ static int64_t begin_ms(struct core *core, const struct live_job *job)
     return begin_ms;
 }
 
+/* The core's own bound: by time limits, and by how much waits before it. */
+static int64_t bound_ms(struct core *core, const struct live_job *job)
+{
+    int64_t room_ms = begin_ms(core, job);
+    int64_t left_ms = room_ms == MOMENT_NEVER ? 0 : most(room_ms - core->now_ms, 0);
+    return least(left_ms + ahead_ms(core, job), TIME_MS_MAX);
+}
+
 struct elsewhere burst_elsewhere(struct core *core, const struct live_job *job)
 {
-    struct elsewhere ret = {.lack = !fit_possible_here(core, job->shape, job->row.size_min)};
-    int64_t waited_ms = most(core->now_ms - job->row.queued_ms, 0);
+    struct elsewhere ret = {.lack = !fit_possible_here(core, job->shape, job->row.size_min),
+        .waited_ms = most(core->now_ms - burst_since_ms(job), 0)};
+    const struct live_broker *broker = job->links->broker;
     shape_candidates(core, job->shape);
     if (ret.lack) {
         ret.left_ms = ret.wait_ms = TIME_MS_MAX;
         return ret;
     }
-    int64_t room_ms = begin_ms(core, job);
-    ret.left_ms = room_ms == MOMENT_NEVER ? 0 : most(room_ms - core->now_ms, 0);
-    ret.left_ms = least(ret.left_ms + ahead_ms(core, job), TIME_MS_MAX);
-    ret.wait_ms = least(ret.left_ms + waited_ms, TIME_MS_MAX);
+    if (forecast_fresh(core, broker)) {
+        ret.forecast_ms = broker->row.forecast_ms;
+        ret.start_ms = broker->row.start_ms;
+        ret.left_ms = most(ret.start_ms - core->now_ms, 0);
+    } else {
+        ret.left_ms = bound_ms(core, job);
+        ret.sure_ms = forecast_awaited_ms(core, job);
+    }
+    ret.wait_ms = least(ret.left_ms + ret.waited_ms, TIME_MS_MAX);
     return ret;
 }
 
@@ -169,6 +183,8 @@ static int64_t cost_most(
         hour_micro += shape_hour_micro(job->shape, part->node, part->ranks);
     }
     int64_t held_ms = most(job_leaves_ms(core, job) - core->now_ms, 0);
+    if (burst_leases(job))
+        held_ms = burst_lease_held_ms(job);
     __int128 cost = (hour_micro * held_ms + HOUR_MS - 1) / HOUR_MS + answer->egress_micro;
     return cost > BROKER_COST_MAX ? BROKER_COST_MAX : (int64_t)cost;
 }
@@ -179,8 +195,11 @@ static enum burst_verdict why_it_comes(const struct core *core, const struct liv
     int64_t run_ms = broker_run_ms(job), deadline_ms = job->row.deadline_ms;
     if (elsewhere->lack)
         return BURST_FOR_LACK;
-    if (elsewhere->wait_ms > pool->row.burst_after_ms)
+    int64_t wait_ms = elsewhere->sure_ms ? elsewhere->waited_ms : elsewhere->wait_ms;
+    if (wait_ms > pool->row.burst_after_ms)
         return BURST_FOR_WAIT;
+    if (elsewhere->sure_ms)
+        return BURST_SOON;
     if (deadline_ms && run_ms && !cost->late &&
         core->now_ms + elsewhere->left_ms + run_ms > deadline_ms)
         return BURST_FOR_DEADLINE;
@@ -221,7 +240,7 @@ void burst_ask(struct core *core, const struct live_job *job, const struct elsew
         ret->verdict = BURST_SOON;
     else if (barred)
         ret->verdict = BURST_JURISDICTION;
-    else if (job_leaves_ms(core, job) == MOMENT_NEVER)
+    else if (job_leaves_ms(core, job) == MOMENT_NEVER && !burst_leases(job))
         ret->verdict = BURST_UNBOUNDED;
     else
         ret->verdict = find_place(core, job, &nodes, ret);

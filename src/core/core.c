@@ -43,6 +43,7 @@ struct core *core_create(const struct core_options *options)
         core->options.reserve_after_ms = -1; /* who waits is its decision */
     core->reservation_next_ms = MOMENT_NEVER;
     core->wake_ms = MOMENT_NEVER;
+    core->lease_next_ms = MOMENT_NEVER;
     core->topology_version = 1;
     core->capacity_version = 1;
     core->free_version = 1;

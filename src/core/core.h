@@ -30,7 +30,9 @@ struct core_options {
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
                                  * place; 0: default (5 minutes), below, or with another allotment
                                  * than the   default: there are no promises */
-    bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
+    bool mix_once;   /* the mix of jobs is learnt once and kept: for policies that know it */
+    bool bursts_off; /* no job comes to a pool under its burst policy: what a forecast of how long
+                      * the others make it wait is made with */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
@@ -140,6 +142,35 @@ struct core_progress {
  * not in the report. ERR_NOT_FOUND, ERR_INVALID; nothing was done then. */
 MUST_CHECK int core_job_progress(
     struct core *core, uint64_t job, const struct core_progress *progress, struct error *err);
+
+/* ---- forecasts: what somebody who ran a copy of the state forward found out ------------------
+ *
+ * When a job would start in a pool without a burst policy. The core takes it for what it is, a row
+ * with a moment: it decides by those that are fresh, and by a bound of its own without one. So a
+ * replay that gives it the same forecasts decides the same. */
+struct core_forecast {
+    uint64_t job;
+    int64_t at_ms;    /* of the state that it was made from */
+    int64_t start_ms; /* at_ms or later */
+};
+enum {
+    CORE_FORECASTS_MAX = 256,           /* at once */
+    CORE_FORECAST_FRESH_MS = 120 * 1000 /* older than this it is ignored */
+};
+typedef void core_forecast_fn(void *context, uint64_t job);
+/* Jobs about which a forecast would be of use and that have none or an old one, at most
+ * CORE_FORECASTS_MAX, ids ascending. Looks at every job that a burst policy was asked about. */
+void core_forecast_wanted(const struct core *core, core_forecast_fn *visit, void *context);
+/* Takes forecasts of the past; about jobs that wait no more they change nothing. ERR_INVALID and
+ * ERR_TOO_LARGE, nothing was done then. */
+MUST_CHECK int core_forecast_put(
+    struct core *core, const struct core_forecast *forecasts, size_t count, struct error *err);
+/* Whether any pool has a burst policy. */
+bool core_bursts(const struct core *core);
+/* For how long a job that begins to wait is held back for its first forecast before the core's own
+ * bound decides; 0: none will come. Kept over loading. */
+void core_forecast_expect(struct core *core, int64_t wait_ms);
+int64_t core_forecast_expected(const struct core *core);
 
 /* ---- services: jobs that run until they are stopped --------------------------------------
  *
@@ -335,7 +366,8 @@ enum decision_kind {
     DECISION_ROLLOUT_ABORT,
     DECISION_SERVICE_SCALE,
     DECISION_BURST,         /* an attempt came to a pool under its burst policy */
-    DECISION_BURST_REFUSED, /* a job would have come to one, and must not */
+    DECISION_BURST_REFUSED, /* a job would have come to one, or a replica stayed, and must not */
+    DECISION_BURST_RECALL,  /* a replica in one is to be replaced by one elsewhere */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -357,6 +389,7 @@ struct core_decision {
      * far and foreseen; what is reserved for it at most, 0: its place was not looked for. */
     int32_t burst;
     int64_t wait_ms, cost_micro;
+    int64_t forecast_ms; /* when the forecast was made that says so; 0: the core's own bound */
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */
@@ -500,8 +533,11 @@ struct core_pool_view {
         transfer_ms;    /* of its smallest gang; where it could hold one */
     int64_t cost_micro; /* all in all, for as long as it runs */
     bool late;          /* it would miss its deadline there */
-    int64_t wait_ms;    /* of a burst policy: for the other pools, so far and foreseen */
-    int64_t left_micro; /* of its budget */
+    int64_t wait_ms;    /* of a burst policy: for the other pools, so far and foreseen.. */
+    int64_t forecast_ms, start_ms; /* ..by a forecast made then, of a start then; 0: by the core's
+                                    * own bound.. */
+    bool unsure;                   /* ..which does not count yet, since a forecast is expected */
+    int64_t left_micro;            /* of its budget */
 };
 typedef void core_pool_fn(void *context, const struct core_pool_view *view);
 /* Every pool, the oldest first. Looks at every node, and decides nothing. */

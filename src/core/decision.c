@@ -41,6 +41,7 @@ const char *const decision_names[] = {
     "service-scale",
     "burst",
     "burst-refused",
+    "burst-recall",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

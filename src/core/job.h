@@ -50,7 +50,6 @@ struct live_data {
 struct live_broker {
     struct item item;
     struct broker_row row;
-    uint64_t seen_version; /* core->free_version when it was looked at; 0: not since loading */
 };
 
 /* What few jobs have. Those that have none of it share one that is empty. */

@@ -71,6 +71,10 @@ static int load_counter(const struct loader *in)
     }
     if (strcmp(row->name, "round") == 0)
         core->round = counter;
+    if (strcmp(row->name, "forecast") == 0)
+        core->forecast_wait = counter;
+    if (strcmp(row->name, "stir") == 0)
+        core->stirs = counter;
     for (int kind = 0; kind < ROW_KIND_COUNT; kind++) {
         if (strcmp(row->name, row_type((enum row_kind)kind)->name) == 0)
             core->counters[kind] = counter;
@@ -426,6 +430,8 @@ static int load_replica(const struct loader *in)
     struct live_job *job = FIND(in, ROW_JOB, struct live_job, row->job);
     if (!service || !job || job->links->replica || !job->row.service || job->team != service->team)
         return corrupt(in, ROW_REPLICA, "no service, or no job for it");
+    if (!length_sane(row->recalled_ms))
+        return corrupt(in, ROW_REPLICA, "a moment out of range");
     struct live_replica *replica = LOAD(in, ROW_REPLICA, struct live_replica);
     replica_link(in->core, replica, service, job);
     in->core->replicas_ready += replica->row.ready;
@@ -519,10 +525,14 @@ static int load_broker(const struct loader *in)
         return corrupt(in, ROW_BROKER, "no job or no pool, or it has one");
     if ((unsigned)row->verdict >= BURST_VERDICT_COUNT || !length_sane(row->duration_ms) ||
         !length_sane(row->wait_ms) || !length_sane(row->look_ms) || !length_sane(row->due_ms) ||
-        row->reserved_micro < 0 || row->egress_micro < 0 || row->egress_micro > row->reserved_micro)
+        !length_sane(row->forecast_ms) || !length_sane(row->start_ms) || row->seen < 0 ||
+        !length_sane(row->since_ms) || !length_sane(row->lease_ms) || row->booked_micro < 0 ||
+        (row->lease_ms && (!pool || !job->links->replica)) || row->reserved_micro < 0 ||
+        row->egress_micro < 0 || row->egress_micro > row->reserved_micro)
         return corrupt(in, ROW_BROKER, "numbers out of range");
     struct live_broker *broker = LOAD(in, ROW_BROKER, struct live_broker);
     job_link(in->core, job)->broker = broker;
+    in->core->leases += row->lease_ms > 0;
     if (pool)
         pool->burst_reserved_micro += row->reserved_micro;
     return 0;
@@ -660,6 +670,8 @@ int core_load_end(struct core *core, struct error *err)
         topology_derive(pool);
     topology_changed(core);
     spot_seen(core);
+    burst_leases_index(core);
+    core->stirs_version = core->free_version;
     core->loading = false;
     return core_check(core, err);
 }

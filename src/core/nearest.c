@@ -145,12 +145,6 @@ void nearest_find(const struct core *core, const struct live_shape *shape, int64
     memcpy(ret->lacks, best.lacks, sizeof best.lacks);
 }
 
-static const char *amount_text(const char *what, int64_t amount, char out[QUANTITY_TEXT])
-{
-    bool bytes = strcmp(what, "memory") == 0 || strcmp(what, "disk") == 0;
-    return bytes ? quantity_bytes(amount, out) : quantity_milli(amount, out);
-}
-
 static void lack_text(const struct core_lack *lack, const char *node, char *out, size_t size)
 {
     char need[QUANTITY_TEXT], has[QUANTITY_TEXT];

@@ -167,6 +167,7 @@ void journal_note(struct live_node *node)
         return;
     if (!journal->ring) {
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
+        journal->keys = mem_alloc(JOURNAL_MAX, sizeof *journal->keys);
         journal->last = mem_alloc(JOURNAL_MAX / 64, sizeof *journal->last);
     }
     struct node_noted *noted = &scores->noted.items[node->ordinal];
@@ -328,15 +329,17 @@ static void nodes_find(struct scores *scores)
 void nodes_follow(struct scores *scores)
 {
     const struct journal *journal = &scores->journal;
-    uint32_t changed[JOURNAL_SOME];
     if (!scores->followed || scores->followed_at < journal->begin) {
         nodes_find(scores);
-        scores->followed_at = journal->end;
+        scores->followed_at = journal->begin;
     }
     while (scores->followed_at < journal->end) {
-        size_t count = journal_some(journal, &scores->followed_at, changed);
-        for (size_t i = 0; i < count; i++)
-            node_follow(scores, changed[i]);
+        struct journal_word word = journal_word(journal, &scores->followed_at);
+        for (; word.last; word.last &= word.last - 1) {
+            size_t at = word.base + (size_t)__builtin_ctzll(word.last);
+            node_follow(scores, journal->ring[at]);
+            journal->keys[at] = scores->keys.items[journal->ring[at]];
+        }
     }
 }
 
@@ -403,6 +406,7 @@ void scores_free(struct scores *scores)
     vec_free(&scores->keys);
     vec_free(&scores->changes);
     free(scores->journal.ring);
+    free(scores->journal.keys);
     free(scores->journal.last);
     scores->journal = (struct journal){0};
     vec_free(&scores->segments);

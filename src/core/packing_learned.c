@@ -56,7 +56,7 @@ struct standing {
     int64_t worth;              /* what it is worth, less what is out of reach, and more for what
                                  * jobs of many devices can use: all weighed */
     int64_t cpu_scale;          /* its class's */
-    int64_t pressure;           /* on its class, weighed */
+    uint64_t pressure;          /* on its class, weighed */
     int64_t cpu_milli;          /* that are free */
     int32_t half;               /* what it is worth with half of its CPU and memory */
     int32_t hash;               /* of its state */
@@ -126,7 +126,7 @@ static void asking_make(
 
 static void learned_ready(struct core *core, struct live_shape *shape)
 {
-    if (mix_refresh(core))
+    if (core->mix.topology_version != core->topology_version && mix_refresh(core))
         learned_make(core);
     const struct learned *learned = core->packing_state;
     if (!shape || !learned->known)
@@ -181,7 +181,7 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
                  keep_weighed(balance, ret->view.whole);
     ret->half = worth.half;
     ret->cpu_scale = learned->scales[node->packing_class].cpu;
-    ret->pressure = learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
+    ret->pressure = (uint64_t)learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
     ret->cpu_milli = node->room.all.cpu_milli;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
@@ -267,7 +267,7 @@ LANES_PART int64_t score_devices(const struct taking *taking)
     const struct reach *asks = &taking->asking->reach;
     const struct view_taken *taken = &taking->taken;
     int64_t cpu_left = standing->cpu_milli - taking->ask->cpu_milli * taking->ranks;
-    int64_t pressure = standing->pressure * taking->ask->accelerator_milli / DEVICE_MILLI;
+    uint64_t pressure = standing->pressure * (uint64_t)taking->ask->accelerator_milli;
     int64_t score =
         standing->worth - worth_weighed(taken->worth) - keep_weighed(balance, taken->whole);
     score +=
@@ -276,13 +276,13 @@ LANES_PART int64_t score_devices(const struct taking *taking)
             : balance_stranded(balance, &standing->reach, asks, taking->ranks, taken->worth.bare);
     score += part(cpu_left, standing->cpu_scale, WEIGHT_CPU);
     score += taken->broke * balance->weights.breaks * VALUE_DEVICE;
-    return score + pressure * taking->ranks;
+    return score + (int64_t)(pressure / DEVICE_MILLI) * taking->ranks;
 }
 
 /* Of what `taken` leaves. */
 LANES_PART int64_t score_taken(const struct taking *taking)
 {
-    uint64_t idle = (uint64_t)most(taking->taken.idle, 0);
+    uint64_t idle = (uint64_t)taking->taken.idle; /* of what fits it is not negative */
     int64_t score = (int64_t)(WEIGHT_IDLE * idle * VALUE_DEVICE / DEVICE_MILLI);
     score += taking->asking->ask.milli ? score_devices(taking) : score_plain(taking);
     return score * ((int64_t)1 << STATE_BITS) + taking->standing->hash;
@@ -299,36 +299,40 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     return score_taken(&taking);
 }
 
-/* All of this is one function, for it is what most decisions spend most of their time with: of the
- * nodes themselves it looks at none that did not change. */
-LANES static void scores_known(const struct core *core, const struct live_job *job,
-    const uint32_t *ordinals, size_t count, int64_t *ret)
+/* Makes what is remembered of the nodes that of today; false when the mix knows one of them not. */
+static bool standings_ready(const struct core *core, const uint32_t *ordinals, size_t count)
 {
     const struct learned *learned = core->packing_state;
-    const struct standing *standings = learned->standings.items;
+    struct standing *standings = learned->standings.items;
     const uint64_t *changes = core->scores.changes.items;
-    const struct node_free *free = core->scores.free.items;
-    struct taking taking = {
-        learned, .asking = asking_of(core, job->shape), .ask = &job->shape->row, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        const char *ahead = (const char *)&standings[ordinals[i]];
-        __builtin_prefetch(ahead);
-        __builtin_prefetch(ahead + 64);
-        __builtin_prefetch(ahead + 128);
+        struct standing *standing = &standings[ordinals[i]];
+        __builtin_prefetch((const char *)standing + 64);
+        __builtin_prefetch((const char *)standing + 128);
+        if (standing->changes == changes[ordinals[i]])
+            continue;
+        const struct live_node *node = core->scores.nodes.items[ordinals[i]];
+        if (!mix_knows(core, node))
+            return false;
+        standing_make(core, learned, node, standing);
     }
+    return true;
+}
+
+/* All of this is one function, for it is what most decisions spend most of their time with: of the
+ * nodes themselves it looks at none. What is the same for all is a copy, which the compiler knows
+ * that no score is written to. */
+LANES static void scores_known(const struct learned *learned, const struct node_free *free,
+    const struct taking *like, const uint32_t *ordinals, size_t count, int64_t *ret)
+{
+    const struct standing *standings = learned->standings.items;
+    const struct asking asking = *like->asking;
+    const struct shape_row ask = *like->ask;
+    struct taking taking = {.learned = learned, .asking = &asking, .ask = &ask, .ranks = 1};
     for (size_t i = 0; i < count; i++) {
-        uint32_t ordinal = ordinals[i];
-        taking.standing = &standings[ordinal];
-        if (taking.standing->changes != changes[ordinal]) {
-            const struct live_node *node = core->scores.nodes.items[ordinal];
-            if (!mix_knows(core, node)) {
-                ret[i] = packing_tight.score(core, job, node, 1);
-                continue;
-            }
-            taking.standing = standing_of(core, node);
-        }
-        taking.room = &free[ordinal].all;
-        taking.taken = take_one(&taking.standing->view, &taking.asking->ask);
+        taking.standing = &standings[ordinals[i]];
+        taking.room = &free[ordinals[i]].all;
+        taking.taken = take_one(&taking.standing->view, &asking.ask);
         ret[i] = score_taken(&taking);
     }
 }
@@ -337,8 +341,10 @@ static void learned_scores(const struct core *core, const struct live_job *job,
     const uint32_t *ordinals, size_t count, int64_t *ret)
 {
     const struct learned *learned = core->packing_state;
-    if (learned && learned->known && learned->numbered == core->scores.version) {
-        scores_known(core, job, ordinals, count, ret);
+    if (learned && learned->known && learned->numbered == core->scores.version &&
+        standings_ready(core, ordinals, count)) {
+        struct taking like = {.asking = asking_of(core, job->shape), .ask = &job->shape->row};
+        scores_known(learned, core->scores.free.items, &like, ordinals, count, ret);
         return;
     }
     for (size_t i = 0; i < count; i++)

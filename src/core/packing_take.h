@@ -8,11 +8,14 @@
 
 #include <assert.h>
 
+enum { LEVEL_MILLI = DEVICE_MILLI / VALUE_LEVELS };
+static_assert(LEVEL_MILLI * VALUE_LEVELS == DEVICE_MILLI, "levels are whole thousandths");
+
 /* The table's lines for what is left of a device. */
 LANES_PART const int32_t *level_lines(const struct view *view, int32_t milli)
 {
     assert(milli >= 0);
-    return view->table->level[(uint32_t)milli * VALUE_LEVELS / DEVICE_MILLI];
+    return view->table->level[(uint32_t)milli / LEVEL_MILLI];
 }
 
 /* ---- worth -------------------------------------------------------------------------------- */

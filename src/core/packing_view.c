@@ -46,23 +46,51 @@ static void left_add(struct view *view, int32_t milli)
     view->left[at] = (int16_t)milli;
 }
 
+static void broken_add(struct view *view, int32_t left)
+{
+    left_add(view, left);
+    lines_add(view->sums, level_lines(view, left));
+}
+
+/* What is free of a node says which devices are broken before they are looked at. */
+static void devices_see(const struct live_node *node, struct view *ret)
+{
+    int64_t shares = node->room.shares;
+    ret->whole = (int32_t)node->room.whole;
+    ret->idle = (int32_t)(node->room.whole * DEVICE_MILLI + shares);
+    for (int32_t i = 0; shares > 0; i++) {
+        int32_t left = (int32_t)device_free(node, i);
+        if (left <= 0 || left == DEVICE_MILLI)
+            continue;
+        broken_add(ret, left);
+        shares -= left;
+    }
+}
+
+static void devices_see_less(const struct live_node *node, const int16_t *taken, struct view *ret)
+{
+    ret->whole = ret->idle = 0;
+    for (int32_t i = 0; i < node->row.devices; i++) {
+        int32_t left = (int32_t)most(device_free(node, i) - taken[i], 0);
+        ret->idle += left;
+        ret->whole += left == DEVICE_MILLI;
+        if (left > 0 && left < DEVICE_MILLI)
+            broken_add(ret, left);
+    }
+}
+
 void view_make(const struct values *values, const struct live_node *node, const int16_t *taken,
     struct view *ret)
 {
     assert(node->row.devices <= DEVICES_MAX);
     ret->table = &values->tables.items[values->table_of[node->packing_class]];
-    ret->whole = ret->idle = ret->broken = 0;
+    ret->broken = 0;
     memset(ret->sums, 0, sizeof ret->sums);
     priced(values, node->room.all.cpu_milli, node->room.all.memory_bytes, ret->rest);
-    for (int32_t i = 0; i < node->row.devices; i++) {
-        int32_t left = (int32_t)most(device_free(node, i) - (taken ? taken[i] : 0), 0);
-        ret->idle += left;
-        ret->whole += left == DEVICE_MILLI;
-        if (left == 0 || left == DEVICE_MILLI)
-            continue;
-        left_add(ret, left);
-        lines_add(ret->sums, level_lines(ret, left));
-    }
+    if (taken)
+        devices_see_less(node, taken, ret);
+    else
+        devices_see(node, ret);
     lines_add(ret->sums, ret->table->whole[ret->whole]);
 }
 

@@ -95,16 +95,24 @@ bool quota_allows(const struct live_team *team, const struct amounts *amounts)
     return !quota_limit_over(team, amounts, &resource);
 }
 
-bool quota_possible(const struct live_team *team, const struct amounts *amounts)
+const struct live_team *quota_never(
+    const struct live_team *team, const struct amounts *amounts, int *ret_resource)
 {
     for (; team; team = team->parent) {
         for (uint32_t left = team->limited; left; left &= left - 1) {
             int i = __builtin_ctz(left);
+            *ret_resource = i;
             if (amounts->of[i] > 0 && amounts->of[i] > team->limit[i])
-                return false;
+                return team;
         }
     }
-    return true;
+    return NULL;
+}
+
+bool quota_possible(const struct live_team *team, const struct amounts *amounts)
+{
+    int resource;
+    return !quota_never(team, amounts, &resource);
 }
 
 int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t ranks)

@@ -1,10 +1,11 @@
 /* Replicas: whether they are ready, and which are stopped by choice.
  *
  * By choice is stopped what the service does not want: every replica of an older revision, and of
- * the newest those beyond `replicas`; one that its site ends soon (`leaving`) is as one of an older
- * revision, so that another is ready before it goes. In this order: the oldest revision first, of
- * that what is leaving, then what is not ready, then the youngest. Each is passed over for which
- * its condition does not hold:
+ * the newest those beyond `replicas`; one that its site ends soon (`leaving`), or that is called
+ * home from a pool under a burst policy (burst_lease.c), is as one of an older revision, so that
+ * another is ready before it goes. In this order: the oldest revision first, of that what is
+ * leaving, what is called home, what is not ready, what is in a pool under a burst policy, then the
+ * youngest. Each is passed over for which its condition does not hold:
  *
  * - One that is ready is stopped only while at least replicas - unavailable others are ready.
  * - An older one that is not ready serves nobody, but it may again (it was preempted, or it is
@@ -29,6 +30,7 @@
  *
  * Invariant: a replica is ready only while its job runs and its attempt was not told to stop. */
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/rollout.h"
@@ -43,7 +45,8 @@
 
 static bool is_newest(const struct live_replica *replica)
 {
-    return replica->row.revision == service_goal(replica->service) && !replica->row.leaving;
+    return replica->row.revision == service_goal(replica->service) && !replica->row.leaving &&
+           !replica->row.recalled_ms;
 }
 
 static void count(struct replica_counts *counts, const struct live_replica *replica, int sign)
@@ -59,6 +62,7 @@ static void count(struct replica_counts *counts, const struct live_replica *repl
         return;
     }
     bool newest = is_newest(replica);
+    counts->recalled += replica->row.recalled_ms ? sign : 0;
     counts->existing += sign;
     counts->newest += newest ? sign : 0;
     counts->ready += replica->row.ready ? sign : 0;
@@ -91,6 +95,18 @@ void replica_leave(struct core *core, struct live_job *job, enum end_reason reas
     replica_unready(core, job, reason);
     count(&job->links->replica->service->counts, job->links->replica, -1);
     service_touch(core, job->links->replica->service);
+}
+
+void replica_recall(struct core *core, struct live_replica *replica, bool recalled)
+{
+    bool counts = !replica->job->row.cancel;
+    if (counts)
+        count(&replica->service->counts, replica, -1);
+    replica->row.recalled_ms = recalled ? core->now_ms : 0;
+    if (counts)
+        count(&replica->service->counts, replica, 1);
+    change_put(core, &replica->item);
+    service_touch(core, replica->service);
 }
 
 void replica_forget(struct core *core, struct live_job *job)
@@ -199,12 +215,18 @@ static int by_unwanted(const void *a, const void *b, const void *context)
     (void)context;
     const struct replica_row *left = &((const struct live_replica *)a)->row;
     const struct replica_row *right = &((const struct live_replica *)b)->row;
+    bool left_away = burst_away(((const struct live_replica *)a)->job);
+    bool right_away = burst_away(((const struct live_replica *)b)->job);
     if (left->revision != right->revision)
         return left->revision < right->revision ? -1 : 1;
     if (left->leaving != right->leaving)
         return left->leaving ? -1 : 1;
+    if (!left->recalled_ms != !right->recalled_ms)
+        return left->recalled_ms ? -1 : 1;
     if (left->ready != right->ready)
         return left->ready ? 1 : -1;
+    if (left_away != right_away)
+        return left_away ? -1 : 1;
     return compare_u64((uint64_t)right->number, (uint64_t)left->number);
 }
 

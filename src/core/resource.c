@@ -9,6 +9,7 @@
 #include "core/state.h"
 
 #include <assert.h>
+#include <string.h>
 
 static_assert(RESOURCE_TYPES < RESOURCE_MAX, "room for types");
 
@@ -130,4 +131,10 @@ int64_t scale_round(int64_t value, int64_t numerator, int64_t denominator)
     assert(denominator > 0 && value >= 0 && numerator >= 0);
     __int128 scaled = ((__int128)value * numerator * 2 + denominator) / ((__int128)denominator * 2);
     return scaled > INT64_MAX ? INT64_MAX : (int64_t)scaled;
+}
+
+const char *amount_text(const char *what, int64_t amount, char out[QUANTITY_TEXT])
+{
+    bool bytes = strcmp(what, "memory") == 0 || strcmp(what, "disk") == 0;
+    return bytes ? quantity_bytes(amount, out) : quantity_milli(amount, out);
 }

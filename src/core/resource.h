@@ -1,6 +1,7 @@
 /* Resources as short vectors, and sums over them. */
 #pragma once
 
+#include "base/quantity.h"
 #include "core/core.h"
 
 struct live_node;
@@ -33,6 +34,8 @@ int resource_find_type(const struct core *core, uint32_t type); /* -1: never see
 int resource_of_quota(struct core *core, uint32_t name);
 /* Its name, as quotas spell it. */
 const char *resource_name(const struct core *core, int resource);
+/* So much of the resource of that name, in words: bytes or thousandths. Returns out. */
+const char *amount_text(const char *what, int64_t amount, char out[QUANTITY_TEXT]);
 /* What a rank asks of one resource, its accelerators being of type `resource` (-1: not known). */
 int64_t amount_of_shape(const struct live_shape *shape, int of, int resource);
 /* What `ranks` of a shape ask for, its type being resource (-1: not known). */

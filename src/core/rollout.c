@@ -19,6 +19,7 @@
  * a command. Evidence only grows, and is set to nothing by a new revision. */
 #include "core/rollout.h"
 
+#include "core/job.h"
 #include "core/limits.h"
 #include "core/service.h"
 #include "core/sort.h"
@@ -175,6 +176,8 @@ static void take_in_canaries(struct core *core, struct live_service *service)
             continue;
         replica->row.arm = ARM_MAIN;
         change_put(core, &replica->item);
+        timer_set(
+            core, replica->job); /* before its site ends it another one is wanted from now on */
     }
 }
 

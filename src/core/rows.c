@@ -387,6 +387,7 @@ static const struct column replica_columns[] = {
     FLAG(replica_row, ready),
     TIME(replica_row, since_ms, PLAIN),
     ENUM(replica_row, arm, replica_arm_names),
+    TIME(replica_row, recalled_ms, PLAIN),
     FLAG(replica_row, leaving),
 };
 
@@ -547,6 +548,12 @@ static const struct column broker_columns[] = {
     TIME(broker_row, due_ms, PLAIN),
     INT(broker_row, reserved_micro),
     INT(broker_row, egress_micro),
+    TIME(broker_row, forecast_ms, PLAIN),
+    TIME(broker_row, start_ms, PLAIN),
+    TIME(broker_row, since_ms, PLAIN),
+    INT(broker_row, seen),
+    TIME(broker_row, lease_ms, PLAIN),
+    INT(broker_row, booked_micro),
 };
 
 static const struct column charge_columns[] = {

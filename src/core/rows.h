@@ -381,9 +381,10 @@ struct replica_row {
     int32_t number;
     uint64_t attempt; /* the one that was said to be ready or not; 0: none yet */
     uint8_t ready;
-    int64_t since_ms; /* of ready's last change */
-    int32_t arm;      /* enum replica_arm */
-    uint8_t leaving;  /* its site ends it soon: another one is to take its place */
+    int64_t since_ms;    /* of ready's last change */
+    int32_t arm;         /* enum replica_arm */
+    int64_t recalled_ms; /* since when its service has another in its place; 0: it has not */
+    uint8_t leaving;     /* its site ends it soon: another one is to take its place */
 };
 
 /* What a replica is there for. */
@@ -553,6 +554,12 @@ struct broker_row {
     int64_t due_ms;         /* looked at again although nothing changed; 0: never */
     int64_t reserved_micro; /* of the pool's budget, for the live attempt */
     int64_t egress_micro;   /* of that, for data */
+    int64_t forecast_ms;    /* when the newest forecast was made; 0: there is none.. */
+    int64_t start_ms;       /* ..and when the job would start elsewhere by it */
+    int64_t since_ms; /* since when it waits again, after its last attempt; 0: since queued_ms */
+    int64_t seen;     /* burst_stirs when it was looked at; 0: it is to be looked at */
+    int64_t lease_ms; /* of a replica: until then its reservation pays; 0: it has an end */
+    int64_t booked_micro; /* of the live attempt's cost, what is spent already */
 };
 
 struct charge_row {

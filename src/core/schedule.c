@@ -185,12 +185,16 @@ void core_schedule(struct core *core)
     timers_run(core);
     reservations_run(core);
     rollouts_settle(core);
+    burst_leases_renew(core);
     services_settle(core);
     packing_learn(core);
     allot_run(core);
     spot_run(core);
+    burst_stirred(core);
     queue_run(core);
+    burst_leases_home(core);
     spot_seen(core);
+    burst_stirred(core);
 }
 
 int64_t core_next_ms(const struct core *core)
@@ -198,6 +202,7 @@ int64_t core_next_ms(const struct core *core)
     if (core->pass_wanted)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
+    next_ms = least(next_ms, core->lease_next_ms);
     next_ms = least(next_ms, services_next_ms(core));
     next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)

@@ -72,6 +72,7 @@ enum {
  * its size. */
 struct journal {
     uint32_t *ring;
+    uint64_t *keys;      /* beside it, free_key of what is free of the node, since nodes_follow.. */
     uint64_t *last;      /* a bit for each entry of the ring: its node did not change later */
     uint64_t begin, end; /* the changes that are there */
     bool open;           /* the nodes have numbers */
@@ -111,27 +112,34 @@ struct scores {
 void nodes_number(struct core *core);
 /* Something that is held, claimed or promised of the node changed. */
 void journal_note(struct live_node *node);
-/* A bit for each of some changes from change *at on, which moves behind them: whether it is its
- * node's last. There are none left when *at is the end. */
-static inline uint64_t journal_word(const struct journal *journal, uint64_t *at)
+/* Up to JOURNAL_SOME changes, side by side in the ring. */
+struct journal_word {
+    size_t base;   /* of the first, in the ring */
+    uint64_t last; /* a bit for each: it is among those asked for, and its node's last */
+    uint32_t end;  /* behind the last that is asked for */
+};
+/* Some changes from change *at on, which moves behind them: there are none left when it is the end.
+ */
+static inline struct journal_word journal_word(const struct journal *journal, uint64_t *at)
 {
-    uint64_t last = journal->last[*at % JOURNAL_MAX / 64] >> *at % 64;
-    uint64_t changes = JOURNAL_SOME - *at % JOURNAL_SOME;
-    if (journal->end - *at < changes) {
-        changes = journal->end - *at;
-        last &= ((uint64_t)1 << changes) - 1;
+    uint64_t first = *at % JOURNAL_SOME, begin = *at - first, left = journal->end - begin;
+    struct journal_word word = {.base = begin % JOURNAL_MAX, .end = JOURNAL_SOME};
+    word.last = journal->last[word.base / JOURNAL_SOME] >> first << first;
+    if (left < JOURNAL_SOME) {
+        word.end = (uint32_t)left;
+        word.last &= ((uint64_t)1 << left) - 1;
     }
-    *at += changes;
-    return last;
+    *at = begin + word.end;
+    return word;
 }
 /* The nodes of those, by ordinal; how many. */
 static inline size_t journal_some(
     const struct journal *journal, uint64_t *at, uint32_t ret[static JOURNAL_SOME])
 {
-    const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
+    struct journal_word word = journal_word(journal, at);
     size_t count = 0;
-    for (uint64_t last = journal_word(journal, at); last; last &= last - 1)
-        ret[count++] = ring[__builtin_ctzll(last)];
+    for (; word.last; word.last &= word.last - 1)
+        ret[count++] = journal->ring[word.base + (size_t)__builtin_ctzll(word.last)];
     return count;
 }
 /* Nodes came, went or changed: all is stale until they are numbered again. */

@@ -19,6 +19,7 @@
 enum {
     BLOCK = SCORE_BLOCK,            /* scores under a bound */
     FOLLOW_SOME = 2 * JOURNAL_SOME, /* changes looked at together */
+    FILL_SOME = 32,                 /* blocks looked at together */
 };
 
 /* key_enough for four keys: all bits or none. */
@@ -191,15 +192,22 @@ static size_t keep_fitting(
     return kept;
 }
 
-/* A bit for each of a block's nodes: whether by its key the rank may fit it. */
-LANES static uint32_t keys_enough(const uint64_t *keys, uint64_t least)
+/* A bit for each of some keys, from one of four by four on: whether the rank may fit it. */
+LANES_PART uint64_t keys_enough(const uint64_t *keys, uint32_t begin, uint32_t end, uint64_t least)
 {
-    uwords4 bit = {1, 2, 4, 8}, found = {0};
-    for (int i = 0; i < BLOCK; i += 4) {
+    uwords4 bit = (uwords4){1, 2, 4, 8} << begin, found = {0};
+    for (uint32_t i = begin; i < end; i += 4) {
         found |= (uwords4)KEYS4_ENOUGH(keys + i, least) & bit;
         bit <<= 4;
     }
-    return (uint32_t)(found[0] | found[1] | found[2] | found[3]);
+    return found[0] | found[1] | found[2] | found[3];
+}
+
+/* A bit for each node of some blocks: whether by its key the rank may fit it. */
+LANES static void blocks_enough(const uint64_t *keys, size_t blocks, uint64_t least, uint32_t *ret)
+{
+    for (size_t i = 0; i < blocks; i++)
+        ret[i] = (uint32_t)keys_enough(keys + i * BLOCK, 0, BLOCK, least);
 }
 
 /* Those nodes of the block whose bits are set, in order. */
@@ -212,19 +220,16 @@ static size_t block_nodes(uint32_t block, uint32_t bits, uint32_t ret[static BLO
 }
 
 /* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. */
-static size_t changed_fitting(
-    const struct scores *scores, uint64_t least, uint64_t *at, uint32_t ret[static FOLLOW_SOME])
+LANES static size_t changed_fitting(
+    const struct journal *journal, uint64_t least, uint64_t *at, uint32_t ret[static FOLLOW_SOME])
 {
-    const struct journal *journal = &scores->journal;
-    const uint64_t *keys = scores->keys.items;
     size_t count = 0;
     while (*at < journal->end && count <= FOLLOW_SOME - JOURNAL_SOME) {
-        const uint32_t *ring = &journal->ring[*at % JOURNAL_MAX];
-        for (uint64_t last = journal_word(journal, at); last; last &= last - 1) {
-            uint32_t ordinal = ring[__builtin_ctzll(last)];
-            ret[count] = ordinal;
-            count += key_enough(keys[ordinal], least);
-        }
+        uint32_t first = *at % JOURNAL_SOME & ~(uint32_t)3;
+        struct journal_word word = journal_word(journal, at);
+        word.last &= keys_enough(&journal->keys[word.base], first, word.end, least);
+        for (; word.last; word.last &= word.last - 1)
+            ret[count++] = journal->ring[word.base + (size_t)__builtin_ctzll(word.last)];
     }
     return count;
 }
@@ -250,15 +255,16 @@ size_t row_bytes(const struct scores *scores)
                (sizeof(int64_t) + sizeof(uint8_t));
 }
 
+/* What every search looks at is side by side, in front of the scores. */
 static void row_lay_out(const struct scores *scores, struct score_row *row)
 {
     assert(row->bytes == row_bytes(scores));
-    row->scores = (int64_t *)(row + 1);
-    row->matches = (uint64_t *)(row->scores + scores->nodes.count);
-    row->kinds = (int64_t *)(row->matches + kinds_words(scores));
-    row->blocks.least = row->kinds + kinds_scored(scores);
-    row->segments.least = row->blocks.least + scores->segment_of.count;
-    row->blocks.at = (uint8_t *)(row->segments.least + scores->segments.count);
+    row->matches = (uint64_t *)(row + 1);
+    row->segments.least = (int64_t *)(row->matches + kinds_words(scores));
+    row->blocks.least = row->segments.least + scores->segments.count;
+    row->kinds = row->blocks.least + scores->segment_of.count;
+    row->scores = row->kinds + kinds_scored(scores);
+    row->blocks.at = (uint8_t *)(row->scores + scores->nodes.count);
     row->segments.at = row->blocks.at + scores->segment_of.count;
 }
 
@@ -321,10 +327,14 @@ static void row_fill(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
+    uint32_t bits[FILL_SOME];
     for (uint32_t block = 0; block < scores->segment_of.count; block++) {
-        uint32_t bits = keys_enough(&scores->keys.items[block * BLOCK], row->needs.key);
-        if (bits || row->blocks.least[block] < SCORE_NONE)
-            block_score(core, job, block, bits);
+        if (block % FILL_SOME == 0)
+            blocks_enough(&scores->keys.items[block * BLOCK],
+                (size_t)least((int64_t)scores->segment_of.count - block, FILL_SOME), row->needs.key,
+                bits);
+        if (bits[block % FILL_SOME] || row->blocks.least[block] < SCORE_NONE)
+            block_score(core, job, block, bits[block % FILL_SOME]);
     }
     for (uint32_t s = 0; s < scores->segments.count; s++)
         row_correct_segment(scores, row, s);
@@ -339,7 +349,7 @@ static void row_follow(const struct core *core, const struct live_job *job)
     uint32_t changed[FOLLOW_SOME];
     int64_t now[FOLLOW_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
-        size_t count = changed_fitting(scores, row->needs.key, &at, changed);
+        size_t count = changed_fitting(&scores->journal, row->needs.key, &at, changed);
         count = keep_fitting(scores, job->shape, changed, count);
         if (count == 0)
             continue;

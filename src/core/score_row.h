@@ -51,8 +51,10 @@ static inline bool row_matches(const struct score_row *row, uint32_t kind)
 /* The score of one rank on the node, or SCORE_NO_ROOM. */
 int64_t score_now(
     const struct core *core, const struct live_job *job, const struct live_node *node);
-/* Sets the bound to the least that it is about. */
+/* Sets the block's bound to the least of its scores, and takes those out that do not hold any more.
+ */
 void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block);
+/* Sets the segment's bound to the least of its blocks'. */
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment);
 /* Behind the segment's last block. */
 uint32_t segment_end(const struct scores *scores, size_t segment);

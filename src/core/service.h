@@ -25,6 +25,7 @@ struct replica_counts {
     int32_t newest; /* of the revision that is wanted: service_goal */
     int32_t ready;
     int32_t newest_ready;
+    int32_t recalled;        /* that others are made for: burst_lease.c */
     int32_t arms[ARM_COUNT]; /* of the arms of a rollout: those of the revision it wants there */
     int32_t arms_ready[ARM_COUNT];
 };
@@ -75,6 +76,8 @@ void replica_unready(struct core *core, struct live_job *job, enum end_reason re
 void replica_leaving_set(struct core *core, struct live_job *job, bool leaving);
 /* Before a job is told to end for good: its replica does not count from here on. */
 void replica_leave(struct core *core, struct live_job *job, enum end_reason reason);
+/* Another is wanted in its place, or is not any more: burst_lease.c. */
+void replica_recall(struct core *core, struct live_replica *replica, bool recalled);
 /* The job has ended, and its replica with it. */
 void replica_forget(struct core *core, struct live_job *job);
 /* All of a service's replicas counted again: a new revision makes all of them older. */

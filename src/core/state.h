@@ -61,6 +61,7 @@ struct core {
     struct live_counter *counters[ROW_KIND_COUNT]; /* NULL: nothing was given out yet */
     struct live_counter *clock;
     struct live_counter *round; /* its value: the moment of the next round; NULL: none was set */
+    struct live_counter *forecast_wait; /* its value: core_forecast_expected; NULL: 0 */
 
     struct symbol_index symbols;
     struct idmap symbols_gone; /* by id, until core_end */
@@ -94,10 +95,14 @@ struct core {
     bool round_quiet; /* the last one changed nothing, and time alone will not */
     int64_t reservation_next_ms;
     struct scores scores;
-    uint64_t topology_version; /* of nodes and whether they take work */
-    int64_t burst_pools;       /* those with a burst policy */
-    uint64_t free_version;     /* counts whatever may make something fit */
-    uint64_t stir_version;     /* the same, but for what the journal of nodes has: see nofit.c */
+    uint64_t topology_version;  /* of nodes and whether they take work */
+    int64_t burst_pools;        /* those with a burst policy */
+    struct live_counter *stirs; /* of burst_stirs; NULL: nothing was counted yet */
+    uint64_t stirs_version;     /* free_version when it was counted last */
+    int64_t leases;             /* replicas that are in one of them */
+    int64_t lease_next_ms;      /* when the first of these is looked at again */
+    uint64_t free_version;      /* counts whatever may make something fit */
+    uint64_t stir_version;      /* the same, but for what the journal of nodes has: see nofit.c */
     uint64_t mark;
     uint64_t pass;                   /* counts scheduling passes */
     VEC(struct live_team *) waiting; /* teams that have lanes, in no order that counts */

@@ -1,6 +1,7 @@
 /* Accepting jobs. Everything is checked before anything is made; what the checks had to make
  * (texts, a shape) is taken back when the job is refused. */
 #include "base/hash.h"
+#include "base/quantity.h"
 #include "core/allot.h"
 #include "core/broker.h"
 #include "core/core.h"
@@ -9,6 +10,7 @@
 #include "core/packing_mix.h"
 #include "core/place.h"
 #include "core/pool.h"
+#include "core/resource.h"
 #include "core/shape.h"
 #include "core/socket.h"
 #include "core/sort.h"
@@ -290,6 +292,26 @@ static int refuse_topology(
         shortage.level, shortage.need, shortage.what, shortage.domain, shortage.largest);
 }
 
+/* A team that may never hold as much has to be told so: its job would wait for ever. Replicas wait
+ * for their service, which says it. */
+static int check_limits(const struct core *core, const struct submission *in,
+    const struct live_shape *shape, int64_t size_min, struct error *err)
+{
+    struct amounts ask;
+    int resource;
+    char need[QUANTITY_TEXT], limit[QUANTITY_TEXT];
+    amounts_of_shape(shape, size_min, shape->resource, &ask);
+    const struct live_team *team = in->job->service ? NULL : quota_never(in->team, &ask, &resource);
+    if (!team)
+        return 0;
+    const char *what = resource_name(core, resource);
+    return error_set(err, ERR_INVALID,
+        "team %.64s may hold %s %.64s at most, and this needs %s at once: check spec.resources and "
+        "spec.gang, and spec.quota and spec.borrow of the team",
+        core_symbol(core, team->row.name), amount_text(what, team->limit[resource], limit), what,
+        amount_text(what, ask.of[resource], need));
+}
+
 static int check_possible(const struct core *core, const struct submission *in,
     const struct live_shape *shape, struct error *err)
 {
@@ -298,7 +320,7 @@ static int check_possible(const struct core *core, const struct submission *in,
     if (check_level(core, shape, err) < 0)
         return -1;
     if (fit_possible(core, shape, size_min, false))
-        return 0;
+        return check_limits(core, in, shape, size_min, err);
     if (shape->row.topology == WISH_REQUIRED)
         return refuse_topology(core, shape, size_min, err);
     struct core_nearest nearest;

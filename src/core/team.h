@@ -64,7 +64,11 @@ int32_t quota_ranks(const struct core *core, const struct live_job *job, int32_t
 /* Whether everything but a place allows the job to start; how many ranks the limits leave to it
  * goes to *ret_ranks. */
 bool quota_permits(const struct core *core, const struct live_job *job, int32_t *ret_ranks);
-/* Whether amounts are within every limit, if nobody else held anything. */
+/* The team whose limit is below amounts even if nobody else held anything, and the resource; NULL:
+ * none. */
+const struct live_team *quota_never(
+    const struct live_team *team, const struct amounts *amounts, int *ret_resource);
+/* Whether there is none. */
 bool quota_possible(const struct live_team *team, const struct amounts *amounts);
 /* Whether amounts of a plan pass every limit. */
 bool quota_allows(const struct live_team *team, const struct amounts *amounts);

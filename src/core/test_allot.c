@@ -294,7 +294,7 @@ static void who_may_have_nothing_takes_nothing_from_others(void **state)
 {
     struct world *world = *state;
     begin(world, "elastic", 1, 4);
-    world_team_quota(world, "none", NULL, "accelerators", 0, 0);
+    world_team_quota(world, "none", NULL, "accelerators", 0, 4000);
     uint64_t first = submit(world, "first", 1, 1, 4);
     say(world, first, 100000, linear, 4, 1000);
     pass(world, MINUTE_MS);
@@ -302,6 +302,7 @@ static void who_may_have_nothing_takes_nothing_from_others(void **state)
     struct job job = job_make("none", "held", 1, 1);
     job.gang = (struct gang){.size = 2};
     uint64_t held = world_submit(world, &job);
+    world_team_quota(world, "none", NULL, "accelerators", 0, 0);
     say(world, held, 10, linear, 2, 1000);
     pass(world, MINUTE_MS);
     assert_int_equal(running(world, first), 4);

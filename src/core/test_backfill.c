@@ -259,11 +259,12 @@ static void a_team_at_its_limit_reserves_nothing(void **state)
 {
     struct world *world = *state;
     nodes_of_two(world, 2);
-    world_team_quota(world, "capped", NULL, "accelerators", 0, 2000);
+    world_team_quota(world, "capped", NULL, "accelerators", 0, 4000);
     submit_running(world, "all", 2, 2, HOUR_MS);
     struct job job = job_make("capped", "four", 1, 2);
     job.gang.size = 2;
     uint64_t four = world_submit(world, &job);
+    world_team_quota(world, "capped", NULL, "accelerators", 0, 2000);
     job.metadata.name = "two";
     job.gang.size = 1;
     uint64_t two = world_submit(world, &job);

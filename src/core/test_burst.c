@@ -244,6 +244,192 @@ static void a_policy_that_is_taken_away_opens_the_pool(void **state)
     assert_null(decision_of(world, DECISION_BURST, other));
 }
 
+/* ---- forecasts --------------------------------------------------------------------------------
+ */
+
+static void say_start(struct world *world, uint64_t job, int64_t start_ms)
+{
+    struct core_forecast forecast = {job, world->now_ms, start_ms};
+    assert_int_equal(core_forecast_put(world->core, &forecast, 1, NULL), 0);
+}
+
+static void count_wanted(void *context, uint64_t job)
+{
+    (void)job;
+    ++*(int *)context;
+}
+
+static int wanted(struct world *world)
+{
+    int count = 0;
+    core_forecast_wanted(world->core, count_wanted, &count);
+    return count;
+}
+
+/* What runs may run for ten hours, which is what the core's own bound knows. A forecast knows that
+ * it ends in ten minutes. */
+static void a_forecast_keeps_a_job_that_a_limit_would_send(void **state)
+{
+    struct world *world = *state;
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    core_forecast_expect(world->core, 15000);
+    uint64_t first = submit(world, "first", 4, 10 * HOUR_MS, NULL);
+    world_tick(world, 0);
+    world_start(world, first);
+    uint64_t second = submit(world, "second", 4, HOUR_MS, NULL);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, second), JOB_QUEUED); /* held back for its forecast */
+    assert_int_equal(wanted(world), 1);
+    world_tick(world, 2000);
+    say_start(world, second, world->now_ms + 10 * MINUTE_MS);
+    assert_int_equal(wanted(world), 0);
+    world_tick(world, 0);
+    world_tick(world, 20000); /* nothing is held back any more: it is the forecast that keeps it */
+    assert_int_equal(world_state(world, second), JOB_QUEUED);
+    for (int i = 9; i >= 0; i--) {
+        world_tick(world, MINUTE_MS);
+        assert_int_equal(wanted(world), 1);
+        say_start(world, second, world->now_ms + i * MINUTE_MS);
+    }
+    world_end(world, first, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_string_equal(world_node_of(world, second), "own");
+}
+
+/* Nobody knows by limits when what runs ends. A forecast does: in two hours. */
+static void a_forecast_sends_a_job_that_a_limit_would_keep(void **state)
+{
+    struct world *world = *state;
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    submit(world, "endless", 4, 0, NULL);
+    world_tick(world, 0);
+    uint64_t job = submit(world, "job", 4, HOUR_MS, NULL);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, job), JOB_QUEUED);
+    int64_t made_ms = world->now_ms;
+    say_start(world, job, made_ms + 2 * HOUR_MS);
+    world_tick(world, 1000);
+    const struct core_decision *burst = decision_of(world, DECISION_BURST, job);
+    assert_non_null(burst);
+    assert_int_equal(burst->burst, BURST_FOR_WAIT);
+    assert_true(burst->wait_ms == 2 * HOUR_MS && burst->forecast_ms == made_ms);
+    assert_string_equal(world_node_of(world, job), "cloud");
+}
+
+/* Where nobody brings the forecast that was expected, the core's own bound decides, a little
+ * later; so it does when the last one is old. */
+static void without_a_fresh_forecast_the_bound_decides(void **state)
+{
+    struct world *world = *state;
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    core_forecast_expect(world->core, 15000);
+    submit(world, "first", 4, HOUR_MS, NULL);
+    world_tick(world, 0);
+    uint64_t told = submit(world, "told", 2, HOUR_MS, NULL);
+    uint64_t untold = submit(world, "untold", 3, HOUR_MS, NULL);
+    world_tick(world, 0);
+    say_start(world, told, world->now_ms + MINUTE_MS);
+    world_tick(world, 14999);
+    assert_int_equal(world_state(world, untold), JOB_QUEUED);
+    assert_true(core_next_ms(world->core) <= world->now_ms + 1);
+    world_tick(world, 1);
+    assert_string_equal(world_node_of(world, untold), "cloud");
+    assert_int_equal(decision_of(world, DECISION_BURST, untold)->forecast_ms, 0);
+    world_tick(world, CORE_FORECAST_FRESH_MS - 15000);
+    assert_int_equal(world_state(world, told), JOB_QUEUED);
+    world_tick(world, 31000);
+    assert_string_equal(world_node_of(world, told), "cloud");
+    assert_int_equal(decision_of(world, DECISION_BURST, told)->forecast_ms, 0);
+}
+
+static void forecasts_that_can_not_be_are_refused(void **state)
+{
+    struct world *world = *state;
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    submit(world, "first", 4, 0, NULL);
+    world_tick(world, 0);
+    uint64_t job = submit(world, "job", 4, HOUR_MS, NULL);
+    world_tick(world, 0);
+    int64_t now_ms = world->now_ms;
+    const struct core_forecast bad[] = {{job, now_ms + 1, now_ms + 2}, {job, now_ms, now_ms - 1},
+        {job, 0, now_ms}, {job, now_ms, INT64_MAX}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct error err;
+        assert_int_equal(core_forecast_put(world->core, &bad[i], 1, &err), -1);
+        assert_int_equal(err.code, ERR_INVALID);
+    }
+    static struct core_forecast many[CORE_FORECASTS_MAX + 1];
+    assert_int_equal(core_forecast_put(world->core, many, CORE_FORECASTS_MAX + 1, NULL), -1);
+    /* About a job that there is not, and one that runs: nothing. */
+    say_start(world, job + 1000, now_ms + HOUR_MS);
+    /* One of an older state does not replace a newer. */
+    say_start(world, job, now_ms + MINUTE_MS);
+    struct core_forecast older = {job, now_ms - 1, now_ms + 5 * HOUR_MS};
+    assert_int_equal(core_forecast_put(world->core, &older, 1, NULL), 0);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, job), JOB_QUEUED);
+}
+
+/* It is preempted after three hours: what it waited before that is no wait of now. */
+static void what_ran_has_not_waited(void **state)
+{
+    struct world *world = *state;
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    struct job low = job_make("t", "low", 1, 4);
+    low.preemptible = true;
+    low.priority = PRIORITY_LOW;
+    low.time_limit_ms = 10 * HOUR_MS;
+    uint64_t id = world_submit(world, &low);
+    world_tick(world, 0);
+    world_start(world, id);
+    world_tick(world, 3 * HOUR_MS);
+    struct job urgent = job_make("t", "urgent", 1, 4);
+    urgent.priority = PRIORITY_URGENT;
+    uint64_t first = world_submit(world, &urgent);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, id), JOB_STOPPING);
+    world_end(world, id, END_SIGNAL);
+    world_tick(world, 0);
+    assert_string_equal(world_node_of(world, first), "own");
+    assert_int_equal(world_state(world, id), JOB_QUEUED);
+    world_tick(world, 30 * MINUTE_MS);
+    assert_int_equal(world_state(world, id), JOB_QUEUED);
+    world_tick(world, 1);
+    assert_string_equal(world_node_of(world, id), "cloud");
+}
+
+/* A round gives the device to the older one; the other would wait for as long as that runs. */
+static void jobs_of_rounds_come_whole_and_are_no_rounds_any_more(void **state)
+{
+    struct world *world = *state;
+    const struct core_options options = {
+        .allotment = "elastic", .round_ms = MINUTE_MS, .round_anchor_ms = START_MS};
+    world_begin(world, &options);
+    pools_put(world, policy_of(30 * MINUTE_MS, 1000), "eu");
+    struct job job = job_make("t", "first", 1, 4);
+    job.time_limit_ms = 10 * HOUR_MS;
+    job.preemptible = false;
+    uint64_t first = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, first);
+    job.metadata.name = "second";
+    job.resources.accelerator_milli = 1000;
+    job.gang = (struct gang){.size = 4, .min = 2, .max = 4};
+    uint64_t second = world_submit(world, &job);
+    world_tick(world, MINUTE_MS);
+    for (int i = 0; i < 32 && world_state(world, second) == JOB_QUEUED; i++)
+        world_tick(world, MINUTE_MS);
+    assert_string_equal(world_node_of(world, second), "cloud");
+    world_start(world, second);
+    const struct attempt_row *attempt =
+        core_attempt(world->core, world_job(world, second)->attempt);
+    assert_int_equal(attempt->size, 2);
+    for (int i = 0; i < 5; i++)
+        world_tick(world, MINUTE_MS);
+    attempt = core_attempt(world->core, world_job(world, second)->attempt);
+    assert_true(attempt->stop_reason == END_NONE && attempt->size == 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +443,12 @@ int main(void)
         TEST(a_deadline_is_a_reason),
         TEST(the_cloud_is_not_preempted),
         TEST(a_policy_that_is_taken_away_opens_the_pool),
+        TEST(a_forecast_keeps_a_job_that_a_limit_would_send),
+        TEST(a_forecast_sends_a_job_that_a_limit_would_keep),
+        TEST(without_a_fresh_forecast_the_bound_decides),
+        TEST(forecasts_that_can_not_be_are_refused),
+        TEST(what_ran_has_not_waited),
+        TEST(jobs_of_rounds_come_whole_and_are_no_rounds_any_more),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -516,6 +516,77 @@ static void worth_is_the_least_of_all_lines(void **state)
     }
 }
 
+/* Jobs of many sizes, learnt as the mix. */
+static struct bench bench_mixed(struct prng *prng)
+{
+    struct node nodes[] = {node_make("a", 64, 256, 8), node_make("b", 96, 512, 16)};
+    nodes[0].count = nodes[1].count = 3;
+    struct bench bench = bench_make(NULL, nodes, ARRAY_LEN(nodes));
+    for (int i = 0; i < 80; i++) {
+        int64_t milli = prng_below(prng, 4) ? 10 * (int64_t)prng_below(prng, 100)
+                                            : 1000 * (1 + (int64_t)prng_below(prng, 8));
+        put(&bench, 500 * (1 + (int64_t)prng_below(prng, 20)), (int64_t)prng_below(prng, 30),
+            milli);
+    }
+    packing_learn(bench.core);
+    return bench;
+}
+
+/* Two together are worth what they are worth apart, or more: so no size was left out that others do
+ * not make up for. */
+static void check_table(const int32_t (*table)[VALUE_LINES], int32_t count)
+{
+    for (int32_t a = 0; a <= count; a++) {
+        for (int32_t b = 0; a + b <= count; b++) {
+            for (int line = 0; line < VALUE_LINES; line++)
+                assert_true(table[a][line] + table[b][line] <= table[a + b][line]);
+        }
+    }
+}
+
+static void values_are_no_less_together(void **state)
+{
+    struct prng prng = {31};
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        struct bench bench = bench_mixed(&prng);
+        struct values values = {0};
+        assert_true(values_make(&bench.core->mix, &values));
+        assert_true(values.tables.count > 0);
+        for (size_t i = 0; i < values.tables.count; i++) {
+            check_table(values.tables.items[i].level, VALUE_LEVELS);
+            check_table(values.tables.items[i].whole, VALUE_DEVICES_MAX);
+            assert_true(values.tables.items[i].level[VALUE_LEVELS][0] > 0);
+        }
+        values_finish(&values);
+        core_destroy(bench.core);
+    }
+}
+
+/* Which devices are broken is the same by what is free of the node and by looking at each. */
+static void views_by_room_and_by_devices_are_the_same(void **state)
+{
+    static const int16_t nothing[DEVICES_MAX];
+    struct prng prng = {37};
+    size_t broken = 0;
+    (void)state;
+    for (int round = 0; round < 10; round++) {
+        struct bench bench = bench_mixed(&prng);
+        struct values values = {0};
+        assert_true(values_make(&bench.core->mix, &values));
+        TABLE_EACH (bench.core, ROW_NODE, struct live_node, node) {
+            struct view room = {0}, devices = {0};
+            view_make(&values, node, NULL, &room);
+            view_make(&values, node, nothing, &devices);
+            assert_memory_equal(&room, &devices, sizeof room);
+            broken += (size_t)room.broken;
+        }
+        values_finish(&values);
+        core_destroy(bench.core);
+    }
+    assert_true(broken > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -538,6 +609,8 @@ int main(void)
         TEST(what_was_learnt_survives_loading),
         TEST(out_of_reach_is_the_same_side_by_side),
         TEST(worth_is_the_least_of_all_lines),
+        TEST(values_are_no_less_together),
+        TEST(views_by_room_and_by_devices_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

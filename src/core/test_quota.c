@@ -292,10 +292,38 @@ static void asking_for_any_type_is_not_a_way_around_a_guarantee(void **state)
     assert_int_equal(world_decided(world, DECISION_STOP), 0);
 }
 
+/* What a team may never hold it is told when it asks, whoever above it sets the limit; a service
+ * asks again when it may. */
+static void what_is_above_a_limit_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    uint64_t id;
+    world_pool(world, "p", (struct node[]){node_make("n", 8, 64, 0)}, 1);
+    world_team_quota(world, "above", NULL, "cpu", 0, 4000);
+    world_team_quota(world, "below", "above", "memory", 0, 8 * GIB);
+    struct job job = job_make("below", "wide", 2, 0);
+    job.gang.size = 3;
+    assert_int_equal(core_job_submit(world->core, &job, &id, &err), -1);
+    assert_int_equal(err.code, ERR_INVALID);
+    assert_string_equal(err.text,
+        "team above may hold 4 cpu at most, and this needs 6 at once: check spec.resources and "
+        "spec.gang, and spec.quota and spec.borrow of the team");
+    job.gang.min = 2;
+    assert_int_equal(core_job_submit(world->core, &job, &id, &err), 0);
+    job = job_make("below", "large", 1, 0);
+    job.resources.memory_bytes = 9 * GIB;
+    assert_int_equal(core_job_submit(world->core, &job, &id, &err), -1);
+    assert_non_null(strstr(err.text, "team below may hold 8Gi memory at most, and this needs 9Gi"));
+    job.service = true;
+    assert_int_equal(core_job_submit(world->core, &job, &id, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_limit_is_never_passed),
+        TEST(what_is_above_a_limit_is_refused),
         TEST(a_parents_limit_counts_its_children_together),
         TEST(what_is_guaranteed_is_borrowed_and_taken_back),
         TEST(guarantees_work_level_by_level),

@@ -277,12 +277,59 @@ static void many_changes_of_a_node_are_one(void **state)
     assert_ptr_equal(score_best(world->core, live), best);
 }
 
+/* Numbers of all sizes, near each other and far apart. */
+static int64_t amount_draw(struct prng *prng)
+{
+    int64_t amount = (int64_t)(prng_next(prng) >> (1 + prng_below(prng, 63)));
+    return prng_below(prng, 8) ? amount : prng_below(prng, 2) ? FREE_ANY : FREE_NONE;
+}
+
+static struct node_free free_draw(struct prng *prng)
+{
+    int64_t cpu_milli = amount_draw(prng), memory = amount_draw(prng), disk = amount_draw(prng);
+    return (struct node_free){{cpu_milli, memory, disk}, amount_draw(prng)};
+}
+
+static int64_t amount_near(struct prng *prng, int64_t amount)
+{
+    int64_t less = (int64_t)prng_below(prng, 4) - 1;
+    return amount > 1 && prng_below(prng, 2) ? amount - less : amount_draw(prng);
+}
+
+static bool free_enough(const struct node_free *free, const struct node_free *least)
+{
+    return free->all.cpu_milli >= least->all.cpu_milli &&
+           free->all.memory_bytes >= least->all.memory_bytes &&
+           free->all.disk_bytes >= least->all.disk_bytes && free->devices >= least->devices;
+}
+
+/* What has enough of everything is never taken for one that has not by its key. */
+static void keys_never_hide_a_node(void **state)
+{
+    struct prng prng = {41};
+    size_t fits = 0, refused = 0;
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        struct node_free free = free_draw(&prng), least = free;
+        least.all.cpu_milli = amount_near(&prng, free.all.cpu_milli);
+        least.all.memory_bytes = amount_near(&prng, free.all.memory_bytes);
+        least.all.disk_bytes = amount_near(&prng, free.all.disk_bytes);
+        least.devices = amount_near(&prng, free.devices);
+        bool fit = free_enough(&free, &least), may = key_enough(free_key(&free), free_key(&least));
+        assert_true(may || !fit);
+        fits += fit;
+        refused += !may;
+    }
+    assert_true(fits > 1000 && refused > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finds_the_node_that_the_plain_loop_finds),
         cmocka_unit_test(finds_it_among_thousands_of_nodes),
         TEST(many_changes_of_a_node_are_one),
+        cmocka_unit_test(keys_never_hide_a_node),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

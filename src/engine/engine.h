@@ -100,6 +100,8 @@ struct launch_placement {
     uint32_t device_milli; /* the share of each device, 1000 is all of it */
 };
 
+struct job;
+
 /* A taint of nodes that the attempt does not mind. */
 struct launch_toleration {
     const char *key;
@@ -152,6 +154,8 @@ struct launch {
                           * an array's element: its own parts) */
     const char *accelerator_type; /* "nvidia", "amd", or any other name; NULL: none */
 
+    /* As it was applied, for sites whose own scheduler chooses nodes; NULL: it says nothing. */
+    const struct job *manifest;
     const struct launch_toleration *tolerations;
     size_t toleration_count;
 
@@ -348,10 +352,11 @@ struct engine_site {
 
 /* ---- The operations, for any engine ------------------------------------------------------- */
 
-/* Accepts an attempt: once it returns 0 the attempt is on disk and a report will follow, also
- * when the machine fails meanwhile. An id that is known already (running or ended) is not
- * started: what it is gets reported. -1: nothing was done (ERR_INVALID: the launch is wrong;
- * ERR_BUSY: as many wait for the site as may, try again after a report). */
+/* Accepts an attempt: once it returns 0 a report will follow, also when the machine fails
+ * meanwhile. Afterwards the attempt is known, or it never was said to run and may be started again.
+ * An id that is known already (running or ended) is not started: what it is gets reported. -1:
+ * nothing was done (ERR_INVALID: the launch is wrong; ERR_BUSY: as many wait for the site as may,
+ * try again after a report). */
 MUST_CHECK int engine_start(struct engine *engine, const struct launch *launch, struct error *err);
 
 /* SIGTERM to every rank, and SIGKILL to the whole tree grace_ms later. Again with a shorter

@@ -2,6 +2,7 @@
  * longer than allowed, and each is an event or refused. */
 #include "engine/kube_event.h"
 #include "engine/kube_lines.h"
+#include "engine/kube_metrics.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -21,6 +22,12 @@ static bool note(void *ctx, const char *line, size_t length, bool cut)
     return true;
 }
 
+static void check_sample(void *ctx, const struct kube_sample *sample)
+{
+    (void)ctx;
+    assert(sample->name && sample->name_space && sample->at_ms > 0 && sample->window_ms >= 0);
+}
+
 static bool parse(void *ctx, const char *line, size_t length, bool cut)
 {
     struct kube_event event = {0};
@@ -33,6 +40,8 @@ static bool parse(void *ctx, const char *line, size_t length, bool cut)
     }
     assert(event.object->type == DOC_MAP);
     assert(event.kind == KUBE_FAILED || event.version[0]);
+    kube_metrics_read(event.object, check_sample, NULL);
+    kube_metrics_read_summary(event.object, check_sample, NULL);
     return true;
 }
 

@@ -16,6 +16,7 @@ static int on_item(
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct slurm_job job;
     struct slurm_node node;
+    struct slurm_account account;
     char text[64];
     assert(length <= REPLY_ITEM_BYTES_MAX && strlen(list) <= REPLY_NAME_MAX);
     strbuf_append(seen, json, length);
@@ -26,6 +27,8 @@ static int on_item(
         assert(job.id > 0 && job.mark && job.nodes && job.started_ms >= 0);
     if (dialect_read_node(doc, &node))
         assert(node.name[0] && node.features && node.address[0]);
+    if (dialect_read_account(doc, &account))
+        assert(account.id > 0 && account.mark && account.name && account.cluster);
     dialect_read_submitted(doc, text, sizeof text);
     return 0;
 }

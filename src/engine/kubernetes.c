@@ -35,6 +35,16 @@ struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t a
     return attempt ? idmap_get(&engine->by_id, attempt) : NULL;
 }
 
+const char *kubernetes_level_label(const struct kubernetes *engine, const char *level)
+{
+    for (size_t i = 0; i < engine->level_count; i++) {
+        const struct topology_level *one = &engine->levels[i];
+        if (strcmp(one->name, level) == 0)
+            return one->label ? one->label : one->name;
+    }
+    return NULL;
+}
+
 static struct kube_attempt *find(const struct engine *engine, uint64_t id, struct error *err)
 {
     struct kube_attempt *attempt = kubernetes_find(of_const(engine), id);
@@ -82,22 +92,28 @@ static void on_retry(int fd, short what, void *ctx)
     (void)fd, (void)what;
     for (size_t i = 0; i < engine->attempts.count; i++) {
         struct kube_attempt *attempt = engine->attempts.items[i];
-        attempt->due |= attempt->again;
+        if (attempt->again)
+            kube_attempt_due(attempt);
         attempt->again = false;
     }
-    kubernetes_turn(engine);
 }
 
 /* What is due again by that waits for the next turn. */
 static void advance_due(struct kubernetes *engine)
 {
-    for (size_t i = engine->attempts.count; i-- > 0;) {
-        struct kube_attempt *attempt = engine->attempts.items[i];
-        if (!attempt->due)
+    size_t count = engine->due.count;
+    for (size_t i = 0; i < count; i++) {
+        struct kube_attempt *attempt = kubernetes_find(engine, engine->due.items[i]);
+        if (!attempt || !attempt->due)
             continue;
         attempt->due = false;
-        kube_attempt_advance(attempt); /* may remove it, and nothing before it */
+        kube_attempt_advance(attempt); /* may remove it */
     }
+    if (count == 0)
+        return;
+    memmove(engine->due.items, engine->due.items + count,
+        (engine->due.count - count) * sizeof *engine->due.items);
+    engine->due.count -= count;
 }
 
 static bool next_report(struct kube_attempt *attempt, struct report *ret_report)
@@ -105,13 +121,14 @@ static bool next_report(struct kube_attempt *attempt, struct report *ret_report)
     const struct kube_ledger *ledger = &attempt->ledger;
     *ret_report =
         (struct report){.attempt = ledger->attempt, .job = ledger->job, .at_ms = clock_wall_ms()};
-    if (attempt->tell_queued) {
-        attempt->tell_queued = false;
-        ret_report->kind = ENGINE_REPORT_QUEUED;
-    } else if (attempt->tell_started) {
+    if (attempt->tell_started) {
         attempt->tell_started = false;
         ret_report->kind = ENGINE_REPORT_STARTED;
         ret_report->started_ms = ledger->started_ms;
+    } else if (attempt->tell_sample) {
+        attempt->tell_sample = false;
+        ret_report->kind = ENGINE_REPORT_SAMPLE;
+        kube_usage_sum(attempt, &ret_report->sample);
     } else if (attempt->tell_ended) {
         attempt->tell_ended = false;
         ret_report->kind = ENGINE_REPORT_ENDED;
@@ -122,18 +139,17 @@ static bool next_report(struct kube_attempt *attempt, struct report *ret_report)
     return true;
 }
 
-/* A callback may change the list of attempts: begins anew after each. */
-static bool deliver_one(struct kubernetes *engine)
+/* A callback may change the list of attempts, and have more told. */
+static void deliver(struct kubernetes *engine)
 {
     struct report report;
-    for (size_t i = 0; i < engine->attempts.count; i++) {
-        if (engine->attempts.items[i]->ledger.forgotten ||
-            !next_report(engine->attempts.items[i], &report))
-            continue;
-        engine->report(engine->context, &report);
-        return true;
+    for (size_t i = 0; i < engine->telling.count; i++) {
+        struct kube_attempt *attempt;
+        while ((attempt = kubernetes_find(engine, engine->telling.items[i])) &&
+               !attempt->ledger.forgotten && next_report(attempt, &report))
+            engine->report(engine->context, &report);
     }
-    return false;
+    vec_clear(&engine->telling);
 }
 
 static void deliver_site(struct kubernetes *engine)
@@ -155,9 +171,8 @@ static void on_turn(int fd, short what, void *ctx)
     struct kubernetes *engine = ctx;
     (void)fd, (void)what;
     advance_due(engine);
-    while (deliver_one(engine))
-        ;
-    deliver_site(engine);
+    deliver_site(engine); /* first: what is told then may be placed anew */
+    deliver(engine);
 }
 
 static void on_swept(void *ctx, const struct kube_answer *answer)
@@ -186,28 +201,48 @@ static struct kube_ledger ledger_of(const struct launch *launch)
         .serve_port = launch->serve.on ? launch->serve.port : 0};
 }
 
+/* Before the cluster shows its pods, so that others are not put on top. */
+static void take_room(struct kube_attempt *attempt, const struct launch *launch)
+{
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        const char *node = kube_place_node(launch, i);
+        if (attempt->engine->site.place == SITE_PLACE_MUSTER && node)
+            kube_room_take(&attempt->ranks[i], node);
+    }
+}
+
 static int kubernetes_start(struct engine *base, const struct launch *launch, struct error *err)
 {
     struct kubernetes *engine = of(base);
     struct kube_attempt *known = kubernetes_find(engine, launch->attempt);
-    if (known && known->ledger.forgotten)
-        return error_set(err, ERR_CONFLICT, "the attempt has ended and is being forgotten");
+    struct error full = {0};
+    if (known && known->ledger.forgotten) {
+        known->wanted = true;
+        return error_set(err, ERR_BUSY, "what the cluster has of the attempt is being taken away");
+    }
     if (known) {
         known->tell_started = known->ledger.started_ms != 0 && !known->ledger.ended;
         known->tell_ended = known->ledger.ended;
-        kubernetes_turn(engine);
+        kube_attempt_tell(known);
         return 0;
     }
     if (kube_objects_check(engine, launch, err) < 0)
         return -1;
+    enum kube_room room = kube_room_of(engine, launch, &full);
+    if (room == KUBE_ROOM_NONE)
+        return error_set(err, full.code, "%s", full.text);
     if (engine->attempts.count >= WAITING_MAX)
         return error_set(err, ERR_BUSY, "the cluster has %d attempts of this pool", WAITING_MAX);
     const struct kube_ledger ledger = ledger_of(launch);
     struct kube_attempt *attempt = kube_attempt_create(engine, &ledger);
-    if (kube_objects_build(attempt, launch, err) < 0 || kube_ledger_save(attempt, err) < 0) {
+    if (kube_objects_build(attempt, launch, err) < 0 || kube_ledger_note(attempt, err) < 0) {
         kube_attempt_remove(attempt);
         return -1;
     }
+    if (room == KUBE_ROOM_ELSEWHERE)
+        kube_verdict_decide(attempt, ENGINE_END_PREEMPTED, 0, -1, full.text);
+    else
+        take_room(attempt, launch);
     kube_attempt_due(attempt);
     return 0;
 }
@@ -224,7 +259,7 @@ static int stop(struct engine *base, uint64_t id, int64_t grace_ms, bool kill, s
         attempt->ledger.stop_grace_ms = grace_ms;
     attempt->ledger.stop_asked = true;
     attempt->ledger.kill_asked |= kill;
-    if (kube_ledger_save(attempt, err) < 0) {
+    if (kube_ledger_note(attempt, err) < 0) {
         attempt->ledger = before;
         return -1;
     }
@@ -280,7 +315,7 @@ static int kubernetes_forget(struct engine *base, uint64_t id, struct error *err
     if (!attempt->ledger.ended)
         return error_set(err, ERR_CONFLICT, "the attempt has not ended");
     attempt->ledger.forgotten = true;
-    if (kube_ledger_save(attempt, err) < 0) {
+    if (kube_ledger_note(attempt, err) < 0) {
         attempt->ledger.forgotten = false;
         return -1;
     }
@@ -405,13 +440,17 @@ static void kubernetes_destroy(struct engine *base)
         kube_attempt_remove(engine->attempts.items[engine->attempts.count - 1]);
     if (engine->client)
         kube_site_finish(engine);
+    kube_usage_destroy(engine->usage);
     kube_client_destroy(engine->client);
     trash_destroy(engine->trash);
     event_del(&engine->turn);
     event_del(&engine->retry);
     vec_free(&engine->attempts);
+    vec_free(&engine->due);
+    vec_free(&engine->telling);
     idmap_finish(&engine->by_id);
     strmap_finish(&engine->teams);
+    strmap_finish(&engine->asking);
     free(engine->data);
     free(engine->owner);
     free(engine->pool);
@@ -483,6 +522,16 @@ static void copy_site(struct kubernetes *engine, const struct kubernetes_site *f
         *texts[i] = arena_strdup(engine->arena, *texts[i]);
 }
 
+static void copy_levels(struct kubernetes *engine, const struct pool *pool)
+{
+    engine->level_count = pool->levels.count;
+    engine->levels = arena_alloc(engine->arena, pool->levels.count + 1, sizeof *engine->levels);
+    for (size_t i = 0; i < pool->levels.count; i++)
+        engine->levels[i] =
+            (struct topology_level){.name = arena_strdup(engine->arena, pool->levels.items[i].name),
+                .label = arena_strdup(engine->arena, pool->levels.items[i].label)};
+}
+
 struct engine *engine_kubernetes_create(const struct engine_options *options, struct error *err)
 {
     struct kubernetes *engine = mem_alloc(1, sizeof *engine);
@@ -497,12 +546,15 @@ struct engine *engine_kubernetes_create(const struct engine_options *options, st
     engine->pool = mem_strdup(options->pool->metadata.name);
     engine->arena = arena_create();
     engine->retry_ms = RETRY_FIRST_MS;
+    engine->listed = options->pool->nodes.count > 0;
     engine->spot = options->pool->spot;
     copy_site(engine, &options->pool->kubernetes);
+    copy_levels(engine, options->pool);
     if (engine->site.folder)
         engine->volume = realpath(engine->site.folder, NULL);
     evtimer_assign(&engine->turn, engine->base, on_turn, engine);
     evtimer_assign(&engine->retry, engine->base, on_retry, engine);
+    engine->usage = kube_usage_create(engine);
     if (reach(engine, err) < 0 || make_folders(engine, err) < 0 ||
         kube_ledger_load(engine, err) < 0) {
         error_prefix(err, "the pool %s", engine->pool);

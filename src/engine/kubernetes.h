@@ -17,6 +17,7 @@
 
 struct kubernetes;
 struct kube_attempt;
+struct kube_usage;
 struct trash;
 
 /* Labels of everything that is made. */
@@ -34,6 +35,7 @@ struct kube_ledger {
     uint32_t number, ranks;
     uint64_t grace_ms, log_file_bytes;
     uint32_t log_files, serve_port;
+    bool bare; /* one pod and nothing else: no service owns it */
     bool made; /* the cluster has all of it */
     int64_t started_ms;
     bool stop_asked, kill_asked;
@@ -80,12 +82,17 @@ struct kube_rank {
     uint32_t rank;
     char *spec; /* of its pod, JSON; NULL: not known any more */
     struct kube_pod pod;
-    struct kube_call *call; /* making, looking for, or deleting its pod */
-    bool look;              /* a list did not have it: it is to be looked for */
-    bool seen;              /* the list that is being read has it */
-    bool delete_sent;       /* with delete_grace_s */
+    struct kube_node *place; /* whose room for a pod it has; NULL: none, or not known */
+    struct kube_call *call;  /* making, looking for, or deleting its pod */
+    bool look;               /* a list did not have it: it is to be looked for */
+    bool seen;               /* the list that is being read has it */
+    bool delete_sent;        /* with delete_grace_s */
     int64_t delete_grace_s;
     struct kube_log log;
+    struct {
+        int64_t at_ms; /* of the last sample, the cluster's clock; 0: none */
+        uint64_t cpu_ns, memory_bytes;
+    } usage;
 };
 
 enum kube_step {
@@ -100,15 +107,16 @@ struct kube_attempt {
     struct kubernetes *engine;
     struct kube_ledger ledger;
     char name[ENGINE_MARK_TEXT];
-    char *labels, *service,
-        *secret; /* what is to be made, JSON; NULL: not known any more, or none */
+    char *labels;           /* what is to be made, JSON; NULL: not known any more */
+    char *service, *secret; /* NULL: the same, or none */
     char *team;
     enum kube_step step;
     char owner_uid[48]; /* of the service; "": not known */
     struct kube_call *call;
     bool unsure;  /* found at the start: how much of it there is the list will say */
     bool cleaned; /* its service is gone, and with it everything else */
-    bool due;     /* to be looked at when the loop turns */
+    bool wanted;  /* it was to be started again while it was being forgotten */
+    bool due;     /* to be looked at when the loop turns: see kube_attempt_due */
     bool again;   /* or after a while */
     struct kube_rank *ranks;
     struct joblog_writer *writer;
@@ -117,7 +125,8 @@ struct kube_attempt {
     int64_t patience_ms;        /* a quota was used up: not tried again before, boot clock */
     char why[200];              /* it is not where it should be */
     struct attempt_end verdict; /* how it ends once its ranks have; reason NONE: not decided */
-    bool tell_queued, tell_started, tell_ended;
+    uint64_t memory_peak_bytes;
+    bool tell_started, tell_sample, tell_ended; /* see kube_attempt_tell */
 };
 
 /* Accelerators by the name of their resource. */
@@ -142,6 +151,8 @@ struct kube_node {
     struct arena *arena;
     struct engine_site_node about; /* as allocatable; texts in the arena */
     struct kube_devices devices;   /* what it has most of: a node of a pool has one kind */
+    uint64_t pods;                 /* that it takes; 0: it does not say */
+    uint64_t held_pods, own_pods;
     uint64_t held_cpu_milli, held_memory_bytes;
     struct kube_devices held[KUBE_DEVICE_KINDS_MAX];
     bool there; /* the cluster has it; else only pods name it */
@@ -154,19 +165,25 @@ struct kubernetes {
     engine_report_fn *report;
     void *context;
     char *data, *owner, *pool;
+    bool listed;                 /* the pool's manifest says which nodes there are */
     bool spot;                   /* the pool has the nodes that may be taken back, and no others */
     struct kubernetes_site site; /* texts in the arena */
-    char *volume;                /* site.folder without links; NULL: none, or it is not there */
+    struct topology_level *levels;
+    size_t level_count;
+    char *volume; /* site.folder without links; NULL: none, or it is not there */
     struct arena *arena;
     struct kube_client *client;
     const char *name_space;
     struct kube_watch *nodes_watch, *pods_watch;
     struct trash *trash;
+    struct kube_usage *usage;
 
     struct idmap by_id;
     VEC(struct kube_attempt *) attempts; /* by ascending id */
+    VEC(uint64_t) due, telling;          /* those that are, in their order */
     size_t log_streams;                  /* under way */
-    struct strmap teams;                 /* whose network policies are there */
+    struct strmap teams;                 /* how many of a team's network policies are there */
+    struct strmap asking;                /* the attempt of a team that sees to them */
     struct event turn, retry;
     int64_t retry_ms,
         retried_ms; /* how long the next is waited for, and when that was last, boot */
@@ -192,11 +209,15 @@ void kubernetes_sweep(struct kubernetes *engine, const char *plural, const char 
 char *kubernetes_path(const struct kubernetes *engine, const char *plural, const char *name);
 /* Has the attempt looked at again after a while: the API server did not do what was asked. */
 void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms);
+/* The label of a level of the pool's topology; NULL: it has no such level. */
+const char *kubernetes_level_label(const struct kubernetes *engine, const char *level);
 struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t attempt);
 
 /* ---- kubernetes_ledger.c ------------------------------------------------------------------- */
 
-/* Writes it as a whole. */
+/* Writes it as a whole: it outlives this server, and in a little while a failure of the machine. */
+MUST_CHECK int kube_ledger_note(const struct kube_attempt *attempt, struct error *err);
+/* The same, and it outlives a failure of the machine from here on. */
 MUST_CHECK int kube_ledger_save(const struct kube_attempt *attempt, struct error *err);
 /* Removes it; what cannot be removed is logged. */
 void kube_ledger_drop(const struct kube_attempt *attempt);
@@ -215,7 +236,11 @@ MUST_CHECK int kube_objects_check(
 /* Fills labels, service, secret and the ranks' specs. */
 MUST_CHECK int kube_objects_build(
     struct kube_attempt *attempt, const struct launch *launch, struct error *err);
-/* The pod of a rank as JSON, owned by the attempt's service. */
+/* Frees what it is made of: it is made, or is not to be made any more. Again is fine. */
+void kube_objects_drop(struct kube_attempt *attempt);
+/* The secret as JSON, owned by the attempt's service. */
+void kube_objects_secret(const struct kube_attempt *attempt, struct strbuf *out);
+/* The pod of a rank as JSON, owned by the attempt's service where there is one. */
 void kube_objects_pod(const struct kube_rank *rank, struct strbuf *out);
 /* A network policy of a team: number 0 or 1; false: there are no more. */
 bool kube_objects_policy(const struct kubernetes *engine, const char *team, unsigned number,
@@ -241,6 +266,19 @@ void kube_container_put_unpacking(
 char *kube_spec_build(
     const struct kube_attempt *attempt, const struct launch *launch, uint32_t rank);
 
+/* ---- kubernetes_place.c -------------------------------------------------------------------- */
+
+/* Whether the cluster's scheduler can be told what the job says of nodes. */
+MUST_CHECK int kube_place_check(
+    const struct kubernetes *engine, const struct launch *launch, struct error *err);
+/* Where the rank's pod may go: members of its spec, and a comma. */
+void kube_place_put(struct strbuf *out, const struct kube_attempt *attempt,
+    const struct launch *launch, uint32_t rank);
+/* The job's labels as those of its pods, each after a comma. */
+void kube_place_put_labels(struct strbuf *out, const struct launch *launch);
+/* The node that muster chose for a rank; NULL: none. */
+const char *kube_place_node(const struct launch *launch, uint32_t rank);
+
 /* ---- kubernetes_pod.c ---------------------------------------------------------------------- */
 
 /* What a pod is, from its object. */
@@ -259,6 +297,8 @@ void kube_attempt_advance(struct kube_attempt *attempt);
 void kube_attempt_saw(struct kube_rank *rank, const struct doc *object);
 /* Has it looked at when the loop turns. */
 void kube_attempt_due(struct kube_attempt *attempt);
+/* Has what is to be told of it delivered when the loop turns. */
+void kube_attempt_tell(struct kube_attempt *attempt);
 /* Says why it is not where it should be. */
 void kube_attempt_note(struct kube_attempt *attempt, const char *text);
 /* Not now: again a little later, whatever it was. */
@@ -276,6 +316,8 @@ void kube_attempt_save_made(struct kube_attempt *attempt);
 
 /* Makes what is missing, as far as that can be begun now. */
 void kube_make_advance(struct kube_attempt *attempt);
+/* It sees to its team's network policies no more: others of the team may. Again is fine. */
+void kube_make_leave_policies(struct kube_attempt *attempt);
 /* Asks for pods that a list did not have. */
 void kube_make_look(struct kube_attempt *attempt);
 /* Deletes pods that are not over. */
@@ -302,6 +344,17 @@ bool kube_log_advance(struct kube_attempt *attempt);
 /* Stops and closes everything. */
 void kube_log_close(struct kube_attempt *attempt);
 
+/* ---- kubernetes_usage.c -------------------------------------------------------------------- */
+
+/* Asks nothing yet. */
+struct kube_usage *kube_usage_create(struct kubernetes *engine);
+/* NULL is fine. */
+void kube_usage_destroy(struct kube_usage *usage);
+/* An attempt runs: the cluster is asked now and then for as long as any does. */
+void kube_usage_begin(struct kubernetes *engine);
+/* What its ranks have used together. */
+void kube_usage_sum(struct kube_attempt *attempt, struct attempt_usage *ret_usage);
+
 /* ---- kubernetes_site.c --------------------------------------------------------------------- */
 
 /* Begins to watch nodes and pods. */
@@ -311,9 +364,32 @@ void kube_site_finish(struct kubernetes *engine);
 void kube_site_show(struct kubernetes *engine);
 /* A hash of what kube_site_show gave last. */
 uint64_t kube_site_hash(const struct kubernetes *engine);
+/* The node of that name; added where it is not known yet. */
+struct kube_node *kube_site_node(struct kubernetes *engine, const char *name);
+/* Has it told when the loop turns, if it is another than was told last. */
+void kube_site_changed(struct kubernetes *engine);
 /* Whether the cluster has given a node up. */
 bool kube_site_node_is_down(const struct kubernetes *engine, const char *name);
 /* Whether its owner may take it back at any time. */
 bool kube_site_node_is_spot(const struct kubernetes *engine, const char *name);
 /* The i-th label, and key of a taint, by which clouds mark such nodes; NULL past the last. */
 const char *kube_site_spot_marker(size_t i, const char **ret_value);
+
+/* ---- kubernetes_room.c --------------------------------------------------------------------- */
+
+enum kube_room {
+    KUBE_ROOM_HERE,
+    KUBE_ROOM_ELSEWHERE, /* and the scheduler will see that, if it places the job again */
+    KUBE_ROOM_NONE,
+};
+
+/* Whether the nodes that a launch is placed on take its pods; err says which does not (ERR_BUSY).
+ */
+enum kube_room kube_room_of(
+    const struct kubernetes *engine, const struct launch *launch, struct error *err);
+/* The rank has a pod on the node from here on, or will. name "": it is not known. */
+void kube_room_take(struct kube_rank *rank, const char *name);
+/* It has none any more. Again is fine. */
+void kube_room_leave(struct kube_rank *rank);
+/* The node takes no more pods, and another to which all could go that could go to it does. */
+bool kube_room_is_elsewhere(const struct kube_node *node, const struct kubernetes *engine);

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,28 +53,38 @@ static void cancel(struct kube_call **call)
 void kube_attempt_remove(struct kube_attempt *attempt)
 {
     struct kubernetes *engine = attempt->engine;
-    size_t at = 0;
+    size_t at = 0, end = engine->attempts.count;
     kube_log_close(attempt);
     cancel(&attempt->call);
+    kube_make_leave_policies(attempt);
     for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
         cancel(&attempt->ranks[i].call);
-        free(attempt->ranks[i].spec);
+        kube_room_leave(&attempt->ranks[i]);
     }
-    while (engine->attempts.items[at] != attempt)
-        at++;
+    while (end - at > 1) {
+        size_t middle = at + (end - at) / 2;
+        bool after = engine->attempts.items[middle]->ledger.attempt > attempt->ledger.attempt;
+        *(after ? &end : &at) = middle;
+    }
+    assert(engine->attempts.items[at] == attempt);
     vec_remove(&engine->attempts, at);
     idmap_remove(&engine->by_id, attempt->ledger.attempt);
+    kube_objects_drop(attempt);
     free(attempt->ranks);
-    free(attempt->labels);
-    free(attempt->service);
-    free(attempt->secret);
-    free(attempt->team);
     free(attempt);
 }
 
 void kube_attempt_due(struct kube_attempt *attempt)
 {
+    if (!attempt->due)
+        vec_push(&attempt->engine->due, attempt->ledger.attempt);
     attempt->due = true;
+    kubernetes_turn(attempt->engine);
+}
+
+void kube_attempt_tell(struct kube_attempt *attempt)
+{
+    vec_push(&attempt->engine->telling, attempt->ledger.attempt);
     kubernetes_turn(attempt->engine);
 }
 
@@ -132,6 +143,8 @@ void kube_attempt_refused(struct kube_attempt *attempt, const struct error *err,
         wait_for_quota(attempt, err);
         return;
     }
+    if (err->code == ERR_NOT_FOUND) /* the namespace: its policies are gone as well */
+        strmap_finish(&attempt->engine->teams);
     if (!kube_attempt_is_ending(attempt))
         kube_verdict_decide(attempt, ENGINE_END_START_FAILED, 0, -1, err->text);
     kube_attempt_due(attempt);
@@ -144,6 +157,10 @@ void kube_attempt_saw(struct kube_rank *rank, const struct doc *object)
         kube_pod_read(object, pod);
     else
         pod->exists = false;
+    if (pod->exists && !pod->over)
+        kube_room_take(rank, pod->node);
+    else
+        kube_room_leave(rank);
     rank->seen = true;
     kube_attempt_due(rank->attempt);
 }
@@ -153,13 +170,21 @@ void kube_attempt_saw(struct kube_rank *rank, const struct doc *object)
 
 static void check_started(struct kube_attempt *attempt)
 {
+    struct error err = {0};
     uint32_t began = 0;
     for (uint32_t i = 0; i < attempt->ledger.ranks; i++)
         began += attempt->ranks[i].pod.began;
     if (attempt->ledger.started_ms || began < attempt->ledger.ranks)
         return;
     attempt->ledger.started_ms = clock_wall_ms();
+    if (kube_ledger_save(attempt, &err) < 0) {
+        attempt->ledger.started_ms = 0;
+        kube_attempt_later(attempt, &err, 0);
+        return;
+    }
     attempt->tell_started = true;
+    kube_attempt_tell(attempt);
+    kube_usage_begin(attempt->engine);
 }
 
 /* Nothing runs any more: writes the end down, once the logs are whole or were waited for. */
@@ -188,7 +213,7 @@ static void finish(struct kube_attempt *attempt)
     }
     kube_log_close(attempt);
     attempt->tell_ended = true;
-    kubernetes_turn(attempt->engine);
+    kube_attempt_tell(attempt);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -197,8 +222,10 @@ void kube_attempt_save_made(struct kube_attempt *attempt)
 {
     struct error err = {0};
     attempt->ledger.made = true;
-    if (kube_ledger_save(attempt, &err) == 0)
+    if (kube_ledger_note(attempt, &err) == 0) {
+        kube_objects_drop(attempt);
         return;
+    }
     attempt->ledger.made = false;
     kube_attempt_later(attempt, &err, 0);
 }
@@ -232,10 +259,10 @@ void kube_attempt_advance(struct kube_attempt *attempt)
     if (attempt->unsure)
         return;
     kube_make_look(attempt);
-    bool half_made = !attempt->service && !attempt->ledger.made;
+    bool half_made = !attempt->labels && !attempt->ledger.made;
     if (!kube_attempt_is_ending(attempt) && half_made)
         settle_half_made(attempt);
-    if (!kube_attempt_is_ending(attempt) && attempt->service)
+    if (!kube_attempt_is_ending(attempt) && attempt->labels)
         kube_make_advance(attempt);
     bool done = kube_verdict_all_done(attempt);
     check_started(attempt);

@@ -76,14 +76,24 @@ static void make_secret(struct kube_attempt *attempt)
         attempt->step = KUBE_STEP_PODS;
         return;
     }
-    strbuf_printf(&body,
-        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"%s\",\"labels\":{%s},"
-        "\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"name\":\"%s\",\"uid\":",
-        attempt->name, attempt->labels, attempt->name);
-    strbuf_json(&body, attempt->owner_uid);
-    strbuf_printf(&body, "}]},%s", attempt->secret);
+    kube_objects_secret(attempt, &body);
     attempt->call = ask(attempt, "POST", "secrets", NULL, body.text, on_secret, attempt);
     strbuf_finish(&body);
+}
+
+/* Of many attempts of a team that begin at once one sees to its policies, and the others wait. */
+void kube_make_leave_policies(struct kube_attempt *attempt)
+{
+    struct kubernetes *engine = attempt->engine;
+    if (!attempt->team || strmap_get(&engine->asking, attempt->team) != attempt)
+        return;
+    strmap_remove(&engine->asking, attempt->team);
+    for (size_t i = 0; i < engine->attempts.count; i++) {
+        struct kube_attempt *other = engine->attempts.items[i];
+        if (other->step == KUBE_STEP_POLICY && other->team &&
+            strcmp(other->team, attempt->team) == 0)
+            kube_attempt_due(other);
+    }
 }
 
 /* Applied under our field manager, so that an administrator's own fields stay. */
@@ -94,6 +104,7 @@ static void on_policy(void *ctx, const struct kube_answer *answer)
     struct error err = {0};
     uintptr_t done = (uintptr_t)strmap_get(&engine->teams, attempt->team);
     attempt->call = NULL;
+    kube_make_leave_policies(attempt);
     if (kube_answer_check(answer, "applying the team's network policy", &err) < 0) {
         kube_attempt_refused(attempt, &err, answer->retry_after_ms);
         return;
@@ -107,8 +118,10 @@ static void see_to_policies(struct kube_attempt *attempt)
     struct kubernetes *engine = attempt->engine;
     unsigned done = (unsigned)(uintptr_t)strmap_get(&engine->teams, attempt->team);
     struct strbuf name = {0}, text = {0}, target = {0};
+    if (strmap_get(&engine->asking, attempt->team))
+        return;
     if (!kube_objects_policy(engine, attempt->team, done, &name, &text)) {
-        attempt->step = KUBE_STEP_SERVICE;
+        attempt->step = attempt->ledger.bare ? KUBE_STEP_PODS : KUBE_STEP_SERVICE;
     } else {
         strbuf_printf(&target,
             "/apis/networking.k8s.io/v1/namespaces/%s/networkpolicies/%s?fieldManager=muster"
@@ -120,6 +133,7 @@ static void see_to_policies(struct kube_attempt *attempt)
             .body = text.text,
             .length = text.length};
         attempt->call = kube_client_call(engine->client, &request, on_policy, attempt);
+        strmap_put(&engine->asking, attempt->team, attempt);
     }
     strbuf_finish(&name);
     strbuf_finish(&text);
@@ -256,11 +270,16 @@ void kube_make_clean(struct kube_attempt *attempt)
         }
         gone &= !rank->call;
     }
+    attempt->cleaned |= attempt->ledger.bare;
     if (!attempt->cleaned && !attempt->call)
         attempt->call =
             ask(attempt, "DELETE", "services", attempt->name, NULL, on_cleaned, attempt);
     if (!attempt->cleaned || !gone || attempt->call)
         return;
+    if (attempt->wanted) {
+        attempt->engine->site_told = 0; /* a report, after which it is asked for again */
+        kube_site_changed(attempt->engine);
+    }
     kube_ledger_drop(attempt);
     kube_attempt_remove(attempt);
 }

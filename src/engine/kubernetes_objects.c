@@ -1,6 +1,6 @@
-/* What an attempt is in a cluster: a headless service that owns everything else, a secret where
- * there is something to hide or to unpack, and a pod for each rank (kubernetes_spec.c). Written as
- * JSON; every text that is somebody's goes through strbuf_json. */
+/* What an attempt is in a cluster: a pod for each rank (kubernetes_spec.c), a secret where there is
+ * something to hide or to unpack, and, unless it is one pod and nothing else, a headless service
+ * that owns them. Written as JSON; every text that is somebody's goes through strbuf_json. */
 #include "engine/kubernetes.h"
 
 #include "base/strbuf.h"
@@ -128,7 +128,7 @@ static int check_inputs(
 int kube_objects_check(
     const struct kubernetes *engine, const struct launch *launch, struct error *err)
 {
-    if (check_inputs(engine, launch, err) < 0)
+    if (check_inputs(engine, launch, err) < 0 || kube_place_check(engine, launch, err) < 0)
         return -1;
     if (launch->serve.on && !launch->serve.port)
         return error_set(
@@ -158,42 +158,85 @@ static char *build_labels(const struct kube_attempt *attempt, const struct launc
     kube_put_pair(&out, KUBE_LABEL_TEAM, launch->team_name);
     strbuf_putc(&out, ',');
     kube_put_pair(&out, KUBE_LABEL_NETWORK, network_name(launch->network));
+    if (attempt->engine->site.place == SITE_PLACE_SITE)
+        kube_place_put_labels(&out, launch);
     if (launch->serve.on)
         strbuf_puts(&out, ",\"" KUBE_LABEL_SERVES "\":\"yes\"");
     return strbuf_steal(&out);
 }
 
-int kube_objects_build(struct kube_attempt *attempt, const struct launch *launch, struct error *err)
+/* Ranks find each other by it, and it owns what there is besides pods. */
+static char *build_service(const struct kube_attempt *attempt)
 {
     struct strbuf out = {0};
-    attempt->labels = build_labels(attempt, launch);
-    attempt->team = mem_strdup(launch->team_name);
     strbuf_printf(&out,
         "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"%s\",\"labels\":{%s}}"
-        ","
-        "\"spec\":{\"clusterIP\":\"None\",\"publishNotReadyAddresses\":true,\"selector\":{\"%s\":"
-        "\"%s\"},"
-        "\"ports\":[{\"name\":\"master\",\"port\":%d}]}}",
+        ",\"spec\":{\"clusterIP\":\"None\",\"publishNotReadyAddresses\":true,\"selector\":{\"%s\":"
+        "\"%s\"},\"ports\":[{\"name\":\"master\",\"port\":%d}]}}",
         attempt->name, attempt->labels, KUBE_LABEL_ATTEMPT, attempt->name, KUBE_MASTER_PORT);
-    attempt->service = strbuf_steal(&out);
+    return strbuf_steal(&out);
+}
+
+int kube_objects_build(struct kube_attempt *attempt, const struct launch *launch, struct error *err)
+{
+    attempt->labels = build_labels(attempt, launch);
+    attempt->team = mem_strdup(launch->team_name);
     if (build_secret(attempt, launch, err) < 0)
         return -1;
+    attempt->ledger.bare = launch->world_size == 1 && !attempt->secret;
+    if (!attempt->ledger.bare)
+        attempt->service = build_service(attempt);
     for (uint32_t rank = 0; rank < launch->world_size; rank++)
         attempt->ranks[rank].spec = kube_spec_build(attempt, launch, rank);
     return 0;
 }
 
+void kube_objects_drop(struct kube_attempt *attempt)
+{
+    char **texts[] = {&attempt->labels, &attempt->service, &attempt->secret, &attempt->team};
+    if (attempt->secret)
+        sodium_memzero(attempt->secret, strlen(attempt->secret));
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        free(*texts[i]);
+        *texts[i] = NULL;
+    }
+    for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
+        free(attempt->ranks[i].spec);
+        attempt->ranks[i].spec = NULL;
+    }
+}
+
+static void put_owner(struct strbuf *out, const struct kube_attempt *attempt)
+{
+    strbuf_printf(out,
+        ",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"name\":\"%s\","
+        "\"uid\":",
+        attempt->name);
+    strbuf_json(out, attempt->owner_uid);
+    strbuf_puts(out, "}]");
+}
+
+void kube_objects_secret(const struct kube_attempt *attempt, struct strbuf *out)
+{
+    assert(attempt->secret && attempt->owner_uid[0]);
+    strbuf_printf(out,
+        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"%s\",\"labels\":{%s}",
+        attempt->name, attempt->labels);
+    put_owner(out, attempt);
+    strbuf_printf(out, "},%s", attempt->secret);
+}
+
 void kube_objects_pod(const struct kube_rank *rank, struct strbuf *out)
 {
     const struct kube_attempt *attempt = rank->attempt;
-    assert(rank->spec && attempt->owner_uid[0]);
+    assert(rank->spec && (attempt->ledger.bare || attempt->owner_uid[0]));
     strbuf_printf(out,
         "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s-%u\","
-        "\"labels\":{%s,\"%s\":\"%u\"},\"ownerReferences\":[{\"apiVersion\":\"v1\","
-        "\"kind\":\"Service\",\"name\":\"%s\",\"uid\":",
-        attempt->name, rank->rank, attempt->labels, KUBE_LABEL_RANK, rank->rank, attempt->name);
-    strbuf_json(out, attempt->owner_uid);
-    strbuf_printf(out, "}]},\"spec\":%s}", rank->spec);
+        "\"labels\":{%s,\"%s\":\"%u\"}",
+        attempt->name, rank->rank, attempt->labels, KUBE_LABEL_RANK, rank->rank);
+    if (!attempt->ledger.bare)
+        put_owner(out, attempt);
+    strbuf_printf(out, "},\"spec\":%s}", rank->spec);
 }
 
 /* What is not a replica is reached by its own team only; what has no open network reaches nothing
@@ -213,7 +256,9 @@ bool kube_objects_policy(const struct kubernetes *engine, const char *team, unsi
     strbuf_puts(ret_text, "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"NetworkPolicy\","
                           "\"metadata\":{");
     kube_put_pair(ret_text, "name", ret_name->text);
-    strbuf_puts(ret_text, "},\"spec\":{\"podSelector\":{\"matchLabels\":{");
+    strbuf_puts(ret_text, ",\"labels\":{");
+    kube_put_pair(ret_text, KUBE_LABEL_OWNER, engine->owner);
+    strbuf_puts(ret_text, "}},\"spec\":{\"podSelector\":{\"matchLabels\":{");
     kube_put_pair(ret_text, KUBE_LABEL_OWNER, engine->owner);
     strbuf_putc(ret_text, ',');
     kube_put_pair(ret_text, KUBE_LABEL_TEAM, team);

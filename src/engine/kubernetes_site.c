@@ -14,7 +14,7 @@
 
 enum { LABELS_MAX = 64 };
 
-static void site_changed(struct kubernetes *engine)
+void kube_site_changed(struct kubernetes *engine)
 {
     engine->site_changed = true;
     kubernetes_turn(engine);
@@ -78,7 +78,7 @@ static const char *type_of(const char *resource)
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
 
-static struct kube_node *node_get(struct kubernetes *engine, const char *name)
+struct kube_node *kube_site_node(struct kubernetes *engine, const char *name)
 {
     struct kube_node *node = strmap_get(&engine->node_names, name);
     size_t at = engine->nodes.count;
@@ -192,6 +192,7 @@ static void take_node(struct kube_node *node, const struct doc *object)
     const struct doc *labels = kube_at(object, "metadata", "labels", NULL);
     arena_reset(node->arena);
     devices_of(resources, &node->devices);
+    node->pods = strtoull(kube_text(resources, "pods", NULL), NULL, 10);
     node->about = (struct engine_site_node){.name = node->name,
         .cpu_milli = cpu_of(resources),
         .memory_bytes = bytes_of(resources, "memory"),
@@ -209,7 +210,7 @@ static void take_node(struct kube_node *node, const struct doc *object)
 static void all_due(struct kubernetes *engine)
 {
     for (size_t i = 0; i < engine->attempts.count; i++)
-        engine->attempts.items[i]->due = true;
+        kube_attempt_due(engine->attempts.items[i]);
 }
 
 static void on_trouble(void *ctx, const char *text)
@@ -224,7 +225,7 @@ static void on_trouble(void *ctx, const char *text)
     snprintf(about->text, sizeof about->text, "%s", text ? text : "kubernetes");
     if (!text)
         all_due(engine);
-    site_changed(engine);
+    kube_site_changed(engine);
 }
 
 static void on_node(void *ctx, enum kube_event_kind kind, const struct doc *object)
@@ -233,7 +234,7 @@ static void on_node(void *ctx, enum kube_event_kind kind, const struct doc *obje
     const char *name = kube_text(object, "metadata", "name", NULL);
     if (!*name)
         return;
-    struct kube_node *node = node_get(engine, name);
+    struct kube_node *node = kube_site_node(engine, name);
     enum engine_node_health before = node->about.health;
     bool was_there = node->there;
     node->there = kind != KUBE_DELETED;
@@ -242,7 +243,7 @@ static void on_node(void *ctx, enum kube_event_kind kind, const struct doc *obje
         take_node(node, object);
     if (node->there != was_there || node->about.health != before)
         all_due(engine);
-    site_changed(engine);
+    kube_site_changed(engine);
 }
 
 bool kube_site_node_is_spot(const struct kubernetes *engine, const char *name)
@@ -266,7 +267,7 @@ static void on_nodes_synced(void *ctx)
     engine->nodes_known = true;
     all_due(engine);
     on_trouble(engine, NULL);
-    site_changed(engine);
+    kube_site_changed(engine);
 }
 
 /* ---- what others hold ------------------------------------------------------------------------ */
@@ -289,6 +290,7 @@ static void hold(struct kube_foreign *foreign, bool more)
     struct kube_node *node = foreign->node;
     if (!node)
         return;
+    node->held_pods += more ? 1 : UINT64_MAX;
     node->held_cpu_milli += more ? foreign->cpu_milli : -foreign->cpu_milli;
     node->held_memory_bytes += more ? foreign->memory_bytes : -foreign->memory_bytes;
     uint64_t *held = foreign->devices.count ? held_devices(node, foreign->devices.resource) : NULL;
@@ -337,7 +339,7 @@ static void take_foreign(struct kubernetes *engine, const struct doc *object, bo
     there &= *node && strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0;
     if (!there && foreign) {
         foreign_drop(engine, foreign);
-        site_changed(engine);
+        kube_site_changed(engine);
     }
     if (there) {
         if (!foreign) {
@@ -347,11 +349,11 @@ static void take_foreign(struct kubernetes *engine, const struct doc *object, bo
             vec_push(&engine->foreign, foreign);
         }
         hold(foreign, false);
-        foreign->node = node_get(engine, node);
+        foreign->node = kube_site_node(engine, node);
         foreign->seen = engine->listing;
         measure(foreign, object);
         hold(foreign, true);
-        site_changed(engine);
+        kube_site_changed(engine);
     }
     strbuf_finish(&name);
 }
@@ -380,7 +382,8 @@ static void take_own(struct kubernetes *engine, const struct doc *object, bool t
         return;
     }
     kube_attempt_saw(&attempt->ranks[rank], object);
-    attempt->ranks[rank].pod.exists = there;
+    if (!there)
+        kube_attempt_saw(&attempt->ranks[rank], NULL);
 }
 
 static void on_pod(void *ctx, enum kube_event_kind kind, const struct doc *object)
@@ -452,13 +455,13 @@ static void on_pods_synced(void *ctx)
             one->pod.exists &= one->seen || !attempt->ledger.ended;
         }
         attempt->unsure = false;
-        attempt->due = true;
+        kube_attempt_due(attempt);
     }
     if (!engine->pods_known)
         look_for_left_services(engine);
     engine->pods_known = true;
     on_trouble(engine, NULL);
-    site_changed(engine);
+    kube_site_changed(engine);
 }
 
 /* ---- the site -------------------------------------------------------------------------------- */
@@ -475,7 +478,8 @@ void kube_site_show(struct kubernetes *engine)
     for (size_t i = 0; i < engine->nodes.count; i++) {
         struct kube_node *node = engine->nodes.items[i];
         struct engine_site_node shown = node->about;
-        if (!node->there || node->about.spot != engine->spot)
+        if (!node->there || node->about.spot != engine->spot ||
+            kube_room_is_elsewhere(node, engine))
             continue;
         const uint64_t *devices =
             node->devices.count ? held_devices(node, node->devices.resource) : NULL;

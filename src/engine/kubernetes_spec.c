@@ -1,5 +1,5 @@
-/* The spec of a rank's pod: where it may go, whose it is, its volumes. Written as JSON; every text
- * that is somebody's goes through strbuf_json. */
+/* The spec of a rank's pod: whose it is, its volumes, and the rest together. Written as JSON; every
+ * text that is somebody's goes through strbuf_json. */
 #include "engine/kubernetes.h"
 
 #include "base/strbuf.h"
@@ -52,84 +52,7 @@ static void put_volumes(
     strbuf_puts(out, "],");
 }
 
-/* ---- where it goes --------------------------------------------------------------------------- */
-
-static const char *node_of_rank(const struct launch *launch, uint32_t rank)
-{
-    for (size_t i = 0; i < launch->placement_count; i++) {
-        const struct launch_placement *place = &launch->placements[i];
-        if (rank >= place->first_rank && rank < place->first_rank + place->ranks)
-            return place->node;
-    }
-    return NULL;
-}
-
-/* A taint that is tolerated is so whatever its effect. value NULL: any. */
-static void put_toleration(struct strbuf *out, const char *key, const char *value)
-{
-    strbuf_putc(out, '{');
-    kube_put_pair(out, "key", key);
-    strbuf_printf(out, ",\"operator\":\"%s\"", value ? "Equal" : "Exists");
-    if (value) {
-        strbuf_putc(out, ',');
-        kube_put_pair(out, "value", value);
-    }
-    strbuf_puts(out, "},");
-}
-
-static void put_tolerations(
-    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch)
-{
-    const char *key, *value;
-    if (!engine->spot && launch->toleration_count == 0)
-        return;
-    strbuf_puts(out, "\"tolerations\":[");
-    for (size_t i = 0; i < launch->toleration_count; i++)
-        put_toleration(out, launch->tolerations[i].key, launch->tolerations[i].value);
-    for (size_t i = 0; engine->spot && (key = kube_site_spot_marker(i, &value)); i++)
-        put_toleration(out, key, NULL);
-    kube_drop_comma(out);
-    strbuf_puts(out, "],");
-}
-
-static void put_requirement(
-    struct strbuf *out, const char *key, const char *operation, const char *value)
-{
-    strbuf_putc(out, '{');
-    kube_put_pair(out, "key", key);
-    strbuf_printf(out, ",\"operator\":\"%s\",\"values\":[", operation);
-    strbuf_json(out, value);
-    strbuf_puts(out, "]}");
-}
-
-/* The cluster's own scheduler keeps to the nodes of the pool: one marker makes a spot node, and a
- * node of another pool has none. */
-static void put_affinity(struct strbuf *out, bool spot)
-{
-    const char *key, *value;
-    strbuf_puts(out, "\"affinity\":{\"nodeAffinity\":{"
-                     "\"requiredDuringSchedulingIgnoredDuringExecution\":{\"nodeSelectorTerms\":["
-                     "{\"matchExpressions\":[");
-    for (size_t i = 0; (key = kube_site_spot_marker(i, &value)); i++) {
-        if (i > 0)
-            strbuf_puts(out, spot ? "]},{\"matchExpressions\":[" : ",");
-        put_requirement(out, key, spot ? "In" : "NotIn", value);
-    }
-    strbuf_puts(out, "]}]}}},");
-}
-
-static void put_place(
-    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch, uint32_t rank)
-{
-    const char *node = engine->site.place == SITE_PLACE_MUSTER ? node_of_rank(launch, rank) : NULL;
-    put_tolerations(out, engine, launch);
-    if (!node) {
-        put_affinity(out, engine->spot);
-        return;
-    }
-    kube_put_pair(out, "nodeName", node);
-    strbuf_putc(out, ',');
-}
+/* ---- the spec -------------------------------------------------------------------------------- */
 
 static void put_person(struct strbuf *out, const struct launch *launch)
 {
@@ -150,10 +73,11 @@ char *kube_spec_build(
     strbuf_printf(&out,
         "{\"restartPolicy\":\"Never\",\"automountServiceAccountToken\":false,"
         "\"enableServiceLinks\":false,\"shareProcessNamespace\":true,"
-        "\"terminationGracePeriodSeconds\":%" PRIu64
-        ",\"hostname\":\"rank-%u\",\"subdomain\":\"%s\",",
-        (grace_ms + 999) / 1000, rank, attempt->name);
-    put_place(&out, attempt->engine, launch, rank);
+        "\"terminationGracePeriodSeconds\":%" PRIu64 ",\"hostname\":\"rank-%u\",",
+        (grace_ms + 999) / 1000, rank);
+    if (!attempt->ledger.bare)
+        strbuf_printf(&out, "\"subdomain\":\"%s\",", attempt->name);
+    kube_place_put(&out, attempt, launch, rank);
     if (launch->time_limit_ms)
         strbuf_printf(
             &out, "\"activeDeadlineSeconds\":%" PRIu64 ",", (launch->time_limit_ms + 999) / 1000);

@@ -62,6 +62,8 @@ void kube_verdict_judge(struct kube_attempt *attempt)
     if (first) {
         enum engine_end_reason reason = cause_of(first);
         bool deleted = reason == ENGINE_END_CANCELLED;
+        if (deleted) /* maybe the namespace was, and the policies with it */
+            strmap_finish(&attempt->engine->teams);
         kube_verdict_decide(attempt, reason, deleted ? 0 : first->pod.code, (int32_t)first->rank,
             deleted ? "its pod was deleted in the cluster" : first->pod.text);
     } else if (succeeded == attempt->ledger.ranks) {

@@ -88,7 +88,15 @@ static int prepare(
         inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
-    return slurm_folder_prepare(&slurm->folder, &there, err);
+    struct slurm_folder theirs = slurm->folder;
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, launch, &user, err) < 0)
+        return -1;
+    if (user) {
+        theirs.uid = user->uid;
+        theirs.gid = user->gid;
+    }
+    return slurm_folder_prepare(&theirs, &there, err);
 }
 
 static void report_again(struct slurm_attempt *attempt)
@@ -300,9 +308,16 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
 static int slurm_exec(
     struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
 {
-    (void)engine, (void)attempt, (void)request;
+    const struct slurm_attempt *known = slurm_attempt_find(of_engine(engine), attempt);
+    (void)request;
+    if (!known)
+        return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
+    if (!known->started || known->ledger.ended)
+        return error_set(err, ERR_CONFLICT, "the attempt does not run");
     return error_set(err, ERR_UNAVAILABLE,
-        "commands inside a job are not possible on a pool of Slurm: use srun --jobid there");
+        "slurmrestd runs no commands inside a job: on a machine of the cluster, as the job's user, "
+        "srun --overlap --jobid=%" PRIu64 " --pty sh",
+        known->ledger.number);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -338,6 +353,7 @@ static void on_files(evutil_socket_t fd, short events, void *context)
     look_in_turn(slurm, &slurm->waiting_turn, false, WAITING_A_TURN);
     slurm_store_turn(slurm->store);
     slurm_watch_ask(slurm);
+    slurm_account_turn(slurm);
     stage_tidy(slurm->stage);
 }
 
@@ -355,6 +371,7 @@ static void slurm_destroy(struct engine *engine)
             event_free(events[i]);
     }
     vec_free(&slurm->attempts);
+    vec_free(&slurm->users);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
     vec_free(&slurm->places);
@@ -363,6 +380,7 @@ static void slurm_destroy(struct engine *engine)
     idmap_finish(&slurm->by_number);
     reply_finish(&slurm->reply);
     reply_finish(&slurm->node_reply);
+    reply_finish(&slurm->account_reply);
     arena_destroy(slurm->node_arena);
     arena_destroy(slurm->next_node_arena);
     arena_destroy(slurm->arena);
@@ -408,6 +426,19 @@ static const struct engine_fact facts[] = {
         "files on the shared storage that only the job's user reads, until the attempt has ended"},
 };
 
+static void set_facts(struct slurm *slurm)
+{
+    static_assert(ARRAY_LEN(facts) <= ENGINE_FACTS_MAX, "there is room for all facts");
+    memcpy(slurm->facts, facts, sizeof facts);
+    slurm->about.facts = slurm->facts;
+    slurm->about.fact_count = ARRAY_LEN(facts);
+    for (size_t i = 0; i < ARRAY_LEN(facts) && slurm->site.users == SLURM_USERS_TEAM; i++) {
+        if (strcmp(facts[i].name, "uid-per-team") == 0)
+            slurm->facts[i] = (struct engine_fact){
+                facts[i].name, true, "each team's jobs are its own user's at the cluster"};
+    }
+}
+
 static void copy_site(struct slurm *slurm, const struct slurm_site *site)
 {
     struct arena *arena = slurm->arena;
@@ -422,6 +453,7 @@ static void copy_site(struct slurm *slurm, const struct slurm_site *site)
     slurm->site.constraint = arena_strdup(arena, site->constraint);
     slurm->site.user = arena_strdup(arena, site->user);
     slurm->site.token_file = arena_strdup(arena, site->token_file);
+    slurm->site.token_folder = arena_strdup(arena, site->token_folder);
     slurm->site.folder = arena_strdup(arena, site->folder);
 }
 
@@ -455,10 +487,11 @@ static void on_staged(void *context)
 
 static int open_stage(struct slurm *slurm, struct error *err)
 {
-    SCOPED(strbuf_finish) struct strbuf root = {0};
-    strbuf_printf(&root, "%s/inputs-%s", slurm->folder.root, slurm->pool);
+    SCOPED(mem_scope) char *root = slurm_user_inputs(slurm, err);
+    if (!root)
+        return -1;
     slurm->stage = stage_create(&(struct stage_options){.base = slurm->base,
-                                    .root = root.text,
+                                    .root = root,
                                     .trash = slurm->shared_trash,
                                     .changed = on_staged,
                                     .context = slurm},
@@ -471,7 +504,7 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
     SCOPED(strbuf_finish) struct strbuf trash = {0}, shared_trash = {0};
     uid_t uid;
     gid_t gid;
-    if (find_user(&slurm->site, &uid, &gid, err) < 0 ||
+    if (slurm_user_check(&slurm->site, err) < 0 || find_user(&slurm->site, &uid, &gid, err) < 0 ||
         slurm_folder_open(&slurm->folder, slurm->site.folder, options->owner, uid, gid, err) < 0 ||
         file_make_dirs(slurm->data, 0700, err) < 0)
         return -1;
@@ -515,9 +548,8 @@ struct engine *engine_slurm_create(const struct engine_options *options, struct 
     copy_site(slurm, &pool->slurm);
     slurm->about = (struct engine_site){.since_ms = clock_wall_ms(),
         .text = "not asked yet",
-        .placed = slurm->site.place == SITE_PLACE_MUSTER,
-        .facts = facts,
-        .fact_count = ARRAY_LEN(facts)};
+        .placed = slurm->site.place == SITE_PLACE_MUSTER};
+    set_facts(slurm);
     set_up_events(slurm);
     if (open_places(slurm, options, err) < 0) {
         slurm_destroy(&slurm->engine);

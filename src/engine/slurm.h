@@ -20,6 +20,13 @@ struct slurm_store;
 struct slurm_name;
 struct worker;
 
+/* A user of the cluster, as this machine knows it. */
+struct slurm_user {
+    uid_t uid;
+    gid_t gid;
+    const char *name; /* NULL: this machine knows nobody of that uid */
+};
+
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
     bool tried;      /* a submission was sent, or was about to be */
@@ -37,6 +44,7 @@ struct slurm_attempt {
     struct arena *arena; /* of the launch */
     struct launch launch;
     struct slurm_ledger ledger;
+    const char *user; /* whose job it is, where that is not the pool's user; NULL */
 
     /* What the cluster says. A listing that was begun after `settled` and does not have the job
      * means that the cluster does not have it. */
@@ -51,6 +59,10 @@ struct slurm_attempt {
     int64_t ask_again_ms; /* boot clock: not before */
     bool told;            /* its ranks were told to stop */
     int64_t failing_ms;   /* since when a rank has failed and others go on, boot clock; 0 */
+
+    bool account_wanted, accounted; /* slurmdbd is asked, or has said what it can */
+    uint32_t account_tries;
+    enum slurm_state account_state; /* SLURM_UNKNOWN: it did not say */
 
     bool claimed, started, finishing;
     uint32_t hurried; /* how often a listing was brought forward for it */
@@ -68,6 +80,8 @@ struct slurm_attempt {
 
     int64_t checkpoint_ms, checkpoint_look_ms;
     uint64_t checkpoint_bytes;
+    int64_t usage_look_ms;
+    struct attempt_usage usage; /* as it was said last */
 };
 
 /* Where a node is reached, in the controller's words. */
@@ -84,6 +98,7 @@ struct slurm {
     struct slurm_site site;
     char *owner, *data, *pool;
     struct slurm_folder folder;
+    VEC(struct slurm_user) users; /* that were asked for */
     struct rest *rest;
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
@@ -92,11 +107,14 @@ struct slurm {
 
     const struct dialect *dialect; /* NULL: not known yet */
     size_t dialect_tried;
-    bool asking_dialect, asking_jobs, asking_nodes;
-    uint64_t listing; /* the one that was begun last */
+    bool asking_dialect, asking_jobs, asking_nodes, asking_account;
+    struct reply account_reply;
+    int64_t account_ms, no_account_ms; /* boot clock: last asked; not before */
+    uint64_t listing;                  /* the one that was begun last */
     struct reply reply, node_reply;
     int64_t listed_ms, nodes_ms; /* when they were last asked, boot clock */
-    int64_t listing_took_ms;     /* how long the last listing was under way */
+    int64_t listing_took_ms;     /* how long the last listing that came was under way */
+    int64_t listing_patience_ms; /* how long the next may be; 0: as any question */
     bool hurry;                  /* the next listing will say something new */
     unsigned failures;           /* in a row */
 
@@ -114,6 +132,7 @@ struct slurm {
     struct worker *resolver; /* made when a node's address is a name */
     struct slurm_name *resolving;
     struct engine_site about;
+    struct engine_fact facts[ENGINE_FACTS_MAX];
 };
 
 /* ---- slurm_ledger.c: what is on disk here ------------------------------------------------- */
@@ -160,14 +179,44 @@ void slurm_watch_failed(struct slurm *slurm, const char *text);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 
+/* ---- slurm_account.c: what slurmdbd says ---------------------------------------------------- */
+
+/* Whether it is to be waited for what slurmdbd says of an attempt whose job the controller does not
+ * have. */
+bool slurm_account_wait(struct slurm_attempt *attempt);
+/* Asks for those of which it is waited. */
+void slurm_account_turn(struct slurm *slurm);
+
+/* ---- slurm_user.c: whose jobs they are ------------------------------------------------------ */
+
+/* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
+MUST_CHECK int slurm_user_check(const struct slurm_site *site, struct error *err);
+/* The user of an attempt's team, where jobs are those of teams' users; else NULL. -1: ERR_INVALID,
+ * there is none, or nobody may ask for it. */
+MUST_CHECK int slurm_user_of(struct slurm *slurm, const struct launch *launch,
+    const struct slurm_user **ret_user, struct error *err);
+/* The folder in which lies what jobs read: to be freed by the caller. Where jobs have users of
+ * their own, nobody else learns its name. NULL: ERR_IO. */
+MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
+
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
+/* Nothing waits in it, and it has no thread until it needs one. Destroyed by the caller. */
 struct slurm_store *slurm_store_create(struct slurm *slurm);
-void slurm_store_destroy(struct slurm_store *store); /* NULL is fine */
+/* Finishes the pass that is under way, if any. NULL is fine. */
+void slurm_store_destroy(struct slurm_store *store);
 /* An attempt whose files are written: `stored` is set when they are durable. */
 void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */
 void slurm_store_turn(struct slurm_store *store);
+
+/* Says what is to be said of it. */
+void slurm_attempt_report(struct slurm_attempt *attempt, struct report *what);
+
+/* ---- slurm_usage.c: what its ranks use ------------------------------------------------------ */
+
+/* Passes on what they say, now and then. */
+void slurm_usage_look(struct slurm_attempt *attempt);
 
 /* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
 

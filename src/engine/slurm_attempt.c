@@ -63,6 +63,9 @@ struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct lau
     int rc = launch_decode(attempt->arena, text.text, text.length, &attempt->launch, &err);
     assert(rc == 0);
     (void)rc;
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, &attempt->launch, &user, &err) == 0 && user)
+        attempt->user = arena_strdup(attempt->arena, user->name);
     attempt->settled = slurm->listing;
     for (size_t i = 0; i < attempt->launch.input_count; i++)
         stage_hold(slurm->stage, attempt->launch.inputs[i].folder);
@@ -98,7 +101,7 @@ void slurm_attempt_remove(struct slurm_attempt *attempt)
 
 /* ---- reporting ------------------------------------------------------------------------------- */
 
-static void report(struct slurm_attempt *attempt, struct report *what)
+void slurm_attempt_report(struct slurm_attempt *attempt, struct report *what)
 {
     what->attempt = attempt->launch.attempt;
     what->job = attempt->launch.job;
@@ -118,28 +121,28 @@ static void report_what_is(struct slurm_attempt *attempt)
                                                           : ENGINE_SUBMISSION_ACCEPTED;
     if (now != attempt->submission_reported && now != ENGINE_SUBMISSION_OVER) {
         attempt->submission_reported = now;
-        report(attempt, &(struct report){.kind = ENGINE_REPORT_QUEUED});
+        slurm_attempt_report(attempt, &(struct report){.kind = ENGINE_REPORT_QUEUED});
         if (slurm_attempt_find(slurm, id) != attempt)
             return;
     }
     if (attempt->started && !attempt->started_reported) {
         attempt->started_reported = true;
-        report(attempt, &(struct report){.kind = ENGINE_REPORT_STARTED,
-                            .started_ms = attempt->traces.started_ms});
+        slurm_attempt_report(attempt, &(struct report){.kind = ENGINE_REPORT_STARTED,
+                                          .started_ms = attempt->traces.started_ms});
         if (slurm_attempt_find(slurm, id) != attempt)
             return;
     }
     if (attempt->started && !attempt->ledger.ended &&
         attempt->site_end_ms != attempt->site_end_reported) {
         attempt->site_end_reported = attempt->site_end_ms;
-        report(attempt,
+        slurm_attempt_report(attempt,
             &(struct report){.kind = ENGINE_REPORT_SITE_END, .site_end_ms = attempt->site_end_ms});
         if (slurm_attempt_find(slurm, id) != attempt)
             return;
     }
     if (attempt->ledger.ended && !attempt->ended_reported) {
         attempt->ended_reported = true;
-        report(
+        slurm_attempt_report(
             attempt, &(struct report){.kind = ENGINE_REPORT_ENDED, .ended = attempt->ledger.end});
     }
 }
@@ -345,8 +348,8 @@ static void absent(struct slurm_attempt *attempt)
     } else if (attempt->ledger.number == 0) {
         attempt->ledger.tried = false; /* it did not get there */
         attempt->settled = attempt->slurm->listing;
-    } else {
-        attempt->state = SLURM_UNKNOWN;
+    } else if (!slurm_account_wait(attempt)) {
+        attempt->state = attempt->account_state;
         end_of_job(attempt);
     }
 }
@@ -485,6 +488,7 @@ static void submit(struct slurm_attempt *attempt)
     attempt->asking = true;
     rest_ask(slurm->rest, &(struct rest_question){.method = "POST",
                               .target = target.text,
+                              .user = attempt->user,
                               .body = body.text,
                               .length = body.length,
                               .on_done = on_submitted,
@@ -531,9 +535,11 @@ static void end_job(struct slurm_attempt *attempt)
     attempt->asking = true;
     strbuf_printf(
         &target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, attempt->ledger.number);
-    rest_ask(slurm->rest,
-        &(struct rest_question){
-            .method = "DELETE", .target = target.text, .on_done = on_ended, .context = attempt});
+    rest_ask(slurm->rest, &(struct rest_question){.method = "DELETE",
+                              .target = target.text,
+                              .user = attempt->user,
+                              .on_done = on_ended,
+                              .context = attempt});
 }
 
 /* ---- driving --------------------------------------------------------------------------------- */
@@ -597,7 +603,7 @@ static void on_metrics_line(void *context, const char *line, size_t length, uint
 {
     struct report what = {.kind = ENGINE_REPORT_METRICS,
         .metrics = {.line = line, .length = length, .offset = offset}};
-    report(context, &what);
+    slurm_attempt_report(context, &what);
 }
 
 static void look_at_metrics(struct slurm_attempt *attempt)
@@ -629,7 +635,7 @@ static void look_at_checkpoint(struct slurm_attempt *attempt)
     struct report what = {.kind = ENGINE_REPORT_CHECKPOINT,
         .checkpoint = {.newest_ms = measure.newest_ms < wall_ms ? measure.newest_ms : wall_ms,
             .bytes = measure.bytes}};
-    report(attempt, &what);
+    slurm_attempt_report(attempt, &what);
 }
 
 bool slurm_attempt_is_active(const struct slurm_attempt *attempt)
@@ -673,4 +679,5 @@ void slurm_attempt_look(struct slurm_attempt *attempt)
         slurm_log_copy(attempt->log, attempt);
     look_at_metrics(attempt);
     look_at_checkpoint(attempt);
+    slurm_usage_look(attempt);
 }

@@ -212,9 +212,8 @@ static enum slurm_state state_of(const char *word)
 
 /* One word, or later a base state with flags: what is completing has not ended, whatever its base
  * state says, and what was requeued waits. */
-static enum slurm_state read_state(const struct doc *doc)
+static enum slurm_state read_state(const struct doc *value)
 {
-    const struct doc *value = doc_get(doc, "job_state");
     enum slurm_state found = SLURM_UNKNOWN;
     if (value && value->type == DOC_STRING)
         return state_of(value->text);
@@ -243,7 +242,7 @@ bool dialect_read_job(const struct doc *doc, struct slurm_job *ret_job)
     if (id <= 0)
         return false;
     *ret_job = (struct slurm_job){.id = (uint64_t)id,
-        .state = read_state(doc),
+        .state = read_state(doc_get(doc, "job_state")),
         .mark = read_comment(doc),
         .nodes = read_text(doc, "nodes"),
         .reason = read_text(doc, "state_reason"),
@@ -253,6 +252,53 @@ bool dialect_read_job(const struct doc *doc, struct slurm_job *ret_job)
         .preempted = read_number(doc, "preempt_time", 0) > 0,
         .restarts = (uint32_t)read_number(doc, "restart_cnt", 0),
         .node_count = read_number(doc, "node_count", 0)};
+    return true;
+}
+
+static uint64_t at_least_zero(int64_t number)
+{
+    return number > 0 ? (uint64_t)number : 0;
+}
+
+/* What it used stands beside what it asked for. */
+static uint64_t read_memory_peak(const struct doc *step)
+{
+    const struct doc *most = doc_get(doc_get(doc_get(step, "tres"), "requested"), "max");
+    for (const struct doc *item = most && most->type == DOC_LIST ? most->first : NULL; item;
+         item = item->next) {
+        const char *type = item->type == DOC_MAP ? doc_get_string(item, "type") : NULL;
+        if (type && strcmp(type, "mem") == 0)
+            return at_least_zero(read_number(item, "count", 0));
+    }
+    return 0;
+}
+
+static void read_step(const struct doc *step, struct slurm_account *account)
+{
+    const struct doc *total = doc_get(doc_get(step, "time"), "total");
+    uint64_t seconds = at_least_zero(read_number(total, "seconds", 0));
+    uint64_t micro = at_least_zero(read_number(total, "microseconds", 0));
+    uint64_t memory = read_memory_peak(step);
+    if (seconds < UINT64_C(1) << 40 && micro < UINT64_C(1) << 40)
+        account->cpu_us += seconds * 1000000 + micro;
+    if (memory > account->memory_peak_bytes)
+        account->memory_peak_bytes = memory;
+}
+
+bool dialect_read_account(const struct doc *doc, struct slurm_account *ret_account)
+{
+    int64_t id = doc && doc->type == DOC_MAP ? read_number(doc, "job_id", 0) : 0;
+    const struct doc *steps = id > 0 ? doc_get(doc, "steps") : NULL;
+    if (id <= 0)
+        return false;
+    *ret_account = (struct slurm_account){.id = (uint64_t)id,
+        .state = read_state(doc_get(doc_get(doc, "state"), "current")),
+        .mark = read_comment(doc),
+        .name = read_text(doc, "name"),
+        .cluster = read_text(doc, "cluster")};
+    for (const struct doc *step = steps && steps->type == DOC_LIST ? steps->first : NULL; step;
+         step = step->next)
+        read_step(step, ret_account);
     return true;
 }
 

@@ -77,6 +77,18 @@ struct slurm_job {
 /* False: it is no job, or one without a number. */
 bool dialect_read_job(const struct doc *doc, struct slurm_job *ret_job);
 
+/* A job as slurmdbd has it; texts are the document's. */
+struct slurm_account {
+    uint64_t id;
+    enum slurm_state state;
+    const char *mark; /* its comment, where the site keeps them; "" */
+    const char *name, *cluster;
+    uint64_t cpu_us;            /* of all its steps */
+    uint64_t memory_peak_bytes; /* of the step that had most; 0: not known */
+};
+/* False: it is no job, or one without a number. */
+bool dialect_read_account(const struct doc *doc, struct slurm_account *ret_account);
+
 struct slurm_node {
     const char *name;
     const char *reason;

@@ -312,6 +312,28 @@ void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint
     ret_traces->complete = out >= 0 && read_word(out, "complete", word) > 0;
 }
 
+bool slurm_folder_usage(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
+    uint64_t *ret_cpu_ms, uint64_t *ret_memory_bytes)
+{
+    SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
+    char name[40], word[WORD_MAX];
+    uint64_t cpu_ms = 0, memory_kib = 0;
+    bool found = false;
+    for (uint32_t rank = 0; out >= 0 && rank < ranks; rank++) {
+        uint64_t cpu, memory;
+        snprintf(name, sizeof name, "rank-%" PRIu32 ".usage", rank);
+        if (read_word(out, name, word) == 0 ||
+            sscanf(word, "%11" SCNu64 " %11" SCNu64, &cpu, &memory) != 2)
+            continue;
+        cpu_ms += cpu;
+        memory_kib += memory;
+        found = true;
+    }
+    *ret_cpu_ms = cpu_ms;
+    *ret_memory_bytes = memory_kib * 1024;
+    return found;
+}
+
 /* ---- handing over ---------------------------------------------------------------------------- */
 
 enum { DEPTH_MAX = 40 };

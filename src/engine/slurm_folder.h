@@ -68,6 +68,9 @@ struct slurm_traces {
 /* Reads them; what is not there is not an error. */
 void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
     struct slurm_traces *ret_traces);
+/* What its ranks say that they use, all together. False: none has said anything. */
+bool slurm_folder_usage(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
+    uint64_t *ret_cpu_ms, uint64_t *ret_memory_bytes);
 /* The folder `out` of an attempt for openat, the caller's; -1. */
 int slurm_folder_out(const struct slurm_folder *folder, uint64_t attempt);
 /* A file of it for reading, the caller's; -1. */

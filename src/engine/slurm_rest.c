@@ -14,13 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { TOKEN_BYTES_MAX = 16384, TIMEOUT_LEAST_MS = 2000, TIMEOUT_MOST_MS = 30000, POLLS = 10 };
 
 struct ask {
     struct rest *rest;
     struct rest_question question;
-    char *method, *target, *body;
+    char *method, *target, *body, *user;
     struct http_exchange *exchange;
     int status;
     struct strbuf answer;
@@ -33,7 +34,7 @@ struct rest {
     struct tls_client *tls; /* NULL: not over TLS */
     size_t most;
     int64_t timeout_ms;
-    char *user, *token_file, *token;
+    char *user, *token_file, *token, *token_folder;
     struct timespec token_time;
     VEC(struct ask *) waiting;
     VEC(struct ask *) under_way;
@@ -45,6 +46,7 @@ static void ask_free(struct ask *ask)
     free(ask->method);
     free(ask->target);
     free(ask->body);
+    free(ask->user);
     free(ask);
 }
 
@@ -65,7 +67,7 @@ static int open_clear(struct rest *rest, const struct slurm_site *site, struct e
     struct url_endpoint endpoint;
     if (url_endpoint_parse(site->endpoint, &endpoint, err) < 0)
         return -1;
-    if (site->token_file && !url_endpoint_is_local(&endpoint))
+    if ((site->token_file || site->token_folder) && !url_endpoint_is_local(&endpoint))
         return error_set(err, ERR_INVALID,
             "a token is sent in clear text to this machine only: use https:// or unix:");
     return http_endpoint_create(rest->agent, site->endpoint, (uid_t)-1, &rest->endpoint, err);
@@ -90,6 +92,7 @@ struct rest *rest_create(struct event_base *base, const struct slurm_site *site,
         rest->timeout_ms = TIMEOUT_MOST_MS;
     rest->user = site->user ? mem_strdup(site->user) : NULL;
     rest->token_file = site->token_file ? mem_strdup(site->token_file) : NULL;
+    rest->token_folder = site->token_folder ? mem_strdup(site->token_folder) : NULL;
     if (open_endpoint(rest, site, err) == 0)
         return rest;
     error_prefix(err, "spec.slurm.endpoint");
@@ -113,29 +116,59 @@ void rest_destroy(struct rest *rest)
     free(rest->user);
     free(rest->token_file);
     free(rest->token);
+    free(rest->token_folder);
     free(rest);
 }
 
 /* ---- the token ------------------------------------------------------------------------------- */
+
+/* To be freed by the caller; NULL: it cannot be read. */
+static char *read_token_of(const char *path)
+{
+    char *text;
+    size_t size;
+    if (file_read(path, TOKEN_BYTES_MAX, &text, &size, NULL) < 0)
+        return NULL;
+    while (size > 0 && isspace((unsigned char)text[size - 1]))
+        text[--size] = '\0';
+    /* `scontrol token` writes SLURM_JWT=... */
+    if (strncmp(text, "SLURM_JWT=", 10) == 0)
+        memmove(text, text + 10, size - 10 + 1);
+    return text;
+}
 
 /* Whoever renews it replaces the file. One that cannot be read leaves the last. */
 static void read_token(struct rest *rest)
 {
     struct stat status;
     char *text;
-    size_t size;
     if (!rest->token_file || stat(rest->token_file, &status) < 0 ||
         (rest->token && memcmp(&status.st_mtim, &rest->token_time, sizeof status.st_mtim) == 0) ||
-        file_read(rest->token_file, TOKEN_BYTES_MAX, &text, &size, NULL) < 0)
+        !(text = read_token_of(rest->token_file)))
         return;
-    while (size > 0 && isspace((unsigned char)text[size - 1]))
-        text[--size] = '\0';
-    /* `scontrol token` writes SLURM_JWT=... */
-    if (strncmp(text, "SLURM_JWT=", 10) == 0)
-        memmove(text, text + 10, size - 10 + 1);
     free(rest->token);
     rest->token = text;
     rest->token_time = status.st_mtim;
+}
+
+/* Names of users are names of files: those that are none have no token. */
+static char *path_of_user(const struct rest *rest, const char *user)
+{
+    struct strbuf path = {0};
+    if (!rest->token_folder || !user || !*user || *user == '.' || strchr(user, '/'))
+        return NULL;
+    strbuf_printf(&path, "%s/%s", rest->token_folder, user);
+    return strbuf_steal(&path);
+}
+
+bool rest_may_ask(const struct rest *rest, const char *user, char *text, size_t size)
+{
+    SCOPED(mem_scope) char *path = path_of_user(rest, user);
+    if (!user || rest->token_file || (path && access(path, R_OK) == 0))
+        return true;
+    snprintf(text, size, "there is no token by which %.40s could ask: %.100s is not there", user,
+        path ? path : "tokenFolder");
+    return false;
 }
 
 /* ---- an exchange ----------------------------------------------------------------------------- */
@@ -207,21 +240,26 @@ static void begin(struct rest *rest, struct ask *ask)
     static const struct http_exchange_callbacks callbacks = {
         .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
     struct http_field fields[4] = {{"Accept", "application/json"}};
+    const char *user = ask->user ? ask->user : rest->user;
+    SCOPED(mem_scope) char *path = path_of_user(rest, user);
+    SCOPED(mem_scope) char *own = path ? read_token_of(path) : NULL;
     size_t count = 1;
     read_token(rest);
+    const char *token = own ? own : rest->token;
     if (ask->body)
         fields[count++] = (struct http_field){"Content-Type", "application/json"};
-    if (rest->user && rest->token)
-        fields[count++] = (struct http_field){"X-SLURM-USER-NAME", rest->user};
-    if (rest->token)
-        fields[count++] = (struct http_field){"X-SLURM-USER-TOKEN", rest->token};
+    if (user && token)
+        fields[count++] = (struct http_field){"X-SLURM-USER-NAME", user};
+    if (token)
+        fields[count++] = (struct http_field){"X-SLURM-USER-TOKEN", token};
     const struct http_exchange_request request = {.method = ask->method,
         .target = ask->target,
         .fields = fields,
         .field_count = count,
         .body = ask->body,
         .length = (int64_t)ask->question.length,
-        .timeout_ms = rest->timeout_ms};
+        .timeout_ms = ask->question.timeout_ms > rest->timeout_ms ? ask->question.timeout_ms
+                                                                  : rest->timeout_ms};
     vec_push(&rest->under_way, ask);
     ask->exchange = http_exchange_begin(rest->endpoint, &request, &callbacks, ask);
 }
@@ -242,6 +280,7 @@ void rest_ask(struct rest *rest, const struct rest_question *question)
     ask->question = *question;
     ask->method = mem_strdup(question->method);
     ask->target = mem_strdup(question->target);
+    ask->user = question->user ? mem_strdup(question->user) : NULL;
     if (question->body) {
         ask->body = mem_alloc(question->length + 1, 1);
         memcpy(ask->body, question->body, question->length);

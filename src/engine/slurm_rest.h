@@ -39,8 +39,10 @@ typedef int rest_piece_fn(void *context, const char *bytes, size_t length, struc
 struct rest_question {
     const char *method;
     const char *target;
+    const char *user; /* who asks; NULL: the user of the site */
     const char *body; /* JSON, NULL: none */
     size_t length;
+    int64_t timeout_ms;      /* more than the usual; 0: the usual */
     rest_piece_fn *on_piece; /* of an answer with status 200; NULL: it is gathered */
     rest_done_fn *on_done;   /* once, from the loop */
     void *context;
@@ -51,5 +53,8 @@ MUST_CHECK struct rest *rest_create(
     struct event_base *base, const struct slurm_site *site, struct error *err);
 /* Gives up what is under way; nobody is called any more. NULL is fine. */
 void rest_destroy(struct rest *rest);
+/* Whether there is a token by which that user can ask; text is why not. The user of the site always
+ * can. */
+bool rest_may_ask(const struct rest *rest, const char *user, char *text, size_t size);
 /* Everything is copied. */
 void rest_ask(struct rest *rest, const struct rest_question *question);

@@ -293,10 +293,37 @@ static const char watch_port[] =
     "done &\n"
     "watch=$!\n";
 
+/* What the rank's processes use, every five seconds: milliseconds of CPU, KiB of memory. They are
+ * found from this one down, itself and what measures among them; bounded, should there be many. */
+static const char watch_usage[] =
+    "ticks=$(getconf CLK_TCK) page=$(getconf PAGESIZE)\n"
+    "usage() {\n"
+    "    todo=$$ cpu=0 pages=0 looked=0\n"
+    "    while [ -n \"$todo\" ] && [ $looked -lt 1024 ]; do\n"
+    "        next=\n"
+    "        for pid in $todo; do\n"
+    "            looked=$((looked + 1))\n"
+    "            [ -r \"/proc/$pid/stat\" ] && read -r line < \"/proc/$pid/stat\" || continue\n"
+    "            set -- ${line##*) }\n"
+    "            cpu=$((cpu + ${12} + ${13} + ${14} + ${15})) pages=$((pages + ${22}))\n"
+    "            next=$(echo $next $(cat /proc/$pid/task/*/children 2>/dev/null))\n"
+    "        done\n"
+    "        todo=$next\n"
+    "    done\n"
+    "    echo \"$((cpu * 1000 / ${ticks:-100})) $((pages * ${page:-4096} / 1024))\" \\\n"
+    "        > \"$out/usage-$RANK.new\" && mv \"$out/usage-$RANK.new\" \"$out/rank-$RANK.usage\"\n"
+    "}\n"
+    "seconds=0\n"
+    "while sleep 1; do\n"
+    "    [ $((seconds % 5)) -ne 0 ] || usage\n"
+    "    seconds=$((seconds + 1))\n"
+    "done 2>/dev/null &\n"
+    "watch=\"$watch $!\"\n";
+
 static const char run_rank[] = ": > \"$out/rank-$RANK.begin\"\n"
                                "\"$@\" >> \"$out/rank-$RANK.out\" 2>> \"$out/rank-$RANK.err\"\n"
                                "status=$?\n"
-                               "[ -z \"$watch\" ] || kill $watch 2>/dev/null\n"
+                               "kill $watch 2>/dev/null\n"
                                "leave \"exit $status\"\n"
                                "[ $status -eq 0 ] || stop_others\n"
                                "exit 0\n";
@@ -322,5 +349,6 @@ void script_write_rank(
     strbuf_puts(out, " 2>/dev/null || { echo 'start 2' > \"$out/rank-$RANK.end\"; exit 0; }\n");
     strbuf_puts(out, before_command);
     strbuf_puts(out, launch->serve.on ? watch_port : "watch=\n");
+    strbuf_puts(out, watch_usage);
     strbuf_puts(out, run_rank);
 }

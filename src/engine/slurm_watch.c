@@ -15,6 +15,7 @@
 
 enum {
     HURRY_MS = 200,
+    PATIENCE_MOST_MS = 300000,
     NODES_MS = 5000,
     BACKOFF_MOST_MS = 10000,
     BACKOFF_STEPS = 6,
@@ -109,7 +110,8 @@ static void on_dialect(void *context, const struct rest_answer *answer)
     slurm_watch_failed(slurm, text);
 }
 
-static void ask(struct slurm *slurm, const char *what, rest_piece_fn *on_piece, rest_done_fn *done)
+static void ask(struct slurm *slurm, const char *what, int64_t timeout_ms, rest_piece_fn *on_piece,
+    rest_done_fn *done)
 {
     SCOPED(strbuf_finish) struct strbuf target = {0};
     const struct dialect *dialect =
@@ -117,6 +119,7 @@ static void ask(struct slurm *slurm, const char *what, rest_piece_fn *on_piece, 
     strbuf_printf(&target, "/slurm/%s/%s", dialect->version, what);
     rest_ask(slurm->rest, &(struct rest_question){.method = "GET",
                               .target = target.text,
+                              .timeout_ms = timeout_ms,
                               .on_piece = on_piece,
                               .on_done = done,
                               .context = slurm});
@@ -226,13 +229,16 @@ static void on_jobs(void *context, const struct rest_answer *answer)
     struct slurm *slurm = context;
     struct error err;
     slurm->asking_jobs = false;
-    slurm->listing_took_ms = clock_boot_ms() - slurm->listed_ms;
+    int64_t took = clock_boot_ms() - slurm->listed_ms;
     bool good = whole(answer, &slurm->reply, &err);
     reply_finish(&slurm->reply);
     if (!good) {
+        slurm->listing_patience_ms = 2 * took < PATIENCE_MOST_MS ? 2 * took : PATIENCE_MOST_MS;
         slurm_watch_failed(slurm, err.text);
         return;
     }
+    slurm->listing_took_ms = took;
+    slurm->listing_patience_ms = 4 * took < PATIENCE_MOST_MS ? 4 * took : PATIENCE_MOST_MS;
     slurm_watch_answered(slurm);
     each_attempt(slurm, slurm_attempt_listed);
     each_attempt(slurm, slurm_attempt_drive);
@@ -267,7 +273,7 @@ static void ask_jobs(struct slurm *slurm, int64_t now_ms)
     slurm->listed_ms = now_ms;
     slurm->listing++;
     reply_begin(&slurm->reply, on_job, slurm);
-    ask(slurm, "jobs", on_jobs_piece, on_jobs);
+    ask(slurm, "jobs", slurm->listing_patience_ms, on_jobs_piece, on_jobs);
 }
 
 /* ---- nodes ----------------------------------------------------------------------------------- */
@@ -442,7 +448,7 @@ static void ask_nodes(struct slurm *slurm, int64_t now_ms)
     slurm->next_node_arena = arena_create();
     slurm->next_disk_bytes = disk_bytes(slurm);
     reply_begin(&slurm->node_reply, on_node, slurm);
-    ask(slurm, "nodes", on_nodes_piece, on_nodes);
+    ask(slurm, "nodes", 0, on_nodes_piece, on_nodes);
 }
 
 /* ---- a turn ---------------------------------------------------------------------------------- */
@@ -457,7 +463,7 @@ void slurm_watch_ask(struct slurm *slurm)
                                              now_ms - slurm->listed_ms >= pause_ms(slurm))) {
         slurm->asking_dialect = true;
         slurm->listed_ms = now_ms;
-        ask(slurm, "ping", NULL, on_dialect);
+        ask(slurm, "ping", 0, NULL, on_dialect);
     }
 }
 

@@ -185,6 +185,37 @@ static void flags_beside_a_state_count(void **state)
     assert_false(dialect_read_job(parse(arena, "{\"job_id\": -4}"), &job));
 }
 
+static void accounts_are_read_with_all_their_steps(void **state)
+{
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct slurm_account account;
+    (void)state;
+    assert_true(dialect_read_account(
+        parse(arena, "{\"job_id\": 7, \"name\": \"train\", \"cluster\": \"trial\", \"comment\": "
+                     "{\"job\": null}, "
+                     "\"state\": {\"current\": \"CANCELLED\"}, \"steps\": ["
+                     "{\"time\": {\"total\": {\"seconds\": 2, \"microseconds\": 5}}, \"tres\": "
+                     "{\"requested\": "
+                     "{\"max\": [{\"type\": \"cpu\", \"count\": 9}, {\"type\": \"mem\", \"count\": "
+                     "300}]}}}, "
+                     "{\"time\": {\"total\": {\"seconds\": 1, \"microseconds\": -4}}, \"tres\": "
+                     "{\"requested\": "
+                     "{\"max\": [{\"type\": \"mem\", \"count\": 200}]}}}, \"no step\"]}"),
+        &account));
+    assert_int_equal(account.id, 7);
+    assert_int_equal(account.state, SLURM_CANCELLED);
+    assert_string_equal(account.name, "train");
+    assert_string_equal(account.mark, "");
+    assert_int_equal(account.cpu_us, 3000005);
+    assert_int_equal(account.memory_peak_bytes, 300);
+    assert_true(dialect_read_account(
+        parse(arena, "{\"job_id\": 8, \"state\": {\"current\": [\"TIMEOUT\"]}}"), &account));
+    assert_int_equal(account.state, SLURM_TIMEOUT);
+    assert_int_equal(account.memory_peak_bytes, 0);
+    assert_false(dialect_read_account(parse(arena, "{\"name\": \"x\"}"), &account));
+    assert_false(dialect_read_account(parse(arena, "7"), &account));
+}
+
 static void nodes_are_read_with_their_devices(void **state)
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
@@ -475,6 +506,7 @@ int main(void)
         cmocka_unit_test(an_item_has_a_bound),
         cmocka_unit_test(a_job_reads_the_same_in_every_version),
         cmocka_unit_test(flags_beside_a_state_count),
+        cmocka_unit_test(accounts_are_read_with_all_their_steps),
         cmocka_unit_test(nodes_are_read_with_their_devices),
         cmocka_unit_test(a_submission_speaks_the_words_of_its_version),
         cmocka_unit_test(words_are_quoted_for_the_shell),

@@ -4,6 +4,7 @@
 #include "gateway/guard_body.h"
 
 #include "base/memory.h"
+#include "gateway/guard_schema.h"
 #include "spec/serving.h"
 
 #include <stdarg.h>
@@ -16,6 +17,7 @@ struct check {
     const struct guard_rules *rules;
     const struct service_guard *limits;
     struct guard_edits edits;
+    struct guard_schema schema;
     struct strbuf decoded, clean, encoded;
     int64_t prompt_bytes;
     size_t kept_end; /* where the last outermost member that stays ends */
@@ -95,6 +97,13 @@ static bool check_tokens(struct check *check, const char *bytes, size_t begin, s
                (long long)check->limits->max_tokens);
 }
 
+/* A text, which some replicas take for the number in it. */
+static bool refuse_tokens(struct check *check)
+{
+    return check->limits->max_tokens == 0 ||
+           refuse(check->body, "max_tokens_invalid", "how many tokens are asked for is no number");
+}
+
 /* A member of another kind than its parameter has is the replica's to refuse. */
 static bool check_parameter(struct check *check, const struct guard_walk *walk,
     enum guard_value value, size_t begin, size_t end)
@@ -103,9 +112,10 @@ static bool check_parameter(struct check *check, const struct guard_walk *walk,
         "max_tokens", "max_completion_tokens", "max_output_tokens"};
     if (value == GUARD_STRING && guard_walk_is(walk, "model"))
         return check_model(check, walk->text, begin, end);
-    for (size_t i = 0; value == GUARD_NUMBER && i < ARRAY_LEN(tokens); i++) {
+    bool number = value == GUARD_NUMBER, text = value == GUARD_STRING;
+    for (size_t i = 0; (number || text) && i < ARRAY_LEN(tokens); i++) {
         if (guard_walk_is(walk, tokens[i]))
-            return check_tokens(check, walk->text, begin, end);
+            return number ? check_tokens(check, walk->text, begin, end) : refuse_tokens(check);
     }
     return true;
 }
@@ -151,6 +161,12 @@ static bool check_messages(struct check *check, const struct guard_walk *walk)
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
+/* The path is the manifest's. */
+static bool refuse_schema(struct check *check, const char *what)
+{
+    return refuse(check->body, "schema", "%s %s", check->schema.path, what);
+}
+
 static bool on_value(
     void *context, const struct guard_walk *walk, enum guard_value value, size_t begin, size_t end)
 {
@@ -164,6 +180,9 @@ static bool on_value(
         return true;
     if (walk->depth == 2 && !check_messages(check, walk))
         return false;
+    if (check->limits->schema.count > 0 &&
+        !guard_schema_value(&check->schema, check->limits, walk, value, begin, end))
+        return refuse_schema(check, "is not what this service takes");
     return walk->depth != 1 || walk->levels[0].list ||
            (check_parameter(check, walk, value, begin, end) && check_member(check, walk, end));
 }
@@ -185,6 +204,8 @@ static bool check_all(struct check *check, const char *text, size_t length)
         return walk.fault ? refuse(body, "invalid_body", "it is not JSON: byte %zu: %s", walk.at,
                                 walk.fault)
                           : false;
+    if (check->limits && !guard_schema_end(&check->schema, check->limits))
+        return refuse_schema(check, "is missing");
     if (check->limits && check->limits->prompt_bytes_max > 0 &&
         check->prompt_bytes > check->limits->prompt_bytes_max)
         return refuse(body, "prompt_too_large", "the texts may have at most %lld bytes",
@@ -246,7 +267,7 @@ bool guard_does(const struct service_guard *guard, bool answers)
     return guard->requests.secrets != GUARD_PASS || guard->requests.personal != GUARD_PASS ||
            guard->requests.injection != GUARD_PASS || guard->messages_max > 0 ||
            guard->prompt_bytes_max > 0 || guard->max_tokens > 0 || guard->models.count > 0 ||
-           guard->parameters.count > 0 || guard->classifier.address;
+           guard->parameters.count > 0 || guard->schema.count > 0 || guard->classifier.address;
 }
 
 void guard_counts_write(const struct guard_counts *counts, struct strbuf *out)

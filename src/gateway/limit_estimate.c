@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -10,6 +11,8 @@ enum {
     INPUT_FIRST = PER_BYTES / 4, /* a token is about four letters of English */
     OUTPUT_FIRST = 256 * 16,
     WEIGHT = 16, /* of what is known against one lesson */
+    NUMBER_BYTES = 40,
+    ESCAPE_BYTES = 6,
 };
 #define TOKENS_MAX ((int64_t)1 << 32)
 
@@ -40,18 +43,58 @@ static void skip_space(struct reader *reader)
         reader->at++;
 }
 
+static bool ends_value(char c)
+{
+    return c == ',' || c == '}' || c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* A number as JSON has it, or one in a text, which some replicas take for one: what is reserved has
+ * to be what they read. -1: it is none. */
 static int64_t read_number(struct reader reader)
 {
-    int64_t number = 0;
-    const char *first = reader.at;
-    for (; reader.at < reader.end && *reader.at >= '0' && *reader.at <= '9'; reader.at++) {
-        number = number * 10 + (*reader.at - '0');
-        number = number > TOKENS_MAX ? TOKENS_MAX : number;
+    char text[NUMBER_BYTES] = {0}, *end;
+    bool quoted = reader.at < reader.end && *reader.at == '"';
+    size_t left = (size_t)(reader.end - reader.at) - quoted;
+    const char *first = reader.at + quoted;
+    size_t length = 0;
+    while (length < left && (strchr("0123456789+-.eE", first[length]) && first[length]))
+        length++;
+    if (length == 0 || length == left || first[0] == '-' || first[0] == '+' ||
+        !(quoted ? first[length] == '"' : ends_value(first[length])))
+        return -1;
+    if (length >= sizeof text)
+        return TOKENS_MAX;
+    memcpy(text, first, length);
+    double number = strtod(text, &end);
+    if (*end)
+        return -1;
+    if (number >= (double)TOKENS_MAX)
+        return TOKENS_MAX;
+    return (int64_t)number + ((double)(int64_t)number < number);
+}
+
+/* The character that "\u00HH" stands for; -1: something else. */
+static int escaped(const char *text, size_t left)
+{
+    char digits[3] = {0}, *end;
+    if (left < ESCAPE_BYTES || memcmp(text, "\\u00", 4) != 0)
+        return -1;
+    memcpy(digits, text + 4, 2);
+    long code = strtol(digits, &end, 16);
+    return end == digits + 2 ? (int)code : -1;
+}
+
+/* Names may be written with escapes, which replicas undo. */
+static bool name_is(const char *name, size_t length, const char *wanted)
+{
+    size_t at = 0;
+    for (; at < length && *wanted; wanted++) {
+        bool plain = name[at] != '\\';
+        if ((plain ? name[at] : escaped(name + at, length - at)) != *wanted)
+            return false;
+        at += plain ? 1 : ESCAPE_BYTES;
     }
-    bool whole = reader.at > first && reader.at < reader.end &&
-                 (*reader.at == ',' || *reader.at == '}' || *reader.at == ' ' ||
-                     *reader.at == '\n' || *reader.at == '\r' || *reader.at == '\t');
-    return whole ? number : -1;
+    return at == length && !*wanted;
 }
 
 static void take_member(
@@ -63,15 +106,11 @@ static void take_member(
     } members[] = {{"max_tokens", false}, {"max_completion_tokens", false},
         {"max_output_tokens", false}, {"n", true}};
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
-        if (strlen(members[i].name) != length || memcmp(members[i].name, name, length) != 0)
+        if (!name_is(name, length, members[i].name))
             continue;
         int64_t number = read_number(*value);
-        if (number < 0)
-            return;
-        if (members[i].answers)
-            wish->answers = number > 0 ? number : 1;
-        else
-            wish->output_max = number > wish->output_max ? number : wish->output_max;
+        int64_t *most = members[i].answers ? &wish->answers : &wish->output_max;
+        *most = number > *most ? number : *most;
     }
 }
 

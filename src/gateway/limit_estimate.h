@@ -20,8 +20,9 @@ struct limit_wish {
     int64_t output_max; /* max_tokens and its other names; -1: not said */
     int64_t answers;    /* "n"; 1 when not said */
 };
-/* Reads the members of the outermost object; what is no JSON, or no whole number, counts as not
- * said: refusing it is the replica's affair. No allocation, one pass. */
+/* Reads the members of the outermost object, of several of one name the largest; what is no JSON,
+ * or no number, counts as not said: refusing it is the replica's affair. No allocation, one pass.
+ */
 void limit_wish_read(const char *text, size_t length, struct limit_wish *ret);
 
 /* Tokens that a body of so many bytes will have; a quarter of them until there was an answer. */

@@ -558,6 +558,7 @@ static void test_bodies(void **state)
     check_body(&limits, "{\"user\":1}", "{}");
     check_body(&limits, "{\"model\":\"other\"}", "model_not_allowed");
     check_body(&limits, "{\"max\\u005ftokens\":1e9}", "max_tokens_too_large");
+    check_body(&limits, "{\"max_tokens\":\"1000000000\"}", "max_tokens_invalid");
     check_body(&limits, "{\"messages\":[{},{},{}]}", "too_many_messages");
     check_body(&limits,
         "{\"messages\":[\"0123456789012345678901234567890123456789012345678901234567890\"]}",
@@ -566,12 +567,56 @@ static void test_bodies(void **state)
     check_body(&limits, "{\"user\":1}", "parameter_not_allowed");
 }
 
+static void test_schemas(void **state)
+{
+    const char *roles[] = {"system", "user"}, *types[] = {"FP32"};
+    struct guard_schema_rule schema[] = {
+        {"messages", GUARD_SCHEMA_LIST, .required = true},
+        {"messages[].role", GUARD_SCHEMA_TEXT, {roles, 2}},
+        {"messages[].content", GUARD_SCHEMA_TEXT, .max_micro = 4000000},
+        {"temperature", GUARD_SCHEMA_NUMBER, .max_micro = 1500000},
+        {"stream", GUARD_SCHEMA_BOOLEAN},
+        {"inputs[].datatype", GUARD_SCHEMA_ANY, {types, 1}},
+    };
+    struct service_guard limits = {.schema = {schema, ARRAY_LEN(schema)}};
+    static const struct {
+        const char *body;
+        bool fine;
+    } rows[] = {
+        {"{\"messages\":[]}", true},
+        {"{}", false},
+        {"[]", false},
+        {"{\"messages\":null}", false},
+        {"{\"messages\":{}}", false},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"1234\"}]}", true},
+        {"{\"messages\":[{\"role\":\"us\\u0065r\",\"content\":\"\\u00312345\"}]}", false},
+        {"{\"messages\":[{\"role\":\"us\\u0065r\",\"content\":\"\\u0031234\"}]}", true},
+        {"{\"messages\":[{\"role\":\"user\"},{\"role\":\"root\"}]}", false},
+        {"{\"messages\":[{\"role\":7}]}", false},
+        {"{\"messages\":[{\"role\":\"user\\u0000\"}]}", false},
+        {"{\"messages\":[{\"r\\u006fle\":\"root\"}]}", false},
+        {"{\"messages\":[{\"role\":\"user\",\"role\":\"root\"}]}", false},
+        {"{\"messages\":[],\"temperature\":1.5}", true},
+        {"{\"messages\":[],\"temperature\":1.6}", false},
+        {"{\"messages\":[],\"temperature\":1e999}", false},
+        {"{\"messages\":[],\"temperature\":\"1\"}", false},
+        {"{\"messages\":[],\"temperature\":null,\"stream\":false}", true},
+        {"{\"messages\":[],\"stream\":0}", false},
+        {"{\"messages\":[],\"inputs\":[{\"datatype\":\"FP32\"},{\"datatype\":\"FP64\"}]}", false},
+        {"{\"messages\":[],\"inputs\":[{\"datatype\":32}]}", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        check_body(&limits, rows[i].body, rows[i].fine ? rows[i].body : "schema");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_labelled_texts),
         cmocka_unit_test(test_examples),
         cmocka_unit_test(test_phrases),
+        cmocka_unit_test(test_schemas),
         cmocka_unit_test(test_pieces_come_to_the_whole),
         cmocka_unit_test(test_streams_come_to_the_whole),
         cmocka_unit_test(test_a_stream_that_cannot_be_read_ends),

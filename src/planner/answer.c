@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "planner/explain.h"
+#include "planner/waits.h"
 #include "planner/whatif.h"
 #include "wire/doc.h"
 
@@ -12,6 +13,7 @@ enum {
     QUESTION_BYTES_MAX = 8 << 20,
     QUESTION_ITEMS_MAX = 1 << 20,
     EXPLAIN_BUDGET_MS = 4000,
+    WAITS_BUDGET_MS = 4000,
     WHATIF_BUDGET_MS = 16000
 };
 
@@ -42,11 +44,28 @@ static struct doc *whatif(
     return whatif_answer(arena, &options, ask, err);
 }
 
+static struct doc *waits(
+    const struct answer_state *state, struct arena *arena, const struct doc *ask, struct error *err)
+{
+    struct core_options stays = state->core ? *state->core : (struct core_options){0};
+    (void)ask;
+    stays.bursts_off = true;
+    struct core *core = copy_load(state->copy, &stays, err);
+    if (!core)
+        return NULL;
+    core_begin(core, state->now_ms);
+    struct waits_options options = {
+        .history = state->history, .now_ms = state->now_ms, .budget_ms = WAITS_BUDGET_MS};
+    struct doc *found = waits_answer(arena, core, &options, err);
+    core_destroy(core);
+    return found;
+}
+
 static const struct {
     const char *ask;
     struct doc *(*answer)(const struct answer_state *state, struct arena *arena,
         const struct doc *ask, struct error *err);
-} kinds[] = {{"explain", explain}, {"whatif", whatif}};
+} kinds[] = {{"explain", explain}, {"whatif", whatif}, {"waits", waits}};
 
 static struct doc *answer(const struct answer_state *state, struct arena *arena,
     const struct doc *ask, struct doc *body, struct error *err)

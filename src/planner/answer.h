@@ -19,11 +19,13 @@ struct answer_state {
  *     {"ask": "explain", "job": ID}
  *     {"ask": "whatif", "job": ID or 0, "teams": [ID, ..], "changes": [MANIFEST, ..],
  *      "policy": NAME or NAME+NAME}
+ *     {"ask": "waits"}
  *
  * (without "teams": all). Answers, of which one is appended:
  *
  *     {"tick", "explain": as explain.h has it}
  *     {"tick", "whatif": as whatif.h has it}
+ *     {"tick", "waits": as waits.h has it}
  *     {"tick", "error": {"code", "text"}} */
 void answer_question(
     const struct answer_state *state, const char *text, size_t length, struct strbuf *out);

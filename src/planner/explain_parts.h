@@ -14,6 +14,8 @@ struct explain {
     struct core_block block;
 };
 
+/* explain_waits.c: what the job of a block waits for. */
+struct doc *explain_waits(const struct explain *in);
 /* Sets "job", "name" and "team" of a live job. */
 void explain_set_job(const struct explain *in, struct doc *map, uint64_t id);
 /* Sets a spread under the key and returns it. */

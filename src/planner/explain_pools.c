@@ -37,6 +37,12 @@ static void set_pool(void *context, const struct core_pool_view *view)
     set_known(arena, map, "egressMicro", view->egress_micro);
     set_known(arena, map, "transferMs", view->transfer_ms);
     set_known(arena, map, "waitMs", view->wait_ms);
+    if (view->forecast_ms) {
+        doc_set_int(arena, map, "forecastMs", view->forecast_ms);
+        doc_set_int(arena, map, "startMs", view->start_ms);
+    }
+    if (view->unsure)
+        doc_set_bool(arena, map, "unsure", true);
     if (row->burst_budget_micro)
         doc_set_int(arena, map, "leftMicro", view->left_micro);
     if (view->late)

@@ -136,24 +136,28 @@ static struct group *group_of(const struct whatif *in, struct groups *groups, ui
     return group;
 }
 
+/* What became of the job in one run of one side. */
+static void add_run(const struct forecast *forecast, int run, const struct job_row *job, size_t at,
+    struct sums *sums)
+{
+    int64_t start_ms = forecast_start(forecast, run, at);
+    int64_t end_ms = forecast_end(forecast, run, at);
+    if (job->attempt == 0 && start_ms) {
+        sums->wait_ms += start_ms - job->submitted_ms;
+        sums->started++;
+    }
+    if (!job->service && end_ms > sums->last_end_ms)
+        sums->last_end_ms = end_ms;
+    sums->cost_nano += forecast_cost(forecast, run, at);
+}
+
 static void add_job(
     const struct whatif *in, struct group *group, const struct job_row *job, size_t at)
 {
-    bool waits = job->attempt == 0;
-    group->waiting += waits;
+    group->waiting += job->attempt == 0;
     for (int side = 0; side < 2; side++) {
-        for (int run = 0; run < in->runs; run++) {
-            struct sums *sums = &group->sums[side][run];
-            int64_t start_ms = forecast_start(in->sides[side], run, at);
-            int64_t end_ms = forecast_end(in->sides[side], run, at);
-            if (waits && start_ms) {
-                sums->wait_ms += start_ms - job->submitted_ms;
-                sums->started++;
-            }
-            if (!job->service && end_ms > sums->last_end_ms)
-                sums->last_end_ms = end_ms;
-            sums->cost_nano += forecast_cost(in->sides[side], run, at);
-        }
+        for (int run = 0; run < in->runs; run++)
+            add_run(in->sides[side], run, job, at, &group->sums[side][run]);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/handlers.h"
+#include "server/jurisdiction.h"
 #include "server/services.h"
 #include "server/status.h"
 #include "server/vault.h"
@@ -252,8 +253,10 @@ static int run_delete(struct tick *tick, void *context, struct error *err)
         return error_set(err, ERR_NOT_FOUND, "there is no %s %s", kind_text, key);
     if (refuse_delete(tick, kind, key, err) < 0)
         return -1;
+    uint32_t before = kind == KIND_POOL ? jurisdiction_of_pool(tick, key) : 0;
     if (kind == KIND_POOL && core_pool_delete(tick_core(tick), key, err) < 0)
         return -1;
+    jurisdiction_pool_changed(tick, key, before);
     if (kind == KIND_TEAM && delete_team(tick, key, err) < 0)
         return -1;
     if (kind == KIND_SERVICE && services_delete(tick, call->team, slash + 1, err) < 0)

@@ -18,6 +18,7 @@ struct http_server;
 struct job_traces;
 struct outputs;
 struct progress;
+struct forecasts;
 struct planner_link;
 struct promotions;
 struct reconciler;
@@ -53,6 +54,7 @@ struct server {
     struct artifacts *artifacts;
     struct outputs *outputs;
     struct planner_link *planner; /* NULL before it is there */
+    struct forecasts *forecasts;
     struct promotions *promotions;
     struct collector *collector;
     struct http_server *http;

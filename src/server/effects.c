@@ -197,8 +197,14 @@ static void write_burst(
     char text[QUANTITY_TEXT];
     strbuf_puts(out, "\"pool\":");
     strbuf_json(out, pool ? core_symbol(core, pool->name) : "");
+    if (decision->kind == DECISION_BURST_RECALL) {
+        strbuf_putc(out, '}');
+        return;
+    }
     strbuf_printf(out, ",\"because\":\"%s\",\"waitMs\":%" PRId64,
         burst_verdict_names[decision->burst], decision->wait_ms);
+    if (decision->forecast_ms)
+        strbuf_printf(out, ",\"forecastAgeMs\":%" PRId64, decision->at_ms - decision->forecast_ms);
     if (decision->cost_micro)
         strbuf_printf(out, ",\"costMost\":\"%s\",\"currency\":\"%s\"",
             quantity_micro(decision->cost_micro, text),
@@ -215,7 +221,8 @@ static void write_detail(
         strbuf_printf(out, "\"id\":\"%s\",", names_job_id(decision->job, id));
     if (decision->attempt)
         strbuf_printf(out, "\"attempt\":\"%" PRIu64 "\",", decision->attempt);
-    if (decision->kind == DECISION_BURST || decision->kind == DECISION_BURST_REFUSED) {
+    if (decision->kind == DECISION_BURST || decision->kind == DECISION_BURST_REFUSED ||
+        decision->kind == DECISION_BURST_RECALL) {
         write_burst(core, decision, out);
         return;
     }

@@ -30,10 +30,20 @@ static void set_length(struct arena *arena, struct doc *to, const char *key, con
         doc_set_string(arena, to, key, quantity_human_duration(ms, text));
 }
 
+/* When it was made, and the start that it says. */
+static void set_forecast(struct arena *arena, struct doc *to, const struct doc *from)
+{
+    char text[QUANTITY_TEXT];
+    struct doc *forecast = doc_set(arena, to, "forecast", doc_map(arena));
+    doc_set_string(
+        arena, forecast, "made", quantity_time(doc_get_int(from, "forecastMs", 0), text));
+    doc_set_string(arena, forecast, "start", quantity_time(doc_get_int(from, "startMs", 0), text));
+}
+
 void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *pools)
 {
     static const char *const plain[] = {
-        "pool", "verdict", "burst", "lacks", "held", "need", "currency", "late"};
+        "pool", "verdict", "burst", "lacks", "held", "need", "currency", "late", "unsure"};
     static const char *const money[][2] = {{"hourPrice", "hourMicro"}, {"cost", "costMicro"},
         {"egress", "egressMicro"}, {"budgetLeft", "leftMicro"}};
     static const char *const lengths[][2] = {{"transfer", "transferMs"}, {"wait", "waitMs"}};
@@ -49,6 +59,8 @@ void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *p
             set_micro(arena, item, money[i][0], doc_get(one, money[i][1]));
         for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
             set_length(arena, item, lengths[i][0], doc_get(one, lengths[i][1]));
+        if (doc_get(one, "forecastMs"))
+            set_forecast(arena, item, one);
     }
 }
 
@@ -86,6 +98,20 @@ static void say_pool_lacks(const struct doc *pool, struct strbuf *out)
     strbuf_puts(out, words_of(words, ARRAY_LEN(words), text_of(pool, "lacks")));
 }
 
+/* For how long the other pools make it wait, and who says so. */
+static void say_wait(const struct doc *pool, struct strbuf *out)
+{
+    const struct doc *forecast = doc_get(pool, "forecast");
+    strbuf_printf(out, " (waited and foreseen: %s", text_of(pool, "wait"));
+    if (forecast)
+        strbuf_printf(out, ", by the forecast of %s that it starts elsewhere at %s",
+            text_of(forecast, "made"), text_of(forecast, "start"));
+    else if (doc_get_bool(pool, "unsure", false))
+        strbuf_puts(out, ", by time limits alone; the planner's forecast is waited for");
+    else
+        strbuf_puts(out, ", by time limits and what waits before it; there is no fresh forecast");
+}
+
 static void say_pool_burst(const struct doc *pool, struct strbuf *out)
 {
     const char *burst = text_of(pool, "burst");
@@ -106,7 +132,7 @@ static void say_pool_burst(const struct doc *pool, struct strbuf *out)
     }
     strbuf_puts(out, words_of(words, ARRAY_LEN(words), burst));
     if (doc_get(pool, "wait"))
-        strbuf_printf(out, " (waited and foreseen: %s", text_of(pool, "wait"));
+        say_wait(pool, out);
     if (doc_get(pool, "wait") && doc_get(pool, "budgetLeft"))
         strbuf_printf(out, "; left of its budget: %s %s", text_of(pool, "budgetLeft"),
             text_of(pool, "currency"));
@@ -131,6 +157,15 @@ static void say_pool(const struct doc *pool, struct strbuf *out)
                                                      : "goes after it: it costs ");
         say_cost(pool, out);
     }
+}
+
+static bool reads_elsewhere(const struct doc *pools)
+{
+    for (const struct doc *one = pools ? pools->first : NULL; one; one = one->next) {
+        if (doc_get(one, "egress") || doc_get(one, "transfer"))
+            return true;
+    }
+    return false;
 }
 
 void explain_say_pools(const struct doc *shown, struct strbuf *out)
@@ -160,4 +195,8 @@ void explain_say_pools(const struct doc *shown, struct strbuf *out)
     }
     if (pools)
         strbuf_putc(out, '.');
+    if (reads_elsewhere(pools))
+        strbuf_puts(out,
+            " What it reads lies at another site than some of these: transfer and egress "
+            "are counted, but nothing is copied between sites by muster.");
 }

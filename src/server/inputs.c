@@ -98,7 +98,12 @@ static int pin(
     *text = arena_strdup(pinning->arena, exact);
     add_data(pinning, &version);
     versions_text(kind, version.team, version.name, version.version, name);
-    return narrow(pinning, version.jurisdiction, arena_strdup(pinning->arena, name), err);
+    /* What the Dataset says by now holds for those of its versions that were bound to nothing. */
+    const char *where = version.jurisdiction;
+    if (!where && kind == KIND_DATASET)
+        artifacts_dataset_terms(
+            pinning->server, pinning->arena, version.team, version.name, &where, NULL);
+    return narrow(pinning, where, arena_strdup(pinning->arena, name), err);
 }
 
 static int pin_all(struct pinning *pinning, const char *team, struct error *err)

@@ -289,6 +289,7 @@ static int fill(struct launch_builder *builder, const struct attempt_row *attemp
     builder->launch.gid = builder->launch.uid;
     builder->launch.argv = argument_vector(builder->arena, &job->command);
     builder->launch.image = job->image;
+    builder->launch.manifest = job;
     set_tolerations(builder);
     if (geteuid() == 0 && builder->launch.uid == 0)
         return error_set(err, ERR_INTERNAL, "the team %s has no uid to run as", job->metadata.team);

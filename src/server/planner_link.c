@@ -333,10 +333,15 @@ static void look_later(struct planner_link *link)
         event_add(link->timer, &pause);
 }
 
+bool planner_link_ready(const struct planner_link *link)
+{
+    return link->fd >= 0 && link->status.snapshots > 0;
+}
+
 int planner_link_ask(struct planner_link *link, const char *text, size_t length, int64_t wait_ms,
     planner_answer_fn *answer, void *context, struct error *err)
 {
-    if (link->fd < 0 || link->status.snapshots == 0)
+    if (!planner_link_ready(link))
         return error_set(err, ERR_UNAVAILABLE, "there is no planner now");
     if (link->questions.count >= QUESTIONS_MAX)
         return error_set(err, ERR_BUSY, "too many questions wait for the planner");

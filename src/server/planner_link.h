@@ -33,5 +33,8 @@ typedef void planner_answer_fn(void *context, const char *text, size_t length);
 MUST_CHECK int planner_link_ask(struct planner_link *link, const char *text, size_t length,
     int64_t wait_ms, planner_answer_fn *answer, void *context, struct error *err);
 
+/* Whether there is a planner that has read the state. */
+bool planner_link_ready(const struct planner_link *link);
+
 /* Appends figures in Prometheus' text form. */
 void planner_link_figures(const struct planner_link *link, struct strbuf *out);

@@ -19,6 +19,7 @@
 #include "server/engines.h"
 #include "server/exec.h"
 #include "server/feed.h"
+#include "server/forecasts.h"
 #include "server/job_traces.h"
 #include "server/outputs.h"
 #include "server/planner_link.h"
@@ -179,6 +180,7 @@ static int open_parts(struct server *server, struct error *err)
         return -1;
     server->engines = engines_create(server);
     server->planner = planner_link_create(server);
+    server->forecasts = forecasts_create(server);
     server->services = services_create(server, err);
     return server->services ? 0 : -1;
 }
@@ -304,6 +306,7 @@ static void life_close(struct life *life)
     ticker_destroy(server->ticker);
     artifacts_stop(server->artifacts);
     collector_destroy(server->collector);
+    forecasts_destroy(server->forecasts);
     planner_link_destroy(server->planner);
     http_server_destroy(server->http);
     promotions_destroy(server->promotions);

@@ -10,6 +10,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/engines.h"
+#include "server/jurisdiction.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/scaling.h"
@@ -450,8 +451,12 @@ static int put_pool(struct tick *tick, const struct pool *pool, struct error *er
 {
     SCOPED(arena_scope) struct arena *arena = arena_create();
     struct pool filled = *pool;
+    uint32_t before = jurisdiction_of_pool(tick, pool->metadata.name);
     engines_fill_nodes(tick_server(tick), arena, &filled);
-    return core_pool_put(tick_core(tick), &filled, err);
+    if (core_pool_put(tick_core(tick), &filled, err) < 0)
+        return -1;
+    jurisdiction_pool_changed(tick, pool->metadata.name, before);
+    return 0;
 }
 
 static int put_in_core(struct tick *tick, const struct manifest *manifest, struct error *err)
@@ -596,6 +601,7 @@ static int apply_job(struct tick *tick, const struct manifest *manifest,
         return -1;
     if (settle_dependencies(tick, &job, err) < 0 ||
         artifacts_check_outputs(tick_server(tick), &job, err) < 0 ||
+        jurisdiction_check_job(tick, &job, err) < 0 ||
         core_job_submit(tick_core(tick), &job, &id, err) < 0)
         return -1;
     names_document_key(id, NULL, key);

@@ -15,6 +15,7 @@
 #include "engine/worker.h"
 #include "server/context.h"
 #include "server/effects.h"
+#include "server/forecasts.h"
 #include "server/planner_link.h"
 #include "server/services.h"
 
@@ -454,6 +455,7 @@ static void run_tick(struct ticker *ticker)
     }
     if (server->services)
         services_run(server->services, &tick);
+    forecasts_run(server->forecasts, server->core);
     core_schedule(server->core);
     core_changes(server->core, on_change, &tick);
     core_decisions(server->core, on_decision, &(struct decision_walk){.tick = &tick});

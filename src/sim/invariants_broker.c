@@ -1,7 +1,8 @@
 /* The invariant checker: pools that a job may come to, budgets, and preemptions in one pool alone.
  *
- * That a gang is in one pool, and a job in one place, is checked with every attempt
- * (invariants_place.c, invariants.c). */
+ * Nothing is in two pools at once, whatever became of reports: not an attempt, not two attempts of
+ * a job, not what preemptions keep for one. Preemptions for a job are made where its place is kept,
+ * and it comes to no pool under a burst policy while that lasts. */
 #include "sim/invariants_parts.h"
 
 static const struct pool_row *pool_of_attempt(const struct sim_store *store, uint64_t attempt)
@@ -46,6 +47,28 @@ static int check_budget(
     return 0;
 }
 
+/* Whether all that preemptions keep for the job is in that pool; 0: nothing is kept. */
+static bool one_pool(const struct sim_store *store, uint64_t job, uint64_t pool)
+{
+    const struct claim_row *claim;
+    for (each_row(claim_row, claim, store, ROW_CLAIM)) {
+        const struct node_row *node = sim_store_row(store, ROW_NODE, claim->node);
+        if (claim->job == job && node->pool != pool)
+            return false;
+    }
+    return true;
+}
+
+/* Whether the job is a replica that serves, in no arm of a rollout. */
+static bool serves(const struct sim_store *store, uint64_t job)
+{
+    const struct replica_row *row;
+    for (each_row(replica_row, row, store, ROW_REPLICA))
+        if (row->job == job)
+            return row->arm == ARM_MAIN;
+    return false;
+}
+
 static int check_burst(
     const struct sim_store *store, const struct core_decision *decision, struct error *err)
 {
@@ -57,11 +80,15 @@ static int check_burst(
             err, 5, "job %llu came to a pool that has no burst policy", (ull)decision->job);
     if (!row || row->pool != pool->id || row->reserved_micro != decision->cost_micro)
         return broken(err, 5, "nothing is reserved for job %llu", (ull)decision->job);
-    if (job->service || (!job->time_limit_ms && !job->deadline_ms))
+    if (job->service ? !serves(store, job->id) || !row->lease_ms
+                     : !job->time_limit_ms && !job->deadline_ms)
         return broken(err, 5, "nothing bounds what job %llu costs", (ull)decision->job);
     if (decision->burst == BURST_FOR_WAIT && decision->wait_ms <= pool->burst_after_ms)
         return broken(
             err, 5, "job %llu came to pool %llu too soon", (ull)decision->job, (ull)pool->id);
+    if (!one_pool(store, decision->job, 0))
+        return broken(err, 6, "job %llu came to pool %llu while others are preempted for it",
+            (ull)decision->job, (ull)pool->id);
     return check_budget(store, pool, err);
 }
 
@@ -90,9 +117,46 @@ static int check_victims(const struct sim_store *store, const struct sim_txn *tx
             return broken(err, 6, "for job %llu others are preempted in pools %llu and %llu",
                 (ull)decision->for_job, (ull)pool->id, (ull)there->id);
     }
+    if (pool && !one_pool(store, decision->for_job, pool->id))
+        return broken(err, 6,
+            "for job %llu others are preempted in pool %llu, and a place is kept "
+            "for it elsewhere",
+            (ull)decision->for_job, (ull)pool->id);
     if (pool && pool->burst_budget_micro)
         return broken(err, 6, "job %llu is preempted in pool %llu, which has a burst policy",
             (ull)decision->job, (ull)pool->id);
+    return 0;
+}
+
+/* Live attempts of a job, and what each of them holds, are in one pool. */
+static int check_one_place(
+    const struct sim_store *store, const struct placement_row *placement, struct error *err)
+{
+    const struct attempt_row *attempt = sim_store_row(store, ROW_ATTEMPT, placement->attempt);
+    const struct node_row *node = sim_store_row(store, ROW_NODE, placement->node);
+    const struct placement_row *other;
+    for (each_row(placement_row, other, store, ROW_PLACEMENT)) {
+        const struct attempt_row *of = sim_store_row(store, ROW_ATTEMPT, other->attempt);
+        const struct node_row *there = sim_store_row(store, ROW_NODE, other->node);
+        if (of->job == attempt->job && there->pool != node->pool)
+            return broken(err, 2, "job %llu is in pools %llu and %llu at once", (ull)attempt->job,
+                (ull)node->pool, (ull)there->pool);
+    }
+    return 0;
+}
+
+static int check_places(const struct sim_store *store, struct error *err)
+{
+    const struct placement_row *placement;
+    const struct claim_row *claim;
+    for (each_row(placement_row, placement, store, ROW_PLACEMENT))
+        if (check_one_place(store, placement, err) < 0)
+            return -1;
+    for (each_row(claim_row, claim, store, ROW_CLAIM)) {
+        const struct node_row *node = sim_store_row(store, ROW_NODE, claim->node);
+        if (!one_pool(store, claim->job, node->pool))
+            return broken(err, 6, "places are kept for job %llu in two pools", (ull)claim->job);
+    }
     return 0;
 }
 
@@ -106,7 +170,9 @@ static int check_rows(const struct sim_store *store, struct error *err)
         if (row->pool && (!pool || pool->id != row->pool))
             return broken(err, 5, "job %llu has a reservation in pool %llu and is not there",
                 (ull)row->job, (ull)row->pool);
-        if (!row->pool && (row->reserved_micro || row->egress_micro))
+        if (row->lease_ms && (!row->pool || !serves(store, job->id)))
+            return broken(err, 5, "job %llu has a lease, and no place or an end", (ull)row->job);
+        if (!row->pool && (row->reserved_micro || row->egress_micro || row->booked_micro))
             return broken(err, 5, "job %llu has a reservation and no pool", (ull)row->job);
     }
     return 0;
@@ -127,5 +193,5 @@ int invariants_pools(const struct sim_store *after, const struct sim_txn *txn, s
         if (rc < 0)
             return -1;
     }
-    return check_rows(after, err);
+    return check_places(after, err) < 0 ? -1 : check_rows(after, err);
 }

@@ -258,7 +258,7 @@ static bool is_innocent(const struct attempt_row *attempt)
     int32_t reason = attempt->end_reason;
     bool unstarted = reason == END_LOST && !attempt->started_ms;
     return reason == END_PREEMPTED || reason == END_DRAINED || reason == END_RESIZED ||
-           reason == END_NODE_LOST || reason == END_HANDED_OVER || unstarted;
+           reason == END_NODE_LOST || reason == END_MOVED || reason == END_HANDED_OVER || unstarted;
 }
 
 int invariants_restart(const struct job_row *old, const struct job_row *job,

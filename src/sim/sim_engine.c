@@ -353,7 +353,8 @@ static void run_serve(struct sim_engine *engine, struct run *run, const struct r
 /* Its site gives it so much time and no more. */
 static void run_bound(struct sim_engine *engine, struct run *run)
 {
-    if (engine->calm || !sim_chance(&engine->prng, engine->faults.site_ends))
+    if (engine->calm || !engine->faults.site_ends ||
+        !sim_chance(&engine->prng, engine->faults.site_ends))
         return;
     run->site_end_ms = run->start_ms + sim_between(&engine->prng, 1000, 3600 * 1000);
     if (run->end_ms <= run->site_end_ms)
@@ -508,7 +509,7 @@ static void world_lie(struct sim_engine *engine, int64_t now_ms)
                           ? &engine->runs.items[prng_below(&engine->prng, engine->runs.count)]
                           : NULL;
     struct core_report report = {.attempt = run ? run->attempt : 1};
-    switch (prng_below(&engine->prng, 7)) {
+    switch (prng_below(&engine->prng, engine->faults.site_ends ? 7 : 6)) {
     case 0: report.kind = REPORT_STARTED; break;
     case 1: report.kind = REPORT_SUBMITTED; break;
     case 2:
@@ -523,12 +524,12 @@ static void world_lie(struct sim_engine *engine, int64_t now_ms)
         if (run)
             run->astray = true;
         break;
-    case 4:
+    case 6:
         report.kind = REPORT_SITE_END;
         report.at_ms = now_ms + sim_between(&engine->prng, -3600 * 1000, 7200 * 1000);
         break;
-    case 5: /* of an attempt that never was */
-        report.kind = (enum report_kind)prng_below(&engine->prng, 5);
+    case 4: /* of an attempt that never was */
+        report.kind = (enum report_kind)prng_below(&engine->prng, 4);
         report.reason = END_SUCCEEDED;
         report.attempt = 1000000 + prng_below(&engine->prng, 1000);
         break;

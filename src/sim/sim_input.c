@@ -18,6 +18,8 @@ static int input_command(
     case INPUT_JOB_HOLD: return core_job_hold(core, input->id, err);
     case INPUT_JOB_RELEASE: return core_job_release(core, input->id, err);
     case INPUT_JOB_PROGRESS: return core_job_progress(core, input->id, &input->progress, err);
+    case INPUT_FORECAST: return core_forecast_put(core, &input->forecast, 1, err);
+    case INPUT_FORECAST_EXPECT: core_forecast_expect(core, input->wait_ms); return 0;
     case INPUT_NODE_WISH:
         return core_node_wish(core, input->pool_name, input->node_name, input->wish, err);
     case INPUT_NODE_RESERVE:
@@ -261,6 +263,17 @@ static void print_evidence(const char *words, const struct sim_input *input, str
         (long long)input->evidence.compared);
 }
 
+static void print_forecast(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %llu at=%lld start=%lld", words, (unsigned long long)input->forecast.job,
+        (long long)input->forecast.at_ms, (long long)input->forecast.start_ms);
+}
+
+static void print_wait(const char *words, const struct sim_input *input, struct strbuf *out)
+{
+    strbuf_printf(out, "%s %lld", words, (long long)input->wait_ms);
+}
+
 static const struct {
     print_fn *print;
     const char *words;
@@ -274,6 +287,8 @@ static const struct {
     [INPUT_JOB_HOLD] = {print_id, "job-hold"},
     [INPUT_JOB_RELEASE] = {print_id, "job-release"},
     [INPUT_JOB_PROGRESS] = {print_progress, "job-progress"},
+    [INPUT_FORECAST] = {print_forecast, "forecast"},
+    [INPUT_FORECAST_EXPECT] = {print_wait, "forecast-expect"},
     [INPUT_NODE_WISH] = {print_node_wish, "node"},
     [INPUT_NODE_RESERVE] = {print_node_reserve, "node-reserve"},
     [INPUT_SERVICE_PUT] = {print_service, "service-put"},

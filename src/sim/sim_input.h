@@ -15,6 +15,8 @@ enum input_kind {
     INPUT_JOB_HOLD,
     INPUT_JOB_RELEASE,
     INPUT_JOB_PROGRESS,
+    INPUT_FORECAST,
+    INPUT_FORECAST_EXPECT,
     INPUT_NODE_WISH,
     INPUT_NODE_RESERVE,
     INPUT_SERVICE_PUT,
@@ -44,6 +46,8 @@ struct sim_input {
     struct core_report report;     /* ATTEMPT_REPORT */
     bool up;                       /* NODE_REPORT */
     struct core_progress progress; /* JOB_PROGRESS, of the job id */
+    struct core_forecast forecast; /* FORECAST */
+    int64_t wait_ms;               /* FORECAST_EXPECT */
     struct core_service service;   /* SERVICE_PUT */
     int32_t replicas;              /* SERVICE_SCALE, of the service id */
     enum rollout_command rollout;  /* ROLLOUT */

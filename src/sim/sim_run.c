@@ -5,7 +5,11 @@
 #include "sim/sim_services.h"
 #include "sim/sim_state.h"
 
-enum { DRAIN_ROUNDS_MAX = 4000 };
+enum {
+    DRAIN_ROUNDS_MAX = 4000,
+    LEASE_ROUNDS = 500, /* of these, with replicas that pay for leases.. */
+    LEASE_QUIET = 20,   /* ..the last so many without a decision */
+};
 
 static void pass_time(struct sim *sim)
 {
@@ -22,12 +26,25 @@ static void pass_time(struct sim *sim)
         sim->now_ms += sim_between(&sim->prng, 0, 15 * sim->profile.step_ms_max);
 }
 
-/* Goes from event to event until nothing more happens. */
+/* Replicas under a burst policy pay for one lease after the other, for ever. */
+static bool anybody_pays(const struct sim *sim)
+{
+    bool pays = false;
+    for (size_t i = 0; i < sim_store_count(sim->store, ROW_BROKER); i++)
+        pays |= ((const struct broker_row *)sim_store_at(sim->store, ROW_BROKER, i))->lease_ms > 0;
+    return pays;
+}
+
+/* Goes from event to event until nothing more happens, or nothing but paying has for a while. */
 static int run_dry(struct sim *sim, struct error *err)
 {
+    int quiet = 0;
     for (int round = 0; round < DRAIN_ROUNDS_MAX; round++) {
         if (sim_step(sim, err) < 0)
             return -1;
+        quiet = sim->txn.decisions.count ? 0 : quiet + 1;
+        if (round > LEASE_ROUNDS && quiet > LEASE_QUIET && anybody_pays(sim))
+            return 0;
         int64_t next_ms = core_next_ms(sim->core);
         int64_t world_ms = sim_engine_next_ms(sim->engine);
         int64_t ready_ms = sim_replicas_next_ms(sim->store, sim->now_ms);

@@ -20,9 +20,9 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SOME_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 50, .report_twice = 50, .report_delay_ms_max = 5000, .lie = 20,             \
-        .stale = 50, .start_lost = 20, .start_fails = 30, .site_ends = 100, .job_fails = 200,      \
-        .ignores_term = 200, .node_lost = 15, .engine_dies = 3, .commit_fails = 20,                \
-        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
+        .stale = 50, .start_lost = 20, .start_fails = 30, .job_fails = 200, .ignores_term = 200,   \
+        .node_lost = 15, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20,  \
+        .clock_back = 10                                                                           \
     }
 #define ENGINE_FAULTS                                                                              \
     {                                                                                              \
@@ -52,9 +52,9 @@ enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS };
 #define SPOT_FAULTS                                                                                \
     {                                                                                              \
         .report_lost = 20, .report_twice = 20, .report_delay_ms_max = 3000, .lie = 10,             \
-        .stale = 30, .start_lost = 10, .start_fails = 20, .site_ends = 200, .job_fails = 50,       \
-        .ignores_term = 100, .node_lost = 150, .engine_dies = 3, .commit_fails = 20,               \
-        .commit_unknown = 20, .crash = 20, .clock_back = 10                                        \
+        .stale = 30, .start_lost = 10, .start_fails = 20, .job_fails = 50, .ignores_term = 100,    \
+        .node_lost = 150, .engine_dies = 3, .commit_fails = 20, .commit_unknown = 20, .crash = 20, \
+        .clock_back = 10                                                                           \
     }
 
 /* clang-format off */
@@ -112,7 +112,20 @@ const struct sim_profile sim_profiles[] = {
      .pools_max = 3, .groups_max = 2, .group_nodes_max = 3, .teams_max = 3, .jobs_live_max = 40,
      .gang_max = 5, .accelerators = 600, .fractions = 300, .constraints = 200, .quotas = 300,
      .submits = 600, .commands = 250, .reconfigures = 300, .limits = 600, .topology = 150,
-     .sites = 700, .faults = SOME_FAULTS},
+     .sites = 700, .forecasts = 500, .faults = SOME_FAULTS},
+    /* The same with services, whose replicas come and go home. */
+    {.name = "pools-services", .steps = 240, .step_ms_max = 90 * 1000, .run_ms_max = 20 * MINUTE_MS,
+     .pools_max = 3, .groups_max = 2, .group_nodes_max = 2, .teams_max = 3, .jobs_live_max = 30,
+     .gang_max = 3, .accelerators = 300, .fractions = 300, .constraints = 100, .quotas = 200,
+     .submits = 500, .commands = 350, .reconfigures = 150, .services = 500, .limits = 700,
+     .sites = 700, .forecasts = 400, .faults = SOME_FAULTS},
+    /* And with rounds, whose jobs come whole. */
+    {.name = "pools-elastic", .steps = 240, .step_ms_max = 60 * 1000, .run_ms_max = 30 * MINUTE_MS,
+     .pools_max = 3, .groups_max = 2, .group_nodes_max = 3, .teams_max = 3, .jobs_live_max = 40,
+     .gang_max = 6, .accelerators = 900, .fractions = 100, .constraints = 100, .quotas = 300,
+     .submits = 550, .commands = 300, .reconfigures = 200, .limits = 700, .sites = 700,
+     .forecasts = 300, .progress = 500,
+     .core = {.allotment = "elastic", .round_ms = MINUTE_MS}, .faults = SOME_FAULTS},
     {.name = NULL},
 };
 /* clang-format on */
@@ -392,6 +405,26 @@ static bool command_node(struct sim_world *world, const struct sim_store *store,
     return true;
 }
 
+/* About a job that a burst policy was asked about, of a state some minutes ago; now and then one
+ * that can not be. */
+static bool command_forecast(struct sim_world *world, const struct sim_store *store, int64_t now_ms,
+    struct sim_input *ret_input)
+{
+    struct prng *prng = &world->prng;
+    size_t count = sim_store_count(store, ROW_BROKER);
+    *ret_input = (struct sim_input){.kind = INPUT_FORECAST_EXPECT,
+        .wait_ms = sim_chance(prng, 700) ? sim_between(prng, 0, 30 * 1000) : 0};
+    if (!count || sim_chance(prng, 100))
+        return true;
+    const struct broker_row *row = sim_store_at(store, ROW_BROKER, prng_below(prng, count));
+    ret_input->kind = INPUT_FORECAST;
+    ret_input->forecast.job = row->job;
+    ret_input->forecast.at_ms = now_ms - sim_between(prng, -1000, 3 * MINUTE_MS);
+    ret_input->forecast.start_ms =
+        ret_input->forecast.at_ms + sim_between(prng, -1000, 40 * MINUTE_MS);
+    return true;
+}
+
 bool sim_world_command(struct sim_world *world, struct arena *arena, const struct sim_store *store,
     int64_t now_ms, struct sim_input *ret_input)
 {
@@ -399,6 +432,8 @@ bool sim_world_command(struct sim_world *world, struct arena *arena, const struc
         return command_reconfigure(world, arena, ret_input);
     if (world->profile->services && sim_chance(&world->prng, world->profile->services))
         return sim_service_command(world, store, ret_input);
+    if (world->profile->forecasts && sim_chance(&world->prng, world->profile->forecasts))
+        return command_forecast(world, store, now_ms, ret_input);
     if (world->profile->progress && sim_chance(&world->prng, world->profile->progress))
         return command_progress(world, arena, store, ret_input);
     if (sim_chance(&world->prng, 600))

@@ -28,6 +28,7 @@ struct sim_profile {
     int64_t limits;       /* jobs with time limits; 0: some */
     int64_t topology;     /* pools with levels, jobs that wish for one */
     int64_t sites;        /* pools at named sites, some with burst policies; jobs with data */
+    int64_t forecasts;    /* of the commands: how long a job would wait, true or not */
     int64_t progress;     /* of the commands about jobs: what they say of their progress */
     struct core_options core; /* of every core that is loaded */
     struct sim_faults faults;

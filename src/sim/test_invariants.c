@@ -366,6 +366,60 @@ static void an_attempt_that_runs_into_maintenance_is_caught(void **context)
     assert_broken(invariants_time(state->store, NOW, &err), &err, 5);
 }
 
+/* ---- many pools ------------------------------------------------------------------------ */
+
+/* A second pool with a node, 3. */
+static void second_pool(struct state *state)
+{
+    struct pool_row pool = {.id = 2, .name = SYM_ZONE};
+    struct node_row node = state->node;
+    node.id = 3;
+    node.pool = 2;
+    sim_store_put(state->store, ROW_POOL, &pool);
+    sim_store_put(state->store, ROW_NODE, &node);
+}
+
+static void a_job_in_two_pools_at_once_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct placement_row there = state->placement;
+    second_pool(state);
+    there.id = 2;
+    there.node = 3;
+    sim_store_put(state->store, ROW_PLACEMENT, &there);
+    assert_admission_broken(state, 2);
+}
+
+static void places_kept_in_two_pools_are_caught(void **context)
+{
+    struct state *state = *context;
+    struct claim_row claim = {
+        .id = 1, .job = 2, .node = 2, .devices = 1, .device_milli = 1000, .ranks = 1};
+    second_pool(state);
+    sim_store_put(state->store, ROW_CLAIM, &claim);
+    claim.id = 2;
+    claim.node = 3;
+    sim_store_put(state->store, ROW_CLAIM, &claim);
+    assert_admission_broken(state, 6);
+}
+
+/* The attempt that is preempted is in pool 1, and what is kept for the other job in pool 2. */
+static void a_preemption_in_another_pool_is_caught(void **context)
+{
+    struct state *state = *context;
+    struct core_decision stop = {
+        .kind = DECISION_STOP, .reason = END_PREEMPTED, .job = 1, .attempt = 1, .for_job = 2};
+    struct claim_row claim = {
+        .id = 1, .job = 2, .node = 3, .devices = 1, .device_milli = 1000, .ranks = 1};
+    struct error err = {0};
+    second_pool(state);
+    sim_store_put(state->store, ROW_CLAIM, &claim);
+    state->attempt.stop_reason = END_PREEMPTED;
+    state->job.state = JOB_STOPPING;
+    state_put(state);
+    assert_broken(decided(state, &stop, &err), &err, 6);
+}
+
 static void a_job_that_starves_is_caught(void **context)
 {
     struct state *state = *context;
@@ -420,6 +474,9 @@ int main(void)
         STATE_TEST(a_preemption_for_nobody_is_caught),
         STATE_TEST(an_attempt_beyond_its_time_limit_is_caught),
         STATE_TEST(an_attempt_that_runs_into_maintenance_is_caught),
+        STATE_TEST(a_job_in_two_pools_at_once_is_caught),
+        STATE_TEST(places_kept_in_two_pools_are_caught),
+        STATE_TEST(a_preemption_in_another_pool_is_caught),
         STATE_TEST(a_job_that_starves_is_caught),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,7 +45,8 @@ static void each_kind_of_world_has_its_seeds(void **context)
 {
     (void)context;
     assert_string_equal(sim_profiles[12].name, "pools");
-    assert_null(sim_profiles[13].name);
+    assert_string_equal(sim_profiles[14].name, "pools-elastic");
+    assert_null(sim_profiles[15].name);
 }
 
 int main(void)

@@ -10,6 +10,8 @@ int main(void)
         WORLD(9, "seeds: spot capacity and deadlines"),
         WORLD(10, "seeds: gangs that wait for room beside small jobs"),
         WORLD(11, "seeds: gangs that rounds resize"),
+        WORLD(13, "seeds: services that burst and come home"),
+        WORLD(14, "seeds: many pools, and rounds"),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,12 @@ static const struct field slurm_port_fields[] = {
 static const struct field_table slurm_port_table = FIELD_TABLE("SlurmPorts", struct slurm_site,
     slurm_port_fields, .doc = "Ports of the nodes that replicas listen on.");
 
+static const struct field_word users_words[] = {
+    {"pool", SLURM_USERS_POOL, "all of them the user's of the pool"},
+    {"team", SLURM_USERS_TEAM, "each team's are the user's whose user id is the team's `spec.uid`"},
+    {NULL},
+};
+
 static const struct field slurm_fields[] = {
     {.name = "endpoint",
         .type = FIELD_TEXT,
@@ -67,6 +73,20 @@ static const struct field slurm_fields[] = {
         .rule = &rule_url_path,
         .offset = offsetof(struct slurm_site, token_file),
         .doc = "A file with a JSON Web Token for the user. It is read again when it has changed."},
+    {.name = "users",
+        .type = FIELD_ENUM,
+        .words = users_words,
+        .fallback = SLURM_USERS_POOL,
+        .offset = offsetof(struct slurm_site, users),
+        .doc = "Whose jobs they are at the cluster. `team` needs tokens: that of `tokenFile` is "
+               "root's or SlurmUser's there, who may name others, or `tokenFolder` has one each."},
+    {.name = "tokenFolder",
+        .type = FIELD_TEXT,
+        .rule = &rule_url_path,
+        .offset = offsetof(struct slurm_site, token_folder),
+        .doc = "With `users: team`: a folder with a file for each user, of the user's name, with a "
+               "token as in `tokenFile`. Whoever has none there is named with that of "
+               "`tokenFile`."},
     {.name = "cluster",
         .type = FIELD_TEXT,
         .rule = &rule_user,

@@ -138,6 +138,57 @@ static const struct field classifier_fields[] = {
 static const struct field_table classifier_table = FIELD_TABLE("ServiceGuardClassifier",
     struct service_guard, classifier_fields, .doc = "A program that is asked about each request.");
 
+static bool is_schema_path(const char *text)
+{
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.[]") ==
+               strlen(text) &&
+           *text && *text != '.';
+}
+
+static const struct text_rule rule_schema_path = {"a path such as messages[].role",
+    "^[A-Za-z0-9_\\[\\]-][A-Za-z0-9_.\\[\\]-]*$", 120, is_schema_path};
+
+static const struct field_word schema_words[] = {
+    {"any", GUARD_SCHEMA_ANY, "whatever there is"},
+    {"text", GUARD_SCHEMA_TEXT, "a string"},
+    {"number", GUARD_SCHEMA_NUMBER, "a number"},
+    {"boolean", GUARD_SCHEMA_BOOLEAN, "true or false"},
+    {"object", GUARD_SCHEMA_OBJECT, "an object"},
+    {"list", GUARD_SCHEMA_LIST, "a list"},
+    {NULL},
+};
+
+static const struct field schema_fields[] = {
+    {.name = "path",
+        .type = FIELD_TEXT,
+        .flags = FIELD_REQUIRED,
+        .rule = &rule_schema_path,
+        .offset = offsetof(struct guard_schema_rule, path),
+        .doc = "Names of members with dots between them, `[]` for the items of a list: "
+               "`messages[].role`, `inputs[].datatype`."},
+    {.name = "type",
+        .type = FIELD_ENUM,
+        .words = schema_words,
+        .offset = offsetof(struct guard_schema_rule, kind),
+        .doc = "What each value there has to be; null is as if it were not there."},
+    {.name = "oneOf",
+        .type = FIELD_TEXTS,
+        .max = 64,
+        .offset = offsetof(struct guard_schema_rule, one_of),
+        .doc = "The texts that it may be; none: any."},
+    {.name = "max",
+        .type = FIELD_MICRO,
+        .max = 1000000000000000,
+        .offset = offsetof(struct guard_schema_rule, max_micro),
+        .doc = "The largest number, or the most bytes of a text; 0: any."},
+    {.name = "required",
+        .type = FIELD_BOOL,
+        .offset = offsetof(struct guard_schema_rule, required),
+        .doc = "Whether there has to be one."},
+};
+static const struct field_table schema_table = FIELD_TABLE("ServiceGuardSchema",
+    struct guard_schema_rule, schema_fields, .doc = "What a value of a request has to be.");
+
 static const struct field guard_fields[] = {
     {.name = "requests",
         .type = FIELD_OBJECT,
@@ -183,6 +234,12 @@ static const struct field guard_fields[] = {
         .words = other_words,
         .offset = offsetof(struct service_guard, others),
         .doc = "What is done about others."},
+    {.name = "schema",
+        .type = FIELD_OBJECTS,
+        .table = &schema_table,
+        .max = GUARD_SCHEMA_MAX,
+        .offset = offsetof(struct service_guard, schema),
+        .doc = "What requests have to have, and of which kinds."},
     {.name = "classifier",
         .type = FIELD_OBJECT,
         .table = &classifier_table,

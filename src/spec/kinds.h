@@ -106,6 +106,8 @@ struct topology_level {
 /* How the site of a pool is reached. Texts are NULL where nothing was said. */
 enum site_place { SITE_PLACE_MUSTER, SITE_PLACE_SITE };
 
+enum slurm_users { SLURM_USERS_POOL, SLURM_USERS_TEAM };
+
 struct slurm_site {
     const char *endpoint;    /* of slurmrestd: "unix:/path" or "https://10.0.0.1:6820" */
     const char *ca_file;     /* NULL: the system's */
@@ -115,9 +117,11 @@ struct slurm_site {
     const char *account;
     const char *qos;
     const char *constraint;
-    const char *user;       /* whose jobs they are at the site */
-    const char *token_file; /* a JWT; read again before it runs out */
-    const char *folder;     /* on storage that the server and all nodes share */
+    const char *user;         /* whose jobs they are at the site, or who asks there */
+    enum slurm_users users;   /* whose they are */
+    const char *token_folder; /* a JWT for each user, in a file of the user's name; NULL: none */
+    const char *token_file;   /* a JWT; read again before it runs out */
+    const char *folder;       /* on storage that the server and all nodes share */
     enum site_place place;
     int64_t poll_ms;
     int64_t requests;              /* at most so many under way */

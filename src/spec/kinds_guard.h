@@ -41,6 +41,24 @@ enum guard_kind {
     GUARD_INJECTION_FIRST = GUARD_INJECTION_OVERRIDE,
 };
 
+/* What a value of a request has to be. */
+enum guard_schema_kind {
+    GUARD_SCHEMA_ANY,
+    GUARD_SCHEMA_TEXT,
+    GUARD_SCHEMA_NUMBER,
+    GUARD_SCHEMA_BOOLEAN,
+    GUARD_SCHEMA_OBJECT,
+    GUARD_SCHEMA_LIST,
+};
+enum { GUARD_SCHEMA_MAX = 64 };
+struct guard_schema_rule {
+    const char *path; /* "messages[].role" */
+    enum guard_schema_kind kind;
+    struct text_list one_of; /* none: any */
+    int64_t max_micro;       /* of a number, or bytes of a text; 0: any */
+    bool required;
+};
+
 /* What may not pass: see docs/gateway-guard.md. */
 struct service_guard {
     struct {
@@ -52,7 +70,11 @@ struct service_guard {
     struct text_list except;                            /* kinds by their names */
     int64_t messages_max, prompt_bytes_max, max_tokens; /* 0: any */
     struct text_list models, parameters;                /* none: any */
-    enum guard_others others;                           /* parameters that are not among them */
+    struct {
+        struct guard_schema_rule *items;
+        size_t count;
+    } schema;
+    enum guard_others others; /* parameters that are not among them */
     struct {
         const char *address; /* NULL: none */
         int64_t timeout_ms;

@@ -16,6 +16,17 @@ extern const struct field_table service_table;
 extern const struct field_table hpa_table;
 
 extern const struct field_table job_spec_table;
+extern const struct field_table job_gang_table;       /* struct gang */
+extern const struct field_table job_dependency_table; /* struct dependency */
+extern const struct field_table job_retries_table;    /* these and the log: struct job */
+extern const struct field_table job_array_table;
+extern const struct field_table job_topology_table;
+extern const struct field_table job_checkpoint_table;
+extern const struct field_table job_log_table;
+extern const struct field_table job_parameter_table; /* struct label */
+extern const struct field_table job_input_table;     /* struct job_input */
+extern const struct field_table job_output_table;    /* struct job_output */
+extern const struct field_table job_score_table;
 extern const struct field_table metadata_table;
 extern const struct field_table owned_metadata_table; /* with a team */
 extern const struct field_table label_table;
@@ -63,6 +74,8 @@ void pool_site_check(struct field_reader *reader, const struct pool *pool);
 void check_command(struct field_reader *reader, const char *path, const struct text_list *command);
 void check_secrets(struct field_reader *reader, const struct secret_ref *secrets, size_t count,
     const struct label_list *env);
+/* Parameters, inputs, outputs and what is scored, held against each other. */
+void check_job_data(struct field_reader *reader, const struct job *job);
 /* A service is neither its own fallback nor its own small model. */
 void check_other_routes(struct field_reader *reader, const struct service *service);
 /* A reference to a dataset (NULL: none) names no stage. */

@@ -50,35 +50,37 @@ static int block_fill(struct lines *lines, struct error *err)
     return got > 0;
 }
 
+/* What the block has of the line goes behind what there is of it: 1 when that was its end, 0 when
+ * the block was, -1. */
+static int block_take(struct lines *lines, size_t *length, struct error *err)
+{
+    const char *from = lines->block + lines->begin;
+    size_t left = lines->end - lines->begin;
+    const char *newline = memchr(from, '\n', left);
+    size_t take = newline ? (size_t)(newline - from) : left;
+    if (*length + take > LINE_BYTES_MAX)
+        return lines_error(lines, ERR_TOO_LARGE, "the line is longer than 64 KiB", err);
+    memcpy(lines->line + *length, from, take);
+    *length += take;
+    lines->begin += take + (newline != NULL);
+    return newline != NULL;
+}
+
 /* The next line into lines->line, without its end: 1, 0 at the end, -1. */
 static int line_read(struct lines *lines, size_t *ret_length, struct error *err)
 {
-    size_t length = 0;
+    int ended = 0;
+    *ret_length = 0;
     lines->number++;
-    for (;;) {
-        if (lines->begin == lines->end) {
-            int more = block_fill(lines, err);
-            if (more < 0)
-                return -1;
-            if (more == 0) {
-                *ret_length = length;
-                return length > 0;
-            }
-        }
-        const char *from = lines->block + lines->begin;
-        size_t left = lines->end - lines->begin;
-        const char *newline = memchr(from, '\n', left);
-        size_t take = newline ? (size_t)(newline - from) : left;
-        if (length + take > LINE_BYTES_MAX)
-            return lines_error(lines, ERR_TOO_LARGE, "the line is longer than 64 KiB", err);
-        memcpy(lines->line + length, from, take);
-        length += take;
-        lines->begin += take + (newline != NULL);
-        if (newline) {
-            *ret_length = length;
-            return 1;
-        }
+    while (ended == 0) {
+        int more = lines->begin == lines->end ? block_fill(lines, err) : 1;
+        if (more < 0)
+            return -1;
+        if (more == 0)
+            return *ret_length > 0;
+        ended = block_take(lines, ret_length, err);
     }
+    return ended;
 }
 
 /* Cuts one field off, undoing its quotes in place: what follows its separator, or NULL. */
@@ -282,32 +284,43 @@ int lines_int(const struct lines *lines, size_t column, int64_t low, int64_t hig
     return 0;
 }
 
-/* Up to 18 digits after the point count; -1 when it is no decimal number. */
+enum { DIGITS_MAX = 15 };
+
+/* The digits at the start of *text, which moves behind them: as a number the first DIGITS_MAX, and
+ * what its last digit is one of. Returns how many there are. */
+static int digits_take(const char **text, __int128 *ret_value, __int128 *ret_unit)
+{
+    int digits = 0;
+    *ret_value = 0;
+    *ret_unit = 1;
+    for (; **text >= '0' && **text <= '9'; ++*text) {
+        if (digits++ >= DIGITS_MAX)
+            continue;
+        *ret_value = *ret_value * 10 + (**text - '0');
+        *ret_unit *= 10;
+    }
+    return digits;
+}
+
+/* Up to DIGITS_MAX digits before the point, and as many after it count; -1 when it is no decimal
+ * number. */
 static int decimal_parse(const char *text, int64_t scale, __int128 *ret)
 {
-    enum { DIGITS_MAX = 15 };
     bool negative = *text == '-';
-    __int128 whole = 0, part = 0, unit = 1;
+    __int128 whole, part = 0, unit;
     text += negative;
-    int digits = 0;
-    for (; *text >= '0' && *text <= '9'; text++) {
-        if (++digits > DIGITS_MAX)
-            return -1;
-        whole = whole * 10 + (*text - '0');
-    }
-    if (*text == '.') {
-        int places = 0;
-        for (text++; *text >= '0' && *text <= '9'; text++, places++) {
-            if (places < DIGITS_MAX) {
-                part = part * 10 + (*text - '0');
-                unit *= 10;
-            }
-            digits++;
-        }
-    }
-    if (*text || digits == 0)
+    int digits = digits_take(&text, &whole, &unit), places = 0;
+    if (digits > DIGITS_MAX)
         return -1;
-    __int128 value = whole * scale + (part * scale + unit / 2) / unit;
+    if (*text == '.') {
+        text++;
+        places = digits_take(&text, &part, &unit);
+    }
+    if (*text || digits + places == 0)
+        return -1;
+    __int128 value = whole * scale;
+    if (places)
+        value += (part * scale + unit / 2) / unit;
     *ret = negative ? -value : value;
     return 0;
 }

@@ -19,6 +19,7 @@ import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MANIFESTS = os.path.join(ROOT, "packaging", "kubernetes")
+METRICS_API = "v1beta1.metrics.k8s.io"
 START_S = 120
 STOP_S = 20
 RETRY_S = 0.05
@@ -30,6 +31,8 @@ PEOPLE = {
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "kubelet": ("system:node:real", "system:nodes"),
+    "front-proxy": ("front-proxy", ""),
+    "metrics-server": ("metrics-server", "system:masters"),
     "stranger": ("stranger", "nobody"),
 }
 
@@ -171,6 +174,11 @@ class Cluster:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={self.pki('service-accounts.pub')}",
             f"--service-account-signing-key-file={self.pki('service-accounts.key')}",
+            f"--requestheader-client-ca-file={self.pki('ca.crt')}", "--requestheader-allowed-names=front-proxy",
+            "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={self.pki('front-proxy.crt')}",
+            f"--proxy-client-key-file={self.pki('front-proxy.key')}",
             "--service-cluster-ip-range=10.96.0.0/24", "--enable-admission-plugins=NodeRestriction",
             "--default-not-ready-toleration-seconds=2", "--default-unreachable-toleration-seconds=2",
             *self.apiserver_more])
@@ -196,6 +204,33 @@ class Cluster:
             os.path.join(self.bin, "kube-scheduler"), f"--kubeconfig={self.kubeconfig_of('scheduler')}",
             "--leader-elect=false", "--bind-address=127.0.0.1", f"--secure-port={free_port()}",
             f"--cert-dir={self.pki('')}"])
+
+    def start_metrics_server(self):
+        """Its API is served by the API server as if it were its own."""
+        port = free_port()
+        kubeconfig = self.kubeconfig_of("metrics-server")
+        self.spawn("metrics-server", [
+            os.path.join(self.bin, "metrics-server"), f"--kubeconfig={kubeconfig}",
+            f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
+            "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={self.path('metrics-server')}",
+            "--kubelet-insecure-tls", "--kubelet-use-node-status-port",
+            "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=10s", "--kubelet-request-timeout=5s"])
+        self.call("POST", "/api/v1/namespaces/kube-system/services", {
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics-server"},
+            "spec": {"type": "ExternalName", "externalName": "localhost"}})
+        self.call("POST", "/apis/apiregistration.k8s.io/v1/apiservices", {
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": METRICS_API}, "spec": {
+                "service": {"name": "metrics-server", "namespace": "kube-system", "port": port},
+                "group": "metrics.k8s.io", "version": "v1beta1", "insecureSkipTLSVerify": True,
+                "groupPriorityMinimum": 100, "versionPriority": 100}})
+        wait_until(lambda: self.request("GET", "/apis/metrics.k8s.io/v1beta1/nodes").status == 200,
+                   "the metrics API")
+
+    def stop_metrics_server(self):
+        self.call("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/{METRICS_API}")
+        self.call("DELETE", "/api/v1/namespaces/kube-system/services/metrics-server")
+        self.kill("metrics-server")
 
     def restart(self, name):
         """Starts a component again that was killed, as it was."""
@@ -278,9 +313,9 @@ class Cluster:
 
     # ---- nodes that nothing runs on ----
 
-    def make_node(self, name, cpu="8", memory="16Gi", labels=None, taints=None, more=None):
+    def make_node(self, name, cpu="8", memory="16Gi", labels=None, taints=None, pods="110", more=None):
         """A node that is ready until the test says otherwise."""
-        resources = {"cpu": cpu, "memory": memory, "pods": "110", "ephemeral-storage": "100Gi", **(more or {})}
+        resources = {"cpu": cpu, "memory": memory, "pods": pods, "ephemeral-storage": "100Gi", **(more or {})}
         self.call("POST", "/api/v1/nodes", {
             "apiVersion": "v1", "kind": "Node",
             "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},

@@ -113,15 +113,120 @@ def test_spot_nodes_are_for_spot_pools(server, site, node, account, volume):
     end(site, server, reference)
 
 
-def test_the_clusters_own_scheduler_keeps_to_the_nodes_of_the_pool(server, site, node, account, volume):
-    server.apply(world.pool(account, volume, name="left", place="site"))
+def pool_left_to_the_cluster(server, account, volume, **options):
+    server.apply(world.pool(account, volume, name="left", place="site", **options))
     server.wait_for(lambda: any(about["pool"] == "left" for about in world.nodes(server).values()), "the nodes")
+
+
+def cancel(server, site, *references):
+    for reference in references:
+        server.cli("cancel", reference)
+        server.wait_ended(reference)
+    world.nothing_left(site)
+
+
+def node_terms(pod):
+    required = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    return [term["matchExpressions"] for term in required["nodeSelectorTerms"]]
+
+
+def rules(pod, kind, which="requiredDuringSchedulingIgnoredDuringExecution"):
+    return pod["spec"]["affinity"].get(kind, {}).get(which, [])
+
+
+def keys(rule):
+    """What a rule on other pods asks of their labels."""
+    return [one["key"] for one in rule["labelSelector"]["matchExpressions"]]
+
+
+def test_the_clusters_own_scheduler_keeps_to_the_nodes_of_the_pool(server, site, node, account, volume):
+    pool_left_to_the_cluster(server, account, volume)
     reference = server.submit(job("placed", "train", pool="left", image="registry.example.com/own:2"))
     pod = pod_of(site)
-    terms = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    assert {"key": "cloud.google.com/gke-spot", "operator": "NotIn", "values": ["true"]} in \
-        terms["nodeSelectorTerms"][0]["matchExpressions"]
+    assert {"key": "cloud.google.com/gke-spot", "operator": "NotIn", "values": ["true"]} in node_terms(pod)[0]
     assert pod["spec"]["containers"][0]["image"] == "registry.example.com/own:2"
+    cancel(server, site, reference)
+
+
+def test_the_clusters_own_scheduler_is_told_what_a_job_asks_of_nodes(server, site, node, account, volume):
+    """A real kube-scheduler, which puts the job where muster's rules have it, however full the others are."""
+    fast = {"disk": "fast", "rack": "r1"}
+    node("slow-1", labels={"disk": "slow"})
+    node("fast-1", labels=fast, taints=[GPU_TAINT])
+    pool_left_to_the_cluster(server, account, volume)
+    server.wait_for(lambda: "fast-1" in world.nodes(server), "the node")
+    site.start_scheduler()
+    try:
+        wants = [{"key": "disk", "operator": "in", "values": ["fast"]}, {"key": "gone", "operator": "absent"}]
+        let_in = {"require": wants, "tolerations": [{"key": "nvidia.com/gpu", "value": "present"}]}
+        reference = server.submit(job("told", "train", pool="left", placement=let_in))
+        name = pod_of(site)["metadata"]["name"]
+        wait_until(lambda: site.call("GET", f"{PODS}/{name}")["spec"].get("nodeName") == "fast-1", "its node", 60)
+        assert {"key": "gone", "operator": "DoesNotExist"} in node_terms(pod_of(site))[0]
+        cancel_on(site, server, reference, name)
+    finally:
+        site.kill("kube-scheduler")
+
+
+def cancel_on(site, server, reference, name):
+    """A job on a node that no kubelet stands behind."""
     server.cli("cancel", reference)
+    wait_until(lambda: (site.find(f"{PODS}/{name}") or GONE)["metadata"].get("deletionTimestamp"), "the deletion", 60)
+    site.finish_deletion("muster", name)
     server.wait_ended(reference)
+    world.nothing_left(site)
+
+
+def test_the_clusters_own_scheduler_is_told_who_may_be_near_whom(server, site, account, volume):
+    pool_left_to_the_cluster(server, account, volume)
+    loud = server.submit(job("loud", "train", pool="left", labels={"noise": "loud & clear"}))
+    pod = pod_of(site)
+    labels = {key for key in pod["metadata"]["labels"] if key.startswith("job.muster.dev/")}
+    cancel(server, site, loud)
+    quiet = server.submit(job("quiet", "train", pool="left", placement={
+        "apart": {"noise": "loud & clear"}, "exclusive": True, "spread": "spread"}))
+    pod = pod_of(site)
+    exclusive, apart = (keys(rule)[0] for rule in rules(pod, "podAntiAffinity"))
+    assert exclusive == "muster.dev/attempt" and apart in labels
+    assert pod["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+    cancel(server, site, quiet)
+
+
+def test_ranks_of_a_gang_are_kept_together_by_the_clusters_own_scheduler(server, site, account, volume):
+    pool_left_to_the_cluster(server, account, volume)
+    for within, mode in (("node", "required"), ("node", "preferred")):
+        gang = server.submit(job(f"gang-{mode}", "train", pool="left", gang={"size": 2},
+                                 topology={"within": within, "mode": mode}))
+        pod = pod_of(site)
+        needed = rules(pod, "podAffinity")
+        wished = rules(pod, "podAffinity", "preferredDuringSchedulingIgnoredDuringExecution")
+        term = needed[0] if mode == "required" else wished[0]["podAffinityTerm"]
+        assert term["topologyKey"] == "kubernetes.io/hostname" and bool(needed) == (mode == "required")
+        assert term["labelSelector"]["matchLabels"] == {
+            "muster.dev/attempt": pod["metadata"]["labels"]["muster.dev/attempt"]}
+        cancel(server, site, gang)
+
+
+def test_a_node_is_given_no_more_pods_than_it_takes(server, site, node):
+    """Two nodes alike that take two pods each: what comes when one is full goes to the other."""
+    for name in ("small-1", "small-2"):
+        node(name, labels={"kind": "small"}, pods="2")
+    server.wait_for(lambda: {"small-1", "small-2"} <= set(world.nodes(server)), "the nodes")
+    small = {"require": [{"key": "kind", "values": ["small"]}]}
+    made = []
+    for number in range(4):
+        made.append(server.submit(job(f"one-{number}", "train", placement=small)))
+        wait_until(lambda: len(site.items(PODS)) == len(made), "its pod", 60)
+    fifth = server.submit(job("fifth", "train", placement=small))
+    places = [pod["spec"]["nodeName"] for pod in site.items(PODS)]
+    assert sorted(places) == ["small-1", "small-1", "small-2", "small-2"], places
+    name = site.items(PODS)[0]["metadata"]["name"]
+    site.run_pod("muster", name)
+    site.end_pod("muster", name)
+    wait_until(lambda: len([pod for pod in site.items(PODS) if not pod["metadata"].get("deletionTimestamp")
+                            and pod["metadata"]["name"] != name]) == 4, "the fifth to get its place", 90)
+    for reference in (*made, fifth):
+        server.cli("cancel", reference, ok=False)
+    wait_until(lambda: not [site.finish_deletion("muster", pod["metadata"]["name"]) for pod in site.items(PODS)],
+               "the pods to go", 90)
     world.nothing_left(site)

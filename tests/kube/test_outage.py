@@ -1,0 +1,63 @@
+"""The control plane is away: for MUSTER_KUBE_OUTAGE_S seconds, which `make soak` has at ten minutes. Jobs run on, end, are
+cancelled and submitted meanwhile, and the server is killed. No job is lost, and none runs twice."""
+import os
+import time
+
+from cluster import wait_until
+from world import job, nothing_left
+
+OUTAGE_S = float(os.environ.get("MUSTER_KUBE_OUTAGE_S", "10"))
+RUN = ("echo began >> $MUSTER_CHECKPOINT_DIR/began-{0}; echo {0} begins; "
+       "while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do sleep 0.1; done; echo {0} ends")
+
+
+def folder(server, name):
+    """The job's folder on the volume."""
+    found = [one for one in (server.volume / "jobs").glob(f"*/checkpoint/began-{name}")]
+    assert len(found) <= 1
+    return found[0].parent if found else None
+
+
+def submit(server, name):
+    return server.submit(job(name, RUN.format(name), grace="1s"))
+
+
+def go(server, name):
+    (folder(server, name) / "go").touch()
+
+
+def test_nothing_is_lost_or_run_twice_while_the_api_is_away(server, site):
+    names = ("goes-on", "ends", "cancelled", "submitted")
+    jobs = {name: submit(server, name) for name in names[:3]}
+    for name, reference in jobs.items():
+        server.wait_log(reference, f"{name} begins")
+    site.kill("kube-controller-manager")
+    site.kill("kube-apiserver")
+    began = time.monotonic()
+    go(server, "ends")
+    server.cli("cancel", jobs["cancelled"])
+    jobs["submitted"] = submit(server, "submitted")
+    server.kill9()
+    server.start()
+    time.sleep(max(0.0, OUTAGE_S - (time.monotonic() - began)))
+    states = {name: server.job(reference)["status"]["state"] for name, reference in jobs.items()}
+    assert not {"succeeded", "failed"} & set(states.values()), states
+    site.restart("kube-apiserver")
+    site.wait_ready()
+    back = time.monotonic()
+    wait_until(lambda: folder(server, "submitted"), "the job that was submitted meanwhile to run", 120)
+    server.wait_ended(jobs["ends"])
+    server.wait_ended(jobs["cancelled"])
+    print(f"all is as it should be {time.monotonic() - back:.1f} s after the API server was back; "
+          f"it was away for {back - began:.0f} s")
+    site.restart("kube-controller-manager")
+    go(server, "goes-on")
+    go(server, "submitted")
+    for name, reference in jobs.items():
+        status = server.wait_ended(reference)["status"]
+        assert status["state"] == ("cancelled" if name == "cancelled" else "succeeded"), (name, status)
+        assert status["attempts"] == 1, (name, status)
+        assert (folder(server, name) / f"began-{name}").read_text() == "began\n"
+        if name != "cancelled":
+            assert server.cli("logs", reference).stdout.splitlines() == [f"{name} begins", f"{name} ends"]
+    nothing_left(site)
