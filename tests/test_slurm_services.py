@@ -102,6 +102,7 @@ def test_requests_reach_jobs_through_the_gateway(served, cluster):  # noqa: F811
 
 
 def listen(port):
+    """The ports here are above those that the system gives to whoever connects, and above the pool's own."""
     stranger = socket.socket()
     stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     stranger.bind(("127.0.0.1", port))
@@ -115,29 +116,29 @@ def at_ports(site, cluster, first, last):  # noqa: F811
 
 def test_a_port_that_is_taken_is_said_and_another_is_tried(served, cluster):  # noqa: F811
     site, gateway = served  # noqa: F811
-    at_ports(site, cluster, 60990, 60990)
-    with listen(60990):
+    at_ports(site, cluster, 65090, 65090)
+    with listen(65090):
         site.apply(digits(replicas=1))
         site.wait_for(lambda: any("bad-port" in str(one) for one in status(site)["replicas"]), "the cause")
         (one,) = replicas(site)
         attempts = site.job(one["id"])["status"]["attemptList"]
-        assert any("port 60990" in item.get("detail", "") and item["reason"] == "start-failed"
+        assert any("port 65090" in item.get("detail", "") and item["reason"] == "start-failed"
                    for item in attempts), attempts
-        at_ports(site, cluster, 60990, 60997)
+        at_ports(site, cluster, 65090, 65097)
         ready(site, 1)
         site.wait_for(lambda: ask(site, gateway), "the route")
-        assert 60991 <= int(ask(site, gateway)[1]) <= 60997
+        assert 65091 <= int(ask(site, gateway)[1]) <= 65097
 
 
 def test_a_stranger_on_the_port_is_never_asked(served, cluster):  # noqa: F811
     """The replica does not listen; somebody else of the node does, after it has begun."""
     site, _ = served  # noqa: F811
-    at_ports(site, cluster, 60980, 60980)
+    at_ports(site, cluster, 65080, 65080)
     site.apply(runtime(command=["/bin/sh", "-c", "echo begun; sleep 600"]), digits(replicas=1))
     (one,) = site.wait_for(lambda: replicas(site), "a replica")
     site.wait_log(one["id"], "begun")
-    with listen(60980) as stranger:
-        site.wait_for(lambda: "port 60980" in str(site.job(one["id"])["status"]), "the reason")
+    with listen(65080) as stranger:
+        site.wait_for(lambda: "port 65080" in str(site.job(one["id"])["status"]), "the reason")
         stranger.settimeout(0)
         with pytest.raises(BlockingIOError):
             stranger.accept()

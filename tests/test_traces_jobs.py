@@ -80,8 +80,9 @@ def test_a_job_is_a_trace_without_gaps(start, collector):
     assert about["muster.attempts"] == 1 and "status" not in whole
     # The job's own spans stand below its attempt.
     assert site.logs(done["status"]["id"]) == f"parent 00-{attempt['traceId']}-{attempt['spanId']}-01\n"
-    metrics = site.api("GET", "/metrics").text
-    assert "muster_job_spans_exported_total 5\n" in metrics
+    # The collector has them a moment before the server has its answer.
+    site.wait_for(lambda: "muster_job_spans_exported_total 5\n" in site.api("GET", "/metrics").text,
+                  "the five to be counted")
 
 
 def test_preemption_and_checkpoints_are_spans_and_say_for_whom(start, collector):
