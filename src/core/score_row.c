@@ -237,9 +237,10 @@ LANES static size_t changed_fitting(
 /* ---- all of a row -----------------------------------------------------------------------------
  */
 
+/* At least one: where kinds are shared their bits are one word, also of no kinds. */
 static size_t kinds_words(const struct scores *scores)
 {
-    return (scores->kinds.count + 63) / 64;
+    return (size_t)most((int64_t)(scores->kinds.count + 63) / 64, 1);
 }
 
 static size_t kinds_scored(const struct scores *scores)
@@ -273,6 +274,7 @@ static void row_match(struct core *core, struct live_shape *shape)
 {
     const struct scores *scores = &core->scores;
     uint64_t *matches = shape->scores->matches;
+    assert(matches < (const uint64_t *)shape->scores->segments.least);
     if (kinds_shared(scores)) {
         matches[0] = kinds_matching(core, shape);
         return;

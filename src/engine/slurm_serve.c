@@ -35,7 +35,7 @@ uint32_t slurm_serve_port(const struct slurm *slurm, uint64_t id)
         return known->launch.serve.port;
     for (size_t i = 0; i < slurm->attempts.count; i++) {
         const struct slurm_attempt *attempt = slurm->attempts.items[i];
-        if (!attempt->ledger.ended)
+        if (!attempt->ledger.ended && attempt->launch.serve.port < PORTS)
             taken[attempt->launch.serve.port] = true;
     }
     for (uint32_t i = 0; i < count; i++) {

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +33,7 @@ struct slurm_store {
     struct worker *worker; /* NULL: not needed yet */
     VEC(uint64_t) waiting;
     bool under_way;
+    int problem; /* the errno that was last said to keep attempts waiting; 0: none does */
     /* The pass: the thread's while it is under way. */
     char *roots[2]; /* in which the folders are */
     struct item items[PASS_MOST];
@@ -114,21 +114,32 @@ static void free_pass(struct slurm_store *store)
     store->count = 0;
 }
 
+/* A full disk is tried again several times a second, and said once. */
+static void say_problem(struct slurm_store *store, int problem)
+{
+    if (problem && problem != store->problem) {
+        errno = problem;
+        log_warn("pool %s: attempts wait, as they cannot be stored: %m", store->slurm->pool);
+    }
+    store->problem = problem;
+}
+
 /* One that is not known any more needs nothing. */
 static void done(void *context)
 {
     struct slurm_store *store = context;
+    int problem = 0;
     for (size_t i = 0; i < store->count; i++) {
         const struct item *item = &store->items[i];
         struct slurm_attempt *attempt = slurm_attempt_find(store->slurm, item->attempt);
         if (attempt && item->error == 0) {
             attempt->stored = true;
         } else if (attempt) {
-            errno = item->error;
-            log_warn("attempt %" PRIx64 " waits: it cannot be stored: %m", item->attempt);
+            problem = item->error;
             vec_push(&store->waiting, item->attempt);
         }
     }
+    say_problem(store, problem);
     free_pass(store);
     store->under_way = false;
     event_active(store->slurm->now, EV_TIMEOUT, 0);
