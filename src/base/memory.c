@@ -9,9 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARENA_BLOCK_BYTES = 8 * 1024 };
+enum { ARENA_BLOCK_BYTES = 8 * 1024, HUGE_PAGE_BYTES = 2 * 1024 * 1024 };
 
 struct block {
     struct block *next;
@@ -48,6 +49,18 @@ void *mem_resize(void *memory, size_t count, size_t size)
     if (!resized)
         out_of_memory();
     return resized;
+}
+
+void *mem_large(size_t bytes)
+{
+    void *memory = NULL;
+    if (bytes < HUGE_PAGE_BYTES / 2)
+        return mem_resize(NULL, 1, bytes);
+    bytes = (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    if (posix_memalign(&memory, HUGE_PAGE_BYTES, bytes) != 0)
+        out_of_memory();
+    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* ordinary pages serve as well */
+    return memory;
 }
 
 char *mem_strdup(const char *text)

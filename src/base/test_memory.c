@@ -105,6 +105,19 @@ static void test_destroying_no_arena_is_fine(void **state)
     arena_destroy(NULL);
 }
 
+static void test_large_memory_is_all_there(void **state)
+{
+    static const size_t sizes[] = {1, 1 << 20, (2 << 20) + 1};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+        unsigned char *memory = mem_large(sizes[i]);
+        memory[0] = 1;
+        memory[sizes[i] - 1] = 2;
+        assert_int_equal(memory[sizes[i] - 1], 2);
+        free(memory);
+    }
+}
+
 static void test_vec_grows_and_keeps_its_order(void **state)
 {
     (void)state;
@@ -139,6 +152,7 @@ int main(void)
         cmocka_unit_test(test_arena_reset_forgets_and_zeroes),
         cmocka_unit_test(test_arena_strings),
         cmocka_unit_test(test_destroying_no_arena_is_fine),
+        cmocka_unit_test(test_large_memory_is_all_there),
         cmocka_unit_test(test_vec_grows_and_keeps_its_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -116,6 +116,7 @@ void core_destroy(struct core *core)
     if (!core)
         return;
     core_end(core);
+    scores_forget(core);
     packing_forget(core);
     mix_free(&core->mix);
     lanes_free(core);

@@ -93,6 +93,17 @@ static int64_t scale_of(int64_t whole)
     return whole > 0 ? ((int64_t)1 << SCALE_BITS) / whole : 0;
 }
 
+/* Looked at all over, hence side by side and in large pages. */
+static void standings_provide(struct learned *learned, size_t count)
+{
+    vec_clear(&learned->standings);
+    if (learned->standings.capacity >= count)
+        return;
+    vec_free(&learned->standings);
+    learned->standings.items = mem_large(count * sizeof *learned->standings.items);
+    learned->standings.capacity = count;
+}
+
 static void learned_make(struct core *core)
 {
     struct learned *learned = core->packing_state;
@@ -107,8 +118,7 @@ static void learned_make(struct core *core)
             scale_of(row->cpu_milli), scale_of(row->memory_bytes), scale_of(row->disk_bytes)};
     }
     learned->numbered = core->scores.version;
-    vec_clear(&learned->standings);
-    vec_reserve(&learned->standings, core->scores.nodes.count);
+    standings_provide(learned, core->scores.nodes.count);
     for (; learned->standings.count < core->scores.nodes.count; learned->standings.count++) {
         struct standing *standing = &learned->standings.items[learned->standings.count];
         standing->of = core->scores.nodes.items[learned->standings.count];

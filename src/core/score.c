@@ -58,8 +58,17 @@ void score_forget(struct core *core, struct live_shape *shape)
     while (scores->shapes.items[at] != shape)
         at++;
     vec_remove(&scores->shapes, at);
-    free(shape->scores);
+    slab_free(&scores->rows, shape->scores);
     shape->scores = NULL;
+}
+
+void scores_forget(struct core *core)
+{
+    struct scores *scores = &core->scores;
+    while (scores->shapes.count > 0)
+        score_forget(core, scores->shapes.items[scores->shapes.count - 1]);
+    slab_finish(&scores->rows);
+    scores->row_bytes = 0;
 }
 
 /* Gives up the row that was not used for longest, if it was not for long enough. */
@@ -86,16 +95,18 @@ static bool row_provide(struct core *core, struct live_shape *shape)
         return true;
     nodes_number(core);
     size_t bytes = row_bytes(scores);
-    if (shape->scores && shape->scores->bytes == bytes)
+    if (scores->row_bytes != bytes)
+        scores_forget(core);
+    if (shape->scores)
         return true;
-    score_forget(core, shape);
+    scores->row_bytes = bytes;
     scores->clock++;
     while (scores->bytes + bytes > ROW_BYTES_MAX) {
         if (!row_give_up(core))
             return false;
     }
-    shape->scores = mem_resize(NULL, 1, bytes);
-    *shape->scores = (struct score_row){.bytes = bytes};
+    shape->scores = slab_alloc(&scores->rows, bytes);
+    shape->scores->bytes = bytes;
     scores->bytes += bytes;
     vec_push(&scores->shapes, shape);
     return true;

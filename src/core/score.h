@@ -4,6 +4,7 @@
 
 #include "base/vec.h"
 #include "core/resource.h"
+#include "core/slab.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -98,6 +99,8 @@ struct scores {
     VEC(uint32_t) segment_of;        /* by block */
     uint64_t version;                /* of the topology that the numbers are of */
     VEC(struct live_shape *) shapes; /* that have rows */
+    struct slab rows;                /* side by side, in huge pages where they are large */
+    size_t row_bytes;                /* of each; 0: there is none */
     size_t bytes;                    /* of all rows */
     size_t room_bytes;               /* of what gang_room.c remembers */
     uint64_t clock;                  /* counts searches */
@@ -163,7 +166,7 @@ static inline bool idle_is(const struct scores *scores, uint32_t ordinal)
     return scores->idle.items[ordinal] & IDLE_NOW;
 }
 bool nodes_check(const struct core *core); /* for core_check */
-/* Frees the lists; the rows are their shapes'. */
+/* Frees the lists; the rows were forgotten before. */
 void scores_free(struct scores *scores);
 
 /* ---- score.c ----------------------------------------------------------------------------------
@@ -175,6 +178,8 @@ bool score_usable(struct core *core, const struct live_job *job);
  * score_usable was asked since anything else was. */
 struct live_node *score_best(struct core *core, const struct live_job *job);
 void score_forget(struct core *core, struct live_shape *shape);
+/* Forgets all rows, and frees their memory. */
+void scores_forget(struct core *core);
 bool score_check(const struct core *core, const struct live_shape *shape); /* for core_check */
 
 /* ---- gang_room.c ------------------------------------------------------------------------------

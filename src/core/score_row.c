@@ -250,10 +250,10 @@ static size_t kinds_scored(const struct scores *scores)
 
 size_t row_bytes(const struct scores *scores)
 {
-    return sizeof(struct score_row) + kinds_words(scores) * sizeof(uint64_t) +
-           (scores->nodes.count + kinds_scored(scores)) * sizeof(int64_t) +
-           (scores->segment_of.count + scores->segments.count) *
-               (sizeof(int64_t) + sizeof(uint8_t));
+    size_t bounds = scores->segment_of.count + scores->segments.count;
+    size_t words = kinds_words(scores) + scores->nodes.count + kinds_scored(scores) + bounds;
+    size_t places = (bounds + sizeof(int64_t) - 1) / sizeof(int64_t);
+    return sizeof(struct score_row) + (words + places) * sizeof(int64_t);
 }
 
 /* What every search looks at is side by side, in front of the scores. */

@@ -277,7 +277,6 @@ void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
     vec_free(&shape->prices);
-    free(shape->scores);
     free(shape->room);
     free(shape->packing);
     free(shape);

@@ -34,7 +34,7 @@ void slab_free(struct slab *slab, void *object)
 static void *chunk_take(struct slab *slab, size_t size)
 {
     if (slab->chunks.count == 0 || slab->used == CHUNK_OBJECTS) {
-        vec_push(&slab->chunks, mem_resize(NULL, CHUNK_OBJECTS, size));
+        vec_push(&slab->chunks, mem_large(CHUNK_OBJECTS * size));
         slab->used = 0;
     }
     return slab->chunks.items[slab->chunks.count - 1] + size * slab->used++;
