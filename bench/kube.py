@@ -27,6 +27,7 @@ sys.path[:0] = [os.path.join(ROOT, "tests", "kube"), os.path.join(ROOT, "tests")
 
 import manifests  # noqa: E402
 from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
+from measure import memory_mib, processor_s  # noqa: E402
 from muster import Muster  # noqa: E402
 
 PODS = "/api/v1/namespaces/muster/pods"
@@ -38,7 +39,6 @@ NODES = 150  # of 8 CPUs: 80 of these pods, and a node takes 110
 CONNECTIONS = 16  # as the engine has at most
 KUBELETS = 6
 LONG_S = 1800
-TICK_HZ = os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
@@ -291,17 +291,6 @@ def calls(world):
         one(f"call-{number}")
     for what, total in sorted((count() - before).items()):
         print(f"calls: {what}: {total / 10:.1f} a job", flush=True)
-
-
-def processor_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as text:
-        fields = text.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK_HZ
-
-
-def memory_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as text:
-        return int(text.read().split("VmRSS:")[1].split()[0]) / 1024
 
 
 def many(world):

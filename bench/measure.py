@@ -73,6 +73,19 @@ def folder():
         shutil.rmtree(path, ignore_errors=True)
 
 
+def processor_s(pid):
+    """What a process has used of processors, in seconds."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as text:
+        fields = text.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(pid):
+    """What is resident of a process."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as text:
+        return int(text.read().split("VmRSS:")[1].split()[0]) / 1024
+
+
 def get(path, target):
     """The answer to a GET over a Unix socket, head and body; "" while nobody listens."""
     with socket.socket(socket.AF_UNIX) as client:

@@ -23,6 +23,7 @@ os.environ.setdefault("MUSTER_BIN", os.path.join(ROOT, "build-release", "muster"
 sys.path[:0] = [os.path.join(ROOT, "tests")]
 
 import manifests  # noqa: E402
+from measure import memory_mib, processor_s  # noqa: E402
 import slurm as slurm_module  # noqa: E402
 from muster import Muster  # noqa: E402
 
@@ -34,7 +35,6 @@ MANY = int(os.environ.get("MANY", "10000"))
 POLL = os.environ.get("POLL", "2s")
 LONG_S = 1800
 STEP_S = 0.002
-TICK_HZ = os.sysconf("SC_CLK_TCK")
 MORE = """
 MaxJobCount=60000
 MaxArraySize=50001
@@ -238,17 +238,6 @@ def recovery(world):
 
 
 # ---- very many ----------------------------------------------------------------------------------
-
-
-def processor_s(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as text:
-        fields = text.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK_HZ
-
-
-def memory_mib(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as text:
-        return int(text.read().split("VmRSS:")[1].split()[0]) / 1024
 
 
 def many_in(world, what, pool, arrived):

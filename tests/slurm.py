@@ -22,6 +22,9 @@ import sys
 import threading
 import time
 
+import manifests
+from muster import Muster
+
 PROGRAMS = ["munged", "mungekey", "slurmctld", "slurmd", "slurmrestd", "scontrol", "scancel"]
 NODES = 4
 CPUS, MEMORY_MB, GPUS = 4, 2000, 2
@@ -473,6 +476,21 @@ def cluster(folder, nodes=NODES, more=""):
         yield slurm.start()
     finally:
         slurm.close()
+
+
+@contextlib.contextmanager
+def muster_on(cluster, data):
+    """A server in `data` with a team and the cluster as its pool, whose nodes it knows."""
+    server = Muster(data)
+    try:
+        server.start()
+        server.apply(manifests.team(), cluster.pool(endpoint=f"unix:{cluster.rest_socket}"))
+        server.wait_for(lambda: len(server.call("GET", "/v1/nodes")["items"]) == len(cluster.nodes),
+                        "the nodes of the cluster")
+        yield server
+    finally:
+        server.teardown()
+        print(server.log())
 
 
 def main():

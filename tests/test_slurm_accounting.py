@@ -8,7 +8,6 @@ import pytest
 
 import manifests
 import slurm as slurm_module
-from muster import Muster
 
 PROGRAMS = ["mariadbd", "mariadb-install-db", "slurmdbd"]
 FORGETS_S = 300
@@ -38,16 +37,8 @@ def cluster():
 
 @pytest.fixture
 def site(cluster, tmp_path):
-    muster = Muster(tmp_path / "data")
-    try:
-        muster.start()
-        muster.apply(manifests.team(), cluster.pool(endpoint=f"unix:{cluster.rest_socket}"))
-        muster.wait_for(lambda: len(muster.call("GET", "/v1/nodes")["items"]) == len(cluster.nodes),
-                        "the nodes of the cluster")
+    with slurm_module.muster_on(cluster, tmp_path / "data") as muster:
         yield muster
-    finally:
-        muster.teardown()
-        print(muster.log())
 
 
 @pytest.mark.parametrize("count", [1, 6])

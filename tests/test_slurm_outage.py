@@ -8,7 +8,6 @@ import pytest
 
 import manifests
 import slurm as slurm_module
-from muster import Muster
 
 pytestmark = [pytest.mark.skipif(slurm_module.why_not() is not None,
                                  reason=str(slurm_module.why_not())),
@@ -36,16 +35,8 @@ def cluster():
 
 @pytest.fixture
 def site(cluster, tmp_path):
-    muster = Muster(tmp_path / "data")
-    try:
-        muster.start()
-        muster.apply(manifests.team(), cluster.pool(endpoint=f"unix:{cluster.rest_socket}"))
-        muster.wait_for(lambda: len(muster.call("GET", "/v1/nodes")["items"]) == len(cluster.nodes),
-                        "the nodes of the cluster")
+    with slurm_module.muster_on(cluster, tmp_path / "data") as muster:
         yield muster
-    finally:
-        muster.teardown()
-        print(muster.log())
 
 
 class Beating:

@@ -32,8 +32,6 @@ static uint64_t service_put(struct world *world, int32_t replicas, int32_t surge
 }
 
 struct maker {
-    struct world *world;
-    const char *jurisdiction;
     struct core_wanted wanted[32];
     size_t count;
 };
@@ -46,7 +44,7 @@ static void keep_wanted(void *context, const struct core_wanted *wanted)
 
 static void replicas_make(struct world *world, const char *jurisdiction)
 {
-    struct maker maker = {.world = world};
+    struct maker maker = {.count = 0};
     core_service_wanted(world->core, keep_wanted, &maker);
     for (size_t i = 0; i < maker.count; i++) {
         char name[32];
@@ -127,6 +125,18 @@ static const struct pool_row *cloud_row(struct world *world)
     return core_pool(world->core, core_pool_find(world->core, "cloud"));
 }
 
+/* A service of two in a pool of its own that has room for one: the other is away. The service. */
+static uint64_t one_away(struct world *world, int64_t budget_eur, int32_t surge, int32_t less)
+{
+    world_team(world, "t");
+    pools_put(world, 1, budget_eur);
+    uint64_t service = service_put(world, 2, surge, less);
+    settle(world, 0);
+    settle(world, AFTER_MS + 1);
+    assert_true(on(world, "own") == 1 && on(world, "cloud") == 1);
+    return service;
+}
+
 static void a_replica_comes_after_the_wait_and_not_before(void **state)
 {
     struct world *world = *state;
@@ -145,12 +155,7 @@ static void a_replica_comes_after_the_wait_and_not_before(void **state)
 static void leases_are_paid_as_long_as_the_budget_lasts(void **state)
 {
     struct world *world = *state;
-    world_team(world, "t");
-    pools_put(world, 1, 10);
-    service_put(world, 2, 1, 0);
-    settle(world, 0);
-    settle(world, AFTER_MS + 1);
-    assert_int_equal(on(world, "cloud"), 1);
+    one_away(world, 10, 1, 0);
     assert_int_equal(cloud_row(world)->burst_spent_micro, 0);
     settle(world, HOUR_MS);
     assert_int_equal(cloud_row(world)->burst_spent_micro, 3000000);
@@ -170,12 +175,7 @@ static void leases_are_paid_as_long_as_the_budget_lasts(void **state)
 static void it_comes_home_when_there_is_room_and_another_is_ready(void **state)
 {
     struct world *world = *state;
-    world_team(world, "t");
-    pools_put(world, 1, 100);
-    uint64_t service = service_put(world, 2, 1, 0);
-    settle(world, 0);
-    settle(world, AFTER_MS + 1);
-    assert_int_equal(on(world, "cloud"), 1);
+    uint64_t service = one_away(world, 100, 1, 0);
     settle(world, 2 * MINUTE_MS);
     assert_int_equal(recalls, 0); /* no room, no recall */
     pools_put(world, 2, 100);
@@ -195,11 +195,7 @@ static void it_comes_home_when_there_is_room_and_another_is_ready(void **state)
 static void a_recall_is_taken_back_when_the_room_has_gone(void **state)
 {
     struct world *world = *state;
-    world_team(world, "t");
-    pools_put(world, 1, 100);
-    service_put(world, 2, 1, 0);
-    settle(world, 0);
-    settle(world, AFTER_MS + 1);
+    one_away(world, 100, 1, 0);
     pools_put(world, 2, 100);
     world_tick(world, MINUTE_MS);
     assert_int_equal(world_decided(world, DECISION_BURST_RECALL), 1);
@@ -221,12 +217,7 @@ static void a_recall_is_taken_back_when_the_room_has_gone(void **state)
 static void without_surge_the_one_away_goes_first(void **state)
 {
     struct world *world = *state;
-    world_team(world, "t");
-    pools_put(world, 1, 100);
-    service_put(world, 2, 0, 1);
-    settle(world, 0);
-    settle(world, AFTER_MS + 1);
-    assert_int_equal(on(world, "cloud"), 1);
+    one_away(world, 100, 0, 1);
     pools_put(world, 2, 100);
     settle(world, MINUTE_MS);
     assert_true(on(world, "own") == 2 && on(world, "cloud") == 0);
@@ -235,11 +226,7 @@ static void without_surge_the_one_away_goes_first(void **state)
 static void the_one_that_costs_extra_goes_first_when_fewer_are_wanted(void **state)
 {
     struct world *world = *state;
-    world_team(world, "t");
-    pools_put(world, 1, 100);
-    uint64_t service = service_put(world, 2, 1, 0);
-    settle(world, 0);
-    settle(world, AFTER_MS + 1);
+    uint64_t service = one_away(world, 100, 1, 0);
     assert_int_equal(core_service_scale(world->core, service, 1, 0, NULL), 0);
     settle(world, 0);
     assert_true(on(world, "own") == 1 && on(world, "cloud") == 0);

@@ -20,7 +20,7 @@ static int on_item(
     char text[64];
     assert(length <= REPLY_ITEM_BYTES_MAX && strlen(list) <= REPLY_NAME_MAX);
     strbuf_append(seen, json, length);
-    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    const struct doc *doc = reply_item(arena, list, json, length, err);
     if (!doc)
         return -1;
     if (dialect_read_job(doc, &job))

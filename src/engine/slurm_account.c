@@ -52,9 +52,9 @@ static int on_item(
     if (strcmp(list, "jobs") != 0)
         return 0;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    const struct doc *doc = reply_item(arena, list, json, length, err);
     if (!doc)
-        return error_prefix(err, "one of the jobs");
+        return -1;
     struct slurm_attempt *attempt =
         dialect_read_account(doc, &account) ? idmap_get(&slurm->by_number, account.id) : NULL;
     if (!attempt || !attempt->account_wanted || !is_its(attempt, &account) ||

@@ -119,6 +119,15 @@ static int read_byte(struct reply *reply, char c, struct error *err)
     return !was_text && reply->depth == 2 && c == '}' ? give(reply, err) : 0;
 }
 
+const struct doc *reply_item(
+    struct arena *arena, const char *list, const char *json, size_t length, struct error *err)
+{
+    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    if (!doc)
+        error_prefix(err, "one of the %s", list);
+    return doc;
+}
+
 int reply_feed(struct reply *reply, const char *bytes, size_t length, struct error *err)
 {
     reply->bytes += length;

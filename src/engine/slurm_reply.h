@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "wire/doc.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,6 +46,9 @@ void reply_begin(struct reply *reply, reply_item_fn *on_item, void *context);
 /* -1: ERR_CORRUPT (it is no such answer), ERR_TOO_LARGE, or what on_item said. Nothing may be fed
  * after that. */
 MUST_CHECK int reply_feed(struct reply *reply, const char *bytes, size_t length, struct error *err);
+/* An item of the list as a document, for as long as the arena is. NULL: ERR_INVALID, it is none. */
+const struct doc *reply_item(
+    struct arena *arena, const char *list, const char *json, size_t length, struct error *err);
 /* -1: ERR_CORRUPT, the answer was cut. */
 MUST_CHECK int reply_end(const struct reply *reply, struct error *err);
 /* Frees what it holds. */

@@ -164,9 +164,9 @@ static int on_job(
     if (strcmp(list, "jobs") != 0)
         return 0;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    const struct doc *doc = reply_item(arena, list, json, length, err);
     if (!doc)
-        return error_prefix(err, "one of the jobs");
+        return -1;
     if (!dialect_read_job(doc, &job))
         return 0;
     if (slurm->site.cluster && job.cluster[0] && strcmp(job.cluster, slurm->site.cluster) != 0)
@@ -348,9 +348,9 @@ static int on_node(
     if (strcmp(list, "nodes") != 0)
         return 0;
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct doc *doc = doc_parse_json(arena, json, length, REPLY_ITEM_BYTES_MAX, err);
+    const struct doc *doc = reply_item(arena, list, json, length, err);
     if (!doc)
-        return error_prefix(err, "one of the nodes");
+        return -1;
     if (slurm->next_nodes.count == NODES_MOST)
         return error_set(err, ERR_TOO_LARGE, "the cluster has more than %d nodes", NODES_MOST);
     if (dialect_read_node(doc, &node) && in_partition(slurm, &node))
