@@ -145,6 +145,7 @@ void slurm_soon(struct slurm *slurm);
 
 /* ---- slurm_create.c: its life --------------------------------------------------------------- */
 
+/* Frees it; what runs at the cluster runs on. */
 void slurm_destroy(struct engine *engine);
 
 enum { SLURM_TRACES_MS = 5000 }; /* what ranks left may show up a little after the cluster's word */
