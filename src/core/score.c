@@ -105,8 +105,8 @@ static bool row_provide(struct core *core, struct live_shape *shape)
         if (!row_give_up(core))
             return false;
     }
-    shape->scores = slab_alloc(&scores->rows, bytes);
-    shape->scores->bytes = bytes;
+    shape->scores = slab_take(&scores->rows, bytes); /* row_update fills it */
+    *shape->scores = (struct score_row){.bytes = bytes};
     scores->bytes += bytes;
     vec_push(&scores->shapes, shape);
     return true;
