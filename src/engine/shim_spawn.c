@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "engine/channel.h"
 #include "engine/snapshot.h"
+#include "engine/stray.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { SECRETS_BYTES_MAX = 16 << 20, PIPE_BYTES = 1 << 20, MASTER_PORT = 29500 };
@@ -163,6 +165,20 @@ static _Noreturn void give_up(const struct handover *handover, int error, const 
     _exit(1);
 }
 
+/* bubblewrap makes a child which waits for a word of bubblewrap's, and for ever where bubblewrap is
+ * killed before it; the signal of a parent's death does not reach that child yet. So bubblewrap is
+ * a process group, which the child leaves when nothing keeps it from running init any more. Where
+ * the shim is killed as well, a server finds the child by its mark: see stray.h. */
+void shim_reap(const struct shim_child *child)
+{
+    siginfo_t ignored;
+    kill(child->pid, SIGKILL);
+    waitid(P_PID, (id_t)child->pid, &ignored, WEXITED | WNOWAIT);
+    /* Until it is reaped no other group can have its number. */
+    kill(-child->pid, SIGKILL);
+    waitpid(child->pid, NULL, 0);
+}
+
 static void hand_on(int fd)
 {
     if (fd >= 0)
@@ -198,13 +214,18 @@ static int pin(const struct core_list *cores, struct error *err)
     return cores->count ? cores_pin(cores->numbers, cores->count, err) : 0;
 }
 
+static int make_group(struct error *err)
+{
+    return setpgid(0, 0) < 0 ? error_set_errno(err, "cannot make a process group") : 0;
+}
+
 static _Noreturn void become_sandbox(
     const struct shim_files *files, const struct handover *handover, pid_t shim)
 {
     struct error err = {0};
     errno = 0;
     if (cgroup_join(&files->cgroup, &err) < 0 || pin(&files->cores, &err) < 0 ||
-        sandbox_drop_rights(files->uid, files->gid, &err) < 0 ||
+        sandbox_drop_rights(files->uid, files->gid, &err) < 0 || make_group(&err) < 0 ||
         unpack(files, handover->snapshot_fd, &err) < 0)
         give_up(handover, errno, err.text);
     /* Becoming another user has cleared the death signal, so it is set after that; and the shim
@@ -219,7 +240,7 @@ static _Noreturn void become_sandbox(
     dup2(null_fd, 1);
     dup2(handover->trouble_fd, 2);
     char *const empty[] = {NULL};
-    execve(handover->arguments.list.items[0], handover->arguments.list.items, empty);
+    execve(SANDBOX_PROGRAM, handover->arguments.list.items, empty);
     give_up(handover, errno, "cannot run " SANDBOX_PROGRAM);
 }
 
@@ -250,6 +271,7 @@ int shim_spawn(const struct shim_arguments *arguments, const struct shim_files *
         make_pipes(files, &handover, &child, err) < 0 ||
         make_plan(arguments, files, &handover, err) < 0)
         return -1;
+    stray_mark(files->run_fd, files->launch.attempt, handover.sandbox.mark);
     sandbox_arguments(&handover.sandbox, &handover.arguments);
     pid_t shim = getpid();
     child.pid = fork();
