@@ -10,6 +10,7 @@
 #include "engine/slurm_folder.h"
 #include "engine/slurm_reply.h"
 #include "engine/slurm_rest.h"
+#include "engine/slurm_traces.h"
 #include "engine/stage.h"
 #include "engine/trash.h"
 
@@ -89,6 +90,14 @@ struct slurm_place {
     const char *node, *address;
 };
 
+/* A job whose attempt has ended before the cluster said so. */
+struct slurm_left {
+    uint64_t number;
+    int64_t at_ms; /* boot clock */
+};
+
+enum { SLURM_LEFT_MAX = 1024 };
+
 struct slurm {
     struct engine engine;
     struct event_base *base;
@@ -119,6 +128,8 @@ struct slurm {
     unsigned failures;           /* in a row */
 
     struct idmap by_id, by_number;
+    struct slurm_left left[SLURM_LEFT_MAX]; /* a ring: ended a moment ago, as their ranks say */
+    size_t left_next;
     VEC(struct slurm_attempt *) attempts; /* by ascending id */
     size_t turn, waiting_turn;            /* whose files are looked at next */
     struct event *poll, *files, *now;
@@ -198,6 +209,8 @@ void slurm_submit_cancel(struct slurm_attempt *attempt);
 /* Looks at that, and passes it on. A callback may not forget what has not ended, so that it is
  * there afterwards. */
 void slurm_look(struct slurm_attempt *attempt);
+/* Passes on what there is left of one that ends. */
+void slurm_look_last(struct slurm_attempt *attempt);
 
 /* ---- slurm_finish.c: the end of an attempt --------------------------------------------------- */
 
@@ -221,6 +234,10 @@ void slurm_watch_turn(struct slurm *slurm);
 /* The site answered, or did not. */
 void slurm_watch_answered(struct slurm *slurm);
 void slurm_watch_failed(struct slurm *slurm, const char *text);
+/* An attempt has ended whose job the cluster may list as running for a moment. */
+void slurm_watch_left(struct slurm *slurm, uint64_t number);
+/* Cancels a job that goes on though its attempt has ended. */
+void slurm_watch_leftover(struct slurm *slurm, const struct slurm_job *job);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 /* Says that what is known of the site has changed. */
@@ -276,6 +293,8 @@ void slurm_store_turn(struct slurm_store *store);
 
 /* Passes on what they say, now and then. */
 void slurm_usage_look(struct slurm_attempt *attempt);
+/* What they had used in the end, where they say so. */
+void slurm_usage_last(struct slurm_attempt *attempt);
 
 /* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
 

@@ -183,8 +183,10 @@ static void seen_second(struct slurm_attempt *attempt, const struct slurm_job *j
 
 void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *job)
 {
-    if (attempt->ledger.ended)
+    if (attempt->ledger.ended) {
+        slurm_watch_leftover(attempt->slurm, job);
         return;
+    }
     if (attempt->ledger.number == 0)
         slurm_attempt_number(attempt, job->id);
     else if (attempt->ledger.number != job->id)
@@ -268,6 +270,12 @@ static void kill_now(struct slurm_attempt *attempt)
     slurm_submit_cancel(attempt);
 }
 
+/* The cluster tells steps of a preemption, and not a rank that has none. */
+static bool is_preempted_alone(const struct slurm_attempt *attempt)
+{
+    return attempt->preempted && attempt->state == SLURM_RUNNING && attempt->launch.world_size == 1;
+}
+
 static void drive_job(struct slurm_attempt *attempt)
 {
     const struct slurm_ledger *ledger = &attempt->ledger;
@@ -277,7 +285,7 @@ static void drive_job(struct slurm_attempt *attempt)
         slurm_submit_cancel(attempt);
     } else if (ledger->stop_asked && clock_wall_ms() >= ledger->stop_until_ms) {
         kill_now(attempt);
-    } else if (ledger->stop_asked && !attempt->told) {
+    } else if ((ledger->stop_asked || is_preempted_alone(attempt)) && !attempt->told) {
         struct error err;
         attempt->told =
             slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, false, &err) == 0;
