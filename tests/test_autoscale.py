@@ -4,13 +4,12 @@ import http.client
 import http.server
 import json
 import os
-import ssl
-import subprocess
 import threading
 
 import pytest
 
 import muster as helper
+from gateway import self_signed
 from manifests import TEAM
 from test_services import answering, ready, said, served, status  # noqa: F401
 
@@ -87,12 +86,7 @@ class Metrics:
 
     def secure(self, folder):
         """From now on over TLS, as localhost; the port."""
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                        "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-                        "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-                       check=True, capture_output=True)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        context = self_signed(folder)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         return self.server.server_address[1]
 

@@ -159,6 +159,13 @@ def test_a_forecast_keeps_a_job_that_time_limits_would_send(muster, planner):
     assert pools_of(found)["cloud"]["burst"] == "soon" and found["state"] == "queued"
     assert "by the forecast of " in " ".join(found["words"])
     assert details(muster, "burst") == []
+    # The same runs say when it would start in each pool; it starts where it is offered a place first.
+    start = pools_of(found)["own"]["start"]
+    assert start["of"] > 1 and start["known"] > start["of"] / 2 and start["in"]
+    words = " ".join(found["words"])
+    assert "own has no room: 0 of 1 ranks would fit, and would cost 0" in words, words
+    assert ", foreseen to start it in " in words
+    assert pools_of(found)["cloud"]["start"]["known"] == 0
 
 
 def test_the_same_job_is_sent_without_a_planner(muster):

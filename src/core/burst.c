@@ -82,7 +82,7 @@ static int64_t changes_ms(const struct core *core, const struct live_job *job,
     int64_t look_ms = core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE);
     if (elsewhere->sure_ms)
         look_ms = least(look_ms, elsewhere->sure_ms);
-    else if (elsewhere->forecast_ms)
+    else if (elsewhere->forecast_ms && !core->forward)
         look_ms = least(look_ms, elsewhere->forecast_ms + CORE_FORECAST_FRESH_MS + 1);
     if (answer->verdict == BURST_SOON)
         return least(burst_since_ms(job) + after_ms + 1, look_ms);
@@ -171,8 +171,8 @@ static void burst_admit(struct core *core, struct live_job *job, const struct bu
 
 int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 {
-    if (!core->burst_pools || core->options.bursts_off || job->links->claims ||
-        (job->row.service && !burst_leases(job)) || burst_recalls(job))
+    if (!core->burst_pools || job->links->claims || (job->row.service && !burst_leases(job)) ||
+        burst_recalls(job))
         return MOMENT_NEVER;
     const struct live_broker *broker = job->links->broker;
     if (!broker || broker->row.seen != burst_stirs(core))

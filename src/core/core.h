@@ -30,9 +30,7 @@ struct core_options {
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
                                  * place; 0: default (5 minutes), below, or with another allotment
                                  * than the   default: there are no promises */
-    bool mix_once;   /* the mix of jobs is learnt once and kept: for policies that know it */
-    bool bursts_off; /* no job comes to a pool under its burst policy: what a forecast of how long
-                      * the others make it wait is made with */
+    bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
@@ -171,6 +169,17 @@ bool core_bursts(const struct core *core);
  * bound decides; 0: none will come. Kept over loading. */
 void core_forecast_expect(struct core *core, int64_t wait_ms);
 int64_t core_forecast_expected(const struct core *core);
+
+/* ---- forward runs: a copy of the state goes on in virtual time, and nobody stores it ----------
+ *
+ * Nobody makes forecasts in it: those that there are do not age, and a job without one comes to a
+ * pool with a burst policy once it has waited for so long. */
+void core_run_forward(struct core *core);
+/* An attempt that was admitted just now is undone; its job waits on as it did before, and is
+ * offered that pool no more; nor, where it had no burst policy, one that has, as it would not have
+ * waited for that. So one run says of each pool when the job would have started there. False: no
+ * pool is left. */
+bool core_job_decline(struct core *core, uint64_t attempt);
 
 /* ---- services: jobs that run until they are stopped --------------------------------------
  *

@@ -54,6 +54,7 @@ struct core {
     struct mix mix;                   /* what jobs ask for, learnt */
     int64_t now_ms;
     bool loading;
+    bool forward; /* a copy of the state that runs forward: see core_run_forward */
     struct table tables[ROW_KIND_COUNT];
     struct slab slabs[ROW_KIND_COUNT];
     struct slab job_links;                         /* of the jobs that have some */

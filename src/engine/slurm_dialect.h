@@ -19,6 +19,8 @@ struct dialect {
     const char *nodes;      /* how many */
     const char *node_names; /* which ones.. */
     bool node_names_list;   /* ..as a list, not with commas between them */
+    const char *requeue;    /* says whether a job is queued again.. */
+    bool requeue_never;     /* ..with this value for: it is not */
     const char *devices;    /* of each task.. */
     const char *devices_prefix; /* ..what stands before "toy:1" */
 };

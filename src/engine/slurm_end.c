@@ -27,7 +27,7 @@ static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
 {
     if (facts->state == SLURM_NODE_FAIL && !ended_by_themselves(facts))
         set(end, ENGINE_END_NODE_LOST, "Slurm gave up a node of the job");
-    else if (facts->state == SLURM_OUT_OF_MEMORY)
+    else if (facts->state == SLURM_OUT_OF_MEMORY && !facts->all_zero)
         set(end, ENGINE_END_OUT_OF_MEMORY, "Slurm's limit of memory was passed");
     else if (facts->stop_asked || (facts->all_zero && facts->complete))
         return false;

@@ -3,6 +3,7 @@
 
 struct pools_view {
     const struct explain *in;
+    const struct forecast *forecast;
     struct doc *list;
 };
 
@@ -10,6 +11,20 @@ static void set_known(struct arena *arena, struct doc *map, const char *key, int
 {
     if (value)
         doc_set_int(arena, map, key, value);
+}
+
+/* When the job would start there, by the runs. */
+static void set_start(const struct pools_view *pools, struct doc *map, uint64_t pool)
+{
+    const struct forecast *forecast = pools->forecast;
+    int64_t moments[FORECAST_RUNS_MAX];
+    struct spread spread;
+    int runs = forecast_runs(forecast);
+    for (int run = 0; run < runs; run++)
+        moments[run] = forecast_offer(forecast, run, pool);
+    spread_of(moments, runs, &spread);
+    struct doc *start = explain_set_spread(pools->in->arena, map, "start", &spread);
+    explain_set_reached(pools->in, start, forecast, moments);
 }
 
 static void set_pool(void *context, const struct core_pool_view *view)
@@ -47,11 +62,13 @@ static void set_pool(void *context, const struct core_pool_view *view)
         doc_set_int(arena, map, "leftMicro", view->left_micro);
     if (view->late)
         doc_set_bool(arena, map, "late", true);
+    if (pools->forecast)
+        set_start(pools, map, view->pool);
 }
 
-void explain_set_pools(const struct explain *in, struct doc *out)
+void explain_set_pools(const struct explain *in, struct doc *out, const struct forecast *forecast)
 {
-    struct pools_view pools = {in, doc_list(in->arena)};
+    struct pools_view pools = {in, forecast, doc_list(in->arena)};
     core_job_pools(in->core, in->job->id, set_pool, &pools);
     if (pools.list->count > 1)
         doc_set(in->arena, out, "pools", pools.list);
