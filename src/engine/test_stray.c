@@ -29,7 +29,8 @@ struct chase {
     pid_t bubblewrap;
     uint64_t call; /* that bubblewrap is in */
     bool has_child;
-    bool waits; /* it has come so far that it only waits */
+    bool waits;  /* it has come so far that it only waits */
+    bool killed; /* somebody was */
     size_t calls;
     int server_status;
 };
@@ -78,7 +79,8 @@ static void at_call(struct chase *chase)
     if (!chase->has_child)
         return;
     chase->waits = info.entry.nr == SYS_poll || info.entry.nr == SYS_ppoll;
-    if (chase->calls++ == chase->moment || chase->waits)
+    chase->killed = chase->calls++ == chase->moment || chase->waits;
+    if (chase->killed)
         kill(chase->of_shim ? chase->shim : pid, SIGKILL);
 }
 
@@ -99,8 +101,11 @@ static void at_stop(struct chase *chase, pid_t pid, int status)
     /* Its child is not to be stopped: it runs on while bubblewrap is held. */
     if (pid == chase->bubblewrap && event)
         ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD);
-    ptrace(pid == chase->bubblewrap && !chase->waits ? PTRACE_SYSCALL : PTRACE_CONT, pid, 0,
-        own ? 0 : signal_number);
+    /* It stays where it is until the shim's death has reached it. */
+    if (pid == chase->bubblewrap && chase->killed)
+        return;
+    ptrace(
+        pid == chase->bubblewrap ? PTRACE_SYSCALL : PTRACE_CONT, pid, 0, own ? 0 : signal_number);
 }
 
 static void on_alarm(int number)
