@@ -7,9 +7,14 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 from muster import BINARY
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "bench"))
+
+import mixes  # noqa: E402
 
 TRACES = os.environ.get("MUSTER_TRACES")
 RUN_S = 580
@@ -97,6 +102,31 @@ def test_the_default_is_above_fgd_on_average():
 
 def test_the_default_is_above_its_goal():
     assert allocated("default", "default")["100"] > 96.2
+
+
+# Of bench/mixes.py: most of the demand in many devices, and jobs that ask for what nodes have. At least
+# so much, and at most so much below the best of the others.
+MIXES = {
+    "50% in many devices": (97.4, 0), "80% in many devices": (97.6, 0.3),
+    "85% in many devices": (96.2, 0.3), "90% in many devices": (96.0, 0.3),
+    "about 10 CPUs a device, 30% apart, 50 % in fours and eights": (98.2, 0.3),
+    "about 12 CPUs a device, 30% apart, 50 % in fours and eights": (92.4, 0.3),
+    "about 17 CPUs a device, 30% apart, 50 % in fours and eights": (73.8, 0),
+}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_mixes_that_nobody_published_are_placed_well(name, tmp_path):
+    folder = pathlib.Path(TRACES) / "openb-fgd-2023"
+    pods = mixes.pods_read(folder / "openb_pod_list_default.csv.gz")
+    types = [pod["gpu_spec"] for pod in
+             mixes.pods_read(folder / "openb_pod_list_gpuspec10.csv.gz") if pod["gpu_spec"]]
+    path = tmp_path / "pods.csv"
+    mixes.pods_write(path, dict(mixes.mixes(pods, types))[name])
+    ours, *others = (mixes.allocated(BINARY, folder, path, policy, "1-2")
+                     for policy in mixes.POLICIES)
+    least, below = MIXES[name]
+    assert ours >= least and ours >= max(others) - below
 
 
 def test_the_default_does_not_go_by_names_and_order_of_nodes(tmp_path):

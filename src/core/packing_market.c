@@ -24,7 +24,7 @@ enum {
     MOVE_MOST = 4,   /* times in one round */
     STEPS_BITS = 5,  /* of one halving */
     LOG_BITS = 8,    /* of a logarithm */
-    PRICE_PARTS = 4, /* of what would clear the market counts one: decisions see nodes in use, too,
+    PRICE_PARTS = 3, /* of what would clear the market counts one: decisions see nodes in use, too,
                       * on which less is lost than on idle ones */
 };
 /* So much more lost of each device draws half as much: one and a half devices, weighed. */
