@@ -59,6 +59,7 @@ void slurm_destroy(struct engine *engine)
     slurm_store_destroy(slurm->store);
     rest_destroy(slurm->rest);
     slurm_serve_finish(slurm);
+    slurm_user_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
         slurm_attempt_free(slurm->attempts.items[i]);
     struct event *events[] = {slurm->poll, slurm->files, slurm->now};
@@ -67,7 +68,6 @@ void slurm_destroy(struct engine *engine)
             event_free(events[i]);
     }
     vec_free(&slurm->attempts);
-    vec_free(&slurm->users);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
     vec_free(&slurm->places);
