@@ -12,6 +12,7 @@
  * for jobs that need many devices;
  * - what jobs of many devices can no longer use, and a fee for breaking a device that is whole;
  * - the pressure of jobs that may go to few nodes, on those nodes;
+ * - the price at which nodes of its class fill together with others (packing_market.h);
  * and its last bits are a hash of the node's state, so that of equal scores the state decides and
  * not the order of nodes.
  *
@@ -19,7 +20,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
-#include "core/packing_balance.h"
+#include "core/packing_market.h"
 #include "core/packing_take.h"
 #include "core/packing_view.h"
 #include "core/place.h"
@@ -56,7 +57,7 @@ struct standing {
     int64_t worth;              /* what it is worth, less what is out of reach, and more for what
                                  * jobs of many devices can use: all weighed */
     int64_t cpu_scale;          /* its class's */
-    uint64_t pressure;          /* on its class, weighed */
+    uint64_t pressure;          /* on its class, and its price, weighed: of a device */
     int64_t cpu_milli;          /* that are free */
     int32_t half;               /* what it is worth with half of its CPU and memory */
     int32_t hash;               /* of its state */
@@ -78,6 +79,7 @@ struct learned {
     bool known; /* there is demand for devices */
     struct values values;
     struct balance balance;
+    int64_t prices[MIX_CLASSES_MAX + 1]; /* of a device on nodes of each class: packing_market.h */
     struct scale scales[MIX_CLASSES_MAX + 1];
     VEC(struct standing) standings; /* by the nodes' ordinals.. */
     uint64_t numbered;              /* ..of core->scores.version */
@@ -110,8 +112,10 @@ static void learned_make(struct core *core)
     if (!learned)
         learned = core->packing_state = mem_alloc(1, sizeof *learned);
     learned->known = values_make(&core->mix, &learned->values);
-    if (learned->known)
+    if (learned->known) {
         balance_make(&core->mix, learned->values.device, &learned->balance);
+        market_make(&core->mix, &learned->values, &learned->balance, learned->prices);
+    }
     for (size_t i = 0; i < core->mix.classes.count; i++) {
         const struct node_row *row = &core->mix.classes.items[i].like->row;
         learned->scales[i] = (struct scale){
@@ -191,7 +195,8 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
                  keep_weighed(balance, ret->view.whole);
     ret->half = worth.half;
     ret->cpu_scale = learned->scales[node->packing_class].cpu;
-    ret->pressure = (uint64_t)learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
+    ret->pressure = (uint64_t)(learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE +
+                               learned->prices[node->packing_class]);
     ret->cpu_milli = node->room.all.cpu_milli;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
