@@ -10,6 +10,7 @@
 #include "engine/slurm_folder.h"
 #include "engine/slurm_reply.h"
 #include "engine/slurm_rest.h"
+#include "engine/slurm_traces.h"
 #include "engine/stage.h"
 #include "engine/trash.h"
 
@@ -17,6 +18,7 @@ struct event;
 struct slurm;
 struct slurm_log;
 struct slurm_store;
+struct slurm_lookup;
 struct slurm_name;
 struct worker;
 
@@ -24,13 +26,16 @@ struct worker;
 struct slurm_user {
     uid_t uid;
     gid_t gid;
-    const char *name; /* NULL: this machine knows nobody of that uid */
+    const char *name; /* NULL: this machine knows nobody of that uid, or was not asked yet */
+    int64_t asked_ms; /* when it answered, boot clock; 0: it has not yet */
+    struct slurm_lookup *lookup; /* under way; NULL */
 };
 
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
-    bool tried;      /* a submission was sent, or was about to be */
-    uint64_t number; /* of its job at the cluster; 0: not known */
+    bool tried;                /* a submission was sent, or was about to be */
+    uint64_t number;           /* of its job at the cluster; 0: not known */
+    int64_t sent_ms, known_ms; /* wall clock: first submitted; that number learnt. 0: not known */
     bool stop_asked;
     int64_t stop_until_ms; /* wall clock: then it is killed */
     bool kill_sent;
@@ -89,6 +94,14 @@ struct slurm_place {
     const char *node, *address;
 };
 
+/* A job whose attempt has ended before the cluster said so. */
+struct slurm_left {
+    uint64_t number;
+    int64_t at_ms; /* boot clock */
+};
+
+enum { SLURM_LEFT_MAX = 1024 };
+
 struct slurm {
     struct engine engine;
     struct event_base *base;
@@ -99,6 +112,7 @@ struct slurm {
     char *owner, *data, *pool;
     struct slurm_folder folder;
     VEC(struct slurm_user) users; /* that were asked for */
+    struct worker *namer;         /* looks them up; made when one is asked for */
     struct rest *rest;
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
@@ -119,6 +133,8 @@ struct slurm {
     unsigned failures;           /* in a row */
 
     struct idmap by_id, by_number;
+    struct slurm_left left[SLURM_LEFT_MAX]; /* a ring: ended a moment ago, as their ranks say */
+    size_t left_next;
     VEC(struct slurm_attempt *) attempts; /* by ascending id */
     size_t turn, waiting_turn;            /* whose files are looked at next */
     struct event *poll, *files, *now;
@@ -134,6 +150,21 @@ struct slurm {
     struct engine_site about;
     struct engine_fact facts[ENGINE_FACTS_MAX];
 };
+
+/* ---- slurm.c: the operations ---------------------------------------------------------------- */
+
+extern const struct engine_operations slurm_operations;
+/* The engine that was handed out. */
+struct slurm *slurm_of_engine(const struct engine *engine);
+/* Another turn, after what is under way on the loop. */
+void slurm_soon(struct slurm *slurm);
+
+/* ---- slurm_create.c: its life --------------------------------------------------------------- */
+
+/* Frees it; what runs at the cluster runs on. */
+void slurm_destroy(struct engine *engine);
+
+enum { SLURM_TRACES_MS = 5000 }; /* what ranks left may show up a little after the cluster's word */
 
 /* ---- slurm_ledger.c: what is on disk here ------------------------------------------------- */
 
@@ -160,12 +191,44 @@ void slurm_attempt_remove(struct slurm_attempt *attempt);
 void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *job);
 /* A listing was read to its end. */
 void slurm_attempt_listed(struct slurm_attempt *attempt);
+/* Its job at the cluster has this number. */
+void slurm_attempt_number(struct slurm_attempt *attempt, uint64_t number);
 /* Does what is due: submits, stops, kills, ends. */
 void slurm_attempt_drive(struct slurm_attempt *attempt);
 /* Whether it has processes at the cluster, or had them a moment ago. */
 bool slurm_attempt_is_active(const struct slurm_attempt *attempt);
-/* Looks at what its ranks have left, and passes that on. */
-void slurm_attempt_look(struct slurm_attempt *attempt);
+/* Says what is to be said of it. */
+void slurm_attempt_report(struct slurm_attempt *attempt, struct report *what);
+
+/* ---- slurm_submit.c: asking for its job ------------------------------------------------------ */
+
+/* Sends a submission of one that is stored. */
+void slurm_submit(struct slurm_attempt *attempt);
+/* Whether everything that it reads is at the site; ends it when some of it can never be. */
+bool slurm_submit_is_ready(struct slurm_attempt *attempt);
+/* Asks the cluster to end its job, now and then; what became of it the next listing says. */
+void slurm_submit_cancel(struct slurm_attempt *attempt);
+
+/* ---- slurm_look.c: what its ranks leave ------------------------------------------------------ */
+
+/* Looks at that, and passes it on. A callback may not forget what has not ended, so that it is
+ * there afterwards. */
+void slurm_look(struct slurm_attempt *attempt);
+/* Passes on what there is left of one that ends. */
+void slurm_look_last(struct slurm_attempt *attempt);
+
+/* ---- slurm_finish.c: the end of an attempt --------------------------------------------------- */
+
+/* Its job is over, or the cluster does not have it: finds out what it was and ends it, or waits for
+ * what its ranks may have left: to be called again. A job that found another's claim is not the one
+ * that ran: then the attempt goes on with that. */
+void slurm_finish_job(struct slurm_attempt *attempt);
+/* Ends one that never was at the cluster, unless somebody has claimed it. code: as in struct
+ * attempt_end. */
+void slurm_finish_unsubmitted(
+    struct slurm_attempt *attempt, enum engine_end_reason reason, int code, const char *text);
+/* Goes on with the end of one: its log has to be brought over before that is told. */
+void slurm_finish_copy(struct slurm_attempt *attempt);
 
 /* ---- slurm_watch.c: what the cluster says --------------------------------------------------- */
 
@@ -176,8 +239,29 @@ void slurm_watch_turn(struct slurm *slurm);
 /* The site answered, or did not. */
 void slurm_watch_answered(struct slurm *slurm);
 void slurm_watch_failed(struct slurm *slurm, const char *text);
+/* An attempt has ended whose job the cluster may list as running for a moment. */
+void slurm_watch_left(struct slurm *slurm, uint64_t number);
+/* Cancels a job that goes on though its attempt has ended. */
+void slurm_watch_leftover(struct slurm *slurm, const struct slurm_job *job);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
+/* Says that what is known of the site has changed. */
+void slurm_watch_report(struct slurm *slurm);
+/* How long until the site is asked again for what it is asked for all the time. */
+int64_t slurm_watch_pause_ms(const struct slurm *slurm);
+/* Asks for /slurm/VERSION/what; on_piece NULL: the answer is kept. timeout_ms 0: as any question.
+ */
+void slurm_watch_get(struct slurm *slurm, const char *what, int64_t timeout_ms,
+    rest_piece_fn *on_piece, rest_done_fn *done);
+/* Whether an answer that was fed to `reply` is all that was asked for; else err says what it was.
+ */
+bool slurm_watch_is_whole(
+    const struct rest_answer *answer, const struct reply *reply, struct error *err);
+
+/* ---- slurm_nodes.c: its nodes --------------------------------------------------------------- */
+
+/* Asks for them, when it is time. */
+void slurm_nodes_ask(struct slurm *slurm);
 
 /* ---- slurm_account.c: what slurmdbd says ---------------------------------------------------- */
 
@@ -191,10 +275,15 @@ void slurm_account_turn(struct slurm *slurm);
 
 /* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
 MUST_CHECK int slurm_user_check(const struct slurm_site *site, struct error *err);
-/* The user of an attempt's team, where jobs are those of teams' users; else NULL. -1: ERR_INVALID,
- * there is none, or nobody may ask for it. */
+/* The user of an attempt's team, where jobs are those of teams' users; else NULL. The user is valid
+ * until the next call. -1: ERR_INVALID, there is none, or nobody may ask for it; ERR_BUSY, it is
+ * being looked up, and the site is reported when that is done. */
 MUST_CHECK int slurm_user_of(struct slurm *slurm, const struct launch *launch,
     const struct slurm_user **ret_user, struct error *err);
+/* Whether it is known whose job an attempt's is; else its `reason` says why not. */
+bool slurm_user_take(struct slurm_attempt *attempt);
+/* Ends what looks users up. */
+void slurm_user_finish(struct slurm *slurm);
 /* The folder in which lies what jobs read: to be freed by the caller. Where jobs have users of
  * their own, nobody else learns its name. NULL: ERR_IO. */
 MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
@@ -210,13 +299,12 @@ void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */
 void slurm_store_turn(struct slurm_store *store);
 
-/* Says what is to be said of it. */
-void slurm_attempt_report(struct slurm_attempt *attempt, struct report *what);
-
 /* ---- slurm_usage.c: what its ranks use ------------------------------------------------------ */
 
 /* Passes on what they say, now and then. */
 void slurm_usage_look(struct slurm_attempt *attempt);
+/* What they had used in the end, where they say so. */
+void slurm_usage_last(struct slurm_attempt *attempt);
 
 /* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
 

@@ -129,7 +129,7 @@ static void resolved(void *context)
             name->text);
     }
     free(name);
-    event_active(slurm->now, EV_TIMEOUT, 0);
+    slurm_soon(slurm);
 }
 
 static void look_up(struct slurm_attempt *attempt, const char *host)

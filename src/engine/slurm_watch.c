@@ -1,5 +1,5 @@
-/* What the cluster says: its version, its jobs, its nodes. One request for all jobs, and one for
- * all nodes, whatever their number; the next is sent after the last was read to its end. */
+/* What the cluster says: its version, and its jobs. One request for all of them, whatever their
+ * number; the next is sent after the last was read to its end. */
 #include "engine/slurm.h"
 
 #include "base/clock.h"
@@ -11,20 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 enum {
     HURRY_MS = 200,
     PATIENCE_MOST_MS = 300000,
-    NODES_MS = 5000,
     BACKOFF_MOST_MS = 10000,
     BACKOFF_STEPS = 6,
-    NODES_MOST = 65536
 };
 
 /* ---- does it answer? ------------------------------------------------------------------------- */
 
-static void report_site(struct slurm *slurm)
+void slurm_watch_report(struct slurm *slurm)
 {
     struct report what = {.kind = ENGINE_REPORT_SITE, .at_ms = clock_wall_ms()};
     slurm->report(slurm->context, &what);
@@ -41,7 +38,7 @@ void slurm_watch_answered(struct slurm *slurm)
     snprintf(about->text, sizeof about->text, "slurmrestd %s",
         slurm->dialect ? slurm->dialect->version : "");
     log_info("pool %s: Slurm answers", slurm->pool);
-    report_site(slurm);
+    slurm_watch_report(slurm);
 }
 
 void slurm_watch_failed(struct slurm *slurm, const char *text)
@@ -55,7 +52,7 @@ void slurm_watch_failed(struct slurm *slurm, const char *text)
     about->answers = false;
     about->since_ms = clock_wall_ms();
     log_warn("pool %s: Slurm does not answer: %s", slurm->pool, text);
-    report_site(slurm);
+    slurm_watch_report(slurm);
 }
 
 static const char unknown_text[] =
@@ -66,8 +63,7 @@ static bool is_unknown(const struct rest_answer *answer)
     return answer->status == 401 || answer->status == 403;
 }
 
-/* How long until the site is asked again. */
-static int64_t pause_ms(const struct slurm *slurm)
+int64_t slurm_watch_pause_ms(const struct slurm *slurm)
 {
     unsigned steps = slurm->failures < BACKOFF_STEPS ? slurm->failures : BACKOFF_STEPS;
     int64_t ms = slurm->site.poll_ms << steps;
@@ -95,12 +91,12 @@ static void on_dialect(void *context, const struct rest_answer *answer)
     if (doc && doc_get(doc, "meta")) {
         slurm->dialect = asked;
         slurm_watch_answered(slurm);
-        event_active(slurm->now, EV_TIMEOUT, 0);
+        slurm_soon(slurm);
         return;
     }
     slurm->dialect_tried++;
     if (dialect_at(slurm->dialect_tried)) {
-        event_active(slurm->now, EV_TIMEOUT, 0);
+        slurm_soon(slurm);
         return;
     }
     slurm->dialect_tried = 0;
@@ -110,8 +106,8 @@ static void on_dialect(void *context, const struct rest_answer *answer)
     slurm_watch_failed(slurm, text);
 }
 
-static void ask(struct slurm *slurm, const char *what, int64_t timeout_ms, rest_piece_fn *on_piece,
-    rest_done_fn *done)
+void slurm_watch_get(struct slurm *slurm, const char *what, int64_t timeout_ms,
+    rest_piece_fn *on_piece, rest_done_fn *done)
 {
     SCOPED(strbuf_finish) struct strbuf target = {0};
     const struct dialect *dialect =
@@ -141,16 +137,40 @@ void slurm_watch_cancel(struct slurm *slurm, uint64_t number)
             .method = "DELETE", .target = target.text, .on_done = on_cancelled, .context = slurm});
 }
 
-/* A job that bears our mark and that nobody here knows was given up: should it be waiting still, it
- * finds no script to run. */
+void slurm_watch_left(struct slurm *slurm, uint64_t number)
+{
+    slurm->left[slurm->left_next] = (struct slurm_left){number, clock_boot_ms()};
+    slurm->left_next = (slurm->left_next + 1) % SLURM_LEFT_MAX;
+}
+
+static bool has_just_left(const struct slurm *slurm, uint64_t number)
+{
+    int64_t since_ms = clock_boot_ms() - SLURM_TRACES_MS;
+    for (size_t i = 0; i < SLURM_LEFT_MAX; i++) {
+        if (slurm->left[i].number == number && slurm->left[i].at_ms > since_ms)
+            return true;
+    }
+    return false;
+}
+
+/* Its ranks may have said that they ended and go on, or a node's word was lost. */
+void slurm_watch_leftover(struct slurm *slurm, const struct slurm_job *job)
+{
+    if (!slurm_state_over(job->state) && job->state != SLURM_COMPLETING &&
+        !has_just_left(slurm, job->id))
+        slurm_watch_cancel(slurm, job->id);
+}
+
+/* A job that bears our mark and that nobody here knows was given up, or has ended: should it be
+ * waiting still, it finds no script to run. */
 static void see_job(struct slurm *slurm, const struct slurm_job *job)
 {
     struct slurm_attempt *attempt = idmap_get(&slurm->by_number, job->id);
     uint64_t id;
     if (!attempt && engine_mark_read(job->mark, slurm->owner, &id)) {
         attempt = slurm_attempt_find(slurm, id);
-        if (!attempt && !slurm_state_over(job->state))
-            slurm_watch_cancel(slurm, job->id);
+        if (!attempt)
+            slurm_watch_leftover(slurm, job);
     }
     if (attempt)
         slurm_attempt_seen(attempt, job);
@@ -211,7 +231,8 @@ static void say_status(const struct rest_answer *answer, struct error *err)
         text[0] ? ": " : "", text);
 }
 
-static bool whole(const struct rest_answer *answer, const struct reply *reply, struct error *err)
+bool slurm_watch_is_whole(
+    const struct rest_answer *answer, const struct reply *reply, struct error *err)
 {
     if (answer->outcome != REST_ANSWERED)
         error_set(err, ERR_UNAVAILABLE, "%s", answer->text);
@@ -230,7 +251,7 @@ static void on_jobs(void *context, const struct rest_answer *answer)
     struct error err;
     slurm->asking_jobs = false;
     int64_t took = clock_boot_ms() - slurm->listed_ms;
-    bool good = whole(answer, &slurm->reply, &err);
+    bool good = slurm_watch_is_whole(answer, &slurm->reply, &err);
     reply_finish(&slurm->reply);
     if (!good) {
         slurm->listing_patience_ms = 2 * took < PATIENCE_MOST_MS ? 2 * took : PATIENCE_MOST_MS;
@@ -257,7 +278,7 @@ static bool any_live(const struct slurm *slurm)
  * What left a sign of its own is asked for sooner. */
 static int64_t listing_pause_ms(const struct slurm *slurm)
 {
-    int64_t pause = pause_ms(slurm), took = slurm->listing_took_ms;
+    int64_t pause = slurm_watch_pause_ms(slurm), took = slurm->listing_took_ms;
     int64_t calm = pause > 4 * took ? pause : 4 * took;
     int64_t soon = 2 * took > HURRY_MS ? 2 * took : HURRY_MS;
     return slurm->hurry && slurm->failures == 0 && soon < calm ? soon : calm;
@@ -273,182 +294,7 @@ static void ask_jobs(struct slurm *slurm, int64_t now_ms)
     slurm->listed_ms = now_ms;
     slurm->listing++;
     reply_begin(&slurm->reply, on_job, slurm);
-    ask(slurm, "jobs", slurm->listing_patience_ms, on_jobs_piece, on_jobs);
-}
-
-/* ---- nodes ----------------------------------------------------------------------------------- */
-
-static bool in_partition(const struct slurm *slurm, const struct slurm_node *node)
-{
-    const struct doc *list = node->partitions;
-    if (!slurm->site.partition || !list || list->type != DOC_LIST)
-        return true;
-    for (const struct doc *item = list->first; item; item = item->next) {
-        if (item->type == DOC_STRING && strcmp(item->text, slurm->site.partition) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Each feature is a label of its own name. */
-static void add_features(
-    struct arena *arena, const struct slurm_node *node, struct engine_site_node *out)
-{
-    enum { FEATURES_MAX = 32 };
-    struct engine_label *labels = arena_alloc(arena, FEATURES_MAX, sizeof *labels);
-    out->labels = labels;
-    for (const char *at = node->features; *at && out->label_count < FEATURES_MAX;) {
-        size_t length = strcspn(at, ",&|()");
-        if (length > 0)
-            labels[out->label_count++] =
-                (struct engine_label){arena_strndup(arena, at, length), "true"};
-        at += length + (at[length] != '\0');
-    }
-}
-
-static uint64_t bounded(int64_t number, int64_t most)
-{
-    return (uint64_t)(number < 0 ? 0 : number > most ? most : number);
-}
-
-/* Jobs work on the storage that is shared, whichever node they are on. */
-static uint64_t disk_bytes(const struct slurm *slurm)
-{
-    struct statvfs volume;
-    if (statvfs(slurm->folder.root, &volume) < 0)
-        return 0;
-    return (uint64_t)volume.f_blocks * volume.f_frsize;
-}
-
-static void add_node(struct slurm *slurm, const struct slurm_node *node)
-{
-    struct arena *arena = slurm->next_node_arena;
-    struct engine_site_node out = {.name = arena_strdup(arena, node->name),
-        .health = node->down     ? ENGINE_NODE_DOWN
-                  : node->closed ? ENGINE_NODE_CLOSED
-                                 : ENGINE_NODE_UP,
-        .why = arena_strdup(arena, node->reason),
-        .cpu_milli = bounded(node->cpus, 1 << 20) * 1000,
-        .memory_bytes = bounded(node->memory_mb, INT64_C(1) << 32) << 20,
-        .disk_bytes = slurm->next_disk_bytes,
-        .accelerators = (uint32_t)bounded(node->devices, ENGINE_DEVICES_MAX)};
-    if (out.accelerators)
-        out.accelerator = arena_strdup(arena, node->device_type);
-    add_features(arena, node, &out);
-    vec_push(&slurm->next_nodes, out);
-    vec_push(
-        &slurm->next_places, ((struct slurm_place){out.name, arena_strdup(arena, node->address)}));
-}
-
-static int on_node(
-    void *context, const char *list, const char *json, size_t length, struct error *err)
-{
-    struct slurm *slurm = context;
-    struct slurm_node node;
-    if (strcmp(list, "nodes") != 0)
-        return 0;
-    SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct doc *doc = reply_item(arena, list, json, length, err);
-    if (!doc)
-        return -1;
-    if (slurm->next_nodes.count == NODES_MOST)
-        return error_set(err, ERR_TOO_LARGE, "the cluster has more than %d nodes", NODES_MOST);
-    if (dialect_read_node(doc, &node) && in_partition(slurm, &node))
-        add_node(slurm, &node);
-    return 0;
-}
-
-static int on_nodes_piece(void *context, const char *bytes, size_t length, struct error *err)
-{
-    struct slurm *slurm = context;
-    return reply_feed(&slurm->node_reply, bytes, length, err);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(
-        ((const struct engine_site_node *)a)->name, ((const struct engine_site_node *)b)->name);
-}
-
-static int by_node(const void *a, const void *b)
-{
-    return strcmp(((const struct slurm_place *)a)->node, ((const struct slurm_place *)b)->node);
-}
-
-static bool same_nodes(const struct slurm *slurm)
-{
-    if (slurm->nodes.count != slurm->next_nodes.count)
-        return false;
-    for (size_t i = 0; i < slurm->nodes.count; i++) {
-        const struct engine_site_node *a = &slurm->nodes.items[i], *b = &slurm->next_nodes.items[i];
-        if (strcmp(a->name, b->name) != 0 || a->health != b->health ||
-            a->cpu_milli != b->cpu_milli || a->memory_bytes != b->memory_bytes ||
-            a->accelerators != b->accelerators)
-            return false;
-    }
-    return true;
-}
-
-static void take_nodes(struct slurm *slurm)
-{
-    if (slurm->next_nodes.count > 0)
-        qsort(slurm->next_nodes.items, slurm->next_nodes.count, sizeof *slurm->next_nodes.items,
-            by_name);
-    if (slurm->next_places.count > 0)
-        qsort(slurm->next_places.items, slurm->next_places.count, sizeof *slurm->next_places.items,
-            by_node);
-    bool changed = !slurm->about.known || !same_nodes(slurm);
-    arena_destroy(slurm->node_arena);
-    slurm->node_arena = slurm->next_node_arena;
-    slurm->next_node_arena = NULL;
-    vec_clear(&slurm->nodes);
-    for (size_t i = 0; i < slurm->next_nodes.count; i++)
-        vec_push(&slurm->nodes, slurm->next_nodes.items[i]);
-    vec_clear(&slurm->places);
-    for (size_t i = 0; i < slurm->next_places.count; i++)
-        vec_push(&slurm->places, slurm->next_places.items[i]);
-    slurm->about.known = true;
-    slurm->about.nodes = slurm->nodes.items;
-    slurm->about.node_count = slurm->nodes.count;
-    if (changed)
-        report_site(slurm);
-}
-
-static void on_nodes(void *context, const struct rest_answer *answer)
-{
-    struct slurm *slurm = context;
-    struct error err;
-    slurm->asking_nodes = false;
-    bool good = whole(answer, &slurm->node_reply, &err);
-    reply_finish(&slurm->node_reply);
-    if (good) {
-        slurm_watch_answered(slurm);
-        take_nodes(slurm);
-    } else {
-        slurm_watch_failed(slurm, err.text);
-        arena_destroy(slurm->next_node_arena);
-        slurm->next_node_arena = NULL;
-    }
-    vec_clear(&slurm->next_nodes);
-    vec_clear(&slurm->next_places);
-}
-
-static void ask_nodes(struct slurm *slurm, int64_t now_ms)
-{
-    int64_t pause = pause_ms(slurm);
-    int64_t every = slurm->about.known && slurm->failures == 0 && pause * 10 < NODES_MS ? pause * 10
-                    : pause > NODES_MS                                                  ? pause
-                                                                                        : NODES_MS;
-    if (!slurm->about.known || slurm->failures)
-        every = pause;
-    if (slurm->asking_nodes || now_ms - slurm->nodes_ms < every)
-        return;
-    slurm->asking_nodes = true;
-    slurm->nodes_ms = now_ms;
-    slurm->next_node_arena = arena_create();
-    slurm->next_disk_bytes = disk_bytes(slurm);
-    reply_begin(&slurm->node_reply, on_node, slurm);
-    ask(slurm, "nodes", 0, on_nodes_piece, on_nodes);
+    slurm_watch_get(slurm, "jobs", slurm->listing_patience_ms, on_jobs_piece, on_jobs);
 }
 
 /* ---- a turn ---------------------------------------------------------------------------------- */
@@ -457,13 +303,14 @@ void slurm_watch_ask(struct slurm *slurm)
 {
     int64_t now_ms = clock_boot_ms();
     if (slurm->dialect) {
-        ask_nodes(slurm, now_ms);
+        slurm_nodes_ask(slurm);
         ask_jobs(slurm, now_ms);
-    } else if (!slurm->asking_dialect && (slurm->dialect_tried > 0 || slurm->listed_ms == 0 ||
-                                             now_ms - slurm->listed_ms >= pause_ms(slurm))) {
+    } else if (!slurm->asking_dialect &&
+               (slurm->dialect_tried > 0 || slurm->listed_ms == 0 ||
+                   now_ms - slurm->listed_ms >= slurm_watch_pause_ms(slurm))) {
         slurm->asking_dialect = true;
         slurm->listed_ms = now_ms;
-        ask(slurm, "ping", 0, NULL, on_dialect);
+        slurm_watch_get(slurm, "ping", 0, NULL, on_dialect);
     }
 }
 

@@ -416,6 +416,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.log = options->log;
     worker->view.tracer = options->tracer;
     worker->view.recorder = options->recorder;
+    worker->view.trust = options->trust;
     worker->view.draws = (uint64_t)clock_monotonic_ns() ^ (uint64_t)options->number << 56;
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
