@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import subprocess
 import threading
@@ -245,6 +246,17 @@ class Replica:
     def route(self, **more):
         return {"replica": self.id, "version": self.version, "address": f"unix:{self.path}",
                 "uid": os.getuid(), "draining": False, **more}
+
+
+def self_signed(folder, host="localhost"):
+    """A context of a server for that name alone, whose certificate is in folder/cert.pem."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                    "-nodes", "-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}",
+                    "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
 
 
 # A usage file: src/gateway/usage_format.h.

@@ -222,12 +222,13 @@ def test_one_that_hangs_delays_no_client_and_bounds_hold(gateway, tmp_path):
     judge.stop()
 
 
-def test_only_numeric_http_addresses_are_taken(gateway, tmp_path):
+def test_only_urls_over_http_are_taken(gateway, tmp_path):
     one = Replica(tmp_path, answers("light"))
-    for url in ("unix:/run/muster.sock", "http://judge.example/", "https://127.0.0.1/", "http://127.0.0.1:x/",
-                "http://127.0.0.1:1/a b", "http://user@127.0.0.1:1/", "http://127.0.0.1:1?x", "ftp://127.0.0.1/"):
+    for url in ("unix:/run/muster.sock", "http://", "https:///x", "http://127.0.0.1:x/", "http://judge.example:0/",
+                "http://127.0.0.1:1/a b", "http://user@127.0.0.1:1/", "http://127.0.0.1:1?x", "ftp://127.0.0.1/",
+                "https://judge.example/#a", "https://judge%2eexample/", "http://judge.example/\r\nHost: a"):
         answer = gateway.control("PUT", "/routes", json.dumps(
             {"generation": 99, "keys": [], "teams": [], "services": [light(one, post={"url": url})]}))
-        assert answer.status in (400, 422) and "numeric address" in answer.text, (url, answer)
+        assert answer.status in (400, 422) and "expected a URL" in answer.text, (url, answer)
     for url in ("http://127.0.0.1", "http://[::1]:9000/x/y?z=1", "http://10.0.0.9:9000/"):
         gateway.put(light(one, post={"url": url}))

@@ -13,7 +13,7 @@ RUNTIMES = os.path.join(ROOT, "runtimes")  # programs of their own, which use th
 
 # What the core may not include: clocks, files, threads, the event loop, floating point.
 CORE_FORBIDDEN_INCLUDES = re.compile(
-    r"base/(clock|file|log)\.h|time\.h|sys/|pthread\.h|threads\.h|unistd\.h|fcntl\.h|event|math\.h"
+    r"base/(clock|file|log|thread)\.h|time\.h|sys/|pthread\.h|threads\.h|unistd\.h|fcntl\.h|event|math\.h"
     r"|tgmath\.h|float\.h|signal\.h|sodium|sqlite|openssl|locale\.h|poll\.h")
 
 # What its objects may not call. qsort is not stable, so equal keys would have no stated order.

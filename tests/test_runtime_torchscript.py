@@ -1,5 +1,6 @@
 """The TorchScript runtime with real PyTorch: its protocol, its refusals, how it ends, scoring."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -31,14 +32,38 @@ json.dump({"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
 """
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
+# A model that says how often it was asked before.
+MAKE_COUNTER = """
+import json, sys, torch
+class Counter(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+    def forward(self, x):
+        before = self.seen.clone()
+        self.seen += 1
+        return before
+torch.jit.save(torch.jit.script(Counter()), sys.argv[1] + "/model.pt")
+"""
+
+
+def make_model(tmp_path_factory, source):
     folder = tmp_path_factory.mktemp("model")
     # TorchScript reads the source of what it compiles: it has to be a file.
     program = tmp_path_factory.mktemp("make") / "make.py"
-    program.write_text(MAKE_MODEL)
+    program.write_text(source)
     subprocess.run([PYTHON, program, folder], check=True, timeout=120)
     return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory, MAKE_MODEL)
+
+
+@pytest.fixture(scope="module")
+def counter(tmp_path_factory):
+    return make_model(tmp_path_factory, MAKE_COUNTER)
 
 
 class Unix(http.client.HTTPConnection):
@@ -52,9 +77,8 @@ class Unix(http.client.HTTPConnection):
         self.sock.connect(str(self.path))
 
 
-@pytest.fixture(scope="module")
-def replica(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("serve") / "s"
+@contextlib.contextmanager
+def served(model, path):
     process = subprocess.Popen(
         [PYTHON, PROGRAM, "serve", "--model", model, "--name", "sums", "--version", "4",
          "--socket", path], stdout=subprocess.PIPE, text=True)
@@ -62,6 +86,12 @@ def replica(model, tmp_path_factory):
     yield path
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def replica(model, tmp_path_factory):
+    with served(model, tmp_path_factory.mktemp("serve") / "s") as path:
+        yield path
 
 
 def ask(path, method, target, body=None, headers=None):
@@ -240,3 +270,32 @@ def test_scoring_says_where_the_data_is_wrong(model, tmp_path):
     (data / "rows.csv").write_text("1,2,3\n1,x,3\n")
     done = score(model, data, output)
     assert done.returncode == 65 and "rows.csv:2 is not numbers" in done.stderr
+
+
+@pytest.mark.parametrize("warmup, passes", [(None, 3), (7, 7), (0, 0)])
+def test_is_warm_before_it_listens(counter, tmp_path, warmup, passes):
+    declared = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+                "outputs": [{"name": "seen", "datatype": "FP32", "shape": [1]}]}
+    (counter / "model.json").write_text(
+        json.dumps(declared if warmup is None else declared | {"warmup": warmup}))
+    with served(counter, tmp_path / "s") as path:
+        status, _, content = infer(path, {"inputs": [tensor([0, 0], [1, 2])]})
+    assert (status, json.loads(content)["outputs"][0]["data"]) == (200, [passes])
+
+
+def test_a_model_that_cannot_be_warmed_up_is_served_all_the_same(counter, tmp_path):
+    shape = [-1, 1 << 30]  # more than any request may have
+    (counter / "model.json").write_text(json.dumps(
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": shape}],
+         "outputs": [{"name": "seen", "datatype": "FP32", "shape": [1]}]}))
+    with served(counter, tmp_path / "s") as path:
+        assert ask(path, "GET", "/v2/health/ready")[0] == 200
+
+
+@pytest.mark.parametrize("warmup", [-1, 101, True, "3"])
+def test_passes_have_to_be_a_number(counter, tmp_path, warmup):
+    (counter / "model.json").write_text(json.dumps(
+        {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
+         "outputs": [{"name": "seen", "datatype": "FP32", "shape": [1]}], "warmup": warmup}))
+    status, said = end("--model", counter, "--socket", tmp_path / "s")
+    assert status == 65 and "warmup has to be a whole number from 0 to 100" in said

@@ -150,6 +150,59 @@ def test_a_part_of_the_jobs_is_recorded_and_the_others_are_told_nothing(start, c
     assert not collector.spans()
 
 
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+def submitted(site, name, parent, *more, command="echo $TRACEPARENT $TRACESTATE", **spec):
+    """The id of a job that was submitted with these fields, each of which may be there twice."""
+    fields = dict(zip(("traceparent", "Traceparent"), parent), **dict(more))
+    return site.call("POST", "/v1/jobs", job(name, command, **spec), headers=fields)["id"]
+
+
+def test_a_job_goes_on_in_the_trace_that_it_was_submitted_in(start, collector):
+    """The sampled flag decides, not the ratio; over a restart too, and for all jobs of an array."""
+    site = start(collector.address, "--traces-ratio", "0")
+    held = submitted(site, "mine", [f"00-{TRACE}-{CALLER}-01"], ("tracestate", "a=1,b=2"), hold=True)
+    submitted(site, "many", [f"00-{TRACE}-{CALLER}-01"], array={"count": 2}, hold=True)
+    site.kill9()
+    site.start("--traces", collector.address, "--traces-period", "20ms", "--traces-ratio", "0")
+    for one in ("vision:mine", "vision:many"):
+        site.call("POST", f"/v1/jobs/{one}/release")
+    site.wait_ended(held)
+    spans = trace(collector, "mine")
+    whole, attempt = one_of(spans, "job"), one_of(spans, "attempt")
+    assert (whole["traceId"], whole["parentSpanId"]) == (TRACE, CALLER)
+    assert covers(whole, [one_of(spans, "held"), one_of(spans, "queue"), attempt])
+    assert site.logs(held) == f"00-{TRACE}-{attempt['spanId']}-01 a=1,b=2\n"
+    wait_until(lambda: len(of(collector.spans(), "job")) == 3, COMMAND_S, "both jobs of the array")
+    assert {(span["traceId"], span["parentSpanId"]) for span in of(collector.spans(), "job")} == {(TRACE, CALLER)}
+
+
+@pytest.mark.parametrize("parent", [
+    [], [f"00-{TRACE.upper()}-{CALLER}-01"], [f"00-{TRACE}-{CALLER}-1"], [f"00-{TRACE}-{'0' * 16}-01"],
+    [f"ff-{TRACE}-{CALLER}-01"], [f"00-{TRACE}-{CALLER}-01-more"], [f"00-{TRACE}-{CALLER}-01"] * 2])
+def test_what_is_no_context_begins_a_trace(start, collector, parent):
+    site = start(collector.address)
+    site.wait_ended(submitted(site, "own", parent, ("tracestate", "a=1")))
+    whole = one_of(trace(collector, "own"), "job")
+    assert whole["traceId"] != TRACE and "parentSpanId" not in whole
+
+
+def test_who_is_not_recorded_tells_nobody_and_passes_it_on(start, collector):
+    site = start(collector.address)
+    quiet = submitted(site, "quiet", [f"00-{TRACE}-{CALLER}-00"])
+    site.wait_ended(quiet)
+    assert site.logs(quiet) == f"00-{TRACE}-{CALLER}-00\n"
+    site.stop()
+    assert not collector.spans()
+
+
+def test_without_a_collector_the_context_reaches_the_processes_through_the_command_line(site):
+    print_it = ("run", "--team", "vision", "--cpu", "1", "--", "sh", "-c", "echo $TRACEPARENT $TRACESTATE")
+    for parent, said in ((f"00-{TRACE}-{CALLER}-01", f"00-{TRACE}-{CALLER}-01 a=1\n"), (f"00-{TRACE}-{CALLER}-0X", "\n")):
+        assert site.cli(*print_it, TRACEPARENT=parent, TRACESTATE="a=1").stdout == said
+
+
 def test_jobs_run_whatever_the_collector_does_and_what_is_left_is_sent_at_the_end(start):
     hang, told = threading.Event(), []
 

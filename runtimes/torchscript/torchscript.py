@@ -12,6 +12,10 @@ The folder of a model has `model.pt`, as torch.jit.save writes it, and may have 
 
 Without it there is one input, "input", of any shape, and outputs are "output", "output-1", ...
 
+A model's first passes take a hundred times as long as later ones: PyTorch watches them and makes code of
+what it saw. So a model that declares its inputs is asked WARMUP_PASSES times with zeros before it listens;
+`"warmup": N` in model.json is another number of passes, 0 for none (a model that counts what it is asked).
+
 How it ends says what is wrong, so that whoever runs it can tell without reading a log: 65 the model
 is not of this format, 66 a file is missing, 71 out of memory, 73 the socket or port cannot be had.
 It needs Python and PyTorch, and nothing else.
@@ -38,6 +42,8 @@ CONNECTIONS_MAX = 256
 ELEMENTS_MAX = 16 << 20  # of a tensor
 DIMENSIONS_MAX = 16
 LINE_BYTES_MAX = 1 << 20
+WARMUP_PASSES = 3  # one that is watched, one in which the code is made, one that uses it
+WARMUP_PASSES_MAX = 100
 
 
 class Refused(Exception):
@@ -91,7 +97,7 @@ class Model:
     def __init__(self, folder, name, version):
         self.name = name
         self.version = version
-        self.inputs, self.outputs = read_signature(os.path.join(folder, "model.json"))
+        self.inputs, self.outputs, self.warmup = read_declared(os.path.join(folder, "model.json"))
         path = os.path.join(folder, "model.pt")
         if not os.path.exists(path):
             leave(EXIT_MISSING_FILE, f"model.pt is not in {folder}: "
@@ -121,19 +127,36 @@ class Model:
         results = result if isinstance(result, (tuple, list)) else [result]
         return [(self.output_name(i), one.contiguous().numpy()) for i, one in enumerate(results)]
 
+    def warm_up(self):
+        """Passes of zeros, so that no client waits for what PyTorch does at the first. What the model
+        says of them is none of a client's business: it may well want other numbers than zeros."""
+        if not self.inputs:
+            return
+        shapes = [[1 if n == -1 else n for n in declared["shape"]] for declared in self.inputs]
+        try:
+            for tensor, shape in zip(self.inputs, shapes):
+                check_shape({"name": tensor["name"], "shape": shape})
+            for _ in range(self.warmup):
+                self.run([np.zeros(shape, DATATYPES[declared["datatype"]][0])
+                          for declared, shape in zip(self.inputs, shapes)])
+        except (Refused, RuntimeError, MemoryError) as problem:
+            print("torchscript: the model was not warmed up: "
+                  f"{str(problem).strip().splitlines()[-1][:200]}", file=sys.stderr, flush=True)
+
     def output_name(self, i):
         if self.outputs and i < len(self.outputs):
             return self.outputs[i]["name"]
         return f"output-{i}" if i else "output"
 
 
-def read_signature(path):
-    """The lists of inputs and outputs that model.json declares; (None, None) without the file."""
+def read_declared(path):
+    """What model.json declares: the lists of inputs and outputs, and how many passes warm the model
+    up; (None, None, 0) without the file."""
     try:
         with open(path, encoding="utf-8") as file:
             declared = json.load(file)
     except FileNotFoundError:
-        return None, None
+        return None, None, 0
     except (OSError, ValueError, RecursionError) as problem:
         leave(EXIT_WRONG_FORMAT, f"wrong format: {path}: {problem}")
     lists = []
@@ -147,7 +170,11 @@ def read_signature(path):
             leave(EXIT_WRONG_FORMAT, f"wrong format: {path}: {side} has to be a list of "
                   '{"name", "datatype", "shape"}')
         lists.append(items)
-    return lists
+    passes = declared.get("warmup", WARMUP_PASSES)
+    if not isinstance(passes, int) or isinstance(passes, bool) or not 0 <= passes <= WARMUP_PASSES_MAX:
+        leave(EXIT_WRONG_FORMAT, f"wrong format: {path}: warmup has to be a whole number from 0 to "
+              f"{WARMUP_PASSES_MAX}")
+    return *lists, passes
 
 
 # ---- tensors ----------------------------------------------------------------------------------
@@ -486,6 +513,7 @@ def serve(arguments):
     listener = bind(arguments)
     import_torch(arguments.threads)
     Handler.model = Model(arguments.model, arguments.name, str(arguments.version))
+    Handler.model.warm_up()
     listener.listen(CONNECTIONS_MAX)
     server = Server(listener)
     # shutdown waits for the loop that runs in this thread: another one has to call it.

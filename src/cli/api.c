@@ -1,6 +1,7 @@
 /* Asking the server: see api.h. */
 #include "cli/api.h"
 
+#include "gateway/trace_context.h"
 #include "wire/url.h"
 
 #include <assert.h>
@@ -138,18 +139,38 @@ static int finish_call(struct api *api, struct arena *arena,
     return failed;
 }
 
+/* What is submitted belongs to the trace that the environment names, if it names one as the
+ * recommendation says. At most two; how many.
+ * text: of the first. */
+static size_t trace_fields(struct http_field *ret, char text[TRACE_PARENT_TEXT])
+{
+    const char *parent = getenv("TRACEPARENT"), *state = getenv("TRACESTATE");
+    struct trace_context context;
+    if (!parent || !trace_parent_read(parent, &context))
+        return 0;
+    trace_parent_write(&context, text);
+    ret[0] = (struct http_field){"traceparent", text};
+    if (!state || !trace_state_valid(state))
+        return 1;
+    ret[1] = (struct http_field){"tracestate", state};
+    return 2;
+}
+
 int api_call(struct api *api, struct arena *arena, const char *method, const char *target,
     const struct doc *body, const char *key, const struct doc **ret_answer, struct error *err)
 {
     struct strbuf json = {0};
     if (body)
         doc_write_json(body, 0, &json);
-    struct http_field fields[2];
+    struct http_field fields[4];
+    char parent[TRACE_PARENT_TEXT];
     size_t count = 0;
     if (body)
         fields[count++] = (struct http_field){"Content-Type", "application/json"};
     if (key)
         fields[count++] = (struct http_field){"Idempotency-Key", key};
+    if (!strcmp(method, "POST"))
+        count += trace_fields(fields + count, parent);
     struct http_client_request request = {.method = method,
         .target = target,
         .fields = fields,

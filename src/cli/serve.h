@@ -13,8 +13,8 @@ struct tracer_options;
             "the certificate chain for TLS (PEM); made when not given"},                           \
         {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},                                  \
         {"trust", 0, OPTION_TEXT, "FILE",                                                          \
-            "certificates to trust (PEM) at endpoints over https, such as of metrics and "         \
-            "collectors; the system's by default",                                                 \
+            "certificates to trust (PEM) at endpoints over https, such as of metrics, "            \
+            "collectors, hooks and classifiers; the system's by default",                          \
             NULL, "MUSTER_TRUST"},                                                                 \
         {"traces", 0, OPTION_TEXT, "ADDRESS",                                                      \
             "export spans of jobs by OTLP to the collector at http://HOST:PORT, "                  \

@@ -72,8 +72,8 @@ static void run_gateway(struct supervisor *s)
     const char *argv[ARGUMENTS_MAX] = {
         "muster", "gateway", "--data", options->data, "--listen", options->gateway};
     size_t count = 6;
-    const char *const more[][2] = {
-        {"--cert", options->cert}, {"--key", options->key}, {"--log", options->log}};
+    const char *const more[][2] = {{"--cert", options->cert}, {"--key", options->key},
+        {"--trust", options->trust}, {"--log", options->log}};
     for (size_t i = 0; i < ARRAY_LEN(more); i++) {
         if (more[i][1]) {
             argv[count++] = more[i][0];

@@ -12,7 +12,8 @@ struct supervise_options {
     const char *data;
     const char *gateway; /* where the gateway listens; NULL: there is none */
     const char *cert, *key;
-    const char *log; /* the level, or NULL */
+    const char *trust; /* NULL: the system's certificates */
+    const char *log;   /* the level, or NULL */
 };
 
 /* Runs all of them until SIGTERM or SIGINT, or until the server ends by itself; whatever of them

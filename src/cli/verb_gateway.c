@@ -61,8 +61,10 @@ static const struct option_spec options[] = {
         NULL, "MUSTER_COLLECTOR_RATIO"},
     {"traces-period", 0, OPTION_DURATION, "DURATION", "how often spans are sent; 1s by default"},
     {"trust", 0, OPTION_TEXT, "FILE",
-        "certificates to trust (PEM) at a collector over https; the system's by default", NULL,
-        "MUSTER_TRUST"},
+        "certificates to trust (PEM) at a collector, hooks and classifiers over https; the "
+        "system's "
+        "by default",
+        NULL, "MUSTER_TRUST"},
     {"log", 0, OPTION_CHOICE, "LEVEL", "the least that is logged", "debug|info|warn|error"},
     {NULL},
 };
@@ -143,6 +145,7 @@ static int run(struct cli *cli, struct error *err)
         return error_set(err, ERR_INVALID, "--requests-per-second: expected less");
     if (read_cache(cli, &config.cache, err) < 0 || serve_traces(cli, &config.traces, err) < 0)
         return -1;
+    config.trust = config.traces.trust;
     serve_log_level(cli);
     return gateway_run(&config, err);
 }

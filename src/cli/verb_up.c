@@ -33,6 +33,7 @@ static int run(struct cli *cli, struct error *err)
 {
     const char *gateway = arguments_text(cli->args, "gateway");
     const char *cert = arguments_text(cli->args, "cert"), *key = arguments_text(cli->args, "key");
+    const char *trust = arguments_text(cli->args, "trust");
     const char *data = serve_data_dir(cli, err);
     if (!data)
         return -1;
@@ -47,6 +48,7 @@ static int run(struct cli *cli, struct error *err)
                                              : NULL,
         .cert = cert ? path_absolute(cli->arena, cert) : NULL,
         .key = key ? path_absolute(cli->arena, key) : NULL,
+        .trust = trust ? path_absolute(cli->arena, trust) : NULL,
         .log = arguments_text(cli->args, "log")};
     return supervise(&supervised, &cli->exit_status, err);
 }

@@ -18,10 +18,10 @@ struct slab_free {
 };
 
 #ifdef SLAB_CHECKED
-void *slab_alloc(struct slab *slab, size_t size)
+void *slab_take(struct slab *slab, size_t size)
 {
     (void)slab;
-    return mem_alloc(1, size);
+    return mem_resize(NULL, 1, size);
 }
 
 void slab_free(struct slab *slab, void *object)
@@ -40,7 +40,7 @@ static void *chunk_take(struct slab *slab, size_t size)
     return slab->chunks.items[slab->chunks.count - 1] + size * slab->used++;
 }
 
-void *slab_alloc(struct slab *slab, size_t size)
+void *slab_take(struct slab *slab, size_t size)
 {
     assert(size >= sizeof(struct slab_free) && size % _Alignof(struct slab_free) == 0);
     void *object = slab->free;
@@ -48,7 +48,7 @@ void *slab_alloc(struct slab *slab, size_t size)
         slab->free = slab->free->next;
     else
         object = chunk_take(slab, size);
-    return memset(object, 0, size);
+    return object;
 }
 
 void slab_free(struct slab *slab, void *object)
@@ -60,6 +60,11 @@ void slab_free(struct slab *slab, void *object)
     slab->free = one;
 }
 #endif
+
+void *slab_alloc(struct slab *slab, size_t size)
+{
+    return memset(slab_take(slab, size), 0, size);
+}
 
 void slab_finish(struct slab *slab)
 {

@@ -11,6 +11,8 @@ struct slab {
 
 /* Zeroed memory of `size` bytes, always the same for a slab. */
 void *slab_alloc(struct slab *slab, size_t size);
+/* The same with anything in it. */
+void *slab_take(struct slab *slab, size_t size);
 void slab_free(struct slab *slab, void *object); /* NULL is fine */
 /* Frees the slab with everything in it. */
 void slab_finish(struct slab *slab);

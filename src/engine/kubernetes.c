@@ -1,24 +1,16 @@
-/* The Kubernetes engine: its operations, and the turn of the loop in which attempts are advanced
- * and reports delivered. Nothing is reported from inside a call, nor while anything is being
- * changed: what is to be told is noted at the attempt, and the turn tells it. */
+/* The Kubernetes engine: how it is made, and its operations. */
 #include "engine/kubernetes.h"
 
-#include "base/clock.h"
-#include "base/file.h"
 #include "base/strbuf.h"
-#include "engine/layout.h"
 #include "engine/trash.h"
 
-#include <assert.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { RETRY_FIRST_MS = 100, RETRY_MOST_MS = 2000, WAITING_MAX = 100000 };
+enum { WAITING_MAX = 100000 };
 
 static struct kubernetes *of(struct engine *engine)
 {
@@ -60,119 +52,6 @@ char *kubernetes_path(const struct kubernetes *engine, const char *plural, const
     strbuf_printf(&path, "/api/v1/namespaces/%s/%s%s%s", engine->name_space, plural,
         name ? "/" : "", name ? name : "");
     return strbuf_steal(&path);
-}
-
-/* ---- the turn -------------------------------------------------------------------------------- */
-
-void kubernetes_turn(struct kubernetes *engine)
-{
-    event_active(&engine->turn, EV_TIMEOUT, 1);
-}
-
-/* Ever more seldom, until it was not needed for a while. */
-void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms)
-{
-    struct kubernetes *engine = attempt->engine;
-    int64_t now = clock_boot_ms();
-    attempt->again = true;
-    if (event_pending(&engine->retry, EV_TIMEOUT, NULL))
-        return;
-    if (now - engine->retried_ms > RETRY_MOST_MS * 2)
-        engine->retry_ms = RETRY_FIRST_MS;
-    engine->retried_ms = now;
-    int64_t wait_ms = engine->retry_ms > least_ms ? engine->retry_ms : least_ms;
-    struct timeval delay = {wait_ms / 1000, wait_ms % 1000 * 1000};
-    engine->retry_ms = engine->retry_ms * 2 < RETRY_MOST_MS ? engine->retry_ms * 2 : RETRY_MOST_MS;
-    event_add(&engine->retry, &delay);
-}
-
-static void on_retry(int fd, short what, void *ctx)
-{
-    struct kubernetes *engine = ctx;
-    (void)fd, (void)what;
-    for (size_t i = 0; i < engine->attempts.count; i++) {
-        struct kube_attempt *attempt = engine->attempts.items[i];
-        if (attempt->again)
-            kube_attempt_due(attempt);
-        attempt->again = false;
-    }
-}
-
-/* What is due again by that waits for the next turn. */
-static void advance_due(struct kubernetes *engine)
-{
-    size_t count = engine->due.count;
-    for (size_t i = 0; i < count; i++) {
-        struct kube_attempt *attempt = kubernetes_find(engine, engine->due.items[i]);
-        if (!attempt || !attempt->due)
-            continue;
-        attempt->due = false;
-        kube_attempt_advance(attempt); /* may remove it */
-    }
-    if (count == 0)
-        return;
-    memmove(engine->due.items, engine->due.items + count,
-        (engine->due.count - count) * sizeof *engine->due.items);
-    engine->due.count -= count;
-}
-
-static bool next_report(struct kube_attempt *attempt, struct report *ret_report)
-{
-    const struct kube_ledger *ledger = &attempt->ledger;
-    *ret_report =
-        (struct report){.attempt = ledger->attempt, .job = ledger->job, .at_ms = clock_wall_ms()};
-    if (attempt->tell_started) {
-        attempt->tell_started = false;
-        ret_report->kind = ENGINE_REPORT_STARTED;
-        ret_report->started_ms = ledger->started_ms;
-    } else if (attempt->tell_sample) {
-        attempt->tell_sample = false;
-        ret_report->kind = ENGINE_REPORT_SAMPLE;
-        kube_usage_sum(attempt, &ret_report->sample);
-    } else if (attempt->tell_ended) {
-        attempt->tell_ended = false;
-        ret_report->kind = ENGINE_REPORT_ENDED;
-        ret_report->ended = ledger->end;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* A callback may change the list of attempts, and have more told. */
-static void deliver(struct kubernetes *engine)
-{
-    struct report report;
-    for (size_t i = 0; i < engine->telling.count; i++) {
-        struct kube_attempt *attempt;
-        while ((attempt = kubernetes_find(engine, engine->telling.items[i])) &&
-               !attempt->ledger.forgotten && next_report(attempt, &report))
-            engine->report(engine->context, &report);
-    }
-    vec_clear(&engine->telling);
-}
-
-static void deliver_site(struct kubernetes *engine)
-{
-    const struct report report = {.kind = ENGINE_REPORT_SITE, .at_ms = clock_wall_ms()};
-    if (!engine->site_changed || !(engine->nodes_known && engine->pods_known))
-        return;
-    engine->site_changed = false;
-    kube_site_show(engine);
-    uint64_t hash = kube_site_hash(engine);
-    if (hash == engine->site_told)
-        return; /* nodes say every few seconds that nothing is new */
-    engine->site_told = hash;
-    engine->report(engine->context, &report);
-}
-
-static void on_turn(int fd, short what, void *ctx)
-{
-    struct kubernetes *engine = ctx;
-    (void)fd, (void)what;
-    advance_due(engine);
-    deliver_site(engine); /* first: what is told then may be placed anew */
-    deliver(engine);
 }
 
 static void on_swept(void *ctx, const struct kube_answer *answer)
@@ -323,64 +202,12 @@ static int kubernetes_forget(struct engine *base, uint64_t id, struct error *err
     return 0;
 }
 
-/* The folder of a job where this server sees the claim's volume; NULL: it does not. */
-static char *kept_folder(const struct kubernetes *engine, uint64_t job, const char *name)
-{
-    struct strbuf path = {0};
-    if (!engine->site.folder)
-        return NULL;
-    strbuf_printf(&path, "%s/jobs/%016" PRIx64 "%s%s", engine->site.folder, job, name ? "/" : "",
-        name ? name : "");
-    return strbuf_steal(&path);
-}
-
-static int kubernetes_purge(struct engine *base, uint64_t job, struct error *err)
-{
-    struct kubernetes *engine = of(base);
-    for (size_t i = 0; i < engine->attempts.count; i++) {
-        const struct kube_attempt *attempt = engine->attempts.items[i];
-        if (attempt->ledger.job == job && !attempt->ledger.forgotten)
-            return error_set(err, ERR_CONFLICT, "the job has an attempt here");
-    }
-    SCOPED(mem_scope) char *here = layout_job(engine->data, job, NULL);
-    SCOPED(mem_scope) char *kept = kept_folder(engine, job, NULL);
-    if (kept && file_remove_tree(kept, err) < 0)
-        return -1;
-    return trash_put(engine->trash, here, err);
-}
-
 static int kubernetes_exec(
     struct engine *base, uint64_t attempt, const struct exec_request *request, struct error *err)
 {
     (void)base, (void)attempt, (void)request;
     return error_set(err, ERR_UNAVAILABLE,
         "a command in a pod of a cluster is not for this engine: use kubectl exec");
-}
-
-static char *kubernetes_log_folder(const struct engine *base, uint64_t job, uint32_t number)
-{
-    return layout_attempt(of_const(base)->data, job, number, "log");
-}
-
-static int kubernetes_output_open(
-    const struct engine *base, uint64_t job, const char *name, struct error *err)
-{
-    struct strbuf path = {0};
-    SCOPED(mem_scope) char *folder = kept_folder(of_const(base), job, "output");
-    if (!folder)
-        return error_set(err, ERR_NOT_FOUND,
-            "this server does not see the volume of the pool's claim: spec.kubernetes.folder says "
-            "where");
-    strbuf_printf(&path, "%s/%s", folder, name);
-    int fd = open(path.text, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    strbuf_finish(&path);
-    return fd >= 0 ? fd : error_set(err, ERR_NOT_FOUND, "there is no output %s", name);
-}
-
-static int kubernetes_outputs_drop(struct engine *base, uint64_t job, struct error *err)
-{
-    SCOPED(mem_scope) char *folder = kept_folder(of(base), job, "output");
-    return folder ? file_remove_tree(folder, err) : 0;
 }
 
 static char *kubernetes_serve_address(const struct engine *base, uint64_t id)
@@ -494,24 +321,6 @@ static int reach(struct kubernetes *engine, struct error *err)
     return 0;
 }
 
-static int make_folders(struct kubernetes *engine, struct error *err)
-{
-    static const char *const names[] = {"run", "jobs", "trash"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct strbuf path = {0};
-        strbuf_printf(&path, "%s/%s", engine->data, names[i]);
-        int rc = file_make_dirs(path.text, 0700, err);
-        if (rc == 0 && strcmp(names[i], "trash") == 0) {
-            engine->trash = trash_create(engine->base, path.text, err);
-            rc = engine->trash ? 0 : -1;
-        }
-        strbuf_finish(&path);
-        if (rc < 0)
-            return -1;
-    }
-    return 0;
-}
-
 static void copy_site(struct kubernetes *engine, const struct kubernetes_site *from)
 {
     struct kubernetes_site *to = &engine->site;
@@ -545,17 +354,15 @@ struct engine *engine_kubernetes_create(const struct engine_options *options, st
     engine->owner = mem_strdup(options->owner);
     engine->pool = mem_strdup(options->pool->metadata.name);
     engine->arena = arena_create();
-    engine->retry_ms = RETRY_FIRST_MS;
     engine->listed = options->pool->nodes.count > 0;
     engine->spot = options->pool->spot;
     copy_site(engine, &options->pool->kubernetes);
     copy_levels(engine, options->pool);
     if (engine->site.folder)
         engine->volume = realpath(engine->site.folder, NULL);
-    evtimer_assign(&engine->turn, engine->base, on_turn, engine);
-    evtimer_assign(&engine->retry, engine->base, on_retry, engine);
+    kubernetes_turn_init(engine);
     engine->usage = kube_usage_create(engine);
-    if (reach(engine, err) < 0 || make_folders(engine, err) < 0 ||
+    if (reach(engine, err) < 0 || kubernetes_make_folders(engine, err) < 0 ||
         kube_ledger_load(engine, err) < 0) {
         error_prefix(err, "the pool %s", engine->pool);
         kubernetes_destroy(&engine->engine);

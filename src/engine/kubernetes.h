@@ -69,10 +69,8 @@ struct kube_log {
     struct kube_call *call;
     struct kube_lines lines;
     struct joblog_stream *stream;
-    int64_t last_ms; /* of the last line, and how many there were of that millisecond */
-    uint32_t last_count;
-    uint32_t skip; /* so many of that millisecond come again */
-    bool whole;    /* all that there is to be had was read */
+    struct kube_place place;
+    bool whole; /* all that there is to be had was read */
     uint32_t failures;
     int64_t quiet_ms; /* after failures it is not asked for before, boot clock */
 };
@@ -133,6 +131,11 @@ struct kube_attempt {
 struct kube_devices {
     char resource[64];
     uint64_t count;
+};
+
+struct kube_amounts {
+    uint64_t cpu_milli, memory_bytes, disk_bytes;
+    struct kube_devices devices; /* of the kind that there is most of */
 };
 
 /* A pod of somebody else, for what it holds of its node. */
@@ -201,17 +204,33 @@ struct kubernetes {
 
 /* ---- kubernetes.c -------------------------------------------------------------------------- */
 
-/* Has reports delivered and attempts that are due looked at when the loop turns. */
-void kubernetes_turn(struct kubernetes *engine);
 /* Deletes an object of ours that nothing here knows of. plural: "pods", "services". */
 void kubernetes_sweep(struct kubernetes *engine, const char *plural, const char *name);
 /* "/api/v1/namespaces/NAMESPACE/PLURAL/NAME", name NULL: the collection. To be freed. */
 char *kubernetes_path(const struct kubernetes *engine, const char *plural, const char *name);
-/* Has the attempt looked at again after a while: the API server did not do what was asked. */
-void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms);
 /* The label of a level of the pool's topology; NULL: it has no such level. */
 const char *kubernetes_level_label(const struct kubernetes *engine, const char *level);
 struct kube_attempt *kubernetes_find(const struct kubernetes *engine, uint64_t attempt);
+
+/* ---- kubernetes_turn.c --------------------------------------------------------------------- */
+
+/* Its timers; nothing is due yet. */
+void kubernetes_turn_init(struct kubernetes *engine);
+/* Has reports delivered and attempts that are due looked at when the loop turns. */
+void kubernetes_turn(struct kubernetes *engine);
+/* Has the attempt looked at again after a while: the API server did not do what was asked. */
+void kubernetes_retry_later(struct kube_attempt *attempt, int64_t least_ms);
+
+/* ---- kubernetes_folder.c ------------------------------------------------------------------- */
+
+/* The folders on this server's disk, and what empties them. */
+MUST_CHECK int kubernetes_make_folders(struct kubernetes *engine, struct error *err);
+/* Operations: see engine.h. */
+MUST_CHECK int kubernetes_purge(struct engine *base, uint64_t job, struct error *err);
+char *kubernetes_log_folder(const struct engine *base, uint64_t job, uint32_t number);
+MUST_CHECK int kubernetes_output_open(
+    const struct engine *base, uint64_t job, const char *name, struct error *err);
+MUST_CHECK int kubernetes_outputs_drop(struct engine *base, uint64_t job, struct error *err);
 
 /* ---- kubernetes_ledger.c ------------------------------------------------------------------- */
 
@@ -364,16 +383,34 @@ void kube_site_finish(struct kubernetes *engine);
 void kube_site_show(struct kubernetes *engine);
 /* A hash of what kube_site_show gave last. */
 uint64_t kube_site_hash(const struct kubernetes *engine);
-/* The node of that name; added where it is not known yet. */
-struct kube_node *kube_site_node(struct kubernetes *engine, const char *name);
 /* Has it told when the loop turns, if it is another than was told last. */
 void kube_site_changed(struct kubernetes *engine);
+
+/* ---- kubernetes_node.c --------------------------------------------------------------------- */
+
+/* The node of that name; added where it is not known yet. */
+struct kube_node *kube_node_of(struct kubernetes *engine, const char *name);
 /* Whether the cluster has given a node up. */
-bool kube_site_node_is_down(const struct kubernetes *engine, const char *name);
+bool kube_node_is_down(const struct kubernetes *engine, const char *name);
 /* Whether its owner may take it back at any time. */
-bool kube_site_node_is_spot(const struct kubernetes *engine, const char *name);
+bool kube_node_is_spot(const struct kubernetes *engine, const char *name);
 /* The i-th label, and key of a taint, by which clouds mark such nodes; NULL past the last. */
-const char *kube_site_spot_marker(size_t i, const char **ret_value);
+const char *kube_node_spot_marker(size_t i, const char **ret_value);
+/* Fills what is known of the node from its object. */
+void kube_node_read(struct kube_node *node, const struct doc *object);
+/* What a list of resources says. Kubernetes writes amounts in more ways than we do: what cannot be
+ * read counts as nothing. */
+void kube_amounts_read(const struct doc *resources, struct kube_amounts *ret_amounts);
+
+/* ---- kubernetes_foreign.c ------------------------------------------------------------------ */
+
+/* A pod of somebody else was seen, or is not there any more. */
+void kube_foreign_saw(struct kubernetes *engine, const struct doc *object, bool there);
+/* What the list that was read has not is gone. */
+void kube_foreign_synced(struct kubernetes *engine);
+/* How many of the node's accelerators they hold. */
+uint64_t kube_foreign_devices(struct kube_node *node);
+void kube_foreign_finish(struct kubernetes *engine);
 
 /* ---- kubernetes_room.c --------------------------------------------------------------------- */
 

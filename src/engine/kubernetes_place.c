@@ -46,7 +46,7 @@ static void put_tolerations(
     strbuf_puts(out, "\"tolerations\":[");
     for (size_t i = 0; i < launch->toleration_count; i++)
         put_toleration(out, launch->tolerations[i].key, launch->tolerations[i].value);
-    for (size_t i = 0; engine->spot && (key = kube_site_spot_marker(i, &value)); i++)
+    for (size_t i = 0; engine->spot && (key = kube_node_spot_marker(i, &value)); i++)
         put_toleration(out, key, NULL);
     kube_drop_comma(out);
     strbuf_puts(out, "],");
@@ -91,7 +91,7 @@ static void put_nodes(struct strbuf *out, bool spot, const struct placement *pla
     const char *key, *value;
     strbuf_puts(out, "\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
                      "\"nodeSelectorTerms\":[{\"matchExpressions\":[");
-    for (size_t i = 0; (key = kube_site_spot_marker(i, &value)); i++) {
+    for (size_t i = 0; (key = kube_node_spot_marker(i, &value)); i++) {
         const struct text_list values = {.items = &value, .count = 1};
         if (i > 0 && spot) {
             kube_drop_comma(out);

@@ -49,7 +49,7 @@ void kube_room_take(struct kube_rank *rank, const char *name)
     struct kubernetes *engine = rank->attempt->engine;
     if (rank->place || !*name)
         return;
-    rank->place = kube_site_node(engine, name);
+    rank->place = kube_node_of(engine, name);
     rank->place->own_pods++;
     if (is_full(rank->place))
         kube_site_changed(engine);

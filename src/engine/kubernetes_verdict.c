@@ -34,10 +34,9 @@ static enum engine_end_reason cause_of(const struct kube_rank *rank)
     if (rank->look)
         return ENGINE_END_NONE;
     if (pod->cause == ENGINE_END_NODE_LOST && !pod->lost &&
-        !kube_site_node_is_down(rank->attempt->engine, pod->node))
+        !kube_node_is_down(rank->attempt->engine, pod->node))
         return ENGINE_END_DRAINED; /* by a taint of an administrator's: the node is well */
-    if (pod->cause == ENGINE_END_DRAINED &&
-        kube_site_node_is_spot(rank->attempt->engine, pod->node))
+    if (pod->cause == ENGINE_END_DRAINED && kube_node_is_spot(rank->attempt->engine, pod->node))
         return ENGINE_END_PREEMPTED; /* its owner takes it back */
     if (pod->created && pod->deleting && by_itself)
         return ENGINE_END_CANCELLED;
@@ -89,7 +88,7 @@ bool kube_verdict_all_done(struct kube_attempt *attempt)
     for (uint32_t i = 0; i < attempt->ledger.ranks; i++) {
         struct kube_pod *pod = &attempt->ranks[i].pod;
         pod->lost = pod->exists && !pod->over && pod->deleting &&
-                    kube_site_node_is_down(attempt->engine, pod->node);
+                    kube_node_is_down(attempt->engine, pod->node);
         done &= is_done(&attempt->ranks[i]);
     }
     return done;

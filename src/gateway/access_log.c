@@ -1,19 +1,22 @@
 /* The access log: see access_log.h. Two buffers: workers fill one while the thread writes the
- * other, so the lock is never held over a system call. The first line of a buffer wakes the thread,
- * which lets others gather for LINGER_MS before it writes: waking it and writing for each line took
- * half as much processor time as all the rest of a request. A file that cannot be written is tried
- * again with the next lines; those in between are dropped and counted. */
+ * other, so the lock is never held over a system call. The thread lets lines gather for LINGER_MS
+ * before it writes: waking it and writing for each line took half as much processor time as all the
+ * rest of a request. While lines come it wakes by itself to do so; only the first line after a
+ * while without any wakes it, and the one that makes them many. It is patient (thread.h) and woken
+ * after the lock was given back, so that it does not take the processor from the worker that wakes
+ * it. A file that cannot be written is tried again with the next lines; those in between are
+ * dropped and counted. */
 #include "gateway/access_log.h"
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +41,7 @@ struct access_log {
     pthread_cond_t wake;
     struct lines filling; /* under the lock, as what follows */
     uint64_t dropped;
+    bool asleep; /* the thread waits for a line, not for the time to write */
     bool reopen, closing;
     bool shared;          /* another process writes there too, and renames it */
     struct lines writing; /* the thread's, as what follows */
@@ -141,15 +145,27 @@ static void linger(struct access_log *log)
         rc = pthread_cond_timedwait(&log->wake, &log->lock, &end);
 }
 
+/* With the lock held, which is given up meanwhile. Nothing came in all of a linger: what comes next
+ * has one of its own. */
+static void sleep_without_lines(struct access_log *log)
+{
+    while (log->filling.length == 0 && !log->closing && !log->reopen) {
+        log->asleep = true;
+        pthread_cond_wait(&log->wake, &log->lock);
+        log->asleep = false;
+        linger(log);
+    }
+}
+
 static void *log_thread(void *argument)
 {
     struct access_log *log = argument;
     bool closing = false;
+    thread_be_patient();
     while (!closing) {
         pthread_mutex_lock(&log->lock);
-        while (log->filling.length == 0 && !log->closing && !log->reopen)
-            pthread_cond_wait(&log->wake, &log->lock);
         linger(log);
+        sleep_without_lines(log);
         struct lines full = log->filling;
         log->filling = log->writing;
         log->writing = full;
@@ -174,17 +190,6 @@ static void log_free(struct access_log *log)
     free(log);
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct access_log *log)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&log->thread, NULL, log_thread, log);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 int access_log_open(const char *path, int64_t bytes_max, struct access_log **ret, struct error *err)
 {
     assert(bytes_max > 0);
@@ -206,7 +211,7 @@ int access_log_open(const char *path, int64_t bytes_max, struct access_log **ret
         log_free(log);
         return -1;
     }
-    int rc = start_thread(log);
+    int rc = thread_start(&log->thread, log_thread, log);
     if (rc != 0) {
         errno = rc;
         error_set_errno(err, "cannot start the access log's thread");
@@ -229,24 +234,29 @@ void access_log_close(struct access_log *log)
     log_free(log);
 }
 
+/* With the lock held; whether the thread has to be woken. */
+static bool take_line(struct access_log *log, const char *line, size_t length)
+{
+    struct lines *lines = &log->filling;
+    size_t before = lines->length;
+    if (length > ACCESS_LOG_BUFFER - before) {
+        log->dropped++;
+        return false;
+    }
+    memcpy(lines->bytes + before, line, length);
+    lines->length += length;
+    lines->count++;
+    return (log->asleep && before == 0) || (before < LINGER_BYTES && lines->length >= LINGER_BYTES);
+}
+
 void access_log_write(struct access_log *log, const char *line, size_t length)
 {
     assert(length > 0 && line[length - 1] == '\n');
     pthread_mutex_lock(&log->lock);
-    struct lines *lines = &log->filling;
-    if (length > ACCESS_LOG_BUFFER - lines->length) {
-        log->dropped++;
-    } else {
-        /* Woken for the first line, and for the one that makes it many: the thread takes all that
-         * came meanwhile. */
-        size_t before = lines->length;
-        memcpy(lines->bytes + before, line, length);
-        lines->length += length;
-        if (before == 0 || (before < LINGER_BYTES && lines->length >= LINGER_BYTES))
-            pthread_cond_signal(&log->wake);
-        lines->count++;
-    }
+    bool wake = take_line(log, line, length);
     pthread_mutex_unlock(&log->lock);
+    if (wake)
+        pthread_cond_signal(&log->wake);
 }
 
 void access_log_share(struct access_log *log)

@@ -21,6 +21,7 @@
 #include "gateway/trace.h"
 #include "gateway/worker.h"
 #include "wire/signals.h"
+#include "wire/tls.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -121,11 +122,20 @@ static int check_address(const struct gateway *gateway, struct error *err)
     return listen_allowed(gateway->sockets.address, tls, err);
 }
 
+/* What the hooks' thread and the workers will read later is of use. */
+static int check_trust(const struct gateway *gateway, struct error *err)
+{
+    struct tls_client *tls = NULL;
+    int rc = gateway->config.trust ? tls_client_create(gateway->config.trust, &tls, err) : 0;
+    tls_client_destroy(tls);
+    return rc < 0 ? error_prefix(err, "--trust") : 0;
+}
+
 static int open_recorder(struct gateway *gateway, struct error *err)
 {
     char path[PATH_BYTES];
     gateway_path(gateway, "", path);
-    if (hook_create(gateway->incarnation, &gateway->hook, err) < 0 ||
+    if (hook_create(gateway->incarnation, gateway->config.trust, &gateway->hook, err) < 0 ||
         recorder_open(path, gateway->incarnation, &gateway->recorder, err) < 0)
         return -1;
     recorder_post_by(gateway->recorder, gateway->hook);
@@ -168,7 +178,8 @@ static int gateway_open(struct gateway *gateway, struct error *err)
         return -1;
     raise_descriptors();
     gateway_path(gateway, "access.log", path);
-    if (open_loop(gateway, err) < 0 || gateway_load_routes(gateway, err) < 0 ||
+    if (check_trust(gateway, err) < 0 || open_loop(gateway, err) < 0 ||
+        gateway_load_routes(gateway, err) < 0 ||
         access_log_open(path, config->access_log_bytes, &gateway->log, err) < 0 ||
         open_recorder(gateway, err) < 0 || open_tracer(gateway, err) < 0 ||
         gateway_start_workers(gateway, err) < 0 || gateway_replace_old(gateway, err) < 0 ||

@@ -22,7 +22,8 @@ struct gateway_config {
     const char *listen;   /* "127.0.0.1:8080"; NULL: that */
     const char *tls_cert; /* PEM files; NULL: plain HTTP, only for loopback addresses */
     const char *tls_key;
-    int workers;              /* 0: one for each CPU, at most 16 */
+    const char *trust; /* PEM file of certificates: of hooks and classifiers; NULL: the system's */
+    int workers;       /* 0: one for each CPU, at most 16 */
     int64_t requests_per_s;   /* of a peer at one worker, which all requests of a connection are
                                * with; 0: no limit */
     int64_t access_log_bytes; /* a file of the access log; 0: 64 MiB; the one before is kept */

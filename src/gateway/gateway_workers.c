@@ -55,6 +55,7 @@ int gateway_start_workers(struct gateway *gateway, struct error *err)
     char usage[PATH_BYTES];
     const struct gateway_config *config = &gateway->config;
     struct worker_options options = {.tls_cert = config->tls_cert,
+        .trust = config->trust,
         .tls_key = config->tls_key,
         .requests_per_s = (uint32_t)config->requests_per_s,
         .drain_ms = config->drain_ms,

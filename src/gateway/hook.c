@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "gateway/outside.h"
 #include "wire/http_agent.h"
 
 #include <assert.h>
@@ -39,7 +40,6 @@ struct waiting_post {
     char name[NAME_BYTES]; /* the same for all attempts */
     int64_t timeout_ms;
     int retries, attempts, status;
-    struct http_endpoint *endpoint;
     struct http_exchange *exchange;
     struct event timer; /* the end of an attempt, or of a pause */
 };
@@ -62,7 +62,7 @@ struct hook {
     /* The thread's. */
     struct event_base *base;
     struct event *wake;
-    struct http_agent *agent;
+    struct outside *outside;
     int64_t quiet_until_ms; /* the log says no more of it */
 };
 
@@ -104,7 +104,6 @@ static void post_free(struct waiting_post *post)
         http_exchange_cancel(post->exchange);
     if (post->state != POST_WAITS)
         event_del(&post->timer);
-    http_endpoint_release(post->endpoint);
     strbuf_finish(&post->body);
     free(post->service);
     free(post->address);
@@ -199,8 +198,6 @@ static void conclude(struct waiting_post *post)
 {
     struct hook *hook = post->hook;
     enum hook_outcome outcome = hook_outcome_of(post->status);
-    http_endpoint_release(post->endpoint);
-    post->endpoint = NULL;
     post->exchange = NULL;
     event_del(&post->timer);
     if (outcome == HOOK_AGAIN && post->attempts <= post->retries) {
@@ -251,23 +248,28 @@ static void on_end(struct http_exchange *exchange, void *context)
     conclude(context);
 }
 
+static bool begin_exchange(struct waiting_post *post);
+
 static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool answered,
     const char *text, void *context)
 {
     struct waiting_post *post = context;
-    (void)exchange, (void)failure, (void)answered, (void)text;
+    (void)exchange, (void)answered, (void)text;
     post->status = 0;
+    /* A kept connection had been closed over there: it was no attempt. */
+    if (failure == HTTP_FAILED_STALE && begin_exchange(post))
+        return;
     conclude(post);
 }
 
-static void begin(struct waiting_post *post)
+/* False: its address is of no use. */
+static bool begin_exchange(struct waiting_post *post)
 {
     static const struct http_exchange_callbacks callbacks = {
         .on_head = on_head, .on_piece = on_piece, .on_end = on_end, .on_fail = on_fail};
     struct hook *hook = post->hook;
-    const char *authority = strstr(post->address, "://");
-    const struct http_field fields[] = {{"Content-Type", "application/json"},
-        {"Host", authority ? authority + 3 : "muster"}, {"X-Muster-Post", post->name}};
+    const struct http_field fields[] = {
+        {"Content-Type", "application/json"}, {"X-Muster-Post", post->name}};
     const struct http_exchange_request request = {.method = "POST",
         .target = post->path,
         .fields = fields,
@@ -276,15 +278,22 @@ static void begin(struct waiting_post *post)
         .length = (int64_t)post->body.length,
         .timeout_ms = post->timeout_ms};
     struct error err;
+    struct http_endpoint *endpoint = outside_endpoint(hook->outside, post->address, &err);
+    if (!endpoint) {
+        log_warn("what %s says cannot be posted: %s", post->service, err.text);
+        return false;
+    }
+    post->exchange = http_exchange_begin(endpoint, &request, &callbacks, post);
+    return true;
+}
+
+static void begin(struct waiting_post *post)
+{
     post->attempts++;
     post->status = 0;
-    evtimer_assign(&post->timer, hook->base, on_timer, post);
+    evtimer_assign(&post->timer, post->hook->base, on_timer, post);
     /* An address that is none has its end in a later turn, as any other. */
-    bool found =
-        http_endpoint_create(hook->agent, post->address, (uid_t)-1, &post->endpoint, &err) == 0;
-    set_timer(post, found ? post->timeout_ms : 0);
-    if (found)
-        post->exchange = http_exchange_begin(post->endpoint, &request, &callbacks, post);
+    set_timer(post, begin_exchange(post) ? post->timeout_ms : 0);
 }
 
 static struct waiting_post *take_next(struct hook *hook)
@@ -346,7 +355,7 @@ static int start_thread(struct hook *hook)
     return rc;
 }
 
-int hook_create(const char *instance, struct hook **ret, struct error *err)
+int hook_create(const char *instance, const char *trust, struct hook **ret, struct error *err)
 {
     struct hook *hook = mem_alloc(1, sizeof *hook);
     snprintf(hook->instance, sizeof hook->instance, "%s", instance);
@@ -357,7 +366,7 @@ int hook_create(const char *instance, struct hook **ret, struct error *err)
     if (hook->base && hook->wake_fd >= 0) {
         hook->wake = event_new(hook->base, hook->wake_fd, EV_READ | EV_PERSIST, on_wake, hook);
         event_add(hook->wake, NULL);
-        hook->agent = http_agent_create(hook->base, NULL);
+        hook->outside = outside_create(hook->base, trust);
         errno = start_thread(hook);
         if (errno == 0) {
             *ret = hook;
@@ -383,7 +392,7 @@ void hook_destroy(struct hook *hook)
         TAILQ_REMOVE(&hook->posts, post, link);
         post_free(post);
     }
-    http_agent_destroy(hook->agent);
+    outside_destroy(hook->outside);
     if (hook->wake)
         event_free(hook->wake);
     if (hook->base)

@@ -21,7 +21,7 @@ enum {
 };
 
 struct hook_post {
-    const char *service, *url; /* "http://10.0.0.9:9000/verdicts", with a numeric address */
+    const char *service, *url; /* "https://judge.example:9000/verdicts" */
     const char *body;
     size_t length;
     int64_t timeout_ms; /* of an attempt, as a whole */
@@ -29,8 +29,10 @@ struct hook_post {
 };
 
 struct hook;
-/* instance: a name of this run, which begins the name of each post. ERR_IO: there is no thread. */
-MUST_CHECK int hook_create(const char *instance, struct hook **ret, struct error *err);
+/* instance: a name of this run, which begins the name of each post; trust: see outside.h. ERR_IO:
+ * there is no thread. */
+MUST_CHECK int hook_create(
+    const char *instance, const char *trust, struct hook **ret, struct error *err);
 /* What waits and is under way is given up. NULL is fine. */
 void hook_destroy(struct hook *hook);
 

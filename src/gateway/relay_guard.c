@@ -10,6 +10,7 @@
 #include "gateway/answer.h"
 #include "gateway/guard_body.h"
 #include "gateway/guard_stream.h"
+#include "gateway/outside.h"
 #include "wire/http.h"
 
 #include <assert.h>
@@ -22,7 +23,7 @@ enum { ANSWER_BYTES_MAX = 8 << 20 };
 struct guard_worker {
     const struct guard_library *library; /* of the scratch */
     struct guard_scratch *scratch;
-    struct guard_asker *asker;
+    struct outside *outside; /* classifiers; made with the first question */
 };
 
 enum answer_form { FORM_JSON, FORM_TEXT, FORM_EVENTS, FORM_OTHER };
@@ -49,17 +50,12 @@ static struct guard_worker *worker_guard(struct worker_view *view)
     return view->guard;
 }
 
-struct guard_asker *guard_worker_asker(struct guard_worker *guard)
-{
-    return guard->asker;
-}
-
 void guard_worker_free(struct guard_worker *guard)
 {
     if (!guard)
         return;
     guard_scratch_free(guard->scratch);
-    guard_asker_free(guard->asker);
+    outside_destroy(guard->outside);
     free(guard);
 }
 
@@ -182,9 +178,9 @@ static enum stage_result classify(struct relay *relay)
     const struct service_guard *options = &relay->terms->options.guard;
     if (!guard->classified) {
         struct guard_worker *worker = worker_guard(relay->view);
-        if (!worker->asker)
-            worker->asker = guard_asker_create(relay->view->base);
-        guard->ask = guard_ask_begin(worker, relay);
+        if (!worker->outside)
+            worker->outside = outside_create(relay->view->base, relay->view->trust);
+        guard->ask = guard_ask_begin(worker->outside, relay);
         return STAGE_WAITS;
     }
     if (guard->verdict == GUARD_DENIED)

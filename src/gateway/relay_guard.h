@@ -26,20 +26,13 @@ extern const struct answer_filter relay_guard_filter;
  */
 
 struct guard_ask;
-struct http_agent;
+struct outside;
 
 /* Asks the classifier of the relay's service about the body that is held. When there is an answer,
- * or none in time, relay_guard_answered is called, later, and the ask is gone. */
-struct guard_ask *guard_ask_begin(struct guard_worker *guard, struct relay *relay);
+ * or none in time, relay_guard_answered is called, later, and the ask is gone. outside: of the
+ * worker. */
+struct guard_ask *guard_ask_begin(struct outside *outside, struct relay *relay);
 /* Gives it up. NULL is fine. */
 void guard_ask_cancel(struct guard_ask *ask);
 enum guard_answer { GUARD_ALLOWED, GUARD_DENIED, GUARD_NO_ANSWER };
 void relay_guard_answered(struct relay *relay, enum guard_answer answer);
-
-struct guard_asker; /* the endpoints of classifiers */
-/* On the worker's loop; freed by the caller. */
-struct guard_asker *guard_asker_create(struct event_base *base);
-/* NULL is fine; no ask may be under way. */
-void guard_asker_free(struct guard_asker *asker);
-/* There is one where a request is asked about. */
-struct guard_asker *guard_worker_asker(struct guard_worker *guard);

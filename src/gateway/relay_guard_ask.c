@@ -4,8 +4,8 @@
 #include "gateway/relay_guard.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/memory.h"
+#include "gateway/outside.h"
 #include "wire/doc.h"
 #include "wire/http_agent.h"
 
@@ -16,51 +16,14 @@
 
 enum { REPLY_BYTES_MAX = 16 << 10 };
 
-struct guard_asker {
-    struct http_agent *agent;
-    struct strmap endpoints; /* by address */
-};
-
 struct guard_ask {
     struct relay *relay;
+    struct outside *outside;
     struct http_exchange *exchange;
     struct event timer;
     struct strbuf reply;
     int status;
 };
-
-/* ---- endpoints ------------------------------------------------------------------------------- */
-
-struct guard_asker *guard_asker_create(struct event_base *base)
-{
-    struct guard_asker *asker = mem_alloc(1, sizeof *asker);
-    asker->agent = http_agent_create(base, NULL);
-    return asker;
-}
-
-void guard_asker_free(struct guard_asker *asker)
-{
-    if (!asker)
-        return;
-    /* The endpoints go with their agent. */
-    http_agent_destroy(asker->agent);
-    strmap_finish(&asker->endpoints);
-    free(asker);
-}
-
-static struct http_endpoint *endpoint_of(struct guard_asker *asker, const char *address)
-{
-    struct http_endpoint *endpoint = strmap_get(&asker->endpoints, address);
-    struct error err;
-    if (endpoint)
-        return endpoint;
-    if (http_endpoint_create(asker->agent, address, (uid_t)-1, &endpoint, &err) < 0) {
-        log_warn("the classifier of a guard cannot be asked: %s", err.text);
-        return NULL;
-    }
-    strmap_put(&asker->endpoints, address, endpoint);
-    return endpoint;
-}
 
 /* ---- asking ---------------------------------------------------------------------------------- */
 
@@ -127,21 +90,28 @@ static void on_end(struct http_exchange *exchange, void *context)
     answered(ask, read_reply(ask));
 }
 
+static bool begin_exchange(struct guard_ask *ask);
+
 static void on_fail(struct http_exchange *exchange, enum http_failure failure, bool begun,
     const char *text, void *context)
 {
     struct guard_ask *ask = context;
-    (void)exchange, (void)failure, (void)begun, (void)text;
+    (void)exchange, (void)begun, (void)text;
     ask->exchange = NULL;
+    /* A kept connection had been closed over there, so that nobody saw the question. There are only
+     * so many, and the time goes on. */
+    if (failure == HTTP_FAILED_STALE && begin_exchange(ask))
+        return;
     answered(ask, GUARD_NO_ANSWER);
 }
 
-static void begin_exchange(
-    struct guard_ask *ask, struct http_endpoint *endpoint, int64_t timeout_ms)
+/* False: the classifier's address is of no use. */
+static bool begin_exchange(struct guard_ask *ask)
 {
     static const struct http_exchange_callbacks callbacks = {
         on_head, on_piece, on_end, on_fail, NULL};
     const struct relay *relay = ask->relay;
+    const struct service_guard *options = &relay->terms->options.guard;
     const struct http_field fields[] = {{"Content-Type", "application/json"},
         {"X-Request-ID", relay->id}, {"X-Muster-Service", relay->terms->service}};
     const struct http_exchange_request request = {.method = "POST",
@@ -150,23 +120,27 @@ static void begin_exchange(
         .field_count = ARRAY_LEN(fields),
         .body = strbuf_text(&relay->body.held),
         .length = (int64_t)relay->body.held.length,
-        .timeout_ms = timeout_ms};
+        .timeout_ms = options->classifier.timeout_ms};
+    struct error err;
+    struct http_endpoint *endpoint =
+        outside_endpoint(ask->outside, options->classifier.address, &err);
+    if (!endpoint) {
+        log_warn("the classifier of a guard cannot be asked: %s", err.text);
+        return false;
+    }
     ask->exchange = http_exchange_begin(endpoint, &request, &callbacks, ask);
+    return true;
 }
 
-struct guard_ask *guard_ask_begin(struct guard_worker *guard, struct relay *relay)
+struct guard_ask *guard_ask_begin(struct outside *outside, struct relay *relay)
 {
-    const struct service_guard *options = &relay->terms->options.guard;
-    struct http_endpoint *endpoint =
-        endpoint_of(guard_worker_asker(guard), options->classifier.address);
     struct guard_ask *ask = mem_alloc(1, sizeof *ask);
-    /* Without an endpoint the answer, that there is none, comes in the next turn of the loop. */
-    int64_t ms = endpoint ? options->classifier.timeout_ms : 0;
-    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
     ask->relay = relay;
+    ask->outside = outside;
     evtimer_assign(&ask->timer, relay->view->base, on_timeout, ask);
+    /* Without an endpoint the answer, that there is none, comes in the next turn of the loop. */
+    int64_t ms = begin_exchange(ask) ? relay->terms->options.guard.classifier.timeout_ms : 0;
+    struct timeval wait = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
     evtimer_add(&ask->timer, &wait);
-    if (endpoint)
-        begin_exchange(ask, endpoint, ms);
     return ask;
 }

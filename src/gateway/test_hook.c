@@ -142,7 +142,7 @@ static void each_has_one_end(void **state)
         struct error err;
         uint64_t wanted[3] = {0};
         server_start(&server);
-        assert_int_equal(hook_create("run", &hook, &err), 0);
+        assert_int_equal(hook_create("run", NULL, &hook, &err), 0);
         for (int i = 0; i < 100; i++) {
             static const int statuses[] = {200, 404, 0};
             static const char *const services[] = {"a/b", "a/c", "d/e"};
@@ -178,7 +178,7 @@ static void what_hangs_fills_its_own_room_alone(void **state)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     snprintf(server.url, sizeof server.url, "http://127.0.0.1:%d", ntohs(address.sin_port));
     server_start(&other);
-    assert_int_equal(hook_create("run", &hook, &err), 0);
+    assert_int_equal(hook_create("run", NULL, &hook, &err), 0);
     for (int i = 0; i < 200; i++)
         assert_int_equal(put(hook, &server, "a/b", 200), i < HOOK_OF_SERVICE_MAX);
     assert_int_equal(figure(hook, "post_dropped_total"), 200 - HOOK_OF_SERVICE_MAX);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "gateway/cache.h"
 #include "gateway/cache_shared.h"
 #include "gateway/feedback.h"
@@ -18,6 +19,7 @@
 #include "gateway/secondary.h"
 #include "gateway/shadow.h"
 #include "gateway/usage.h"
+#include "gateway/worker_loop.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
 #include "wire/tls.h"
@@ -27,7 +29,6 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +42,8 @@ struct gateway_worker {
     struct worker_view view;
     struct worker_figures figures;
     struct worker_options options;
+    struct worker_loop loop;
     pthread_t thread;
-    bool started;
     struct http_server *http;
     struct http_agent *agent;
     struct tls_server *tls;
@@ -271,13 +272,34 @@ static void on_throttled(struct http_request *request, uint32_t retry_after_s, v
 static void after_conn(void *ctx)
 {
     struct gateway_worker *worker = ctx;
+    worker_loop_served(&worker->loop);
     http_agent_relieve(worker->agent);
 }
 
 static void after_link(void *ctx)
 {
     struct gateway_worker *worker = ctx;
+    worker_loop_served(&worker->loop);
     http_server_relieve(worker->http);
+}
+
+/* Answers before requests: what is under way ends before more is begun, while it is in the caches.
+ */
+static bool serve_sockets(void *ctx)
+{
+    struct gateway_worker *worker = ctx;
+    bool any = http_agent_look(worker->agent) > 0;
+    any |= http_server_look(worker->http) > 0;
+    any |= http_server_serve(worker->http);
+    any |= http_agent_serve(worker->agent);
+    return any;
+}
+
+static void set_sockets_apart(void *ctx, bool apart)
+{
+    struct gateway_worker *worker = ctx;
+    http_agent_set_apart(worker->agent, apart);
+    http_server_set_apart(worker->http, apart);
 }
 
 static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct error *err)
@@ -310,6 +332,8 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!worker->view.base || worker->wake_fd < 0)
         return error_set_errno(err, "cannot make a worker's loop");
+    worker_loop_init(&worker->loop, worker->view.base,
+        &(struct loop_sockets){serve_sockets, set_sockets_apart, worker});
     worker->wake =
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);
@@ -375,22 +399,11 @@ static void worker_close(struct gateway_worker *worker)
 static void *worker_thread(void *argument)
 {
     struct gateway_worker *worker = argument;
-    event_base_dispatch(worker->view.base);
+    thread_be_prompt();
+    worker_loop_run(&worker->loop);
     atomic_store(&worker->ended, true);
     poke(worker->options.main_fd);
     return NULL;
-}
-
-/* Signals are the main thread's. */
-static int start_thread(struct gateway_worker *worker)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    worker->started = rc == 0;
-    return rc;
 }
 
 int gateway_worker_start(const struct worker_options *options, const struct route_table *table,
@@ -403,6 +416,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     worker->view.log = options->log;
     worker->view.tracer = options->tracer;
     worker->view.recorder = options->recorder;
+    worker->view.trust = options->trust;
     worker->view.draws = (uint64_t)clock_monotonic_ns() ^ (uint64_t)options->number << 56;
     worker->view.keep_alive_ms = options->keep_alive_ms;
     worker->wake_fd = -1;
@@ -414,7 +428,7 @@ int gateway_worker_start(const struct worker_options *options, const struct rout
     }
     atomic_store(&worker->offered, table);
     take_table(worker);
-    int rc = start_thread(worker);
+    int rc = thread_start(&worker->thread, worker_thread, worker);
     if (rc != 0) {
         errno = rc;
         error_set_errno(err, "cannot start a worker's thread");

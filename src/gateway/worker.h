@@ -53,6 +53,7 @@ struct worker_options {
     const int *listeners;
     int listener_count;
     const char *tls_cert, *tls_key;
+    const char *trust; /* see worker_view */
     uint32_t requests_per_s;
     int64_t drain_ms, keep_alive_ms;
     int64_t cache_bytes; /* of this worker */
@@ -130,6 +131,7 @@ static inline void figure_add(struct worker_figures *figures, enum figure figure
 struct worker_view {
     int number; /* from 0 */
     struct event_base *base;
+    const char *trust;               /* PEM file of certificates; NULL: the system's */
     const struct route_table *table; /* until the next turn of the loop */
     struct post_office *office;      /* for messages to the other workers */
     struct limit_shared *shared;     /* counters of several gateways; NULL: none */

@@ -6,6 +6,7 @@
 #include "server/context.h"
 #include "server/cost.h"
 #include "server/handlers.h"
+#include "server/job_origin.h"
 #include "server/names.h"
 #include "server/outputs.h"
 #include "server/progress.h"
@@ -29,6 +30,8 @@ struct submission {
     char digest[65];                 /* of the body, so that a key is not used for another job */
     uint64_t job;
     bool repeated;
+    bool has_origin;
+    struct job_origin origin; /* the trace that it belongs to */
 };
 
 static void answer_submission(struct call *call)
@@ -94,6 +97,8 @@ static int run_submission(struct tick *tick, void *context, struct error *err)
         return 0;
     if (submit_apply(tick, &submission->manifest, &submission->job, err) < 0)
         return -1;
+    if (submission->has_origin)
+        job_origin_put(tick, submission->job, &submission->origin);
     if (submission->key[0])
         remember_key(tick, submission);
     return 0;
@@ -123,6 +128,7 @@ static void on_job_body(struct call *call, const struct doc *body)
     struct manifest *manifest = &submission->manifest;
     struct error err;
     call->data = submission;
+    submission->has_origin = job_origin_read(call->request, &submission->origin);
     if (!body)
         body = doc_null(call->arena);
     if (manifest_decode(call->arena, body, &classes, manifest, &submission->errors) < 0) {

@@ -14,6 +14,7 @@
 #include <event2/event.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 struct job_spans {
@@ -77,12 +78,15 @@ static void put_end(const struct job_span *span, struct strbuf *out)
 
 void job_span_write(const struct job_span *span, struct strbuf *out)
 {
+    static const uint8_t none[sizeof span->parent];
+    bool below = memcmp(span->parent, none, sizeof none) != 0;
     const struct otlp_span head = {.trace = span->trace,
         .id = span->id,
-        .parent = span->kind == JOB_SPAN_JOB ? NULL : span->parent,
+        .parent = below ? span->parent : NULL,
         .name = kind_names[span->kind],
         .kind = OTLP_INTERNAL,
-        .flags = OTLP_PARENT_KNOWN | TRACE_SAMPLED,
+        .flags = OTLP_PARENT_KNOWN | TRACE_SAMPLED |
+                 (below && span->kind == JOB_SPAN_JOB ? (unsigned)OTLP_PARENT_REMOTE : 0),
         .begin_ns = span->begin_ms * 1000000,
         .end_ns = span->end_ms * 1000000};
     char id[JOB_ID_TEXT];

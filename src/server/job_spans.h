@@ -29,7 +29,7 @@ enum job_span_kind {
 /* Texts are cut. */
 struct job_span {
     enum job_span_kind kind;
-    uint8_t trace[16], id[8], parent[8]; /* of JOB_SPAN_JOB: zeros, it has no parent */
+    uint8_t trace[16], id[8], parent[8]; /* parent: zeros, it has none */
     int64_t begin_ms, end_ms;
     uint64_t job, for_job; /* for_job: 0, or for whom it was stopped */
     int32_t number;        /* of the attempt; 0: of none */

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "core/core.h"
 #include "server/context.h"
+#include "server/job_origin.h"
 #include "server/job_spans.h"
 
 #include <assert.h>
@@ -23,9 +24,11 @@ struct followed {
     uint64_t job;
     enum job_span_kind waits; /* JOB_SPAN_ATTEMPT: for nothing, it has one */
     int64_t since_ms;
-    uint64_t attempt; /* the newest that was seen */
-    int64_t saved_ms; /* of it: its newest checkpoint that was told of */
-    uint64_t for_job; /* for whom it stops, or 0 */
+    uint64_t attempt;             /* the newest that was seen */
+    int64_t saved_ms;             /* of it: its newest checkpoint that was told of */
+    uint64_t for_job;             /* for whom it stops, or 0 */
+    struct trace_context context; /* its span is the job's */
+    uint8_t parent[8];            /* of the job's span; zeros: none */
     /* When it has ended nobody else knows them any more. */
     char *name, *class_name;
 };
@@ -56,19 +59,23 @@ static void hash_into(uint8_t out[8], const char *what, uint64_t id, int64_t mor
         out[i] = (uint8_t)(hash >> (56 - 8 * i));
 }
 
-static struct trace_context context_of(uint64_t job)
+/* The job's span, and who submitted it, which stays as it is where nobody said. */
+static struct trace_context context_of(
+    const struct job_traces *traces, const struct job_row *job, uint8_t parent[8])
 {
     struct trace_context context = {.flags = TRACE_SAMPLED};
-    hash_into(context.trace, "muster trace", job, 1);
-    hash_into(context.trace + 8, "muster trace", job, 2);
-    hash_into(context.span, "muster job", job, 0);
+    struct job_origin origin;
+    if (job_origin_find(traces->server, job, &origin)) {
+        context = origin.context;
+        memcpy(parent, context.span, sizeof context.span);
+    } else {
+        hash_into(context.trace, "muster trace", job->id, 1);
+        hash_into(context.trace + 8, "muster trace", job->id, 2);
+        if (!trace_sampled(&context, traces->ratio_million))
+            context.flags = 0;
+    }
+    hash_into(context.span, "muster job", job->id, 0);
     return context;
-}
-
-static bool is_recorded(const struct job_traces *traces, uint64_t job)
-{
-    struct trace_context context = context_of(job);
-    return trace_sampled(&context, traces->ratio_million);
 }
 
 /* ---- spans ----------------------------------------------------------------------------------- */
@@ -79,10 +86,9 @@ static struct job_span span_of(const struct job_traces *traces, const struct job
     const struct followed *one = idmap_get(&traces->jobs, job->id);
     const struct core *core = traces->server->core;
     const struct team_row *team = core_team(core, job->team);
-    struct trace_context context = context_of(job->id);
     struct job_span span = {.kind = kind, .job = job->id, .begin_ms = begin_ms, .end_ms = end_ms};
-    memcpy(span.trace, context.trace, sizeof span.trace);
-    memcpy(span.parent, context.span, sizeof span.parent);
+    memcpy(span.trace, one->context.trace, sizeof span.trace);
+    memcpy(span.parent, one->context.span, sizeof span.parent);
     hash_into(span.id, "muster span", job->id, begin_ms << 4 | (int64_t)kind);
     snprintf(span.name, sizeof span.name, "%s", one->name);
     snprintf(span.team, sizeof span.team, "%s", team ? core_symbol(core, team->name) : "");
@@ -100,10 +106,14 @@ static void tell(struct job_traces *traces, const struct job_row *job, enum job_
 static struct followed *follow(struct job_traces *traces, const struct job_row *job)
 {
     struct followed *one = idmap_get(&traces->jobs, job->id);
-    if (one || !is_recorded(traces, job->id))
+    struct followed made = {.job = job->id, .waits = wait_of(job), .since_ms = job->submitted_ms};
+    if (one)
         return one;
+    made.context = context_of(traces, job, made.parent);
+    if (!(made.context.flags & TRACE_SAMPLED))
+        return NULL;
     one = mem_alloc(1, sizeof *one);
-    *one = (struct followed){.job = job->id, .waits = wait_of(job), .since_ms = job->submitted_ms};
+    *one = made;
     if (one->waits == JOB_SPAN_ATTEMPT)
         one->waits = JOB_SPAN_QUEUE; /* it waited before */
     one->name = mem_strdup(core_symbol(traces->server->core, job->name));
@@ -157,9 +167,8 @@ static void tell_whole(const struct part *part)
 {
     const struct attempt_row *attempt = part->attempt;
     struct job_span span = part_of(part, JOB_SPAN_ATTEMPT, attempt->admitted_ms, attempt->ended_ms);
-    struct trace_context context = context_of(part->job->id);
     memcpy(span.id, span.parent, sizeof span.id);
-    memcpy(span.parent, context.span, sizeof span.parent);
+    memcpy(span.parent, part->one->context.span, sizeof span.parent);
     span.reason = attempt->end_reason;
     span.exit_status = attempt->exit_status;
     job_spans_push(part->traces->spans, &span);
@@ -236,7 +245,8 @@ static void end_job(struct job_traces *traces, struct followed *one, const struc
     struct job_span span = span_of(traces, job, JOB_SPAN_JOB, job->submitted_ms, job->ended_ms);
     if (one->waits != JOB_SPAN_ATTEMPT && one->since_ms < job->ended_ms)
         tell(traces, job, one->waits, one->since_ms, job->ended_ms);
-    memcpy(span.id, span.parent, sizeof span.id);
+    memcpy(span.id, one->context.span, sizeof span.id);
+    memcpy(span.parent, one->parent, sizeof span.parent);
     span.reason = job->end_reason;
     span.exit_status = job->exit_status;
     span.attempts = job->attempts;
@@ -271,13 +281,13 @@ void job_traces_job(struct job_traces *traces, const struct job_row *job)
 }
 
 bool job_traces_parent(
-    const struct job_traces *traces, const struct attempt_row *attempt, char out[TRACE_PARENT_TEXT])
+    const struct job_traces *traces, const struct attempt_row *attempt, struct trace_context *ret)
 {
-    struct trace_context context = context_of(attempt->job);
-    if (!is_recorded(traces, attempt->job))
+    const struct followed *one = idmap_get(&traces->jobs, attempt->job);
+    if (!one)
         return false;
-    hash_into(context.span, "muster attempt", attempt->id, 0);
-    trace_parent_write(&context, out);
+    *ret = one->context;
+    hash_into(ret->span, "muster attempt", attempt->id, 0);
     return true;
 }
 

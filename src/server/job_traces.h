@@ -1,5 +1,6 @@
 /* Jobs' lives as traces: one for each job, made of what committed rows say, so that a server that
- * was killed goes on with the trace where it was. Ids follow from those of the rows. */
+ * was killed goes on with the trace where it was. Ids follow from those of the rows; a job that was
+ * submitted in a trace (job_origin.h) is a part of that. */
 #pragma once
 
 #include "base/error.h"
@@ -25,9 +26,9 @@ void job_traces_job(struct job_traces *traces, const struct job_row *job);
 /* Before these: its attempt was told to stop so that the other gets its place. */
 void job_traces_stopped_for(struct job_traces *traces, uint64_t job, uint64_t for_job);
 
-/* What the attempt's processes are told, so that their own spans stand below its: false when its
- * job is not recorded. */
-bool job_traces_parent(const struct job_traces *traces, const struct attempt_row *attempt,
-    char out[TRACE_PARENT_TEXT]);
+/* The span of the attempt, for its processes, so that their own spans stand below it: false when
+ * its job is not recorded. */
+bool job_traces_parent(
+    const struct job_traces *traces, const struct attempt_row *attempt, struct trace_context *ret);
 /* Appends figures in Prometheus' text form. */
 void job_traces_write_metrics(const struct job_traces *traces, struct strbuf *out);

@@ -8,6 +8,7 @@
 #include "server/catalog.h"
 #include "server/context.h"
 #include "server/engines.h"
+#include "server/job_origin.h"
 #include "server/job_traces.h"
 #include "server/names.h"
 #include "server/programs.h"
@@ -111,25 +112,47 @@ static const char *parameter_variable(struct arena *arena, const char *name)
     return variable;
 }
 
+/* The trace that the attempt's processes go on in: below its span where there is one, otherwise
+ * below whoever submitted the job. How many variables: 0 to 2. */
+static size_t find_trace(struct launch_builder *builder, const struct attempt_row *attempt,
+    struct launch_variable ret[2])
+{
+    const struct server *server = builder->server;
+    struct job_origin origin = {0};
+    struct trace_context context;
+    char parent[TRACE_PARENT_TEXT];
+    const struct job_row *job = core_job(server->core, attempt->job);
+    bool submitted_in_one = job && job_origin_find(server, job, &origin);
+    if (submitted_in_one)
+        context = origin.context;
+    if (!(server->job_traces && job_traces_parent(server->job_traces, attempt, &context)) &&
+        !submitted_in_one)
+        return 0;
+    trace_parent_write(&context, parent);
+    ret[0] = (struct launch_variable){"TRACEPARENT", arena_strdup(builder->arena, parent)};
+    ret[1] = (struct launch_variable){"TRACESTATE", arena_strdup(builder->arena, origin.state)};
+    return origin.state[0] ? 2 : 1;
+}
+
 /* Its own variable of that name stays: whoever submitted it knows of another trace. */
 static void set_trace(struct launch_builder *builder, const struct attempt_row *attempt)
 {
-    const struct job_traces *traces = builder->server->job_traces;
     struct launch *launch = &builder->launch;
-    char parent[TRACE_PARENT_TEXT];
+    struct launch_variable trace[2];
     for (size_t i = 0; i < launch->variable_count; i++) {
         if (strcmp(launch->variables[i].name, "TRACEPARENT") == 0)
             return;
     }
-    if (!traces || !job_traces_parent(traces, attempt, parent))
+    size_t count = find_trace(builder, attempt, trace);
+    if (count == 0)
         return;
     struct launch_variable *variables =
-        arena_alloc(builder->arena, launch->variable_count + 1, sizeof *variables);
-    variables[0] = (struct launch_variable){"TRACEPARENT", arena_strdup(builder->arena, parent)};
+        arena_alloc(builder->arena, launch->variable_count + count, sizeof *variables);
+    memcpy(variables, trace, count * sizeof *variables);
     for (size_t i = 0; i < launch->variable_count; i++)
-        variables[i + 1] = launch->variables[i];
+        variables[count + i] = launch->variables[i];
     launch->variables = variables;
-    launch->variable_count++;
+    launch->variable_count += count;
 }
 
 /* Parameters come last, and win over variables of the same name: what is recorded is what it ran

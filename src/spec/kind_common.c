@@ -1,7 +1,10 @@
-/* Tables that several kinds share: labels and metadata. */
+/* Tables that several kinds share: labels and metadata; which URLs are fine. */
 #include "spec/tables.h"
+#include "wire/url.h"
 
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 
 /* clang-format off: a field is a paragraph, not a column */
 
@@ -76,3 +79,21 @@ const struct field_table artifact_retention_table =
     FIELD_TABLE("ArtifactRetention", struct artifact_retention, retention_fields,
         .doc = "How many versions are kept. What a stage, a service, a live job or the lineage of "
                "a kept version refers to always is.");
+
+bool is_http_url(const char *text)
+{
+    char address[URL_HOST_MAX + 32];
+    struct url_endpoint url;
+    for (const char *at = text; *at; at++) {
+        if (*at <= ' ' || *at >= 0x7f || strchr("#\"\\", *at))
+            return false;
+    }
+    size_t scheme = strncmp(text, "http://", 7) == 0    ? 7
+                    : strncmp(text, "https://", 8) == 0 ? 8
+                                                        : 0;
+    size_t length = scheme + strcspn(text + scheme, "/?");
+    if (scheme == 0 || length >= sizeof address || text[length] == '?')
+        return false;
+    snprintf(address, sizeof address, "%.*s", (int)length, text);
+    return url_endpoint_parse(address, &url, NULL) == 0;
+}

@@ -2,7 +2,6 @@
  * holds for a service without replicas. */
 #include "spec/serving.h"
 #include "spec/tables.h"
-#include "wire/url.h"
 
 #include <stddef.h>
 #include <stdlib.h>
@@ -73,11 +72,7 @@ static int64_t clock_minutes(const char *text)
 
 static bool is_metric_url(const char *text)
 {
-    const char *rest = strncmp(text, "http://", 7) == 0    ? text + 7
-                       : strncmp(text, "https://", 8) == 0 ? text + 8
-                                                           : "";
-    size_t host = strcspn(rest, "/");
-    return url_authority_valid(rest, host) && rest[host] == '/' && !strpbrk(text, " \t\r\n#@\"\\");
+    return is_http_url(text) && strchr(strstr(text, "://") + 3, '/');
 }
 
 static const struct text_rule rule_metric_url = {"a URL such as https://metrics.example/metrics",

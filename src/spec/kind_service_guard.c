@@ -47,11 +47,13 @@ static const struct text_rule rule_guard_kind = {
 
 static bool is_address(const char *text)
 {
-    return !strncmp(text, "unix:/", 6) || !strncmp(text, "http://", 7);
+    if (!strncmp(text, "unix:/", 6))
+        return true;
+    return is_http_url(text) && !strchr(strstr(text, "://") + 3, '/');
 }
 
 static const struct text_rule rule_classifier = {
-    "unix:/PATH or http://ADDRESS:PORT with a numeric address", NULL, 255, is_address};
+    "unix:/PATH, http://HOST:PORT or https://HOST:PORT", NULL, 300, is_address};
 
 static const struct field_word action_words[] = {
     {"pass", GUARD_PASS, "it is not looked for"},
@@ -120,7 +122,7 @@ static const struct field classifier_fields[] = {
         .type = FIELD_TEXT,
         .rule = &rule_classifier,
         .offset = offsetof(struct service_guard, classifier.address),
-        .doc = "`unix:/PATH` or `http://ADDRESS:PORT`; none: nobody is asked."},
+        .doc = "`unix:/PATH`, `http://HOST:PORT` or `https://HOST`; none: nobody is asked."},
     {.name = "timeout",
         .type = FIELD_DURATION,
         .fallback = SECONDS(2),

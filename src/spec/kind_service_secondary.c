@@ -1,12 +1,7 @@
 /* The table of `spec.gateway.secondary` of a Service. */
 #include "spec/tables.h"
 
-#include "wire/url.h"
-
-#include <arpa/inet.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 
 /* clang-format off: a field is a paragraph, not a column */
 
@@ -19,36 +14,16 @@ static void finish_secondary(struct field_reader *reader, void *object)
 
 /* No Unix sockets: whoever listens there may trust the gateway's user, and the path is the
  * Service's to choose. */
-static bool is_post_url(const char *text)
-{
-    char address[URL_HOST_MAX + 32];
-    struct url_endpoint url;
-    struct in6_addr bytes;
-    if (strncmp(text, "http://", 7) != 0)
-        return false;
-    size_t length = 7 + strcspn(text + 7, "/?#");
-    for (const char *at = text; *at; at++) {
-        if (*at <= ' ' || *at >= 0x7f || *at == '#')
-            return false;
-    }
-    if (length >= sizeof address || (text[length] && text[length] != '/'))
-        return false;
-    snprintf(address, sizeof address, "%.*s", (int)length, text);
-    return url_endpoint_parse(address, &url, NULL) == 0 &&
-           (inet_pton(AF_INET, url.host, &bytes) == 1 ||
-               inet_pton(AF_INET6, url.host, &bytes) == 1);
-}
-
 static const struct text_rule rule_post_url = {
-    "http://ADDRESS:PORT/PATH with a numeric address", NULL, 255, is_post_url};
+    "a URL such as https://judge.example/verdicts", NULL, 1024, is_http_url};
 
 static const struct field post_fields[] = {
     {.name = "url",
         .type = FIELD_TEXT,
         .rule = &rule_post_url,
         .offset = offsetof(struct service_secondary, post.url),
-        .doc = "`http://ADDRESS:PORT/PATH` with a numeric address; none: verdicts are recorded "
-               "and go nowhere."},
+        .doc = "`http://HOST:PORT/PATH` or `https://HOST/PATH`; none: verdicts are recorded and go "
+               "nowhere."},
     {.name = "timeout",
         .type = FIELD_DURATION,
         .fallback = SECONDS(5),

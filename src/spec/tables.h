@@ -62,6 +62,9 @@ extern const struct field_table service_record_table;   /* struct service_record
 extern const struct field_table service_hours_table;    /* struct autoscale_hours, without min */
 extern const struct field_table service_quiet_table;    /* struct service_quiet */
 extern const struct text_rule rule_utc_offset;
+/* Whether it is http:// or https:// with a host, which may be a name, a port or none, and a path or
+ * none: what the gateway or the server asks, so no user, fragment or blank. */
+bool is_http_url(const char *text);
 /* Of a text that fits the rule, such as "+02:00". */
 int64_t hours_offset_minutes(const char *text);
 extern const struct field_table service_secondary_table; /* struct service_secondary */
