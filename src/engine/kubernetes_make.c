@@ -292,6 +292,11 @@ void kube_make_advance(struct kube_attempt *attempt)
         kubernetes_retry_later(attempt, 0);
         return;
     }
+    if (attempt->step == KUBE_STEP_INPUTS) {
+        if (!kube_inputs_are_there(attempt))
+            return;
+        attempt->step = KUBE_STEP_POLICY;
+    }
     if (attempt->step == KUBE_STEP_POLICY && !attempt->call)
         see_to_policies(attempt);
     if (attempt->step == KUBE_STEP_SERVICE && !attempt->call)
