@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from manifests import WAITING, dataset, job, pool, team
+from manifests import WAITING, dataset, job, moment, pool, team
 from planner import Planner
 
 
@@ -75,6 +75,22 @@ def test_what_a_job_reads_draws_it_to_where_it_lies(muster, tmp_path):
     assert found["cheap"]["egress"] == 976.5625 and "egress" not in found["home"]
     assert "It reads dataset/vision/tall:1, which lies at north." in explain(
         muster, "reads-tall")["words"]
+
+
+def test_a_deadline_says_on_which_sort_of_capacity(muster):
+    """Time enough: on spot capacity. Hardly any: not there, though it would be cheaper."""
+    muster.apply(team(), priced("stays", 100), priced("spot", 10, spot=True))
+    muster.submit(job("patient", WAITING, deadline=moment(3600), duration="10m"))
+    muster.submit(job("urgent", WAITING, deadline=moment(605), duration="10m"))
+    assert (place(muster, "patient"), place(muster, "urgent")) == ("spot", "stays")
+    found = explain(muster, "patient")
+    assert (pools_of(found)["stays"]["lacks"], pools_of(found)["stays"]["hourPrice"]) == ("on-spot", 1)
+    assert "stays is not for it now: by its deadline and the work that is left it is to run on spot " \
+        "capacity" in " ".join(found["words"])
+    found = explain(muster, "urgent")
+    assert pools_of(found)["spot"]["lacks"] == "on-demand"
+    assert "spot is not for it now: by its deadline and the work that is left it is to run on " \
+        "capacity that is not spot" in " ".join(found["words"])
 
 
 def test_what_was_brought_to_a_site_is_there_for_the_next(muster, tmp_path):

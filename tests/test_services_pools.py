@@ -27,7 +27,7 @@ def test_a_service_bursts_within_its_budget_and_comes_home(served):  # noqa: F81
     """Half a CPU for an hour is 0.5 and a little: the budget has one such lease and no second."""
     served.apply(pool("cloud", [{"name": "c1", "cpu": 4, "memory": "16Gi", "disk": "40Gi"}],
                       prices={"cpu": 1}, burst={"after": "0s", "budget": 0.9}))
-    served.submit(job("fills", WAITING, resources={"cpu": 3.5}))
+    served.submit(job("fills", WAITING, resources={"cpu": 3.5}, preemptible=False))
     served.wait_job(f"{TEAM}:fills", "running")
     served.apply(answering(replicas=3))
     served.wait_for(lambda: details(served, "burst-refused"), "a refusal")

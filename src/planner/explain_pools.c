@@ -44,7 +44,7 @@ static void set_pool(void *context, const struct core_pool_view *view)
         doc_set_int(arena, map, "held", view->held);
         doc_set_int(arena, map, "need", view->need);
     }
-    if (view->lacks)
+    if (view->lacks && !view->hour_micro)
         return;
     doc_set_string(arena, map, "currency", core_symbol(core, row->currency));
     doc_set_int(arena, map, "hourMicro", view->hour_micro);

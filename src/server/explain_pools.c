@@ -143,6 +143,10 @@ static void say_pool_lacks(const struct doc *pool, struct strbuf *out)
         {"pool", "is not the pool that it asks for"},
         {"jurisdiction", "is not in the jurisdiction where it, or what it reads, has to stay"},
         {"spot", "is spot capacity, or is none, against what it asks for"},
+        {"on-spot", "is not for it now: by its deadline and the work that is left it is to run on "
+                    "spot capacity"},
+        {"on-demand", "is not for it now: by its deadline and the work that is left it is to run "
+                      "on capacity that is not spot"},
         {"nodes", "has no node that could hold one of its ranks"},
         {"size", "could not hold all of its ranks at once"},
     };
