@@ -18,6 +18,7 @@ struct event;
 struct slurm;
 struct slurm_log;
 struct slurm_store;
+struct slurm_lookup;
 struct slurm_name;
 struct worker;
 
@@ -25,13 +26,16 @@ struct worker;
 struct slurm_user {
     uid_t uid;
     gid_t gid;
-    const char *name; /* NULL: this machine knows nobody of that uid */
+    const char *name; /* NULL: this machine knows nobody of that uid, or was not asked yet */
+    int64_t asked_ms; /* when it answered, boot clock; 0: it has not yet */
+    struct slurm_lookup *lookup; /* under way; NULL */
 };
 
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
-    bool tried;      /* a submission was sent, or was about to be */
-    uint64_t number; /* of its job at the cluster; 0: not known */
+    bool tried;                /* a submission was sent, or was about to be */
+    uint64_t number;           /* of its job at the cluster; 0: not known */
+    int64_t sent_ms, known_ms; /* wall clock: first submitted; that number learnt. 0: not known */
     bool stop_asked;
     int64_t stop_until_ms; /* wall clock: then it is killed */
     bool kill_sent;
@@ -108,6 +112,7 @@ struct slurm {
     char *owner, *data, *pool;
     struct slurm_folder folder;
     VEC(struct slurm_user) users; /* that were asked for */
+    struct worker *namer;         /* looks them up; made when one is asked for */
     struct rest *rest;
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
@@ -270,10 +275,15 @@ void slurm_account_turn(struct slurm *slurm);
 
 /* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
 MUST_CHECK int slurm_user_check(const struct slurm_site *site, struct error *err);
-/* The user of an attempt's team, where jobs are those of teams' users; else NULL. -1: ERR_INVALID,
- * there is none, or nobody may ask for it. */
+/* The user of an attempt's team, where jobs are those of teams' users; else NULL. The user is valid
+ * until the next call. -1: ERR_INVALID, there is none, or nobody may ask for it; ERR_BUSY, it is
+ * being looked up, and the site is reported when that is done. */
 MUST_CHECK int slurm_user_of(struct slurm *slurm, const struct launch *launch,
     const struct slurm_user **ret_user, struct error *err);
+/* Whether it is known whose job an attempt's is; else its `reason` says why not. */
+bool slurm_user_take(struct slurm_attempt *attempt);
+/* Ends what looks users up. */
+void slurm_user_finish(struct slurm *slurm);
 /* The folder in which lies what jobs read: to be freed by the caller. Where jobs have users of
  * their own, nobody else learns its name. NULL: ERR_IO. */
 MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);

@@ -253,6 +253,7 @@ bool dialect_read_job(const struct doc *doc, struct slurm_job *ret_job)
         .nodes = read_text(doc, "nodes"),
         .reason = read_text(doc, "state_reason"),
         .cluster = read_text(doc, "cluster"),
+        .submitted_ms = read_moment(doc, "submit_time"),
         .started_ms = read_moment(doc, "start_time"),
         .ended_ms = read_moment(doc, "end_time"),
         .preempted = read_number(doc, "preempt_time", 0) > 0,

@@ -92,6 +92,18 @@ static void set_failed_rank(const struct slurm_facts *facts, struct attempt_end 
             facts->failed_status);
 }
 
+int64_t slurm_clock_ahead_ms(int64_t submitted_ms, int64_t sent_ms, int64_t known_ms)
+{
+    enum { WHOLE_SECOND_MS = 999 };
+    if (submitted_ms == 0)
+        return 0;
+    if (known_ms && submitted_ms > known_ms)
+        return submitted_ms - known_ms;
+    if (sent_ms && submitted_ms + WHOLE_SECOND_MS < sent_ms)
+        return submitted_ms + WHOLE_SECOND_MS - sent_ms;
+    return 0;
+}
+
 void slurm_end_decide(const struct slurm_facts *facts, struct attempt_end *ret_end)
 {
     if (by_cluster(facts, ret_end) || by_ranks(facts, ret_end))

@@ -29,6 +29,8 @@
 static const struct record_member members[] = {
     MEMBER(tried, RECORD_BOOL),
     MEMBER(number, RECORD_U64),
+    MEMBER(sent_ms, RECORD_I64),
+    MEMBER(known_ms, RECORD_I64),
     MEMBER(stop_asked, RECORD_BOOL),
     MEMBER(stop_until_ms, RECORD_I64),
     MEMBER(kill_sent, RECORD_BOOL),

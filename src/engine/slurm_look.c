@@ -69,7 +69,9 @@ static void look_for_claim(struct slurm_attempt *attempt)
     int64_t by = slurm_folder_claimed_on(&attempt->slurm->folder, attempt->launch.attempt, node);
     if (by > 0 && (uint64_t)by == attempt->ledger.number) {
         attempt->state = SLURM_RUNNING;
-        if (!attempt->nodes[0] && attempt->launch.world_size == 1)
+        if (attempt->launch.serve.on)
+            hurry(attempt); /* where it is asked is for the cluster to say */
+        else if (!attempt->nodes[0] && attempt->launch.world_size == 1)
             snprintf(attempt->nodes, sizeof attempt->nodes, "%s", node);
     } else if (by >= 0) {
         hurry(attempt);
