@@ -156,6 +156,16 @@ def test_secrets_are_listed_by_name_and_go_when_they_are_deleted(site):
     assert site.api("DELETE", "/v1/secrets/vision/one").status == 404
 
 
+def test_a_team_has_a_bounded_number_of_secrets(site):
+    for number in range(1000):
+        site.call("PUT", f"/v1/secrets/vision/s{number}", {"value": "x"})
+    answer = site.api("PUT", "/v1/secrets/vision/more", {"value": "x"})
+    assert answer.status == 409 and "delete one" in answer.json["detail"]
+    site.call("PUT", "/v1/secrets/vision/s0", {"value": "another"})
+    site.call("DELETE", "/v1/secrets/vision/s1")
+    site.call("PUT", "/v1/secrets/vision/more", {"value": "x"})
+
+
 def test_a_secret_survives_a_restart_and_a_change_holds_for_the_next_attempt(site):
     site.call("PUT", "/v1/secrets/vision/key", {"value": "old"})
     held = site.submit(job("use", "echo $KEY | tr a-z A-Z", hold=True,

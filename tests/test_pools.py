@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from manifests import WAITING, dataset, job, pool, team
+from manifests import WAITING, dataset, job, moment, pool, team
 from planner import Planner
 
 
@@ -73,8 +73,54 @@ def test_what_a_job_reads_draws_it_to_where_it_lies(muster, tmp_path):
         assert place(muster, f"reads-{name}") == expected
     found = pools_of(explain(muster, "reads-tall"))
     assert found["cheap"]["egress"] == 976.5625 and "egress" not in found["home"]
-    assert "nothing is copied between sites by muster" in " ".join(
-        explain(muster, "reads-tall")["words"])
+    assert "It reads dataset/vision/tall:1, which lies at north." in explain(
+        muster, "reads-tall")["words"]
+
+
+def test_a_deadline_says_on_which_sort_of_capacity(muster):
+    """Time enough: on spot capacity. Hardly any: not there, though it would be cheaper."""
+    muster.apply(team(), priced("stays", 100), priced("spot", 10, spot=True))
+    muster.submit(job("patient", WAITING, deadline=moment(3600), duration="10m"))
+    muster.submit(job("urgent", WAITING, deadline=moment(605), duration="10m"))
+    assert (place(muster, "patient"), place(muster, "urgent")) == ("spot", "stays")
+    found = explain(muster, "patient")
+    assert (pools_of(found)["stays"]["lacks"], pools_of(found)["stays"]["hourPrice"]) == ("on-spot", 1)
+    assert "stays is not for it now: by its deadline and the work that is left it is to run on spot " \
+        "capacity" in " ".join(found["words"])
+    found = explain(muster, "urgent")
+    assert pools_of(found)["spot"]["lacks"] == "on-demand"
+    assert "spot is not for it now: by its deadline and the work that is left it is to run on " \
+        "capacity that is not spot" in " ".join(found["words"])
+
+
+def test_what_was_brought_to_a_site_is_there_for_the_next(muster, tmp_path):
+    """A MiB at 1000 for a GiB is 0.976563: less than what an hour at home costs more."""
+    muster.apply(team(), priced("away", 10, site="south", keepInputs="1h"),
+                 priced("home", 200, site="north", prices={"egressGiB": 1000}),
+                 dataset("tall", site="north"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_bytes(b"x" * (1 << 20))
+    muster.cli("dataset", "push", "vision/tall", tmp_path / "files")
+    reads = {"inputs": [{"name": "in", "dataset": "tall"}], "timeLimit": "1h"}
+    assert muster.call("GET", "/v1/copies")["items"] == []
+    muster.submit(job("first", WAITING, **reads))
+    assert place(muster, "first") == "away"
+    copy, = muster.call("GET", "/v1/copies")["items"]
+    assert (copy["version"], copy["site"], copy["bytes"]) == ("dataset/vision/tall:1", "south", 1 << 20)
+    assert copy["egress"] == 0.976563
+    brought, = details(muster, "data-copy")
+    assert (brought["site"], brought["pool"], brought["egress"]) == ("south", "away", "0.976563")
+    words = " ".join(explain(muster, "first")["words"])
+    assert "It reads dataset/vision/tall:1, which lies at north, and is at south since " in words
+    muster.submit(job("second", WAITING, **reads))
+    assert place(muster, "second") == "away"
+    assert "egress" not in pools_of(explain(muster, "second"))["away"]
+    assert len(details(muster, "data-copy")) == 1
+    assert "dataset/vision/tall:1" in muster.cli("get", "copies").stdout
+    muster.stop()
+    muster.start()
+    assert [one["name"] for one in muster.call("GET", "/v1/copies")["items"]] == [
+        "dataset/vision/tall:1@south"]
 
 
 def test_bursting_has_a_reason_a_budget_and_refusals_that_are_audited(muster, tmp_path):

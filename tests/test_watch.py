@@ -19,6 +19,7 @@ class Watcher:
         self.connection.request("GET", f"/v1/watch{query}", headers=headers)
         self.response = self.connection.getresponse()
         self.events = queue.Queue()
+        self.beats = 0  # empty lines, which say that the stream is still there
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
@@ -27,6 +28,8 @@ class Watcher:
             for line in self.response:
                 if line.strip():
                     self.events.put(json.loads(line))
+                else:
+                    self.beats += 1
         except (OSError, ValueError):
             pass
         self.events.put(None)
@@ -101,6 +104,34 @@ def test_changes_from_before_a_restart_are_not_passed_over_in_silence(site, watc
     site.restart()
     answer = site.api("GET", f"/v1/watch?after={tick}")
     assert answer.status == 409 and "list again" in answer.json["detail"]
+
+
+def test_a_watcher_that_was_away_gets_all_that_it_missed_at_once(site, watch):
+    """More than one piece of a stream holds, and the beat of an idle one does not come between."""
+    jobs = 300
+    for number in range(jobs):
+        site.call("POST", f"/v1/jobs/{site.submit(job(f'late-{number}', 'true', hold=True))}/cancel")
+    watcher = watch(site, "?after=0")
+    seen = watcher.until(lambda event: ended(event) and event["name"] == f"late-{jobs - 1}")
+    assert sum(len(json.dumps(event)) for event in seen) > 1.2 * 65536
+    assert watcher.beats == 0
+
+
+def test_more_clients_than_may_watch_are_told_to_come_again(site):
+    taken = []
+    try:
+        while len(taken) < 300:
+            connection = helper.UnixConnection(site.socket_path, 120)
+            connection.request("GET", "/v1/watch")
+            taken.append(connection)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                break
+        assert (len(taken), answer.status) == (257, 429)
+        assert "try again later" in json.loads(answer.read())["detail"]
+    finally:
+        for connection in taken:
+            connection.close()
 
 
 def test_a_watcher_sees_only_what_its_roles_allow(site, watch):

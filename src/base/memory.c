@@ -1,7 +1,7 @@
 /* Memory: see memory.h. An arena is a list of blocks, newest first; allocation is a pointer bump,
- * and a request larger than a block gets a block of its own. What an arena was emptied of is zeroed as
- * it is given out again, when it is about to be written anyhow: the end of a request finds most of
- * its memory gone from the caches. */
+ * and a request larger than a block gets a block of its own. What an arena was emptied of is zeroed
+ * as it is given out again, when it is about to be written anyhow: the end of a request finds most
+ * of its memory gone from the caches. */
 #include "base/memory.h"
 
 #include <assert.h>

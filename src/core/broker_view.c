@@ -40,6 +40,16 @@ static const char *lacks(
     return ranks < job->row.size_min ? "size" : NULL;
 }
 
+/* What keeps a job out for now that moves between spot pools and others: where it is to run, by its
+ * deadline and the work that is left; NULL: nothing does. */
+static const char *kept_out(const struct live_job *job, const struct live_pool *pool)
+{
+    int32_t place = job_spot(job);
+    if (place == SPOT_NOWHERE || (place == SPOT_ON_SPOT) == (pool->row.spot != 0))
+        return NULL;
+    return place == SPOT_ON_SPOT ? "on-spot" : "on-demand";
+}
+
 static const struct live_pool *pool_of(const struct live_job *job)
 {
     return job->attempt ? job->attempt->placements->node->pool : NULL;
@@ -116,7 +126,7 @@ static void view_fill(struct core *core, struct live_job *job, struct live_pool 
         }
     } else if (pool->row.burst_budget_micro) {
         view_burst(core, job, pool, view);
-    } else if (view->lacks) {
+    } else if (view->lacks || (view->lacks = kept_out(job, pool))) {
         view->verdict = POOL_UNFIT;
     } else {
         view->held = pool_room_now(core, job, pool);

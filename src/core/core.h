@@ -377,6 +377,8 @@ enum decision_kind {
     DECISION_BURST,         /* an attempt came to a pool under its burst policy */
     DECISION_BURST_REFUSED, /* a job would have come to one, or a replica stayed, and must not */
     DECISION_BURST_RECALL,  /* a replica in one is to be replaced by one elsewhere */
+    DECISION_DATA_COPY,     /* a version came to a site with the start of an attempt */
+    DECISION_DATA_DROP,     /* nobody used it there for as long as it is kept */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -398,7 +400,8 @@ struct core_decision {
      * far and foreseen; what is reserved for it at most, 0: its place was not looked for. */
     int32_t burst;
     int64_t wait_ms, cost_micro;
-    int64_t forecast_ms; /* when the forecast was made that says so; 0: the core's own bound */
+    int64_t forecast_ms;    /* when the forecast was made that says so; 0: the core's own bound */
+    uint32_t site, version; /* DECISION_DATA_*: symbols; cost_micro is the egress */
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */
@@ -437,6 +440,10 @@ uint64_t core_pool_find(const struct core *core, const char *name);
 /* Its text, also of one that was retired since core_begin; "" for 0 and what is not there. */
 const char *core_symbol(const struct core *core, uint32_t symbol);
 typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
+/* What a job reads (ROW_DATA), in the order that it said. */
+void core_data_each(const struct core *core, uint64_t job, core_row_fn *visit, void *context);
+/* When a copy (ROW_COPY) is dropped if nobody uses it; 0: somebody does. */
+int64_t core_copy_until_ms(const struct core *core, uint64_t id);
 /* The placements of an attempt, in order of first rank. */
 void core_placement_each(
     const struct core *core, uint64_t attempt, core_row_fn *visit, void *context);

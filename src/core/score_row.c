@@ -193,10 +193,19 @@ struct likely {
     uint32_t ordinals[LIKELY_SOME];
 };
 
-LANES_PART void likely_add(struct likely *likely, uint32_t ordinal, uint64_t key, uint64_t sure)
+/* Adds those of some nodes that have their bits set; nodes NULL: numbered from `first` on. */
+LANES_PART void likely_add(struct likely *likely, uint64_t bits, const uint32_t *nodes,
+    uint32_t first, const uint64_t *keys, uint64_t sure)
 {
-    likely->ordinals[likely->count++] = ordinal;
-    likely->unsure |= sure + FREE_MOST - key;
+    size_t count = likely->count;
+    uint64_t unsure = likely->unsure;
+    for (; bits; bits &= bits - 1) {
+        uint32_t at = (uint32_t)__builtin_ctzll(bits);
+        likely->ordinals[count++] = nodes ? nodes[at] : first + at;
+        unsure |= sure + FREE_MOST - keys[at];
+    }
+    likely->count = count;
+    likely->unsure = unsure;
 }
 
 /* Keeps those nodes of some that match and that one rank fits, and returns how many. Affinity and
@@ -249,10 +258,7 @@ LANES static void block_open(int64_t *scores, const uint64_t *keys, const struct
 {
     for (int i = 0; i < BLOCK; i++)
         scores[i] = SCORE_NO_ROOM;
-    for (uint64_t bits = keys_enough(keys, 0, BLOCK, needs->key); bits; bits &= bits - 1) {
-        uint32_t at = (uint32_t)__builtin_ctzll(bits);
-        likely_add(ret, first + at, keys[at], needs->sure);
-    }
+    likely_add(ret, keys_enough(keys, 0, BLOCK, needs->key), NULL, first, keys, needs->sure);
 }
 
 /* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. */
@@ -266,10 +272,7 @@ LANES static void changed_fitting(
         struct journal_word word = journal_word(journal, &change);
         const uint64_t *keys = &journal->keys[word.base];
         word.last &= keys_enough(keys, first, word.end, needs->key);
-        for (; word.last; word.last &= word.last - 1) {
-            size_t bit = (size_t)__builtin_ctzll(word.last);
-            likely_add(ret, journal->ring[word.base + bit], keys[bit], needs->sure);
-        }
+        likely_add(ret, word.last, &journal->ring[word.base], 0, keys, needs->sure);
     }
     *at = change;
 }
@@ -352,7 +355,6 @@ static void row_open(struct core *core, struct live_shape *shape)
     int64_t *at = row->scores, *end = at + scores->nodes.count;
     for (; at < end; at++)
         *at = SCORE_NO_ROOM;
-    memset(row->blocks.at, 0, scores->segment_of.count);
 }
 
 /* Computes the scores of those nodes that the rank fits, which are left. */
@@ -390,6 +392,7 @@ static void row_fill(const struct core *core, const struct live_job *job)
     likely.count = likely.unsure = 0;
     for (size_t i = 0; i < blocks; i++)
         row->blocks.least[i] = SCORE_NONE;
+    memset(row->blocks.at, 0, blocks);
     for (uint32_t begin = 0; begin < blocks; begin += TOPS_SOME) {
         uint64_t bits = blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
         for (; bits; bits &= bits - 1) {

@@ -186,6 +186,21 @@ static const struct spot_row *spot_of(struct world *world, uint64_t job)
     return NULL;
 }
 
+static void see_pool(void *context, const struct core_pool_view *view)
+{
+    struct core_pool_view *views = context;
+    views[view->pool == views[0].pool ? 0 : 1] = *view;
+}
+
+/* What of the pool "demand" keeps the job out; NULL: nothing does. */
+static const char *demand_lacks(struct world *world, uint64_t job)
+{
+    struct core_pool_view views[2] = {{.pool = core_pool_find(world->core, "demand")}};
+    core_job_pools(world->core, job, see_pool, views);
+    assert_true(views[0].need == 1 && views[1].need == 1);
+    return views[0].lacks;
+}
+
 /* With 3 hours for one of work it waits for spot capacity until what is left of its slack is kept
  * for changeovers: six, of 7 min 40 s, before the last moment. */
 static void waits_for_spot_while_slack_allows(void **state)
@@ -205,9 +220,11 @@ static void waits_for_spot_while_slack_allows(void **state)
     assert_string_equal(block.policy, "slack");
     assert_true(block.held == 0 && block.need == 1 && block.elsewhere == 1);
     assert_true(block.until_ms == until_ms);
+    assert_string_equal(demand_lacks(world, id), "on-spot");
     world_tick(world, until_ms - START_MS - 1);
     assert_int_equal(world_state(world, id), JOB_QUEUED);
     world_tick(world, 1);
+    assert_null(demand_lacks(world, id));
     assert_int_equal(world_state(world, id), JOB_STARTING);
     assert_string_equal(pool_of(world, id), "demand");
 }

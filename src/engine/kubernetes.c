@@ -267,6 +267,7 @@ static void kubernetes_destroy(struct engine *base)
         kube_attempt_remove(engine->attempts.items[engine->attempts.count - 1]);
     if (engine->client)
         kube_site_finish(engine);
+    kube_inputs_destroy(engine->inputs);
     kube_usage_destroy(engine->usage);
     kube_client_destroy(engine->client);
     trash_destroy(engine->trash);
@@ -362,6 +363,7 @@ struct engine *engine_kubernetes_create(const struct engine_options *options, st
         engine->volume = realpath(engine->site.folder, NULL);
     kubernetes_turn_init(engine);
     engine->usage = kube_usage_create(engine);
+    engine->inputs = kube_inputs_create(engine);
     if (reach(engine, err) < 0 || kubernetes_make_folders(engine, err) < 0 ||
         kube_ledger_load(engine, err) < 0) {
         error_prefix(err, "the pool %s", engine->pool);

@@ -17,6 +17,7 @@
 
 struct kubernetes;
 struct kube_attempt;
+struct kube_inputs;
 struct kube_usage;
 struct trash;
 
@@ -94,6 +95,7 @@ struct kube_rank {
 };
 
 enum kube_step {
+    KUBE_STEP_INPUTS, /* what it reads is being copied to the claim's volume */
     KUBE_STEP_POLICY, /* the team's network policies are being seen to */
     KUBE_STEP_SERVICE,
     KUBE_STEP_SECRET,
@@ -108,6 +110,7 @@ struct kube_attempt {
     char *labels;           /* what is to be made, JSON; NULL: not known any more */
     char *service, *secret; /* NULL: the same, or none */
     char *team;
+    VEC(char *) inputs; /* the folders of this machine that it has on the volume */
     enum kube_step step;
     char owner_uid[48]; /* of the service; "": not known */
     struct kube_call *call;
@@ -179,6 +182,7 @@ struct kubernetes {
     const char *name_space;
     struct kube_watch *nodes_watch, *pods_watch;
     struct trash *trash;
+    struct kube_inputs *inputs; /* NULL: nothing can be copied to the volume */
     struct kube_usage *usage;
 
     struct idmap by_id;
@@ -270,8 +274,28 @@ void kube_put_pair(struct strbuf *out, const char *name, const char *value);
 void kube_put_literal(struct strbuf *out, const char *text);
 /* Takes a comma away where it is the last. */
 void kube_drop_comma(struct strbuf *out);
-/* The folder of an input as the claim's volume has it; NULL: it is not there. To be freed. */
-char *kubernetes_volume_path(const struct kubernetes *engine, const char *folder);
+
+/* ---- kubernetes_inputs.c ------------------------------------------------------------------- */
+
+/* NULL: the pool has no claim, or this server does not see its volume or cannot write there, which
+ * is logged. */
+struct kube_inputs *kube_inputs_create(struct kubernetes *engine);
+/* NULL is fine. */
+void kube_inputs_destroy(struct kube_inputs *inputs);
+/* Whether pods can see what a launch reads. */
+MUST_CHECK int kube_inputs_check(
+    const struct kubernetes *engine, const struct launch *launch, struct error *err);
+/* Where on the claim's volume an input is, or will be; NULL: nowhere. To be freed. */
+char *kube_inputs_path(const struct kubernetes *engine, const char *folder);
+/* The attempt needs what has to be copied of what the launch reads. */
+void kube_inputs_take(struct kube_attempt *attempt, const struct launch *launch);
+/* One folder of that. */
+void kube_inputs_hold(struct kube_attempt *attempt, const char *folder);
+/* Nothing of it is needed any more. */
+void kube_inputs_release(struct kube_attempt *attempt);
+/* Whether all of it is on the volume; has it copied, and ends the attempt where it never will be.
+ */
+bool kube_inputs_are_there(struct kube_attempt *attempt);
 
 /* ---- kubernetes_container.c, kubernetes_spec.c --------------------------------------------- */
 

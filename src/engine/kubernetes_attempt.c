@@ -70,6 +70,7 @@ void kube_attempt_remove(struct kube_attempt *attempt)
     vec_remove(&engine->attempts, at);
     idmap_remove(&engine->by_id, attempt->ledger.attempt);
     kube_objects_drop(attempt);
+    kube_inputs_release(attempt);
     free(attempt->ranks);
     free(attempt);
 }

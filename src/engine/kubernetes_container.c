@@ -178,7 +178,7 @@ static void put_inputs(
 {
     for (size_t i = 0; i < launch->input_count; i++) {
         struct strbuf path = {0}, more = {0};
-        SCOPED(mem_scope) char *sub = kubernetes_volume_path(engine, launch->inputs[i].folder);
+        SCOPED(mem_scope) char *sub = kube_inputs_path(engine, launch->inputs[i].folder);
         if (!sub)
             continue;
         strbuf_printf(&path, "%s/%s", ENGINE_INPUTS_PATH, launch->inputs[i].name);

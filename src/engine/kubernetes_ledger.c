@@ -21,7 +21,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LEDGER_BYTES_MAX = 16 * 1024 };
+enum { LEDGER_BYTES_MAX = 512 * 1024 };
+
+#define INPUT_FIELD "input" /* a folder, as often as there are any */
 
 #define MEMBER(member, kind) RECORD_MEMBER(struct kube_ledger, member, kind)
 static const struct record_member members[] = {
@@ -57,6 +59,13 @@ static char *ledger_path(const struct kubernetes *engine, uint64_t attempt)
     return strbuf_steal(&path);
 }
 
+static void encode(struct strbuf *out, const struct kube_attempt *attempt)
+{
+    record_encode(out, members, ARRAY_LEN(members), &attempt->ledger);
+    for (size_t i = 0; i < attempt->inputs.count; i++)
+        record_put(out, INPUT_FIELD, attempt->inputs.items[i]);
+}
+
 /* As file_write, without waiting for the disk. */
 static int replace(const char *path, const struct strbuf *text, struct error *err)
 {
@@ -77,7 +86,7 @@ int kube_ledger_note(const struct kube_attempt *attempt, struct error *err)
 {
     SCOPED(mem_scope) char *path = ledger_path(attempt->engine, attempt->ledger.attempt);
     struct strbuf text = {0};
-    record_encode(&text, members, ARRAY_LEN(members), &attempt->ledger);
+    encode(&text, attempt);
     int rc = replace(path, &text, err);
     strbuf_finish(&text);
     return rc;
@@ -87,7 +96,7 @@ int kube_ledger_save(const struct kube_attempt *attempt, struct error *err)
 {
     SCOPED(mem_scope) char *path = ledger_path(attempt->engine, attempt->ledger.attempt);
     struct strbuf text = {0};
-    record_encode(&text, members, ARRAY_LEN(members), &attempt->ledger);
+    encode(&text, attempt);
     int rc = file_write(path, text.text, text.length, 0600, err);
     strbuf_finish(&text);
     return rc;
@@ -121,6 +130,10 @@ static int load_one(struct kubernetes *engine, const char *name, struct error *e
     }
     struct kube_attempt *attempt = kube_attempt_create(engine, &ledger);
     attempt->unsure = true;
+    for (size_t i = 0; i < record.count; i++) {
+        if (strcmp(record.fields[i].name, INPUT_FIELD) == 0)
+            kube_inputs_hold(attempt, record.fields[i].value);
+    }
     for (uint32_t i = 0; i < ledger.ranks; i++)
         attempt->ranks[i].pod.created = ledger.made;
     attempt->step = ledger.made ? KUBE_STEP_MADE : KUBE_STEP_POLICY;

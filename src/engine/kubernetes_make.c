@@ -157,14 +157,25 @@ static struct kube_call *ask_pod(
         rank->attempt, method, "pods", strcmp(method, "POST") == 0 ? NULL : name, body, done, rank);
 }
 
+/* The cluster has it now. What it is like the watch says, and may have said already. */
+static void pod_made(struct kube_rank *rank)
+{
+    if (!rank->pod.created)
+        rank->pod.created = rank->pod.exists = rank->seen = true;
+    kube_attempt_due(rank->attempt);
+}
+
 /* The answer to making or looking for a pod. */
 static void on_pod(void *ctx, const struct kube_answer *answer)
 {
     struct kube_rank *rank = ctx;
     struct kube_attempt *attempt = rank->attempt;
     struct error err = {0};
-    SCOPED(arena_scope) struct arena *arena = arena_create();
     rank->call = NULL;
+    if (answer->status == 201) {
+        pod_made(rank);
+        return;
+    }
     if (answer->status == 409) {
         rank->call = ask_pod(rank, "GET", NULL, on_pod);
         return;
@@ -174,6 +185,7 @@ static void on_pod(void *ctx, const struct kube_answer *answer)
         kube_attempt_saw(rank, NULL);
         return;
     }
+    SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct doc *pod = kube_answer_doc(answer, arena, "making a rank's pod", &err);
     if (pod && !is_ours(attempt, pod))
         pod = NULL, error_set(&err, ERR_CONFLICT, "the pod of rank %u is another's", rank->rank);
@@ -291,6 +303,11 @@ void kube_make_advance(struct kube_attempt *attempt)
     if (kube_attempt_is_waiting(attempt)) {
         kubernetes_retry_later(attempt, 0);
         return;
+    }
+    if (attempt->step == KUBE_STEP_INPUTS) {
+        if (!kube_inputs_are_there(attempt))
+            return;
+        attempt->step = KUBE_STEP_POLICY;
     }
     if (attempt->step == KUBE_STEP_POLICY && !attempt->call)
         see_to_policies(attempt);

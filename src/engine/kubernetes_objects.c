@@ -99,36 +99,10 @@ static int build_secret(
 
 /* ---- the whole ------------------------------------------------------------------------------ */
 
-/* The folder of an input as the claim's volume has it; NULL: it is not there. To be freed. */
-char *kubernetes_volume_path(const struct kubernetes *engine, const char *folder)
-{
-    size_t length = engine->volume && engine->site.claim ? strlen(engine->volume) : 0;
-    char *real = length ? realpath(folder, NULL) : NULL;
-    bool inside = real && strncmp(real, engine->volume, length) == 0 && real[length] == '/';
-    char *path = inside ? mem_strdup(real + length + 1) : NULL;
-    free(real);
-    return path;
-}
-
-static int check_inputs(
-    const struct kubernetes *engine, const struct launch *launch, struct error *err)
-{
-    for (size_t i = 0; i < launch->input_count; i++) {
-        const struct launch_input *input = &launch->inputs[i];
-        SCOPED(mem_scope) char *path = kubernetes_volume_path(engine, input->folder);
-        if (!path && !input->optional)
-            return error_set(err, ERR_INVALID,
-                "pods do not see the input %s: have this server's data directory on the volume of "
-                "the pool's claim, and its place in spec.kubernetes.folder (it is in %.200s)",
-                input->name, input->folder);
-    }
-    return 0;
-}
-
 int kube_objects_check(
     const struct kubernetes *engine, const struct launch *launch, struct error *err)
 {
-    if (check_inputs(engine, launch, err) < 0 || kube_place_check(engine, launch, err) < 0)
+    if (kube_inputs_check(engine, launch, err) < 0 || kube_place_check(engine, launch, err) < 0)
         return -1;
     if (launch->serve.on && !launch->serve.port)
         return error_set(
@@ -186,6 +160,7 @@ int kube_objects_build(struct kube_attempt *attempt, const struct launch *launch
     attempt->ledger.bare = launch->world_size == 1 && !attempt->secret;
     if (!attempt->ledger.bare)
         attempt->service = build_service(attempt);
+    kube_inputs_take(attempt, launch);
     for (uint32_t rank = 0; rank < launch->world_size; rank++)
         attempt->ranks[rank].spec = kube_spec_build(attempt, launch, rank);
     return 0;

@@ -290,6 +290,8 @@ MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
 
 /* ---- slurm_store.c: what was accepted becomes durable --------------------------------------- */
 
+#define SLURM_STORED "stored" /* the file that says so, beside the launch */
+
 /* Nothing waits in it, and it has no thread until it needs one. Destroyed by the caller. */
 struct slurm_store *slurm_store_create(struct slurm *slurm);
 /* Finishes the pass that is under way, if any. NULL is fine. */

@@ -4,7 +4,9 @@
  * whoever wants it starts it again.
  *
  * A pass first sends all files on their way and then waits for each: a file system that commits
- * what it has in one go does so once for all of them. */
+ * what it has in one go does so once for all of them. What is durable bears a mark. One that a
+ * server finds without it has never been submitted, whatever there is of its files
+ * (slurm_ledger.c). */
 #include "engine/slurm.h"
 
 #include "base/file.h"
@@ -20,7 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PASS_MOST = 64, SECRETS = 2, FOLDERS = 3 };
+enum { PASS_MOST = 64, OURS = 0, SECRETS = 2, FOLDERS = 3 };
 
 struct item {
     uint64_t attempt;
@@ -94,12 +96,31 @@ static void sync_items(struct slurm_store *store, bool wait)
     }
 }
 
+/* All that it marks is durable before it is there. */
+static int mark(const char *folder)
+{
+    SCOPED(fd_scope) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    SCOPED(fd_scope)
+    int file = fd < 0 ? -1 : openat(fd, SLURM_STORED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return file < 0 ? errno : errno_of_sync(fd);
+}
+
+static void mark_items(struct slurm_store *store)
+{
+    for (size_t i = 0; i < store->count; i++) {
+        struct item *item = &store->items[i];
+        if (item->error == 0)
+            item->error = mark(item->folders[OURS]);
+    }
+}
+
 static void work(void *context)
 {
     struct slurm_store *store = context;
     int error = 0;
     sync_items(store, false);
     sync_items(store, true);
+    mark_items(store);
     for (size_t k = 0; k < ARRAY_LEN(store->roots) && error == 0; k++)
         error = sync_folder(store->roots[k], false, true);
     for (size_t i = 0; error && i < store->count; i++)

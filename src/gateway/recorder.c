@@ -1,22 +1,17 @@
-/* See recorder.h. Files are the thread's alone. A line is written by one call, and cut away again
- * where only a part of it could be written, so that the files of a recorder that lives are whole.
- */
+/* See recorder.h. Files are the thread's alone: record_files.h. */
 #include "gateway/recorder.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/vec.h"
 #include "gateway/guard_body.h"
 #include "gateway/hook.h"
+#include "gateway/record_files.h"
 #include "gateway/record_line.h"
 #include "gateway/record_read.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -24,27 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
-enum {
-    FOLDER_BYTES = 4096,
-    PATH_BYTES = FOLDER_BYTES + RECORD_NAME_BYTES + 2,
-    PARTS_OPEN_MAX = 32,
-    PART_BYTES_MAX = 16 << 20,
-    PART_MS_MAX = 3600 * 1000,
-    SWEEP_MS = 60 * 1000,
-    PARTS_OF_ALL = 8, /* a part is at most this fraction of what a service may have */
-};
-
-/* A file that is being written. */
-struct part {
-    const char *shelf;
-    char service[RECORD_SERVICE_BYTES];
-    int fd;
-    int64_t began_ms, size;
-};
+enum { SWEEP_MS = 60 * 1000 };
 
 struct recorder {
     pthread_t thread;
@@ -56,13 +33,10 @@ struct recorder {
     atomic_uint_fast64_t written, unfit, dropped, failed, bytes;
     struct hook *hook; /* NULL: nothing is posted */
     /* The thread's. */
-    char root[FOLDER_BYTES];
-    char incarnation[17];
+    struct record_files *files;
     struct guard_library *library;
     struct guard_scratch *scratch;
     bool complained_of_guard, complained_of_disk;
-    VEC(struct part) parts;
-    int64_t named_ms; /* when the newest part began, as its name says */
     int64_t swept_ms;
 };
 
@@ -116,201 +90,17 @@ void recorder_take(struct recorder *recorder, struct record_entry *entry)
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-static void part_close(struct recorder *recorder, size_t i)
-{
-    close(recorder->parts.items[i].fd);
-    vec_remove(&recorder->parts, i);
-}
-
-struct found_file {
-    char name[RECORD_NAME_BYTES];
-    int64_t bytes;
-};
-
-struct found_files {
-    VEC(struct found_file) list;
-    int64_t bytes;
-};
-
-static int older(const void *a, const void *b)
-{
-    return strcmp(((const struct found_file *)a)->name, ((const struct found_file *)b)->name);
-}
-
-static void found_finish(struct found_files *found)
-{
-    vec_free(&found->list);
-}
-
-/* Removes what is over; what is left goes to found (may be NULL). */
-static void sweep_folder(int folder, int64_t now_ms, struct found_files *found)
-{
-    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir) {
-        fd_scope(&copy);
-        return;
-    }
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        struct record_name name;
-        struct stat st;
-        if (!record_name_read(entry->d_name, &name) ||
-            fstatat(folder, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if ((int64_t)st.st_mtime * 1000 + name.keep_ms < now_ms) {
-            unlinkat(folder, entry->d_name, 0);
-            continue;
-        }
-        if (!found || found->list.count >= RECORD_FILES_MAX)
-            continue;
-        struct found_file file = {.bytes = st.st_size};
-        record_name_write(&name, file.name);
-        vec_push(&found->list, file);
-        found->bytes += st.st_size;
-    }
-    closedir(dir);
-}
-
-/* Each folder two levels below the root. */
-static void sweep_level(int folder, int levels, int64_t now_ms)
-{
-    if (levels == 0) {
-        sweep_folder(folder, now_ms, NULL);
-        return;
-    }
-    int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    if (!dir) {
-        fd_scope(&copy);
-        return;
-    }
-    for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        SCOPED(fd_scope)
-        int below = entry->d_name[0] == '.' ? -1
-                                            : openat(folder, entry->d_name,
-                                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (below >= 0)
-            sweep_level(below, levels - 1, now_ms);
-    }
-    closedir(dir);
-}
-
-static void sweep_shelf(const struct recorder *recorder, const char *shelf, int64_t now_ms)
-{
-    char path[FOLDER_BYTES + 32];
-    snprintf(path, sizeof path, "%s/%s", recorder->root, shelf);
-    SCOPED(fd_scope) int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (folder >= 0)
-        sweep_level(folder, 2, now_ms);
-}
-
 static void sweep(struct recorder *recorder)
 {
-    int64_t now = clock_wall_ms();
     recorder->swept_ms = clock_monotonic_ns() / 1000000;
-    sweep_shelf(recorder, RECORD_REQUESTS, now);
-    sweep_shelf(recorder, RECORD_VERDICTS, now);
-    for (size_t i = recorder->parts.count; i > 0; i--) {
-        if (now - recorder->parts.items[i - 1].began_ms > PART_MS_MAX)
-            part_close(recorder, i - 1);
-    }
-}
-
-static int64_t part_bytes_max(const struct record_entry *entry)
-{
-    int64_t most = entry->bytes_max / PARTS_OF_ALL;
-    return most < PART_BYTES_MAX ? most : PART_BYTES_MAX;
-}
-
-/* The oldest go until a part more has room. */
-static void make_room(const char *folder, const struct record_entry *entry)
-{
-    SCOPED(found_finish) struct found_files found = {0};
-    SCOPED(fd_scope) int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return;
-    sweep_folder(fd, clock_wall_ms(), &found);
-    if (found.list.count > 0)
-        qsort(found.list.items, found.list.count, sizeof *found.list.items, older);
-    for (size_t i = 0;
-         i < found.list.count && found.bytes + part_bytes_max(entry) > entry->bytes_max; i++) {
-        if (unlinkat(fd, found.list.items[i].name, 0) == 0)
-            found.bytes -= found.list.items[i].bytes;
-    }
-}
-
-/* Parts are named by when they begin: two that begin in one millisecond would be one file, which
- * then grows past its bound and goes as a whole. */
-static int64_t next_name_ms(struct recorder *recorder)
-{
-    int64_t now_ms = clock_wall_ms();
-    int64_t ahead_ms = recorder->named_ms - now_ms;
-    bool same = ahead_ms >= 0 && ahead_ms < 1000; /* further ahead: the clock was set back */
-    recorder->named_ms = same ? recorder->named_ms + 1 : now_ms;
-    return recorder->named_ms;
-}
-
-static int part_open(struct recorder *recorder, const struct record_entry *entry, struct part **ret,
-    struct error *err)
-{
-    char shelf[FOLDER_BYTES + 32], folder[FOLDER_BYTES], path[PATH_BYTES], name[RECORD_NAME_BYTES];
-    struct record_name named = {.began_ms = next_name_ms(recorder), .keep_ms = entry->keep_ms};
-    struct part part = {.began_ms = named.began_ms, .shelf = entry->shelf};
-    snprintf(named.incarnation, sizeof named.incarnation, "%s", recorder->incarnation);
-    record_name_write(&named, name);
-    snprintf(shelf, sizeof shelf, "%s/%s", recorder->root, entry->shelf);
-    if (!record_folder(shelf, entry->service, folder, sizeof folder))
-        return error_set(err, ERR_INVALID, "the service %s has no folder", entry->service);
-    if (file_make_dirs(folder, 0700, err) < 0)
-        return -1;
-    make_room(folder, entry);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    snprintf(part.service, sizeof part.service, "%s", entry->service);
-    part.fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    struct stat st;
-    if (part.fd < 0 || fstat(part.fd, &st) < 0) {
-        error_set_errno(err, "cannot open the recording %s", path);
-        fd_scope(&part.fd);
-        return -1;
-    }
-    part.size = st.st_size;
-    if (recorder->parts.count >= PARTS_OPEN_MAX)
-        part_close(recorder, 0);
-    vec_push(&recorder->parts, part);
-    *ret = &recorder->parts.items[recorder->parts.count - 1];
-    return 0;
-}
-
-static int part_of(struct recorder *recorder, const struct record_entry *entry, size_t length,
-    struct part **ret, struct error *err)
-{
-    for (size_t i = 0; i < recorder->parts.count; i++) {
-        struct part *part = &recorder->parts.items[i];
-        if (strcmp(part->service, entry->service) != 0 || strcmp(part->shelf, entry->shelf) != 0)
-            continue;
-        bool over = part->size + (int64_t)length > part_bytes_max(entry) ||
-                    clock_wall_ms() - part->began_ms > PART_MS_MAX;
-        if (!over || part->size == 0) {
-            *ret = part;
-            return 0;
-        }
-        part_close(recorder, i);
-        break;
-    }
-    return part_open(recorder, entry, ret, err);
+    record_files_sweep(recorder->files, clock_wall_ms());
 }
 
 static int write_line(struct recorder *recorder, const struct record_entry *entry,
     const struct strbuf *line, struct error *err)
 {
-    struct part *part;
-    if (part_of(recorder, entry, line->length, &part, err) < 0)
+    if (record_files_write(recorder->files, entry, line, err) < 0)
         return -1;
-    if (file_write_all(part->fd, line->text, line->length, err) < 0) {
-        (void)!ftruncate(part->fd, part->size);
-        return error_prefix(err, "the recording of %s", entry->service);
-    }
-    part->size += (int64_t)line->length;
     add(&recorder->written, 1);
     add(&recorder->bytes, line->length);
     return 0;
@@ -412,9 +202,7 @@ static void *recorder_thread(void *argument)
 
 static void recorder_free(struct recorder *recorder)
 {
-    while (recorder->parts.count > 0)
-        part_close(recorder, recorder->parts.count - 1);
-    vec_free(&recorder->parts);
+    record_files_destroy(recorder->files);
     guard_scratch_free(recorder->scratch);
     guard_library_free(recorder->library);
     pthread_mutex_destroy(&recorder->lock);
@@ -444,8 +232,7 @@ int recorder_open(
     pthread_cond_init(&recorder->wake, &monotonic);
     pthread_condattr_destroy(&monotonic);
     recorder->last = &recorder->first;
-    snprintf(recorder->root, sizeof recorder->root, "%s", folder);
-    snprintf(recorder->incarnation, sizeof recorder->incarnation, "%s", incarnation);
+    recorder->files = record_files_create(folder, incarnation);
     int rc = start_thread(recorder);
     if (rc != 0) {
         errno = rc;

@@ -44,7 +44,7 @@ static void set_pool(void *context, const struct core_pool_view *view)
         doc_set_int(arena, map, "held", view->held);
         doc_set_int(arena, map, "need", view->need);
     }
-    if (view->lacks)
+    if (view->lacks && !view->hour_micro)
         return;
     doc_set_string(arena, map, "currency", core_symbol(core, row->currency));
     doc_set_int(arena, map, "hourMicro", view->hour_micro);
@@ -66,10 +66,62 @@ static void set_pool(void *context, const struct core_pool_view *view)
         set_start(pools, map, view->pool);
 }
 
+/* ---- what it reads, and where that is ---------------------------------------------------------
+ */
+
+struct reads_view {
+    const struct explain *in;
+    struct doc *list, *one, *copies; /* of the one; NULL: none so far */
+    const struct data_row *data;
+};
+
+static void add_copy(void *context, enum row_kind kind, const void *row)
+{
+    struct reads_view *reads = context;
+    const struct core *core = reads->in->core;
+    const struct copy_row *copy = row;
+    struct arena *arena = reads->in->arena;
+    (void)kind;
+    if (copy->version != reads->data->version)
+        return;
+    if (!reads->copies)
+        reads->copies = doc_set(arena, reads->one, "copies", doc_list(arena));
+    struct doc *map = doc_append(reads->copies, doc_map(arena));
+    doc_set_string(arena, map, "site", core_symbol(core, copy->site));
+    doc_set_int(arena, map, "since", copy->since_ms);
+    set_known(arena, map, "until", core_copy_until_ms(core, copy->id));
+}
+
+static void add_data(void *context, enum row_kind kind, const void *row)
+{
+    struct reads_view *reads = context;
+    const struct core *core = reads->in->core;
+    struct arena *arena = reads->in->arena;
+    (void)kind;
+    reads->data = row;
+    if (!reads->data->version)
+        return;
+    reads->one = doc_append(reads->list, doc_map(arena));
+    reads->copies = NULL;
+    doc_set_string(arena, reads->one, "version", core_symbol(core, reads->data->version));
+    doc_set_string(arena, reads->one, "site", core_symbol(core, reads->data->site));
+    doc_set_int(arena, reads->one, "bytes", reads->data->bytes);
+    core_row_each(core, ROW_COPY, add_copy, reads);
+}
+
+static void set_reads(const struct explain *in, struct doc *out)
+{
+    struct reads_view reads = {.in = in, .list = doc_list(in->arena)};
+    core_data_each(in->core, in->job->id, add_data, &reads);
+    if (reads.list->count)
+        doc_set(in->arena, out, "reads", reads.list);
+}
+
 void explain_set_pools(const struct explain *in, struct doc *out, const struct forecast *forecast)
 {
     struct pools_view pools = {in, forecast, doc_list(in->arena)};
     core_job_pools(in->core, in->job->id, set_pool, &pools);
     if (pools.list->count > 1)
         doc_set(in->arena, out, "pools", pools.list);
+    set_reads(in, out);
 }

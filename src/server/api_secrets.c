@@ -9,6 +9,8 @@
 #include <sodium.h>
 #include <string.h>
 
+enum { SECRETS_MAX = 1000 }; /* of a team: what members can bring without end fills the store */
+
 static int add_secret(void *context, const struct document *document, struct error *err)
 {
     struct call *call = context;
@@ -39,12 +41,43 @@ void api_secret_list(struct call *call)
     call_answer_page(call, items, more ? doc_get_string(items->last, "name") : NULL);
 }
 
+static int count_secret(void *context, const struct document *document, struct error *err)
+{
+    size_t *count = context;
+    (void)document, (void)err;
+    ++*count;
+    return 0;
+}
+
+/* One more secret has room, or the name is there already. Those of the same tick are not seen yet:
+ * the bound is there for the store's sake and need not be exact. */
+static int check_room(struct call *call, struct error *err)
+{
+    struct store_reader *reader = call->server->reader;
+    SCOPED(mem_scope) char *json = NULL;
+    size_t count = 0;
+    char key[300];
+    vault_key(call->team, call->parameters[1], key, sizeof key);
+    if (reader_document(reader, vault_collection, key, &json, NULL, NULL) == 0)
+        return 0;
+    if (reader_documents(
+            reader, vault_collection, call->team, NULL, SECRETS_MAX, count_secret, &count, err) < 0)
+        return -1;
+    if (count < SECRETS_MAX)
+        return 0;
+    return error_set(err, ERR_CONFLICT,
+        "the team %s has %d secrets, and no team has more: delete one that is not used", call->team,
+        SECRETS_MAX);
+}
+
 static int run_put(struct tick *tick, void *context, struct error *err)
 {
     struct call *call = context;
     const char *value = call->data;
     if (!catalog_team(call->server->catalog, call->team))
         return error_set(err, ERR_NOT_FOUND, "there is no team %s", call->team);
+    if (check_room(call, err) < 0)
+        return -1;
     vault_put(call->server->vault, tick, call->team, call->parameters[1], value, strlen(value));
     return 0;
 }

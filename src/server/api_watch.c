@@ -11,10 +11,6 @@ void api_watch(struct call *call)
         call_fail(call, &err);
         return;
     }
-    if (!feed_watch(call->server->feed, call->request, &call->identity, after)) {
-        error_set(&err, ERR_CONFLICT,
-            "changes that far back are not kept, or too many watch: list again and watch without "
-            "?after=");
+    if (feed_watch(call->server->feed, call->request, &call->identity, after, &err) < 0)
         call_fail(call, &err);
-    }
 }

@@ -371,15 +371,17 @@ static void on_upgraded(struct http_stream *stream, void *context)
     finish_if_done(session);
 }
 
-/* The command's arguments: every ?command= in order. */
+/* The command's arguments: every ?command= in order. A query has no more parameters than fit. */
 static const char *const *read_command(struct call *call, struct error *err)
 {
     const char **argv = arena_alloc(call->arena, ARGUMENTS_MAX + 1, sizeof *argv);
     struct http_field parameter;
     size_t count = 0;
     for (size_t i = 0; http_request_query_at(call->request, i, &parameter); i++) {
-        if (strcmp(parameter.name, "command") == 0 && count < ARGUMENTS_MAX)
-            argv[count++] = arena_strdup(call->arena, parameter.value);
+        if (strcmp(parameter.name, "command") != 0)
+            continue;
+        assert(count < ARGUMENTS_MAX);
+        argv[count++] = arena_strdup(call->arena, parameter.value);
     }
     if (count == 0) {
         error_set(err, ERR_INVALID, "?command=: expected the command to run, one each argument");
@@ -433,8 +435,6 @@ static int check_rank(struct call *call, struct error *err)
     return 0;
 }
 
-/* What may keep a command from starting; asked before its audit event is written and again after.
- */
 /* What the evaluation of a promotion measures decides about a stage: whoever asked for the stage is
  * not to write the measure. Administrators are whom gates do not hold. */
 static int check_evaluation(struct call *call, struct error *err)
@@ -450,6 +450,8 @@ static int check_evaluation(struct call *call, struct error *err)
     return error_prefix(err, "the job evaluates a version for a promotion");
 }
 
+/* What may keep a command from starting; asked before its audit event is written and again after.
+ */
 static int check_start(struct call *call, uint64_t *ret_attempt, struct error *err)
 {
     if (!http_request_wants_upgrade(call->request, "muster-exec"))

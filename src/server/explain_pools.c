@@ -85,6 +85,36 @@ void explain_show_pools(
     }
 }
 
+static void show_copies(struct arena *arena, struct doc *to, const struct doc *copies)
+{
+    static const char *const times[] = {"since", "until"};
+    char text[QUANTITY_TEXT];
+    struct doc *list = doc_set(arena, to, "copies", doc_list(arena));
+    for (const struct doc *one = copies->first; one; one = one->next) {
+        struct doc *item = doc_append(list, doc_map(arena));
+        doc_set_string(arena, item, "site", text_of(one, "site"));
+        for (size_t i = 0; i < ARRAY_LEN(times); i++)
+            if (doc_get(one, times[i]))
+                doc_set_string(
+                    arena, item, times[i], quantity_time(doc_get_int(one, times[i], 0), text));
+    }
+}
+
+void explain_show_reads(struct arena *arena, struct doc *to, const struct doc *reads)
+{
+    if (!reads)
+        return;
+    struct doc *list = doc_set(arena, to, "reads", doc_list(arena));
+    for (const struct doc *one = reads->first; one; one = one->next) {
+        struct doc *item = doc_append(list, doc_map(arena));
+        doc_set_string(arena, item, "version", text_of(one, "version"));
+        doc_set_string(arena, item, "site", text_of(one, "site"));
+        doc_set_int(arena, item, "bytes", doc_get_int(one, "bytes", 0));
+        if (doc_get(one, "copies"))
+            show_copies(arena, item, doc_get(one, "copies"));
+    }
+}
+
 /* ---- words --------------------------------------------------------------------------------- */
 
 static void say_cost(const struct doc *pool, struct strbuf *out)
@@ -113,6 +143,10 @@ static void say_pool_lacks(const struct doc *pool, struct strbuf *out)
         {"pool", "is not the pool that it asks for"},
         {"jurisdiction", "is not in the jurisdiction where it, or what it reads, has to stay"},
         {"spot", "is spot capacity, or is none, against what it asks for"},
+        {"on-spot", "is not for it now: by its deadline and the work that is left it is to run on "
+                    "spot capacity"},
+        {"on-demand", "is not for it now: by its deadline and the work that is left it is to run "
+                      "on capacity that is not spot"},
         {"nodes", "has no node that could hold one of its ranks"},
         {"size", "could not hold all of its ranks at once"},
     };
@@ -198,13 +232,27 @@ static void say_pool(const struct doc *pool, struct strbuf *out)
     say_start(pool, out);
 }
 
-static bool reads_elsewhere(const struct doc *pools)
+static void say_copies(const struct doc *copies, struct strbuf *out)
 {
-    for (const struct doc *one = pools ? pools->first : NULL; one; one = one->next) {
-        if (doc_get(one, "egress") || doc_get(one, "transfer"))
-            return true;
+    for (const struct doc *one = copies ? copies->first : NULL; one; one = one->next) {
+        strbuf_printf(out, ", and is at %s since %s", text_of(one, "site"), text_of(one, "since"));
+        if (doc_get(one, "until"))
+            strbuf_printf(out, ", kept until %s", text_of(one, "until"));
     }
-    return false;
+}
+
+void explain_say_reads(const struct doc *shown, struct strbuf *out)
+{
+    const struct doc *reads = doc_get(shown, "reads");
+    const char *between = "It reads ";
+    for (const struct doc *one = reads ? reads->first : NULL; one; one = one->next) {
+        strbuf_printf(
+            out, "%s%s, which lies at %s", between, text_of(one, "version"), text_of(one, "site"));
+        say_copies(doc_get(one, "copies"), out);
+        between = "; ";
+    }
+    if (reads)
+        strbuf_putc(out, '.');
 }
 
 void explain_say_pools(const struct doc *shown, struct strbuf *out)
@@ -234,8 +282,4 @@ void explain_say_pools(const struct doc *shown, struct strbuf *out)
     }
     if (pools)
         strbuf_putc(out, '.');
-    if (reads_elsewhere(pools))
-        strbuf_puts(out,
-            " What it reads lies at another site than some of these: transfer and egress "
-            "are counted, but nothing is copied between sites by muster.");
 }

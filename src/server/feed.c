@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RING_EVENTS = 4096, WATCHERS_MAX = 256, BEAT_S = 15 };
+enum { RING_EVENTS = 4096, WATCHERS_MAX = 256, BEAT_S = 15, PIECE_BYTES = 65536 };
 
 struct feed_event {
     int64_t tick;
@@ -68,17 +68,12 @@ static bool may_see(const struct watcher *watcher, const struct feed_event *even
                                          &watcher->identity, event->team) >= ROLE_VIEWER;
 }
 
-/* False when the watcher was cut off and is gone. */
-static bool watcher_send(struct watcher *watcher)
+/* Sends a piece of what is due. */
+static void send_piece(struct watcher *watcher)
 {
     struct feed *feed = watcher->feed;
-    if (watcher->next < ring_start(feed) || !identity_holds(feed->server, &watcher->identity)) {
-        http_request_abort(watcher->request);
-        watcher_remove(watcher);
-        return false;
-    }
     struct strbuf lines = {0};
-    for (; watcher->next < feed->count && lines.length < 65536; watcher->next++) {
+    for (; watcher->next < feed->count && lines.length < PIECE_BYTES; watcher->next++) {
         const struct feed_event *event = &feed->ring[watcher->next % RING_EVENTS];
         if (may_see(watcher, event)) {
             strbuf_puts(&lines, event->line);
@@ -88,6 +83,19 @@ static bool watcher_send(struct watcher *watcher)
     if (lines.length > 0)
         watcher->paused = !http_respond_write(watcher->request, lines.text, lines.length);
     strbuf_finish(&lines);
+}
+
+/* False when the watcher was cut off and is gone. */
+static bool watcher_send(struct watcher *watcher)
+{
+    struct feed *feed = watcher->feed;
+    if (watcher->next < ring_start(feed) || !identity_holds(feed->server, &watcher->identity)) {
+        http_request_abort(watcher->request);
+        watcher_remove(watcher);
+        return false;
+    }
+    while (watcher->next < feed->count && !watcher->paused)
+        send_piece(watcher);
     return true;
 }
 
@@ -177,12 +185,16 @@ static bool find_position(const struct feed *feed, int64_t after, uint64_t *ret_
     return next > start || (start == 0 && after >= feed->begin);
 }
 
-bool feed_watch(
-    struct feed *feed, struct http_request *request, const struct identity *identity, int64_t after)
+int feed_watch(struct feed *feed, struct http_request *request, const struct identity *identity,
+    int64_t after, struct error *err)
 {
     uint64_t next;
-    if (feed->watchers.count >= WATCHERS_MAX || !find_position(feed, after, &next))
-        return false;
+    if (feed->watchers.count >= WATCHERS_MAX)
+        return error_set(
+            err, ERR_BUSY, "%d clients watch changes already; try again later", WATCHERS_MAX);
+    if (!find_position(feed, after, &next))
+        return error_set(err, ERR_CONFLICT,
+            "changes that far back are not kept: list again and watch without ?after=");
     struct watcher *watcher = mem_alloc(1, sizeof *watcher);
     *watcher =
         (struct watcher){.feed = feed, .request = request, .identity = *identity, .next = next};
@@ -192,7 +204,7 @@ bool feed_watch(
     http_request_on_drain(request, on_watcher_drained, watcher);
     http_respond_begin(request, 200, &field, 1, -1);
     watcher_send(watcher);
-    return true;
+    return 0;
 }
 
 size_t feed_watchers(const struct feed *feed)

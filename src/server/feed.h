@@ -19,7 +19,8 @@ void feed_destroy(struct feed *feed); /* ends every stream; NULL is fine */
  * newline and is copied. */
 void feed_publish(struct feed *feed, int64_t tick, const char *team, const char *line);
 /* Answers the request with a stream of the events after tick `after` (-1: from now on) that the
- * identity may see. False when the ring does not reach back that far: nothing was answered. */
-bool feed_watch(struct feed *feed, struct http_request *request, const struct identity *identity,
-    int64_t after);
+ * identity may see. -1, and nothing was answered: ERR_CONFLICT, the ring does not reach back that
+ * far; ERR_BUSY, too many watch. */
+MUST_CHECK int feed_watch(struct feed *feed, struct http_request *request,
+    const struct identity *identity, int64_t after, struct error *err);
 size_t feed_watchers(const struct feed *feed);

@@ -186,13 +186,15 @@ static const struct field kubernetes_fields[] = {
         .type = FIELD_TEXT,
         .rule = &rule_name,
         .offset = offsetof(struct kubernetes_site, claim),
-        .doc = "A volume claim of the namespace, for checkpoints and outputs. Without one they are "
-               "gone with their pod."},
+        .doc =
+            "A volume claim of the namespace, for checkpoints and outputs, which without one are "
+            "gone with their pod, and for inputs and models, which without one cannot be had."},
     {.name = "folder",
         .type = FIELD_TEXT,
         .rule = &rule_url_path,
         .offset = offsetof(struct kubernetes_site, folder),
-        .doc = "Where this server sees the volume of the claim, so that outputs can be kept."},
+        .doc = "Where this server sees the volume of the claim, so that outputs can be kept, and "
+               "inputs and models copied there."},
     {.name = "timeout",
         .type = FIELD_DURATION,
         .min = 100,

@@ -215,6 +215,10 @@ class Cluster:
             "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={self.path('metrics-server')}",
             "--kubelet-insecure-tls", "--kubelet-use-node-status-port",
             "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=10s", "--kubelet-request-timeout=5s"])
+        self.register_metrics(port)
+
+    def register_metrics(self, port):
+        """Has the metrics API served by what listens on that port of this machine, in TLS."""
         self.call("POST", "/api/v1/namespaces/kube-system/services", {
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "metrics-server"},
             "spec": {"type": "ExternalName", "externalName": "localhost"}})
@@ -228,9 +232,12 @@ class Cluster:
                    "the metrics API")
 
     def stop_metrics_server(self):
+        self.unregister_metrics()
+        self.kill("metrics-server")
+
+    def unregister_metrics(self):
         self.call("DELETE", f"/apis/apiregistration.k8s.io/v1/apiservices/{METRICS_API}")
         self.call("DELETE", "/api/v1/namespaces/kube-system/services/metrics-server")
-        self.kill("metrics-server")
 
     def restart(self, name):
         """Starts a component again that was killed, as it was."""

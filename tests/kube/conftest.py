@@ -2,15 +2,18 @@
 MUSTER_KUBE to their folder; without it nothing is collected here."""
 import os
 import sys
+import threading
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import node  # noqa: E402
+from node import RealNode, missing  # noqa: E402
 import world  # noqa: E402
-from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
+from cluster import MANIFESTS, ApiError, Cluster, wait_until  # noqa: E402
+
+BEAT_S = 1  # a node is given up after six
 
 if "MUSTER_KUBE" not in os.environ:
     collect_ignore_glob = ["test_*"]
@@ -29,10 +32,10 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real_node(cluster):
     """A node with a kubelet and containerd, where the machine can have one."""
-    reason = node.missing()
+    reason = missing()
     if reason:
         pytest.skip(reason)
-    instance = node.RealNode(cluster)
+    instance = RealNode(cluster)
     try:
         yield instance.start()
     finally:
@@ -84,3 +87,41 @@ def server(site, real_node, volume, account, tmp_path):
     muster = world.start_server(tmp_path / "data", account, volume)
     yield muster
     world.stop_server(muster)
+
+
+@pytest.fixture
+def node(site):
+    """Makes nodes that no kubelet stands behind, which are gone after the test. They say that they are well."""
+    made, over = [], threading.Event()
+
+    def beat():
+        while not over.wait(BEAT_S):
+            for name in list(made):
+                try:
+                    site.node_ready(name, True)
+                except (ApiError, OSError):
+                    pass  # the API server is away, or the node is gone
+
+    def make(name, **options):
+        site.make_node(name, **options)
+        made.append(name)
+        wait_until(lambda: not any(one["key"].startswith("node.kubernetes.io/") for one in site.call(
+            "GET", f"/api/v1/nodes/{name}")["spec"].get("taints", [])), "the node to be well", 60)
+
+    beats = threading.Thread(target=beat, daemon=True)
+    beats.start()
+    yield make
+    over.set()
+    beats.join()
+    for name in made:
+        site.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+@pytest.fixture
+def bare(server, node):
+    """Makes the node `bare`, to which the jobs of bare.py go."""
+    def make(labels=None, spot=False):
+        node("bare", labels={"kind": "bare", **(labels or {})})
+        if not spot:
+            server.wait_for(lambda: "bare" in world.nodes(server), "the node")
+    return make

@@ -4,30 +4,14 @@ behind: the tests write what one would."""
 import pytest
 
 import world
+from bare import wait_deletion
 from cluster import wait_until
 from world import PODS, job
 
-GONE = {"metadata": {"deletionTimestamp": "before it was looked for"}}
 MIG = "nvidia.com/mig-1g.5gb"
 SPOT_LABELS = {"cloud.google.com/gke-spot": "true"}
 SPOT_TAINT = {"key": "cloud.google.com/gke-spot", "value": "true", "effect": "NoSchedule"}
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-
-
-@pytest.fixture
-def node(site):
-    """Makes nodes, which are gone after the test."""
-    made = []
-
-    def make(name, **options):
-        made.append(name)
-        site.make_node(name, **options)
-        wait_until(lambda: not any(one["key"].startswith("node.kubernetes.io/") for one in site.call(
-            "GET", f"/api/v1/nodes/{name}")["spec"].get("taints", [])), "the node to be well", 60)
-
-    yield make
-    for name in made:
-        site.request("DELETE", f"/api/v1/nodes/{name}")
 
 
 def pod_of(site):
@@ -41,8 +25,7 @@ def end(site, server, reference):
     site.run_pod("muster", name)
     site.end_pod("muster", name)
     assert server.wait_ended(reference)["status"]["state"] == "succeeded"
-    wait_until(lambda: (site.find(f"{PODS}/{name}") or GONE)["metadata"].get("deletionTimestamp"),
-               "the pod to be deleted", 60)
+    wait_deletion(site, name)
     site.finish_deletion("muster", name)
     world.nothing_left(site)
 
@@ -163,18 +146,9 @@ def test_the_clusters_own_scheduler_is_told_what_a_job_asks_of_nodes(server, sit
         name = pod_of(site)["metadata"]["name"]
         wait_until(lambda: site.call("GET", f"{PODS}/{name}")["spec"].get("nodeName") == "fast-1", "its node", 60)
         assert {"key": "gone", "operator": "DoesNotExist"} in node_terms(pod_of(site))[0]
-        cancel_on(site, server, reference, name)
+        cancel_pods(site, server, {reference: name})
     finally:
         site.kill("kube-scheduler")
-
-
-def cancel_on(site, server, reference, name):
-    """A job on a node that no kubelet stands behind."""
-    server.cli("cancel", reference)
-    wait_until(lambda: (site.find(f"{PODS}/{name}") or GONE)["metadata"].get("deletionTimestamp"), "the deletion", 60)
-    site.finish_deletion("muster", name)
-    server.wait_ended(reference)
-    world.nothing_left(site)
 
 
 def test_the_clusters_own_scheduler_is_told_who_may_be_near_whom(server, site, account, volume):
@@ -190,6 +164,64 @@ def test_the_clusters_own_scheduler_is_told_who_may_be_near_whom(server, site, a
     assert exclusive == "muster.dev/attempt" and apart in labels
     assert pod["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
     cancel(server, site, quiet)
+
+
+@pytest.mark.parametrize("place", ["muster", "site"])
+def test_a_job_that_wants_to_be_near_another_gets_its_node(server, site, node, account, volume, place):
+    """Two nodes alike; the other job is on one of them. Left to the cluster, a real kube-scheduler decides."""
+    for name in ("here-1", "here-2"):
+        node(name, labels={"kind": "here", "number": name[-1]})
+    pool_name = "cluster"
+    if place == "site":
+        pool_left_to_the_cluster(server, account, volume)
+        pool_name = "left"
+        site.start_scheduler()
+    try:
+        server.wait_for(lambda: {"here-1", "here-2"} <= set(world.nodes(server)), "the nodes")
+        for number in ("2", "1"):
+            data = server.submit(job(f"data-{number}", "serve", pool=pool_name, labels={"has": f"data {number}"},
+                                     placement={"require": [{"key": "number", "values": [number]}]}))
+            first = placed(site, f"here-{number}")
+            site.run_pod("muster", first)
+            server.wait_job(data, "running")
+            beside = server.submit(job(f"beside-{number}", "train", pool=pool_name, placement={
+                "near": {"has": f"data {number}"}, "require": [{"key": "kind", "values": ["here"]}]}))
+            second = placed(site, f"here-{number}", first)
+            cancel_pods(site, server, {beside: second, data: first})
+    finally:
+        if place == "site":
+            site.kill("kube-scheduler")
+
+
+def test_near_what_is_nowhere_a_job_waits(server, site, node):
+    node("here-1", labels={"kind": "here"})
+    server.wait_for(lambda: "here-1" in world.nodes(server), "the node")
+    alone = server.submit(job("alone", "train", placement={"near": {"has": "nothing"}}))
+    other = server.submit(job("other", "train", placement={"require": [{"key": "kind", "values": ["here"]}]}))
+    name = placed(site, "here-1")
+    assert len(site.items(PODS)) == 1 and server.job(alone)["status"]["state"] == "queued"
+    server.cli("cancel", alone)
+    cancel_pods(site, server, {other: name})
+
+
+def placed(site, node_name, *others):
+    """The pod that is not one of the others, once it is on the node."""
+    def found():
+        pods = [pod for pod in site.items(PODS) if pod["metadata"]["name"] not in others]
+        return pods[0] if pods and pods[0]["spec"].get("nodeName") else None
+    pod = wait_until(found, "the pod to have a node", 60)
+    assert pod["spec"]["nodeName"] == node_name, pod["spec"]
+    return pod["metadata"]["name"]
+
+
+def cancel_pods(site, server, pods):
+    """Jobs on nodes that no kubelet stands behind, by their pods."""
+    for reference, name in pods.items():
+        server.cli("cancel", reference)
+        wait_deletion(site, name)
+        site.finish_deletion("muster", name)
+        server.wait_ended(reference)
+    world.nothing_left(site)
 
 
 def test_ranks_of_a_gang_are_kept_together_by_the_clusters_own_scheduler(server, site, account, volume):

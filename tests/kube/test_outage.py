@@ -3,6 +3,8 @@ cancelled and submitted meanwhile, and the server is killed. No job is lost, and
 import os
 import time
 
+import pytest
+
 from cluster import wait_until
 from world import job, nothing_left
 
@@ -26,6 +28,7 @@ def go(server, name):
     (folder(server, name) / "go").touch()
 
 
+@pytest.mark.limit_s(int(OUTAGE_S) + 300)
 def test_nothing_is_lost_or_run_twice_while_the_api_is_away(server, site):
     names = ("goes-on", "ends", "cancelled", "submitted")
     jobs = {name: submit(server, name) for name in names[:3]}

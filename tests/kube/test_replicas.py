@@ -1,5 +1,7 @@
 """A service whose replicas are pods: readiness from their answers, requests through the real gateway straight to
 the addresses of pods, a server that is killed, and a pod that somebody deletes."""
+import os
+
 import pytest
 
 import manifests
@@ -29,17 +31,18 @@ wait
 """
 
 
-@pytest.fixture
-def served(site, real_node, volume, account):
-    """A server whose data, and with it the models, lies on the claim's volume; a gateway."""
+@pytest.fixture(params=["copied", "in-place"])
+def served(site, real_node, volume, account, tmp_path, request):
+    """A server whose data, and with it the models, lies on the claim's volume or elsewhere; a gateway."""
     muster = world.start_server(
-        volume / "server", account, volume,
+        (volume if request.param == "in-place" else tmp_path) / "server", account, volume,
         manifest("Runtime", "shell", {"listen": "port", "port": 8080, "image": world.IMAGE,
                                       "protocols": ["oip"], "command": ["/bin/sh", "-c", SERVE.replace("${", "${{")],
                                       "env": {"HANDLER": HANDLER.replace("{", "{{")},
                                       "readiness": {"path": "/v2/health/ready", "period": "200ms"}}),
         model("digits", runtime="shell"))
     gateway = None
+    muster.copies = request.param == "copied"
     try:
         push(muster)
         muster.token = muster.call("POST", "/v1/tokens", {"user": "boss"})["token"]
@@ -62,6 +65,13 @@ def answer(muster, gateway, said="hello"):
     return body["outputs"][0]["data"][0] if code == 200 else (code, body)
 
 
+def copies(muster):
+    """The models that were copied to the claim's volume, whole ones and others."""
+    with open(os.path.join(muster.data, "owner"), encoding="ascii") as name:
+        owner = name.read().strip()
+    return list(muster.volume.glob(f".muster/{owner}.*/inputs/*"))
+
+
 def test_requests_reach_pods_through_the_gateway(served, site):
     muster, gateway = served
     muster.apply(digits(replicas=2))
@@ -76,6 +86,7 @@ def test_requests_reach_pods_through_the_gateway(served, site):
     assert answer(muster, gateway) in said
     muster.start()
     ready(muster, 2)
+    assert len(copies(muster)) == (1 if muster.copies else 0)  # one for both, and a restart takes none away
     assert {pod["metadata"]["uid"] for pod in site.items(world.PODS)} == uids
     site.call("DELETE", f"{world.PODS}/{site.items(world.PODS)[0]['metadata']['name']}")
     muster.wait_for(lambda: {pod["metadata"]["uid"] for pod in site.items(world.PODS)} - uids and
@@ -86,12 +97,13 @@ def test_requests_reach_pods_through_the_gateway(served, site):
     world.nothing_left(site)
 
 
-def test_a_model_that_pods_do_not_see_is_said(server, site):
+def test_a_model_that_pods_do_not_see_is_said(server, site, account, volume):
+    server.apply(world.pool(account, volume, folder="/nowhere"))
     server.apply(manifest("Runtime", "shell", {"listen": "port", "port": 8080, "command": ["/bin/true"]}),
                  model("digits", runtime="shell"))
     push(server)
     server.apply(digits(replicas=1))
-    said = "on the volume of the pool's claim"  # which is what helps
+    said = "in which this server sees and writes its volume"  # which is what helps
     server.wait_for(lambda: any(said in str(server.job(one["id"])) for one in replicas(server)), "the reason")
     server.apply(digits(replicas=0))
     world.nothing_left(site)
