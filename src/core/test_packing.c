@@ -470,10 +470,10 @@ static void nodes_that_everybody_would_go_to_are_dearer(void **state)
     int64_t large, small;
     prices_of(10000, &large, &small);
     assert_int_equal(small, 0);
-    assert_true(large >= 1500 && large <= 4 * 1024);
+    assert_true(large >= 3 * 1024 && large <= 6 * 1024);
     prices_of(100, &large, &small);
     assert_int_equal(small, 0);
-    assert_true(large <= 1200);
+    assert_true(large <= 3 * 512);
     prices_of(40000, &large, &small); /* more than there is */
     assert_true(large == 0 && small == 0);
 }
