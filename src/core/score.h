@@ -44,7 +44,8 @@ uint64_t free_key(const struct node_free *free);
 #define FREE_GUARDS ((uint64_t)0x8000800080008000)
 #define FREE_MOST   ((uint64_t)0x7fff7fff7fff7fff) /* the most that the numbers may be */
 /* The key that is enough only where as much is free: there is nothing between the two that is not
- * looked at closer. KEY_NEVER where even nodes that nobody may come to have such a key. */
+ * looked at closer. What is needed is above 0, or FREE_ANY. KEY_NEVER where even nodes that nobody
+ * may come to have such a key. */
 uint64_t free_key_sure(const struct node_free *least);
 #define KEY_NEVER FREE_MOST
 /* False where less is free than is needed; true may be wrong. */

@@ -323,6 +323,54 @@ static void keys_never_hide_a_node(void **state)
     assert_true(fits > 1000 && refused > 1000);
 }
 
+/* As of what a rank needs: of what it does not ask for, anything. */
+static int64_t need_near(struct prng *prng, int64_t amount)
+{
+    int64_t need = amount_near(prng, amount);
+    return need > 0 ? need : FREE_ANY;
+}
+
+/* What a key says is enough for sure is enough, also of nodes that nobody may come to. */
+static void sure_keys_are_never_wrong(void **state)
+{
+    static const struct node_free none = {{FREE_NONE, FREE_NONE, FREE_NONE}, FREE_NONE};
+    struct prng prng = {43};
+    size_t sure = 0, missed = 0;
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        struct node_free free = free_draw(&prng), least = free;
+        least.all.cpu_milli = need_near(&prng, free.all.cpu_milli);
+        least.all.memory_bytes = need_near(&prng, free.all.memory_bytes);
+        least.all.disk_bytes = need_near(&prng, free.all.disk_bytes);
+        least.devices = need_near(&prng, free.devices);
+        if (prng_below(&prng, 8) == 0)
+            least = (struct node_free){{FREE_ANY, FREE_ANY, FREE_ANY}, FREE_ANY};
+        if (least.all.cpu_milli > free.all.cpu_milli || free.devices == FREE_NONE ||
+            free.all.memory_bytes == FREE_NONE || free.all.disk_bytes == FREE_NONE)
+            free = prng_below(&prng, 2) ? none : least;
+        bool fit = free_enough(&free, &least);
+        bool is = key_enough(free_key(&free), free_key_sure(&least));
+        assert_true(fit || !is);
+        sure += is;
+        missed += fit && !is;
+    }
+    assert_true(sure > 1000 && missed > 1000);
+}
+
+static void the_most_of_keys_is_of_each_number(void **state)
+{
+    struct prng prng = {47};
+    (void)state;
+    for (int i = 0; i < 100000; i++) {
+        uint64_t a = prng_next(&prng) & FREE_MOST, b = prng_next(&prng) & FREE_MOST;
+        uint64_t top = key_most(a, b);
+        for (int shift = 0; shift < 64; shift += 16) {
+            uint64_t x = a >> shift & 0xffff, y = b >> shift & 0xffff;
+            assert_int_equal(top >> shift & 0xffff, x > y ? x : y);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +378,8 @@ int main(void)
         cmocka_unit_test(finds_it_among_thousands_of_nodes),
         TEST(many_changes_of_a_node_are_one),
         cmocka_unit_test(keys_never_hide_a_node),
+        cmocka_unit_test(sure_keys_are_never_wrong),
+        cmocka_unit_test(the_most_of_keys_is_of_each_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
