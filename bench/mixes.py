@@ -73,6 +73,17 @@ def alike(seed, cpus, **counts):
              "gpu_milli": 1000, "gpu_spec": ""} for n in devices]
 
 
+def near(seed, cpus, apart):
+    """Pods of 1, 4 and 8 devices, half of the demand in ones and a quarter in fours, that ask for
+    `cpus` CPUs a device, each give or take a share of that."""
+    rng = random.Random(seed)
+    devices = [1] * 3400 + [4] * 425 + [8] * 212
+    rng.shuffle(devices)
+    return [{"name": "", "cpu_milli": int(cpus * n * rng.uniform(1 - apart, 1 + apart)) * 1000,
+             "memory_mib": 20000 * n, "num_gpu": n, "gpu_milli": 1000, "gpu_spec": ""}
+            for n in devices]
+
+
 def mixes(pods, types):
     """Name and pods of each. As they are, 28 % of the demand are shares, 7 % many devices."""
     kinds = kinds_of(pods)
@@ -88,7 +99,7 @@ def mixes(pods, types):
         yield f"{plain} times the jobs without devices", mix(kinds, 11, *usual, plain)
     for share in (0.6, 0.8):
         yield f"{share:.0%} in shares", mix(kinds, 12, *shares(share), 1)
-    for share in (0.3, 0.4, 0.5, 0.8, 1):
+    for share in (0.3, 0.4, 0.5, 0.75, 0.8, 0.85, 0.9, 0.95, 1):
         yield f"{share:.0%} in many devices", mix(kinds, 13, *many(share), 1)
     for share in (0.2, 0.25, 0.33):
         yield f"{share:.0%} bound to types", bound(pods, types, 14, share)
@@ -102,6 +113,9 @@ def mixes(pods, types):
     yield "all ask for 5 CPUs a device, 40 % in eights", alike(19, 5, one=3000, four=0, eight=250)
     yield "all ask for 10 CPUs a device, 40 % in eights", alike(20, 10, one=3000, four=0, eight=250)
     yield "all ask for 10 CPUs a device, 40 % in fours", alike(21, 10, one=3000, four=500, eight=0)
+    for cpus, apart in ((8, 0.3), (10, 0.3), (12, 0.3), (14, 0.3), (17, 0.3), (12, 0.6), (12, 0.8)):
+        yield f"about {cpus} CPUs a device, {apart:.0%} apart, 50 % in fours and eights", near(
+            22, cpus, apart)
 
 
 def pods_read(path):
@@ -144,4 +158,5 @@ def main():
                 "|", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

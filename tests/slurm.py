@@ -100,7 +100,7 @@ MessageTimeout=10
 BatchStartTimeout=60
 InactiveLimit=0
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL GraceTime=20
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL GraceTime=600
 PartitionName=first Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
 """
@@ -109,13 +109,14 @@ PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
 class Proxy:
     """Between muster and slurmrestd, for the days on which that is not well: the file `mode` says
     pass, stop (nobody listens), hang (nobody answers), cut (half of an answer), late (what was asked
-    is passed on when whoever asked has long given up)."""
+    is passed on when whoever asked has long given up). `skew_s` is how far the cluster's clock seems to be ahead."""
 
     LATE_S = 4
 
     def __init__(self, path, upstream):
         self.path, self.upstream = path, upstream
         self.mode_path = path + ".mode"
+        self.skew_s = 0
         self.set_mode("pass")
         self.seen = collections.Counter()  # requests, by method and path, numbers aside
         self.listening = None
@@ -192,10 +193,20 @@ class Proxy:
                 answer = self.read_message(answers)
                 if not answer:
                     return
+                if self.skew_s:
+                    answer = self.skewed(answer)
                 if mode == "cut":
                     connection.sendall(answer[:len(answer) // 2])
                     return
                 connection.sendall(answer)
+
+    def skewed(self, answer):
+        """Every moment of an answer, as a cluster says it whose clock is not ours."""
+        head, _, body = answer.partition(b"\r\n\r\n")
+        body = re.sub(rb'("[a-z_]*time[a-z_]*": ?)(\d{9,10})(?=\D)',
+                      lambda found: found[1] + str(int(found[2]) + self.skew_s).encode(), body)
+        head = re.sub(rb"(?i)(content-length: *)\d+", lambda found: found[1] + str(len(body)).encode(), head)
+        return head + b"\r\n\r\n" + body
 
     def close(self):
         self.stopping = True

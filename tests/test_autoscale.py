@@ -244,7 +244,7 @@ metadata:
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: digits}
   minReplicas: 2
-  maxReplicas: 5
+  maxReplicas: 50
   metrics:
   - type: Pods
     pods:
@@ -256,24 +256,30 @@ spec:
 
 
 def test_a_horizontal_pod_autoscaler_is_taken_as_it_stands(served, metrics, tmp_path):
-    metrics.text = 'gpu_utilization{pod="a"} 90\ngpu_utilization{pod="b"} 90\n'
-    served.apply(answering(replicas=2, metrics=[{"name": "gpu_utilization", "url": metrics.url}]))
-    ready(served, 2)
+    def each(count, value):
+        return "".join(f'gpu_utilization{{pod="p{number}"}} {value}\n' for number in range(count))
+    metrics.text = each(4, 90)
+    served.apply(answering(replicas=4, metrics=[{"name": "gpu_utilization", "url": metrics.url}]))
+    ready(served, 4)
     path = tmp_path / "hpa.yaml"
     path.write_text(HPA)
     out = served.cli("apply", "-f", str(path)).stdout
     assert "HorizontalPodAutoscaler" in out and "created" in out
     assert "spec.metrics[0].pods.metric.selector has no effect here" in out
-    ready(served, 3)
+    wanted(served, 6)
+    metrics.text = each(6, 60)  # which is what it is for: it stays
+    ready(served, 6)
+    metrics.text = each(6, 64)  # within the tolerance
     assert served.cli("apply", "-f", str(path)).stdout.splitlines()[0].endswith("unchanged")
-    words = "\n".join(scaling(served)["words"])
-    assert "by Kubernetes' formula" in words and "Metric gpu_utilization: 90, its target is 60" in words, words
+    served.wait_for(lambda: "Metric gpu_utilization: 64, its target is 60" in "\n".join(scaling(served)["words"]),
+                    "the tolerance")
+    assert "by Kubernetes' formula" in "\n".join(scaling(served)["words"]) and status(served)["wanted"] == 6
     described = served.cli("describe", "hpa", f"{TEAM}/digits").stdout
     assert "gpu_utilization" in described
     refused = served.cli("apply", "-f", "-", ok=False, stdin=json.dumps(
         answering(autoscale={"max": 3, "inFlight": 1}, metrics=[])))
     assert refused.returncode != 0 and "HorizontalPodAutoscaler digits scales this service" in refused.stderr
-    metrics.text = "".join(f'gpu_utilization{{pod="{pod}"}} 1\n' for pod in "abc")
+    metrics.text = each(6, 10)
     wanted(served, 2)
     served.cli("delete", "hpa", f"{TEAM}/digits")
     served.wait_for(lambda: "autoscale" not in status(served), "nothing scales it any more")

@@ -73,8 +73,38 @@ def test_what_a_job_reads_draws_it_to_where_it_lies(muster, tmp_path):
         assert place(muster, f"reads-{name}") == expected
     found = pools_of(explain(muster, "reads-tall"))
     assert found["cheap"]["egress"] == 976.5625 and "egress" not in found["home"]
-    assert "nothing is copied between sites by muster" in " ".join(
-        explain(muster, "reads-tall")["words"])
+    assert "It reads dataset/vision/tall:1, which lies at north." in explain(
+        muster, "reads-tall")["words"]
+
+
+def test_what_was_brought_to_a_site_is_there_for_the_next(muster, tmp_path):
+    """A MiB at 1000 for a GiB is 0.976563: less than what an hour at home costs more."""
+    muster.apply(team(), priced("away", 10, site="south", keepInputs="1h"),
+                 priced("home", 200, site="north", prices={"egressGiB": 1000}),
+                 dataset("tall", site="north"))
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/data").write_bytes(b"x" * (1 << 20))
+    muster.cli("dataset", "push", "vision/tall", tmp_path / "files")
+    reads = {"inputs": [{"name": "in", "dataset": "tall"}], "timeLimit": "1h"}
+    assert muster.call("GET", "/v1/copies")["items"] == []
+    muster.submit(job("first", WAITING, **reads))
+    assert place(muster, "first") == "away"
+    copy, = muster.call("GET", "/v1/copies")["items"]
+    assert (copy["version"], copy["site"], copy["bytes"]) == ("dataset/vision/tall:1", "south", 1 << 20)
+    assert copy["egress"] == 0.976563
+    brought, = details(muster, "data-copy")
+    assert (brought["site"], brought["pool"], brought["egress"]) == ("south", "away", "0.976563")
+    words = " ".join(explain(muster, "first")["words"])
+    assert "It reads dataset/vision/tall:1, which lies at north, and is at south since " in words
+    muster.submit(job("second", WAITING, **reads))
+    assert place(muster, "second") == "away"
+    assert "egress" not in pools_of(explain(muster, "second"))["away"]
+    assert len(details(muster, "data-copy")) == 1
+    assert "dataset/vision/tall:1" in muster.cli("get", "copies").stdout
+    muster.stop()
+    muster.start()
+    assert [one["name"] for one in muster.call("GET", "/v1/copies")["items"]] == [
+        "dataset/vision/tall:1@south"]
 
 
 def test_bursting_has_a_reason_a_budget_and_refusals_that_are_audited(muster, tmp_path):
@@ -159,6 +189,13 @@ def test_a_forecast_keeps_a_job_that_time_limits_would_send(muster, planner):
     assert pools_of(found)["cloud"]["burst"] == "soon" and found["state"] == "queued"
     assert "by the forecast of " in " ".join(found["words"])
     assert details(muster, "burst") == []
+    # The same runs say when it would start in each pool; it starts where it is offered a place first.
+    start = pools_of(found)["own"]["start"]
+    assert start["of"] > 1 and start["known"] > start["of"] / 2 and start["in"]
+    words = " ".join(found["words"])
+    assert "own has no room: 0 of 1 ranks would fit, and would cost 0" in words, words
+    assert ", foreseen to start it in " in words
+    assert pools_of(found)["cloud"]["start"]["known"] == 0
 
 
 def test_the_same_job_is_sent_without_a_planner(muster):

@@ -68,10 +68,11 @@ def small(site, name):
 
 
 def away(site, cluster, part, seconds):
-    """Everything that a job can do while its cluster is away: go on, end, come, be cancelled."""
-    goes_on = Beating(site, cluster, f"{part}-goes-on")
-    ends = Beating(site, cluster, f"{part}-ends")
-    unwanted = Beating(site, cluster, f"{part}-unwanted")
+    """Everything that a job can do while its cluster is away: go on, end, come, be cancelled. The storage of a
+    cluster outlives the server of a test: names are those of this scenario alone."""
+    goes_on = Beating(site, cluster, f"{part}-{seconds}-goes-on")
+    ends = Beating(site, cluster, f"{part}-{seconds}-ends")
+    unwanted = Beating(site, cluster, f"{part}-{seconds}-unwanted")
     cluster.stop(part)
     came = [small(site, "came-1")]
     ends.end()

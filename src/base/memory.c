@@ -1,5 +1,7 @@
 /* Memory: see memory.h. An arena is a list of blocks, newest first; allocation is a pointer bump,
- * and a request larger than a block gets a block of its own. */
+ * and a request larger than a block gets a block of its own. What an arena was emptied of is zeroed
+ * as it is given out again, when it is about to be written anyhow: the end of a request finds most
+ * of its memory gone from the caches. */
 #include "base/memory.h"
 
 #include <assert.h>
@@ -18,6 +20,7 @@ struct block {
     struct block *next;
     size_t size;
     size_t used;
+    size_t dirty; /* bytes at the beginning that were given out before the arena was emptied */
     alignas(max_align_t) unsigned char bytes[];
 };
 
@@ -124,16 +127,17 @@ void arena_reset(struct arena *arena)
         free(first);
         first = next;
     }
-    memset(first->bytes, 0, first->used);
+    if (first->used > first->dirty)
+        first->dirty = first->used;
     first->used = 0;
     arena->blocks = first;
     arena->used = 0;
 }
 
-void *arena_alloc(struct arena *arena, size_t count, size_t size)
+/* Not zeroed; *ret_dirty of the bytes, at the beginning, may be anything. */
+static void *arena_take(struct arena *arena, size_t bytes, size_t *ret_dirty)
 {
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 2)
+    if (bytes > SIZE_MAX / 2)
         out_of_memory();
     bytes = (bytes + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
     struct block *block = arena->blocks;
@@ -141,16 +145,31 @@ void *arena_alloc(struct arena *arena, size_t count, size_t size)
         size_t want = bytes > ARENA_BLOCK_BYTES ? bytes : ARENA_BLOCK_BYTES;
         block = arena->blocks = block_create(want, block);
     }
+    size_t dirty = block->dirty > block->used ? block->dirty - block->used : 0;
+    *ret_dirty = dirty < bytes ? dirty : bytes;
     void *memory = block->bytes + block->used;
     block->used += bytes;
     arena->used += bytes;
     return memory;
 }
 
+void *arena_alloc(struct arena *arena, size_t count, size_t size)
+{
+    size_t bytes, dirty;
+    if (__builtin_mul_overflow(count, size, &bytes))
+        out_of_memory();
+    void *memory = arena_take(arena, bytes, &dirty);
+    if (dirty > 0)
+        memset(memory, 0, dirty);
+    return memory;
+}
+
 char *arena_strndup(struct arena *arena, const char *text, size_t length)
 {
-    char *copy = arena_alloc(arena, length + 1, 1);
+    size_t dirty;
+    char *copy = arena_take(arena, length + 1, &dirty);
     memcpy(copy, text, length);
+    copy[length] = '\0';
     return copy;
 }
 

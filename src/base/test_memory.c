@@ -87,6 +87,22 @@ static void test_arena_reset_forgets_and_zeroes(void **state)
     }
 }
 
+/* Each time more is taken than the time before, behind strings, which need no zeroes. */
+static void test_arena_gives_out_zeroes_again(void **state)
+{
+    static const unsigned char zeroes[4096];
+    (void)state;
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    for (size_t size = 16; size <= sizeof zeroes; size *= 2) {
+        assert_string_equal(arena_strndup(arena, "abcdefgh", size % 8), "");
+        assert_string_equal(arena_strndup(arena, "abcdefgh", 5), "abcde");
+        unsigned char *memory = arena_alloc(arena, size, 1);
+        assert_memory_equal(memory, zeroes, size);
+        memset(memory, 0xaa, size);
+        arena_reset(arena);
+    }
+}
+
 static void test_arena_strings(void **state)
 {
     (void)state;
@@ -150,6 +166,7 @@ int main(void)
         cmocka_unit_test(test_arena_memory_is_aligned_zeroed_and_separate),
         cmocka_unit_test(test_arena_takes_pieces_larger_than_a_block),
         cmocka_unit_test(test_arena_reset_forgets_and_zeroes),
+        cmocka_unit_test(test_arena_gives_out_zeroes_again),
         cmocka_unit_test(test_arena_strings),
         cmocka_unit_test(test_destroying_no_arena_is_fine),
         cmocka_unit_test(test_large_memory_is_all_there),

@@ -122,7 +122,8 @@ const struct verb verb_get = {
     .operands = "KIND [NAME...]",
     .summary = "list jobs, services, models, datasets and what they run on",
     .description =
-        "Kinds are jobs, services, models, datasets, runtimes, classes, teams, pools and nodes. "
+        "Kinds are jobs, services, models, datasets, runtimes, classes, teams, pools, nodes, "
+        "and copies: versions that were brought to another site than their own. "
         "Shows all of a kind, or those that are named: what belongs to a team as team/name, a job "
         "also by its id, a node as pool/node. Jobs that have ended are left out unless --all or "
         "--state asks for them.\n\n"

@@ -130,6 +130,18 @@ static const struct view_column node_columns[] = {
     {NULL},
 };
 
+static const struct view_column copy_columns[] = {
+    {"VERSION", "version"},
+    {"SITE", "site"},
+    {"SIZE", "bytes", VIEW_BYTES, .right = true},
+    {"SINCE", "since", VIEW_AGE, .right = true},
+    {"USED", "used", VIEW_AGE, .right = true},
+    {"EGRESS", "egress", .right = true},
+    {"CURRENCY", "currency", .wide = true},
+    {"TRANSFER", "transfer", .wide = true, .right = true},
+    {NULL},
+};
+
 const struct view views[] = {
     {"jobs", "job", "j", "/v1/jobs", job_columns, .owned = true},
     {"pools", "pool", "p", "/v1/pools", pool_columns},
@@ -142,6 +154,7 @@ const struct view views[] = {
     {"services", "service", "s", "/v1/services", service_columns, .owned = true},
     {"horizontalpodautoscalers", "horizontalpodautoscaler", "hpa", "/v1/horizontalpodautoscalers",
         hpa_columns, .owned = true},
+    {"copies", "copy", "co", "/v1/copies", copy_columns},
     {NULL},
 };
 

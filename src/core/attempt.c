@@ -7,6 +7,7 @@
 #include "core/allot.h"
 #include "core/backfill.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -132,6 +133,7 @@ void attempt_admit(struct core *core, struct live_job *job, const struct plan *p
     quota_hold(core, job->team, &amounts, job_firm(job), 1);
     attempt_yields(core, attempt, 1);
     array_count(job, 1);
+    copies_hold(core, attempt);
     job_set_state(core, job, JOB_STARTING);
     decide(core, (struct core_decision){.kind = DECISION_ADMIT,
                      .job = job->row.id,
@@ -371,6 +373,7 @@ void attempt_end(
     allot_served(core, attempt);
     spot_ended(core, attempt, reason);
     burst_ended(core, attempt);
+    copies_release(core, attempt);
     placements_release(core, attempt, reason);
     attempt->row.state = ATTEMPT_ENDED;
     attempt->row.end_reason = (int32_t)reason;

@@ -9,6 +9,7 @@
  * matters beside egress and transfers; without data, the cheaper hour is the cheaper pool. */
 #include "core/broker.h"
 #include "core/attempt.h"
+#include "core/copies.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -93,7 +94,7 @@ static int64_t slower(int64_t a, int64_t b)
     return a && b ? least(a, b) : most(a, b);
 }
 
-/* Data that lie at a site where the pool is not. */
+/* Data that are not at the pool's site. */
 static void add_transfer(const struct core *core, const struct data_row *data,
     const struct live_pool *to, struct pool_cost *cost)
 {
@@ -111,6 +112,14 @@ static void add_transfer(const struct core *core, const struct data_row *data,
             cost->transfer_ms + bounded((__int128)data->bytes * 1000 / link_bytes), TIME_MS_MAX);
 }
 
+struct pool_cost broker_transfer(
+    const struct core *core, const struct data_row *data, const struct live_pool *pool)
+{
+    struct pool_cost cost = {.hour_micro = 0};
+    add_transfer(core, data, pool, &cost);
+    return cost;
+}
+
 int64_t broker_run_ms(const struct live_job *job)
 {
     const struct live_broker *broker = job->links->broker;
@@ -123,7 +132,7 @@ struct pool_cost broker_cost(const struct core *core, const struct live_job *job
     struct pool_cost cost = {.hour_micro = bounded((__int128)hour_micro * job->row.size_min)};
     int64_t run_ms = broker_run_ms(job);
     for (const struct live_data *data = job->links->data; data; data = data->next) {
-        if (data->row.site != pool->row.site)
+        if (!copies_have(core, &data->row, pool))
             add_transfer(core, &data->row, pool, &cost);
     }
     cost.late =
@@ -166,14 +175,15 @@ bool broker_before(struct core *core, const struct live_job *job, const struct l
 int broker_check(const struct job *job, struct error *err)
 {
     if (job->data.count > DATA_MAX)
-        return error_set(err, ERR_TOO_LARGE, "spec.inputs: data at more than %d sites", DATA_MAX);
+        return error_set(err, ERR_TOO_LARGE, "spec.inputs: more than %d", DATA_MAX);
     for (size_t i = 0; i < job->data.count; i++) {
         const struct job_data *data = &job->data.items[i];
         if (!data->site || !*data->site || data->bytes < 0 || data->bytes > AMOUNT_MAX)
             return error_set(err, ERR_INVALID,
                 "spec.inputs: a site without a name, or a size of "
                 "data that can not be");
-        if (symbol_check(data->site, "spec.site of an input", err) < 0)
+        if (symbol_check(data->site, "spec.site of an input", err) < 0 ||
+            symbol_check(data->version, "spec.inputs", err) < 0)
             return -1;
     }
     return 0;
@@ -191,6 +201,7 @@ void broker_begin(struct core *core, struct live_job *job, const struct job *fro
         data->row.job = job->row.id;
         data->row.site = symbol_intern(core, from->data.items[i].site);
         data->row.bytes = from->data.items[i].bytes;
+        data->row.version = symbol_intern(core, from->data.items[i].version);
         change_new(core, ROW_DATA, &data->item);
         broker_data_link(core, data, job);
     }

@@ -41,6 +41,9 @@ struct pool_cost broker_cost(const struct core *core, const struct live_job *job
  * nodes could hold one. */
 bool broker_hour_micro(const struct core *core, const struct live_shape *shape,
     const struct live_pool *pool, int64_t *ret_hour_micro);
+/* Of one of the things that it reads, which are not there: what bringing it costs and takes. */
+struct pool_cost broker_transfer(
+    const struct core *core, const struct data_row *data, const struct live_pool *pool);
 /* How long the job runs, as far as it says: its duration, else its time limit; 0: it does not. */
 int64_t broker_run_ms(const struct live_job *job);
 /* Whether the pools that may hold the job cost it different amounts. False where there is one. */
@@ -67,6 +70,9 @@ MUST_CHECK int broker_check(const struct job *job, struct error *err);
 bool burst_seek(struct core *core, struct live_job *job, int32_t *seeks);
 /* From when on it would look for one; MOMENT_NEVER: it would not. */
 int64_t burst_due_ms(const struct core *core, const struct live_job *job);
+/* An attempt has started, so what it reads is where it is. What of that was there already, by then,
+ * is reserved no more. */
+void burst_started(struct core *core, struct live_attempt *attempt);
 /* Before an attempt gives its places back: what it cost is taken off the budget it came under. */
 void burst_ended(struct core *core, struct live_attempt *attempt);
 /* The policy that a pool is to have; every job may ask again. */

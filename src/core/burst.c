@@ -22,6 +22,7 @@
 #include "core/burst.h"
 #include "core/attempt.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/place.h"
@@ -82,7 +83,7 @@ static int64_t changes_ms(const struct core *core, const struct live_job *job,
     int64_t look_ms = core->now_ms + most(LOOK_MS, after_ms / LOOK_SHARE);
     if (elsewhere->sure_ms)
         look_ms = least(look_ms, elsewhere->sure_ms);
-    else if (elsewhere->forecast_ms)
+    else if (elsewhere->forecast_ms && !core->forward)
         look_ms = least(look_ms, elsewhere->forecast_ms + CORE_FORECAST_FRESH_MS + 1);
     if (answer->verdict == BURST_SOON)
         return least(burst_since_ms(job) + after_ms + 1, look_ms);
@@ -171,8 +172,8 @@ static void burst_admit(struct core *core, struct live_job *job, const struct bu
 
 int64_t burst_due_ms(const struct core *core, const struct live_job *job)
 {
-    if (!core->burst_pools || core->options.bursts_off || job->links->claims ||
-        (job->row.service && !burst_leases(job)) || burst_recalls(job))
+    if (!core->burst_pools || job->links->claims || (job->row.service && !burst_leases(job)) ||
+        burst_recalls(job))
         return MOMENT_NEVER;
     const struct live_broker *broker = job->links->broker;
     if (!broker || broker->row.seen != burst_stirs(core))
@@ -269,6 +270,21 @@ int64_t burst_cost_micro(
     return most(cost_micro - row->booked_micro, 0) + row->egress_micro;
 }
 
+void burst_started(struct core *core, struct live_attempt *attempt)
+{
+    int64_t egress_micro = copies_come(core, attempt);
+    struct live_broker *broker = attempt->job->links->broker;
+    if (!broker || !broker->row.pool || egress_micro >= broker->row.egress_micro)
+        return;
+    int64_t spared_micro = broker->row.egress_micro - egress_micro;
+    broker->row.egress_micro = egress_micro;
+    broker->row.reserved_micro -= spared_micro;
+    attempt->placements->node->pool->burst_reserved_micro -= spared_micro;
+    core->free_version++; /* the budget has room that it had not */
+    core->pass_wanted = true;
+    change_put(core, &broker->item);
+}
+
 void burst_ended(struct core *core, struct live_attempt *attempt)
 {
     struct live_broker *broker = attempt->job->links->broker;
@@ -277,6 +293,8 @@ void burst_ended(struct core *core, struct live_attempt *attempt)
     struct live_pool *pool = attempt->placements->node->pool;
     assert(pool->row.id == broker->row.pool);
     burst_period_settle(core, pool);
+    if (!attempt->row.started_ms)
+        broker->row.egress_micro = 0; /* nothing is known to have come */
     int64_t cost_micro = burst_cost_micro(core, attempt, &broker->row);
     burst_lease_end(core, attempt->job);
     pool->row.burst_spent_micro = least(pool->row.burst_spent_micro + cost_micro, BROKER_COST_MAX);

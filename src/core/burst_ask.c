@@ -116,9 +116,10 @@ struct elsewhere burst_elsewhere(struct core *core, const struct live_job *job)
         ret.left_ms = most(ret.start_ms - core->now_ms, 0);
     } else {
         ret.left_ms = bound_ms(core, job);
-        ret.sure_ms = forecast_awaited_ms(core, job);
+        ret.sure_ms = core->forward ? 0 : forecast_awaited_ms(core, job);
     }
-    ret.wait_ms = least(ret.left_ms + ret.waited_ms, TIME_MS_MAX);
+    bool counts = ret.forecast_ms || !core->forward;
+    ret.wait_ms = least((counts ? ret.left_ms : 0) + ret.waited_ms, TIME_MS_MAX);
     return ret;
 }
 

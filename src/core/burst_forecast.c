@@ -27,7 +27,7 @@ enum { REFRESH_MS = CORE_FORECAST_FRESH_MS / 2 };
 bool forecast_fresh(const struct core *core, const struct live_broker *broker)
 {
     return broker && broker->row.forecast_ms &&
-           core->now_ms - broker->row.forecast_ms <= CORE_FORECAST_FRESH_MS;
+           (core->forward || core->now_ms - broker->row.forecast_ms <= CORE_FORECAST_FRESH_MS);
 }
 
 int64_t forecast_awaited_ms(const struct core *core, const struct live_job *job)

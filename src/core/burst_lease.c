@@ -183,8 +183,7 @@ static bool look_home(
     struct live_replica *replica = job->links->replica;
     broker->row.look_ms = another ? core->now_ms + SHORT_MS : next_look_ms(core);
     change_put(core, &broker->item);
-    if (another || replica->row.recalled_ms || core->options.bursts_off || !may_recall(replica) ||
-        !home_has_room(core, job))
+    if (another || replica->row.recalled_ms || !may_recall(replica) || !home_has_room(core, job))
         return false;
     replica_recall(core, replica, true);
     decide(core, (struct core_decision){.kind = DECISION_BURST_RECALL,

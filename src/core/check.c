@@ -4,6 +4,7 @@
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -211,6 +212,8 @@ static int check_idle(const struct core *core, struct error *err)
 /* Each job that moves between pools is in the list of those that do, once. */
 static int check_burst(const struct core *core, struct error *err)
 {
+    if (!copies_check(core))
+        return error_set(err, ERR_CORRUPT, "users of copies are counted wrong");
     return burst_check(core) ? 0 : error_set(err, ERR_CORRUPT, "burst budgets are counted wrong");
 }
 

@@ -3,6 +3,7 @@
 #include "core/allot.h"
 #include "core/attempt.h"
 #include "core/backfill.h"
+#include "core/copies.h"
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
@@ -124,6 +125,7 @@ void core_destroy(struct core *core)
     tables_free(core);
     symbols_finish(core);
     idmap_finish(&core->symbols_gone);
+    idmap_finish(&core->copies);
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
     idmap_finish(&core->nodes_by_name);
@@ -197,6 +199,7 @@ static int64_t table_bytes(const struct core *core, int kind)
         [ROW_EVIDENCE] = sizeof(struct live_evidence),
         [ROW_DATA] = sizeof(struct live_data),
         [ROW_BROKER] = sizeof(struct live_broker),
+        [ROW_COPY] = sizeof(struct live_copy),
     };
     const struct table *table = &core->tables[kind];
     return (int64_t)(table->live * sizes[kind] +

@@ -30,9 +30,7 @@ struct core_options {
     int64_t reserve_after_ms;   /* a job that has waited this long without room gets a promise of a
                                  * place; 0: default (5 minutes), below, or with another allotment
                                  * than the   default: there are no promises */
-    bool mix_once;   /* the mix of jobs is learnt once and kept: for policies that know it */
-    bool bursts_off; /* no job comes to a pool under its burst policy: what a forecast of how long
-                      * the others make it wait is made with */
+    bool mix_once; /* the mix of jobs is learnt once and kept: for policies that know it */
     const char
         *placement;      /* which node and device: core_placement_name; NULL or unknown: default */
     const char *victims; /* who gives way: core_victims_name; NULL or unknown: default */
@@ -171,6 +169,17 @@ bool core_bursts(const struct core *core);
  * bound decides; 0: none will come. Kept over loading. */
 void core_forecast_expect(struct core *core, int64_t wait_ms);
 int64_t core_forecast_expected(const struct core *core);
+
+/* ---- forward runs: a copy of the state goes on in virtual time, and nobody stores it ----------
+ *
+ * Nobody makes forecasts in it: those that there are do not age, and a job without one comes to a
+ * pool with a burst policy once it has waited for so long. */
+void core_run_forward(struct core *core);
+/* An attempt that was admitted just now is undone; its job waits on as it did before, and is
+ * offered that pool no more; nor, where it had no burst policy, one that has, as it would not have
+ * waited for that. So one run says of each pool when the job would have started there. False: no
+ * pool is left. */
+bool core_job_decline(struct core *core, uint64_t attempt);
 
 /* ---- services: jobs that run until they are stopped --------------------------------------
  *
@@ -368,6 +377,8 @@ enum decision_kind {
     DECISION_BURST,         /* an attempt came to a pool under its burst policy */
     DECISION_BURST_REFUSED, /* a job would have come to one, or a replica stayed, and must not */
     DECISION_BURST_RECALL,  /* a replica in one is to be replaced by one elsewhere */
+    DECISION_DATA_COPY,     /* a version came to a site with the start of an attempt */
+    DECISION_DATA_DROP,     /* nobody used it there for as long as it is kept */
     DECISION_KIND_COUNT
 };
 extern const char *const decision_names[]; /* "job-submit", .. NULL */
@@ -389,7 +400,8 @@ struct core_decision {
      * far and foreseen; what is reserved for it at most, 0: its place was not looked for. */
     int32_t burst;
     int64_t wait_ms, cost_micro;
-    int64_t forecast_ms; /* when the forecast was made that says so; 0: the core's own bound */
+    int64_t forecast_ms;    /* when the forecast was made that says so; 0: the core's own bound */
+    uint32_t site, version; /* DECISION_DATA_*: symbols; cost_micro is the egress */
 };
 typedef void core_decision_fn(void *context, const struct core_decision *decision);
 /* In the order they were taken. */
@@ -428,6 +440,10 @@ uint64_t core_pool_find(const struct core *core, const char *name);
 /* Its text, also of one that was retired since core_begin; "" for 0 and what is not there. */
 const char *core_symbol(const struct core *core, uint32_t symbol);
 typedef void core_row_fn(void *context, enum row_kind kind, const void *row);
+/* What a job reads (ROW_DATA), in the order that it said. */
+void core_data_each(const struct core *core, uint64_t job, core_row_fn *visit, void *context);
+/* When a copy (ROW_COPY) is dropped if nobody uses it; 0: somebody does. */
+int64_t core_copy_until_ms(const struct core *core, uint64_t id);
 /* The placements of an attempt, in order of first rank. */
 void core_placement_each(
     const struct core *core, uint64_t attempt, core_row_fn *visit, void *context);

@@ -42,6 +42,8 @@ const char *const decision_names[] = {
     "burst",
     "burst-refused",
     "burst-recall",
+    "data-copy",
+    "data-drop",
     NULL,
 };
 static_assert(ARRAY_LEN(decision_names) == DECISION_KIND_COUNT + 1, "a name for each decision");

@@ -108,12 +108,21 @@ const struct live_rule *fit_rule_failed(
     return NULL;
 }
 
+static bool barred(const struct live_shape *shape, const struct live_pool *pool)
+{
+    for (size_t i = 0; i < shape->barred.count; i++) {
+        if (shape->barred.items[i] == pool)
+            return true;
+    }
+    return false;
+}
+
 bool fit_suits(
     const struct core *core, const struct live_shape *shape, const struct live_node *node)
 {
-    return type_matches(&shape->row, node) && taints_allow(shape, node) &&
-           !fit_rule_failed(shape, node) && topology_matches(core, shape, node) &&
-           fit_idle_ranks(&shape->row, node, 1) == 1 &&
+    return !barred(shape, node->pool) && type_matches(&shape->row, node) &&
+           taints_allow(shape, node) && !fit_rule_failed(shape, node) &&
+           topology_matches(core, shape, node) && fit_idle_ranks(&shape->row, node, 1) == 1 &&
            (shape->socket != WISH_REQUIRED || sockets_ranks(node, &shape->row, true) > 0);
 }
 

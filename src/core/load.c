@@ -6,6 +6,7 @@
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -538,6 +539,17 @@ static int load_broker(const struct loader *in)
     return 0;
 }
 
+static int load_copy(const struct loader *in)
+{
+    const struct copy_row *row = in->row;
+    if (!row->site || !row->version || !amount_sane(row->bytes) || !length_sane(row->since_ms) ||
+        !length_sane(row->used_ms) || !length_sane(row->transfer_ms) || row->egress_micro < 0)
+        return corrupt(in, ROW_COPY, "no version or site, or numbers out of range");
+    if (!copies_link(in->core, LOAD(in, ROW_COPY, struct live_copy)))
+        return corrupt(in, ROW_COPY, "there is one of that version at that site already");
+    return 0;
+}
+
 typedef int load_fn(const struct loader *in);
 
 static load_fn *const loaders[ROW_KIND_COUNT] = {
@@ -570,6 +582,7 @@ static load_fn *const loaders[ROW_KIND_COUNT] = {
     [ROW_EVIDENCE] = load_evidence,
     [ROW_DATA] = load_data,
     [ROW_BROKER] = load_broker,
+    [ROW_COPY] = load_copy,
 };
 
 int core_load_row(struct core *core, enum row_kind kind, const void *row, struct error *err)
@@ -671,6 +684,7 @@ int core_load_end(struct core *core, struct error *err)
     topology_changed(core);
     spot_seen(core);
     burst_leases_index(core);
+    copies_index(core);
     core->stirs_version = core->free_version;
     core->loading = false;
     return core_check(core, err);

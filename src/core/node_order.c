@@ -136,9 +136,12 @@ void nodes_number(struct core *core)
     vec_clear(&scores->idle);
     vec_clear(&scores->free);
     vec_clear(&scores->keys);
+    vec_clear(&scores->tops);
     vec_clear(&scores->changes);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         pool_number(scores, &by_hash, pool);
+    while (scores->tops.count < scores->segment_of.count || scores->tops.count % TOPS_SOME)
+        vec_push(&scores->tops, 0);
     idmap_finish(&by_hash);
     scores->version = core->topology_version;
     scores->followed = false;
@@ -293,10 +296,46 @@ static uint64_t key_part(int64_t free)
     return ((uint64_t)cut << (KEPT - 1)) + ((uint64_t)free >> cut);
 }
 
+static uint64_t key_of(uint64_t cpu, uint64_t memory, uint64_t disk, uint64_t devices)
+{
+    return cpu << 48 | memory << 32 | disk << 16 | devices;
+}
+
 uint64_t free_key(const struct node_free *free)
 {
-    return key_part(free->all.cpu_milli) << 48 | key_part(free->all.memory_bytes) << 32 |
-           key_part(free->all.disk_bytes) << 16 | key_part(free->devices);
+    return key_of(key_part(free->all.cpu_milli), key_part(free->all.memory_bytes),
+        key_part(free->all.disk_bytes), key_part(free->devices));
+}
+
+/* The least part that nothing less than this has. */
+static uint64_t key_part_sure(int64_t least)
+{
+    return least > 0 ? key_part(least - 1) + 1 : 0;
+}
+
+uint64_t free_key_sure(const struct node_free *least)
+{
+    uint64_t key =
+        key_of(key_part_sure(least->all.cpu_milli), key_part_sure(least->all.memory_bytes),
+            key_part_sure(least->all.disk_bytes), key_part_sure(least->devices));
+    return key > 0 ? key : KEY_NEVER;
+}
+
+static void top_raise(struct scores *scores, uint32_t ordinal)
+{
+    uint64_t *top = &scores->tops.items[ordinal / SCORE_BLOCK];
+    *top = key_most(*top, scores->keys.items[ordinal]);
+}
+
+void tops_correct(struct scores *scores)
+{
+    enum { CHANGES_FEW = 4 }; /* a part of the nodes */
+    if (scores->journal.end - scores->tops_at < scores->nodes.count / CHANGES_FEW)
+        return;
+    scores->tops_at = scores->journal.end;
+    memset(scores->tops.items, 0, scores->tops.count * sizeof *scores->tops.items);
+    for (uint32_t i = 0; i < scores->nodes.count; i++)
+        top_raise(scores, i);
 }
 
 static void node_follow(struct scores *scores, uint32_t ordinal)
@@ -307,6 +346,7 @@ static void node_follow(struct scores *scores, uint32_t ordinal)
     struct node_free free = idle ? free_none : node_free_of(node);
     scores->free.items[ordinal] = free;
     scores->keys.items[ordinal] = free_key(&free);
+    top_raise(scores, ordinal);
     scores->changes.items[ordinal] = node->changes;
 }
 
@@ -357,7 +397,8 @@ static bool node_check(const struct scores *scores, uint32_t ordinal)
     struct node_free now = idle || !node ? free_none : node_free_of(node);
     return scores->noted.items[ordinal].last > scores->followed_at ||
            (idle == idle_is(scores, ordinal) && free_same(&now, &scores->free.items[ordinal]) &&
-               scores->keys.items[ordinal] == free_key(&now));
+               scores->keys.items[ordinal] == free_key(&now) &&
+               key_enough(scores->tops.items[ordinal / SCORE_BLOCK], free_key(&now)));
 }
 
 static bool kind_check(const struct scores *scores, uint32_t at)
@@ -404,6 +445,7 @@ void scores_free(struct scores *scores)
     vec_free(&scores->idle_first);
     vec_free(&scores->free);
     vec_free(&scores->keys);
+    vec_free(&scores->tops);
     vec_free(&scores->changes);
     free(scores->journal.ring);
     free(scores->journal.keys);

@@ -22,11 +22,15 @@ static const struct balance_weights loose = {.reach = {0, 0, 2000, 0}, .lacks = 
  * is not plenty, and from where on it is short. */
 enum { LOOSE_MILLE = 850, SCARCE_MILLE = 1000 };
 
-/* The most that room for many devices counts more: where CPU and memory are next to free; where all
- * ask for many, beginning at so much of the demand. */
-enum { KEEP_PLENTY = 100, KEEP_MANY = 200, MANY_MILLE = 750 };
+/* The most that room for many devices counts more: where CPU and memory are next to free; where
+ * jobs hardly differ in what they ask of one of them, from so much on down to so much, in
+ * thousandths of what nodes have beside a device; where all ask for many, beginning at so much of
+ * the demand. */
+enum { KEEP_PLENTY = 100, KEEP_ALIKE = 9, KEEP_MANY = 200 };
+enum { DIFFERENT_MILLE = 250, ALIKE_MILLE = 190, MANY_MILLE = 750 };
 
-static_assert((KEEP_PLENTY + KEEP_MANY + 1) * (VALUE_DEVICE * VALUE_DEVICES_MAX) < INT32_MAX,
+static_assert(
+    (KEEP_PLENTY + KEEP_ALIKE + KEEP_MANY + 1) * (VALUE_DEVICE * VALUE_DEVICES_MAX) < INT32_MAX,
     "what is kept fits");
 
 #define REACH_MAX ((int64_t)1 << 28) /* above the worth of all devices of a node */
@@ -137,17 +141,60 @@ static __int128 many_of(const struct mix *mix)
     return milli;
 }
 
+static bool asks_for_few(const struct shape_row *shape)
+{
+    return shape->accelerator_milli > 0 && shape->accelerator_milli < 2 * DEVICE_MILLI;
+}
+
+static int64_t beside(const struct shape_row *shape, bool memory)
+{
+    return memory ? shape->memory_bytes >> 20 : shape->cpu_milli;
+}
+
+/* By how much what jobs of few devices ask for beside one differs from its average, on average. */
+static int64_t spread_of(const struct mix *mix, const struct sums *has, bool memory)
+{
+    __int128 milli = 0, sum = 0, off = 0, there = memory ? has->mib : has->cpu_milli;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct mix_item *item = &mix->items.items[i];
+        if (!asks_for_few(&item->shape->row))
+            continue;
+        milli += (__int128)item->ranks * item->shape->row.accelerator_milli;
+        sum += (__int128)item->ranks * beside(&item->shape->row, memory);
+    }
+    if (milli == 0 || there == 0)
+        return 0;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        const struct shape_row *shape = &mix->items.items[i].shape->row;
+        if (!asks_for_few(shape))
+            continue;
+        __int128 more = beside(shape, memory) - sum * shape->accelerator_milli / milli;
+        off += (more < 0 ? -more : more) * mix->items.items[i].ranks;
+    }
+    return (int64_t)(off * has->milli / milli * 1000 / there);
+}
+
+/* 0 where jobs ask for CPU as well as memory in different measure, 1000 where for one of them they
+ * hardly do. */
+static int64_t alike_mille(const struct mix *mix, const struct sums *has)
+{
+    int64_t spread = least(spread_of(mix, has, false), spread_of(mix, has, true));
+    return most(DIFFERENT_MILLE - most(spread, ALIKE_MILLE), 0) * 1000 /
+           (DIFFERENT_MILLE - ALIKE_MILLE);
+}
+
 /* How many times as much as usual it counts that room for many devices is kept. Values take it that
  * CPU and memory run short, which tells nodes apart where jobs ask for them in different measure.
- * Where nearly all ask for less than nodes have that is not so, and nodes full of devices would be
- * broken for the CPU of others; and where nearly all ask for many devices nothing matters as much.
- */
+ * Where nearly all ask for less than nodes have that is not so, nor where all ask for about the
+ * same: no choice makes up for what one asks then, and nodes full of devices would be broken for
+ * the CPU of others. And where nearly all ask for many devices nothing matters as much. */
 static int64_t keep_times(const struct mix *mix, const struct sums *asked)
 {
     struct sums has = nodes_of(mix);
     int64_t shortage = shortage_mostly(mix, &has, asked->milli);
     int64_t many = (int64_t)(many_of(mix) * 1000 / asked->milli);
     return 1 + KEEP_PLENTY * most(LOOSE_MILLE - shortage, 0) / LOOSE_MILLE +
+           KEEP_ALIKE * alike_mille(mix, &has) / 1000 +
            KEEP_MANY * most(many - MANY_MILLE, 0) / (1000 - MANY_MILLE);
 }
 
@@ -186,7 +233,10 @@ void balance_make(const struct mix *mix, int64_t device, struct balance *ret)
 {
     struct sums asked = asked_of(mix), has = nodes_of(mix);
     assert(asked.milli > 0);
-    weights_make(shortage_of(&asked, &has), &ret->weights);
+    int64_t shortage = shortage_of(&asked, &has);
+    weights_make(shortage, &ret->weights);
+    ret->slack_mille =
+        (SCARCE_MILLE - most(shortage, LOOSE_MILLE)) * 1000 / (SCARCE_MILLE - LOOSE_MILLE);
     prices_make(mix, device, ret);
     keep_make(mix, &asked, ret);
     lacks_make(mix, asked.milli, ret);

@@ -33,11 +33,12 @@ struct balance_weights {
 
 struct balance {
     struct balance_weights weights;
+    int64_t slack_mille; /* 1000 where CPU and memory are plenty, 0 where they are short */
     int64_t cpu_price[BALANCE_STEPS];    /* what a thousandth of a CPU brings within reach.. */
     int64_t memory_price[BALANCE_STEPS]; /* ..and a MiB, with VALUE_PRICE_BITS more */
     /* What jobs of many devices can still use of so many whole ones; each number of devices by its
-     * share of the demand, and more where CPU and memory do not matter or nearly all ask for many.
-     */
+     * share of the demand, and more where CPU and memory do not matter or tell nobody apart, or
+     * nearly all ask for many. */
     int32_t keep[VALUE_DEVICES_MAX + 1];
     /* The part of the demand for devices that asks for more CPU than so much; of 2^VALUE_BITS. */
     int32_t lacks[BALANCE_CPUS + 1];

@@ -12,6 +12,7 @@
  * for jobs that need many devices;
  * - what jobs of many devices can no longer use, and a fee for breaking a device that is whole;
  * - the pressure of jobs that may go to few nodes, on those nodes;
+ * - the price at which nodes of its class fill together with others (packing_market.h);
  * and its last bits are a hash of the node's state, so that of equal scores the state decides and
  * not the order of nodes.
  *
@@ -19,7 +20,7 @@
 #include "core/job.h"
 #include "core/limits.h"
 #include "core/packing.h"
-#include "core/packing_balance.h"
+#include "core/packing_market.h"
 #include "core/packing_take.h"
 #include "core/packing_view.h"
 #include "core/place.h"
@@ -51,19 +52,19 @@ enum { SCALE_BITS = 46 };
 /* What is the same of a node whoever asks, until it changes: what every score looks at is in front.
  */
 struct standing {
-    const struct live_node *of; /* NULL: no node has the number */
-    uint64_t changes;           /* node->changes when it was made; STANDING_NEVER: it was not */
-    int64_t worth;              /* what it is worth, less what is out of reach, and more for what
-                                 * jobs of many devices can use: all weighed */
-    int64_t cpu_scale;          /* its class's */
-    uint64_t pressure;          /* on its class, weighed */
-    int64_t cpu_milli;          /* that are free */
-    int32_t half;               /* what it is worth with half of its CPU and memory */
-    int32_t hash;               /* of its state */
+    int64_t worth;     /* what it is worth, less what is out of reach, and more for what jobs of
+                        * many devices can use: all weighed */
+    int64_t cpu_scale; /* its class's */
+    uint64_t pressure; /* on its class, and its price, weighed: of a device */
+    int64_t cpu_milli; /* that are free */
+    int32_t half;      /* what it is worth with half of its CPU and memory */
+    int32_t hash;      /* of its state */
     int32_t class;
     struct reach reach;
     struct view view;
+    char rest[24]; /* so that each begins a line of the cache, where there are many */
 };
+static_assert(sizeof(struct standing) % 64 == 0, "whole lines");
 
 /* The same of a shape, until the tables change. */
 struct asking {
@@ -72,14 +73,14 @@ struct asking {
     struct reach reach;
 };
 
-#define STANDING_NEVER UINT64_MAX
-
 struct learned {
     bool known; /* there is demand for devices */
     struct values values;
     struct balance balance;
+    int64_t prices[MIX_CLASSES_MAX + 1]; /* of a device on nodes of each class: packing_market.h */
     struct scale scales[MIX_CLASSES_MAX + 1];
     VEC(struct standing) standings; /* by the nodes' ordinals.. */
+    VEC(uint64_t) made;             /* at which node->changes each was; all bits: it was not */
     uint64_t numbered;              /* ..of core->scores.version */
     struct standing other;          /* of a node that is looked at as a copy, for a moment */
     struct asking stranger;         /* of a shape that was not got ready, for a moment */
@@ -96,12 +97,14 @@ static int64_t scale_of(int64_t whole)
 /* Looked at all over, hence side by side and in large pages. */
 static void standings_provide(struct learned *learned, size_t count)
 {
-    vec_clear(&learned->standings);
+    vec_reserve(&learned->made, count + 1);
+    memset(learned->made.items, 0xff, count * sizeof *learned->made.items);
+    learned->standings.count = count;
     if (learned->standings.capacity >= count)
         return;
     vec_free(&learned->standings);
     learned->standings.items = mem_large(count * sizeof *learned->standings.items);
-    learned->standings.capacity = count;
+    learned->standings.capacity = learned->standings.count = count;
 }
 
 static void learned_make(struct core *core)
@@ -110,8 +113,10 @@ static void learned_make(struct core *core)
     if (!learned)
         learned = core->packing_state = mem_alloc(1, sizeof *learned);
     learned->known = values_make(&core->mix, &learned->values);
-    if (learned->known)
+    if (learned->known) {
         balance_make(&core->mix, learned->values.device, &learned->balance);
+        market_make(&core->mix, &learned->values, &learned->balance, learned->prices);
+    }
     for (size_t i = 0; i < core->mix.classes.count; i++) {
         const struct node_row *row = &core->mix.classes.items[i].like->row;
         learned->scales[i] = (struct scale){
@@ -119,11 +124,6 @@ static void learned_make(struct core *core)
     }
     learned->numbered = core->scores.version;
     standings_provide(learned, core->scores.nodes.count);
-    for (; learned->standings.count < core->scores.nodes.count; learned->standings.count++) {
-        struct standing *standing = &learned->standings.items[learned->standings.count];
-        standing->of = core->scores.nodes.items[learned->standings.count];
-        standing->changes = STANDING_NEVER;
-    }
     core->packing_version++;
 }
 
@@ -156,6 +156,7 @@ static void learned_forget(struct core *core)
     if (learned) {
         values_finish(&learned->values);
         vec_free(&learned->standings);
+        vec_free(&learned->made);
     }
     free(learned);
     core->packing_state = NULL;
@@ -191,27 +192,28 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
                  keep_weighed(balance, ret->view.whole);
     ret->half = worth.half;
     ret->cpu_scale = learned->scales[node->packing_class].cpu;
-    ret->pressure = (uint64_t)learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE;
+    ret->pressure = (uint64_t)(learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE +
+                               learned->prices[node->packing_class]);
     ret->cpu_milli = node->room.all.cpu_milli;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
-    ret->changes = node->changes;
 }
 
-/* That of the node, as it was when it was last asked for; of one without a number another. */
-LANES_PART struct standing *standing_at(struct learned *learned, const struct live_node *node)
-{
-    uint32_t at = node->ordinal;
-    bool there = at < learned->standings.count && learned->standings.items[at].of == node;
-    return there ? &learned->standings.items[at] : &learned->other;
-}
-
-LANES_PART const struct standing *standing_of(const struct core *core, const struct live_node *node)
+/* What is remembered of the node, brought up to date; of one without a number, and of a copy, what
+ * is made for the moment. */
+static const struct standing *standing_of(const struct core *core, const struct live_node *node)
 {
     struct learned *learned = core->packing_state;
-    struct standing *standing = standing_at(learned, node);
-    if (standing == &learned->other || standing->changes != node->changes)
-        standing_make(core, learned, node, standing);
+    const struct scores *scores = &core->scores;
+    uint32_t at = node->ordinal;
+    bool there = learned->numbered == scores->version && at < learned->standings.count &&
+                 scores->nodes.items[at] == node;
+    struct standing *standing = there ? &learned->standings.items[at] : &learned->other;
+    if (there && learned->made.items[at] == node->changes)
+        return standing;
+    standing_make(core, learned, node, standing);
+    if (there)
+        learned->made.items[at] = node->changes;
     return standing;
 }
 
@@ -309,22 +311,32 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
     return score_taken(&taking);
 }
 
-/* Makes what is remembered of the nodes that of today; false when the mix knows one of them not. */
-static bool standings_ready(const struct core *core, const uint32_t *ordinals, size_t count)
+/* False when the mix does not know the node. */
+static __attribute__((noinline)) bool standing_remake(
+    const struct core *core, struct learned *learned, uint32_t ordinal)
 {
-    const struct learned *learned = core->packing_state;
-    struct standing *standings = learned->standings.items;
-    const uint64_t *changes = core->scores.changes.items;
+    const struct live_node *node = core->scores.nodes.items[ordinal];
+    if (!mix_knows(core, node))
+        return false;
+    standing_make(core, learned, node, &learned->standings.items[ordinal]);
+    learned->made.items[ordinal] = core->scores.changes.items[ordinal];
+    return true;
+}
+
+/* Makes what is remembered of the nodes that of today; false when the mix knows one of them not. */
+static bool standings_ready(
+    const struct core *core, struct learned *learned, const uint32_t *ordinals, size_t count)
+{
+    const struct standing *standings = learned->standings.items;
+    const uint64_t *changes = core->scores.changes.items, *made = learned->made.items;
     for (size_t i = 0; i < count; i++) {
-        struct standing *standing = &standings[ordinals[i]];
-        __builtin_prefetch((const char *)standing + 64);
-        __builtin_prefetch((const char *)standing + 128);
-        if (standing->changes == changes[ordinals[i]])
-            continue;
-        const struct live_node *node = core->scores.nodes.items[ordinals[i]];
-        if (!mix_knows(core, node))
+        const char *standing = (const char *)&standings[ordinals[i]];
+        __builtin_prefetch(standing);
+        __builtin_prefetch(standing + 64);
+        __builtin_prefetch(standing + 128);
+        if (made[ordinals[i]] != changes[ordinals[i]] &&
+            !standing_remake(core, learned, ordinals[i]))
             return false;
-        standing_make(core, learned, node, standing);
     }
     return true;
 }
@@ -350,9 +362,9 @@ LANES static void scores_known(const struct learned *learned, const struct node_
 static void learned_scores(const struct core *core, const struct live_job *job,
     const uint32_t *ordinals, size_t count, int64_t *ret)
 {
-    const struct learned *learned = core->packing_state;
+    struct learned *learned = core->packing_state;
     if (learned && learned->known && learned->numbered == core->scores.version &&
-        standings_ready(core, ordinals, count)) {
+        standings_ready(core, learned, ordinals, count)) {
         struct taking like = {.asking = asking_of(core, job->shape), .ask = &job->shape->row};
         scores_known(learned, core->scores.free.items, &like, ordinals, count, ret);
         return;

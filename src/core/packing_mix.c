@@ -158,22 +158,54 @@ static int32_t class_provide(struct core *core, const struct live_node *node)
     return (int32_t)mix->classes.count - 1;
 }
 
-/* Nodes of a kind are in one class, so that only the first of each needs a look. */
+static void kinds_find(struct core *core)
+{
+    struct mix *mix = &core->mix;
+    const struct scores *scores = &core->scores;
+    SCOPED(mem_scope) size_t *found = mem_alloc(scores->kinds.count + 1, sizeof *found);
+    vec_clear(&mix->kinds);
+    TABLE_EACH (core, ROW_NODE, struct live_node, node) {
+        assert(scores->nodes.items[node->ordinal] == node);
+        uint32_t kind = scores->kind_of.items[node->ordinal];
+        if (!found[kind]) {
+            vec_push(&mix->kinds, ((struct mix_kind){.like = node, .kind = kind, .class = -1}));
+            found[kind] = mix->kinds.count;
+        }
+        mix->kinds.items[found[kind] - 1].nodes++;
+    }
+    mix->numbered = scores->version;
+}
+
+static void nodes_classify(struct core *core)
+{
+    const struct mix *mix = &core->mix;
+    const struct scores *scores = &core->scores;
+    SCOPED(mem_scope) int32_t *class_of = mem_alloc(scores->kinds.count + 1, sizeof *class_of);
+    for (size_t i = 0; i < mix->kinds.count; i++)
+        class_of[mix->kinds.items[i].kind] = mix->kinds.items[i].class;
+    TABLE_EACH (core, ROW_NODE, struct live_node, node)
+        node->packing_class = class_of[scores->kind_of.items[node->ordinal]];
+}
+
+/* Nodes of a kind are in one class, so that only the first of each needs a look, and all only where
+ * a kind is in another class than before. */
 static void classes_make(struct core *core)
 {
     struct mix *mix = &core->mix;
+    bool moved = false;
     nodes_number(core);
-    const struct scores *scores = &core->scores;
-    SCOPED(mem_scope) int32_t *class_of = mem_alloc(scores->kinds.count + 1, sizeof *class_of);
+    if (mix->numbered != core->scores.version)
+        kinds_find(core);
     vec_clear(&mix->classes);
-    TABLE_EACH (core, ROW_NODE, struct live_node, node) {
-        assert(scores->nodes.items[node->ordinal] == node);
-        int32_t *class = &class_of[scores->kind_of.items[node->ordinal]];
-        if (*class == 0)
-            *class = 1 + class_provide(core, node);
-        node->packing_class = *class - 1;
-        mix->classes.items[node->packing_class].nodes++;
+    for (size_t i = 0; i < mix->kinds.count; i++) {
+        struct mix_kind *kind = &mix->kinds.items[i];
+        int32_t class = class_provide(core, kind->like);
+        mix->classes.items[class].nodes += kind->nodes;
+        moved |= class != kind->class;
+        kind->class = class;
     }
+    if (moved)
+        nodes_classify(core);
     mix->topology_version = core->topology_version;
 }
 
@@ -243,6 +275,7 @@ bool mix_check(const struct core *core)
 
 void mix_free(struct mix *mix)
 {
+    vec_free(&mix->kinds);
     vec_free(&mix->items);
     vec_free(&mix->classes);
 }

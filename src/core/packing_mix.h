@@ -38,8 +38,18 @@ struct mix_class {
     uint64_t hash; /* of all this, without ids and names */
 };
 
+/* Nodes of which one stands for all: a kind of score.h. */
+struct mix_kind {
+    const struct live_node *like; /* the first of them by id */
+    int64_t nodes;
+    uint32_t kind;
+    int32_t class;
+};
+
 struct mix {
-    uint64_t topology_version; /* of the nodes that classes are about; 0: to be made again */
+    VEC(struct mix_kind) kinds; /* that have nodes, by the first of them.. */
+    uint64_t numbered;          /* ..of core->scores.version */
+    uint64_t topology_version;  /* of the nodes that classes are about; 0: to be made again */
     VEC(struct mix_item) items;
     VEC(struct mix_class) classes;
     int64_t ranks; /* sum of all shapes' mix */

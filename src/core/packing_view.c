@@ -79,18 +79,35 @@ static void devices_see_less(const struct live_node *node, const int16_t *taken,
     }
 }
 
+/* Without devices yet. */
+static void view_begin(
+    const struct values *values, size_t class, int64_t cpu_milli, int64_t bytes, struct view *ret)
+{
+    ret->table = &values->tables.items[values->table_of[class]];
+    ret->broken = 0;
+    memset(ret->sums, 0, sizeof ret->sums);
+    priced(values, cpu_milli, bytes, ret->rest);
+}
+
 void view_make(const struct values *values, const struct live_node *node, const int16_t *taken,
     struct view *ret)
 {
     assert(node->row.devices <= DEVICES_MAX);
-    ret->table = &values->tables.items[values->table_of[node->packing_class]];
-    ret->broken = 0;
-    memset(ret->sums, 0, sizeof ret->sums);
-    priced(values, node->room.all.cpu_milli, node->room.all.memory_bytes, ret->rest);
+    view_begin(values, (size_t)node->packing_class, node->room.all.cpu_milli,
+        node->room.all.memory_bytes, ret);
     if (taken)
         devices_see_less(node, taken, ret);
     else
         devices_see(node, ret);
+    lines_add(ret->sums, ret->table->whole[ret->whole]);
+}
+
+void view_make_idle(
+    const struct values *values, const struct node_row *node, size_t class, struct view *ret)
+{
+    view_begin(values, class, node->cpu_milli, node->memory_bytes, ret);
+    ret->whole = node->devices;
+    ret->idle = node->devices * DEVICE_MILLI;
     lines_add(ret->sums, ret->table->whole[ret->whole]);
 }
 

@@ -10,6 +10,7 @@
 #include "core/packing_value.h"
 
 struct live_node;
+struct node_row;
 struct shape_row;
 
 /* Weights of the value that is lost, in 2^-10 of a device's. */
@@ -52,6 +53,9 @@ struct view_taken {
 /* The view of the node, less taken (thousandths of each device; or NULL). */
 void view_make(const struct values *values, const struct live_node *node, const int16_t *taken,
     struct view *ret);
+/* The same of an idle node of the class. */
+void view_make_idle(
+    const struct values *values, const struct node_row *node, size_t class, struct view *ret);
 void view_ask_make(
     const struct values *values, const struct shape_row *shape, struct view_ask *ret);
 struct worth view_worth(const struct view *view);

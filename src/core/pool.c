@@ -3,6 +3,7 @@
 #include "core/pool.h"
 #include "core/attempt.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -455,6 +456,8 @@ static void pool_apply(
     live->row.site = symbol_intern(core, pool->site);
     live->row.link_bytes = pool->link_bytes;
     live->row.egress_gib_micro = pool->prices.egress_gib_micro;
+    live->row.keep_ms = pool->keep_inputs_ms;
+    copies_index(core);
     burst_pool_put(core, live, &pool->burst);
     if (!prices_same(core, live, &pool->prices)) {
         for (size_t i = 0; i < live->nodes.count; i++)
@@ -526,6 +529,7 @@ int core_pool_delete(struct core *core, const char *name, struct error *err)
     idmap_remove(&core->pools_by_name, live->row.name);
     change_retire(core, &live->item);
     topology_changed(core);
+    copies_index(core); /* of its site, which may be nobody's now */
     return 0;
 }
 

@@ -5,6 +5,7 @@
  * started. `complete` means that the job's work is done, every rank having ended with status 0;
  * whether an exit in answer to SIGTERM counts as that is the engine's to decide. */
 #include "core/attempt.h"
+#include "core/broker.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/sort.h"
@@ -36,6 +37,7 @@ static bool report_started(struct core *core, struct live_attempt *attempt)
                      .job = attempt->row.job,
                      .attempt = attempt->row.id,
                      .team = attempt->job->row.team});
+    burst_started(core, attempt);
     if (spot_governs(core, attempt->job) && attempt->row.stop_reason == END_NONE)
         spot_ask(core, attempt->job);
     return true;

@@ -137,6 +137,7 @@ static const struct column pool_columns[] = {
     SYMBOL(pool_row, site, PLAIN),
     INT(pool_row, link_bytes),
     INT(pool_row, egress_gib_micro),
+    LENGTH(pool_row, keep_ms),
     INT(pool_row, burst_budget_micro),
     LENGTH(pool_row, burst_after_ms),
     LENGTH(pool_row, burst_period_ms),
@@ -534,6 +535,19 @@ static const struct column data_columns[] = {
     ID(data_row, job, RELATION),
     SYMBOL(data_row, site, PLAIN),
     INT(data_row, bytes),
+    SYMBOL(data_row, version, PLAIN),
+};
+
+static const struct column copy_columns[] = {
+    ID(copy_row, id, PLAIN),
+    SYMBOL(copy_row, site, PLAIN),
+    SYMBOL(copy_row, version, PLAIN),
+    INT(copy_row, bytes),
+    TIME(copy_row, since_ms, PLAIN),
+    TIME(copy_row, used_ms, PLAIN),
+    LENGTH(copy_row, transfer_ms),
+    INT(copy_row, egress_micro),
+    SYMBOL(copy_row, currency, PLAIN),
 };
 
 static const struct column broker_columns[] = {
@@ -635,6 +649,7 @@ static const struct row_type row_types[ROW_KIND_COUNT] = {
     [ROW_EVIDENCE] = DELETED("evidence", evidence_row, evidence_columns),
     [ROW_DATA] = DELETED("job_data", data_row, data_columns),
     [ROW_BROKER] = DELETED("broker", broker_row, broker_columns),
+    [ROW_COPY] = DELETED("copy", copy_row, copy_columns),
     [ROW_CHARGE] = HISTORY("charge", charge_row, charge_columns),
     [ROW_CAPACITY] = HISTORY("capacity", capacity_row, capacity_columns),
 };

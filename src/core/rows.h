@@ -36,6 +36,7 @@ enum row_kind {
     ROW_EVIDENCE,  /* of a rollout: what one arm was seen to do */
     ROW_DATA,      /* of a job: how much of what it reads lies at a site */
     ROW_BROKER,    /* of a job that may come to a pool under its burst policy */
+    ROW_COPY,      /* a version that was brought to a site: see copies.h */
     ROW_CHARGE,    /* history: what was held, by whom, at what price */
     ROW_CAPACITY,  /* history: what there was to hold */
     ROW_KIND_COUNT
@@ -126,6 +127,8 @@ struct pool_row {
     uint32_t site;
     int64_t link_bytes; /* in or out of the site in a second; 0: no bound */
     int64_t egress_gib_micro;
+    int64_t
+        keep_ms; /* that what jobs read is kept at its site after its last use; 0: ten minutes */
     /* Under a burst policy: see burst.c. */
     int64_t burst_budget_micro; /* 0: there is none */
     int64_t burst_after_ms, burst_period_ms;
@@ -524,6 +527,19 @@ struct data_row {
     uint64_t job;
     uint32_t site;
     int64_t bytes;
+    uint32_t version; /* "dataset/TEAM/NAME:3"; 0: of several, or not known */
+};
+
+struct copy_row {
+    uint64_t id;
+    uint32_t site;
+    uint32_t version;
+    int64_t bytes;
+    int64_t since_ms; /* when an attempt that reads it started there */
+    int64_t used_ms;  /* when one there last began or ended */
+    /* What bringing it took and cost, as counted by the pools' links and prices then. */
+    int64_t transfer_ms, egress_micro;
+    uint32_t currency;
 };
 
 /* What is known of a job and pools with a burst policy. */

@@ -12,6 +12,7 @@
 #include "core/attempt.h"
 #include "core/backfill.h"
 #include "core/broker.h"
+#include "core/copies.h"
 #include "core/core.h"
 #include "core/job.h"
 #include "core/limits.h"
@@ -186,6 +187,7 @@ void core_schedule(struct core *core)
     reservations_run(core);
     rollouts_settle(core);
     burst_leases_renew(core);
+    copies_run(core);
     services_settle(core);
     packing_learn(core);
     allot_run(core);
@@ -203,6 +205,7 @@ int64_t core_next_ms(const struct core *core)
         return core->now_ms;
     int64_t next_ms = least(core->reservation_next_ms, core->wake_ms);
     next_ms = least(next_ms, core->lease_next_ms);
+    next_ms = least(next_ms, core->copies_next_ms);
     next_ms = least(next_ms, services_next_ms(core));
     next_ms = least(next_ms, allot_next_ms(core));
     if (core->timers.count)

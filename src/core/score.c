@@ -248,10 +248,25 @@ static bool bound_holds(
     return at < count;
 }
 
-static bool bounds_hold(const struct scores *scores, const struct score_row *row)
+/* A block's bound is of the nodes that the rank fits, and that did not change since. */
+static bool block_holds(const struct scores *scores, const struct live_shape *shape, uint32_t block)
 {
+    const struct score_row *row = shape->scores;
+    int64_t values[BLOCK];
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        uint32_t ordinal = block * BLOCK + i;
+        bool counts = scores->noted.items[ordinal].last <= row->at &&
+                      scores->nodes.items[ordinal] && row_fits(scores, shape, ordinal);
+        values[i] = counts ? row->scores[ordinal] : SCORE_NO_ROOM;
+    }
+    return bound_holds(&row->blocks, block, values, BLOCK);
+}
+
+static bool bounds_hold(const struct scores *scores, const struct live_shape *shape)
+{
+    const struct score_row *row = shape->scores;
     for (uint32_t b = 0; b < scores->segment_of.count; b++) {
-        if (!bound_holds(&row->blocks, b, &row->scores[b * BLOCK], BLOCK))
+        if (!block_holds(scores, shape, b))
             return false;
     }
     for (uint32_t s = 0; s < scores->segments.count; s++) {
@@ -304,5 +319,5 @@ bool score_check(const struct core *core, const struct live_shape *shape)
         if (node && node_takes_work(node) && !entry_holds(core, shape, i))
             return false;
     }
-    return bounds_hold(&core->scores, row);
+    return bounds_hold(&core->scores, shape);
 }

@@ -42,10 +42,22 @@ enum { FREE_DEVICE = 1024 };
  * less where the number is not. FREE_GUARDS are the bits between them. */
 uint64_t free_key(const struct node_free *free);
 #define FREE_GUARDS ((uint64_t)0x8000800080008000)
+#define FREE_MOST   ((uint64_t)0x7fff7fff7fff7fff) /* the most that the numbers may be */
+/* The key that is enough only where as much is free: there is nothing between the two that is not
+ * looked at closer. KEY_NEVER where even nodes that nobody may come to have such a key. */
+uint64_t free_key_sure(const struct node_free *least);
+#define KEY_NEVER FREE_MOST
 /* False where less is free than is needed; true may be wrong. */
 static inline bool key_enough(uint64_t free, uint64_t least)
 {
-    return (((free | FREE_GUARDS) - least) & FREE_GUARDS) == FREE_GUARDS;
+    return ((least + FREE_MOST - free) & FREE_GUARDS) == 0;
+}
+
+/* Of each number the larger. */
+static inline uint64_t key_most(uint64_t a, uint64_t b)
+{
+    uint64_t guards = ((a | FREE_GUARDS) - b) & FREE_GUARDS, a_more = guards - (guards >> 15);
+    return (a & a_more) | (b & ~a_more);
 }
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
@@ -60,6 +72,7 @@ enum {
     SCORE_BLOCK = 32,      /* nodes under a bound */
     JOURNAL_MAX = 1 << 16, /* changes kept; a power of two */
     JOURNAL_SOME = 64,     /* looked at together */
+    TOPS_SOME = 64,        /* the same of blocks: their number is a multiple of it */
     KINDS_SHARED_MAX = 64,
 };
 
@@ -88,6 +101,8 @@ struct scores {
     VEC(uint8_t) idle;          /* what node_order.c knows of it */
     VEC(struct node_free) free; /* the same: of those that are not idle */
     VEC(uint64_t) keys;         /* free_key of that */
+    VEC(uint64_t) tops;         /* by block: no key in it has a larger number; see tops_correct */
+    uint64_t tops_at;           /* the change at which those were corrected */
     VEC(uint64_t) changes;      /* node->changes at that time */
     bool followed;              /* that is as it was.. */
     uint64_t followed_at;       /* ..at this change of the journal */
@@ -160,6 +175,9 @@ uint64_t kinds_matching(const struct core *core, struct live_shape *shape);
 struct node_free node_free_of(const struct live_node *node);
 /* Brings up to date which nodes are idle, and what is free of the others. */
 void nodes_follow(struct scores *scores);
+/* Makes the blocks' tops the least again, if much changed since: they only grow with what follows.
+ */
+void tops_correct(struct scores *scores);
 /* Whether the node takes work and nothing is held, claimed or promised of it. */
 static inline bool idle_is(const struct scores *scores, uint32_t ordinal)
 {

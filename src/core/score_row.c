@@ -17,14 +17,13 @@
 #include <assert.h>
 
 enum {
-    BLOCK = SCORE_BLOCK,            /* scores under a bound */
-    FOLLOW_SOME = 2 * JOURNAL_SOME, /* changes looked at together */
-    FILL_SOME = 32,                 /* blocks looked at together */
+    BLOCK = SCORE_BLOCK, /* scores under a bound */
+    LIKELY_SOME = 128,   /* nodes looked at together */
 };
 
 /* key_enough for four keys: all bits or none. */
 #define KEYS4_ENOUGH(keys, least)                                                                  \
-    ((words4)((((UWORDS4(keys) | FREE_GUARDS) - (least)) & FREE_GUARDS) == FREE_GUARDS))
+    ((words4)((((least) + FREE_MOST - UWORDS4(keys)) & FREE_GUARDS) == 0))
 
 /* ---- one score --------------------------------------------------------------------------------
  */
@@ -44,6 +43,7 @@ static struct needs needs_of(const struct shape_row *ask)
         .exclusive = ask->exclusive,
     };
     needs.key = free_key(&needs.least);
+    needs.sure = KEY_NEVER;
     return needs;
 }
 
@@ -115,6 +115,20 @@ LANES_PART void least_by_four(const int64_t *values, uint32_t count, words4 *lea
     }
 }
 
+/* The first of the least of what least_by_four found. */
+LANES_PART uint32_t least_of_four(const words4 *least, const words4 *at)
+{
+    uint32_t found = (uint32_t)(*at)[0];
+    int64_t value = (*least)[0];
+    for (uint32_t i = 1; i < 4; i++) {
+        uint32_t other = (uint32_t)(*at)[i];
+        bool first = (*least)[i] < value || ((*least)[i] == value && other < found);
+        found = first ? other : found;
+        value = first ? (*least)[i] : value;
+    }
+    return found;
+}
+
 /* Where the least of some numbers is, of equals the first. */
 LANES static uint32_t least_find(const int64_t *values, uint32_t count)
 {
@@ -122,12 +136,7 @@ LANES static uint32_t least_find(const int64_t *values, uint32_t count)
     if (count >= 4) {
         words4 least, at;
         least_by_four(values, count, &least, &at);
-        found = (uint32_t)at[0];
-        for (uint32_t i = 1; i < 4; i++) {
-            bool first =
-                least[i] < values[found] || (least[i] == values[found] && (uint32_t)at[i] < found);
-            found = first ? (uint32_t)at[i] : found;
-        }
+        found = least_of_four(&least, &at);
         rest = count / 4 * 4;
     }
     for (uint32_t i = rest; i < count; i++)
@@ -143,20 +152,29 @@ static void bound_correct(
     bounds->at[bound] = (uint8_t)at;
 }
 
-/* Takes out the scores of a block's nodes that by their keys the rank does not fit. */
-LANES static void scores_sweep(int64_t *scores, const uint64_t *keys, uint64_t least)
+/* Takes out the scores of a block's nodes that by their keys the rank does not fit, and returns
+ * where the least of the others is, of equals the first. */
+LANES static uint32_t scores_sweep(int64_t *scores, const uint64_t *keys, uint64_t key)
 {
+    words4 four = {0, 1, 2, 3}, at = four, least = {0};
+    least += SCORE_NONE;
     for (int i = 0; i < BLOCK; i += 4) {
-        words4 held = KEYS4_ENOUGH(keys + i, least), none = ~held & SCORE_NO_ROOM;
-        *(words4 *)(scores + i) = (WORDS4(scores + i) & held) | none;
+        words4 held = KEYS4_ENOUGH(keys + i, key), none = ~held & SCORE_NO_ROOM;
+        words4 value = (WORDS4(scores + i) & held) | none, less = value < least;
+        *(words4 *)(scores + i) = value;
+        least = (value & less) | (least & ~less);
+        at = (four & less) | (at & ~less);
+        four += 4;
     }
+    return least_of_four(&least, &at);
 }
 
 void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block)
 {
     int64_t *block_scores = &row->scores[block * BLOCK];
-    scores_sweep(block_scores, &scores->keys.items[block * BLOCK], row->needs.key);
-    bound_correct(&row->blocks, block, block_scores, BLOCK);
+    uint32_t at = scores_sweep(block_scores, &scores->keys.items[block * BLOCK], row->needs.key);
+    row->blocks.least[block] = block_scores[at];
+    row->blocks.at[block] = (uint8_t)at;
 }
 
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment)
@@ -167,6 +185,28 @@ void row_correct_segment(const struct scores *scores, struct score_row *row, uin
 
 /* ---- which nodes ------------------------------------------------------------------------------
  */
+
+/* Nodes that by their keys the rank may fit, and whether it is sure that it fits them all. */
+struct likely {
+    size_t count;
+    uint64_t unsure; /* FREE_GUARDS that a key did not pass */
+    uint32_t ordinals[LIKELY_SOME];
+};
+
+/* Adds those of some nodes that have their bits set; nodes NULL: numbered from `first` on. */
+LANES_PART void likely_add(struct likely *likely, uint64_t bits, const uint32_t *nodes,
+    uint32_t first, const uint64_t *keys, uint64_t sure)
+{
+    size_t count = likely->count;
+    uint64_t unsure = likely->unsure;
+    for (; bits; bits &= bits - 1) {
+        uint32_t at = (uint32_t)__builtin_ctzll(bits);
+        likely->ordinals[count++] = nodes ? nodes[at] : first + at;
+        unsure |= sure + FREE_MOST - keys[at];
+    }
+    likely->count = count;
+    likely->unsure = unsure;
+}
 
 /* Keeps those nodes of some that match and that one rank fits, and returns how many. Affinity and
  * reservations apart. */
@@ -192,46 +232,49 @@ static size_t keep_fitting(
     return kept;
 }
 
-/* A bit for each of some keys, from one of four by four on: whether the rank may fit it. */
+/* A bit for each of some keys, eight by eight: whether the rank may fit it. From the last to the
+ * first, so that bits only move along; what is behind the end to a full eight is looked at, too. */
 LANES_PART uint64_t keys_enough(const uint64_t *keys, uint32_t begin, uint32_t end, uint64_t least)
 {
-    uwords4 bit = (uwords4){1, 2, 4, 8} << begin, found = {0};
-    for (uint32_t i = begin; i < end; i += 4) {
-        found |= (uwords4)KEYS4_ENOUGH(keys + i, least) & bit;
-        bit <<= 4;
+    uwords4 low = {1, 2, 4, 8}, high = {16, 32, 64, 128}, found = {0};
+    begin &= ~(uint32_t)7;
+    for (uint32_t i = (end + 7) & ~(uint32_t)7; i > begin; i -= 8) {
+        found = found << 8 | ((uwords4)KEYS4_ENOUGH(keys + i - 8, least) & low) |
+                ((uwords4)KEYS4_ENOUGH(keys + i - 4, least) & high);
     }
-    return found[0] | found[1] | found[2] | found[3];
+    return (found[0] | found[1] | found[2] | found[3]) << begin;
 }
 
-/* A bit for each node of some blocks: whether by its key the rank may fit it. */
-LANES static void blocks_enough(const uint64_t *keys, size_t blocks, uint64_t least, uint32_t *ret)
+/* A bit for each of up to TOPS_SOME blocks: whether the rank may fit one of its nodes. */
+LANES static uint64_t blocks_fitting(const uint64_t *tops, size_t count, uint64_t least)
 {
-    for (size_t i = 0; i < blocks; i++)
-        ret[i] = (uint32_t)keys_enough(keys + i * BLOCK, 0, BLOCK, least);
+    uint32_t end = (uint32_t)(count < TOPS_SOME ? count : TOPS_SOME);
+    return keys_enough(tops, 0, end, least) & ~(uint64_t)0 >> (TOPS_SOME - end);
 }
 
-/* Those nodes of the block whose bits are set, in order. */
-static size_t block_nodes(uint32_t block, uint32_t bits, uint32_t ret[static BLOCK])
+/* Takes out all scores of a block, and adds its nodes that by their keys the rank may fit. */
+LANES static void block_open(int64_t *scores, const uint64_t *keys, const struct needs *needs,
+    uint32_t first, struct likely *ret)
 {
-    size_t count = 0;
-    for (; bits; bits &= bits - 1)
-        ret[count++] = block * BLOCK + (uint32_t)__builtin_ctz(bits);
-    return count;
+    for (int i = 0; i < BLOCK; i++)
+        scores[i] = SCORE_NO_ROOM;
+    likely_add(ret, keys_enough(keys, 0, BLOCK, needs->key), NULL, first, keys, needs->sure);
 }
 
 /* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. */
-LANES static size_t changed_fitting(
-    const struct journal *journal, uint64_t least, uint64_t *at, uint32_t ret[static FOLLOW_SOME])
+LANES static void changed_fitting(
+    const struct journal *journal, const struct needs *needs, uint64_t *at, struct likely *ret)
 {
-    size_t count = 0;
-    while (*at < journal->end && count <= FOLLOW_SOME - JOURNAL_SOME) {
-        uint32_t first = *at % JOURNAL_SOME & ~(uint32_t)3;
-        struct journal_word word = journal_word(journal, at);
-        word.last &= keys_enough(&journal->keys[word.base], first, word.end, least);
-        for (; word.last; word.last &= word.last - 1)
-            ret[count++] = journal->ring[word.base + (size_t)__builtin_ctzll(word.last)];
+    uint64_t change = *at;
+    ret->count = ret->unsure = 0;
+    while (change < journal->end && ret->count <= LIKELY_SOME - JOURNAL_SOME) {
+        uint32_t first = change % JOURNAL_SOME;
+        struct journal_word word = journal_word(journal, &change);
+        const uint64_t *keys = &journal->keys[word.base];
+        word.last &= keys_enough(keys, first, word.end, needs->key);
+        likely_add(ret, word.last, &journal->ring[word.base], 0, keys, needs->sure);
     }
-    return count;
+    *at = change;
 }
 
 /* ---- all of a row -----------------------------------------------------------------------------
@@ -286,6 +329,19 @@ static void row_match(struct core *core, struct live_shape *shape)
     }
 }
 
+/* Whether nodes that the rank does not match are too small for it, too. */
+static bool matches_large(const struct scores *scores, const struct score_row *row)
+{
+    for (uint32_t i = 0; i < scores->kinds.count; i++) {
+        const struct node_row *whole = &scores->kinds.items[i].like->row;
+        struct node_free free = {{whole->cpu_milli, whole->memory_bytes, whole->disk_bytes},
+            (int64_t)whole->devices * FREE_DEVICE};
+        if (!row_matches(row, i) && key_enough(free_key(&free), row->needs.key))
+            return false;
+    }
+    return true;
+}
+
 /* Everything else is of the nodes that there are. */
 static void row_open(struct core *core, struct live_shape *shape)
 {
@@ -294,50 +350,60 @@ static void row_open(struct core *core, struct live_shape *shape)
     row_lay_out(scores, row);
     row_match(core, shape);
     row->needs = needs_of(&shape->row);
-    for (size_t i = 0; i < scores->nodes.count; i++)
-        row->scores[i] = SCORE_NO_ROOM;
-    for (size_t i = 0; i < scores->segment_of.count; i++) {
-        row->blocks.least[i] = SCORE_NONE;
-        row->blocks.at[i] = 0;
-    }
+    if (!row->needs.exclusive && matches_large(scores, row))
+        row->needs.sure = free_key_sure(&row->needs.least);
+    int64_t *at = row->scores, *end = at + scores->nodes.count;
+    for (; at < end; at++)
+        *at = SCORE_NO_ROOM;
 }
 
-/* Computes the scores of those nodes of a block that have their bits set, if the rank fits them;
- * the others have none. */
-static void block_score(
-    const struct core *core, const struct live_job *job, uint32_t block, uint32_t bits)
+/* Computes the scores of those nodes that the rank fits, which are left. */
+static void likely_score(
+    const struct core *core, const struct live_job *job, struct likely *likely, int64_t *ret)
+{
+    if (likely->unsure & FREE_GUARDS)
+        likely->count = keep_fitting(&core->scores, job->shape, likely->ordinals, likely->count);
+    if (likely->count > 0)
+        packing_scores(core, job, likely->ordinals, likely->count, ret);
+}
+
+/* Fills in the scores of nodes, and lowers their blocks' bounds. */
+static void fill_some(const struct core *core, const struct live_job *job, struct likely *likely)
 {
     struct score_row *row = job->shape->scores;
-    int64_t now[BLOCK], least = SCORE_NONE, *scores = &row->scores[block * BLOCK];
-    uint32_t ordinals[BLOCK], at = 0;
-    size_t count = block_nodes(block, bits, ordinals);
-    count = keep_fitting(&core->scores, job->shape, ordinals, count);
-    if (count > 0)
-        packing_scores(core, job, ordinals, count, now);
-    for (uint32_t i = 0; i < BLOCK; i++)
-        scores[i] = SCORE_NO_ROOM;
-    for (size_t i = 0; i < count; i++) {
-        row->scores[ordinals[i]] = now[i];
-        at = now[i] < least ? ordinals[i] : at;
-        least = now[i] < least ? now[i] : least;
+    int64_t now[LIKELY_SOME];
+    likely_score(core, job, likely, now);
+    for (size_t i = 0; i < likely->count; i++) {
+        uint32_t ordinal = likely->ordinals[i];
+        row->scores[ordinal] = now[i];
+        bound_lower(&row->blocks, ordinal / BLOCK, now[i], ordinal % BLOCK);
     }
-    row->blocks.least[block] = least;
-    row->blocks.at[block] = (uint8_t)(at % BLOCK);
+    likely->count = likely->unsure = 0;
 }
 
+/* Blocks without a node that the rank may fit keep their scores, without a bound: whoever corrects
+ * them takes those out. */
 static void row_fill(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
-    uint32_t bits[FILL_SOME];
-    for (uint32_t block = 0; block < scores->segment_of.count; block++) {
-        if (block % FILL_SOME == 0)
-            blocks_enough(&scores->keys.items[block * BLOCK],
-                (size_t)least((int64_t)scores->segment_of.count - block, FILL_SOME), row->needs.key,
-                bits);
-        if (bits[block % FILL_SOME] || row->blocks.least[block] < SCORE_NONE)
-            block_score(core, job, block, bits[block % FILL_SOME]);
+    size_t blocks = scores->segment_of.count;
+    struct likely likely;
+    likely.count = likely.unsure = 0;
+    for (size_t i = 0; i < blocks; i++)
+        row->blocks.least[i] = SCORE_NONE;
+    memset(row->blocks.at, 0, blocks);
+    for (uint32_t begin = 0; begin < blocks; begin += TOPS_SOME) {
+        uint64_t bits = blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
+        for (; bits; bits &= bits - 1) {
+            uint32_t first = (begin + (uint32_t)__builtin_ctzll(bits)) * BLOCK;
+            block_open(
+                &row->scores[first], &scores->keys.items[first], &row->needs, first, &likely);
+            if (likely.count > LIKELY_SOME - BLOCK)
+                fill_some(core, job, &likely);
+        }
     }
+    fill_some(core, job, &likely);
     for (uint32_t s = 0; s < scores->segments.count; s++)
         row_correct_segment(scores, row, s);
     for (size_t i = 0; i < kinds_scored(scores); i++)
@@ -348,18 +414,15 @@ static void row_follow(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
-    uint32_t changed[FOLLOW_SOME];
-    int64_t now[FOLLOW_SOME];
+    struct likely likely;
+    int64_t now[LIKELY_SOME];
     for (uint64_t at = row->at; at < scores->journal.end;) {
-        size_t count = changed_fitting(&scores->journal, row->needs.key, &at, changed);
-        count = keep_fitting(scores, job->shape, changed, count);
-        if (count == 0)
-            continue;
-        for (size_t i = 0; i < count; i++)
-            __builtin_prefetch(&row->scores[changed[i]]);
-        packing_scores(core, job, changed, count, now);
-        for (size_t i = 0; i < count; i++)
-            row_set(scores, row, changed[i], now[i]);
+        changed_fitting(&scores->journal, &row->needs, &at, &likely);
+        for (size_t i = 0; i < likely.count; i++)
+            __builtin_prefetch(&row->scores[likely.ordinals[i]]);
+        likely_score(core, job, &likely, now);
+        for (size_t i = 0; i < likely.count; i++)
+            row_set(scores, row, likely.ordinals[i], now[i]);
     }
 }
 
@@ -379,8 +442,10 @@ void row_update(struct core *core, const struct live_job *job)
         row_open(core, job->shape);
     if (current && row->packing == core->packing_version)
         row_follow(core, job);
-    else
+    else {
+        tops_correct(&core->scores);
         row_fill(core, job);
+    }
     row->version = core->topology_version;
     row->packing = core->packing_version;
     row->at = core->scores.journal.end;

@@ -7,7 +7,8 @@
 /* What a rank needs of what is free of a node. */
 struct needs {
     struct node_free least;
-    uint64_t key; /* free_key(&least) */
+    uint64_t key;  /* free_key(&least) */
+    uint64_t sure; /* with a key from here on a node fits and matches: no need to look closer */
     bool exclusive;
 };
 

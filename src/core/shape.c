@@ -167,7 +167,7 @@ static bool same_row(const struct shape_row *a, const struct shape_row *b)
 
 static bool same_shape(const struct live_shape *shape, const struct draft *draft)
 {
-    if (!same_row(&shape->row, &draft->row))
+    if (!same_row(&shape->row, &draft->row) || shape->barred.count)
         return false;
     const struct live_rule *rule = shape->rules;
     for (size_t i = 0; i < draft->rules.count; i++, rule = rule->next) {
@@ -243,6 +243,21 @@ void shape_ref(struct core *core, struct live_shape *shape)
     shape->references++;
 }
 
+struct live_shape *shape_without(
+    struct core *core, const struct live_shape *shape, const struct live_pool *pool)
+{
+    struct draft draft = {.row = shape->row};
+    for (const struct live_rule *rule = shape->rules; rule; rule = rule->next)
+        vec_push(&draft.rules, rule->row);
+    struct live_shape *own = shape_create(core, &draft);
+    vec_free(&draft.rules);
+    for (size_t i = 0; i < shape->barred.count; i++)
+        vec_push(&own->barred, shape->barred.items[i]);
+    vec_push(&own->barred, pool);
+    own->references++;
+    return own;
+}
+
 static void shape_unindex(struct core *core, struct live_shape *shape)
 {
     struct live_shape *first = idmap_get(&core->shapes_by_hash, shape->hash);
@@ -266,6 +281,7 @@ void shape_unref(struct core *core, struct live_shape *shape)
     }
     vec_free(&shape->candidates);
     vec_free(&shape->prices);
+    vec_free(&shape->barred);
     score_forget(core, shape);
     gang_room_forget(core, shape);
     free(shape->packing);
@@ -277,6 +293,7 @@ void shape_free(struct live_shape *shape)
 {
     vec_free(&shape->candidates);
     vec_free(&shape->prices);
+    vec_free(&shape->barred);
     free(shape->room);
     free(shape->packing);
     free(shape);

@@ -51,15 +51,20 @@ struct live_shape {
     bool prices_differ;
     uint64_t kinds; /* see kinds_matching */
     uint64_t kinds_version;
-    struct score_row *scores; /* see score.c; NULL: none */
-    struct gang_room *room;   /* see gang_room.c; NULL: none */
-    void *packing;            /* what the placement policy keeps of it, or NULL */
-    struct nofit nofit[2];    /* of jobs that promises bind, and of those that none does */
+    struct score_row *scores;             /* see score.c; NULL: none */
+    struct gang_room *room;               /* see gang_room.c; NULL: none */
+    void *packing;                        /* what the placement policy keeps of it, or NULL */
+    VEC(const struct live_pool *) barred; /* its job turned them down: see decline.c */
+    struct nofit nofit[2]; /* of jobs that promises bind, and of those that none does */
 };
 
 /* The shape of a job, shared with all that ask the same; counts a reference. */
 struct live_shape *shape_intern(struct core *core, const struct job *job);
 void shape_ref(struct core *core, struct live_shape *shape);
+/* A shape of one job's own that asks the same, and may not be in that pool either. Counts a
+ * reference. Of no state: it is in no row. */
+struct live_shape *shape_without(
+    struct core *core, const struct live_shape *shape, const struct live_pool *pool);
 /* Deletes the shape with its last reference. */
 void shape_unref(struct core *core, struct live_shape *shape);
 /* Loading: a shape and all its rules are there. */

@@ -54,6 +54,7 @@ struct core {
     struct mix mix;                   /* what jobs ask for, learnt */
     int64_t now_ms;
     bool loading;
+    bool forward; /* a copy of the state that runs forward: see core_run_forward */
     struct table tables[ROW_KIND_COUNT];
     struct slab slabs[ROW_KIND_COUNT];
     struct slab job_links;                         /* of the jobs that have some */
@@ -101,6 +102,8 @@ struct core {
     uint64_t stirs_version;     /* free_version when it was counted last */
     int64_t leases;             /* replicas that are in one of them */
     int64_t lease_next_ms;      /* when the first of these is looked at again */
+    struct idmap copies;        /* by version << 32 | site: see copies.c */
+    int64_t copies_next_ms;     /* no copy is dropped before */
     uint64_t free_version;      /* counts whatever may make something fit */
     uint64_t stir_version;      /* the same, but for what the journal of nodes has: see nofit.c */
     uint64_t mark;

@@ -177,7 +177,7 @@ static void symbol_pin(struct core *core, uint32_t id)
 bool symbol_counts(enum row_kind kind)
 {
     return kind == ROW_JOB || kind == ROW_JOB_LABEL || kind == ROW_SHAPE || kind == ROW_RULE ||
-           kind == ROW_SERVICE || kind == ROW_DATA;
+           kind == ROW_SERVICE || kind == ROW_DATA || kind == ROW_COPY;
 }
 
 void symbols_prepare(struct core *core)

@@ -28,7 +28,8 @@ void symbol_load(struct core *core, const struct symbol_row *row);
 void symbol_hold(struct core *core, uint32_t symbol);
 void symbol_release(struct core *core, uint32_t symbol, bool kept);
 /* Whether rows of the kind count as users of what they name. They are those that jobs bring along,
- * and services; their symbols stay as they were made. What rows of any other kind name is pinned.
+ * copies of what they read, and services; their symbols stay as they were made. What rows of any
+ * other kind name is pinned.
  */
 bool symbol_counts(enum row_kind kind);
 /* A new row's symbols: counted or pinned. Loading: they have to be pinned already. */

@@ -111,7 +111,7 @@ static void data_keep_short_work_at_home_and_let_long_work_go(void **state)
     pool_put(world, "away", 100, "far", 0, 0);
     pool_put(world, "home", 300, "here", 10, 0);
     world_team(world, "t");
-    struct job_data data = {"here", 100 * GIB};
+    struct job_data data = {"here", 100 * GIB, NULL};
     struct job job = job_make("t", "short", 1, 1);
     job.data.items = &data;
     job.data.count = 1;
@@ -145,7 +145,7 @@ static void a_deadline_goes_before_the_price(void **state)
     pool_put(world, "away", 100, "far", 0, 20 << 20);
     pool_put(world, "home", 900, "here", 0, 10 << 20);
     world_team(world, "t");
-    struct job_data data = {"here", 36 * GIB};
+    struct job_data data = {"here", 36 * GIB, NULL};
     struct job job = job_make("t", "tight", 1, 1);
     job.data.items = &data;
     job.data.count = 1;
@@ -168,7 +168,7 @@ static void a_transfer_costs_the_place_too(void **state)
     pool_put(world, "away", 200, "far", 0, 1 << 20);
     pool_put(world, "home", 390, "here", 0, 0);
     world_team(world, "t");
-    struct job_data data = {"here", (int64_t)3600 << 20};
+    struct job_data data = {"here", (int64_t)3600 << 20, NULL};
     struct job job = job_make("t", "hour", 1, 1);
     job.data.items = &data;
     job.data.count = 1;
@@ -232,7 +232,7 @@ static void every_pool_says_what_it_is_for_a_job(void **state)
     job.placement.pool = "full";
     world_submit(world, &job);
     world_tick(world, 0);
-    struct job_data data = {"here", 10 * GIB};
+    struct job_data data = {"here", 10 * GIB, NULL};
     job = job_make("t", "job", 1, 2);
     job.data.items = &data;
     job.data.count = 1;
@@ -357,14 +357,156 @@ static void data_that_can_not_be_are_refused(void **state)
     struct world *world = *state;
     pool_put(world, "a", 100, NULL, 0, 0);
     world_team(world, "t");
-    struct job_data data = {"here", -1};
+    struct job_data data = {"here", -1, NULL};
     struct job job = job_make("t", "job", 1, 1);
     uint64_t id;
     job.data.items = &data;
     job.data.count = 1;
     assert_int_equal(core_job_submit(world->core, &job, &id, NULL), -1);
-    data = (struct job_data){"", 1};
+    data = (struct job_data){"", 1, NULL};
     assert_int_equal(core_job_submit(world->core, &job, &id, NULL), -1);
+}
+
+/* ---- copies --------------------------------------------------------------------------------- */
+
+enum { KEEP_MS = 10 * 60 * 1000 };
+
+/* The cheap pool is at another site than the data: 10 GiB of them at 10 cents. */
+static void begin_away(struct world *world, int64_t budget_micro)
+{
+    struct node node;
+    struct named_price price;
+    struct pool away = pool_make("away", &node, &price, 100);
+    away.site = "far";
+    away.burst = (struct burst){0, budget_micro, 24 * HOUR_MS};
+    assert_int_equal(core_pool_put(world->core, &away, NULL), 0);
+    pool_put(world, "home", 300, "here", 10, 0);
+    if (budget_micro) /* it holds nothing: jobs come away for lack of another pool */
+        assert_int_equal(core_node_wish(world->core, "home", "n", NODE_CORDON, NULL), 0);
+    world_team(world, "t");
+}
+
+static uint64_t submit_reader(struct world *world, const char *name)
+{
+    static struct job_data data = {"here", 10 * GIB, "dataset/t/tall:1"};
+    struct job job = job_make("t", name, 1, 1);
+    job.data.items = &data;
+    job.data.count = 1;
+    job.duration_ms = job.time_limit_ms = HOUR_MS;
+    job.grace_ms = 0;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    return id;
+}
+
+struct copies {
+    int count;
+    struct copy_row row;
+};
+
+static void see_copy(void *context, enum row_kind kind, const void *row)
+{
+    struct copies *copies = context;
+    assert_int_equal(kind, ROW_COPY);
+    copies->count++;
+    copies->row = *(const struct copy_row *)row;
+}
+
+static struct copies copies_of(const struct world *world)
+{
+    struct copies copies = {0};
+    core_row_each(world->core, ROW_COPY, see_copy, &copies);
+    return copies;
+}
+
+static void see_no_egress(void *context, const struct core_pool_view *view)
+{
+    (void)context;
+    assert_int_equal(view->egress_micro, 0);
+}
+
+/* An hour costs 3.00 at home; away it costs 1.00 and 1.00 for egress, 0 once the data are there. */
+static void what_was_brought_is_there_for_the_next(void **state)
+{
+    struct world *world = *state;
+    begin_away(world, 0);
+    uint64_t first = submit_reader(world, "first");
+    assert_string_equal(pool_of(world, first), "away");
+    assert_int_equal(copies_of(world).count, 0); /* a place is no copy */
+    world_start(world, first);
+    struct copies copies = copies_of(world);
+    assert_int_equal(copies.count, 1);
+    assert_string_equal(core_symbol(world->core, copies.row.site), "far");
+    assert_string_equal(core_symbol(world->core, copies.row.version), "dataset/t/tall:1");
+    assert_int_equal(copies.row.egress_micro, 1000000);
+    world_tick(world, 0);
+    assert_int_equal(world_decided(world, DECISION_DATA_COPY), 1);
+    uint64_t second = submit_reader(world, "second");
+    core_job_pools(world->core, second, see_no_egress, NULL);
+    world_start(world, second);
+    assert_int_equal(copies_of(world).count, 1);
+}
+
+static void nobody_keeps_what_nobody_uses(void **state)
+{
+    struct world *world = *state;
+    begin_away(world, 0);
+    uint64_t first = submit_reader(world, "first");
+    world_start(world, first);
+    uint64_t id = copies_of(world).row.id;
+    world_tick(world, 30 * MINUTE_MS); /* it is read */
+    assert_int_equal(copies_of(world).count, 1);
+    assert_int_equal(core_copy_until_ms(world->core, id), 0);
+    world_end(world, first, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(core_copy_until_ms(world->core, id), world->now_ms + KEEP_MS);
+    assert_int_equal(core_next_ms(world->core), world->now_ms + KEEP_MS);
+    world_tick(world, KEEP_MS - 1);
+    assert_int_equal(copies_of(world).count, 1);
+    world_tick(world, 1);
+    assert_int_equal(copies_of(world).count, 0);
+    assert_int_equal(world_decided(world, DECISION_DATA_DROP), 1);
+}
+
+static const struct pool_row *away_row(const struct world *world)
+{
+    return core_pool(world->core, core_pool_find(world->core, "away"));
+}
+
+/* 1.00 for an hour and 1.00 of egress are reserved for each, until the first has started: then the
+ * second needs no egress any more, and what both cost has it once. */
+static void egress_is_spent_once(void **state)
+{
+    struct world *world = *state;
+    begin_away(world, 4000000);
+    uint64_t first = submit_reader(world, "first");
+    assert_string_equal(pool_of(world, first), "away");
+    uint64_t second = submit_reader(world, "second");
+    assert_string_equal(pool_of(world, second), "away");
+    uint64_t third = submit_reader(world, "third");
+    assert_int_equal(world_state(world, third), JOB_QUEUED); /* 4.00 are taken */
+    world_start(world, first);
+    world_start(world, second);
+    assert_int_equal(copies_of(world).count, 1);
+    world_tick(world, 30 * 1000);                       /* looks are so far apart */
+    assert_string_equal(pool_of(world, third), "away"); /* without egress of its own */
+    world_tick(world, HOUR_MS - 30 * 1000);
+    world_end(world, first, END_SUCCEEDED);
+    world_end(world, second, END_SUCCEEDED);
+    world_tick(world, 0);
+    assert_int_equal(away_row(world)->burst_spent_micro, 3000000);
+}
+
+/* What was never started brought nothing, as far as anybody knows. */
+static void what_did_not_start_brings_nothing(void **state)
+{
+    struct world *world = *state;
+    begin_away(world, 4000000);
+    uint64_t first = submit_reader(world, "first");
+    world_end(world, first, END_START_FAILED);
+    world_tick(world, 0);
+    assert_int_equal(copies_of(world).count, 0);
+    assert_int_equal(away_row(world)->burst_spent_micro, 0);
 }
 
 int main(void)
@@ -380,6 +522,10 @@ int main(void)
         TEST(every_pool_says_what_it_is_for_a_job),
         TEST(random_pools_are_chosen_as_by_looking_at_all),
         TEST(data_that_can_not_be_are_refused),
+        TEST(what_was_brought_is_there_for_the_next),
+        TEST(nobody_keeps_what_nobody_uses),
+        TEST(egress_is_spent_once),
+        TEST(what_did_not_start_brings_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 #include "base/prng.h"
 #include "core/job.h"
 #include "core/packing.h"
-#include "core/packing_balance.h"
+#include "core/packing_market.h"
 #include "core/packing_take.h"
 #include "core/place.h"
 #include "core/pool.h"
@@ -366,33 +366,123 @@ static void what_is_out_of_reach_counts_more_where_cpu_is_short(void **state)
     assert_in_range(stranded_milli(&balance), all - 10000, all + 10000);
 }
 
-/* Half of the demand asks for four devices, so half of what four fit in counts. */
+/* Half of the demand asks for four devices, so half of what four fit in counts; ten times, as all
+ * ask for the same beside a device. */
 static void room_for_many_devices_counts_by_who_asks(void **state)
 {
     (void)state;
     struct balance balance;
     balance_of(80000, &balance);
     assert_int_equal(balance.keep[3], 0);
-    assert_int_equal(balance.keep[4], 2 * VALUE_DEVICE);
-    assert_int_equal(balance.keep[7], 2 * VALUE_DEVICE);
-    assert_int_equal(balance.keep[8], 4 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[4], 2 * 10 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[7], 2 * 10 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[8], 4 * 10 * VALUE_DEVICE);
 }
 
-/* All ask for half of what nodes have beside a device: 100 * (850 - 500) / 850 times as much more.
- */
+/* All ask for half of what nodes have beside a device: 100 * (850 - 500) / 850 times as much more,
+ * and nine times as all ask for the same. */
 static void room_for_many_devices_counts_more_where_cpu_is_plenty(void **state)
 {
     (void)state;
     struct balance balance;
     balance_of(160000, &balance);
-    assert_int_equal(balance.keep[4], 2 * 42 * VALUE_DEVICE);
-    assert_int_equal(balance.keep[8], 4 * 42 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[4], 2 * 51 * VALUE_DEVICE);
+    assert_int_equal(balance.keep[8], 4 * 51 * VALUE_DEVICE);
+}
+
+/* Nodes have 10 CPUs and 10 GiB beside a device. Half of the demand asks for that, with four
+ * devices; half for one device and `low` or `high` of both. Returns how many times as much room
+ * counts. */
+static int32_t keep_where_few_differ(int64_t low, int64_t high)
+{
+    struct live_shape a = {.row = {.cpu_milli = low * 1000, .accelerator_milli = 1000}}, b = a,
+                      four = a;
+    struct live_node node = {.row = {.devices = 8, .cpu_milli = 80000, .memory_bytes = 80 * GIB}};
+    struct mix mix = {0};
+    struct balance balance;
+    a.row.memory_bytes = low * GIB;
+    b.row.cpu_milli = high * 1000;
+    b.row.memory_bytes = high * GIB;
+    four.row.accelerator_milli = 4000;
+    four.row.cpu_milli = 40000;
+    four.row.memory_bytes = 40 * GIB;
+    vec_push(&mix.items, ((struct mix_item){&a, 50, false}));
+    vec_push(&mix.items, ((struct mix_item){&b, 50, false}));
+    vec_push(&mix.items, ((struct mix_item){&four, 25, false}));
+    vec_push(&mix.classes, ((struct mix_class){.like = &node, .nodes = 10}));
+    balance_make(&mix, VALUE_DEVICE, &balance);
+    mix_free(&mix);
+    return balance.keep[4] / (2 * VALUE_DEVICE);
+}
+
+/* From 250 thousandths of what nodes have on they are different, up to 190 they are alike, and at
+ * 200 it is 9 * 50 / 60 times more. */
+static void room_for_many_devices_counts_more_where_jobs_are_alike(void **state)
+{
+    (void)state;
+    assert_int_equal(keep_where_few_differ(6, 14), 1);
+    assert_int_equal(keep_where_few_differ(8, 12), 1 + 7);
+    assert_int_equal(keep_where_few_differ(9, 11), 10);
+}
+
+/* ---- the default: classes of nodes fill together --------------------------------------------- */
+
+/* What a device costs on ten nodes of eight with 12 CPUs beside each (`large`) and on twenty of two
+ * with 52: 50 jobs of one device, and as many more in eights. */
+static void prices_of(int64_t cpu_milli, int64_t *ret_large, int64_t *ret_small)
+{
+    struct live_shape one = {
+        .row = {.cpu_milli = cpu_milli, .memory_bytes = GIB, .accelerator_milli = 1000}};
+    struct live_shape eight = {
+        .row = {.cpu_milli = 8 * cpu_milli, .memory_bytes = GIB, .accelerator_milli = 8000}};
+    struct live_node large = {.row = {.devices = 8, .cpu_milli = 96000}}, small = large;
+    large.row.memory_bytes = small.row.memory_bytes = 4096 * GIB;
+    small.row.devices = 2;
+    small.row.cpu_milli = 104000;
+    struct mix mix = {0};
+    struct values values = {0};
+    struct balance balance;
+    int64_t prices[MIX_CLASSES_MAX + 1];
+    struct mix_class class = {.like = &large, .nodes = 10};
+    memset(class.allowed, 0xff, sizeof class.allowed);
+    vec_push(&mix.items, ((struct mix_item){&one, 56, false}));
+    vec_push(&mix.items, ((struct mix_item){&eight, 7, false}));
+    vec_push(&mix.classes, class);
+    class.like = &small;
+    class.nodes = 20;
+    vec_push(&mix.classes, class);
+    assert_true(values_make(&mix, &values));
+    balance_make(&mix, values.device, &balance);
+    market_make(&mix, &values, &balance, prices);
+    *ret_large = prices[0] / VALUE_DEVICE;
+    *ret_small = prices[1] / VALUE_DEVICE;
+    values_finish(&values);
+    mix_free(&mix);
+}
+
+/* With 12 CPUs an idle node of eight lacks CPU if it has half or a quarter of it, so that a job of
+ * one device loses less there than on a node of two: it has to be dearer. With next to none it
+ * loses the same on both, and all that is left to pay for is that those of eight go nowhere else.
+ */
+static void nodes_that_everybody_would_go_to_are_dearer(void **state)
+{
+    (void)state;
+    int64_t large, small;
+    prices_of(10000, &large, &small);
+    assert_int_equal(small, 0);
+    assert_true(large >= 1500 && large <= 4 * 1024);
+    prices_of(100, &large, &small);
+    assert_int_equal(small, 0);
+    assert_true(large <= 1024);
+    prices_of(40000, &large, &small); /* more than there is */
+    assert_true(large == 0 && small == 0);
 }
 
 /* So many of 40 jobs of one device, and of four of eight, find a place on four nodes of eight
- * devices with 12 CPUs beside each and twenty of two with 52. All ask for 5 CPUs a device, so CPU
- * is in nobody's way: all do where the nodes of eight are kept for those who need one. */
-static int many_placed_by(const char *policy, uint64_t seed)
+ * devices with 12 CPUs beside each and twenty of two with 52. All ask for so many CPUs a device,
+ * give or take `apart`, which is in nobody's way: all do where the nodes of eight are kept for
+ * those who need one. */
+static int many_placed_by(const char *policy, int64_t cpu_milli, int64_t apart, uint64_t seed)
 {
     struct node nodes[] = {node_make("large", 96, 4096, 8), node_make("small", 104, 4096, 2)};
     nodes[0].count = 4;
@@ -404,7 +494,8 @@ static int many_placed_by(const char *policy, uint64_t seed)
         bool asks_many = (int)prng_below(&prng, (uint64_t)left) < many;
         int64_t devices = asks_many ? 8 : 1;
         many -= asks_many;
-        placed += *put(&bench, 5000 * devices, devices, 1000 * devices).node != '\0';
+        int64_t cpu = cpu_milli + (int64_t)prng_below(&prng, 3) * apart - apart;
+        placed += *put(&bench, cpu * devices, devices, 1000 * devices).node != '\0';
     }
     core_destroy(bench.core);
     return placed;
@@ -415,7 +506,17 @@ static void nodes_of_many_devices_are_kept_where_cpu_is_plenty(void **state)
     (void)state;
     int placed = 0;
     for (uint64_t seed = 1; seed <= 16; seed++)
-        placed += many_placed_by("default", seed);
+        placed += many_placed_by("default", 5000, 0, seed);
+    assert_in_range(placed, 16 * 44 - 20, 16 * 44);
+}
+
+/* As much as nodes have of CPU, less a sixth, give or take a sixth. */
+static void nodes_of_many_devices_are_kept_where_jobs_are_alike(void **state)
+{
+    (void)state;
+    int placed = 0;
+    for (uint64_t seed = 1; seed <= 16; seed++)
+        placed += many_placed_by("default", 10000, 2000, seed);
     assert_in_range(placed, 16 * 43, 16 * 44);
 }
 
@@ -602,7 +703,10 @@ int main(void)
         TEST(what_is_out_of_reach_counts_more_where_cpu_is_short),
         TEST(room_for_many_devices_counts_by_who_asks),
         TEST(room_for_many_devices_counts_more_where_cpu_is_plenty),
+        TEST(room_for_many_devices_counts_more_where_jobs_are_alike),
+        TEST(nodes_that_everybody_would_go_to_are_dearer),
         TEST(nodes_of_many_devices_are_kept_where_cpu_is_plenty),
+        TEST(nodes_of_many_devices_are_kept_where_jobs_are_alike),
         TEST(demand_that_lacks_cpu_is_counted),
         TEST(devices_and_cpu_run_out_together),
         TEST(the_default_does_not_go_by_names),

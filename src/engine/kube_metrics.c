@@ -77,3 +77,21 @@ void kube_metrics_read_summary(const struct doc *summary, kube_sample_fn *take, 
             take(ctx, &sample);
     }
 }
+
+/* A sample is some seconds old, so the clocks are asked for its age, within what cannot be
+ * otherwise. */
+static int64_t first_span_ms(
+    const struct kube_sample *sample, int64_t started_ms, int64_t running_ms)
+{
+    int64_t span_ms = sample->at_ms - started_ms;
+    span_ms = span_ms < running_ms ? span_ms : running_ms;
+    return span_ms > sample->window_ms ? span_ms : sample->window_ms;
+}
+
+uint64_t kube_sample_used_ns(
+    const struct kube_sample *sample, int64_t last_ms, int64_t started_ms, int64_t running_ms)
+{
+    int64_t span_ms =
+        last_ms ? sample->at_ms - last_ms : first_span_ms(sample, started_ms, running_ms);
+    return span_ms > 0 ? sample->cpu_nano / 1000 * (uint64_t)span_ms : 0;
+}

@@ -20,5 +20,10 @@ typedef void kube_sample_fn(void *ctx, const struct kube_sample *sample);
 
 /* Of a PodMetricsList; what has no time or cannot be read is passed over. list NULL is fine. */
 void kube_metrics_read(const struct doc *list, kube_sample_fn *take, void *ctx);
+/* The CPU time that a rate says was used since the sample before, which was at last_ms (of the
+ * cluster's clock). The first one, last_ms 0, holds since the start: at started_ms, running_ms ago,
+ * both of our clock, which may be minutes apart from the cluster's. Nanoseconds. */
+uint64_t kube_sample_used_ns(
+    const struct kube_sample *sample, int64_t last_ms, int64_t started_ms, int64_t running_ms);
 /* Of a kubelet's /stats/summary, in the same way. */
 void kube_metrics_read_summary(const struct doc *summary, kube_sample_fn *take, void *ctx);

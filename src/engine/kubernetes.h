@@ -69,10 +69,8 @@ struct kube_log {
     struct kube_call *call;
     struct kube_lines lines;
     struct joblog_stream *stream;
-    int64_t last_ms; /* of the last line, and how many there were of that millisecond */
-    uint32_t last_count;
-    uint32_t skip; /* so many of that millisecond come again */
-    bool whole;    /* all that there is to be had was read */
+    struct kube_place place;
+    bool whole; /* all that there is to be had was read */
     uint32_t failures;
     int64_t quiet_ms; /* after failures it is not asked for before, boot clock */
 };

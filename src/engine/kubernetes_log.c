@@ -53,8 +53,8 @@ static void keep(struct kube_log *log, const char *text, size_t length)
         log->stream->rank = log->rank;
         log->stream->kind = 'o';
     }
-    joblog_write(log->attempt->writer, log->stream, log->last_ms, text, length);
-    joblog_write(log->attempt->writer, log->stream, log->last_ms, "\n", 1);
+    joblog_write(log->attempt->writer, log->stream, log->place.last_ms, text, length);
+    joblog_write(log->attempt->writer, log->stream, log->place.last_ms, "\n", 1);
 }
 
 /* "2026-01-31T08:30:00.123456789Z text": a line that is not one is taken as it is, at the time of
@@ -64,20 +64,12 @@ static bool on_line(void *ctx, const char *line, size_t length, bool cut)
     struct kube_log *log = ctx;
     const char *text = memchr(line, ' ', length < STAMP_MAX ? length : STAMP_MAX);
     char stamp[STAMP_MAX + 1];
-    int64_t at_ms = log->last_ms;
+    int64_t at_ms = log->place.last_ms;
     (void)cut;
     snprintf(stamp, sizeof stamp, "%.*s", (int)(text ? text - line : 0), line);
     text = text && quantity_parse_time(stamp, &at_ms, NULL) == 0 ? text + 1 : line;
-    if (at_ms < log->last_ms)
-        return true;
-    if (at_ms == log->last_ms && log->skip > 0) {
-        log->skip--;
-        return true;
-    }
-    log->skip = 0;
-    log->last_count = at_ms == log->last_ms ? log->last_count + 1 : 1;
-    log->last_ms = at_ms;
-    keep(log, text, (size_t)(line + length - text));
+    if (kube_place_take(&log->place, at_ms))
+        keep(log, text, (size_t)(line + length - text));
     return true;
 }
 
@@ -106,7 +98,7 @@ static void on_end(void *ctx, const struct kube_answer *answer)
         log->whole = true;
     }
     kube_lines_finish(&log->lines);
-    log->skip = log->last_count;
+    kube_place_again(&log->place);
     /* A container that never ran has none (400), and of a node that is gone it is gone too. */
     log->failures += !well && answer->status != 0;
     log->quiet_ms =
@@ -127,8 +119,9 @@ static void follow(struct kube_log *log)
     strbuf_printf(&name, "%s-%u", log->attempt->name, log->rank);
     SCOPED(mem_scope) char *path = kubernetes_path(engine, "pods", name.text);
     strbuf_printf(&target, "%s/log?container=job&follow=true&timestamps=true", path);
-    if (log->last_ms)
-        strbuf_printf(&target, "&sinceTime=%s", quantity_time(log->last_ms / 1000 * 1000, since));
+    if (log->place.last_ms)
+        strbuf_printf(
+            &target, "&sinceTime=%s", quantity_time(log->place.last_ms / 1000 * 1000, since));
     /* A job may be silent for as long as it likes. */
     const struct kube_request request = {.method = "GET",
         .target = target.text,
@@ -182,7 +175,7 @@ void kube_log_close(struct kube_attempt *attempt)
         log->call = NULL;
         kube_lines_finish(&log->lines);
         if (attempt->writer && log->stream)
-            joblog_finish_stream(attempt->writer, log->stream, log->last_ms);
+            joblog_finish_stream(attempt->writer, log->stream, log->place.last_ms);
         free(log->stream);
         log->stream = NULL;
     }

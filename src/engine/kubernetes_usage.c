@@ -21,6 +21,7 @@ enum {
     PERIOD_MS = 10 * 1000,
     AGAIN_MS = 5 * 60 * 1000, /* the better way is tried again */
     NAME_MAX_BYTES = 128,
+    SET_BACK_MS = 60 * 1000, /* the cluster's clock was, if a sample is that much older */
     PATIENCE_MS = 60 * 1000, /* a kubelet measures when it is asked, and nothing waits for it */
 };
 
@@ -52,15 +53,12 @@ static struct kube_rank *rank_of(const struct kubernetes *engine, const char *po
     return attempt && rank < attempt->ledger.ranks ? &attempt->ranks[rank] : NULL;
 }
 
-/* A rate holds since the sample before, the first one since the start. */
-static uint64_t cpu_since(const struct kube_rank *rank, const struct kube_sample *sample)
+/* Those of the metrics API come again until there is a newer one; where several answer, also older
+ * ones. */
+static bool is_old(const struct kube_rank *rank, const struct kube_sample *sample)
 {
-    int64_t started_ms = rank->attempt->ledger.started_ms;
-    int64_t from_ms = rank->usage.at_ms ? rank->usage.at_ms : started_ms;
-    int64_t took_ms = sample->at_ms - from_ms;
-    if (!rank->usage.at_ms && took_ms < sample->window_ms)
-        took_ms = sample->window_ms; /* clocks are apart */
-    return took_ms > 0 ? sample->cpu_nano / 1000 * (uint64_t)took_ms : 0;
+    int64_t last_ms = rank->usage.at_ms;
+    return sample->at_ms <= last_ms && last_ms - sample->at_ms < SET_BACK_MS;
 }
 
 static void take(void *ctx, const struct kube_sample *sample)
@@ -71,10 +69,12 @@ static void take(void *ctx, const struct kube_sample *sample)
         return;
     struct kube_rank *rank = rank_of(engine, sample->name);
     if (!rank || !rank->attempt->ledger.started_ms || rank->attempt->ledger.ended ||
-        sample->at_ms <= rank->usage.at_ms)
+        is_old(rank, sample))
         return;
+    int64_t started_ms = rank->attempt->ledger.started_ms;
     if (!sample->total)
-        rank->usage.cpu_ns += cpu_since(rank, sample);
+        rank->usage.cpu_ns += kube_sample_used_ns(
+            sample, rank->usage.at_ms, started_ms, clock_wall_ms() - started_ms);
     else if (sample->cpu_nano > rank->usage.cpu_ns)
         rank->usage.cpu_ns = sample->cpu_nano;
     rank->usage.at_ms = sample->at_ms;

@@ -12,6 +12,7 @@
 #include "engine/layout.h"
 #include "engine/local.h"
 #include "engine/nvml.h"
+#include "engine/stray.h"
 
 #include <assert.h>
 #include <event2/event.h>
@@ -297,6 +298,23 @@ static void settle_again(struct attempt *attempt)
     attempt_settle_later(attempt, ms < SETTLE_MOST_MS ? ms : SETTLE_MOST_MS);
 }
 
+static int open_in_run(const struct attempt *attempt, const char *name, int flags)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", attempt->run, name);
+    return open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+/* Kills the sandbox of an attempt that had not come so far that its pid is known. True: it was
+ * alive. */
+static bool kill_stray(const struct attempt *attempt)
+{
+    char mark[STRAY_MARK_SIZE];
+    SCOPED(fd_scope) int run_fd = open_in_run(attempt, ".", O_RDONLY | O_DIRECTORY);
+    stray_mark(run_fd, attempt->id, mark);
+    return stray_kill(mark);
+}
+
 /* Kills what may be left of an attempt whose shim is gone. True: something is alive. */
 static bool kill_rest(struct attempt *attempt)
 {
@@ -304,8 +322,10 @@ static bool kill_rest(struct attempt *attempt)
     struct cgroup group;
     cgroup_of_attempt(&attempt->local->cgroups, attempt->id, &group);
     bool alive = cgroup_kill(&group);
-    if (status->sandbox_pid <= 1 || strcmp(status->boot_id, attempt->local->boot_id) != 0)
+    if (strcmp(status->boot_id, attempt->local->boot_id) != 0)
         return alive;
+    if (status->sandbox_pid <= 1)
+        return kill_stray(attempt) || alive;
     SCOPED(fd_scope) int pidfd = pidfd_open(status->sandbox_pid, 0);
     /* The start time is read after the descriptor is open, so both are of the same process. */
     if (pidfd < 0 || process_start_time(status->sandbox_pid) != status->sandbox_start)
@@ -334,13 +354,6 @@ static int write_lost(struct attempt *attempt, int status_fd, struct error *err)
         return -1;
     attempt->status = lost;
     return 0;
-}
-
-static int open_in_run(const struct attempt *attempt, const char *name, int flags)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", attempt->run, name);
-    return open(path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
 /* Tries to reach a shim that holds the lock. */

@@ -378,7 +378,7 @@ static void add_own_folders(const struct sandbox *sandbox, struct argument_list 
 
 void sandbox_arguments(const struct sandbox *sandbox, struct argument_list *out)
 {
-    add(out, SANDBOX_PROGRAM);
+    add(out, sandbox->mark);
     add_namespaces(sandbox->launch, out);
     add_system(sandbox, out);
     ADD(out, "--proc", "/proc", "--dev", "/dev");

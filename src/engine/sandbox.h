@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/vec.h"
 #include "engine/engine.h"
+#include "engine/stray.h"
 
 #include <sys/types.h>
 
@@ -57,6 +58,7 @@ struct argument_list {
 void argument_list_finish(struct argument_list *arguments);
 
 struct sandbox {
+    char mark[STRAY_MARK_SIZE]; /* bubblewrap's name: see stray.h */
     const struct launch *launch;
     const struct launch_placement *place;
     const struct sandbox_sources *sources;

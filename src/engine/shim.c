@@ -8,7 +8,8 @@
  *     an attempt whose status file has a status.
  *  2. From the moment it reads what the team sent it has only the team's rights, and no path to
  *     the data directory: only descriptors. It cannot be traced by the team's processes.
- *  3. When it dies, bubblewrap and with it everything inside dies.
+ *  3. When it dies, bubblewrap and with it everything inside dies, and when bubblewrap dies so does
+ *     everything inside, however far it has come.
  *  4. The attempt has ended when process 1 of the sandbox is gone, since the kernel then has
  *     killed all others, and every byte they wrote has been logged. */
 #include "base/clock.h"
@@ -27,7 +28,6 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { DRAIN_MS = 5000 }; /* for output of an attempt whose processes are gone */
@@ -136,10 +136,13 @@ static void on_bubblewrap_gone(evutil_socket_t fd, short events, void *context)
 {
     struct shim *shim = context;
     (void)fd, (void)events;
-    waitpid(shim->child.pid, NULL, 0);
-    /* Init may have said hello before it went the same way. */
-    shim_on_channel(shim->child.channel_fd, 0, shim);
+    shim_reap(&shim->child);
     shim->bubblewrap_alive = false;
+    /* Init may have said hello before it went the same way; or it was not bound to bubblewrap yet.
+     */
+    shim_on_channel(shim->child.channel_fd, 0, shim);
+    if (shim->sandbox_alive)
+        pidfd_send_signal(shim->sandbox_pidfd, SIGKILL, NULL, 0);
     drain_when_dead(shim);
 }
 
@@ -211,8 +214,7 @@ static int set_up(struct shim *shim, const struct shim_arguments *arguments, str
         shim_spawn(arguments, &shim->files, &shim->child, err) < 0)
         return -1;
     if (sandbox_drop_rights(shim->files.uid, shim->files.gid, err) < 0) {
-        kill(shim->child.pid, SIGKILL);
-        waitpid(shim->child.pid, NULL, 0);
+        shim_reap(&shim->child);
         return -1;
     }
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);

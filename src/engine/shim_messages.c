@@ -28,7 +28,7 @@ static void take_hello(struct shim *shim, const struct record *message)
     event_add(shim->sandbox_gone, NULL);
     shim->status.sandbox_pid = shim->message.pid;
     shim->status.sandbox_start = process_start_time(shim->message.pid);
-    if (shim_publish(shim) < 0 || shim->facts.killed) {
+    if (shim_publish(shim) < 0 || shim->facts.killed || !shim->bubblewrap_alive) {
         shim_kill_tree(shim);
         return;
     }

@@ -61,3 +61,5 @@ struct shim_child {
  * the channel. */
 MUST_CHECK int shim_spawn(const struct shim_arguments *arguments, const struct shim_files *files,
     struct shim_child *ret_child, struct error *err);
+/* Kills and reaps bubblewrap, and what it has made that is not init yet. */
+void shim_reap(const struct shim_child *child);

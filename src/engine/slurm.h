@@ -10,6 +10,7 @@
 #include "engine/slurm_folder.h"
 #include "engine/slurm_reply.h"
 #include "engine/slurm_rest.h"
+#include "engine/slurm_traces.h"
 #include "engine/stage.h"
 #include "engine/trash.h"
 
@@ -17,6 +18,7 @@ struct event;
 struct slurm;
 struct slurm_log;
 struct slurm_store;
+struct slurm_lookup;
 struct slurm_name;
 struct worker;
 
@@ -24,13 +26,16 @@ struct worker;
 struct slurm_user {
     uid_t uid;
     gid_t gid;
-    const char *name; /* NULL: this machine knows nobody of that uid */
+    const char *name; /* NULL: this machine knows nobody of that uid, or was not asked yet */
+    int64_t asked_ms; /* when it answered, boot clock; 0: it has not yet */
+    struct slurm_lookup *lookup; /* under way; NULL */
 };
 
 /* What is written down of an attempt beside its launch, before anything is done about it. */
 struct slurm_ledger {
-    bool tried;      /* a submission was sent, or was about to be */
-    uint64_t number; /* of its job at the cluster; 0: not known */
+    bool tried;                /* a submission was sent, or was about to be */
+    uint64_t number;           /* of its job at the cluster; 0: not known */
+    int64_t sent_ms, known_ms; /* wall clock: first submitted; that number learnt. 0: not known */
     bool stop_asked;
     int64_t stop_until_ms; /* wall clock: then it is killed */
     bool kill_sent;
@@ -89,6 +94,14 @@ struct slurm_place {
     const char *node, *address;
 };
 
+/* A job whose attempt has ended before the cluster said so. */
+struct slurm_left {
+    uint64_t number;
+    int64_t at_ms; /* boot clock */
+};
+
+enum { SLURM_LEFT_MAX = 1024 };
+
 struct slurm {
     struct engine engine;
     struct event_base *base;
@@ -99,6 +112,7 @@ struct slurm {
     char *owner, *data, *pool;
     struct slurm_folder folder;
     VEC(struct slurm_user) users; /* that were asked for */
+    struct worker *namer;         /* looks them up; made when one is asked for */
     struct rest *rest;
     struct trash *trash;
     struct stage *stage;        /* what its jobs read, on the storage that the nodes share */
@@ -119,6 +133,8 @@ struct slurm {
     unsigned failures;           /* in a row */
 
     struct idmap by_id, by_number;
+    struct slurm_left left[SLURM_LEFT_MAX]; /* a ring: ended a moment ago, as their ranks say */
+    size_t left_next;
     VEC(struct slurm_attempt *) attempts; /* by ascending id */
     size_t turn, waiting_turn;            /* whose files are looked at next */
     struct event *poll, *files, *now;
@@ -198,6 +214,8 @@ void slurm_submit_cancel(struct slurm_attempt *attempt);
 /* Looks at that, and passes it on. A callback may not forget what has not ended, so that it is
  * there afterwards. */
 void slurm_look(struct slurm_attempt *attempt);
+/* Passes on what there is left of one that ends. */
+void slurm_look_last(struct slurm_attempt *attempt);
 
 /* ---- slurm_finish.c: the end of an attempt --------------------------------------------------- */
 
@@ -221,6 +239,10 @@ void slurm_watch_turn(struct slurm *slurm);
 /* The site answered, or did not. */
 void slurm_watch_answered(struct slurm *slurm);
 void slurm_watch_failed(struct slurm *slurm, const char *text);
+/* An attempt has ended whose job the cluster may list as running for a moment. */
+void slurm_watch_left(struct slurm *slurm, uint64_t number);
+/* Cancels a job that goes on though its attempt has ended. */
+void slurm_watch_leftover(struct slurm *slurm, const struct slurm_job *job);
 /* Cancels a job of the cluster that nobody wants. */
 void slurm_watch_cancel(struct slurm *slurm, uint64_t number);
 /* Says that what is known of the site has changed. */
@@ -253,10 +275,15 @@ void slurm_account_turn(struct slurm *slurm);
 
 /* Whether the pool's options are such that jobs can be their users'. -1: ERR_INVALID. */
 MUST_CHECK int slurm_user_check(const struct slurm_site *site, struct error *err);
-/* The user of an attempt's team, where jobs are those of teams' users; else NULL. -1: ERR_INVALID,
- * there is none, or nobody may ask for it. */
+/* The user of an attempt's team, where jobs are those of teams' users; else NULL. The user is valid
+ * until the next call. -1: ERR_INVALID, there is none, or nobody may ask for it; ERR_BUSY, it is
+ * being looked up, and the site is reported when that is done. */
 MUST_CHECK int slurm_user_of(struct slurm *slurm, const struct launch *launch,
     const struct slurm_user **ret_user, struct error *err);
+/* Whether it is known whose job an attempt's is; else its `reason` says why not. */
+bool slurm_user_take(struct slurm_attempt *attempt);
+/* Ends what looks users up. */
+void slurm_user_finish(struct slurm *slurm);
 /* The folder in which lies what jobs read: to be freed by the caller. Where jobs have users of
  * their own, nobody else learns its name. NULL: ERR_IO. */
 MUST_CHECK char *slurm_user_inputs(struct slurm *slurm, struct error *err);
@@ -276,6 +303,8 @@ void slurm_store_turn(struct slurm_store *store);
 
 /* Passes on what they say, now and then. */
 void slurm_usage_look(struct slurm_attempt *attempt);
+/* What they had used in the end, where they say so. */
+void slurm_usage_last(struct slurm_attempt *attempt);
 
 /* ---- slurm_serve.c: where replicas are asked ------------------------------------------------ */
 

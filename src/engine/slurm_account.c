@@ -152,7 +152,7 @@ bool slurm_account_wait(struct slurm_attempt *attempt)
     if (attempt->accounted || clock_boot_ms() < slurm->no_account_ms)
         return false;
     attempt->account_wanted = true;
-    slurm_folder_look(
+    slurm_traces_look(
         &slurm->folder, attempt->launch.attempt, attempt->launch.world_size, &attempt->traces);
     slurm_account_turn(slurm);
     return true;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "engine/launch.h"
+#include "engine/slurm_end.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -48,9 +49,7 @@ struct slurm_attempt *slurm_attempt_create(struct slurm *slurm, const struct lau
     int rc = launch_decode(attempt->arena, text.text, text.length, &attempt->launch, &err);
     assert(rc == 0);
     (void)rc;
-    const struct slurm_user *user;
-    if (slurm_user_of(slurm, &attempt->launch, &user, &err) == 0 && user)
-        attempt->user = arena_strdup(attempt->arena, user->name);
+    (void)slurm_user_take(attempt); /* else before it is asked for */
     attempt->settled = slurm->listing;
     for (size_t i = 0; i < attempt->launch.input_count; i++)
         stage_hold(slurm->stage, attempt->launch.inputs[i].folder);
@@ -141,6 +140,7 @@ void slurm_attempt_number(struct slurm_attempt *attempt, uint64_t number)
     if (attempt->ledger.number)
         idmap_remove(&slurm->by_number, attempt->ledger.number);
     attempt->ledger.number = number;
+    attempt->ledger.known_ms = clock_wall_ms();
     attempt->settled = slurm->listing;
     attempt->state = SLURM_UNKNOWN;
     attempt->nodes[0] = '\0';
@@ -155,9 +155,9 @@ static bool is_misplaced(const struct slurm_attempt *attempt, const struct slurm
            job->node_count > 0 && (uint64_t)job->node_count != attempt->launch.placement_count;
 }
 
-/* When the cluster ends it for its walltime: as its clock says, but no later than that after it was
- * seen to run here, should that clock be ahead. A job without a limit is listed with one of a year.
- */
+/* When the cluster ends it for its walltime: as its clock says, less what that is ahead, but no
+ * later than that after it was seen to run here. A job without a limit is listed with one of a
+ * year. */
 static void see_site_end(struct slurm_attempt *attempt, const struct slurm_job *job)
 {
     int64_t whole_ms = job->ended_ms - job->started_ms;
@@ -167,7 +167,9 @@ static void see_site_end(struct slurm_attempt *attempt, const struct slurm_job *
         attempt->running_ms = clock_wall_ms();
     int64_t latest_ms = attempt->running_ms + whole_ms;
     bool bounded = job->started_ms > 0 && whole_ms > 0 && whole_ms < UNLIMITED_MS;
-    attempt->site_end_ms = !bounded ? 0 : job->ended_ms < latest_ms ? job->ended_ms : latest_ms;
+    int64_t said_ms = job->ended_ms - slurm_clock_ahead_ms(job->submitted_ms,
+                                          attempt->ledger.sent_ms, attempt->ledger.known_ms);
+    attempt->site_end_ms = !bounded ? 0 : said_ms < latest_ms ? said_ms : latest_ms;
 }
 
 /* Two jobs of one attempt: the one that claims it counts. Until one has, neither may be cancelled:
@@ -183,8 +185,10 @@ static void seen_second(struct slurm_attempt *attempt, const struct slurm_job *j
 
 void slurm_attempt_seen(struct slurm_attempt *attempt, const struct slurm_job *job)
 {
-    if (attempt->ledger.ended)
+    if (attempt->ledger.ended) {
+        slurm_watch_leftover(attempt->slurm, job);
         return;
+    }
     if (attempt->ledger.number == 0)
         slurm_attempt_number(attempt, job->id);
     else if (attempt->ledger.number != job->id)
@@ -268,6 +272,12 @@ static void kill_now(struct slurm_attempt *attempt)
     slurm_submit_cancel(attempt);
 }
 
+/* The cluster tells steps of a preemption, and not a rank that has none. */
+static bool is_preempted_alone(const struct slurm_attempt *attempt)
+{
+    return attempt->preempted && attempt->state == SLURM_RUNNING && attempt->launch.world_size == 1;
+}
+
 static void drive_job(struct slurm_attempt *attempt)
 {
     const struct slurm_ledger *ledger = &attempt->ledger;
@@ -277,7 +287,7 @@ static void drive_job(struct slurm_attempt *attempt)
         slurm_submit_cancel(attempt);
     } else if (ledger->stop_asked && clock_wall_ms() >= ledger->stop_until_ms) {
         kill_now(attempt);
-    } else if (ledger->stop_asked && !attempt->told) {
+    } else if ((ledger->stop_asked || is_preempted_alone(attempt)) && !attempt->told) {
         struct error err;
         attempt->told =
             slurm_folder_stop(&attempt->slurm->folder, attempt->launch.attempt, false, &err) == 0;
@@ -300,7 +310,7 @@ void slurm_attempt_drive(struct slurm_attempt *attempt)
                 attempt, ENGINE_END_STOPPED, 0, "it was stopped before it was submitted");
         else if (!ledger->number && !ledger->tried && attempt->stored && slurm->dialect &&
                  slurm->about.answers && clock_boot_ms() >= attempt->ask_again_ms &&
-                 slurm_submit_is_ready(attempt))
+                 slurm_user_take(attempt) && slurm_submit_is_ready(attempt))
             slurm_submit(attempt);
     }
     report_what_is(attempt);

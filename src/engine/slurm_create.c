@@ -59,6 +59,7 @@ void slurm_destroy(struct engine *engine)
     slurm_store_destroy(slurm->store);
     rest_destroy(slurm->rest);
     slurm_serve_finish(slurm);
+    slurm_user_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
         slurm_attempt_free(slurm->attempts.items[i]);
     struct event *events[] = {slurm->poll, slurm->files, slurm->now};
@@ -67,7 +68,6 @@ void slurm_destroy(struct engine *engine)
             event_free(events[i]);
     }
     vec_free(&slurm->attempts);
-    vec_free(&slurm->users);
     vec_free(&slurm->nodes);
     vec_free(&slurm->next_nodes);
     vec_free(&slurm->places);
@@ -164,7 +164,7 @@ static void on_staged(void *context)
     slurm_soon(context);
 }
 
-static int open_stage(struct slurm *slurm, struct error *err)
+static int open_stage(struct slurm *slurm, int64_t keep_ms, struct error *err)
 {
     SCOPED(mem_scope) char *root = slurm_user_inputs(slurm, err);
     if (!root)
@@ -172,6 +172,7 @@ static int open_stage(struct slurm *slurm, struct error *err)
     slurm->stage = stage_create(&(struct stage_options){.base = slurm->base,
                                     .root = root,
                                     .trash = slurm->shared_trash,
+                                    .keep_ms = keep_ms,
                                     .changed = on_staged,
                                     .context = slurm},
         err);
@@ -191,7 +192,7 @@ static int open_places(struct slurm *slurm, const struct engine_options *options
     strbuf_printf(&shared_trash, "%s/trash-%s", slurm->folder.root, slurm->pool);
     slurm->trash = trash_create(slurm->base, trash.text, err);
     slurm->shared_trash = slurm->trash ? trash_create(slurm->base, shared_trash.text, err) : NULL;
-    if (!slurm->shared_trash || open_stage(slurm, err) < 0)
+    if (!slurm->shared_trash || open_stage(slurm, options->pool->keep_inputs_ms, err) < 0)
         return -1;
     slurm->store = slurm_store_create(slurm);
     slurm->rest = rest_create(slurm->base, &slurm->site, err);

@@ -16,6 +16,7 @@ static const struct dialect dialects[] = {
         .nodes = "nodes",
         .node_names = "required_nodes",
         .node_names_list = true,
+        .requeue = "requeue",
         .devices = "tres_per_task",
         .devices_prefix = "gres/gpu:"},
     {.version = "v0.0.40",
@@ -24,6 +25,7 @@ static const struct dialect dialects[] = {
         .nodes = "nodes",
         .node_names = "required_nodes",
         .node_names_list = true,
+        .requeue = "requeue",
         .devices = "tres_per_task",
         .devices_prefix = "gres/gpu:"},
     {.version = "v0.0.39",
@@ -32,12 +34,16 @@ static const struct dialect dialects[] = {
         .nodes = "nodes",
         .node_names = "required_nodes",
         .node_names_list = true,
+        .requeue = "requeue",
         .devices = "tres_per_task",
         .devices_prefix = "gres:gpu:"},
-    /* Says required_nodes and does not take it; nodes as a list silently gives one. */
+    /* Says required_nodes and requeue, and does not take them; nodes as a list silently gives one.
+     */
     {.version = "v0.0.38",
         .nodes = "nodes",
         .node_names = "nodelist",
+        .requeue = "no_requeue",
+        .requeue_never = true,
         .devices = "gpus_per_task",
         .devices_prefix = ""},
 };
@@ -105,7 +111,7 @@ static struct doc *job_doc(
     doc_set_string(arena, job, "standard_error", "/dev/null");
     doc_set_int(arena, job, "tasks", submission->tasks);
     doc_set_int(arena, job, "cpus_per_task", submission->cpus_per_task);
-    doc_set_bool(arena, job, "requeue", false);
+    doc_set_bool(arena, job, dialect->requeue, dialect->requeue_never);
     put_number(dialect, arena, job, "memory_per_cpu", submission->memory_per_cpu_mb);
     put_number(dialect, arena, job, "time_limit", submission->minutes);
     if (submission->devices_per_task)
@@ -247,6 +253,7 @@ bool dialect_read_job(const struct doc *doc, struct slurm_job *ret_job)
         .nodes = read_text(doc, "nodes"),
         .reason = read_text(doc, "state_reason"),
         .cluster = read_text(doc, "cluster"),
+        .submitted_ms = read_moment(doc, "submit_time"),
         .started_ms = read_moment(doc, "start_time"),
         .ended_ms = read_moment(doc, "end_time"),
         .preempted = read_number(doc, "preempt_time", 0) > 0,

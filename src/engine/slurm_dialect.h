@@ -19,6 +19,8 @@ struct dialect {
     const char *nodes;      /* how many */
     const char *node_names; /* which ones.. */
     bool node_names_list;   /* ..as a list, not with commas between them */
+    const char *requeue;    /* says whether a job is queued again.. */
+    bool requeue_never;     /* ..with this value for: it is not */
     const char *devices;    /* of each task.. */
     const char *devices_prefix; /* ..what stands before "toy:1" */
 };
@@ -69,8 +71,8 @@ struct slurm_job {
     const char *nodes;  /* "n[1-4]"; "" */
     const char *reason; /* why it waits: "Resources", "Priority" */
     const char *cluster;
-    int64_t started_ms, ended_ms;
-    bool preempted; /* the cluster has begun to */
+    int64_t submitted_ms, started_ms, ended_ms; /* by the cluster's clock, whole seconds; 0 */
+    bool preempted;                             /* the cluster has begun to */
     uint32_t restarts;
     int64_t node_count;
 };

@@ -27,7 +27,7 @@ static bool by_cluster(const struct slurm_facts *facts, struct attempt_end *end)
 {
     if (facts->state == SLURM_NODE_FAIL && !ended_by_themselves(facts))
         set(end, ENGINE_END_NODE_LOST, "Slurm gave up a node of the job");
-    else if (facts->state == SLURM_OUT_OF_MEMORY)
+    else if (facts->state == SLURM_OUT_OF_MEMORY && !facts->all_zero)
         set(end, ENGINE_END_OUT_OF_MEMORY, "Slurm's limit of memory was passed");
     else if (facts->stop_asked || (facts->all_zero && facts->complete))
         return false;
@@ -90,6 +90,18 @@ static void set_failed_rank(const struct slurm_facts *facts, struct attempt_end 
     else
         snprintf(end->text, sizeof end->text, "rank %d exited with code %d", facts->failed_rank,
             facts->failed_status);
+}
+
+int64_t slurm_clock_ahead_ms(int64_t submitted_ms, int64_t sent_ms, int64_t known_ms)
+{
+    enum { WHOLE_SECOND_MS = 999 };
+    if (submitted_ms == 0)
+        return 0;
+    if (known_ms && submitted_ms > known_ms)
+        return submitted_ms - known_ms;
+    if (sent_ms && submitted_ms + WHOLE_SECOND_MS < sent_ms)
+        return submitted_ms + WHOLE_SECOND_MS - sent_ms;
+    return 0;
 }
 
 void slurm_end_decide(const struct slurm_facts *facts, struct attempt_end *ret_end)

@@ -20,5 +20,10 @@ struct slurm_facts {
     bool time_limit; /* the launch has one of its own */
 };
 
+/* How far the cluster's clock is ahead of this machine's, in ms, as one job shows it: it says that
+ * the job was submitted at submitted_ms, a whole second, and that was after sent_ms and before
+ * known_ms here (0: not known). 0: as far as one can tell they agree. */
+int64_t slurm_clock_ahead_ms(int64_t submitted_ms, int64_t sent_ms, int64_t known_ms);
+
 /* Sets reason, code, rank and text. */
 void slurm_end_decide(const struct slurm_facts *facts, struct attempt_end *ret_end);

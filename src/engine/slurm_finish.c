@@ -1,6 +1,7 @@
 /* The end of an attempt on Slurm: of one that ran, or that never was submitted. Either is told only
  * when the claim on the shared storage is settled, and when all that the ranks wrote was copied. */
 #include "engine/slurm.h"
+#include "engine/slurm_end.h"
 
 #include "base/clock.h"
 
@@ -27,9 +28,10 @@ static struct slurm_facts facts_of(const struct slurm_attempt *attempt)
         .time_limit = attempt->launch.time_limit_ms > 0};
 }
 
-/* Its log has to be brought over before its end is told. */
 void slurm_finish_copy(struct slurm_attempt *attempt)
 {
+    if (!attempt->finishing && attempt->claimed)
+        slurm_look_last(attempt);
     attempt->finishing = true;
     if (attempt->claimed && !attempt->log)
         attempt->log = slurm_log_open(attempt);
@@ -44,6 +46,8 @@ void slurm_finish_copy(struct slurm_attempt *attempt)
         attempt->ledger.ended = false;
         return;
     }
+    if (attempt->ledger.number && !slurm_state_over(attempt->state))
+        slurm_watch_left(attempt->slurm, attempt->ledger.number);
     slurm_folder_drop_secrets(&attempt->slurm->folder, attempt->launch.attempt);
 }
 
@@ -88,7 +92,7 @@ void slurm_finish_job(struct slurm_attempt *attempt)
     int64_t now_ms = clock_boot_ms();
     if (attempt->over_ms == 0)
         attempt->over_ms = now_ms;
-    slurm_folder_look(
+    slurm_traces_look(
         &slurm->folder, attempt->launch.attempt, attempt->launch.world_size, &attempt->traces);
     bool expected = attempt->claimed && attempt->state == SLURM_COMPLETED &&
                     attempt->traces.ended < attempt->launch.world_size &&

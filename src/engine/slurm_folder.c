@@ -19,8 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { WORD_MAX = 64 };
-
 int slurm_folder_open(struct slurm_folder *folder, const char *path, const char *owner, uid_t uid,
     gid_t gid, struct error *err)
 {
@@ -100,13 +98,13 @@ static int write_secrets(
     const struct slurm_folder *folder, const struct launch *launch, struct error *err)
 {
     SCOPED(mem_scope) char *secrets = slurm_folder_attempt(folder, launch->attempt, "secrets");
-    if (file_make_dirs(secrets, 0755, err) < 0)
-        return -1;
     for (size_t i = 0; i < launch->secret_count; i++) {
         const struct launch_secret *secret = &launch->secrets[i];
         SCOPED(strbuf_finish) struct strbuf path = {0};
+        if (!secret->as_file)
+            continue;
         strbuf_printf(&path, "%s/%s", secrets, secret->name);
-        if (secret->as_file &&
+        if (file_make_dirs(secrets, 0755, err) < 0 ||
             write_theirs(folder, path.text, secret->value, secret->size, err) < 0)
             return -1;
     }
@@ -135,8 +133,10 @@ static int write_scripts(
         .secrets = secrets};
     SCOPED(strbuf_finish) struct strbuf batch_text = {0}, rank_text = {0};
     script_write_batch(launch, &places, &batch_text);
-    script_write_rank(launch, &places, &rank_text);
-    if (write_theirs(folder, rank, rank_text.text, rank_text.length, err) < 0 ||
+    if (launch->world_size > 1)
+        script_write_rank(launch, &places, &rank_text);
+    if ((rank_text.length > 0 &&
+            write_theirs(folder, rank, rank_text.text, rank_text.length, err) < 0) ||
         write_theirs(folder, batch, batch_text.text, batch_text.length, err) < 0)
         return -1;
     return file_replace(control, "run\n", 4, 0644, err);
@@ -191,7 +191,7 @@ int slurm_folder_stop(
 
 void slurm_folder_drop_secrets(const struct slurm_folder *folder, uint64_t attempt)
 {
-    static const char *const names[] = {"rank", "secrets"};
+    static const char *const names[] = {"batch", "rank", "secrets"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         SCOPED(mem_scope) char *path = slurm_folder_attempt(folder, attempt, names[i]);
         struct error why;
@@ -219,18 +219,15 @@ int slurm_folder_file(int out_fd, const char *name)
     return fd;
 }
 
-/* The first word of a file, "" where it has none. Returns the time of its last change, 0: it is not
- * there. */
-static int64_t read_word(int out_fd, const char *name, char word[WORD_MAX])
+int64_t slurm_folder_read(int out_fd, const char *name, char text[SLURM_TEXT_MAX])
 {
     SCOPED(fd_scope) int fd = slurm_folder_file(out_fd, name);
     struct stat status;
-    word[0] = '\0';
+    text[0] = '\0';
     if (fd < 0 || fstat(fd, &status) < 0)
         return 0;
-    ssize_t size = read(fd, word, WORD_MAX - 1);
-    word[size > 0 ? size : 0] = '\0';
-    word[strcspn(word, "\n")] = '\0';
+    ssize_t size = read(fd, text, SLURM_TEXT_MAX - 1);
+    text[size > 0 ? size : 0] = '\0';
     return (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
 }
 
@@ -238,7 +235,7 @@ enum slurm_claim slurm_folder_claim(
     const struct slurm_folder *folder, uint64_t attempt, uint64_t *ret_job)
 {
     SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
-    char word[WORD_MAX];
+    char word[SLURM_TEXT_MAX];
     *ret_job = 0;
     if (out < 0)
         return CLAIM_UNKNOWN;
@@ -248,90 +245,32 @@ enum slurm_claim slurm_folder_claim(
         return file_write_all(fd, "server\n", 7, NULL) < 0 ? CLAIM_UNKNOWN : CLAIM_OURS;
     if (errno != EEXIST)
         return CLAIM_UNKNOWN;
-    read_word(out, "claim", word);
+    slurm_folder_read(out, "claim", word);
     *ret_job = strtoull(word, NULL, 10);
-    return strcmp(word, "server") == 0 ? CLAIM_OURS : CLAIM_THEIRS;
+    return strcmp(word, "server\n") == 0 ? CLAIM_OURS : CLAIM_THEIRS;
 }
 
 int64_t slurm_folder_claimed_by(const struct slurm_folder *folder, uint64_t attempt)
 {
+    char node[SLURM_NODE_MAX];
+    return slurm_folder_claimed_on(folder, attempt, node);
+}
+
+int64_t slurm_folder_claimed_on(
+    const struct slurm_folder *folder, uint64_t attempt, char ret_node[SLURM_NODE_MAX])
+{
+    static const char in_names[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
-    char word[WORD_MAX];
-    if (out < 0 || read_word(out, "claim", word) == 0)
+    char word[SLURM_TEXT_MAX], *end;
+    ret_node[0] = '\0';
+    if (out < 0 || slurm_folder_read(out, "claim", word) == 0)
         return -1;
-    return strtoll(word, NULL, 10);
-}
-
-/* ---- what ranks left ------------------------------------------------------------------------- */
-
-static void look_at_end(int out, uint32_t rank, struct slurm_traces *traces, int64_t *first_ms)
-{
-    char name[40], word[WORD_MAX];
-    int status;
-    snprintf(name, sizeof name, "rank-%" PRIu32 ".end", rank);
-    int64_t at_ms = read_word(out, name, word);
-    if (at_ms == 0)
-        return;
-    traces->ended++;
-    if (at_ms > traces->ended_ms)
-        traces->ended_ms = at_ms;
-    if (sscanf(word, "start %d", &status) == 1) {
-        traces->start_errno = status > 0 && status < 4096 ? status : ENOENT;
-        traces->all_zero = false;
-    } else if (strncmp(word, "port ", 5) == 0) {
-        traces->port_taken = true;
-        traces->all_zero = false;
-    } else if (sscanf(word, "exit %d", &status) != 1 || status != 0) {
-        traces->all_zero = false;
-        if (traces->failed_rank < 0 || at_ms < *first_ms) {
-            traces->failed_rank = (int32_t)rank;
-            traces->failed_status = sscanf(word, "exit %d", &status) == 1 ? status & 0xff : 1;
-            *first_ms = at_ms;
-        }
-    }
-}
-
-void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
-    struct slurm_traces *ret_traces)
-{
-    SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
-    char name[40], word[WORD_MAX];
-    int64_t first_ms = 0;
-    *ret_traces = (struct slurm_traces){.all_zero = true, .failed_rank = -1};
-    for (uint32_t rank = 0; out >= 0 && rank < ranks; rank++) {
-        snprintf(name, sizeof name, "rank-%" PRIu32 ".begin", rank);
-        int64_t at_ms = read_word(out, name, word);
-        ret_traces->begun += at_ms > 0;
-        if (at_ms > 0 && (ret_traces->started_ms == 0 || at_ms < ret_traces->started_ms))
-            ret_traces->started_ms = at_ms;
-        look_at_end(out, rank, ret_traces, &first_ms);
-    }
-    ret_traces->all_zero &= ret_traces->ended == ranks;
-    ret_traces->finished = out >= 0 && read_word(out, "batch.end", word) > 0;
-    ret_traces->serves = out >= 0 && read_word(out, "serves", word) > 0;
-    ret_traces->complete = out >= 0 && read_word(out, "complete", word) > 0;
-}
-
-bool slurm_folder_usage(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
-    uint64_t *ret_cpu_ms, uint64_t *ret_memory_bytes)
-{
-    SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
-    char name[40], word[WORD_MAX];
-    uint64_t cpu_ms = 0, memory_kib = 0;
-    bool found = false;
-    for (uint32_t rank = 0; out >= 0 && rank < ranks; rank++) {
-        uint64_t cpu, memory;
-        snprintf(name, sizeof name, "rank-%" PRIu32 ".usage", rank);
-        if (read_word(out, name, word) == 0 ||
-            sscanf(word, "%11" SCNu64 " %11" SCNu64, &cpu, &memory) != 2)
-            continue;
-        cpu_ms += cpu;
-        memory_kib += memory;
-        found = true;
-    }
-    *ret_cpu_ms = cpu_ms;
-    *ret_memory_bytes = memory_kib * 1024;
-    return found;
+    long long number = strtoll(word, &end, 10);
+    size_t length = *end == ' ' ? strspn(end + 1, in_names) : 0;
+    if (length > 0 && length < SLURM_NODE_MAX && end[1 + length] == '\n')
+        snprintf(ret_node, SLURM_NODE_MAX, "%.*s", (int)length, end + 1);
+    return number;
 }
 
 /* ---- handing over ---------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* An attempt's folders on the storage that the server and all nodes share:
  *
  *     FOLDER/OWNER/                     the server's user
- *         ATTEMPT/                      batch, control, rank, secrets/
+ *         ATTEMPT/                      batch, control; rank of gangs; secrets/
  *             out/                      the job's user: claim, rank-N.begin .out .err .end, metrics
  *             work/                     the job's user
  *         jobs/JOB/checkpoint/          the job's user; the same for every attempt
@@ -12,9 +12,10 @@
 #pragma once
 
 #include "engine/engine.h"
-#include "engine/slurm_end.h"
 
 #include <sys/types.h>
+
+enum { SLURM_TEXT_MAX = 256, SLURM_NODE_MAX = 65 };
 
 struct slurm_folder {
     char *root; /* FOLDER/OWNER */
@@ -51,29 +52,15 @@ enum slurm_claim slurm_folder_claim(
     const struct slurm_folder *folder, uint64_t attempt, uint64_t *ret_job);
 /* Who has claimed it. -1: nobody; 0: it cannot be read, or the server. */
 int64_t slurm_folder_claimed_by(const struct slurm_folder *folder, uint64_t attempt);
+/* The same, and the node on which that job says that it began; "": it does not. */
+int64_t slurm_folder_claimed_on(
+    const struct slurm_folder *folder, uint64_t attempt, char ret_node[SLURM_NODE_MAX]);
 
-/* What its ranks have left by now. */
-struct slurm_traces {
-    uint32_t begun, ended;
-    bool all_zero, complete;
-    bool finished; /* its script is done: no rank runs any more */
-    int32_t failed_rank;
-    int failed_status;
-    int start_errno;
-    bool port_taken;    /* somebody else listens on the replica's port */
-    bool serves;        /* the replica does */
-    int64_t started_ms; /* when the first rank began; 0: none did */
-    int64_t ended_ms;   /* when the last that ended did; 0 */
-};
-/* Reads them; what is not there is not an error. */
-void slurm_folder_look(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
-    struct slurm_traces *ret_traces);
-/* What its ranks say that they use, all together. False: none has said anything. */
-bool slurm_folder_usage(const struct slurm_folder *folder, uint64_t attempt, uint32_t ranks,
-    uint64_t *ret_cpu_ms, uint64_t *ret_memory_bytes);
 /* The folder `out` of an attempt for openat, the caller's; -1. */
 int slurm_folder_out(const struct slurm_folder *folder, uint64_t attempt);
 /* A file of it for reading, the caller's; -1. */
 int slurm_folder_file(int out_fd, const char *name);
-/* Nobody needs the secrets any more. */
+/* How a file of it begins, as text. Returns the time of its last change, 0: it is not there. */
+int64_t slurm_folder_read(int out_fd, const char *name, char text[SLURM_TEXT_MAX]);
+/* Nobody needs the scripts any more, nor the secrets that they have. */
 void slurm_folder_drop_secrets(const struct slurm_folder *folder, uint64_t attempt);

@@ -1,11 +1,12 @@
 /* The ledger of the Slurm engine: what was accepted and what was done about it, on this server's
  * own disk. An attempt is a folder, made beside its place and renamed there:
  *
- *     sites/POOL/run/ATTEMPT/   launch, ledger
+ *     sites/POOL/run/ATTEMPT/   launch; ledger, when there is something to say
  *
- * Nothing is submitted before both are durable (slurm_store.c), and that they are there means that
- * a submission may have been sent. What is written later is not waited for: after a power failure
- * it is learnt again, from the cluster, from the shared storage and from whoever wants the attempt.
+ * Nothing is submitted before the launch is durable (slurm_store.c), and that it is there means
+ * that a submission may have been sent. What is written later is not waited for: after a power
+ * failure it is learnt again, from the cluster, from the shared storage and from whoever wants the
+ * attempt.
  */
 #include "engine/slurm.h"
 
@@ -28,6 +29,8 @@
 static const struct record_member members[] = {
     MEMBER(tried, RECORD_BOOL),
     MEMBER(number, RECORD_U64),
+    MEMBER(sent_ms, RECORD_I64),
+    MEMBER(known_ms, RECORD_I64),
     MEMBER(stop_asked, RECORD_BOOL),
     MEMBER(stop_until_ms, RECORD_I64),
     MEMBER(kill_sent, RECORD_BOOL),
@@ -73,7 +76,7 @@ int slurm_ledger_create(struct slurm_attempt *attempt, struct error *err)
         return -1;
     if (rename(beside.text, place) < 0)
         return error_set_errno(err, "cannot make %s", place);
-    return slurm_ledger_save(attempt) < 0
+    return attempt->ledger.tried && slurm_ledger_save(attempt) < 0
                ? error_set(err, ERR_IO, "the attempt's ledger cannot be written")
                : 0;
 }
@@ -97,7 +100,7 @@ static int read_record(struct arena *arena, const char *path, struct record *ret
     return rc;
 }
 
-/* What a power failure left of the ledger may be nothing: then it is looked up as one whose
+/* Where there is none, or a power failure left nothing of it, the attempt is looked up as one whose
  * submission was tried. */
 static int load_ledger(struct slurm_attempt *attempt, struct arena *arena, struct error *err)
 {
@@ -109,8 +112,9 @@ static int load_ledger(struct slurm_attempt *attempt, struct arena *arena, struc
     if (rc < 0 && err->code == ERR_IO)
         return -1;
     if (rc < 0 || attempt->ledger.end.reason >= ENGINE_END_COUNT) {
-        log_warn("attempt %" PRIx64 " is looked for at the cluster: its ledger cannot be read",
-            attempt->launch.attempt);
+        if (rc == 0 || err->code != ERR_NOT_FOUND)
+            log_warn("attempt %" PRIx64 " is looked for at the cluster: its ledger cannot be read",
+                attempt->launch.attempt);
         attempt->ledger = (struct slurm_ledger){.tried = true, .end.rank = -1};
     }
     return 0;

@@ -1,5 +1,5 @@
-/* What a job of Slurm runs: a batch script for the allocation and one for each rank, plain sh. See
- * README.md for what they leave on the shared storage. */
+/* What a job of Slurm runs: a batch script for the allocation and, of gangs, one for each rank,
+ * plain sh. See README.md for what they leave on the shared storage. */
 #pragma once
 
 #include "base/strbuf.h"
@@ -11,18 +11,22 @@ struct script_places {
     const char *work; /* where ranks start */
     const char *checkpoint;
     const char *control; /* one word that the server changes: run, stop, kill */
-    const char *rank;    /* the rank's script */
+    const char *rank;    /* the rank's script, of a gang */
     const char *outputs; /* folder of NAME or NAME/PART */
     const char *secrets; /* folder of those that are files */
 };
 
 /* The script that is submitted: starts the other one where the storage is there. */
 void script_write_submitted(const char *batch, struct strbuf *out);
-/* Claims the attempt, runs the ranks as one step, passes a stop on to them. */
+/* Claims the attempt, runs the ranks as one step, passes a stop on to them. One that is alone it
+ * runs itself. */
 void script_write_batch(
     const struct launch *launch, const struct script_places *places, struct strbuf *out);
 /* Sets what a rank is told, runs the command, leaves its end. */
 void script_write_rank(
+    const struct launch *launch, const struct script_places *places, struct strbuf *out);
+/* The same as the end of another script. */
+void script_put_rank(
     const struct launch *launch, const struct script_places *places, struct strbuf *out);
 /* Appends text as one word of sh, whatever bytes it has. */
 void script_quote(struct strbuf *out, const char *text);

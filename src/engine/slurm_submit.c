@@ -126,6 +126,8 @@ void slurm_submit(struct slurm_attempt *attempt)
     SCOPED(strbuf_finish) struct strbuf body = {0}, target = {0};
     assert(attempt->stored);
     attempt->ledger.tried = true;
+    if (!attempt->ledger.sent_ms)
+        attempt->ledger.sent_ms = clock_wall_ms();
     write_submission(attempt, &body);
     strbuf_printf(&target, "/slurm/%s/job/submit", slurm->dialect->version);
     attempt->asking = true;
@@ -172,7 +174,7 @@ void slurm_submit_cancel(struct slurm_attempt *attempt)
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf target = {0};
     int64_t now_ms = clock_boot_ms();
-    if (now_ms < attempt->ask_again_ms || !slurm->dialect)
+    if (now_ms < attempt->ask_again_ms || !slurm->dialect || !slurm_user_take(attempt))
         return;
     attempt->ask_again_ms = now_ms + ASK_AGAIN_MS;
     attempt->asking = true;

@@ -9,6 +9,18 @@
 
 #include <inttypes.h>
 
+void slurm_usage_last(struct slurm_attempt *attempt)
+{
+    struct attempt_usage *usage = &attempt->usage;
+    uint64_t cpu_ns = attempt->traces.cpu_ms * 1000000;
+    if (cpu_ns <= usage->cpu_ns)
+        return;
+    usage->cpu_ns = cpu_ns;
+    usage->memory_bytes = 0;
+    usage->accelerator_milli = -1;
+    slurm_attempt_report(attempt, &(struct report){.kind = ENGINE_REPORT_SAMPLE, .sample = *usage});
+}
+
 /* A process that ended without being waited for by another of the job is not counted any more:
  * what was used never gets less. */
 void slurm_usage_look(struct slurm_attempt *attempt)
@@ -19,7 +31,7 @@ void slurm_usage_look(struct slurm_attempt *attempt)
     uint64_t cpu_ms, memory_bytes;
     if (attempt->usage_look_ms && now_ms - attempt->usage_look_ms < (int64_t)launch->sample_ms)
         return;
-    if (!slurm_folder_usage(
+    if (!slurm_traces_usage(
             &attempt->slurm->folder, launch->attempt, launch->world_size, &cpu_ms, &memory_bytes))
         return;
     attempt->usage_look_ms = now_ms;

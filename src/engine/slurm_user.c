@@ -10,9 +10,13 @@
  * in a folder whose name cannot be guessed, in one that cannot be listed. */
 #include "engine/slurm.h"
 
+#include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/strbuf.h"
+#include "engine/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -22,7 +26,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_BYTES = 16, NAME_FILE_MAX = 64, USERS_MOST = 4096 };
+enum {
+    NAME_BYTES = 16,
+    NAME_FILE_MAX = 64,
+    USERS_MOST = 4096,
+    USER_NAME_MAX = 256,
+    PASSWD_BYTES = 64 * 1024,
+    AGAIN_MS = 5000,
+};
 
 int slurm_user_check(const struct slurm_site *site, struct error *err)
 {
@@ -41,21 +52,89 @@ int slurm_user_check(const struct slurm_site *site, struct error *err)
     return 0;
 }
 
-static const struct slurm_user *look_up(struct slurm *slurm, uid_t uid)
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+/* A directory of users may be asked over the network, and take its time. */
+struct slurm_lookup {
+    struct slurm *slurm;
+    uid_t uid;
+    gid_t gid;
+    char name[USER_NAME_MAX]; /* "": there is none */
+};
+
+/* On the thread. */
+static void look_up(void *context)
+{
+    struct slurm_lookup *lookup = context;
+    struct passwd entry, *found = NULL;
+    SCOPED(mem_scope) char *room = mem_alloc(1, PASSWD_BYTES);
+    if (getpwuid_r(lookup->uid, &entry, room, PASSWD_BYTES, &found) != 0 || !found ||
+        strlen(found->pw_name) >= sizeof lookup->name)
+        return;
+    lookup->gid = found->pw_gid;
+    snprintf(lookup->name, sizeof lookup->name, "%s", found->pw_name);
+}
+
+static struct slurm_user *find(struct slurm *slurm, uid_t uid)
 {
     for (size_t i = 0; i < slurm->users.count; i++) {
         if (slurm->users.items[i].uid == uid)
             return &slurm->users.items[i];
     }
-    const struct passwd *entry = getpwuid(uid);
-    if (!entry || slurm->users.count == USERS_MOST)
-        return NULL; /* asked again: it may be made meanwhile */
-    const struct slurm_user user = {
-        .uid = uid, .gid = entry->pw_gid, .name = arena_strdup(slurm->arena, entry->pw_name)};
-    vec_push(&slurm->users, user);
+    return NULL;
+}
+
+static void looked_up(void *context)
+{
+    struct slurm_lookup *lookup = context;
+    struct slurm *slurm = lookup->slurm;
+    struct slurm_user *user = find(slurm, lookup->uid);
+    assert(user && user->lookup == lookup);
+    user->lookup = NULL;
+    user->asked_ms = clock_boot_ms();
+    user->gid = lookup->gid;
+    if (lookup->name[0])
+        user->name = arena_strdup(slurm->arena, lookup->name);
+    free(lookup);
+    slurm_watch_report(slurm); /* who was told to come again is told that it is time */
+    slurm_soon(slurm);
+}
+
+static void ask(struct slurm *slurm, struct slurm_user *user)
+{
+    struct error err;
+    if (user->lookup)
+        return;
+    if (!slurm->namer && !(slurm->namer = worker_create(slurm->base, "slurm-users", &err))) {
+        log_warn("pool %s: no user is looked up: %s", slurm->pool, err.text);
+        return;
+    }
+    struct slurm_lookup *lookup = mem_alloc(1, sizeof *lookup);
+    *lookup = (struct slurm_lookup){.slurm = slurm, .uid = user->uid};
+    if (worker_run(slurm->namer, look_up, looked_up, lookup, &err) == 0)
+        user->lookup = lookup;
+    else
+        free(lookup); /* the next time */
+}
+
+static struct slurm_user *user_of_uid(struct slurm *slurm, uid_t uid)
+{
+    struct slurm_user *user = find(slurm, uid);
+    if (user || slurm->users.count == USERS_MOST)
+        return user;
+    vec_push(&slurm->users, (struct slurm_user){.uid = uid});
     return &slurm->users.items[slurm->users.count - 1];
 }
 
+static int nobody(const struct launch *launch, struct error *err)
+{
+    return error_set(err, ERR_INVALID,
+        "the jobs of the team %.60s are nobody's at the cluster: this machine has no user with "
+        "the id %u; spec.uid of the Team is to be its user's there",
+        launch->team_name, (unsigned)launch->uid);
+}
+
+/* Whom nobody knew is asked for again: the user may be made meanwhile. */
 int slurm_user_of(struct slurm *slurm, const struct launch *launch,
     const struct slurm_user **ret_user, struct error *err)
 {
@@ -64,16 +143,41 @@ int slurm_user_of(struct slurm *slurm, const struct launch *launch,
         *ret_user = NULL;
         return 0;
     }
-    const struct slurm_user *user = launch->uid ? look_up(slurm, launch->uid) : NULL;
-    if (!user)
-        return error_set(err, ERR_INVALID,
-            "the jobs of the team %.60s are nobody's at the cluster: this machine has no user with "
-            "the id %u; spec.uid of the Team is to be its user's there",
-            launch->team_name, (unsigned)launch->uid);
+    struct slurm_user *user = launch->uid ? user_of_uid(slurm, launch->uid) : NULL;
+    if (!user || (!user->name && user->asked_ms && clock_boot_ms() - user->asked_ms < AGAIN_MS))
+        return nobody(launch, err);
+    if (!user->name) {
+        ask(slurm, user);
+        return error_set(err, ERR_BUSY, "the user with the id %u, whose job it is, is looked up",
+            (unsigned)launch->uid);
+    }
     if (slurm->rest && !rest_may_ask(slurm->rest, user->name, text, sizeof text))
         return error_set(err, ERR_INVALID, "%s", text);
     *ret_user = user;
     return 0;
+}
+
+bool slurm_user_take(struct slurm_attempt *attempt)
+{
+    struct slurm *slurm = attempt->slurm;
+    const struct slurm_user *user;
+    struct error err;
+    if (slurm->site.users != SLURM_USERS_TEAM || attempt->user)
+        return true;
+    if (slurm_user_of(slurm, &attempt->launch, &user, &err) < 0) {
+        snprintf(attempt->reason, sizeof attempt->reason, "%.190s", err.text);
+        return false;
+    }
+    attempt->user = arena_strdup(attempt->arena, user->name);
+    return true;
+}
+
+void slurm_user_finish(struct slurm *slurm)
+{
+    worker_destroy(slurm->namer); /* `looked_up` is not called any more */
+    for (size_t i = 0; i < slurm->users.count; i++)
+        free(slurm->users.items[i].lookup);
+    vec_free(&slurm->users);
 }
 
 /* ---- what many read -------------------------------------------------------------------------- */

@@ -137,16 +137,40 @@ void slurm_watch_cancel(struct slurm *slurm, uint64_t number)
             .method = "DELETE", .target = target.text, .on_done = on_cancelled, .context = slurm});
 }
 
-/* A job that bears our mark and that nobody here knows was given up: should it be waiting still, it
- * finds no script to run. */
+void slurm_watch_left(struct slurm *slurm, uint64_t number)
+{
+    slurm->left[slurm->left_next] = (struct slurm_left){number, clock_boot_ms()};
+    slurm->left_next = (slurm->left_next + 1) % SLURM_LEFT_MAX;
+}
+
+static bool has_just_left(const struct slurm *slurm, uint64_t number)
+{
+    int64_t since_ms = clock_boot_ms() - SLURM_TRACES_MS;
+    for (size_t i = 0; i < SLURM_LEFT_MAX; i++) {
+        if (slurm->left[i].number == number && slurm->left[i].at_ms > since_ms)
+            return true;
+    }
+    return false;
+}
+
+/* Its ranks may have said that they ended and go on, or a node's word was lost. */
+void slurm_watch_leftover(struct slurm *slurm, const struct slurm_job *job)
+{
+    if (!slurm_state_over(job->state) && job->state != SLURM_COMPLETING &&
+        !has_just_left(slurm, job->id))
+        slurm_watch_cancel(slurm, job->id);
+}
+
+/* A job that bears our mark and that nobody here knows was given up, or has ended: should it be
+ * waiting still, it finds no script to run. */
 static void see_job(struct slurm *slurm, const struct slurm_job *job)
 {
     struct slurm_attempt *attempt = idmap_get(&slurm->by_number, job->id);
     uint64_t id;
     if (!attempt && engine_mark_read(job->mark, slurm->owner, &id)) {
         attempt = slurm_attempt_find(slurm, id);
-        if (!attempt && !slurm_state_over(job->state))
-            slurm_watch_cancel(slurm, job->id);
+        if (!attempt)
+            slurm_watch_leftover(slurm, job);
     }
     if (attempt)
         slurm_attempt_seen(attempt, job);

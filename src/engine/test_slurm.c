@@ -460,6 +460,26 @@ static void ends_follow_from_facts(void **state)
     }
 }
 
+static void clocks_that_are_apart_are_told_from_what_takes_its_time(void **state)
+{
+    static const struct {
+        int64_t submitted, sent, known, ahead;
+    } cases[] = {
+        {100000, 100200, 100900, 0}, /* in the same second */
+        {100000, 100999, 101400, 0},
+        {101000, 100200, 161000, 0},       /* its answer was lost, a listing showed it */
+        {700000, 100200, 100900, 599100},  /* ten minutes ahead */
+        {100000, 700000, 700300, -599001}, /* ten minutes behind */
+        {100000, 0, 700300, 0},            /* what was written down of it was lost */
+        {700000, 0, 100900, 599100},
+        {0, 100200, 100900, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(slurm_clock_ahead_ms(cases[i].submitted, cases[i].sent, cases[i].known),
+            cases[i].ahead);
+}
+
 static void a_command_names_folders_as_they_are_there(void **state)
 {
     (void)state;
@@ -511,6 +531,7 @@ int main(void)
         cmocka_unit_test(a_submission_speaks_the_words_of_its_version),
         cmocka_unit_test(words_are_quoted_for_the_shell),
         cmocka_unit_test(ends_follow_from_facts),
+        cmocka_unit_test(clocks_that_are_apart_are_told_from_what_takes_its_time),
     };
     return cmocka_run_group_tests_name("slurm", tests, NULL, NULL);
 }

@@ -283,6 +283,25 @@ static void after_link(void *ctx)
     http_server_relieve(worker->http);
 }
 
+/* Answers before requests: what is under way ends before more is begun, while it is in the caches.
+ */
+static bool serve_sockets(void *ctx)
+{
+    struct gateway_worker *worker = ctx;
+    bool any = http_agent_look(worker->agent) > 0;
+    any |= http_server_look(worker->http) > 0;
+    any |= http_server_serve(worker->http);
+    any |= http_agent_serve(worker->agent);
+    return any;
+}
+
+static void set_sockets_apart(void *ctx, bool apart)
+{
+    struct gateway_worker *worker = ctx;
+    http_agent_set_apart(worker->agent, apart);
+    http_server_set_apart(worker->http, apart);
+}
+
 static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct error *err)
 {
     static const struct http_field common[] = {{"X-Content-Type-Options", "nosniff"}};
@@ -313,7 +332,8 @@ static int worker_open(struct gateway_worker *worker, uint16_t *ret_port, struct
     worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (!worker->view.base || worker->wake_fd < 0)
         return error_set_errno(err, "cannot make a worker's loop");
-    worker_loop_init(&worker->loop, worker->view.base);
+    worker_loop_init(&worker->loop, worker->view.base,
+        &(struct loop_sockets){serve_sockets, set_sockets_apart, worker});
     worker->wake =
         event_new(worker->view.base, worker->wake_fd, EV_READ | EV_PERSIST, on_wake, worker);
     event_add(worker->wake, NULL);

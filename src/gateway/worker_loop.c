@@ -10,6 +10,8 @@ enum {
     WHOLE = 65536,
     WORTH = WHOLE * 3 / 4, /* of the waits have to be over soon */
     WEIGHT = 32,           /* a wait is one in so many */
+    /* Looks at the connections, WATCHER_TOLD_MAX each, before the event loop has its turn. */
+    LOOKS_MAX = 4,
 };
 
 bool loop_waits_worth(const struct loop_waits *waits)
@@ -22,9 +24,11 @@ void loop_waits_note(struct loop_waits *waits, bool soon)
     waits->soon += (soon ? WHOLE / WEIGHT : 0) - waits->soon / WEIGHT;
 }
 
-void worker_loop_init(struct worker_loop *loop, struct event_base *base)
+void worker_loop_init(
+    struct worker_loop *loop, struct event_base *base, const struct loop_sockets *sockets)
 {
-    *loop = (struct worker_loop){.base = base, .alone = sysconf(_SC_NPROCESSORS_ONLN) < 2};
+    *loop = (struct worker_loop){
+        .base = base, .sockets = *sockets, .alone = sysconf(_SC_NPROCESSORS_ONLN) < 2};
 }
 
 void worker_loop_woke(struct worker_loop *loop)
@@ -39,6 +43,22 @@ static bool turn(struct worker_loop *loop, int flags)
     return event_base_loop(loop->base, flags) >= 0 && !event_base_got_break(loop->base);
 }
 
+static void set_apart(struct worker_loop *loop, bool apart)
+{
+    if (loop->apart != apart)
+        loop->sockets.set_apart(loop->sockets.ctx, apart);
+    loop->apart = apart;
+}
+
+/* Serves the connections while there is something to serve, then what the event loop has; false
+ * when the loop is to end. */
+static bool serve_apart(struct worker_loop *loop)
+{
+    for (int i = 0; i < LOOKS_MAX && loop->sockets.serve(loop->sockets.ctx); i++)
+        ;
+    return turn(loop, EVLOOP_NONBLOCK);
+}
+
 /* Looks again and again until something is served, or it has been LOOP_LOOK_NS; false when the loop
  * is to end. */
 static bool look_on(struct worker_loop *loop)
@@ -47,7 +67,7 @@ static bool look_on(struct worker_loop *loop)
     const int64_t until_ns = clock_monotonic_ns() + LOOP_LOOK_NS;
     bool goes_on = true;
     do
-        goes_on = turn(loop, EVLOOP_NONBLOCK);
+        goes_on = loop->sockets.serve(loop->sockets.ctx) || turn(loop, EVLOOP_NONBLOCK);
     while (goes_on && loop->served == before && clock_monotonic_ns() < until_ns);
     loop_waits_note(&loop->waits, loop->served != before);
     return goes_on;
@@ -56,6 +76,7 @@ static bool look_on(struct worker_loop *loop)
 /* Serves what is ready; sleeps until something is. False when the loop is to end. */
 static bool sleep_on(struct worker_loop *loop)
 {
+    set_apart(loop, false);
     loop->asleep_ns = loop->alone ? 0 : clock_monotonic_ns();
     bool goes_on = turn(loop, EVLOOP_ONCE);
     loop->asleep_ns = 0;
@@ -68,11 +89,13 @@ void worker_loop_run(struct worker_loop *loop)
     while (goes_on) {
         const uint64_t before = loop->served;
         if (loop_waits_worth(&loop->waits)) {
-            goes_on = turn(loop, EVLOOP_NONBLOCK);
+            set_apart(loop, true);
+            goes_on = serve_apart(loop);
             if (goes_on && loop->served == before)
                 goes_on = look_on(loop);
         }
         if (goes_on && loop->served == before)
             goes_on = sleep_on(loop);
     }
+    set_apart(loop, false);
 }

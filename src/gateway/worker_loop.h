@@ -2,7 +2,8 @@
  * microseconds late, most of all on a virtual machine, whose processor is given back meanwhile.
  * Where replicas or clients answer sooner than that, looking again is cheaper than sleeping;
  * everywhere else it would burn the processor. So the loop learns: it looks on while most of its
- * waits lately were over soon. */
+ * waits lately were over soon. While it does, it looks at its connections itself, and at the event
+ * loop, which has all the rest, now and then: their events then cost the system's part alone. */
 #pragma once
 
 #include <stdbool.h>
@@ -26,8 +27,19 @@ bool loop_waits_worth(const struct loop_waits *waits);
 /* A wait is over, soon or not. */
 void loop_waits_note(struct loop_waits *waits, bool soon);
 
+/* What is looked at without the event loop. */
+struct loop_sockets {
+    /* Serves what came, and what that left to do; whether there was anything. */
+    bool (*serve)(void *ctx);
+    /* Whether it is served so from now on, or by the event loop. */
+    void (*set_apart)(void *ctx, bool apart);
+    void *ctx;
+};
+
 struct worker_loop {
     struct event_base *base;
+    struct loop_sockets sockets;
+    bool apart;
     bool alone;        /* the only processor: whoever is to answer needs it */
     uint64_t served;   /* events of connections and links so far */
     int64_t asleep_ns; /* since when; 0: it is not */
@@ -35,7 +47,8 @@ struct worker_loop {
 };
 
 /* Knows nothing of waits yet; base outlives it. */
-void worker_loop_init(struct worker_loop *loop, struct event_base *base);
+void worker_loop_init(
+    struct worker_loop *loop, struct event_base *base, const struct loop_sockets *sockets);
 /* Runs until event_base_loopbreak. */
 void worker_loop_run(struct worker_loop *loop);
 /* The loop woke up with something to serve. */

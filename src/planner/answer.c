@@ -47,10 +47,8 @@ static struct doc *whatif(
 static struct doc *waits(
     const struct answer_state *state, struct arena *arena, const struct doc *ask, struct error *err)
 {
-    struct core_options stays = state->core ? *state->core : (struct core_options){0};
     (void)ask;
-    stays.bursts_off = true;
-    struct core *core = copy_load(state->copy, &stays, err);
+    struct core *core = copy_load(state->copy, state->core, err);
     if (!core)
         return NULL;
     core_begin(core, state->now_ms);

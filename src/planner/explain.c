@@ -78,8 +78,8 @@ static void set_deadline(const struct explain *in, struct doc *out, const int64_
     doc_set_int(in->arena, deadline, "of", runs);
 }
 
-/* The least moment that a run came to without the job: it does not start before. */
-static void set_reached(const struct explain *in, struct doc *start,
+/* It does not come before the least moment that a run came to without it. */
+void explain_set_reached(const struct explain *in, struct doc *start,
     const struct forecast *forecast, const int64_t *moments)
 {
     int64_t least = INT64_MAX, reached;
@@ -106,7 +106,7 @@ static void set_start(const struct explain *in, struct doc *out, const struct fo
                                           run, FORECAST_RUNS_MAX);
     }
     spread_of(starts, runs, &spread);
-    set_reached(in, explain_set_spread(in->arena, out, "start", &spread), forecast, starts);
+    explain_set_reached(in, explain_set_spread(in->arena, out, "start", &spread), forecast, starts);
     spread_of(ends, runs, &spread);
     if (!in->job->service)
         explain_set_spread(in->arena, out, "end", &spread);
@@ -136,22 +136,33 @@ static bool may_start(enum block_kind kind)
     return kind != BLOCK_HELD && kind != BLOCK_IMPOSSIBLE;
 }
 
-static void set_forecast(const struct explain *in, struct doc *out)
+/* The forecast is one of all pools, so that it says of each when the job would start there. */
+static struct forecast *forecast_of(const struct explain *in)
 {
     struct forecast_options options = {.history = in->options->history,
         .runs = FORECAST_RUNS_MAX,
         .now_ms = in->options->now_ms,
         .horizon_ms = EXPLAIN_HORIZON_MS,
         .budget_ms = in->options->budget_ms,
-        .target = in->job->id};
+        .target = in->job->id,
+        .every_pool = true};
     struct error err;
     struct forecast *forecast = forecast_make(in->core, &options, &err);
-    if (!forecast || forecast_runs(forecast) == 0) {
-        forecast_free(forecast);
-        return;
+    if (forecast && forecast_runs(forecast) > 0)
+        return forecast;
+    forecast_free(forecast);
+    return NULL;
+}
+
+static void set_future(const struct explain *in, struct doc *out)
+{
+    struct forecast *forecast = may_start(in->block.kind) ? forecast_of(in) : NULL;
+    explain_set_pools(in, out, forecast);
+    explain_set_holders(in, out);
+    if (forecast) {
+        set_start(in, out, forecast);
+        explain_set_ahead(in, out, forecast);
     }
-    set_start(in, out, forecast);
-    explain_set_ahead(in, out, forecast);
     forecast_free(forecast);
 }
 
@@ -168,15 +179,12 @@ struct doc *explain_job(
     doc_set_string(arena, out, "state", job_state_names[in.job->state]);
     if (in.block.kind != BLOCK_NONE)
         doc_set(arena, out, "waits", explain_waits(&in));
-    explain_set_pools(&in, out);
-    if (!options->history)
-        return out;
-    if (in.block.kind == BLOCK_NONE) {
-        set_running(&in, out);
+    if (options->history && in.block.kind != BLOCK_NONE) {
+        set_future(&in, out);
         return out;
     }
-    explain_set_holders(&in, out);
-    if (may_start(in.block.kind))
-        set_forecast(&in, out);
+    explain_set_pools(&in, out, NULL);
+    if (options->history)
+        set_running(&in, out);
     return out;
 }

@@ -10,8 +10,14 @@
  *      "deadline": {"at", "late", "of"},           in so many of so many runs it ends after it
  *      "basis": {"samples", "of"},                 what its length was drawn from
  *      "pools": [{"pool", "verdict", "burst", "lacks", "held", "need", "currency", "hourMicro",
- *                 "costMicro", "egressMicro", "transferMs", "waitMs", "leftMicro", "late"}]}
- *                                                  of several pools: struct core_pool_view
+ *                 "costMicro", "egressMicro", "transferMs", "waitMs", "leftMicro", "late",
+ *                 "start": SPREAD}],
+ *                                                  of several pools: struct core_pool_view, and
+ *                                                  when it would start there if it turned down
+ *                                                  those that it is offered before
+ *      "reads": [{"version", "site", "bytes", "copies": [{"site", "since", "until"}]}]}
+ *                                                  what it reads that lies at a site, and where it
+ *                                                  was brought; without "until" it is in use there
  *     SPREAD: {"of", "known", "low", "median", "high"}; a moment that did not come is left out;
  *     "reached" is there when the runs were cut before: it does not come earlier than that.
  *

@@ -24,8 +24,12 @@ struct doc *explain_set_spread(
 /* When the attempt of a job that has one ends. */
 void explain_end_of(const struct explain *in, const struct job_row *job, struct spread *ret);
 
-/* explain_pools.c: sets "pools" where there are several. */
-void explain_set_pools(const struct explain *in, struct doc *out);
+/* explain_pools.c: sets "pools" where there are several. forecast, with every_pool: says when it
+ * would start in each; NULL: none was made. */
+void explain_set_pools(const struct explain *in, struct doc *out, const struct forecast *forecast);
+/* explain.c: sets "reached": the least moment that a run was cut at in which it did not come. */
+void explain_set_reached(const struct explain *in, struct doc *spread,
+    const struct forecast *forecast, const int64_t *moments);
 
 /* explain_holders.c: sets "holders" and "ahead". */
 void explain_set_holders(const struct explain *in, struct doc *out);

@@ -31,10 +31,13 @@ struct cell {
 struct forecast {
     uint64_t *jobs;
     size_t count;
+    uint64_t *pools; /* ids ascending; none unless every pool is asked about */
+    size_t pool_count;
     int runs; /* that are done; cells of those that failed are not among them */
     int64_t ticks;
     struct run_end ends[FORECAST_RUNS_MAX];
     struct cell *cells[FORECAST_RUNS_MAX];
+    int64_t *offers[FORECAST_RUNS_MAX]; /* to the target, by pool */
     void *shared;
     size_t shared_bytes;
 };
@@ -43,9 +46,25 @@ struct forecast {
 
 struct runner {
     struct forecast *forecast;
+    const struct forecast_options *options;
+    const struct core *core;
     struct cell *cells;
+    int64_t *offers;
     int64_t stop_ns;
 };
+
+static size_t find_id(const uint64_t *ids, size_t count, uint64_t id)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < count && ids[low] == id ? low : SIZE_MAX;
+}
 
 static void on_started(void *context, uint64_t job, int64_t at_ms)
 {
@@ -72,6 +91,21 @@ static void on_held(void *context, uint64_t job, int64_t cost_nano)
         runner->cells[i].cost_nano += cost_nano;
 }
 
+static bool on_offer(void *context, uint64_t job, uint64_t pool, int64_t at_ms)
+{
+    struct runner *runner = context;
+    const struct forecast_options *options = runner->options;
+    if (options->every_pool && job == options->target) {
+        size_t i = find_id(runner->forecast->pools, runner->forecast->pool_count, pool);
+        assert(i != SIZE_MAX && !runner->offers[i]);
+        runner->offers[i] = at_ms;
+        on_started(context, job, at_ms);
+        return true;
+    }
+    return find_id(options->staying, options->staying_count, job) != SIZE_MAX &&
+           core_pool(runner->core, pool)->burst_budget_micro > 0;
+}
+
 static bool on_enough(void *context)
 {
     const struct runner *runner = context;
@@ -91,6 +125,8 @@ static void run_one(struct core *core, const struct forecast_options *options, i
         .started = on_started,
         .ended = on_ended,
         .held = on_held,
+        .declines = on_offer,
+        .on_ms = FORECAST_ON_MS,
         .enough = on_enough};
     struct forward_result result;
     forward_run(core, &forward, &result);
@@ -106,11 +142,25 @@ static void list_job(void *context, enum row_kind kind, const void *row)
     forecast->jobs[forecast->count++] = *(const uint64_t *)row;
 }
 
+static void list_pool(void *context, enum row_kind kind, const void *row)
+{
+    struct forecast *forecast = context;
+    (void)kind;
+    forecast->pools =
+        mem_resize(forecast->pools, forecast->pool_count + 1, sizeof *forecast->pools);
+    forecast->pools[forecast->pool_count++] = *(const uint64_t *)row;
+}
+
+/* What a run leaves: its end, a cell for each job, a moment for each pool. */
+static size_t run_bytes(const struct forecast *forecast)
+{
+    return sizeof(struct run_end) + forecast->count * sizeof(struct cell) +
+           forecast->pool_count * sizeof(int64_t);
+}
+
 static int share(struct forecast *forecast, int runs, struct error *err)
 {
-    size_t cells = forecast->count * sizeof(struct cell);
-    size_t each = cells + sizeof(struct run_end);
-    forecast->shared_bytes = each * (size_t)runs;
+    forecast->shared_bytes = run_bytes(forecast) * (size_t)runs;
     forecast->shared = mmap(
         NULL, forecast->shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (forecast->shared == MAP_FAILED) {
@@ -122,8 +172,7 @@ static int share(struct forecast *forecast, int runs, struct error *err)
 
 static void *shared_run(const struct forecast *forecast, int run)
 {
-    size_t each = forecast->count * sizeof(struct cell) + sizeof(struct run_end);
-    return (char *)forecast->shared + each * (size_t)run;
+    return (char *)forecast->shared + run_bytes(forecast) * (size_t)run;
 }
 
 /* Runs one in a child and waits for it. */
@@ -131,6 +180,8 @@ static int fork_run(struct core *core, const struct forecast_options *options, i
     struct forecast *forecast, int64_t stop_ns, struct error *err)
 {
     struct run_end *end = shared_run(forecast, run);
+    struct cell *cells = (struct cell *)(void *)(end + 1);
+    int64_t *offers = (int64_t *)(void *)(cells + forecast->count);
     pid_t parent = getpid(), pid = fork();
     if (pid < 0)
         return error_set_errno(err, "no process for a forecast");
@@ -138,7 +189,7 @@ static int fork_run(struct core *core, const struct forecast_options *options, i
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent)
             _exit(1);
-        struct runner runner = {forecast, (struct cell *)(void *)(end + 1), stop_ns};
+        struct runner runner = {forecast, options, core, cells, offers, stop_ns};
         run_one(core, options, run, &runner, end);
         _exit(0);
     }
@@ -147,7 +198,8 @@ static int fork_run(struct core *core, const struct forecast_options *options, i
     if (!end->done)
         return 0;
     forecast->ends[forecast->runs] = *end;
-    forecast->cells[forecast->runs++] = (struct cell *)(void *)(end + 1);
+    forecast->offers[forecast->runs] = offers;
+    forecast->cells[forecast->runs++] = cells;
     forecast->ticks += end->ticks;
     return 0;
 }
@@ -162,6 +214,8 @@ struct forecast *forecast_make(
     forecast->jobs = mem_alloc((size_t)counts.jobs_live + 1, sizeof *forecast->jobs);
     core_row_each(core, ROW_JOB, list_job, forecast);
     assert(forecast->count == (size_t)counts.jobs_live);
+    if (options->every_pool)
+        core_row_each(core, ROW_POOL, list_pool, forecast);
     if (share(forecast, options->runs, err) < 0) {
         forecast_free(forecast);
         return NULL;
@@ -187,6 +241,7 @@ void forecast_free(struct forecast *forecast)
     if (forecast->shared)
         munmap(forecast->shared, forecast->shared_bytes);
     free(forecast->jobs);
+    free(forecast->pools);
     free(forecast);
 }
 
@@ -205,15 +260,7 @@ uint64_t forecast_job(const struct forecast *forecast, size_t i)
 
 size_t forecast_find(const struct forecast *forecast, uint64_t job)
 {
-    size_t low = 0, high = forecast->count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (forecast->jobs[middle] < job)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < forecast->count && forecast->jobs[low] == job ? low : SIZE_MAX;
+    return find_id(forecast->jobs, forecast->count, job);
 }
 
 int forecast_runs(const struct forecast *forecast)
@@ -240,6 +287,13 @@ int64_t forecast_end(const struct forecast *forecast, int run, size_t i)
 int64_t forecast_cost(const struct forecast *forecast, int run, size_t i)
 {
     return cell_of(forecast, run, i)->cost_nano;
+}
+
+int64_t forecast_offer(const struct forecast *forecast, int run, uint64_t pool)
+{
+    size_t i = find_id(forecast->pools, forecast->pool_count, pool);
+    assert(run >= 0 && run < forecast->runs);
+    return i != SIZE_MAX ? forecast->offers[run][i] : 0;
 }
 
 bool forecast_cut(const struct forecast *forecast, int run, int64_t *ret_reached_ms)

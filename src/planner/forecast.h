@@ -15,7 +15,15 @@ struct forecast_options {
     int64_t horizon_ms; /* a run goes no further than this */
     int64_t budget_ms;  /* wall time for all runs; a run that has used its share is cut */
     uint64_t target;    /* runs end when this job starts; 0: when all is done */
+    /* The target turns down each pool that it is offered, until there is none or it has gone on for
+     * FORECAST_ON_MS after its first: so a run says of every pool when it would have started there.
+     */
+    bool every_pool;
+    /* These turn down pools with a burst policy, and wait on. Ids ascending. */
+    const uint64_t *staying;
+    size_t staying_count;
 };
+#define FORECAST_ON_MS ((int64_t)24 * 3600 * 1000)
 
 struct forecast;
 
@@ -37,6 +45,9 @@ int forecast_runs(const struct forecast *forecast);
 int64_t forecast_start(const struct forecast *forecast, int run, size_t i);
 int64_t forecast_end(const struct forecast *forecast, int run, size_t i);
 int64_t forecast_cost(const struct forecast *forecast, int run, size_t i);
+/* With every_pool: when the target would have started in the pool, 0: it was not offered a place
+ * there. Its forecast_start is the first of these. */
+int64_t forecast_offer(const struct forecast *forecast, int run, uint64_t pool);
 /* Whether the run was cut, and the moment it had come to. */
 bool forecast_cut(const struct forecast *forecast, int run, int64_t *ret_reached_ms);
 int64_t forecast_ticks(const struct forecast *forecast);

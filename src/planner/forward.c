@@ -48,8 +48,10 @@ struct run {
     VEC(struct moment) heap;
     VEC(struct core_decision) decisions;
     int64_t now_ms;
+    int64_t until_ms;
     int64_t waiting; /* jobs that may start yet */
-    bool found;      /* the target has started or ended */
+    bool declined;   /* the target turned a pool down */
+    bool found;      /* the target has started or ended, or no pool is left for it */
 };
 
 /* ---- the heap of ends ---------------------------------------------------------------------- */
@@ -218,11 +220,30 @@ static void on_decision(void *context, const struct core_decision *decision)
         vec_push(&run->decisions, *decision);
 }
 
-static void on_admitted(struct run *run, uint64_t id)
+static void decline(struct run *run, const struct core_decision *decision)
 {
+    const struct forward_options *options = run->options;
+    bool left = core_job_decline(run->core, decision->attempt);
+    if (decision->job != options->target)
+        return;
+    run->found = !left;
+    if (!run->declined && options->until_ms - run->now_ms > options->on_ms)
+        run->until_ms = run->now_ms + options->on_ms;
+    run->declined = true;
+}
+
+static void on_admitted(struct run *run, const struct core_decision *decision)
+{
+    uint64_t id = decision->attempt;
     const struct attempt_row *attempt = core_attempt(run->core, id);
+    const struct forward_options *options = run->options;
     if (!attempt)
         return;
+    if (options->declines && !idmap_get(&run->works, decision->job) &&
+        options->declines(options->context, decision->job, decision->pool, run->now_ms)) {
+        decline(run, decision);
+        return;
+    }
     report(run, id, REPORT_STARTED, false);
     const struct job_row *job = core_job(run->core, attempt->job);
     run->result->admissions++;
@@ -249,7 +270,7 @@ static bool tick(struct run *run)
     for (size_t i = 0; i < run->decisions.count; i++) {
         const struct core_decision *decision = &run->decisions.items[i];
         switch (decision->kind) {
-        case DECISION_ADMIT: on_admitted(run, decision->attempt); break;
+        case DECISION_ADMIT: on_admitted(run, decision); break;
         case DECISION_STOP: stop_attempt(run, decision->attempt); break;
         default: on_job_end(run, decision); break;
         }
@@ -313,11 +334,10 @@ static void run_loop(struct run *run)
         if (!ends && (next_ms == INT64_MAX || idle > IDLE_TICKS_MAX))
             return;
         int64_t at_ms = ends && end_ms < next_ms ? end_ms : next_ms;
-        if (at_ms > options->until_ms ||
-            (run->result->ticks % ENOUGH_TICKS == 0 && options->enough &&
-                options->enough(options->context))) {
+        if (at_ms > run->until_ms || (run->result->ticks % ENOUGH_TICKS == 0 && options->enough &&
+                                         options->enough(options->context))) {
             run->result->cut = true;
-            run->now_ms = at_ms > options->until_ms ? options->until_ms : run->now_ms;
+            run->now_ms = at_ms > run->until_ms ? run->until_ms : run->now_ms;
             return;
         }
         run->now_ms = at_ms;
@@ -381,8 +401,10 @@ void forward_run(
         .options = options,
         .result = ret,
         .arena = arena_create(),
-        .now_ms = options->now_ms};
+        .now_ms = options->now_ms,
+        .until_ms = options->until_ms};
     *ret = (struct forward_result){0};
+    core_run_forward(core);
     begin(&run);
     run_loop(&run);
     ret->reached_ms = run.now_ms;

@@ -19,6 +19,10 @@ struct forward_options {
     void (*ended)(void *context, uint64_t job, int64_t at_ms, enum end_reason reason);
     /* An attempt of the job, or what was left of it, ended: what it cost. May be NULL. */
     void (*held)(void *context, uint64_t job, int64_t cost_nano);
+    /* A job that had not started yet would do so in that pool: whether it turns it down, and waits
+     * for the others (core_job_decline). The target's run ends when none is left. May be NULL. */
+    bool (*declines)(void *context, uint64_t job, uint64_t pool, int64_t at_ms);
+    int64_t on_ms; /* the run goes on for so long at most once the target turned one down */
     /* Asked now and then: whether the run has taken enough of the processor. May be NULL. */
     bool (*enough)(void *context);
 };

@@ -372,6 +372,100 @@ static void what_can_not_be_tried_is_refused(void **state)
     }
 }
 
+/* ---- several pools --------------------------------------------------------------------------- */
+
+static void one_of(struct world *world, const char *name, int64_t after_ms)
+{
+    struct node node = node_make(name, 4, 64, 0);
+    struct pool pool = {.metadata.name = name, .nodes = {&node, 1}};
+    if (after_ms) {
+        pool.burst = (struct burst){after_ms, 1000 * (int64_t)1000000, 24 * HOUR_MS};
+        pool.prices = (struct prices){.currency = "EUR", .cpu_hour_micro = 1000000};
+    }
+    assert_int_equal(core_pool_put(world->core, &pool, NULL), 0);
+}
+
+static const struct doc *start_in(const struct asked *asked, const char *pool)
+{
+    const struct doc *pools = doc_get(asked->answer, "pools");
+    for (const struct doc *one = pools ? pools->first : NULL; one; one = one->next) {
+        if (!strcmp(doc_get_string(one, "pool"), pool))
+            return doc_get(one, "start");
+    }
+    return NULL;
+}
+
+/* Of a moment that the job is offered a place at after it turned another down: a tick later for
+ * each. */
+static void assert_about(const struct doc *spread, int64_t at_ms)
+{
+    int64_t median = doc_get_int(spread, "median", 0);
+    assert_in_range(median, at_ms, at_ms + 5);
+    assert_true(doc_get_int(spread, "known", 0) == doc_get_int(spread, "of", -1));
+}
+
+static uint64_t three_that_run_and_one_that_waits(struct world *world, int64_t after_ms)
+{
+    one_of(world, "soon", 0);
+    one_of(world, "later", 0);
+    one_of(world, "cloud", after_ms);
+    world_team(world, "t");
+    struct job job = job_make("t", "x", 3, 0);
+    (void)running(world, "t", "a", 3);
+    world_tick(world, 4 * MINUTE_MS);
+    (void)running(world, "t", "b", 3);
+    job.time_limit_ms = HOUR_MS;
+    uint64_t x = world_submit(world, &job);
+    world_tick(world, 0);
+    return x;
+}
+
+/* a ends in six minutes, b in ten; after that nobody would come to a pool at a price. */
+static void each_pool_says_when_it_would_start(void **state)
+{
+    struct world *world = *state;
+    uint64_t x = three_that_run_and_one_that_waits(world, HOUR_MS);
+    int64_t now_ms = world->now_ms;
+    struct asked asked = ask(world, "explain", x, "");
+    assert_spread(doc_get(asked.answer, "start"), now_ms + 6 * MINUTE_MS);
+    assert_spread(start_in(&asked, "soon"), now_ms + 6 * MINUTE_MS);
+    assert_about(start_in(&asked, "later"), now_ms + 10 * MINUTE_MS);
+    assert_true(doc_get_int(start_in(&asked, "cloud"), "known", -1) == 0);
+    finish(&asked);
+}
+
+/* It comes by its policy in five minutes; when it would have started in the others is as if it had
+ * stayed, one after the other. */
+static void a_pool_that_it_bursts_to_does_not_hide_the_others(void **state)
+{
+    struct world *world = *state;
+    uint64_t x = three_that_run_and_one_that_waits(world, 5 * MINUTE_MS);
+    int64_t now_ms = world->now_ms;
+    struct asked asked = ask(world, "explain", x, "");
+    assert_about(start_in(&asked, "cloud"), now_ms + 5 * MINUTE_MS);
+    assert_about(doc_get(asked.answer, "start"), now_ms + 5 * MINUTE_MS);
+    assert_about(start_in(&asked, "soon"), now_ms + 6 * MINUTE_MS);
+    assert_about(start_in(&asked, "later"), now_ms + 10 * MINUTE_MS);
+    finish(&asked);
+}
+
+/* Who waits before it goes to the pool at a price, in the same run: it starts ten minutes sooner.
+ */
+static void those_before_it_burst_in_the_run(void **state)
+{
+    struct world *world = *state;
+    (void)three_that_run_and_one_that_waits(world, 5 * MINUTE_MS);
+    struct job job = job_make("t", "y", 3, 0);
+    uint64_t y = world_submit(world, &job); /* without a limit it may not go there itself */
+    world_tick(world, 0);
+    int64_t now_ms = world->now_ms;
+    struct asked asked = ask(world, "explain", y, "");
+    assert_spread(start_in(&asked, "soon"), now_ms + 6 * MINUTE_MS);
+    assert_about(start_in(&asked, "later"), now_ms + 10 * MINUTE_MS);
+    assert_true(doc_get_int(start_in(&asked, "cloud"), "known", -1) == 0);
+    finish(&asked);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +481,9 @@ int main(void)
         TEST(more_nodes_start_what_waits_at_once),
         TEST(whatif_shows_the_teams_that_may_be_seen),
         TEST(what_can_not_be_tried_is_refused),
+        TEST(each_pool_says_when_it_would_start),
+        TEST(a_pool_that_it_bursts_to_does_not_hide_the_others),
+        TEST(those_before_it_burst_in_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

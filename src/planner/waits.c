@@ -1,9 +1,9 @@
 /* Forecasts for the broker: see waits.h.
  *
- * Runs are made without bursting, so that a job's wait is the one it would have if it stayed, and
- * so would those before it. Of many that wait each is told a moment that holds if none of the
- * others goes: an upper bound once some have gone, which the next forecast, a minute later, brings
- * down. */
+ * One run is of all pools, and the broker acts in it: jobs go to pools with a burst policy as they
+ * would. Only those that are asked about turn these down, so that the wait of each is the one it
+ * would have if it stayed. As all of them stay, a moment is an upper bound once some have gone,
+ * which the next forecast, a minute later, brings down. */
 #include "planner/waits.h"
 
 #include "planner/forecast.h"
@@ -54,6 +54,8 @@ struct doc *waits_answer(
     core_forecast_wanted(core, list_wanted, &wanted);
     if (!wanted.count)
         return list;
+    forward.staying = wanted.jobs;
+    forward.staying_count = wanted.count;
     struct forecast *forecast = forecast_make(core, &forward, err);
     if (!forecast)
         return NULL;

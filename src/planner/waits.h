@@ -14,6 +14,6 @@ struct waits_options {
 
 /* [{"job", "atMs", "startMs"}, ..], at most CORE_FORECASTS_MAX: the median of the runs; the horizon
  * for a job that never starts; a job of which too few runs came far enough is left out. The core is
- * one made with bursts_off, at now_ms. NULL as forecast_make. */
+ * at now_ms. NULL as forecast_make. */
 MUST_CHECK struct doc *waits_answer(
     struct arena *arena, struct core *core, const struct waits_options *options, struct error *err);

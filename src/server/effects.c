@@ -181,6 +181,9 @@ static void find_subject(
         subject->kind = "team";
         snprintf(subject->name, sizeof subject->name, "%s", team_name(core, decision->team));
         subject->team = team_name(core, decision->team);
+    } else if (decision->version) {
+        subject->kind = "version";
+        snprintf(subject->name, sizeof subject->name, "%s", core_symbol(core, decision->version));
     } else {
         const struct pool_row *pool = core_pool(core, decision->pool);
         subject->kind = "pool";
@@ -212,6 +215,24 @@ static void write_burst(
     strbuf_putc(out, '}');
 }
 
+/* Which version, where, and what was counted for it. */
+static void write_copy(
+    const struct core *core, const struct core_decision *decision, struct strbuf *out)
+{
+    const struct pool_row *pool = core_pool(core, decision->pool);
+    char text[QUANTITY_TEXT];
+    strbuf_puts(out, "\"version\":");
+    strbuf_json(out, core_symbol(core, decision->version));
+    strbuf_puts(out, ",\"site\":");
+    strbuf_json(out, core_symbol(core, decision->site));
+    if (pool) {
+        strbuf_puts(out, ",\"pool\":");
+        strbuf_json(out, core_symbol(core, pool->name));
+        strbuf_printf(out, ",\"egress\":\"%s\"", quantity_micro(decision->cost_micro, text));
+    }
+    strbuf_putc(out, '}');
+}
+
 static void write_detail(
     const struct core *core, const struct core_decision *decision, struct strbuf *out)
 {
@@ -224,6 +245,10 @@ static void write_detail(
     if (decision->kind == DECISION_BURST || decision->kind == DECISION_BURST_REFUSED ||
         decision->kind == DECISION_BURST_RECALL) {
         write_burst(core, decision, out);
+        return;
+    }
+    if (decision->version) {
+        write_copy(core, decision, out);
         return;
     }
     if (decision->kind == DECISION_SERVICE_SCALE) {

@@ -159,7 +159,8 @@ static void show_facts(const struct showing *in, struct doc *out, const struct d
     set_second(in->arena, out, "asOf", doc_get_int(facts, "now", 0));
     if (doc_get(facts, "waits"))
         show_waits(in, out, doc_get(facts, "waits"));
-    explain_show_pools(in->arena, out, doc_get(facts, "pools"));
+    explain_show_pools(in->arena, out, doc_get(facts, "pools"), doc_get_int(facts, "now", 0));
+    explain_show_reads(in->arena, out, doc_get(facts, "reads"));
     show_jobs(in, out, "holders", facts);
     show_jobs(in, out, "ahead", facts);
     set_spread(in->arena, out, "start", doc_get(facts, "start"));

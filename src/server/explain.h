@@ -21,5 +21,9 @@ struct doc *explain_show_whatif(struct arena *arena, const struct doc *facts);
 struct doc *explain_words(struct arena *arena, const struct doc *shown);
 /* explain_pools.c: sets "pools", the list of the planner's facts as people read it, or NULL; and a
  * sentence about what such an answer has of them. */
-void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *pools);
+void explain_show_pools(
+    struct arena *arena, struct doc *to, const struct doc *pools, int64_t now_ms);
 void explain_say_pools(const struct doc *shown, struct strbuf *out);
+/* Where what it reads lies, and was brought: the same. */
+void explain_show_reads(struct arena *arena, struct doc *to, const struct doc *reads);
+void explain_say_reads(const struct doc *shown, struct strbuf *out);

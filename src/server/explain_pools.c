@@ -40,7 +40,26 @@ static void set_forecast(struct arena *arena, struct doc *to, const struct doc *
     doc_set_string(arena, forecast, "start", quantity_time(doc_get_int(from, "startMs", 0), text));
 }
 
-void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *pools)
+/* When the job would start there: the middle of the runs. Where it came in none of them, the moment
+ * before which it does not. */
+static void set_start(struct arena *arena, struct doc *to, const struct doc *from, int64_t now_ms)
+{
+    char text[QUANTITY_TEXT];
+    struct doc *start = doc_set(arena, to, "start", doc_map(arena));
+    int64_t at_ms = doc_get_int(from, "median", 0), reached_ms = doc_get_int(from, "reached", 0);
+    doc_set_int(arena, start, "known", doc_get_int(from, "known", 0));
+    doc_set_int(arena, start, "of", doc_get_int(from, "of", 0));
+    if (at_ms) {
+        doc_set_string(arena, start, "at", quantity_time(at_ms, text));
+        doc_set_string(
+            arena, start, "in", quantity_human_duration(at_ms > now_ms ? at_ms - now_ms : 0, text));
+    } else if (reached_ms) {
+        doc_set_string(arena, start, "notBefore", quantity_time(reached_ms, text));
+    }
+}
+
+void explain_show_pools(
+    struct arena *arena, struct doc *to, const struct doc *pools, int64_t now_ms)
 {
     static const char *const plain[] = {
         "pool", "verdict", "burst", "lacks", "held", "need", "currency", "late", "unsure"};
@@ -61,6 +80,38 @@ void explain_show_pools(struct arena *arena, struct doc *to, const struct doc *p
             set_length(arena, item, lengths[i][0], doc_get(one, lengths[i][1]));
         if (doc_get(one, "forecastMs"))
             set_forecast(arena, item, one);
+        if (doc_get(one, "start"))
+            set_start(arena, item, doc_get(one, "start"), now_ms);
+    }
+}
+
+static void show_copies(struct arena *arena, struct doc *to, const struct doc *copies)
+{
+    static const char *const times[] = {"since", "until"};
+    char text[QUANTITY_TEXT];
+    struct doc *list = doc_set(arena, to, "copies", doc_list(arena));
+    for (const struct doc *one = copies->first; one; one = one->next) {
+        struct doc *item = doc_append(list, doc_map(arena));
+        doc_set_string(arena, item, "site", text_of(one, "site"));
+        for (size_t i = 0; i < ARRAY_LEN(times); i++)
+            if (doc_get(one, times[i]))
+                doc_set_string(
+                    arena, item, times[i], quantity_time(doc_get_int(one, times[i], 0), text));
+    }
+}
+
+void explain_show_reads(struct arena *arena, struct doc *to, const struct doc *reads)
+{
+    if (!reads)
+        return;
+    struct doc *list = doc_set(arena, to, "reads", doc_list(arena));
+    for (const struct doc *one = reads->first; one; one = one->next) {
+        struct doc *item = doc_append(list, doc_map(arena));
+        doc_set_string(arena, item, "version", text_of(one, "version"));
+        doc_set_string(arena, item, "site", text_of(one, "site"));
+        doc_set_int(arena, item, "bytes", doc_get_int(one, "bytes", 0));
+        if (doc_get(one, "copies"))
+            show_copies(arena, item, doc_get(one, "copies"));
     }
 }
 
@@ -140,7 +191,18 @@ static void say_pool_burst(const struct doc *pool, struct strbuf *out)
         strbuf_putc(out, ')');
 }
 
-static void say_pool(const struct doc *pool, struct strbuf *out)
+/* When the job would have a place there, by the runs in which it turned down others before. */
+static void say_start(const struct doc *pool, struct strbuf *out)
+{
+    const struct doc *start = doc_get(pool, "start");
+    if (doc_get(start, "in"))
+        strbuf_printf(out, ", foreseen to start it in %s (%s of %s runs)", text_of(start, "in"),
+            text_of(start, "known"), text_of(start, "of"));
+    else if (doc_get(start, "notBefore"))
+        strbuf_printf(out, ", not foreseen to start it before %s", text_of(start, "notBefore"));
+}
+
+static void say_verdict(const struct doc *pool, struct strbuf *out)
 {
     const char *verdict = text_of(pool, "verdict");
     if (!strcmp(verdict, "unfit")) {
@@ -148,8 +210,9 @@ static void say_pool(const struct doc *pool, struct strbuf *out)
     } else if (!strcmp(verdict, "burst")) {
         say_pool_burst(pool, out);
     } else if (!strcmp(verdict, "no-room")) {
-        strbuf_printf(out, "has no room: %s of %s ranks would fit", text_of(pool, "held"),
-            text_of(pool, "need"));
+        strbuf_printf(out, "has no room: %s of %s ranks would fit, and would cost ",
+            text_of(pool, "held"), text_of(pool, "need"));
+        say_cost(pool, out);
     } else {
         bool first = !strcmp(verdict, "here") || !strcmp(verdict, "next");
         strbuf_puts(out, first                       ? "costs "
@@ -159,13 +222,33 @@ static void say_pool(const struct doc *pool, struct strbuf *out)
     }
 }
 
-static bool reads_elsewhere(const struct doc *pools)
+static void say_pool(const struct doc *pool, struct strbuf *out)
 {
-    for (const struct doc *one = pools ? pools->first : NULL; one; one = one->next) {
-        if (doc_get(one, "egress") || doc_get(one, "transfer"))
-            return true;
+    say_verdict(pool, out);
+    say_start(pool, out);
+}
+
+static void say_copies(const struct doc *copies, struct strbuf *out)
+{
+    for (const struct doc *one = copies ? copies->first : NULL; one; one = one->next) {
+        strbuf_printf(out, ", and is at %s since %s", text_of(one, "site"), text_of(one, "since"));
+        if (doc_get(one, "until"))
+            strbuf_printf(out, ", kept until %s", text_of(one, "until"));
     }
-    return false;
+}
+
+void explain_say_reads(const struct doc *shown, struct strbuf *out)
+{
+    const struct doc *reads = doc_get(shown, "reads");
+    const char *between = "It reads ";
+    for (const struct doc *one = reads ? reads->first : NULL; one; one = one->next) {
+        strbuf_printf(
+            out, "%s%s, which lies at %s", between, text_of(one, "version"), text_of(one, "site"));
+        say_copies(doc_get(one, "copies"), out);
+        between = "; ";
+    }
+    if (reads)
+        strbuf_putc(out, '.');
 }
 
 void explain_say_pools(const struct doc *shown, struct strbuf *out)
@@ -195,8 +278,4 @@ void explain_say_pools(const struct doc *shown, struct strbuf *out)
     }
     if (pools)
         strbuf_putc(out, '.');
-    if (reads_elsewhere(pools))
-        strbuf_puts(out,
-            " What it reads lies at another site than some of these: transfer and egress "
-            "are counted, but nothing is copied between sites by muster.");
 }

@@ -436,7 +436,8 @@ static void say_without(const struct doc *shown, struct strbuf *out)
 struct doc *explain_words(struct arena *arena, const struct doc *shown)
 {
     static say_fn *const parts[] = {say_state, say_site, say_inputs, say_waits, explain_say_pools,
-        say_holders, say_ahead, say_start, say_end, say_deadline, say_basis, say_without};
+        explain_say_reads, say_holders, say_ahead, say_start, say_end, say_deadline, say_basis,
+        say_without};
     struct doc *list = doc_list(arena);
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         struct strbuf out = {0};

@@ -24,6 +24,7 @@ call_handler api_job_logs, api_job_exec;
 call_handler api_promotion_create, api_promotion_list, api_promotion_get, api_promotion_approve,
     api_promotion_refuse, api_promotion_withdraw, api_version_archive, api_version_candidate;
 /* api_nodes.c */
+call_handler api_copy_list;
 call_handler api_node_list, api_node_get, api_node_cordon, api_node_uncordon, api_node_drain,
     api_node_reserve;
 /* api_cost.c, api_top.c */

@@ -66,16 +66,16 @@ static void add_data(struct pinning *pinning, const struct version *version)
     struct job *job = pinning->job;
     const char *site = site_of(pinning, version->kind, version->team, version->name);
     int64_t bytes = doc_get_int(version->doc, "bytes", 0);
+    char text[VERSION_TEXT];
     if (!site || bytes <= 0)
         return;
+    versions_text(version->kind, version->team, version->name, version->version, text);
     for (size_t i = 0; i < job->data.count; i++) {
-        if (strcmp(job->data.items[i].site, site) == 0) {
-            job->data.items[i].bytes += bytes;
+        if (strcmp(job->data.items[i].version, text) == 0)
             return;
-        }
     }
-    job->data.items[job->data.count++] =
-        (struct job_data){arena_strdup(pinning->arena, site), bytes};
+    job->data.items[job->data.count++] = (struct job_data){
+        arena_strdup(pinning->arena, site), bytes, arena_strdup(pinning->arena, text)};
 }
 
 static int pin(

@@ -165,6 +165,8 @@ static const struct route table[] = {
     {"GET", "/v1/jobs/{job}/exec", SCOPE_JOB, ROLE_MEMBER, api_job_exec,
         "Runs a command inside the running job (upgrade to muster-exec)", NULL, NULL},
 
+    {"GET", "/v1/copies", SCOPE_ANYWHERE, ROLE_VIEWER, api_copy_list,
+        "Lists versions that were brought to sites", NULL, "List"},
     {"GET", "/v1/nodes", SCOPE_ANYWHERE, ROLE_VIEWER, api_node_list, "Lists nodes", NULL, "List"},
     {"GET", "/v1/nodes/{pool}/{node}", SCOPE_ANYWHERE, ROLE_VIEWER, api_node_get, "A node", NULL,
         NULL},

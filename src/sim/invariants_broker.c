@@ -1,4 +1,5 @@
-/* The invariant checker: pools that a job may come to, budgets, and preemptions in one pool alone.
+/* The invariant checker: pools that a job may come to, budgets, what is brought to sites, and
+ * preemptions in one pool alone.
  *
  * Nothing is in two pools at once, whatever became of reports: not an attempt, not two attempts of
  * a job, not what preemptions keep for one. Preemptions for a job are made where its place is kept,
@@ -128,6 +129,79 @@ static int check_victims(const struct sim_store *store, const struct sim_txn *tx
     return 0;
 }
 
+/* ---- copies of what jobs read ---------------------------------------------------------------- */
+
+static const struct copy_row *copy_at(
+    const struct sim_store *store, uint32_t version, uint32_t site)
+{
+    const struct copy_row *row;
+    for (each_row(copy_row, row, store, ROW_COPY))
+        if (row->version == version && row->site == site)
+            return row;
+    return NULL;
+}
+
+/* What the transaction counted for bringing an attempt's data. */
+static int64_t egress_of(const struct sim_txn *txn, uint64_t attempt)
+{
+    int64_t egress_micro = 0;
+    for (size_t i = 0; i < txn->decisions.count; i++)
+        if (txn->decisions.items[i].kind == DECISION_DATA_COPY &&
+            txn->decisions.items[i].attempt == attempt)
+            egress_micro += txn->decisions.items[i].cost_micro;
+    return egress_micro;
+}
+
+/* Whether a pool may stand elsewhere since this transaction. */
+static bool moved(const struct sim_txn *txn, uint64_t pool)
+{
+    for (size_t i = 0; i < txn->decisions.count; i++)
+        if (txn->decisions.items[i].kind == DECISION_POOL_PUT &&
+            txn->decisions.items[i].pool == pool)
+            return true;
+    return false;
+}
+
+/* What has started has what it reads, and its budget pays for what came with it, no more. */
+static int check_start(const struct sim_store *store, const struct sim_txn *txn,
+    const struct core_decision *decision, struct error *err)
+{
+    const struct pool_row *pool = pool_of_attempt(store, decision->attempt);
+    const struct broker_row *broker = broker_of(store, decision->job);
+    const struct data_row *data;
+    if (!pool || moved(txn, pool->id))
+        return 0; /* it ended in the same tick, or what its pool is changed in it */
+    for (each_row(data_row, data, store, ROW_DATA))
+        if (data->job == decision->job && data->version && pool->site && data->site != pool->site &&
+            !copy_at(store, data->version, pool->site))
+            return broken(err, 7, "job %llu started in pool %llu, and what it reads did not come",
+                (ull)decision->job, (ull)pool->id);
+    if (broker && broker->pool == pool->id &&
+        broker->egress_micro > egress_of(txn, decision->attempt))
+        return broken(err, 4, "job %llu pays for what was there before it", (ull)decision->job);
+    return 0;
+}
+
+/* Of a version one row at a site, and in a transaction one decision to each. */
+static int check_copies(const struct sim_store *store, const struct sim_txn *txn, struct error *err)
+{
+    const struct copy_row *row, *other;
+    for (each_row(copy_row, row, store, ROW_COPY))
+        for (each_row(copy_row, other, store, ROW_COPY))
+            if (row != other && row->version == other->version && row->site == other->site)
+                return broken(err, 4, "copies %llu and %llu are of one version at one site",
+                    (ull)row->id, (ull)other->id);
+    for (size_t i = 0; i < txn->decisions.count; i++)
+        for (size_t k = 0; k < i; k++) {
+            const struct core_decision *a = &txn->decisions.items[i];
+            const struct core_decision *b = &txn->decisions.items[k];
+            if (a->kind == DECISION_DATA_COPY && b->kind == DECISION_DATA_COPY &&
+                a->version == b->version && a->site == b->site)
+                return broken(err, 4, "egress of one version to one site is counted twice");
+        }
+    return 0;
+}
+
 /* Live attempts of a job, and what each of them holds, are in one pool. */
 static int check_one_place(
     const struct sim_store *store, const struct placement_row *placement, struct error *err)
@@ -187,11 +261,15 @@ int invariants_pools(const struct sim_store *after, const struct sim_txn *txn, s
             rc = check_burst(after, decision, err);
         else if (decision->kind == DECISION_ADMIT)
             rc = check_admit(after, txn, decision, err);
+        else if (decision->kind == DECISION_START)
+            rc = check_start(after, txn, decision, err);
         else if (decision->kind == DECISION_STOP && decision->reason == END_PREEMPTED &&
                  decision->for_job)
             rc = check_victims(after, txn, decision, err);
         if (rc < 0)
             return -1;
     }
-    return check_places(after, err) < 0 ? -1 : check_rows(after, err);
+    if (check_copies(after, txn, err) < 0 || check_places(after, err) < 0)
+        return -1;
+    return check_rows(after, err);
 }

@@ -129,6 +129,9 @@ static void make_data(struct sim_world *world, struct arena *arena, struct job *
         struct job_data *data = &job->data.items[job->data.count++];
         data->site = sites[i];
         data->bytes = sim_between(prng, 0, 64 * 1024) << 20;
+        if (sim_chance(prng, 700))
+            data->version =
+                arena_printf(arena, "dataset/%s:%d", sites[i], (int)sim_between(prng, 1, 2));
     }
 }
 

@@ -225,6 +225,7 @@ static void make_site(struct sim_world *world, const char *name, struct pool *po
     if (sim_chance(prng, world->profile->sites))
         pool->site = PICK(prng, sites);
     pool->prices.egress_gib_micro = sim_between(prng, 0, 200 * 1000);
+    pool->keep_inputs_ms = sim_chance(prng, 700) ? sim_between(prng, 1, 30) * MINUTE_MS : 0;
     pool->link_bytes = sim_chance(prng, 500) ? sim_between(prng, 1, 1000) << 20 : 0;
     if (strcmp(name, pool_names[0]) == 0 || !sim_chance(prng, 600))
         return;

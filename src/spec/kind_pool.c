@@ -226,6 +226,7 @@ static const struct field prices_fields[] = {
 static const struct field_table prices_table =
     FIELD_TABLE("Prices", struct prices, prices_fields, .doc = "What a pool's resources cost.");
 
+#define KEEP_INPUTS_MS  ((int64_t)10 * 60 * 1000)
 #define BURST_AFTER_MS  ((int64_t)10 * 60 * 1000)
 #define BURST_PERIOD_MS ((int64_t)30 * 24 * 3600 * 1000)
 
@@ -374,6 +375,15 @@ static const struct field pool_spec_fields[] = {
         .offset = offsetof(struct pool, link_bytes),
         .doc = "Bytes that go in or out of its site in a second, such as `1Gi`. 0: transfers take "
                "no time. Where pools of a site differ: the least."},
+    {.name = "keepInputs",
+        .type = FIELD_DURATION,
+        .fallback = KEEP_INPUTS_MS,
+        .min = 60 * 1000,
+        .max = (int64_t)366 * 24 * 3600 * 1000,
+        .offset = offsetof(struct pool, keep_inputs_ms),
+        .doc = "For how long what jobs read is kept at its site after the last of them. Until then "
+               "it needs no transfer there. A Slurm pool keeps it so long in its `folder`. Where "
+               "pools of a site differ: the longest."},
     {.name = "spot",
         .type = FIELD_BOOL,
         .offset = offsetof(struct pool, spot),

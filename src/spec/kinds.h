@@ -148,8 +148,9 @@ struct pool {
     struct slurm_site slurm;
     struct kubernetes_site kubernetes;
     const char *jurisdiction;
-    const char *site;   /* NULL: one of its own */
-    int64_t link_bytes; /* that go in or out of the site in a second; 0: no bound */
+    const char *site;       /* NULL: one of its own */
+    int64_t link_bytes;     /* that go in or out of the site in a second; 0: no bound */
+    int64_t keep_inputs_ms; /* after their last use; 0: ten minutes */
     bool spot;
     struct burst burst;
     struct node_list nodes;
@@ -343,10 +344,11 @@ struct score {
     const char *runtime; /* NULL: not a scoring job */
 };
 
-/* How much of what a job reads lies at a site. */
+/* Something that a job reads, and the site where it lies. */
 struct job_data {
     const char *site;
     int64_t bytes;
+    const char *version; /* "dataset/TEAM/NAME:3", or NULL */
 };
 
 struct job {

@@ -115,6 +115,14 @@ void http_server_destroy(struct http_server *server);
 /* What answers wait for until the loop's turn ends happens now if they are many by now, as what
  * they work in would have left the caches by then. Not to be called from inside a callback. */
 void http_server_relieve(struct http_server *server);
+/* For whoever is so busy that looking by itself costs less than the loop's doing it: from
+ * http_server_set_apart(true) on it calls the next two again and again. Not from inside a callback.
+ */
+void http_server_set_apart(struct http_server *server, bool apart);
+/* Serves what came from clients; from how many. */
+int http_server_look(struct http_server *server);
+/* Serves what waits for the end of a turn; whether there was anything. */
+bool http_server_serve(struct http_server *server);
 
 /* Listens on a Unix socket with the given mode (0600, 0660). A socket file that nobody answers
  * on is replaced; one that is answered is ERR_CONFLICT; any other file is left alone. The file

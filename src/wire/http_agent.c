@@ -24,6 +24,12 @@ static void agent_options_complete(struct http_agent_options *options)
         options->output_bytes_high ? options->output_bytes_high : defaults.output_bytes_high;
 }
 
+void agent_wake(struct http_agent *agent)
+{
+    if (!agent->watcher.apart)
+        event_active(&agent->wake, EV_TIMEOUT, 1);
+}
+
 static void serve_row(struct http_agent *agent)
 {
     clock_hold();
@@ -37,7 +43,7 @@ static void serve_row(struct http_agent *agent)
     }
     clock_release();
     if (agent->attention_count > 0)
-        event_active(&agent->wake, EV_TIMEOUT, 1);
+        agent_wake(agent);
 }
 
 static void on_wake(int fd, short what, void *ctx)
@@ -47,11 +53,35 @@ static void on_wake(int fd, short what, void *ctx)
     serve_row(agent);
 }
 
+int http_agent_look(struct http_agent *agent)
+{
+    assert(!agent->serving);
+    return watcher_look(&agent->watcher);
+}
+
+bool http_agent_serve(struct http_agent *agent)
+{
+    assert(!agent->serving);
+    if (agent->attention_count == 0)
+        return false;
+    serve_row(agent);
+    return true;
+}
+
+void http_agent_set_apart(struct http_agent *agent, bool apart)
+{
+    watcher_set_apart(&agent->watcher, apart);
+    if (agent->attention_count > 0)
+        agent_wake(agent);
+}
+
 void http_agent_relieve(struct http_agent *agent)
 {
     assert(!agent->serving);
-    if (agent->attention_count >= ROW)
-        serve_row(agent);
+    if (agent->attention_count < ROW)
+        return;
+    serve_row(agent);
+    (void)watcher_look(&agent->watcher);
 }
 
 struct http_agent *http_agent_create(
@@ -72,6 +102,7 @@ struct http_agent *http_agent_create(
     LIST_INIT(&agent->endpoints);
     TAILQ_INIT(&agent->attention);
     event_assign(&agent->wake, base, -1, 0, on_wake, agent);
+    watcher_init(&agent->watcher, base);
     return agent;
 }
 
@@ -93,6 +124,7 @@ void http_agent_destroy(struct http_agent *agent)
     }
     assert(TAILQ_EMPTY(&agent->attention) && agent->stats.connections == 0);
     event_del(&agent->wake);
+    watcher_finish(&agent->watcher);
     http_buffer_finish(&agent->head);
     spares_finish(&agent->spares);
     free(agent->scratch);

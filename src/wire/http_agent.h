@@ -42,8 +42,17 @@ struct http_agent *http_agent_create(
  * are gone too. NULL is fine. Not to be called from inside a callback of this agent. */
 void http_agent_destroy(struct http_agent *agent);
 /* What small requests wait for until the loop's turn ends happens now if they are many by now, as
- * what they work in would have left the caches by then. Not to be called from inside a callback. */
+ * what they work in would have left the caches by then; for the same reason answers that are there
+ * are taken now, which calls callbacks. Not to be called from inside a callback. */
 void http_agent_relieve(struct http_agent *agent);
+/* For whoever is so busy that looking by itself costs less than the loop's doing it: from
+ * http_agent_set_apart(true) on it calls the next two again and again. Not from inside a callback.
+ */
+void http_agent_set_apart(struct http_agent *agent, bool apart);
+/* Serves what came from peers; from how many. */
+int http_agent_look(struct http_agent *agent);
+/* Serves what waits for the end of a turn; whether there was anything. */
+bool http_agent_serve(struct http_agent *agent);
 
 /* An endpoint: "unix:/path" or "http://127.0.0.1:8080" (numeric addresses only; ERR_INVALID says
  * what is wrong). Nothing is connected to yet. With owner other than (uid_t)-1 a Unix socket is

@@ -144,7 +144,7 @@ static enum step answer_complete(struct http_link *link, bool surplus)
     const struct http_endpoint *endpoint = link->endpoint;
     bool sent = exchange->request_complete && http_buffer_length(&link->output) == 0;
     bool good = link->parser.head.keep_alive && link->body.framing != HTTP_BODY_UNTIL_CLOSE &&
-                !surplus && !link->input_ended && !link->write_broken;
+                !surplus && !link->input_ended && !link->write_broken && link_is_silent(link);
     bool keep =
         good && sent && !endpoint->released && endpoint->idle_count < agent->options.idle_max;
     /* on_end may begin another exchange on this link: nothing of this one is used after it. */

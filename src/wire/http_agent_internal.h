@@ -21,6 +21,7 @@
 #include "wire/http_spares.h"
 #include "wire/resolve.h"
 #include "wire/tls.h"
+#include "wire/watcher.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -77,16 +78,17 @@ struct http_link {
     char *problem;           /* why connecting failed; owned */
     int dials;               /* addresses of the name that were tried */
     bool kept;               /* it has carried an exchange before this one */
-    bool reading;            /* read_event is there */
     bool writing;            /* write_event is there */
     bool readable;           /* a read may bring something */
+    bool peer_ended;         /* an end follows the bytes that are there */
     bool write_blocked;      /* until write_event fires */
     bool write_broken;       /* the peer takes no more, but may have answered */
     bool input_ended;
     bool input_broken; /* ended by an error, which completes nothing */
     bool progress;     /* since the deadline was last looked at */
 
-    struct event read_event, write_event, timer;
+    struct watch watch;
+    struct event write_event, timer;
     int64_t timer_ms;    /* when the timer fires; 0: not armed */
     int64_t deadline_ms; /* 0: none */
     int64_t give_up_ms;  /* while connecting */
@@ -128,6 +130,7 @@ struct http_agent {
     TAILQ_HEAD(, http_link) attention;
     size_t attention_count;
     struct event wake;
+    struct watcher watcher;
     struct http_agent_stats stats;
     struct http_link *serving; /* whose service is running */
     int64_t now_ns;            /* when that began */
@@ -150,6 +153,8 @@ static inline struct http_agent *link_agent(const struct http_link *link)
 }
 
 /* http_agent.c */
+/* Has the links that want attention served, by the loop if not by http_agent_serve. */
+void agent_wake(struct http_agent *agent);
 /* Frees a released endpoint when its last link is gone. */
 void endpoint_settle(struct http_endpoint *endpoint);
 
@@ -192,6 +197,8 @@ void link_park(struct http_link *link);
 void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether nothing waits to be read, on a connection that is to be kept. */
+bool link_is_silent(struct http_link *link);
 /* http_agent_tls.c */
 /* Begins the session of a link that is connected. -1: link->problem says why not. */
 MUST_CHECK int link_tls_begin(struct http_link *link);

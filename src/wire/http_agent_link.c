@@ -6,8 +6,8 @@
  *  4. a link goes back to the idle ones only without a byte left over in either direction.
  *
  * System calls are what a proxy spends its time with, so: one registration for reading in a link's
- * life, removed only when something arrives that is not wanted yet; one for writing only when a
- * send was cut short; a timer that is moved only when it would fire too late. */
+ * life (watcher.h); one for writing only when a send was cut short; a timer that is moved
+ * only when it would fire too late. */
 #include "wire/http_agent_internal.h"
 
 #include "base/clock.h"
@@ -32,22 +32,42 @@ static bool link_sends(const struct http_link *link)
 
 /* ------- life ------- */
 
-static void on_io(int fd, short what, void *ctx);
+static void on_told(struct watch *watch, bool ended);
+static void on_writable(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
 static void link_set_fd(struct http_link *link, int fd)
 {
     struct event_base *base = link_agent(link)->base;
     link->fd = fd;
-    event_assign(&link->read_event, base, fd, EV_READ | EV_PERSIST, on_io, link);
-    event_assign(&link->write_event, base, fd, EV_WRITE | EV_PERSIST, on_io, link);
+    event_assign(&link->write_event, base, fd, EV_WRITE | EV_PERSIST, on_writable, link);
 }
 
-static void interest_set(struct event *event, bool *is, bool wanted)
+static void write_event_set(struct http_link *link, bool wanted)
 {
-    if (*is != wanted)
-        (void)(wanted ? event_add(event, NULL) : event_del(event));
-    *is = wanted;
+    if (link->writing != wanted)
+        (void)(wanted ? event_add(&link->write_event, NULL) : event_del(&link->write_event));
+    link->writing = wanted;
+}
+
+static void link_close(struct http_link *link)
+{
+    watcher_remove(&link_agent(link)->watcher, &link->watch);
+    write_event_set(link, false);
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+}
+
+/* -1: link->problem says why it cannot be. */
+static int link_watch(struct http_link *link)
+{
+    struct error err;
+    if (watcher_add(&link_agent(link)->watcher, &link->watch, link->fd, on_told, &err) == 0)
+        return 0;
+    free(link->problem);
+    link->problem = mem_strdup(err.text);
+    return -1;
 }
 
 struct http_link *link_create(struct http_endpoint *endpoint, int fd)
@@ -61,7 +81,9 @@ struct http_link *link_create(struct http_endpoint *endpoint, int fd)
     endpoint->agent->stats.connections++;
     if (fd >= 0) {
         endpoint->agent->now_ms = link_now_ms();
-        interest_set(&link->read_event, &link->reading, true);
+        int rc = link_watch(link);
+        assert(rc == 0); /* of tests alone */
+        (void)rc;
         link_park(link);
     }
     return link;
@@ -81,13 +103,9 @@ void link_kill(struct http_link *link)
         return;
     if (link->state == LINK_IDLE)
         idle_remove(link);
-    interest_set(&link->read_event, &link->reading, false);
-    interest_set(&link->write_event, &link->writing, false);
     event_del(&link->timer);
     link_tls_end(link);
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
+    link_close(link);
     link->state = LINK_DEAD;
     if (link->exchange.open)
         link_agent(link)->stats.exchanges--;
@@ -126,7 +144,7 @@ void link_park(struct http_link *link)
     spares_give_buffer(&endpoint->agent->spares, &link->output);
     link->state = LINK_IDLE;
     link->kept = true;
-    link->readable = false; /* should there be more, the event tells */
+    assert(!link->readable); /* should there be more, the event tells */
     LIST_INSERT_HEAD(&endpoint->idle, link, idle);
     endpoint->idle_count++;
     endpoint->agent->stats.idle++;
@@ -141,7 +159,7 @@ void link_attend(struct http_link *link)
     link->attention_queued = true;
     TAILQ_INSERT_TAIL(&agent->attention, link, attention);
     if (agent->attention_count++ == 0)
-        event_active(&agent->wake, EV_TIMEOUT, 1);
+        agent_wake(agent);
 }
 
 void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
@@ -172,7 +190,10 @@ static void link_ready(struct http_link *link)
 /* The socket is connected; over TLS the handshake follows. */
 static void link_connected(struct http_link *link)
 {
-    interest_set(&link->read_event, &link->reading, true);
+    if (link_watch(link) < 0) {
+        link_attend(link);
+        return;
+    }
     if (!link->endpoint->tls || (link_tls_begin(link) == 0 && link_tls_shake(link) == 1))
         link_ready(link);
     else if (link->problem)
@@ -185,11 +206,7 @@ static bool try_another(struct http_link *link)
     struct resolver *resolver = link->endpoint->resolver;
     if (!resolver || ++link->dials >= resolver_blame(resolver))
         return false;
-    interest_set(&link->read_event, &link->reading, false);
-    interest_set(&link->write_event, &link->writing, false);
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
+    link_close(link);
     link->write_blocked = false;
     return true;
 }
@@ -334,14 +351,15 @@ static bool link_take(struct http_link *link, size_t length)
     return ended;
 }
 
-/* False when nothing came. */
-static bool link_recv(struct http_link *link, size_t *ret_length)
+/* False when nothing came. *ret_whole: it was all there is for now, an end perhaps apart. */
+static bool link_recv(struct http_link *link, size_t *ret_length, bool *ret_whole)
 {
     char *out = link_agent(link)->scratch;
     ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
                           : http_socket_recv(link->fd, out, READ_BYTES);
-    /* What TLS has decrypted is invisible to the event. */
-    link->readable = n == READ_BYTES || (link->tls && n > 0);
+    /* What TLS has decrypted is invisible to the event; so is an end that was told already. */
+    link->readable = n == READ_BYTES || (n > 0 && (link->tls || link->peer_ended));
+    *ret_whole = n < READ_BYTES && !link->tls;
     if (n <= 0 && (n == 0 || !would_block())) {
         link->input_ended = true;
         link->input_broken = n < 0;
@@ -349,6 +367,17 @@ static bool link_recv(struct http_link *link, size_t *ret_length)
     link->progress |= n > 0 && link->exchange.answered;
     *ret_length = n > 0 ? (size_t)n : 0;
     return n > 0;
+}
+
+bool link_is_silent(struct http_link *link)
+{
+    char byte;
+    if (!link->readable)
+        return true;
+    ssize_t n =
+        link->tls ? link_tls_recv(link, &byte, 1) : http_socket_recv(link->fd, &byte, sizeof byte);
+    link->readable = n >= 0 || !would_block();
+    return !link->readable;
 }
 
 static void link_read(struct http_link *link)
@@ -360,8 +389,10 @@ static void link_read(struct http_link *link)
     if (link_wants_input(link) && link->exchange.answered && link->body.complete &&
         link_take(link, 0))
         return;
-    for (int i = 0; i < READS_MAX && link->readable && link_wants_input(link); i++) {
-        if (!link_recv(link, &length))
+    /* An end that follows has its own turn, so that what came before it is on its way by then. */
+    bool whole = false;
+    for (int i = 0; i < READS_MAX && link->readable && !whole && link_wants_input(link); i++) {
+        if (!link_recv(link, &length, &whole))
             break;
         if (link_take(link, length))
             return;
@@ -407,33 +438,37 @@ void link_settle(struct http_link *link)
 {
     deadline_update(link);
     timer_update(link);
-    if (link->fd < 0)
-        return;
-    if ((link->state != LINK_CONNECTING || link->tls) && !link->reading)
-        interest_set(&link->read_event, &link->reading,
-            !link->input_ended && (link->state == LINK_IDLE || !link->exchange.paused));
-    interest_set(&link->write_event, &link->writing, link->write_blocked);
+    if (link->fd >= 0)
+        write_event_set(link, link->write_blocked);
 }
 
-static void on_io(int fd, short what, void *ctx)
+static void serve_event(struct http_link *link)
 {
-    struct http_link *link = ctx;
-    (void)fd;
-    if ((what & EV_WRITE) || link->tls)
-        link->write_blocked = false;
-    if (what & EV_READ) {
-        link->readable = true;
-        /* It would be told again and again. Pausing itself costs nothing: most pauses are over
-         * before anything arrives. */
-        if (link->exchange.paused || link->input_ended)
-            interest_set(&link->read_event, &link->reading, false);
-    }
     const struct http_agent *agent = link_agent(link);
     clock_hold();
     link_service(link);
     clock_release();
     if (agent->options.after_event)
         agent->options.after_event(agent->options.ctx);
+}
+
+static void on_told(struct watch *watch, bool ended)
+{
+    struct http_link *link =
+        (struct http_link *)((char *)watch - offsetof(struct http_link, watch));
+    link->readable = true;
+    link->peer_ended |= ended;
+    if (link->tls)
+        link->write_blocked = false; /* it may have had to read in order to write */
+    serve_event(link);
+}
+
+static void on_writable(int fd, short what, void *ctx)
+{
+    struct http_link *link = ctx;
+    (void)fd, (void)what;
+    link->write_blocked = false;
+    serve_event(link);
 }
 
 /* ------- the whole ------- */
@@ -480,7 +515,7 @@ static void service_run(struct http_link *link)
     if (link->state == LINK_CONNECTING)
         link_connect(link);
     /* Nothing may come while nothing was asked for: neither an end nor, worse, an answer. */
-    if (link->state == LINK_IDLE && link->readable)
+    if (link->state == LINK_IDLE && !link_is_silent(link))
         link_kill(link);
     if (link->state == LINK_BUSY)
         link_read(link);

@@ -22,7 +22,8 @@ static const struct http_fault fault_body_timeout = {408, "the request's body ca
 
 /* ------- life ------- */
 
-static void on_io(int fd, short what, void *ctx);
+static void on_told(struct watch *watch, bool ended);
+static void on_writable(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
 void conn_init(struct http_conn *conn, struct http_server *server)
@@ -42,10 +43,11 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     conn->peer_entry = entry;
     conn->state = tls ? CONN_HANDSHAKE : CONN_HEAD;
     conn->readable = true;
-    event_assign(&conn->read_event, server->base, fd, EV_READ | EV_PERSIST, on_io, conn);
-    event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_PERSIST, on_io, conn);
+    event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_PERSIST, on_writable, conn);
     server->stats.connections++;
     server->stats.accepted++;
+    if (watcher_add(&server->watcher, &conn->watch, fd, on_told, NULL) < 0)
+        conn_kill(conn);
     conn_attend(conn);
 }
 
@@ -80,7 +82,7 @@ static void conn_free(struct http_conn *conn)
 
 static void conn_close_socket(struct http_conn *conn)
 {
-    event_del(&conn->read_event);
+    watcher_remove(&conn->server->watcher, &conn->watch);
     event_del(&conn->write_event);
     http_socket_close(&conn->socket);
     http_peers_disconnect(conn->server->peers, conn->peer_entry);
@@ -164,7 +166,7 @@ void conn_attend(struct http_conn *conn)
     conn->attention_queued = true;
     TAILQ_INSERT_TAIL(&server->attention, conn, attention);
     if (server->attention_count++ == 0)
-        http_server_wake(server);
+        http_server_wake_row(server);
 }
 
 void conn_linger(struct http_conn *conn)
@@ -221,7 +223,8 @@ void conn_sent(struct http_conn *conn, size_t bytes)
             extend(conn->write_deadline_ms, bytes, conn->server->options.write_ms);
 }
 
-static void conn_fill(struct http_conn *conn)
+/* True when an end follows what came: it has a round of its own, after what came was handled. */
+static bool conn_fill(struct http_conn *conn)
 {
     struct http_server *server = conn->server;
     size_t held = http_buffer_length(&conn->input);
@@ -232,13 +235,13 @@ static void conn_fill(struct http_conn *conn)
         ssize_t n = http_socket_read(&conn->socket, server->scratch, room, &need, NULL);
         if (n < 0) {
             conn_kill(conn);
-            return;
+            return false;
         }
         if (n == 0) {
             conn->input_ended = need == TLS_NEED_NOTHING;
             conn->readable = false;
             conn->write_blocked |= need == TLS_NEED_WRITE;
-            return;
+            return false;
         }
         conn_received(conn, (size_t)n);
         if (conn->state == CONN_LINGER) {
@@ -249,12 +252,14 @@ static void conn_fill(struct http_conn *conn)
             http_buffer_append(&conn->input, server->scratch, (size_t)n);
             held += (size_t)n;
         }
+        if (conn->peer_ended && !conn->socket.tls)
+            return true;
         conn->readable = conn->socket.tls || (size_t)n == room;
     }
+    return false;
 }
 
-/* True when bytes went out: what waited for that may go on. */
-static bool conn_flush(struct http_conn *conn)
+bool conn_flush(struct http_conn *conn)
 {
     enum tls_need need;
     bool moved = false;
@@ -341,32 +346,39 @@ static void timer_update(struct http_conn *conn)
 
 static void interest_update(struct http_conn *conn)
 {
-    bool read = !conn->input_ended && !conn->readable &&
-                http_buffer_length(&conn->input) < conn->server->input_max;
-    if (read != conn->reading)
-        (void)(read ? event_add(&conn->read_event, NULL) : event_del(&conn->read_event));
-    conn->reading = read;
     if (conn->write_blocked != conn->writing)
         (void)(conn->write_blocked ? event_add(&conn->write_event, NULL)
                                    : event_del(&conn->write_event));
     conn->writing = conn->write_blocked;
 }
 
-static void on_io(int fd, short what, void *ctx)
+static void serve_event(struct http_conn *conn)
 {
-    struct http_conn *conn = ctx;
-    (void)fd;
-    /* TLS may have to write in order to read, so either event lets both try. */
-    if (what & EV_WRITE)
-        conn->write_blocked = false;
-    if ((what & EV_READ) || conn->socket.tls)
-        conn->readable = true;
     const struct http_server_options *options = &conn->server->options;
     clock_hold();
     conn_service(conn);
     clock_release();
     if (options->after_event)
         options->after_event(options->ctx);
+}
+
+static void on_told(struct watch *watch, bool ended)
+{
+    struct http_conn *conn =
+        (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
+    conn->readable = true;
+    conn->peer_ended |= ended;
+    serve_event(conn);
+}
+
+static void on_writable(int fd, short what, void *ctx)
+{
+    struct http_conn *conn = ctx;
+    (void)fd, (void)what;
+    conn->write_blocked = false;
+    if (conn->socket.tls)
+        conn->readable = true; /* it may have had to write in order to read */
+    serve_event(conn);
 }
 
 static void on_timer(int fd, short what, void *ctx)
@@ -401,7 +413,7 @@ static bool conn_round(struct http_conn *conn)
     if (conn->carried)
         http2_stream_look(conn);
     else if (conn->state != CONN_HANDSHAKE && conn->state != CONN_DEAD)
-        conn_fill(conn);
+        progress = conn_fill(conn);
     for (int i = 0; i < STEPS_MAX && conn_step(conn); i++)
         progress = true;
     if (conn->carried)

@@ -28,6 +28,7 @@
 #include "wire/http_socket.h"
 #include "wire/http_spares.h"
 #include "wire/http_unpack.h"
+#include "wire/watcher.h"
 
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -121,7 +122,8 @@ struct http_conn {
     struct http_peer peer;
     struct http_peer_entry *peer_entry;
     enum conn_state state;
-    bool readable; /* a read may bring something */
+    bool readable;   /* a read may bring something */
+    bool peer_ended; /* an end follows the bytes that are there */
     bool input_ended;
     bool write_blocked;
     bool write_ended;
@@ -130,8 +132,9 @@ struct http_conn {
 
     struct http_buffer input;
     struct http_buffer output;
-    struct event read_event, write_event, timer;
-    bool reading, writing;
+    struct watch watch;
+    struct event write_event, timer;
+    bool writing;
     int64_t timer_ms; /* when the timer fires; 0: not armed */
     enum conn_wait wait;
     int64_t read_deadline_ms;  /* 0: none */
@@ -178,6 +181,7 @@ struct http_server {
     TAILQ_HEAD(, http_conn) attention;
     size_t attention_count;
     struct event wake;
+    struct watcher watcher;
     struct http_peers *peers;
     size_t unpack_bytes;            /* held by the decoders of all requests */
     struct http_server_stats stats; /* what is counted as it happens */
@@ -215,6 +219,8 @@ static inline bool output_is_low(const struct http_conn *conn)
 int64_t http_now_ms(void);
 /* Wakes the loop to look at draining. */
 void http_server_wake(struct http_server *server);
+/* Has the connections that want attention served, by the loop if not by http_server_serve. */
+void http_server_wake_row(struct http_server *server);
 
 /* http_listen.c */
 void http_listeners_close(struct http_server *server);
@@ -232,6 +238,8 @@ void conn_received(struct http_conn *conn, size_t bytes);
 void conn_sent(struct http_conn *conn, size_t bytes);
 /* Does everything that can be done now. May free conn. */
 void conn_service(struct http_conn *conn);
+/* Sends what waits; true when bytes went out: what waited for that may go on. Not of a stream. */
+bool conn_flush(struct http_conn *conn);
 /* Closes now; what is open is cancelled. Frees conn even if a request is still unanswered. */
 void conn_destroy(struct http_conn *conn);
 /* Closes now; what is open is cancelled. conn is freed by the next service. */

@@ -74,7 +74,7 @@ static void serve_row(struct http_server *server)
     }
     clock_release();
     if (server->attention_count > 0)
-        http_server_wake(server);
+        http_server_wake_row(server);
 }
 
 void http_server_relieve(struct http_server *server)
@@ -132,6 +132,7 @@ struct http_server *http_server_create(
     LIST_INIT(&server->listeners);
     LIST_INIT(&server->conns);
     TAILQ_INIT(&server->attention);
+    watcher_init(&server->watcher, base);
     event_assign(&server->wake, base, -1, 0, on_wake, server);
     event_assign(&server->drain_timer, base, -1, 0, on_drain_timer, server);
     return server;
@@ -145,6 +146,7 @@ void http_server_destroy(struct http_server *server)
     while (!LIST_EMPTY(&server->conns))
         conn_destroy(LIST_FIRST(&server->conns));
     assert(TAILQ_EMPTY(&server->attention));
+    watcher_finish(&server->watcher);
     event_del(&server->wake);
     event_del(&server->drain_timer);
     http_peers_destroy(server->peers);
@@ -154,6 +156,32 @@ void http_server_destroy(struct http_server *server)
     spares_finish(&server->spares);
     free(server->scratch);
     free(server);
+}
+
+int http_server_look(struct http_server *server)
+{
+    return watcher_look(&server->watcher);
+}
+
+bool http_server_serve(struct http_server *server)
+{
+    if (server->attention_count == 0)
+        return false;
+    serve_row(server);
+    return true;
+}
+
+void http_server_set_apart(struct http_server *server, bool apart)
+{
+    watcher_set_apart(&server->watcher, apart);
+    if (server->attention_count > 0)
+        http_server_wake_row(server);
+}
+
+void http_server_wake_row(struct http_server *server)
+{
+    if (!server->watcher.apart)
+        http_server_wake(server);
 }
 
 void http_server_wake(struct http_server *server)

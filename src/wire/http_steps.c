@@ -234,6 +234,14 @@ static bool step_body(struct http_conn *conn)
     return used > 0 || result == HTTP_PARSE_DONE;
 }
 
+/* What was said so far goes out, as far as it goes at once; that it is not all shows by the end. */
+static void conn_cut(struct http_conn *conn)
+{
+    if (!conn->carried)
+        (void)conn_flush(conn);
+    conn_kill(conn);
+}
+
 /* The answer is complete: what becomes of the connection? */
 static void request_complete(struct http_conn *conn)
 {
@@ -250,7 +258,7 @@ static void request_complete(struct http_conn *conn)
     if (conn->state == CONN_DEAD)
         ;
     else if (request->aborted)
-        conn_kill(conn);
+        conn_cut(conn);
     else if (upgraded)
         conn->state = CONN_STREAM;
     else if (close || conn->carried)
