@@ -39,6 +39,7 @@ NODES = 150  # of 8 CPUs: 80 of these pods, and a node takes 110
 CONNECTIONS = 16  # as the engine has at most
 KUBELETS = 6
 LONG_S = 1800
+SETTLE_S = 4
 
 
 class Watch:
@@ -149,6 +150,10 @@ class World:
                                                    "place": "muster", "image": "busybox"}}))
         self.muster.wait_for(lambda: len(self.muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES,
                              "the nodes", 120)
+
+    def pids(self):
+        """Of the server and of the API server."""
+        return self.muster.process.pid, self.site.processes["kube-apiserver"].pid
 
     def close(self):
         self.muster.teardown()
@@ -293,27 +298,57 @@ def calls(world):
         print(f"calls: {what}: {total / 10:.1f} a job", flush=True)
 
 
-def many(world):
-    pid = world.muster.process.pid
-    first = memory_mib(pid)
+class Phase:
+    """What a part of `many` took, of the server and of the API server, and what both hold at its end."""
 
-    def say(what, began, used):
-        print(f"many: {what}: {time.monotonic() - began:.1f} s, {processor_s(pid) - used:.1f} s of the server's "
-              f"processor time, {memory_mib(pid):.0f} MiB (before: {first:.0f})", flush=True)
-    began, used = time.monotonic(), processor_s(pid)
-    names = world.submit("many", MANY)
-    world.watch.wait_added(MANY)
-    say(f"{MANY} pods made", began, used)
-    began, used = time.monotonic(), processor_s(pid)
-    world.kubelets.run(list(world.watch.there))
-    time.sleep(10)  # the last of it is told
-    say("said to run", began, used)
-    began, used = time.monotonic(), processor_s(pid)
-    time.sleep(30)
-    say("nothing happens", began, used)
-    began, used = time.monotonic(), processor_s(pid)
-    world.cancel(names)
-    say("cancelled and gone", began, used)
+    def __init__(self, world, what):
+        self.world, self.what = world, what
+
+    def _used(self):
+        return [processor_s(pid) for pid in self.world.pids()]
+
+    def __enter__(self):
+        self.began, self.used = time.monotonic(), self._used()
+
+    def __exit__(self, failed, *_):
+        if failed:
+            return
+        server, cluster = (now - before for now, before in zip(self._used(), self.used))
+        memory, there = (memory_mib(pid) for pid in self.world.pids())
+        print(f"many: {self.what}: {time.monotonic() - self.began:.1f} s; the server: {server:.2f} s of processor time, "
+              f"{memory:.0f} MiB; the API server: {cluster:.1f} s, {there:.0f} MiB", flush=True)
+
+
+def settle(world):
+    """Until the server has done what there was to be done: it uses less than a twentieth of a processor."""
+    pid, before = world.pids()[0], -1.0
+    while True:
+        now = processor_s(pid)
+        if before >= 0 and now - before < SETTLE_S / 20:
+            return
+        before = now
+        time.sleep(SETTLE_S)
+
+
+def many(world):
+    muster = world.muster
+    with Phase(world, "no pods, nothing happens for 30 s"):
+        time.sleep(30)
+    with Phase(world, f"{MANY} pods made"):
+        names = world.submit("many", MANY)
+        world.watch.wait_added(MANY)
+    with Phase(world, "said to run by kubelets"):
+        world.kubelets.run(list(world.watch.there))
+        settle(world)
+    with Phase(world, "nothing happens for 30 s"):
+        time.sleep(30)
+    muster.kill9()
+    muster.start()
+    with Phase(world, "killed: started, all listed and known again"):
+        muster.wait_for(lambda: len(muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES, "the nodes", LONG_S)
+        settle(world)
+    with Phase(world, "cancelled and gone"):
+        world.cancel(names)
 
 
 SECTIONS = {"rate": rate, "delay": delay, "calls": calls, "many": many}
