@@ -24,10 +24,11 @@ enum { LOOSE_MILLE = 850, SCARCE_MILLE = 1000 };
 
 /* The most that room for many devices counts more: where CPU and memory are next to free; where
  * jobs hardly differ in what they ask of one of them, from so much on down to so much, in
- * thousandths of what nodes have beside a device; where all ask for many, beginning at so much of
- * the demand. */
+ * thousandths of what nodes have beside a device, and where not only a few ask for many, between
+ * these parts of the demand; where all ask for many, beginning at so much of it. */
 enum { KEEP_PLENTY = 100, KEEP_ALIKE = 9, KEEP_MANY = 200 };
-enum { DIFFERENT_MILLE = 250, ALIKE_MILLE = 190, MANY_MILLE = 750 };
+enum { DIFFERENT_MILLE = 250, ALIKE_MILLE = 190, FEW_MILLE = 100, SOME_MILLE = 250 };
+enum { MANY_MILLE = 750 };
 
 static_assert(
     (KEEP_PLENTY + KEEP_ALIKE + KEEP_MANY + 1) * (VALUE_DEVICE * VALUE_DEVICES_MAX) < INT32_MAX,
@@ -175,12 +176,16 @@ static int64_t spread_of(const struct mix *mix, const struct sums *has, bool mem
 }
 
 /* 0 where jobs ask for CPU as well as memory in different measure, 1000 where for one of them they
- * hardly do. */
-static int64_t alike_mille(const struct mix *mix, const struct sums *has)
+ * hardly do; as far as there are jobs of many devices for which it is worth to keep others away. Of
+ * what there is more of, differences count double. */
+static int64_t alike_mille(
+    const struct mix *mix, const struct sums *asked, const struct sums *has, int64_t many_mille)
 {
-    int64_t spread = least(spread_of(mix, has, false), spread_of(mix, has, true));
-    return most(DIFFERENT_MILLE - most(spread, ALIKE_MILLE), 0) * 1000 /
-           (DIFFERENT_MILLE - ALIKE_MILLE);
+    bool memory = asked->mib * has->cpu_milli > asked->cpu_milli * has->mib;
+    int64_t spread = least(spread_of(mix, has, memory), 2 * spread_of(mix, has, !memory));
+    int64_t some = most(least(many_mille, SOME_MILLE) - FEW_MILLE, 0);
+    return most(DIFFERENT_MILLE - most(spread, ALIKE_MILLE), 0) * some * 1000 /
+           ((DIFFERENT_MILLE - ALIKE_MILLE) * (SOME_MILLE - FEW_MILLE));
 }
 
 /* How many times as much as usual it counts that room for many devices is kept. Values take it that
@@ -194,7 +199,7 @@ static int64_t keep_times(const struct mix *mix, const struct sums *asked)
     int64_t shortage = shortage_mostly(mix, &has, asked->milli);
     int64_t many = (int64_t)(many_of(mix) * 1000 / asked->milli);
     return 1 + KEEP_PLENTY * most(LOOSE_MILLE - shortage, 0) / LOOSE_MILLE +
-           KEEP_ALIKE * alike_mille(mix, &has) / 1000 +
+           KEEP_ALIKE * alike_mille(mix, asked, &has, many) / 1000 +
            KEEP_MANY * most(many - MANY_MILLE, 0) / (1000 - MANY_MILLE);
 }
 
