@@ -100,6 +100,7 @@ TABLE = {
     "GET /v1/jobs/{job}/logs": TEAM_VIEWER,
     "GET /v1/jobs/{job}/progress": TEAM_VIEWER,
     "GET /v1/jobs/{job}/exec": TEAM_MEMBER,
+    "GET /v1/copies": ANYWHERE,
     "GET /v1/nodes": ANYWHERE,
     "GET /v1/nodes/{pool}/{node}": ANYWHERE,
     "POST /v1/nodes/{pool}/{node}/cordon": ROOT,
