@@ -2,6 +2,7 @@
 published documents and Triton have them."""
 import gzip
 import json
+import os
 
 import pytest
 
@@ -173,3 +174,35 @@ def test_json_is_nested_within_bounds(gateway, tmp_path):
         answer = gateway.ask("POST", "/v1/embeddings", nested(depth))
         assert answer.status == 400 and "nested too deep" in answer.json["error"]["message"]
     assert len(upstream.requests) == 1
+
+
+# What is refused before any service is looked for: fields of the request, its body, the status.
+BROKEN = {
+    "a coding that is not known": ("Content-Encoding: br\r\nContent-Length: 1", b"x", 415),
+    "damaged": ("Content-Encoding: gzip\r\nContent-Length: 30", gzip.compress(b"{}" * 99)[:5] + b"x" * 25, 400),
+    "cut off": ("Content-Encoding: gzip\r\nContent-Length: 30", gzip.compress(os.urandom(500))[:30], 400),
+    "a chunk that is none": ("Transfer-Encoding: chunked", b"zz\r\n", 400),
+}
+
+
+@pytest.mark.parametrize("fields, body, status", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v2/models/digits/infer"])
+def test_broken_bodies_are_refused_in_the_protocols_shape(gateway, replica, path, fields, body, status):
+    connection = send_raw(gateway.address,
+                          f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n\r\n".encode() + body)
+    head, _, text = read_to_end(connection).partition(b"\r\n\r\n")
+    connection.close()
+    error = json.loads(text)["error"]
+    assert head.startswith(b"HTTP/1.1 %d " % status) and b"Content-Type: application/json\r\n" in head + b"\r\n"
+    if path.startswith("/v1"):
+        assert error["message"] and error["type"] == "invalid_request_error" and error["code"]
+    else:
+        assert isinstance(error, str) and error
+    assert not replica.requests
+
+
+def test_what_has_no_path_yet_is_refused_as_a_problem(gateway):
+    connection = send_raw(gateway.address, b"POST /v1/chat/completions HTTP/1.1\r\nno field\r\n\r\n")
+    head, _, text = read_to_end(connection).partition(b"\r\n\r\n")
+    connection.close()
+    assert b"application/problem+json" in head and json.loads(text)["status"] == 400

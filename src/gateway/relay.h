@@ -247,6 +247,10 @@ void relay_respond(
 void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
     PRINTF_LIKE(4, 5);
 
+/* What the HTTP server itself refuses, for http_server_options. */
+const char *relay_refusal(
+    const char *path, int status, const char *detail, struct strbuf *body, void *ctx);
+
 /* How a relay ended, for the access log. */
 enum relay_end { RELAY_COMPLETE, RELAY_CANCELLED, RELAY_BROKEN };
 /* Counts what was asked of relay->terms, before another service is asked. */

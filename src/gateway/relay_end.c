@@ -70,10 +70,35 @@ static void write_problem(struct strbuf *out, int status, const char *code, cons
     strbuf_puts(out, "}\n");
 }
 
+/* Returns the Content-Type. */
+static const char *write_error(
+    struct strbuf *out, enum protocol protocol, int status, const char *code, const char *text)
+{
+    if (protocol == PROTOCOL_OIP)
+        write_oip(out, text);
+    else if (protocol == PROTOCOL_OPENAI)
+        write_openai(out, status, code, text);
+    else
+        write_problem(out, status, code, text);
+    return protocol == PROTOCOL_NONE ? "application/problem+json" : "application/json";
+}
+
+const char *relay_refusal(
+    const char *path, int status, const char *detail, struct strbuf *body, void *ctx)
+{
+    const char *code = status == 408   ? "request_timeout"
+                       : status == 413 ? "request_too_large"
+                       : status == 415 ? "unsupported_encoding"
+                       : status == 431 ? "head_too_large"
+                       : status == 503 ? "overloaded"
+                                       : "bad_request";
+    (void)ctx;
+    return write_error(body, target_protocol(path), status, code, detail);
+}
+
 void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
 {
     struct strbuf text = {0}, body = {0};
-    enum protocol protocol = relay->target.protocol;
     va_list args;
     if (relay->care && relay_care_refused(relay, status, code))
         return;
@@ -81,15 +106,8 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     strbuf_vprintf(&text, format, args);
     va_end(args);
     assert(!relay->attempt.exchange && !relay->answer.begun);
-    if (protocol == PROTOCOL_OIP)
-        write_oip(&body, text.text);
-    else if (protocol == PROTOCOL_OPENAI)
-        write_openai(&body, status, code, text.text);
-    else
-        write_problem(&body, status, code, text.text);
-    relay_respond(relay, status,
-        protocol == PROTOCOL_NONE ? "application/problem+json" : "application/json", body.text,
-        body.length);
+    const char *type = write_error(&body, relay->target.protocol, status, code, text.text);
+    relay_respond(relay, status, type, body.text, body.length);
     strbuf_finish(&text);
     strbuf_finish(&body);
 }

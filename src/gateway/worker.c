@@ -316,6 +316,7 @@ static int open_server(struct gateway_worker *worker, uint16_t *ret_port, struct
         .connections_per_peer_max = CONNECTIONS_PER_PEER_MAX,
         .requests_per_s = options->requests_per_s,
         .after_event = after_conn,
+        .refusal = relay_refusal,
         .throttled = on_throttled};
     if (options->tls_cert &&
         tls_server_create(options->tls_cert, options->tls_key, &worker->tls, err) < 0)

@@ -23,6 +23,7 @@
 
 struct arena;
 struct event_base;
+struct strbuf;
 struct tls_client;
 struct tls_server;
 
@@ -61,6 +62,11 @@ typedef void http_on_notice(void *ctx);
 struct http_server_options {
     http_handler *handler; /* obligatory */
     void *ctx;
+
+    /* Writes what the server itself refuses in a shape of its own; path is "" where none was read.
+     * Returns its Content-Type. NULL: problem documents (RFC 9457). */
+    const char *(*refusal)(
+        const char *path, int status, const char *detail, struct strbuf *body, void *ctx);
 
     /* Sent with every answer, those the server makes itself included. Copied at creation. */
     const struct http_field *common_fields;

@@ -189,32 +189,44 @@ void answer_throttled(struct http_conn *conn, uint32_t retry_after_s)
     strbuf_finish(&body);
 }
 
+struct http_field answer_refusal(
+    const struct http_conn *conn, int status, const char *detail, struct strbuf *out)
+{
+    const struct http_server_options *options = &conn->server->options;
+    const char *path = conn->request.open ? conn->request.path : "";
+    struct http_field type = problem_type;
+    if (options->refusal)
+        type.value = options->refusal(path, status, detail, out, options->ctx);
+    else
+        problem_text(out, status, detail);
+    return type;
+}
+
 void answer_packed(struct http_conn *conn)
 {
-    const struct http_field fields[] = {problem_type, {"Accept-Encoding", "gzip, deflate, zstd"}};
     struct strbuf body = {0};
-    problem_text(&body, 415, "a body may have the Content-Encoding gzip, deflate or zstd, or none");
+    const struct http_field type = answer_refusal(
+        conn, 415, "a body may have the Content-Encoding gzip, deflate or zstd, or none", &body);
+    const struct http_field fields[] = {type, {"Accept-Encoding", "gzip, deflate, zstd"}};
     http_respond(&conn->request, 415, fields, ARRAY_LEN(fields), body.text, body.length);
     strbuf_finish(&body);
 }
 
-void answer_fault(struct http_conn *conn, const struct http_fault *fault)
+void answer_fault(
+    struct http_conn *conn, int status, struct http_field type, const struct strbuf *body)
 {
-    struct strbuf body = {0};
     assert(!conn->request.open && conn->state != CONN_DEAD);
-    problem_text(&body, fault->status, fault->text);
     if (conn->carried) {
-        note_answer(conn, fault->status);
-        http2_put_head(conn, fault->status, &problem_type, 1, (int64_t)body.length, false);
+        note_answer(conn, status);
+        http2_put_head(conn, status, &type, 1, (int64_t)body->length, false);
     } else {
-        put_start(conn, fault->status);
-        put_field(&conn->output, problem_type.name, problem_type.value);
+        put_start(conn, status);
+        put_field(&conn->output, type.name, type.value);
         put_field(&conn->output, "Connection", "close");
-        http_buffer_put_length(&conn->output, body.length);
+        http_buffer_put_length(&conn->output, body->length);
         http_buffer_append(&conn->output, "\r\n", 2);
     }
-    http_buffer_append(&conn->output, body.text, body.length);
-    strbuf_finish(&body);
+    http_buffer_append(&conn->output, body->text, body->length);
 }
 
 /* ------- streamed answers ------- */

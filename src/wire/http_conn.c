@@ -185,9 +185,12 @@ void conn_refuse(struct http_conn *conn, const struct http_fault *fault)
         conn_kill(conn);
         return;
     }
+    struct strbuf body = {0};
+    struct http_field type = answer_refusal(conn, fault->status, fault->text, &body);
     request_cancel(conn);
     assert(!request->open);
-    answer_fault(conn, fault);
+    answer_fault(conn, fault->status, type, &body);
+    strbuf_finish(&body);
     conn_linger(conn);
 }
 

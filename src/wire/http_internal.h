@@ -264,8 +264,13 @@ void request_finish(struct http_request *request);
 bool request_unpack(struct http_request *request);
 
 /* http_answer.c */
-/* A problem document for what the server itself refuses. The connection is to close after it. */
-void answer_fault(struct http_conn *conn, const struct http_fault *fault);
+/* Writes what the server itself refuses, in the shape that the request's path asks for while it is
+ * open. Returns its Content-Type. */
+struct http_field answer_refusal(
+    const struct http_conn *conn, int status, const char *detail, struct strbuf *out);
+/* Answers with it. The connection is to close after it. */
+void answer_fault(
+    struct http_conn *conn, int status, struct http_field type, const struct strbuf *body);
 void answer_throttled(struct http_conn *conn, uint32_t retry_after_s);
 void answer_packed(struct http_conn *conn);
 /* The value of Date, the same text for a second. */
