@@ -57,16 +57,19 @@ static const struct live_pool *pool_of(const struct live_attempt *attempt)
     return attempt->placements->node->pool;
 }
 
+/* The site at which the job reads it now; 0: at none. */
+static uint32_t reads_at(const struct core *core, const struct data_row *data)
+{
+    const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, data->job);
+    return job && job->attempt ? pool_of(job->attempt)->row.site : 0;
+}
+
 static int32_t count_users(const struct core *core, const struct live_copy *copy)
 {
     int32_t users = 0;
-    TABLE_EACH (core, ROW_DATA, struct live_data, data) {
-        const struct live_job *job =
-            data->row.version == copy->row.version
-                ? (const struct live_job *)table_find(core, ROW_JOB, data->row.job)
-                : NULL;
-        users += job && job->attempt && pool_of(job->attempt)->row.site == copy->row.site;
-    }
+    TABLE_EACH (core, ROW_DATA, struct live_data, data)
+        users +=
+            data->row.version == copy->row.version && reads_at(core, &data->row) == copy->row.site;
     return users;
 }
 
@@ -179,13 +182,24 @@ void copies_run(struct core *core)
     }
 }
 
+/* Of all at once: each looking for its own would take copies times inputs. */
+static void count_all_users(const struct core *core)
+{
+    TABLE_EACH (core, ROW_COPY, struct live_copy, copy)
+        copy->users = 0;
+    TABLE_EACH (core, ROW_DATA, struct live_data, data) {
+        struct live_copy *copy = copy_at(core, data->row.version, reads_at(core, &data->row));
+        if (copy)
+            copy->users++;
+    }
+}
+
 void copies_index(struct core *core)
 {
+    count_all_users(core);
     core->copies_next_ms = MOMENT_NEVER;
-    TABLE_EACH (core, ROW_COPY, struct live_copy, copy) {
-        copy->users = count_users(core, copy);
+    TABLE_EACH (core, ROW_COPY, struct live_copy, copy)
         core->copies_next_ms = least(core->copies_next_ms, until_ms(core, copy));
-    }
 }
 
 bool copies_check(const struct core *core)
