@@ -333,7 +333,8 @@ void tops_correct(struct scores *scores)
     if (scores->journal.end - scores->tops_at < scores->nodes.count / CHANGES_FEW)
         return;
     scores->tops_at = scores->journal.end;
-    memset(scores->tops.items, 0, scores->tops.count * sizeof *scores->tops.items);
+    for (size_t i = 0; i < scores->tops.count; i++) /* of a cluster without nodes there are none */
+        scores->tops.items[i] = 0;
     for (uint32_t i = 0; i < scores->nodes.count; i++)
         top_raise(scores, i);
 }
