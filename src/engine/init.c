@@ -8,13 +8,18 @@
  * It has the rights of the job, which could otherwise read its memory (the plan has the secrets
  * of all ranks) or its descriptors: so it is not dumpable, and what it does not need it closes. */
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/memory.h"
+#include "base/vec.h"
 #include "engine/channel.h"
-#include "engine/init_plan.h"
+#include "engine/cores.h"
+#include "engine/engine.h"
 #include "engine/init_relay.h"
 #include "engine/init_usage.h"
+#include "engine/record.h"
 #include "engine/sandbox.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -22,24 +27,43 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { EXECS_MAX = 64 };
+enum { PLAN_BYTES_MAX = 64 << 20, EXECS_MAX = 64 };
 enum { RELAY_END_MS = 1000, RELAY_LEAST_MS = 100 };
+
+struct rank {
+    uint32_t number;
+    int out;
+    int err;
+    char **env;
+    const char *cores; /* NULL: those of init */
+    pid_t pid;         /* 0: not running */
+};
 
 struct init {
     int channel_fd;
     int signal_fd;
-    struct init_plan plan;
+    struct arena *arena;
+    const char *folder;
+    char **argv;
+    uint64_t fsize, nofile, nproc; /* 0: not bounded */
+    struct rank ranks[ENGINE_RANKS_MAX];
+    size_t rank_count;
     size_t running;
     struct {
         uint64_t id;
         pid_t pid;
     } execs[EXECS_MAX];
     size_t exec_count;
+    uint16_t relay_port; /* 0: nothing is relayed */
     int relay_fd;        /* listens at the replica's socket */
     int leash[2];        /* the relay ends when leash[1] is closed: see relay_start */
     pid_t relay_pid;     /* 0: it does not run */
@@ -92,7 +116,224 @@ static void say_usage(struct init *init)
     say(init, &message);
 }
 
-/* ---- Starting the ranks ------------------------------------------------------------------ */
+/* ---- The plan ---------------------------------------------------------------------------- */
+
+static char *read_all(int fd, struct arena *arena, size_t *ret_size)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > PLAN_BYTES_MAX)
+        return NULL;
+    char *text = arena_alloc(arena, (size_t)st.st_size, 1);
+    if (pread(fd, text, (size_t)st.st_size, 0) != st.st_size)
+        return NULL;
+    *ret_size = (size_t)st.st_size;
+    return text;
+}
+
+/* The values of the fields `name` in [from, to), terminated by NULL, with room for `more`. */
+static char **collect(struct init *init, const struct record *plan, const char *name, size_t from,
+    size_t to, size_t more)
+{
+    char **values = arena_alloc(init->arena, to - from + more + 1, sizeof *values);
+    size_t count = 0;
+    for (size_t i = from; i < to; i++) {
+        if (!strcmp(plan->fields[i].name, name))
+            values[count++] = (char *)plan->fields[i].value;
+    }
+    return values;
+}
+
+static size_t find_rank(const struct record *plan, size_t from)
+{
+    while (from < plan->count && strcmp(plan->fields[from].name, "rank") != 0)
+        from++;
+    return from;
+}
+
+static bool same_name(const char *a, const char *b)
+{
+    size_t length = strcspn(a, "=");
+    return !strncmp(a, b, length + 1);
+}
+
+/* Sets a variable in env, which has room for it; the last setting of a name counts. */
+static void set_variable(char **env, char *variable)
+{
+    size_t i = 0;
+    while (env[i] && !same_name(env[i], variable))
+        i++;
+    env[i] = variable;
+}
+
+static char **merge_env(struct init *init, char **common, char **own)
+{
+    size_t count = 0;
+    while (common[count])
+        count++;
+    for (size_t i = 0; own[i]; i++)
+        count++;
+    char **env = arena_alloc(init->arena, count + 1, sizeof *env);
+    for (size_t i = 0; common[i]; i++)
+        set_variable(env, common[i]);
+    for (size_t i = 0; own[i]; i++)
+        set_variable(env, own[i]);
+    return env;
+}
+
+static void read_rank(
+    struct init *init, const struct record *plan, size_t from, size_t to, char **common)
+{
+    const struct record part = {plan->fields + from, to - from};
+    char **own = collect(init, plan, "env", from, to, 0);
+    init->ranks[init->rank_count++] = (struct rank){
+        .number = (uint32_t)record_number(&part, "rank", 0),
+        .out = (int)record_number(&part, "out", 0),
+        .err = (int)record_number(&part, "err", 0),
+        .env = merge_env(init, common, own),
+        .cores = record_text(&part, "cores"),
+    };
+}
+
+static int write_secret(const struct record_field *name, const struct record_field *content)
+{
+    char path[512];
+    snprintf(path, sizeof path, SANDBOX_SECRETS "/%s", name->value);
+    SCOPED(fd_scope)
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0400);
+    if (fd < 0)
+        return -1;
+    return file_write_all(fd, content->value, content->size, NULL);
+}
+
+static int write_secrets(const struct record *plan)
+{
+    for (size_t i = 0; i + 1 < plan->count; i++) {
+        if (!strcmp(plan->fields[i].name, "secret") &&
+            write_secret(&plan->fields[i], &plan->fields[i + 1]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* -1: the plan cannot be read or its secrets not be written; errno says why. */
+static int read_plan(struct init *init, int plan_fd)
+{
+    size_t size;
+    struct record plan;
+    char *text = read_all(plan_fd, init->arena, &size);
+    errno = EPROTO;
+    if (!text || record_parse(init->arena, text, size, &plan, NULL) < 0)
+        return -1;
+    explicit_bzero(text, size);
+    size_t first = find_rank(&plan, 0);
+    init->fsize = record_number(&plan, "fsize", 0);
+    init->nofile = record_number(&plan, "nofile", 0);
+    init->nproc = record_number(&plan, "nproc", 0);
+    init->relay_port = (uint16_t)record_number(&plan, "relay_port", 0);
+    init->folder = record_text(&plan, "folder");
+    init->argv = collect(init, &plan, "argument", 0, first, 0);
+    char **common = collect(init, &plan, "env", 0, first, 0);
+    for (size_t at = first; at < plan.count && init->rank_count < ENGINE_RANKS_MAX;) {
+        size_t next = find_rank(&plan, at + 1);
+        read_rank(init, &plan, at, next, common);
+        at = next;
+    }
+    if (!init->folder || !init->argv[0] || init->rank_count == 0)
+        return -1;
+    return write_secrets(&plan);
+}
+
+/* ---- Starting processes ------------------------------------------------------------------ */
+
+struct start {
+    char **argv;
+    char **env;
+    int fds[3];
+    bool terminal;
+    const char *cores;
+};
+
+static void set_limit(int resource, uint64_t most)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) < 0)
+        return;
+    rlim_t bound = limit.rlim_max == RLIM_INFINITY || most < limit.rlim_max ? most : limit.rlim_max;
+    limit = (struct rlimit){bound, bound};
+    setrlimit(resource, &limit);
+}
+
+static void set_limits(const struct init *init)
+{
+    set_limit(RLIMIT_CORE, 0);
+    if (init->fsize)
+        set_limit(RLIMIT_FSIZE, init->fsize);
+    if (init->nofile)
+        set_limit(RLIMIT_NOFILE, init->nofile);
+    if (init->nproc)
+        set_limit(RLIMIT_NPROC, init->nproc);
+}
+
+/* All that keeps a rank from the cores of another is this; what does not work is no reason not to
+ * run, since the attempt as a whole is on its cores already. */
+static void narrow_cores(const char *text)
+{
+    struct core_list list;
+    if (text && cores_parse(text, &list) && list.count > 0)
+        (void)!cores_pin(list.numbers, list.count, NULL);
+}
+
+/* Why a command was not executed. */
+struct refusal {
+    int error;
+    bool folder; /* it is the folder that cannot be entered, not the command */
+};
+
+/* In the child: becomes the command, or says why not through report_fd. */
+static _Noreturn void become(const struct init *init, const struct start *start, int report_fd)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    setsid();
+    for (int i = 0; i < 3; i++)
+        dup2(start->fds[i], i);
+    if (start->terminal)
+        ioctl(0, TIOCSCTTY, 0);
+    set_limits(init);
+    narrow_cores(start->cores);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    struct refusal refusal = {.folder = chdir(init->folder) < 0};
+    if (!refusal.folder)
+        execvpe(start->argv[0], start->argv, start->env);
+    refusal.error = errno;
+    ssize_t ignored = write(report_fd, &refusal, sizeof refusal);
+    (void)ignored;
+    _exit(127);
+}
+
+/* The pid, once the command has been executed; -1 with the refusal when it could not be. */
+static pid_t start_process(
+    const struct init *init, const struct start *start, struct refusal *ret_refusal)
+{
+    int report[2];
+    struct refusal refusal;
+    *ret_refusal = (struct refusal){.error = EAGAIN};
+    if (pipe2(report, O_CLOEXEC) < 0)
+        return -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        become(init, start, report[1]);
+    close(report[1]);
+    ssize_t n = pid < 0 ? 0 : read(report[0], &refusal, sizeof refusal);
+    close(report[0]);
+    if (pid > 0 && n == sizeof refusal) {
+        waitpid(pid, NULL, 0);
+        *ret_refusal = refusal;
+        return -1;
+    }
+    return pid;
+}
 
 /* execvpe looks in this process's PATH: that of the job has to be it. */
 static void adopt_path(char **env)
@@ -106,24 +347,24 @@ static void adopt_path(char **env)
 static void start_ranks(struct init *init)
 {
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    struct init_refusal why;
-    adopt_path(init->plan.ranks[0].env);
-    for (size_t i = 0; i < init->plan.rank_count; i++) {
-        struct init_rank *rank = &init->plan.ranks[i];
-        struct init_start start = {
-            init->plan.argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
-        rank->pid = init_start_process(&init->plan, &start, &why);
+    struct refusal why;
+    adopt_path(init->ranks[0].env);
+    for (size_t i = 0; i < init->rank_count; i++) {
+        struct rank *rank = &init->ranks[i];
+        struct start start = {
+            init->argv, rank->env, {null_fd, rank->out, rank->err}, false, rank->cores};
+        rank->pid = start_process(init, &start, &why);
         if (rank->pid < 0) {
-            say_failed(init, why.folder ? init->plan.folder : init->plan.argv[0], why.error);
+            say_failed(init, why.folder ? init->folder : init->argv[0], why.error);
             init->over = true;
             return;
         }
         init->running++;
         say_number(init, "executed", "rank", rank->number, "pid", rank->pid);
     }
-    for (size_t i = 0; i < init->plan.rank_count; i++) {
-        close(init->plan.ranks[i].out);
-        close(init->plan.ranks[i].err);
+    for (size_t i = 0; i < init->rank_count; i++) {
+        close(init->ranks[i].out);
+        close(init->ranks[i].err);
     }
     close(null_fd);
 }
@@ -134,9 +375,9 @@ static void start_ranks(struct init *init)
  * at the next question for the usage. */
 static void keep_relay(struct init *init)
 {
-    if (init->plan.relay_port == 0 || init->relay_pid > 0)
+    if (init->relay_port == 0 || init->relay_pid > 0)
         return;
-    pid_t pid = relay_start(init->relay_fd, init->leash[0], init->plan.relay_port);
+    pid_t pid = relay_start(init->relay_fd, init->leash[0], init->relay_port);
     init->relay_pid = pid > 0 ? pid : 0;
     init->relay_at_ms = clock_boot_ms();
 }
@@ -154,7 +395,7 @@ static void note_relay_end(struct init *init)
  * yet. -1: errno says why. */
 static int open_relay(struct init *init)
 {
-    if (init->plan.relay_port == 0)
+    if (init->relay_port == 0)
         return 0;
     init->relay_fd = relay_listen(SANDBOX_SOCKET);
     if (init->relay_fd < 0 || pipe2(init->leash, O_CLOEXEC) < 0)
@@ -166,7 +407,7 @@ static int open_relay(struct init *init)
 /* The program is gone, but the end of its last answers may still be in the relay. */
 static void let_relay_end(struct init *init)
 {
-    init->plan.relay_port = 0; /* it is not started again */
+    init->relay_port = 0; /* it is not started again */
     init->leave_by_ms = clock_boot_ms() + RELAY_END_MS;
     close(init->relay_fd);
     close(init->leash[0]);
@@ -181,12 +422,12 @@ static void note_end(struct init *init, pid_t pid, int status)
         note_relay_end(init);
         return;
     }
-    for (size_t i = 0; i < init->plan.rank_count; i++) {
-        if (init->plan.ranks[i].pid != pid)
+    for (size_t i = 0; i < init->rank_count; i++) {
+        if (init->ranks[i].pid != pid)
             continue;
-        init->plan.ranks[i].pid = 0;
+        init->ranks[i].pid = 0;
         init->running--;
-        say_number(init, "exited", "rank", init->plan.ranks[i].number, "status", status);
+        say_number(init, "exited", "rank", init->ranks[i].number, "status", status);
         return;
     }
     for (size_t i = 0; i < init->exec_count; i++) {
@@ -231,9 +472,9 @@ static void reap(struct init *init)
 static void do_signal(struct init *init, const struct record *message)
 {
     int number = (int)record_number(message, "signal", 0);
-    for (size_t i = 0; i < init->plan.rank_count; i++) {
-        if (init->plan.ranks[i].pid > 0 && number > 0)
-            kill(-init->plan.ranks[i].pid, number);
+    for (size_t i = 0; i < init->rank_count; i++) {
+        if (init->ranks[i].pid > 0 && number > 0)
+            kill(-init->ranks[i].pid, number);
     }
 }
 
@@ -250,8 +491,7 @@ static void say_exec_failed(struct init *init, uint64_t id, const char *text)
 static void do_exec(struct init *init, const struct record *message)
 {
     uint64_t id = record_number(message, "exec", 0);
-    SCOPED(arena_scope) struct arena *arena = arena_create();
-    char **argv = init_plan_values(arena, message, "argument", 0, message->count);
+    char **argv = collect(init, message, "argument", 0, message->count, 0);
     if (init->message.fd_count != 3 || !argv[0]) {
         say_exec_failed(init, id, "the request has no command or no descriptors");
         return;
@@ -260,11 +500,11 @@ static void do_exec(struct init *init, const struct record *message)
         say_exec_failed(init, id, "too many commands run in this attempt");
         return;
     }
-    struct init_start start = {argv, init->plan.ranks[0].env,
+    struct start start = {argv, init->ranks[0].env,
         {init->message.fds[0], init->message.fds[1], init->message.fds[2]},
-        record_number(message, "terminal", 0) != 0, NULL};
-    struct init_refusal why;
-    pid_t pid = init_start_process(&init->plan, &start, &why);
+        record_number(message, "terminal", 0) != 0};
+    struct refusal why;
+    pid_t pid = start_process(init, &start, &why);
     if (pid < 0) {
         say_exec_failed(init, id, strerror(why.error));
         return;
@@ -293,7 +533,9 @@ static void take_request(struct init *init)
     if (got == 0)
         return;
     SCOPED(arena_scope) struct arena *arena = arena_create();
+    struct arena *own = init->arena;
     struct record record;
+    init->arena = arena;
     const char *type = NULL;
     if (record_parse(arena, init->message.text, init->message.size, &record, NULL) == 0)
         type = record_text(&record, "type");
@@ -301,6 +543,7 @@ static void take_request(struct init *init)
         if (!strcmp(requests[i].type, type))
             requests[i].run(init, &record);
     }
+    init->arena = own;
     channel_message_finish(&init->message);
 }
 
@@ -339,8 +582,8 @@ static void close_others(const struct init *init)
 {
     bool keep[1024] = {true, true, true};
     keep[init->channel_fd] = true;
-    for (size_t i = 0; i < init->plan.rank_count; i++)
-        keep[init->plan.ranks[i].out] = keep[init->plan.ranks[i].err] = true;
+    for (size_t i = 0; i < init->rank_count; i++)
+        keep[init->ranks[i].out] = keep[init->ranks[i].err] = true;
     for (int fd = 3; fd < (int)ARRAY_LEN(keep); fd++) {
         if (keep[fd])
             fcntl(fd, F_SETFD, FD_CLOEXEC);
@@ -351,8 +594,8 @@ static void close_others(const struct init *init)
 
 static bool descriptors_fit(const struct init *init)
 {
-    for (size_t i = 0; i < init->plan.rank_count; i++) {
-        if (init->plan.ranks[i].out >= 1024 || init->plan.ranks[i].err >= 1024)
+    for (size_t i = 0; i < init->rank_count; i++) {
+        if (init->ranks[i].out >= 1024 || init->ranks[i].err >= 1024)
             return false;
     }
     return init->channel_fd > 2 && init->channel_fd < 1024;
@@ -382,10 +625,10 @@ int init_main(int argc, char **argv)
     sigprocmask(SIG_SETMASK, &blocked, NULL);
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGCHLD);
-    struct arena *arena = arena_create(); /* as long as this runs */
+    init->arena = arena_create();
     init->channel_fd = atoi(argv[2]);
     greet(init);
-    if (init_plan_read(atoi(argv[1]), arena, &init->plan) < 0 || !descriptors_fit(init)) {
+    if (read_plan(init, atoi(argv[1])) < 0 || !descriptors_fit(init)) {
         say_failed(init, "init cannot read its plan", errno);
         return 1;
     }
