@@ -653,8 +653,8 @@ static int link_jobs(struct core *core, struct error *err)
         int32_t state = job->row.state;
         bool active = state >= JOB_STARTING;
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
-        if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
-            (job->links->claims && state != JOB_QUEUED) ||
+        if (active != (job->attempt != NULL) || (active && !job->attempt->placements) ||
+            (state == JOB_RUNNING && !started) || (job->links->claims && state != JOB_QUEUED) ||
             (job->links->depends && state > JOB_WAITING))
             return error_set(
                 err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);
