@@ -18,7 +18,7 @@ static const struct option_spec options[] = {
         "where requests come in; 127.0.0.1:8080 by default, other machines only with TLS"},
     {"cert", 0, OPTION_TEXT, "FILE", "the certificate chain for TLS (PEM)"},
     {"key", 0, OPTION_TEXT, "FILE", "its private key (PEM)"},
-    {"workers", 0, OPTION_NUMBER, "COUNT", "threads; one for each CPU by default, at most 16"},
+    {"workers", 0, OPTION_NUMBER, "COUNT", "threads; one for each CPU it may use by default, at most 16"},
     {"requests-per-second", 0, OPTION_NUMBER, "COUNT",
         "of one address at one worker; no limit by default"},
     {"cache-bytes", 0, OPTION_NUMBER, "BYTES",

@@ -12,6 +12,7 @@
 #include "wire/http.h"
 #include "wire/http_agent.h"
 #include "wire/http_parse.h"
+#include "wire/http_text.h"
 
 #include <assert.h>
 #include <stdio.h>
