@@ -390,8 +390,7 @@ static void row_fill(const struct core *core, const struct live_job *job)
         row->blocks.least[i] = SCORE_NONE;
     memset(row->blocks.at, 0, blocks);
     for (uint32_t begin = 0; begin < blocks; begin += TOPS_SOME) {
-        uint64_t open =
-            blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
+        uint64_t open = blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
         for (uint64_t bits = open; bits; bits &= bits - 1) {
             uint32_t first = (begin + (uint32_t)__builtin_ctzll(bits)) * BLOCK;
             block_open(
