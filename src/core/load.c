@@ -271,7 +271,7 @@ static int load_job(const struct loader *in)
         return corrupt(in, ROW_JOB, "no team, shape or name");
     if (!job_sane(row))
         return corrupt(in, ROW_JOB, "numbers out of range");
-    if (idmap_get(&in->core->jobs_by_name, name_key(team, row->name)))
+    if (job_named(in->core, team, row->name))
         return corrupt(in, ROW_JOB, "its name is taken");
     if (row->name_hash != hash_text(core_symbol(in->core, row->name)))
         return corrupt(in, ROW_JOB, "not the hash of its name");
@@ -282,7 +282,7 @@ static int load_job(const struct loader *in)
     shape_ref(in->core, shape);
     team->jobs++;
     in->core->governed += allot_governs(in->core, job);
-    idmap_put(&in->core->jobs_by_name, name_key(team, row->name), job);
+    job_name_put(in->core, job);
     if (row->array && !array_join(in->core, job))
         return corrupt(in, ROW_JOB, "not an element of an array");
     return 0;
@@ -653,8 +653,8 @@ static int link_jobs(struct core *core, struct error *err)
         int32_t state = job->row.state;
         bool active = state >= JOB_STARTING;
         bool started = job->attempt && job->attempt->row.state == ATTEMPT_STARTED;
-        if (active != (job->attempt != NULL) || (state == JOB_RUNNING && !started) ||
-            (job->links->claims && state != JOB_QUEUED) ||
+        if (active != (job->attempt != NULL) || (active && !job->attempt->placements) ||
+            (state == JOB_RUNNING && !started) || (job->links->claims && state != JOB_QUEUED) ||
             (job->links->depends && state > JOB_WAITING))
             return error_set(
                 err, ERR_CORRUPT, "job %" PRIu64 ": its state contradicts its rows", job->row.id);

@@ -72,25 +72,35 @@ static struct launch without_optional(struct arena *arena, const struct launch *
     return kept;
 }
 
-/* The scripts name the inputs where they will be at the site. */
-static int prepare(
-    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+int slurm_at_site(struct slurm *slurm, struct arena *arena, const struct launch *launch,
+    struct launch *ret_launch, struct slurm_folder *ret_folder, struct error *err)
 {
     struct launch there = *launch;
     struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, launch, &user, err) < 0)
+        return -1;
     for (size_t i = 0; i < launch->input_count; i++) {
         SCOPED(mem_scope) char *path = stage_path(slurm->stage, launch->inputs[i].folder);
         inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
-    struct slurm_folder theirs = slurm->folder;
-    const struct slurm_user *user;
-    if (slurm_user_of(slurm, launch, &user, err) < 0)
-        return -1;
+    *ret_launch = there;
+    *ret_folder = slurm->folder;
     if (user) {
-        theirs.uid = user->uid;
-        theirs.gid = user->gid;
+        ret_folder->uid = user->uid;
+        ret_folder->gid = user->gid;
     }
+    return 0;
+}
+
+static int prepare(
+    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+{
+    struct launch there;
+    struct slurm_folder theirs;
+    if (slurm_at_site(slurm, arena, launch, &there, &theirs, err) < 0)
+        return -1;
     return slurm_folder_prepare(&theirs, &there, err);
 }
 
@@ -299,21 +309,6 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
                 attempt->launch.attempt);
     }
     return remove_shared(slurm, layout_output(slurm->folder.root, job, NULL, NULL), err);
-}
-
-static int slurm_exec(
-    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
-{
-    const struct slurm_attempt *known = slurm_attempt_find(slurm_of_engine(engine), attempt);
-    (void)request;
-    if (!known)
-        return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
-    if (!known->started || known->ledger.ended)
-        return error_set(err, ERR_CONFLICT, "the attempt does not run");
-    return error_set(err, ERR_UNAVAILABLE,
-        "slurmrestd runs no commands inside a job: on a machine of the cluster, as the job's user, "
-        "srun --overlap --jobid=%" PRIu64 " --pty sh",
-        known->ledger.number);
 }
 
 const struct engine_operations slurm_operations = {
