@@ -109,9 +109,10 @@ PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
 class Proxy:
     """Between muster and slurmrestd, for the days on which that is not well: the file `mode` says
     pass, stop (nobody listens), hang (nobody answers), cut (half of an answer), late (what was asked
-    is passed on when whoever asked has long given up). `skew_s` is how far the cluster's clock seems to be ahead."""
+    is passed on when whoever asked has long given up), slow (each takes its time). `skew_s` is how far the cluster's clock seems to be ahead."""
 
     LATE_S = 4
+    SLOW_S = 0.1
 
     def __init__(self, path, upstream):
         self.path, self.upstream = path, upstream
@@ -187,8 +188,8 @@ class Proxy:
                     while self.mode() == "hang" and not self.stopping:
                         time.sleep(0.05)
                     return
-                if mode == "late":
-                    time.sleep(self.LATE_S)
+                if mode in ("late", "slow"):
+                    time.sleep(self.LATE_S if mode == "late" else self.SLOW_S)
                 upstream.sendall(request)
                 answer = self.read_message(answers)
                 if not answer:

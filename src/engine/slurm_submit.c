@@ -158,15 +158,18 @@ bool slurm_submit_is_ready(struct slurm_attempt *attempt)
     return true;
 }
 
-/* What became of it the next listing says. */
+/* What became of it a later listing says: until one has, it is not asked again. */
 static void on_ended(void *context, const struct rest_answer *answer)
 {
     struct slurm_attempt *attempt = context;
     attempt->asking = false;
-    if (answer->outcome == REST_ANSWERED)
-        slurm_watch_answered(attempt->slurm);
-    else
+    attempt->ask_again_ms = clock_boot_ms() + ASK_AGAIN_MS;
+    if (answer->outcome != REST_ANSWERED) {
         slurm_watch_failed(attempt->slurm, answer->text);
+        return;
+    }
+    slurm_watch_answered(attempt->slurm);
+    attempt->cancel_heard = attempt->slurm->listing;
 }
 
 void slurm_submit_cancel(struct slurm_attempt *attempt)
@@ -174,9 +177,9 @@ void slurm_submit_cancel(struct slurm_attempt *attempt)
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf target = {0};
     int64_t now_ms = clock_boot_ms();
-    if (now_ms < attempt->ask_again_ms || !slurm->dialect || !slurm_user_take(attempt))
+    if (now_ms < attempt->ask_again_ms || !slurm->dialect || !slurm_user_take(attempt) ||
+        (attempt->cancel_heard && attempt->seen <= attempt->cancel_heard))
         return;
-    attempt->ask_again_ms = now_ms + ASK_AGAIN_MS;
     attempt->asking = true;
     strbuf_printf(
         &target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, attempt->ledger.number);
