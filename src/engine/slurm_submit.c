@@ -3,6 +3,7 @@
 #include "engine/slurm.h"
 
 #include "base/clock.h"
+#include "engine/launch.h"
 #include "engine/slurm_script.h"
 
 #include <assert.h>
@@ -115,6 +116,7 @@ static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
         .cpus_per_task = cpus,
         .memory_per_cpu_mb = (memory_mb + cpus - 1) / cpus,
         .devices_per_task = (uint32_t)(first->device_count / first->ranks),
+        .shares = launch_has_share(launch) ? slurm_nodes_shards(slurm, launch) : 0,
         .device_type = launch->accelerator_type,
         .minutes = minutes_of(attempt)};
     dialect_write(slurm->dialect, arena, &submission, out);
@@ -145,6 +147,11 @@ bool slurm_submit_is_ready(struct slurm_attempt *attempt)
 {
     const struct launch *launch = &attempt->launch;
     char text[STAGE_TEXT];
+    if (launch_has_share(launch) && slurm_nodes_shards(attempt->slurm, launch) == 0) {
+        snprintf(attempt->reason, sizeof attempt->reason,
+            "no node that is known has shares of accelerators (gres/shard)");
+        return false; /* a server that has just begun knows none yet */
+    }
     for (size_t i = 0; i < launch->input_count; i++) {
         enum stage_state state = stage_look(attempt->slurm->stage, launch->inputs[i].folder, text);
         if (state == STAGE_THERE)
