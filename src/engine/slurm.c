@@ -36,17 +36,31 @@ void slurm_soon(struct slurm *slurm)
 
 /* ---- starting and stopping ------------------------------------------------------------------- */
 
+/* A share of an accelerator is so many shards of one. */
+static int check_share(const struct slurm *slurm, const struct launch *launch, struct error *err)
+{
+    if (!launch_has_share(launch))
+        return 0;
+    if (launch->world_size > 1)
+        return error_set(err, ERR_INVALID, "each rank of a gang on Slurm has whole accelerators");
+    if (!slurm->about.known)
+        return error_set(err, ERR_BUSY, "the nodes of the cluster are not known yet");
+    if (slurm_nodes_shards(slurm, launch) == 0)
+        return error_set(err, ERR_INVALID,
+            "the cluster has no shares of accelerators%s%s: its nodes would need gres/shard",
+            launch->accelerator_type ? " of type " : "",
+            launch->accelerator_type ? launch->accelerator_type : "");
+    return 0;
+}
+
 /* What Slurm, or this engine, has no way to do. */
-static int check_launch(const struct launch *launch, struct error *err)
+static int check_launch(const struct slurm *slurm, const struct launch *launch, struct error *err)
 {
     const struct launch_placement *first = &launch->placements[0];
     if (launch->serve.on && !launch->serve.port)
         return error_set(err, ERR_INVALID,
             "replicas on a pool of Slurm listen on a port: their Runtime says listen: port, and "
             "one of spec.slurm.ports of the pool has to be free");
-    if (first->device_count && first->device_milli && first->device_milli < 1000)
-        return error_set(
-            err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
     for (size_t i = 0; i < launch->placement_count; i++) {
         const struct launch_placement *place = &launch->placements[i];
         if (place->device_count % place->ranks ||
@@ -54,7 +68,7 @@ static int check_launch(const struct launch *launch, struct error *err)
             return error_set(err, ERR_INVALID,
                 "each rank of a job on Slurm has the same number of accelerators");
     }
-    return 0;
+    return check_share(slurm, launch, err);
 }
 
 /* What need not be there is not brought: the programs of this machine's runtimes, which an upgrade
@@ -124,7 +138,7 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct launch kept = without_optional(arena, launch);
     bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
-    if (check_launch(&kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
+    if (check_launch(slurm, &kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
     attempt = slurm_attempt_create(slurm, &kept);
     attempt->ledger.tried = begun; /* what is written down of it was lost */
