@@ -83,7 +83,7 @@ static void number_add(struct scores *scores, struct live_node *node, uint32_t k
     vec_push(&scores->idle, 0);
     vec_push(&scores->free, free_none);
     vec_push(&scores->keys, 0);
-    vec_push(&scores->changes, 0);
+    vec_push(&scores->known, 0);
 }
 
 static void node_number(struct scores *scores, struct idmap *by_hash, struct live_node *node)
@@ -137,7 +137,7 @@ void nodes_number(struct core *core)
     vec_clear(&scores->free);
     vec_clear(&scores->keys);
     vec_clear(&scores->tops);
-    vec_clear(&scores->changes);
+    vec_clear(&scores->known);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         pool_number(scores, &by_hash, pool);
     while (scores->tops.count < scores->segment_of.count || scores->tops.count % TOPS_SOME)
@@ -348,7 +348,7 @@ static void node_follow(struct scores *scores, uint32_t ordinal)
     scores->free.items[ordinal] = free;
     scores->keys.items[ordinal] = free_key(&free);
     top_raise(scores, ordinal);
-    scores->changes.items[ordinal] = node->changes;
+    scores->known.items[ordinal] = 0;
 }
 
 static void nodes_find(struct scores *scores)
@@ -447,7 +447,7 @@ void scores_free(struct scores *scores)
     vec_free(&scores->free);
     vec_free(&scores->keys);
     vec_free(&scores->tops);
-    vec_free(&scores->changes);
+    vec_free(&scores->known);
     free(scores->journal.ring);
     free(scores->journal.keys);
     free(scores->journal.last);

@@ -79,10 +79,10 @@ LANES_PART int64_t balance_stranded_one(
     lanes4 less = cpu < memory;
     lanes4 beyond = value - ((cpu & less) | (memory & ~less));
     beyond &= beyond > 0;
-    int64_t sum = 0;
+    uint64_t sum = 0; /* nothing of it is negative, and without signs it is fewer instructions */
     for (int i = 0; i < BALANCE_STEPS; i++)
-        sum += (int64_t)beyond[i] * balance->weights.reach[i];
-    return sum;
+        sum += (uint64_t)(uint32_t)beyond[i] * (uint32_t)balance->weights.reach[i];
+    return (int64_t)sum;
 }
 
 /* The demand that lacks CPU where so much is left, times idle devices (thousandths), weighed. */

@@ -54,17 +54,19 @@ enum { SCALE_BITS = 46 };
 struct standing {
     int64_t worth;     /* what it is worth, less what is out of reach, and more for what jobs of
                         * many devices can use: all weighed */
+    int64_t plain;     /* the same to jobs without devices: with half of its CPU and memory, less
+                        * what lacks CPU beside its idle devices */
     int64_t cpu_scale; /* its class's */
     uint64_t pressure; /* on its class, and its price, weighed: of a device */
-    int64_t cpu_milli; /* that are free */
-    int32_t half;      /* what it is worth with half of its CPU and memory */
-    int32_t hash;      /* of its state */
+    struct bundle free;
+    int32_t hash; /* of its state */
     int32_t class;
     struct reach reach;
     struct view view;
-    char rest[24]; /* so that each begins a line of the cache, where there are many */
+    char rest[8]; /* so that each begins a line of the cache, where there are many */
 };
 static_assert(sizeof(struct standing) % 64 == 0, "whole lines");
+static_assert(offsetof(struct standing, view) % 32 == 0, "no eight numbers lie on two lines");
 
 /* The same of a shape, until the tables change. */
 struct asking {
@@ -95,10 +97,13 @@ static int64_t scale_of(int64_t whole)
 }
 
 /* Looked at all over, hence side by side and in large pages. */
-static void standings_provide(struct learned *learned, size_t count)
+static void standings_provide(struct learned *learned, struct scores *scores)
 {
+    size_t count = scores->nodes.count;
     vec_reserve(&learned->made, count + 1);
     memset(learned->made.items, 0xff, count * sizeof *learned->made.items);
+    for (size_t i = 0; i < count; i++)
+        scores->known.items[i] = 0;
     learned->standings.count = count;
     if (learned->standings.capacity >= count)
         return;
@@ -123,7 +128,7 @@ static void learned_make(struct core *core)
             scale_of(row->cpu_milli), scale_of(row->memory_bytes), scale_of(row->disk_bytes)};
     }
     learned->numbered = core->scores.version;
-    standings_provide(learned, core->scores.nodes.count);
+    standings_provide(learned, &core->scores);
     core->packing_version++;
 }
 
@@ -190,11 +195,12 @@ static __attribute__((noinline)) void standing_make(const struct core *core,
     ret->worth = worth_weighed(worth) -
                  balance_stranded(balance, &ret->reach, &ret->reach, 0, worth.bare) +
                  keep_weighed(balance, ret->view.whole);
-    ret->half = worth.half;
+    ret->plain = (int64_t)worth.half * WEIGHT_PLAIN -
+                 balance_lacking(balance, node->room.all.cpu_milli, ret->view.idle);
     ret->cpu_scale = learned->scales[node->packing_class].cpu;
     ret->pressure = (uint64_t)(learned->values.pressure[node->packing_class] * WEIGHT_PRESSURE +
                                learned->prices[node->packing_class]);
-    ret->cpu_milli = node->room.all.cpu_milli;
+    ret->free = node->room.all;
     ret->hash = (int32_t)state_hash(mix_class_of(core, node), node);
     ret->class = node->packing_class;
 }
@@ -212,8 +218,10 @@ static const struct standing *standing_of(const struct core *core, const struct 
     if (there && learned->made.items[at] == node->changes)
         return standing;
     standing_make(core, learned, node, standing);
-    if (there)
+    if (there) {
         learned->made.items[at] = node->changes;
+        scores->known.items[at] = 0; /* on trial it changes unnoted */
+    }
     return standing;
 }
 
@@ -246,7 +254,6 @@ static bool unknown(const struct core *core, const struct live_node *node)
 /* One decision: what the node was, who asks for what of it, and what is left. */
 struct taking {
     const struct learned *learned;
-    const struct bundle *room; /* of the node */
     const struct standing *standing;
     const struct asking *asking;
     const struct shape_row *ask;
@@ -258,17 +265,16 @@ struct taking {
 LANES_PART int64_t score_plain(const struct taking *taking)
 {
     const struct scale *scale = &taking->learned->scales[taking->standing->class];
-    const struct bundle *room = taking->room;
+    const struct bundle *free = &taking->standing->free;
     const struct balance *balance = &taking->learned->balance;
     const struct shape_row *ask = taking->ask;
-    int64_t lost = taking->standing->half - taking->taken.worth.half;
-    int64_t cpu_left = room->cpu_milli - ask->cpu_milli * taking->ranks;
-    return lost * WEIGHT_PLAIN + balance_lacking(balance, cpu_left, taking->taken.idle) -
-           balance_lacking(balance, room->cpu_milli, taking->taken.idle) +
+    int64_t cpu_left = free->cpu_milli - ask->cpu_milli * taking->ranks;
+    return taking->standing->plain - (int64_t)taking->taken.worth.half * WEIGHT_PLAIN +
+           balance_lacking(balance, cpu_left, taking->taken.idle) +
            part(cpu_left, scale->cpu, WEIGHT_ROOM) +
            part(
-               room->memory_bytes - ask->memory_bytes * taking->ranks, scale->memory, WEIGHT_ROOM) +
-           part(room->disk_bytes - ask->disk_bytes * taking->ranks, scale->disk, WEIGHT_ROOM);
+               free->memory_bytes - ask->memory_bytes * taking->ranks, scale->memory, WEIGHT_ROOM) +
+           part(free->disk_bytes - ask->disk_bytes * taking->ranks, scale->disk, WEIGHT_ROOM);
 }
 
 /* Of ranks that take devices. */
@@ -278,7 +284,7 @@ LANES_PART int64_t score_devices(const struct taking *taking)
     const struct balance *balance = &taking->learned->balance;
     const struct reach *asks = &taking->asking->reach;
     const struct view_taken *taken = &taking->taken;
-    int64_t cpu_left = standing->cpu_milli - taking->ask->cpu_milli * taking->ranks;
+    int64_t cpu_left = standing->free.cpu_milli - taking->ask->cpu_milli * taking->ranks;
     uint64_t pressure = standing->pressure * (uint64_t)taking->ask->accelerator_milli;
     int64_t score =
         standing->worth - worth_weighed(taken->worth) - keep_weighed(balance, taken->whole);
@@ -305,7 +311,7 @@ static int64_t learned_score(const struct core *core, const struct live_job *job
 {
     if (unknown(core, node))
         return packing_tight.score(core, job, node, ranks);
-    struct taking taking = {core->packing_state, &node->room.all, standing_of(core, node),
+    struct taking taking = {core->packing_state, standing_of(core, node),
         asking_of(core, job->shape), &job->shape->row, .ranks = ranks};
     taking.taken = view_take(&taking.standing->view, &taking.asking->ask, ranks);
     return score_taken(&taking);
@@ -318,8 +324,10 @@ static __attribute__((noinline)) bool standing_remake(
     const struct live_node *node = core->scores.nodes.items[ordinal];
     if (!mix_knows(core, node))
         return false;
-    standing_make(core, learned, node, &learned->standings.items[ordinal]);
-    learned->made.items[ordinal] = core->scores.changes.items[ordinal];
+    if (learned->made.items[ordinal] != node->changes)
+        standing_make(core, learned, node, &learned->standings.items[ordinal]);
+    learned->made.items[ordinal] = node->changes;
+    core->scores.known.items[ordinal] = 1;
     return true;
 }
 
@@ -328,35 +336,45 @@ static bool standings_ready(
     const struct core *core, struct learned *learned, const uint32_t *ordinals, size_t count)
 {
     const struct standing *standings = learned->standings.items;
-    const uint64_t *changes = core->scores.changes.items, *made = learned->made.items;
+    const uint8_t *known = core->scores.known.items;
     for (size_t i = 0; i < count; i++) {
         const char *standing = (const char *)&standings[ordinals[i]];
         __builtin_prefetch(standing);
         __builtin_prefetch(standing + 64);
         __builtin_prefetch(standing + 128);
-        if (made[ordinals[i]] != changes[ordinals[i]] &&
-            !standing_remake(core, learned, ordinals[i]))
+        if (!known[ordinals[i]] && !standing_remake(core, learned, ordinals[i]))
             return false;
     }
     return true;
 }
 
+LANES_PART void scores_each(
+    struct taking *taking, const uint32_t *ordinals, size_t count, int64_t *ret)
+{
+    const struct standing *standings = taking->learned->standings.items;
+    for (size_t i = 0; i < count; i++) {
+        taking->standing = &standings[ordinals[i]];
+        taking->taken = take_one(&taking->standing->view, &taking->asking->ask);
+        ret[i] = score_taken(taking);
+    }
+}
+
 /* All of this is one function, for it is what most decisions spend most of their time with: of the
  * nodes themselves it looks at none. What is the same for all is a copy, which the compiler knows
- * that no score is written to. */
-LANES static void scores_known(const struct learned *learned, const struct node_free *free,
+ * that no score is written to; and the loop is there once for each kind of what is asked for, for
+ * that decides which half of it there is to do. */
+LANES static void scores_known(
     const struct taking *like, const uint32_t *ordinals, size_t count, int64_t *ret)
 {
-    const struct standing *standings = learned->standings.items;
     const struct asking asking = *like->asking;
     const struct shape_row ask = *like->ask;
-    struct taking taking = {.learned = learned, .asking = &asking, .ask = &ask, .ranks = 1};
-    for (size_t i = 0; i < count; i++) {
-        taking.standing = &standings[ordinals[i]];
-        taking.room = &free[ordinals[i]].all;
-        taking.taken = take_one(&taking.standing->view, &asking.ask);
-        ret[i] = score_taken(&taking);
-    }
+    struct taking taking = {like->learned, .asking = &asking, .ask = &ask, .ranks = 1};
+    if (asking.ask.milli >= DEVICE_MILLI)
+        scores_each(&taking, ordinals, count, ret);
+    else if (asking.ask.milli > 0)
+        scores_each(&taking, ordinals, count, ret);
+    else
+        scores_each(&taking, ordinals, count, ret);
 }
 
 static void learned_scores(const struct core *core, const struct live_job *job,
@@ -365,8 +383,9 @@ static void learned_scores(const struct core *core, const struct live_job *job,
     struct learned *learned = core->packing_state;
     if (learned && learned->known && learned->numbered == core->scores.version &&
         standings_ready(core, learned, ordinals, count)) {
-        struct taking like = {.asking = asking_of(core, job->shape), .ask = &job->shape->row};
-        scores_known(learned, core->scores.free.items, &like, ordinals, count, ret);
+        struct taking like = {
+            learned, .asking = asking_of(core, job->shape), .ask = &job->shape->row};
+        scores_known(&like, ordinals, count, ret);
         return;
     }
     for (size_t i = 0; i < count; i++)

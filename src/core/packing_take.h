@@ -77,14 +77,14 @@ LANES_PART void take_share(
 {
     int64_t best = INT64_MIN;
     int32_t before = 0;
-    for (int32_t i = 0; i < view->broken; i++) {
+    for (int32_t i = view->broken; i-- > 0 && view->left[i] >= milli;) {
         int32_t left = view->left[i];
-        if (left < milli || left == before)
+        if (left == before)
             continue;
         before = left;
         struct worth worth =
             worth_moved(view, rest, level_lines(view, left), level_lines(view, left - milli));
-        if (worth_weighed(worth) <= best)
+        if (worth_weighed(worth) < best)
             continue;
         best = worth_weighed(worth);
         ret->worth = worth;

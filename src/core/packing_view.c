@@ -52,19 +52,22 @@ static void broken_add(struct view *view, int32_t left)
     lines_add(view->sums, level_lines(view, left));
 }
 
-/* What is free of a node says which devices are broken before they are looked at. */
+/* What is free of a node says whether devices are broken before they are looked at. Which of them
+ * are nobody could foresee: each is noted, and stays if it is. */
 static void devices_see(const struct live_node *node, struct view *ret)
 {
     int64_t shares = node->room.shares;
     ret->whole = (int32_t)node->room.whole;
     ret->idle = (int32_t)(node->room.whole * DEVICE_MILLI + shares);
-    for (int32_t i = 0; shares > 0; i++) {
+    int16_t broken[DEVICES_MAX];
+    int32_t count = 0;
+    for (int32_t i = 0; shares > 0 && i < node->row.devices; i++) {
         int32_t left = (int32_t)device_free(node, i);
-        if (left <= 0 || left == DEVICE_MILLI)
-            continue;
-        broken_add(ret, left);
-        shares -= left;
+        broken[count] = (int16_t)left;
+        count += (left > 0) & (left < DEVICE_MILLI);
     }
+    for (int32_t i = 0; i < count; i++)
+        broken_add(ret, broken[i]);
 }
 
 static void devices_see_less(const struct live_node *node, const int16_t *taken, struct view *ret)

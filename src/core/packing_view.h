@@ -20,9 +20,9 @@ enum {
 };
 
 struct view {
-    const struct value_table *table;
     int32_t sums[VALUE_LINES]; /* of its devices, at each line's prices */
     int32_t rest[VALUE_LINES]; /* its free CPU and memory at those prices */
+    const struct value_table *table;
     int32_t whole, idle;       /* devices untouched; thousandths free of all */
     int32_t broken;            /* devices of which something is left, as in `left` */
     int16_t left[DEVICES_MAX]; /* thousandths, ascending */

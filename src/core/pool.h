@@ -73,6 +73,7 @@ struct live_node {
     int32_t packing_class;         /* the placement policy's own: nodes that it takes for alike */
     uint32_t ordinal;              /* in the order of candidates */
     uint64_t changes;              /* counts what changed of what is held or claimed of it */
+    int64_t empty_key;             /* when it is empty, see project.c; 0: to be computed again */
     int16_t *device_held;          /* thousandths, of each device */
     int16_t *device_claimed;
     struct bundle claimed;
@@ -86,7 +87,6 @@ struct live_node {
     int32_t domains_known;        /* levels, from the outermost on, of which it has labels */
     VEC(struct live_placement *) placements;
     VEC(struct live_claim *) claims;
-    int64_t empty_key; /* when it is empty, see project.c; 0: to be computed again */
     /* Valid within a preemption search only. */
     uint64_t search_mark;
     size_t search_at;

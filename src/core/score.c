@@ -156,7 +156,7 @@ static uint32_t segment_node(
 static struct best busy_best(
     const struct scores *scores, const struct live_shape *shape, uint32_t begin, uint32_t end)
 {
-    const struct score_row *row = shape->scores;
+    struct score_row *row = shape->scores;
     const int64_t *least = row->segments.least;
     for (;;) {
         uint32_t best = begin;
@@ -168,8 +168,10 @@ static struct best busy_best(
         if (score >= SCORE_NONE)
             return (struct best){SCORE_NONE, NODE_NONE};
         uint32_t ordinal = segment_node(scores, shape, best);
-        if (ordinal != NODE_NONE)
-            return (struct best){row->scores[ordinal], ordinal};
+        if (ordinal == NODE_NONE)
+            continue;
+        row->found = ordinal;
+        return (struct best){score, ordinal};
     }
 }
 
@@ -219,6 +221,13 @@ static uint32_t pool_best(struct core *core, const struct live_job *job, uint32_
     return best.score < SCORE_NONE ? best.ordinal : NODE_NONE;
 }
 
+/* Whoever asked looks at all that is known of the node, which lies in a few lines. */
+static void node_prefetch(const struct live_node *node)
+{
+    for (size_t i = 0; i < offsetof(struct live_node, pool); i += 64)
+        __builtin_prefetch((const char *)node + i);
+}
+
 struct live_node *score_best(struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
@@ -232,6 +241,8 @@ struct live_node *score_best(struct core *core, const struct live_job *job)
         if (node && (!best || broker_before(core, job, node->pool, best->pool)))
             best = node;
     }
+    if (best)
+        node_prefetch(best);
     return best;
 }
 

@@ -104,9 +104,9 @@ struct scores {
     VEC(uint64_t) keys;         /* free_key of that */
     VEC(uint64_t) tops;         /* by block: no key in it has a larger number; see tops_correct */
     uint64_t tops_at;           /* the change at which those were corrected */
-    VEC(uint64_t) changes;      /* node->changes at that time */
-    bool followed;              /* that is as it was.. */
-    uint64_t followed_at;       /* ..at this change of the journal */
+    VEC(uint8_t) known;   /* 1: the placement policy knows the node as it is; it sets it itself */
+    bool followed;        /* that is as it was.. */
+    uint64_t followed_at; /* ..at this change of the journal */
 
     VEC(struct node_kind) kinds;
     VEC(uint32_t) idle_first; /* by kind: the first idle node, or NODE_NONE */

@@ -349,6 +349,7 @@ static void row_open(struct core *core, struct live_shape *shape)
     struct score_row *row = shape->scores;
     row_lay_out(scores, row);
     row_match(core, shape);
+    row->found = 0;
     row->needs = needs_of(&shape->row);
     if (!row->needs.exclusive && matches_large(scores, row))
         row->needs.sure = free_key_sure(&row->needs.least);
@@ -410,16 +411,32 @@ static void row_fill(const struct core *core, const struct live_job *job)
         row->kinds[i] = SCORE_UNKNOWN;
 }
 
+/* What is written of the node's score. */
+static void row_prefetch(const struct score_row *row, uint32_t ordinal)
+{
+    __builtin_prefetch(&row->scores[ordinal]);
+    __builtin_prefetch(&row->blocks.least[ordinal / BLOCK]);
+}
+
+/* The block that had the least when last asked is the one that most often is looked at again. */
+static void found_prefetch(const struct score_row *row)
+{
+    const char *scores = (const char *)&row->scores[row->found / BLOCK * BLOCK];
+    for (size_t i = 0; i < BLOCK * sizeof *row->scores; i += 64)
+        __builtin_prefetch(scores + i);
+}
+
 static void row_follow(const struct core *core, const struct live_job *job)
 {
     const struct scores *scores = &core->scores;
     struct score_row *row = job->shape->scores;
     struct likely likely;
     int64_t now[LIKELY_SOME];
+    found_prefetch(row);
     for (uint64_t at = row->at; at < scores->journal.end;) {
         changed_fitting(&scores->journal, &row->needs, &at, &likely);
         for (size_t i = 0; i < likely.count; i++)
-            __builtin_prefetch(&row->scores[likely.ordinals[i]]);
+            row_prefetch(row, likely.ordinals[i]);
         likely_score(core, job, &likely, now);
         for (size_t i = 0; i < likely.count; i++)
             row_set(scores, row, likely.ordinals[i], now[i]);

@@ -24,6 +24,7 @@ struct score_row {
     uint64_t packing; /* ..and of the policy's tables */
     uint64_t at;      /* in the journal */
     uint64_t used;    /* core->scores.clock at the last search */
+    uint32_t found;   /* the node that it found last */
     size_t bytes;
     struct needs needs;
     int64_t *scores;        /* by ordinal; of a node that the rank does not fit now, anything */
