@@ -16,9 +16,11 @@ int load_pool(const struct loader *in)
         row->spot_at_ms < 0 || row->spot_at_ms > TIME_MS_MAX || row->spot_up_ms > SPOT_SEEN_MAX ||
         row->spot_down_ms > SPOT_SEEN_MAX)
         return load_corrupt(in, ROW_POOL, "numbers out of range");
-    if (row->link_bytes < 0 || row->egress_gib_micro < 0 || row->burst_budget_micro < 0 ||
-        row->burst_spent_micro < 0 || row->burst_begin_ms < 0 || row->burst_after_ms < 0 ||
-        row->burst_period_ms < 0 || (row->burst_budget_micro && !row->burst_period_ms))
+    if (row->link_bytes < 0 || row->egress_gib_micro < 0 || !length_sane(row->keep_ms))
+        return load_corrupt(in, ROW_POOL, "a site's numbers out of range");
+    if (row->burst_budget_micro < 0 || row->burst_spent_micro < 0 ||
+        !length_sane(row->burst_begin_ms) || !length_sane(row->burst_after_ms) ||
+        !length_sane(row->burst_period_ms) || (row->burst_budget_micro && !row->burst_period_ms))
         return load_corrupt(in, ROW_POOL, "a burst policy out of range");
     in->core->burst_pools += row->burst_budget_micro > 0;
     struct live_pool *pool = LOAD(in, ROW_POOL, struct live_pool);
