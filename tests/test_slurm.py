@@ -273,6 +273,48 @@ def test_cancelled_it_stops_at_the_cluster(site, cluster):
                   "the end of the job at the cluster")
 
 
+def test_a_job_that_waits_is_cancelled_once(site, cluster):
+    """However long it takes until a listing shows that it is gone."""
+    pool = cluster.pool("queues", poll="6s")
+    pool["spec"]["nodes"] = [{"name": "large", "cpu": 64, "memory": "1Ti", "disk": "1Ti"}]
+    site.apply(pool)
+    references = [site.submit(job(f"all-{i}", "sleep 600", placement={"pool": "queues"}, resources={
+        "cpu": slurm_module.CPUS}, grace="1s")) for i in range(len(cluster.nodes) + 3)]
+    def waiting():
+        numbers = [slurm_job(site, reference) for reference in references]
+        states = cluster.jobs()
+        return [reference for reference, number in zip(references, numbers) if states[int(number)][1] == "PENDING"
+                and last_attempt(site, reference)["site"].get("waits")]
+
+    waits = site.wait_for(lambda: len(waiting()) == 3 and waiting(), "three that wait at the cluster")
+    cluster.proxy.seen.clear()
+    for reference in waits:
+        site.call("POST", f"/v1/jobs/{reference}/cancel")
+    for reference in waits:
+        ended(site, reference, "cancelled")
+    assert cluster.proxy.seen["DELETE /slurm/v0.0.38/job/N"] == 3, cluster.proxy.seen
+    for reference in set(references) - set(waits):
+        site.call("POST", f"/v1/jobs/{reference}/cancel")
+        ended(site, reference, "cancelled")
+
+
+def test_what_is_asked_of_all_jobs_waits_for_none(site, cluster):
+    """Else nobody would see an end as long as very many are submitted or cancelled."""
+    count = 40
+    pool = cluster.pool("queues", requests=1)
+    pool["spec"]["nodes"] = [{"name": "large", "cpu": 64, "memory": "1Ti", "disk": "1Ti"}]
+    site.apply(pool)
+    cluster.proxy.seen.clear()
+    cluster.api("slow")
+    reference = site.submit(job("many", "sleep 600", array={"count": count}, placement={"pool": "queues"}, grace="1s"))
+    site.wait_for(lambda: cluster.proxy.seen["POST /slurm/v0.0.38/job/submit"] == count, "all submissions")
+    listings = cluster.proxy.seen["GET /slurm/v0.0.38/jobs"]
+    cluster.api("pass")
+    site.call("POST", f"/v1/jobs/{reference}/cancel")
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "cancelled", "the end of all")
+    assert listings >= 4, cluster.proxy.seen
+
+
 def test_cancelled_behind_our_back_it_says_so(site, cluster):
     reference = site.submit(job("long", "echo ready; sleep 600"))
     site.wait_log(reference, "ready")

@@ -54,6 +54,7 @@ struct slurm_attempt {
     /* What the cluster says. A listing that was begun after `settled` and does not have the job
      * means that the cluster does not have it. */
     uint64_t settled, seen;
+    uint64_t cancel_heard; /* the listing begun last when it took a cancel; 0: it has not */
     enum slurm_state state;
     char nodes[400], reason[200];
     bool preempted, requeued, misplaced;
@@ -90,9 +91,11 @@ struct slurm_attempt {
     struct attempt_usage usage; /* as it was said last */
 };
 
-/* Where a node is reached, in the controller's words. */
+/* What else is known of a node: where it is reached, in the controller's words; into how many
+ * shards (gres/shard) each of its accelerators is divided, 0: none. */
 struct slurm_place {
     const char *node, *address;
+    uint32_t shards;
 };
 
 /* A command that was asked for inside a running attempt. */
@@ -277,6 +280,9 @@ bool slurm_watch_is_whole(
 
 /* Asks for them, when it is time. */
 void slurm_nodes_ask(struct slurm *slurm);
+/* How many shards an attempt that has a share of an accelerator asks for: on no node less than that
+ * share. 0: no node that is known has any of its sort. */
+uint32_t slurm_nodes_shards(const struct slurm *slurm, const struct launch *launch);
 
 /* ---- slurm_account.c: what slurmdbd says ---------------------------------------------------- */
 
