@@ -329,6 +329,7 @@ struct engine_site_node {
     uint64_t disk_bytes;
     const char *accelerator; /* type, NULL: none */
     uint32_t accelerators;
+    bool shared; /* the site gives shares of its accelerators, too */
     const struct engine_label *labels;
     size_t label_count;
     const struct engine_taint *taints; /* that no new attempt tolerates by itself */

@@ -133,6 +133,12 @@ void launch_artifact_variable(struct strbuf *out, const char *prefix, const char
         strbuf_putc(out, variable_character(*name));
 }
 
+bool launch_has_share(const struct launch *launch)
+{
+    const struct launch_placement *first = &launch->placements[0];
+    return first->device_count && first->device_milli && first->device_milli < 1000;
+}
+
 uint64_t launch_output_job(const struct launch *launch)
 {
     return launch->output_job ? launch->output_job : launch->job;

@@ -29,5 +29,7 @@ bool launch_is_artifact_name(const char *name);
 /* Appends the variable of an input or output: the prefix ("MUSTER_INPUT_") and the name in upper
  * case, '-' and '.' as '_'. */
 void launch_artifact_variable(struct strbuf *out, const char *prefix, const char *name);
+/* Whether its ranks have less than a whole accelerator each. */
+bool launch_has_share(const struct launch *launch);
 /* The job whose folder has the outputs: output_job, or the job itself. */
 uint64_t launch_output_job(const struct launch *launch);

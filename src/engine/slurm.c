@@ -36,17 +36,31 @@ void slurm_soon(struct slurm *slurm)
 
 /* ---- starting and stopping ------------------------------------------------------------------- */
 
+/* A share of an accelerator is so many shards of one. */
+static int check_share(const struct slurm *slurm, const struct launch *launch, struct error *err)
+{
+    if (!launch_has_share(launch))
+        return 0;
+    if (launch->world_size > 1)
+        return error_set(err, ERR_INVALID, "each rank of a gang on Slurm has whole accelerators");
+    if (!slurm->about.known)
+        return error_set(err, ERR_BUSY, "the nodes of the cluster are not known yet");
+    if (slurm_nodes_shards(slurm, launch) == 0)
+        return error_set(err, ERR_INVALID,
+            "the cluster has no shares of accelerators%s%s: its nodes would need gres/shard",
+            launch->accelerator_type ? " of type " : "",
+            launch->accelerator_type ? launch->accelerator_type : "");
+    return 0;
+}
+
 /* What Slurm, or this engine, has no way to do. */
-static int check_launch(const struct launch *launch, struct error *err)
+static int check_launch(const struct slurm *slurm, const struct launch *launch, struct error *err)
 {
     const struct launch_placement *first = &launch->placements[0];
     if (launch->serve.on && !launch->serve.port)
         return error_set(err, ERR_INVALID,
             "replicas on a pool of Slurm listen on a port: their Runtime says listen: port, and "
             "one of spec.slurm.ports of the pool has to be free");
-    if (first->device_count && first->device_milli && first->device_milli < 1000)
-        return error_set(
-            err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
     for (size_t i = 0; i < launch->placement_count; i++) {
         const struct launch_placement *place = &launch->placements[i];
         if (place->device_count % place->ranks ||
@@ -54,28 +68,38 @@ static int check_launch(const struct launch *launch, struct error *err)
             return error_set(err, ERR_INVALID,
                 "each rank of a job on Slurm has the same number of accelerators");
     }
-    return 0;
+    return check_share(slurm, launch, err);
 }
 
-/* The scripts name the inputs where they will be at the site. */
-static int prepare(
-    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+int slurm_at_site(struct slurm *slurm, struct arena *arena, const struct launch *launch,
+    struct launch *ret_launch, struct slurm_folder *ret_folder, struct error *err)
 {
     struct launch there = *launch;
     struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, launch, &user, err) < 0)
+        return -1;
     for (size_t i = 0; i < launch->input_count; i++) {
         SCOPED(mem_scope) char *path = stage_path(slurm->stage, launch->inputs[i].folder);
         inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
-    struct slurm_folder theirs = slurm->folder;
-    const struct slurm_user *user;
-    if (slurm_user_of(slurm, launch, &user, err) < 0)
-        return -1;
+    *ret_launch = there;
+    *ret_folder = slurm->folder;
     if (user) {
-        theirs.uid = user->uid;
-        theirs.gid = user->gid;
+        ret_folder->uid = user->uid;
+        ret_folder->gid = user->gid;
     }
+    return 0;
+}
+
+static int prepare(
+    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+{
+    struct launch there;
+    struct slurm_folder theirs;
+    if (slurm_at_site(slurm, arena, launch, &there, &theirs, err) < 0)
+        return -1;
     return slurm_folder_prepare(&theirs, &there, err);
 }
 
@@ -99,7 +123,7 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     SCOPED(arena_scope) struct arena *arena = arena_create();
     const struct launch kept = launch_without_optional(arena, launch);
     bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
-    if (check_launch(&kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
+    if (check_launch(slurm, &kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
     attempt = slurm_attempt_create(slurm, &kept);
     attempt->ledger.tried = begun; /* what is written down of it was lost */
@@ -296,21 +320,6 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
                 attempt->launch.attempt);
     }
     return remove_shared(slurm, layout_output(slurm->folder.root, job, NULL, NULL), err);
-}
-
-static int slurm_exec(
-    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
-{
-    const struct slurm_attempt *known = slurm_attempt_find(slurm_of_engine(engine), attempt);
-    (void)request;
-    if (!known)
-        return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
-    if (!known->started || known->ledger.ended)
-        return error_set(err, ERR_CONFLICT, "the attempt does not run");
-    return error_set(err, ERR_UNAVAILABLE,
-        "slurmrestd runs no commands inside a job: on a machine of the cluster, as the job's user, "
-        "srun --overlap --jobid=%" PRIu64 " --pty sh",
-        known->ledger.number);
 }
 
 const struct engine_operations slurm_operations = {

@@ -143,6 +143,7 @@ static struct node node_of(struct arena *arena, const struct engine_site_node *f
 {
     struct node node = {.name = arena_strdup(arena, from->name),
         .count = 1,
+        .fractional = from->shared,
         .capacity = {.cpu_milli = (int64_t)from->cpu_milli,
             .memory_bytes = (int64_t)from->memory_bytes,
             .disk_bytes = (int64_t)from->disk_bytes,
