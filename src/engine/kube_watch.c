@@ -104,13 +104,13 @@ static int take_page(struct kube_watch *watch, const struct doc *page, struct er
     strbuf_clear(&watch->continued);
     strbuf_puts(&watch->continued, kube_text(page, "metadata", "continue", NULL));
     if (++watch->pages > PAGES_MAX)
-        return error_set(err, ERR_TOO_LARGE, "%s: the list has more than %d pages", watch->path,
-            (int)PAGES_MAX);
+        return error_set(
+            err, ERR_TOO_LARGE, "%s: the list has more than %d pages", watch->path, (int)PAGES_MAX);
     if (*strbuf_text(&watch->continued))
         return 0;
     if (!watch->list_version[0])
-        return error_set(err, ERR_INVALID, "%s: the list has no resourceVersion to watch from",
-            watch->path);
+        return error_set(
+            err, ERR_INVALID, "%s: the list has no resourceVersion to watch from", watch->path);
     copy_version(watch->version, watch->list_version);
     watch->pages = 0;
     watch->callbacks.on_synced(watch->ctx);

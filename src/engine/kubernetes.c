@@ -1,5 +1,6 @@
 /* The Kubernetes engine: how it is made, and its operations. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 #include "engine/launch.h"

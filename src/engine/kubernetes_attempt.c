@@ -4,7 +4,8 @@
  *  2. where one of a gang is refused, the others are taken away again;
  *  3. the end is written down when no rank runs any more and its log was read, and told after that.
  */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/clock.h"
 
