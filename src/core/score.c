@@ -160,9 +160,12 @@ static struct best busy_best(
     const int64_t *least = row->segments.least;
     for (;;) {
         uint32_t best = begin;
-        for (uint32_t s = begin + 1; s < end; s++)
-            best = least[s] < least[best] ? s : best;
-        if (least[best] >= SCORE_NONE)
+        int64_t score = least[begin];
+        for (uint32_t s = begin + 1; s < end; s++) {
+            best = least[s] < score ? s : best;
+            score = least[s] < score ? least[s] : score;
+        }
+        if (score >= SCORE_NONE)
             return (struct best){SCORE_NONE, NODE_NONE};
         uint32_t ordinal = segment_node(scores, shape, best);
         if (ordinal != NODE_NONE)

@@ -115,14 +115,14 @@ LANES_PART void least_by_four(const int64_t *values, uint32_t count, words4 *lea
     }
 }
 
-/* The first of the least of what least_by_four found. */
+/* The first of the least of what least_by_four found. Nobody could foresee a branch here. */
 LANES_PART uint32_t least_of_four(const words4 *least, const words4 *at)
 {
     uint32_t found = (uint32_t)(*at)[0];
     int64_t value = (*least)[0];
     for (uint32_t i = 1; i < 4; i++) {
         uint32_t other = (uint32_t)(*at)[i];
-        bool first = (*least)[i] < value || ((*least)[i] == value && other < found);
+        bool first = ((*least)[i] < value) | (((*least)[i] == value) & (other < found));
         found = first ? other : found;
         value = first ? (*least)[i] : value;
     }
@@ -367,17 +367,13 @@ static void likely_score(
         packing_scores(core, job, likely->ordinals, likely->count, ret);
 }
 
-/* Fills in the scores of nodes, and lowers their blocks' bounds. */
+/* Fills in the scores of nodes. */
 static void fill_some(const struct core *core, const struct live_job *job, struct likely *likely)
 {
-    struct score_row *row = job->shape->scores;
     int64_t now[LIKELY_SOME];
     likely_score(core, job, likely, now);
-    for (size_t i = 0; i < likely->count; i++) {
-        uint32_t ordinal = likely->ordinals[i];
-        row->scores[ordinal] = now[i];
-        bound_lower(&row->blocks, ordinal / BLOCK, now[i], ordinal % BLOCK);
-    }
+    for (size_t i = 0; i < likely->count; i++)
+        job->shape->scores->scores[likely->ordinals[i]] = now[i];
     likely->count = likely->unsure = 0;
 }
 
@@ -394,16 +390,20 @@ static void row_fill(const struct core *core, const struct live_job *job)
         row->blocks.least[i] = SCORE_NONE;
     memset(row->blocks.at, 0, blocks);
     for (uint32_t begin = 0; begin < blocks; begin += TOPS_SOME) {
-        uint64_t bits = blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
-        for (; bits; bits &= bits - 1) {
+        uint64_t open = blocks_fitting(&scores->tops.items[begin], blocks - begin, row->needs.key);
+        for (uint64_t bits = open; bits; bits &= bits - 1) {
             uint32_t first = (begin + (uint32_t)__builtin_ctzll(bits)) * BLOCK;
             block_open(
                 &row->scores[first], &scores->keys.items[first], &row->needs, first, &likely);
             if (likely.count > LIKELY_SOME - BLOCK)
                 fill_some(core, job, &likely);
         }
+        fill_some(core, job, &likely);
+        for (; open; open &= open - 1) {
+            uint32_t block = begin + (uint32_t)__builtin_ctzll(open);
+            bound_correct(&row->blocks, block, &row->scores[block * BLOCK], BLOCK);
+        }
     }
-    fill_some(core, job, &likely);
     for (uint32_t s = 0; s < scores->segments.count; s++)
         row_correct_segment(scores, row, s);
     for (size_t i = 0; i < kinds_scored(scores); i++)

@@ -9,7 +9,7 @@
 #include "engine/engine_operations.h"
 #include "engine/joblog.h"
 #include "engine/kube_client.h"
-#include "engine/kube_lines.h"
+#include "engine/kube_output.h"
 #include "engine/kube_watch.h"
 #include "spec/kinds.h"
 
@@ -63,17 +63,18 @@ struct kube_pod {
     char node[64], address[48];
 };
 
-/* The output of a rank. */
+/* The output of a rank. Moments are of the boot clock. */
 struct kube_log {
     struct kube_attempt *attempt;
     uint32_t rank;
     struct kube_call *call;
-    struct kube_lines lines;
+    bool last;        /* its pod wrote no more when that was asked for */
+    int64_t heard_ms; /* when that was, or something of it came */
+    struct kube_output output;
     struct joblog_stream *stream;
-    struct kube_place place;
     bool whole; /* all that there is to be had was read */
     uint32_t failures;
-    int64_t quiet_ms; /* after failures it is not asked for before, boot clock */
+    int64_t quiet_ms; /* after failures it is not asked for before */
 };
 
 struct kube_rank {
@@ -122,6 +123,7 @@ struct kube_attempt {
     struct kube_rank *ranks;
     struct joblog_writer *writer;
     int log_fd;
+    bool log_known;             /* what an engine before this one had read of the output */
     int64_t over_ms;            /* since when all ranks are over, boot clock; 0 */
     int64_t patience_ms;        /* a quota was used up: not tried again before, boot clock */
     char why[200];              /* it is not where it should be */
@@ -382,8 +384,13 @@ bool kube_verdict_all_done(struct kube_attempt *attempt);
 
 /* ---- kubernetes_log.c ---------------------------------------------------------------------- */
 
+/* A longer one is cut: as long as what fits one line of a joblog, with its end. */
+enum { KUBE_LINE_MAX = JOBLOG_TEXT_MAX - 1 };
+
 /* Begins to follow what can be followed. True: all that there is of every rank was read. */
 bool kube_log_advance(struct kube_attempt *attempt);
+/* Whether what was not read yet may still come, now that no rank runs any more. */
+bool kube_log_may_come(const struct kube_attempt *attempt);
 /* Stops and closes everything. */
 void kube_log_close(struct kube_attempt *attempt);
 

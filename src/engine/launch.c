@@ -407,3 +407,16 @@ const struct launch_placement *launch_placement_on(const struct launch *launch, 
     }
     return NULL;
 }
+
+struct launch launch_without_optional(struct arena *arena, const struct launch *launch)
+{
+    struct launch kept = *launch;
+    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    kept.input_count = 0;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        if (!launch->inputs[i].optional)
+            inputs[kept.input_count++] = launch->inputs[i];
+    }
+    kept.inputs = inputs;
+    return kept;
+}

@@ -71,21 +71,6 @@ static int check_launch(const struct slurm *slurm, const struct launch *launch, 
     return check_share(slurm, launch, err);
 }
 
-/* What need not be there is not brought: the programs of this machine's runtimes, which an upgrade
- * replaces, where the stage takes a folder never to change. */
-static struct launch without_optional(struct arena *arena, const struct launch *launch)
-{
-    struct launch kept = *launch;
-    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
-    kept.input_count = 0;
-    for (size_t i = 0; i < launch->input_count; i++) {
-        if (!launch->inputs[i].optional)
-            inputs[kept.input_count++] = launch->inputs[i];
-    }
-    kept.inputs = inputs;
-    return kept;
-}
-
 int slurm_at_site(struct slurm *slurm, struct arena *arena, const struct launch *launch,
     struct launch *ret_launch, struct slurm_folder *ret_folder, struct error *err)
 {
@@ -136,7 +121,7 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     if (slurm->attempts.count >= WAITING_MAX)
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct launch kept = without_optional(arena, launch);
+    const struct launch kept = launch_without_optional(arena, launch);
     bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
     if (check_launch(slurm, &kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
@@ -191,20 +176,32 @@ static enum engine_attempt_state state_of(const struct slurm_attempt *attempt)
     return attempt->started ? ENGINE_ATTEMPT_RUNNING : ENGINE_ATTEMPT_STARTING;
 }
 
+static struct attempt_view view_of(const struct slurm_attempt *attempt)
+{
+    struct attempt_view view = {.attempt = attempt->launch.attempt,
+        .job = attempt->launch.job,
+        .attempt_number = attempt->launch.attempt_number,
+        .state = state_of(attempt)};
+    if (attempt->ledger.ended)
+        view.end = attempt->ledger.end;
+    return view;
+}
+
+static bool slurm_view(const struct engine *engine, uint64_t id, struct attempt_view *ret_view)
+{
+    const struct slurm_attempt *attempt = slurm_attempt_find(slurm_of_engine(engine), id);
+    if (attempt)
+        *ret_view = view_of(attempt);
+    return attempt != NULL;
+}
+
 static void slurm_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
 {
     const struct slurm *slurm = slurm_of_engine(engine);
     struct attempt_view *views = mem_alloc(slurm->attempts.count + 1, sizeof *views);
-    for (size_t i = 0; i < slurm->attempts.count; i++) {
-        const struct slurm_attempt *attempt = slurm->attempts.items[i];
-        views[i] = (struct attempt_view){.attempt = attempt->launch.attempt,
-            .job = attempt->launch.job,
-            .attempt_number = attempt->launch.attempt_number,
-            .state = state_of(attempt)};
-        if (attempt->ledger.ended)
-            views[i].end = attempt->ledger.end;
-    }
+    for (size_t i = 0; i < slurm->attempts.count; i++)
+        views[i] = view_of(slurm->attempts.items[i]);
     *ret_views = views;
     *ret_count = slurm->attempts.count;
 }
@@ -330,6 +327,7 @@ const struct engine_operations slurm_operations = {
     .stop = slurm_stop,
     .kill = slurm_kill,
     .observe = slurm_observe,
+    .view = slurm_view,
     .forget = slurm_forget,
     .purge = slurm_purge,
     .exec = slurm_exec,

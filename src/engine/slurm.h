@@ -54,8 +54,7 @@ struct slurm_attempt {
     /* What the cluster says. A listing that was begun after `settled` and does not have the job
      * means that the cluster does not have it. */
     uint64_t settled, seen;
-    uint64_t
-        cancel_heard; /* the listing that was begun last when it took a cancel; 0: it has not */
+    uint64_t cancel_heard; /* the listing begun last when it took a cancel; 0: it has not */
     enum slurm_state state;
     char nodes[400], reason[200];
     bool preempted, requeued, misplaced;

@@ -1,10 +1,13 @@
 /* An attempt's folders on the storage that the server and all nodes share:
  *
  *     FOLDER/OWNER/                     the server's user
- *         ATTEMPT/                      batch, control; rank of gangs; secrets/; exec-N, exec-N.in
- *             out/                      the job's user: claim, rank-N.begin .out .err .end,
- * metrics, exec-N.out .err .end work/                     the job's user jobs/JOB/checkpoint/ the
- * job's user; the same for every attempt jobs/JOB/output/NAME/[PART/]  the job's user
+ *         ATTEMPT/                      batch, control; rank of gangs; secrets/
+ *             exec-N, exec-N.in         a command in the running job, its input
+ *             out/                      the job's user: claim, rank-N.begin .out .err .end, metrics
+ *                 exec-N.out .err .end  what the command left
+ *             work/                     the job's user
+ *         jobs/JOB/checkpoint/          the job's user; the same for every attempt
+ *         jobs/JOB/output/NAME/[PART/]  the job's user
  *
  * What the job's user can write is as hostile as the job: it is opened by descriptors, never
  * through a link, never waiting for a pipe, and read with bounds. */

@@ -37,6 +37,7 @@ struct site {
 struct engines {
     struct server *server;
     char owner[OWNER_LENGTH + 1]; /* "": not read yet */
+    uint64_t generation;
     VEC(struct site *) sites;
 };
 
@@ -243,6 +244,7 @@ static void open_site(struct server *server, struct site *site, const struct poo
         return;
     site->tried_ms = now_ms;
     site->engine = make_engine(server, site, pool, &err);
+    server->engines->generation += site->engine != NULL;
     if (!site->engine)
         log_warn("the pool %s has no engine: %s", site->pool, err.text);
 }
@@ -255,6 +257,7 @@ static void follow_pool(struct server *server, const struct catalog_entry *entry
     if (site && strcmp(site->options, options) != 0) {
         engine_destroy(site->engine);
         site->engine = NULL;
+        engines->generation++;
         site->tried_ms = 0;
         free(site->options);
         site->options = options;
@@ -300,6 +303,7 @@ void engines_follow(struct server *server)
             continue;
         vec_remove(&engines->sites, i);
         site_free(site);
+        engines->generation++;
     }
 }
 
@@ -313,6 +317,11 @@ int engines_check(struct server *server, const struct pool *pool, struct error *
     struct engine *engine = make_engine(server, &trial, pool, err);
     engine_destroy(engine);
     return engine ? 0 : -1;
+}
+
+uint64_t engines_generation(const struct server *server)
+{
+    return server->engines ? server->engines->generation : 0;
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */

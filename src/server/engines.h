@@ -20,6 +20,8 @@ void engines_follow(struct server *server);
 /* Whether the pool's options are fine: its engine could be made here. */
 MUST_CHECK int engines_check(struct server *server, const struct pool *pool, struct error *err);
 
+/* Another number whenever there is another engine than before, or one less. */
+uint64_t engines_generation(const struct server *server);
 /* The i-th: the first is that of this machine. NULL past the last. */
 struct engine *engines_at(const struct server *server, size_t i);
 /* The one that a pool of the core has; NULL: it has none now. */
