@@ -306,7 +306,8 @@ def test_what_is_asked_of_all_jobs_waits_for_none(site, cluster):
     site.apply(pool)
     cluster.proxy.seen.clear()
     cluster.api("slow")
-    reference = site.submit(job("many", "sleep 600", array={"count": count}, placement={"pool": "queues"}, grace="1s"))
+    site.submit(job("many", "sleep 600", array={"count": count}, placement={"pool": "queues"}, grace="1s"))
+    reference = f"{manifests.TEAM}:many"
     site.wait_for(lambda: cluster.proxy.seen["POST /slurm/v0.0.38/job/submit"] == count, "all submissions")
     listings = cluster.proxy.seen["GET /slurm/v0.0.38/jobs"]
     cluster.api("pass")
@@ -342,6 +343,23 @@ def test_a_drained_node_takes_nothing_new(site, cluster):
     finally:
         cluster.run("scontrol", "update", "nodename=n4", "state=resume")
     wait_nodes(site, cluster, len(cluster.nodes))
+
+
+def test_while_all_nodes_are_away_jobs_are_taken_and_wait(site, cluster):
+    """As for some seconds after each start of slurmctld: what none holds now is not what none ever could."""
+    try:
+        cluster.run("scontrol", "update", "nodename=n[1-4]", "state=down", "reason=trial")
+        wait_nodes(site, cluster, 0)
+        reference = site.submit(job("came", "echo came"))
+        nowhere = site.api("POST", "/v1/jobs", manifests.job("nowhere", "true", placement={"pool": "here"},
+                                                             resources={"cpu": 64}))
+        assert nowhere.status == 422, nowhere
+    finally:
+        cluster.run("scontrol", "update", "nodename=n[1-4]", "state=resume")
+    ended(site, reference)
+    wait_nodes(site, cluster, len(cluster.nodes))
+    large = site.api("POST", "/v1/jobs", job("large", "true", resources={"cpu": 64}))
+    assert large.status == 422, large
 
 
 def test_killed_at_steps_of_submission_no_job_is_lost_and_none_runs_twice(site, cluster):

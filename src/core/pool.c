@@ -459,6 +459,7 @@ static void pool_apply(
     live->row.link_bytes = pool->link_bytes;
     live->row.egress_gib_micro = pool->prices.egress_gib_micro;
     live->row.keep_ms = pool->keep_inputs_ms;
+    live->row.partial = pool->partial;
     copies_index(core);
     burst_pool_put(core, live, &pool->burst);
     if (!prices_same(core, live, &pool->prices)) {

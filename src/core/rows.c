@@ -68,6 +68,7 @@ static const struct column pool_columns[] = {
     LENGTH(pool_row, burst_period_ms),
     TIME(pool_row, burst_begin_ms, PLAIN),
     INT(pool_row, burst_spent_micro),
+    FLAG(pool_row, partial),
 };
 
 static const struct column price_columns[] = {

@@ -319,7 +319,7 @@ static int check_possible(const struct core *core, const struct submission *in,
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
     if (check_level(core, shape, err) < 0)
         return -1;
-    if (fit_possible(core, shape, size_min, false))
+    if (fit_possible(core, shape, size_min, false) || fit_unknown(core, shape))
         return check_limits(core, in, shape, size_min, err);
     if (shape->row.topology == WISH_REQUIRED)
         return refuse_topology(core, shape, size_min, err);

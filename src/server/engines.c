@@ -158,11 +158,15 @@ bool engines_fill_nodes(const struct server *server, struct arena *arena, struct
 {
     const struct site *site = find_site(server->engines, pool->metadata.name);
     struct engine_site about;
-    if (pool->engine == ENGINE_LOCAL || pool->nodes.count > 0 || !site || !site->engine)
+    if (pool->engine == ENGINE_LOCAL || pool->nodes.count > 0)
+        return false;
+    pool->partial = true;
+    if (!site || !site->engine)
         return false;
     engine_site(site->engine, &about);
     if (!about.known)
         return false;
+    pool->partial = false;
     size_t most = about.node_count < NODES_MAX ? about.node_count : NODES_MAX;
     struct node *items = arena_alloc(arena, most + 1, sizeof *items);
     size_t count = 0;
@@ -170,6 +174,8 @@ bool engines_fill_nodes(const struct server *server, struct arena *arena, struct
         const struct engine_site_node *from = &about.nodes[i];
         if (from->health == ENGINE_NODE_UP && from->cpu_milli && from->memory_bytes)
             items[count++] = node_of(arena, from);
+        else
+            pool->partial = true;
     }
     pool->nodes.items = items;
     pool->nodes.count = count;

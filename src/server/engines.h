@@ -33,7 +33,7 @@ struct engine *engines_of_attempt(const struct server *server, uint64_t attempt)
 struct engine *engines_with(const struct server *server, uint64_t attempt);
 
 /* Puts the nodes of the pool's site into a pool that names none itself: what is up and takes what
- * is new. False: they are not known, or it names its own. */
+ * is new, and whether there are others. False: they are not known, or it names its own. */
 bool engines_fill_nodes(const struct server *server, struct arena *arena, struct pool *pool);
 
 /* What the engine of a pool knows of its site, without asking. False: the pool is of this machine,
