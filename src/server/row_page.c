@@ -1,3 +1,4 @@
+/* See row_page.h. Rows are read in the order of their ids, as the store has them. */
 #include "server/row_page.h"
 
 #include "server/context.h"
