@@ -2,18 +2,21 @@
 """Pods through muster onto a real kube-apiserver, beside the same pods made by kubectl and by curl over connections
 that are kept; what a job costs in requests and in time; and the server with very many pods.
 
-Usage: bench/kube.py [rate] [calls] [delay] [many]
+Usage: bench/kube.py [rate] [calls] [delay] [many[=PODS]]
+
+many=PODS tries the last one with fewer pods than 10,000.
 
 scripts/kube-build has to have built the components. The nodes are objects that no kubelet stands behind: what one
 would do (a pod's status, the end of a deletion) is done here, outside of what is measured. MUSTER_BIN names the
 program (build-release/muster), PODS how many pods a round makes (1000), ROUNDS how many rounds there are (3), ONES how
-often a delay is taken (30), MANY how many pods the server has at once at the end (10000)."""
+often a delay is taken (30)."""
 import collections
 import concurrent.futures
 import http.client
 import json
 import os
 import queue
+import re
 import statistics
 import subprocess
 import sys
@@ -34,7 +37,8 @@ PODS = "/api/v1/namespaces/muster/pods"
 COUNT = int(os.environ.get("PODS", "1000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 ONES = int(os.environ.get("ONES", "30"))
-MANY = int(os.environ.get("MANY", "10000"))
+MANY = 10000
+COMPONENTS = ("kube-apiserver", "kube-controller-manager")
 NODES = 150  # of 8 CPUs: 80 of these pods, and a node takes 110
 CONNECTIONS = 16  # as the engine has at most
 KUBELETS = 6
@@ -330,24 +334,34 @@ def settle(world):
         time.sleep(SETTLE_S)
 
 
-def many(world):
+def running(muster):
+    """How many jobs run."""
+    found = re.search(r"^muster_jobs_running (\d+)$", muster.api("GET", "/metrics").text, re.MULTILINE)
+    return int(found[1])
+
+
+def many(world, count=MANY):
     muster = world.muster
-    with Phase(world, "no pods, nothing happens for 30 s"):
-        time.sleep(30)
-    with Phase(world, f"{MANY} pods made"):
-        names = world.submit("many", MANY)
-        world.watch.wait_added(MANY)
+    with Phase(world, "no pods, a minute"):
+        time.sleep(60)
+    with Phase(world, f"{count} pods made"):
+        names = world.submit("many", count)
+        world.watch.wait_added(count)
     with Phase(world, "said to run by kubelets"):
         world.kubelets.run(list(world.watch.there))
+        muster.wait_for(lambda: running(muster) >= count, "all to run", LONG_S)
         settle(world)
-    with Phase(world, "nothing happens for 30 s"):
-        time.sleep(30)
+    with Phase(world, "all run, a minute"):
+        time.sleep(60)
     muster.kill9()
+    began = time.monotonic()
     muster.start()
-    with Phase(world, "killed: started, all listed and known again"):
+    print(f"many: killed: its first answer {time.monotonic() - began:.2f} s after it was started", flush=True)
+    with Phase(world, "from then until all are listed and known again"):
         muster.wait_for(lambda: len(muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES, "the nodes", LONG_S)
         settle(world)
-    with Phase(world, "cancelled and gone"):
+    assert running(muster) == count
+    with Phase(world, "all cancelled and gone"):
         world.cancel(names)
 
 
@@ -355,20 +369,20 @@ SECTIONS = {"rate": rate, "delay": delay, "calls": calls, "many": many}
 
 
 def main():
-    names = sys.argv[1:] or list(SECTIONS)
-    if not set(names) <= set(SECTIONS):
-        sys.exit(f"sections: {' '.join(SECTIONS)}")
-    components = subprocess.run([os.path.join(ROOT, "scripts", "kube-build")], check=True, text=True,
+    asked = dict(one.partition("=")[::2] for one in sys.argv[1:]) or dict.fromkeys(SECTIONS, "")
+    if not set(asked) <= set(SECTIONS) or any(count for name, count in asked.items() if name != "many"):
+        sys.exit(f"sections: {' '.join(SECTIONS)}; many may have a number of pods, as in many=500")
+    components = subprocess.run([os.path.join(ROOT, "scripts", "kube-build"), *COMPONENTS], check=True, text=True,
                                 stdout=subprocess.PIPE).stdout.strip()
     for audit in (False, True):
-        chosen = [name for name in names if (name == "calls") == audit]
+        chosen = [name for name in asked if (name == "calls") == audit]
         if not chosen:
             continue
         with tempfile.TemporaryDirectory(prefix="muster-kube-bench-") as folder:
             world = World(folder, components, audit)
             try:
                 for name in chosen:
-                    SECTIONS[name](world)
+                    SECTIONS[name](world, *([int(asked[name])] if asked[name] else []))
             finally:
                 world.close()
 

@@ -92,7 +92,7 @@ SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0,sched_min_interval=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-GresTypes=gpu
+GresTypes=gpu,shard
 MinJobAge=10
 KillWait=5
 SlurmdTimeout=20
@@ -109,9 +109,10 @@ PartitionName=short Nodes=ALL MaxTime=1 State=UP PriorityTier=5 PreemptMode=OFF
 class Proxy:
     """Between muster and slurmrestd, for the days on which that is not well: the file `mode` says
     pass, stop (nobody listens), hang (nobody answers), cut (half of an answer), late (what was asked
-    is passed on when whoever asked has long given up). `skew_s` is how far the cluster's clock seems to be ahead."""
+    is passed on when whoever asked has long given up), slow (each takes its time). `skew_s` is how far the cluster's clock seems to be ahead."""
 
     LATE_S = 4
+    SLOW_S = 0.1
 
     def __init__(self, path, upstream):
         self.path, self.upstream = path, upstream
@@ -187,8 +188,8 @@ class Proxy:
                     while self.mode() == "hang" and not self.stopping:
                         time.sleep(0.05)
                     return
-                if mode == "late":
-                    time.sleep(self.LATE_S)
+                if mode in ("late", "slow"):
+                    time.sleep(self.LATE_S if mode == "late" else self.SLOW_S)
                 upstream.sendall(request)
                 answer = self.read_message(answers)
                 if not answer:
@@ -254,10 +255,11 @@ class TlsProxy:
 
 
 class Slurm:
-    def __init__(self, folder, nodes=NODES, more="", accounting=False):
+    def __init__(self, folder, nodes=NODES, more="", accounting=False, shards=0):
         self.folder = str(folder)
         self.accounting, self.database_ports = accounting, None  # of the database, of slurmdbd
         self.more = more  # lines of slurm.conf
+        self.shards = shards  # of all the GPUs of a node together
         self.nodes = [f"n{i + 1}" for i in range(nodes)]
         self.host = socket.gethostname().split(".")[0]
         self.environment = dict(os.environ, SLURM_CONF=f"{self.folder}/slurm.conf",
@@ -304,6 +306,8 @@ class Slurm:
                 path = f"{self.folder}/dev/{node}-gpu{i}"
                 os.mknod(path, 0o666 | 0o020000, os.makedev(1, 3))
                 lines.append(f"NodeName={node} Name=gpu Type=toy File={path}")
+            if self.shards:
+                lines.append(f"NodeName={node} Name=shard Count={self.shards}")
         return lines
 
     def configure(self):
@@ -315,7 +319,7 @@ class Slurm:
         self.database_ports = (database, accounting) if self.accounting else None
         addresses = ["127.0.0.1"] * (len(self.nodes) - 1) + ["localhost"]  # one that is a name
         nodes = [f"NodeName={name} NodeHostname={self.host} NodeAddr={address} Port={port} "
-                 f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS} "
+                 f"CPUs={CPUS} RealMemory={MEMORY_MB} TmpDisk=0 Gres=gpu:toy:{GPUS}{f',shard:{self.shards}' if self.shards else ''} "
                  f"Feature=toy State=UNKNOWN"
                  for name, port, address in zip(self.nodes, ports[1:], addresses)]
         with open(f"{self.folder}/slurm.conf", "w", encoding="utf-8") as text:
@@ -481,8 +485,8 @@ NO_SUCH_FAULT = 77
 
 
 @contextlib.contextmanager
-def cluster(folder, nodes=NODES, more=""):
-    slurm = Slurm(folder, nodes, more)
+def cluster(folder, nodes=NODES, more="", shards=0):
+    slurm = Slurm(folder, nodes, more, shards=shards)
     try:
         yield slurm.start()
     finally:

@@ -103,8 +103,12 @@ def test_keys_and_access(gateway, tmp_path):
     assert hidden.text.replace("team", "none") == absent.text
     assert gateway.infer("team").headers["www-authenticate"].startswith("Bearer")
     assert gateway.infer("team", headers={"X-API-Key": "ann"}).status == 200
-    names = [m["id"] for m in gateway.ask("GET", "/v1/models", key="bob").json["data"]]
-    assert names == ["known", "public"]
+    # What is listed is what may be asked, in both protocols.
+    for text in ("ann", "bob", "few", None):
+        may = [route for route, status in zip(("team", "known", "public"), expected[text]) if status == 200]
+        listed = gateway.ask("GET", "/v1/models", key=text)
+        index = gateway.ask("POST", "/v2/repository/index", key=text)
+        assert [model["id"] for model in listed.json["data"]] == [entry["name"] for entry in index.json] == may
     gateway.put(service(replica, route="team", access="team"))
     assert gateway.infer("team", key="ann").status == 401
 

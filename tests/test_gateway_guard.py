@@ -260,6 +260,43 @@ def test_parameters_are_dropped(gateway, tmp_path):
     assert set(json.loads(replica.requests[0].body)) == {"model", "messages"}
 
 
+# ---- other services
+
+@pytest.mark.parametrize("action, status", [("redact", 200), ("block", 403), ("flag", 200)])
+@pytest.mark.parametrize("sure", [0.9, 0.1])
+def test_a_small_model_sees_what_the_guard_lets_pass(gateway, tmp_path, action, status, sure):
+    """The guard is the asked service's; the small one has none. Either way it looks once, and is told of."""
+    small = Replica(tmp_path, answering("small", **{"X-Sure": str(sure)}))
+    large = Replica(tmp_path, answering("large"))
+    classifier = Replica(tmp_path, lambda h: h.reply(200, {"action": "allow"}))
+    gateway.put(service(small, route="small"), service(
+        large, cascade={"first": "small", "confidence": "header", "name": "X-Sure", "threshold": 0.5},
+        guard={"requests": {"personal": action}, "classifier": {"address": f"unix:{classifier.path}"}}))
+    answer = chat(gateway, f"mail {MAIL}")
+    assert answer.status == status
+    seen = [json.loads(request.body)["messages"][0]["content"] for request in small.requests + large.requests]
+    if action == "block":
+        assert not seen and code(answer) == "content_blocked"
+        return
+    assert seen == ["mail [REDACTED:email]" if action == "redact" else f"mail {MAIL}"] * (1 if sure > 0.5 else 2)
+    assert answer.json == says("small" if sure > 0.5 else "large")
+    assert answer.headers["x-muster-guard-request"] == "email=1"
+    assert len(classifier.requests) == 1
+    assert gateway.status()["guardFound"] == 1
+
+
+def test_what_two_guards_found_is_told_together(gateway, tmp_path):
+    failing = Replica(tmp_path, lambda h: h.reply(500, b"no"))
+    other = Replica(tmp_path, answering("fine"))
+    gateway.put(service(failing, guard={"requests": {"personal": "redact"}}, fallback={"to": ["other"]}),
+                service(other, route="other", guard={"requests": {"secrets": "redact"}}))
+    answer = chat(gateway, f"mail {MAIL} and {AWS}")
+    assert json.loads(failing.requests[0].body)["messages"][0]["content"] == f"mail [REDACTED:email] and {AWS}"
+    assert json.loads(other.requests[0].body)["messages"][0]["content"] == \
+        "mail [REDACTED:email] and [REDACTED:aws-key]"
+    assert answer.headers["x-muster-guard-request"] == "email=1, aws-key=1"
+
+
 # ---- the classifier
 
 @pytest.mark.parametrize("said, on_failure, expected", [

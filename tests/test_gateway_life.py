@@ -94,6 +94,30 @@ def server_pid(instance):
                 None)
 
 
+def test_what_works_in_the_background_interrupts_no_worker(tmp_path):
+    """Log, recorder, hooks and traces are patient; the main thread and the workers are not."""
+    gateway = Gateway(tmp_path / "data")
+    try:
+        gateway.start("--traces", "http://127.0.0.1:9", workers=2)
+        threads = os.listdir(f"/proc/{gateway.process.pid}/task")
+        policies = sorted(os.sched_getscheduler(int(thread)) for thread in threads)
+        assert policies == [os.SCHED_OTHER] * 3 + [os.SCHED_BATCH] * 4
+    finally:
+        gateway.teardown()
+
+
+def test_as_many_workers_as_processors_that_it_may_use(tmp_path):
+    gateway = Gateway(tmp_path / "data")
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        gateway.start(workers=0)
+        assert gateway.status()["workers"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+        gateway.teardown()
+
+
 def test_up_runs_a_gateway_that_outlives_the_server(up):
     before = wait_until(lambda: gateway_status(up), COMMAND_S, "the gateway")
     server = server_pid(up)

@@ -136,6 +136,34 @@ def test_a_variant_stands_beside_its_parent_with_latency_and_price(priced, tmp_p
     assert " 21" in table[1] or str(serving["requests"]) in table[1]
 
 
+def test_both_models_of_a_cascade_are_priced(priced):
+    """What the small one is sure of costs its replica alone; else both were asked, and both are counted."""
+    sure = test_services.RUNTIME.replace('"outputs": [', """"outputs": [
+            {"name": "sure", "datatype": "FP32", "shape": [1], "data": [0.9 if said == "easy" else 0.1]},""")
+    assert sure != test_services.RUNTIME
+    small = answering("small", command=["/usr/bin/python3", "-c", sure.replace("{", "{{"), "small"])
+    cascade = {"first": "small", "confidence": "output", "name": "sure", "threshold": 0.8}
+    priced.apply(small, answering("large", mode="large", gateway={"cascade": cascade}))
+    ready(priced, name="small")
+    ready(priced, name="large")
+
+    def ask(text):
+        status, answer = priced.gateway.ask(text, name="large", token=priced.token)
+        return answer["outputs"][-1]["data"][0] if status == 200 else None
+
+    priced.wait_for(lambda: ask("easy") == "small easy" and ask("hard") == "large hard", "both to answer")
+    before = {name: (item_of(priced, f"{TEAM}/{name}") or {"requests": 0})["requests"] for name in ("small", "large")}
+    assert [ask("easy") for _ in range(6)] == ["small easy"] * 6
+    assert [ask("hard") for _ in range(3)] == ["large hard"] * 3
+    found = {"small": counted(priced, before["small"] + 9, f"{TEAM}/small"),
+             "large": counted(priced, before["large"] + 3, f"{TEAM}/large")}
+    assert found["small"]["requests"] > found["large"]["requests"] >= 3
+    for item in found.values():
+        assert item["cost"] > 0 and item["costPer1000"] > 0
+    table = priced.cli("cost", "--by", "service").stdout
+    assert f"{TEAM}/small" in table and f"{TEAM}/large" in table
+
+
 def test_services_models_and_versions_add_up_to_the_jobs(priced, tmp_path):
     push_version(priced, tmp_path / "two", b"2")
     priced.apply(answering(), answering("next", reference="digits:2"),

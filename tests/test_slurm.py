@@ -201,9 +201,65 @@ def test_what_a_job_uses_is_seen_while_it_runs(site):
     used = site.wait_for(lambda: (last_attempt(site, reference).get("usage") or {}).get("cpuSeconds", 0) >= 3
                          and last_attempt(site, reference)["usage"], "what it used")
     assert 96 << 20 <= used["memoryBytes"] < 400 << 20, used
-    answer = site.cli("exec", reference, "--", "true", ok=False)
+    site.call("POST", f"/v1/jobs/{reference}/cancel")
+    ended(site, reference, "cancelled")
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_commands_run_inside_a_job(site, cluster, ranks):
+    """In the environment of the first rank, with input, output, errors and exit status of their own."""
+    reference = site.submit(job("inside", "echo ready; sleep 600", gang={"size": ranks}))
+    site.wait_log(reference, "ready")
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
+    done = site.cli("exec", reference, "--", "sh", "-c", "echo $RANK of $WORLD_SIZE; pwd; echo oh >&2; exit 7", ok=False)
+    assert done.returncode == 7 and done.stderr == "oh\n", done
+    first, folder = done.stdout.splitlines()
+    assert first == f"0 of {ranks}" and folder.startswith(cluster.shared) and folder.endswith("/work")
+    text = "".join(f"line {i}\n" for i in range(40000))
+    assert site.cli("exec", reference, "--", "cat", stdin=text).stdout == text
+    assert site.cli("exec", reference, "--", "sh", "-c", "kill -TERM $$", ok=False).returncode == 128 + 15
+    assert site.cli("exec", reference, "--", "no-such-command", ok=False).returncode == 127
+    left = glob.glob(f"{cluster.shared}/*/*/exec-*") + glob.glob(f"{cluster.shared}/*/*/out/exec-*")
+    assert not left, left
+    controller, terminal = os.openpty()
+    answer = subprocess.run([site.binary, "exec", "--tty", reference, "--", "true"], env=site.environment,
+                            stdin=terminal, capture_output=True, text=True, check=False)
+    os.close(controller), os.close(terminal)
     assert f"--jobid={slurm_job(site, reference)}" in answer.stderr, answer
     site.call("POST", f"/v1/jobs/{reference}/cancel")
+    ended(site, reference, "cancelled")
+
+
+@contextlib.contextmanager
+def talks_inside(site, reference):
+    """A command that would go on for ever: its client, and its process."""
+    talks = "trap '' PIPE; echo $$; while sleep 0.1; do echo more; done"
+    with subprocess.Popen([site.binary, "exec", reference, "--", "sh", "-c", talks],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=site.environment) as client:
+        yield client, int(client.stdout.readline())
+
+
+def test_commands_inside_a_job_end_with_whoever_wants_them(site):
+    def gone(process):
+        site.wait_for(lambda: not os.path.exists(f"/proc/{process}"), "the end of the command")
+
+    reference = site.submit(job("inside", "echo ready; sleep 600"))
+    site.wait_log(reference, "ready")
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
+    with talks_inside(site, reference) as (client, process):
+        client.kill()
+        gone(process)
+    with talks_inside(site, reference) as (client, process):
+        site.kill9()
+        site.start()
+        gone(process)
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the job after a restart")
+    assert site.cli("exec", reference, "--", "echo", "again").stdout == "again\n"
+    with talks_inside(site, reference) as (client, process):
+        site.call("POST", f"/v1/jobs/{reference}/cancel")
+        client.stdout.read()
+        assert client.wait() == 127
+        gone(process)
     ended(site, reference, "cancelled")
 
 
@@ -215,6 +271,49 @@ def test_cancelled_it_stops_at_the_cluster(site, cluster):
     ended(site, reference, "cancelled")
     site.wait_for(lambda: cluster.jobs().get(number, ["", "GONE"])[1] not in ("RUNNING", "PENDING"),
                   "the end of the job at the cluster")
+
+
+def test_a_job_that_waits_is_cancelled_once(site, cluster):
+    """However long it takes until a listing shows that it is gone."""
+    pool = cluster.pool("queues", poll="6s")
+    pool["spec"]["nodes"] = [{"name": "large", "cpu": 64, "memory": "1Ti", "disk": "1Ti"}]
+    site.apply(pool)
+    references = [site.submit(job(f"all-{i}", "sleep 600", placement={"pool": "queues"}, resources={
+        "cpu": slurm_module.CPUS}, grace="1s")) for i in range(len(cluster.nodes) + 3)]
+    def waiting():
+        numbers = [slurm_job(site, reference) for reference in references]
+        states = cluster.jobs()
+        return [reference for reference, number in zip(references, numbers) if states[int(number)][1] == "PENDING"
+                and last_attempt(site, reference)["site"].get("waits")]
+
+    waits = site.wait_for(lambda: len(waiting()) == 3 and waiting(), "three that wait at the cluster")
+    cluster.proxy.seen.clear()
+    for reference in waits:
+        site.call("POST", f"/v1/jobs/{reference}/cancel")
+    for reference in waits:
+        ended(site, reference, "cancelled")
+    assert cluster.proxy.seen["DELETE /slurm/v0.0.38/job/N"] == 3, cluster.proxy.seen
+    for reference in set(references) - set(waits):
+        site.call("POST", f"/v1/jobs/{reference}/cancel")
+        ended(site, reference, "cancelled")
+
+
+def test_what_is_asked_of_all_jobs_waits_for_none(site, cluster):
+    """Else nobody would see an end as long as very many are submitted or cancelled."""
+    count = 40
+    pool = cluster.pool("queues", requests=1)
+    pool["spec"]["nodes"] = [{"name": "large", "cpu": 64, "memory": "1Ti", "disk": "1Ti"}]
+    site.apply(pool)
+    cluster.proxy.seen.clear()
+    cluster.api("slow")
+    site.submit(job("many", "sleep 600", array={"count": count}, placement={"pool": "queues"}, grace="1s"))
+    reference = f"{manifests.TEAM}:many"
+    site.wait_for(lambda: cluster.proxy.seen["POST /slurm/v0.0.38/job/submit"] == count, "all submissions")
+    listings = cluster.proxy.seen["GET /slurm/v0.0.38/jobs"]
+    cluster.api("pass")
+    site.call("POST", f"/v1/jobs/{reference}/cancel")
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "cancelled", "the end of all")
+    assert listings >= 4, cluster.proxy.seen
 
 
 def test_cancelled_behind_our_back_it_says_so(site, cluster):
@@ -244,6 +343,23 @@ def test_a_drained_node_takes_nothing_new(site, cluster):
     finally:
         cluster.run("scontrol", "update", "nodename=n4", "state=resume")
     wait_nodes(site, cluster, len(cluster.nodes))
+
+
+def test_while_all_nodes_are_away_jobs_are_taken_and_wait(site, cluster):
+    """As for some seconds after each start of slurmctld: what none holds now is not what none ever could."""
+    try:
+        cluster.run("scontrol", "update", "nodename=n[1-4]", "state=down", "reason=trial")
+        wait_nodes(site, cluster, 0)
+        reference = site.submit(job("came", "echo came"))
+        nowhere = site.api("POST", "/v1/jobs", manifests.job("nowhere", "true", placement={"pool": "here"},
+                                                             resources={"cpu": 64}))
+        assert nowhere.status == 422, nowhere
+    finally:
+        cluster.run("scontrol", "update", "nodename=n[1-4]", "state=resume")
+    ended(site, reference)
+    wait_nodes(site, cluster, len(cluster.nodes))
+    large = site.api("POST", "/v1/jobs", job("large", "true", resources={"cpu": 64}))
+    assert large.status == 422, large
 
 
 def test_killed_at_steps_of_submission_no_job_is_lost_and_none_runs_twice(site, cluster):

@@ -106,6 +106,9 @@ void allot_served(struct core *core, const struct live_attempt *attempt);
 /* ---- allot_settle.c ---------------------------------------------------------------------------
  */
 
+/* What policies begin with: who can not be stopped keeps its size, nobody else has any. Returns the
+ * accelerators that are left. */
+int64_t allot_begin(struct allot_round *round);
 /* Brings the targets within sizes, limits and what there is, in the order given; guarantees come
  * before everything but what can not be stopped. Changes nothing but the targets. */
 void allot_settle(struct core *core, struct allot_round *round);

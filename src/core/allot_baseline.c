@@ -22,33 +22,22 @@ static int by_deadline(const void *a, const void *b, const void *context)
 /* Each gets as many ranks as speed it up, of what is left. */
 void allot_edf(struct allot_round *round)
 {
-    int64_t left = round->devices;
+    int64_t left = allot_begin(round);
     struct plan_job *one = mem_alloc(1, sizeof *one);
-    for (size_t i = 0; i < round->count; i++)
-        left -= round->jobs[i]->fixed ? (int64_t)round->jobs[i]->size * round->jobs[i]->devices : 0;
     sort_pointers((void **)round->jobs, round->count, by_deadline, NULL);
     for (size_t i = 0; i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
+        if (job->fixed)
+            continue;
         plan_job_open(one, job, round);
         int level = plan_level(one, left / job->devices);
-        job->target = job->fixed ? job->size : level < 0 ? 0 : one->levels[level];
-        left -= job->fixed ? 0 : (int64_t)job->target * job->devices;
+        job->target = level < 0 ? 0 : one->levels[level];
+        left -= (int64_t)job->target * job->devices;
     }
     free(one);
 }
 
 /* ---- gangs as asked for, in an order ------------------------------------------------------- */
-
-/* Of what can not be stopped the rest. */
-static int64_t free_devices(const struct allot_round *round)
-{
-    int64_t left = round->devices;
-    for (size_t i = 0; i < round->count; i++) {
-        const struct allot_job *job = round->jobs[i];
-        left -= job->fixed ? (int64_t)job->size * job->devices : 0;
-    }
-    return left;
-}
 
 /* Each gets what it asks for while that is left. */
 static void fill_in_order(struct allot_round *round, int64_t left)
@@ -56,10 +45,10 @@ static void fill_in_order(struct allot_round *round, int64_t left)
     for (size_t i = 0; i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
         int64_t need = (int64_t)job->row->size * job->devices;
-        if (job->fixed)
+        if (job->fixed || need > left)
             continue;
-        job->target = need <= left ? job->row->size : 0;
-        left -= job->target ? need : 0;
+        job->target = job->row->size;
+        left -= need;
     }
 }
 
@@ -96,7 +85,7 @@ static bool shares_due(const struct allot_round *round)
  * again, before that on what is left over. Sizes are what jobs ask for. */
 void allot_gandiva_fair(struct allot_round *round)
 {
-    int64_t left = free_devices(round);
+    int64_t left = allot_begin(round);
     bool due = shares_due(round);
     for (size_t i = 0; due && i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
@@ -124,7 +113,7 @@ static int by_attained_share(const void *a, const void *b, const void *context)
 
 void allot_max_min(struct allot_round *round)
 {
-    int64_t left = free_devices(round);
+    int64_t left = allot_begin(round);
     sort_pointers((void **)round->jobs, round->count, by_attained_share, &round->now_ms);
     fill_in_order(round, left);
 }

@@ -175,12 +175,7 @@ static bool waits_too_long(const struct allot_round *round, const struct allot_j
  * longest first: ids are in order of acceptance. */
 static int64_t give_first(struct allot_round *round)
 {
-    int64_t left = round->devices;
-    for (size_t i = 0; i < round->count; i++) {
-        struct allot_job *job = round->jobs[i];
-        job->target = job->fixed ? job->size : 0;
-        left -= (int64_t)job->target * job->devices;
-    }
+    int64_t left = allot_begin(round);
     for (size_t i = 0; i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
         int64_t need = (int64_t)job->size_min * job->devices;

@@ -124,12 +124,7 @@ static int32_t gang(const struct allot_job *job, int64_t devices)
 
 static void share_out(struct allot_round *round)
 {
-    int64_t left = round->devices;
-    for (size_t i = 0; i < round->count; i++) {
-        struct allot_job *job = round->jobs[i];
-        job->target = job->fixed ? job->size : 0;
-        left -= (int64_t)job->target * job->devices;
-    }
+    int64_t left = allot_begin(round);
     for (size_t i = 0; i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
         if (job->fixed)

@@ -122,6 +122,17 @@ static int32_t target_sane(const struct allot_job *job)
     return (int32_t)least(job->target, job->size_max);
 }
 
+int64_t allot_begin(struct allot_round *round)
+{
+    int64_t left = round->devices;
+    for (size_t i = 0; i < round->count; i++) {
+        struct allot_job *job = round->jobs[i];
+        job->target = job->fixed ? job->size : 0;
+        left -= (int64_t)job->target * job->devices;
+    }
+    return left;
+}
+
 void allot_settle(struct core *core, struct allot_round *round)
 {
     SCOPED(mem_scope) struct grant *grants = mem_alloc(round->count + 1, sizeof *grants);

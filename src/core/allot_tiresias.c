@@ -30,15 +30,13 @@ static int by_queue(const void *a, const void *b, const void *context)
 
 void allot_tiresias(struct allot_round *round)
 {
-    int64_t left = round->devices;
+    int64_t left = allot_begin(round);
     for (size_t i = 0; i < round->count; i++) {
         struct allot_job *job = round->jobs[i];
         if (job->level == 0 && job->served_device_ms >= LEVEL_DEVICE_MS) {
             job->level = 1;
             job->level_ms = round->now_ms;
         }
-        job->target = 0;
-        left -= job->fixed ? (int64_t)job->size * job->devices : 0;
     }
     sort_pointers((void **)round->jobs, round->count, by_queue, NULL);
     for (size_t i = 0; i < round->count; i++) {

@@ -404,15 +404,29 @@ void attempt_end(
     job_after_attempt(core, attempt, reason, exit_status);
 }
 
+static struct attempt_wish wish_of(const struct live_attempt *attempt)
+{
+    return (struct attempt_wish){
+        .stop = attempt->row.stop_reason != END_NONE,
+        .grace_ms = attempt->job->row.grace_ms,
+    };
+}
+
 void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context)
 {
     TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
-        struct attempt_wish wish = {
-            .stop = attempt->row.stop_reason != END_NONE,
-            .grace_ms = attempt->job->row.grace_ms,
-        };
+        const struct attempt_wish wish = wish_of(attempt);
         visit(context, &attempt->row, &wish);
     }
+}
+
+const struct attempt_row *core_attempt_wanted(
+    const struct core *core, uint64_t id, struct attempt_wish *ret_wish)
+{
+    const struct live_attempt *attempt =
+        (const struct live_attempt *)table_find(core, ROW_ATTEMPT, id);
+    *ret_wish = attempt ? wish_of(attempt) : (struct attempt_wish){0};
+    return attempt ? &attempt->row : NULL;
 }
 
 const struct attempt_row *core_attempt(const struct core *core, uint64_t id)

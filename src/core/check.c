@@ -132,11 +132,13 @@ static int check_attempt(const struct live_attempt *attempt, struct error *err)
 }
 
 /* Invariants 1 and 3: every live job is somewhere, and holds nothing while it waits. */
-static int check_job(const struct live_job *job, struct error *err)
+static int check_job(const struct core *core, const struct live_job *job, struct error *err)
 {
     int32_t state = job->row.state;
     if (job_state_ended(state))
         return wrong(err, "job", job->row.id, "it has ended and is still live");
+    if (job_named(core, job->team, job->row.name) != job)
+        return wrong(err, "job", job->row.id, "its name does not find it");
     if ((state >= JOB_STARTING) != (job->attempt != NULL))
         return wrong(err, "job", job->row.id, "its state contradicts its attempt");
     if ((state == JOB_STOPPING) != (job->attempt && job->attempt->row.stop_reason != END_NONE))
@@ -443,7 +445,7 @@ int core_check(const struct core *core, struct error *err)
             return -1;
     }
     TABLE_EACH (core, ROW_JOB, struct live_job, job) {
-        if (check_job(job, err) < 0)
+        if (check_job(core, job, err) < 0)
             return -1;
     }
     TABLE_EACH (core, ROW_TEAM, struct live_team, team) {

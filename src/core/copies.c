@@ -57,19 +57,16 @@ static const struct live_pool *pool_of(const struct live_attempt *attempt)
     return attempt->placements->node->pool;
 }
 
-/* The site at which the job reads it now; 0: at none. */
-static uint32_t reads_at(const struct core *core, const struct data_row *data)
-{
-    const struct live_job *job = (const struct live_job *)table_find(core, ROW_JOB, data->job);
-    return job && job->attempt ? pool_of(job->attempt)->row.site : 0;
-}
-
 static int32_t count_users(const struct core *core, const struct live_copy *copy)
 {
     int32_t users = 0;
-    TABLE_EACH (core, ROW_DATA, struct live_data, data)
-        users +=
-            data->row.version == copy->row.version && reads_at(core, &data->row) == copy->row.site;
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+        const struct live_data *data = attempt->job->links->data;
+        if (!data || pool_of(attempt)->row.site != copy->row.site)
+            continue;
+        for (; data; data = data->next)
+            users += data->row.version == copy->row.version;
+    }
     return users;
 }
 
@@ -182,31 +179,39 @@ void copies_run(struct core *core)
     }
 }
 
-/* Of all at once: each looking for its own would take copies times inputs. */
-static void count_all_users(const struct core *core)
+/* Of all at once, by their positions in the table: each looking for its own would take copies times
+ * attempts. The caller frees it. */
+static int32_t *count_all_users(const struct core *core)
 {
-    TABLE_EACH (core, ROW_COPY, struct live_copy, copy)
-        copy->users = 0;
-    TABLE_EACH (core, ROW_DATA, struct live_data, data) {
-        struct live_copy *copy = copy_at(core, data->row.version, reads_at(core, &data->row));
-        if (copy)
-            copy->users++;
+    int32_t *users = mem_alloc(core->tables[ROW_COPY].entries.count, sizeof *users);
+    TABLE_EACH (core, ROW_ATTEMPT, struct live_attempt, attempt) {
+        uint32_t site = pool_of(attempt)->row.site;
+        for (const struct live_data *data = attempt->job->links->data; data; data = data->next) {
+            const struct live_copy *copy = copy_at(core, data->row.version, site);
+            if (copy)
+                users[copy->item.position]++;
+        }
     }
+    return users;
 }
 
 void copies_index(struct core *core)
 {
-    count_all_users(core);
+    SCOPED(mem_scope) int32_t *users = count_all_users(core);
     core->copies_next_ms = MOMENT_NEVER;
-    TABLE_EACH (core, ROW_COPY, struct live_copy, copy)
+    TABLE_EACH (core, ROW_COPY, struct live_copy, copy) {
+        copy->users = users[copy->item.position];
         core->copies_next_ms = least(core->copies_next_ms, until_ms(core, copy));
+    }
 }
 
 bool copies_check(const struct core *core)
 {
+    SCOPED(mem_scope) int32_t *users = count_all_users(core);
     TABLE_EACH (core, ROW_COPY, struct live_copy, copy) {
         if (copy_at(core, copy->row.version, copy->row.site) != copy ||
-            copy->users != count_users(core, copy) || core->copies_next_ms > until_ms(core, copy))
+            copy->users != users[copy->item.position] ||
+            core->copies_next_ms > until_ms(core, copy))
             return false;
     }
     return true;

@@ -129,7 +129,7 @@ void core_destroy(struct core *core)
     idmap_finish(&core->teams_by_name);
     idmap_finish(&core->pools_by_name);
     idmap_finish(&core->nodes_by_name);
-    idmap_finish(&core->jobs_by_name);
+    free(core->jobs_by_name.lists);
     idmap_finish(&core->services_by_name);
     idmap_finish(&core->arrays_by_name);
     idmap_finish(&core->arrays);
@@ -207,12 +207,6 @@ static int64_t table_bytes(const struct core *core, int kind)
                      table->fences.capacity * sizeof *table->fences.items);
 }
 
-/* Of the maps that grow with jobs; a slot is a key and a pointer. */
-static int64_t map_bytes(const struct idmap *map)
-{
-    return (int64_t)(map->capacity * (sizeof(uint64_t) + sizeof(void *)));
-}
-
 void core_count(const struct core *core, struct core_counts *ret_counts)
 {
     struct core_counts counts = {
@@ -230,7 +224,7 @@ void core_count(const struct core *core, struct core_counts *ret_counts)
         counts.bytes += table_bytes(core, kind);
     counts.bytes += core->jobs_linked * (int64_t)sizeof(struct job_links);
     counts.bytes += (int64_t)(core->symbols.capacity * sizeof *core->symbols.lists);
-    counts.bytes += map_bytes(&core->jobs_by_name);
+    counts.bytes += (int64_t)(core->jobs_by_name.capacity * sizeof *core->jobs_by_name.lists);
     counts.bytes += (int64_t)(core->timers.capacity * sizeof *core->timers.items);
     *ret_counts = counts;
 }

@@ -423,6 +423,10 @@ typedef void core_attempt_fn(
     void *context, const struct attempt_row *attempt, const struct attempt_wish *wish);
 /* Every live attempt, ids ascending: what is wanted, to be compared with what is observed. */
 void core_attempt_each(const struct core *core, core_attempt_fn *visit, void *context);
+/* What is wanted of one. It changes with the attempt's row and not otherwise. NULL and nothing
+ * wanted: there is no such live attempt. */
+const struct attempt_row *core_attempt_wanted(
+    const struct core *core, uint64_t id, struct attempt_wish *ret_wish);
 
 /* ---- reading --------------------------------------------------------------------------- */
 

@@ -80,14 +80,18 @@ static bool taints_allow(const struct live_shape *shape, const struct live_node 
            fit_tolerates(shape, node, TAINT_NO_EXECUTE);
 }
 
-static bool type_matches(const struct shape_row *shape, const struct live_node *node)
+static bool pool_matches(const struct shape_row *shape, const struct pool_row *pool)
 {
-    const struct pool_row *pool = &node->pool->row;
     if ((shape->spot == SPOT_NEVER && pool->spot) || (shape->spot == SPOT_ONLY && !pool->spot))
         return false;
     if (shape->pool && shape->pool != pool->name)
         return false;
-    if (shape->jurisdiction && shape->jurisdiction != pool->jurisdiction)
+    return !shape->jurisdiction || shape->jurisdiction == pool->jurisdiction;
+}
+
+static bool type_matches(const struct shape_row *shape, const struct live_node *node)
+{
+    if (!pool_matches(shape, &node->pool->row))
         return false;
     if (shape->node_type && shape->node_type != node->row.type)
         return false;
@@ -217,6 +221,15 @@ static bool possible(
                 fit += fit_idle_ranks(&shape->row, node, (int32_t)ranks);
         }
         if (fit >= ranks)
+            return true;
+    }
+    return false;
+}
+
+bool fit_unknown(const struct core *core, const struct live_shape *shape)
+{
+    TABLE_EACH (core, ROW_POOL, struct live_pool, pool) {
+        if (pool->row.partial && pool_matches(&shape->row, &pool->row))
             return true;
     }
     return false;

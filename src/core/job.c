@@ -109,7 +109,7 @@ static void job_forget(struct core *core, struct live_job *job)
     allotment_forget(core, job);
     spot_forget(core, job);
     broker_forget(core, job);
-    idmap_remove(&core->jobs_by_name, name_key(job->team, job->row.name));
+    job_name_remove(core, job);
     array_leave(core, job);
     job->team->jobs--;
     mix_count(core, job->shape, -job->row.size);
@@ -249,7 +249,6 @@ uint64_t core_job_find(const struct core *core, const char *team, const char *na
 {
     const struct live_team *in = idmap_get(&core->teams_by_name, symbol_find(core, team));
     uint32_t symbol = symbol_find(core, name);
-    const struct live_job *job =
-        in && symbol ? idmap_get(&core->jobs_by_name, name_key(in, symbol)) : NULL;
+    const struct live_job *job = in && symbol ? job_named(core, in, symbol) : NULL;
     return job ? job->row.id : 0;
 }

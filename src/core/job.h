@@ -77,7 +77,8 @@ struct live_job {
     const struct job_links *links; /* never NULL; job_link() gives one to write to */
     struct lane *lane;             /* it competes in, or NULL */
     struct live_job *lane_next, *lane_previous;
-    uint32_t timer; /* 1 + its place among the timers; 0: it has none */
+    struct live_job *name_next; /* in its list of jobs_by_name */
+    uint32_t timer;             /* 1 + its place among the timers; 0: it has none */
 };
 
 /* ---- job.c ------------------------------------------------------------------------------------
@@ -127,6 +128,15 @@ struct spot_probe {
 /* Fills the probe and returns its job. */
 const struct live_job *spot_probe(
     struct spot_probe *probe, const struct live_job *job, enum spot_place where);
+
+/* ---- job_name.c -------------------------------------------------------------------------------
+ */
+
+/* The team's live job of that name, or NULL. */
+struct live_job *job_named(const struct core *core, const struct live_team *team, uint32_t name);
+/* The job is found by its team and name, which no other has, until it is removed. */
+void job_name_put(struct core *core, struct live_job *job);
+void job_name_remove(struct core *core, struct live_job *job);
 
 /* ---- array.c ----------------------------------------------------------------------------------
  */

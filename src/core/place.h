@@ -46,6 +46,8 @@ int32_t fit_idle_ranks(const struct shape_row *shape, const struct live_node *no
  * work now. */
 bool fit_possible(
     const struct core *core, const struct live_shape *shape, int64_t ranks, bool open);
+/* Whether that is not known: a pool that it may be in has nodes at its site that are away. */
+bool fit_unknown(const struct core *core, const struct live_shape *shape);
 /* Whether nodes that take work now, of one pool without a burst policy, could. */
 bool fit_possible_here(const struct core *core, const struct live_shape *shape, int64_t ranks);
 

@@ -123,6 +123,8 @@ static int check_burst(const struct pool *pool, struct error *err)
     const struct burst *burst = &pool->burst;
     if (pool->link_bytes < 0 || pool->prices.egress_gib_micro < 0)
         return error_set(err, ERR_INVALID, "spec.link, spec.prices.egressGiB: expected >= 0");
+    if (pool->keep_inputs_ms < 0 || pool->keep_inputs_ms > TIME_MS_MAX)
+        return error_set(err, ERR_INVALID, "spec.keepInputs: expected a length, 0 or more");
     if (burst->budget_micro < 0 || burst->budget_micro > BROKER_COST_MAX || burst->after_ms < 0 ||
         burst->after_ms > TIME_MS_MAX || burst->period_ms < 0 || burst->period_ms > TIME_MS_MAX ||
         (burst->budget_micro && !burst->period_ms))
@@ -457,6 +459,7 @@ static void pool_apply(
     live->row.link_bytes = pool->link_bytes;
     live->row.egress_gib_micro = pool->prices.egress_gib_micro;
     live->row.keep_ms = pool->keep_inputs_ms;
+    live->row.partial = pool->partial;
     copies_index(core);
     burst_pool_put(core, live, &pool->burst);
     if (!prices_same(core, live, &pool->prices)) {

@@ -134,6 +134,7 @@ struct pool_row {
     int64_t burst_after_ms, burst_period_ms;
     int64_t burst_begin_ms;    /* of the period */
     int64_t burst_spent_micro; /* in it, by attempts that have ended */
+    uint8_t partial;           /* its site has nodes that are not among its nodes now */
 };
 
 struct price_row {

@@ -30,6 +30,13 @@ struct symbol_index {
     size_t count;    /* of symbols, at most as many as lists */
 };
 
+/* Live jobs by team and name, in the same way: see job_name.c. */
+struct job_index {
+    struct live_job **lists;
+    size_t capacity;
+    size_t count;
+};
+
 /* When something happens to a job by itself. */
 struct timer {
     int64_t at_ms;
@@ -70,9 +77,9 @@ struct core {
     uint64_t symbol_columns[ROW_KIND_COUNT];   /* bit i: column i of the kind is a symbol */
     struct idmap teams_by_name, pools_by_name; /* by symbol */
     struct idmap nodes_by_name;                /* by pool << 32 | symbol */
-    struct idmap jobs_by_name, arrays_by_name; /* by team << 32 | symbol */
-    struct idmap services_by_name;             /* by team << 32 | symbol */
-    struct idmap arrays;                       /* by the first job's id */
+    struct job_index jobs_by_name;
+    struct idmap arrays_by_name, services_by_name; /* by team << 32 | symbol */
+    struct idmap arrays;                           /* by the first job's id */
     struct idmap shapes_by_hash, lanes_by_hash;
     VEC(uint32_t) accelerator_types; /* symbols; index + RESOURCE_TYPES is the resource */
     VEC(struct live_team *) roots;   /* ids ascending */

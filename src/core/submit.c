@@ -187,7 +187,7 @@ static int check_names(const struct core *core, const struct submission *in, str
         char text[ELEMENT_NAME_SIZE];
         if (in->job->array.count)
             symbol = symbol_find(core, name = element_name(in, i, text));
-        if (symbol && idmap_get(&core->jobs_by_name, name_key(in->team, symbol)))
+        if (symbol && job_named(core, in->team, symbol))
             return error_set(err, ERR_CONFLICT, "team %s has a live job of the name %s",
                 core_symbol(core, in->team->row.name), name);
     }
@@ -319,7 +319,7 @@ static int check_possible(const struct core *core, const struct submission *in,
     int64_t size_min = gang->min ? gang->min : or_one(gang->size);
     if (check_level(core, shape, err) < 0)
         return -1;
-    if (fit_possible(core, shape, size_min, false))
+    if (fit_possible(core, shape, size_min, false) || fit_unknown(core, shape))
         return check_limits(core, in, shape, size_min, err);
     if (shape->row.topology == WISH_REQUIRED)
         return refuse_topology(core, shape, size_min, err);
@@ -441,7 +441,7 @@ static uint64_t make_job(struct core *core, const struct submission *in, struct 
         symbol_intern(core, job->metadata.name);
         array_join(core, live);
     }
-    idmap_put(&core->jobs_by_name, name_key(live->team, live->row.name), live);
+    job_name_put(core, live);
     live->team->jobs++;
     allot_join(core, live);
     spot_begin(core, live, job);

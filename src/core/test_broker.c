@@ -367,6 +367,20 @@ static void data_that_can_not_be_are_refused(void **state)
     assert_int_equal(core_job_submit(world->core, &job, &id, NULL), -1);
 }
 
+static void a_pool_that_keeps_for_ever_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct node node;
+    struct named_price price;
+    struct pool pool = pool_make("a", &node, &price, 100);
+    pool.keep_inputs_ms = INT64_MAX; /* added to a moment it would be one long past */
+    assert_int_equal(core_pool_put(world->core, &pool, NULL), -1);
+    pool.keep_inputs_ms = -1;
+    assert_int_equal(core_pool_put(world->core, &pool, NULL), -1);
+    pool.keep_inputs_ms = 366 * 24 * HOUR_MS;
+    assert_int_equal(core_pool_put(world->core, &pool, NULL), 0);
+}
+
 /* ---- copies --------------------------------------------------------------------------------- */
 
 enum { KEEP_MS = 10 * 60 * 1000 };
@@ -522,6 +536,7 @@ int main(void)
         TEST(every_pool_says_what_it_is_for_a_job),
         TEST(random_pools_are_chosen_as_by_looking_at_all),
         TEST(data_that_can_not_be_are_refused),
+        TEST(a_pool_that_keeps_for_ever_is_refused),
         TEST(what_was_brought_is_there_for_the_next),
         TEST(nobody_keeps_what_nobody_uses),
         TEST(egress_is_spent_once),

@@ -315,11 +315,13 @@ static void load_damaged(struct world *world, struct prng *prng)
 {
     struct core *core = core_create(NULL);
     size_t victim = prng_below(prng, world->rows.count);
-    bool loaded = true;
+    bool loaded = true, missing = prng_below(prng, 4) == 0;
     for (int kind = 0; kind < ROW_KIND_COUNT && loaded; kind++) {
         for (size_t i = 0; i < world->rows.count && loaded; i++) {
             const struct stored_row *row = &world->rows.items[i];
             if ((int)row->kind != kind || !row->live)
+                continue;
+            if (i == victim && missing)
                 continue;
             SCOPED(mem_scope) void *copy = mem_alloc(1, row_type(row->kind)->size);
             memcpy(copy, row->bytes, row_type(row->kind)->size);

@@ -34,6 +34,11 @@ void engine_observe(const struct engine *engine, struct attempt_view **ret_views
     engine->operations->observe(engine, ret_views, ret_count);
 }
 
+bool engine_view(const struct engine *engine, uint64_t attempt, struct attempt_view *ret_view)
+{
+    return engine->operations->view(engine, attempt, ret_view);
+}
+
 int engine_forget(struct engine *engine, uint64_t attempt, struct error *err)
 {
     return engine->operations->forget(engine, attempt, err);
@@ -69,14 +74,10 @@ void engine_site(const struct engine *engine, struct engine_site *ret_site)
 static int where_here(const struct engine *engine, uint64_t attempt, struct engine_where *ret_where,
     struct error *err)
 {
-    SCOPED(mem_scope) struct attempt_view *views = NULL;
-    size_t count, i = 0;
-    engine_observe(engine, &views, &count);
-    while (i < count && views[i].attempt != attempt)
-        i++;
-    if (i == count)
+    struct attempt_view view;
+    if (!engine_view(engine, attempt, &view))
         return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
-    *ret_where = (struct engine_where){.submission = views[i].state == ENGINE_ATTEMPT_ENDED
+    *ret_where = (struct engine_where){.submission = view.state == ENGINE_ATTEMPT_ENDED
                                                          ? ENGINE_SUBMISSION_OVER
                                                          : ENGINE_SUBMISSION_PLACED};
     const struct engine_node *node = engine_node(engine);

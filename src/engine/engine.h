@@ -75,7 +75,7 @@ struct launch_secret {
 struct launch_input {
     const char *name;
     const char *folder; /* absolute */
-    bool optional;      /* a site that cannot show it leaves it out */
+    bool optional;      /* sites leave it out */
 };
 
 /* Where a replica is asked. On this machine it gets MUSTER_SOCKET, the path of the socket at which
@@ -329,6 +329,7 @@ struct engine_site_node {
     uint64_t disk_bytes;
     const char *accelerator; /* type, NULL: none */
     uint32_t accelerators;
+    bool shared; /* the site gives shares of its accelerators, too */
     const struct engine_label *labels;
     size_t label_count;
     const struct engine_taint *taints; /* that no new attempt tolerates by itself */
@@ -385,6 +386,8 @@ struct attempt_view {
  * the caller's to free. */
 void engine_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+/* The same for one. False: it is none of these, and ret_view is untouched. */
+bool engine_view(const struct engine *engine, uint64_t attempt, struct attempt_view *ret_view);
 
 /* Where an attempt is at its site. */
 enum engine_submission {

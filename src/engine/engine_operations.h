@@ -10,6 +10,7 @@ struct engine_operations {
     int (*kill)(struct engine *engine, uint64_t attempt, struct error *err);
     void (*observe)(
         const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count);
+    bool (*view)(const struct engine *engine, uint64_t attempt, struct attempt_view *ret_view);
     int (*forget)(struct engine *engine, uint64_t attempt, struct error *err);
     int (*purge)(struct engine *engine, uint64_t job, struct error *err);
     int (*exec)(struct engine *engine, uint64_t attempt, const struct exec_request *request,

@@ -7,11 +7,13 @@
 #include "base/strbuf.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FILES_MAX = 64, NAME_SIZE = 24, BATCH_BYTES = 256 * 1024 };
@@ -27,15 +29,6 @@ struct joblog_writer {
     struct strbuf batch;
 };
 
-struct joblog_writer *joblog_writer_create(int folder_fd, uint64_t file_bytes, uint32_t files)
-{
-    assert(files >= 2 && files <= FILES_MAX && file_bytes >= 2 * JOBLOG_LINE_MAX);
-    struct joblog_writer *writer = mem_alloc(1, sizeof *writer);
-    *writer = (struct joblog_writer){
-        .folder_fd = folder_fd, .fd = -1, .file_bytes = file_bytes, .files = files};
-    return writer;
-}
-
 void joblog_writer_destroy(struct joblog_writer *writer)
 {
     if (!writer)
@@ -48,6 +41,64 @@ void joblog_writer_destroy(struct joblog_writer *writer)
 static void file_name(uint64_t start, char out[NAME_SIZE])
 {
     snprintf(out, NAME_SIZE, "%020" PRIu64, start);
+}
+
+static int compare_starts(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The names of the files there are. Of more than the bound, which a writer never leaves, the rest
+ * stays as it is. */
+static void find_files(struct joblog_writer *writer)
+{
+    int copy = openat(writer->folder_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = copy < 0 ? NULL : fdopendir(copy);
+    const struct dirent *entry;
+    if (!folder && copy >= 0)
+        close(copy);
+    while (folder && writer->start_count < writer->files && (entry = readdir(folder))) {
+        uint64_t start;
+        if (joblog_parse_name(entry->d_name, &start))
+            writer->starts[writer->start_count++] = start;
+    }
+    if (folder)
+        closedir(folder);
+    qsort(writer->starts, writer->start_count, sizeof writer->starts[0], compare_starts);
+}
+
+/* Goes on behind what was written before. Where that cannot be appended to, or ends in a line that
+ * was torn, with the machine, the next line begins a new file. */
+static void resume(struct joblog_writer *writer)
+{
+    char name[NAME_SIZE], last = '\n';
+    struct stat st = {0};
+    find_files(writer);
+    if (writer->start_count == 0)
+        return;
+    writer->position = writer->starts[writer->start_count - 1];
+    file_name(writer->position, name);
+    (void)fstatat(writer->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW);
+    SCOPED(fd_scope)
+    int fd = openat(writer->folder_fd, name, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    writer->position += (uint64_t)st.st_size;
+    if (fd < 0 || (st.st_size > 0 && pread(fd, &last, 1, st.st_size - 1) < 1) || last != '\n') {
+        writer->position++;
+        return;
+    }
+    writer->fd = fd;
+    fd = -1;
+}
+
+struct joblog_writer *joblog_writer_create(int folder_fd, uint64_t file_bytes, uint32_t files)
+{
+    assert(files >= 2 && files <= FILES_MAX && file_bytes >= 2 * JOBLOG_LINE_MAX);
+    struct joblog_writer *writer = mem_alloc(1, sizeof *writer);
+    *writer = (struct joblog_writer){
+        .folder_fd = folder_fd, .fd = -1, .file_bytes = file_bytes, .files = files};
+    resume(writer);
+    return writer;
 }
 
 static void remove_oldest(struct joblog_writer *writer)

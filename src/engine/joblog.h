@@ -22,8 +22,8 @@ enum { JOBLOG_TEXT_MAX = 16384, JOBLOG_LINE_MAX = JOBLOG_TEXT_MAX + 64 };
 
 /* ---- Writing ----------------------------------------------------------------------------- */
 
-/* Writes into the empty folder; folder_fd stays the caller's and outlives the writer. At most
- * `files` (2 or more) of file_bytes each are kept. */
+/* Writes into the folder, after what is there: positions go on. folder_fd stays the caller's and
+ * outlives the writer. At most `files` (2 or more) of file_bytes each are kept. */
 struct joblog_writer *joblog_writer_create(int folder_fd, uint64_t file_bytes, uint32_t files);
 void joblog_writer_destroy(struct joblog_writer *writer); /* NULL is fine */
 
@@ -55,6 +55,9 @@ struct joblog_line {
 
 /* Reads a line without its newline. False: it is not one. */
 bool joblog_parse(const char *line, size_t size, struct joblog_line *ret);
+
+/* Reads the name of a file of a log: the position of its first byte. False: it is none. */
+bool joblog_parse_name(const char *name, uint64_t *ret_start);
 
 /* A reader at the oldest line. A folder that is missing reads as an empty log. Never NULL. */
 struct joblog_reader *joblog_open(const char *folder);

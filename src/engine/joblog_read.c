@@ -110,7 +110,7 @@ struct neighbours {
     uint64_t before, after;
 };
 
-static bool parse_name(const char *name, uint64_t *ret_start)
+bool joblog_parse_name(const char *name, uint64_t *ret_start)
 {
     const char *at = name;
     return strlen(name) == NAME_DIGITS &&
@@ -127,7 +127,7 @@ static int find_neighbours(const struct joblog_reader *reader, uint64_t position
     const struct dirent *entry;
     for (int i = 0; folder && i < ENTRIES_MAX && (entry = readdir(folder)); i++) {
         uint64_t start;
-        if (!parse_name(entry->d_name, &start))
+        if (!joblog_parse_name(entry->d_name, &start))
             continue;
         if (start <= position && (!found.has_before || start > found.before)) {
             found.has_before = true;

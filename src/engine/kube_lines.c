@@ -48,29 +48,3 @@ void kube_lines_finish(struct kube_lines *lines)
     strbuf_finish(&lines->line);
     lines->cut = false;
 }
-
-enum { SET_BACK_MS = 1000 }; /* further back than lines are out of order */
-
-bool kube_place_take(struct kube_place *place, int64_t at_ms)
-{
-    if (place->again && at_ms < place->last_ms)
-        return false;
-    if (place->again && at_ms == place->last_ms && place->skip > 0) {
-        place->skip--;
-        return false;
-    }
-    place->again = false;
-    if (at_ms == place->last_ms) {
-        place->last_count++;
-    } else if (at_ms > place->last_ms || place->last_ms - at_ms > SET_BACK_MS) {
-        place->last_ms = at_ms;
-        place->last_count = 1;
-    }
-    return true;
-}
-
-void kube_place_again(struct kube_place *place)
-{
-    place->skip = place->last_count;
-    place->again = true;
-}

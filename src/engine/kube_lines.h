@@ -1,5 +1,5 @@
 /* Lines out of a stream that comes in pieces, each bounded: the events of a watch, the output of
- * pods; and where in such an output a reader is. */
+ * pods. */
 #pragma once
 
 #include "base/strbuf.h"
@@ -24,17 +24,3 @@ bool kube_lines_feed(
 void kube_lines_end(struct kube_lines *lines, kube_line_fn *on_line, void *ctx);
 /* Forgets what is there of a line and frees it. */
 void kube_lines_finish(struct kube_lines *lines);
-
-/* Where a reader is in an output whose lines have times, of a clock that is not ours: lines may be
- * a little out of order, and the clock may be set back. */
-struct kube_place {
-    int64_t last_ms; /* the latest line, and how many there were of that millisecond */
-    uint32_t last_count;
-    uint32_t skip; /* so many of that millisecond come again */
-    bool again;    /* what comes is known up to that place */
-};
-
-/* Whether a line of that time is new; it is told of each once. */
-bool kube_place_take(struct kube_place *place, int64_t at_ms);
-/* The output is read again, from the second of the latest line. */
-void kube_place_again(struct kube_place *place);

@@ -5,6 +5,7 @@
  *  3. `version` "" means that the list has to be read. */
 #include "engine/kube_watch.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
 #include "engine/kube_lines.h"
@@ -20,10 +21,12 @@
 
 enum {
     PAGE_ITEMS = 250,
+    PAGES_MAX = 4096, /* a million objects */
     WAIT_FIRST_MS = 100,
     WAIT_MOST_MS = 10 * 1000,
     SILENCE_TIMEOUTS = 3, /* bookmarks come every minute, the default timeout is half of one */
     WATCH_TIMEOUTS = 10,
+    STEADY_MS = 5 * 1000, /* a stream that held for so long says that all is well */
 };
 
 struct kube_watch {
@@ -33,11 +36,13 @@ struct kube_watch {
     char *path, *query;
     struct kube_call *call;
     struct event timer;
-    int64_t wait_ms; /* the next one */
+    int64_t wait_ms;  /* the next one */
+    int64_t asked_ms; /* boot clock */
     bool troubled;
     char version[64];        /* of the last event or list */
     char list_version[64];   /* of the list that is being read */
     struct strbuf continued; /* where the next page begins; "": at the first */
+    unsigned pages;          /* of it so far */
     struct kube_lines lines;
     struct error refusal; /* of the stream, by an ERROR event */
     bool too_old;
@@ -71,16 +76,11 @@ static void trouble(struct kube_watch *watch, const char *text)
     watch->callbacks.on_trouble(watch->ctx, text);
 }
 
-static void well(struct kube_watch *watch)
-{
-    watch->wait_ms = WAIT_FIRST_MS;
-    trouble(watch, NULL);
-}
-
 static void begin_anew(struct kube_watch *watch)
 {
-    watch->version[0] = '\0';
+    watch->version[0] = watch->list_version[0] = '\0';
     strbuf_clear(&watch->continued);
+    watch->pages = 0;
 }
 
 static void copy_version(char out[64], const char *version)
@@ -91,7 +91,8 @@ static void copy_version(char out[64], const char *version)
 
 /* ---- the list ------------------------------------------------------------------------------ */
 
-static void take_page(struct kube_watch *watch, const struct doc *page)
+/* -1: it is no list to go on from. */
+static int take_page(struct kube_watch *watch, const struct doc *page, struct error *err)
 {
     const struct doc *items = doc_get(page, "items");
     if (!*strbuf_text(&watch->continued))
@@ -102,10 +103,18 @@ static void take_page(struct kube_watch *watch, const struct doc *page)
         watch->callbacks.on_object(watch->ctx, KUBE_LISTED, item);
     strbuf_clear(&watch->continued);
     strbuf_puts(&watch->continued, kube_text(page, "metadata", "continue", NULL));
+    if (++watch->pages > PAGES_MAX)
+        return error_set(
+            err, ERR_TOO_LARGE, "%s: the list has more than %d pages", watch->path, (int)PAGES_MAX);
     if (*strbuf_text(&watch->continued))
-        return;
+        return 0;
+    if (!watch->list_version[0])
+        return error_set(
+            err, ERR_INVALID, "%s: the list has no resourceVersion to watch from", watch->path);
     copy_version(watch->version, watch->list_version);
+    watch->pages = 0;
     watch->callbacks.on_synced(watch->ctx);
+    return 0;
 }
 
 static void on_page(void *ctx, const struct kube_answer *answer)
@@ -115,14 +124,13 @@ static void on_page(void *ctx, const struct kube_answer *answer)
     SCOPED(arena_scope) struct arena *arena = arena_create();
     watch->call = NULL;
     const struct doc *page = kube_answer_doc(answer, arena, watch->path, &err);
-    if (!page) {
+    if (!page || take_page(watch, page, &err) < 0) {
         begin_anew(watch); /* a page of a list that is too old, too */
         trouble(watch, err.text);
         wait_then_ask(watch, answer->retry_after_ms);
         return;
     }
-    well(watch);
-    take_page(watch, page);
+    trouble(watch, NULL);
     ask(watch);
 }
 
@@ -165,6 +173,9 @@ static void stream_over(struct kube_watch *watch, const struct error *why, int64
         begin_anew(watch);
     if (why && !watch->too_old)
         trouble(watch, why->text);
+    /* Not for a list: where every watch from it fails, lists are asked for ever more seldom. */
+    if (watch->news || clock_boot_ms() - watch->asked_ms >= STEADY_MS)
+        watch->wait_ms = WAIT_FIRST_MS;
     if (watch->news && !why)
         ask(watch);
     else
@@ -174,7 +185,7 @@ static void stream_over(struct kube_watch *watch, const struct error *why, int64
 static bool on_stream(void *ctx, const char *bytes, size_t length)
 {
     struct kube_watch *watch = ctx;
-    well(watch);
+    trouble(watch, NULL);
     if (kube_lines_feed(&watch->lines, bytes, length, on_line, watch))
         return true;
     struct error why = watch->refusal;
@@ -221,6 +232,7 @@ static void ask(struct kube_watch *watch)
     struct kube_request request = {.method = "GET", .target = target.text};
     watch->refusal = (struct error){0};
     watch->too_old = watch->news = false;
+    watch->asked_ms = clock_boot_ms();
     if (watch->version[0]) {
         request.on_piece = on_stream;
         request.timeout_ms = kube_client_timeout_ms(watch->client) * SILENCE_TIMEOUTS;
@@ -244,15 +256,6 @@ struct kube_watch *kube_watch_start(struct kube_client *client, struct event_bas
     evtimer_assign(&watch->timer, base, on_timer, watch);
     ask(watch);
     return watch;
-}
-
-void kube_watch_hurry(struct kube_watch *watch)
-{
-    watch->wait_ms = WAIT_FIRST_MS;
-    if (!event_pending(&watch->timer, EV_TIMEOUT, NULL))
-        return;
-    event_del(&watch->timer);
-    ask(watch);
 }
 
 void kube_watch_stop(struct kube_watch *watch)

@@ -27,5 +27,3 @@ struct kube_watch *kube_watch_start(struct kube_client *client, struct event_bas
     const char *path, const char *query, const struct kube_watch_callbacks *callbacks, void *ctx);
 /* NULL is fine. */
 void kube_watch_stop(struct kube_watch *watch);
-/* Asks now, not when the wait is over. */
-void kube_watch_hurry(struct kube_watch *watch);

@@ -1,7 +1,9 @@
 /* The Kubernetes engine: how it is made, and its operations. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
+#include "engine/launch.h"
 #include "engine/trash.h"
 
 #include <event2/event.h>
@@ -90,9 +92,11 @@ static void take_room(struct kube_attempt *attempt, const struct launch *launch)
     }
 }
 
-static int kubernetes_start(struct engine *base, const struct launch *launch, struct error *err)
+static int kubernetes_start(struct engine *base, const struct launch *asked, struct error *err)
 {
     struct kubernetes *engine = of(base);
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    const struct launch kept = launch_without_optional(arena, asked), *launch = &kept;
     struct kube_attempt *known = kubernetes_find(engine, launch->attempt);
     struct error full = {0};
     if (known && known->ledger.forgotten) {
@@ -165,6 +169,23 @@ static enum engine_attempt_state state_of(const struct kube_attempt *attempt)
                                 : ENGINE_ATTEMPT_STARTING;
 }
 
+static struct attempt_view view_of(const struct kube_attempt *attempt)
+{
+    return (struct attempt_view){.attempt = attempt->ledger.attempt,
+        .job = attempt->ledger.job,
+        .attempt_number = attempt->ledger.number,
+        .state = state_of(attempt),
+        .end = attempt->ledger.end};
+}
+
+static bool kubernetes_view(const struct engine *base, uint64_t id, struct attempt_view *ret_view)
+{
+    const struct kube_attempt *attempt = find(base, id, NULL);
+    if (attempt)
+        *ret_view = view_of(attempt);
+    return attempt != NULL;
+}
+
 static void kubernetes_observe(
     const struct engine *base, struct attempt_view **ret_views, size_t *ret_count)
 {
@@ -173,13 +194,8 @@ static void kubernetes_observe(
     size_t count = 0;
     for (size_t i = 0; i < engine->attempts.count; i++) {
         const struct kube_attempt *attempt = engine->attempts.items[i];
-        if (attempt->ledger.forgotten)
-            continue;
-        views[count++] = (struct attempt_view){.attempt = attempt->ledger.attempt,
-            .job = attempt->ledger.job,
-            .attempt_number = attempt->ledger.number,
-            .state = state_of(attempt),
-            .end = attempt->ledger.end};
+        if (!attempt->ledger.forgotten)
+            views[count++] = view_of(attempt);
     }
     *ret_views = views;
     *ret_count = count;
@@ -292,6 +308,7 @@ static const struct engine_operations operations = {
     .stop = kubernetes_stop,
     .kill = kubernetes_kill,
     .observe = kubernetes_observe,
+    .view = kubernetes_view,
     .forget = kubernetes_forget,
     .purge = kubernetes_purge,
     .exec = kubernetes_exec,

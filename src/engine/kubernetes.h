@@ -1,5 +1,6 @@
-/* The Kubernetes engine's own types, shared by its files. See README.md for the tour, and
- * docs/kubernetes.md for what it makes in a cluster. */
+/* The Kubernetes engine's own types, shared by its files; those of nodes are in kubernetes_node.h,
+ * what is made is in kubernetes_objects.h. See README.md for the tour, and docs/kubernetes.md for
+ * what it makes in a cluster. */
 #pragma once
 
 #include "base/map.h"
@@ -9,7 +10,7 @@
 #include "engine/engine_operations.h"
 #include "engine/joblog.h"
 #include "engine/kube_client.h"
-#include "engine/kube_lines.h"
+#include "engine/kube_output.h"
 #include "engine/kube_watch.h"
 #include "spec/kinds.h"
 
@@ -17,7 +18,9 @@
 
 struct kubernetes;
 struct kube_attempt;
+struct kube_foreign;
 struct kube_inputs;
+struct kube_node;
 struct kube_usage;
 struct trash;
 
@@ -63,17 +66,18 @@ struct kube_pod {
     char node[64], address[48];
 };
 
-/* The output of a rank. */
+/* The output of a rank. Moments are of the boot clock. */
 struct kube_log {
     struct kube_attempt *attempt;
     uint32_t rank;
     struct kube_call *call;
-    struct kube_lines lines;
+    bool last;        /* its pod wrote no more when that was asked for */
+    int64_t heard_ms; /* when that was, or something of it came */
+    struct kube_output output;
     struct joblog_stream *stream;
-    struct kube_place place;
     bool whole; /* all that there is to be had was read */
     uint32_t failures;
-    int64_t quiet_ms; /* after failures it is not asked for before, boot clock */
+    int64_t quiet_ms; /* after failures it is not asked for before */
 };
 
 struct kube_rank {
@@ -122,47 +126,13 @@ struct kube_attempt {
     struct kube_rank *ranks;
     struct joblog_writer *writer;
     int log_fd;
+    bool log_known;             /* what an engine before this one had read of the output */
     int64_t over_ms;            /* since when all ranks are over, boot clock; 0 */
     int64_t patience_ms;        /* a quota was used up: not tried again before, boot clock */
     char why[200];              /* it is not where it should be */
     struct attempt_end verdict; /* how it ends once its ranks have; reason NONE: not decided */
     uint64_t memory_peak_bytes;
     bool tell_started, tell_sample, tell_ended; /* see kube_attempt_tell */
-};
-
-/* Accelerators by the name of their resource. */
-struct kube_devices {
-    char resource[64];
-    uint64_t count;
-};
-
-struct kube_amounts {
-    uint64_t cpu_milli, memory_bytes, disk_bytes;
-    struct kube_devices devices; /* of the kind that there is most of */
-};
-
-/* A pod of somebody else, for what it holds of its node. */
-struct kube_foreign {
-    char *name; /* namespace/name */
-    struct kube_node *node;
-    uint64_t cpu_milli, memory_bytes;
-    struct kube_devices devices; /* of one kind: pods with several are not seen in the wild */
-    uint64_t seen;
-};
-
-enum { KUBE_DEVICE_KINDS_MAX = 8 };
-
-struct kube_node {
-    char *name;
-    struct arena *arena;
-    struct engine_site_node about; /* as allocatable; texts in the arena */
-    struct kube_devices devices;   /* what it has most of: a node of a pool has one kind */
-    uint64_t pods;                 /* that it takes; 0: it does not say */
-    uint64_t held_pods, own_pods;
-    uint64_t held_cpu_milli, held_memory_bytes;
-    struct kube_devices held[KUBE_DEVICE_KINDS_MAX];
-    bool there; /* the cluster has it; else only pods name it */
-    uint64_t seen;
 };
 
 struct kubernetes {
@@ -247,34 +217,6 @@ void kube_ledger_drop(const struct kube_attempt *attempt);
 /* Adds every attempt that is on disk. */
 MUST_CHECK int kube_ledger_load(struct kubernetes *engine, struct error *err);
 
-/* ---- kubernetes_objects.c ------------------------------------------------------------------ */
-
-enum { KUBE_MASTER_PORT = 29500 };
-
-#define KUBE_WORK_FILE "work.tar" /* in the secret */
-
-/* Whether a launch can be run here at all. */
-MUST_CHECK int kube_objects_check(
-    const struct kubernetes *engine, const struct launch *launch, struct error *err);
-/* Fills labels, service, secret and the ranks' specs. */
-MUST_CHECK int kube_objects_build(
-    struct kube_attempt *attempt, const struct launch *launch, struct error *err);
-/* Frees what it is made of: it is made, or is not to be made any more. Again is fine. */
-void kube_objects_drop(struct kube_attempt *attempt);
-/* The secret as JSON, owned by the attempt's service. */
-void kube_objects_secret(const struct kube_attempt *attempt, struct strbuf *out);
-/* The pod of a rank as JSON, owned by the attempt's service where there is one. */
-void kube_objects_pod(const struct kube_rank *rank, struct strbuf *out);
-/* A network policy of a team: number 0 or 1; false: there are no more. */
-bool kube_objects_policy(const struct kubernetes *engine, const char *team, unsigned number,
-    struct strbuf *ret_name, struct strbuf *ret_text);
-/* "name":"value". */
-void kube_put_pair(struct strbuf *out, const char *name, const char *value);
-/* A text that Kubernetes would put variables into: none are. */
-void kube_put_literal(struct strbuf *out, const char *text);
-/* Takes a comma away where it is the last. */
-void kube_drop_comma(struct strbuf *out);
-
 /* ---- kubernetes_inputs.c ------------------------------------------------------------------- */
 
 /* NULL: the pool has no claim, or this server does not see its volume or cannot write there, which
@@ -296,31 +238,6 @@ void kube_inputs_release(struct kube_attempt *attempt);
 /* Whether all of it is on the volume; has it copied, and ends the attempt where it never will be.
  */
 bool kube_inputs_are_there(struct kube_attempt *attempt);
-
-/* ---- kubernetes_container.c, kubernetes_spec.c --------------------------------------------- */
-
-/* "containers":[..], and a comma. */
-void kube_container_put(struct strbuf *out, const struct kube_attempt *attempt,
-    const struct launch *launch, uint32_t rank);
-/* "initContainers":[..], and a comma: one of the same image that unpacks the work directory. */
-void kube_container_put_unpacking(
-    struct strbuf *out, const struct kubernetes *engine, const struct launch *launch);
-/* The spec of a rank's pod. To be freed. */
-char *kube_spec_build(
-    const struct kube_attempt *attempt, const struct launch *launch, uint32_t rank);
-
-/* ---- kubernetes_place.c -------------------------------------------------------------------- */
-
-/* Whether the cluster's scheduler can be told what the job says of nodes. */
-MUST_CHECK int kube_place_check(
-    const struct kubernetes *engine, const struct launch *launch, struct error *err);
-/* Where the rank's pod may go: members of its spec, and a comma. */
-void kube_place_put(struct strbuf *out, const struct kube_attempt *attempt,
-    const struct launch *launch, uint32_t rank);
-/* The job's labels as those of its pods, each after a comma. */
-void kube_place_put_labels(struct strbuf *out, const struct launch *launch);
-/* The node that muster chose for a rank; NULL: none. */
-const char *kube_place_node(const struct launch *launch, uint32_t rank);
 
 /* ---- kubernetes_pod.c ---------------------------------------------------------------------- */
 
@@ -382,8 +299,13 @@ bool kube_verdict_all_done(struct kube_attempt *attempt);
 
 /* ---- kubernetes_log.c ---------------------------------------------------------------------- */
 
+/* A longer one is cut: as long as what fits one line of a joblog, with its end. */
+enum { KUBE_LINE_MAX = JOBLOG_TEXT_MAX - 1 };
+
 /* Begins to follow what can be followed. True: all that there is of every rank was read. */
 bool kube_log_advance(struct kube_attempt *attempt);
+/* Whether what was not read yet may still come, now that no rank runs any more. */
+bool kube_log_may_come(const struct kube_attempt *attempt);
 /* Stops and closes everything. */
 void kube_log_close(struct kube_attempt *attempt);
 
@@ -409,48 +331,3 @@ void kube_site_show(struct kubernetes *engine);
 uint64_t kube_site_hash(const struct kubernetes *engine);
 /* Has it told when the loop turns, if it is another than was told last. */
 void kube_site_changed(struct kubernetes *engine);
-
-/* ---- kubernetes_node.c --------------------------------------------------------------------- */
-
-/* The node of that name; added where it is not known yet. */
-struct kube_node *kube_node_of(struct kubernetes *engine, const char *name);
-/* Whether the cluster has given a node up. */
-bool kube_node_is_down(const struct kubernetes *engine, const char *name);
-/* Whether its owner may take it back at any time. */
-bool kube_node_is_spot(const struct kubernetes *engine, const char *name);
-/* The i-th label, and key of a taint, by which clouds mark such nodes; NULL past the last. */
-const char *kube_node_spot_marker(size_t i, const char **ret_value);
-/* Fills what is known of the node from its object. */
-void kube_node_read(struct kube_node *node, const struct doc *object);
-/* What a list of resources says. Kubernetes writes amounts in more ways than we do: what cannot be
- * read counts as nothing. */
-void kube_amounts_read(const struct doc *resources, struct kube_amounts *ret_amounts);
-
-/* ---- kubernetes_foreign.c ------------------------------------------------------------------ */
-
-/* A pod of somebody else was seen, or is not there any more. */
-void kube_foreign_saw(struct kubernetes *engine, const struct doc *object, bool there);
-/* What the list that was read has not is gone. */
-void kube_foreign_synced(struct kubernetes *engine);
-/* How many of the node's accelerators they hold. */
-uint64_t kube_foreign_devices(struct kube_node *node);
-void kube_foreign_finish(struct kubernetes *engine);
-
-/* ---- kubernetes_room.c --------------------------------------------------------------------- */
-
-enum kube_room {
-    KUBE_ROOM_HERE,
-    KUBE_ROOM_ELSEWHERE, /* and the scheduler will see that, if it places the job again */
-    KUBE_ROOM_NONE,
-};
-
-/* Whether the nodes that a launch is placed on take its pods; err says which does not (ERR_BUSY).
- */
-enum kube_room kube_room_of(
-    const struct kubernetes *engine, const struct launch *launch, struct error *err);
-/* The rank has a pod on the node from here on, or will. name "": it is not known. */
-void kube_room_take(struct kube_rank *rank, const char *name);
-/* It has none any more. Again is fine. */
-void kube_room_leave(struct kube_rank *rank);
-/* The node takes no more pods, and another to which all could go that could go to it does. */
-bool kube_room_is_elsewhere(const struct kube_node *node, const struct kubernetes *engine);

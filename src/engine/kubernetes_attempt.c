@@ -4,7 +4,8 @@
  *  2. where one of a gang is refused, the others are taken away again;
  *  3. the end is written down when no rank runs any more and its log was read, and told after that.
  */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/clock.h"
 
@@ -14,7 +15,7 @@
 #include <string.h>
 
 enum {
-    LOG_WAIT_MS = 10000, /* for the rest of the logs, once all ranks are over */
+    LOG_WAIT_MS = 5 * 60 * 1000, /* for the rest of the logs at most, once all ranks are over */
     QUOTA_WAIT_MS = 5000,
 };
 
@@ -34,6 +35,7 @@ struct kube_attempt *kube_attempt_create(
         attempt->ranks[i].rank = i;
         attempt->ranks[i].log.attempt = attempt;
         attempt->ranks[i].log.rank = i;
+        kube_output_init(&attempt->ranks[i].log.output, KUBE_LINE_MAX);
     }
     engine_mark(engine->owner, ledger->attempt, attempt->name);
     while (at > 0 && engine->attempts.items[at - 1]->ledger.attempt > ledger->attempt)
@@ -178,7 +180,7 @@ static void check_started(struct kube_attempt *attempt)
     if (attempt->ledger.started_ms || began < attempt->ledger.ranks)
         return;
     attempt->ledger.started_ms = clock_wall_ms();
-    if (kube_ledger_save(attempt, &err) < 0) {
+    if (kube_ledger_note(attempt, &err) < 0) { /* a failure of the machine has it seen again */
         attempt->ledger.started_ms = 0;
         kube_attempt_later(attempt, &err, 0);
         return;
@@ -188,14 +190,22 @@ static void check_started(struct kube_attempt *attempt)
     kube_usage_begin(attempt->engine);
 }
 
-/* Nothing runs any more: writes the end down, once the logs are whole or were waited for. */
+/* Whether the logs are whole, or were waited for. An API server that does not answer is waited for
+ * as long as it takes. */
+static bool has_logs(struct kube_attempt *attempt)
+{
+    int64_t now = clock_boot_ms();
+    if (!attempt->over_ms || !attempt->engine->about.answers)
+        attempt->over_ms = now;
+    return kube_log_advance(attempt) || !kube_log_may_come(attempt) ||
+           now - attempt->over_ms >= LOG_WAIT_MS;
+}
+
+/* Nothing runs any more: writes the end down. */
 static void finish(struct kube_attempt *attempt)
 {
     struct error err = {0};
-    int64_t now = clock_boot_ms();
-    if (!attempt->over_ms)
-        attempt->over_ms = now;
-    bool whole = kube_log_advance(attempt) || now - attempt->over_ms >= LOG_WAIT_MS;
+    bool whole = has_logs(attempt);
     if (!whole || (kube_attempt_is_waiting(attempt) && !attempt->ledger.stop_asked)) {
         kubernetes_retry_later(attempt, 0);
         return;

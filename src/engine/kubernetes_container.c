@@ -1,6 +1,6 @@
 /* The containers of a pod: the job's, and the one that unpacks its work directory. Written as JSON;
  * every text that is somebody's goes through strbuf_json. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 

@@ -1,5 +1,5 @@
 /* What the pods of others hold of the cluster's nodes. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include "base/strbuf.h"
 

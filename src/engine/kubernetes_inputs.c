@@ -54,7 +54,7 @@ int kube_inputs_check(
     for (size_t i = 0; i < launch->input_count; i++) {
         const struct launch_input *input = &launch->inputs[i];
         SCOPED(mem_scope) char *path = kube_inputs_path(engine, input->folder);
-        if (!path && !input->optional)
+        if (!path)
             return error_set(err, ERR_INVALID,
                 "pods do not see the input %s: give the pool a claim, and in "
                 "spec.kubernetes.folder a folder in which this server sees and writes its volume "

@@ -4,7 +4,7 @@
  * been done; names come from the attempt's mark, so nothing is ever there twice;
  *  2. pods are made only when everything before them is there;
  *  3. a rank has at most one request under way, and so has the attempt beside its ranks. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 

@@ -1,6 +1,6 @@
 /* The nodes of a cluster, as they can be allocated: what a node's object says of its amounts,
  * labels, taints and health, and which ones their owner may take back. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include "base/quantity.h"
 

@@ -1,7 +1,7 @@
 /* What an attempt is in a cluster: a pod for each rank (kubernetes_spec.c), a secret where there is
  * something to hide or to unpack, and, unless it is one pod and nothing else, a headless service
  * that owns them. Written as JSON; every text that is somebody's goes through strbuf_json. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 

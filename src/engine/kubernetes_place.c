@@ -2,7 +2,8 @@
  * scheduler, all that the job says of nodes in its words. Who may be near whom is said by labels
  * that pods of such pools get for each label of their job; they are hashes, since a label of a job
  * may be any line of text. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 

@@ -2,7 +2,7 @@
  * bound of pods besides. A node that is full is not shown for as long as another like it has room,
  * so that what comes next goes there; what was placed on it before that is given back. It is shown
  * where there is no other: what fits only there waits for a pod to go, and is not refused. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -1,7 +1,7 @@
 /* What the cluster has: nodes, less what the pods of others hold of them, and our own pods, which
  * are handed to their attempts. Both are lists that are watched; what a new list does not have any
  * more is gone. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include "base/clock.h"
 #include "base/strbuf.h"

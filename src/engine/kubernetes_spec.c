@@ -1,6 +1,6 @@
 /* The spec of a rank's pod: whose it is, its volumes, and the rest together. Written as JSON; every
  * text that is somebody's goes through strbuf_json. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_objects.h"
 
 #include "base/strbuf.h"
 

@@ -5,7 +5,7 @@
  * answers nothing is known, and both are tried again after a while. Invariants:
  *  1. at most one question is under way;
  *  2. what an attempt has used never becomes less. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include "base/clock.h"
 #include "base/strbuf.h"

@@ -1,5 +1,5 @@
 /* Why an attempt ended: one decision from what was seen of its pods, made once. */
-#include "engine/kubernetes.h"
+#include "engine/kubernetes_node.h"
 
 #include <assert.h>
 #include <stdio.h>

@@ -133,6 +133,12 @@ void launch_artifact_variable(struct strbuf *out, const char *prefix, const char
         strbuf_putc(out, variable_character(*name));
 }
 
+bool launch_has_share(const struct launch *launch)
+{
+    const struct launch_placement *first = &launch->placements[0];
+    return first->device_count && first->device_milli && first->device_milli < 1000;
+}
+
 uint64_t launch_output_job(const struct launch *launch)
 {
     return launch->output_job ? launch->output_job : launch->job;
@@ -400,4 +406,17 @@ const struct launch_placement *launch_placement_on(const struct launch *launch, 
             return &launch->placements[i];
     }
     return NULL;
+}
+
+struct launch launch_without_optional(struct arena *arena, const struct launch *launch)
+{
+    struct launch kept = *launch;
+    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    kept.input_count = 0;
+    for (size_t i = 0; i < launch->input_count; i++) {
+        if (!launch->inputs[i].optional)
+            inputs[kept.input_count++] = launch->inputs[i];
+    }
+    kept.inputs = inputs;
+    return kept;
 }

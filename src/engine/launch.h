@@ -18,11 +18,18 @@ MUST_CHECK int launch_decode(struct arena *arena, const char *text, size_t size,
 /* The placement on the node, or NULL when the launch has none there. */
 const struct launch_placement *launch_placement_on(const struct launch *launch, const char *node);
 
+/* The same without inputs that need not be there: the programs of this machine's runtimes, which an
+ * upgrade replaces, where what a site is shown is taken never to change. Borrows from it and the
+ * arena. */
+struct launch launch_without_optional(struct arena *arena, const struct launch *launch);
+
 /* The names of inputs, outputs and parts: [a-z0-9][a-z0-9._-]*, at most 255 bytes. Such a name is
  * one component of a path and never "." or "..". False for NULL too. */
 bool launch_is_artifact_name(const char *name);
 /* Appends the variable of an input or output: the prefix ("MUSTER_INPUT_") and the name in upper
  * case, '-' and '.' as '_'. */
 void launch_artifact_variable(struct strbuf *out, const char *prefix, const char *name);
+/* Whether its ranks have less than a whole accelerator each. */
+bool launch_has_share(const struct launch *launch);
 /* The job whose folder has the outputs: output_job, or the job itself. */
 uint64_t launch_output_job(const struct launch *launch);

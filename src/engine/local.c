@@ -94,19 +94,31 @@ static int local_exec(
 
 /* ---- Looking and forgetting --------------------------------------------------------------- */
 
+static struct attempt_view view_of(const struct attempt *attempt)
+{
+    const struct status *status = &attempt->status;
+    return (struct attempt_view){.attempt = attempt->id,
+        .job = status->job,
+        .attempt_number = status->attempt_number,
+        .state = status->state,
+        .end = status->end};
+}
+
+static bool local_view(const struct engine *engine, uint64_t id, struct attempt_view *ret_view)
+{
+    const struct attempt *attempt = attempt_find(of_engine(engine), id);
+    if (attempt)
+        *ret_view = view_of(attempt);
+    return attempt != NULL;
+}
+
 static void local_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
 {
     const struct local *local = of_engine(engine);
     struct attempt_view *views = mem_alloc(local->attempts.count, sizeof *views);
-    for (size_t i = 0; i < local->attempts.count; i++) {
-        const struct status *status = &local->attempts.items[i]->status;
-        views[i] = (struct attempt_view){.attempt = local->attempts.items[i]->id,
-            .job = status->job,
-            .attempt_number = status->attempt_number,
-            .state = status->state,
-            .end = status->end};
-    }
+    for (size_t i = 0; i < local->attempts.count; i++)
+        views[i] = view_of(local->attempts.items[i]);
     *ret_views = views;
     *ret_count = local->attempts.count;
 }
@@ -338,6 +350,7 @@ static const struct engine_operations operations = {
     .stop = local_stop,
     .kill = local_kill,
     .observe = local_observe,
+    .view = local_view,
     .forget = local_forget,
     .purge = local_purge,
     .exec = local_exec,

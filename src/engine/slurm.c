@@ -36,17 +36,31 @@ void slurm_soon(struct slurm *slurm)
 
 /* ---- starting and stopping ------------------------------------------------------------------- */
 
+/* A share of an accelerator is so many shards of one. */
+static int check_share(const struct slurm *slurm, const struct launch *launch, struct error *err)
+{
+    if (!launch_has_share(launch))
+        return 0;
+    if (launch->world_size > 1)
+        return error_set(err, ERR_INVALID, "each rank of a gang on Slurm has whole accelerators");
+    if (!slurm->about.known)
+        return error_set(err, ERR_BUSY, "the nodes of the cluster are not known yet");
+    if (slurm_nodes_shards(slurm, launch) == 0)
+        return error_set(err, ERR_INVALID,
+            "the cluster has no shares of accelerators%s%s: its nodes would need gres/shard",
+            launch->accelerator_type ? " of type " : "",
+            launch->accelerator_type ? launch->accelerator_type : "");
+    return 0;
+}
+
 /* What Slurm, or this engine, has no way to do. */
-static int check_launch(const struct launch *launch, struct error *err)
+static int check_launch(const struct slurm *slurm, const struct launch *launch, struct error *err)
 {
     const struct launch_placement *first = &launch->placements[0];
     if (launch->serve.on && !launch->serve.port)
         return error_set(err, ERR_INVALID,
             "replicas on a pool of Slurm listen on a port: their Runtime says listen: port, and "
             "one of spec.slurm.ports of the pool has to be free");
-    if (first->device_count && first->device_milli && first->device_milli < 1000)
-        return error_set(
-            err, ERR_INVALID, "Slurm gives whole accelerators only, not shares of one");
     for (size_t i = 0; i < launch->placement_count; i++) {
         const struct launch_placement *place = &launch->placements[i];
         if (place->device_count % place->ranks ||
@@ -54,43 +68,38 @@ static int check_launch(const struct launch *launch, struct error *err)
             return error_set(err, ERR_INVALID,
                 "each rank of a job on Slurm has the same number of accelerators");
     }
-    return 0;
+    return check_share(slurm, launch, err);
 }
 
-/* What need not be there is not brought: the programs of this machine's runtimes, which an upgrade
- * replaces, where the stage takes a folder never to change. */
-static struct launch without_optional(struct arena *arena, const struct launch *launch)
-{
-    struct launch kept = *launch;
-    struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
-    kept.input_count = 0;
-    for (size_t i = 0; i < launch->input_count; i++) {
-        if (!launch->inputs[i].optional)
-            inputs[kept.input_count++] = launch->inputs[i];
-    }
-    kept.inputs = inputs;
-    return kept;
-}
-
-/* The scripts name the inputs where they will be at the site. */
-static int prepare(
-    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+int slurm_at_site(struct slurm *slurm, struct arena *arena, const struct launch *launch,
+    struct launch *ret_launch, struct slurm_folder *ret_folder, struct error *err)
 {
     struct launch there = *launch;
     struct launch_input *inputs = arena_alloc(arena, launch->input_count + 1, sizeof *inputs);
+    const struct slurm_user *user;
+    if (slurm_user_of(slurm, launch, &user, err) < 0)
+        return -1;
     for (size_t i = 0; i < launch->input_count; i++) {
         SCOPED(mem_scope) char *path = stage_path(slurm->stage, launch->inputs[i].folder);
         inputs[i] = (struct launch_input){launch->inputs[i].name, arena_strdup(arena, path), false};
     }
     there.inputs = inputs;
-    struct slurm_folder theirs = slurm->folder;
-    const struct slurm_user *user;
-    if (slurm_user_of(slurm, launch, &user, err) < 0)
-        return -1;
+    *ret_launch = there;
+    *ret_folder = slurm->folder;
     if (user) {
-        theirs.uid = user->uid;
-        theirs.gid = user->gid;
+        ret_folder->uid = user->uid;
+        ret_folder->gid = user->gid;
     }
+    return 0;
+}
+
+static int prepare(
+    struct slurm *slurm, struct arena *arena, const struct launch *launch, struct error *err)
+{
+    struct launch there;
+    struct slurm_folder theirs;
+    if (slurm_at_site(slurm, arena, launch, &there, &theirs, err) < 0)
+        return -1;
     return slurm_folder_prepare(&theirs, &there, err);
 }
 
@@ -112,9 +121,9 @@ static int slurm_start(struct engine *engine, const struct launch *launch, struc
     if (slurm->attempts.count >= WAITING_MAX)
         return error_set(err, ERR_BUSY, "the pool has %d attempts already", WAITING_MAX);
     SCOPED(arena_scope) struct arena *arena = arena_create();
-    const struct launch kept = without_optional(arena, launch);
+    const struct launch kept = launch_without_optional(arena, launch);
     bool begun = slurm_folder_claimed_by(&slurm->folder, launch->attempt) >= 0;
-    if (check_launch(&kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
+    if (check_launch(slurm, &kept, err) < 0 || (!begun && prepare(slurm, arena, &kept, err) < 0))
         return -1;
     attempt = slurm_attempt_create(slurm, &kept);
     attempt->ledger.tried = begun; /* what is written down of it was lost */
@@ -167,20 +176,32 @@ static enum engine_attempt_state state_of(const struct slurm_attempt *attempt)
     return attempt->started ? ENGINE_ATTEMPT_RUNNING : ENGINE_ATTEMPT_STARTING;
 }
 
+static struct attempt_view view_of(const struct slurm_attempt *attempt)
+{
+    struct attempt_view view = {.attempt = attempt->launch.attempt,
+        .job = attempt->launch.job,
+        .attempt_number = attempt->launch.attempt_number,
+        .state = state_of(attempt)};
+    if (attempt->ledger.ended)
+        view.end = attempt->ledger.end;
+    return view;
+}
+
+static bool slurm_view(const struct engine *engine, uint64_t id, struct attempt_view *ret_view)
+{
+    const struct slurm_attempt *attempt = slurm_attempt_find(slurm_of_engine(engine), id);
+    if (attempt)
+        *ret_view = view_of(attempt);
+    return attempt != NULL;
+}
+
 static void slurm_observe(
     const struct engine *engine, struct attempt_view **ret_views, size_t *ret_count)
 {
     const struct slurm *slurm = slurm_of_engine(engine);
     struct attempt_view *views = mem_alloc(slurm->attempts.count + 1, sizeof *views);
-    for (size_t i = 0; i < slurm->attempts.count; i++) {
-        const struct slurm_attempt *attempt = slurm->attempts.items[i];
-        views[i] = (struct attempt_view){.attempt = attempt->launch.attempt,
-            .job = attempt->launch.job,
-            .attempt_number = attempt->launch.attempt_number,
-            .state = state_of(attempt)};
-        if (attempt->ledger.ended)
-            views[i].end = attempt->ledger.end;
-    }
+    for (size_t i = 0; i < slurm->attempts.count; i++)
+        views[i] = view_of(slurm->attempts.items[i]);
     *ret_views = views;
     *ret_count = slurm->attempts.count;
 }
@@ -301,26 +322,12 @@ static int slurm_outputs_drop(struct engine *engine, uint64_t job, struct error 
     return remove_shared(slurm, layout_output(slurm->folder.root, job, NULL, NULL), err);
 }
 
-static int slurm_exec(
-    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err)
-{
-    const struct slurm_attempt *known = slurm_attempt_find(slurm_of_engine(engine), attempt);
-    (void)request;
-    if (!known)
-        return error_set(err, ERR_NOT_FOUND, "the engine has no attempt %" PRIx64, attempt);
-    if (!known->started || known->ledger.ended)
-        return error_set(err, ERR_CONFLICT, "the attempt does not run");
-    return error_set(err, ERR_UNAVAILABLE,
-        "slurmrestd runs no commands inside a job: on a machine of the cluster, as the job's user, "
-        "srun --overlap --jobid=%" PRIu64 " --pty sh",
-        known->ledger.number);
-}
-
 const struct engine_operations slurm_operations = {
     .start = slurm_start,
     .stop = slurm_stop,
     .kill = slurm_kill,
     .observe = slurm_observe,
+    .view = slurm_view,
     .forget = slurm_forget,
     .purge = slurm_purge,
     .exec = slurm_exec,

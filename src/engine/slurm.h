@@ -54,6 +54,7 @@ struct slurm_attempt {
     /* What the cluster says. A listing that was begun after `settled` and does not have the job
      * means that the cluster does not have it. */
     uint64_t settled, seen;
+    uint64_t cancel_heard; /* the listing begun last when it took a cancel; 0: it has not */
     enum slurm_state state;
     char nodes[400], reason[200];
     bool preempted, requeued, misplaced;
@@ -76,6 +77,7 @@ struct slurm_attempt {
     int64_t site_end_ms, site_end_reported; /* when the cluster ends it, wall clock; 0: never */
     enum engine_submission submission_reported;
     struct slurm_traces traces;
+    uint32_t commands; /* that were asked for inside it */
     struct slurm_log *log;
     struct metrics_reader metrics;
 
@@ -89,9 +91,20 @@ struct slurm_attempt {
     struct attempt_usage usage; /* as it was said last */
 };
 
-/* Where a node is reached, in the controller's words. */
+/* What else is known of a node: where it is reached, in the controller's words; into how many
+ * shards (gres/shard) each of its accelerators is divided, 0: none. */
 struct slurm_place {
     const char *node, *address;
+    uint32_t shards;
+};
+
+/* A command that was asked for inside a running attempt. */
+struct slurm_command {
+    uint64_t attempt, job, exec; /* exec: the caller's number */
+    uint32_t number;             /* within the attempt, from 1 */
+    int fds[3];                  /* the caller's, duplicated; -1: nothing passes there any more */
+    int input;                   /* the file that its input is added to; -1: it is whole */
+    uint64_t sent, seen[2];      /* bytes of input; of output, of errors */
 };
 
 /* A job whose attempt has ended before the cluster said so. */
@@ -145,6 +158,7 @@ struct slurm {
     VEC(struct engine_site_node) next_nodes;
     VEC(struct slurm_place) places; /* by node */
     VEC(struct slurm_place) next_places;
+    VEC(struct slurm_command) commands;
     struct worker *resolver; /* made when a node's address is a name */
     struct slurm_name *resolving;
     struct engine_site about;
@@ -158,6 +172,10 @@ extern const struct engine_operations slurm_operations;
 struct slurm *slurm_of_engine(const struct engine *engine);
 /* Another turn, after what is under way on the loop. */
 void slurm_soon(struct slurm *slurm);
+/* A launch with its inputs where they are at the site, and the folder with the user whose job it
+ * is. Both are valid as long as the arena and the launch. -1: as slurm_user_of. */
+MUST_CHECK int slurm_at_site(struct slurm *slurm, struct arena *arena, const struct launch *launch,
+    struct launch *ret_launch, struct slurm_folder *ret_folder, struct error *err);
 
 /* ---- slurm_create.c: its life --------------------------------------------------------------- */
 
@@ -262,6 +280,9 @@ bool slurm_watch_is_whole(
 
 /* Asks for them, when it is time. */
 void slurm_nodes_ask(struct slurm *slurm);
+/* How many shards an attempt that has a share of an accelerator asks for: on no node less than that
+ * share. 0: no node that is known has any of its sort. */
+uint32_t slurm_nodes_shards(const struct slurm *slurm, const struct launch *launch);
 
 /* ---- slurm_account.c: what slurmdbd says ---------------------------------------------------- */
 
@@ -300,6 +321,19 @@ void slurm_store_destroy(struct slurm_store *store);
 void slurm_store_add(struct slurm_store *store, uint64_t attempt);
 /* Begins with what waits, unless it is at it already. */
 void slurm_store_turn(struct slurm_store *store);
+
+/* ---- slurm_exec.c: commands inside running attempts ------------------------------------------ */
+
+/* The operation: see engine_exec. */
+MUST_CHECK int slurm_exec(
+    struct engine *engine, uint64_t attempt, const struct exec_request *request, struct error *err);
+/* Of an attempt that this engine sees running for the first time: what a server before had asked
+ * for has nobody left who waits for it. */
+void slurm_exec_forsake(struct slurm_attempt *attempt);
+/* Passes on what there is of input and output, and says who has ended. */
+void slurm_exec_turn(struct slurm *slurm);
+/* Closes all; nothing is said of them. */
+void slurm_exec_finish(struct slurm *slurm);
 
 /* ---- slurm_usage.c: what its ranks use ------------------------------------------------------ */
 

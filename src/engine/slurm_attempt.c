@@ -142,6 +142,7 @@ void slurm_attempt_number(struct slurm_attempt *attempt, uint64_t number)
     attempt->ledger.number = number;
     attempt->ledger.known_ms = clock_wall_ms();
     attempt->settled = slurm->listing;
+    attempt->cancel_heard = 0;
     attempt->state = SLURM_UNKNOWN;
     attempt->nodes[0] = '\0';
     idmap_put(&slurm->by_number, number, attempt);

@@ -47,6 +47,7 @@ static void on_files(evutil_socket_t fd, short events, void *context)
     (void)fd, (void)events;
     look_in_turn(slurm, &slurm->turn, true, FILES_A_TURN);
     look_in_turn(slurm, &slurm->waiting_turn, false, WAITING_A_TURN);
+    slurm_exec_turn(slurm);
     slurm_store_turn(slurm->store);
     slurm_watch_ask(slurm);
     slurm_account_turn(slurm);
@@ -60,6 +61,7 @@ void slurm_destroy(struct engine *engine)
     rest_destroy(slurm->rest);
     slurm_serve_finish(slurm);
     slurm_user_finish(slurm);
+    slurm_exec_finish(slurm);
     for (size_t i = 0; i < slurm->attempts.count; i++)
         slurm_attempt_free(slurm->attempts.items[i]);
     struct event *events[] = {slurm->poll, slurm->files, slurm->now};

@@ -18,7 +18,9 @@ static const struct dialect dialects[] = {
         .node_names_list = true,
         .requeue = "requeue",
         .devices = "tres_per_task",
-        .devices_prefix = "gres/gpu:"},
+        .devices_prefix = "gres/gpu:",
+        .shares = "tres_per_task",
+        .shares_prefix = "gres/shard:"},
     {.version = "v0.0.40",
         .environment_list = true,
         .numbers_are_sets = true,
@@ -27,7 +29,9 @@ static const struct dialect dialects[] = {
         .node_names_list = true,
         .requeue = "requeue",
         .devices = "tres_per_task",
-        .devices_prefix = "gres/gpu:"},
+        .devices_prefix = "gres/gpu:",
+        .shares = "tres_per_task",
+        .shares_prefix = "gres/shard:"},
     {.version = "v0.0.39",
         .environment_list = true,
         .numbers_are_sets = true,
@@ -36,7 +40,9 @@ static const struct dialect dialects[] = {
         .node_names_list = true,
         .requeue = "requeue",
         .devices = "tres_per_task",
-        .devices_prefix = "gres:gpu:"},
+        .devices_prefix = "gres:gpu:",
+        .shares = "tres_per_task",
+        .shares_prefix = "gres:shard:"},
     /* Says required_nodes and requeue, and does not take them; nodes as a list silently gives one.
      */
     {.version = "v0.0.38",
@@ -45,7 +51,9 @@ static const struct dialect dialects[] = {
         .requeue = "no_requeue",
         .requeue_never = true,
         .devices = "gpus_per_task",
-        .devices_prefix = ""},
+        .devices_prefix = "",
+        .shares = "gres",
+        .shares_prefix = "shard:"},
 };
 
 const struct dialect *dialect_at(size_t i)
@@ -96,6 +104,13 @@ static void put_nodes(const struct dialect *dialect, struct arena *arena, struct
         dialect->node_names_list ? list : doc_string(arena, strbuf_text(&names)));
 }
 
+static void put_devices(struct arena *arena, struct doc *job, const char *name, const char *prefix,
+    const char *type, uint32_t count)
+{
+    doc_set_string(arena, job, name,
+        arena_printf(arena, "%s%s%s%u", prefix, type ? type : "", type ? ":" : "", count));
+}
+
 static struct doc *job_doc(
     const struct dialect *dialect, struct arena *arena, const struct slurm_submission *submission)
 {
@@ -114,11 +129,12 @@ static struct doc *job_doc(
     doc_set_bool(arena, job, dialect->requeue, dialect->requeue_never);
     put_number(dialect, arena, job, "memory_per_cpu", submission->memory_per_cpu_mb);
     put_number(dialect, arena, job, "time_limit", submission->minutes);
-    if (submission->devices_per_task)
-        doc_set_string(arena, job, dialect->devices,
-            arena_printf(arena, "%s%s%s%u", dialect->devices_prefix,
-                submission->device_type ? submission->device_type : "",
-                submission->device_type ? ":" : "", submission->devices_per_task));
+    if (submission->shares)
+        put_devices(arena, job, dialect->shares, dialect->shares_prefix, submission->device_type,
+            submission->shares);
+    else if (submission->devices_per_task)
+        put_devices(arena, job, dialect->devices, dialect->devices_prefix, submission->device_type,
+            submission->devices_per_task);
     put_nodes(dialect, arena, job, submission);
     put_environment(dialect, arena, job);
     return job;
@@ -309,21 +325,30 @@ bool dialect_read_account(const struct doc *doc, struct slurm_account *ret_accou
     return true;
 }
 
-/* "gpu:toy:2(S:0),nic:1": the first kind of GPU. */
+/* How many there are of the first kind of what is so named in "gpu:toy:2(S:0),shard:toy:8,nic:1".
+ * ret_type: what kind that is, "" where it has none. */
+static int64_t read_gres(const char *gres, const char *name, char *ret_type, size_t size)
+{
+    size_t length = strlen(name);
+    for (const char *at = gres; at; at = strchr(at, ','), at += at != NULL) {
+        if (strncmp(at, name, length) != 0 || at[length] != ':')
+            continue;
+        at += length + 1;
+        size_t type = strcspn(at, ":,(");
+        bool typed = at[type] == ':';
+        snprintf(ret_type, size, "%.*s", typed ? (int)type : 0, at);
+        return strtol(typed ? at + type + 1 : at, NULL, 10);
+    }
+    return 0;
+}
+
 static void read_devices(const char *gres, struct slurm_node *node)
 {
-    const char *at = strstr(gres, "gpu:");
-    if (!at || (at != gres && at[-1] != ','))
-        return;
-    at += strlen("gpu:");
-    size_t length = strcspn(at, ":,(");
-    if (at[length] == ':') {
-        snprintf(node->device_type, sizeof node->device_type, "%.*s", (int)length, at);
-        at += length + 1;
-    } else {
+    char type[sizeof node->device_type];
+    node->devices = read_gres(gres, "gpu", node->device_type, sizeof node->device_type);
+    if (node->devices && !node->device_type[0])
         snprintf(node->device_type, sizeof node->device_type, "gpu");
-    }
-    node->devices = strtol(at, NULL, 10);
+    node->shards = read_gres(gres, "shard", type, sizeof type);
 }
 
 /* Every word of the state, its flags in whichever member they stand. */

@@ -23,6 +23,8 @@ struct dialect {
     bool requeue_never;     /* ..with this value for: it is not */
     const char *devices;    /* of each task.. */
     const char *devices_prefix; /* ..what stands before "toy:1" */
+    const char *shares;         /* of a job of one task, parts of a device.. */
+    const char *shares_prefix;  /* ..what stands before "toy:2" */
 };
 
 /* The i-th, the newest first; NULL past the last. */
@@ -37,6 +39,7 @@ struct slurm_submission {
     uint32_t tasks, cpus_per_task;
     uint64_t memory_per_cpu_mb;
     uint32_t devices_per_task;
+    uint32_t shares; /* shards of one device, instead of whole ones; of one task only */
     const char *device_type;
     uint64_t minutes;
 };
@@ -98,6 +101,7 @@ struct slurm_node {
     int64_t cpus, memory_mb;
     char device_type[64]; /* of "gpu:toy:2(S:0)"; "" */
     int64_t devices;
+    int64_t shards;       /* of all its devices together */
     const char *address;  /* a number or a name, of this node alone; "" */
     const char *features; /* "a,b" */
     const struct doc *partitions;

@@ -9,6 +9,7 @@
 #include "engine/slurm_script.h"
 #include "engine/snapshot.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +140,7 @@ static int write_scripts(
             write_theirs(folder, rank, rank_text.text, rank_text.length, err) < 0) ||
         write_theirs(folder, batch, batch_text.text, batch_text.length, err) < 0)
         return -1;
-    return file_replace(control, "run\n", 4, 0644, err);
+    return file_replace(control, "run \n\n", 6, 0644, err); /* as long as "stop" */
 }
 
 /* The snapshot is unpacked as the server, into a folder that is the server's until it is done, then
@@ -197,6 +198,80 @@ void slurm_folder_drop_secrets(const struct slurm_folder *folder, uint64_t attem
         struct error why;
         int rc = file_remove_tree(path, &why);
         (void)rc; /* what cannot be removed goes with the attempt */
+    }
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static char *command_path(
+    const struct slurm_folder *folder, uint64_t attempt, uint32_t number, const char *end)
+{
+    char name[40];
+    snprintf(name, sizeof name, "exec-%" PRIu32 "%s", number, end);
+    return slurm_folder_attempt(folder, attempt, name);
+}
+
+int slurm_folder_put_command(const struct slurm_folder *folder, const struct launch *launch,
+    uint32_t number, const char *const *argv, struct error *err)
+{
+    SCOPED(mem_scope) char *script = command_path(folder, launch->attempt, number, "");
+    SCOPED(mem_scope) char *input = command_path(folder, launch->attempt, number, ".in");
+    SCOPED(mem_scope)
+    char *outputs = layout_output(folder->root, launch_output_job(launch), NULL, NULL);
+    const struct script_places places = {.outputs = outputs};
+    SCOPED(strbuf_finish) struct strbuf text = {0};
+    script_put_command(launch, &places, argv, &text);
+    if (write_theirs(folder, script, text.text, text.length, err) < 0)
+        return -1;
+    int fd = open(input, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd >= 0 && give_away(folder, input, err) == 0)
+        return fd;
+    if (fd < 0)
+        return error_set_errno(err, "cannot make %s", input);
+    close(fd);
+    return -1;
+}
+
+enum { WORD_BYTES = 5 }; /* the first line of `control` */
+
+/* In place and always as long, by one call: whoever reads it meanwhile gets the one or the other.
+ */
+int slurm_folder_want(
+    const struct slurm_folder *folder, uint64_t attempt, const char *wanted, struct error *err)
+{
+    char line[SLURM_WANTED_MAX + 2];
+    SCOPED(mem_scope) char *path = slurm_folder_attempt(folder, attempt, "control");
+    SCOPED(fd_scope) int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    assert(strlen(wanted) <= SLURM_WANTED_MAX);
+    snprintf(line, sizeof line, "%-*s\n", SLURM_WANTED_MAX, wanted);
+    if (fd < 0 || pwrite(fd, line, SLURM_WANTED_MAX + 1, WORD_BYTES) != SLURM_WANTED_MAX + 1)
+        return error_set_errno(err, "cannot write %s", path);
+    return 0;
+}
+
+int slurm_folder_wanted(
+    const struct slurm_folder *folder, uint64_t attempt, char ret_wanted[SLURM_TEXT_MAX])
+{
+    SCOPED(mem_scope) char *path = slurm_folder_attempt(folder, attempt, "control");
+    SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : pread(fd, ret_wanted, SLURM_TEXT_MAX - 1, WORD_BYTES);
+    ret_wanted[size > 0 ? size : 0] = '\0';
+    return size > 0 ? 0 : -1;
+}
+
+void slurm_folder_drop_command(const struct slurm_folder *folder, uint64_t attempt, uint32_t number)
+{
+    static const char *const here[] = {"", ".in"};
+    static const char *const theirs[] = {".fifo", ".out", ".err", ".end"};
+    for (size_t i = 0; i < ARRAY_LEN(here); i++) {
+        SCOPED(mem_scope) char *path = command_path(folder, attempt, number, here[i]);
+        unlink(path);
+    }
+    SCOPED(fd_scope) int out = slurm_folder_out(folder, attempt);
+    for (size_t i = 0; out >= 0 && i < ARRAY_LEN(theirs); i++) {
+        char name[40];
+        snprintf(name, sizeof name, "exec-%" PRIu32 "%s", number, theirs[i]);
+        unlinkat(out, name, 0);
     }
 }
 

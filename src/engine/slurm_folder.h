@@ -2,7 +2,9 @@
  *
  *     FOLDER/OWNER/                     the server's user
  *         ATTEMPT/                      batch, control; rank of gangs; secrets/
+ *             exec-N, exec-N.in         a command in the running job, its input
  *             out/                      the job's user: claim, rank-N.begin .out .err .end, metrics
+ *                 exec-N.out .err .end  what the command left
  *             work/                     the job's user
  *         jobs/JOB/checkpoint/          the job's user; the same for every attempt
  *         jobs/JOB/output/NAME/[PART/]  the job's user
@@ -15,7 +17,7 @@
 
 #include <sys/types.h>
 
-enum { SLURM_TEXT_MAX = 256, SLURM_NODE_MAX = 65 };
+enum { SLURM_TEXT_MAX = 256, SLURM_NODE_MAX = 65, SLURM_WANTED_MAX = 200 };
 
 struct slurm_folder {
     char *root; /* FOLDER/OWNER */
@@ -41,6 +43,21 @@ MUST_CHECK int slurm_folder_prepare(
 /* Tells the job to stop, or to kill its ranks, the next time that it looks: within a second. */
 MUST_CHECK int slurm_folder_stop(
     const struct slurm_folder *folder, uint64_t attempt, bool kill, struct error *err);
+
+/* Writes the script of a command to be run in a running attempt, and a file for its input, which is
+ * returned for appending, the caller's. The launch as the site has it. -1: nothing was written. */
+MUST_CHECK int slurm_folder_put_command(const struct slurm_folder *folder,
+    const struct launch *launch, uint32_t number, const char *const *argv, struct error *err);
+/* Tells the first rank which commands are wanted, the next time that it looks: the last number of
+ * all, then those that are. At most SLURM_WANTED_MAX bytes without a newline. */
+MUST_CHECK int slurm_folder_want(
+    const struct slurm_folder *folder, uint64_t attempt, const char *wanted, struct error *err);
+/* What was said by that: empty when nothing was. -1: it cannot be read. */
+MUST_CHECK int slurm_folder_wanted(
+    const struct slurm_folder *folder, uint64_t attempt, char ret_wanted[SLURM_TEXT_MAX]);
+/* Removes what there is of one that has ended. */
+void slurm_folder_drop_command(
+    const struct slurm_folder *folder, uint64_t attempt, uint32_t number);
 
 enum slurm_claim {
     CLAIM_OURS,    /* nobody had: it can never begin now */

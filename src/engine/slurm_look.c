@@ -121,8 +121,10 @@ void slurm_look(struct slurm_attempt *attempt)
     if (traces->failed_rank >= 0 && traces->ended < attempt->launch.world_size &&
         attempt->failing_ms == 0)
         attempt->failing_ms = clock_boot_ms();
-    if (!attempt->log)
+    if (!attempt->log) {
         attempt->log = slurm_log_open(attempt);
+        slurm_exec_forsake(attempt);
+    }
     if (attempt->log)
         slurm_log_copy(attempt->log, attempt);
     look_at_metrics(attempt, false);

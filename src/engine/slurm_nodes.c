@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-enum { NODES_MS = 5000, NODES_MOST = 65536 };
+enum { NODES_MS = 5000, NODES_MOST = 65536, SHARDS_MOST = 1 << 16 };
 
 static bool in_partition(const struct slurm *slurm, const struct slurm_node *node)
 {
@@ -64,12 +64,15 @@ static void add_node(struct slurm *slurm, const struct slurm_node *node)
         .memory_bytes = bounded(node->memory_mb, INT64_C(1) << 32) << 20,
         .disk_bytes = slurm->next_disk_bytes,
         .accelerators = (uint32_t)bounded(node->devices, ENGINE_DEVICES_MAX)};
+    uint32_t shards =
+        out.accelerators ? (uint32_t)bounded(node->shards, SHARDS_MOST) / out.accelerators : 0;
     if (out.accelerators)
         out.accelerator = arena_strdup(arena, node->device_type);
+    out.shared = shards > 0;
     add_features(arena, node, &out);
     vec_push(&slurm->next_nodes, out);
-    vec_push(
-        &slurm->next_places, ((struct slurm_place){out.name, arena_strdup(arena, node->address)}));
+    vec_push(&slurm->next_places,
+        ((struct slurm_place){out.name, arena_strdup(arena, node->address), shards}));
 }
 
 static int on_node(
@@ -115,7 +118,7 @@ static bool same_nodes(const struct slurm *slurm)
         const struct engine_site_node *a = &slurm->nodes.items[i], *b = &slurm->next_nodes.items[i];
         if (strcmp(a->name, b->name) != 0 || a->health != b->health ||
             a->cpu_milli != b->cpu_milli || a->memory_bytes != b->memory_bytes ||
-            a->accelerators != b->accelerators)
+            a->accelerators != b->accelerators || a->shared != b->shared)
             return false;
     }
     return true;
@@ -182,4 +185,18 @@ void slurm_nodes_ask(struct slurm *slurm)
     slurm->next_disk_bytes = disk_bytes(slurm);
     reply_begin(&slurm->node_reply, on_node, slurm);
     slurm_watch_get(slurm, "nodes", 0, on_nodes_piece, on_nodes);
+}
+
+/* Both lists are by name, and have the same nodes. */
+uint32_t slurm_nodes_shards(const struct slurm *slurm, const struct launch *launch)
+{
+    uint32_t most = 0;
+    const char *type = launch->accelerator_type;
+    for (size_t i = 0; i < slurm->nodes.count; i++) {
+        const struct engine_site_node *node = &slurm->nodes.items[i];
+        if (node->shared && (!type || strcmp(type, node->accelerator) == 0) &&
+            slurm->places.items[i].shards > most)
+            most = slurm->places.items[i].shards;
+    }
+    return (most * launch->placements[0].device_milli + 999) / 1000;
 }

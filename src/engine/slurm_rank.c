@@ -180,13 +180,13 @@ static void put_argument(const struct launch *launch, const struct script_places
     script_quote(out, strbuf_text(&argument));
 }
 
-static void put_command(
-    const struct launch *launch, const struct script_places *places, struct strbuf *out)
+void script_put_command(const struct launch *launch, const struct script_places *places,
+    const char *const *argv, struct strbuf *out)
 {
     strbuf_puts(out, "set --");
-    for (size_t i = 0; launch->argv[i]; i++) {
+    for (size_t i = 0; argv[i]; i++) {
         strbuf_putc(out, ' ');
-        put_argument(launch, places, launch->argv[i], out);
+        put_argument(launch, places, argv[i], out);
     }
     strbuf_putc(out, '\n');
 }
@@ -251,20 +251,58 @@ static const char usage[] =
     "        > \"$out/usage-$RANK.new\" && mv \"$out/usage-$RANK.new\" \"$out/rank-$RANK.usage\"\n"
     "}\n";
 
-/* Beside the command: says what it uses, every five seconds, and of a rank without a step passes on
- * what the server asks for. It ends with the rank's script, also where that is killed alone. */
-static const char watch_begin[] = "(\n"
-                                  "    trap '' TERM\n"
-                                  "    trap 'kill -KILL $nap; exit 0' HUP\n"
-                                  "    nap= page= asked= seconds=0\n"
-                                  "    while kill -0 $$; do\n"
-                                  "        sleep 1 & nap=$!; wait $nap\n"
-                                  "        [ $((seconds % 5)) -ne 0 ] || usage\n"
-                                  "        seconds=$((seconds + 1))\n";
-static const char watch_control[] = "        read -r word < \"$control\" || continue\n"
-                                    "        case $word$asked in\n"
+/* A command that is asked for while the rank runs (slurm_exec.c), in the rank's environment: its
+ * input as the server adds to it, until that says that it is whole; killed when nobody wants it any
+ * more, or when the rank's script is gone. */
+static const char run_asked[] =
+    "run_asked() (\n"
+    "    trap - TERM HUP\n"
+    "    number=$1 from=\"${control%/*}/exec-$1\" to=\"$out/exec-$1\" at=0\n"
+    "    mkfifo \"$to.fifo\" || exit\n"
+    "    ( . \"$from\"; exec \"$@\" ) < \"$to.fifo\" > \"$to.out\" 2> \"$to.err\" &\n"
+    "    pid=$!\n"
+    "    exec 3> \"$to.fifo\"\n"
+    "    while kill -0 $pid; do\n"
+    "        { read -r word; read -r last wanted; } < \"$control\"\n"
+    "        size=$(wc -c < \"$from.in\")\n"
+    "        [ \"$size\" -le $at ] ||\n"
+    "            { tail -c +$((at + 1)) \"$from.in\" | head -c $((size - at)) >&3; at=$size; }\n"
+    "        case \" $wanted \" in\n"
+    "        *\" $number= \"*) exec 3>&- ;;\n"
+    "        *\" $number \"*) ;;\n"
+    "        *) kill -KILL $pid ;;\n"
+    "        esac\n"
+    "        kill -0 $$ || kill -KILL $pid\n"
+    "        sleep 0.2\n"
+    "    done\n"
+    "    wait $pid\n"
+    "    echo $? > \"$to.new\" && mv \"$to.new\" \"$to.end\"\n"
+    ")\n";
+
+/* Beside the command: says what it uses, every five seconds, and does what the server asks for: of
+ * the first rank, commands; of a rank without a step, a stop. It ends with the rank's script, also
+ * where that is killed alone. */
+static const char watch_begin[] =
+    "(\n"
+    "    trap '' TERM\n"
+    "    trap 'kill -KILL $nap; exit 0' HUP\n"
+    "    nap= page= told= seconds=0 begun=0\n"
+    "    while kill -0 $$; do\n"
+    "        sleep 1 & nap=$!; wait $nap\n"
+    "        [ $((seconds % 5)) -ne 0 ] || usage\n"
+    "        seconds=$((seconds + 1))\n"
+    "        [ $RANK -eq 0 ] || continue\n"
+    "        word= last= wanted=\n"
+    "        { read -r word; read -r last wanted; } < \"$control\"\n"
+    "        while [ $begun -lt ${last:-0} ]; do\n"
+    "            begun=$((begun + 1))\n"
+    "            case \" $wanted \" in\n"
+    "            *\" $begun \"*|*\" $begun= \"*) run_asked $begun & ;;\n"
+    "            esac\n"
+    "        done\n";
+static const char watch_control[] = "        case $word$told in\n"
                                     "        kill*) kill -KILL 0 ;;\n"
-                                    "        stop) asked=1; kill -TERM 0 ;;\n"
+                                    "        stop) told=1; kill -TERM 0 ;;\n"
                                     "        esac\n";
 static const char watch_end[] = "    done\n"
                                 ") 2>/dev/null &\n"
@@ -292,7 +330,7 @@ void script_put_rank(
     strbuf_putc(out, '\n');
     put_outputs(launch, places, out);
     put_place(launch, places, out);
-    put_command(launch, places, out);
+    script_put_command(launch, places, launch->argv, out);
     strbuf_puts(out, alone ? no_others : stop_others);
     strbuf_puts(out, "cd ");
     script_quote(out, places->work);
@@ -304,6 +342,7 @@ void script_put_rank(
     strbuf_puts(out, find_command);
     strbuf_puts(out, launch->serve.on && alone ? watch_port : "watch=\n");
     strbuf_puts(out, usage);
+    strbuf_puts(out, run_asked);
     strbuf_puts(out, watch_begin);
     if (alone)
         strbuf_puts(out, watch_control);
@@ -314,6 +353,8 @@ void script_put_rank(
 void script_write_rank(
     const struct launch *launch, const struct script_places *places, struct strbuf *out)
 {
-    strbuf_puts(out, "umask 077\nexec </dev/null\n");
+    strbuf_puts(out, "umask 077\nexec </dev/null\ncontrol=");
+    script_quote(out, places->control);
+    strbuf_putc(out, '\n');
     script_put_rank(launch, places, out);
 }

@@ -1,4 +1,5 @@
-/* Asking slurmrestd: see slurm_rest.h. Questions beyond the bound wait in the order they came. */
+/* Asking slurmrestd: see slurm_rest.h. Questions beyond the bound wait in the order they came,
+ * but for those that go first. */
 #include "engine/slurm_rest.h"
 
 #include "base/file.h"
@@ -285,6 +286,6 @@ void rest_ask(struct rest *rest, const struct rest_question *question)
         ask->body = mem_alloc(question->length + 1, 1);
         memcpy(ask->body, question->body, question->length);
     }
-    vec_push(&rest->waiting, ask);
+    vec_insert(&rest->waiting, question->first ? 0 : rest->waiting.count, ask);
     begin_waiting(rest);
 }

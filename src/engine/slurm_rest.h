@@ -43,6 +43,7 @@ struct rest_question {
     const char *body; /* JSON, NULL: none */
     size_t length;
     int64_t timeout_ms;      /* more than the usual; 0: the usual */
+    bool first;              /* it is about all jobs: it waits for none that is about one */
     rest_piece_fn *on_piece; /* of an answer with status 200; NULL: it is gathered */
     rest_done_fn *on_done;   /* once, from the loop */
     void *context;

@@ -10,7 +10,8 @@ struct script_places {
     const char *out;  /* the job's user writes there: claim, ends, what ranks print */
     const char *work; /* where ranks start */
     const char *checkpoint;
-    const char *control; /* one word that the server changes: run, stop, kill */
+    const char *control; /* what the server changes: a word, run, stop or kill; in the second line
+                          * the commands that are wanted */
     const char *rank;    /* the rank's script, of a gang */
     const char *outputs; /* folder of NAME or NAME/PART */
     const char *secrets; /* folder of those that are files */
@@ -28,5 +29,9 @@ void script_write_rank(
 /* The same as the end of another script. */
 void script_put_rank(
     const struct launch *launch, const struct script_places *places, struct strbuf *out);
+/* Sets the arguments of a script to a command, with the folders of inputs and outputs as they are
+ * there; of the places only `outputs` is needed. */
+void script_put_command(const struct launch *launch, const struct script_places *places,
+    const char *const *argv, struct strbuf *out);
 /* Appends text as one word of sh, whatever bytes it has. */
 void script_quote(struct strbuf *out, const char *text);

@@ -3,6 +3,7 @@
 #include "engine/slurm.h"
 
 #include "base/clock.h"
+#include "engine/launch.h"
 #include "engine/slurm_script.h"
 
 #include <assert.h>
@@ -115,6 +116,7 @@ static void write_submission(struct slurm_attempt *attempt, struct strbuf *out)
         .cpus_per_task = cpus,
         .memory_per_cpu_mb = (memory_mb + cpus - 1) / cpus,
         .devices_per_task = (uint32_t)(first->device_count / first->ranks),
+        .shares = launch_has_share(launch) ? slurm_nodes_shards(slurm, launch) : 0,
         .device_type = launch->accelerator_type,
         .minutes = minutes_of(attempt)};
     dialect_write(slurm->dialect, arena, &submission, out);
@@ -145,6 +147,11 @@ bool slurm_submit_is_ready(struct slurm_attempt *attempt)
 {
     const struct launch *launch = &attempt->launch;
     char text[STAGE_TEXT];
+    if (launch_has_share(launch) && slurm_nodes_shards(attempt->slurm, launch) == 0) {
+        snprintf(attempt->reason, sizeof attempt->reason,
+            "no node that is known has shares of accelerators (gres/shard)");
+        return false; /* a server that has just begun knows none yet */
+    }
     for (size_t i = 0; i < launch->input_count; i++) {
         enum stage_state state = stage_look(attempt->slurm->stage, launch->inputs[i].folder, text);
         if (state == STAGE_THERE)
@@ -158,15 +165,18 @@ bool slurm_submit_is_ready(struct slurm_attempt *attempt)
     return true;
 }
 
-/* What became of it the next listing says. */
+/* What became of it a later listing says: until one has, it is not asked again. */
 static void on_ended(void *context, const struct rest_answer *answer)
 {
     struct slurm_attempt *attempt = context;
     attempt->asking = false;
-    if (answer->outcome == REST_ANSWERED)
-        slurm_watch_answered(attempt->slurm);
-    else
+    attempt->ask_again_ms = clock_boot_ms() + ASK_AGAIN_MS;
+    if (answer->outcome != REST_ANSWERED) {
         slurm_watch_failed(attempt->slurm, answer->text);
+        return;
+    }
+    slurm_watch_answered(attempt->slurm);
+    attempt->cancel_heard = attempt->slurm->listing;
 }
 
 void slurm_submit_cancel(struct slurm_attempt *attempt)
@@ -174,9 +184,9 @@ void slurm_submit_cancel(struct slurm_attempt *attempt)
     struct slurm *slurm = attempt->slurm;
     SCOPED(strbuf_finish) struct strbuf target = {0};
     int64_t now_ms = clock_boot_ms();
-    if (now_ms < attempt->ask_again_ms || !slurm->dialect || !slurm_user_take(attempt))
+    if (now_ms < attempt->ask_again_ms || !slurm->dialect || !slurm_user_take(attempt) ||
+        (attempt->cancel_heard && attempt->seen <= attempt->cancel_heard))
         return;
-    attempt->ask_again_ms = now_ms + ASK_AGAIN_MS;
     attempt->asking = true;
     strbuf_printf(
         &target, "/slurm/%s/job/%" PRIu64, slurm->dialect->version, attempt->ledger.number);

@@ -116,6 +116,7 @@ void slurm_watch_get(struct slurm *slurm, const char *what, int64_t timeout_ms,
     rest_ask(slurm->rest, &(struct rest_question){.method = "GET",
                               .target = target.text,
                               .timeout_ms = timeout_ms,
+                              .first = true,
                               .on_piece = on_piece,
                               .on_done = done,
                               .context = slurm});

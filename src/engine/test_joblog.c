@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "engine/joblog.h"
 
+#include <dirent.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -67,6 +68,57 @@ static void assert_rest(struct joblog_reader *reader, const char *expected)
 {
     SCOPED(mem_scope) char *text = rest_of(reader);
     assert_string_equal(text, expected);
+}
+
+/* Another writer, as after a restart of the program. */
+static void begin_again(struct fixture *fixture)
+{
+    joblog_writer_destroy(fixture->writer);
+    fixture->writer = joblog_writer_create(fixture->fd, FILE_BYTES, FILES);
+}
+
+static void test_another_writer_goes_on_where_the_last_one_was(void **state)
+{
+    struct fixture *fixture = *state;
+    struct joblog_line line;
+    put(fixture, "one\n");
+    struct joblog_reader *reader = joblog_open(fixture->folder);
+    assert_int_equal(joblog_next(reader, &line, NULL), 1);
+    begin_again(fixture);
+    put(fixture, "two\n");
+    begin_again(fixture);
+    put(fixture, "three\n");
+    assert_rest(reader, "two|three|");
+    assert_int_equal(joblog_missed_bytes(reader), 0);
+    joblog_close(reader);
+}
+
+static void test_another_writer_leaves_a_torn_line_and_keeps_the_bound(void **state)
+{
+    struct fixture *fixture = *state;
+    struct strbuf text = {0};
+    put(fixture, "one\n");
+    int fd = openat(fixture->fd, "00000000000000000000", O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, "17000", 5), 5);
+    close(fd);
+    begin_again(fixture);
+    put(fixture, "two\n");
+    struct joblog_reader *reader = joblog_open(fixture->folder);
+    assert_rest(reader, "one|two|");
+    joblog_close(reader);
+    for (int i = 0; i < 1000; i++)
+        strbuf_puts(&text, "a line of some length, many times\n");
+    for (int i = 0; i < 20; i++) {
+        put(fixture, text.text);
+        begin_again(fixture);
+    }
+    strbuf_finish(&text);
+    DIR *folder = opendir(fixture->folder);
+    size_t files = 0;
+    for (const struct dirent *entry; (entry = readdir(folder));)
+        files += entry->d_name[0] != '.';
+    closedir(folder);
+    assert_in_range(files, 2, FILES);
 }
 
 static void test_lines_are_put_together_from_pieces(void **state)
@@ -260,6 +312,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_lines_are_put_together_from_pieces),
+        TEST(test_another_writer_goes_on_where_the_last_one_was),
+        TEST(test_another_writer_leaves_a_torn_line_and_keeps_the_bound),
         TEST(test_a_line_that_is_too_long_is_cut),
         TEST(test_rotation_bounds_the_space_and_counts_what_is_gone),
         TEST(test_a_slow_reader_goes_on_with_what_is_there),

@@ -1,5 +1,4 @@
 /* What a metrics-server and a kubelet say of pods, as they say it; clocks that are not ours. */
-#include "engine/kube_lines.h"
 #include "engine/kube_metrics.h"
 
 #include "base/memory.h"
@@ -93,36 +92,6 @@ static void a_rate_is_not_multiplied_by_how_far_clocks_are_apart(void **state)
     assert_int_equal(kube_sample_used_ns(&sample, sample.at_ms + 10000, STARTED_MS, 35000), 0);
 }
 
-static void take_lines(struct kube_place *place, const char *expected, const int64_t *times)
-{
-    for (size_t i = 0; expected[i]; i++)
-        assert_int_equal(kube_place_take(place, times[i]), expected[i] == '+');
-}
-
-static void lines_are_taken_once_where_the_output_is_read_again(void **state)
-{
-    struct kube_place place = {0};
-    (void)state;
-    take_lines(&place, "++++", (int64_t[]){5000, 5100, 5200, 5200});
-    kube_place_again(&place);
-    take_lines(&place, "----+++", (int64_t[]){5000, 5100, 5200, 5200, 5200, 5300, 5300});
-    kube_place_again(&place);
-    take_lines(&place, "--+", (int64_t[]){5300, 5300, 6000});
-}
-
-/* Two streams of a pod are written by two threads; an administrator sets a node's clock back. */
-static void lines_out_of_order_and_after_a_clock_was_set_back_are_not_lost(void **state)
-{
-    struct kube_place place = {0};
-    (void)state;
-    take_lines(&place, "+++", (int64_t[]){700005, 700003, 700006});
-    kube_place_again(&place);
-    take_lines(&place, "---+", (int64_t[]){700005, 700003, 700006, 700007});
-    take_lines(&place, "++", (int64_t[]){100000, 100001});
-    kube_place_again(&place);
-    take_lines(&place, "--+", (int64_t[]){100000, 100001, 100002});
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,8 +99,6 @@ int main(void)
         cmocka_unit_test(a_summary_of_a_kubelet_is_read),
         cmocka_unit_test(what_cannot_be_read_is_passed_over),
         cmocka_unit_test(a_rate_is_not_multiplied_by_how_far_clocks_are_apart),
-        cmocka_unit_test(lines_are_taken_once_where_the_output_is_read_again),
-        cmocka_unit_test(lines_out_of_order_and_after_a_clock_was_set_back_are_not_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

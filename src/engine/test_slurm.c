@@ -245,6 +245,40 @@ static void nodes_are_read_with_their_devices(void **state)
         parse(arena, "{\"name\": \"n1\", \"address\": \"\", \"hostname\": \"h\"}"), &node));
     assert_string_equal(node.address, "h");
     assert_false(dialect_read_node(parse(arena, "{\"state\": \"idle\"}"), &node));
+    assert_true(dialect_read_node(
+        parse(arena, "{\"name\": \"n1\", \"gres\": \"gpu:toy:2,shard:toy:8(S:0)\"}"), &node));
+    assert_int_equal(node.devices, 2);
+    assert_int_equal(node.shards, 8);
+    assert_true(dialect_read_node(
+        parse(arena, "{\"name\": \"n1\", \"gres\": \"shard:6,nogpu:7,gpu:3\"}"), &node));
+    assert_string_equal(node.device_type, "gpu");
+    assert_int_equal(node.devices, 3);
+    assert_int_equal(node.shards, 6);
+}
+
+static void a_share_of_a_device_is_so_many_shards(void **state)
+{
+    static const struct slurm_submission submission = {.name = "half",
+        .script = "#!/bin/sh\n",
+        .tasks = 1,
+        .devices_per_task = 1,
+        .shares = 2,
+        .device_type = "toy"};
+    static const struct {
+        const char *version, *member, *text;
+    } cases[] = {{"v0.0.41", "tres_per_task", "gres/shard:toy:2"},
+        {"v0.0.40", "tres_per_task", "gres/shard:toy:2"},
+        {"v0.0.39", "tres_per_task", "gres:shard:toy:2"}, {"v0.0.38", "gres", "shard:toy:2"}};
+    SCOPED(arena_scope) struct arena *arena = arena_create();
+    (void)state;
+    for (size_t i = 0; dialect_at(i); i++) {
+        SCOPED(strbuf_finish) struct strbuf text = {0};
+        dialect_write(dialect_at(i), arena, &submission, &text);
+        const struct doc *job = doc_get(parse(arena, text.text), "job");
+        assert_string_equal(dialect_at(i)->version, cases[i].version);
+        assert_string_equal(doc_get_string(job, cases[i].member), cases[i].text);
+        assert_null(doc_get(job, "gpus_per_task"));
+    }
 }
 
 static void a_submission_speaks_the_words_of_its_version(void **state)
@@ -529,6 +563,7 @@ int main(void)
         cmocka_unit_test(accounts_are_read_with_all_their_steps),
         cmocka_unit_test(nodes_are_read_with_their_devices),
         cmocka_unit_test(a_submission_speaks_the_words_of_its_version),
+        cmocka_unit_test(a_share_of_a_device_is_so_many_shards),
         cmocka_unit_test(words_are_quoted_for_the_shell),
         cmocka_unit_test(ends_follow_from_facts),
         cmocka_unit_test(clocks_that_are_apart_are_told_from_what_takes_its_time),

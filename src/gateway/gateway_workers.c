@@ -2,6 +2,7 @@
  * together, since one that is done may still be asked by another. */
 #include "gateway/gateway_internal.h"
 
+#include "base/processors.h"
 #include "gateway/handover.h"
 #include "gateway/listen.h"
 #include "gateway/post.h"
@@ -31,10 +32,8 @@ void gateway_end_loops(struct gateway *gateway)
 
 int gateway_worker_number(const struct gateway *gateway)
 {
-    long count = gateway->config.workers;
-    if (count <= 0)
-        count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1 : count > GATEWAY_WORKERS_MAX ? GATEWAY_WORKERS_MAX : (int)count;
+    int count = gateway->config.workers > 0 ? gateway->config.workers : processors_allowed();
+    return count > GATEWAY_WORKERS_MAX ? GATEWAY_WORKERS_MAX : count;
 }
 
 /* Its part of the sockets that listen already. With more workers than sockets some share one. */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "base/thread.h"
 #include "gateway/outside.h"
 #include "wire/http_agent.h"
 
@@ -18,7 +19,6 @@
 #include <event2/event_struct.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -339,20 +339,9 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
 static void *hook_thread(void *argument)
 {
     struct hook *hook = argument;
+    thread_be_patient();
     event_base_dispatch(hook->base);
     return NULL;
-}
-
-/* Signals are the main thread's. */
-static int start_thread(struct hook *hook)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&hook->thread, NULL, hook_thread, hook);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    hook->started = rc == 0;
-    return rc;
 }
 
 int hook_create(const char *instance, const char *trust, struct hook **ret, struct error *err)
@@ -367,8 +356,9 @@ int hook_create(const char *instance, const char *trust, struct hook **ret, stru
         hook->wake = event_new(hook->base, hook->wake_fd, EV_READ | EV_PERSIST, on_wake, hook);
         event_add(hook->wake, NULL);
         hook->outside = outside_create(hook->base, trust);
-        errno = start_thread(hook);
-        if (errno == 0) {
+        errno = thread_start(&hook->thread, hook_thread, hook);
+        hook->started = errno == 0;
+        if (hook->started) {
             *ret = hook;
             return 0;
         }

@@ -87,16 +87,19 @@ static char *put_text(char *at, const char *text, size_t longest)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
+/* Of at most 2^63, so that `least` is at most 10^19. Most numbers of a line have few digits: to
+ * count them first costs less than to copy them. */
 static char *put_digits(char *at, uint64_t number)
 {
-    char digits[20]; /* of 2^64 */
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + number % 10);
+    int more = 0; /* digits but the first */
+    for (uint64_t least = 10; number >= least; least *= 10)
+        more++;
+    for (int i = more; i > 0; i--) {
+        at[i] = (char)('0' + number % 10);
         number /= 10;
-    } while (number > 0);
-    memcpy(at, digits + first, sizeof digits - first);
-    return at + (sizeof digits - first);
+    }
+    at[0] = (char)('0' + number);
+    return at + more + 1;
 }
 
 static char *put_number(char *at, int64_t number)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "gateway/guard_body.h"
 #include "gateway/hook.h"
 #include "gateway/record_files.h"
@@ -14,7 +15,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -183,6 +183,7 @@ static void *recorder_thread(void *argument)
 {
     struct recorder *recorder = argument;
     bool closing = false;
+    thread_be_patient();
     sweep(recorder);
     while (!closing) {
         struct record_entry *entry = await(recorder, &closing);
@@ -210,17 +211,6 @@ static void recorder_free(struct recorder *recorder)
     free(recorder);
 }
 
-/* Signals are the main thread's. */
-static int start_thread(struct recorder *recorder)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&recorder->thread, NULL, recorder_thread, recorder);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 int recorder_open(
     const char *folder, const char *incarnation, struct recorder **ret, struct error *err)
 {
@@ -233,7 +223,7 @@ int recorder_open(
     pthread_condattr_destroy(&monotonic);
     recorder->last = &recorder->first;
     recorder->files = record_files_create(folder, incarnation);
-    int rc = start_thread(recorder);
+    int rc = thread_start(&recorder->thread, recorder_thread, recorder);
     if (rc != 0) {
         errno = rc;
         error_set_errno(err, "cannot start the recorder's thread");

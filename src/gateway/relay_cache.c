@@ -19,7 +19,7 @@
 #include "gateway/relay_guard.h"
 #include "gateway/token_tail.h"
 #include "wire/http.h"
-#include "wire/http_parse.h"
+#include "wire/http_text.h"
 
 #include <assert.h>
 #include <event2/event.h>

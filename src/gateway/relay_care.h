@@ -171,7 +171,10 @@ void relay_try_limit(struct relay *relay, int64_t ms);
 void relay_try_in_time(struct relay *relay);
 /* The small model has no good answer: the large one is asked. */
 void relay_cascade_go_on(struct relay *relay, int status, const char *why);
-/* Asks the small model first, if it is to be asked: true, and the relay may be gone. */
+/* Whether a small model may have to be asked first. */
+bool relay_cascade_concerns(const struct relay *relay);
+/* Asks the small model first, if it can be asked: true, and the relay may be gone. Of one whom that
+ * concerns. */
 bool relay_cascade_begin(struct relay *relay);
 /* The body is again what it was before the small model was asked. */
 void relay_cascade_restore(struct relay *relay);

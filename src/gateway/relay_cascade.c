@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "wire/http.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -21,7 +22,7 @@ static void held_changed(struct relay *relay, size_t before, size_t after)
 /* ---- the small model first ------------------------------------------------------------------- */
 
 /* A version that the client names is this service's, and binary outputs are not read. */
-static bool concerns(struct relay *relay)
+bool relay_cascade_concerns(const struct relay *relay)
 {
     const struct relay_care *care = relay->care;
     return care->asked->options.cascade.first && !care->cascaded && care->part == CARE_OWN &&
@@ -35,8 +36,7 @@ bool relay_cascade_begin(struct relay *relay)
     struct relay_care *care = relay->care;
     const struct service_cascade *options = &care->asked->options.cascade;
     struct strbuf *body = &relay->body.held, copy = {0};
-    if (!concerns(relay))
-        return false;
+    assert(relay_cascade_concerns(relay));
     care->cascaded = true;
     const struct table_service *small = relay_switch_target(relay, options->first);
     if (!small)

@@ -5,6 +5,7 @@
 #include "gateway/answer.h"
 #include "gateway/fallback.h"
 #include "gateway/relay_care.h"
+#include "gateway/relay_guard.h"
 
 #include "base/memory.h"
 #include "wire/http.h"
@@ -122,8 +123,15 @@ enum stage_result relay_stage_try(struct relay *relay)
 {
     if (!relay->care)
         return STAGE_DONE;
-    if (relay_cascade_begin(relay))
-        return STAGE_ENDED;
+    if (relay_cascade_concerns(relay)) {
+        /* The small model sees no more than what the guard of the service that was asked lets pass.
+         */
+        enum stage_result guarded = relay_stage_guard(relay);
+        if (guarded != STAGE_DONE)
+            return guarded;
+        if (relay_cascade_begin(relay))
+            return STAGE_ENDED;
+    }
     relay_try_limit(relay, limit_of(relay->care));
     return STAGE_DONE;
 }

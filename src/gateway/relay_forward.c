@@ -11,7 +11,7 @@
 #include "base/memory.h"
 #include "wire/http.h"
 #include "wire/http_agent.h"
-#include "wire/http_parse.h"
+#include "wire/http_text.h"
 
 #include <assert.h>
 #include <stdio.h>

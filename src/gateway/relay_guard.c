@@ -11,6 +11,7 @@
 #include "gateway/guard_body.h"
 #include "gateway/guard_stream.h"
 #include "gateway/outside.h"
+#include "gateway/relay_care.h"
 #include "wire/http.h"
 
 #include <assert.h>
@@ -33,6 +34,8 @@ struct relay_guard {
     enum guard_answer verdict;
     struct guard_ask *ask;
     struct strbuf found; /* of the request, as its header says it */
+    /* Whose guard let the request pass: those that the client asked, or NULL. */
+    const struct service_terms *passed;
     /* The answer. */
     struct guard_rules rules;
     enum answer_form form;
@@ -92,6 +95,17 @@ void relay_guard_free(struct relay *relay)
     strbuf_finish(&relay->guard->found);
     free(relay->guard);
     relay->guard = NULL;
+}
+
+void relay_guard_leave(struct relay *relay)
+{
+    struct relay_guard *guard = relay->guard;
+    if (!guard)
+        return;
+    const struct relay_guard kept = {.found = guard->found, .passed = guard->passed};
+    guard->found = (struct strbuf){0};
+    relay_guard_free(relay);
+    *guard_of(relay) = kept;
 }
 
 static uint64_t mix(uint64_t hash, uint64_t value)
@@ -157,8 +171,10 @@ static enum stage_result check_body(struct relay *relay)
     count(relay, &body.counts);
     if (verdict == GUARD_CHANGED)
         replace_body(relay, &body.out);
-    if (verdict != GUARD_REFUSED && body.counts.total > 0)
+    if (verdict != GUARD_REFUSED && body.counts.total > 0) {
+        strbuf_puts(&relay->guard->found, relay->guard->found.length > 0 ? ", " : "");
         guard_counts_write(&body.counts, &relay->guard->found);
+    }
     guard_body_finish(&body);
     return verdict == GUARD_REFUSED ? refuse(relay, status_of(body.code), body.code, body.text)
                                     : STAGE_DONE;
@@ -196,12 +212,19 @@ enum stage_result relay_stage_guard(struct relay *relay)
     if (!relay->terms->guards_requests || !relay->target.has_body)
         return STAGE_DONE;
     struct relay_guard *guard = guard_of(relay);
+    if (guard->passed == relay->terms)
+        return STAGE_DONE;
     if (!guard->checked) {
         if (check_body(relay) == STAGE_ENDED)
             return STAGE_ENDED;
         guard->checked = true;
     }
-    return relay->terms->options.guard.classifier.address ? classify(relay) : STAGE_DONE;
+    enum stage_result result =
+        relay->terms->options.guard.classifier.address ? classify(relay) : STAGE_DONE;
+    /* Terms that are held until the end: others may be at the same address later. */
+    if (result == STAGE_DONE && relay->care && relay->care->asked == relay->terms)
+        guard->passed = relay->terms;
+    return result;
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */

@@ -16,6 +16,9 @@ void guard_worker_free(struct guard_worker *guard);
 enum stage_result relay_stage_guard(struct relay *relay);
 /* The relay is about to be freed: nobody is waited for any more. */
 void relay_guard_free(struct relay *relay);
+/* The service is left for another: what was found of the request is still told, and the guard that
+ * the client asked by its service has seen it. */
+void relay_guard_leave(struct relay *relay);
 /* Of what the guard of the service does: answers that were kept under another are others. */
 uint64_t relay_guard_hash(const struct relay *relay);
 

@@ -119,7 +119,7 @@ static void leave_service(struct relay *relay)
     if (event_initialized(&relay->timer))
         event_del(&relay->timer);
     answer_finish(relay);
-    relay_guard_free(relay);
+    relay_guard_leave(relay);
     relay_usage_free(relay);
     terms_drop(relay->terms, relay->view->number);
     relay->times = (struct relay_times){0};

@@ -9,13 +9,13 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/strbuf.h"
+#include "base/thread.h"
 #include "gateway/trace_otlp.h"
 #include "wire/otlp_export.h"
 
 #include <assert.h>
 #include <event2/event.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +151,7 @@ static void on_wake(evutil_socket_t fd, short what, void *context)
 
 static void *tracer_thread(void *argument)
 {
+    thread_be_patient();
     event_base_dispatch(((struct tracer *)argument)->base);
     return NULL;
 }
@@ -178,13 +179,8 @@ static int open_loop(struct tracer *tracer, const struct tracer_options *options
 
 static int start_thread(struct tracer *tracer, struct error *err)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&tracer->thread, NULL, tracer_thread, tracer);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    tracer->started = rc == 0;
-    return rc == 0 ? 0 : error_set(err, ERR_IO, "cannot start the thread of traces");
+    tracer->started = thread_start(&tracer->thread, tracer_thread, tracer) == 0;
+    return tracer->started ? 0 : error_set(err, ERR_IO, "cannot start the thread of traces");
 }
 
 int tracer_create(

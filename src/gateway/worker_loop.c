@@ -2,9 +2,9 @@
 #include "gateway/worker_loop.h"
 
 #include "base/clock.h"
+#include "base/processors.h"
 
 #include <event2/event.h>
-#include <unistd.h>
 
 enum {
     WHOLE = 65536,
@@ -27,8 +27,8 @@ void loop_waits_note(struct loop_waits *waits, bool soon)
 void worker_loop_init(
     struct worker_loop *loop, struct event_base *base, const struct loop_sockets *sockets)
 {
-    *loop = (struct worker_loop){
-        .base = base, .sockets = *sockets, .alone = sysconf(_SC_NPROCESSORS_ONLN) < 2};
+    *loop =
+        (struct worker_loop){.base = base, .sockets = *sockets, .alone = processors_allowed() < 2};
 }
 
 void worker_loop_woke(struct worker_loop *loop)

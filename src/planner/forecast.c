@@ -204,10 +204,20 @@ static int fork_run(struct core *core, const struct forecast_options *options, i
     return 0;
 }
 
+static bool ascend(const uint64_t *ids, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        if (ids[i - 1] >= ids[i])
+            return false;
+    }
+    return true;
+}
+
 struct forecast *forecast_make(
     struct core *core, const struct forecast_options *options, struct error *err)
 {
     assert(options->runs >= 1 && options->runs <= FORECAST_RUNS_MAX);
+    assert(ascend(options->staying, options->staying_count));
     struct core_counts counts;
     core_count(core, &counts);
     struct forecast *forecast = mem_alloc(1, sizeof *forecast);

@@ -36,9 +36,11 @@ static uint64_t submit(struct world *world, const char *name, int64_t limit_ms)
     return id;
 }
 
+enum { TOLD_MAX = 8 };
+
 /* Asks the planner about the stored state, all jobs having taken so long so far, and tells the
- * core. Returns how many it was told. */
-static size_t tell(struct world *world, int64_t length_ms)
+ * core. Returns how many it was told, and which. */
+static size_t tell(struct world *world, int64_t length_ms, struct core_forecast told[TOLD_MAX])
 {
     struct arena *arena = arena_create();
     struct history *history = history_create();
@@ -59,13 +61,12 @@ static size_t tell(struct world *world, int64_t length_ms)
     static const char question[] = "{\"ask\":\"waits\"}";
     answer_question(&state, question, sizeof question - 1, &out);
     const struct doc *answer = doc_parse_json(arena, out.text, out.length, DOC_BYTES_MAX, NULL);
-    struct core_forecast forecasts[8];
     size_t count = 0;
     assert_non_null(doc_get(answer, "waits"));
     for (const struct doc *one = doc_get(answer, "waits")->first; one; one = one->next)
-        forecasts[count++] = (struct core_forecast){(uint64_t)doc_get_int(one, "job", 0),
+        told[count++] = (struct core_forecast){(uint64_t)doc_get_int(one, "job", 0),
             doc_get_int(one, "atMs", 0), doc_get_int(one, "startMs", 0)};
-    assert_int_equal(core_forecast_put(world->core, forecasts, count, NULL), 0);
+    assert_int_equal(core_forecast_put(world->core, told, count, NULL), 0);
     strbuf_finish(&out);
     arena_destroy(arena);
     history_destroy(history);
@@ -77,15 +78,16 @@ static size_t tell(struct world *world, int64_t length_ms)
 static void a_job_stays_that_its_limit_would_send(void **state)
 {
     struct world *world = *state;
+    struct core_forecast told[TOLD_MAX];
     begin(world);
     core_forecast_expect(world->core, 15000);
     uint64_t first = submit(world, "first", 10 * HOUR_MS);
     world_start(world, first);
     uint64_t second = submit(world, "second", HOUR_MS);
-    assert_int_equal(tell(world, LENGTH_MS), 1);
+    assert_int_equal(tell(world, LENGTH_MS, told), 1);
     world_tick(world, 16000);
     assert_int_equal(world_state(world, second), JOB_QUEUED);
-    assert_int_equal(tell(world, LENGTH_MS), 0); /* it has a fresh one */
+    assert_int_equal(tell(world, LENGTH_MS, told), 0); /* it has a fresh one */
 }
 
 static void the_same_job_goes_without_a_forecast(void **state)
@@ -104,14 +106,40 @@ static void the_same_job_goes_without_a_forecast(void **state)
 static void a_job_goes_that_the_bound_would_keep(void **state)
 {
     struct world *world = *state;
+    struct core_forecast told[TOLD_MAX];
     begin(world);
     core_forecast_expect(world->core, 15000);
     uint64_t first = submit(world, "first", 0);
     world_start(world, first);
     uint64_t second = submit(world, "second", HOUR_MS);
-    assert_int_equal(tell(world, 3 * HOUR_MS), 1);
+    assert_int_equal(tell(world, 3 * HOUR_MS, told), 1);
     world_tick(world, 1000);
     assert_string_equal(world_node_of(world, second), "cloud");
+}
+
+/* Each would start when the one before it ends, whichever of them was asked about first. */
+static void those_asked_about_stay_in_any_order(void **state)
+{
+    struct world *world = *state;
+    struct core_forecast told[TOLD_MAX];
+    struct job first = job_make("t", "first", 1, 4), later = job_make("t", "later", 1, 4);
+    struct job sooner = job_make("t", "sooner", 1, 3);
+    later.time_limit_ms = sooner.time_limit_ms = 10 * HOUR_MS;
+    first.priority = sooner.priority = later.priority + 1;
+    begin(world);
+    core_forecast_expect(world->core, 15000);
+    uint64_t first_id = world_submit(world, &first);
+    world_tick(world, 0);
+    world_start(world, first_id);
+    uint64_t later_id = world_submit(world, &later), sooner_id = world_submit(world, &sooner);
+    world_tick(world, 0);
+    int64_t now_ms = world->now_ms;
+    assert_int_equal(tell(world, 3 * HOUR_MS, told), 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(told[i].job == later_id || told[i].job == sooner_id);
+        int64_t end_ms = now_ms + (told[i].job == sooner_id ? 3 : 6) * HOUR_MS;
+        assert_in_range(told[i].start_ms, end_ms - MINUTE_MS, end_ms);
+    }
 }
 
 static void the_same_job_waits_without_a_forecast(void **state)
@@ -131,6 +159,7 @@ int main(void)
         TEST(a_job_stays_that_its_limit_would_send),
         TEST(the_same_job_goes_without_a_forecast),
         TEST(a_job_goes_that_the_bound_would_keep),
+        TEST(those_asked_about_stay_in_any_order),
         TEST(the_same_job_waits_without_a_forecast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

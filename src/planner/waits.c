@@ -8,6 +8,8 @@
 
 #include "planner/forecast.h"
 
+#include <stdlib.h>
+
 enum { RUNS = 5 };
 #define HORIZON_MS ((int64_t)30 * 24 * 3600 * 1000)
 
@@ -20,6 +22,13 @@ static void list_wanted(void *context, uint64_t job)
 {
     struct wanted *wanted = context;
     wanted->jobs[wanted->count++] = job;
+}
+
+/* They come in the order in which policies asked about them, which is that of priorities. */
+static int by_id(const void *a, const void *b)
+{
+    uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+    return left < right ? -1 : left > right;
 }
 
 /* The median of the moments at which it starts; 0: too little is known. */
@@ -54,6 +63,7 @@ struct doc *waits_answer(
     core_forecast_wanted(core, list_wanted, &wanted);
     if (!wanted.count)
         return list;
+    qsort(wanted.jobs, wanted.count, sizeof *wanted.jobs, by_id);
     forward.staying = wanted.jobs;
     forward.staying_count = wanted.count;
     struct forecast *forecast = forecast_make(core, &forward, err);

@@ -4,50 +4,22 @@
 #include "engine/engine.h"
 #include "server/context.h"
 #include "server/handlers.h"
+#include "server/row_page.h"
 #include "server/status.h"
 #include "store/store.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 enum { NODES_SHOWN_MAX = 10000 };
 
-struct node_page {
-    struct call *call;
-    struct doc *items;
-    uint64_t last;
-};
-
-static int add_node(void *context, const void *data, struct error *err)
+static struct doc *node_doc(struct call *call, const void *row)
 {
-    struct node_page *page = context;
-    const struct node_row *row = data;
-    (void)err;
-    page->last = row->id;
-    doc_append(page->items, status_node(page->call->server, page->call->arena, row));
-    return 0;
+    return status_node(call->server, call->arena, row);
 }
 
 void api_node_list(struct call *call)
 {
-    struct error err;
-    struct node_page page = {.call = call, .items = doc_list(call->arena)};
-    struct row_condition live = {"live", ROW_EQUAL, 1};
-    struct row_query query = {.kind = ROW_NODE, .conditions = &live, .condition_count = 1};
-    int64_t after;
-    if (call_limit(call, &query.limit, &err) < 0 ||
-        call_query_int(call, "after", 0, &after, &err) < 0) {
-        call_fail(call, &err);
-        return;
-    }
-    query.after = (uint64_t)after;
-    if (reader_rows(call->server->reader, &query, add_node, &page, &err) < 0) {
-        call_fail(call, &err);
-        return;
-    }
-    bool more = page.items->count == query.limit;
-    call_answer_page(
-        call, page.items, more ? arena_printf(call->arena, "%" PRIu64, page.last) : NULL);
+    row_page_answer(call, ROW_NODE, node_doc);
 }
 
 /* What the sandbox of this machine enforces and what not. */

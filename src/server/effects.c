@@ -115,8 +115,17 @@ static void node_news(struct effects *effects, const struct node_row *row)
     add_news(effects, "", &line);
 }
 
+/* A row that is deleted is told of by its id alone. */
+static uint64_t attempt_of(const struct core_change *change)
+{
+    return change->change == CHANGE_DELETE ? *(const uint64_t *)change->row
+                                           : ((const struct attempt_row *)change->row)->id;
+}
+
 void effects_change(struct effects *effects, const struct core_change *change)
 {
+    if (change->kind == ROW_ATTEMPT)
+        reconciler_touch(effects->server->reconciler, attempt_of(change));
     /* Routes are made of replicas that are ready: without this the gateway would never hear of one.
      */
     if (change->kind == ROW_SERVICE || change->kind == ROW_REPLICA || change->kind == ROW_ROLLOUT)
@@ -365,7 +374,9 @@ int effects_reload(struct server *server)
     }
     if (server->services)
         services_reloaded(server->services);
-    if (server->reconciler && server->engine)
+    if (server->reconciler && server->engine) {
+        reconciler_touch_all(server->reconciler);
         reconciler_run(server->reconciler);
+    }
     return 0;
 }

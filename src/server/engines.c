@@ -37,6 +37,7 @@ struct site {
 struct engines {
     struct server *server;
     char owner[OWNER_LENGTH + 1]; /* "": not read yet */
+    uint64_t generation;
     VEC(struct site *) sites;
 };
 
@@ -142,6 +143,7 @@ static struct node node_of(struct arena *arena, const struct engine_site_node *f
 {
     struct node node = {.name = arena_strdup(arena, from->name),
         .count = 1,
+        .fractional = from->shared,
         .capacity = {.cpu_milli = (int64_t)from->cpu_milli,
             .memory_bytes = (int64_t)from->memory_bytes,
             .disk_bytes = (int64_t)from->disk_bytes,
@@ -156,11 +158,15 @@ bool engines_fill_nodes(const struct server *server, struct arena *arena, struct
 {
     const struct site *site = find_site(server->engines, pool->metadata.name);
     struct engine_site about;
-    if (pool->engine == ENGINE_LOCAL || pool->nodes.count > 0 || !site || !site->engine)
+    if (pool->engine == ENGINE_LOCAL || pool->nodes.count > 0)
+        return false;
+    pool->partial = true;
+    if (!site || !site->engine)
         return false;
     engine_site(site->engine, &about);
     if (!about.known)
         return false;
+    pool->partial = false;
     size_t most = about.node_count < NODES_MAX ? about.node_count : NODES_MAX;
     struct node *items = arena_alloc(arena, most + 1, sizeof *items);
     size_t count = 0;
@@ -168,6 +174,8 @@ bool engines_fill_nodes(const struct server *server, struct arena *arena, struct
         const struct engine_site_node *from = &about.nodes[i];
         if (from->health == ENGINE_NODE_UP && from->cpu_milli && from->memory_bytes)
             items[count++] = node_of(arena, from);
+        else
+            pool->partial = true;
     }
     pool->nodes.items = items;
     pool->nodes.count = count;
@@ -236,6 +244,7 @@ static void open_site(struct server *server, struct site *site, const struct poo
         return;
     site->tried_ms = now_ms;
     site->engine = make_engine(server, site, pool, &err);
+    server->engines->generation += site->engine != NULL;
     if (!site->engine)
         log_warn("the pool %s has no engine: %s", site->pool, err.text);
 }
@@ -248,6 +257,7 @@ static void follow_pool(struct server *server, const struct catalog_entry *entry
     if (site && strcmp(site->options, options) != 0) {
         engine_destroy(site->engine);
         site->engine = NULL;
+        engines->generation++;
         site->tried_ms = 0;
         free(site->options);
         site->options = options;
@@ -293,6 +303,7 @@ void engines_follow(struct server *server)
             continue;
         vec_remove(&engines->sites, i);
         site_free(site);
+        engines->generation++;
     }
 }
 
@@ -306,6 +317,11 @@ int engines_check(struct server *server, const struct pool *pool, struct error *
     struct engine *engine = make_engine(server, &trial, pool, err);
     engine_destroy(engine);
     return engine ? 0 : -1;
+}
+
+uint64_t engines_generation(const struct server *server)
+{
+    return server->engines ? server->engines->generation : 0;
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */

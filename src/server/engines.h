@@ -20,6 +20,8 @@ void engines_follow(struct server *server);
 /* Whether the pool's options are fine: its engine could be made here. */
 MUST_CHECK int engines_check(struct server *server, const struct pool *pool, struct error *err);
 
+/* Another number whenever there is another engine than before, or one less. */
+uint64_t engines_generation(const struct server *server);
 /* The i-th: the first is that of this machine. NULL past the last. */
 struct engine *engines_at(const struct server *server, size_t i);
 /* The one that a pool of the core has; NULL: it has none now. */
@@ -31,7 +33,7 @@ struct engine *engines_of_attempt(const struct server *server, uint64_t attempt)
 struct engine *engines_with(const struct server *server, uint64_t attempt);
 
 /* Puts the nodes of the pool's site into a pool that names none itself: what is up and takes what
- * is new. False: they are not known, or it names its own. */
+ * is new, and whether there are others. False: they are not known, or it names its own. */
 bool engines_fill_nodes(const struct server *server, struct arena *arena, struct pool *pool);
 
 /* What the engine of a pool knows of its site, without asking. False: the pool is of this machine,

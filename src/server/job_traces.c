@@ -33,11 +33,14 @@ struct followed {
     char *name, *class_name;
 };
 
+/* In place of one that is not recorded: finding that out reads what the store has of it. */
+static const struct followed unrecorded;
+
 struct job_traces {
     struct server *server;
     int64_t ratio_million;
     struct job_spans *spans;
-    struct idmap jobs; /* struct followed */
+    struct idmap jobs; /* struct followed, of every live job that was seen */
     LIST_HEAD(, followed) all;
 };
 
@@ -103,16 +106,25 @@ static void tell(struct job_traces *traces, const struct job_row *job, enum job_
     job_spans_push(traces->spans, &span);
 }
 
+/* NULL: the job is not recorded, or was not seen. */
+static struct followed *find(const struct job_traces *traces, uint64_t job)
+{
+    struct followed *one = idmap_get(&traces->jobs, job);
+    return one == &unrecorded ? NULL : one;
+}
+
+/* NULL: the job is not recorded. */
 static struct followed *follow(struct job_traces *traces, const struct job_row *job)
 {
-    struct followed *one = idmap_get(&traces->jobs, job->id);
     struct followed made = {.job = job->id, .waits = wait_of(job), .since_ms = job->submitted_ms};
-    if (one)
-        return one;
+    if (idmap_get(&traces->jobs, job->id))
+        return find(traces, job->id);
     made.context = context_of(traces, job, made.parent);
-    if (!(made.context.flags & TRACE_SAMPLED))
+    if (!(made.context.flags & TRACE_SAMPLED)) {
+        idmap_put(&traces->jobs, job->id, (void *)&unrecorded);
         return NULL;
-    one = mem_alloc(1, sizeof *one);
+    }
+    struct followed *one = mem_alloc(1, sizeof *one);
     *one = made;
     if (one->waits == JOB_SPAN_ATTEMPT)
         one->waits = JOB_SPAN_QUEUE; /* it waited before */
@@ -233,7 +245,7 @@ void job_traces_attempt(
 
 void job_traces_stopped_for(struct job_traces *traces, uint64_t job, uint64_t for_job)
 {
-    struct followed *one = idmap_get(&traces->jobs, job);
+    struct followed *one = find(traces, job);
     if (one)
         one->for_job = for_job;
 }
@@ -272,6 +284,8 @@ static void change_wait(struct job_traces *traces, struct followed *one, const s
 void job_traces_job(struct job_traces *traces, const struct job_row *job)
 {
     struct followed *one = follow(traces, job);
+    if (!one && job_state_ended(job->state))
+        idmap_remove(&traces->jobs, job->id);
     if (!one)
         return;
     if (job_state_ended(job->state))
@@ -283,7 +297,7 @@ void job_traces_job(struct job_traces *traces, const struct job_row *job)
 bool job_traces_parent(
     const struct job_traces *traces, const struct attempt_row *attempt, struct trace_context *ret)
 {
-    const struct followed *one = idmap_get(&traces->jobs, attempt->job);
+    const struct followed *one = find(traces, attempt->job);
     if (!one)
         return false;
     *ret = one->context;

@@ -1,7 +1,9 @@
-/* Reconciliation: see reconcile.h. Two lists sorted by attempt id, what the core wants and what an
- * engine has, are walked side by side, for one engine after the other. */
+/* Reconciliation: see reconcile.h. Attempts that something was heard of are looked at, one by one:
+ * what the core wants of it against what engines have of it. One that could not be brought to where
+ * it is wanted stays open, and is looked at again in the next run. */
 #include "server/reconcile.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -22,34 +24,45 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* An attempt that is looked at. */
 struct wish {
     struct attempt_row attempt;
     struct attempt_wish wish;
-    struct engine *engine; /* NULL: its pool has none now, and it waits for one */
+    struct engine *engine; /* that it is for */
 };
 
-struct wishes {
-    struct server *server;
-    VEC(struct wish) list;
+enum {
+    /* What is launched at a site in one run: the rest comes with the next, and meanwhile others are
+     * answered. */
+    LAUNCHES_A_RUN = 128,
+    WHOLE_MS = 60 * 1000, /* everything is compared this often, whatever was heard of */
 };
 
-/* What is launched at a site in one run: the rest comes with the next, and meanwhile others are
- * answered. */
-enum { LAUNCHES_A_RUN = 128 };
+/* What became of looking at an attempt. */
+enum outcome {
+    SETTLED, /* the next is heard of: a changed row, or a report */
+    OPEN,
+    LEFT,        /* for the next run */
+    TURNED_AWAY, /* its site takes no more for now */
+};
 
 struct reconciler {
     struct server *server;
-    size_t launches;       /* at sites, in this run */
-    struct engine *engine; /* whose attempts are walked */
-    struct idmap launched; /* attempts that this process started: value as below */
-    struct idmap
-        stopping; /* attempts that were told to stop: value is not used but for its being */
+    VEC(uint64_t) open, turned_away; /* attempts to be looked at; the second ones after the first */
+    struct idmap is_open;            /* those of both: value is not used but for its being */
+    bool whole;                      /* all are */
+    int64_t whole_ms;                /* when all were, boot clock */
+    uint64_t generation;             /* of the engines, then */
+    size_t tried, launches;          /* at sites, in this run */
+    struct idmap launched;           /* attempts that this process started: value as above */
+    struct idmap stopping;           /* attempts that were told to stop: value as above */
 };
 
 struct reconciler *reconciler_create(struct server *server)
 {
     struct reconciler *reconciler = mem_alloc(1, sizeof *reconciler);
     reconciler->server = server;
+    reconciler->whole = true;
     return reconciler;
 }
 
@@ -57,9 +70,25 @@ void reconciler_destroy(struct reconciler *reconciler)
 {
     if (!reconciler)
         return;
+    vec_free(&reconciler->open);
+    vec_free(&reconciler->turned_away);
+    idmap_finish(&reconciler->is_open);
     idmap_finish(&reconciler->launched);
     idmap_finish(&reconciler->stopping);
     free(reconciler);
+}
+
+void reconciler_touch(struct reconciler *reconciler, uint64_t attempt)
+{
+    if (idmap_get(&reconciler->is_open, attempt))
+        return;
+    idmap_put(&reconciler->is_open, attempt, reconciler);
+    vec_push(&reconciler->open, attempt);
+}
+
+void reconciler_touch_all(struct reconciler *reconciler)
+{
+    reconciler->whole = true;
 }
 
 /* ---- telling the core ----------------------------------------------------------------------- */
@@ -176,15 +205,8 @@ static void tell_end(struct server *server, uint64_t attempt, const struct attem
     tell_core(server, &report, detail_json(server, attempt, end));
 }
 
-/* ---- the walk ------------------------------------------------------------------------------- */
-
-static void take_wish(
-    void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
-{
-    struct wishes *wishes = context;
-    struct wish item = {*attempt, *wish, engines_of_attempt(wishes->server, attempt->id)};
-    vec_push(&wishes->list, item);
-}
+/* ---- one attempt ------------------------------------------------------------------------------
+ */
 
 static void end_unstarted(
     struct server *server, uint64_t attempt, enum engine_end_reason reason, const char *text)
@@ -194,13 +216,33 @@ static void end_unstarted(
     tell_end(server, attempt, &end);
 }
 
-/* The engine does not know it: start it, unless it ran once or is not wanted any more. Where its
- * inputs are not there yet nothing happens: what brings them pokes the ticker. */
-static void reconcile_unknown(struct reconciler *reconciler, const struct wish *wish)
+static enum outcome start(struct reconciler *reconciler, const struct wish *wish)
 {
     struct server *server = reconciler->server;
+    bool site = wish->engine != server->engine;
     struct error err;
-    int launched;
+    if (site && reconciler->tried++ >= LAUNCHES_A_RUN)
+        return LEFT;
+    int launched = launch_attempt(server, wish->engine, &wish->attempt, &err);
+    if (launched < 0 && err.code == ERR_BUSY && site)
+        return TURNED_AWAY;
+    if (launched < 0) {
+        log_warn("attempt %" PRIx64 " cannot start: %s", wish->attempt.id, err.text);
+        end_unstarted(server, wish->attempt.id, ENGINE_END_START_FAILED, err.text);
+    } else if (launched == 0) {
+        reconciler->launches += site;
+        idmap_put(&reconciler->launched, wish->attempt.id, reconciler);
+        if (wish->attempt.state == ATTEMPT_ADMITTED)
+            tell_kind(server, wish->attempt.id, REPORT_SUBMITTED);
+    }
+    return launched > 0 ? OPEN : SETTLED;
+}
+
+/* The engine does not know it: start it, unless it ran once or is not wanted any more. Where its
+ * inputs are not there yet nothing happens: what brings them pokes the ticker. */
+static enum outcome reconcile_unknown(struct reconciler *reconciler, const struct wish *wish)
+{
+    struct server *server = reconciler->server;
     if (wish->attempt.state == ATTEMPT_STARTED) {
         end_unstarted(server, wish->attempt.id, ENGINE_END_LOST, "the engine has no trace of it");
     } else if (wish->wish.stop) {
@@ -208,20 +250,11 @@ static void reconcile_unknown(struct reconciler *reconciler, const struct wish *
             server, wish->attempt.id, ENGINE_END_STOPPED, "it was stopped before it started");
         artifacts_set_wait(server->artifacts, wish->attempt.job, NULL);
     } else if (artifacts_waits_still(server->artifacts, wish->attempt.job)) {
-        return;
-    } else if (wish->engine != server->engine && reconciler->launches++ >= LAUNCHES_A_RUN) {
-        return;
-    } else if ((launched = launch_attempt(server, wish->engine, &wish->attempt, &err)) < 0 &&
-               err.code == ERR_BUSY && wish->engine != server->engine) {
-        return; /* a site takes no more for now: it is asked again */
-    } else if (launched < 0) {
-        log_warn("attempt %" PRIx64 " cannot start: %s", wish->attempt.id, err.text);
-        end_unstarted(server, wish->attempt.id, ENGINE_END_START_FAILED, err.text);
-    } else if (launched == 0) {
-        idmap_put(&reconciler->launched, wish->attempt.id, reconciler);
-        if (wish->attempt.state == ATTEMPT_ADMITTED)
-            tell_kind(server, wish->attempt.id, REPORT_SUBMITTED);
+        return OPEN;
+    } else {
+        return start(reconciler, wish);
     }
+    return SETTLED;
 }
 
 /* A server that was killed while it launched an attempt leaves one of which nothing ever ran, which
@@ -236,92 +269,149 @@ static bool never_ran(
            !idmap_get(&reconciler->launched, id);
 }
 
-static void stop_once(struct reconciler *reconciler, const struct wish *wish)
+static enum outcome stop_once(struct reconciler *reconciler, const struct wish *wish)
 {
     struct error err;
     if (idmap_get(&reconciler->stopping, wish->attempt.id))
-        return;
-    if (engine_stop(reconciler->engine, wish->attempt.id, (uint64_t)wish->wish.grace_ms, &err) < 0)
+        return SETTLED;
+    if (engine_stop(wish->engine, wish->attempt.id, (uint64_t)wish->wish.grace_ms, &err) < 0) {
         log_warn("attempt %" PRIx64 " cannot be stopped: %s", wish->attempt.id, err.text);
-    else
-        idmap_put(&reconciler->stopping, wish->attempt.id, reconciler);
+        return OPEN;
+    }
+    idmap_put(&reconciler->stopping, wish->attempt.id, reconciler);
+    return SETTLED;
 }
 
-static void reconcile_known(
+static enum outcome reconcile_known(
     struct reconciler *reconciler, const struct wish *wish, const struct attempt_view *view)
 {
     struct server *server = reconciler->server;
     struct error err;
     if (view->state == ENGINE_ATTEMPT_ENDED && !wish->wish.stop &&
         never_ran(reconciler, view->attempt, &view->end) &&
-        engine_forget(reconciler->engine, view->attempt, &err) == 0) {
-        reconcile_unknown(reconciler, wish);
-        return;
-    }
+        engine_forget(wish->engine, view->attempt, &err) == 0)
+        return reconcile_unknown(reconciler, wish);
     if (view->state == ENGINE_ATTEMPT_ENDED) {
         tell_end(server, view->attempt, &view->end);
-        return;
+        return SETTLED;
     }
     if (view->state != ENGINE_ATTEMPT_STARTING && wish->attempt.state != ATTEMPT_STARTED)
         tell_kind(server, view->attempt, REPORT_STARTED);
-    if (wish->wish.stop &&
-        (!server->services || services_may_stop(server->services, &wish->attempt)))
-        stop_once(reconciler, wish);
+    if (!wish->wish.stop)
+        return SETTLED;
+    if (server->services && !services_may_stop(server->services, &wish->attempt))
+        return OPEN;
+    return stop_once(reconciler, wish);
 }
 
-/* The core has no such attempt: its end is stored, or it never was. */
-static void reconcile_surplus(struct reconciler *reconciler, const struct attempt_view *view)
+/* The core has no such attempt for this engine: its end is stored, or it never was. */
+static enum outcome reconcile_surplus(
+    struct reconciler *reconciler, struct engine *engine, const struct attempt_view *view)
 {
     struct server *server = reconciler->server;
     struct error err;
     if (view->state != ENGINE_ATTEMPT_ENDED) {
         log_warn("attempt %" PRIx64 " runs and is not wanted: killing it", view->attempt);
-        if (engine_kill(reconciler->engine, view->attempt, &err) < 0)
-            log_warn("attempt %" PRIx64 " cannot be killed: %s", view->attempt, err.text);
-        return;
+        if (engine_kill(engine, view->attempt, &err) == 0)
+            return SETTLED;
+        log_warn("attempt %" PRIx64 " cannot be killed: %s", view->attempt, err.text);
+        return OPEN;
     }
     idmap_remove(&reconciler->launched, view->attempt);
     idmap_remove(&reconciler->stopping, view->attempt);
     usage_remove(server->usage, view->attempt);
     progress_forget(server->progress, view->job);
-    if (engine_forget(reconciler->engine, view->attempt, &err) < 0)
-        log_warn("attempt %" PRIx64 " cannot be cleaned up: %s", view->attempt, err.text);
+    if (engine_forget(engine, view->attempt, &err) == 0)
+        return SETTLED;
+    log_warn("attempt %" PRIx64 " cannot be cleaned up: %s", view->attempt, err.text);
+    return OPEN;
 }
 
-/* The wishes for an engine and what it has, side by side. */
-static void walk(struct reconciler *reconciler, const struct wishes *wishes)
+static enum outcome reconcile(struct reconciler *reconciler, uint64_t id)
 {
-    struct attempt_view *views;
-    size_t view_count, v = 0;
-    engine_observe(reconciler->engine, &views, &view_count);
-    for (size_t w = 0; w < wishes->list.count; w++) {
-        const struct wish *wish = &wishes->list.items[w];
-        if (wish->engine != reconciler->engine)
-            continue;
-        for (; v < view_count && views[v].attempt < wish->attempt.id; v++)
-            reconcile_surplus(reconciler, &views[v]);
-        if (v < view_count && views[v].attempt == wish->attempt.id)
-            reconcile_known(reconciler, wish, &views[v++]);
-        else
-            reconcile_unknown(reconciler, wish);
+    struct server *server = reconciler->server;
+    struct wish wish = {0};
+    const struct attempt_row *attempt = core_attempt_wanted(server->core, id, &wish.wish);
+    enum outcome outcome = SETTLED;
+    struct engine *engine;
+    if (attempt) {
+        wish.attempt = *attempt;
+        wish.engine = engines_of_attempt(server, id); /* NULL: its pool has none, and it waits */
     }
-    for (; v < view_count; v++)
-        reconcile_surplus(reconciler, &views[v]);
-    free(views);
+    for (size_t i = 0; (engine = engines_at(server, i)); i++) {
+        struct attempt_view view;
+        bool known = engine_view(engine, id, &view);
+        enum outcome one = engine == wish.engine
+                               ? (known ? reconcile_known(reconciler, &wish, &view)
+                                        : reconcile_unknown(reconciler, &wish))
+                           : known ? reconcile_surplus(reconciler, engine, &view)
+                                   : SETTLED;
+        outcome = one == SETTLED ? outcome : one;
+    }
+    return outcome;
+}
+
+/* ---- all that are open ------------------------------------------------------------------------
+ */
+
+static void touch_wanted(
+    void *context, const struct attempt_row *attempt, const struct attempt_wish *wish)
+{
+    (void)wish;
+    reconciler_touch(context, attempt->id);
+}
+
+static void touch_everything(struct reconciler *reconciler)
+{
+    const struct engine *engine;
+    core_attempt_each(reconciler->server->core, touch_wanted, reconciler);
+    for (size_t i = 0; (engine = engines_at(reconciler->server, i)); i++) {
+        SCOPED(mem_scope) struct attempt_view *views = NULL;
+        size_t count;
+        engine_observe(engine, &views, &count);
+        for (size_t v = 0; v < count; v++)
+            reconciler_touch(reconciler, views[v].attempt);
+    }
+}
+
+static bool is_whole(struct reconciler *reconciler)
+{
+    int64_t now_ms = clock_boot_ms();
+    uint64_t generation = engines_generation(reconciler->server);
+    bool whole = reconciler->whole || generation != reconciler->generation ||
+                 now_ms - reconciler->whole_ms >= WHOLE_MS;
+    reconciler->whole = false;
+    reconciler->generation = generation;
+    reconciler->whole_ms = whole ? now_ms : reconciler->whole_ms;
+    return whole;
 }
 
 void reconciler_run(struct reconciler *reconciler)
 {
-    struct server *server = reconciler->server;
-    struct wishes wishes = {.server = server};
-    reconciler->launches = 0;
-    engines_follow(server);
-    core_attempt_each(server->core, take_wish, &wishes);
-    for (size_t i = 0; (reconciler->engine = engines_at(server, i)); i++)
-        walk(reconciler, &wishes);
-    if (reconciler->launches > LAUNCHES_A_RUN)
-        ticker_poke(server->ticker);
-    vec_free(&wishes.list);
+    bool left = false;
+    engines_follow(reconciler->server);
+    if (is_whole(reconciler))
+        touch_everything(reconciler);
+    for (size_t i = 0; i < reconciler->turned_away.count; i++)
+        vec_push(&reconciler->open, reconciler->turned_away.items[i]);
+    vec_clear(&reconciler->turned_away);
+    reconciler->tried = reconciler->launches = 0;
+    size_t count = reconciler->open.count, kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t id = reconciler->open.items[i];
+        enum outcome outcome = reconcile(reconciler, id);
+        left |= outcome == LEFT;
+        if (outcome == SETTLED)
+            idmap_remove(&reconciler->is_open, id);
+        else if (outcome == TURNED_AWAY)
+            vec_push(&reconciler->turned_away, id);
+        else
+            reconciler->open.items[kept++] = id;
+    }
+    assert(reconciler->open.count == count);
+    reconciler->open.count = kept;
+    if (left && reconciler->launches > 0)
+        ticker_poke(reconciler->server->ticker);
 }
 
 /* ---- reports -------------------------------------------------------------------------------- */
@@ -332,10 +422,14 @@ void reconciler_report(void *context, const struct report *report)
     switch (report->kind) {
     case ENGINE_REPORT_STARTED: tell_kind(server, report->attempt, REPORT_STARTED); break;
     case ENGINE_REPORT_ENDED:
-        if (never_ran(server->reconciler, report->attempt, &report->ended))
-            ticker_poke(server->ticker); /* the tick's reconciliation launches it again */
-        else
+        if (core_attempt(server->core, report->attempt) &&
+            !never_ran(server->reconciler, report->attempt, &report->ended)) {
             tell_end(server, report->attempt, &report->ended);
+            break;
+        }
+        /* The tick's reconciliation launches it again, or cleans up after it. */
+        reconciler_touch(server->reconciler, report->attempt);
+        ticker_poke(server->ticker);
         break;
     case ENGINE_REPORT_SAMPLE: usage_put(server->usage, report->attempt, &report->sample); break;
     case ENGINE_REPORT_METRICS: {

@@ -124,6 +124,12 @@ void probes_follow(struct services *services);
 void probes_finish(struct services *services);
 struct replica *services_replica(const struct services *services, uint64_t job);
 
+/* ---- services_routes.c ---- */
+
+/* The route document as text, with generation 0, so that what changed is seen by comparing texts;
+ * to be freed. */
+char *services_compose_routes(struct services *services);
+
 /* ---- services_gateway.c ---- */
 
 /* NULL: ERR_IO. */

@@ -31,6 +31,12 @@ static void observe(const struct engine *engine, struct attempt_view **ret_views
     *ret_count = 0;
 }
 
+static bool view(const struct engine *engine, uint64_t attempt, struct attempt_view *ret_view)
+{
+    (void)engine, (void)attempt, (void)ret_view;
+    return false;
+}
+
 static const struct engine_node *node(const struct engine *engine)
 {
     static const struct engine_node here = {.name = "here", .cpu_milli = 4000};
@@ -40,7 +46,8 @@ static const struct engine_node *node(const struct engine *engine)
 
 static struct engine *idle_engine(void)
 {
-    static const struct engine_operations operations = {.observe = observe, .node = node};
+    static const struct engine_operations operations = {
+        .observe = observe, .view = view, .node = node};
     struct engine *engine = mem_alloc(1, sizeof *engine);
     engine->operations = &operations;
     return engine;

@@ -151,6 +151,7 @@ struct pool {
     const char *site;       /* NULL: one of its own */
     int64_t link_bytes;     /* that go in or out of the site in a second; 0: no bound */
     int64_t keep_inputs_ms; /* after their last use; 0: ten minutes */
+    bool partial;           /* in no manifest: its site has nodes that are not among these now */
     bool spot;
     struct burst burst;
     struct node_list nodes;

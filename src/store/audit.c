@@ -282,10 +282,9 @@ static int read_fence_head(sqlite3 *db, struct audit_head *head, struct error *e
     return 0;
 }
 
-/* Checks one event against the head before it, and moves head on. */
-static int verify_event(sqlite3_stmt *statement, struct audit_head *head, struct error *err)
+struct audit_event audit_event_read(sqlite3_stmt *statement)
 {
-    const struct audit_event event = {
+    return (struct audit_event){
         .at_ms = sqlite3_column_int64(statement, 2),
         .actor = sql_text(statement, 3),
         .action = sql_text(statement, 4),
@@ -294,6 +293,12 @@ static int verify_event(sqlite3_stmt *statement, struct audit_head *head, struct
         .team = sql_text(statement, 7),
         .detail = (const char *)sqlite3_column_text(statement, 8),
     };
+}
+
+/* Checks one event against the head before it, and moves head on. */
+static int verify_event(sqlite3_stmt *statement, struct audit_head *head, struct error *err)
+{
+    const struct audit_event event = audit_event_read(statement);
     int64_t sequence = sqlite3_column_int64(statement, 0);
     unsigned char stored[AUDIT_HASH_BYTES];
 
@@ -313,10 +318,7 @@ static int verify_events(sqlite3 *db, struct audit_head *head, struct error *err
     SCOPED(sql_statement_scope) sqlite3_stmt *statement = NULL;
     int more;
 
-    if (sql_prepare(db,
-            "SELECT sequence, tick, at_ms, actor, action, kind, name, team, detail, hash"
-            " FROM audit ORDER BY sequence",
-            &statement, err) < 0)
+    if (sql_prepare(db, AUDIT_COLUMNS " ORDER BY sequence", &statement, err) < 0)
         return -1;
     while ((more = sql_next(statement, err)) > 0)
         if (verify_event(statement, head, err) < 0)

@@ -32,6 +32,12 @@ struct audit_checkpoint {
     unsigned char signature[AUDIT_SIGNATURE_BYTES];
 };
 
+/* The columns of the table of events, in the order that audit_event_read goes by. */
+#define AUDIT_COLUMNS                                                                              \
+    "SELECT sequence, tick, at_ms, actor, action, kind, name, team, detail, hash FROM audit"
+
+/* The event in a row of AUDIT_COLUMNS; its texts last until the statement moves on. */
+struct audit_event audit_event_read(sqlite3_stmt *statement);
 /* Moves head on by one event. */
 void audit_extend(struct audit_head *head, int64_t tick, const struct audit_event *event);
 

@@ -1,4 +1,5 @@
 /* Reading documents and audit events. Keys compare byte by byte, in SQL as in C. */
+#include "store/audit.h"
 #include "store/reader.h"
 
 #include "base/memory.h"
@@ -113,9 +114,6 @@ int reader_documents_prefix(struct store_reader *reader, const char *collection,
 /* ---- audit --------------------------------------------------------------------------------------
  */
 
-#define AUDIT_COLUMNS                                                                              \
-    "SELECT sequence, tick, at_ms, actor, action, kind, name, team, detail, hash FROM audit"
-
 /* By whether it descends and whether it is of one team. */
 static const char *const audit_sql[2][2] = {
     {AUDIT_COLUMNS " WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
@@ -139,16 +137,7 @@ static int visit_audit(
     const struct audit_record record = {
         .sequence = sqlite3_column_int64(statement, 0),
         .tick = sqlite3_column_int64(statement, 1),
-        .event =
-            {
-                .at_ms = sqlite3_column_int64(statement, 2),
-                .actor = sql_text(statement, 3),
-                .action = sql_text(statement, 4),
-                .kind = sql_text(statement, 5),
-                .name = sql_text(statement, 6),
-                .team = sql_text(statement, 7),
-                .detail = (const char *)sqlite3_column_text(statement, 8),
-            },
+        .event = audit_event_read(statement),
         .hash = hex,
     };
     return visit(context, &record, err);

@@ -3,6 +3,8 @@
  * decides about pauses, HEAD and streamed requests. */
 #include "wire/http_agent_internal.h"
 
+#include "wire/http_text.h"
+
 #include <stdint.h>
 #include <sys/socket.h>
 #include <unistd.h>

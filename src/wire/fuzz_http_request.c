@@ -2,6 +2,7 @@
  * and what is accepted must keep what http_parse.h promises. */
 #include "wire/http_body.h"
 #include "wire/http_parse.h"
+#include "wire/http_text.h"
 
 #include "base/memory.h"
 #include "wire/url.h"

@@ -3,6 +3,8 @@
  * request can be read in two ways is checked here, whatever the library's version does. */
 #include "wire/http2.h"
 
+#include "wire/http_text.h"
+
 #include <string.h>
 #include <strings.h>
 

@@ -2,6 +2,8 @@
  * strings of a head are terminated in place, as each is followed by a byte of syntax. */
 #include "wire/http_agent_internal.h"
 
+#include "wire/http_text.h"
+
 #include <string.h>
 #include <strings.h>
 

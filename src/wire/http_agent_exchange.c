@@ -1,6 +1,8 @@
 /* Requests: the public calls of an exchange, see http_agent.h. */
 #include "wire/http_agent_internal.h"
 
+#include "wire/http_text.h"
+
 #include <string.h>
 
 /* ------- the head of a request ------- */

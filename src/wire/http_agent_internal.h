@@ -174,15 +174,10 @@ enum dial dial_begin(const struct http_endpoint *endpoint, int *ret_fd, struct e
 /* http_agent_link.c */
 /* An idle link made of a connected socket, for tests; or of nothing (fd -1), to be dialled. */
 struct http_link *link_create(struct http_endpoint *endpoint, int fd);
-/* Begins to connect, or to connect again. */
-void link_dial(struct http_link *link);
 /* Has link_service called from the loop. */
 void link_attend(struct http_link *link);
 /* Does everything that can be done now. May free link. */
 void link_service(struct http_link *link);
-/* Puts parts behind what waits to be sent: sends what the connection takes at once, copies the
- * rest. */
-void link_send(struct http_link *link, const struct iovec *parts, int count);
 /* After calls into the interface: the timer for what is waited for now, and the events. */
 void link_settle(struct http_link *link);
 /* Milliseconds of the monotonic clock. */
@@ -196,9 +191,41 @@ void link_park(struct http_link *link);
 /* Fails the exchange and kills the link. From its service only. */
 void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Its socket from now on; and no longer. */
+void link_set_fd(struct http_link *link, int fd);
+void link_close(struct http_link *link);
+/* Hears of its socket. -1: link->problem says why it cannot. */
+MUST_CHECK int link_watch(struct http_link *link);
 
+/* http_agent_connect.c */
+/* Begins to connect, or to connect again. */
+void link_dial(struct http_link *link);
+/* One more look at a connection that is being made. */
+void link_connect(struct http_link *link);
+/* It took too long. */
+void link_connect_late(struct http_link *link);
+
+/* http_agent_bytes.c */
+static inline bool link_sends(const struct http_link *link)
+{
+    return http_buffer_length(&link->output) > 0;
+}
+
+static inline bool link_wants_input(const struct http_link *link)
+{
+    return link->state == LINK_BUSY && !link->exchange.paused;
+}
+
+/* Puts parts behind what waits to be sent: sends what the connection takes at once, copies the
+ * rest. */
+void link_send(struct http_link *link, const struct iovec *parts, int count);
+/* Sends what waits, as far as the system takes it. */
+void link_flush(struct http_link *link);
+/* Takes what came, which calls callbacks. */
+void link_read(struct http_link *link);
 /* Whether nothing waits to be read, on a connection that is to be kept. */
 bool link_is_silent(struct http_link *link);
+
 /* http_agent_tls.c */
 /* Begins the session of a link that is connected. -1: link->problem says why not. */
 MUST_CHECK int link_tls_begin(struct http_link *link);

@@ -1,4 +1,4 @@
-/* One connection of the agent: bytes in and out, deadlines, life and end. Invariants:
+/* One connection of the agent: its life, deadlines and end. Invariants:
  *  1. only link_service calls callbacks (through http_agent_answer.c and link_fail), and the
  *     services of one agent never run inside each other, so they can share its read buffer;
  *  2. a link is freed by its own service, or when none is running for it;
@@ -11,23 +11,14 @@
 #include "wire/http_agent_internal.h"
 
 #include "base/clock.h"
-#include "wire/http_socket.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { READS_MAX = 4 }; /* of a link, before the others have their turn */
-
 int64_t link_now_ms(void)
 {
     return clock_held_ns() / 1000000;
-}
-
-static bool link_sends(const struct http_link *link)
-{
-    return http_buffer_length(&link->output) > 0;
 }
 
 /* ------- life ------- */
@@ -36,7 +27,7 @@ static void on_told(struct watch *watch, bool ended);
 static void on_writable(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
 
-static void link_set_fd(struct http_link *link, int fd)
+void link_set_fd(struct http_link *link, int fd)
 {
     struct event_base *base = link_agent(link)->base;
     link->fd = fd;
@@ -50,7 +41,7 @@ static void write_event_set(struct http_link *link, bool wanted)
     link->writing = wanted;
 }
 
-static void link_close(struct http_link *link)
+void link_close(struct http_link *link)
 {
     watcher_remove(&link_agent(link)->watcher, &link->watch);
     write_event_set(link, false);
@@ -59,8 +50,7 @@ static void link_close(struct http_link *link)
     link->fd = -1;
 }
 
-/* -1: link->problem says why it cannot be. */
-static int link_watch(struct http_link *link)
+int link_watch(struct http_link *link)
 {
     struct error err;
     if (watcher_add(&link_agent(link)->watcher, &link->watch, link->fd, on_told, &err) == 0)
@@ -177,230 +167,6 @@ void link_fail(struct http_link *link, enum http_failure failure, const char *fo
     callbacks->on_fail(exchange, failure, exchange->answered, text, exchange->ctx);
 }
 
-/* ------- connecting ------- */
-
-static void link_ready(struct http_link *link)
-{
-    link->state = LINK_BUSY;
-    link->write_blocked = false;
-    link->progress = true;
-    link_agent(link)->stats.connected++;
-}
-
-/* The socket is connected; over TLS the handshake follows. */
-static void link_connected(struct http_link *link)
-{
-    if (link_watch(link) < 0) {
-        link_attend(link);
-        return;
-    }
-    if (!link->endpoint->tls || (link_tls_begin(link) == 0 && link_tls_shake(link) == 1))
-        link_ready(link);
-    else if (link->problem)
-        link_attend(link);
-}
-
-/* A name may stand for several addresses: the next one is tried, each once. */
-static bool try_another(struct http_link *link)
-{
-    struct resolver *resolver = link->endpoint->resolver;
-    if (!resolver || ++link->dials >= resolver_blame(resolver))
-        return false;
-    link_close(link);
-    link->write_blocked = false;
-    return true;
-}
-
-void link_dial(struct http_link *link)
-{
-    struct error err = {0};
-    int fd = -1;
-    assert(link->state == LINK_CONNECTING && link->fd < 0);
-    enum dial result = dial_begin(link->endpoint, &fd, &err);
-    if (fd >= 0)
-        link_set_fd(link, fd);
-    if (result == DIAL_DONE) {
-        link_connected(link);
-        return;
-    }
-    link->write_blocked = result == DIAL_UNDER_WAY;
-    if (result == DIAL_FAILED && !try_another(link)) {
-        link->problem = mem_strdup(err.text);
-        link_attend(link);
-    }
-}
-
-/* One more look at a connection that is being made. */
-static void link_connect(struct http_link *link)
-{
-    int problem = 0;
-    socklen_t size = sizeof problem;
-    if (link->fd < 0 && !link->problem)
-        link_dial(link);
-    if (link->state != LINK_CONNECTING)
-        return;
-    if (link->tls && !link->problem) {
-        if (link_tls_shake(link) == 1)
-            link_ready(link);
-    } else if (!link->problem && link->fd >= 0 && !link->write_blocked) {
-        (void)getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &problem, &size);
-        if (problem && try_another(link))
-            return;
-        if (problem)
-            link_fail(link, HTTP_FAILED_CONNECT, "cannot connect to %s: %s", link->endpoint->name,
-                strerror(problem));
-        else
-            link_connected(link);
-    }
-    if (link->state == LINK_CONNECTING && link->problem)
-        link_fail(link, HTTP_FAILED_CONNECT, "%s", link->problem);
-}
-
-/* ------- bytes out ------- */
-
-static bool would_block(void)
-{
-    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-}
-
-/* Sends what the system takes of the parts; the count of bytes. What cannot be sent any more is
- * dropped: the peer may still have said why before it closed. */
-static size_t send_parts(struct http_link *link, struct iovec *parts, int count)
-{
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
-    ssize_t n = link->tls    ? link_tls_send(link, parts, count)
-                : count == 1 ? http_socket_send(link->fd, parts->iov_base, parts->iov_len)
-                             : http_socket_sendmsg(link->fd, &message);
-    link->progress |= n > 0;
-    if (n >= 0)
-        return (size_t)n;
-    if (would_block()) {
-        link->write_blocked = true;
-        return 0;
-    }
-    link->write_broken = true;
-    link->readable = true;
-    http_buffer_consume(&link->output, http_buffer_length(&link->output));
-    link_attend(link);
-    return 0;
-}
-
-static void link_flush(struct http_link *link)
-{
-    while (link_sends(link) && !link->write_blocked && !link->write_broken) {
-        struct iovec part = {
-            (void *)http_buffer_bytes(&link->output), http_buffer_length(&link->output)};
-        size_t n = send_parts(link, &part, 1);
-        if (!link->write_broken)
-            http_buffer_consume(&link->output, n);
-    }
-}
-
-void link_send(struct http_link *link, const struct iovec *parts, int count)
-{
-    enum { PARTS_MAX = 4 };
-    struct iovec all[PARTS_MAX + 1];
-    size_t waiting = http_buffer_length(&link->output), sent = 0;
-    assert(count <= PARTS_MAX);
-    if (link->write_broken || link->state == LINK_DEAD)
-        return;
-    all[0] = (struct iovec){(void *)http_buffer_bytes(&link->output), waiting};
-    memcpy(all + 1, parts, (size_t)count * sizeof *parts);
-    if (link->state == LINK_BUSY && !link->write_blocked)
-        sent = waiting > 0 ? send_parts(link, all, count + 1) : send_parts(link, all + 1, count);
-    if (link->write_broken)
-        return;
-    http_buffer_consume(&link->output, sent < waiting ? sent : waiting);
-    size_t skip = sent < waiting ? 0 : sent - waiting;
-    for (int i = 0; i < count; i++) {
-        size_t part = skip < parts[i].iov_len ? skip : parts[i].iov_len;
-        http_buffer_append(
-            &link->output, (const char *)parts[i].iov_base + part, parts[i].iov_len - part);
-        skip -= part;
-    }
-    if (link_sends(link)) {
-        /* The event for writing is set up by the service. */
-        link->write_blocked |= link->state == LINK_BUSY;
-        link_attend(link);
-    }
-}
-
-/* ------- bytes in ------- */
-
-static bool link_wants_input(const struct http_link *link)
-{
-    return link->state == LINK_BUSY && !link->exchange.paused;
-}
-
-/* Takes what is held from before, or came now; true when the exchange has ended. What was read is
- * handed over where it lies, in the agent's buffer; only what has to wait is copied. */
-static bool link_take(struct http_link *link, size_t length)
-{
-    struct http_agent *agent = link_agent(link);
-    bool held = http_buffer_length(&link->input) > 0;
-    size_t used = 0;
-    if (held)
-        http_buffer_append(&link->input, agent->scratch, length);
-    char *bytes = held ? link->input.bytes + link->input.start : agent->scratch;
-    length = held ? http_buffer_length(&link->input) : length;
-    bool ended = answer_take(link, bytes, length, &used);
-    if (held)
-        http_buffer_consume(&link->input, used);
-    else if (!ended)
-        http_buffer_append(&link->input, bytes + used, length - used);
-    return ended;
-}
-
-/* False when nothing came. *ret_whole: it was all there is for now, an end perhaps apart. */
-static bool link_recv(struct http_link *link, size_t *ret_length, bool *ret_whole)
-{
-    char *out = link_agent(link)->scratch;
-    ssize_t n = link->tls ? link_tls_recv(link, out, READ_BYTES)
-                          : http_socket_recv(link->fd, out, READ_BYTES);
-    /* What TLS has decrypted is invisible to the event; so is an end that was told already. */
-    link->readable = n == READ_BYTES || (n > 0 && (link->tls || link->peer_ended));
-    *ret_whole = n < READ_BYTES && !link->tls;
-    if (n <= 0 && (n == 0 || !would_block())) {
-        link->input_ended = true;
-        link->input_broken = n < 0;
-    }
-    link->progress |= n > 0 && link->exchange.answered;
-    *ret_length = n > 0 ? (size_t)n : 0;
-    return n > 0;
-}
-
-bool link_is_silent(struct http_link *link)
-{
-    char byte;
-    if (!link->readable)
-        return true;
-    ssize_t n =
-        link->tls ? link_tls_recv(link, &byte, 1) : http_socket_recv(link->fd, &byte, sizeof byte);
-    link->readable = n >= 0 || !would_block();
-    return !link->readable;
-}
-
-static void link_read(struct http_link *link)
-{
-    size_t length;
-    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 && link_take(link, 0))
-        return;
-    /* A body that is complete may have its end to be told, with no byte left to tell it by. */
-    if (link_wants_input(link) && link->exchange.answered && link->body.complete &&
-        link_take(link, 0))
-        return;
-    /* An end that follows has its own turn, so that what came before it is on its way by then. */
-    bool whole = false;
-    for (int i = 0; i < READS_MAX && link->readable && !whole && link_wants_input(link); i++) {
-        if (!link_recv(link, &length, &whole))
-            break;
-        if (link_take(link, length))
-            return;
-    }
-    if (link->input_ended && link_wants_input(link))
-        answer_input_ended(link);
-}
-
 /* ------- deadlines and interest ------- */
 
 static void deadline_update(struct http_link *link)
@@ -490,7 +256,7 @@ static void service_end(struct http_link *link)
         return;
     }
     link_settle(link);
-    /* Where READS_MAX stopped, the event tells again; where a send broke, it may not. */
+    /* What is left there is not told again. */
     if (link->readable && link_wants_input(link))
         link_attend(link);
 }
@@ -532,17 +298,6 @@ void link_service(struct http_link *link)
     service_end(link);
 }
 
-static void connect_late(struct http_link *link)
-{
-    const struct http_endpoint *endpoint = link->endpoint;
-    bool has_address = !endpoint->resolver || link->fd >= 0;
-    if (endpoint->resolver && has_address)
-        resolver_blame(endpoint->resolver);
-    link_fail(link, HTTP_FAILED_CONNECT, "%s %s within %lld ms", endpoint->name,
-        has_address ? "did not take the connection" : "could not be resolved",
-        (long long)endpoint->agent->options.connect_ms);
-}
-
 static void link_late(struct http_link *link)
 {
     const struct http_agent *agent = link_agent(link);
@@ -554,7 +309,7 @@ static void link_late(struct http_link *link)
             link->exchange.answered ? "go on with its answer" : "answer",
             (long long)link->exchange.timeout_ms);
     else if (link->state == LINK_CONNECTING && agent->now_ms >= link->give_up_ms)
-        connect_late(link);
+        link_connect_late(link);
 }
 
 static void on_timer(int fd, short what, void *ctx)

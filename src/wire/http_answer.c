@@ -3,6 +3,7 @@
 #include "wire/http_internal.h"
 
 #include "base/clock.h"
+#include "wire/http_text.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -12,6 +12,7 @@
 #include "wire/http_dial.h"
 #include "wire/http_parse.h"
 #include "wire/http_socket.h"
+#include "wire/http_text.h"
 #include "wire/url.h"
 
 #include <poll.h>

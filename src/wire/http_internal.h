@@ -233,9 +233,6 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
 void conn_attend(struct http_conn *conn);
 /* Prepares what every connection has, with or without a socket. */
 void conn_init(struct http_conn *conn, struct http_server *server);
-/* Bytes of a body came, or of an answer were taken, by other ways than the socket. */
-void conn_received(struct http_conn *conn, size_t bytes);
-void conn_sent(struct http_conn *conn, size_t bytes);
 /* Does everything that can be done now. May free conn. */
 void conn_service(struct http_conn *conn);
 /* Sends what waits; true when bytes went out: what waited for that may go on. Not of a stream. */
@@ -251,6 +248,15 @@ void conn_linger(struct http_conn *conn);
 void conn_refuse(struct http_conn *conn, const struct http_fault *fault);
 /* True when closing the connection now takes nothing from anybody. */
 bool conn_is_idle(const struct http_conn *conn);
+
+/* http_conn_time.c */
+/* Bytes of a body came, or of an answer were taken: there is more time for the rest. */
+void conn_received(struct http_conn *conn, size_t bytes);
+void conn_sent(struct http_conn *conn, size_t bytes);
+/* What is waited for now, and the timer. */
+void conn_deadlines_update(struct http_conn *conn);
+/* Of the connection's timer. */
+void conn_on_timer(int fd, short what, void *ctx);
 
 /* http_steps.c */
 /* Takes one step. False when nothing can be done until something happens. */

@@ -86,19 +86,8 @@ enum http_parse_result http_head_parse(
 /* False for answers to HEAD, and for 1xx, 204 and 304, whatever their fields say. */
 bool http_response_has_body(const struct http_head *head, bool to_head);
 
-/* True for a non-empty token (RFC 9110 5.6.2): methods, field names. */
-bool http_token_valid(const char *text, size_t length);
-/* True when text may be a field's value as we send it: visible characters, spaces, tabs and bytes
- * above 127, no space at either end. */
-bool http_value_valid(const char *text, size_t length);
 struct http_field;
 /* The same field with what is known of it filled in; whether it may be sent is another question. */
 struct http_field http_field_known(struct http_field field);
 /* Whether it may be sent: of one that is filled in. */
 bool http_field_valid(const struct http_field *field);
-/* True when none of these bytes is a control character other than tab. */
-bool http_text_valid(const char *text, size_t length);
-/* True when all of these bytes are visible ASCII. */
-bool http_visible_valid(const char *text, size_t length);
-/* True when the comma-separated list holds the token, whatever its case. */
-bool http_list_has(const char *list, size_t length, const char *token);

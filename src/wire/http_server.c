@@ -5,6 +5,7 @@
 #include "wire/http_internal.h"
 
 #include "base/clock.h"
+#include "wire/http_text.h"
 
 #include <string.h>
 

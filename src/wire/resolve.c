@@ -5,11 +5,11 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -105,18 +105,13 @@ static void *look_up(void *context)
 /* False: not now, there are too many. */
 static bool begin(struct resolver *resolver)
 {
-    sigset_t all, before;
     pthread_t thread;
     if (atomic_fetch_add(&threads, 1) >= RESOLVE_THREADS_MAX) {
         atomic_fetch_sub(&threads, 1);
         return false;
     }
     atomic_fetch_add(&resolver->references, 1);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, NULL, look_up, resolver);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (rc == 0) {
+    if (thread_start(&thread, look_up, resolver) == 0) {
         pthread_detach(thread);
         return true;
     }

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -35,6 +36,8 @@ static void put(struct http2_client *client, const void *bytes, size_t length)
         if (n > 0) {
             next += n;
             length -= (size_t)n;
+        } else if (errno != EAGAIN) {
+            return;
         }
         turn(client->fix);
     }

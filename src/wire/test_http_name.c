@@ -3,6 +3,7 @@
 #include "base/test.h"
 #include "wire/http_name.h"
 #include "wire/http_parse.h"
+#include "wire/http_text.h"
 
 #include "base/prng.h"
 

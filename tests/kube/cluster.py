@@ -17,12 +17,13 @@ import time
 
 import yaml
 
+import muster
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MANIFESTS = os.path.join(ROOT, "packaging", "kubernetes")
 METRICS_API = "v1beta1.metrics.k8s.io"
 START_S = 120
 STOP_S = 20
-RETRY_S = 0.05
 
 # Who has which certificate: common name, organisation.
 PEOPLE = {
@@ -38,15 +39,8 @@ PEOPLE = {
 
 
 def wait_until(condition, what, timeout_s=START_S):
-    """Asks condition() again and again until it gives something true, which is returned."""
-    end = time.monotonic() + timeout_s
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError(f"waited {timeout_s} s in vain for {what}")
-        time.sleep(RETRY_S)
+    """As that of muster.py, for what takes as long as a component's start."""
+    return muster.wait_until(condition, timeout_s, what)
 
 
 def free_port():

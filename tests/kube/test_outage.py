@@ -64,3 +64,43 @@ def test_nothing_is_lost_or_run_twice_while_the_api_is_away(server, site):
         if name != "cancelled":
             assert server.cli("logs", reference).stdout.splitlines() == [f"{name} begins", f"{name} ends"]
     nothing_left(site)
+
+
+# Says lines until it may go; how many, it leaves on the volume.
+COUNTS = ("echo began >> $MUSTER_CHECKPOINT_DIR/began-counts; i=0; while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do "
+          "echo line $i; i=$((i + 1)); sleep 0.01; done; echo $i > $MUSTER_CHECKPOINT_DIR/count")
+
+
+def lines_of(server, reference):
+    return server.cli("logs", reference).stdout.splitlines()
+
+
+def wait_more(server, reference):
+    """Until its log is some lines longer."""
+    before = len(lines_of(server, reference))
+    server.wait_for(lambda: len(lines_of(server, reference)) > before + 20, "more of the log", 120)
+
+
+def test_each_line_is_there_once_although_all_that_brings_it_is_killed(server, site):
+    """The API server, the server, both; and the API server is away when the job ends."""
+    reference = server.submit(job("counts", COUNTS, grace="1s"))
+    server.wait_log(reference, "line 5")
+    for names in (("kube-apiserver",), ("server",), ("kube-apiserver", "server")):
+        if "kube-apiserver" in names:
+            site.kill("kube-apiserver")
+        if "server" in names:
+            server.kill9()
+            server.start()
+        if "kube-apiserver" in names:
+            site.restart("kube-apiserver")
+            site.wait_ready()
+        wait_more(server, reference)
+    site.kill("kube-apiserver")
+    go(server, "counts")
+    count = folder(server, "counts") / "count"
+    wait_until(lambda: count.exists() and count.read_text(), "the job to end", 60)
+    site.restart("kube-apiserver")
+    site.wait_ready()
+    assert server.wait_ended(reference)["status"]["state"] == "succeeded"
+    assert lines_of(server, reference) == [f"line {i}" for i in range(int(count.read_text()))]
+    nothing_left(site)
