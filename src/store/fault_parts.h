@@ -111,9 +111,11 @@ enum fault_kind next_fault(struct fault_vfs *vfs);
 
 extern const sqlite3_io_methods disk_methods;
 
-/* ---- fault_locks.c: as sqlite3_io_methods has them -------------------------------------------
+/* ---- fault_locks.c ---------------------------------------------------------------------------
  */
 
+/* What sqlite3_io_methods asks of a file's locks and of the log's index: SQLITE_OK or another of
+ * its codes. */
 int disk_lock(sqlite3_file *base, int level);
 int disk_unlock(sqlite3_file *base, int level);
 int disk_check_reserved(sqlite3_file *base, int *reserved);
