@@ -87,8 +87,8 @@ static char *put_text(char *at, const char *text, size_t longest)
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* Of at most 2^63, so that `least` is at most 10^19. Most numbers of a line have few digits: to count
- * them first costs less than to copy them. */
+/* Of at most 2^63, so that `least` is at most 10^19. Most numbers of a line have few digits: to
+ * count them first costs less than to copy them. */
 static char *put_digits(char *at, uint64_t number)
 {
     int more = 0; /* digits but the first */
