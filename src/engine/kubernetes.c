@@ -122,6 +122,7 @@ static int kubernetes_start(struct engine *base, const struct launch *asked, str
         kube_attempt_remove(attempt);
         return -1;
     }
+    kube_log_begin(attempt);
     if (room == KUBE_ROOM_ELSEWHERE)
         kube_verdict_decide(attempt, ENGINE_END_PREEMPTED, 0, -1, full.text);
     else

@@ -302,6 +302,8 @@ bool kube_verdict_all_done(struct kube_attempt *attempt);
 /* A longer one is cut: as long as what fits one line of a joblog, with its end. */
 enum { KUBE_LINE_MAX = JOBLOG_TEXT_MAX - 1 };
 
+/* The attempt is new, or made again after nothing of it began: what its log has is of another. */
+void kube_log_begin(struct kube_attempt *attempt);
 /* Begins to follow what can be followed. True: all that there is of every rank was read. */
 bool kube_log_advance(struct kube_attempt *attempt);
 /* Whether what was not read yet may still come, now that no rank runs any more. */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/quantity.h"
 #include "base/strbuf.h"
 #include "engine/layout.h"
@@ -66,6 +67,17 @@ static void keep(void *ctx, int64_t at_ms, const char *text, size_t length)
     }
     joblog_write(log->attempt->writer, log->stream, at_ms, text, length);
     joblog_write(log->attempt->writer, log->stream, at_ms, "\n", 1);
+}
+
+void kube_log_begin(struct kube_attempt *attempt)
+{
+    SCOPED(mem_scope) char *path = log_folder(attempt);
+    SCOPED(fd_scope) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct error err;
+    if (fd >= 0 && file_remove_content(fd, &err) < 0)
+        log_warn(
+            "what an earlier start left in %s is shown before the new log: %s", path, err.text);
+    attempt->log_known = true;
 }
 
 /* ---- what is there of it -----------------------------------------------------------------------

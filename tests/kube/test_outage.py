@@ -1,12 +1,13 @@
 """The control plane is away: for MUSTER_KUBE_OUTAGE_S seconds, which `make soak` has at ten minutes. Jobs run on, end, are
 cancelled and submitted meanwhile, and the server is killed. No job is lost, and none runs twice."""
+import glob
 import os
 import time
 
 import pytest
 
 from cluster import wait_until
-from world import job, nothing_left
+from world import PODS, job, nothing_left
 
 OUTAGE_S = float(os.environ.get("MUSTER_KUBE_OUTAGE_S", "10"))
 RUN = ("echo began >> $MUSTER_CHECKPOINT_DIR/began-{0}; echo {0} begins; "
@@ -68,7 +69,9 @@ def test_nothing_is_lost_or_run_twice_while_the_api_is_away(server, site):
 
 # Says lines until it may go; how many, it leaves on the volume.
 COUNTS = ("echo began >> $MUSTER_CHECKPOINT_DIR/began-counts; i=0; while [ ! -e $MUSTER_CHECKPOINT_DIR/go ]; do "
-          "echo line $i; i=$((i + 1)); sleep 0.01; done; echo $i > $MUSTER_CHECKPOINT_DIR/count")
+          "echo line $i; i=$((i + 1)); sleep 0.01; done; echo $i > $MUSTER_CHECKPOINT_DIR/count; "
+          "while [ ! -e $MUSTER_CHECKPOINT_DIR/end ]; do sleep 0.1; done")
+NODE_LOGS = "/var/log/pods/muster_{}_*/job/0.log"  # of the kubelet, each line after a time and two words
 
 
 def lines_of(server, reference):
@@ -85,6 +88,7 @@ def test_each_line_is_there_once_although_all_that_brings_it_is_killed(server, s
     """The API server, the server, both; and the API server is away when the job ends."""
     reference = server.submit(job("counts", COUNTS, grace="1s"))
     server.wait_log(reference, "line 5")
+    pod = site.items(PODS)[0]["metadata"]["name"]
     for names in (("kube-apiserver",), ("server",), ("kube-apiserver", "server")):
         if "kube-apiserver" in names:
             site.kill("kube-apiserver")
@@ -98,9 +102,18 @@ def test_each_line_is_there_once_although_all_that_brings_it_is_killed(server, s
     site.kill("kube-apiserver")
     go(server, "counts")
     count = folder(server, "counts") / "count"
-    wait_until(lambda: count.exists() and count.read_text(), "the job to end", 60)
+    wait_until(lambda: count.exists() and count.read_text(), "the job to have said all", 60)
+    last = f"line {int(count.read_text()) - 1}"
+    kept, = glob.glob(NODE_LOGS.format(pod))
+
+    def on_node():
+        with open(kept, encoding="ascii") as text:
+            return [line.rstrip("\n").split(" ", 3)[3] for line in text]
+    wait_until(lambda: on_node()[-1] == last, "the node to have all of it", 60)
+    said = on_node()
+    (folder(server, "counts") / "end").touch()
     site.restart("kube-apiserver")
     site.wait_ready()
     assert server.wait_ended(reference)["status"]["state"] == "succeeded"
-    assert lines_of(server, reference) == [f"line {i}" for i in range(int(count.read_text()))]
+    assert lines_of(server, reference) == said
     nothing_left(site)
