@@ -240,24 +240,40 @@ def recovery(world):
 
 
 def many_in(world, what, pool, arrived):
-    pid, rest = world.muster.process.pid, world.slurm.processes["slurmrestd"].pid
-    proxy, first = world.slurm.proxy, memory_mib(pid)
+    name = f"many-{pool}"
+    rest = world.slurm.processes["slurmrestd"].pid
+    proxy, first = world.slurm.proxy, memory_mib(world.muster.process.pid)
 
     def measured(step, action):
+        """The server may be another one afterwards: that began with nothing used."""
         proxy.seen.clear()
-        began, used, theirs = time.monotonic(), processor_s(pid), processor_s(rest)
+        process = world.muster.process
+        began, used, theirs = time.monotonic(), processor_s(process.pid), processor_s(rest)
         action()
+        pid = world.muster.process.pid
         print(f"many: {what}: {step}: {time.monotonic() - began:.1f} s; processor time of the server "
-              f"{processor_s(pid) - used:.1f} s, of slurmrestd {processor_s(rest) - theirs:.1f} s; memory of the server "
+              f"{processor_s(pid) - (used if world.muster.process is process else 0):.1f} s, of slurmrestd "
+              f"{processor_s(rest) - theirs:.1f} s; memory of the server "
               f"{memory_mib(pid):.0f} MiB (before: {first:.0f}), of slurmrestd {memory_mib(rest):.0f} MiB; requests: "
               f"{dict(proxy.seen)}", flush=True)
 
     def arrive():
-        world.submit(f"many-{pool}", MANY, "sleep 3600", pool)
+        world.submit(name, MANY, "sleep 3600", pool)
         wait_until(arrived, 0.5)
+
+    def restart():
+        world.muster.kill9()
+        world.muster.start()
+
+    def cancel():
+        """Until muster, too, says of each that it is over."""
+        world.cancel(name)
+        wait_until(lambda: world.muster.job(f"{manifests.TEAM}:{name}")["status"]["state"] == "cancelled", 0.5)
     measured(f"{MANY} jobs", arrive)
     measured("a minute in which nothing happens", lambda: time.sleep(60))
-    measured("cancelled", lambda: world.cancel(f"many-{pool}"))
+    measured("the server killed, until another one answers", restart)
+    measured("the minute after that", lambda: time.sleep(60))
+    measured("cancelled", cancel)
 
 
 def many(world):
