@@ -330,7 +330,8 @@ bool dialect_read_account(const struct doc *doc, struct slurm_account *ret_accou
 static int64_t read_gres(const char *gres, const char *name, char *ret_type, size_t size)
 {
     size_t length = strlen(name);
-    for (const char *at = gres; at; at = strchr(at, ','), at += at != NULL) {
+    for (const char *at = gres, *comma; at; at = comma ? comma + 1 : NULL) {
+        comma = strchr(at, ',');
         if (strncmp(at, name, length) != 0 || at[length] != ':')
             continue;
         at += length + 1;
