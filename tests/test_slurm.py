@@ -1,9 +1,7 @@
 """Jobs on a real Slurm: started in a folder of its own, with nodes that are slurmd's on this machine."""
 import contextlib
-import glob
 import json
 import os
-import re
 import subprocess
 import tempfile
 
@@ -129,70 +127,6 @@ def test_preempted_by_the_cluster_it_goes_on_from_its_checkpoint(site, cluster):
     assert "begins at 7" in site.logs(reference)
 
 
-def test_before_its_walltime_is_over_it_saves_and_goes_on(site, cluster):
-    site.apply(cluster.pool(walltime="1m"))
-    reference = site.submit(job("train", TRAINS, retries={"limit": 0}))
-    site.wait_log(reference, "ready")
-    number = slurm_job(site, reference)
-    assert "TimeLimit=00:01:00" in cluster.job(number)
-    site.kill9()
-    site.start()
-    site.wait_for(lambda: len(site.job(reference)["status"]["attemptList"]) == 2, "the next attempt", 120)
-    status = ended(site, reference)
-    assert [item["reason"] for item in status["attemptList"]] == ["handed-over", "succeeded"]
-    assert "begins at 7" in site.logs(reference)
-    assert "TIMEOUT" not in cluster.job(number)
-
-
-@pytest.mark.parametrize("skew_s", [600, -600])
-def test_a_cluster_whose_clock_is_apart_hands_over_in_time(site, cluster, skew_s):
-    """Not at once, and not too late: its job has the time that it was given by any clock."""
-    cluster.proxy.skew_s = skew_s
-    try:
-        site.apply(cluster.pool(walltime="1m"))
-        reference = site.submit(job("train", TRAINS, retries={"limit": 0}))
-        site.wait_log(reference, "ready")
-        number = slurm_job(site, reference)
-        site.kill9()
-        site.start()
-        site.wait_for(lambda: len(site.job(reference)["status"]["attemptList"]) == 2, "the next attempt", 120)
-        status = ended(site, reference)
-        assert [item["reason"] for item in status["attemptList"]] == ["handed-over", "succeeded"]
-        assert "begins at 7" in site.logs(reference)
-        shown = cluster.job(number)
-        assert "TIMEOUT" not in shown
-        minutes, seconds = re.search(r"RunTime=00:(\d\d):(\d\d)", shown).groups()
-        assert int(minutes) * 60 + int(seconds) >= 20, "half of a short time is kept"
-    finally:
-        cluster.proxy.skew_s = 0
-
-
-@pytest.mark.parametrize("skew_s", [600, -600])
-def test_jobs_of_a_cluster_whose_clock_is_apart_run_once(site, cluster, skew_s):
-    cluster.proxy.skew_s = skew_s
-    try:
-        goes_on = site.submit(job("goes-on", f"touch $MUSTER_CHECKPOINT_DIR/goes-on.{skew_s}; echo ready; "
-                                  "while [ ! -e $MUSTER_CHECKPOINT_DIR/end ]; do sleep 0.1; done; " + COUNTS))
-        site.wait_log(goes_on, "ready")
-        references = [site.submit(job(f"short{i}", COUNTS)) for i in range(3)]
-        failing = site.submit(job("failing", "exit 3"))
-        site.kill9()
-        site.start()
-        for reference in references:
-            status = ended(site, reference)
-            assert len(status["attemptList"]) == 1 and site.logs(reference) == "runs: 1.\n"
-            attempt = status["attemptList"][0]
-            assert attempt["admitted"] <= attempt["started"] <= attempt["ended"], attempt
-        assert ended(site, failing, "failed")["attemptList"][0]["reason"] == "exit"
-        path, = glob.glob(f"{cluster.shared}/*/jobs/*/checkpoint/goes-on.{skew_s}")
-        with open(os.path.join(os.path.dirname(path), "end"), "w", encoding="ascii"):
-            pass
-        status = ended(site, goes_on)
-        assert len(status["attemptList"]) == 1 and site.logs(goes_on).endswith("runs: 1.\n")
-    finally:
-        cluster.proxy.skew_s = 0
-
-
 def test_what_a_job_uses_is_seen_while_it_runs(site):
     burns = ("import threading, time\nheld = bytearray(96 << 20)\nuntil = time.process_time() + 3\n"
              "while time.process_time() < until: pass\nprint('burnt', flush=True)\ntime.sleep(600)")
@@ -202,64 +136,6 @@ def test_what_a_job_uses_is_seen_while_it_runs(site):
                          and last_attempt(site, reference)["usage"], "what it used")
     assert 96 << 20 <= used["memoryBytes"] < 400 << 20, used
     site.call("POST", f"/v1/jobs/{reference}/cancel")
-    ended(site, reference, "cancelled")
-
-
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_commands_run_inside_a_job(site, cluster, ranks):
-    """In the environment of the first rank, with input, output, errors and exit status of their own."""
-    reference = site.submit(job("inside", "echo ready; sleep 600", gang={"size": ranks}))
-    site.wait_log(reference, "ready")
-    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
-    done = site.cli("exec", reference, "--", "sh", "-c", "echo $RANK of $WORLD_SIZE; pwd; echo oh >&2; exit 7", ok=False)
-    assert done.returncode == 7 and done.stderr == "oh\n", done
-    first, folder = done.stdout.splitlines()
-    assert first == f"0 of {ranks}" and folder.startswith(cluster.shared) and folder.endswith("/work")
-    text = "".join(f"line {i}\n" for i in range(40000))
-    assert site.cli("exec", reference, "--", "cat", stdin=text).stdout == text
-    assert site.cli("exec", reference, "--", "sh", "-c", "kill -TERM $$", ok=False).returncode == 128 + 15
-    assert site.cli("exec", reference, "--", "no-such-command", ok=False).returncode == 127
-    left = glob.glob(f"{cluster.shared}/*/*/exec-*") + glob.glob(f"{cluster.shared}/*/*/out/exec-*")
-    assert not left, left
-    controller, terminal = os.openpty()
-    answer = subprocess.run([site.binary, "exec", "--tty", reference, "--", "true"], env=site.environment,
-                            stdin=terminal, capture_output=True, text=True, check=False)
-    os.close(controller), os.close(terminal)
-    assert f"--jobid={slurm_job(site, reference)}" in answer.stderr, answer
-    site.call("POST", f"/v1/jobs/{reference}/cancel")
-    ended(site, reference, "cancelled")
-
-
-@contextlib.contextmanager
-def talks_inside(site, reference):
-    """A command that would go on for ever: its client, and its process."""
-    talks = "trap '' PIPE; echo $$; while sleep 0.1; do echo more; done"
-    with subprocess.Popen([site.binary, "exec", reference, "--", "sh", "-c", talks],
-                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=site.environment) as client:
-        yield client, int(client.stdout.readline())
-
-
-def test_commands_inside_a_job_end_with_whoever_wants_them(site):
-    def gone(process):
-        site.wait_for(lambda: not os.path.exists(f"/proc/{process}"), "the end of the command")
-
-    reference = site.submit(job("inside", "echo ready; sleep 600"))
-    site.wait_log(reference, "ready")
-    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
-    with talks_inside(site, reference) as (client, process):
-        client.kill()
-        gone(process)
-    with talks_inside(site, reference) as (client, process):
-        site.kill9()
-        site.start()
-        gone(process)
-    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the job after a restart")
-    assert site.cli("exec", reference, "--", "echo", "again").stdout == "again\n"
-    with talks_inside(site, reference) as (client, process):
-        site.call("POST", f"/v1/jobs/{reference}/cancel")
-        client.stdout.read()
-        assert client.wait() == 127
-        gone(process)
     ended(site, reference, "cancelled")
 
 
