@@ -75,12 +75,21 @@ int64_t processors_quota_milli(const char *groups, const char *root)
     return least;
 }
 
-int processors_allowed(void)
+static int within_quota(int64_t count)
 {
-    cpu_set_t set;
-    int64_t count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
-                                                                : sysconf(_SC_NPROCESSORS_ONLN);
     int64_t quota = processors_quota_milli("/proc/self/cgroup", "/sys/fs/cgroup") / 1000;
     count = quota < count ? quota : count;
     return count < 1 ? 1 : (int)count;
+}
+
+int processors_allowed(void)
+{
+    cpu_set_t set;
+    bool known = sched_getaffinity(0, sizeof set, &set) == 0;
+    return known ? within_quota(CPU_COUNT(&set)) : processors_at_work();
+}
+
+int processors_at_work(void)
+{
+    return within_quota(sysconf(_SC_NPROCESSORS_ONLN));
 }

@@ -6,6 +6,9 @@
 /* How many processors the calling process can keep busy: those of its affinity mask, or fewer where
  * the quota of a control group gives it less time than that, rounded down; at least one. */
 int processors_allowed(void);
+/* As processors_allowed, but of all processors of the machine: on those that are not this process's
+ * others work meanwhile, as whoever is to answer it. */
+int processors_at_work(void);
 
 /* Thousandths of a processor that control groups give, of both versions: the least of the groups
  * that `groups`, a file such as /proc/self/cgroup, names and of those above them, in folders below

@@ -83,6 +83,7 @@ static void test_the_mask_counts(void **state)
     (void)state;
     assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
     assert_in_range(processors_allowed(), 1, CPU_COUNT(&before));
+    int at_work = processors_at_work();
     CPU_ZERO(&one);
     for (int i = 0; CPU_COUNT(&one) == 0; i++) {
         if (CPU_ISSET(i, &before))
@@ -90,6 +91,7 @@ static void test_the_mask_counts(void **state)
     }
     assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
     assert_int_equal(processors_allowed(), 1);
+    assert_int_equal(processors_at_work(), at_work);
     assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
 }
 

@@ -28,7 +28,7 @@ void worker_loop_init(
     struct worker_loop *loop, struct event_base *base, const struct loop_sockets *sockets)
 {
     *loop =
-        (struct worker_loop){.base = base, .sockets = *sockets, .alone = processors_allowed() < 2};
+        (struct worker_loop){.base = base, .sockets = *sockets, .alone = processors_at_work() < 2};
 }
 
 void worker_loop_woke(struct worker_loop *loop)
