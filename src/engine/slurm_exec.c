@@ -191,24 +191,26 @@ static int feed(struct slurm *slurm, struct slurm_command *command, struct error
     return say_wanted(attempt, err);
 }
 
-/* Passes on what is new in a file of it. Whether there is more than the caller takes now. */
+/* Passes on what is new in a file of it. Whether there is more than the caller takes now, or than a
+ * turn passes: a caller's descriptor may be a file, which is never full. */
 static bool pass_output(struct slurm_command *command, int out, int which)
 {
     static const char *const ends[] = {"out", "err"};
     char name[40], piece[PIECE];
     int *to = &command->fds[1 + which];
     ssize_t size;
+    uint64_t end = command->seen[which] + PIPE_BYTES;
     snprintf(name, sizeof name, "exec-%" PRIu32 ".%s", command->number, ends[which]);
     SCOPED(fd_scope) int fd = slurm_folder_file(out, name);
     while (fd >= 0 && *to >= 0 &&
            (size = pread(fd, piece, sizeof piece, (off_t)command->seen[which])) > 0) {
         ssize_t written = write(*to, piece, (size_t)size);
-        if (written < 0 && errno == EAGAIN)
+        if (written < 0 && (errno == EAGAIN || errno == EINTR))
             return true;
         if (written < 0)
             close_fd(to);
-        else
-            command->seen[which] += (uint64_t)written;
+        else if ((command->seen[which] += (uint64_t)written) >= end)
+            return true;
     }
     return false;
 }
