@@ -62,9 +62,10 @@ def test_commands_inside_a_job_end_with_whoever_wants_them(site, cluster):  # no
     reference = site.submit(job("inside", "echo ready; sleep 600"))
     site.wait_log(reference, "ready")
     site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
-    with runs_inside(site, reference, TALKS) as (client, process):
-        client.kill()
-        gone(process)
+    for command in (TALKS, READS_NOTHING):
+        with runs_inside(site, reference, command) as (client, process):
+            client.kill()
+            gone(process)
     with runs_inside(site, reference, TALKS) as (client, process):
         site.kill9()
         site.start()
