@@ -33,7 +33,12 @@ static const char *const symbols[] = {
 /* Ids of the jobs with these names. */
 enum { JOB_RUNS = 1, JOB_KEPT, JOB_WAITS, JOB_SERVES };
 
-static const struct pool_row pool = {.id = 1, .name = POOL, .site = SITE};
+static const struct pool_row pool = {.id = 1,
+    .name = POOL,
+    .site = SITE,
+    .burst_budget_micro = 1,
+    .burst_period_ms = HOUR_MS,
+    .burst_begin_ms = START_MS};
 static const struct price_row price = {.id = 1, .pool = 1, .name = NODE, .hour_micro = 1};
 static const struct level_row level = {.id = 1, .pool = 1, .name = KEY, .label = KEY};
 static const struct node_row node = {.id = 1,
@@ -50,8 +55,13 @@ static const struct reservation_row reservation = {
 static const struct team_row team = {
     .id = 1, .name = TEAM, .weight_micro = 1000000, .jobs_max = 100, .borrow = 1};
 static const struct quota_row quota = {.id = 1, .team = 1, .resource = CPU, .limit = -1};
-static const struct shape_row shape = {
-    .id = 1, .cpu_milli = 1000, .memory_bytes = GIB, .accelerator_milli = 1000, .accelerator = GPU};
+static const struct shape_row shape = {.id = 1,
+    .cpu_milli = 1000,
+    .memory_bytes = GIB,
+    .accelerator_milli = 1000,
+    .accelerator = GPU,
+    .topology = WISH_PREFERRED,
+    .within = KEY};
 static const struct rule_row rule = {.id = 1, .shape = 1, .key = KEY, .value = NODE};
 #define JOB(id_, name_, state_, ...)                                                               \
     {                                                                                              \
@@ -94,7 +104,7 @@ static const struct promise_row promise = {.id = 1,
     .ranks = 1,
     .begin_ms = START_MS + HOUR_MS};
 static const struct service_row service = {
-    .id = 1, .team = 1, .name = SERVICE, .revision = 2, .replicas = 1, .surge = 1, .number = 1};
+    .id = 1, .team = 1, .name = SERVICE, .revision = 2, .replicas = 1, .surge = 2, .number = 1};
 static const struct replica_row replica = {
     .id = 1, .service = 1, .job = JOB_SERVES, .revision = 2, .number = 1};
 static const struct allotment_row allotment = {
@@ -194,6 +204,7 @@ static const struct damage cluster[] = {
     {ROW_POOL, "currency", RUNS, "it names a symbol that is not there, or not pinned"},
     {ROW_POOL, "id", 0, "ids do not ascend"},
     {ROW_COPY, "id", 101, "ids beyond its counter"},
+    {ROW_SYMBOL, NULL, 0, "ids beyond its counter", .missing = 1ull << ROW_COUNTER},
     {ROW_POOL, "name", 0, "its name is missing or taken"},
     TWICE(ROW_POOL, "its name is missing or taken"),
     {ROW_POOL, "spot_up_ms", -1, NUMBERS},
@@ -206,7 +217,7 @@ static const struct damage cluster[] = {
     {ROW_POOL, "egress_gib_micro", -1, "a site's numbers out of range"},
     LENGTHS(ROW_POOL, "keep_ms", "a site's numbers out of range"),
     {ROW_POOL, "burst_budget_micro", -1, "a burst policy out of range"},
-    {ROW_POOL, "burst_budget_micro", 1, "a burst policy out of range"},
+    {ROW_POOL, "burst_period_ms", 0, "a burst policy out of range"},
     {ROW_POOL, "burst_spent_micro", -1, "a burst policy out of range"},
     LENGTHS(ROW_POOL, "burst_begin_ms", "a burst policy out of range"),
     LENGTHS(ROW_POOL, "burst_after_ms", "a burst policy out of range"),
@@ -252,8 +263,8 @@ static const struct damage work[] = {
     {ROW_SHAPE, "mix", -1, "its part of the mix"},
     {ROW_SHAPE, "mix", (int64_t)INT32_MAX + 1, "its part of the mix"},
     {ROW_SHAPE, "topology", WISH_REQUIRED + 1, "a topology without a level"},
-    {ROW_SHAPE, "topology", WISH_REQUIRED, "a topology without a level"},
-    {ROW_SHAPE, "within", KEY, "a topology without a level"},
+    {ROW_SHAPE, "topology", WISH_NONE, "a topology without a level"},
+    {ROW_SHAPE, "within", 0, "a topology without a level"},
     {ROW_RULE, "shape", ELSEWHERE, "no shape"},
     {ROW_JOB, "team", ELSEWHERE, "no team, shape or name"},
     {ROW_JOB, "shape", ELSEWHERE, "no team, shape or name"},
@@ -275,7 +286,7 @@ static const struct damage work[] = {
     {ROW_JOB, "put_off_s", -1, NUMBERS},
     {ROW_JOB_LABEL, "job", ELSEWHERE, "no job"},
     {ROW_DEPENDENCY, "job", ELSEWHERE, "no job, or none that was there before"},
-    {ROW_DEPENDENCY, "on_job", ELSEWHERE, "no job, or none that was there before"},
+    {ROW_DEPENDENCY, "on_job", 0, "no job, or none that was there before"},
     {ROW_DEPENDENCY, "on_job", JOB_WAITS, "no job, or none that was there before"},
     {ROW_DEPENDENCY, "on_job", JOB_SERVES, "no job, or none that was there before"},
     {ROW_ALLOTMENT, "job", ELSEWHERE, "no job, or it has one"},
