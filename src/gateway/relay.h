@@ -247,6 +247,8 @@ void relay_respond(
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */
 void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* 503: no replica is ready, of the version that the path named if it did; ends the relay. */
+void relay_refuse_absent(struct relay *relay);
 
 /* What the HTTP server itself refuses, for http_server_options. */
 const char *relay_refusal(

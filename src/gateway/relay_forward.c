@@ -180,8 +180,7 @@ static void refuse_failure(struct relay *relay, enum http_failure failure, const
     if (failure == HTTP_FAILED_TIMEOUT)
         relay_refuse(relay, 504, "timeout", "the replica did not answer in time");
     else if (failure == HTTP_FAILED_CONNECT)
-        relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
+        relay_refuse_absent(relay);
     else
         relay_refuse(relay, 502, "bad_gateway", "the replica failed: %s", text);
 }
@@ -372,8 +371,7 @@ enum stage_result relay_stage_forward(struct relay *relay)
     if (relay->care && !relay_deadline_may_send(relay))
         return STAGE_ENDED;
     if (!relay_attempt_begin(relay, relay->picked, &relay_exchange_callbacks)) {
-        relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
+        relay_refuse_absent(relay);
         return STAGE_ENDED;
     }
     if (relay->care)
