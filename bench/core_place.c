@@ -23,6 +23,7 @@ struct place {
     struct bench bench;
     struct live_job **jobs; /* by shape, on hold */
     struct held *held;      /* by arrival; node NULL: no place */
+    struct plan plan;       /* of one arrival after the other, as in a pass */
     size_t count, placed;
 };
 
@@ -39,6 +40,8 @@ static void place_open(struct place *place, const char *mix, int64_t nodes)
     core_end(bench->core);
     place->count = (size_t)((double)nodes * bench->mix.jobs_per_node);
     place->held = mem_alloc(place->count, sizeof *place->held);
+    for (size_t i = 0; i < place->count; i++) /* so that its pages are there before time counts */
+        place->held[i].device_milli = -1;
 }
 
 static struct live_job *place_job(struct place *place, size_t arrival)
@@ -46,20 +49,20 @@ static struct live_job *place_job(struct place *place, size_t arrival)
     return place->jobs[mix_shape_at(&place->bench.mix, arrival)];
 }
 
-static struct held place_one(struct core *core, struct live_job *job)
+static struct held place_one(struct place *place, struct live_job *job)
 {
-    struct plan plan = {0};
+    struct core *core = place->bench.core;
     struct held held = {.shape = job->shape};
     mix_count(core, job->shape, 1);
     packing_learn(core);
-    if (!plan_make(core, job, 1, 1, &plan))
+    plan_clear(&place->plan);
+    if (!plan_make(core, job, 1, 1, &place->plan))
         return held;
-    const struct plan_part *part = &plan.parts.items[0];
+    const struct plan_part *part = &place->plan.parts.items[0];
     held.node = part->node;
     held.devices = part->devices;
     held.device_milli = part->device_milli;
     node_hold(held.node, &job->shape->row, held.devices, held.device_milli, 1, 1);
-    plan_finish(&plan);
     return held;
 }
 
@@ -75,7 +78,7 @@ static void place_back(struct core *core, struct held *held)
 __attribute__((noinline)) static void place_fill(struct place *place)
 {
     for (size_t i = 0; i < place->count; i++) {
-        place->held[i] = place_one(place->bench.core, place_job(place, i));
+        place->held[i] = place_one(place, place_job(place, i));
         place->placed += place->held[i].node != NULL;
     }
 }
@@ -88,7 +91,7 @@ __attribute__((noinline)) static size_t place_change(struct place *place, size_t
     for (size_t i = 0; i < times; i++) {
         struct held *held = &place->held[prng_below(&prng, place->count)];
         place_back(place->bench.core, held);
-        *held = place_one(place->bench.core, place_job(place, place->count + i));
+        *held = place_one(place, place_job(place, place->count + i));
         placed += held->node != NULL;
     }
     return placed;
@@ -121,7 +124,7 @@ static size_t place_checked(struct place *place, size_t times)
         packing_ready(core, job->shape);
         mix_count(core, job->shape, -1);
         struct live_node *expected = plain(core, job);
-        *held = place_one(core, job);
+        *held = place_one(place, job);
         same += held->node == expected;
     }
     return same;
@@ -144,6 +147,7 @@ static void place_close(struct place *place)
 {
     free(place->jobs);
     free(place->held);
+    plan_finish(&place->plan);
     bench_finish(&place->bench);
 }
 

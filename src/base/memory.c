@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ARENA_BLOCK_BYTES = 8 * 1024, HUGE_PAGE_BYTES = 2 * 1024 * 1024 };
+enum { ARENA_BLOCK_BYTES = 8 * 1024, HUGE_PAGE_BYTES = 2 * 1024 * 1024, LINE_BYTES = 64 };
 
 struct block {
     struct block *next;
@@ -54,15 +54,26 @@ void *mem_resize(void *memory, size_t count, size_t size)
     return resized;
 }
 
+static size_t large_unit(size_t bytes)
+{
+    return bytes < HUGE_PAGE_BYTES / 2 ? LINE_BYTES : HUGE_PAGE_BYTES;
+}
+
+size_t mem_large_bytes(size_t bytes)
+{
+    size_t unit = large_unit(bytes);
+    return (bytes + unit - 1) / unit * unit;
+}
+
 void *mem_large(size_t bytes)
 {
     void *memory = NULL;
-    if (bytes < HUGE_PAGE_BYTES / 2)
-        return mem_resize(NULL, 1, bytes);
-    bytes = (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-    if (posix_memalign(&memory, HUGE_PAGE_BYTES, bytes) != 0)
+    size_t unit = large_unit(bytes);
+    bytes = mem_large_bytes(bytes);
+    if (posix_memalign(&memory, unit, bytes) != 0)
         out_of_memory();
-    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* ordinary pages serve as well */
+    if (unit == HUGE_PAGE_BYTES)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* ordinary pages serve as well */
     return memory;
 }
 

@@ -18,9 +18,12 @@
 void *mem_alloc(size_t count, size_t size);
 /* As reallocarray, but cannot fail. New bytes are not zeroed. */
 void *mem_resize(void *memory, size_t count, size_t size);
-/* Memory of so many bytes, not zeroed, to be freed with free(); cannot fail. From 1 MiB on in huge
- * pages of 2 MiB, where the system has them for who asks: for what is looked at all over. */
+/* Memory of so many bytes, not zeroed, to be freed with free(); cannot fail. It begins a line of
+ * the cache, and from 1 MiB on it is in huge pages of 2 MiB, where the system has them for who
+ * asks: for what is looked at all over. */
 void *mem_large(size_t bytes);
+/* How many bytes there are when so many are asked for: whole lines, or whole pages. */
+size_t mem_large_bytes(size_t bytes);
 /* A copy of text, to be freed by the caller. NULL gives NULL. */
 char *mem_strdup(const char *text);
 /* Frees *(void **)pointer: SCOPED(mem_scope) char *text = ... */

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdalign.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -130,6 +131,9 @@ static void test_large_memory_is_all_there(void **state)
         memory[0] = 1;
         memory[sizes[i] - 1] = 2;
         assert_int_equal(memory[sizes[i] - 1], 2);
+        assert_int_equal((uintptr_t)memory % 64, 0);
+        assert_true(mem_large_bytes(sizes[i]) >= sizes[i]);
+        memory[mem_large_bytes(sizes[i]) - 1] = 3;
         free(memory);
     }
 }

@@ -31,6 +31,17 @@
         }                                                                                          \
     } while (0)
 
+/* Makes it n items in memory of mem_large: what they are is for the caller to say. */
+#define vec_large(v, n)                                                                            \
+    do {                                                                                           \
+        if ((v)->capacity < (n)) {                                                                 \
+            free((v)->items);                                                                      \
+            (v)->items = mem_large((n) * sizeof *(v)->items);                                      \
+            (v)->capacity = (n);                                                                   \
+        }                                                                                          \
+        (v)->count = (n);                                                                          \
+    } while (0)
+
 #define vec_push(v, item)                                                                          \
     do {                                                                                           \
         vec_reserve((v), (v)->count + 1);                                                          \

@@ -11,6 +11,7 @@
 #include "core/preempt.h"
 #include "core/resource.h"
 #include "core/score.h"
+#include "core/sort.h"
 #include "core/spot.h"
 #include "core/state.h"
 #include "core/symbol.h"
@@ -86,14 +87,16 @@ static void devices_add(int16_t *total, uint64_t devices, int64_t device_milli, 
 static void room_of_devices(struct live_node *node)
 {
     struct node_room *room = &node->room;
-    room->whole = room->shares = room->largest = 0;
-    for (int32_t i = 0; i < node->row.devices; i++) {
-        int64_t left = device_free(node, i);
-        room->whole += left == DEVICE_MILLI;
-        room->shares += left > 0 && left < DEVICE_MILLI ? left : 0;
-        if (node->row.fractional && left > room->largest)
-            room->largest = left;
+    int64_t whole = 0, all = 0, largest = 0;
+    for (int32_t i = 0; i < node->row.devices; i++) { /* nobody could foresee branches here */
+        int64_t left = most(device_free(node, i), 0);
+        whole += left == DEVICE_MILLI;
+        all += left;
+        largest = most(largest, left);
     }
+    room->whole = whole;
+    room->shares = all - whole * DEVICE_MILLI;
+    room->largest = node->row.fractional ? largest : 0;
 }
 
 void node_room_derive(struct live_node *node)

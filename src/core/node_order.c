@@ -81,9 +81,18 @@ static void number_add(struct scores *scores, struct live_node *node, uint32_t k
     vec_push(&scores->noted, ((struct node_noted){0}));
     vec_push(&scores->kind_of, kind);
     vec_push(&scores->idle, 0);
-    vec_push(&scores->free, free_none);
-    vec_push(&scores->keys, 0);
     vec_push(&scores->known, 0);
+}
+
+/* What scores are brought up to date by. */
+static void free_forget(struct scores *scores)
+{
+    vec_large(&scores->free, scores->nodes.count);
+    vec_large(&scores->keys, scores->nodes.count);
+    for (size_t i = 0; i < scores->nodes.count; i++) {
+        scores->free.items[i] = free_none;
+        scores->keys.items[i] = 0;
+    }
 }
 
 static void node_number(struct scores *scores, struct idmap *by_hash, struct live_node *node)
@@ -94,6 +103,14 @@ static void node_number(struct scores *scores, struct idmap *by_hash, struct liv
     number_add(scores, node, kind);
 }
 
+/* One more of the last segment. */
+static void block_add(struct scores *scores)
+{
+    vec_push(&scores->segment_of, (uint32_t)scores->segments.count - 1);
+    scores->segments.items[scores->segments.count - 1].block_end =
+        (uint32_t)scores->segment_of.count;
+}
+
 /* In the order of candidates: pools by id, then nodes by id. A pool begins a block, so that no
  * bound is about two pools; numbers left out have no node. */
 static void pool_number(struct scores *scores, struct idmap *by_hash, struct live_pool *pool)
@@ -102,15 +119,18 @@ static void pool_number(struct scores *scores, struct idmap *by_hash, struct liv
     for (size_t i = 0; i < pool->nodes.count; i++) {
         uint32_t block = (uint32_t)scores->nodes.count / SCORE_BLOCK;
         if (i % (SCORE_BLOCK * SCORE_BLOCK) == 0)
-            vec_push(&scores->segments, ((struct score_segment){block, pool_at, kinds, kinds}));
+            vec_push(&scores->segments,
+                ((struct score_segment){block, .pool = pool_at, .kinds_begin = kinds}));
         if (i % SCORE_BLOCK == 0)
-            vec_push(&scores->segment_of, (uint32_t)scores->segments.count - 1);
+            block_add(scores);
         node_number(scores, by_hash, pool->nodes.items[i]);
     }
     while (scores->nodes.count % SCORE_BLOCK)
         number_add(scores, NULL, 0);
-    for (size_t s = pool_at; s < scores->segments.count; s++)
+    for (size_t s = pool_at; s < scores->segments.count; s++) {
+        scores->segments.items[s].pool_end = (uint32_t)scores->segments.count;
         scores->segments.items[s].kinds_end = (uint32_t)scores->kinds.count;
+    }
 }
 
 static void kinds_clear(struct scores *scores)
@@ -134,12 +154,11 @@ void nodes_number(struct core *core)
     vec_clear(&scores->segment_of);
     kinds_clear(scores);
     vec_clear(&scores->idle);
-    vec_clear(&scores->free);
-    vec_clear(&scores->keys);
     vec_clear(&scores->tops);
     vec_clear(&scores->known);
     TABLE_EACH (core, ROW_POOL, struct live_pool, pool)
         pool_number(scores, &by_hash, pool);
+    free_forget(scores);
     while (scores->tops.count < scores->segment_of.count || scores->tops.count % TOPS_SOME)
         vec_push(&scores->tops, 0);
     idmap_finish(&by_hash);
@@ -170,7 +189,7 @@ void journal_note(struct live_node *node)
         return;
     if (!journal->ring) {
         journal->ring = mem_alloc(JOURNAL_MAX, sizeof *journal->ring);
-        journal->keys = mem_alloc(JOURNAL_MAX, sizeof *journal->keys);
+        journal->keys = mem_large(JOURNAL_MAX * sizeof *journal->keys);
         journal->last = mem_alloc(JOURNAL_MAX / 64, sizeof *journal->last);
     }
     struct node_noted *noted = &scores->noted.items[node->ordinal];

@@ -104,12 +104,7 @@ static void standings_provide(struct learned *learned, struct scores *scores)
     memset(learned->made.items, 0xff, count * sizeof *learned->made.items);
     for (size_t i = 0; i < count; i++)
         scores->known.items[i] = 0;
-    learned->standings.count = count;
-    if (learned->standings.capacity >= count)
-        return;
-    vec_free(&learned->standings);
-    learned->standings.items = mem_large(count * sizeof *learned->standings.items);
-    learned->standings.capacity = learned->standings.count = count;
+    vec_large(&learned->standings, count);
 }
 
 static void learned_make(struct core *core)

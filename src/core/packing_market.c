@@ -6,6 +6,7 @@
  * much. All sums are of whole numbers, so that the order of classes, which is that of nodes, makes
  * no difference. */
 #include "core/packing_market.h"
+#include "base/lanes.h"
 #include "core/limits.h"
 #include "core/packing_view.h"
 #include "core/place.h"
@@ -128,17 +129,19 @@ static void items_see(struct market *market, const struct mix *mix, const struct
 }
 
 /* Lets the item go where it is drawn to. */
-static void item_goes(struct market *market, size_t item)
+LANES static void item_goes(struct market *market, size_t item)
 {
-    const uint32_t *draws = &market->draws[item * market->classes];
-    int64_t sum = 0;
-    for (size_t i = 0; i < market->classes; i++)
-        sum += draws[i] * market->weight[i] >> DRAW_BITS;
+    const uint32_t *restrict draws = &market->draws[item * market->classes];
+    uint64_t drawn[MIX_CLASSES_MAX], sum = 0;
+    for (size_t i = 0; i < market->classes; i++) {
+        drawn[i] = draws[i] * (uint64_t)market->weight[i] >> DRAW_BITS;
+        sum += drawn[i];
+    }
     if (sum == 0)
         return; /* nowhere */
-    int64_t each = (market->share[item] << DRAW_BITS) / sum;
+    uint64_t each = ((uint64_t)market->share[item] << DRAW_BITS) / sum;
     for (size_t i = 0; i < market->classes; i++)
-        market->fill[i] += (draws[i] * market->weight[i] >> DRAW_BITS) * each >> DRAW_BITS;
+        market->fill[i] += (int64_t)(drawn[i] * each >> DRAW_BITS);
 }
 
 /* The cheapest class weighs as much as there is room for numbers; no other less than its part. */

@@ -37,6 +37,13 @@ void plan_finish(struct plan *plan)
     *plan = (struct plan){0};
 }
 
+void plan_clear(struct plan *plan)
+{
+    struct plan clear = {.parts = plan->parts};
+    vec_clear(&clear.parts);
+    *plan = clear;
+}
+
 static int by_ranks(const void *a, const void *b, const void *context)
 {
     (void)context;

@@ -127,6 +127,8 @@ bool plan_make_pool(struct core *core, const struct live_job *job, struct live_n
 size_t plan_pool_end(const struct core *core, const struct live_shape *shape,
     struct live_node *const *nodes, size_t begin, size_t count);
 void plan_finish(struct plan *plan);
+/* Makes it as one that was never made, but for its memory, which the next has then. */
+void plan_clear(struct plan *plan);
 /* Adds devices for so many ranks of whole devices, which fit: `view` is the node as the job sees
  * it, `node` what is written. */
 void plan_devices(const struct live_node *view, struct live_node *node,

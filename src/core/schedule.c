@@ -47,8 +47,9 @@ struct pass {
     int32_t placements;
     int32_t searches; /* for victims, that looked at all nodes */
     struct preempt_books books;
-    int32_t seeks;  /* for promises */
-    int32_t bursts; /* looks at pools with burst policies */
+    struct plan plan; /* of one job after the other */
+    int32_t seeks;    /* for promises */
+    int32_t bursts;   /* looks at pools with burst policies */
     bool preempted;
     int32_t lowest;    /* base priority that may be preempted.. */
     bool lowest_known; /* ..once it was asked for */
@@ -72,21 +73,22 @@ static void lane_fail(const struct core *core, struct lane *lane)
         lane->blocked = true;
 }
 
-static bool job_place(struct core *core, struct live_job *job, int32_t size_max)
+static bool job_place(struct pass *pass, struct live_job *job, int32_t size_max)
 {
+    struct core *core = pass->core;
+    struct plan *plan = &pass->plan;
     if (nofit_known(core, job))
         return false;
-    struct plan plan = {0};
-    if (!plan_make(core, job, job->row.size_min, size_max, &plan)) {
-        nofit_remember(core, job, &plan);
+    plan_clear(plan);
+    if (!plan_make(core, job, job->row.size_min, size_max, plan)) {
+        nofit_remember(core, job, plan);
         return false;
     }
     struct amounts amounts;
-    plan_amounts(&plan, job, &amounts);
+    plan_amounts(plan, job, &amounts);
     bool allowed = quota_allows(job->team, &amounts);
     if (allowed)
-        attempt_admit(core, job, &plan);
-    plan_finish(&plan);
+        attempt_admit(core, job, plan);
     return allowed;
 }
 
@@ -121,7 +123,7 @@ static bool lane_try(struct pass *pass, struct lane *lane)
     int32_t size_max;
     if (array_full(job) || !quota_permits(core, job, &size_max))
         return false;
-    if (job_place(core, job, size_max)) {
+    if (job_place(pass, job, size_max)) {
         pass->placements++;
         pass->near_gains |= job->links->labels != NULL;
         return true;
@@ -153,6 +155,7 @@ static bool pass_run(struct core *core)
             break;
     }
     preempt_books_finish(&pass.books);
+    plan_finish(&pass.plan);
     /* The rest has its turn in the next pass, right away if this one got anywhere. */
     core->pass_wanted = pass.placements >= PLACEMENTS_PER_PASS ||
                         (pass.searches >= SEARCHES_PER_PASS && pass.preempted);

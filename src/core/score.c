@@ -211,13 +211,11 @@ static void kinds_better(struct core *core, const struct live_job *job,
 static uint32_t pool_best(struct core *core, const struct live_job *job, uint32_t *segment)
 {
     const struct scores *scores = &core->scores;
-    uint32_t begin = *segment, end = begin;
-    while (end < scores->segments.count && scores->segments.items[end].pool == begin)
-        end++;
-    *segment = end;
-    struct best best = busy_best(scores, job->shape, begin, end);
+    const struct score_segment *first = &scores->segments.items[*segment];
+    struct best best = busy_best(scores, job->shape, *segment, first->pool_end);
     if (scores->kinds_idle)
-        kinds_better(core, job, &scores->segments.items[begin], &best);
+        kinds_better(core, job, first, &best);
+    *segment = first->pool_end;
     return best.score < SCORE_NONE ? best.ordinal : NODE_NONE;
 }
 
@@ -284,8 +282,9 @@ static bool bounds_hold(const struct scores *scores, const struct live_shape *sh
             return false;
     }
     for (uint32_t s = 0; s < scores->segments.count; s++) {
-        uint32_t begin = scores->segments.items[s].block, end = segment_end(scores, s);
-        if (!bound_holds(&row->segments, s, &row->blocks.least[begin], end - begin))
+        const struct score_segment *segment = &scores->segments.items[s];
+        uint32_t count = segment->block_end - segment->block;
+        if (!bound_holds(&row->segments, s, &row->blocks.least[segment->block], count))
             return false;
     }
     return true;

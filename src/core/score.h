@@ -63,8 +63,8 @@ static inline uint64_t key_most(uint64_t a, uint64_t b)
 
 /* Up to 32 blocks of 32 nodes, of one pool. */
 struct score_segment {
-    uint32_t block;                  /* its first */
-    uint32_t pool;                   /* the pool's first segment */
+    uint32_t block, block_end;       /* its first, and behind its last */
+    uint32_t pool, pool_end;         /* the pool's first segment, and the one behind its last */
     uint32_t kinds_begin, kinds_end; /* of the pool's nodes */
 };
 
@@ -135,20 +135,17 @@ void journal_note(struct live_node *node);
 struct journal_word {
     size_t base;   /* of the first, in the ring */
     uint64_t last; /* a bit for each: it is among those asked for, and its node's last */
-    uint32_t end;  /* behind the last that is asked for */
 };
 /* Some changes from change *at on, which moves behind them: there are none left when it is the end.
  */
 static inline struct journal_word journal_word(const struct journal *journal, uint64_t *at)
 {
     uint64_t first = *at % JOURNAL_SOME, begin = *at - first, left = journal->end - begin;
-    struct journal_word word = {.base = begin % JOURNAL_MAX, .end = JOURNAL_SOME};
-    word.last = journal->last[word.base / JOURNAL_SOME] >> first << first;
-    if (left < JOURNAL_SOME) {
-        word.end = (uint32_t)left;
-        word.last &= ((uint64_t)1 << left) - 1;
-    }
-    *at = begin + word.end;
+    uint64_t count = left < JOURNAL_SOME ? left : JOURNAL_SOME;
+    struct journal_word word = {.base = begin % JOURNAL_MAX};
+    word.last = journal->last[word.base / JOURNAL_SOME] & ~(uint64_t)0 << first &
+                ~(uint64_t)0 >> (JOURNAL_SOME - count);
+    *at = begin + count;
     return word;
 }
 /* The nodes of those, by ordinal; how many. */

@@ -95,51 +95,49 @@ static void row_set(
         bound_lower(&row->segments, segment, score, block - scores->segments.items[segment].block);
 }
 
-uint32_t segment_end(const struct scores *scores, size_t segment)
+/* The less of each pair. */
+LANES_PART void words4_least(const words4 *a, const words4 *b, words4 *ret)
 {
-    return segment + 1 < scores->segments.count ? scores->segments.items[segment + 1].block
-                                                : (uint32_t)scores->segment_of.count;
+    words4 less = *a < *b;
+    *ret = (*a & less) | (*b & ~less);
 }
 
-/* The least of four by four, and behind which of them it comes; of equals the first. */
-LANES_PART void least_by_four(const int64_t *values, uint32_t count, words4 *least, words4 *at)
+/* The least of four numbers, four times. */
+LANES_PART void least_everywhere(words4 *four)
 {
-    words4 four = {0, 1, 2, 3};
-    *at = four;
-    *least = WORDS4(values);
-    for (uint32_t i = 4; i + 4 <= count; i += 4) {
-        words4 value = WORDS4(values + i), less = value < *least;
-        four += 4;
-        *least = (value & less) | (*least & ~less);
-        *at = (four & less) | (*at & ~less);
-    }
+    words4 other = __builtin_shufflevector(*four, *four, 2, 3, 0, 1);
+    words4_least(four, &other, four);
+    other = __builtin_shufflevector(*four, *four, 1, 0, 3, 2);
+    words4_least(four, &other, four);
 }
 
-/* The first of the least of what least_by_four found. Nobody could foresee a branch here. */
-LANES_PART uint32_t least_of_four(const words4 *least, const words4 *at)
+/* Where the first is of up to 64 numbers that equals those four, which one does. There is no branch
+ * until it is found, for nobody could foresee it. */
+LANES_PART uint32_t equal_first(const int64_t *values, uint32_t count, const words4 *four)
 {
-    uint32_t found = (uint32_t)(*at)[0];
-    int64_t value = (*least)[0];
-    for (uint32_t i = 1; i < 4; i++) {
-        uint32_t other = (uint32_t)(*at)[i];
-        bool first = ((*least)[i] < value) | (((*least)[i] == value) & (other < found));
-        found = first ? other : found;
-        value = first ? (*least)[i] : value;
-    }
-    return found;
+    uwords4 bits = {1, 2, 4, 8}, found = {0};
+    for (uint32_t i = 0; i < count; i += 4, bits <<= 4)
+        found |= (uwords4)(WORDS4(values + i) == *four) & bits;
+    return (uint32_t)__builtin_ctzll(found[0] | found[1] | found[2] | found[3]);
 }
 
-/* Where the least of some numbers is, of equals the first. */
+/* Where the least of some numbers is, of equals the first; four of them, or a multiple of that. */
+LANES_PART uint32_t least_at(const int64_t *values, uint32_t count)
+{
+    words4 least = WORDS4(values);
+    for (uint32_t i = 4; i < count; i += 4)
+        words4_least(&WORDS4(values + i), &least, &least);
+    least_everywhere(&least);
+    return equal_first(values, count, &least);
+}
+
+/* The same of up to 64, however many they are; most often it is a full block. */
 LANES static uint32_t least_find(const int64_t *values, uint32_t count)
 {
-    uint32_t found = 0, rest = 1;
-    if (count >= 4) {
-        words4 least, at;
-        least_by_four(values, count, &least, &at);
-        found = least_of_four(&least, &at);
-        rest = count / 4 * 4;
-    }
-    for (uint32_t i = rest; i < count; i++)
+    if (count == BLOCK)
+        return least_at(values, BLOCK);
+    uint32_t fours = count / 4 * 4, found = fours > 0 ? least_at(values, fours) : 0;
+    for (uint32_t i = fours; i < count; i++)
         found = values[i] < values[found] ? i : found;
     return found;
 }
@@ -156,17 +154,16 @@ static void bound_correct(
  * where the least of the others is, of equals the first. */
 LANES static uint32_t scores_sweep(int64_t *scores, const uint64_t *keys, uint64_t key)
 {
-    words4 four = {0, 1, 2, 3}, at = four, least = {0};
+    words4 least = {0};
     least += SCORE_NONE;
     for (int i = 0; i < BLOCK; i += 4) {
         words4 held = KEYS4_ENOUGH(keys + i, key), none = ~held & SCORE_NO_ROOM;
-        words4 value = (WORDS4(scores + i) & held) | none, less = value < least;
+        words4 value = (WORDS4(scores + i) & held) | none;
         *(words4 *)(scores + i) = value;
-        least = (value & less) | (least & ~less);
-        at = (four & less) | (at & ~less);
-        four += 4;
+        words4_least(&value, &least, &least);
     }
-    return least_of_four(&least, &at);
+    least_everywhere(&least);
+    return equal_first(scores, BLOCK, &least);
 }
 
 void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block)
@@ -179,8 +176,9 @@ void row_correct_block(const struct scores *scores, struct score_row *row, uint3
 
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment)
 {
-    uint32_t begin = scores->segments.items[segment].block, end = segment_end(scores, segment);
-    bound_correct(&row->segments, segment, &row->blocks.least[begin], end - begin);
+    const struct score_segment *blocks = &scores->segments.items[segment];
+    bound_correct(&row->segments, segment, &row->blocks.least[blocks->block],
+        blocks->block_end - blocks->block);
 }
 
 /* ---- which nodes ------------------------------------------------------------------------------
@@ -232,24 +230,23 @@ static size_t keep_fitting(
     return kept;
 }
 
-/* A bit for each of some keys, eight by eight: whether the rank may fit it. From the last to the
- * first, so that bits only move along; what is behind the end to a full eight is looked at, too. */
-LANES_PART uint64_t keys_enough(const uint64_t *keys, uint32_t begin, uint32_t end, uint64_t least)
+/* A bit for each of up to 64 keys, a multiple of eight: whether the rank may fit it. From the last
+ * to the first, so that bits only move along. */
+LANES_PART uint64_t keys_enough(const uint64_t *keys, uint32_t count, uint64_t least)
 {
     uwords4 low = {1, 2, 4, 8}, high = {16, 32, 64, 128}, found = {0};
-    begin &= ~(uint32_t)7;
-    for (uint32_t i = (end + 7) & ~(uint32_t)7; i > begin; i -= 8) {
+    for (uint32_t i = count; i > 0; i -= 8) {
         found = found << 8 | ((uwords4)KEYS4_ENOUGH(keys + i - 8, least) & low) |
                 ((uwords4)KEYS4_ENOUGH(keys + i - 4, least) & high);
     }
-    return (found[0] | found[1] | found[2] | found[3]) << begin;
+    return found[0] | found[1] | found[2] | found[3];
 }
 
 /* A bit for each of up to TOPS_SOME blocks: whether the rank may fit one of its nodes. */
 LANES static uint64_t blocks_fitting(const uint64_t *tops, size_t count, uint64_t least)
 {
-    uint32_t end = (uint32_t)(count < TOPS_SOME ? count : TOPS_SOME);
-    return keys_enough(tops, 0, end, least) & ~(uint64_t)0 >> (TOPS_SOME - end);
+    uint64_t end = count < TOPS_SOME ? count : TOPS_SOME;
+    return keys_enough(tops, TOPS_SOME, least) & ~(uint64_t)0 >> (TOPS_SOME - end);
 }
 
 /* Takes out all scores of a block, and adds its nodes that by their keys the rank may fit. */
@@ -258,20 +255,20 @@ LANES static void block_open(int64_t *scores, const uint64_t *keys, const struct
 {
     for (int i = 0; i < BLOCK; i++)
         scores[i] = SCORE_NO_ROOM;
-    likely_add(ret, keys_enough(keys, 0, BLOCK, needs->key), NULL, first, keys, needs->sure);
+    likely_add(ret, keys_enough(keys, BLOCK, needs->key), NULL, first, keys, needs->sure);
 }
 
-/* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. */
+/* The next nodes that changed from *at on, which moves behind them, and that the rank may fit. All
+ * keys of a word are looked at, for how many are asked for nobody could foresee. */
 LANES static void changed_fitting(
     const struct journal *journal, const struct needs *needs, uint64_t *at, struct likely *ret)
 {
     uint64_t change = *at;
     ret->count = ret->unsure = 0;
     while (change < journal->end && ret->count <= LIKELY_SOME - JOURNAL_SOME) {
-        uint32_t first = change % JOURNAL_SOME;
         struct journal_word word = journal_word(journal, &change);
         const uint64_t *keys = &journal->keys[word.base];
-        word.last &= keys_enough(keys, first, word.end, needs->key);
+        word.last &= keys_enough(keys, JOURNAL_SOME, needs->key);
         likely_add(ret, word.last, &journal->ring[word.base], 0, keys, needs->sure);
     }
     *at = change;
@@ -291,12 +288,29 @@ static size_t kinds_scored(const struct scores *scores)
     return kinds_shared(scores) ? scores->kinds.count : 0;
 }
 
+static size_t whole_lines(size_t bytes)
+{
+    enum { LINE_BYTES = 64 };
+    return (bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+}
+
+static size_t bounds_count(const struct scores *scores)
+{
+    return scores->segment_of.count + scores->segments.count;
+}
+
+/* Where the scores begin: with a line of the cache, so that a block of them has no more lines than
+ * it needs. */
+static size_t row_scores_at(const struct scores *scores)
+{
+    size_t words = kinds_words(scores) + bounds_count(scores) + kinds_scored(scores);
+    return whole_lines(sizeof(struct score_row) + words * sizeof(int64_t));
+}
+
 size_t row_bytes(const struct scores *scores)
 {
-    size_t bounds = scores->segment_of.count + scores->segments.count;
-    size_t words = kinds_words(scores) + scores->nodes.count + kinds_scored(scores) + bounds;
-    size_t places = (bounds + sizeof(int64_t) - 1) / sizeof(int64_t);
-    return sizeof(struct score_row) + (words + places) * sizeof(int64_t);
+    return row_scores_at(scores) +
+           whole_lines(scores->nodes.count * sizeof(int64_t) + bounds_count(scores));
 }
 
 /* What every search looks at is side by side, in front of the scores. */
@@ -307,7 +321,7 @@ static void row_lay_out(const struct scores *scores, struct score_row *row)
     row->segments.least = (int64_t *)(row->matches + kinds_words(scores));
     row->blocks.least = row->segments.least + scores->segments.count;
     row->kinds = row->blocks.least + scores->segment_of.count;
-    row->scores = row->kinds + kinds_scored(scores);
+    row->scores = (int64_t *)((char *)row + row_scores_at(scores));
     row->blocks.at = (uint8_t *)(row->scores + scores->nodes.count);
     row->segments.at = row->blocks.at + scores->segment_of.count;
 }

@@ -58,5 +58,3 @@ int64_t score_now(
 void row_correct_block(const struct scores *scores, struct score_row *row, uint32_t block);
 /* Sets the segment's bound to the least of its blocks'. */
 void row_correct_segment(const struct scores *scores, struct score_row *row, uint32_t segment);
-/* Behind the segment's last block. */
-uint32_t segment_end(const struct scores *scores, size_t segment);

@@ -33,9 +33,10 @@ void slab_free(struct slab *slab, void *object)
 #else
 static void *chunk_take(struct slab *slab, size_t size)
 {
-    if (slab->chunks.count == 0 || slab->used == CHUNK_OBJECTS) {
+    if (slab->chunks.count == 0 || slab->used == slab->room) {
         vec_push(&slab->chunks, mem_large(CHUNK_OBJECTS * size));
         slab->used = 0;
+        slab->room = mem_large_bytes(CHUNK_OBJECTS * size) / size; /* pages to their ends */
     }
     return slab->chunks.items[slab->chunks.count - 1] + size * slab->used++;
 }

@@ -6,7 +6,7 @@
 struct slab {
     struct slab_free *free;
     VEC(char *) chunks;
-    size_t used; /* objects given out of the last chunk */
+    size_t used, room; /* objects of the last chunk that were given out, and that it has */
 };
 
 /* Zeroed memory of `size` bytes, always the same for a slab. */
