@@ -278,7 +278,8 @@ static const struct view_column service_lines[] = {
     {"Rollout", "status.rollout"},
     {"Autoscale", "status.autoscale.words", VIEW_LIST},
     {"Not made because", "status.refused"},
-    {"Each has", "spec.resources", VIEW_RESOURCES},
+    {"Quiet", "status.quiet.why"},
+    {"Each has", "status.resources|spec.resources", VIEW_RESOURCES},
     {"Gateway", "status.gateway"},
     {NULL},
 };

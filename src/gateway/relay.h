@@ -75,6 +75,7 @@ struct relay_answer {
     bool bodyless;             /* a status that has no body */
     bool lazy;                 /* the head waits for the first bytes to come through the filters */
     bool events;               /* text/event-stream that takes comments between its events */
+    bool until_close;          /* nothing but the end of the connection said that it is complete */
     uint32_t steps;            /* a bit for each filter at work */
     int64_t length;            /* announced; -1: not known */
     int64_t bytes;             /* handed to the client's connection */

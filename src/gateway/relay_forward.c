@@ -269,6 +269,7 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
     if (relay->care && !relay_care_head(relay, head->status))
         return;
     struct http_field *fields = answer_fields(relay, head, &count);
+    relay->answer.until_close = head->until_close;
     answer_begin(relay, head->status, fields, count, head->length, &source);
 }
 
@@ -281,6 +282,11 @@ static void on_answer_piece(
 
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
+    if (answer_is_part(context)) {
+        on_fail(exchange, HTTP_FAILED_CLOSED, true,
+            "it closed the connection in the middle of its stream", context);
+        return;
+    }
     int64_t now_ns = http_exchange_now_ns(exchange);
     note_outcome(context, ((struct relay *)context)->answer.status >= 500, now_ns);
     attempt_close(context, false, now_ns);
