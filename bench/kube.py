@@ -7,7 +7,8 @@ Usage: bench/kube.py [rate] [calls] [delay] [many[=PODS]]
 many=PODS tries the last one with fewer pods than 10,000.
 
 scripts/kube-build has to have built the components. The nodes are objects that no kubelet stands behind: what one
-would do (a pod's status, the end of a deletion) is done here, outside of what is measured. MUSTER_BIN names the
+would do (a pod's status, the end of a deletion) is done here, outside of what is measured; but `calls` has a real
+node besides, for what is asked of logs. MUSTER_BIN names the
 program (build-release/muster), PODS how many pods a round makes (1000), ROUNDS how many rounds there are (3), ONES how
 often a delay is taken (30)."""
 import collections
@@ -29,16 +30,19 @@ os.environ.setdefault("MUSTER_BIN", os.path.join(ROOT, "build-release", "muster"
 sys.path[:0] = [os.path.join(ROOT, "tests", "kube"), os.path.join(ROOT, "tests")]
 
 import manifests  # noqa: E402
+from audit import Audit, resource  # noqa: E402
 from cluster import MANIFESTS, Cluster, wait_until  # noqa: E402
 from measure import memory_mib, processor_s  # noqa: E402
 from muster import Muster  # noqa: E402
+from node import IMAGE, RealNode, missing  # noqa: E402
 
 PODS = "/api/v1/namespaces/muster/pods"
 COUNT = int(os.environ.get("PODS", "1000"))
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 ONES = int(os.environ.get("ONES", "30"))
 MANY = 10000
-COMPONENTS = ("kube-apiserver", "kube-controller-manager")
+COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kubelet")
+ENGINE = "system:serviceaccount:muster:muster-engine"
 NODES = 150  # of 8 CPUs: 80 of these pods, and a node takes 110
 CONNECTIONS = 16  # as the engine has at most
 KUBELETS = 6
@@ -124,18 +128,18 @@ class Kubelets:
                                                 "application/strategic-merge-patch+json"), names))
 
 
+def nodes(muster):
+    """The names of those that it knows."""
+    return {one["name"] for one in muster.call("GET", "/v1/nodes?limit=1000")["items"]}
+
+
 class World:
     def __init__(self, folder, components, audit):
         self.folder = folder
         self.site = Cluster(os.path.join(folder, "cluster"), components)
         self.site.node_grace_s = 100000  # nobody speaks for them
-        self.audit = os.path.join(folder, "audit.log")
         if audit:
-            policy = os.path.join(folder, "audit.yaml")
-            with open(policy, "w", encoding="ascii") as text:
-                text.write("apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n"
-                           "rules: [{level: Metadata}]\n")
-            self.site.apiserver_more = [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit}"]
+            self.audit = Audit(self.site, [ENGINE])
         self.site.start()
         self.site.apply_file(os.path.join(MANIFESTS, "engine.yaml"), "muster")
         wait_until(lambda: self.site.find("/api/v1/namespaces/muster/serviceaccounts/default"), "the namespace")
@@ -151,9 +155,8 @@ class World:
         self.muster.start()
         self.muster.apply(manifests.team(), manifests.manifest("Pool", "cluster", {
             "engine": "kubernetes", "kubernetes": {"kubeconfig": self.kubeconfig, "namespace": "muster",
-                                                   "place": "muster", "image": "busybox"}}))
-        self.muster.wait_for(lambda: len(self.muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES,
-                             "the nodes", 120)
+                                                   "place": "muster", "image": IMAGE}}))
+        self.muster.wait_for(lambda: len(nodes(self.muster)) >= NODES, "the nodes", 120)
 
     def pids(self):
         """Of the server and of the API server."""
@@ -273,33 +276,51 @@ def delay(world):
               f"{max(values) * 1000:.1f} ms", flush=True)
 
 
-def calls(world):
-    """Requests of the engine's account for one job after the other, watches and lists apart."""
+def count_calls(world, what, one):
+    """Prints what the engine asks for in ten jobs, one after the other; lists and watches apart, which are of no job."""
     def count():
-        seen = collections.Counter()
-        with open(world.audit, encoding="utf-8") as lines:
-            for line in lines:
-                event = json.loads(line)
-                what = event.get("objectRef", {})
-                if event["user"]["username"].endswith(":muster-engine") and event["verb"] not in ("watch", "list"):
-                    name = what.get("resource", "?") + ("/" + what["subresource"] if "subresource" in what else "")
-                    seen[f"{event['verb']} {name}"] += 1
-        return seen
+        return collections.Counter(f"{event['verb']} {resource(event)}" for event in world.audit.events()
+                                   if event["verb"] not in ("list", "watch"))
+    one(0)  # the policies of its team are seen to once
+    before = count()
+    for number in range(1, 11):
+        one(number)
+    for name, total in sorted((count() - before).items()):
+        print(f"calls: {what}: {name}: {total / 10:.1f} a job", flush=True)
 
-    def one(name):
-        names = world.submit(name, 1)
+
+def accepted(answer):
+    return answer if answer.status < 300 else None
+
+
+def calls(world):
+    def without_a_kubelet(number):
+        names = world.submit(f"call-{number}", 1)
         world.watch.wait_added(1)
         pod, = world.watch.there
         world.kubelets.run([pod])
         world.site.end_pod("muster", pod)
         world.muster.wait_ended(f"{manifests.TEAM}:{names[0]}")
         world.clear()
-    one("first")
-    before = count()
-    for number in range(10):
-        one(f"call-{number}")
-    for what, total in sorted((count() - before).items()):
-        print(f"calls: {what}: {total / 10:.1f} a job", flush=True)
+
+    def with_a_kubelet(number):
+        job = manifests.job(
+            f"real-{number}", "echo one; sleep 3; echo two", resources={"cpu": 0.1, "disk": "0"},
+            placement={"pool": "cluster", "require": [{"key": "kubernetes.io/hostname", "values": ["real"]}]})
+        # It is refused while the node is not known to be well.
+        answer = world.muster.wait_for(lambda: accepted(world.muster.api("POST", "/v1/jobs", job)), "the real node", 60)
+        world.muster.wait_ended(answer.json["id"])
+        world.clear()
+    count_calls(world, "without a kubelet", without_a_kubelet)
+    if missing():
+        print(f"calls: with a kubelet: not measured: {missing()}")
+        return
+    node = RealNode(world.site)
+    try:
+        node.start()
+        count_calls(world, "with a kubelet", with_a_kubelet)
+    finally:
+        node.stop()
 
 
 class Phase:
@@ -358,7 +379,7 @@ def many(world, count=MANY):
     muster.start()
     print(f"many: killed: its first answer {time.monotonic() - began:.2f} s after it was started", flush=True)
     with Phase(world, "from then until all are listed and known again"):
-        muster.wait_for(lambda: len(muster.call("GET", "/v1/nodes?limit=1000")["items"]) >= NODES, "the nodes", LONG_S)
+        muster.wait_for(lambda: len(nodes(muster)) >= NODES, "the nodes", LONG_S)
         settle(world)
     assert running(muster) == count
     with Phase(world, "all cancelled and gone"):

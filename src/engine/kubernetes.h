@@ -77,7 +77,7 @@ struct kube_log {
     struct joblog_stream *stream;
     bool whole; /* all that there is to be had was read */
     uint32_t failures;
-    int64_t quiet_ms; /* after failures it is not asked for before */
+    int64_t quiet_ms; /* it is not asked for before, but where its pod writes no more */
 };
 
 struct kube_rank {

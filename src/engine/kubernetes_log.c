@@ -140,6 +140,15 @@ static bool is_final(const struct kube_rank *rank)
     return rank->pod.over || rank->pod.lost || (rank->pod.created && !rank->pod.exists);
 }
 
+/* A stream ends well as its container does, as a rule, of which the pod speaks a moment later: what
+ * is asked for before that is asked for in vain. */
+static unsigned quiet_times(const struct kube_log *log, bool well)
+{
+    if (log->failures == 0)
+        return well ? 1 : 0;
+    return log->failures < QUIET_MOST ? log->failures : QUIET_MOST;
+}
+
 static void on_end(void *ctx, const struct kube_answer *answer)
 {
     struct kube_log *log = ctx;
@@ -155,8 +164,7 @@ static void on_end(void *ctx, const struct kube_answer *answer)
     /* A kubelet that was just started does not know its pods yet (404), one that is busy does not
      * find a log (400), and of a node that is gone it is gone too. */
     log->failures += !well && answer->status != 0;
-    log->quiet_ms =
-        clock_boot_ms() + (log->failures < QUIET_MOST ? log->failures : QUIET_MOST) * QUIET_MS;
+    log->quiet_ms = clock_boot_ms() + quiet_times(log, well) * QUIET_MS;
     log->whole |= log->failures >= FAILURES_MAX && is_final(rank);
     if (log->whole || (well && is_final(rank)))
         kube_attempt_due(log->attempt);

@@ -6,10 +6,20 @@ from world import PODS, job
 GONE = {"metadata": {"deletionTimestamp": "before it was looked for"}}
 
 
+def submit(server, spec):
+    """Once it is taken: a job that no node could hold is refused, and a node loses a taint some time after what it was
+    for."""
+    def taken():
+        answer = server.api("POST", "/v1/jobs", spec)
+        assert answer.status in (201, 422), answer
+        return answer.json["id"] if answer.status == 201 else None
+    return server.wait_for(taken, "the job to be taken", 60)
+
+
 def start(server, site, name="ends", runs=True, **spec):
     """A job whose pod runs; its reference and the pod's name."""
-    reference = server.submit(job(name, "train", retries={"limit": 0},
-                                  placement={"require": [{"key": "kind", "values": ["bare"]}]}, **spec))
+    reference = submit(server, job(name, "train", retries={"limit": 0},
+                                   placement={"require": [{"key": "kind", "values": ["bare"]}]}, **spec))
     pod = wait_until(lambda: site.items(PODS), "the pod", 60)[0]["metadata"]["name"]
     if runs:
         site.run_pod("muster", pod)

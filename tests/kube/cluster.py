@@ -200,7 +200,8 @@ class Cluster:
             f"--cert-dir={self.pki('')}"])
 
     def start_metrics_server(self):
-        """Its API is served by the API server as if it were its own."""
+        """Its API is served by the API server as if it were its own. A kubelet on a busy machine was seen to need more
+        than five seconds for an answer to it."""
         port = free_port()
         kubeconfig = self.kubeconfig_of("metrics-server")
         self.spawn("metrics-server", [
@@ -208,7 +209,7 @@ class Cluster:
             f"--authentication-kubeconfig={kubeconfig}", f"--authorization-kubeconfig={kubeconfig}",
             "--bind-address=127.0.0.1", f"--secure-port={port}", f"--cert-dir={self.path('metrics-server')}",
             "--kubelet-insecure-tls", "--kubelet-use-node-status-port",
-            "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=10s", "--kubelet-request-timeout=5s"])
+            "--kubelet-preferred-address-types=InternalIP", "--metric-resolution=20s", "--kubelet-request-timeout=15s"])
         self.register_metrics(port)
 
     def register_metrics(self, port):

@@ -11,22 +11,36 @@ sys.path.insert(1, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from node import RealNode, missing  # noqa: E402
 import world  # noqa: E402
+from audit import Audit  # noqa: E402
 from cluster import MANIFESTS, ApiError, Cluster, wait_until  # noqa: E402
 
 BEAT_S = 1  # a node is given up after six
+ENGINE_USERS = [f"system:serviceaccount:{namespace}:muster-engine" for namespace in ("muster", "doomed")]
 
 if "MUSTER_KUBE" not in os.environ:
     collect_ignore_glob = ["test_*"]
+
+
+def pytest_collection_modifyitems(items):
+    """test_rights.py is about what all others did."""
+    items.sort(key=lambda item: item.path.name == "test_rights.py")
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     """The control plane that the tests of one run share; each has a namespace of its own."""
     instance = Cluster(tmp_path_factory.mktemp("kube") / "cluster", os.environ["MUSTER_KUBE"])
+    instance.audit = Audit(instance, ENGINE_USERS)
     try:
         yield instance.start()
     finally:
         instance.stop()
+
+
+@pytest.fixture(scope="session")
+def audit(cluster):
+    """What the engine's accounts asked for."""
+    return cluster.audit
 
 
 @pytest.fixture(scope="session")

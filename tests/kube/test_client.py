@@ -18,6 +18,25 @@ def config_map(name, value="1"):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value}}
 
 
+@pytest.fixture(scope="module")
+def token(site):
+    """Of an account with the rights of the engine's, whose requests are not told for the engine's (test_rights.py)."""
+    name, rbac = "muster-engine-probe", "/apis/rbac.authorization.k8s.io/v1"
+    site.call("POST", "/api/v1/namespaces/muster/serviceaccounts", {"metadata": {"name": name}})
+    for path, kind in ((f"{rbac}/namespaces/muster/rolebindings", "Role"),
+                       (f"{rbac}/clusterrolebindings", "ClusterRole")):
+        site.call("POST", path, {
+            "metadata": {"name": name}, "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "muster"}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "muster-engine"}})
+    return site.token_for("muster", name)
+
+
+@pytest.fixture
+def account(site, token, tmp_path):
+    (tmp_path / "token").write_text(token)
+    return site.write_kubeconfig("probe", {"tokenFile": str(tmp_path / "token")}, namespace="muster")
+
+
 @pytest.fixture
 def maps(cluster):
     """Makes config maps, which are gone after the test."""
@@ -57,20 +76,20 @@ def test_the_service_account_may_do_what_the_engine_does_and_no_more(site, accou
     assert "403" in said and "cannot list resource" in said and "muster-engine" in said
 
 
-def test_a_token_that_is_replaced_is_used_from_then_on(site, tmp_path):
-    token = tmp_path / "token"
-    token.write_text("nonsense")
-    config = site.write_kubeconfig("rotating", {"tokenFile": str(token)}, namespace="muster")
+def test_a_token_that_is_replaced_is_used_from_then_on(site, token, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("nonsense")
+    config = site.write_kubeconfig("rotating", {"tokenFile": str(file)}, namespace="muster")
     with probe.Watch(config, PODS) as watch:
         at = watch.wait_for(f"{PODS}: the API server answers 401")
-        token.write_text(site.token_for("muster", "muster-engine") + "\n")
+        file.write_text(token + "\n")
         watch.wait_for("synced", at)
 
 
-def test_a_pod_finds_its_own_account(site, tmp_path):
+def test_a_pod_finds_its_own_account(site, token, tmp_path):
     folder = tmp_path / "account"
     folder.mkdir()
-    (folder / "token").write_text(site.token_for("muster", "muster-engine"))
+    (folder / "token").write_text(token)
     (folder / "namespace").write_text("muster\n")
     shutil.copy(site.pki("ca.crt"), folder / "ca.crt")
     environment = {"KUBE_PROBE_ACCOUNT": str(folder), "KUBERNETES_SERVICE_HOST": "127.0.0.1",

@@ -6,7 +6,10 @@ import os
 import pytest
 
 import manifests
+import world
+from audit import moment, resource
 from cluster import ApiError, wait_until
+from proxy import Proxy
 from world import PODS, job, nothing_left
 
 QUOTAS = "/api/v1/namespaces/muster/resourcequotas"
@@ -72,6 +75,42 @@ def test_an_image_that_cannot_be_had_is_said(server, site):
     status = server.wait_ended(reference)["status"]
     assert status["state"] == "failed" and "registry.invalid" in json.dumps(status), status
     nothing_left(site)
+
+
+def test_a_log_that_ends_before_its_pod_does_is_not_asked_for_over_and_over(server, site, audit):
+    reference = server.submit(job("short", "echo one; sleep 2; echo two"))
+    assert server.wait_ended(reference)["status"]["state"] == "succeeded"
+    assert server.cli("logs", reference).stdout.split() == ["one", "two"]
+    nothing_left(site)
+    pods = [event["objectRef"]["name"] for event in audit.events() if resource(event) == "pods" and
+            event["verb"] == "delete"]
+    asked = [(moment(event["requestReceivedTimestamp"]), moment(event["stageTimestamp"])) for event in audit.events()
+             if resource(event) == "pods/log" and event["objectRef"]["name"] == pods[-1]]
+    assert len(asked) >= 2  # while it ran, and all of it at its end
+    assert all(begun - ended >= 1.9 for (_, ended), (begun, _) in zip(asked[:-1], asked[1:-1])), asked
+
+
+def test_a_gang_whose_service_was_made_unheard_runs_once(site, real_node, volume, tmp_path):
+    """The answer is lost. A second creation is a conflict, and what is there is looked at."""
+    (tmp_path / "token").write_text(site.token_for("muster", "muster-engine"))
+    proxy = Proxy(site.port)
+    server = world.start_server(tmp_path / "data", site.write_kubeconfig(
+        "proxied", {"tokenFile": str(tmp_path / "token")}, server=proxy.url, namespace="muster"), volume)
+    try:
+        server.wait_ended(server.submit(job("first", "true")))  # its team's policies are there
+        nothing_left(site)
+        proxy.deaf.set()
+        reference = server.submit(job("gang", "echo rank $RANK", gang={"size": 2}))
+        wait_until(lambda: site.items("/api/v1/namespaces/muster/services"), "the service", 60)
+        proxy.deaf.clear()
+        proxy.drop()
+        status = server.wait_ended(reference)["status"]
+        assert status["state"] == "succeeded" and status["attempts"] == 1, status
+        assert sorted(server.cli("logs", reference).stdout.splitlines()) == ["rank 0", "rank 1"]
+        nothing_left(site)
+    finally:
+        world.stop_server(server)
+        proxy.close()
 
 
 # ---- while the server is away ----

@@ -21,7 +21,7 @@ def measured(server, site, what):
     """A job that computes has used some time and memory, which its record says after its end too."""
     reference = server.submit(job("busy", BUSY, grace="1s"))
     server.wait_job(reference, "running")
-    server.wait_for(lambda: usage(server, reference).get("cpuSeconds", 0) > 1, f"usage from {what}", 120)
+    server.wait_for(lambda: usage(server, reference).get("cpuSeconds", 0) > 1, f"usage from {what}", 180)
     said = usage(server, reference)
     assert said["memoryPeakBytes"] >= said["memoryBytes"] > 4096, said
     for one in (server.volume / "jobs").iterdir():
