@@ -47,6 +47,8 @@ def test_the_open_inference_protocol(gateway, tmp_path):
     assert gateway.ask("GET", "/v2/models/digits/ready").status == 200
     assert gateway.ask("GET", "/v2/models/digits/versions/2/ready").status == 200
     assert gateway.ask("GET", "/v2/models/digits/versions/3/ready").status == 503
+    gone = gateway.ask("POST", "/v2/models/digits/versions/3/infer", b"{}")
+    assert (gone.status, gone.json["error"]) == (503, 'no replica of "digits" with version 3 is ready')
     for _ in range(4):
         answer = gateway.ask("POST", "/v2/models/digits/versions/2/infer?a=b", b"{}")
         assert answer.json == {"replica": two.id}

@@ -259,6 +259,65 @@ def test_without_the_option_a_broken_stream_is_cut(gateway, tmp_path):
     assert EVENT in data and not data.endswith(b"0\r\n\r\n") and b"error" not in data
 
 
+def until_close(data, content_type="text/event-stream"):
+    """Only the end of its connection ends this answer, as with servers that speak HTTP/1.0."""
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Type", content_type)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(data)
+        handler.close_connection = True
+    return answer
+
+
+@pytest.mark.parametrize("part", [b"", EVENT[:20], b"data: [DO"], ids=["between", "within", "almost"])
+def test_a_stream_that_its_connection_alone_ends_is_whole_only_when_it_says_so(gateway, tmp_path, part):
+    _, second, services = pair(tmp_path, until_close(EVENT * 2 + part))
+    gateway.put(*services)
+    events = ask_chat(gateway, stream=True).text.encode().split(b"\n\n")
+    assert events[:2] == [EVENT[:-2]] * 2 and events[3] == b"" and len(events) == 4
+    assert json.loads(events[2][len(b"data: "):])["error"]["code"] == "stream_broken"
+    assert not second.requests
+    assert gateway.wait_access(lambda line: True, "the line of the request")["end"] == "broken"
+
+
+@pytest.mark.parametrize("end", [b"data: [DONE]\n\n", b"data:[DONE]\r\n\r\n", b"data: [DONE]\n"])
+@pytest.mark.parametrize("fallback", [True, False])
+def test_one_that_says_so_is_whole(gateway, tmp_path, end, fallback):
+    first, _, services = pair(tmp_path, until_close(EVENT * 2 + end))
+    gateway.put(*(services if fallback else [service(first, route="chat")]))
+    assert ask_chat(gateway, stream=True).text.encode() == EVENT * 2 + end
+    assert gateway.wait_access(lambda line: True, "the line of the request")["end"] == "complete"
+
+
+def test_one_that_was_closed_before_its_first_event_is_taken_over(gateway, tmp_path):
+    _, second, services = pair(tmp_path, until_close(b""))
+    second.answer = stream_well
+    gateway.put(*services)
+    answer = ask_chat(gateway, stream=True)
+    assert (answer.headers["x-muster-tried"], answer.text.endswith("[DONE]\n\n")) == ("chat=error", True)
+
+
+def test_without_the_option_one_that_was_closed_too_early_is_cut(gateway, tmp_path):
+    gateway.put(service(Replica(tmp_path, until_close(EVENT)), route="chat"))
+    body = b'{"model":"chat","stream":true}'
+    with send_raw(gateway.address, b"POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s" % (
+            CHAT.encode(), len(body), body)) as connection:
+        data = read_to_end(connection)
+    assert EVENT in data and not data.endswith(b"0\r\n\r\n")
+
+
+@pytest.mark.parametrize("data, end", [(b"data: 1\n\n", "complete"), (b"data: 1\n\ndata: 2\n", "broken")])
+def test_streams_without_a_last_event_of_their_own_end_between_events(gateway, tmp_path, data, end):
+    gateway.put(service(Replica(tmp_path, until_close(data))))
+    request = b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    with send_raw(gateway.address, request) as connection:
+        assert read_to_end(connection).endswith(b"0\r\n\r\n") == (end == "complete")
+    line = gateway.wait_access(lambda line: True, "the line of the request")
+    assert line["end"] == end
+
+
 def test_events_in_any_pieces_arrive_whole(gateway, tmp_path):
     stream = b": hi\r\n\r\n" + EVENT * 3 + b"data: [DONE]\n\n"
 

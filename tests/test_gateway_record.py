@@ -46,7 +46,17 @@ def test_nothing_is_recorded_without_consent(served):  # noqa: F811
     said(served)
     assert not os.path.exists(recordings(served))
     none = replay(served)
-    assert none.returncode != 0 and "nothing is recorded" in none.stderr
+    assert none.returncode == 4 and f"nothing is recorded of {TEAM}/digits in that time" in none.stderr
+    nobody = served.cli("replay", f"{TEAM}/nobody", ok=False)
+    assert nobody.returncode == 4 and f"there is no service {TEAM}/nobody" in nobody.stderr
+
+
+def test_a_replay_within_its_bounds(served):  # noqa: F811
+    for option, most in (("--limit", 1000000), ("--parallel", 8)):
+        for value in (0, most + 1):
+            refused = replay(served, option, str(value))
+            assert refused.returncode == 2
+            assert f"{option}: expected a number from 1 to {most}, got {value}" in refused.stderr
 
 
 def test_what_was_asked_is_kept_without_secrets_and_keys(served):  # noqa: F811
@@ -99,6 +109,7 @@ def test_a_recording_is_replayed_against_a_version(served):  # noqa: F811
     assert {request["versionThen"] for request in document["requests"]} == {1}
     table = replay(served, "--version", "2", "--limit", "3", "--speed", "1000")
     assert table.returncode == 1 and "3 different" in table.stdout and "two number 1" in table.stdout
+    assert "\033" not in table.stdout, "no colours but on a terminal"
     ignored = replay(served, "--version", "2", "--limit", "3", "--ignore", "outputs")
     assert ignored.returncode == 0, ignored.stdout
     assert "version 1" in replay(served, "--version", "1").stderr

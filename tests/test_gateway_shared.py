@@ -157,6 +157,32 @@ def test_one_that_does_not_answer_is_waited_for_no_longer_than_said(tmp_path, re
         print(gateway.log())
 
 
+def test_one_that_hangs_is_given_up_with_all_it_was_asked(tmp_path, redis):
+    """It would hold whatever it is asked, and each request for the whole wait: three that were late are enough."""
+    gateway, replica = Gateway(tmp_path / "data"), Replica(tmp_path)
+    try:
+        gateway.start("--limits-redis", f"unix:{redis.path}", "--limits-away", "local",
+                      "--limits-wait", "2s", workers=1)
+        connected(redis, 1)
+        gateway.put(service(replica, limits={"all": [limit("requests", 100000, "hour")]}))
+        assert gateway.infer().status == 200
+        redis.process.send_signal(signal.SIGSTOP)
+        assert [answer.status for answer in at_once(3, lambda number: gateway.infer())] == [200] * 3
+        wait_until(lambda: "cannot be used: it does not answer in time" in gateway.log(), COMMAND_S, "a word of it")
+        assert {gateway.infer().status for _ in range(50)} == {200}
+        assert gateway.status()["limitsRedisAway"] == 53
+        redis.process.send_signal(signal.SIGCONT)
+
+        def asked_again():
+            away = gateway.status()["limitsRedisAway"]
+            return gateway.infer().status == 200 and gateway.status()["limitsRedisAway"] == away
+        wait_until(asked_again, COMMAND_S, "it to be asked again")
+        assert "is used again" in gateway.log()
+    finally:
+        gateway.teardown()
+        print(gateway.log())
+
+
 def test_scripts_that_were_forgotten_are_loaded_again(gateways, redis, tmp_path):
     all_of_them, replica = gateways("--limits-away", "refuse"), Replica(tmp_path)
     connected(redis, 6)

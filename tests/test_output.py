@@ -1,5 +1,7 @@
 """What comes out of a job and goes into it: logs, commands, progress, secrets, work directories."""
+import contextlib
 import os
+import socket
 import threading
 
 import manifests
@@ -64,6 +66,22 @@ def test_exec_runs_inside_the_job_and_passes_input_output_and_status(site):
     assert "oops" in done.stderr
     inside = site.cli("exec", "vision/busy", "--", "id", "-u").stdout
     assert int(inside) != 0 or os.geteuid() != 0
+
+
+def test_a_client_of_a_command_that_has_gone_away_is_let_go_although_nothing_is_printed(site):
+    running = site.submit(job("quiet", WAITING))
+    site.wait_log(running, "ready")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+        client.settimeout(60)
+        client.connect(site.socket_path)
+        client.sendall(f"GET /v1/jobs/{running}/exec?command=sleep&command=600 HTTP/1.1\r\nHost: localhost\r\n"
+                       "Connection: Upgrade\r\nUpgrade: muster-exec\r\n\r\n".encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 101 "), answer
+        client.shutdown(socket.SHUT_WR)  # all that a server sees of a client over TCP that was killed
+        assert client.recv(4096) == b""
 
 
 def test_exec_into_a_job_that_does_not_run_is_refused(site):

@@ -117,6 +117,11 @@ def test_what_was_brought_to_a_site_is_there_for_the_next(muster, tmp_path):
     assert "egress" not in pools_of(explain(muster, "second"))["away"]
     assert len(details(muster, "data-copy")) == 1
     assert "dataset/vision/tall:1" in muster.cli("get", "copies").stdout
+    # Who is of another team sees no copy of this one's, and a page that may have one behind it.
+    muster.apply(team("speech", members=[{"user": "other", "role": "viewer"}]))
+    token = muster.call("POST", "/v1/tokens", {"user": "other"})["token"]
+    page = muster.api("GET", "/v1/copies?limit=1", token=token).json
+    assert page["items"] == [] and "next" in page
     muster.stop()
     muster.start()
     assert [one["name"] for one in muster.call("GET", "/v1/copies")["items"]] == [
@@ -273,3 +278,19 @@ def test_a_jurisdiction_that_comes_later_holds_for_older_versions(muster, tmp_pa
     answer = muster.api("POST", "/v1/apply", {"objects": [
         job("late", WAITING, inputs=[{"name": "in", "dataset": "scans"}])]})
     assert answer.status == 422 and "dataset/vision/scans:1" in answer.text
+
+
+def test_nodes_come_in_pages_and_each_once(muster):
+    muster.apply(*(of_four(f"p{i}") for i in range(5)))
+    whole = [node["name"] for node in muster.call("GET", "/v1/nodes")["items"]]
+    assert {f"p{i}" for i in range(5)} <= {name.split("/")[-1] for name in whole}
+    for limit in (1, 2, len(whole), len(whole) + 1):
+        seen, after, pages = [], "", 0
+        while after is not None and pages <= len(whole):
+            page = muster.call("GET", f"/v1/nodes?limit={limit}{after}")
+            assert len(page["items"]) <= limit
+            seen += [node["name"] for node in page["items"]]
+            after = f"&after={page['next']}" if "next" in page else None
+            pages += 1
+        assert after is None and seen == whole
+    assert muster.api("GET", "/v1/nodes?limit=2&after=x").status == 422

@@ -197,6 +197,15 @@ def test_green_takes_over_when_all_of_it_is_ready(stable, clients):
     assert {"one hello", "two hello"} == set(clients.end())
 
 
+@pytest.mark.parametrize("strategy, share", [
+    ("blue-green", "1 of 1, all of the requests once all of its replicas are ready\n"),
+    ("shadow", "1 of 1, copies of 50% of the requests\n"), ("canary", "1 of 1, 50% of the requests\n")])
+def test_a_step_says_what_the_new_revision_gets(stable, strategy, share):
+    stable.apply(trying("two", strategy=strategy, requests=100000))
+    stable.wait_for(lambda: state(stable) == "testing", "the rollout")
+    assert "Step:     " + share in stable.cli("rollout", "status", f"{TEAM}/digits").stdout
+
+
 def test_copies_are_compared_and_their_answers_reach_nobody(stable, clients):
     """The same answers: promoted by them; others: taken back, and no client ever saw one."""
     margins = {"differences": 0.2}

@@ -296,6 +296,7 @@ def test_a_crash_loop_backs_off_and_tells_the_cause(served, cause):
     assert replica["cause"] == cause, replica
     assert status(served, "broken")["state"] == "failing"
     text = served.cli("describe", "service", f"{TEAM}/broken").stdout
+    assert "Because: " in served.cli("explain", "service", f"{TEAM}/broken").stdout
     assert cause in text
 
 
@@ -454,6 +455,8 @@ def test_a_stage_that_nobody_holds_is_waited_for(served):
     served.apply(answering(reference="digits@staging"))
     served.wait_for(lambda: "refused" in status(served), "a reason")
     assert "digits@staging" in status(served)["refused"]
+    explained = served.cli("explain", "service", f"{TEAM}/digits").stdout
+    assert "Not made because: " in explained and "digits@staging" in explained
     assert status(served)["state"] == "waiting"
     set_stage(served, 1, "staging")
     assert ready(served)[0]["version"] == 1

@@ -41,12 +41,16 @@ def test_replicas_are_made_by_the_hours_that_hold(served):  # noqa: F811
     assert [str(part) for part in made_of(served, replica)] == ["1", "yes", "here"]
     found = status(served)["quiet"]
     assert found["holds"] and "quiet hours from" in found["why"] and found["mayChange"]
+    described = served.cli("describe", "service", f"{TEAM}/digits").stdout
+    assert "64 MiB memory" in described and "128 MiB" not in described
+    assert "Quiet:             quiet hours from" in described
     load = Load(served, clients=1) if said(served) else None
     served.apply(answering(quiet=quiet(60, 120), **BUSY))
     settled(served, "2")
     load.end()
     replica, = replicas(served)
     assert [str(part) for part in made_of(served, replica)] == ["2", "no", "here"]
+    assert "2 cpu, 128 MiB memory" in served.cli("describe", "service", f"{TEAM}/digits").stdout
     assert not status(served)["quiet"]["holds"]
     # An offset moves the window.
     served.apply(answering(quiet=quiet(60, 120, utcOffset="+01:30"), **BUSY))

@@ -34,32 +34,53 @@ def test_commands_run_inside_a_job(site, cluster, ranks):  # noqa: F811
     ended(site, reference, "cancelled")
 
 
+TALKS = "trap '' PIPE; echo $$; while sleep 0.1; do echo more; done"
+READS_NOTHING = "echo $$; exec sleep 600"
+
+
 @contextlib.contextmanager
-def talks_inside(site, reference):  # noqa: F811
-    """A command that would go on for ever: its client, and its process."""
-    talks = "trap '' PIPE; echo $$; while sleep 0.1; do echo more; done"
-    with subprocess.Popen([site.binary, "exec", reference, "--", "sh", "-c", talks],
+def runs_inside(site, reference, command):  # noqa: F811
+    """A command that says its process first, and would go on: its client, and that process."""
+    with subprocess.Popen([site.binary, "exec", reference, "--", "sh", "-c", command],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=site.environment) as client:
-        yield client, int(client.stdout.readline())
+        try:
+            yield client, int(client.stdout.readline())
+        finally:
+            client.kill()
 
 
-def test_commands_inside_a_job_end_with_whoever_wants_them(site):  # noqa: F811
+def sizes(pattern):
+    for path in glob.glob(pattern):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.path.getsize(path)
+
+
+def test_commands_inside_a_job_end_with_whoever_wants_them(site, cluster):  # noqa: F811
     def gone(process):
         site.wait_for(lambda: not os.path.exists(f"/proc/{process}"), "the end of the command")
 
     reference = site.submit(job("inside", "echo ready; sleep 600"))
     site.wait_log(reference, "ready")
     site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the start")
-    with talks_inside(site, reference) as (client, process):
-        client.kill()
-        gone(process)
-    with talks_inside(site, reference) as (client, process):
+    for command in (TALKS, READS_NOTHING):
+        with runs_inside(site, reference, command) as (client, process):
+            client.kill()
+            gone(process)
+    with runs_inside(site, reference, TALKS) as (client, process):
         site.kill9()
         site.start()
         gone(process)
     site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the job after a restart")
+    with runs_inside(site, reference, READS_NOTHING) as (client, process):
+        client.stdin.write(b"x" * 300000)  # more than a pipe holds
+        client.stdin.close()
+        site.wait_for(lambda: 300000 in sizes(f"{cluster.shared}/*/*/exec-*.in"), "all of its input")
+        site.kill9()
+        site.start()
+        gone(process)
+    site.wait_for(lambda: site.job(reference)["status"]["state"] == "running", "the job after another")
     assert site.cli("exec", reference, "--", "echo", "again").stdout == "again\n"
-    with talks_inside(site, reference) as (client, process):
+    with runs_inside(site, reference, TALKS) as (client, process):
         site.call("POST", f"/v1/jobs/{reference}/cancel")
         client.stdout.read()
         assert client.wait() == 127

@@ -111,3 +111,40 @@ def test_deps_fails_when_a_package_stays_missing(tmp_path, fake_apt):
 def test_deps_refuses_a_purpose_it_does_not_know(fake_apt):
     assert run_deps(fake_apt, "everything").returncode == 2
     assert run_deps(fake_apt).returncode == 2
+
+
+# ---- scripts/kube-build, with a Go whose module proxy does not answer
+
+HANGING_GO = """[ "$1 $2" = "env GOVERSION" ] && { echo go1.26.0; exit; }
+echo "go $1" >> "$SEEN"
+[ "$1" = list ] && exec sleep 1000
+exit 1
+"""
+COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
+
+
+def build_kube(tmp_path, *arguments):
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    write_script(tmp_path / "bin" / "go", HANGING_GO)
+    return subprocess.run(
+        [os.path.join(ROOT, "scripts/kube-build"), *arguments], capture_output=True, text=True, timeout=60,
+        check=False, env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "SEEN": str(tmp_path / "seen"),
+                          "MUSTER_KUBE_CACHE": str(tmp_path / "cache"), "MUSTER_KUBE_FETCH_S": "1"})
+
+
+def test_components_whose_download_hangs_are_given_up(tmp_path):
+    done = build_kube(tmp_path)
+    assert done.returncode == 3 and not done.stdout
+    assert re.search(r"module proxy is out of reach: k8s.io/kubernetes v1\.\S+ cannot be had", done.stderr)
+    assert (tmp_path / "seen").read_text() == "go list\n"  # nothing was compiled
+
+
+def test_a_metrics_server_whose_download_hangs_is_left_out(tmp_path):
+    build_kube(tmp_path, "kubelet")
+    folder, = (tmp_path / "cache").iterdir()
+    for name in COMPONENTS:
+        write_script(folder / name, "")
+    done = build_kube(tmp_path)
+    assert done.returncode == 0 and done.stdout == f"{folder}\n"
+    assert re.search(r"module proxy is out of reach: metrics-server v\S+ cannot be had", done.stderr)
+    assert not (folder / "metrics-server").exists()

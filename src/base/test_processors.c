@@ -54,6 +54,11 @@ static void test_no_group_has_a_quota(void **state)
     assert_int_equal(quota("0::/a\n1:cpu:/a\n"), INT64_MAX);
     assert_int_equal(quota("0::/not/there\n"), INT64_MAX);
     assert_int_equal(quota("nonsense\n\n:\n"), INT64_MAX);
+    char longest[3 * PATH_MAX];
+    memset(longest, 'a', sizeof longest);
+    memcpy(longest, "0::/", 4);
+    longest[sizeof longest - 1] = '\0';
+    assert_int_equal(quota(longest), INT64_MAX);
     assert_int_equal(processors_quota_milli("/not/there", "/not/there"), INT64_MAX);
 }
 

@@ -60,6 +60,7 @@ static void values_read_as_people_say_them(void **state)
         {"true", VIEW_TEXT, "yes"},
         {"[\"a\", {\"node\": \"p/n\"}, 3]", VIEW_LIST, "a,p/n,3"},
         {"{\"k\": \"v\", \"l\": 2}", VIEW_LIST, "k=v,l=2"},
+        {"[\"One is wanted.\", \"It is there.\"]", VIEW_SENTENCES, "One is wanted. It is there."},
         {"[1, 2]", VIEW_COUNT, "2"},
         {"[\"/bin/sh\", \"-c\", \"a b\", \"\"]", VIEW_COMMAND, "/bin/sh -c 'a b' ''"},
         {"{\"cpu\": 2, \"memory\": \"4Gi\", \"disk\": \"0\", "

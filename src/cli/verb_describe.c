@@ -276,9 +276,10 @@ static const struct view_column service_lines[] = {
     {"Replicas ready", "status.ready"},
     {"Revision", "status.revision"},
     {"Rollout", "status.rollout"},
-    {"Autoscale", "status.autoscale.words", VIEW_LIST},
+    {"Autoscale", "status.autoscale.words", VIEW_SENTENCES},
     {"Not made because", "status.refused"},
-    {"Each has", "spec.resources", VIEW_RESOURCES},
+    {"Quiet", "status.quiet.why"},
+    {"Each has", "status.resources|spec.resources", VIEW_RESOURCES},
     {"Gateway", "status.gateway"},
     {NULL},
 };
@@ -290,7 +291,7 @@ static const struct view_column hpa_lines[] = {
     {"Scales", "spec.scaleTargetRef.name"},
     {"At least", "spec.minReplicas", .fallback = "1"},
     {"At most", "spec.maxReplicas"},
-    {"Now", "status.words", VIEW_LIST},
+    {"Now", "status.words", VIEW_SENTENCES},
     {NULL},
 };
 

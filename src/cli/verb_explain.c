@@ -60,18 +60,26 @@ static int show(struct cli *cli, const struct doc *answer, struct error *err)
 
 /* ---- services -------------------------------------------------------------------------------- */
 
+static void append_reason(struct cli *cli, const struct doc *service, const char *title,
+    const char *path, struct strbuf *out)
+{
+    const char *text = view_text(service, path);
+    if (text)
+        view_append_line(cli, out, title, text, NULL);
+}
+
 static void show_service(struct cli *cli, const struct doc *service, struct strbuf *out)
 {
     const struct doc *words = view_at(service, "status.autoscale.words");
     const char *state = view_text(service, "status.state");
     strbuf_printf(out, "%s/%s is %s.\n", view_text(service, "metadata.team"),
         view_text(service, "metadata.name"), state ? state : "there");
+    append_reason(cli, service, "Because: ", "status.why", out);
+    append_reason(cli, service, "Not made because: ", "status.refused", out);
     for (const struct doc *one = words ? words->first : NULL; one; one = one->next)
         view_append_line(cli, out, "", one->text, NULL);
-    if (view_text(service, "status.quiet.why"))
-        view_append_line(cli, out, "Quiet: ", view_text(service, "status.quiet.why"), NULL);
-    if (view_text(service, "status.rollout"))
-        view_append_line(cli, out, "Rollout: ", view_text(service, "status.rollout"), NULL);
+    append_reason(cli, service, "Quiet: ", "status.quiet.why", out);
+    append_reason(cli, service, "Rollout: ", "status.rollout", out);
     if (!words)
         view_append_line(cli, out, "",
             "Its number of replicas is fixed, or nothing was decided about it yet.", NULL);

@@ -13,8 +13,10 @@
 #include "cli/table.h"
 #include "cli/trial.h"
 #include "cli/verbs.h"
+#include "cli/view.h"
 #include "wire/url.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,7 +40,7 @@ static const struct option_spec options[] = {
     {"unready", 0, OPTION_FLAG, NULL, "also a replica that its checks have taken out"},
     {"from", 0, OPTION_MOMENT, "TIME", "only what was recorded from then on"},
     {"to", 0, OPTION_MOMENT, "TIME", "only what was recorded before"},
-    {"limit", 'n', OPTION_NUMBER, "COUNT", "so many records; 1000 unless it is given"},
+    {"limit", 'n', OPTION_NUMBER, "COUNT", "so many records; 1000, at most 1000000"},
     {"rate", 0, OPTION_TEXT, "NUMBER", "so many requests a second"},
     {"speed", 0, OPTION_TEXT, "NUMBER",
         "as fast as they came, or so many times: 2 is twice as fast, 0.5 half"},
@@ -125,8 +127,9 @@ static int read_records(
 {
     size_t most = (size_t)arguments_number(replay->cli->args, "limit", 1000);
     const char *after = NULL;
-    if (most > RECORDS_MAX)
-        return error_set(err, ERR_INVALID, "--limit: at most %d", RECORDS_MAX);
+    const struct doc *known = NULL;
+    if (trial_describe(replay->cli, api, service, &known, err) < 0)
+        return -1;
     do {
         const struct doc *page = NULL;
         if (api_get(api, replay->arena, page_target(replay, service, after), &page, err) < 0)
@@ -144,8 +147,9 @@ static int read_records(
     } while (after && replay->records.count < most);
     if (replay->records.count == 0)
         return error_set(err, ERR_NOT_FOUND,
-            "nothing is recorded of %s in that time: spec.gateway.record.sample says how much is",
-            service);
+            "nothing is recorded of %s/%s in that time: spec.gateway.record.sample says how much "
+            "is",
+            view_text(known, "metadata.team"), view_text(known, "metadata.name"));
     return 0;
 }
 
@@ -266,8 +270,8 @@ static void *ask_thread(void *context)
 static int ask_all(struct replay *replay, struct error *err)
 {
     pthread_t threads[THREADS_MAX];
-    int64_t wanted = arguments_number(replay->cli->args, "parallel", 4);
-    int count = wanted < 1 ? 1 : wanted > THREADS_MAX ? THREADS_MAX : (int)wanted, started = 0;
+    int count = (int)arguments_number(replay->cli->args, "parallel", 4), started = 0;
+    assert(count >= 1 && count <= THREADS_MAX);
     cli_catch_interrupts(-1);
     replay->began_ms = now_ms();
     while (started < count && pthread_create(&threads[started], NULL, ask_thread, replay) == 0)
@@ -329,12 +333,13 @@ static const char *ms_text(struct arena *arena, int64_t us)
     return arena_printf(arena, "%.1f", (double)us / 1000);
 }
 
-static void add_row(struct table *table, struct arena *arena, const struct record *record)
+static void add_row(const struct cli *cli, struct table *table, const struct record *record)
 {
+    struct arena *arena = cli->arena;
     char moment[QUANTITY_TEXT];
     table_add_cell(table, quantity_time(record->ms / 1000 * 1000, moment));
     table_add_cell(table, record->id);
-    table_add_cell_coloured(table, outcome_names[record->outcome], "31");
+    table_add_cell_coloured(table, outcome_names[record->outcome], cli->colour ? "31" : NULL);
     table_add_cell(table, ms_text(arena, record->total_us));
     table_add_cell(table, ms_text(arena, record->now_us));
     table_add_cell(table, record->why);
@@ -351,7 +356,6 @@ static void say_latencies(struct strbuf *out, const struct replay *replay)
 
 static int say_table(struct replay *replay, struct error *err)
 {
-    struct arena *arena = replay->cli->arena;
     SCOPED(table_scope) struct table *table = table_create();
     SCOPED(strbuf_finish) struct strbuf out = {0};
     size_t counts[OUTCOMES], shown = 0;
@@ -364,7 +368,7 @@ static int say_table(struct replay *replay, struct error *err)
         const struct record *record = &replay->records.items[i];
         if (record->outcome != DIFFERENT && record->outcome != NO_ANSWER)
             continue;
-        add_row(table, arena, record);
+        add_row(replay->cli, table, record);
         shown++;
     }
     count_outcomes(replay, counts, &late);
@@ -458,12 +462,23 @@ static int take_number(const struct cli *cli, const char *name, double *ret, str
     return 0;
 }
 
+static int check_count(const struct cli *cli, const char *name, int64_t most, struct error *err)
+{
+    int64_t count = arguments_number(cli->args, name, 1);
+    if (count < 1 || count > most)
+        return error_set(err, ERR_INVALID,
+            "--%s: expected a number from 1 to %" PRId64 ", got %" PRId64, name, most, count);
+    return 0;
+}
+
 static int take_options(struct replay *replay, struct error *err)
 {
     static const char *const always[] = {"id", "created", "model_version", "system_fingerprint"};
     double rate = 0;
     size_t count = 0;
-    if (take_number(replay->cli, "rate", &rate, err) < 0 ||
+    if (check_count(replay->cli, "limit", RECORDS_MAX, err) < 0 ||
+        check_count(replay->cli, "parallel", THREADS_MAX, err) < 0 ||
+        take_number(replay->cli, "rate", &rate, err) < 0 ||
         take_number(replay->cli, "speed", &replay->speed, err) < 0)
         return -1;
     if (rate > 0 && replay->speed > 0)

@@ -46,6 +46,16 @@ static const struct view_column test_columns[] = {
     {NULL},
 };
 
+/* What the new revision gets in this step. */
+static const char *share_of(const struct cli *cli, const struct doc *doc)
+{
+    const char *strategy = view_text(doc, "strategy"), *weight = view_text(doc, "weight");
+    if (strategy && !strcmp(strategy, "blue-green"))
+        return "all of the requests once all of its replicas are ready";
+    return arena_printf(cli->arena, "%s%s%% of the requests",
+        strategy && !strcmp(strategy, "shadow") ? "copies of " : "", weight ? weight : "0");
+}
+
 static void write_status(
     const struct cli *cli, const struct doc *doc, bool wide, struct strbuf *out)
 {
@@ -55,8 +65,8 @@ static void write_status(
     view_append_line(cli, out, "State:    ", state, view_state_colour(state));
     if (step)
         view_append_line(cli, out, "Step:     ",
-            arena_printf(cli->arena, "%s of %s, %s%% of the requests", step,
-                view_text(doc, "steps"), view_text(doc, "weight")),
+            arena_printf(
+                cli->arena, "%s of %s, %s", step, view_text(doc, "steps"), share_of(cli, doc)),
             NULL);
     view_append_line(cli, out, "          ", view_text(doc, "says"), NULL);
     const struct doc *arms = doc_get(doc, "arms"), *tests = doc_get(doc, "tests");

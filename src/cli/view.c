@@ -244,7 +244,7 @@ static const char *format_moment(
     return arena_strdup(arena, out);
 }
 
-static const char *format_list(struct arena *arena, const struct doc *value)
+static const char *format_list(struct arena *arena, const struct doc *value, const char *between)
 {
     if (value->type != DOC_LIST && value->type != DOC_MAP)
         return scalar(value);
@@ -252,7 +252,7 @@ static const char *format_list(struct arena *arena, const struct doc *value)
     for (const struct doc *item = value->first; item; item = item->next) {
         const char *name =
             item->type == DOC_MAP ? view_text(item, "name|key|node|job|user") : scalar(item);
-        strbuf_printf(&text, "%s%s%s%s", text.length ? "," : "",
+        strbuf_printf(&text, "%s%s%s%s", text.length ? between : "",
             value->type == DOC_MAP ? item->key : "", value->type == DOC_MAP ? "=" : "",
             name ? name : "");
     }
@@ -335,7 +335,8 @@ const char *view_value(
     case VIEW_SECONDS:
     case VIEW_MILLISECONDS:
     case VIEW_BYTES: return format_amount(arena, value, format);
-    case VIEW_LIST: return format_list(arena, value);
+    case VIEW_LIST: return format_list(arena, value, ",");
+    case VIEW_SENTENCES: return format_list(arena, value, " ");
     case VIEW_COMMAND: return format_command(arena, value);
     case VIEW_RESOURCES: return format_resources(arena, value);
     case VIEW_COUNT:

@@ -18,6 +18,7 @@ enum view_format {
     VIEW_MILLISECONDS,
     VIEW_BYTES,
     VIEW_LIST,      /* "a,b" of a list, "k=v,k=v" of a map */
+    VIEW_SENTENCES, /* "A. B." of a list */
     VIEW_COMMAND,   /* a list as a shell would have it */
     VIEW_COUNT,     /* the number of items */
     VIEW_RESOURCES, /* "4 cpu, 16 GiB, 2 a100" of a map of resources */

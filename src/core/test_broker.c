@@ -482,6 +482,79 @@ static void nobody_keeps_what_nobody_uses(void **state)
     assert_int_equal(world_decided(world, DECISION_DATA_DROP), 1);
 }
 
+/* Reads a version in the pool; it runs. */
+static uint64_t submit_reader_in(
+    struct world *world, const char *name, const char *pool, const char *version)
+{
+    struct job_data data = {"here", GIB, version};
+    struct job job = job_make("t", name, 1, 1);
+    job.data.items = &data;
+    job.data.count = 1;
+    job.placement.pool = pool;
+    job.grace_ms = 0;
+    uint64_t id = world_submit(world, &job);
+    world_tick(world, 0);
+    world_start(world, id);
+    world_tick(world, 0);
+    return id;
+}
+
+struct use {
+    struct world *world;
+    const char *version, *site;
+    int found;
+    bool used;
+};
+
+static void see_use(void *context, enum row_kind kind, const void *row)
+{
+    struct use *use = context;
+    const struct core *core = use->world->core;
+    const struct copy_row *copy = row;
+    assert_int_equal(kind, ROW_COPY);
+    if (strcmp(core_symbol(core, copy->version), use->version) != 0 ||
+        strcmp(core_symbol(core, copy->site), use->site) != 0)
+        return;
+    use->found++;
+    use->used = core_copy_until_ms(core, copy->id) == 0;
+}
+
+static bool is_used(struct world *world, const char *version, const char *site)
+{
+    struct use use = {.world = world, .version = version, .site = site};
+    core_row_each(world->core, ROW_COPY, see_use, &use);
+    assert_int_equal(use.found, 1);
+    return use.used;
+}
+
+/* Two versions at each of two sites: each copy is used by who reads that version there. */
+static void copies_are_used_by_those_who_read_them_where_they_are(void **state)
+{
+    struct world *world = *state;
+    static const char *const pools[] = {"east", "west"};
+    static const char *const versions[] = {"dataset/t/tall:1", "dataset/t/wide:1"};
+    uint64_t readers[4];
+    char name[16];
+    for (int i = 0; i < 2; i++)
+        pool_put(world, pools[i], 100, pools[i], 0, 0);
+    pool_put(world, "home", 100, "here", 0, 0);
+    world_team(world, "t");
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "r%d", i);
+        readers[i] = submit_reader_in(world, name, pools[i / 2], versions[i % 2]);
+    }
+    assert_int_equal(copies_of(world).count, 4);
+    for (int ended = 0; ended <= 4; ended++) {
+        for (int i = 0; i < 4; i++)
+            assert_true(is_used(world, versions[i % 2], pools[i / 2]) == (i >= ended));
+        if (ended == 4)
+            break;
+        world_end(world, readers[ended], END_SUCCEEDED);
+        world_tick(world, 0);
+        world_reload(world);
+    }
+}
+
 static const struct pool_row *away_row(const struct world *world)
 {
     return core_pool(world->core, core_pool_find(world->core, "away"));
@@ -539,6 +612,7 @@ int main(void)
         TEST(a_pool_that_keeps_for_ever_is_refused),
         TEST(what_was_brought_is_there_for_the_next),
         TEST(nobody_keeps_what_nobody_uses),
+        TEST(copies_are_used_by_those_who_read_them_where_they_are),
         TEST(egress_is_spent_once),
         TEST(what_did_not_start_brings_nothing),
     };

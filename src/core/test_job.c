@@ -1,6 +1,8 @@
 /* The life of a job: waits, retries, deadlines, dependencies, arrays, holds, lost nodes. */
 #include "core/test_help.h"
 
+#include <stdio.h>
+
 static void one_node(struct world *world, int64_t devices)
 {
     struct node nodes[] = {node_make("n", 8, 32, devices)};
@@ -434,6 +436,34 @@ static void no_site_leaves_an_attempt_without_time(void **state)
     assert_false(core_attempt_report(world->core, &wrong));
 }
 
+/* Many teams have jobs of the same names: each is found by its own, and no more once it ended. */
+static void jobs_are_found_by_team_and_name(void **state)
+{
+    struct world *world = *state;
+    enum { TEAMS = 40, NAMES = 10, JOBS = TEAMS * NAMES };
+    uint64_t ids[JOBS];
+    char name[16], team[16];
+    one_node(world, 0);
+    for (int i = 0; i < JOBS; i++) {
+        snprintf(team, sizeof team, "team-%d", i % TEAMS);
+        snprintf(name, sizeof name, "j%d", i / TEAMS);
+        if (i < TEAMS)
+            world_team(world, team);
+        struct job job = job_make(team, name, 1, 0);
+        ids[i] = world_submit(world, &job);
+    }
+    world_tick(world, 0);
+    for (int i = 0; i < JOBS; i += 3)
+        assert_int_equal(core_job_cancel(world->core, ids[i], NULL), 0);
+    world_tick(world, 0);
+    for (int i = 0; i < JOBS; i++) {
+        snprintf(team, sizeof team, "team-%d", i % TEAMS);
+        snprintf(name, sizeof name, "j%d", i / TEAMS);
+        bool ended = job_state_ended(world_state(world, ids[i]));
+        assert_true(core_job_find(world->core, team, name) == (ended ? 0 : ids[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +485,7 @@ int main(void)
         TEST(its_own_time_limit_comes_first),
         TEST(no_site_leaves_an_attempt_without_time),
         TEST(waiting_lifts_a_job_to_the_next_named_priority_and_no_further),
+        TEST(jobs_are_found_by_team_and_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

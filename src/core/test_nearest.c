@@ -63,6 +63,33 @@ static void a_pool_that_is_named_is_one_condition(void **state)
         refused(world, &job, &err), "it asks pool a, and the nearest node, l of pool b, has b"));
 }
 
+/* A job waits for nodes that may come back, if it may go to their pool; not for ever larger ones of
+ * pools whose nodes are all there. */
+static void a_pool_whose_nodes_are_away_lets_jobs_wait(void **state)
+{
+    struct world *world = *state;
+    struct error err;
+    struct pool away = {.metadata.name = "away", .partial = true};
+    two_pools(world);
+    assert_int_equal(core_pool_put(world->core, &away, NULL), 0);
+    world_tick(world, 0);
+    struct job job = job_make("t", "elsewhere", 1, 16);
+    job.placement.pool = "b";
+    refused(world, &job, &err);
+    job = job_make("t", "waits", 1, 16);
+    uint64_t waits = world_submit(world, &job);
+    world_tick(world, 0);
+    assert_int_equal(world_state(world, waits), JOB_QUEUED);
+    world_reload(world);
+    struct node back = node_make("n", 64, 256, 16);
+    away = (struct pool){.metadata.name = "away", .nodes = {&back, 1}};
+    assert_int_equal(core_pool_put(world->core, &away, NULL), 0);
+    world_tick(world, 0);
+    assert_string_equal(world_node_of(world, waits), "n");
+    job = job_make("t", "never", 1, 32);
+    refused(world, &job, &err);
+}
+
 static void what_a_live_job_lacks_can_be_asked(void **state)
 {
     struct world *world = *state;
@@ -115,6 +142,7 @@ int main(void)
         TEST(a_refusal_names_the_largest_node),
         TEST(a_refusal_of_a_gang_says_how_many_ranks_fit),
         TEST(a_pool_that_is_named_is_one_condition),
+        TEST(a_pool_whose_nodes_are_away_lets_jobs_wait),
         TEST(what_a_live_job_lacks_can_be_asked),
         TEST(slices_cover_every_row_once),
     };

@@ -252,12 +252,12 @@ static const char usage[] =
     "}\n";
 
 /* A command that is asked for while the rank runs (slurm_exec.c), in the rank's environment: its
- * input as the server adds to it, until that says that it is whole; killed when nobody wants it any
- * more, or when the rank's script is gone. */
+ * input as the server adds to it, until that says that it is whole, beside this, as nobody has to
+ * read it; killed when nobody wants it any more, or when the rank's script is gone. */
 static const char run_asked[] =
     "run_asked() (\n"
     "    trap - TERM HUP\n"
-    "    number=$1 from=\"${control%/*}/exec-$1\" to=\"$out/exec-$1\" at=0\n"
+    "    number=$1 from=\"${control%/*}/exec-$1\" to=\"$out/exec-$1\" at=0 feeds=\n"
     "    mkfifo \"$to.fifo\" || exit\n"
     "    ( . \"$from\"; exec \"$@\" ) < \"$to.fifo\" > \"$to.out\" 2> \"$to.err\" &\n"
     "    pid=$!\n"
@@ -265,10 +265,12 @@ static const char run_asked[] =
     "    while kill -0 $pid; do\n"
     "        { read -r word; read -r last wanted; } < \"$control\"\n"
     "        size=$(wc -c < \"$from.in\")\n"
-    "        [ \"$size\" -le $at ] ||\n"
-    "            { tail -c +$((at + 1)) \"$from.in\" | head -c $((size - at)) >&3; at=$size; }\n"
+    "        if [ \"$size\" -gt $at ] && ! kill -0 $feeds; then\n"
+    "            { tail -c +$((at + 1)) \"$from.in\" | head -c $((size - at)); } >&3 &\n"
+    "            feeds=$! at=$size\n"
+    "        fi\n"
     "        case \" $wanted \" in\n"
-    "        *\" $number= \"*) exec 3>&- ;;\n"
+    "        *\" $number= \"*) [ $at -lt $size ] || kill -0 $feeds || exec 3>&- ;;\n"
     "        *\" $number \"*) ;;\n"
     "        *) kill -KILL $pid ;;\n"
     "        esac\n"

@@ -233,6 +233,21 @@ bool answer_piece(struct relay *relay, const char *bytes, size_t length)
     return pass_from(relay, 0, bytes, length);
 }
 
+bool answer_is_part(const struct relay *relay)
+{
+    const struct relay_answer *answer = &relay->answer;
+    const char *verb = relay->target.verb;
+    /* What the filter of fallbacks holds is the beginning of an event, or all that has come. */
+    const struct strbuf *held =
+        relay->care && relay->care->held.length > 0 ? &relay->care->held : NULL;
+    if (!answer->until_close || answer->status != 200 || !is_event_stream(answer))
+        return false;
+    if (strcmp(verb, "/v1/chat/completions") && strcmp(verb, "/v1/completions"))
+        return held || (answer->events && !ends_event(answer->end));
+    return held ? !token_stream_is_done(held->text, held->length)
+                : !token_stream_is_done(answer->tail->bytes, answer->tail->length);
+}
+
 void answer_end(struct relay *relay)
 {
     struct relay_answer *answer = &relay->answer;

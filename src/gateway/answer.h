@@ -57,6 +57,10 @@ void answer_begin(struct relay *relay, int status, struct http_field *fields, si
     int64_t length, const struct answer_source *source);
 /* False: the relay has ended and is gone; its attempt was given up. */
 bool answer_piece(struct relay *relay, const char *bytes, size_t length);
+/* Whether what has come is a part of an answer although its source says that it is the whole: a
+ * stream of events that was ended by its connection alone, within an event, or without the event
+ * that ends each stream of chat/completions and completions. */
+bool answer_is_part(const struct relay *relay);
 /* It is complete: ends the relay. The source has let go of it. */
 void answer_end(struct relay *relay);
 /* It will not be completed. Where nothing has gone to the client yet this returns true, as if it

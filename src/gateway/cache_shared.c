@@ -122,7 +122,7 @@ static void take_sha(
     struct cache_shared *shared, const struct redis_reply *reply, char sha[SHA_BYTES])
 {
     if (reply->failed || !reply->text || reply->length >= SHA_BYTES) {
-        redis_link_reset(shared->link);
+        redis_link_reset(shared->link, reply->text ? reply->text : "the connection was lost");
         return;
     }
     strcpy(sha, reply->text);
@@ -307,7 +307,7 @@ static void on_too_late(evutil_socket_t fd, short what, void *context)
     bool hopeless = ++shared->late >= LATE_MAX;
     tell(ask, NULL, 0);
     if (hopeless)
-        redis_link_reset(shared->link); /* the ask goes with it */
+        redis_link_reset(shared->link, "it does not answer in time"); /* the ask goes with it */
 }
 
 bool cache_shared_ask(struct cache_shared *shared, const char *service, const struct cache_key *key,

@@ -47,6 +47,8 @@ static const struct row {
         "counter", "Answers that were kept for other gateways"},
     [FIGURE_CACHE_REDIS_DROPPED] = {"cacheRedisDropped", "muster_gateway_cache_redis_dropped_total",
         "counter", "Answers that were not, for want of room or of the shared cache"},
+    [FIGURE_LIMITS_REDIS_AWAY] = {"limitsRedisAway", "muster_gateway_limits_redis_away_total",
+        "counter", "Requests that were admitted or refused without the shared counters of limits"},
     [FIGURE_SHADOW_COMPARED] = {"shadowCompared", "muster_gateway_shadow_compared_total", "counter",
         "Answers to copies of requests that were compared"},
     [FIGURE_SHADOW_DIFFERING] = {"shadowDiffering", "muster_gateway_shadow_differing_total",

@@ -2,6 +2,7 @@
  * its window. The first script looks at all counters before it adds to any; scripts run alone. */
 #include "gateway/limit_shared.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "gateway/redis_link.h"
 
@@ -13,6 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* One that is late so often in a row is given up with all that it was asked, which it would hold
+ * for as long as it hangs; and it is left alone for a while. */
+enum { LATE_MAX = 3, PAUSE_MS = 1000 };
 enum { SHA_BYTES = 48, KEY_BYTES = 72, NUMBER_BYTES = 24, WORDS_MAX = 3 + 5 * LIMIT_RULES_MAX };
 
 /* For each key its slot's length, the limit and the amount. The answer: 0, then for each key the
@@ -68,6 +72,8 @@ struct limit_shared {
     struct event_base *base;
     struct redis_link *link;
     char take_sha[SHA_BYTES], settle_sha[SHA_BYTES]; /* "": not loaded yet */
+    int late;               /* answers in a row that did not come in time */
+    int64_t pause_until_ms; /* nothing is asked before */
 };
 
 struct limit_ask {
@@ -89,7 +95,7 @@ static void keep_sha(
     struct limit_shared *shared, const struct redis_reply *reply, char sha[SHA_BYTES])
 {
     if (reply->failed || !reply->text || strlen(reply->text) >= SHA_BYTES) {
-        redis_link_reset(shared->link);
+        redis_link_reset(shared->link, reply->text ? reply->text : "the connection was lost");
         return;
     }
     strcpy(sha, reply->text);
@@ -213,6 +219,8 @@ static void on_refused(struct limit_ask *ask, const struct redis_reply *reply)
 static void on_reply(void *context, const struct redis_reply *reply)
 {
     struct limit_ask *ask = context;
+    if (ask->fn && !reply->failed)
+        ask->shared->late = 0;
     int64_t first = reply->count > 0 ? reply->numbers[0] : -1;
     if (!reply->failed && first == 0 && reply->count == 1 + 2 * ask->count) {
         on_taken(ask, reply);
@@ -233,8 +241,16 @@ static void on_reply(void *context, const struct redis_reply *reply)
 
 static void on_too_late(evutil_socket_t fd, short what, void *context)
 {
+    struct limit_ask *ask = context;
+    struct limit_shared *shared = ask->shared;
     (void)fd, (void)what;
-    answer(context, LIMIT_SAID_AWAY, NULL, NULL);
+    bool hopeless = ++shared->late >= LATE_MAX;
+    answer(ask, LIMIT_SAID_AWAY, NULL, NULL);
+    if (!hopeless)
+        return;
+    shared->late = 0;
+    shared->pause_until_ms = clock_monotonic_ns() / 1000000 + PAUSE_MS;
+    redis_link_reset(shared->link, "it does not answer in time"); /* the ask goes with it */
 }
 
 static struct limit_ask *ask_create(
@@ -263,6 +279,12 @@ static bool send_take(struct limit_ask *ask)
     return redis_link_send(ask->shared->link, command.count, command.words, on_reply, ask);
 }
 
+static bool may_be_asked(const struct limit_shared *shared)
+{
+    return shared->take_sha[0] && shared->settle_sha[0] &&
+           clock_monotonic_ns() / 1000000 >= shared->pause_until_ms;
+}
+
 struct limit_ask *limit_shared_take(struct limit_shared *shared, const struct limit_rules *rules,
     const struct limit_cost *cost, limit_answer_fn *fn, void *context, bool *ret_away)
 {
@@ -270,7 +292,7 @@ struct limit_ask *limit_shared_take(struct limit_shared *shared, const struct li
     struct timeval wait = {wait_ms / 1000, wait_ms % 1000 * 1000};
     struct limit_ask *ask = ask_create(shared, rules, cost);
     *ret_away = false;
-    if (ask->count > 0 && shared->take_sha[0] && shared->settle_sha[0] && send_take(ask)) {
+    if (ask->count > 0 && may_be_asked(shared) && send_take(ask)) {
         ask->fn = fn;
         ask->context = context;
         evtimer_assign(&ask->timer, shared->base, on_too_late, ask);

@@ -2,6 +2,7 @@
  * a writing event. */
 #include "gateway/redis_link.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -14,7 +15,13 @@
 #include <string.h>
 #include <sys/time.h>
 
-enum { PAUSE_FIRST_MS = 50, PAUSE_MOST_MS = 2000, PORT = 6379, HOST_BYTES = 64 };
+enum {
+    PAUSE_FIRST_MS = 50,
+    PAUSE_MOST_MS = 2000,
+    SAID_EACH_MS = 60000,
+    PORT = 6379,
+    HOST_BYTES = 64
+};
 
 /* The forms of addresses are known with or without the library. */
 static bool read_tcp(const char *address, char host[HOST_BYTES], int *ret_port)
@@ -76,7 +83,8 @@ struct redis_link {
     struct event *reading, *writing, *again;
     int64_t pause_ms;
     void *owner;
-    bool said; /* that it is away */
+    bool said;              /* that it is away */
+    int64_t quiet_until_ms; /* one that comes and goes does not fill the log */
 };
 
 /* One command under way. */
@@ -127,7 +135,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     (void)fd, (void)what;
     link->library->read(link->context);
     if (most > 0 && link->context && link->context->c.reader->len > most)
-        redis_link_reset(link);
+        redis_link_reset(link, "it brings more than was asked for");
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *context)
@@ -172,9 +180,12 @@ static void cleanup(void *data)
 static void try_later(struct redis_link *link, const char *why)
 {
     struct timeval pause = {link->pause_ms / 1000, link->pause_ms % 1000 * 1000};
-    if (!link->said)
+    int64_t now_ms = clock_monotonic_ns() / 1000000;
+    if (!link->said && now_ms >= link->quiet_until_ms) {
         log_warn("%s at %s cannot be used: %s", link->options.what, link->options.address, why);
-    link->said = true;
+        link->said = true;
+        link->quiet_until_ms = now_ms + SAID_EACH_MS;
+    }
     link->context = NULL;
     link->up = false;
     event_add(link->again, &pause);
@@ -251,12 +262,12 @@ struct redis_link *redis_link_open(struct redis_library *library, struct event_b
     return link;
 }
 
-void redis_link_reset(struct redis_link *link)
+void redis_link_reset(struct redis_link *link, const char *why)
 {
     redisAsyncContext *context = link->context;
     if (!context)
         return;
-    try_later(link, "it does not do as it should");
+    try_later(link, why);
     link->library->release(context);
 }
 
@@ -310,8 +321,10 @@ static void on_reply(redisAsyncContext *context, void *from, void *data)
     struct redis_link *link = context->data;
     struct redis_reply reply;
     read_reply(from, &reply);
-    if (from && link)
+    if (from && link && link->said) {
+        log_info("%s at %s is used again", link->options.what, link->options.address);
         link->said = false;
+    }
     sent->fn(sent->context, &reply);
     free(sent);
 }
@@ -360,9 +373,9 @@ void redis_link_close(struct redis_link *link)
     (void)link;
 }
 
-void redis_link_reset(struct redis_link *link)
+void redis_link_reset(struct redis_link *link, const char *why)
 {
-    (void)link;
+    (void)link, (void)why;
 }
 
 bool redis_link_is_up(const struct redis_link *link)

@@ -42,8 +42,8 @@ struct redis_link *redis_link_open(struct redis_library *library, struct event_b
     const struct redis_link_options *options, void *context);
 /* What is under way is answered as failed. NULL is fine. */
 void redis_link_close(struct redis_link *link);
-/* Gives the connection up, as if it had been lost. */
-void redis_link_reset(struct redis_link *link);
+/* Gives the connection up, as if it had been lost; why is for the log. */
+void redis_link_reset(struct redis_link *link, const char *why);
 /* Whether there is a connection. */
 bool redis_link_is_up(const struct redis_link *link);
 /* Sends a command; false: there is no connection, and fn is not called. fn NULL: the answer is of

@@ -193,7 +193,7 @@ void relay_wait(struct relay *relay, int64_t ms)
 
 static enum stage_result refuse_busy(struct relay *relay)
 {
-    relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
+    relay_refuse_absent(relay);
     return STAGE_ENDED;
 }
 

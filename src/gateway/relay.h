@@ -75,6 +75,7 @@ struct relay_answer {
     bool bodyless;             /* a status that has no body */
     bool lazy;                 /* the head waits for the first bytes to come through the filters */
     bool events;               /* text/event-stream that takes comments between its events */
+    bool until_close;          /* nothing but the end of the connection said that it is complete */
     uint32_t steps;            /* a bit for each filter at work */
     int64_t length;            /* announced; -1: not known */
     int64_t bytes;             /* handed to the client's connection */
@@ -246,6 +247,8 @@ void relay_respond(
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */
 void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
     PRINTF_LIKE(4, 5);
+/* 503: no replica is ready, of the version that the path named if it did; ends the relay. */
+void relay_refuse_absent(struct relay *relay);
 
 /* What the HTTP server itself refuses, for http_server_options. */
 const char *relay_refusal(

@@ -15,6 +15,7 @@
 #include "wire/http.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,6 +111,17 @@ void relay_refuse(struct relay *relay, int status, const char *code, const char 
     relay_respond(relay, status, type, body.text, body.length);
     strbuf_finish(&text);
     strbuf_finish(&body);
+}
+
+void relay_refuse_absent(struct relay *relay)
+{
+    const char *route = relay->terms->route;
+    int64_t version = relay->target.version;
+    if (version == BALANCE_ANY_VERSION)
+        relay_refuse(relay, 503, "no_replica", "no replica of \"%s\" is ready", route);
+    else
+        relay_refuse(relay, 503, "no_replica",
+            "no replica of \"%s\" with version %" PRId64 " is ready", route, version);
 }
 
 static struct relay_tokens reported_tokens(const struct relay *relay)

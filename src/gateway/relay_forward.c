@@ -180,8 +180,7 @@ static void refuse_failure(struct relay *relay, enum http_failure failure, const
     if (failure == HTTP_FAILED_TIMEOUT)
         relay_refuse(relay, 504, "timeout", "the replica did not answer in time");
     else if (failure == HTTP_FAILED_CONNECT)
-        relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
+        relay_refuse_absent(relay);
     else
         relay_refuse(relay, 502, "bad_gateway", "the replica failed: %s", text);
 }
@@ -269,6 +268,7 @@ static void on_head(struct http_exchange *exchange, const struct http_answer *he
     if (relay->care && !relay_care_head(relay, head->status))
         return;
     struct http_field *fields = answer_fields(relay, head, &count);
+    relay->answer.until_close = head->until_close;
     answer_begin(relay, head->status, fields, count, head->length, &source);
 }
 
@@ -281,6 +281,11 @@ static void on_answer_piece(
 
 static void on_answer_end(struct http_exchange *exchange, void *context)
 {
+    if (answer_is_part(context)) {
+        on_fail(exchange, HTTP_FAILED_CLOSED, true,
+            "it closed the connection in the middle of its stream", context);
+        return;
+    }
     int64_t now_ns = http_exchange_now_ns(exchange);
     note_outcome(context, ((struct relay *)context)->answer.status >= 500, now_ns);
     attempt_close(context, false, now_ns);
@@ -366,8 +371,7 @@ enum stage_result relay_stage_forward(struct relay *relay)
     if (relay->care && !relay_deadline_may_send(relay))
         return STAGE_ENDED;
     if (!relay_attempt_begin(relay, relay->picked, &relay_exchange_callbacks)) {
-        relay_refuse(
-            relay, 503, "no_replica", "no replica of \"%s\" is ready", relay->terms->route);
+        relay_refuse_absent(relay);
         return STAGE_ENDED;
     }
     if (relay->care)

@@ -178,6 +178,7 @@ static enum stage_result others_away(struct relay *relay)
 {
     struct relay_limits *limits = relay->limits;
     const struct limit_shared_options *options = limit_shared_options(relay->view->shared);
+    figure_add(relay->view->figures, FIGURE_LIMITS_REDIS_AWAY, 1);
     if (options->away == LIMIT_AWAY_LOCAL)
         return admit(relay);
     if (options->away == LIMIT_AWAY_SHARE)

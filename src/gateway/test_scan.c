@@ -127,6 +127,22 @@ static void test_tokens_are_read_from_the_end(void **state)
     tokens("", false, 0, 0);
 }
 
+static void test_the_last_event_of_a_stream_is_known(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool done;
+    } cases[] = {{"data: [DONE]\n\n", true}, {"data: {}\n\ndata: [DONE]\r\n\r\n", true},
+        {"data: {}\r\rdata:[DONE]\r\r", true}, {"data: {}\n\ndata: [DONE]", true}, {"", false},
+        {"[DONE]\n\n", false}, {"data: {}\n\n", false}, {"data: {}\n\ndata: [DONE", false},
+        {"data: \"data: [DONE]\n\n", false}, {"data: {\"content\": \"data: [DONE]\"}\n\n", false}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        if (token_stream_is_done(cases[i].text, strlen(cases[i].text)) != cases[i].done)
+            fail_msg("%s", cases[i].text);
+    }
+}
+
 static void test_tokens_behind_a_long_answer_are_found(void **state)
 {
     (void)state;
@@ -146,6 +162,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_request_is_refused),
         cmocka_unit_test(test_depth_and_length_are_bounded),
         cmocka_unit_test(test_tokens_are_read_from_the_end),
+        cmocka_unit_test(test_the_last_event_of_a_stream_is_known),
         cmocka_unit_test(test_tokens_behind_a_long_answer_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,6 +23,27 @@ void token_tail_add(struct token_tail *tail, const char *bytes, size_t length)
     tail->length += length;
 }
 
+/* Cuts the word off the end of the text. */
+static bool cut_end(const char *text, size_t *length, const char *word)
+{
+    size_t size = strlen(word);
+    if (*length < size || memcmp(text + *length - size, word, size))
+        return false;
+    *length -= size;
+    return true;
+}
+
+bool token_stream_is_done(const char *text, size_t length)
+{
+    while (length > 0 && strchr(" \r\n", text[length - 1]) && text[length - 1])
+        length--;
+    if (!cut_end(text, &length, "[DONE]"))
+        return false;
+    (void)cut_end(text, &length, " ");
+    return cut_end(text, &length, "data:") &&
+           (length == 0 || text[length - 1] == '\n' || text[length - 1] == '\r');
+}
+
 struct span {
     const char *at, *end;
 };

@@ -16,6 +16,9 @@ struct token_tail {
 
 /* Takes the next bytes of the answer. */
 void token_tail_add(struct token_tail *tail, const char *bytes, size_t length);
+/* Whether the text ends with the event `data: [DONE]`, as streams of chat/completions and
+ * completions do. */
+bool token_stream_is_done(const char *text, size_t length);
 /* Whether a usage object was found: the last that has a number of tokens. What it does not say is
  * 0, as are numbers beyond 2^53. Both APIs' names count: prompt_tokens and completion_tokens,
  * input_tokens and output_tokens. */

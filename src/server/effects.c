@@ -1,6 +1,7 @@
 /* What a tick leads to: see effects.h. */
 #include "server/effects.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/quantity.h"
@@ -336,7 +337,7 @@ void effects_apply(struct effects *effects)
     engines_follow(effects->server);
     if (effects->server->services)
         services_committed(effects->server->services);
-    reconciler_run(effects->server->reconciler);
+    reconciler_run(effects->server->reconciler, clock_boot_ms());
 }
 
 static int load_row(void *context, enum row_kind kind, const void *row, struct error *err)
@@ -376,7 +377,7 @@ int effects_reload(struct server *server)
         services_reloaded(server->services);
     if (server->reconciler && server->engine) {
         reconciler_touch_all(server->reconciler);
-        reconciler_run(server->reconciler);
+        reconciler_run(server->reconciler, clock_boot_ms());
     }
     return 0;
 }

@@ -280,11 +280,9 @@ static void on_stream_read(
     struct http_stream *stream, const char *bytes, size_t length, void *context)
 {
     struct session *session = context;
-    if (!bytes)
-        session->input_ended = true;
-    else
-        strbuf_append(&session->frames, bytes, length);
-    if (!session_allowed(session) || !take_frames(session)) {
+    strbuf_append(&session->frames, bytes, length);
+    /* The end of input is a frame: where the connection ends the client is gone. */
+    if (!bytes || !session_allowed(session) || !take_frames(session)) {
         session_cut(session);
         return;
     }

@@ -3,7 +3,6 @@
  * it is wanted stays open, and is looked at again in the next run. */
 #include "server/reconcile.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
@@ -374,9 +373,8 @@ static void touch_everything(struct reconciler *reconciler)
     }
 }
 
-static bool is_whole(struct reconciler *reconciler)
+static bool is_whole(struct reconciler *reconciler, int64_t now_ms)
 {
-    int64_t now_ms = clock_boot_ms();
     uint64_t generation = engines_generation(reconciler->server);
     bool whole = reconciler->whole || generation != reconciler->generation ||
                  now_ms - reconciler->whole_ms >= WHOLE_MS;
@@ -386,11 +384,11 @@ static bool is_whole(struct reconciler *reconciler)
     return whole;
 }
 
-void reconciler_run(struct reconciler *reconciler)
+void reconciler_run(struct reconciler *reconciler, int64_t now_ms)
 {
     bool left = false;
     engines_follow(reconciler->server);
-    if (is_whole(reconciler))
+    if (is_whole(reconciler, now_ms))
         touch_everything(reconciler);
     for (size_t i = 0; i < reconciler->turned_away.count; i++)
         vec_push(&reconciler->open, reconciler->turned_away.items[i]);

@@ -18,7 +18,8 @@ void reconciler_destroy(struct reconciler *reconciler); /* NULL is fine */
 void reconciler_touch(struct reconciler *reconciler, uint64_t attempt);
 /* All are. */
 void reconciler_touch_all(struct reconciler *reconciler);
-/* Only while no commit is under way: the core has to be what the store holds. */
-void reconciler_run(struct reconciler *reconciler);
+/* Only while no commit is under way: the core has to be what the store holds. now_ms: boot clock.
+ */
+void reconciler_run(struct reconciler *reconciler, int64_t now_ms);
 /* The engines' reports: context is the server. */
 void reconciler_report(void *context, const struct report *report);

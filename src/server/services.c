@@ -6,6 +6,7 @@
  * people, and is found out again after a restart. */
 #include "server/services.h"
 
+#include "base/clock.h"
 #include "base/strbuf.h"
 #include "core/core.h"
 #include "server/names.h"
@@ -162,7 +163,7 @@ static void on_kick(evutil_socket_t fd, short what, void *context)
     if (ticker_busy(server->ticker) || ticker_trouble(server->ticker))
         event_add(services->kick, &later);
     else
-        reconciler_run(server->reconciler);
+        reconciler_run(server->reconciler, clock_boot_ms());
 }
 
 void services_kick(struct services *services)

@@ -261,6 +261,15 @@ static const char *whole_state(
     return refusal || listing->cause ? "failing" : "starting";
 }
 
+/* What its replicas are made with, which in quiet hours is not what spec.resources says. */
+static void set_resources(struct arena *arena, struct doc *status, const struct revision *revision)
+{
+    const struct doc *service = revision ? doc_get(revision->doc, "service") : NULL;
+    const struct doc *resources = service ? doc_get(doc_get(service, "spec"), "resources") : NULL;
+    if (resources)
+        doc_set(arena, status, "resources", doc_copy(arena, resources));
+}
+
 static void set_whole(struct listing *listing, struct doc *status)
 {
     struct services *services = listing->services;
@@ -276,6 +285,7 @@ static void set_whole(struct listing *listing, struct doc *status)
         doc_set_int(arena, status, "version", revision->version);
     if (revision)
         doc_set_string(arena, status, "runtime", revision->runtime.metadata.name);
+    set_resources(arena, status, revision);
     if (listing->older > 0)
         doc_set_string(arena, status, "rollout",
             arena_printf(arena,

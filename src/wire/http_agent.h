@@ -96,6 +96,8 @@ struct http_answer {
     size_t field_count;
     int64_t length; /* of the body, -1: not known beforehand. To HEAD and with 304 there is no body:
                      * then it is what the answer announced, for whoever passes it on. */
+    bool until_close; /* only the end of the connection ends the body, so one that was cut off
+                       * looks like one that is complete */
 };
 
 struct http_exchange_callbacks {

@@ -83,6 +83,7 @@ static enum step answer_begin(struct http_link *link, char *bytes)
         .fields = agent->fields,
         .field_count = fields_make(agent->fields, head, bytes),
         .length = tells_length ? announced_length(head) : 0,
+        .until_close = has_body && head->framing == HTTP_BODY_UNTIL_CLOSE,
     };
     http_body_init(&link->body, has_body ? head->framing : HTTP_BODY_NONE,
         has_body ? head->content_length : 0);
