@@ -9,10 +9,12 @@ import manifests
 import world
 from audit import moment, resource
 from cluster import ApiError, wait_until
+from muster import ENDED
 from proxy import Proxy
 from world import PODS, job, nothing_left
 
 QUOTAS = "/api/v1/namespaces/muster/resourcequotas"
+TRY_MAP = "/api/v1/namespaces/muster/configmaps?dryRun=All"
 TRAINS = """
 step=$(cat $MUSTER_CHECKPOINT_DIR/step 2>/dev/null || echo 0); echo begins at $step
 trap 'echo $step > $MUSTER_CHECKPOINT_DIR/new; mv $MUSTER_CHECKPOINT_DIR/new \
@@ -166,10 +168,14 @@ def test_a_job_that_is_cancelled_as_the_server_goes_leaves_nothing(server, site,
 
 @pytest.fixture
 def quota(site):
-    """Puts a quota of so many pods into the namespace; gone after the test."""
+    """Puts a quota of so many pods into the namespace; gone after the test. What the API server admits follows its
+    own watch of quotas, a moment behind what it answers: that no more maps may be made shows that it has got there."""
+    def admits(status):
+        return site.request("POST", TRY_MAP, {"metadata": {"name": "one-more"}}).status == status
+
     def put(pods):
         body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"},
-                "spec": {"hard": {"pods": str(pods)}}}
+                "spec": {"hard": {"pods": str(pods), "count/configmaps": "0"}}}
         try:
             site.call("POST", QUOTAS, body)
         except ApiError as error:
@@ -177,12 +183,20 @@ def quota(site):
             site.call("PATCH", f"{QUOTAS}/few", body, content_type="application/merge-patch+json")
         wait_until(lambda: site.call("GET", f"{QUOTAS}/few")["status"].get("hard", {}).get("pods") == str(pods),
                    "the quota to count", 30)
+        wait_until(lambda: admits(403), "the quota to hold", 30)
     yield put
     site.request("DELETE", f"{QUOTAS}/few")
+    wait_until(lambda: admits(201), "the quota to be gone", 30)
 
 
 def says_quota(server, reference):
     return lambda: "exceeded quota" in json.dumps(server.job(reference))
+
+
+def tried_again(server, reference):
+    status = server.job(reference)["status"]
+    assert status["state"] not in ENDED, status
+    return status["attempts"] >= 2
 
 
 def test_a_quota_that_is_used_up_is_waited_for(server, site, quota):
@@ -198,7 +212,7 @@ def test_a_quota_that_is_used_up_is_waited_for(server, site, quota):
 def test_a_gang_that_gets_a_part_of_its_pods_gives_them_back_and_comes_again(server, site, quota):
     quota(2)
     reference = server.submit(job("gang", "echo rank $RANK", gang={"size": 3}))
-    server.wait_for(lambda: server.job(reference)["status"]["attempts"] >= 2, "the gang to be tried again")
+    server.wait_for(lambda: tried_again(server, reference), "the gang to be tried again")
     quota(3)
     status = server.wait_ended(reference)["status"]
     assert status["state"] == "succeeded", status
