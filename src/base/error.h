@@ -11,6 +11,9 @@
 
 #define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+/* Of functions that are for what seldom happens: the compiler keeps them, and the ways to them, out
+ * of the way of the rest. */
+#define COLD __attribute__((cold))
 
 enum error_code {
     ERR_NONE = 0,
@@ -37,15 +40,16 @@ struct error {
 
 /* Fills err (when not NULL) with code and the formatted text, cut to fit. Always returns -1, so
  * that a failure is one line: `return error_set(err, ERR_INVALID, "...")`. */
-int error_set(struct error *err, enum error_code code, const char *format, ...) PRINTF_LIKE(3, 4);
+int error_set(struct error *err, enum error_code code, const char *format, ...) COLD
+    PRINTF_LIKE(3, 4);
 
 /* As error_set with ERR_IO (ERR_FULL for ENOSPC, EDQUOT and EFBIG), and appends ": " and the
  * text of errno, which it leaves as it was. Always returns -1. */
-int error_set_errno(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+int error_set_errno(struct error *err, const char *format, ...) COLD PRINTF_LIKE(2, 3);
 
 /* Puts the formatted text and ": " before the text err already has, cutting its end to fit; a
  * prefix that leaves no room is dropped. Always returns -1. */
-int error_prefix(struct error *err, const char *format, ...) PRINTF_LIKE(2, 3);
+int error_prefix(struct error *err, const char *format, ...) COLD PRINTF_LIKE(2, 3);
 
 /* The stable lower-case name of a code, as in problem documents: "not-found". Never NULL. */
 const char *error_name(enum error_code code);
