@@ -99,6 +99,7 @@ struct http_agent *http_agent_create(
         .field_count = FIELDS_MAX,
     };
     agent->scratch = mem_alloc(1, READ_BYTES);
+    agent->ahead = mem_alloc(WATCHER_TOLD_MAX, AHEAD_STRIDE);
     LIST_INIT(&agent->endpoints);
     TAILQ_INIT(&agent->attention);
     event_assign(&agent->wake, base, -1, 0, on_wake, agent);
@@ -128,6 +129,7 @@ void http_agent_destroy(struct http_agent *agent)
     http_buffer_finish(&agent->head);
     spares_finish(&agent->spares);
     free(agent->scratch);
+    free(agent->ahead);
     free(agent);
 }
 

@@ -81,15 +81,14 @@ void link_send(struct http_link *link, const struct iovec *parts, int count)
 /* ------- bytes in ------- */
 
 /* Takes what is held from before, or came now; true when the exchange has ended. What was read is
- * handed over where it lies, in the agent's buffer; only what has to wait is copied. */
-static bool link_take(struct http_link *link, size_t length)
+ * handed over where it lies, in the agent's memory; only what has to wait is copied. */
+static bool link_take(struct http_link *link, char *came, size_t length)
 {
-    struct http_agent *agent = link_agent(link);
     bool held = http_buffer_length(&link->input) > 0;
     size_t used = 0;
     if (held)
-        http_buffer_append(&link->input, agent->scratch, length);
-    char *bytes = held ? link->input.bytes + link->input.start : agent->scratch;
+        http_buffer_append(&link->input, came, length);
+    char *bytes = held ? link->input.bytes + link->input.start : came;
     length = held ? http_buffer_length(&link->input) : length;
     bool ended = answer_take(link, bytes, length, &used);
     if (held)
@@ -97,6 +96,16 @@ static bool link_take(struct http_link *link, size_t length)
     else if (!ended)
         http_buffer_append(&link->input, bytes + used, length - used);
     return ended;
+}
+
+/* What came before it was told; false: nothing. */
+static bool link_ahead(struct http_link *link, char **ret_bytes, size_t *ret_length)
+{
+    *ret_bytes = link->ahead;
+    *ret_length = link->ahead_length;
+    link->ahead = NULL;
+    link->progress |= *ret_bytes && link->exchange.answered;
+    return *ret_bytes;
 }
 
 /* False when nothing came. *ret_whole: it was all there is for now, an end perhaps apart. */
@@ -110,9 +119,10 @@ static bool link_recv(struct http_link *link, size_t *ret_length, bool *ret_whol
     *ret_whole = n < READ_BYTES && !link->tls;
     if (n <= 0 && (n == 0 || !would_block())) {
         link->input_ended = true;
-        link->input_broken = n < 0;
+        link->input_broken |= n < 0;
     }
     link->progress |= n > 0 && link->exchange.answered;
+    link->large = n > AHEAD_BYTES;
     *ret_length = n > 0 ? (size_t)n : 0;
     return n > 0;
 }
@@ -128,21 +138,39 @@ bool link_is_silent(struct http_link *link)
     return !link->readable;
 }
 
+void link_read_ahead(struct http_link *link, char *place)
+{
+    if (link->state != LINK_BUSY || link->tls || link->large || !link_wants_input(link))
+        return;
+    ssize_t n = http_socket_recv(link->fd, place, AHEAD_BYTES);
+    if (n <= 0) {
+        /* An end is told again by the next read; an error is not. */
+        link->input_broken |= n < 0 && !would_block();
+        return;
+    }
+    link->ahead = place;
+    link->ahead_length = (size_t)n;
+    link->large = n == AHEAD_BYTES;
+}
+
 void link_read(struct http_link *link)
 {
+    char *came, *scratch = link_agent(link)->scratch;
     size_t length;
-    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 && link_take(link, 0))
+    if (link_ahead(link, &came, &length) && link_take(link, came, length))
+        return;
+    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 && link_take(link, NULL, 0))
         return;
     /* A body that is complete may have its end to be told, with no byte left to tell it by. */
     if (link_wants_input(link) && link->exchange.answered && link->body.complete &&
-        link_take(link, 0))
+        link_take(link, NULL, 0))
         return;
     /* An end that follows has its own turn, so that what came before it is on its way by then. */
     bool whole = false;
     for (int i = 0; i < READS_MAX && link->readable && !whole && link_wants_input(link); i++) {
         if (!link_recv(link, &length, &whole))
             break;
-        if (link_take(link, length))
+        if (link_take(link, scratch, length))
             return;
     }
     if (link->input_ended && link_wants_input(link))

@@ -31,8 +31,10 @@
 
 enum {
     READ_BYTES = 256 * 1024, /* of the agent's one read buffer */
-    FIELDS_MAX = 128,        /* of an answer */
-    INFORMATIONAL_MAX = 16,  /* 1xx answers before the final one */
+    AHEAD_BYTES = 4096, /* read of a link before the others that something came for are served */
+    AHEAD_STRIDE = AHEAD_BYTES + 320, /* so that not all share the same few lines of the cache */
+    FIELDS_MAX = 128,                 /* of an answer */
+    INFORMATIONAL_MAX = 16,           /* 1xx answers before the final one */
     STATUS_LINE_BYTES = 4096,
     DIRECT_BYTES =
         4096, /* smaller pieces of a body are gathered: with the head, or until the loop turns */
@@ -80,6 +82,7 @@ struct http_link {
     bool kept;               /* it has carried an exchange before this one */
     bool writing;            /* write_event is there */
     bool readable;           /* a read may bring something */
+    bool large;              /* the last read brought more than is read ahead */
     bool peer_ended;         /* an end follows the bytes that are there */
     bool write_blocked;      /* until write_event fires */
     bool write_broken;       /* the peer takes no more, but may have answered */
@@ -93,6 +96,8 @@ struct http_link {
     int64_t deadline_ms; /* 0: none */
     int64_t give_up_ms;  /* while connecting */
 
+    char *ahead; /* what was read before it was told, in the agent's memory; NULL: nothing */
+    size_t ahead_length;
     struct http_buffer input; /* what was read and cannot be handed over yet */
     struct http_buffer output;
     struct http_head_parser parser;
@@ -138,6 +143,7 @@ struct http_agent {
     struct http_buffer head;   /* of the request that is being begun */
     struct http_spares spares; /* buffers of links that are idle */
     char *scratch;             /* READ_BYTES: where reads land */
+    char *ahead;               /* a place for each that is told in a look: AHEAD_STRIDE of them */
     struct http_field_slice slices[FIELDS_MAX];
     struct http_field fields[FIELDS_MAX];
 };
@@ -223,6 +229,9 @@ void link_send(struct http_link *link, const struct iovec *parts, int count);
 void link_flush(struct http_link *link);
 /* Takes what came, which calls callbacks. */
 void link_read(struct http_link *link);
+/* Reads into the place, AHEAD_BYTES at most, what link_read is to take; nothing where it would not
+ * have been read, or where more than that is to be expected. */
+void link_read_ahead(struct http_link *link, char *place);
 /* Whether nothing waits to be read, on a connection that is to be kept. */
 bool link_is_silent(struct http_link *link);
 

@@ -23,6 +23,7 @@ int64_t link_now_ms(void)
 
 /* ------- life ------- */
 
+static void on_read_ahead(struct watch *watch, int place);
 static void on_told(struct watch *watch, bool ended);
 static void on_writable(int fd, short what, void *ctx);
 static void on_timer(int fd, short what, void *ctx);
@@ -53,6 +54,7 @@ void link_close(struct http_link *link)
 int link_watch(struct http_link *link)
 {
     struct error err;
+    link->watch.read_ahead = on_read_ahead;
     if (watcher_add(&link_agent(link)->watcher, &link->watch, link->fd, on_told, &err) == 0)
         return 0;
     free(link->problem);
@@ -218,11 +220,21 @@ static void serve_event(struct http_link *link)
         agent->options.after_event(agent->options.ctx);
 }
 
+static struct http_link *watch_link(struct watch *watch)
+{
+    return (struct http_link *)((char *)watch - offsetof(struct http_link, watch));
+}
+
+static void on_read_ahead(struct watch *watch, int place)
+{
+    struct http_link *link = watch_link(watch);
+    link_read_ahead(link, link_agent(link)->ahead + (size_t)place * AHEAD_STRIDE);
+}
+
 static void on_told(struct watch *watch, bool ended)
 {
-    struct http_link *link =
-        (struct http_link *)((char *)watch - offsetof(struct http_link, watch));
-    link->readable = true;
+    struct http_link *link = watch_link(watch);
+    link->readable = !link->ahead || link->large;
     link->peer_ended |= ended;
     if (link->tls)
         link->write_blocked = false; /* it may have had to read in order to write */

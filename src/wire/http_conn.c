@@ -19,6 +19,7 @@ enum { ROUNDS_MAX = 8, STEPS_MAX = 32 };
 
 /* ------- life ------- */
 
+static void on_read_ahead(struct watch *watch, int place);
 static void on_told(struct watch *watch, bool ended);
 static void on_writable(int fd, short what, void *ctx);
 
@@ -42,6 +43,7 @@ void conn_create(struct http_server *server, int fd, const struct http_peer *pee
     event_assign(&conn->write_event, server->base, fd, EV_WRITE | EV_PERSIST, on_writable, conn);
     server->stats.connections++;
     server->stats.accepted++;
+    conn->watch.read_ahead = tls ? NULL : on_read_ahead;
     if (watcher_add(&server->watcher, &conn->watch, fd, on_told, NULL) < 0)
         conn_kill(conn);
     conn_attend(conn);
@@ -284,11 +286,33 @@ static void serve_event(struct http_conn *conn)
         options->after_event(options->ctx);
 }
 
+static struct http_conn *watch_conn(struct watch *watch)
+{
+    return (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
+}
+
+/* A head, or the beginning of one, is taken in while the system's part of reading is in the caches.
+ * More than a buffer that is kept has room for is read when it is told. */
+static void on_read_ahead(struct watch *watch, int place)
+{
+    struct http_conn *conn = watch_conn(watch);
+    (void)place;
+    if (conn->state != CONN_HEAD || conn->in_service || http_buffer_length(&conn->input) > 0)
+        return;
+    spares_buffer(&conn->server->spares, &conn->input);
+    char *at = http_buffer_reserve(&conn->input, HTTP_BUFFER_KEEP_BYTES);
+    ssize_t n = http_socket_recv(conn->socket.fd, at, HTTP_BUFFER_KEEP_BYTES);
+    if (n <= 0)
+        return; /* an end, which a read tells again, or an error, after which comes an end */
+    conn->input.end += (size_t)n;
+    conn->read_ahead = n < HTTP_BUFFER_KEEP_BYTES;
+}
+
 static void on_told(struct watch *watch, bool ended)
 {
-    struct http_conn *conn =
-        (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
-    conn->readable = true;
+    struct http_conn *conn = watch_conn(watch);
+    conn->readable = !conn->read_ahead;
+    conn->read_ahead = false;
     conn->peer_ended |= ended;
     serve_event(conn);
 }

@@ -123,6 +123,7 @@ struct http_conn {
     struct http_peer_entry *peer_entry;
     enum conn_state state;
     bool readable;   /* a read may bring something */
+    bool read_ahead; /* what is about to be told was read */
     bool peer_ended; /* an end follows the bytes that are there */
     bool input_ended;
     bool write_blocked;

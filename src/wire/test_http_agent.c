@@ -279,6 +279,13 @@ static void answer_simply(struct peer *peer, int fd, struct talk *talk)
     strbuf_finish(&got);
 }
 
+static void send_all(int fd, const char *head, size_t length, const char *body)
+{
+    assert_int_equal(send(fd, head, strlen(head), 0), strlen(head));
+    if (length > 0)
+        assert_int_equal(send(fd, body, length, 0), length);
+}
+
 static void a_connection_is_used_again_the_last_one_first(void **state)
 {
     (void)state;
@@ -299,6 +306,56 @@ static void a_connection_is_used_again_the_last_one_first(void **state)
     assert_int_equal(peer_stats(peer).reused, 3);
     close(a), close(b);
     talk_clear(&first), talk_clear(&second);
+    peer_destroy(peer);
+}
+
+/* Answers that are there at once are read in a row before one of them is looked at. */
+static void answers_that_come_at_once_keep_apart(void **state)
+{
+    enum { TALKS = 5, EXACT = 4055, LARGE = 50000 };
+    (void)state;
+    struct peer *peer = peer_create(NULL);
+    struct talk talks[TALKS] = {0};
+    struct strbuf got = {0};
+    int fds[TALKS];
+    char *large = mem_alloc(1, LARGE);
+    memset(large, 'l', LARGE);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < TALKS; i++) {
+            talk_clear(&talks[i]);
+            talk_begin(peer, &talks[i], NULL);
+        }
+        /* Connections used last come first: which is whose changes with each round. */
+        for (int i = 0; i < TALKS; i++) {
+            if (round == 0)
+                fds[i] = peer_accept(peer);
+            got.length = 0;
+            assert_true(peer_hear(peer, fds[i], &got, "\r\n\r\n"));
+        }
+        const char *exact = OK LENGTH "4055\r\n\r\n"; /* as much as is read ahead */
+        assert_int_equal(strlen(exact) + EXACT, 4096);
+        send_all(fds[0], OK LENGTH "2\r\n\r\nok", 0, NULL);
+        send_all(fds[1], exact, EXACT, large);
+        send_all(fds[2], OK LENGTH "50000\r\n\r\n", LARGE, large);
+        send_all(fds[3], "HTTP/1.1 20", 0, NULL);
+        send_all(fds[4], OK CHUNKED "\r\n3\r\nabc\r\n0\r\n\r\n", 0, NULL);
+        turn(peer);
+        send_all(fds[3], "4 No Content\r\n\r\n", 0, NULL);
+        size_t bytes = 0;
+        for (int i = 0; i < TALKS; i++) {
+            talk_finish(&talks[i]);
+            assert_int_equal(talks[i].ends, 1);
+            bytes += talks[i].body.length;
+        }
+        assert_int_equal(bytes, 2 + EXACT + LARGE + 3);
+    }
+    assert_int_equal(peer_stats(peer).connected, TALKS);
+    for (int i = 0; i < TALKS; i++) {
+        talk_clear(&talks[i]);
+        close(fds[i]);
+    }
+    strbuf_finish(&got);
+    free(large);
     peer_destroy(peer);
 }
 
@@ -566,6 +623,7 @@ int main(void)
         cmocka_unit_test(what_would_inject_is_not_sent),
         cmocka_unit_test(bodies_stream_both_ways_at_once),
         cmocka_unit_test(a_connection_is_used_again_the_last_one_first),
+        cmocka_unit_test(answers_that_come_at_once_keep_apart),
         cmocka_unit_test(an_end_may_begin_the_next_on_the_same_connection),
         cmocka_unit_test(answers_that_leave_doubt_end_their_connection),
         cmocka_unit_test(an_idle_connection_that_says_anything_is_closed),

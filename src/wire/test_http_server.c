@@ -103,6 +103,56 @@ static void pipelined_requests_are_answered_in_order(void **state)
     fixture_destroy(fix);
 }
 
+/* Requests that are there at once are read in a row before one of them is looked at. */
+static void requests_that_come_at_once_keep_apart(void **state)
+{
+    enum { CLIENTS = 6, LARGE = 9000 };
+    (void)state;
+    struct fixture *fix = fixture_create(NULL);
+    struct strbuf got[CLIENTS] = {0}, large = {0};
+    int fds[CLIENTS];
+    strbuf_printf(&large, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", LARGE);
+    for (int i = 0; i < LARGE; i++)
+        strbuf_puts(&large, i % 100 ? "l" : "L");
+    for (int i = 0; i < CLIENTS; i++)
+        fds[i] = dial(fix);
+    for (int round = 0; round < 3; round++) {
+        turn(fix); /* all are accepted, and idle */
+        const char *const texts[] = {HELLO, HELLO HELLO, "GET /hel", large.text,
+            "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n<12", HELLO};
+        for (int i = 0; i < CLIENTS; i++) {
+            strbuf_clear(&got[i]);
+            assert_int_equal(send(fds[i], texts[i], strlen(texts[i]), 0), strlen(texts[i]));
+        }
+        turn(fix);
+        send_text(fix, fds[2], "lo HTTP/1.1\r\n" HOST "\r\n");
+        send_text(fix, fds[4], "3>");
+        assert_true(receive(fix, fds[3], &got[3], large.text + large.length - LARGE));
+        assert_true(receive(fix, fds[4], &got[4], "<123>"));
+        for (int i = 0; i < CLIENTS; i++) {
+            if (i != 3 && i != 4)
+                assert_true(receive(fix, fds[i], &got[i], "hello"));
+            assert_int_equal(strncmp(got[i].text, "HTTP/1.1 200", 12), 0);
+        }
+        while (count_of(got[1].text, "hello") < 2)
+            assert_true(look(fix, fds[1], &got[1]));
+        assert_int_equal(fix->handled, 7 * (round + 1));
+    }
+    /* Who leaves with a request on its way, and who asks and leaves, are told apart. */
+    close(fds[0]);
+    send_text(fix, fds[1], HELLO);
+    assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+    strbuf_clear(&got[1]);
+    assert_false(receive(fix, fds[1], &got[1], NULL));
+    assert_int_equal(count_of(got[1].text, "hello"), 1);
+    for (int i = 0; i < CLIENTS; i++)
+        strbuf_finish(&got[i]);
+    for (int i = 1; i < CLIENTS; i++)
+        close(fds[i]);
+    strbuf_finish(&large);
+    fixture_destroy(fix);
+}
+
 static void a_second_request_waits_for_the_first_answer(void **state)
 {
     (void)state;
@@ -517,6 +567,7 @@ int main(void)
         cmocka_unit_test(misleading_targets_never_reach_the_handler),
         cmocka_unit_test(a_malformed_request_is_answered_and_the_connection_closed),
         cmocka_unit_test(pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(requests_that_come_at_once_keep_apart),
         cmocka_unit_test(a_second_request_waits_for_the_first_answer),
         cmocka_unit_test(a_request_byte_by_byte_is_the_same_request),
         cmocka_unit_test(head_gets_the_length_and_no_body),

@@ -59,7 +59,8 @@ int watcher_add(
     assert(!watch->told && fd >= 0);
     if (make_epoll(watcher) < 0 || epoll_ctl(watcher->epoll, EPOLL_CTL_ADD, fd, &event) < 0)
         return error_set_errno(err, "cannot watch a connection");
-    *watch = (struct watch){told, fd};
+    watch->told = told;
+    watch->fd = fd;
     if (watcher->count++ == 0)
         attach(watcher);
     return 0;
@@ -81,6 +82,17 @@ void watcher_remove(struct watcher *watcher, struct watch *watch)
     watcher->count--;
 }
 
+/* One alone has nothing of it. */
+static void read_ahead(struct watcher *watcher)
+{
+    for (int i = 0; i < watcher->end && watcher->end > 1; i++) {
+        const struct epoll_event *event = &watcher->list[i];
+        struct watch *watch = event->data.ptr;
+        if (watch && watch->read_ahead && event->events == EPOLLIN)
+            watch->read_ahead(watch, i);
+    }
+}
+
 int watcher_look(struct watcher *watcher)
 {
     if (watcher->count == 0 || watcher->next < watcher->end)
@@ -88,6 +100,7 @@ int watcher_look(struct watcher *watcher)
     int count = epoll_wait(watcher->epoll, watcher->list, WATCHER_TOLD_MAX, 0);
     watcher->next = 0;
     watcher->end = count > 0 ? count : 0;
+    read_ahead(watcher);
     while (watcher->next < watcher->end) {
         const struct epoll_event *event = &watcher->list[watcher->next++];
         struct watch *watch = event->data.ptr;

@@ -21,10 +21,15 @@ enum { WATCHER_TOLD_MAX = 64 }; /* served in one look, before others have their 
 
 /* Something came. ended: nothing comes after what is there. */
 typedef void watch_told(struct watch *watch, bool ended);
+/* Bytes came, and no end that is known of, which will be told after all that came in this look was
+ * given to this: then the bytes of all are read in a row, and what is made of them comes in a row.
+ * place: below WATCHER_TOLD_MAX, no other's in this look. */
+typedef void watch_read_ahead(struct watch *watch, int place);
 
 /* A part of what is watched. All zero: not watched. */
 struct watch {
-    watch_told *told; /* NULL: not watched */
+    watch_told *told;             /* NULL: not watched */
+    watch_read_ahead *read_ahead; /* NULL: reads when it is told; set before watcher_add */
     int fd;
 };
 
@@ -43,7 +48,7 @@ void watcher_init(struct watcher *watcher, struct event_base *base);
 /* Gives back what it has; nothing is watched any more. */
 void watcher_finish(struct watcher *watcher);
 /* Watches fd from now on; told is called from watcher_look, the first time for what is there
- * already. ERR_IO: the system has no room for it. */
+ * already. read_ahead of watch stays as it is. ERR_IO: the system has no room for it. */
 MUST_CHECK int watcher_add(
     struct watcher *watcher, struct watch *watch, int fd, watch_told *told, struct error *err);
 /* No longer; before fd is closed. Nothing is told of it any more. Fine when it is not watched. */
