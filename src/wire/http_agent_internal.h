@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "wire/http_body.h"
 #include "wire/http_buffer.h"
+#include "wire/http_head_memo.h"
 #include "wire/http_parse.h"
 #include "wire/http_spares.h"
 #include "wire/resolve.h"
@@ -96,6 +97,7 @@ struct http_link {
     struct http_buffer input; /* what was read and cannot be handed over yet */
     struct http_buffer output;
     struct http_head_parser parser;
+    struct http_head_hint hint;      /* the last head */
     bool parsing;                    /* the parser holds the beginning of a head */
     struct http_field_slice *slices; /* its fields when the head came in parts; owned */
     struct http_body body;
@@ -132,12 +134,13 @@ struct http_agent {
     struct event wake;
     struct watcher watcher;
     struct http_agent_stats stats;
-    struct http_link *serving; /* whose service is running */
-    int64_t now_ns;            /* when that began */
-    int64_t now_ms;            /* when that, or the last begin, was */
-    struct http_buffer head;   /* of the request that is being begun */
-    struct http_spares spares; /* buffers of links that are idle */
-    char *scratch;             /* READ_BYTES: where reads land */
+    struct http_link *serving;    /* whose service is running */
+    int64_t now_ns;               /* when that began */
+    int64_t now_ms;               /* when that, or the last begin, was */
+    struct http_buffer head;      /* of the request that is being begun */
+    struct http_spares spares;    /* buffers of links that are idle */
+    char *scratch;                /* READ_BYTES: where reads land */
+    struct http_head_memo *heads; /* that came before */
     struct http_field_slice slices[FIELDS_MAX];
     struct http_field fields[FIELDS_MAX];
 };
