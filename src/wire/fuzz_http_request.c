@@ -1,6 +1,7 @@
 /* Fuzz target: a request, head and body, read whole and cut in two. The two readings must agree,
  * and what is accepted must keep what http_parse.h promises. */
 #include "wire/http_body.h"
+#include "wire/http_head_memo.h"
 #include "wire/http_parse.h"
 #include "wire/http_text.h"
 
@@ -80,6 +81,29 @@ static int64_t read_body(
     }
 }
 
+/* Over and over on one connection, a memo says what the parser says. */
+static void check_memo(const struct http_head_parser *plain, enum http_parse_result expected,
+    const char *bytes, size_t length)
+{
+    struct http_head_memo *memo = http_head_memo_create(HTTP_REQUEST, &limits);
+    struct http_head_hint hint = {0};
+    for (int i = 0; i < 3; i++) {
+        struct http_field_slice fields[FIELDS];
+        struct http_head_parser parser;
+        http_head_parser_init(&parser, HTTP_REQUEST, &limits, fields);
+        enum http_parse_result result = http_head_memo_parse(memo, &hint, &parser, bytes, length);
+        const struct http_head *head = &parser.head, *other = &plain->head;
+        assert(result == expected && parser.fault == plain->fault);
+        if (result != HTTP_PARSE_DONE)
+            continue;
+        assert(head->bytes == other->bytes && head->framing == other->framing);
+        assert(head->content_length == other->content_length);
+        assert(head->keep_alive == other->keep_alive && head->field_count == other->field_count);
+        assert(memcmp(head->fields, other->fields, head->field_count * sizeof fields[0]) == 0);
+    }
+    http_head_memo_destroy(memo);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct http_field_slice fields[FIELDS], cut_fields[FIELDS];
@@ -95,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (b == HTTP_PARSE_MORE)
         b = http_head_parse(&parts, bytes, length);
     assert(a == b && whole.fault == parts.fault);
+    check_memo(&whole, a, bytes, length);
     if (a != HTTP_PARSE_DONE)
         return 0;
     check_head(&whole.head, bytes);

@@ -1,5 +1,6 @@
 /* Fuzz target: a response, read whole and byte by byte. */
 #include "wire/http_body.h"
+#include "wire/http_head_memo.h"
 #include "wire/http_parse.h"
 
 #include <assert.h>
@@ -27,6 +28,29 @@ static void read_body(const struct http_head *head, const char *bytes, size_t le
     assert(at == length);
 }
 
+/* Over and over on one link, a memo says what the parser says. */
+static void check_memo(const struct http_head_parser *plain, enum http_parse_result expected,
+    const char *bytes, size_t length)
+{
+    struct http_head_memo *memo = http_head_memo_create(HTTP_RESPONSE, &limits);
+    struct http_head_hint hint = {0};
+    for (int i = 0; i < 3; i++) {
+        struct http_field_slice fields[FIELDS];
+        struct http_head_parser parser;
+        http_head_parser_init(&parser, HTTP_RESPONSE, &limits, fields);
+        enum http_parse_result result = http_head_memo_parse(memo, &hint, &parser, bytes, length);
+        const struct http_head *head = &parser.head, *other = &plain->head;
+        assert(result == expected && parser.fault == plain->fault);
+        if (result != HTTP_PARSE_DONE)
+            continue;
+        assert(head->bytes == other->bytes && head->framing == other->framing);
+        assert(head->content_length == other->content_length && head->status == other->status);
+        assert(head->keep_alive == other->keep_alive && head->field_count == other->field_count);
+        assert(memcmp(head->fields, other->fields, head->field_count * sizeof fields[0]) == 0);
+    }
+    http_head_memo_destroy(memo);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct http_field_slice fields[FIELDS], slow_fields[FIELDS];
@@ -38,6 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i <= size && b == HTTP_PARSE_MORE; i++)
         b = http_head_parse(&slow, bytes, i);
     assert(a == b && whole.fault == slow.fault);
+    check_memo(&whole, a, bytes, size);
     if (a != HTTP_PARSE_DONE)
         return 0;
     assert(whole.head.bytes == slow.head.bytes && whole.head.framing == slow.head.framing);

@@ -98,6 +98,7 @@ struct http_agent *http_agent_create(
         .field_bytes = (uint32_t)agent->options.head_bytes_max,
         .field_count = FIELDS_MAX,
     };
+    agent->heads = http_head_memo_create(HTTP_RESPONSE, &agent->head_limits);
     agent->scratch = mem_alloc(1, READ_BYTES);
     agent->ahead = mem_alloc(WATCHER_TOLD_MAX, AHEAD_STRIDE);
     LIST_INIT(&agent->endpoints);
@@ -128,6 +129,7 @@ void http_agent_destroy(struct http_agent *agent)
     watcher_finish(&agent->watcher);
     http_buffer_finish(&agent->head);
     spares_finish(&agent->spares);
+    http_head_memo_destroy(agent->heads);
     free(agent->scratch);
     free(agent->ahead);
     free(agent);

@@ -116,7 +116,7 @@ static enum step step_head(struct http_link *link, char *bytes, size_t length, s
     if (!link->parsing)
         http_head_parser_init(parser, HTTP_RESPONSE, &agent->head_limits, agent->slices);
     link->parsing = true;
-    switch (http_head_parse(parser, bytes, length)) {
+    switch (http_head_memo_parse(agent->heads, &link->hint, parser, bytes, length)) {
     case HTTP_PARSE_MORE: slices_keep(link); return STEP_WAIT;
     case HTTP_PARSE_FAULT:
         link_fail(link, HTTP_FAILED_ANSWER, "the answer of %s is not HTTP: %s",

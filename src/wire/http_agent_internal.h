@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "wire/http_body.h"
 #include "wire/http_buffer.h"
+#include "wire/http_head_memo.h"
 #include "wire/http_parse.h"
 #include "wire/http_spares.h"
 #include "wire/resolve.h"
@@ -101,6 +102,7 @@ struct http_link {
     struct http_buffer input; /* what was read and cannot be handed over yet */
     struct http_buffer output;
     struct http_head_parser parser;
+    struct http_head_hint hint;      /* the last head */
     bool parsing;                    /* the parser holds the beginning of a head */
     struct http_field_slice *slices; /* its fields when the head came in parts; owned */
     struct http_body body;
@@ -144,6 +146,7 @@ struct http_agent {
     struct http_spares spares; /* buffers of links that are idle */
     char *scratch;             /* READ_BYTES: where reads land */
     char *ahead;               /* a place for each that is told in a look: AHEAD_STRIDE of them */
+    struct http_head_memo *heads; /* that came before */
     struct http_field_slice slices[FIELDS_MAX];
     struct http_field fields[FIELDS_MAX];
 };

@@ -23,6 +23,7 @@
 #include "base/strbuf.h"
 #include "wire/http_body.h"
 #include "wire/http_buffer.h"
+#include "wire/http_head_memo.h"
 #include "wire/http_parse.h"
 #include "wire/http_peers.h"
 #include "wire/http_socket.h"
@@ -144,7 +145,8 @@ struct http_conn {
 
     struct arena *arena; /* NULL between requests, as are the buffers: see http_spares.c */
     struct http_head_parser parser;
-    bool parsing; /* the parser holds the beginning of a head */
+    struct http_head_hint hint; /* its last head */
+    bool parsing;               /* the parser holds the beginning of a head */
     struct http_body body;
     struct http_request request; /* one at a time: pipelined ones wait in input */
     struct http_stream stream;
@@ -194,6 +196,7 @@ struct http_server {
     char *scratch; /* where reads land first */
     struct http_spares spares;
     struct http_field_slice *slices; /* of the head that is being parsed; head_limits.field_count */
+    struct http_head_memo *heads;    /* that came before */
     bool draining;
     bool retiring; /* draining, and idle connections are left to ask once more */
     bool drained;

@@ -64,7 +64,7 @@ static enum http_parse_result framing_decide(struct http_head_parser *parser)
     if (has_coding)
         head->framing = HTTP_BODY_CHUNKED;
     else if (has_length)
-        head->framing = head->content_length > 0 ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+        http_head_set_length(head, head->content_length);
     else
         head->framing = parser->message == HTTP_RESPONSE ? HTTP_BODY_UNTIL_CLOSE : HTTP_BODY_NONE;
     return HTTP_PARSE_DONE;

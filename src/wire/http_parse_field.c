@@ -18,17 +18,23 @@ static enum http_parse_result host_parse(struct http_head_parser *parser, struct
     return HTTP_PARSE_MORE;
 }
 
-static enum http_parse_result length_parse(struct http_head_parser *parser, struct http_text value)
+bool http_length_read(const char *text, size_t length, uint64_t *ret_number)
 {
     uint64_t number = 0;
-    if (value.length == 0 || http_span(value.text, value.length, CLASS_DIGIT) != value.length)
-        return http_head_fail(parser, FAULT_LENGTH);
-    for (size_t i = 0; i < value.length; i++) {
-        if (number > (INT64_MAX - 9) / 10)
-            return http_head_fail(parser, FAULT_LENGTH);
-        number = number * 10 + (uint64_t)(value.text[i] - '0');
+    for (size_t i = 0; i < length; i++) {
+        unsigned digit = (unsigned char)text[i] - (unsigned)'0';
+        if (digit > 9 || number > (INT64_MAX - 9) / 10)
+            return false;
+        number = number * 10 + digit;
     }
-    parser->head.content_length = number;
+    *ret_number = number;
+    return length > 0;
+}
+
+static enum http_parse_result length_parse(struct http_head_parser *parser, struct http_text value)
+{
+    if (!http_length_read(value.text, value.length, &parser->head.content_length))
+        return http_head_fail(parser, FAULT_LENGTH);
     return HTTP_PARSE_MORE;
 }
 

@@ -4,6 +4,7 @@
 
 #include "wire/http_parse.h"
 
+#include "base/error.h"
 #include "wire/http_text.h"
 
 #include <assert.h>
@@ -38,7 +39,7 @@ enum fault {
 };
 
 /* HTTP_PARSE_FAULT, and the parser says which. */
-enum http_parse_result http_head_fail(struct http_head_parser *parser, enum fault fault);
+enum http_parse_result http_head_fail(struct http_head_parser *parser, enum fault fault) COLD;
 
 /* A line while it is handled: text[0 .. length), without its CRLF, at offset in the message. */
 struct line {
@@ -68,3 +69,12 @@ bool http_hosts_agree(const struct http_head *head, const char *bytes);
 #define SEEN_CONNECTION_UPGRADE (UINT64_C(1) << 63)
 enum http_parse_result http_field_line_parse(
     struct http_head_parser *parser, const struct line *line);
+/* The value of Content-Length; false: it is none. */
+bool http_length_read(const char *text, size_t length, uint64_t *ret_number);
+
+/* Of a head with a Content-Length, and without a Transfer-Encoding. */
+static inline void http_head_set_length(struct http_head *head, uint64_t length)
+{
+    head->content_length = length;
+    head->framing = length > 0 ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+}

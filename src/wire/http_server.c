@@ -127,6 +127,7 @@ struct http_server *http_server_create(
     server->input_max = options->request_line_bytes_max + options->head_bytes_max;
     server->scratch = mem_alloc(1, SCRATCH_BYTES);
     server->slices = mem_alloc(options->field_count_max, sizeof *server->slices);
+    server->heads = http_head_memo_create(HTTP_REQUEST, &server->head_limits);
     server->peers = http_peers_create(
         options->connections_per_peer_max, options->requests_per_s, options->requests_burst);
     server->date_s = -1;
@@ -154,6 +155,7 @@ void http_server_destroy(struct http_server *server)
     strbuf_finish(&server->common_fields);
     strbuf_finish(&server->start);
     free(server->slices);
+    http_head_memo_destroy(server->heads);
     spares_finish(&server->spares);
     free(server->scratch);
     free(server);

@@ -98,6 +98,15 @@ static void request_begin(struct http_conn *conn)
     server->options.handler(request, server->options.ctx);
 }
 
+/* A stream of HTTP/2 has one head: there is none before it. */
+static enum http_parse_result head_parse(struct http_conn *conn, size_t length)
+{
+    const char *bytes = http_buffer_bytes(&conn->input);
+    if (conn->carried)
+        return http_head_parse(&conn->parser, bytes, length);
+    return http_head_memo_parse(conn->server->heads, &conn->hint, &conn->parser, bytes, length);
+}
+
 static bool step_head(struct http_conn *conn)
 {
     size_t length = http_buffer_length(&conn->input);
@@ -105,7 +114,7 @@ static bool step_head(struct http_conn *conn)
         return false;
     if (!conn->parsing)
         head_begin(conn);
-    switch (http_head_parse(&conn->parser, http_buffer_bytes(&conn->input), length)) {
+    switch (head_parse(conn, length)) {
     case HTTP_PARSE_MORE: slices_keep(conn); return false;
     case HTTP_PARSE_FAULT:
         if (http2_greets(conn))
