@@ -4,14 +4,16 @@
  * rest of a request. While lines come it wakes by itself to do so; only the first line after a
  * while without any wakes it, and the one that makes them many. It is patient (thread.h) and woken
  * after the lock was given back, so that it does not take the processor from the worker that wakes
- * it. A file that cannot be written is tried again with the next lines; those in between are
- * dropped and counted. */
+ * it. Workers leave records, of which the thread makes the lines, a buffer of them at a time. A
+ * file that cannot be written is tried again with the next lines; those in between are dropped and
+ * counted. */
 #include "gateway/access_log.h"
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/thread.h"
+#include "gateway/log_line.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -30,6 +32,7 @@ enum {
     LINGER_BYTES = ACCESS_LOG_BUFFER / 4, /* or once there are so many */
 };
 
+/* Records, one after another; or lines. */
 struct lines {
     char *bytes; /* ACCESS_LOG_BUFFER */
     size_t length, count;
@@ -45,6 +48,8 @@ struct access_log {
     bool reopen, closing;
     bool shared;          /* another process writes there too, and renames it */
     struct lines writing; /* the thread's, as what follows */
+    struct lines text;    /* the lines of some of those records */
+    struct log_moment moment;
     char *path, *older_path;
     int64_t bytes_max, size;
     bool complained; /* once for a row of failures */
@@ -115,21 +120,41 @@ static int write_lines(struct access_log *log, const struct lines *lines, struct
     return 0;
 }
 
+/* Makes lines of the records from *at on, as many as there is room for. */
+static void make_lines(struct access_log *log, size_t *at)
+{
+    struct lines *text = &log->text;
+    text->length = text->count = 0;
+    while (*at < log->writing.length && text->length <= ACCESS_LOG_BUFFER - LOG_LINE_BYTES) {
+        struct log_line line;
+        *at += log_record_read(log->writing.bytes + *at, &line);
+        text->length += log_line_write(&line, &log->moment, text->bytes + text->length);
+        text->count++;
+    }
+}
+
 static void write_out(struct access_log *log, bool reopen)
 {
     struct error err = {0};
-    struct lines *lines = &log->writing;
-    bool failed = (reopen && open_file(log, &err) < 0) ||
-                  (lines->length > 0 && write_lines(log, lines, &err) < 0);
+    const bool is_away = reopen && open_file(log, &err) < 0;
+    bool failed = is_away;
+    size_t dropped = 0;
+    for (size_t at = 0; at < log->writing.length;) {
+        make_lines(log, &at);
+        if (is_away || write_lines(log, &log->text, &err) < 0) {
+            failed = true;
+            dropped += log->text.count;
+        }
+    }
     if (failed && !log->complained)
         log_error("lines are dropped: %s", err.text);
     log->complained = failed;
     if (failed) {
         pthread_mutex_lock(&log->lock);
-        log->dropped += lines->count;
+        log->dropped += dropped;
         pthread_mutex_unlock(&log->lock);
     }
-    lines->length = lines->count = 0;
+    log->writing.length = log->writing.count = 0;
 }
 
 /* With the lock held, which is given up meanwhile. */
@@ -185,6 +210,7 @@ static void log_free(struct access_log *log)
     fd_scope(&log->fd);
     free(log->filling.bytes);
     free(log->writing.bytes);
+    free(log->text.bytes);
     free(log->path);
     free(log->older_path);
     free(log);
@@ -207,6 +233,7 @@ int access_log_open(const char *path, int64_t bytes_max, struct access_log **ret
     snprintf(log->older_path, strlen(path) + 3, "%s.1", path);
     log->filling.bytes = mem_alloc(ACCESS_LOG_BUFFER, 1);
     log->writing.bytes = mem_alloc(ACCESS_LOG_BUFFER, 1);
+    log->text.bytes = mem_alloc(ACCESS_LOG_BUFFER, 1);
     if (open_file(log, err) < 0) {
         log_free(log);
         return -1;
@@ -235,25 +262,23 @@ void access_log_close(struct access_log *log)
 }
 
 /* With the lock held; whether the thread has to be woken. */
-static bool take_line(struct access_log *log, const char *line, size_t length)
+static bool take_line(struct access_log *log, const struct log_line *line)
 {
     struct lines *lines = &log->filling;
     size_t before = lines->length;
-    if (length > ACCESS_LOG_BUFFER - before) {
+    if (before > ACCESS_LOG_BUFFER - LOG_RECORD_BYTES) {
         log->dropped++;
         return false;
     }
-    memcpy(lines->bytes + before, line, length);
-    lines->length += length;
+    lines->length += log_record_write(line, lines->bytes + before);
     lines->count++;
     return (log->asleep && before == 0) || (before < LINGER_BYTES && lines->length >= LINGER_BYTES);
 }
 
-void access_log_write(struct access_log *log, const char *line, size_t length)
+void access_log_write(struct access_log *log, const struct log_line *line)
 {
-    assert(length > 0 && line[length - 1] == '\n');
     pthread_mutex_lock(&log->lock);
-    bool wake = take_line(log, line, length);
+    bool wake = take_line(log, line);
     pthread_mutex_unlock(&log->lock);
     if (wake)
         pthread_cond_signal(&log->wake);

@@ -59,6 +59,7 @@ static void find_key(struct relay *relay)
     size_t length = strnlen(id, sizeof relay->key_id - 1);
     memcpy(relay->key_id, id, length);
     relay->key_id[length] = '\0';
+    relay->key_id_length = (uint32_t)length;
     relay->asker[0] = '\0';
     if (relay->key && relay->key->team &&
         !memccpy(relay->asker, relay->key->team, 0, sizeof relay->asker))

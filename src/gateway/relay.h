@@ -117,6 +117,7 @@ struct relay {
     const struct route_key *key;        /* valid within a turn of the loop */
     const struct table_replica *picked; /* the same */
     char key_id[USAGE_NAME];
+    uint32_t key_id_length;
     char asker[USAGE_TEAM]; /* the team that the key belongs to; "": none */
     const char *labels;     /* in the request's arena; NULL: none */
     struct relay_times times;

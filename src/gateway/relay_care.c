@@ -224,7 +224,7 @@ void relay_care_log(
         return;
     put_tries(care, &tries);
     snprintf(tried, LOG_LINE_TEXT_BYTES, "%s", strbuf_text(&tries));
-    line->asked = care->route;
-    line->tried = tried;
-    line->answered_by = care->by;
+    line->texts[LOG_ASKED] = log_text(care->route);
+    line->texts[LOG_TRIED] = log_text(tried);
+    line->texts[LOG_ANSWERED_BY] = log_text(care->by);
 }

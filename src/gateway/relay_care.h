@@ -13,6 +13,7 @@
 
 #include "gateway/cascade.h"
 #include "gateway/hedge.h"
+#include "gateway/log_line.h"
 #include "gateway/relay.h"
 
 #include "base/strbuf.h"

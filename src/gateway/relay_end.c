@@ -139,31 +139,32 @@ static void log_request(const struct relay *relay, enum relay_end end, int64_t n
     static const char *const ends[] = {"complete", "cancelled", "broken"};
     const struct relay_answer *answer = &relay->answer;
     bool unanswered = end == RELAY_CANCELLED && !answer->begun;
-    char text[LOG_LINE_BYTES];
+    const char *method = http_request_method(relay->request);
+    const char *path = http_request_path(relay->request);
+    const struct service_terms *terms = relay->terms;
     struct log_line line = {
-        .wall_ms = clock_wall_about_ms(),
-        .id = relay->id,
-        .key = relay->key_id,
-        .method = http_request_method(relay->request),
-        .path = http_request_path(relay->request),
-        .route = relay->terms ? relay->terms->route : "",
-        .version = relay->attempt.version,
-        .replica = (int64_t)relay->attempt.replica,
-        .arm = relay->arm != ROUTE_ARM_MAIN ? route_arm_names[relay->arm] : NULL,
-        .status = unanswered ? STATUS_CANCELLED : answer->status,
-        .end = ends[end],
-        .bytes_in = relay->body.received,
-        .bytes_out = answer->bytes,
-        .retries = relay->retries,
-        .first_ns = answer->first_ns ? answer->first_ns - relay->began_ns : -1,
-        .total_ns = now_ns - relay->began_ns,
-        .client = http_request_peer(relay->request)->address,
+        .numbers = {.wall_ms = clock_wall_about_ms(),
+            .version = relay->attempt.version,
+            .replica = (int64_t)relay->attempt.replica,
+            .bytes_in = relay->body.received,
+            .bytes_out = answer->bytes,
+            .first_ns = answer->first_ns ? answer->first_ns - relay->began_ns : -1,
+            .total_ns = now_ns - relay->began_ns,
+            .status = unanswered ? STATUS_CANCELLED : answer->status,
+            .retries = relay->retries,
+            .end = ends[end],
+            .arm = relay->arm != ROUTE_ARM_MAIN ? route_arm_names[relay->arm] : NULL},
+        .texts = {[LOG_ID] = {relay->id, relay->id_length},
+            [LOG_KEY] = {relay->key_id, relay->key_id_length},
+            [LOG_METHOD] = log_text(method),
+            [LOG_PATH] = {path, strnlen(path, LOG_LINE_PATH_BYTES)},
+            [LOG_ROUTE] = {terms ? terms->route : "", terms ? terms->route_length : 0},
+            [LOG_CLIENT] = log_text(http_request_peer(relay->request)->address)},
     };
     char tried[LOG_LINE_TEXT_BYTES];
     if (relay->care)
         relay_care_log(relay, &line, tried);
-    size_t length = log_line_write(&line, &relay->view->moment, text);
-    access_log_write(relay->view->log, text, length);
+    access_log_write(relay->view->log, &line);
 }
 
 /* Of arms alone: a score for another answer would decide nothing. */

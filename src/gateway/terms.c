@@ -123,6 +123,7 @@ static struct service_terms *terms_create(
     terms->arena = arena_create();
     terms->service = arena_strdup(terms->arena, service->service);
     terms->route = arena_strdup(terms->arena, service->route);
+    terms->route_length = strlen(terms->route);
     terms->team = arena_strdup(terms->arena, service->team);
     terms->oip = service->oip;
     terms->openai = service->openai;

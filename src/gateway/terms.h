@@ -71,6 +71,7 @@ struct terms_use {
 
 struct service_terms {
     const char *service, *route, *team; /* in the arena */
+    size_t route_length;
     struct service_gateway options;
     bool oip, openai;
     bool guards_requests, guards_answers;

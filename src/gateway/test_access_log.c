@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/test.h"
 #include "gateway/access_log.h"
+#include "gateway/log_line.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -15,10 +16,16 @@
 enum { THREADS = 4, LINES = 2000 };
 
 static char folder[64], path[80], older[84];
+static const struct log_line line = {.numbers = {.wall_ms = 1772357400123, .end = "complete"},
+    .texts = {{"5f1c", 4}, {"k1", 2}, {"POST", 4}, {"/\n\"", 3}, {"digits", 6}, {"unix", 4}}};
+static char line_text[LOG_LINE_BYTES];
+static size_t line_length;
 
 static int make_folder(void **state)
 {
+    struct log_moment moment = {0};
     (void)state;
+    line_length = log_line_write(&line, &moment, line_text);
     snprintf(folder, sizeof folder, "%s", "/tmp/muster-access-XXXXXX");
     if (!mkdtemp(folder))
         return -1;
@@ -36,7 +43,7 @@ static int remove_folder(void **state)
 static void *write_lines(void *argument)
 {
     for (int i = 0; i < LINES; i++)
-        access_log_write(argument, "{\"line\":\"0123456789\"}\n", 22);
+        access_log_write(argument, &line);
     return NULL;
 }
 
@@ -44,11 +51,11 @@ static size_t count_lines(const char *file)
 {
     SCOPED(mem_scope) char *text = NULL;
     size_t size, count = 0;
-    if (file_read(file, 1 << 24, &text, &size, NULL) < 0)
+    if (file_read(file, 1 << 26, &text, &size, NULL) < 0)
         return 0;
-    assert_int_equal(size % 22, 0);
-    for (size_t at = 0; at < size; at += 22, count++)
-        assert_memory_equal(text + at, "{\"line\":\"0123456789\"}\n", 22);
+    assert_int_equal(size % line_length, 0);
+    for (size_t at = 0; at < size; at += line_length, count++)
+        assert_memory_equal(text + at, line_text, line_length);
     return count;
 }
 
@@ -67,21 +74,52 @@ static void test_lines_of_several_threads_are_whole(void **state)
     assert_int_equal(count_lines(path), THREADS * LINES);
 }
 
+/* A buffer of records makes several buffers of lines. */
+static void test_lines_that_grow_are_all_written(void **state)
+{
+    (void)state;
+    enum { GROWING = 1000 };
+    struct access_log *log;
+    struct log_line odd = line;
+    char path_text[LOG_LINE_PATH_BYTES];
+    SCOPED(mem_scope) char *text = NULL;
+    size_t size, count = 0;
+    memset(path_text, 1, sizeof path_text);
+    odd.texts[LOG_PATH] = (struct log_text){path_text, sizeof path_text};
+    assert_int_equal(access_log_open(path, 1 << 30, &log, NULL), 0);
+    for (int i = 0; i < GROWING; i++) {
+        odd.numbers.version = 1000 + i;
+        access_log_write(log, &odd);
+    }
+    assert_int_equal(access_log_dropped(log), 0);
+    access_log_close(log);
+    assert_int_equal(file_read(path, 1 << 26, &text, &size, NULL), 0);
+    assert_int_equal(size % GROWING, 0);
+    assert_true(size > 3 * ACCESS_LOG_BUFFER / 2);
+    for (size_t at = 0; at < size; at += size / GROWING, count++) {
+        char version[32];
+        snprintf(version, sizeof version, ",\"version\":%zu,", 1000 + count);
+        assert_non_null(memmem(text + at, size / GROWING, version, strlen(version)));
+        assert_int_equal(text[at + size / GROWING - 1], '\n');
+    }
+    assert_int_equal(count, GROWING);
+}
+
 static void test_a_file_becomes_the_older_one_at_its_bound(void **state)
 {
     (void)state;
     for (int i = 0; i < 5; i++) {
         struct access_log *log;
-        assert_int_equal(access_log_open(path, 220, &log, NULL), 0);
-        for (int line = 0; line < 4; line++)
-            access_log_write(log, "{\"line\":\"0123456789\"}\n", 22);
+        assert_int_equal(access_log_open(path, 10 * (int64_t)line_length, &log, NULL), 0);
+        for (int j = 0; j < 4; j++)
+            access_log_write(log, &line);
         access_log_close(log);
     }
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
-    assert_true(st.st_size <= 220);
+    assert_true(st.st_size <= 10 * (int64_t)line_length);
     assert_int_equal(stat(older, &st), 0);
-    assert_true(st.st_size <= 220 && st.st_size > 0);
+    assert_true(st.st_size <= 10 * (int64_t)line_length && st.st_size > 0);
     assert_int_equal(count_lines(path) % 4, 0);
     assert_int_equal(count_lines(older) % 4, 0);
 }
@@ -95,7 +133,7 @@ static void test_a_file_that_was_moved_away_is_made_anew(void **state)
     assert_int_equal(access_log_open(path, 1 << 20, &log, NULL), 0);
     assert_int_equal(rename(path, moved), 0);
     access_log_reopen(log);
-    access_log_write(log, "{\"line\":\"0123456789\"}\n", 22);
+    access_log_write(log, &line);
     access_log_close(log);
     assert_int_equal(count_lines(path) + count_lines(moved), 1);
     assert_int_equal(access(path, F_OK), 0);
@@ -105,15 +143,15 @@ static void test_what_cannot_be_written_is_counted(void **state)
 {
     (void)state;
     struct access_log *log;
-    assert_int_equal(access_log_open(path, 22, &log, NULL), 0);
-    access_log_write(log, "{\"line\":\"0123456789\"}\n", 22);
+    assert_int_equal(access_log_open(path, (int64_t)line_length, &log, NULL), 0);
+    access_log_write(log, &line);
     /* The older file cannot be replaced by a file once it is a folder with something in it. */
     char inside[100];
     snprintf(inside, sizeof inside, "%s/x", older);
     assert_int_equal(file_make_dirs(inside, 0700, NULL), 0);
     uint64_t dropped = 0;
     for (int i = 0; i < 100000 && dropped == 0; i++) {
-        access_log_write(log, "{\"line\":\"0123456789\"}\n", 22);
+        access_log_write(log, &line);
         dropped = access_log_dropped(log);
     }
     assert_true(dropped > 0);
@@ -137,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_lines_of_several_threads_are_whole),
+        IN_FOLDER(test_lines_that_grow_are_all_written),
         IN_FOLDER(test_a_file_becomes_the_older_one_at_its_bound),
         IN_FOLDER(test_a_file_that_was_moved_away_is_made_anew),
         IN_FOLDER(test_what_cannot_be_written_is_counted),

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/prng.h"
-#include "gateway/log_line.h"
 #include "gateway/table.h"
 
 #include <stdatomic.h>
@@ -151,7 +150,6 @@ struct worker_view {
     int64_t keep_alive_ms;
     uint64_t names_begin; /* names of requests that bring none, see make_id */
     struct prng names;
-    struct log_moment moment;      /* of the lines in the access log */
     uint64_t turn;                 /* balance_pick's */
     struct prng split;             /* draws arms; 0: not seeded yet */
     struct shadow_sender *shadows; /* copies of requests */
