@@ -167,9 +167,11 @@ static void head_learn(struct http_head_memo *memo, struct http_head_hint *hint,
         entry_fill(entry, &parsed);
     }
     hint->hash = parsed.hash;
-    hint->entry = entry ? (uint16_t)(entry - memo->entries + 1) : 0;
-    if (entry)
-        entry->used = ++memo->tick;
+    if (!entry)
+        return;
+    hint->entry = (uint16_t)(entry - memo->entries + 1);
+    hint->entry_hash = parsed.hash;
+    entry->used = ++memo->tick;
 }
 
 /* ------- the whole ------- */
@@ -190,7 +192,7 @@ enum http_parse_result http_head_memo_parse(struct http_head_memo *memo,
     if (hint->misses < MISSES_MAX && hint->entry > 0) {
         struct entry *entry = &memo->entries[hint->entry - 1];
         /* Another's may stand there by now, which is not for this connection to feel its way to. */
-        if (entry->hash == hint->hash && entry_read(entry, parser, bytes, length)) {
+        if (entry->hash == hint->entry_hash && entry_read(entry, parser, bytes, length)) {
             entry->used = ++memo->tick;
             hint->misses = 0;
             return HTTP_PARSE_DONE;

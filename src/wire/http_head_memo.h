@@ -19,9 +19,10 @@ struct http_head_memo;
 
 /* What a connection's last head was. All zero at its beginning. */
 struct http_head_hint {
-    uint32_t hash;  /* of the last one */
-    uint16_t entry; /* where that may be, from 1; 0: nowhere */
-    uint8_t misses; /* since the last hit; many: not looked for until it has gone round */
+    uint32_t hash;       /* of the last one */
+    uint32_t entry_hash; /* of one it sent that was remembered.. */
+    uint16_t entry;      /* ..and where, from 1, unless another stands there now; 0: nowhere */
+    uint8_t misses;      /* since the last hit; many: not looked for until it has gone round */
 };
 
 /* A memo for heads of this kind within these limits, of at most 64 heads. The caller destroys it.
