@@ -14,39 +14,69 @@
         HTTP_NAME_BIT(HTTP_NAME_TE) | HTTP_NAME_BIT(HTTP_NAME_TRAILER) |                           \
         HTTP_NAME_BIT(HTTP_NAME_UPGRADE) | HTTP_NAME_BIT(HTTP_NAME_PROXY_CONNECTION))
 
-/* Whether all bytes of a target may be sent: visible ASCII. */
-static bool target_valid(const char *target)
-{
-    size_t length = strlen(target);
-    return length > 0 && http_visible_valid(target, length);
-}
+enum { FRAMING_BYTES_MAX = 64 }; /* of put_framing, a number of any size included */
 
-static void put_host(struct http_buffer *out, const char *authority)
+/* What a head is made of, judged and measured once; it is written after that, where it is sent
+ * from. */
+struct head_plan {
+    size_t method_length, target_length;
+    const char *host; /* NULL: it is among the fields */
+    size_t host_length;
+    size_t length; /* room for all of it */
+};
+
+/* Judges the fields and adds up what they take. False: one of them may not be sent. */
+static bool plan_fields(struct head_plan *plan, const struct http_exchange_request *request)
 {
-    if (!authority) {
-        http_buffer_puts(out, "Host: muster\r\n");
-        return;
+    for (size_t i = 0; i < request->field_count; i++) {
+        const struct http_field *field = &request->fields[i];
+        struct http_field judged;
+        if (!field->parsed) {
+            judged = http_field_known(*field);
+            field = &judged;
+            if (!http_field_valid(field))
+                return false;
+        }
+        assert(!http_name_among(field->known, AGENTS_OWN));
+        if (field->known == HTTP_NAME_HOST)
+            plan->host = NULL;
+        plan->length += (size_t)field->name_length + field->value_length + 4;
     }
-    http_buffer_puts(out, "Host: ");
-    http_buffer_puts(out, authority);
-    http_buffer_puts(out, "\r\n");
+    return true;
 }
 
-static bool put_fields(struct http_buffer *out, const struct http_exchange_request *request,
+/* False when it may not be sent: what comes from strangers could otherwise say something of its
+ * own to the peer. Of a target all bytes have to be visible ASCII. */
+static bool plan_head(struct head_plan *plan, const struct http_exchange_request *request,
     const struct http_endpoint *endpoint)
 {
-    bool has_host = false;
+    static const char parts[] = "  HTTP/1.1\r\nHost: \r\n";
+    size_t method = strlen(request->method), target = strlen(request->target);
+    const char *host = endpoint->authority ? endpoint->authority : "muster";
+    *plan = (struct head_plan){method, target, host, strlen(host), 0};
+    plan->length = method + target + plan->host_length + sizeof parts + FRAMING_BYTES_MAX;
+    return http_token_valid(request->method, method) && target > 0 &&
+           http_visible_valid(request->target, target) && plan_fields(plan, request);
+}
+
+static char *put(char *at, const void *bytes, size_t length)
+{
+    memcpy(at, bytes, length);
+    return at + length;
+}
+
+#define PUT_TEXT(at, text) put(at, text, sizeof(text) - 1)
+
+static char *put_fields(char *at, const struct http_exchange_request *request)
+{
     for (size_t i = 0; i < request->field_count; i++) {
-        struct http_field field = http_field_known(request->fields[i]);
-        assert(!http_name_among(field.known, AGENTS_OWN));
-        if (!http_field_valid(&field))
-            return false;
-        has_host |= field.known == HTTP_NAME_HOST;
-        http_buffer_put_field(out, field.name, field.name_length, field.value, field.value_length);
+        const struct http_field *field = &request->fields[i];
+        at = put(at, field->name, field->parsed ? field->name_length : strlen(field->name));
+        at = PUT_TEXT(at, ": ");
+        at = put(at, field->value, field->parsed ? field->value_length : strlen(field->value));
+        at = PUT_TEXT(at, "\r\n");
     }
-    if (!has_host)
-        put_host(out, endpoint->authority);
-    return true;
+    return at;
 }
 
 /* A request without a body says so where its method makes one expect one (RFC 9110 8.6). */
@@ -56,31 +86,37 @@ static bool method_expects_body(const char *method)
            strcmp(method, "PATCH") == 0;
 }
 
-static void put_framing(struct http_buffer *out, const struct http_exchange_request *request)
+static char *put_framing(char *at, const struct http_exchange_request *request)
 {
-    if (request->streamed && request->length < 0)
-        http_buffer_puts(out, "Transfer-Encoding: chunked\r\n");
-    else if (request->length > 0 || request->streamed || method_expects_body(request->method))
-        http_buffer_put_length(out, (uint64_t)request->length);
-    http_buffer_append(out, "\r\n", 2);
+    if (request->streamed && request->length < 0) {
+        at = PUT_TEXT(at, "Transfer-Encoding: chunked\r\n");
+    } else if (request->length > 0 || request->streamed || method_expects_body(request->method)) {
+        char room[HTTP_DIGITS_MAX], *digits = http_digits(room, (uint64_t)request->length);
+        at = PUT_TEXT(at, "Content-Length: ");
+        at = put(at, digits, (size_t)(room + HTTP_DIGITS_MAX - digits));
+        at = PUT_TEXT(at, "\r\n");
+    }
+    return PUT_TEXT(at, "\r\n");
 }
 
-/* False when it may not be sent: what comes from strangers could otherwise say something of its
- * own to the peer. */
-static bool put_head(struct http_buffer *out, const struct http_exchange_request *request,
-    const struct http_endpoint *endpoint)
+/* Writes the head that was planned, with room behind it for `more` bytes. */
+static void put_head(struct http_buffer *out, const struct head_plan *plan,
+    const struct http_exchange_request *request, size_t more)
 {
-    if (!http_token_valid(request->method, strlen(request->method)) ||
-        !target_valid(request->target))
-        return false;
-    http_buffer_puts(out, request->method);
-    http_buffer_append(out, " ", 1);
-    http_buffer_puts(out, request->target);
-    http_buffer_puts(out, " HTTP/1.1\r\n");
-    if (!put_fields(out, request, endpoint))
-        return false;
-    put_framing(out, request);
-    return true;
+    char *start = http_buffer_reserve(out, plan->length + more), *at = start;
+    at = put(at, request->method, plan->method_length);
+    *at++ = ' ';
+    at = put(at, request->target, plan->target_length);
+    at = PUT_TEXT(at, " HTTP/1.1\r\n");
+    at = put_fields(at, request);
+    if (plan->host) {
+        at = PUT_TEXT(at, "Host: ");
+        at = put(at, plan->host, plan->host_length);
+        at = PUT_TEXT(at, "\r\n");
+    }
+    at = put_framing(at, request);
+    assert((size_t)(at - start) <= plan->length);
+    out->end += (size_t)(at - start);
 }
 
 /* ------- an exchange ------- */
@@ -131,20 +167,24 @@ static struct http_link *link_get(struct http_endpoint *endpoint)
 /* A large body is sent at once, from where it is. What is small waits for the end of the loop's
  * turn, with what other links have by then: the requests reach the peer in a row, and it is woken
  * once. So does the head of a streamed request, whose first piece most likely follows at once. */
-static void request_send(
-    struct http_link *link, const struct http_exchange_request *request, struct http_buffer *head)
+static void request_send(struct http_link *link, const struct head_plan *plan,
+    const struct http_exchange_request *request)
 {
+    struct http_agent *agent = link_agent(link);
     size_t body = request->streamed ? 0 : (size_t)request->length;
-    const struct iovec parts[] = {
-        {head->bytes + head->start, http_buffer_length(head)},
-        {(void *)request->body, body},
-    };
     if (body >= DIRECT_BYTES) {
+        struct http_buffer *head = &agent->head;
+        http_buffer_consume(head, http_buffer_length(head));
+        put_head(head, plan, request, 0);
+        const struct iovec parts[] = {
+            {head->bytes + head->start, http_buffer_length(head)},
+            {(void *)request->body, body},
+        };
         link_send(link, parts, ARRAY_LEN(parts));
         return;
     }
-    spares_buffer(&link_agent(link)->spares, &link->output);
-    http_buffer_append(&link->output, parts[0].iov_base, parts[0].iov_len);
+    spares_buffer(&agent->spares, &link->output);
+    put_head(&link->output, plan, request, body);
     http_buffer_append(&link->output, request->body, body);
     link_attend(link);
 }
@@ -154,10 +194,9 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     void *ctx)
 {
     struct http_agent *agent = endpoint->agent;
-    struct http_buffer *head = &agent->head;
+    struct head_plan plan;
     assert(!endpoint->released);
-    http_buffer_consume(head, http_buffer_length(head));
-    bool safe = put_head(head, request, endpoint);
+    bool safe = plan_head(&plan, request, endpoint);
     struct http_link *link = safe ? link_get(endpoint) : link_create(endpoint, -1);
     struct http_exchange *exchange = &link->exchange;
     exchange_init(exchange, request, callbacks, ctx);
@@ -171,7 +210,7 @@ struct http_exchange *http_exchange_begin(struct http_endpoint *endpoint,
     if (link->state == LINK_CONNECTING)
         link_dial(link);
     link->deadline_ms = 0;
-    request_send(link, request, head);
+    request_send(link, &plan, request);
     link_settle(link);
     return exchange;
 }

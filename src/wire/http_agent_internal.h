@@ -142,7 +142,7 @@ struct http_agent {
     struct http_link *serving; /* whose service is running */
     int64_t now_ns;            /* when that began */
     int64_t now_ms;            /* when that, or the last begin, was */
-    struct http_buffer head;   /* of the request that is being begun */
+    struct http_buffer head;   /* of the request with a large body that is being begun */
     struct http_spares spares; /* buffers of links that are idle */
     char *scratch;             /* READ_BYTES: where reads land */
     char *ahead;               /* a place for each that is told in a look: AHEAD_STRIDE of them */
@@ -199,7 +199,7 @@ void link_destroy(struct http_link *link);
 void link_park(struct http_link *link);
 /* Fails the exchange and kills the link. From its service only. */
 void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    COLD PRINTF_LIKE(3, 4);
 /* Its socket from now on; and no longer. */
 void link_set_fd(struct http_link *link, int fd);
 void link_close(struct http_link *link);
