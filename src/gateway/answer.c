@@ -60,6 +60,15 @@ static const struct answer_filter *const filters[ANSWER_STEPS] = {
     [ANSWER_CASCADE] = &relay_cascade_filter,
 };
 
+/* What the service asks for, or the request brought about: without any of it no filter begins. */
+static bool may_filter(const struct relay *relay)
+{
+    const uint32_t features = TERMS_GUARD_ANSWERS | TERMS_RECORD | TERMS_SECONDARY;
+    return !relay->terms || relay->terms->features & features || relay->care || relay->shadowed ||
+           relay->target.protocol == PROTOCOL_OPENAI || relay->usage.asked || relay->guard ||
+           relay->cache;
+}
+
 static void begin_filters(struct relay *relay)
 {
     for (size_t step = 0; step < ANSWER_STEPS; step++) {
@@ -70,9 +79,10 @@ static void begin_filters(struct relay *relay)
 
 void answer_finish(struct relay *relay)
 {
-    for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (relay->answer.steps >> step & 1 && filters[step]->finish)
-            filters[step]->finish(relay);
+    for (uint32_t left = relay->answer.steps; left; left &= left - 1) {
+        const struct answer_filter *filter = filters[__builtin_ctz(left)];
+        if (filter->finish)
+            filter->finish(relay);
     }
     relay->answer.steps = 0;
 }
@@ -194,10 +204,10 @@ static bool to_client(struct relay *relay, const char *bytes, size_t length)
 /* From a step on; ANSWER_STEPS is the client. */
 static bool pass_from(struct relay *relay, size_t step, const char *bytes, size_t length)
 {
-    uint32_t left = relay->answer.steps >> step;
-    for (; left; step++, left >>= 1) {
-        if (left & 1 && filters[step]->piece)
-            return filters[step]->piece(relay, bytes, length);
+    for (uint32_t left = relay->answer.steps >> step << step; left; left &= left - 1) {
+        const struct answer_filter *filter = filters[__builtin_ctz(left)];
+        if (filter->piece)
+            return filter->piece(relay, bytes, length);
     }
     return to_client(relay, bytes, length);
 }
@@ -220,7 +230,7 @@ void answer_begin(struct relay *relay, int status, struct http_field *fields, si
     answer->bodyless = status == 204 || status == 304;
     answer->lazy = false;
     answer->first_ns = clock_held_ns();
-    if (!answer->bodyless)
+    if (!answer->bodyless && may_filter(relay))
         begin_filters(relay);
     if (!answer->lazy)
         send_head(relay);
@@ -252,8 +262,10 @@ void answer_end(struct relay *relay)
 {
     struct relay_answer *answer = &relay->answer;
     struct http_request *request = relay->request;
-    for (size_t step = 0; step < ANSWER_STEPS; step++) {
-        if (answer->steps >> step & 1 && filters[step]->end && !filters[step]->end(relay))
+    /* A filter that ends passes on what it kept: those after it end later. */
+    for (uint32_t left = answer->steps; left; left &= left - 1) {
+        const struct answer_filter *filter = filters[__builtin_ctz(left)];
+        if (filter->end && !filter->end(relay))
             return;
     }
     if (!answer->begun)

@@ -11,7 +11,6 @@
 #include "gateway/relay_limits.h"
 #include "gateway/relay_shadow.h"
 #include "gateway/relay_split.h"
-#include "gateway/relay_trace.h"
 #include "gateway/relay_turn.h"
 #include "gateway/relay_usage.h"
 
@@ -21,14 +20,10 @@
 
 #include <assert.h>
 #include <event2/event.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-enum {
-    WAIT_STEP_MS = 50, /* a replica that refused is asked again after so long */
-    ID_LENGTH = 32,
-};
+enum { WAIT_STEP_MS = 50 }; /* a replica that refused is asked again after so long */
 
 static int64_t now_ms(void)
 {
@@ -251,47 +246,63 @@ void relay_wake_waiting(struct worker_view *view)
 
 typedef enum stage_result stage_fn(struct relay *relay);
 
-static stage_fn *const stages[] = {
-    stage_key,
-    stage_here,
-    relay_stage_model,
-    stage_service,
-    relay_stage_care,
-    relay_stage_labels,
-    relay_stage_rights,
-    relay_stage_body,
-    relay_stage_oip,
-    relay_stage_try,
-    relay_stage_limits,
-    relay_stage_guard,
-    relay_stage_cache,
-    relay_stage_circuit,
-    relay_stage_hold,
-    relay_stage_turn,
-    relay_stage_usage,
-    relay_stage_batch,
-    stage_replica,
-    relay_stage_forward,
+/* feature: what the service has to ask for, or the stage is passed by; 0: it always runs. wait:
+ * what a request waits for in it. */
+static const struct stage {
+    stage_fn *run;
+    uint32_t feature;
+    enum relay_wait wait;
+} stages[] = {
+    {stage_key, 0, WAIT_NONE},
+    {stage_here, 0, WAIT_NONE},
+    {relay_stage_model, 0, WAIT_NONE},
+    {stage_service, 0, WAIT_NONE},
+    {relay_stage_care, TERMS_CARE, WAIT_NONE},
+    {relay_stage_labels, TERMS_LABELS, WAIT_NONE},
+    {relay_stage_rights, 0, WAIT_NONE},
+    {relay_stage_body, 0, WAIT_NONE},
+    {relay_stage_oip, 0, WAIT_NONE},
+    {relay_stage_try, TERMS_CARE, WAIT_NONE},
+    {relay_stage_limits, 0, WAIT_NONE},
+    {relay_stage_guard, TERMS_GUARD, WAIT_NONE},
+    {relay_stage_cache, TERMS_CACHE, WAIT_CACHE},
+    {relay_stage_circuit, TERMS_CIRCUIT, WAIT_NONE},
+    {relay_stage_hold, TERMS_HOLD, WAIT_NONE},
+    {relay_stage_turn, TERMS_QUEUE, WAIT_QUEUE},
+    {relay_stage_usage, TERMS_USAGE, WAIT_NONE},
+    {relay_stage_batch, TERMS_BATCHING, WAIT_BATCH},
+    {stage_replica, 0, WAIT_QUEUE},
+    {relay_stage_forward, 0, WAIT_NONE},
 };
 
-static enum relay_wait wait_of(stage_fn *stage)
+uint32_t relay_stages(uint32_t features)
 {
-    if (stage == relay_stage_turn || stage == stage_replica)
-        return WAIT_QUEUE;
-    if (stage == relay_stage_cache)
-        return WAIT_CACHE;
-    return stage == relay_stage_batch ? WAIT_BATCH : WAIT_NONE;
+    uint32_t set = 0;
+    for (size_t i = 0; i < ARRAY_LEN(stages); i++)
+        set |= (uint32_t)(stages[i].feature == 0 || stages[i].feature & features) << i;
+    return set;
+}
+
+/* Until the service is known all stages may run; of a request that is cared for those of care do,
+ * whichever service is asked. */
+static uint32_t stages_left(const struct relay *relay)
+{
+    const struct service_terms *terms = relay->terms;
+    uint32_t set = !terms ? UINT32_MAX : relay->care ? terms->stages_cared : terms->stages;
+    return set >> relay->stage << relay->stage;
 }
 
 void relay_go(struct relay *relay)
 {
     relay_wait_over(relay);
-    while (relay->stage < ARRAY_LEN(stages)) {
-        enum stage_result result = stages[relay->stage](relay);
+    for (;;) {
+        relay->stage = (size_t)__builtin_ctz(stages_left(relay));
+        const struct stage *stage = &stages[relay->stage];
+        enum stage_result result = stage->run(relay);
         if (result == STAGE_ENDED)
             return;
         if (result == STAGE_WAITS) {
-            relay_wait_begin(relay, wait_of(stages[relay->stage]));
+            relay_wait_begin(relay, stage->wait);
             relay->key = NULL;
             relay->picked = NULL;
             return;
@@ -303,7 +314,7 @@ void relay_go(struct relay *relay)
 static void go_from(struct relay *relay, stage_fn *stage)
 {
     relay->stage = 0;
-    while (stages[relay->stage] != stage)
+    while (stages[relay->stage].run != stage)
         relay->stage++;
     relay_go(relay);
 }
@@ -316,121 +327,4 @@ void relay_choose_again(struct relay *relay)
 void relay_enter_service(struct relay *relay)
 {
     go_from(relay, relay_stage_labels);
-}
-
-/* ---- begin and end --------------------------------------------------------------------------- */
-
-/* Eight digits at once, in an order of their own: each half byte becomes a byte, and those above 9
- * get the distance from ':' to 'a' as well. */
-static void put_hex8(char out[8], uint32_t number)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t word = number;
-    word = (word | word << 16) & UINT64_C(0x0000ffff0000ffff);
-    word = (word | word << 8) & UINT64_C(0x00ff00ff00ff00ff);
-    word = (word | word << 4) & (ones * 0x0f);
-    uint64_t letters = (word + ones * 6) >> 4 & ones;
-    word += ones * '0' + letters * ('a' - '9' - 1);
-    memcpy(out, &word, sizeof word);
-}
-
-/* Never the same twice: what the worker drew at its start, and a number that comes once in 2^64. It
- * is a name and no secret. */
-static void make_id(char id[ID_LENGTH + 1], struct worker_view *view)
-{
-    const uint64_t halves[] = {view->names_begin, prng_next(&view->names)};
-    for (size_t i = 0; i < 4; i++)
-        put_hex8(id + 8 * i, (uint32_t)(halves[i / 2] >> i % 2 * 32));
-    id[ID_LENGTH] = '\0';
-}
-
-/* The client's, if it can be a header's value and a log's; else one of our own. */
-static void set_id(struct relay *relay)
-{
-    const char *given = http_request_known(relay->request, HTTP_NAME_X_REQUEST_ID);
-    size_t length = given ? strlen(given) : 0;
-    bool fine = length > 0 && length < sizeof relay->id;
-    for (size_t i = 0; fine && i < length; i++)
-        fine = given[i] > 0x20 && given[i] < 0x7f;
-    if (fine)
-        memcpy(relay->id, given, length + 1);
-    else
-        make_id(relay->id, relay->view);
-    relay->id_length = (uint32_t)(fine ? length : ID_LENGTH);
-}
-
-/* The client went away. */
-static void on_cancel(void *context)
-{
-    struct relay *relay = context;
-    relay_attempt_end(relay, false);
-    relay_cache_leave(relay, true);
-    relay_account(relay, RELAY_CANCELLED);
-    relay_free(relay);
-}
-
-static struct relay *relay_create(struct gateway_worker *worker, struct http_request *request)
-{
-    struct relay *relay = relay_alloc(gateway_worker_view(worker));
-    relay->worker = worker;
-    relay->request = request;
-    relay->began_ns = clock_held_ns();
-    set_id(relay);
-    if (relay->view->tracer)
-        relay_trace_begin(relay);
-    figure_add(relay->view->figures, FIGURE_OPEN, 1);
-    http_request_on_cancel(request, on_cancel, relay);
-    return relay;
-}
-
-void relay_throttle(
-    struct gateway_worker *worker, struct http_request *request, uint32_t retry_after_s)
-{
-    struct relay *relay = relay_create(worker, request);
-    relay->target.protocol = target_protocol(http_request_path(request));
-    relay->retry_after_s = retry_after_s;
-    relay_refuse(relay, 429, "rate_limit_exceeded", "too many requests from this address");
-}
-
-void relay_begin(struct gateway_worker *worker, struct http_request *request)
-{
-    struct relay *relay = relay_create(worker, request);
-    const char *path = http_request_path(request), *allow = NULL;
-    int status = target_find(http_request_method(request), path, &relay->target, &allow);
-    if (status == 200) {
-        relay_go(relay);
-        return;
-    }
-    relay->target.protocol = target_protocol(path);
-    relay->allow = allow;
-    if (status == 204)
-        relay_respond(relay, 204, NULL, NULL, 0);
-    else if (status == 405)
-        relay_refuse(relay, 405, "method_not_allowed", "this path takes %s", allow);
-    else
-        relay_refuse(relay, 404, "not_found", "there is no such path here");
-}
-
-void relay_free(struct relay *relay)
-{
-    assert(!relay->attempt.exchange);
-    relay_cache_leave(relay, false);
-    relay_batch_leave(relay);
-    relay_turn_leave(relay);
-    relay_hold_leave(relay);
-    relay_stop_waiting(relay);
-    if (event_initialized(&relay->timer))
-        event_del(&relay->timer);
-    relay->view->held_bytes -= relay->body.held.length;
-    figure_set(relay->view->figures, FIGURE_HELD_BYTES, relay->view->held_bytes);
-    figure_add(relay->view->figures, FIGURE_OPEN, -1);
-    strbuf_finish(&relay->body.held);
-    answer_finish(relay);
-    if (relay->care)
-        relay_care_free(relay);
-    if (relay->terms)
-        terms_drop(relay->terms, relay->view->number);
-    relay_guard_free(relay);
-    relay_usage_free(relay);
-    relay_keep(relay);
 }

@@ -189,6 +189,9 @@ struct relay *relay_alloc(struct worker_view *view);
 /* Takes one that is on no list and has nothing any more, for the next. */
 void relay_keep(struct relay *relay);
 
+/* The stages that a request may have to run whose service asks for these features (terms.h): a bit
+ * each, from the first on. */
+uint32_t relay_stages(uint32_t features);
 /* Runs the stages from where it is. The relay may be gone afterwards. */
 void relay_go(struct relay *relay);
 /* A failed attempt: back to choosing a replica. */
@@ -246,10 +249,10 @@ enum stage_result relay_answer_here(struct relay *relay);
 void relay_respond(
     struct relay *relay, int status, const char *content_type, const void *body, size_t length);
 /* An error in the protocol's shape; ends the relay. code: a word for programs. */
-void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...)
+void relay_refuse(struct relay *relay, int status, const char *code, const char *format, ...) COLD
     PRINTF_LIKE(4, 5);
 /* 503: no replica is ready, of the version that the path named if it did; ends the relay. */
-void relay_refuse_absent(struct relay *relay);
+void relay_refuse_absent(struct relay *relay) COLD;
 
 /* What the HTTP server itself refuses, for http_server_options. */
 const char *relay_refusal(

@@ -11,6 +11,7 @@
 #include "gateway/guard_body.h"
 #include "gateway/labels.h"
 #include "gateway/measure_figures.h"
+#include "gateway/relay.h"
 #include "gateway/relay_turn.h"
 #include "gateway/service_load.h"
 #include "spec/serving.h"
@@ -116,6 +117,31 @@ static bool cares(const struct service_gateway *options)
            options->fallback.broken == BROKEN_EVENT || options->cascade.first;
 }
 
+uint32_t terms_features(const struct service_gateway *options)
+{
+    const struct {
+        enum terms_feature feature;
+        bool wanted;
+    } rows[] = {
+        {TERMS_CARE, cares(options)},
+        {TERMS_LABELS, options->labels.names.count > 0},
+        {TERMS_GUARD, guard_does(&options->guard, false)},
+        {TERMS_CACHE, options->cache.ttl_ms != 0},
+        {TERMS_CIRCUIT, options->circuit.failures != 0},
+        {TERMS_HOLD, options->hold.wait_ms != 0},
+        {TERMS_QUEUE, options->queue.concurrency != 0},
+        {TERMS_USAGE, options->usage == USAGE_ASK},
+        {TERMS_BATCHING, options->batching.max >= 2},
+        {TERMS_GUARD_ANSWERS, guard_does(&options->guard, true)},
+        {TERMS_RECORD, options->record.sample_micro != 0},
+        {TERMS_SECONDARY, options->secondary.route != NULL},
+    };
+    uint32_t features = 0;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        features |= rows[i].wanted ? (uint32_t)rows[i].feature : 0;
+    return features;
+}
+
 static struct service_terms *terms_create(
     struct terms_set *set, const struct route_service *service, char *text)
 {
@@ -129,7 +155,10 @@ static struct service_terms *terms_create(
     terms->openai = service->openai;
     options_copy(terms, service->options_text);
     guard_prepare(set, terms);
-    terms->cares = cares(&terms->options);
+    terms->features = terms_features(&terms->options);
+    terms->stages = relay_stages(terms->features);
+    terms->stages_cared = relay_stages(terms->features | TERMS_CARE);
+    terms->cares = (terms->features & TERMS_CARE) != 0;
     terms->state = state_of(set, service->service);
     if (terms->options.queue.concurrency > 0 && !terms->state->turns)
         terms->state->turns = turns_create(GATEWAY_WORKERS_MAX, terms->state);

@@ -36,6 +36,24 @@ struct service_counts {
     char apart[48]; /* workers share no cache line for most */
 };
 
+/* Features whose stage (relay.c) a service may ask for: a bit each. A request passes by the stages
+ * of what its service does not ask for. */
+enum terms_feature {
+    TERMS_CARE = 1 << 0, /* see relay_care.h */
+    TERMS_LABELS = 1 << 1,
+    TERMS_GUARD = 1 << 2, /* of requests */
+    TERMS_CACHE = 1 << 3,
+    TERMS_CIRCUIT = 1 << 4,
+    TERMS_HOLD = 1 << 5,
+    TERMS_QUEUE = 1 << 6,
+    TERMS_USAGE = 1 << 7,
+    TERMS_BATCHING = 1 << 8,
+    TERMS_GUARD_ANSWERS = 1 << 9,
+    TERMS_RECORD = 1 << 10,
+    TERMS_SECONDARY = 1 << 11,
+    TERMS_ALL = (1 << 12) - 1,
+};
+
 struct guard_library;
 struct label_sets;
 struct prefix_map;
@@ -76,6 +94,9 @@ struct service_terms {
     bool oip, openai;
     bool guards_requests, guards_answers;
     bool cares;                        /* see relay_care.h */
+    uint32_t features;                 /* terms_features */
+    uint32_t stages;                   /* relay_stages of them */
+    uint32_t stages_cared;             /* the same of a request that another service cares for */
     const struct guard_library *guard; /* NULL: there is nothing to search, or it is missing */
     struct service_state *state;
     struct arena *arena; /* the main thread's from here on */
@@ -87,6 +108,9 @@ struct service_terms {
 
 /* ---- the main thread -------------------------------------------------------------------------
  */
+
+/* What the options ask for: bits of enum terms_feature. */
+uint32_t terms_features(const struct service_gateway *options);
 
 struct terms_set;
 /* Empty; destroyed by the caller. */

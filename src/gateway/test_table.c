@@ -4,6 +4,7 @@
 #include "base/test.h"
 #include "gateway/balance.h"
 #include "gateway/prefix.h"
+#include "gateway/relay.h"
 #include "gateway/table.h"
 
 #include <sodium.h>
@@ -428,6 +429,44 @@ static void test_each_route_is_found_and_nothing_else(void **state)
     strbuf_finish(&text);
 }
 
+/* Whatever a service asks for has its feature, and its stage where it has one. */
+static void test_what_is_asked_for_keeps_its_stage(void **state)
+{
+    (void)state;
+    const struct {
+        struct service_gateway options;
+        uint32_t features;
+        int stages; /* more than run without */
+    } cases[] = {
+        {{.deadline.total_ms = 1}, TERMS_CARE, 2},
+        {{.deadline.header = true}, TERMS_CARE, 2},
+        {{.hedge.after = "p95"}, TERMS_CARE, 2},
+        {{.fallback.first_byte_ms = 1}, TERMS_CARE, 2},
+        {{.circuit.failures = 1}, TERMS_CARE | TERMS_CIRCUIT, 3},
+        {{.labels.names.count = 1}, TERMS_LABELS, 1},
+        {{.guard.max_tokens = 1}, TERMS_GUARD, 1},
+        {{.guard.requests.secrets = GUARD_BLOCK}, TERMS_GUARD, 1},
+        {{.guard.answers.secrets = GUARD_BLOCK}, TERMS_GUARD_ANSWERS, 0},
+        {{.cache.ttl_ms = 1}, TERMS_CACHE, 1},
+        {{.hold.wait_ms = 1}, TERMS_HOLD, 1},
+        {{.queue.concurrency = 1}, TERMS_QUEUE, 1},
+        {{.usage = USAGE_ASK}, TERMS_USAGE, 1},
+        {{.batching.max = 2}, TERMS_BATCHING, 1},
+        {{.record.sample_micro = 1}, TERMS_RECORD, 0},
+        {{.secondary.route = "other"}, TERMS_SECONDARY, 0},
+        {{0}, 0, 0},
+    };
+    uint32_t all = 0, plain = relay_stages(0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint32_t features = terms_features(&cases[i].options), stages = relay_stages(features);
+        assert_int_equal(features, cases[i].features);
+        assert_int_equal(stages & plain, plain);
+        assert_int_equal(__builtin_popcount(stages & ~plain), cases[i].stages);
+        all |= features;
+    }
+    assert_int_equal(all, TERMS_ALL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -443,6 +482,7 @@ int main(void)
         IN_WORLD(test_affinity_is_bounded_by_load),
         IN_WORLD(test_many_replicas_share_the_load),
         IN_WORLD(test_what_is_tried_again_has_a_budget),
+        cmocka_unit_test(test_what_is_asked_for_keeps_its_stage),
         cmocka_unit_test(test_each_route_is_found_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

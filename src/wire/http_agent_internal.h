@@ -198,8 +198,8 @@ void link_destroy(struct http_link *link);
 /* Makes it idle, for the next exchange. */
 void link_park(struct http_link *link);
 /* Fails the exchange and kills the link. From its service only. */
-void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...)
-    COLD PRINTF_LIKE(3, 4);
+void link_fail(struct http_link *link, enum http_failure failure, const char *format, ...) COLD
+    PRINTF_LIKE(3, 4);
 /* Its socket from now on; and no longer. */
 void link_set_fd(struct http_link *link, int fd);
 void link_close(struct http_link *link);
