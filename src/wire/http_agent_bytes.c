@@ -159,11 +159,12 @@ void link_read(struct http_link *link)
     size_t length;
     if (link_ahead(link, &came, &length) && link_take(link, came, length))
         return;
-    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 && link_take(link, NULL, 0))
+    if (link_wants_input(link) && http_buffer_length(&link->input) > 0 &&
+        link_take(link, scratch, 0))
         return;
     /* A body that is complete may have its end to be told, with no byte left to tell it by. */
     if (link_wants_input(link) && link->exchange.answered && link->body.complete &&
-        link_take(link, NULL, 0))
+        link_take(link, scratch, 0))
         return;
     /* An end that follows has its own turn, so that what came before it is on its way by then. */
     bool whole = false;
